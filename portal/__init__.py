@@ -1,0 +1,1 @@
+"""The MCP portal: many upstream MCP servers behind one URL, with and without code mode."""
