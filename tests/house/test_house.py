@@ -1,0 +1,84 @@
+"""House rules that hold for every file: purpose first, rooms of a size one can see across, one front door a floor."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import FLOORS, ROOT, modules
+
+MAX_FILE_LINES = 600
+MAX_FUNCTION_LINES = 90
+
+
+def test_every_module_opens_with_what_it_is_responsible_for() -> None:
+    silent = [
+        str(path.relative_to(ROOT))
+        for path in modules(*FLOORS)
+        if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    ]
+    assert silent == []
+
+
+def test_files_and_functions_stay_readable() -> None:
+    long: list[str] = []
+    for path in modules(*FLOORS, "tests", "benchmarks"):
+        text = path.read_text(encoding="utf-8")
+        if text.count("\n") > MAX_FILE_LINES:
+            long.append(f"{path.relative_to(ROOT)}: {text.count(chr(10))} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or node.lineno) - node.lineno + 1
+                if lines > MAX_FUNCTION_LINES:
+                    long.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
+    assert long == []
+
+
+def test_no_module_is_named_for_nothing() -> None:
+    vague = {"utils", "util", "helpers", "helper", "manager", "service", "core", "common", "misc"}
+    assert [str(path) for path in modules(*FLOORS) if path.stem in vague] == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_names_its_public_surface_sorted_and_complete(floor: str) -> None:
+    package = importlib.import_module(floor)
+    exported: list[str] = list(package.__all__)
+    assert exported == sorted(exported, key=str.casefold)
+    assert [name for name in exported if not hasattr(package, name)] == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_the_imported_package_is_ours_and_not_a_namesake(floor: str) -> None:
+    package = importlib.import_module(floor)
+    assert package.__file__ is not None
+    assert Path(package.__file__).resolve().is_relative_to(ROOT)
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_every_floor_has_its_chapter(floor: str) -> None:
+    chapter = (ROOT / floor / "README.md").read_text(encoding="utf-8")
+    assert len(chapter) > 1000
+
+
+def test_broad_except_appears_only_with_a_reason_beside_it() -> None:
+    bare: list[str] = []
+    for path in modules(*FLOORS):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for number, line in enumerate(lines):
+            if "except Exception" in line or "except BaseException" in line:
+                around = "\n".join(lines[max(0, number - 2) : number + 3])
+                if "#" not in around:
+                    bare.append(f"{path.relative_to(ROOT)}:{number + 1}")
+    assert bare == []
+
+
+def test_the_command_line_starts_without_the_heavy_imports() -> None:
+    heavy = ("mcp", "wasmtime", "tantivy", "pydantic", "uvicorn", "starlette", "quickjs_rs")
+    program = f"import sys, portal.cli; print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"

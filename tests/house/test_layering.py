@@ -1,0 +1,89 @@
+"""The four floors: imports go down only, through front doors, without cycles, and with few third parties."""
+
+from __future__ import annotations
+
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.house.source import FLOORS, ROOT, Import, imports, modules, third_party
+
+MAY_IMPORT = {
+    "stubs": {"stubs"},
+    "sandbox": {"sandbox"},
+    "codemode": {"codemode", "stubs", "sandbox"},
+    "portal": {"portal", "codemode", "stubs", "sandbox"},
+}
+
+# A floor's third parties are part of its description: adding one is a decision, made here.
+THIRD_PARTIES = {
+    "stubs": set[str](),
+    "sandbox": {"orjson", "wasmtime"},
+    "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "tantivy"},
+    "portal": {
+        "anyio",
+        "httpx2",
+        "mcp",
+        "mcp_types",
+        "orjson",
+        "jsonschema_rs",
+        "pydantic",
+        "rich",
+        "splintr",
+        "starlette",
+        "structlog",
+        "typer",
+        "uvicorn",
+        "watchfiles",
+    },
+}
+BUILD_ONLY = ROOT / "sandbox" / "guest"
+
+
+def floor_imports(floor: str) -> list[Import]:
+    return [found for path in modules(floor) if BUILD_ONLY not in path.parents for found in imports(path)]
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_imports_only_itself_and_the_floors_below(floor: str) -> None:
+    ours = {*FLOORS, "tests", "benchmarks"}
+    upward = [str(found) for found in floor_imports(floor) if found.package in ours - MAY_IMPORT[floor]]
+    assert upward == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_another_floor_is_entered_through_its_front_door(floor: str) -> None:
+    sideways = [
+        str(found)
+        for found in floor_imports(floor)
+        if found.package in FLOORS and found.package != floor and "." in found.module
+    ]
+    assert sideways == []
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_a_floor_uses_only_the_third_parties_it_declares(floor: str) -> None:
+    undeclared = [
+        str(found) for found in floor_imports(floor) if third_party(found) and found.package not in THIRD_PARTIES[floor]
+    ]
+    assert undeclared == []
+
+
+def test_no_import_cycle_hides_in_a_floor() -> None:
+    graph = {module_name(path): set[str]() for path in modules(*FLOORS)}
+    for path in modules(*FLOORS):
+        for found in imports(path):
+            if found.top_level and found.module in graph and found.module != module_name(path):
+                # Naming a package means its `__init__`; inside the package that is the parent, not a cycle.
+                if not module_name(path).startswith(found.module + "."):
+                    graph[module_name(path)].add(found.module)
+    try:
+        tuple(TopologicalSorter(graph).static_order())
+    except CycleError as error:
+        pytest.fail(f"import cycle: {' -> '.join(error.args[1])}")
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
