@@ -1,0 +1,1 @@
+"""Benchmarks: what the product costs, beside its peers in the same run. Run them with `python -m benchmarks`."""
