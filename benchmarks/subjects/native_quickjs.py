@@ -1,4 +1,4 @@
-"""Native QuickJS-ng in process (`quickjs-ng` on PyPI): no isolation, no memory wall; the floor of what an engine costs."""
+"""Native QuickJS-ng in process (`quickjs-ng` on PyPI): no isolation, no memory wall; what a bare engine costs."""
 
 from __future__ import annotations
 
