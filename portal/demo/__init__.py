@@ -1,1 +1,1 @@
-"""A demonstration that needs no network: three example upstream servers over the same made-up company, and a guided tour."""
+"""Example upstream servers over one made-up company, and a guided tour through a portal over them. Needs no network."""

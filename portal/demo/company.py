@@ -114,10 +114,14 @@ class Company:
 AGENTS = ("Amara", "Bruno", "Chidi", "Dagny", "Esra", "Farid")
 CARRIERS = ("Albatross", "Bluebird", "Condor")
 
-_FIRST = "Ada Aino Anselm Bea Carlo Chiara Dario Edda Elif Emil Femke Greta Hana Hugo Ines Jonas Juno Kofi Lena Luca Mara Milo".split()
-_FIRST += "Nadia Nils Olga Oskar Paula Pavel Rosa Ruben Sami Selma Stella Timo Tove Ursa Viktor Wanda Yara Zeno".split()
-_LAST = "Albers Bakker Brandt Costa Dahl Eklund Fischer Garcia Haas Ivanov Jansen Keller Larsen Lehmann Moreau Novak".split()
-_LAST += "Okafor Petrov Quist Rossi Sato Sommer Taylor Urban Vogel Weber Yilmaz Zeman".split()
+_FIRST = """
+    Ada Aino Anselm Bea Carlo Chiara Dario Edda Elif Emil Femke Greta Hana Hugo Ines Jonas Juno Kofi Lena Luca Mara
+    Milo Nadia Nils Olga Oskar Paula Pavel Rosa Ruben Sami Selma Stella Timo Tove Ursa Viktor Wanda Yara Zeno
+""".split()
+_LAST = """
+    Albers Bakker Brandt Costa Dahl Eklund Fischer Garcia Haas Ivanov Jansen Keller Larsen Lehmann Moreau Novak
+    Okafor Petrov Quist Rossi Sato Sommer Taylor Urban Vogel Weber Yilmaz Zeman
+""".split()
 _CITIES = (
     ("Berlin", "DE"), ("Hamburg", "DE"), ("Leipzig", "DE"), ("Lyon", "FR"), ("Lille", "FR"), ("Porto", "PT"),
     ("Bergen", "NO"), ("Malmö", "SE"), ("Turin", "IT"), ("Utrecht", "NL"), ("Graz", "AT"), ("Cork", "IE"),
@@ -228,7 +232,9 @@ def _ticket(random: Random, number: int, orders: Sequence[Order], shipments: Seq
     shipment = random.choice(late) if about_parcel else None
     order = random.choice(orders)
     opened = _day(random, 30 if about_parcel else 180)
-    status: TicketStatus = random.choices(("open", "pending", "closed"), weights=(3, 2, 1) if about_parcel else (1, 1, 8))[0]
+    status: TicketStatus = random.choices(
+        ("open", "pending", "closed"), weights=(3, 2, 1) if about_parcel else (1, 1, 8)
+    )[0]
     subject = _SUBJECTS[0] if about_parcel else random.choice(_SUBJECTS[1:])
     reply = random.randrange(5, 900) if status != "open" else None
     comments = [Comment("customer", opened.isoformat(), subject)]

@@ -1,0 +1,203 @@
+"""The commands, their options and help. What a command does is in a module of its own, imported when it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from portal.cli.exits import CommandError, Exit
+
+EXAMPLES = """
+\b
+Start here:
+  codemode demo                             a guided tour with example servers
+  codemode serve                            one URL over the servers of codemode.json
+  codemode tools                            which servers answer, and their tools
+  codemode search "late shipments"          find a tool by what it does
+  codemode describe shop.list_orders        its TypeScript declaration
+  codemode call shop.list_orders limit=3    call it
+  codemode run report.js                    run a program that calls tools
+
+\b
+Configuration: --config FILE, else the first of codemode.json, codemode.toml,
+.mcp.json, mcp.json, .cursor/mcp.json, .vscode/mcp.json in this folder, else
+~/.config/codemode/config.json. The common {"mcpServers": {...}} form works as is.
+
+\b
+Exit codes: 0 ok, 1 the program or tool failed, 2 usage or configuration,
+3 an upstream server does not answer, 4 a fault of our own, 130 interrupted.
+"""
+
+app = typer.Typer(
+    name="codemode",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration document to use.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"codemode {version('codemode-portal')}")
+        raise typer.Exit
+
+
+@app.callback(epilog=EXAMPLES)
+def codemode(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Many MCP servers behind one URL, and one tool, `code`, that runs an
+    agent's program in a fresh WebAssembly isolate."""
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback unless configured.")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
+) -> None:
+    """Serve the configured servers behind one URL until interrupted.
+
+    Prints the URL, how to connect a client, and each server's state as it
+    comes. Changes of the configuration file are taken up while running. Logs
+    go to standard error: for people on a terminal, as JSON lines otherwise.
+    """
+    from portal.cli.serve import serve as command
+
+    _finish(command(config, host, port))
+
+
+@app.command()
+def run(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="JavaScript or TypeScript; - reads standard input.")],
+    config: ConfigOption = None,
+    json: JsonOption = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, as JSON.")] = False,
+) -> None:
+    """Run a program against the configured servers.
+
+    Shows the program, its calls with their times, its logs and its result.
+
+    \b
+    echo 'codemode.search("orders")' | codemode run -
+    codemode run report.js --quiet | jq .
+    """
+    from portal.cli.run import Shown
+    from portal.cli.run import run as command
+
+    _finish(command(file, config, Shown(json=json, result_only=quiet)))
+
+
+@app.command()
+def tools(
+    server: Annotated[str | None, typer.Argument(metavar="[SERVER]", help="Only this server.")] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """List the servers with their state, and their tools."""
+    from portal.cli.catalog import tools as command
+
+    _finish(command(server, config, as_json=json))
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(metavar="SERVER.TOOL", help="As `codemode tools` prints it.")],
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="One JSON object, or key=value words; see above.")
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Call one tool.
+
+    \b
+    codemode call shop.list_orders status=shipped limit=3
+    codemode call shop.list_orders '{"status": "shipped", "limit": 3}'
+    codemode call notes.tag id=7 labels:='["a", "b"]'      := is always JSON
+    """
+    from portal.cli.call import call as command
+
+    _finish(command(tool, arguments or [], config, as_json=json))
+
+
+@app.command()
+def search(
+    query: Annotated[str, typer.Argument(help="What the tool should do, in a few words.")],
+    limit: Annotated[int, typer.Option(min=1, max=50, help="How many to show.")] = 10,
+    server: Annotated[str | None, typer.Option(help="Only this server.")] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Find tools by what they do.
+
+    The same search that a program has as `codemode.search`.
+    """
+    from portal.cli.catalog import search as command
+
+    _finish(command(query, limit, server, config, as_json=json))
+
+
+@app.command()
+def describe(
+    path: Annotated[str, typer.Argument(metavar="PATH", help="server.tool, or a server for all of its tools.")],
+    config: ConfigOption = None,
+) -> None:
+    """Print the TypeScript of a tool or a server."""
+    from portal.cli.catalog import describe as command
+
+    _finish(command(path, config))
+
+
+@app.command()
+def demo(
+    serve: Annotated[bool, typer.Option("--serve", help="Leave the portal running for your own client.")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve.")] = 8787,
+) -> None:
+    """A guided tour with example servers.
+
+    Starts a portal over three example servers that need no network, runs three
+    programs through it as an MCP client would, and shows what happened.
+    """
+    from portal.demo.tour import demo as command
+
+    _finish(command(port=port, stay=serve))
+
+
+def _finish(command: Coroutine[Any, Any, Exit]) -> None:
+    """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
+    try:
+        code = asyncio.run(command)
+    except CommandError as error:
+        from portal.cli.console import printable
+
+        typer.echo(f"codemode: {printable(error.message)}", err=True)
+        code = error.code
+    except KeyboardInterrupt:
+        code = Exit.INTERRUPTED
+    except Exception:  # the edge of the process: whatever is left is our fault, and must not look like the program's
+        traceback.print_exc()
+        typer.echo("codemode: this is a fault in codemode itself; please report it with the lines above.", err=True)
+        code = Exit.INTERNAL
+    raise typer.Exit(code)
+
+
+def main() -> None:
+    """The `codemode` command."""
+    app()

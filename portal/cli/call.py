@@ -1,0 +1,70 @@
+"""`codemode call`: one tool, called as a client would call it through the portal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from codemode import Catalog, CatalogError
+from portal.caller import Call
+from portal.cli.arguments import parse_arguments
+from portal.cli.console import consoles
+from portal.cli.exits import CommandError, Exit
+from portal.cli.report import result_view
+from portal.cli.session import connected, read_config
+from portal.errors import CallError, UpstreamError
+
+
+async def call(path: str, words: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
+    """Call SERVER.TOOL; 0 when it answered, 1 when it answered with an error, 3 when its server could not."""
+    stdout, stderr = consoles()
+    _, document = read_config(config, stderr, quiet=as_json)
+    async with connected(document, stderr) as session:
+        tool = _find(session.catalog, path, session.snapshot.unavailable())
+        arguments = parse_arguments(words, tool.get("inputSchema", True))
+        try:
+            result = await session.caller.call(Call.tool(tool["server"], tool["rawName"], arguments))
+        except CallError as error:
+            raise CommandError(str(error), Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE) from error
+    failed = bool(result.get("isError"))
+    if as_json:
+        stdout.print_json(data=result)
+    elif failed:
+        stderr.print(Text(f"{path} answered with an error: {_text(result)}", style="red"))
+    else:
+        stdout.print(result_view(_value(result)))
+    return Exit.PROGRAM_FAILED if failed else Exit.OK
+
+
+def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> Mapping[str, Any]:
+    """The tool with this path or `server.rawName`; raises `CommandError` naming the nearest tools."""
+    for tool in catalog.tools():
+        if path in (tool["path"], f"{tool['server']}.{tool['rawName']}"):
+            return tool
+    server = path.partition(".")[0]
+    if server in unavailable:
+        raise CommandError(f"Server {server} is not available: {unavailable[server]}", Exit.UPSTREAM)
+    try:
+        catalog.describe(path)
+    except CatalogError as error:
+        raise CommandError(str(error)) from error
+    raise CommandError(f"{path!r} is a server; name one of its tools, for example {_example(catalog, server)}.")
+
+
+def _example(catalog: Catalog, server: str) -> str:
+    return next((str(tool["path"]) for tool in catalog.tools() if tool["path"].startswith(f"{server}.")), "SERVER.TOOL")
+
+
+def _value(result: Mapping[str, Any]) -> object:
+    """What a person wants to see: the structured content, else the text, else the content blocks."""
+    if result.get("structuredContent") is not None:
+        return result["structuredContent"]
+    blocks = result.get("content") or []
+    return _text(result) if all(block.get("type") == "text" for block in blocks) else blocks
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    return "\n".join(str(block.get("text", "")) for block in result.get("content") or [] if block.get("type") == "text")

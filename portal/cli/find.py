@@ -1,0 +1,43 @@
+"""Which configuration document a command uses when none is named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from portal.cli.exits import CommandError
+
+IN_FOLDER = ("codemode.json", "codemode.toml", ".mcp.json", "mcp.json", ".cursor/mcp.json", ".vscode/mcp.json")
+IN_HOME = "codemode/config.json"
+
+EXAMPLE = '{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"]}}}'
+
+
+def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]) -> Path:
+    """The named document, else the first that exists: the known names in `folder`, then the user's own.
+
+    Raises `CommandError` (usage) saying what was looked for and what to write.
+    """
+    if named is not None:
+        if not named.is_file():
+            raise CommandError(f"There is no configuration file {named}.")
+        return named
+    candidates = [folder / name for name in IN_FOLDER]
+    candidates.append(_home(environment) / IN_HOME)
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    raise CommandError(
+        f"No configuration found: looked for {', '.join(IN_FOLDER)} here and {_short(candidates[-1], environment)}. "
+        f"Write one such as {EXAMPLE} to codemode.json, or name one with --config."
+    )
+
+
+def _home(environment: Mapping[str, str]) -> Path:
+    base = environment.get("XDG_CONFIG_HOME")
+    return Path(base) if base else Path(environment.get("HOME", "~")).expanduser() / ".config"
+
+
+def _short(path: Path, environment: Mapping[str, str]) -> str:
+    home = environment.get("HOME")
+    return f"~/{path.relative_to(home)}" if home and path.is_relative_to(home) else str(path)

@@ -1,0 +1,61 @@
+"""How servers, tools and search results are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from portal.cli.report import THEME
+from portal.servers import ServerSnapshot
+
+STATE_STYLE = {"ready": "green", "stale": "yellow", "waiting": "yellow", "error": "red"}
+
+
+def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
+    """One row a server: name, state, how many tools, transport, protocol, and the reason when it does not answer."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("server", "state", "tools", "transport", "protocol"):
+        table.add_column(column, justify="right" if column == "tools" else "left", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for server in servers:
+        table.add_row(
+            Text(server.id, style="bold"),
+            Text(server.state, style=STATE_STYLE.get(server.state, "")),
+            str(len(server.tools)) if server.tools else "-",
+            server.transport,
+            server.listing.protocol or "-",
+            Text(server.reason or "", style="red" if server.state == "error" else "dim"),
+        )
+    return table
+
+
+def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableType:
+    """The tools of one server, by the path a program calls them by."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
+    for tool in tools:
+        table.add_row(str(tool["path"]), first_line(tool.get("description")))
+    return Group(Text(f"\n{heading}", style="bold"), table)
+
+
+def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Ranked tools with their signatures."""
+    parts: list[RenderableType] = []
+    for result in results:
+        parts.append(Text.assemble((str(result["path"]), "bold"), "  ", (first_line(result.get("description")), "dim")))
+        parts.append(typescript(f"  {result['signature']}"))
+    return Group(*parts)
+
+
+def typescript(text: str) -> Syntax:
+    return Syntax(text, "typescript", theme=THEME, word_wrap=True, background_color="default")
+
+
+def first_line(text: object) -> str:
+    return str(text or "").strip().split("\n")[0]

@@ -1,0 +1,62 @@
+"""`codemode run`: a program from a file against the configured servers, and the report of what happened."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from codemode import CodeTool
+from portal.cli.console import consoles
+from portal.cli.exits import Exit
+from portal.cli.report import program_frame, run_report
+from portal.cli.session import Session, connected, limits_of, read_config, read_program
+from portal.upstream import CallContext
+from sandbox import Engine, InProcessExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What to print: everything for a person, the whole answer as JSON, or only the result as JSON."""
+
+    json: bool = False
+    result_only: bool = False
+
+
+async def run(file: str, config: Path | None, shown: Shown) -> Exit:
+    """Run the program; 0 when it completed, 1 when it failed."""
+    stdout, stderr = consoles()
+    source, title = read_program(file)
+    _, document = read_config(config, stderr, quiet=shown.json or shown.result_only)
+    async with connected(document, stderr) as session:
+        started = time.perf_counter()
+        answer = await _answer(source, session, stderr)
+        elapsed = (time.perf_counter() - started) * 1000
+    if shown.json:
+        stdout.print_json(data=answer, indent=2 if stdout.is_terminal else None)
+    elif shown.result_only and "error" not in answer:
+        stdout.out(json.dumps(answer.get("result"), ensure_ascii=False), highlight=False)
+    else:
+        if not shown.result_only:
+            stdout.print(program_frame(source, title))
+        (stderr if shown.result_only else stdout).print(run_report(answer, elapsed, stdout))
+    return Exit.OK if answer.get("status") == "completed" else Exit.PROGRAM_FAILED
+
+
+async def _answer(source: str, session: Session, stderr: Console) -> Mapping[str, Any]:
+    with stderr.status("Preparing the isolate ..."):
+        executor = InProcessExecutor(Engine(limits_of(session.config)))
+    try:
+        run_id = secrets.token_hex(8)
+        with session.caller.run(CallContext(run_id=run_id)) as caller:
+            result = await CodeTool(executor).run({"code": source}, session.catalog, caller, run_id=run_id)
+    finally:
+        await executor.aclose()
+    answer: Mapping[str, Any] = result["structuredContent"]
+    return answer

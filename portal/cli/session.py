@@ -1,0 +1,95 @@
+"""What every command that talks to upstream servers shares: the configuration, the running registry, one caller."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from codemode import Catalog
+from portal.caller import Caller
+from portal.cli.exits import CommandError, Exit
+from portal.cli.find import find_config
+from portal.config import Config, load_config
+from portal.errors import ConfigError
+from portal.records import RecordLog
+from portal.servers import Servers, Snapshot
+from sandbox import Limits
+
+SETTLE_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Connected servers and the one way to call them, for the length of a command."""
+
+    config: Config
+    servers: Servers
+    caller: Caller
+    snapshot: Snapshot
+
+    @property
+    def catalog(self) -> Catalog:
+        return catalog_of(self.snapshot)
+
+
+def catalog_of(snapshot: Snapshot) -> Catalog:
+    return Catalog.build(snapshot.catalog_servers(), snapshot.unavailable())
+
+
+def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[Path, Config]:
+    """Find and read the configuration; says which one is used, because it may start programs on this machine."""
+    file = find_config(named, Path.cwd(), os.environ)
+    if named is None and not quiet:
+        stderr.print(f"Using {_relative(file)}", style="dim", highlight=False)
+    try:
+        return file, load_config(file)
+    except ConfigError as error:
+        raise CommandError(str(error), Exit.USAGE) from error
+
+
+def limits_of(config: Config) -> Limits:
+    try:
+        return Limits(**dict(config.portal.limits))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise CommandError(f"The configured limits cannot be used: {error}") from error
+
+
+@asynccontextmanager
+async def connected(config: Config, stderr: Console) -> AsyncIterator[Session]:
+    """Start every configured server, wait until each is ready or has failed, and close them all at the end."""
+    async with RecordLog(_Discard()) as records, Servers(config.servers) as servers:
+        with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
+            snapshot = await servers.settled(SETTLE_SECONDS)
+        yield Session(config, servers, Caller(servers, records), snapshot)
+
+
+class _Discard:
+    """Commands of one call keep no log of calls: they show them."""
+
+    def write(self, line: bytes) -> None:
+        return None
+
+
+def _relative(path: Path) -> str:
+    try:
+        return f"./{path.relative_to(Path.cwd())}"
+    except ValueError:
+        return str(path)
+
+
+def read_program(file: str) -> tuple[str, str]:
+    """The source and a title for it; `-` is standard input. Raises `CommandError` (usage)."""
+    if file == "-":
+        return sys.stdin.read(), "standard input"
+    try:
+        return Path(file).read_text(encoding="utf-8"), Path(file).name
+    except OSError as error:
+        raise CommandError(f"Cannot read the program {file}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"The program {file} is not UTF-8 text.") from error

@@ -1,0 +1,36 @@
+"""What a text costs a model: o200k tokens where the tokenizer is installed, else an estimate that says it is one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """A number of tokens; `exact` is False for an estimate from the length of the text."""
+
+    tokens: int
+    exact: bool
+
+    def __str__(self) -> str:
+        return f"{self.tokens:,} tokens" if self.exact else f"about {self.tokens:,} tokens (estimate)"
+
+
+def count_tokens(text: str) -> TokenCount:
+    """Tokens of `text` in o200k_base (the optional package `splintr-rs`), or a quarter of its characters."""
+    encode = _encoder()
+    if encode is None:
+        return TokenCount(-(-len(text) // 4), exact=False)
+    return TokenCount(len(encode(text)), exact=True)
+
+
+@cache
+def _encoder() -> Callable[[str], Sequence[int]] | None:
+    try:
+        from splintr import Tokenizer
+    except ImportError:
+        return None
+    encode: Callable[[str], Sequence[int]] = Tokenizer.from_pretrained("o200k_base").encode
+    return encode
