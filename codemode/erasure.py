@@ -1,0 +1,200 @@
+"""Puts a transformed program back on the lines and columns its author wrote.
+
+The TypeScript transformer reprints a program: comments and line breaks are gone, so every position moves. Laid beside
+the source token by token, its output tells which tokens of the source are types. Where nothing was added, those are
+blanked out and every other token keeps its exact place; where code was added (enums, namespaces, parameter properties),
+the output's tokens are set on the lines they came from. Whoever calls this proves the result by transforming it again.
+"""
+
+from __future__ import annotations
+
+import difflib
+from bisect import bisect_right
+
+from codemode.tokens import Token, tokenize
+
+_WINDOW = 400  # tokens a deletion may span before its end is looked for elsewhere
+_LAYOUT_TOKENS = 6_000  # difflib is quadratic in the worst case
+_OPEN = frozenset("([{<")
+_CLOSE = frozenset(")]}>")
+_OPERATORS = frozenset("=<>!&|?+-*/%^.")
+# No line may end between these words and what follows them (ECMA-262, no LineTerminator here).
+_RESTRICTED = frozenset({"return", "throw", "yield", "break", "continue", "async"})
+
+
+def blank(source: str, output: str) -> str | None:
+    """The source with every token absent from the output blanked; None where the output has tokens of its own."""
+    written = tokenize(source)
+    kept = _Erasure(written, _significant(output)).kept()
+    if kept is None:
+        return None
+    pieces: list[str] = []
+    position = 0
+    for index, token in enumerate(written):
+        if kept[index]:
+            continue
+        pieces.append(source[position : token.start])
+        pieces.append(_spaces(source[token.start : token.end]))
+        position = token.end
+    pieces.append(source[position:])
+    return "".join(pieces)
+
+
+def same_program(one: str, other: str) -> bool:
+    """Whether two reprinted programs are equal but for empty statements."""
+    return one == other or [t.key for t in _significant(one)] == [t.key for t in _significant(other)]
+
+
+def _significant(output: str) -> list[Token]:
+    return [token for token in tokenize(output) if token.key != ";"]
+
+
+def _spaces(text: str) -> str:
+    return "".join(character if character in "\r\n\u2028\u2029" else " " for character in text)
+
+
+class _Erasure:
+    """One walk over both texts. A run of type tokens is balanced in its brackets, which tells where it ends."""
+
+    def __init__(self, written: list[Token], wanted: list[Token]) -> None:
+        self.written = [token.key for token in written]
+        self.wanted = [token.key for token in wanted]
+        self.groups: list[bool] = []  # for each bracket open in what is kept: is it a grouping parenthesis
+
+    def kept(self) -> list[bool] | None:
+        """For each token of the source whether it stays; None when the output does not come from erasing alone."""
+        kept = [False] * len(self.written)
+        at = goal = 0
+        while at < len(self.written):
+            key = self.written[at]
+            if goal < len(self.wanted) and key == self.wanted[goal]:
+                self._open_or_close(key, group=False)
+                kept[at], at, goal = True, at + 1, goal + 1
+            elif self._harmless(at):
+                self._open_or_close(key, group=True)
+                kept[at], at = True, at + 1
+            else:
+                end = self._end_of_types(at, goal, kept)
+                if end is None:
+                    return None
+                at = end
+        return kept if goal == len(self.wanted) else None
+
+    def _open_or_close(self, key: str, *, group: bool) -> None:
+        if key in "([{":
+            self.groups.append(group and key == "(")
+        elif key in ")]}" and self.groups:
+            self.groups.pop()
+
+    def _harmless(self, at: int) -> bool:
+        """Punctuation that a printer leaves out and that may stay: `;`, grouping parentheses, trailing commas."""
+        key = self.written[at]
+        if key == ",":
+            return at + 1 < len(self.written) and self.written[at + 1] in (")", "]", "}")
+        return key in (";", "(") or (key == ")" and bool(self.groups) and self.groups[-1])
+
+    def _end_of_types(self, at: int, goal: int, kept: list[bool]) -> int | None:
+        """Where the wanted token stands after the types that begin at `at`; the end of the text when none is left."""
+        if goal == len(self.wanted):
+            return len(self.written)
+        depth, best, best_run, closing = 0, None, 0, 0
+        groups = len(self.groups)
+        for index in range(at, min(len(self.written), at + _WINDOW)):
+            key = self.written[index]
+            if depth == 0 and index > at:
+                run = self._run(index, goal)
+                if run > best_run:
+                    best, best_run = index, run
+                if run >= 2 or (run and goal + 1 == len(self.wanted)):
+                    break
+            if key in _OPEN:
+                depth += 1
+            elif key in _CLOSE and not (key == ">" and self.written[index - 1] == "="):
+                depth -= 1
+            if depth < 0:
+                # The parenthesis around `(x as T)` closes after the type: it stays, like its opening one.
+                if key != ")" or closing >= groups or not self.groups[groups - 1 - closing]:
+                    break
+                closing, depth = closing + 1, 0
+        if best is None:
+            return None
+        self._keep_between(at, best, kept)
+        return best
+
+    def _run(self, index: int, goal: int) -> int:
+        length = 0
+        if self.written[index] == "(" != self.wanted[goal]:
+            index += 1
+        while length < 3 and index < len(self.written) and goal < len(self.wanted):
+            if self.written[index] == self.wanted[goal]:
+                length, index, goal = length + 1, index + 1, goal + 1
+            elif length and self.written[index] == ";":
+                index += 1
+            else:
+                break
+        return length
+
+    def _keep_between(self, at: int, end: int, kept: list[bool]) -> None:
+        """Inside a run of types only statement ends and closing grouping parentheses stay."""
+        depth = 0
+        for index in range(at, end):
+            key = self.written[index]
+            if key in _OPEN:
+                depth += 1
+            elif key in _CLOSE and not (key == ">" and self.written[index - 1] == "="):
+                depth -= 1
+            if depth < 0:
+                depth, kept[index] = 0, True
+                self._open_or_close(key, group=True)
+            elif depth == 0 and key == ";":
+                kept[index] = True
+
+
+def lay_out(source: str, output: str) -> str | None:
+    """The output's tokens, each on the line and, where there is room, the column of the source it came from."""
+    written, printed = tokenize(source), tokenize(output)
+    if len(written) + len(printed) > _LAYOUT_TOKENS:
+        return None
+    origin = _origins(written, printed)
+    starts = [0, *(index + 1 for index, character in enumerate(source) if character == "\n")]
+    pieces: list[str] = []
+    line, column, position = 0, 0, 0
+    for index, token in enumerate(printed):
+        gap, text = output[position : token.start], output[token.start : token.end]
+        space = " " if gap else ""
+        home = origin[index]
+        if home is not None and not _glued(printed, index):
+            target = bisect_right(starts, home) - 1
+            if target > line and not _must_stay(printed, index):
+                space, line, column = "\n" * (target - line), target, 0
+            if target == line:
+                space += " " * max(0, home - starts[target] - column - space.count(" "))
+        pieces += (space, text)
+        column = len(text) - text.rfind("\n") - 1 if "\n" in text else column + len(space.lstrip("\n")) + len(text)
+        line += text.count("\n")
+        position = token.end
+    return "".join(pieces)
+
+
+def _origins(written: list[Token], printed: list[Token]) -> list[int | None]:
+    matcher = difflib.SequenceMatcher(None, [t.key for t in written], [t.key for t in printed], autojunk=False)
+    origin: list[int | None] = [None] * len(printed)
+    for block in matcher.get_matching_blocks():
+        for offset in range(block.size):
+            origin[block.b + offset] = written[block.a + offset].start
+    return origin
+
+
+def _glued(printed: list[Token], index: int) -> bool:
+    """Whether a token is a further character of one operator."""
+    before, token = printed[index - 1] if index else None, printed[index]
+    return before is not None and before.end == token.start and before.key in _OPERATORS and token.key in _OPERATORS
+
+
+def _must_stay(printed: list[Token], index: int) -> bool:
+    """Whether a line end before this token would change the program: after `return`, before `=>`, `++` and `--`."""
+    if index and printed[index - 1].key in _RESTRICTED:
+        return True
+    if index + 1 < len(printed) and _glued(printed, index + 1):
+        return printed[index].key + printed[index + 1].key in ("=>", "++", "--")
+    return False

@@ -1,0 +1,185 @@
+"""TypeScript to JavaScript on the program's own lines, off the event loop and bounded.
+
+The transformer (OXC, from `quickjs-rs`) runs inside this process and cannot be interrupted, and a few hundred hostile
+characters can make it try exponentially many parses. Three bounds hold it: nesting is limited before it starts (where
+no such source has been seen to take 0.1 s), whoever waits gives up after `seconds`, and at most `THREADS` are busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from quickjs_rs import transform_source
+
+from codemode.erasure import blank, lay_out, same_program
+from codemode.tokens import Token, tokenize
+
+THREADS = 2
+MAX_BRACKETS = 30
+MAX_TYPE_ARGUMENTS = 6
+_RETURN_OUTSIDE = "'return' statement"
+_STOP = "\x01"
+_REACHED_STOP = "Invalid Character"
+# `f<Type>(x)` is valid JavaScript, two comparisons, so no syntax error ever sends it here.
+_TYPE_CALL = re.compile(r"[\w$]<\s*[A-Z{][\w$.,|&{}:; \[\]]*>\(")
+
+
+@dataclass(frozen=True, slots=True)
+class JavaScript:
+    """A program without its types. `own_lines`: each token stands on the line it has in the source."""
+
+    text: str
+    own_lines: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TypeScriptError:
+    """Why a program is not TypeScript either; the position is 1-based and known when the parser stopped there."""
+
+    message: str
+    line: int | None = None
+    column: int | None = None
+
+
+class TypeScript:
+    """Transforms programs on threads of its own."""
+
+    def __init__(self, *, seconds: float = 2.0) -> None:
+        self._seconds = seconds
+        self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+
+    def warm(self) -> None:
+        """Compile the transformer in the background: its first use takes half a second."""
+        self._submit(lambda: javascript("1"))
+
+    async def javascript(self, source: str) -> JavaScript | TypeScriptError:
+        """`source` without its types, or why not; gives up when the time is over."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[JavaScript | TypeScriptError] = loop.create_future()
+
+        def settle(found: JavaScript | TypeScriptError) -> None:
+            if not done.done():
+                done.set_result(found)
+
+        def work() -> None:
+            if done.done():
+                return
+            found = javascript(source)
+            # The loop may be closed by the time a thread nobody waits for is through.
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(settle, found)
+
+        self._submit(work)
+        try:
+            async with asyncio.timeout(self._seconds):
+                return await done
+        except TimeoutError:
+            return TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
+
+    def _submit(self, job: Callable[[], object]) -> None:
+        self._jobs.put(job)
+        if len(self._threads) < THREADS:
+            # Daemons: a transformer that never returns must not keep the process from ending.
+            thread = threading.Thread(target=_work, args=(self._jobs,), name="typescript", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+
+def _work(jobs: queue.SimpleQueue[Callable[[], object]]) -> None:
+    while True:
+        jobs.get()()
+
+
+def looks_typed(source: str) -> bool:
+    """Whether a program that is valid JavaScript means something else as TypeScript: a call with type arguments."""
+    return ">(" in source and _TYPE_CALL.search(source) is not None
+
+
+def javascript(source: str) -> JavaScript | TypeScriptError:
+    """`source` without its types. Blocks for milliseconds; see `TypeScript` for the bounds."""
+    tokens = tokenize(source)
+    if _nests_too_deep(tokens):
+        return TypeScriptError("brackets or type arguments are nested too deep for the TypeScript transformer")
+    prefix, suffix = "", ""
+    output = _transform(source)
+    if isinstance(output, TypeScriptError) and _RETURN_OUTSIDE in output.message:
+        prefix, suffix = "async () => {", "\n};"
+        output = _transform(prefix + source + suffix)
+    if isinstance(output, TypeScriptError):
+        return _located(source, tokens, prefix, output)
+
+    def unchanged(candidate: str | None) -> bool:
+        again = None if candidate is None else _transform(prefix + candidate + suffix)
+        return isinstance(again, str) and same_program(again, output)
+
+    body = _unwrapped(output) if prefix else output
+    for candidate in (blank(source, body), lay_out(source, body)):
+        if candidate is not None and unchanged(candidate):
+            return JavaScript(candidate, own_lines=True)
+    return JavaScript(body, own_lines=False)
+
+
+def _transform(source: str) -> str | TypeScriptError:
+    try:
+        return transform_source("program.ts", source)
+    except Exception as error:  # a trap or a parse error of the transformer: the input is hostile, any is possible
+        message = str(error).split("\n")[0].removeprefix("source parse error in program.ts: ")
+        return TypeScriptError(message if type(error).__name__ == "TransformError" else "too complex to parse")
+
+
+def _unwrapped(output: str) -> str:
+    """The body of the arrow function that made a top-level `return` legal."""
+    return output[output.index("{") + 1 : output.rindex("}")]
+
+
+def _located(source: str, tokens: list[Token], prefix: str, error: TypeScriptError) -> TypeScriptError:
+    """The place of a syntax error: the parser tells none, but whether it got as far as a character it cannot read.
+
+    The first token after which it does not is the one it stumbled over, found by bisection.
+    """
+    low, high = 0, len(tokens)
+    while low < high:
+        middle = (low + high) // 2
+        found = _transform(prefix + source[: tokens[middle].end] + " " + _STOP)
+        if isinstance(found, TypeScriptError) and found.message.startswith(_REACHED_STOP):
+            low = middle + 1
+        else:
+            high = middle
+    message = error.message.split(";")[0]
+    if low >= len(tokens) and "EOF" not in message:
+        return TypeScriptError(message)
+    offset = tokens[low].start if low < len(tokens) else len(source.rstrip())
+    line = source.count("\n", 0, offset) + 1
+    return TypeScriptError(message, line, offset - source.rfind("\n", 0, offset))
+
+
+def _nests_too_deep(tokens: list[Token]) -> bool:
+    stack: list[str] = []
+    before = ""
+    for token in tokens:
+        key = token.key[-1] if token.key.endswith("${") else token.key[0]
+        if key in "([{":
+            stack.append(key)
+        elif key == "<":
+            stack.append(key)
+            if stack.count("<") > MAX_TYPE_ARGUMENTS:
+                return True
+        elif key == ">" and before != "=":
+            if stack and stack[-1] == "<":
+                stack.pop()
+        elif key in ")]};":
+            while stack and stack[-1] == "<":
+                stack.pop()
+            if stack and key != ";":
+                stack.pop()
+        if len(stack) > MAX_BRACKETS:
+            return True
+        before = token.key
+    return False
