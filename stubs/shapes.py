@@ -1,0 +1,336 @@
+"""TypeScript types as values, and the algebra that keeps unions and intersections of them small.
+
+Shapes are interned by a `Shapes` table: two equal types of one table are one object, so comparing is `is`, a type
+that many tools share is stored once, and the whole is a graph without cycles (recursion goes through a `Definition`).
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+JsonTypes = frozenset[str]
+
+ALL: JsonTypes = frozenset({"null", "boolean", "number", "string", "array", "object"})
+NOTHING: JsonTypes = frozenset()
+_IN_ORDER = ("string", "number", "boolean", "array", "object", "null")
+
+LARGEST_BREADTH = 2_000
+"""An intersection of unions is multiplied out by TypeScript, which gives up at 100,000 members."""
+
+UNKNOWN_BREADTH = 32
+"""What to reckon with for a definition whose body is not there yet."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Primitive:
+    """`string`, `number`, `boolean`, `null`, `unknown` or `never`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Literal:
+    """One string, number, `true` or `false` as a type. `text` is its TypeScript source."""
+
+    text: str
+    json_type: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Array:
+    item: "Shape"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tuple:
+    """`items` of which the first `required` must be there, then any number of `rest` (None: nothing more)."""
+
+    items: tuple["Shape", ...]
+    required: int
+    rest: "Shape | None"
+
+
+class Property(NamedTuple):
+    name: str
+    shape: "Shape"
+    required: bool
+    doc: str = ""
+
+
+class Index(NamedTuple):
+    """An index signature. `key` is `string` or a template literal such as `x-${string}` in backquotes."""
+
+    key: str
+    shape: "Shape"
+    doc: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Object:
+    """Named properties and index signatures. With neither it is any object."""
+
+    properties: tuple[Property, ...]
+    indexes: tuple[Index, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Union:
+    members: tuple["Shape", ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Intersection:
+    members: tuple["Shape", ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Noted:
+    """A type with a comment in front of it, where there is no property to carry the comment."""
+
+    note: str
+    shape: "Shape"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reference:
+    definition: "Definition"
+
+
+Shape = Primitive | Literal | Array | Tuple | Object | Union | Intersection | Noted | Reference
+
+
+@dataclass(slots=True, eq=False)
+class Definition:
+    """A part of a schema that is referred to. Its body is filled in after the reference was met."""
+
+    hint: str
+    """What to call the type, roughly; naming makes it distinct."""
+    place: str
+    """Where in its document it stands: tells two definitions of one document apart."""
+    json_types: JsonTypes
+    """A bound on the JSON types of its values, known before the body is."""
+    doc: str
+    body: Shape | None = None
+    breadth: int | None = None
+    recursive: bool = False
+
+
+S = TypeVar("S", bound=Shape)
+
+
+class Shapes:
+    """The table of interned shapes and the only maker of them."""
+
+    def __init__(self) -> None:
+        self._interned: dict[tuple[object, ...], Shape] = {}
+        self.unknown = self._primitive("unknown")
+        self.never = self._primitive("never")
+        self.string = self._primitive("string")
+        self.number = self._primitive("number")
+        self.boolean = self._primitive("boolean")
+        self.null = self._primitive("null")
+        self.any_array = self.array(self.unknown)
+        self.any_object = self.object(())
+        self.true = self.literal("true", "boolean")
+        self.false = self.literal("false", "boolean")
+        self._tops: dict[str, Shape] = {
+            "string": self.string,
+            "number": self.number,
+            "boolean": self.boolean,
+            "null": self.null,
+            "array": self.any_array,
+            "object": self.any_object,
+        }
+        self._all_tops: dict[JsonTypes, Shape] = {ALL: self.unknown, NOTHING: self.never}
+
+    def top(self, json_types: JsonTypes) -> Shape:
+        """The type of every value of these JSON types."""
+        found = self._all_tops.get(json_types)
+        if found is None:
+            found = self.union([self._tops[name] for name in _IN_ORDER if name in json_types])
+            self._all_tops[json_types] = found
+        return found
+
+    def literal(self, text: str, json_type: str) -> Literal:
+        return self._intern((Literal, text), Literal(text, json_type))
+
+    def array(self, item: Shape) -> Array:
+        return self._intern((Array, item), Array(item))
+
+    def tuple(self, items: Sequence[Shape], required: int, rest: Shape | None) -> Tuple:
+        key = (Tuple, tuple(items), required, rest)
+        return self._intern(key, Tuple(tuple(items), required, rest))
+
+    def object(self, properties: Iterable[Property], indexes: Iterable[Index] = ()) -> Object:
+        properties, indexes = tuple(properties), tuple(indexes)
+        return self._intern((Object, properties, indexes), Object(properties, indexes))
+
+    def noted(self, note: str, shape: Shape) -> Shape:
+        return self._intern((Noted, note, shape), Noted(note, shape)) if note else shape
+
+    def reference(self, definition: Definition) -> Reference:
+        return self._intern((Reference, definition), Reference(definition))
+
+    def union(self, shapes: Iterable[Shape]) -> Shape:
+        """The type of what belongs to any of the shapes; `null` is written last."""
+        members: dict[Shape, None] = {}
+        for shape in shapes:
+            members.update(dict.fromkeys(shape.members if isinstance(shape, Union) else (shape,)))
+        members.pop(self.never, None)
+        if self.unknown in members:
+            return self.unknown
+        if self.true in members and self.false in members:
+            members = {self.boolean if shape is self.true else shape: None for shape in members}
+        if self.boolean in members:
+            members.pop(self.true, None)
+            members.pop(self.false, None)
+        if self.null in members:
+            del members[self.null]
+            members[self.null] = None
+        if len(members) < 2:
+            return next(iter(members), self.never)
+        return self._intern((Union, *members), Union(tuple(members)))
+
+    def intersection(self, shapes: Iterable[Shape]) -> Shape:
+        """The type of what belongs to all of the shapes. May be wider where TypeScript could not take the exact one."""
+        members: dict[Shape, None] = {}
+        for shape in shapes:
+            members.update(dict.fromkeys(shape.members if isinstance(shape, Intersection) else (shape,)))
+        members.pop(self.unknown, None)
+        possible = ALL
+        for shape in members:
+            possible &= json_types(shape)
+        if not possible:
+            return self.never
+        if len(members) < 2:
+            return next(iter(members), self.unknown)
+        narrowed = dict.fromkeys(self._narrow(shape, possible) for shape in members)
+        if self.never in narrowed:
+            return self.never
+        tops = [shape for shape in narrowed if self.is_top(shape)]
+        merged = self._merge([shape for shape in narrowed if shape not in tops])
+        if not merged:
+            # Of several tops, each as wide as the possible types, one says it all.
+            return tops[0]
+        bound = ALL
+        for shape in merged:
+            bound &= json_types(shape)
+        kept = [shape for shape in tops if not bound <= json_types(shape)]
+        return self._finish(dict.fromkeys([*kept, *merged]))
+
+    def is_top(self, shape: Shape) -> bool:
+        """Whether the shape takes every value of its JSON types, so that it narrows nothing else."""
+        if isinstance(shape, Union):
+            return all(self.is_top(member) for member in shape.members)
+        return shape in self._tops.values() or shape is self.unknown
+
+    def _primitive(self, text: str) -> Primitive:
+        return self._intern((Primitive, text), Primitive(text))
+
+    def _intern(self, key: tuple[object, ...], shape: S) -> S:
+        return self._interned.setdefault(key, shape)  # type: ignore[return-value]
+
+    def _narrow(self, shape: Shape, possible: JsonTypes) -> Shape:
+        if isinstance(shape, Union):
+            return self.union([member for member in shape.members if json_types(member) & possible])
+        return shape
+
+    def _merge(self, shapes: list[Shape]) -> list[Shape]:
+        """Make one of all plain objects, and one of all sets of literals."""
+        plain = [shape for shape in shapes if isinstance(shape, Object) and not shape.indexes]
+        literals = [shape for shape in shapes if is_literals(shape)]
+        rest = [shape for shape in shapes if shape not in plain and shape not in literals]
+        if plain:
+            rest.insert(0, self._merged_objects(plain))
+        if literals:
+            sets = [shape.members if isinstance(shape, Union) else (shape,) for shape in literals]
+            common = [member for member in sets[0] if all(member in other for other in sets[1:])]
+            rest.insert(0, self.union(common))
+        return rest
+
+    def _merged_objects(self, objects: Sequence[Object]) -> Shape:
+        if len(objects) == 1:
+            return objects[0]
+        merged: dict[str, Property] = {}
+        for name, shape, required, doc in (item for shape in objects for item in shape.properties):
+            before = merged.get(name)
+            if before is not None:
+                shape = self.intersection([before.shape, shape])
+                required, doc = before.required or required, before.doc or doc
+            merged[name] = Property(name, shape, required, doc)
+        return self.object(merged.values())
+
+    def _finish(self, members: dict[Shape, None]) -> Shape:
+        if self.never in members:
+            return self.never
+        if math.prod(map(breadth, members)) > LARGEST_BREADTH:
+            # Leaving conjuncts out only makes the type wider.
+            return min(members, key=breadth)
+        if len(members) < 2:
+            return next(iter(members))
+        return self._intern((Intersection, *members), Intersection(tuple(members)))
+
+
+def json_types(shape: Shape) -> JsonTypes:
+    """The JSON types that values of a shape can have; a bound where it is a reference."""
+    match shape:
+        case Primitive(text):
+            return ALL if text == "unknown" else NOTHING if text == "never" else frozenset({text})
+        case Literal():
+            return frozenset({shape.json_type})
+        case Array() | Tuple():
+            return frozenset({"array"})
+        case Object():
+            return frozenset({"object"})
+        case Union(members):
+            return frozenset().union(*map(json_types, members))
+        case Intersection(members):
+            return ALL.intersection(*map(json_types, members))
+        case Noted():
+            return json_types(shape.shape)
+        case Reference(definition):
+            return definition.json_types
+
+
+def is_literals(shape: Shape) -> bool:
+    """Whether a shape is one literal, or a union of nothing but literals and `null`."""
+    if isinstance(shape, Union):
+        return all(isinstance(member, Literal) or is_null(member) for member in shape.members)
+    return isinstance(shape, Literal)
+
+
+def is_null(shape: Shape) -> bool:
+    return isinstance(shape, Primitive) and shape.text == "null"
+
+
+def breadth(shape: Shape) -> int:
+    """About how many members a type has once TypeScript has multiplied out its intersections."""
+    match shape:
+        case Union(members):
+            return sum(map(breadth, members))
+        case Intersection(members):
+            return math.prod(map(breadth, members))
+        case Noted():
+            return breadth(shape.shape)
+        case Reference(definition):
+            return UNKNOWN_BREADTH if definition.breadth is None else definition.breadth
+        case _:
+            return 1
+
+
+def children(shape: Shape) -> tuple[Shape, ...]:
+    """The shapes a shape is directly made of; a reference has none."""
+    match shape:
+        case Array(item):
+            return (item,)
+        case Tuple(items, _, rest):
+            return items if rest is None else (*items, rest)
+        case Object(properties, indexes):
+            return (*(item.shape for item in properties), *(item.shape for item in indexes))
+        case Union(members) | Intersection(members):
+            return members
+        case Noted():
+            return (shape.shape,)
+        case _:
+            return ()
