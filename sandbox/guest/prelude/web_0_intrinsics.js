@@ -1,0 +1,58 @@
+// What the other web_*.js files share, captured before any program runs: a program that replaces a builtin changes what
+// it sees itself, not how these globals work inside.
+
+const { defineProperty, getOwnPropertyNames, getOwnPropertyDescriptor } = Object;
+
+// uncurryThis(method)(receiver, ...arguments) calls the method without looking it up again.
+const uncurryThis = Function.prototype.bind.bind(Function.prototype.call);
+
+// Property descriptors and option records must not inherit from a patched Object.prototype.
+const record = (properties) => ({ __proto__: null, ...properties });
+
+function defineHidden(target, key, value) {
+  defineProperty(target, key, record({ value, writable: true, enumerable: false, configurable: true }));
+}
+
+// Web IDL, section 3.7: an interface's operations and attributes are enumerable, the interface object is not.
+function defineInterface(constructor) {
+  for (const holder of [constructor.prototype, constructor]) {
+    const names = getOwnPropertyNames(holder);
+    for (let i = 0; i < names.length; i++) {
+      const name = names[i];
+      if (name === "constructor" || name === "prototype" || name === "name" || name === "length") continue;
+      defineProperty(holder, name, record({ ...getOwnPropertyDescriptor(holder, name), enumerable: true }));
+    }
+  }
+  const tag = record({ value: constructor.name, configurable: true });
+  defineProperty(constructor.prototype, Symbol.toStringTag, tag);
+  defineHidden(globalThis, constructor.name, constructor);
+}
+
+// An operation of the global object.
+function defineFunction(name, value) {
+  defineProperty(globalThis, name, record({ value, writable: true, enumerable: true, configurable: true }));
+}
+
+// Web IDL: fewer arguments than an operation declares is a TypeError.
+function requireArguments(given, needed, operation) {
+  if (given < needed) {
+    throw new TypeError(`${operation}: ${needed} argument${needed === 1 ? "" : "s"} required, ${given} given`);
+  }
+}
+
+const toWellFormed = uncurryThis(String.prototype.toWellFormed);
+
+// Web IDL USVString: a lone surrogate becomes U+FFFD; a symbol is a TypeError.
+const usvString = (value) => toWellFormed(`${value}`);
+
+native.web = record({
+  uncurryThis,
+  record,
+  defineHidden,
+  defineInterface,
+  defineFunction,
+  requireArguments,
+  usvString,
+  // structuredClone asks each whether a value is an object of a web interface (none of them is serialisable).
+  isPlatformObject: [],
+});
