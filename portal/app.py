@@ -1,0 +1,95 @@
+"""The portal as one HTTP application. Wiring only: what it serves and how it runs is decided elsewhere."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from codemode import CodeTool
+from portal import http as edge
+from portal.caller import Caller
+from portal.config import PortalSettings
+from portal.endpoint import Endpoint, health
+from portal.http import Cors, Guard, HttpSettings, Refusal, refuse
+from portal.servers import Servers
+
+
+def create_app(
+    servers: Servers,
+    caller: Caller,
+    code_tool: CodeTool | None,
+    settings: PortalSettings | None = None,
+    http: HttpSettings | None = None,
+) -> Starlette:
+    """The ASGI application of one portal at `settings.path`, with `/healthz` beside it.
+
+    `servers` must be running and stay so for as long as the application; it, `caller` and `code_tool` stay the
+    caller's to close. Further portals will be further `Endpoint`s under `/<portal id>/mcp`.
+    """
+    settings = settings or PortalSettings()
+    http = http or http_settings(settings)
+    endpoint = Endpoint(servers, caller, code_tool, settings, http)
+
+    async def healthz(request: Request) -> Response:
+        return Response(orjson.dumps(health(servers.snapshot)), media_type="application/json")
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        known = f"The MCP endpoint of this portal is {settings.path}, its health is at /healthz."
+        message = f"{request.method} {request.url.path[:100]}: {error.detail}. {known}"
+        return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with endpoint.run():
+            yield
+
+    app = Starlette(
+        routes=[
+            Route(settings.path, endpoint, name="mcp"),
+            Route("/healthz", healthz, methods=["GET"]),
+        ],
+        middleware=[Middleware(Guard, settings=http), Middleware(Cors, settings=http)],
+        exception_handlers={HTTPException: refused},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    app.state.close_streams = endpoint.close_streams
+    app.state.http = http
+    return app
+
+
+def http_settings(settings: PortalSettings) -> HttpSettings:
+    """The settings of the HTTP edge that a portal's configuration carries."""
+    return HttpSettings(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins)
+
+
+async def serve(
+    app: Starlette,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    identity: bool = False,
+    on_ready: Callable[[str], None] | None = None,
+) -> None:
+    """Serve what `create_app` made, as `portal.http.serve` does and with its errors."""
+    await edge.serve(
+        app,
+        host=host,
+        port=port,
+        identity=identity,
+        http=app.state.http,
+        on_ready=on_ready,
+        on_stop=app.state.close_streams,
+    )
+
+
+def running(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> AbstractAsyncContextManager[str]:
+    """Serve what `create_app` made inside a running program. The context gives the base URL."""
+    return edge.running(app, host=host, port=port, http=app.state.http, on_stop=app.state.close_streams)

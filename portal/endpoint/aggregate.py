@@ -1,0 +1,175 @@
+"""One list out of many servers: what a snapshot of the upstreams looks like to a client, and where each name leads.
+
+Pure: built from a snapshot, immutable, replaced with it. The raw MCP dictionaries of the upstreams are kept as they
+are but for the name (and, where two servers own the same URI, the URI). Order is the order of the configuration, then
+the upstream's own.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+from urllib.parse import quote, unquote
+
+from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
+
+from portal.endpoint.names import exposed_name
+
+OWNED_SCHEME = "mcp-server://"
+MAX_URI = 8192
+
+
+class Source(Protocol):
+    """What the aggregate needs of one upstream server."""
+
+    @property
+    def id(self) -> str: ...
+    @property
+    def prefix(self) -> bool: ...
+    @property
+    def tools(self) -> tuple[dict[str, Any], ...]: ...
+    @property
+    def prompts(self) -> tuple[dict[str, Any], ...]: ...
+    @property
+    def resources(self) -> tuple[dict[str, Any], ...]: ...
+    @property
+    def resource_templates(self) -> tuple[dict[str, Any], ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a listed name or URI leads: the server, the name it has there, and its definition there."""
+
+    server: str
+    name: str
+    definition: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Aggregate:
+    """The lists a client gets and the way back from what it names. Lookups return None for what is not listed."""
+
+    tools: dict[str, Target]
+    prompts: dict[str, Target]
+    resources: dict[str, Target]
+    templates: tuple[tuple[UriTemplate | None, Target], ...]
+    tool_list: tuple[dict[str, Any], ...]
+    prompt_list: tuple[dict[str, Any], ...]
+    resource_list: tuple[dict[str, Any], ...]
+    template_list: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def build(cls, sources: Iterable[Source]) -> "Aggregate":
+        servers = tuple(sources)
+        tools, tool_list = _named((server, server.tools) for server in servers)
+        prompts, prompt_list = _named((server, server.prompts) for server in servers)
+        resources: dict[str, Target] = {}
+        resource_list: list[dict[str, Any]] = []
+        templates: list[tuple[UriTemplate | None, Target]] = []
+        template_list: list[dict[str, Any]] = []
+        for server in servers:
+            for resource in server.resources:
+                raw = resource["uri"]
+                uri = raw if raw not in resources else owned_uri(server.id, raw)
+                resources[uri] = Target(server.id, raw, resource)
+                resource_list.append({**resource, "uri": uri})
+            for template in server.resource_templates:
+                templates.append((_parsed(template["uriTemplate"]), Target(server.id, "", template)))
+                template_list.append(template)
+        return cls(
+            tools,
+            prompts,
+            resources,
+            tuple(templates),
+            tool_list,
+            prompt_list,
+            tuple(resource_list),
+            tuple(template_list),
+        )
+
+    def resource(self, uri: str) -> Target | None:
+        """The owner of a URI: listed, spelt with its owner, matching a template, or else of a scheme one server has.
+
+        A URI is never tried on one server after another: it may say more than its owner should tell the others.
+        """
+        if len(uri) > MAX_URI:
+            return None
+        if (listed := self.resources.get(uri)) is not None:
+            return listed
+        if (owned := split_owned_uri(uri)) is not None and owned[0] in self.resource_servers:
+            return Target(*owned)
+        for template, target in self.templates:
+            if template is not None and template.match(uri) is not None:
+                return Target(target.server, uri)
+        owners = self.schemes.get(uri.partition(":")[0].lower(), ())
+        return Target(owners[0], uri) if len(owners) == 1 else None
+
+    def template(self, uri_template: str) -> Target | None:
+        """The server whose template this is, for completion."""
+        for _, target in self.templates:
+            if target.definition["uriTemplate"] == uri_template:
+                return Target(target.server, uri_template)
+        return None
+
+    def listed_uri(self, server: str, raw: str) -> str:
+        """The URI a client knows a resource of `server` by."""
+        target = self.resources.get(raw)
+        if target is not None and target.server != server:
+            return owned_uri(server, raw)
+        return raw
+
+    @cached_property
+    def resource_servers(self) -> frozenset[str]:
+        return frozenset(target.server for target in self._resource_targets())
+
+    @cached_property
+    def schemes(self) -> dict[str, tuple[str, ...]]:
+        """Which servers list something of a URI scheme."""
+        found: dict[str, dict[str, None]] = {}
+        for target in self._resource_targets():
+            uri = target.definition.get("uri") or target.definition.get("uriTemplate") or ""
+            found.setdefault(uri.partition(":")[0].lower(), {})[target.server] = None
+        return {scheme: tuple(owners) for scheme, owners in found.items()}
+
+    def _resource_targets(self) -> Iterator[Target]:
+        yield from self.resources.values()
+        for _, target in self.templates:
+            yield target
+
+
+def _named(
+    lists: Iterable[tuple[Source, tuple[dict[str, Any], ...]]],
+) -> tuple[dict[str, Target], tuple[dict[str, Any], ...]]:
+    """Index and list of capabilities that have a `name`: tools and prompts."""
+    index: dict[str, Target] = {}
+    listed: list[dict[str, Any]] = []
+    for server, items in lists:
+        for item in items:
+            raw = item["name"]
+            name = exposed_name(server.id, raw, prefix=server.prefix, taken=index.keys())
+            if name in index:
+                continue
+            index[name] = Target(server.id, raw, item)
+            listed.append(item if name == raw else {**item, "name": name})
+    return index, tuple(listed)
+
+
+def owned_uri(server: str, raw: str) -> str:
+    """A URI that names its owner, for a resource whose own URI another server lists too."""
+    return f"{OWNED_SCHEME}{server}/{quote(raw, safe='')}"
+
+
+def split_owned_uri(uri: str) -> tuple[str, str] | None:
+    """(server, raw URI) of what `owned_uri` made; None for any other URI."""
+    if not uri.startswith(OWNED_SCHEME):
+        return None
+    server, slash, raw = uri.removeprefix(OWNED_SCHEME).partition("/")
+    return (server, unquote(raw)) if server and slash and raw else None
+
+
+def _parsed(uri_template: str) -> UriTemplate | None:
+    """A template that can be matched; None for one that cannot, which is listed all the same."""
+    try:
+        return UriTemplate.parse(uri_template)
+    except InvalidUriTemplate:
+        return None

@@ -1,0 +1,42 @@
+"""The catalog of the current snapshot, built off the event loop and ready before a program asks for it."""
+
+import asyncio
+
+from codemode import Catalog
+from portal.endpoint.background import Background
+from portal.servers import Snapshot
+
+
+class Catalogs:
+    """One catalog for each snapshot version that is asked for; the newest is kept."""
+
+    def __init__(self, background: Background) -> None:
+        self._background = background
+        self._version: int | None = None
+        self._building: asyncio.Future[Catalog] | None = None
+        self._kept: Catalog | None = None
+        self._content: tuple[str, tuple[tuple[str, str], ...]] | None = None
+
+    async def of(self, snapshot: Snapshot) -> Catalog:
+        """The catalog of a snapshot. Waits for a build only when the snapshot is newer than the last one prepared."""
+        if snapshot.version == self._version and self._kept is not None:
+            return self._kept
+        if snapshot.version != self._version or self._building is None:
+            self._version = snapshot.version
+            self._building = asyncio.ensure_future(self._build(snapshot))
+        # Shielded: one request that is cancelled does not take the catalog from the others.
+        return await asyncio.shield(self._building)
+
+    def prepare(self, snapshot: Snapshot) -> None:
+        """Start building the catalog of a new snapshot."""
+        self._background.spawn(self.of(snapshot))
+
+    async def _build(self, snapshot: Snapshot) -> Catalog:
+        unavailable = snapshot.unavailable()
+        content = (snapshot.content_id, tuple(sorted(unavailable.items())))
+        if content == self._content and self._kept is not None:
+            return self._kept
+        catalog = await asyncio.to_thread(Catalog.build, snapshot.catalog_servers(), unavailable)
+        if snapshot.version == self._version:
+            self._kept, self._content = catalog, content
+        return catalog

@@ -1,0 +1,156 @@
+"""One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
+from mcp_types import INVALID_PARAMS
+from starlette.types import Receive, Scope, Send
+
+from codemode import CodeTool
+from portal.caller import Caller
+from portal.config import PortalSettings
+from portal.endpoint.background import Background
+from portal.endpoint.catalogs import Catalogs
+from portal.endpoint.changes import Changes
+from portal.endpoint.code import CodeMode
+from portal.endpoint.prompts import Prompts
+from portal.endpoint.questions import Questions
+from portal.endpoint.resources import Resources, Watches
+from portal.endpoint.server import PortalServer, walled
+from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.tools import Tools
+from portal.endpoint.view import View
+from portal.http import HttpSettings, Refusal, refuse
+from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
+from portal.servers import Servers
+
+Context = ServerRequestContext[Any, Any]
+
+MODE = "portal.mode"
+
+
+class Endpoint:
+    """ASGI application for one portal. Enter `run()` once, for as long as it serves.
+
+    `servers` and `code_tool` belong to the caller. Without a `code_tool` the portal has no code mode.
+    """
+
+    def __init__(
+        self,
+        servers: Servers,
+        caller: Caller,
+        code_tool: CodeTool | None,
+        settings: PortalSettings,
+        http: HttpSettings,
+    ) -> None:
+        self._servers = servers
+        self._policy = CodeModePolicy(settings.code_mode) if code_tool is not None else CodeModePolicy.OFF
+        self._background = Background()
+        self._view = View(servers)
+        self._sessions = Sessions(self._session_ended)
+        bus = InMemorySubscriptionBus()
+        self._listen = ListenHandler(bus)
+        self._watches = Watches(self._view, caller, self._sessions, self._listen, self._background)
+        self._changes = Changes(self._view, self._sessions, bus, self._background)
+        self._questions = Questions(self._sessions, self._upstream_protocol)
+        self._catalogs = Catalogs(self._background)
+        self._tools = Tools(self._view, caller, self._questions)
+        self._code = (
+            CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool) if code_tool is not None else None
+        )
+        self._prompts = Prompts(self._view, caller, self._questions)
+        self._resources = Resources(self._view, caller, self._questions, self._watches)
+        self._manager = StreamableHTTPSessionManager(
+            self._server(settings),
+            max_request_body_size=http.body_limit,
+            max_sessions=http.sessions,
+            session_idle_timeout=http.session_idle,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            scope[MODE] = select_mode(scope["query_string"], self._policy)
+        except ModeRefused as error:
+            await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
+            return
+        await self._manager.handle_request(scope, receive, send)
+
+    @asynccontextmanager
+    async def run(self) -> AsyncIterator[None]:
+        forget = (
+            self._servers.subscribe(self._changes.snapshot_replaced),
+            self._servers.on_notification(self._changes.upstream_notified),
+        )
+        if self._code is not None:
+            forget += (self._servers.subscribe(lambda _, new: self._catalogs.prepare(new)),)
+            self._catalogs.prepare(self._servers.snapshot)
+        try:
+            async with self._manager.run():
+                yield
+        finally:
+            for unsubscribe in forget:
+                unsubscribe()
+            self._questions.close()
+            await self._background.aclose()
+
+    def close_streams(self) -> None:
+        """Begin to shut down: end the streams that would otherwise stay open for ever."""
+        self._listen.close()
+
+    def _server(self, settings: PortalSettings) -> PortalServer:
+        server = PortalServer(settings.name, instructions=settings.instructions)
+        paged = types.PaginatedRequestParams
+        for method, params, handler in (
+            ("tools/list", paged, self._list_tools),
+            ("tools/call", types.CallToolRequestParams, self._call_tool),
+            ("prompts/list", paged, self._prompts.list),
+            ("prompts/get", types.GetPromptRequestParams, self._prompts.get),
+            ("resources/list", paged, self._resources.list),
+            ("resources/templates/list", paged, self._resources.list_templates),
+            ("resources/read", types.ReadResourceRequestParams, self._resources.read),
+            ("resources/subscribe", types.SubscribeRequestParams, self._resources.subscribe),
+            ("resources/unsubscribe", types.UnsubscribeRequestParams, self._resources.unsubscribe),
+            ("subscriptions/listen", types.SubscriptionsListenRequestParams, self._watches.listen),
+            ("completion/complete", types.CompleteRequestParams, self._prompts.complete),
+            ("logging/setLevel", types.SetLevelRequestParams, self._set_level),
+        ):
+            server.add_request_handler(method, params, walled(handler))  # type: ignore[arg-type, type-var]
+        server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
+        return server
+
+    async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
+        if self._mode(ctx) is Mode.CODE and self._code is not None:
+            return await self._code.list(ctx, params)
+        return await self._tools.list(ctx, params)
+
+    async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
+        if self._mode(ctx) is Mode.CODE and self._code is not None:
+            return await self._code.call(ctx, params)
+        return await self._tools.call(ctx, params)
+
+    async def _set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> HandlerResult:
+        session = self._sessions.of(ctx)
+        if session is not None:
+            session.log_level = params.level
+        return {}
+
+    async def _initialized(self, ctx: Context, params: types.NotificationParams) -> None:
+        self._sessions.of(ctx)
+
+    def _mode(self, ctx: Context) -> Mode:
+        """The mode of the request's own URL, which in a session may change from one to the next."""
+        mode = ctx.request.scope[MODE] if ctx.request is not None else Mode.TOOLS
+        return Mode(mode)
+
+    def _session_ended(self, session: Session) -> None:
+        self._watches.leave(session)
+        self._background.spawn(self._servers.release(session.client.key))
+
+    def _upstream_protocol(self, server: str) -> str | None:
+        snapshot = self._servers.snapshot.servers.get(server)
+        return snapshot.listing.protocol if snapshot is not None else None

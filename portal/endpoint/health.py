@@ -1,0 +1,26 @@
+"""What `/healthz` says: the portal is up, and which of its upstream servers are not, and why."""
+
+from typing import Any
+
+from portal.servers import Snapshot
+
+MAX_REASON = 300
+
+
+def health(snapshot: Snapshot) -> dict[str, Any]:
+    """A JSON object. An upstream that is down does not make the portal unhealthy: it serves the others."""
+    return {
+        "status": "ok",
+        "servers": {
+            server.id: {
+                "state": server.state,
+                **({"reason": server.reason[:MAX_REASON]} if server.reason else {}),
+                "transport": server.transport,
+                "protocol": server.listing.protocol,
+                "tools": len(server.tools),
+                "prompts": len(server.prompts),
+                "resources": len(server.resources),
+            }
+            for server in snapshot.servers.values()
+        },
+    }

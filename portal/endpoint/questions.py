@@ -1,0 +1,164 @@
+"""Calls in which an upstream may ask the user something, between any two generations of MCP.
+
+A 2025 client is asked in the middle of its request. A 2026-07-28 client is answered `input_required` and calls again
+with the answers (SEP-2322): an upstream of its own generation does that itself and is passed through, while a call to
+a 2025 upstream, which waits for its answer, is parked here between the rounds.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from portal.caller import Call, Caller
+from portal.endpoint.relay import context_of
+from portal.endpoint.sessions import Sessions
+from portal.errors import RpcError
+from portal.upstream import CallContext
+
+Context = ServerRequestContext[Any, Any]
+
+PARK_SECONDS = 600.0
+MAX_PARKED = 1000
+_PARKED, _UPSTREAM = "portal:", "upstream:"
+_NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+
+
+@dataclass(slots=True)
+class Question:
+    method: str
+    params: Mapping[str, Any]
+    answer: asyncio.Future[Mapping[str, Any]]
+
+    def as_input_request(self) -> dict[str, Any]:
+        request: dict[str, Any] = {"method": self.method}
+        return {**request, "params": dict(self.params)} if self.params else request
+
+
+@dataclass(slots=True, eq=False)
+class ParkedCall:
+    """A call to a 2025 upstream that outlives the request which made it, while the user thinks."""
+
+    ctx: Context
+    context: CallContext
+    questions: asyncio.Queue[Question] = field(default_factory=asyncio.Queue)
+    asking: Question | None = None
+    task: asyncio.Task[dict[str, Any]] | None = None
+    expiry: asyncio.TimerHandle | None = None
+
+    async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        client = self.context.client
+        if client is None or _NEEDS.get(method) not in client.capabilities:
+            raise RpcError(METHOD_NOT_FOUND, f"The client does not answer {method}")
+        question = Question(method, params, asyncio.get_running_loop().create_future())
+        self.questions.put_nowait(question)
+        return await question.answer
+
+    async def progress(self, progress: float, total: float | None, message: str | None) -> None:
+        await self.ctx.session.report_progress(progress, total, message)
+
+
+class Questions:
+    """Makes the calls whose upstream may ask back. `protocol_of` gives an upstream's protocol version."""
+
+    def __init__(self, sessions: Sessions, protocol_of: Callable[[str], str | None]) -> None:
+        self._sessions = sessions
+        self._protocol_of = protocol_of
+        self._parked: dict[str, ParkedCall] = {}
+        self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
+
+    async def call(self, ctx: Context, caller: Caller, call: Call) -> dict[str, Any]:
+        """The upstream's raw result, or an `input_required` one that leads back here. Raises what the caller raises."""
+        session = self._sessions.of(ctx)
+        context = context_of(ctx, session)
+        if session is not None:
+            return await caller.call(call, context)
+        state = call.params.get("requestState")
+        if isinstance(state, str) and state.startswith(_PARKED):
+            return await self._resume(ctx, state.removeprefix(_PARKED), call.params.get("inputResponses"))
+        if isinstance(state, str):
+            call = replace(call, params={**call.params, "requestState": state.removeprefix(_UPSTREAM)})
+        modern = self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS
+        if modern or context.client is None or not context.client.interactive:
+            return _marked(await caller.call(call, context))
+        parked = ParkedCall(ctx, context)
+        reporting = parked.progress if context.on_progress is not None else None
+        context = replace(context, on_request=parked.ask, on_progress=reporting)
+        parked.task = asyncio.create_task(caller.call(call, context))
+        self._tasks.add(parked.task)
+        parked.task.add_done_callback(self._tasks.discard)
+        return await self._wait(secrets.token_urlsafe(16), parked)
+
+    def close(self) -> None:
+        """Stop every parked call."""
+        for parked in tuple(self._parked.values()):
+            self._stop(parked)
+        self._parked.clear()
+
+    async def _wait(self, key: str, parked: ParkedCall) -> dict[str, Any]:
+        """Until the call is done or asks; a client that goes away meanwhile stops it."""
+        assert parked.task is not None
+        next_question = asyncio.create_task(parked.questions.get())
+        try:
+            await asyncio.wait({parked.task, next_question}, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            self._stop(parked)
+            raise
+        finally:
+            next_question.cancel()
+        if parked.task.done():
+            return parked.task.result()
+        parked.asking = next_question.result()
+        return self._park(key, parked)
+
+    def _park(self, key: str, parked: ParkedCall) -> dict[str, Any]:
+        assert parked.asking is not None
+        if len(self._parked) >= MAX_PARKED:
+            self._stop(parked)
+            raise MCPError(
+                INVALID_PARAMS, "Too many calls are waiting for an answer from their users; try again later."
+            )
+        self._parked[key] = parked
+        parked.expiry = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, key)
+        return {
+            "resultType": "input_required",
+            "inputRequests": {"answer": parked.asking.as_input_request()},
+            "requestState": _PARKED + key,
+        }
+
+    async def _resume(self, ctx: Context, key: str, responses: Any) -> dict[str, Any]:
+        parked = self._parked.get(key)
+        if parked is None or parked.asking is None or parked.context.identity != context_of(ctx, None).identity:
+            raise MCPError(INVALID_PARAMS, "The call this answers is no longer waiting. Call the tool again.")
+        answer = responses.get("answer") if isinstance(responses, Mapping) else None
+        del self._parked[key]
+        if parked.expiry is not None:
+            parked.expiry.cancel()
+        parked.ctx = ctx
+        if not isinstance(answer, Mapping):
+            return self._park(key, parked)
+        if not parked.asking.answer.done():
+            parked.asking.answer.set_result(answer)
+        return await self._wait(key, parked)
+
+    def _expire(self, key: str) -> None:
+        parked = self._parked.pop(key, None)
+        if parked is not None:
+            self._stop(parked)
+
+    @staticmethod
+    def _stop(parked: ParkedCall) -> None:
+        if parked.task is not None:
+            parked.task.cancel()
+
+
+def _marked(result: dict[str, Any]) -> dict[str, Any]:
+    """An upstream's own state is told apart from ours, so that none of them can name a parked call."""
+    state = result.get("requestState")
+    return {**result, "requestState": _UPSTREAM + state} if isinstance(state, str) else result

@@ -1,0 +1,171 @@
+"""Resources and resource templates of every server, read where they belong, and subscriptions to their changes.
+
+One subscription stands at the upstream for however many clients watch a resource through the portal.
+"""
+
+from collections import Counter
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.server.subscriptions import ListenHandler
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from portal.caller import Call, Caller
+from portal.endpoint.aggregate import Target
+from portal.endpoint.background import Background
+from portal.endpoint.identity import identity_of
+from portal.endpoint.questions import Questions
+from portal.endpoint.relay import own_result
+from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.tools import raw_params, refuse_cursor
+from portal.endpoint.view import View
+from portal.errors import CallError
+from portal.upstream import CallContext
+
+Context = ServerRequestContext[Any, Any]
+
+RESOURCE_NOT_FOUND = -32002
+MAX_SUBSCRIPTIONS = 1000
+
+
+class Resources:
+    """`resources/*` over the aggregate."""
+
+    def __init__(self, view: View, caller: Caller, questions: Questions, watches: "Watches") -> None:
+        self._view = view
+        self._caller = caller
+        self._questions = questions
+        self._watches = watches
+
+    async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+        refuse_cursor(params)
+        return {"resources": list(self._view.aggregate.resource_list)}
+
+    async def list_templates(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+        refuse_cursor(params)
+        return {"resourceTemplates": list(self._view.aggregate.template_list)}
+
+    async def read(self, ctx: Context, params: types.ReadResourceRequestParams) -> dict[str, Any]:
+        uri = str(params.uri)
+        target = self._owner(ctx, uri)
+        call = Call(
+            server=target.server, method="resources/read", name=target.name, params=raw_params(ctx, uri=target.name)
+        )
+        result = own_result(await self._questions.call(ctx, self._caller, call))
+        if "cacheScope" in result:
+            # What the upstream may share with everyone went through this client's policies.
+            result = {**result, "cacheScope": "private"}
+        return result
+
+    async def subscribe(self, ctx: Context, params: types.SubscribeRequestParams) -> dict[str, Any]:
+        uri = str(params.uri)
+        session = self._watches.session(ctx)
+        self._owner(ctx, uri)
+        if uri in session.subscriptions:
+            return {}
+        if len(session.subscriptions) >= MAX_SUBSCRIPTIONS:
+            raise MCPError(INVALID_PARAMS, f"This session watches {MAX_SUBSCRIPTIONS} resources already.")
+        session.subscriptions.add(uri)
+        try:
+            await self._watches.add(ctx, uri)
+        except BaseException:
+            # Whatever stopped it, cancellation too: the session does not watch what the upstream did not accept.
+            session.subscriptions.discard(uri)
+            raise
+        return {}
+
+    async def unsubscribe(self, ctx: Context, params: types.UnsubscribeRequestParams) -> dict[str, Any]:
+        uri = str(params.uri)
+        session = self._watches.session(ctx)
+        if uri in session.subscriptions:
+            session.subscriptions.discard(uri)
+            await self._watches.remove(uri)
+        return {}
+
+    def _owner(self, ctx: Context, uri: str) -> Target:
+        target = self._view.aggregate.resource(uri)
+        if target is None:
+            modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
+            code = INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
+            raise MCPError(code, f"Resource not found: {uri[:200]!r}. No server lists it.", {"uri": uri[:200]})
+        return target
+
+
+class Watches:
+    """How many clients watch each URI, and the one upstream subscription behind them."""
+
+    def __init__(
+        self, view: View, caller: Caller, sessions: Sessions, listen: ListenHandler, background: Background
+    ) -> None:
+        self._view = view
+        self._caller = caller
+        self._sessions = sessions
+        self._listen = listen
+        self._background = background
+        self._counts: Counter[str] = Counter()
+
+    def leave(self, session: Session) -> None:
+        """A session has ended, and its subscriptions with it."""
+        for uri in session.subscriptions:
+            self._background.spawn(self.remove(uri))
+
+    def session(self, ctx: Context) -> Session:
+        session = self._sessions.of(ctx)
+        if session is None:
+            raise MCPError(INVALID_PARAMS, "This session has not been initialized.")
+        return session
+
+    async def add(self, ctx: Context, uri: str) -> None:
+        self._counts[uri] += 1
+        if self._counts[uri] == 1:
+            try:
+                await self._tell("resources/subscribe", uri, ctx)
+            except BaseException:
+                # Cancellation too: nobody else counts on a subscription that was never made.
+                self._drop(uri)
+                raise
+
+    async def remove(self, uri: str) -> None:
+        """Never raises: a client that stops watching need not hear that the upstream was away."""
+        self._drop(uri)
+        if not self._counts[uri]:
+            del self._counts[uri]
+            try:
+                await self._tell("resources/unsubscribe", uri, None)
+            except CallError:
+                return
+
+    async def listen(
+        self, ctx: Context, params: types.SubscriptionsListenRequestParams
+    ) -> types.SubscriptionsListenResult:
+        """`subscriptions/listen` of 2026-07-28: the stream is the subscription, for as long as it stays open."""
+        wanted = params.notifications.resource_subscriptions or []
+        uris = {str(uri) for uri in wanted[:MAX_SUBSCRIPTIONS] if self._view.aggregate.resource(str(uri)) is not None}
+        watched: list[str] = []
+        try:
+            for uri in sorted(uris):
+                try:
+                    await self.add(ctx, uri)
+                except CallError:
+                    continue
+                watched.append(uri)
+            return await self._listen(ctx, params)
+        finally:
+            for uri in watched:
+                self._background.spawn(self.remove(uri))
+
+    async def _tell(self, method: str, uri: str, ctx: Context | None) -> None:
+        target = self._view.aggregate.resource(uri)
+        if target is None:
+            return
+        call = Call(server=target.server, method=method, name=target.name, params={"uri": target.name})
+        # On the connection all clients share, which does not end with the first of them.
+        identity = "" if ctx is None else identity_of(ctx)
+        await self._caller.call(call, CallContext(identity=identity))
+
+    def _drop(self, uri: str) -> None:
+        if self._counts[uri] > 0:
+            self._counts[uri] -= 1

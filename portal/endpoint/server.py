@@ -1,0 +1,80 @@
+"""The SDK's low-level MCP server, set up as a portal needs it: one a portal, both protocol generations at once."""
+
+import importlib.util
+import uuid
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any, TypeVar
+
+import structlog
+from mcp.server.caching import CacheHint
+from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.lowlevel import NotificationOptions, Server
+from mcp.server.models import InitializationOptions
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
+
+from portal.errors import CallError
+
+log = structlog.get_logger("portal.endpoint")
+
+Params = TypeVar("Params")
+Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerResult]]
+
+CACHEABLE = (
+    "tools/list",
+    "prompts/list",
+    "resources/list",
+    "resources/templates/list",
+    "resources/read",
+    "server/discover",
+)
+
+
+class PortalServer(Server[Any]):
+    """A `Server` that says its lists change, keeps results private, and seals the state clients carry for upstreams."""
+
+    def __init__(self, name: str, *, instructions: str | None) -> None:
+        super().__init__(
+            name,
+            version=version("codemode-portal"),
+            instructions=instructions,
+            # What a client sees depends on its URL, and soon on who it is: no shared cache may keep it.
+            cache_hints={method: CacheHint(ttl_ms=0, scope="private") for method in CACHEABLE},
+            # Without this the SDK lists all tools on every call to find header declarations; `tools.py` checks those.
+            get_tool_input_schema=lambda name: None,
+        )
+        if importlib.util.find_spec("opentelemetry.sdk") is None:
+            # Spans that no exporter can ever see still cost 13 us a request.
+            self.middleware.clear()
+        self.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name))
+
+    def create_initialization_options(
+        self,
+        notification_options: NotificationOptions | None = None,
+        experimental_capabilities: dict[str, dict[str, Any]] | None = None,
+        extensions: dict[str, dict[str, Any]] | None = None,
+    ) -> InitializationOptions:
+        """The SDK's HTTP sessions pass no options and would say that lists never change."""
+        options = notification_options or NotificationOptions(True, True, True)
+        return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+
+def walled(handler: Handler[Params]) -> Handler[Params]:
+    """A handler none of whose internals reach a client: what it did not mean to say is logged under a reference."""
+
+    async def handle(ctx: ServerRequestContext[Any, Any], params: Params) -> HandlerResult:
+        try:
+            return await handler(ctx, params)
+        except MCPError:
+            raise
+        except CallError as error:
+            raise MCPError(error.code, error.message, error.data) from error
+        except Exception as error:  # the request edge: anything else is our fault
+            reference = uuid.uuid4().hex[:12]
+            log.exception("request_failed", method=ctx.method, reference=reference)
+            message = f"The portal failed on this request. Its log has the cause under the reference {reference}."
+            raise MCPError(INTERNAL_ERROR, message, {"reference": reference}) from error
+
+    return handle

@@ -1,0 +1,99 @@
+"""Tools without code mode: every tool of every server as `{server}_{tool}`, each call passed on as it came."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.shared.inbound import validate_mcp_param_headers
+from mcp_types import INVALID_PARAMS
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from portal.caller import Call, Caller
+from portal.endpoint.aggregate import Target
+from portal.endpoint.questions import Questions
+from portal.endpoint.relay import own_result
+from portal.endpoint.view import View
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Tools:
+    """`tools/list` and `tools/call` over the aggregate."""
+
+    def __init__(self, view: View, caller: Caller, questions: Questions) -> None:
+        self._view = view
+        self._caller = caller
+        self._questions = questions
+
+    async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+        refuse_cursor(params)
+        return {"tools": list(self._view.aggregate.tool_list)}
+
+    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
+        aggregate = self._view.aggregate
+        target = aggregate.tools.get(params.name)
+        if target is None:
+            raise MCPError(INVALID_PARAMS, unknown_name("tool", params.name, aggregate.tools))
+        check_param_headers(ctx, target, params.arguments or {})
+        return await self.call_target(ctx, target)
+
+    async def call_target(
+        self, ctx: Context, target: Target, arguments: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Call a tool with the client's own parameters, or with `arguments` instead of the ones it sent."""
+        sent = raw_params(ctx, name=target.name)
+        if arguments is not None:
+            sent["arguments"] = dict(arguments)
+        call = Call(server=target.server, method="tools/call", name=target.name, params=sent)
+        return own_result(await self._questions.call(ctx, self._caller, call))
+
+
+def raw_params(ctx: Context, **replaced: Any) -> dict[str, Any]:
+    """The parameters as the client sent them, without `_meta`, with some replaced."""
+    sent = {key: value for key, value in (ctx.params or {}).items() if key != "_meta"}
+    return {**sent, **replaced}
+
+
+def refuse_cursor(params: types.PaginatedRequestParams) -> None:
+    """Lists come whole, so no cursor was ever given out."""
+    if params.cursor is not None:
+        raise MCPError(INVALID_PARAMS, "Unknown cursor: this portal sends its lists whole.")
+
+
+def unknown_name(kind: str, name: str, known: Mapping[str, Any]) -> str:
+    """The error for a name that is not listed, with the nearest ones that are."""
+    near = get_close_matches(name[:128], known.keys(), n=3)
+    hint = f" Did you mean {' or '.join(near)}?" if near else f" It lists {len(known)} {kind}s."
+    return f"Unknown {kind}: {name[:128]!r}.{hint}"
+
+
+def check_param_headers(ctx: Context, target: Target, arguments: Mapping[str, Any]) -> None:
+    """Compare `Mcp-Param-*` headers with the arguments they repeat (SEP-2243), where the tool declares any.
+
+    An intermediary may have routed on the header: one that says something else than the body is refused with 400.
+    """
+    if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS or ctx.request is None:
+        return
+    if not declares_headers(target.definition.get("inputSchema")):
+        return
+    rejection = validate_mcp_param_headers(target.definition["inputSchema"], arguments, ctx.request.headers)
+    if rejection is not None:
+        raise MCPError(rejection.code, rejection.message, rejection.data)
+
+
+def declares_headers(schema: Any) -> bool:
+    """Whether a property reachable from the root declares `x-mcp-header`: a cheap look before the SDK's whole walk."""
+    stack = [schema]
+    while stack:
+        node = stack.pop()
+        properties = node.get("properties") if isinstance(node, Mapping) else None
+        if not isinstance(properties, Mapping):
+            continue
+        for prop in properties.values():
+            if isinstance(prop, Mapping) and "x-mcp-header" in prop:
+                return True
+            stack.append(prop)
+    return False

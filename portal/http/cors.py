@@ -1,0 +1,24 @@
+"""Cross-origin answers for the web pages whose origins are allowed: browsers ask before they let a page read ours.
+
+Whether an origin is allowed at all is the guard's decision, made before this; here only the headers are added.
+"""
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+from portal.http.names import NameRules
+from portal.http.settings import HttpSettings
+
+METHODS = ("GET", "POST", "DELETE")
+EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate")
+
+
+class Cors(CORSMiddleware):
+    """Starlette's CORS middleware over the same rules as the guard."""
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+        super().__init__(app, allow_methods=METHODS, allow_headers=["*"], expose_headers=EXPOSED, max_age=600)
+        self._rules = NameRules.compile(settings.allowed_hosts, settings.allowed_origins)
+
+    def is_allowed_origin(self, origin: str) -> bool:
+        return self._rules.origin_allowed(origin)

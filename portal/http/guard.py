@@ -1,0 +1,122 @@
+"""The ASGI middleware in front of everything: header hygiene, Host and Origin, content type, body size, time and depth.
+
+It reads the whole body before the application runs, within its bounds, and replays it; afterwards the application
+sees the connection itself, so that it notices a client that goes away.
+"""
+
+import asyncio
+
+from mcp_types import PARSE_ERROR
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from portal.http.body import nests_deeper_than
+from portal.http.names import NameRules
+from portal.http.refusal import Refusal, refuse
+from portal.http.settings import HttpSettings
+
+_WHITE_SPACE = b" \t"
+_CLOSE = {"connection": "close"}
+
+
+class Guard:
+    """Wrap an ASGI application. Refusals are `portal.http.refusal`'s shape; lifespan passes through untouched."""
+
+    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+        self._app = app
+        self._settings = settings
+        self._rules = NameRules.compile(settings.allowed_hosts, settings.allowed_origins)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1003})
+            return
+        # RFC 9110 section 5.5: white space round a field value is no part of it, and not every parser removes it.
+        headers = [(name, value.strip(_WHITE_SPACE)) for name, value in scope["headers"]]
+        scope["headers"] = headers
+        try:
+            self._check_names(headers)
+            if scope["method"] == "POST":
+                receive = await self._take_body(headers, receive)
+        except Refusal as refusal:
+            await refuse(refusal)(scope, receive, send)
+            return
+        except ClientGone:
+            return
+        await self._app(scope, receive, send)
+
+    def _check_names(self, headers: list[tuple[bytes, bytes]]) -> None:
+        hosts = [value for name, value in headers if name == b"host"]
+        if len(hosts) != 1 or not self._rules.host_allowed(hosts[0].decode("latin-1")):
+            raise Refusal(
+                421,
+                "host",
+                f"This portal does not answer to the host {_shown(hosts)}. Use localhost, or add the name to the "
+                "allowed hosts of the portal.",
+            )
+        origins = [value for name, value in headers if name == b"origin"]
+        if origins and (len(origins) > 1 or not self._rules.origin_allowed(origins[0].decode("latin-1"))):
+            raise Refusal(
+                403,
+                "origin",
+                f"Requests from the web origin {_shown(origins)} are not allowed. Add it to the allowed origins of the "
+                "portal if you trust that site.",
+            )
+
+    async def _take_body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
+        kinds = [value for name, value in headers if name == b"content-type"]
+        if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
+            raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
+        body = await self._read(headers, receive)
+        if nests_deeper_than(body, self._settings.depth):
+            raise Refusal(
+                400, "depth", f"The body nests deeper than {self._settings.depth} levels of JSON.", PARSE_ERROR
+            )
+        return replay(body, receive)
+
+    async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        limit = self._settings.body_limit
+        too_large = Refusal(413, "body_size", f"The body is larger than {limit} bytes.", headers=_CLOSE)
+        declared = next((value for name, value in headers if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > limit:
+            raise too_large
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async with asyncio.timeout(self._settings.body_time):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    chunk: bytes = message.get("body", b"")
+                    size += len(chunk)
+                    if size > limit:
+                        raise too_large
+                    chunks.append(chunk)
+                    if not message.get("more_body", False):
+                        return b"".join(chunks)
+        except TimeoutError:
+            raise Refusal(
+                408, "body_time", f"The body took longer than {self._settings.body_time:g} s to arrive.", headers=_CLOSE
+            ) from None
+
+
+class ClientGone(Exception):
+    """The client left before its request had arrived; there is nobody to answer."""
+
+
+def replay(body: bytes, receive: Receive) -> Receive:
+    """An ASGI `receive` that gives the body once and then whatever the connection brings."""
+    pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return pending.pop() if pending else await receive()
+
+    return receive_again
+
+
+def _shown(values: list[bytes]) -> str:
+    """Header values for a message: bounded, and printable whatever was sent."""
+    return repr(", ".join(value.decode("latin-1") for value in values)[:100])

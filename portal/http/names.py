@@ -1,0 +1,90 @@
+"""Decisions on the Host and Origin headers, which keep a web page from talking to a portal on the same machine.
+
+A page whose DNS name is rebound to 127.0.0.1 still sends its own name as Host, and a page of another site sends its
+own Origin (DNS rebinding; MCP specification, transports, "Security Warning").
+"""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+
+def split_host(value: str) -> tuple[str, str] | None:
+    """`name:port` as (lower-case name, port or ""), an IPv6 name in brackets; None when it is not of that form."""
+    if value.startswith("["):
+        name, bracket, rest = value.partition("]")
+        if not bracket or (rest and not rest.startswith(":")):
+            return None
+        name, port = name + bracket, rest[1:]
+    else:
+        name, _, port = value.partition(":")
+    if not name or (port and not (port.isascii() and port.isdigit())):
+        return None
+    return name.rstrip(".").lower(), port
+
+
+@dataclass(frozen=True, slots=True)
+class NameRules:
+    """Allow lists compiled once: whole names (any port) and name-port pairs for Host; exact origins for Origin."""
+
+    any_host: bool
+    names: frozenset[str]
+    pairs: frozenset[tuple[str, str]]
+    any_origin: bool
+    origins: frozenset[str]
+
+    @classmethod
+    def compile(cls, hosts: tuple[str, ...], origins: tuple[str, ...]) -> "NameRules":
+        """Raises ValueError naming the entry that is neither `host`, `host:port` nor (for origins) `scheme://host`."""
+        names, pairs = set(LOOPBACK_NAMES), set[tuple[str, str]]()
+        for entry in hosts:
+            if entry == "*":
+                continue
+            parts = split_host(entry.removesuffix(":*"))
+            if parts is None:
+                raise ValueError(f"allowed host {entry!r} is not of the form 'name' or 'name:port'")
+            if parts[1]:
+                pairs.add(parts)
+            else:
+                names.add(parts[0])
+        exact = {normal_origin(origin) for origin in origins if origin != "*"}
+        if None in exact:
+            raise ValueError(
+                f"an allowed origin of {origins!r} is not of the form 'https://name' or 'https://name:port'"
+            )
+        return cls("*" in hosts, frozenset(names), frozenset(pairs), "*" in origins, frozenset(exact - {None}))  # type: ignore[arg-type]
+
+    def host_allowed(self, value: str) -> bool:
+        if self.any_host:
+            return True
+        parts = split_host(value)
+        return parts is not None and (parts[0] in self.names or parts in self.pairs)
+
+    def origin_allowed(self, value: str) -> bool:
+        """Loopback origins of any port and the listed ones; `null` (sandboxed frames, files) never."""
+        if self.any_origin:
+            return True
+        origin = normal_origin(value)
+        if origin is None:
+            return False
+        if origin in self.origins:
+            return True
+        parts = split_host(origin.partition("://")[2])
+        return parts is not None and parts[0] in LOOPBACK_NAMES
+
+
+def normal_origin(value: str) -> str | None:
+    """An origin (RFC 6454) in lower case without its scheme's own port; None for `null` and what is no web origin."""
+    try:
+        parts = urlsplit(value)
+    except ValueError:
+        return None
+    if parts.scheme not in DEFAULT_PORTS or parts.path or parts.query or parts.fragment or "@" in parts.netloc:
+        return None
+    host = split_host(parts.netloc)
+    if host is None:
+        return None
+    name, port = host
+    return f"{parts.scheme}://{name}" + (f":{port}" if port and port != DEFAULT_PORTS[parts.scheme] else "")

@@ -1,0 +1,35 @@
+"""How the portal says no: one JSON shape for every refusal, before MCP and beside it.
+
+The shape is a JSON-RPC 2.0 error (section 5.1) whatever the path, because that is what MCP clients read from a body
+with a status of 400 and above, so the sentence reaches the person who can act on it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import orjson
+from mcp_types import INVALID_REQUEST
+from starlette.responses import Response
+
+from portal.errors import PortalError
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(PortalError):
+    """A request refused at the edge. `reason` is stable and for programs, `message` for people: what to do."""
+
+    status: int
+    reason: str
+    message: str
+    code: int = INVALID_REQUEST
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def refuse(refusal: Refusal, request_id: str | int | None = None) -> Response:
+    """The HTTP answer for a refusal, with the JSON-RPC id of the request where it is known."""
+    error = {"code": refusal.code, "message": refusal.message, "data": {"reason": refusal.reason}}
+    body = orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
+    return Response(body, refusal.status, dict(refusal.headers), media_type="application/json")

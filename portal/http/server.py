@@ -1,0 +1,129 @@
+"""The HTTP server: uvicorn with our parser, on a socket we open, with a sign that it is ready and an orderly end."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from portal.http.bind import is_loopback, require_safe_bind
+from portal.http.settings import HttpSettings
+from portal.http.wire import BoundedHttp
+
+GRACE_SECONDS = 5
+
+
+async def serve(
+    app: ASGIApp,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8765,
+    identity: bool = False,
+    http: HttpSettings | None = None,
+    on_ready: Callable[[str], None] | None = None,
+    on_stop: Callable[[], None] | None = None,
+) -> None:
+    """Serve until SIGINT or SIGTERM, then let requests in flight finish for a few seconds.
+
+    `on_ready` is given the base URL once connections are accepted; `on_stop` is called when the server begins to stop,
+    to end streams that would stay open. Raises `UnsafeBind` for an address that others can reach while no identity is
+    configured, and OSError when the address cannot be had.
+    """
+    require_safe_bind(host, identity=identity)
+    with _listen(host, port) as listener:
+        server = _Server(app, http or HttpSettings(), on_stop, signals=True)
+        ready = asyncio.ensure_future(server.ready.wait())
+        if on_ready is not None:
+            ready.add_done_callback(lambda done: done.cancelled() or on_ready(base_url(listener)))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            ready.cancel()
+
+
+@asynccontextmanager
+async def running(
+    app: ASGIApp,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    http: HttpSettings | None = None,
+    on_stop: Callable[[], None] | None = None,
+) -> AsyncIterator[str]:
+    """The same server inside a running program, signals left alone: for tests and the demo. Yields the base URL."""
+    require_safe_bind(host, identity=False)
+    with _listen(host, port) as listener:
+        server = _Server(app, http or HttpSettings(), on_stop, signals=False)
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        ready = asyncio.create_task(server.ready.wait())
+        try:
+            await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                raise RuntimeError("The server did not start; its log says why") from task.exception()
+            yield base_url(listener)
+        finally:
+            ready.cancel()
+            server.should_exit = True
+            await task
+
+
+def base_url(listener: socket.socket) -> str:
+    """`http://host:port` of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None, *, signals: bool) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                http=BoundedHttp.with_settings(http),
+                ws="none",
+                lifespan="on",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_keep_alive=int(http.keep_alive),
+                timeout_graceful_shutdown=GRACE_SECONDS,
+            )
+        )
+        self.ready = asyncio.Event()
+        self._on_stop = on_stop
+        self._signals = signals
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_stop is not None:
+            self._on_stop()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if not self._signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
+
+
+@contextmanager
+def _listen(host: str, port: int) -> Iterator[socket.socket]:
+    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    listener = socket.socket(family, kind, protocol)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setblocking(False)
+        listener.bind(address)
+        if is_loopback(host) and not is_loopback(listener.getsockname()[0]):
+            raise OSError(f"{host!r} resolves to {listener.getsockname()[0]}, which others can reach")
+        yield listener
+    finally:
+        listener.close()

@@ -1,0 +1,182 @@
+"""The HTTP edge over real sockets: what is refused, how that looks, and that a slow client costs nobody else."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+
+import pytest
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from portal.http import Cors, Guard, HttpSettings, running
+
+pytestmark = pytest.mark.anyio
+
+SETTINGS = HttpSettings(body_limit=1000, header_limit=2000, depth=5, allowed_origins=("https://app.example",))
+IMPATIENT = replace(SETTINGS, header_time=0.2, body_time=0.2)
+POST = "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+async def echo(request: Request) -> JSONResponse:
+    body = await request.body()
+    return JSONResponse({"length": len(body), "name": request.headers.get("x-name")})
+
+
+def echo_app(settings: HttpSettings) -> Starlette:
+    return Starlette(
+        routes=[Route("/echo", echo, methods=["GET", "POST"])],
+        middleware=[Middleware(Guard, settings=settings), Middleware(Cors, settings=settings)],
+    )
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    async with running(echo_app(SETTINGS), http=SETTINGS) as url:
+        yield url
+
+
+@pytest.fixture
+async def impatient() -> AsyncIterator[str]:
+    async with running(echo_app(IMPATIENT), http=IMPATIENT) as url:
+        yield url
+
+
+class Answer:
+    def __init__(self, raw: bytes) -> None:
+        head, _, self.body = raw.partition(b"\r\n\r\n")
+        lines = head.decode().split("\r\n")
+        self.status = int(lines[0].split()[1])
+        self.headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+
+    @property
+    def error(self) -> dict[str, object]:
+        message = json.loads(self.body)
+        assert message["jsonrpc"] == "2.0" and message["id"] is None
+        error: dict[str, object] = message["error"]
+        return error
+
+
+async def send(url: str, *parts: bytes | str) -> Answer:
+    """Write raw bytes and read the answer until the server closes the connection."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        for part in parts:
+            writer.write(part.encode() if isinstance(part, str) else part)
+            await writer.drain()
+        async with asyncio.timeout(20):
+            return Answer(await reader.read())
+    finally:
+        writer.close()
+
+
+def request(body: bytes, head: str = POST) -> bytes:
+    return f"{head}Connection: close\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body
+
+
+async def test_a_good_request_passes_with_its_body(url: str) -> None:
+    answer = await send(url, request(b'{"a":1}'))
+    assert (answer.status, json.loads(answer.body)["length"]) == (200, 7)
+
+
+async def test_white_space_round_a_header_value_is_no_part_of_it(url: str) -> None:
+    answer = await send(url, request(b"{}", POST + "X-Name: \t padded name \t \r\n"))
+    assert json.loads(answer.body)["name"] == "padded name"
+
+
+@pytest.mark.parametrize(
+    ("head", "status", "reason"),
+    [
+        ("POST /echo HTTP/1.1\r\nHost: evil.example\r\nContent-Type: application/json\r\n", 421, "host"),
+        ("POST /echo HTTP/1.1\r\nContent-Type: application/json\r\n", 421, "host"),
+        (POST + "Host: evil.example\r\n", 421, "host"),
+        (POST + "Origin: http://evil.example\r\n", 403, "origin"),
+        (POST + "Origin: null\r\n", 403, "origin"),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\n", 415, "content_type"),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n", 415, "content_type"),
+        ("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/jsonx\r\n", 415, "content_type"),
+    ],
+)
+async def test_a_refused_request_is_told_why(url: str, head: str, status: int, reason: str) -> None:
+    answer = await send(url, request(b"{}", head))
+    assert (answer.status, answer.error["data"]) == (status, {"reason": reason})
+
+
+async def test_a_get_is_checked_for_its_host_too(url: str) -> None:
+    assert (await send(url, "GET /echo HTTP/1.1\r\nHost: evil\r\nConnection: close\r\n\r\n")).status == 421
+
+
+async def test_an_allowed_origin_may_read_the_answer_and_a_foreign_preflight_is_refused(url: str) -> None:
+    preflight = (
+        "OPTIONS /echo HTTP/1.1\r\nHost: localhost\r\nAccess-Control-Request-Method: POST\r\nConnection: close\r\n"
+    )
+    allowed = await send(url, preflight + "Origin: https://app.example\r\n\r\n")
+    assert (allowed.status, allowed.headers["access-control-allow-origin"]) == (200, "https://app.example")
+    assert (await send(url, preflight + "Origin: https://evil.example\r\n\r\n")).status == 403
+    answer = await send(url, request(b"{}", POST + "Origin: https://app.example\r\n"))
+    assert "mcp-session-id" in answer.headers["access-control-expose-headers"].lower()
+
+
+async def test_a_body_over_the_limit_is_refused_by_its_declared_size(url: str) -> None:
+    answer = await send(url, f"{POST}Connection: close\r\nContent-Length: 100000\r\n\r\n")
+    assert (answer.status, answer.error["data"]) == (413, {"reason": "body_size"})
+
+
+async def test_a_body_over_the_limit_is_refused_by_its_real_size(url: str) -> None:
+    chunk = b"3e8\r\n" + b"x" * 1000 + b"\r\n"
+    answer = await send(url, f"{POST}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n", chunk, chunk)
+    assert answer.status == 413
+
+
+async def test_deep_json_is_refused_before_anything_parses_it(url: str) -> None:
+    answer = await send(url, request(b"[" * 6 + b"]" * 6))
+    assert (answer.status, answer.error["data"]) == (400, {"reason": "depth"})
+    assert (await send(url, request(b"[" * 5 + b"]" * 5))).status == 200
+
+
+@pytest.mark.parametrize("head", ["X: " + "y" * 3000 + "\r\n", "".join(f"X-{n}: y\r\n" for n in range(500))])
+async def test_a_head_over_the_limit_is_refused(url: str, head: str) -> None:
+    assert (await send(url, f"{POST}{head}\r\n")).status == 431
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"GET /echo HTTP/9\r\n\r\n",
+        b"\x16\x03\x01\x02\x00",
+        f"{POST}Content-Length: 2\r\nContent-Length: 3\r\n\r\n{{}}".encode(),
+        f"{POST}Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n{{}}".encode(),
+        f"{POST}X\0: y\r\n\r\n".encode(),
+    ],
+)
+async def test_what_is_no_http_is_refused_in_the_same_shape_and_closed(url: str, raw: bytes) -> None:
+    answer = await send(url, raw)
+    assert (answer.status, answer.headers["connection"]) == (400, "close")
+    assert answer.error["data"] == {"reason": "http"}
+
+
+@pytest.mark.parametrize("part", ["", "POST /ec", POST])
+async def test_a_head_that_does_not_arrive_is_given_up(impatient: str, part: str) -> None:
+    assert (await send(impatient, part)).status == 408
+
+
+async def test_a_body_that_does_not_arrive_is_given_up(impatient: str) -> None:
+    answer = await send(impatient, f"{POST}Content-Length: 10\r\n\r\n{{")
+    assert (answer.status, answer.error["data"]) == (408, {"reason": "body_time"})
+
+
+async def test_many_slow_clients_delay_nobody(impatient: str) -> None:
+    slow = [asyncio.create_task(send(impatient, POST)) for _ in range(100)]
+    answers = await asyncio.gather(*(send(impatient, request(b"{}")) for _ in range(20)))
+    assert {answer.status for answer in answers} == {200}
+    assert {(await task).status for task in slow} == {408}
+
+
+async def test_an_address_in_use_is_an_error_that_says_so(url: str) -> None:
+    with pytest.raises(OSError, match="in use"):
+        async with running(echo_app(SETTINGS), port=int(url.rpartition(":")[2])):
+            pass
