@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import traceback
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -80,7 +80,7 @@ def serve(
     """
     from portal.cli.serve import serve as command
 
-    _finish(command(config, host, port))
+    _finish(command(config, host, port), serving=True)
 
 
 @app.command()
@@ -177,13 +177,14 @@ def demo(
     """
     from portal.demo.tour import demo as command
 
-    _finish(command(port=port, stay=serve))
+    _finish(command(port=port, stay=serve), serving=True)
 
 
-def _finish(command: Coroutine[Any, Any, Exit]) -> None:
+def _finish(command: Coroutine[Any, Any, Exit], *, serving: bool = False) -> None:
     """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
     try:
-        code = asyncio.run(command)
+        with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:
+            code = runner.run(command)
     except CommandError as error:
         from portal.cli.console import printable
 
@@ -198,6 +199,13 @@ def _finish(command: Coroutine[Any, Any, Exit]) -> None:
     raise typer.Exit(code)
 
 
-def main() -> None:
-    """The `codemode` command."""
-    app()
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed, as uvicorn finds out."""
+    import uvicorn
+
+    return uvicorn.Config("", loop="auto").get_loop_factory()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The `codemode` command; `arguments` are the process's own when not given."""
+    app(arguments, prog_name="codemode")

@@ -1,0 +1,6 @@
+"""`python -m portal.cli` is the `codemode` command, for where the script is not on PATH."""
+
+from portal.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,44 @@
+"""What a served portal consists of, put together from a configuration and taken apart again in order."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+
+from codemode import CodeTool
+from portal.app import create_app
+from portal.caller import Caller
+from portal.cli.session import limits_of
+from portal.config import Config
+from portal.records import RecordLog, RecordSink
+from portal.servers import Servers
+from sandbox import WorkerExecutor
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """A portal ready to listen; its servers are connecting. `prepared_in` is how long the isolates took, in seconds."""
+
+    app: Starlette
+    servers: Servers
+    prepared_in: float
+
+
+@asynccontextmanager
+async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
+    """Isolates in worker processes, upstream servers, the record of calls, and the application over them."""
+    started = time.perf_counter()
+    executor = WorkerExecutor(limits_of(config))
+    try:
+        # The first start on a machine compiles the guest here; later ones take it from the cache.
+        await executor.image("")
+        prepared_in = time.perf_counter() - started
+        async with RecordLog(sink) as records, Servers(config.servers) as servers:
+            app = create_app(servers, Caller(servers, records), CodeTool(executor), config.portal)
+            yield Assembly(app, servers, prepared_in)
+    finally:
+        await executor.aclose()

@@ -1,0 +1,89 @@
+"""Logs on standard error: lines for people on a terminal, one JSON object a line everywhere else."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import orjson
+import structlog
+from rich.console import Console
+from rich.text import Text
+from structlog.typing import Processor
+
+from portal.cli.report import milliseconds
+
+QUIET = ("uvicorn", "mcp", "httpx2", "httpcore2", "asyncio", "anyio", "watchfiles")
+OUTCOME_STYLE = {"ok": "green", "tool_error": "yellow", "denied": "yellow", "cancelled": "dim"}
+
+
+def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr) -> None:
+    """Send structlog and the standard library's loggers to `stream`, in one form."""
+    number = logging.getLevelNamesMapping()[level.upper()]
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if terminal else "iso", utc=not terminal),
+        structlog.processors.EventRenamer("event"),
+    ]
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=True) if terminal else structlog.processors.JSONRenderer(_json)
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[*shared, structlog.processors.format_exc_info],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    for name in QUIET:
+        # Their informative lines repeat what the portal says itself; their warnings are news.
+        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.processors.format_exc_info,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+def _json(record: object, **_: object) -> str:
+    return orjson.dumps(record, default=repr).decode()
+
+
+class CallLines:
+    """A sink of call records that shows one line a call: for people on a terminal, the record itself otherwise."""
+
+    def __init__(self, stream: TextIO, console: Console | None) -> None:
+        self._stream = stream
+        self._console = console
+
+    def write(self, line: bytes) -> None:
+        if self._console is None:
+            self._stream.write(line.decode().rstrip("\n") + "\n")
+            self._stream.flush()
+        else:
+            self._console.print(call_line(line))
+
+
+def call_line(line: bytes) -> Text:
+    """A call record as a short line."""
+    record = orjson.loads(line)
+    outcome = str(record["outcome"])
+    return Text.assemble(
+        (str(record["time"])[11:19], "dim"),
+        " ",
+        (f"{outcome:<11}", OUTCOME_STYLE.get(outcome, "red")),
+        f" {record['server']}.{record['name']} ",
+        (milliseconds(record["duration_ms"]), "dim"),
+        (f"  run {record['run_id']}" if record.get("run_id") else "", "dim"),
+    )

@@ -1,0 +1,124 @@
+"""`codemode serve`: the portal on loopback until it is interrupted, and what an operator sees meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+
+from portal.app import serve as serve_app
+from portal.cli.announce import Announcer, announcer
+from portal.cli.assembly import Assembly, assemble
+from portal.cli.console import consoles
+from portal.cli.exits import CommandError, Exit
+from portal.cli.logs import CallLines, configure_logging
+from portal.cli.session import read_config
+from portal.config import Config
+from portal.errors import ConfigError
+from portal.http import UnsafeBind, require_safe_bind
+from portal.servers import Servers, watch_config
+
+SETTLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the portal listens; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+
+async def serve(config: Path | None, host: str | None, port: int | None) -> Exit:
+    """Serve the configured servers until SIGINT or SIGTERM."""
+    _, stderr = consoles()
+    file, document = read_config(config, stderr, quiet=not stderr.is_terminal)
+    address = Address(host or document.portal.host, document.portal.port if port is None else port)
+    return await serve_document(document, address, stderr, file=file)
+
+
+async def serve_document(document: Config, address: Address, stderr: Console, *, file: Path | None = None) -> Exit:
+    """Serve a configuration; with its `file`, take up what changes in it."""
+    try:
+        require_safe_bind(address.host, identity=False)
+    except UnsafeBind as error:
+        raise CommandError(str(error)) from error
+    terminal = stderr.is_terminal
+    configure_logging(level=document.portal.log_level, terminal=terminal)
+    shows = announcer(stderr, structlog.get_logger("codemode"))
+    with shows.preparing(), graceful_end():
+        async with assemble(document, CallLines(sys.stderr, stderr if terminal else None)) as assembly:
+            shows.prepared(assembly.prepared_in)
+            await _listen(assembly, document, address, shows, file)
+    shows.stopped()
+    return Exit.OK
+
+
+async def _listen(assembly: Assembly, document: Config, address: Address, shows: Announcer, file: Path | None) -> None:
+    unsubscribe = assembly.servers.subscribe(shows.servers_changed)
+    background = [asyncio.create_task(_settled(assembly.servers, shows))]
+    if file is not None:
+        background.append(asyncio.create_task(_reload(file, assembly.servers, shows)))
+    try:
+        await serve_app(
+            assembly.app,
+            host=address.host,
+            port=address.port,
+            on_ready=lambda url: shows.listening(url + document.portal.path),
+        )
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"Cannot listen on {address.host} port {address.port}: {reason}. Choose another with --port."
+        raise CommandError(message) from error
+    finally:
+        unsubscribe()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+
+async def _settled(servers: Servers, shows: Announcer) -> None:
+    shows.settled(await servers.settled(SETTLE_SECONDS))
+
+
+async def _reload(file: Path, servers: Servers, shows: Announcer) -> None:
+    async def apply(document: Config) -> None:
+        shows.reloaded(file.name)
+        await servers.apply(document.servers)
+
+    def refuse(error: ConfigError) -> None:
+        shows.reload_refused(str(error))
+
+    await watch_config(file, apply, refuse)
+
+
+@contextmanager
+def graceful_end() -> Iterator[None]:
+    """Let the end that a signal asked for finish cleanly: the server hands its signal back once it has stopped.
+
+    Without this, that signal would end the process before upstream servers and workers are closed. A second one,
+    when a person is tired of waiting, does end the command.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    seen: list[int] = []
+
+    def arrived(number: int) -> None:
+        seen.append(number)
+        if len(seen) > 1 and task is not None:
+            task.cancel()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, arrived, number)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

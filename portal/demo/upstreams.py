@@ -1,0 +1,45 @@
+"""Starts the example servers: two as programs over stdio, one as an HTTP server of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+START_SECONDS = 30.0
+# Long enough for real work, short enough to watch a program run into it.
+CPU_SECONDS = 1.0
+
+
+@asynccontextmanager
+async def example_upstreams() -> AsyncIterator[dict[str, Any]]:
+    """Start the helpdesk and yield a configuration document over all three servers; the portal starts the other two."""
+    # -P: the folder the demo is started from must not lend its own modules to the servers.
+    helpdesk = await asyncio.create_subprocess_exec(
+        sys.executable, "-P", "-m", "portal.demo.helpdesk", stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert helpdesk.stdout is not None
+        async with asyncio.timeout(START_SECONDS):
+            url = (await helpdesk.stdout.readline()).decode().strip()
+        if not url:
+            raise RuntimeError("The example helpdesk did not start; its own message is above.")
+        yield document(url)
+    finally:
+        if helpdesk.returncode is None:
+            helpdesk.terminate()
+        await helpdesk.wait()
+
+
+def document(helpdesk_url: str) -> dict[str, Any]:
+    """The configuration an operator would write for these servers."""
+    return {
+        "mcpServers": {
+            "shop": {"command": sys.executable, "args": ["-P", "-m", "portal.demo.shop"]},
+            "helpdesk": {"type": "http", "url": helpdesk_url},
+            "shipping": {"command": sys.executable, "args": ["-P", "-m", "portal.demo.shipping"]},
+        },
+        "portal": {"name": "codemode-demo", "limits": {"cpu_time": CPU_SECONDS}},
+    }
