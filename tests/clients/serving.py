@@ -1,0 +1,79 @@
+"""A portal started as its user starts it: `codemode serve` in a process of its own, read by its log."""
+
+from __future__ import annotations
+
+import json
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from portal.cli.connect import CODE_MODE
+
+START_SECONDS = 90
+
+
+class Served:
+    """A running portal: its URLs and what it logged."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.events: list[dict[str, Any]] = []
+        self._arrived: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    @property
+    def url(self) -> str:
+        """The plain MCP URL."""
+        return str(self.event("listening")["url"])
+
+    @property
+    def code_url(self) -> str:
+        """The MCP URL in code mode."""
+        return self.url + CODE_MODE
+
+    def event(self, name: str) -> dict[str, Any]:
+        """The first event of this name, waiting for it to be logged."""
+        while True:
+            for event in self.events:
+                if event.get("event") == name:
+                    return event
+            arrived = self._arrived.get(timeout=START_SECONDS)
+            if arrived is None:
+                raise AssertionError(f"the portal ended without {name!r}; it logged {self.events[-20:]}")
+            self.events.append(arrived)
+
+    def stop(self) -> int:
+        """End it as a service manager would; its exit code."""
+        self.process.terminate()
+        return self.process.wait(timeout=START_SECONDS)
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            try:
+                self._arrived.put(json.loads(line))
+            except ValueError:
+                self._arrived.put({"event": "text", "text": line.rstrip("\n")})
+        self._arrived.put(None)
+
+
+@contextmanager
+def serving(document: Mapping[str, Any], folder: Path, *options: str) -> Iterator[Served]:
+    """Run `codemode serve` over this configuration document until the block ends; its servers have settled."""
+    file = folder / "codemode.json"
+    file.write_text(json.dumps(document), encoding="utf-8")
+    command = [sys.executable, "-m", "portal.cli", "serve", "--port", "0", "--config", str(file), *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        served = Served(process)
+        try:
+            served.event("listening")
+            served.event("servers settled")
+            yield served
+        finally:
+            if process.poll() is None:
+                served.stop()

@@ -1,0 +1,1 @@
+"""Real upstream MCP servers from npm and PyPI, behind the portal."""
