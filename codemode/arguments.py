@@ -1,0 +1,143 @@
+"""Checks the arguments of a call against the tool's `inputSchema` before the call leaves.
+
+Schemas come from upstream servers and are hostile: references are never fetched, patterns run in linear time, and a
+schema whose check could cost more than a few milliseconds on the given arguments is left to the upstream. A schema
+that cannot be compiled is retried without its patterns and dialect, and then not checked at all: a broken schema must
+not make a working tool unusable.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from typing import Any, Protocol
+
+import orjson
+from jsonschema_rs import RegexOptions, ValidationError, validator_for
+
+from codemode.schema_cost import MAX_COST, cost, nodes
+
+MAX_SHOWN = 3
+_MAX_VALUE_CHARS = 60
+_MAX_LINE_CHARS = 200
+_MANY_NODES = 1_000  # every mismatch is collected before the first is seen: only for small arguments
+_PATTERNS = ("pattern", "patternProperties")
+
+
+class _Validator(Protocol):
+    def is_valid(self, instance: Any) -> bool: ...
+    def validate(self, instance: Any) -> None: ...
+    def iter_errors(self, instance: Any) -> Iterator[ValidationError]: ...
+
+
+class ArgumentCheck:
+    """The compiled check of one tool. `note` says why arguments are checked in part or not at all, else None."""
+
+    def __init__(self, schema: Mapping[str, Any] | bool) -> None:
+        self.note: str | None = None
+        self._validator: _Validator | None = None
+        self._cost = max(1, cost(schema))
+        if self._cost >= MAX_COST:
+            self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
+            return
+        try:
+            self._validator = _compile(schema)
+        except (ValueError, RecursionError) as error:
+            self._compile_without_patterns(schema, error)
+
+    def _compile_without_patterns(self, schema: Mapping[str, Any] | bool, error: Exception) -> None:
+        reason = str(error).split("\n")[0][:_MAX_LINE_CHARS]
+        try:
+            self._validator = _compile(_plain(schema))
+            self.note = f"inputSchema is checked without its patterns: {reason}"
+        except (ValueError, RecursionError):
+            self.note = f"inputSchema is not checked: {reason}"
+
+    def mismatches(self, arguments: Mapping[str, Any]) -> list[str]:
+        """What is wrong, a line each, at most `MAX_SHOWN`; empty when the arguments match or cannot be checked."""
+        validator = self._validator
+        if validator is None:
+            return []
+        budget = MAX_COST // self._cost
+        if (size := nodes(arguments, budget)) >= budget or validator.is_valid(arguments):
+            return []
+        if size <= _MANY_NODES:
+            return [_line(error) for error in itertools.islice(validator.iter_errors(arguments), MAX_SHOWN)]
+        try:
+            validator.validate(arguments)
+        except ValidationError as error:
+            return [_line(error)]
+        return []
+
+
+def _compile(schema: Any) -> _Validator:
+    # Without a retriever references are fetched, from the net and from the disk.
+    return validator_for(schema, retriever=_refuse, pattern_options=RegexOptions())
+
+
+def _refuse(uri: str) -> Any:
+    raise ValueError(f"references outside the schema are not followed: {uri}")
+
+
+def _plain(schema: Any) -> Any:
+    """A copy without regular expressions and `$schema`."""
+    if isinstance(schema, dict):
+        return {
+            key: _plain(value)
+            for key, value in schema.items()
+            if not (key in _PATTERNS and isinstance(value, str if key == "pattern" else dict))
+            and not (key == "$schema" and isinstance(value, str))
+        }
+    return [_plain(value) for value in schema] if isinstance(schema, list) else schema
+
+
+def _line(error: ValidationError) -> str:
+    where = _path(error.instance_path)
+    kind = error.kind.name
+    value = error.kind.value
+    got = _shown(error.instance)
+    if kind == "type":
+        text = f"{where}: expected {' | '.join(value) if isinstance(value, list) else value}, got {got}"
+    elif kind == "required":
+        text = f"{_path([*error.instance_path, value])} is missing"
+    elif kind in ("additionalProperties", "unevaluatedProperties"):
+        names = ", ".join(_path([*error.instance_path, name]) for name in value[:MAX_SHOWN])
+        text = f"{names}: no such property"
+    elif kind in ("enum", "const"):
+        options = value if kind == "enum" else [value]
+        text = f"{where}: expected {' | '.join(_shown(option) for option in options[:12])}, got {got}"
+    elif kind in ("anyOf", "oneOf"):
+        text = f"{where}: got {got}, which matches {_alternatives(value, error.instance_path)}"
+    else:
+        text = f"{where}: {error.message}"
+    return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"
+
+
+def _alternatives(alternatives: list[list[ValidationError]], where: list[str | int]) -> str:
+    """Names the expected types when every alternative failed for its type alone."""
+    expected: list[str] = []
+    for errors in alternatives:
+        if len(errors) == 1 and errors[0].kind.name == "type" and errors[0].instance_path == where:
+            types = errors[0].kind.value
+            expected += types if isinstance(types, list) else [types]
+    if expected and len(expected) >= len(alternatives):
+        return "none of " + " | ".join(expected)
+    return "none of the alternatives" if any(alternatives) else "more than one of the alternatives"
+
+
+def _path(parts: list[str | int]) -> str:
+    path = "input"
+    for part in parts:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if part.isidentifier() else f"[{_shown(part)}]"
+    return path
+
+
+def _shown(value: Any) -> str:
+    try:
+        text = orjson.dumps(value).decode()
+    except (TypeError, ValueError):
+        text = repr(value)
+    return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…"
