@@ -1,0 +1,166 @@
+"""The batches that cross into the guest and back, as pure functions over bytes.
+
+Into the guest go length-prefixed frames (the payloads are JSON), out of it comes one JSON array:
+
+    ["suspended", [[id, name, arguments], ...], wake_at or null, logs]
+    ["completed", has_value, value, logs]
+    ["failed", {"kind", "name"?, "message", "stack"?}, logs]          logs: [[level, text], ...]
+
+Everything from the guest is hostile; what does not fit this shape exactly is a GuestAbiError.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from sandbox.errors import PROGRAM_ERRORS, GuestAbiError, GuestError, LimitExceeded, LocalStateError
+from sandbox.events import Completed, Failed, HostCall, LogLine, Outcome, Settlement, Suspended
+from sandbox.limits import Limits
+
+SEED_SIZE = 32
+_LEVELS = frozenset({"log", "info", "warn", "error", "debug"})
+_FRAME = re.compile(r"program\.js:(\d{1,9}):(\d{1,9})")
+_WORD = re.compile(r"[\w$]+")
+# Bounded spaces keep this linear: the source is hostile too.
+_FUNCTION = re.compile(
+    r"^[ \t]{0,8}(?:(?:async[ \t]{1,4})?function[ \t]{0,4}\*?[ \t]{0,4}([A-Za-z_$][\w$]{0,99})"
+    r"|(?:const|let|var)[ \t]{1,4}([A-Za-z_$][\w$]{0,99})[ \t]{0,4}="
+    r"[ \t]{0,4}(?:async\b)?[ \t]{0,4}(?:function\b|\(|[A-Za-z_$][\w$]{0,99}[ \t]{0,4}=>))",
+    re.MULTILINE,
+)
+
+
+def encode_start(source: str, now: float, seed: bytes, limits: Limits) -> bytes:
+    """The first batch of a run: the program, the time in milliseconds since the epoch, and 32 bytes of randomness.
+
+    A source over its limit does not travel; the guest answers with the failure.
+    """
+    if len(seed) != SEED_SIZE:
+        raise LocalStateError(f"the seed has {len(seed)} bytes, it must have {SEED_SIZE}")
+    try:
+        text = source.encode()
+    except UnicodeEncodeError:
+        text = source.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+    size = len(text)
+    if size > limits.source:
+        text, names = b"", b""
+    else:
+        names = "\n".join(_unmentioned_functions(source)).encode()
+    head = struct.pack(
+        "<d32s10II",
+        now,
+        seed,
+        limits.memory,
+        limits.stack,
+        limits.calls,
+        limits.arguments,
+        limits.result,
+        limits.log_bytes,
+        limits.log_lines,
+        limits.depth,
+        limits.timers,
+        limits.source,
+        min(size, 0xFFFFFFFF),
+    )
+    return b"".join((head, struct.pack("<I", len(names)), names, struct.pack("<I", len(text)), text, b"\0"))
+
+
+def _unmentioned_functions(source: str) -> list[str]:
+    """Names of functions the source seems to define and never mentions again; the guest checks that they exist."""
+    defined = [first or second for first, second in _FUNCTION.findall(source)]
+    if not defined:
+        return []
+    mentions = Counter(_WORD.findall(source))
+    return [name for name in defined if mentions[name] == 1][-16:]
+
+
+def encode_resume(settlements: Sequence[Settlement], now: float, limits: Limits) -> bytes:
+    """The batch that settles calls. Raises LocalStateError when a settlement is not JSON.
+
+    A value over `limits.tool_result` rejects its call instead, so that the program can go on.
+    """
+    parts = [struct.pack("<dI", now, len(settlements))]
+    for settlement in settlements:
+        ok, payload = settlement.ok, _json(settlement)
+        if len(payload) > limits.tool_result:
+            message = f"the result has {len(payload)} bytes, at most {limits.tool_result} are allowed"
+            ok, payload = False, _json(Settlement.error(settlement.id, name="RangeError", message=message))
+        parts += (struct.pack("<III", settlement.id, ok, len(payload)), payload, b"\0")
+    return b"".join(parts)
+
+
+def _json(settlement: Settlement) -> bytes:
+    try:
+        return orjson.dumps(settlement.payload)
+    except TypeError:
+        pass
+    try:  # integers past 64 bits and lone surrogates, which orjson refuses
+        return json.dumps(settlement.payload, separators=(",", ":")).encode()
+    except (TypeError, ValueError, RecursionError) as error:
+        raise LocalStateError(f"the settlement of call {settlement.id} is not JSON: {error}") from None
+
+
+def encode_failed(kind: str, message: str, logs: bytes = b"") -> bytes:
+    """A failed outcome made on the host's side of the boundary. `logs` is the inside of the logs array."""
+    failure = orjson.dumps({"kind": kind, "message": message})
+    return b'["failed",%b,[%b]]' % (failure, logs)
+
+
+def decode_outcome(data: bytes, limits: Limits) -> Outcome:
+    """Reads one outcome. Raises GuestAbiError unless it has exactly the documented shape."""
+    try:
+        match orjson.loads(data):
+            case ["suspended", list(calls), wake_at, list(logs)]:
+                return Suspended(tuple(map(_call, calls)), _logs(logs), _wake_at(wake_at))
+            case ["completed", bool(has_value), value, list(logs)]:
+                return Completed(value if has_value else None, _logs(logs), has_value)
+            case ["failed", dict(failure), list(logs)]:
+                return Failed(_failure(failure), _logs(logs))
+    except orjson.JSONDecodeError as error:
+        raise GuestAbiError(f"the guest's outcome is not JSON: {error}") from None
+    raise GuestAbiError("the guest's outcome has an unknown shape")
+
+
+def _call(item: Any) -> HostCall:
+    match item:
+        case [int(id), str(name), arguments] if not isinstance(id, bool) and 0 < id < 2**31:
+            return HostCall(id, name, arguments)
+    raise GuestAbiError("the guest's outcome holds a malformed host call")
+
+
+def _logs(items: list[Any]) -> tuple[LogLine, ...]:
+    return tuple(map(_log, items))
+
+
+def _log(item: Any) -> LogLine:
+    match item:
+        case [str(level), str(text)] if level in _LEVELS:
+            return LogLine(level, text)
+    raise GuestAbiError("the guest's outcome holds a malformed log line")
+
+
+def _wake_at(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and -1e300 < value < 1e300:
+        return float(value)
+    raise GuestAbiError("the guest's outcome holds a malformed wake time")
+
+
+def _failure(item: dict[str, Any]) -> GuestError | LimitExceeded:
+    kind, message = item.get("kind"), item.get("message")
+    name, stack = item.get("name"), item.get("stack")
+    if not isinstance(kind, str) or not isinstance(message, str) or kind not in PROGRAM_ERRORS:
+        raise GuestAbiError("the guest's outcome holds a malformed failure")
+    if not isinstance(name, str | None) or not isinstance(stack, str | None):
+        raise GuestAbiError("the guest's outcome holds a malformed failure")
+    place = _FRAME.search(stack or "")
+    line, column = (int(place[1]), int(place[2])) if place else (None, None)
+    return PROGRAM_ERRORS[kind](message, name=name, line=line, column=column, stack=stack)

@@ -1,0 +1,240 @@
+"""The engine: compiles the guest once, keeps its initialised image, and makes isolates from it."""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import Self
+
+from sandbox import frozen, pages
+from sandbox.batch import decode_outcome
+from sandbox.compiled import CompiledCache, default_cache
+from sandbox.epoch import Budget, Ticker
+from sandbox.errors import EngineError, ForeignImage, LocalStateError
+from sandbox.events import Failed
+from sandbox.isolate import Isolate, Layout
+from sandbox.limits import Limits, MiB
+from sandbox.snapshot import WASM_PAGE, with_memory
+from sandbox.wasm import Settings, Trap, WasmEngine, WasmInstance, WasmModule
+
+_SETUP = Limits(cpu_time=60.0, wall_time=600.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An initialised memory with a preload in it. `data` may be kept and given to another engine of the same build."""
+
+    id: str
+    data: bytes
+
+    @classmethod
+    def of(cls, data: bytes) -> Image:
+        return cls(hashlib.sha256(data).hexdigest(), data)
+
+
+@dataclass(frozen=True, slots=True)
+class _Guest:
+    wasm: bytes
+    preludes: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def load(cls) -> _Guest:
+        folder = files("sandbox") / "guest"
+        try:
+            wasm = (folder / "guest.wasm").read_bytes()
+        except FileNotFoundError:
+            raise EngineError("guest.wasm is missing: run `python sandbox/guest/build.py`") from None
+        scripts = sorted((f for f in (folder / "prelude").iterdir() if f.name.endswith(".js")), key=lambda f: f.name)
+        return cls(wasm, tuple((f.name, f.read_bytes()) for f in scripts))
+
+    def build_id(self, settings: Settings) -> str:
+        digest = hashlib.sha256(settings.name.encode() + b"\0" + self.wasm)
+        for name, text in self.preludes:
+            digest.update(b"\0" + name.encode() + b"\0" + text)
+        return digest.hexdigest()
+
+
+def _largest_memory(limits: Limits) -> int:
+    """The linear memory behind a heap of `limits.memory`: the guest's stack and data, and room for fragmentation."""
+    room = limits.memory + limits.memory // 8 + 4 * MiB
+    return -(-room // WASM_PAGE) * WASM_PAGE
+
+
+class Engine:
+    """Makes isolates that all have the same limits. Thread-safe; close it when every isolate is closed.
+
+    `slots` is how many isolates may live at once, `cache` the private folder for the compiled guest (None: no cache).
+    Raises EngineError when the guest is missing or cannot be compiled.
+    """
+
+    def __init__(self, limits: Limits | None = None, *, slots: int = 256, cache: Path | None | str = "default") -> None:
+        self.limits = limits or Limits()
+        folder = default_cache() if cache == "default" else Path(cache) if cache is not None else None
+        guest = _Guest.load()
+        settings = Settings(memory=_largest_memory(self.limits), slots=slots)
+        self.build_id = guest.build_id(settings)
+        self._wasm = WasmEngine(settings, lambda: self._ticker.is_over())
+        self._ticker = Ticker(self._wasm.tick)
+        self._lock = Lock()
+        self._live: set[Isolate] = set()
+        self._closed = False
+        self._images: dict[str, pages.Runs] = {}
+        self._module = self._prepare(guest, CompiledCache(folder))
+        self._layout_at, self._base = self._inspect()
+
+    @property
+    def live_isolates(self) -> int:
+        """How many isolates are not closed."""
+        return len(self._live)
+
+    def isolate(self, image: Image | None = None) -> Isolate:
+        """A fresh isolate. Raises Overloaded when every slot is taken and ForeignImage for an image of another build."""
+        instance = self._instance()
+        if image is not None:
+            self._apply(instance, self._image_runs(image))
+        return self._isolate(instance, None)
+
+    def image(self, preload: str) -> Image:
+        """Runs trusted JavaScript, the body of `function (host) { ... }`, and keeps the memory it leaves behind.
+
+        `host.call(name, argument)` is the way to make host calls; programs of this image have no global `host`.
+        Raises EngineError when the preload throws.
+        """
+        instance = self._instance()
+        try:
+            self._setup(instance, b"preload", "preload.js", preload.encode())
+            memory = instance.read(0, instance.memory_size())
+        finally:
+            instance.close()
+        data = frozen.pack(frozen.Header(self.build_id, "image"), pages.dirty(memory, self._base))
+        return Image.of(data)
+
+    def thaw(self, data: bytes) -> Isolate:
+        """The program `Isolate.freeze` kept, suspended as it was. Raises ForeignImage unless it is of this build."""
+        largest = self._wasm.settings.memory
+        header, content = frozen.unpack(data, build=self.build_id, kind="program", largest=largest)
+        runs = pages.parse(content, largest)
+        instance = self._instance()
+        self._apply(instance, runs)
+        return self._isolate(instance, header)
+
+    def close(self) -> None:
+        """Frees the engine. Raises LocalStateError while isolates are open. Idempotent."""
+        with self._lock:
+            if self._closed:
+                return
+            if self._live:
+                raise LocalStateError(f"{len(self._live)} isolates are still open")
+            self._closed = True
+        self._ticker.close()
+        self._module.close()
+        self._wasm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _prepare(self, guest: _Guest, cache: CompiledCache) -> WasmModule:
+        compiled = cache.load(self.build_id)
+        if compiled is not None:
+            return WasmModule.load(self._wasm, compiled)
+        raw = WasmModule.compile(self._wasm, guest.wasm)
+        memory = self._initialised(raw, guest)
+        raw.close()
+        module = WasmModule.compile(self._wasm, with_memory(guest.wasm, memory))
+        cache.store(self.build_id, module.save())
+        return module
+
+    def _initialised(self, raw: WasmModule, guest: _Guest) -> bytes:
+        instance = WasmInstance(raw)
+        try:
+            self._guarded(instance, b"_initialize", 0)
+            if self._guarded(instance, b"initialize", 0):
+                raise EngineError("the guest could not be initialised")
+            for name, text in guest.preludes:
+                self._setup(instance, b"prelude", name, text)
+            return instance.read(0, instance.memory_size())
+        finally:
+            instance.close()
+
+    def _setup(self, instance: WasmInstance, export: bytes, name: str, source: bytes) -> None:
+        batch = b"".join((struct.pack("<I", len(name)), name.encode(), struct.pack("<I", len(source)), source))
+        layout_at = self._guarded(instance, b"layout", 0)
+        layout = Layout.read(instance, layout_at)
+        at = layout.input if len(batch) <= layout.input_size else self._guarded(instance, b"reserve", len(batch))
+        instance.write(at, batch)
+        if self._guarded(instance, export, len(batch)):
+            layout = Layout.read(instance, layout_at)
+            outcome = decode_outcome(instance.read(layout.output, layout.output_size), _SETUP)
+            reason = outcome.error if isinstance(outcome, Failed) else "it left no reason"
+            where = f" at line {reason.line}" if isinstance(outcome, Failed) and outcome.error.line else ""
+            raise EngineError(f"{name} threw{where}: {reason}")
+
+    def _guarded(self, instance: WasmInstance, export: bytes, argument: int) -> int:
+        budget = Budget(_SETUP.cpu_time, _SETUP.wall_time)
+        self._ticker.enter(budget)
+        try:
+            return instance.call(export, argument)
+        except Trap as trap:
+            raise EngineError(f"the guest could not be set up: {trap}") from None
+        finally:
+            self._ticker.leave(budget)
+
+    def _inspect(self) -> tuple[int, bytes]:
+        instance = WasmInstance(self._module)
+        try:
+            return self._guarded(instance, b"layout", 0), instance.read(0, instance.memory_size())
+        finally:
+            instance.close()
+
+    def _instance(self) -> WasmInstance:
+        if self._closed:
+            raise LocalStateError("the engine is closed")
+        return WasmInstance(self._module)
+
+    def _image_runs(self, image: Image) -> pages.Runs:
+        runs = self._images.get(image.id)
+        if runs is None:
+            largest = self._wasm.settings.memory
+            _, content = frozen.unpack(image.data, build=self.build_id, kind="image", largest=largest)
+            runs = pages.parse(content, largest)
+            with self._lock:
+                while len(self._images) >= 64:
+                    del self._images[next(iter(self._images))]
+                self._images[image.id] = runs
+        return runs
+
+    def _apply(self, instance: WasmInstance, runs: pages.Runs) -> None:
+        size, parts = runs
+        try:
+            instance.grow_to(size)
+            for at, data in parts:
+                instance.write(at, data)
+        except EngineError:
+            instance.close()
+            raise ForeignImage("the image does not fit this engine's memory") from None
+
+    def _isolate(self, instance: WasmInstance, header: frozen.Header | None) -> Isolate:
+        isolate = Isolate(
+            instance,
+            limits=self.limits,
+            ticker=self._ticker,
+            layout_at=self._layout_at,
+            build=self.build_id,
+            base=self._base,
+            on_close=self._live.discard,
+            header=header,
+        )
+        self._live.add(isolate)
+        return isolate
+
+

@@ -1,0 +1,96 @@
+"""The epoch: a thread that ticks while guests run, and the budget a running guest is measured against at every tick."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from sandbox.errors import EngineError
+
+TICK = 0.01  # seconds; how late a limit may be noticed
+_LINGER = 100  # ticks without a guest before the thread sleeps, so that a busy host does not wake it for every slice
+
+
+class Budget:
+    """The CPU and wall time of one isolate. CPU time is that of the thread while the guest runs; waiting costs none."""
+
+    __slots__ = ("_began", "_cpu_at", "cpu_limit", "cpu_used", "stopped", "wall_limit")
+
+    def __init__(self, cpu_limit: float, wall_limit: float, cpu_used: float = 0.0, wall_used: float = 0.0) -> None:
+        self.cpu_limit = cpu_limit
+        self.wall_limit = wall_limit
+        self.cpu_used = cpu_used
+        self.stopped = False  # someone wants the slice to end
+        self._began = time.monotonic() - wall_used
+        self._cpu_at = 0.0
+
+    def enter(self) -> None:
+        self._cpu_at = time.thread_time()
+
+    def leave(self) -> None:
+        self.cpu_used += time.thread_time() - self._cpu_at
+
+    @property
+    def wall_used(self) -> float:
+        return time.monotonic() - self._began
+
+    def passed(self, *, running: bool = True) -> str | None:
+        """The kind of limit that is used up, if any. Call it in the thread that runs the guest."""
+        cpu = self.cpu_used + (time.thread_time() - self._cpu_at if running else 0.0)
+        if cpu >= self.cpu_limit:
+            return "cpu_time"
+        if self.wall_used >= self.wall_limit:
+            return "wall_time"
+        return None
+
+
+class Ticker:
+    """Calls `tick` every 10 ms while a guest runs (and a second longer), from a thread of its own."""
+
+    def __init__(self, tick: Callable[[], None]) -> None:
+        self._tick = tick
+        self._running: dict[int, Budget] = {}
+        self._awake = threading.Event()
+        self._asleep = False
+        self._closed = False
+        self._thread = threading.Thread(target=self._loop, name="sandbox-epoch", daemon=True)
+        self._thread.start()
+
+    def enter(self, budget: Budget) -> None:
+        """This thread is about to run a guest. Raises EngineError when nothing would interrupt it, as after a fork."""
+        if not self._thread.is_alive():
+            raise EngineError("the epoch thread is gone (was the process forked?): make a new engine")
+        self._running[threading.get_ident()] = budget
+        budget.enter()
+        if self._asleep:
+            self._awake.set()
+
+    def leave(self, budget: Budget) -> None:
+        budget.leave()
+        del self._running[threading.get_ident()]
+
+    def is_over(self) -> bool:
+        """Whether the guest of this thread must stop."""
+        budget = self._running.get(threading.get_ident())
+        return budget is None or budget.stopped or budget.passed() is not None
+
+    def close(self) -> None:
+        self._closed = True
+        self._awake.set()
+        self._thread.join()
+
+    def _loop(self) -> None:
+        idle = 0
+        while not self._closed:
+            idle = 0 if self._running else idle + 1
+            if idle > _LINGER:
+                self._asleep = True
+                # A guest that entered just before the line above is seen here: enter writes before it reads.
+                if not self._running:
+                    self._awake.wait()
+                self._awake.clear()
+                self._asleep = False
+                idle = 0
+            time.sleep(TICK)
+            self._tick()

@@ -1,0 +1,75 @@
+"""Events: the values that pass between a program and its host. They are frozen; guest and limit failures are values too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from sandbox.errors import GuestError, LimitExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class HostCall:
+    """The program asks its host for something. `arguments` is decoded JSON, None when the program passed none."""
+
+    id: int
+    name: str
+    arguments: Any
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """`level` is one of log, info, warn, error, debug."""
+
+    level: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The answer to one host call: a value the call's promise is fulfilled with, or an error it is rejected with."""
+
+    id: int
+    ok: bool
+    payload: Any
+
+    @classmethod
+    def value(cls, id: int, value: Any) -> Settlement:
+        """Fulfils the call's promise with a JSON value."""
+        return cls(id, True, value)
+
+    @classmethod
+    def error(cls, id: int, *, name: str, message: str, properties: Mapping[str, Any] | None = None) -> Settlement:
+        """Rejects the call's promise with an Error of that name and message, carrying `properties` as its own."""
+        return cls(id, False, (name, message, dict(properties or {})))
+
+
+@dataclass(frozen=True, slots=True)
+class Suspended:
+    """The program waits. `calls` are the calls made since the last outcome; `wake_at` is when its earliest timer is due,
+    in milliseconds since the epoch: resume then, even with no settlement."""
+
+    calls: tuple[HostCall, ...]
+    logs: tuple[LogLine, ...] = ()
+    wake_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The program ended. `has_value` is False when its result was undefined (`value` is then None)."""
+
+    value: Any
+    logs: tuple[LogLine, ...] = ()
+    has_value: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The program threw, could not be compiled, waits for nothing, or passed a limit."""
+
+    error: GuestError | LimitExceeded
+    logs: tuple[LogLine, ...] = field(default=())
+
+
+Outcome: TypeAlias = Suspended | Completed | Failed

@@ -1,0 +1,364 @@
+"""Builds `guest.wasm`: QuickJS-ng, a URL parser and our own C, compiled to one WebAssembly module without imports.
+
+    python sandbox/guest/build.py [--force]
+
+The third-party sources are two source distributions, downloaded by pip (so pip's own configuration decides from where)
+and checked against the hashes below before anything is unpacked. The compiler is `python -m ziglang`. The finished module
+is cached by the hash of everything that went in, so a second build takes seconds. Runs alone, and from `hatch_build.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+HERE = Path(__file__).resolve().parent
+ZIGLANG = "ziglang==0.17.0"
+
+
+class BuildError(Exception):
+    """The guest could not be built; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Sdist:
+    """One pinned source distribution and the folder inside it that we compile."""
+
+    name: str
+    version: str
+    sha256: str
+    folder: str
+    units: tuple[str, ...]
+    licence: str
+
+    @property
+    def requirement(self) -> str:
+        return f"{self.name}=={self.version} --hash=sha256:{self.sha256}"
+
+
+QUICKJS = Sdist(
+    name="quickjs-ng",
+    version="0.17.0.2",
+    sha256="43d2e48272208721a7aaea8e3f02d4b9318f12ef20cc4f5421b59d9a470706ef",
+    folder="upstream-quickjs",
+    units=("quickjs.c", "libregexp.c", "libunicode.c", "dtoa.c"),
+    licence="quickjs.h",  # the sdist's LICENSE is the Python wrapper's; the engine's is at the top of its header
+)
+ADA = Sdist(
+    name="ada-url",
+    version="4.0.0",
+    sha256="9f399ec867349800a4c2d3aa8df8c533c340494b04d34b1f082b97d9a8b76a07",
+    folder="ada_url",
+    units=("ada.cpp",),
+    licence="../LICENSE",
+)
+
+# Edits of the hash-checked engine source, each matching exactly once: the two places where the engine gives up for want
+# of memory or stack tell us which error object they made, so that a program cannot pass its own off as one of these.
+EDITS = (
+    (
+        'JS_ThrowInternalError(ctx, "out of memory");\n        rt->in_out_of_memory = false;',
+        'guest_limit_begin();\n        JS_ThrowInternalError(ctx, "out of memory");\n'
+        "        guest_limit_end(ctx, 0);\n        rt->in_out_of_memory = false;",
+    ),
+    (
+        'return JS_ThrowRangeError(ctx, "Maximum call stack size exceeded");',
+        'JS_ThrowRangeError(ctx, "Maximum call stack size exceeded");\n'
+        "    guest_limit_end(ctx, 1);\n    return JS_EXCEPTION;",
+    ),
+    (
+        '#include "quickjs.h"\n',
+        '#include "quickjs.h"\nvoid guest_limit_begin(void);\nvoid guest_limit_end(JSContext *ctx, int which);\n',
+    ),
+)
+
+FEATURES = ("-mbulk-memory", "-mnontrapping-fptoint", "-msign-ext", "-mmutable-globals")
+COMPILE = (
+    "-target", "wasm32-wasi", "-O2", "-DNDEBUG", "-D_GNU_SOURCE", "-fno-sanitize=all", "-fvisibility=hidden",
+    "-w", *FEATURES,
+)  # fmt: skip
+COMPILE_CXX = ("-std=c++20", "-fno-exceptions", "-fno-rtti", "-DADA_INCLUDE_URL_PATTERN=0")
+LINK = (
+    "-target", "wasm32-wasi", "-mexec-model=reactor", "-O2", *FEATURES,
+    "-Wl,-z,stack-size=524288", "-Wl,--strip-all", "-Wl,--gc-sections",
+)  # fmt: skip
+EXPORTS = {"memory", "_initialize", "initialize", "layout", "reserve", "prelude", "preload", "start", "resume", "pending"}
+
+
+def cache_home() -> Path:
+    """The private per-user folder where finished builds are kept (XDG base directories)."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "codemode-portal" / "guest"
+
+
+def own_units() -> list[Path]:
+    return sorted([*HERE.glob("*.c"), *HERE.glob("*.cpp")])
+
+
+def content_hash() -> str:
+    """Names everything that decides the bytes of the module."""
+    digest = hashlib.sha256()
+    parts = [ZIGLANG, *COMPILE, *COMPILE_CXX, *LINK, QUICKJS.sha256, ADA.sha256, *(text for edit in EDITS for text in edit)]
+    for part in parts:
+        digest.update(part.encode() + b"\0")
+    for path in sorted([*own_units(), *HERE.glob("*.h")]):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def is_cached() -> bool:
+    """Whether `build` has nothing to download or compile."""
+    return (cache_home() / content_hash() / "guest.wasm").exists()
+
+
+def build(*, force: bool = False) -> Path:
+    """Writes `guest.wasm` and `NOTICE` beside this file and returns the module's path.
+
+    Raises BuildError when a source cannot be had, a hash differs, or compiling fails.
+    """
+    key = content_hash()
+    cached = cache_home() / key
+    if force or not (cached / "guest.wasm").exists():
+        started = time.monotonic()
+        say("building the guest (about a minute the first time, cached after that)")
+        with tempfile.TemporaryDirectory(prefix="codemode-guest-") as scratch:
+            _build_into(Path(scratch), cached)
+        say(f"guest built in {time.monotonic() - started:.0f} s")
+    for name in ("guest.wasm", "NOTICE"):
+        _install(cached / name, HERE / name)
+    return HERE / "guest.wasm"
+
+
+def say(text: str) -> None:
+    print(f"[guest] {text}", file=sys.stderr, flush=True)
+
+
+def _install(source: Path, target: Path) -> None:
+    if target.exists() and target.read_bytes() == source.read_bytes():
+        return
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
+    shutil.copyfile(source, partial)
+    os.replace(partial, target)
+
+
+def _build_into(scratch: Path, cached: Path) -> None:
+    _require_compiler()
+    quickjs = _obtain(QUICKJS, scratch)
+    ada = _obtain(ADA, scratch)
+    _edit(quickjs / "quickjs.c")
+    out = scratch / "out"
+    out.mkdir()
+    includes = [f"-I{quickjs}", f"-I{ada}", f"-I{HERE}"]
+    units = [quickjs / name for name in QUICKJS.units] + own_units()
+    if any(path.name.startswith("web") for path in own_units()):
+        units += [ada / name for name in ADA.units]
+    objects = _compile_all(units, includes, out)
+    say("linking")
+    module = out / "guest.wasm"
+    _zig(["cc", *LINK, *map(str, objects), "-o", str(module)], "link")
+    _check_module(module)
+    (out / "NOTICE").write_text(_notice(quickjs, ada), encoding="utf-8")
+    cached.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for name in ("NOTICE", "guest.wasm"):
+        _install(out / name, cached / name)
+
+
+def _require_compiler() -> None:
+    if importlib.util.find_spec("ziglang") is None:
+        raise BuildError(f"the compiler is missing: pip install {ZIGLANG}")
+
+
+def _obtain(sdist: Sdist, scratch: Path) -> Path:
+    """Downloads, verifies and unpacks one source distribution; returns the folder with its sources."""
+    archive = _archive(sdist, scratch)
+    found = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if found != sdist.sha256:
+        raise BuildError(f"{archive.name} has SHA-256 {found}, expected {sdist.sha256}: not unpacking it")
+    unpacked = scratch / sdist.name
+    with tarfile.open(archive) as tar:
+        for member in tar.getmembers():
+            path = PurePosixPath(member.name)
+            if path.is_absolute() or ".." in path.parts or not (member.isreg() or member.isdir()):
+                raise BuildError(f"{archive.name} holds an unsafe entry {member.name!r}")
+            # Not extractall: its safe filter is missing from the first 3.11 releases.
+            target = unpacked.joinpath(*path.parts[1:])
+            if member.isreg():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with tar.extractfile(member) as stream, target.open("wb") as out:  # type: ignore[union-attr]
+                    shutil.copyfileobj(stream, out)
+    return unpacked / sdist.folder
+
+
+def _archive(sdist: Sdist, scratch: Path) -> Path:
+    kept = cache_home() / "sdist" / f"{sdist.sha256}.tar.gz"
+    if kept.exists() and hashlib.sha256(kept.read_bytes()).hexdigest() == sdist.sha256:
+        return kept
+    say(f"downloading {sdist.name} {sdist.version} with pip")
+    downloads = scratch / f"{sdist.name}-download"
+    downloads.mkdir()
+    wanted = downloads / "requirements.txt"
+    wanted.write_text(sdist.requirement + "\n")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
+    command += ["--no-binary", ":all:", "--dest", str(downloads), "-r", str(wanted)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    archives = list(downloads.glob("*.tar.gz"))
+    if done.returncode or len(archives) != 1:
+        raise BuildError(
+            f"pip could not download the source of {sdist.name} {sdist.version}. Building the guest needs a package index "
+            f"once; offline, put the archive at {kept}.\n{(done.stderr or done.stdout).strip()[-2000:]}"
+        )
+    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _install(archives[0], kept)
+    return kept
+
+
+def _edit(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    for before, after in EDITS:
+        if text.count(before) != 1:
+            raise BuildError(f"the engine source holds {before[:60]!r} {text.count(before)} times, expected once")
+        text = text.replace(before, after)
+    path.write_text(text, encoding="utf-8")
+
+
+def _compile_all(units: list[Path], includes: list[str], out: Path) -> list[Path]:
+    objects = [out / f"{unit.parent.name}-{unit.name}.o" for unit in units]
+    finished = 0
+
+    def compile_one(unit: Path, target: Path) -> str:
+        nonlocal finished
+        tool, extra = ("c++", COMPILE_CXX) if unit.suffix == ".cpp" else ("cc", ())
+        kept = _object_cache(unit)
+        if not kept.exists():
+            _zig([tool, *COMPILE, *extra, *includes, "-c", str(unit), "-o", str(target)], unit.name)
+            kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _install(target, kept)
+        shutil.copyfile(kept, target)
+        finished += 1
+        say(f"compiled {unit.name} ({finished}/{len(units)})")
+        return unit.name
+
+    with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+        # Largest first, so that the engine itself never starts last.
+        order = sorted(range(len(units)), key=lambda i: -units[i].stat().st_size)
+        list(pool.map(lambda i: compile_one(units[i], objects[i]), order))
+    return objects
+
+
+def _object_cache(unit: Path) -> Path:
+    """Where the object of one translation unit is kept, so that editing our own C does not compile the engine again."""
+    digest = hashlib.sha256("\0".join([ZIGLANG, *COMPILE, *COMPILE_CXX, QUICKJS.sha256, ADA.sha256]).encode())
+    own_headers = sorted(HERE.glob("*.h")) if unit.parent == HERE else []
+    for path in [unit, *own_headers]:
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return cache_home() / "objects" / f"{digest.hexdigest()}.o"
+
+
+def _zig(arguments: Iterable[str], what: str) -> None:
+    command = [sys.executable, "-m", "ziglang", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BuildError(f"compiling failed at {what}:\n{(done.stderr or done.stdout).strip()[-8000:]}")
+
+
+def _check_module(path: Path) -> None:
+    """The promise the sandbox stands on: the module can reach nothing, and offers only what we meant."""
+    imports, exports = module_interface(path.read_bytes())
+    if imports:
+        raise BuildError(f"the guest has imports, it must have none: {', '.join(imports)}")
+    if set(exports) != EXPORTS:
+        raise BuildError(f"the guest exports {sorted(exports)}, expected {sorted(EXPORTS)}")
+
+
+def module_interface(wasm: bytes) -> tuple[list[str], list[str]]:
+    """The import and export names of a module (WebAssembly core specification 2.0, binary format 5.5)."""
+    imports: list[str] = []
+    exports: list[str] = []
+    at = 8
+    while at < len(wasm):
+        section = wasm[at]
+        size, at = _leb(wasm, at + 1)
+        if section == 2:
+            imports = _import_names(wasm, at)
+        elif section == 7:
+            exports = _export_names(wasm, at)
+        at += size
+    return imports, exports
+
+
+def _import_names(wasm: bytes, at: int) -> list[str]:
+    names = []
+    count, at = _leb(wasm, at)
+    for _ in range(count):
+        parts = []
+        for _ in range(2):
+            length, at = _leb(wasm, at)
+            parts.append(wasm[at : at + length].decode())
+            at += length
+        names.append(".".join(parts))
+        if wasm[at] != 0:
+            return [*names, "and others that are not functions"]
+        _, at = _leb(wasm, at + 1)
+    return names
+
+
+def _export_names(wasm: bytes, at: int) -> list[str]:
+    names = []
+    count, at = _leb(wasm, at)
+    for _ in range(count):
+        length, at = _leb(wasm, at)
+        names.append(wasm[at : at + length].decode())
+        _, at = _leb(wasm, at + length + 1)
+    return names
+
+
+def _leb(data: bytes, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = data[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if not byte & 0x80:
+            return value, at
+
+
+def _notice(quickjs: Path, ada: Path) -> str:
+    header = (quickjs / QUICKJS.licence).read_text(encoding="utf-8").split("*/", 1)[0]
+    engine = "\n".join(line.lstrip("/* ").rstrip() for line in header.splitlines())
+    parts = [
+        "guest.wasm contains the following software.",
+        f"QuickJS-ng (from the source distribution {QUICKJS.name} {QUICKJS.version})\n\n{engine.strip()}",
+        f"Ada URL parser (from the source distribution {ADA.name} {ADA.version})\n\n"
+        + (ada / ADA.licence).read_text(encoding="utf-8").strip(),
+        "wasi-libc, dlmalloc and compiler-rt as shipped with the Zig toolchain: MIT, CC0 and Apache-2.0 with LLVM exceptions.",
+    ]
+    return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="Build guest.wasm.")
+    parser.add_argument("--force", action="store_true", help="compile even when the cache holds this build")
+    options = parser.parse_args()
+    try:
+        say(f"ready: {build(force=options.force)}")
+    except BuildError as error:
+        say(f"error: {error}")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,441 @@
+/* Values as JSON text, for what leaves the program (strict: what has no JSON form is an error naming its path) and for logs
+   (lenient: it is described). Only captured intrinsics are used, so patched prototypes cannot change another's bytes. */
+#include <stdio.h>
+#include <stdlib.h>
+#include "guest.h"
+
+struct step { /* one level of nesting; the chain is the path and the cycle check */
+    const struct step *outer;
+    JSValueConst object;
+    JSAtom key;     /* JS_ATOM_NULL: `index` is meant */
+    uint64_t index;
+    uint32_t depth;
+};
+
+struct encoder {
+    JSContext *ctx;
+    Bytes *out;
+    const char *root;
+    bool lenient;
+};
+
+static struct {
+    JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, value_of[4];
+    JSValue plain[8]; /* intrinsic prototypes whose toJSON, if a program put one there, is not honoured */
+    JSClassID boxed[4];
+    JSAtom to_json, name, message, cause;
+} captured;
+
+static bool encode(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert);
+
+static bool same_object(JSValueConst a, JSValueConst b) {
+    return JS_IsObject(a) && JS_IsObject(b) && JS_VALUE_GET_PTR(a) == JS_VALUE_GET_PTR(b);
+}
+
+static void path_step(struct encoder *e, const struct step *s, Bytes *path) {
+    if (!s) return;
+    path_step(e, s->outer, path);
+    if (s->key == JS_ATOM_NULL) {
+        bytes_char(path, '[');
+        bytes_u32(path, (uint32_t)s->index);
+        bytes_char(path, ']');
+        return;
+    }
+    size_t size;
+    const char *key = JS_AtomToCStringLen(e->ctx, &size, s->key);
+    if (!key) {
+        JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+        return;
+    }
+    bool word = size > 0 && !(key[0] >= '0' && key[0] <= '9');
+    for (size_t i = 0; word && i < size; i++)
+        word = (key[i] >= 'a' && key[i] <= 'z') || (key[i] >= 'A' && key[i] <= 'Z') || (key[i] >= '0' && key[i] <= '9') ||
+               key[i] == '_' || key[i] == '$';
+    if (word) {
+        bytes_char(path, '.');
+        bytes_put(path, key, size);
+    } else {
+        bytes_char(path, '[');
+        bytes_json_string(path, key, size);
+        bytes_char(path, ']');
+    }
+    JS_FreeCString(e->ctx, key);
+}
+
+/* Strict: throws a TypeError "<path> <problem>". Lenient: writes `instead`. */
+static bool refuse(struct encoder *e, const struct step *at, const char *problem, const char *instead) {
+    if (e->lenient) return bytes_text(e->out, instead);
+    Bytes path = {.cap = 512};
+    bytes_text(&path, e->root);
+    path_step(e, at, &path);
+    JS_ThrowTypeError(e->ctx, "%.*s%s %s", (int)path.size, (const char *)path.data, path.full ? "..." : "", problem);
+    bytes_release(&path);
+    return false;
+}
+
+/* An exception in strict mode ends the encoding; in lenient mode it is described and forgotten. */
+static bool threw(struct encoder *e) {
+    if (!e->lenient) return false;
+    JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+    return bytes_text(e->out, "[threw]");
+}
+
+static bool put_string(struct encoder *e, JSValueConst v) {
+    size_t size;
+    const char *text = JS_ToCStringLen(e->ctx, &size, v);
+    if (!text) return threw(e);
+    bool ok = bytes_json_string(e->out, text, size);
+    JS_FreeCString(e->ctx, text);
+    return ok;
+}
+
+static bool put_raw(struct encoder *e, JSValueConst v) {
+    size_t size;
+    const char *text = JS_ToCStringLen(e->ctx, &size, v);
+    if (!text) return threw(e);
+    bool ok = bytes_put(e->out, text, size);
+    JS_FreeCString(e->ctx, text);
+    return ok;
+}
+
+/* The text a captured intrinsic makes of `v`, for Date and RegExp. */
+static bool put_converted(struct encoder *e, JSValueConst v, JSValueConst function) {
+    JSValue text = JS_Call(e->ctx, function, v, 0, NULL);
+    if (JS_IsException(text)) return threw(e);
+    bool ok = put_string(e, text);
+    JS_FreeValue(e->ctx, text);
+    return ok;
+}
+
+static bool put_date(struct encoder *e, JSValueConst v) {
+    JSValue text = JS_Call(e->ctx, captured.date_to_iso, v, 0, NULL);
+    if (JS_IsException(text)) { /* an invalid date, as JSON.stringify has it */
+        JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+        return bytes_text(e->out, "null");
+    }
+    bool ok = put_string(e, text);
+    JS_FreeValue(e->ctx, text);
+    return ok;
+}
+
+static bool put_bytes(struct encoder *e, const char *type, const uint8_t *data, size_t size) {
+    return bytes_text(e->out, "{\"$type\":\"") && bytes_text(e->out, type) && bytes_text(e->out, "\",\"base64\":\"") &&
+           bytes_base64(e->out, data, size) && bytes_text(e->out, "\"}");
+}
+
+static bool put_elements(struct encoder *e, JSValueConst v, struct step *step) {
+    int64_t length;
+    if (JS_GetLength(e->ctx, v, &length)) return threw(e);
+    if (!bytes_char(e->out, '[')) return false;
+    for (int64_t i = 0; i < length; i++) {
+        if (i && !bytes_char(e->out, ',')) return false;
+        JSValue item = JS_GetPropertyInt64(e->ctx, v, i);
+        if (JS_IsException(item)) {
+            if (!threw(e)) return false;
+            continue;
+        }
+        step->index = (uint64_t)i;
+        bool ok = encode(e, item, step, true);
+        JS_FreeValue(e->ctx, item);
+        if (!ok) return false;
+    }
+    return bytes_char(e->out, ']');
+}
+
+static bool put_view(struct encoder *e, JSValueConst v, struct step *step) {
+    int type = JS_GetTypedArrayType(v);
+    if (type >= 0 && type != JS_TYPED_ARRAY_UINT8 && type != JS_TYPED_ARRAY_UINT8C) return put_elements(e, v, step);
+    size_t offset = 0, length = 0, size;
+    JSValue buffer;
+    if (type >= 0) {
+        buffer = JS_GetTypedArrayBuffer(e->ctx, v, &offset, &length, NULL);
+    } else {
+        int64_t at = 0, count = 0;
+        buffer = JS_GetPropertyStr(e->ctx, v, "buffer");
+        JSValue from = JS_GetPropertyStr(e->ctx, v, "byteOffset"), bytes = JS_GetPropertyStr(e->ctx, v, "byteLength");
+        if (JS_ToInt64(e->ctx, &at, from) || JS_ToInt64(e->ctx, &count, bytes) || at < 0 || count < 0) {
+            JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+            at = count = 0;
+        }
+        JS_FreeValue(e->ctx, from);
+        JS_FreeValue(e->ctx, bytes);
+        offset = (size_t)at;
+        length = (size_t)count;
+    }
+    if (JS_IsException(buffer)) return threw(e);
+    uint8_t *data = JS_GetArrayBuffer(e->ctx, &size, buffer);
+    if (!data) {
+        if (JS_HasException(e->ctx)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+        size = 0;
+    }
+    if (offset > size || length > size - offset) offset = length = 0;
+    bool ok = put_bytes(e, type < 0 ? "DataView" : type == JS_TYPED_ARRAY_UINT8 ? "Uint8Array" : "Uint8ClampedArray",
+                        data + offset, length);
+    JS_FreeValue(e->ctx, buffer);
+    return ok;
+}
+
+/* Map and Set are copied out first: encoding their members can run code that changes them. */
+static struct { JSValue *items; size_t count, room; bool failed; } gathered;
+
+static JSValue js_gather(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+    if (gathered.count + 2 > gathered.room) {
+        size_t room = gathered.room ? gathered.room * 2 : 32;
+        JSValue *items = room <= SIZE_MAX / sizeof *items ? realloc(gathered.items, room * sizeof *items) : NULL;
+        if (!items) {
+            gathered.failed = true;
+            return JS_UNDEFINED;
+        }
+        gathered.items = items;
+        gathered.room = room;
+    }
+    gathered.items[gathered.count++] = JS_DupValue(ctx, argv[1]);
+    gathered.items[gathered.count++] = JS_DupValue(ctx, argv[0]);
+    return JS_UNDEFINED;
+}
+
+static bool put_members(struct encoder *e, const JSValue *items, size_t count, bool pairs, struct step *step) {
+    if (!bytes_char(e->out, '[')) return false;
+    for (size_t i = 0; i < count; i += 2) {
+        step->index = i / 2;
+        if (i && !bytes_char(e->out, ',')) return false;
+        if (!pairs) {
+            if (!encode(e, items[i + 1], step, true)) return false;
+            continue;
+        }
+        struct step inner = {.outer = step, .object = JS_UNDEFINED, .depth = step->depth + 1};
+        if (!bytes_char(e->out, '[') || !encode(e, items[i], &inner, true) || !bytes_char(e->out, ',')) return false;
+        inner.index = 1;
+        if (!encode(e, items[i + 1], &inner, true) || !bytes_char(e->out, ']')) return false;
+    }
+    return bytes_char(e->out, ']');
+}
+
+static bool put_collection(struct encoder *e, JSValueConst v, bool pairs, struct step *step) {
+    JSValue callback = JS_NewCFunction(e->ctx, js_gather, "", 2);
+    memset(&gathered, 0, sizeof gathered);
+    JSValue done = JS_Call(e->ctx, pairs ? captured.map_for_each : captured.set_for_each, v, 1, (JSValueConst *)&callback);
+    JS_FreeValue(e->ctx, callback);
+    JSValue *items = gathered.items;
+    size_t count = gathered.count;
+    bool ok = !gathered.failed && !JS_IsException(done);
+    memset(&gathered, 0, sizeof gathered);
+    if (!ok && !e->lenient && !JS_HasException(e->ctx)) JS_ThrowOutOfMemory(e->ctx);
+    if (ok && e->lenient) bytes_text(e->out, pairs ? "Map " : "Set ");
+    ok = ok ? put_members(e, items, count, pairs, step) : threw(e);
+    for (size_t i = 0; i < count; i++) JS_FreeValue(e->ctx, items[i]);
+    free(items);
+    JS_FreeValue(e->ctx, done);
+    return ok;
+}
+
+static bool put_key(struct encoder *e, JSAtom atom, bool *first) {
+    size_t size;
+    const char *key = JS_AtomToCStringLen(e->ctx, &size, atom);
+    if (!key) return false;
+    bool ok = (*first || bytes_char(e->out, ',')) && bytes_json_string(e->out, key, size) && bytes_char(e->out, ':');
+    JS_FreeCString(e->ctx, key);
+    *first = false;
+    return ok;
+}
+
+static bool put_property(struct encoder *e, JSValueConst v, JSAtom atom, struct step *step, bool *first) {
+    JSValue value = JS_GetProperty(e->ctx, v, atom);
+    if (JS_IsException(value)) return e->lenient ? put_key(e, atom, first) && threw(e) : false;
+    if (JS_IsUndefined(value) && !e->lenient) return true;
+    step->key = atom;
+    bool ok = put_key(e, atom, first) && encode(e, value, step, true);
+    JS_FreeValue(e->ctx, value);
+    return ok;
+}
+
+static bool put_properties(struct encoder *e, JSValueConst v, struct step *step, bool is_error) {
+    JSPropertyEnum *names;
+    uint32_t count;
+    bool first = true, ok = bytes_char(e->out, '{');
+    if (ok && is_error)
+        ok = put_property(e, v, captured.name, step, &first) && put_property(e, v, captured.message, step, &first);
+    if (!ok || JS_GetOwnPropertyNames(e->ctx, &names, &count, v, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY))
+        return ok ? threw(e) && bytes_char(e->out, '}') : false;
+    for (uint32_t i = 0; ok && i < count; i++) {
+        if (is_error && (names[i].atom == captured.name || names[i].atom == captured.message)) continue;
+        ok = put_property(e, v, names[i].atom, step, &first);
+    }
+    JS_FreePropertyEnum(e->ctx, names, count);
+    return ok && bytes_char(e->out, '}');
+}
+
+static bool put_error(struct encoder *e, JSValueConst v, struct step *step) {
+    if (!e->lenient) return put_properties(e, v, step, true);
+    Bytes text = {.cap = 8192};
+    describe_error(e->ctx, v, &text);
+    bool ok = step->outer ? bytes_json_string(e->out, (const char *)text.data, text.size)
+                          : bytes_put(e->out, text.data, text.size);
+    bytes_release(&text);
+    return ok;
+}
+
+/* The object's own or inherited toJSON, unless it sits on an intrinsic prototype. 1 found, 0 not, -1 exception. */
+static int find_to_json(struct encoder *e, JSValueConst v, JSValue *function) {
+    JSValue at = JS_DupValue(e->ctx, v);
+    while (JS_IsObject(at)) {
+        for (size_t i = 0; i < sizeof captured.plain / sizeof *captured.plain; i++)
+            if (same_object(at, captured.plain[i])) goto none;
+        int has = JS_GetOwnProperty(e->ctx, NULL, at, captured.to_json);
+        if (has < 0) goto failed;
+        if (has) {
+            *function = JS_GetProperty(e->ctx, v, captured.to_json);
+            JS_FreeValue(e->ctx, at);
+            if (JS_IsException(*function)) return -1;
+            if (JS_IsFunction(e->ctx, *function)) return 1;
+            JS_FreeValue(e->ctx, *function);
+            return 0;
+        }
+        JSValue next = JS_GetPrototype(e->ctx, at);
+        JS_FreeValue(e->ctx, at);
+        at = next;
+    }
+    if (JS_IsException(at)) return -1;
+none:
+    JS_FreeValue(e->ctx, at);
+    return 0;
+failed:
+    JS_FreeValue(e->ctx, at);
+    return -1;
+}
+
+static bool is_array(struct encoder *e, JSValueConst v) {
+    JSValue at = JS_DupValue(e->ctx, v);
+    while (JS_IsProxy(at)) {
+        JSValue target = JS_GetProxyTarget(e->ctx, at);
+        JS_FreeValue(e->ctx, at);
+        at = target;
+    }
+    if (JS_IsException(at)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+    bool array = JS_IsArray(at);
+    JS_FreeValue(e->ctx, at);
+    return array;
+}
+
+static bool put_function(struct encoder *e, JSValueConst v, const struct step *outer) {
+    if (!e->lenient) return refuse(e, outer, "is a function: only data can leave the program", "");
+    JSValue name = JS_GetProperty(e->ctx, v, captured.name);
+    bool named = JS_IsString(name);
+    if (JS_IsException(name)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+    bool ok = bytes_text(e->out, "[Function") && (!named || (bytes_char(e->out, ' ') && put_raw(e, name))) &&
+              bytes_char(e->out, ']');
+    JS_FreeValue(e->ctx, name);
+    return ok;
+}
+
+static bool put_object(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert) {
+    JSContext *ctx = e->ctx;
+    if (JS_IsFunction(ctx, v)) return put_function(e, v, outer);
+    if (JS_IsDate(v)) return put_date(e, v);
+    if (JS_IsRegExp(v)) return put_converted(e, v, captured.regexp_to_string);
+    if (JS_IsPromise(v)) return refuse(e, outer, "is a promise: await it first", "[Promise]");
+    JSClassID class = JS_GetClassID(v);
+    for (int i = 0; i < 4; i++) {
+        if (class != captured.boxed[i]) continue;
+        JSValue inner = JS_Call(ctx, captured.value_of[i], v, 0, NULL);
+        bool ok = JS_IsException(inner) ? threw(e) : encode(e, inner, outer, false);
+        JS_FreeValue(ctx, inner);
+        return ok;
+    }
+    struct step step = {.outer = outer, .object = v, .depth = outer ? outer->depth + 1 : 1};
+    if (step.depth > guest_limits.depth) {
+        char problem[64];
+        snprintf(problem, sizeof problem, "is nested deeper than %u levels", guest_limits.depth);
+        return refuse(e, outer, problem, "[deeper]");
+    }
+    for (const struct step *s = outer; s; s = s->outer)
+        if (same_object(s->object, v)) return refuse(e, outer, "is a cycle: it contains itself", "[Circular]");
+    JSValue function;
+    int found = may_convert ? find_to_json(e, v, &function) : 0;
+    if (found < 0) return threw(e);
+    if (found) {
+        JSValue converted = JS_Call(ctx, function, v, 0, NULL);
+        JS_FreeValue(ctx, function);
+        if (JS_IsException(converted)) return threw(e);
+        bool ok = encode(e, converted, outer, false);
+        JS_FreeValue(ctx, converted);
+        return ok;
+    }
+    if (JS_IsMap(v)) return put_collection(e, v, true, &step);
+    if (JS_IsSet(v)) return put_collection(e, v, false, &step);
+    if (JS_GetTypedArrayType(v) >= 0 || JS_IsDataView(v)) return put_view(e, v, &step);
+    if (JS_IsArrayBuffer(v)) {
+        size_t size = 0;
+        uint8_t *data = JS_GetArrayBuffer(ctx, &size, v);
+        if (!data && JS_HasException(ctx)) JS_FreeValue(ctx, JS_GetException(ctx));
+        return put_bytes(e, "ArrayBuffer", data, data ? size : 0);
+    }
+    if (is_array(e, v)) return put_elements(e, v, &step);
+    if (JS_IsError(v)) return put_error(e, v, &step);
+    return put_properties(e, v, &step, false);
+}
+
+static bool put_double(struct encoder *e, double d) {
+    if (e->lenient && d != d) return bytes_text(e->out, "NaN");
+    if (e->lenient && d - d != 0) return bytes_text(e->out, d < 0 ? "-Infinity" : "Infinity");
+    return bytes_double(e->ctx, e->out, d);
+}
+
+static bool encode(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert) {
+    if (e->out->full || e->out->failed) return false;
+    switch (JS_VALUE_GET_NORM_TAG(v)) {
+    case JS_TAG_NULL: return bytes_text(e->out, "null");
+    case JS_TAG_UNDEFINED: return bytes_text(e->out, e->lenient ? "undefined" : "null");
+    case JS_TAG_BOOL: return bytes_text(e->out, JS_VALUE_GET_BOOL(v) ? "true" : "false");
+    case JS_TAG_INT: {
+        int32_t n = JS_VALUE_GET_INT(v);
+        if (n < 0 && !bytes_char(e->out, '-')) return false;
+        return bytes_u32(e->out, n < 0 ? 0u - (uint32_t)n : (uint32_t)n);
+    }
+    case JS_TAG_FLOAT64: return put_double(e, JS_VALUE_GET_FLOAT64(v));
+    case JS_TAG_BIG_INT:
+    case JS_TAG_SHORT_BIG_INT: return e->lenient ? put_raw(e, v) && bytes_char(e->out, 'n') : put_string(e, v);
+    case JS_TAG_STRING:
+    case JS_TAG_STRING_ROPE: return e->lenient && !outer ? put_raw(e, v) : put_string(e, v);
+    case JS_TAG_SYMBOL: return refuse(e, outer, "is a symbol: only data can leave the program", "[Symbol]");
+    case JS_TAG_OBJECT: return put_object(e, v, outer, may_convert);
+    default: return bytes_text(e->out, "null");
+    }
+}
+
+bool encode_value(JSContext *ctx, Bytes *out, JSValueConst value, const char *root) {
+    struct encoder e = {.ctx = ctx, .out = out, .root = root};
+    return encode(&e, value, NULL, true);
+}
+
+bool inspect_value(JSContext *ctx, Bytes *out, JSValueConst value) {
+    struct encoder e = {.ctx = ctx, .out = out, .root = "", .lenient = true};
+    return encode(&e, value, NULL, true);
+}
+
+static JSValue eval(JSContext *ctx, const char *code) { return JS_Eval(ctx, code, strlen(code), "intrinsics", 0); }
+
+int encode_install(JSContext *ctx) {
+    static const char *const boxes[] = {"Object(1)", "Object('')", "Object(true)", "Object(1n)"};
+    static const char *const values[] = {"Number.prototype.valueOf", "String.prototype.valueOf", "Boolean.prototype.valueOf",
+                                         "BigInt.prototype.valueOf"};
+    static const char *const plain[] = {"Object.prototype", "Array.prototype", "Map.prototype", "Set.prototype",
+                                        "Error.prototype", "Function.prototype", "Object.getPrototypeOf(Uint8Array).prototype",
+                                        "ArrayBuffer.prototype"};
+    captured.map_for_each = eval(ctx, "Map.prototype.forEach");
+    captured.set_for_each = eval(ctx, "Set.prototype.forEach");
+    captured.date_to_iso = eval(ctx, "Date.prototype.toISOString");
+    captured.regexp_to_string = eval(ctx, "RegExp.prototype.toString");
+    for (int i = 0; i < 4; i++) {
+        JSValue box = eval(ctx, boxes[i]);
+        captured.boxed[i] = JS_GetClassID(box);
+        JS_FreeValue(ctx, box);
+        captured.value_of[i] = eval(ctx, values[i]);
+    }
+    for (int i = 0; i < 8; i++) captured.plain[i] = eval(ctx, plain[i]);
+    captured.to_json = JS_NewAtom(ctx, "toJSON");
+    captured.name = JS_NewAtom(ctx, "name");
+    captured.message = JS_NewAtom(ctx, "message");
+    captured.cause = JS_NewAtom(ctx, "cause");
+    return JS_HasException(ctx) ? -1 : 0;
+}

@@ -1,0 +1,130 @@
+/* Turns what a program threw into the failed outcome: {"kind","name","message","stack"}. Whatever is read from the thrown
+   value may run the program's own getters; what they throw is dropped. */
+#include <stdlib.h>
+#include "guest.h"
+
+#define TEXT_CAP 4096
+
+/* Keeps the frames that lie in the program itself: "    at f (program.js:3:5)". */
+static void clean_stack(Bytes *out, const char *stack) {
+    while (*stack) {
+        const char *end = strchr(stack, '\n');
+        size_t size = end ? (size_t)(end - stack) : strlen(stack);
+        const char *found = strstr(stack, PROGRAM_FILE ":");
+        if (found && found < stack + size) {
+            if (out->size) bytes_char(out, '\n');
+            bytes_put(out, stack, size);
+        }
+        stack += size + (end ? 1 : 0);
+    }
+}
+
+static bool own_stack(JSContext *ctx, JSValueConst error, Bytes *out) {
+    JSPropertyDescriptor d;
+    JSAtom atom = JS_NewAtom(ctx, "stack");
+    int found = JS_GetOwnProperty(ctx, &d, error, atom);
+    JS_FreeAtom(ctx, atom);
+    if (found < 0) JS_FreeValue(ctx, JS_GetException(ctx));
+    if (found <= 0) return false;
+    bool is_text = JS_IsString(d.value);
+    if (is_text) {
+        const char *text = JS_ToCString(ctx, d.value);
+        if (text) clean_stack(out, text);
+        else JS_FreeValue(ctx, JS_GetException(ctx));
+        JS_FreeCString(ctx, text);
+    }
+    JS_FreeValue(ctx, d.value);
+    JS_FreeValue(ctx, d.getter);
+    JS_FreeValue(ctx, d.setter);
+    return is_text;
+}
+
+void clean_stack_property(JSContext *ctx, JSValueConst error) {
+    Bytes text = {.cap = TEXT_CAP};
+    if (own_stack(ctx, error, &text)) {
+        JSValue stack = JS_NewStringLen(ctx, (const char *)text.data, text.size);
+        JS_DefinePropertyValueStr(ctx, error, "stack", stack, JS_PROP_WRITABLE | JS_PROP_CONFIGURABLE);
+    }
+    bytes_release(&text);
+}
+
+/* error[name] as text, false when it is not there. */
+static bool text_of(JSContext *ctx, JSValueConst error, const char *name, Bytes *out) {
+    JSValue value = JS_GetPropertyStr(ctx, error, name);
+    bool ok = false;
+    if (JS_IsString(value)) {
+        size_t size;
+        const char *text = JS_ToCStringLen(ctx, &size, value);
+        if (text) ok = bytes_put(out, text, size < TEXT_CAP ? size : TEXT_CAP) && size;
+        JS_FreeCString(ctx, text);
+    }
+    if (JS_HasException(ctx)) JS_FreeValue(ctx, JS_GetException(ctx));
+    JS_FreeValue(ctx, value);
+    return ok;
+}
+
+static void member(Bytes *out, const char *key, const Bytes *text) {
+    bytes_text(out, key);
+    /* A cut may have left half a character; the writer passes bytes on, so trim it here. */
+    size_t size = text->size;
+    while (size && size >= TEXT_CAP && ((uint8_t)text->data[size - 1] & 0xC0) == 0x80) size--;
+    if (size && size >= TEXT_CAP - 4 && text->data[size - 1] >= 0xC0) size--;
+    bytes_json_string(out, (const char *)text->data, size);
+}
+
+void failure_plain(Bytes *out, const char *kind, const char *name, const char *message) {
+    bytes_text(out, "{\"kind\":");
+    bytes_json_string(out, kind, strlen(kind));
+    bytes_text(out, ",\"name\":");
+    bytes_json_string(out, name, strlen(name));
+    bytes_text(out, ",\"message\":");
+    bytes_json_string(out, message, strlen(message));
+    bytes_text(out, "}");
+}
+
+static void describe(JSContext *ctx, JSValueConst thrown, Bytes *name, Bytes *message, Bytes *stack) {
+    if (!JS_IsError(thrown)) {
+        if (!JS_IsString(thrown)) bytes_text(message, "the program threw ");
+        inspect_value(ctx, message, thrown);
+        return;
+    }
+    if (!text_of(ctx, thrown, "name", name)) bytes_text(name, "Error");
+    if (!text_of(ctx, thrown, "message", message)) {
+        bytes_put(message, name->data, name->size);
+        bytes_text(message, " without a message");
+    }
+    own_stack(ctx, thrown, stack);
+}
+
+void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValue thrown) {
+    Bytes name = {.cap = TEXT_CAP}, message = {.cap = TEXT_CAP}, stack = {.cap = TEXT_CAP};
+    int limit = guest_limit_of(thrown);
+    if (limit == LIMIT_MEMORY) kind = "memory";
+    if (limit == LIMIT_STACK) kind = "stack";
+    describe(ctx, thrown, &name, &message, &stack);
+    bytes_text(out, "{\"kind\":");
+    bytes_json_string(out, kind, strlen(kind));
+    if (name.size) member(out, ",\"name\":", &name);
+    member(out, ",\"message\":", &message);
+    if (stack.size) member(out, ",\"stack\":", &stack);
+    bytes_char(out, '}');
+    bytes_release(&name);
+    bytes_release(&message);
+    bytes_release(&stack);
+    JS_FreeValue(ctx, thrown);
+}
+
+void describe_error(JSContext *ctx, JSValueConst error, Bytes *out) {
+    Bytes name = {.cap = TEXT_CAP}, message = {.cap = TEXT_CAP}, stack = {.cap = TEXT_CAP};
+    describe(ctx, error, &name, &message, &stack);
+    bytes_put(out, name.data, name.size);
+    bytes_text(out, ": ");
+    bytes_put(out, message.data, message.size);
+    if (stack.size) {
+        bytes_char(out, '\n');
+        bytes_put(out, stack.data, stack.size);
+    }
+    bytes_release(&name);
+    bytes_release(&message);
+    bytes_release(&stack);
+}

@@ -1,0 +1,313 @@
+/* The exports: what the host can ask of the guest, and the loop that runs a slice. */
+#include <stdlib.h>
+#include "guest.h"
+
+#define EXPORT(name) __attribute__((export_name(#name)))
+#define INPUT_SIZE 65536
+
+static uint8_t input[INPUT_SIZE + 8];
+static uint8_t *large_input;
+static JSRuntime *rt;
+static JSContext *ctx;
+static JSValue native = JS_UNDEFINED;
+static Bytes output;
+
+struct layout guest_layout;
+struct limits guest_limits = {.memory = 64 << 20, .stack = 256 << 10, .arguments = 1 << 20, .result = 1 << 20,
+                              .log_bytes = 65536, .log_lines = 1000, .depth = 100, .timers = 1000, .source = 1 << 20};
+double guest_now, guest_began;
+
+static void publish(void) {
+    guest_layout.output = (uint32_t)(uintptr_t)output.data;
+    guest_layout.output_size = (uint32_t)output.size;
+    guest_layout.heap = (uint32_t)guest_memory_used();
+}
+
+/* --- outcomes: ["suspended",calls,wake,logs] ["completed",has,value,logs] ["failed",error,logs] --- */
+
+static Bytes *outcome(const char *tag) {
+    bytes_release(&output);
+    bytes_text(&output, "[\"");
+    bytes_text(&output, tag);
+    bytes_text(&output, "\",");
+    return &output;
+}
+
+static void finish(bool last) {
+    output.cap = 0;
+    bytes_char(&output, ',');
+    logs_take(&output, last);
+    bytes_char(&output, ']');
+    if (output.failed) __builtin_trap();
+    publish();
+}
+
+static void fail(const char *kind, JSValue thrown) {
+    failure_from_exception(ctx, outcome("failed"), kind, thrown);
+    rejections_report(ctx);
+    finish(true);
+}
+
+static void fail_plainly(const char *kind, const char *name, const char *message) {
+    failure_plain(outcome("failed"), kind, name, message);
+    rejections_report(ctx);
+    finish(true);
+}
+
+/* A trap is the one thing a program can neither catch nor outlive; the outcome is complete before it. */
+_Noreturn void guest_stop(JSContext *c, const char *kind, const char *name, const char *message) {
+    JSValue error = JS_ThrowRangeError(c, "%s", message);
+    error = JS_GetException(c);
+    if (JS_IsError(error)) {
+        JS_DefinePropertyValueStr(c, error, "name", JS_NewString(c, name), JS_PROP_C_W_E);
+        fail(kind, error);
+    } else {
+        fail_plainly(kind, name, message);
+    }
+    guest_layout.stopped = 1;
+    __builtin_trap();
+}
+
+static void complete(JSValue value) {
+    bool has = !JS_IsUndefined(value);
+    Bytes *out = outcome("completed");
+    bytes_text(out, has ? "true," : "false,");
+    out->cap = out->size + guest_limits.result;
+    bool ok = encode_value(ctx, out, value, "result");
+    JS_FreeValue(ctx, value);
+    if (ok) {
+        out->cap = 0;
+        rejections_report(ctx);
+        finish(true);
+    } else if (out->full) {
+        fail_plainly("size", "RangeError", "the result is larger than its limit allows");
+    } else if (out->failed) {
+        fail_plainly("memory", "InternalError", "out of memory");
+    } else {
+        fail("exception", JS_GetException(ctx));
+    }
+}
+
+static void suspend(void) {
+    double wake;
+    Bytes *out = outcome("suspended");
+    calls_take_new(out);
+    bytes_char(out, ',');
+    if (timers_wake_at(&wake)) bytes_double(ctx, out, wake);
+    else bytes_text(out, "null");
+    finish(false);
+}
+
+/* --- a slice --- */
+
+static void drain_jobs(void) {
+    JSContext *at;
+    int more;
+    while ((more = JS_ExecutePendingJob(rt, &at)) != 0)
+        if (more < 0) JS_FreeValue(ctx, JS_GetException(ctx));
+}
+
+static void log_exception(void) {
+    Bytes text = {.cap = 8192};
+    JSValue error = JS_GetException(ctx);
+    bytes_text(&text, "Uncaught in a timer: ");
+    inspect_value(ctx, &text, error);
+    logs_add("error", (const char *)text.data, text.size);
+    bytes_release(&text);
+    JS_FreeValue(ctx, error);
+}
+
+static bool ended(void) {
+    JSValue value;
+    switch (program_progress(ctx, &value)) {
+    case PROGRAM_DONE: complete(value); return true;
+    case PROGRAM_FAILED: fail("exception", value); return true;
+    default: return false;
+    }
+}
+
+static void run(void) {
+    uint32_t made_before = timers_made();
+    bool failed;
+    do {
+        for (;;) {
+            drain_jobs();
+            if (ended()) return;
+            if (!JS_IsJobPending(rt)) break;
+        }
+        if (!timers_run_next_due(ctx, made_before, &failed)) break;
+        if (failed) log_exception();
+    } while (true);
+    if (!calls_outstanding() && !timers_wake_at(&(double){0}))
+        fail_plainly("deadlock", "Deadlock", "the program waits for a promise that nothing can settle any more");
+    else
+        suspend();
+}
+
+/* --- reading batches; the host is trusted, its bytes are still bounds-checked --- */
+
+struct reader { const uint8_t *at, *end; };
+
+static const uint8_t *take(struct reader *r, size_t size) {
+    if ((size_t)(r->end - r->at) < size) __builtin_trap();
+    const uint8_t *found = r->at;
+    r->at += size;
+    return found;
+}
+
+static uint32_t take_u32(struct reader *r) {
+    uint32_t n;
+    memcpy(&n, take(r, 4), 4);
+    return n;
+}
+
+static double take_double(struct reader *r) {
+    double d;
+    memcpy(&d, take(r, 8), 8);
+    return d;
+}
+
+static struct reader batch(uint32_t size) {
+    uint8_t *from = large_input ? large_input : input;
+    if (!large_input && size > INPUT_SIZE) __builtin_trap();
+    JS_UpdateStackTop(rt);
+    bytes_release(&output);
+    return (struct reader){from, from + size};
+}
+
+static void done_with_input(uint32_t size) {
+    if (large_input) free(large_input);
+    else memset(input, 0, size);
+    large_input = NULL;
+}
+
+/* --- exports --- */
+
+EXPORT(layout) struct layout *export_layout(void) { return &guest_layout; }
+
+/* Room for a batch larger than the standing buffer; 0 when there is none. */
+EXPORT(reserve) uint8_t *export_reserve(uint32_t size) {
+    free(large_input);
+    large_input = malloc((size_t)size + 8);
+    return large_input;
+}
+
+static JSModuleDef *refuse_import(JSContext *c, const char *name, void *opaque) {
+    JS_ThrowTypeError(c, "cannot import \"%.100s\": a program has no modules to import, everything it may use is a global", name);
+    return NULL;
+}
+
+static char *keep_name(JSContext *c, const char *base, const char *name, void *opaque) { return js_strdup(c, name); }
+
+EXPORT(initialize) int export_initialize(void) {
+    rt = JS_NewRuntime2(&guest_malloc_functions, NULL);
+    if (!rt || !(ctx = JS_NewContext(rt))) return -1;
+    JS_SetModuleLoaderFunc(rt, keep_name, refuse_import, NULL);
+    rejections_install(rt);
+    native = JS_NewObject(ctx);
+    if (encode_install(ctx) || random_install(ctx, native) || clock_install(ctx) || logs_install(ctx, native) ||
+        calls_install(ctx, native) || timers_install(ctx, native))
+        return -1;
+    if (web_install && web_install(ctx, native)) return -1;
+    guest_layout.abi = GUEST_ABI;
+    guest_layout.input = (uint32_t)(uintptr_t)input;
+    guest_layout.input_size = INPUT_SIZE;
+    publish();
+    return 0;
+}
+
+/* Evaluates `source` as the body of function (<parameter>) { "use strict"; ... } and calls it. */
+static bool call_body(struct reader *r, const char *parameter, JSValueConst argument) {
+    uint32_t name_size = take_u32(r);
+    char file[128] = {0};
+    memcpy(file, take(r, name_size), name_size < 127 ? name_size : 127);
+    uint32_t size = take_u32(r);
+    const char *source = (const char *)take(r, size);
+    Bytes text = {0};
+    bytes_text(&text, "(function (");
+    bytes_text(&text, parameter);
+    bytes_text(&text, ") {\"use strict\";\n");
+    bytes_put(&text, source, size);
+    bytes_put(&text, "\n})", 4);
+    if (text.failed) return false;
+    JSEvalOptions options = {.version = JS_EVAL_OPTIONS_VERSION, .filename = file, .line_num = 0, .eval_flags = 0};
+    JSValue function = JS_Eval2(ctx, (const char *)text.data, text.size - 1, &options);
+    bytes_release(&text);
+    JSValue result = JS_IsException(function) ? JS_EXCEPTION : JS_Call(ctx, function, JS_UNDEFINED, 1, &argument);
+    JS_FreeValue(ctx, function);
+    bool ok = !JS_IsException(result);
+    JS_FreeValue(ctx, result);
+    if (ok) drain_jobs();
+    return ok;
+}
+
+static int setup_done(uint32_t size, bool ok) {
+    if (!ok) fail("exception", JS_HasException(ctx) ? JS_GetException(ctx) : JS_NULL);
+    done_with_input(size);
+    if (ok) {
+        JS_RunGC(rt);
+        JS_SetGCThreshold(rt, 8 << 20);
+    }
+    return ok ? 0 : -1;
+}
+
+EXPORT(prelude) int export_prelude(uint32_t size) {
+    struct reader r = batch(size);
+    return setup_done(size, call_body(&r, "native", native));
+}
+
+EXPORT(preload) int export_preload(uint32_t size) {
+    struct reader r = batch(size);
+    JSValue host = JS_NewObject(ctx), global = JS_GetGlobalObject(ctx);
+    JS_DefinePropertyValueStr(ctx, host, "call", JS_GetPropertyStr(ctx, native, "call"), 0);
+    bool ok = call_body(&r, "host", host);
+    JSAtom name = JS_NewAtom(ctx, "host");
+    if (ok) JS_DeleteProperty(ctx, global, name, 0);
+    JS_FreeAtom(ctx, name);
+    JS_FreeValue(ctx, global);
+    JS_FreeValue(ctx, host);
+    return setup_done(size, ok);
+}
+
+EXPORT(start) void export_start(uint32_t size) {
+    struct reader r = batch(size);
+    guest_now = guest_began = take_double(&r);
+    random_seed(take(&r, 32));
+    memcpy(&guest_limits, take(&r, sizeof guest_limits), sizeof guest_limits);
+    uint32_t claimed = take_u32(&r), names_size = take_u32(&r);
+    const char *names = (const char *)take(&r, names_size);
+    uint32_t source_size = take_u32(&r);
+    const char *source = (const char *)take(&r, (size_t)source_size + 1);
+    guest_memory_limit(guest_limits.memory);
+    JS_SetMaxStackSize(rt, guest_limits.stack);
+    if (claimed > guest_limits.source) {
+        fail_plainly("size", "RangeError", "the program's source is larger than its limit allows");
+        return;
+    }
+    int begun = program_begin(ctx, source, source_size, names, names_size);
+    done_with_input(size);
+    if (begun > 0) run();
+    else fail(begun ? "exception" : "syntax", JS_GetException(ctx));
+}
+
+EXPORT(resume) void export_resume(uint32_t size) {
+    struct reader r = batch(size);
+    guest_now = take_double(&r);
+    uint32_t count = take_u32(&r);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t id = take_u32(&r), ok = take_u32(&r), length = take_u32(&r);
+        const char *json = (const char *)take(&r, (size_t)length + 1);
+        calls_settle(ctx, id, ok != 0, json, length);
+    }
+    done_with_input(size);
+    run();
+}
+
+/* The ids of the calls still waiting for a settlement, for a frozen program's header. */
+EXPORT(pending) void export_pending(void) {
+    bytes_release(&output);
+    bytes_char(&output, '[');
+    calls_outstanding_ids(&output);
+    bytes_char(&output, ']');
+    publish();
+}

@@ -1,0 +1,108 @@
+/* What the guest's own files share. The picture: bytes come in through one buffer, `start`, `resume` or `preload` runs the
+   program until it has nothing left to do, and one JSON batch is left in the output buffer. There are no imports. */
+#ifndef GUEST_H
+#define GUEST_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include "quickjs.h"
+
+#define GUEST_ABI 1
+#define PROGRAM_FILE "program.js"
+
+/* The first words of guest memory the host reads. Every field is hostile to the host and bounds-checked there. */
+struct layout {
+    uint32_t abi, input, input_size, output, output_size, logs, logs_size, stopped, heap;
+};
+extern struct layout guest_layout;
+
+struct limits {
+    uint32_t memory, stack, calls, arguments, result, log_bytes, log_lines, depth, timers, source;
+};
+extern struct limits guest_limits;
+extern double guest_now;   /* milliseconds since the epoch, constant within a slice */
+extern double guest_began; /* now of the first slice */
+
+/* memory.c: the engine's allocator, with a real limit. */
+extern const JSMallocFunctions guest_malloc_functions;
+void guest_memory_limit(size_t limit);
+size_t guest_memory_used(void);
+
+/* Which error object the engine itself made for want of memory (0) or stack (1). */
+enum { LIMIT_MEMORY, LIMIT_STACK, LIMIT_NONE };
+int guest_limit_of(JSValueConst error);
+
+/* output.c: a growing byte buffer; `failed` when memory ran out, `full` when `cap` was reached. */
+typedef struct {
+    uint8_t *data;
+    size_t size, room, cap;
+    bool failed, full;
+} Bytes;
+bool bytes_put(Bytes *b, const void *data, size_t size);
+bool bytes_text(Bytes *b, const char *text);
+bool bytes_char(Bytes *b, char c);
+bool bytes_u32(Bytes *b, uint32_t n);
+bool bytes_double(JSContext *ctx, Bytes *b, double d);
+bool bytes_json_string(Bytes *b, const char *utf8, size_t size);
+bool bytes_base64(Bytes *b, const uint8_t *data, size_t size);
+void bytes_release(Bytes *b);
+
+/* encode.c: values as JSON. `inspect` is the lenient form for people. */
+int encode_install(JSContext *ctx);
+bool encode_value(JSContext *ctx, Bytes *out, JSValueConst value, const char *root);
+bool inspect_value(JSContext *ctx, Bytes *out, JSValueConst value);
+
+/* calls.c: host calls and their settlements. */
+int calls_install(JSContext *ctx, JSValue native);
+uint32_t calls_outstanding(void);
+void calls_take_new(Bytes *out);
+void calls_outstanding_ids(Bytes *out);
+void calls_settle(JSContext *ctx, uint32_t id, bool ok, const char *json, size_t size);
+
+/* timers.c */
+int timers_install(JSContext *ctx, JSValue native);
+bool timers_wake_at(double *when);
+bool timers_run_next_due(JSContext *ctx, uint32_t made_by, bool *failed);
+uint32_t timers_made(void);
+
+/* random.c */
+int random_install(JSContext *ctx, JSValue native);
+void random_seed(const uint8_t seed[32]);
+
+/* clock.c */
+int clock_install(JSContext *ctx);
+
+/* rejections.c: promises rejected with nobody listening. */
+void rejections_install(JSRuntime *rt);
+void rejections_ignore(JSContext *ctx, JSValueConst promise);
+void rejections_report(JSContext *ctx);
+
+/* logs.c */
+int logs_install(JSContext *ctx, JSValue native);
+void logs_add(const char *level, const char *text, size_t size);
+void logs_take(Bytes *out, bool last);
+
+/* failure.c: turning what was thrown into the failed outcome. */
+void clean_stack_property(JSContext *ctx, JSValueConst error);
+void describe_error(JSContext *ctx, JSValueConst error, Bytes *out);
+void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValue thrown);
+void failure_plain(Bytes *out, const char *kind, const char *name, const char *message);
+
+/* Ends the run at once and for good: nothing of the program runs after it. */
+_Noreturn void guest_stop(JSContext *ctx, const char *kind, const char *name, const char *message);
+
+/* program.c: the three forms a program may have. */
+int program_begin(JSContext *ctx, const char *source, size_t size, const char *names, size_t names_size);
+enum progress { PROGRAM_PENDING, PROGRAM_DONE, PROGRAM_FAILED };
+enum progress program_progress(JSContext *ctx, JSValue *value);
+
+/* web*.c, when present: the web globals' primitives. */
+int web_install(JSContext *ctx, JSValue native) __attribute__((weak));
+
+static inline int define_function(JSContext *ctx, JSValueConst object, const char *name, JSCFunction *f, int length) {
+    JSValue function = JS_NewCFunction(ctx, f, name, length);
+    if (JS_IsException(function)) return -1;
+    return JS_DefinePropertyValueStr(ctx, object, name, function, JS_PROP_WRITABLE | JS_PROP_CONFIGURABLE);
+}
+#endif

@@ -1,0 +1,86 @@
+/* The engine's allocator: dlmalloc with a limit of our own, counted in usable bytes. The engine's built-in limit is not used;
+   its error for want of memory is made out of a small reserve, so that the program gets a proper Error to catch. */
+#include <malloc.h>
+#include <stdlib.h>
+#include "guest.h"
+
+#define OVERHEAD 8
+#define RESERVE (64 * 1024)
+
+static size_t used, limit = SIZE_MAX - RESERVE;
+static bool reserve_open;
+
+static bool fits(size_t size) {
+    size_t ceiling = reserve_open ? limit + RESERVE : limit;
+    return used <= ceiling && size <= ceiling - used;
+}
+
+static void *guest_malloc(void *opaque, size_t size) {
+    if (!fits(size)) return NULL;
+    void *block = malloc(size);
+    if (block) used += malloc_usable_size(block) + OVERHEAD;
+    return block;
+}
+
+static void *guest_calloc(void *opaque, size_t count, size_t size) {
+    if (size && count > SIZE_MAX / size) return NULL;
+    if (!fits(count * size)) return NULL;
+    void *block = calloc(count, size);
+    if (block) used += malloc_usable_size(block) + OVERHEAD;
+    return block;
+}
+
+static void guest_free(void *opaque, void *block) {
+    if (!block) return;
+    used -= malloc_usable_size(block) + OVERHEAD;
+    free(block);
+}
+
+static void *guest_realloc(void *opaque, void *block, size_t size) {
+    if (!block) return size ? guest_malloc(opaque, size) : NULL;
+    if (!size) {
+        guest_free(opaque, block);
+        return NULL;
+    }
+    size_t before = malloc_usable_size(block);
+    if (size > before && !fits(size - before)) return NULL;
+    void *moved = realloc(block, size);
+    if (moved) used = used - before + malloc_usable_size(moved);
+    return moved;
+}
+
+static size_t usable(const void *block) { return malloc_usable_size((void *)block); }
+
+const JSMallocFunctions guest_malloc_functions = {guest_calloc, guest_malloc, guest_free, guest_realloc, usable};
+
+void guest_memory_limit(size_t bytes) { limit = bytes < SIZE_MAX - RESERVE ? bytes : SIZE_MAX - RESERVE; }
+size_t guest_memory_used(void) { return used; }
+
+/* Called from the two edited places of the engine (see build.py). */
+static JSValue limit_errors[2];
+static bool limit_known[2];
+
+void guest_limit_begin(void);
+void guest_limit_end(JSContext *ctx, int which);
+
+void guest_limit_begin(void) { reserve_open = true; }
+
+void guest_limit_end(JSContext *ctx, int which) {
+    reserve_open = false;
+    if (!JS_HasException(ctx)) return;
+    JSValue error = JS_GetException(ctx);
+    if (limit_known[which]) JS_FreeValue(ctx, limit_errors[which]);
+    limit_errors[which] = JS_DupValue(ctx, error);
+    limit_known[which] = true;
+    JS_Throw(ctx, error);
+}
+
+int guest_limit_of(JSValueConst error) {
+    if (!JS_IsObject(error)) return LIMIT_NONE;
+    for (int which = 0; which < 2; which++) {
+        if (limit_known[which] && JS_IsObject(limit_errors[which]) &&
+            JS_VALUE_GET_PTR(limit_errors[which]) == JS_VALUE_GET_PTR(error))
+            return which;
+    }
+    return LIMIT_NONE;
+}

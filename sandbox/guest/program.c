@@ -1,0 +1,255 @@
+/* A program is a script (top-level await, its last expression is the value), a function body (top-level return) or a module
+   (export default). The forms are tried in that order by compiling; what is a function is then called. */
+#include <stdlib.h>
+#include "guest.h"
+
+enum stage { SCRIPT, BODY, MODULE, VALUE };
+static enum stage stage;
+static JSValue promise = JS_UNDEFINED;
+static JSModuleDef *module;
+static bool called;
+static char *candidates; /* names of functions the program defines and does not mention again, one a line */
+static size_t candidates_size;
+
+struct place { int line, column; };
+
+static JSValue compile(JSContext *ctx, const char *source, size_t size, int flags, int line) {
+    JSEvalOptions options = {.version = JS_EVAL_OPTIONS_VERSION, .filename = PROGRAM_FILE, .line_num = line,
+                             .eval_flags = flags | JS_EVAL_FLAG_STRICT | JS_EVAL_FLAG_COMPILE_ONLY};
+    return JS_Eval2(ctx, source, size, &options);
+}
+
+static JSValue compile_body(JSContext *ctx, const char *source, size_t size) {
+    static const char before[] = "(async()=>{\n", after[] = "\n})";
+    size_t total = sizeof before - 1 + size + sizeof after - 1;
+    char *wrapped = malloc(total + 1);
+    if (!wrapped) return JS_ThrowOutOfMemory(ctx);
+    memcpy(wrapped, before, sizeof before - 1);
+    memcpy(wrapped + sizeof before - 1, source, size);
+    memcpy(wrapped + sizeof before - 1 + size, after, sizeof after);
+    JSValue compiled = compile(ctx, wrapped, total, JS_EVAL_TYPE_GLOBAL, 0);
+    free(wrapped);
+    return compiled;
+}
+
+/* Where a syntax error lies: its stack begins "    at program.js:LINE:COLUMN". */
+static struct place place_of(JSContext *ctx, JSValueConst error) {
+    struct place place = {0, 0};
+    JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
+    const char *text = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
+    const char *found = text ? strstr(text, PROGRAM_FILE ":") : NULL;
+    if (found) {
+        char *end;
+        place.line = (int)strtol(found + sizeof PROGRAM_FILE, &end, 10);
+        if (*end == ':') place.column = (int)strtol(end + 1, NULL, 10);
+    }
+    JS_FreeCString(ctx, text);
+    JS_FreeValue(ctx, stack);
+    return place;
+}
+
+static bool is_further(struct place a, struct place b, int lines) {
+    if (a.line > lines) return false; /* at the end, where our own wrapping begins */
+    return a.line > b.line || (a.line == b.line && a.column > b.column);
+}
+
+static int count_lines(const char *source, size_t size) {
+    int lines = 1;
+    for (size_t i = 0; i < size; i++) lines += source[i] == '\n';
+    return lines;
+}
+
+/* Keeps, of two syntax errors, the one that got further; ties go to the earlier attempt. */
+static void keep_further(JSContext *ctx, JSValue *best, int lines) {
+    JSValue error = JS_GetException(ctx);
+    if (is_further(place_of(ctx, error), place_of(ctx, *best), lines)) {
+        JS_FreeValue(ctx, *best);
+        *best = error;
+    } else {
+        JS_FreeValue(ctx, error);
+    }
+}
+
+static JSValue compile_any(JSContext *ctx, const char *source, size_t size) {
+    stage = SCRIPT;
+    JSValue compiled = compile(ctx, source, size, JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_ASYNC, 1);
+    if (!JS_IsException(compiled)) return compiled;
+    int lines = count_lines(source, size);
+    JSValue best = JS_GetException(ctx);
+    stage = BODY;
+    compiled = compile_body(ctx, source, size);
+    if (JS_IsException(compiled)) {
+        keep_further(ctx, &best, lines);
+        stage = MODULE;
+        compiled = compile(ctx, source, size, JS_EVAL_TYPE_MODULE, 1);
+    }
+    if (JS_IsException(compiled)) {
+        keep_further(ctx, &best, lines);
+        return JS_Throw(ctx, best);
+    }
+    JS_FreeValue(ctx, best);
+    return compiled;
+}
+
+static void replace(JSContext *ctx, JSValue next) {
+    JS_FreeValue(ctx, promise);
+    promise = next;
+}
+
+/* 1: runs; 0: a syntax error is pending; -1: it threw before its first await. */
+int program_begin(JSContext *ctx, const char *source, size_t size, const char *names, size_t names_size) {
+    called = false;
+    candidates = malloc(names_size + 1);
+    if (candidates) {
+        memcpy(candidates, names, names_size);
+        candidates_size = names_size;
+    }
+    JSValue compiled = compile_any(ctx, source, size);
+    if (JS_IsException(compiled)) return 0;
+    if (stage == MODULE) module = JS_VALUE_GET_PTR(compiled);
+    JSValue result = JS_EvalFunction(ctx, compiled);
+    if (!JS_IsException(result) && stage == BODY) {
+        JSValue function = result;
+        result = JS_Call(ctx, function, JS_UNDEFINED, 0, NULL);
+        JS_FreeValue(ctx, function);
+    }
+    if (JS_IsException(result)) return -1;
+    replace(ctx, result);
+    return 1;
+}
+
+/* The module's default export, else its only (or last defined) exported function. */
+static JSValue module_value(JSContext *ctx) {
+    JSValue exports = JS_GetModuleNamespace(ctx, module);
+    if (JS_IsException(exports)) return exports;
+    JSAtom name = JS_NewAtom(ctx, "default");
+    JSValue value = JS_UNDEFINED;
+    int has = JS_HasProperty(ctx, exports, name);
+    if (has > 0) value = JS_GetProperty(ctx, exports, name);
+    JS_FreeAtom(ctx, name);
+    JSPropertyEnum *names;
+    uint32_t count;
+    if (!has && !JS_GetOwnPropertyNames(ctx, &names, &count, exports, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY)) {
+        for (uint32_t i = 0; i < count; i++) {
+            JSValue item = JS_GetProperty(ctx, exports, names[i].atom);
+            if (JS_IsFunction(ctx, item)) {
+                JS_FreeValue(ctx, value);
+                value = item;
+            } else {
+                JS_FreeValue(ctx, item);
+            }
+        }
+        JS_FreePropertyEnum(ctx, names, count);
+    }
+    JS_FreeValue(ctx, exports);
+    return value;
+}
+
+static bool is_identifier(const char *name, size_t size) {
+    for (size_t i = 0; i < size; i++) {
+        char c = name[i];
+        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || c == '$' || (i && c >= '0' && c <= '9')))
+            return false;
+    }
+    return size > 0 && size < 256;
+}
+
+/* The last function the program defines at its top level and never mentions again. */
+static JSValue forgotten_function(JSContext *ctx) {
+    size_t end = candidates_size;
+    while (candidates && end) {
+        size_t begin = end;
+        while (begin && candidates[begin - 1] != '\n') begin--;
+        size_t size = end - begin;
+        end = begin ? begin - 1 : 0;
+        if (!is_identifier(candidates + begin, size)) continue;
+        char name[257];
+        memcpy(name, candidates + begin, size);
+        name[size] = 0;
+        JSValue value = JS_Eval(ctx, name, size, "name", JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_STRICT);
+        if (JS_IsException(value)) JS_FreeValue(ctx, JS_GetException(ctx));
+        if (!JS_IsFunction(ctx, value)) {
+            JS_FreeValue(ctx, value);
+            continue;
+        }
+        int64_t required = 0;
+        if (JS_GetLength(ctx, value, &required)) JS_FreeValue(ctx, JS_GetException(ctx));
+        if (!required) return value;
+        Bytes text = {.cap = 512};
+        bytes_text(&text, "The program defines ");
+        bytes_put(&text, name, size);
+        bytes_text(&text, " and never calls it; it was not called because it takes arguments.");
+        logs_add("warn", (const char *)text.data, text.size);
+        bytes_release(&text);
+        JS_FreeValue(ctx, value);
+        return JS_UNDEFINED;
+    }
+    return JS_UNDEFINED;
+}
+
+static JSValue stage_value(JSContext *ctx) {
+    JSValue result = JS_PromiseResult(ctx, promise), value = JS_UNDEFINED;
+    switch (stage) {
+    case SCRIPT: value = JS_GetPropertyStr(ctx, result, "value"); break;
+    case MODULE: value = module_value(ctx); break;
+    default: return result;
+    }
+    JS_FreeValue(ctx, result);
+    return value;
+}
+
+/* An object with a callable `then` is waited for like a promise. Steals `value`. */
+static JSValue as_promise(JSContext *ctx, JSValue value) {
+    if (!JS_IsObject(value) || JS_IsPromise(value)) return value;
+    JSValue then = JS_GetPropertyStr(ctx, value, "then");
+    bool thenable = JS_IsFunction(ctx, then), threw = JS_IsException(then);
+    JS_FreeValue(ctx, then);
+    if (threw) {
+        JS_FreeValue(ctx, value);
+        return JS_EXCEPTION;
+    }
+    if (!thenable) return value;
+    JSValue functions[2], waiting = JS_NewPromiseCapability(ctx, functions);
+    if (!JS_IsException(waiting)) {
+        JSValue done = JS_Call(ctx, functions[0], JS_UNDEFINED, 1, (JSValueConst *)&value);
+        JS_FreeValue(ctx, done);
+        JS_FreeValue(ctx, functions[0]);
+        JS_FreeValue(ctx, functions[1]);
+    }
+    JS_FreeValue(ctx, value);
+    return waiting;
+}
+
+/* Moves on as far as it goes without running jobs. PROGRAM_FAILED leaves the reason in `value`, PROGRAM_DONE the result. */
+enum progress program_progress(JSContext *ctx, JSValue *value) {
+    for (;;) {
+        switch (JS_PromiseState(ctx, promise)) {
+        case JS_PROMISE_PENDING: return PROGRAM_PENDING;
+        case JS_PROMISE_REJECTED:
+            rejections_ignore(ctx, promise);
+            *value = JS_PromiseResult(ctx, promise);
+            return PROGRAM_FAILED;
+        default: break;
+        }
+        bool first = stage == SCRIPT || stage == MODULE;
+        JSValue v = stage_value(ctx);
+        if (JS_IsUndefined(v) && first && !called) v = forgotten_function(ctx);
+        if (!called && JS_IsFunction(ctx, v)) {
+            called = true;
+            JSValue function = v;
+            v = JS_Call(ctx, function, JS_UNDEFINED, 0, NULL);
+            JS_FreeValue(ctx, function);
+        }
+        if (!JS_IsException(v)) v = as_promise(ctx, v);
+        if (JS_IsException(v)) {
+            *value = JS_GetException(ctx);
+            return PROGRAM_FAILED;
+        }
+        if (!JS_IsPromise(v)) {
+            *value = v;
+            return PROGRAM_DONE;
+        }
+        replace(ctx, v);
+        stage = VALUE;
+    }
+}

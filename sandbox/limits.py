@@ -1,0 +1,49 @@
+"""Limits: what one run may use at most. Every limit is enforced outside the program's reach."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+KiB = 1024
+MiB = 1024 * KiB
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Sizes are bytes, times are seconds. Raises ValueError for a limit outside its sensible range."""
+
+    cpu_time: float = 10.0
+    wall_time: float = 60.0
+    memory: int = 64 * MiB
+    stack: int = 256 * KiB
+    calls: int = 200
+    calls_in_flight: int = 16
+    arguments: int = 1 * MiB
+    tool_result: int = 5 * MiB
+    result: int = 1 * MiB
+    log_bytes: int = 64 * KiB
+    log_lines: int = 1000
+    source: int = 256 * KiB
+    depth: int = 100
+    timers: int = 1000
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            low, high = _RANGES.get(field.name, (1, 1024 * MiB))
+            if not low <= value <= high:
+                raise ValueError(f"limit {field.name} is {value!r}, it must lie between {low} and {high}")
+
+
+_RANGES: dict[str, tuple[float, float]] = {
+    "cpu_time": (0.001, 3600.0),
+    "wall_time": (0.001, 86400.0),
+    "memory": (1 * MiB, 1024 * MiB),
+    # The guest's own stack is 512 KiB; the rest is for the engine's C code above the program's deepest frame.
+    "stack": (16 * KiB, 320 * KiB),
+    "calls": (0, 1_000_000),
+    "depth": (1, 400),
+    "log_lines": (0, 1_000_000),
+    "log_bytes": (0, 64 * MiB),
+    "timers": (0, 100_000),
+}
