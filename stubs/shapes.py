@@ -24,7 +24,7 @@ UNKNOWN_BREADTH = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
-    """`string`, `number`, `boolean`, `null`, `unknown` or `never`."""
+    """`string`, `number`, `boolean`, `null`, `unknown` or `never`; `undefined` in index signatures only."""
 
     text: str
 
@@ -111,9 +111,13 @@ class Definition:
     json_types: JsonTypes
     """A bound on the JSON types of its values, known before the body is."""
     doc: str
+    wide: bool
+    """Whether it has alternatives, so that intersections with it multiply."""
     body: Shape | None = None
     breadth: int | None = None
+    height: int = 1
     recursive: bool = False
+    """Written as a named type wherever it is used: part of a cycle, or too tall to write out in place."""
 
 
 S = TypeVar("S", bound=Shape)
@@ -130,8 +134,9 @@ class Shapes:
         self.number = self._primitive("number")
         self.boolean = self._primitive("boolean")
         self.null = self._primitive("null")
-        self.any_array = self.array(self.unknown)
-        self.any_object = self.object(())
+        self.undefined = self._primitive("undefined")
+        self.any_array = self.array_of(self.unknown)
+        self.any_object = self.object_of(())
         self.true = self.literal("true", "boolean")
         self.false = self.literal("false", "boolean")
         self._tops: dict[str, Shape] = {
@@ -155,14 +160,14 @@ class Shapes:
     def literal(self, text: str, json_type: str) -> Literal:
         return self._intern((Literal, text), Literal(text, json_type))
 
-    def array(self, item: Shape) -> Array:
+    def array_of(self, item: Shape) -> Array:
         return self._intern((Array, item), Array(item))
 
-    def tuple(self, items: Sequence[Shape], required: int, rest: Shape | None) -> Tuple:
-        key = (Tuple, tuple(items), required, rest)
-        return self._intern(key, Tuple(tuple(items), required, rest))
+    def tuple_of(self, items: Sequence[Shape], required: int, rest: Shape | None) -> Tuple:
+        items = tuple(items)
+        return self._intern((Tuple, items, required, rest), Tuple(items, required, rest))
 
-    def object(self, properties: Iterable[Property], indexes: Iterable[Index] = ()) -> Object:
+    def object_of(self, properties: Iterable[Property], indexes: Iterable[Index] = ()) -> Object:
         properties, indexes = tuple(properties), tuple(indexes)
         return self._intern((Object, properties, indexes), Object(properties, indexes))
 
@@ -253,13 +258,13 @@ class Shapes:
         if len(objects) == 1:
             return objects[0]
         merged: dict[str, Property] = {}
-        for name, shape, required, doc in (item for shape in objects for item in shape.properties):
-            before = merged.get(name)
+        for item in (item for shape in objects for item in shape.properties):
+            before = merged.get(item.name)
             if before is not None:
-                shape = self.intersection([before.shape, shape])
-                required, doc = before.required or required, before.doc or doc
-            merged[name] = Property(name, shape, required, doc)
-        return self.object(merged.values())
+                both = self.intersection([before.shape, item.shape])
+                item = Property(item.name, both, before.required or item.required, before.doc or item.doc)
+            merged[item.name] = item
+        return self.object_of(merged.values())
 
     def _finish(self, members: dict[Shape, None]) -> Shape:
         if self.never in members:
@@ -314,7 +319,7 @@ def breadth(shape: Shape) -> int:
         case Noted():
             return breadth(shape.shape)
         case Reference(definition):
-            return UNKNOWN_BREADTH if definition.breadth is None else definition.breadth
+            return definition.breadth or (UNKNOWN_BREADTH if definition.wide else 1)
         case _:
             return 1
 

@@ -6,14 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
-# Controls, line separators, marks that reorder text for the eye (CVE-2021-42574), lone surrogates, invisible tags.
-_UNSEEN = re.compile(
-    "[\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff\U000e0000-\U000e007f]"
-)
-_BREAKS = re.compile("\\r\\n?|[\\u2028\\u2029\\x85]")
-_NEEDS_ESCAPE = re.compile(
-    "[\\x7f-\\x9f\\u200b-\\u200f\\u2028-\\u202e\\u2060-\\u2069\\ufeff\\ud800-\\udfff\U000e0000-\U000e007f]"
-)
+_BREAKS = re.compile("\r\n?|[\u2028\u2029\x85]")
+# Marks that reorder text for the eye (CVE-2021-42574), invisible characters and tags, lone surrogates.
+_HIDDEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f"
+_UNSEEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_HIDDEN}]")
+_NEEDS_ESCAPE = re.compile(f"[\x7f-\x9f\u2028\u2029{_HIDDEN}]")
 
 
 def quoted(text: str) -> str:

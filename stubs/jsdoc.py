@@ -1,0 +1,88 @@
+"""Comments: what a schema says in words, once, and short."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stubs.facts import branches, facts
+from stubs.text import commented, cut, plain
+
+PROPERTY_TEXT = 400
+"""Longest description of a property or type, in characters."""
+TOOL_TEXT = 1_200
+"""Longest description of a tool, in characters."""
+
+_SPACE = re.compile(r"\s+")
+_NEW_BLOCK = re.compile(r"\s*([-*+>|#]|\d+[.)]|```|~~~)")
+_WORD = re.compile(r"[^a-z0-9]+")
+
+
+def line(text: str, longest: int = PROPERTY_TEXT) -> str:
+    """Text on one line, as a comment carries it."""
+    return commented(cut(_SPACE.sub(" ", plain(text)).strip(), longest) if text else "")
+
+
+def describe(schema: Any, name: str = "") -> str:
+    """What a comment says about the values of a schema: its description, and its facts in parentheses.
+
+    `name` is the property's own: a title that only repeats it says nothing.
+    """
+    if not isinstance(schema, Mapping):
+        return ""
+    return with_facts(line(_words(schema, name)), facts(schema))
+
+
+def with_facts(text: str, found: Sequence[str]) -> str:
+    """A description with facts behind it, or the facts alone."""
+    listed = commented(", ".join(found))
+    return f"{text} ({listed})" if text and listed else text or listed
+
+
+def block(text: str, indent: str) -> str:
+    """A documentation comment over what follows, or nothing for no text."""
+    if not text:
+        return ""
+    if "\n" not in text:
+        return f"{indent}/** {text} */\n"
+    lines = "\n".join(f"{indent} * {line}".rstrip() for line in text.split("\n"))
+    return f"{indent}/**\n{lines}\n{indent} */\n"
+
+
+def paragraphs(text: str, longest: int = TOOL_TEXT) -> str:
+    """A longer description: lines wrapped by hand are joined, lists and paragraphs keep their lines."""
+    text = plain(text)
+    lines: list[str] = []
+    in_code = False
+    after_break = True
+    for raw in text.split("\n"):
+        stripped = raw.strip()
+        fence = stripped.startswith(("```", "~~~"))
+        if not stripped:
+            after_break = True
+            continue
+        if in_code and not fence:
+            lines.append(raw.rstrip())
+        elif after_break or fence or _NEW_BLOCK.match(raw) or not lines:
+            lines.append(stripped)
+        else:
+            lines[-1] += " " + stripped
+        in_code ^= fence
+        after_break = fence
+    return commented(cut("\n".join(lines), longest))
+
+
+def _words(schema: Mapping[str, Any], name: str, depth: int = 3) -> str:
+    description = schema.get("description")
+    if isinstance(description, str) and description.strip():
+        return description
+    title = schema.get("title")
+    if isinstance(title, str) and _bare(title) != _bare(name):
+        return title
+    alternatives = branches(schema)
+    if len(alternatives) == 1 and isinstance(alternatives[0], Mapping) and depth:
+        return _words(alternatives[0], name, depth - 1)
+    return ""
+
+
+def _bare(text: str) -> str:
+    return _WORD.sub("", text.lower())

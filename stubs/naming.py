@@ -1,0 +1,139 @@
+"""Which types of a text get a name, and which one.
+
+A type is named when it refers to itself, and when writing it out wherever it is used would take more text than a
+name does. The choice looks at the text at hand only, so one tool alone is written out as far as it can be.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from stubs.shapes import (
+    Array,
+    Intersection,
+    Literal,
+    Noted,
+    Object,
+    Primitive,
+    Reference,
+    Shape,
+    Tuple,
+    Union,
+    is_null,
+)
+
+SHORTEST_NAMED = 40
+LONGEST_HINT = 40
+
+_WORDS = re.compile(r"[A-Za-z0-9]+")
+_HEAVY = 1_000_000
+_NAME_AND_DECLARATION = 12
+
+
+def name_types(roots: Iterable[tuple[str, Shape]], prefix: str) -> dict[Shape, str]:
+    """Names for some of the shapes within the roots, `prefix_Word`, in the order they first appear.
+
+    `roots` are pairs of a word to call the shape by and the shape. A recursive definition is named through its
+    reference and through its body alike.
+    """
+    uses: dict[Shape, int] = {}
+    hints: dict[Shape, str] = {}
+    waiting = list(reversed([*roots]))
+    while waiting:
+        hint, shape = waiting.pop()
+        uses[shape] = uses.get(shape, 0) + 1
+        if uses[shape] == 1 or _is_transparent(shape):
+            hints.setdefault(shape, shape.definition.hint if isinstance(shape, Reference) else hint)
+            waiting.extend(reversed([*_parts(hint, shape)]))
+    weights: dict[Shape, int] = {}
+    names: dict[Shape, str] = {}
+    taken: set[str] = set()
+    for shape, count in uses.items():
+        if shape in names or not _deserves_name(shape, count, len(prefix), hints[shape], weights):
+            continue
+        names[shape] = _distinct(f"{prefix}_{pascal(hints[shape])}", taken)
+        if isinstance(shape, Reference) and shape.definition.body is not None and shape.definition.recursive:
+            names[shape.definition.body] = names[shape]
+    return names
+
+
+def pascal(hint: str) -> str:
+    """A word for a type: `pull_request` becomes `PullRequest`."""
+    words = "".join(word[:1].upper() + word[1:] for word in _WORDS.findall(hint))
+    return words[:LONGEST_HINT] or "Type"
+
+
+def _distinct(name: str, taken: set[str]) -> str:
+    candidate, number = name, 2
+    while candidate in taken:
+        candidate, number = f"{name}{number}", number + 1
+    taken.add(candidate)
+    return candidate
+
+
+def _is_transparent(shape: Shape) -> bool:
+    """Whether a name for the shape would say less than one for what it holds: `Issue[]`, `Issue | null`."""
+    if isinstance(shape, Union):
+        return sum(not is_null(member) for member in shape.members) == 1
+    return isinstance(shape, (Array, Noted))
+
+
+def _deserves_name(shape: Shape, uses: int, prefix: int, hint: str, weights: dict[Shape, int]) -> bool:
+    if isinstance(shape, Reference) and shape.definition.recursive:
+        return True
+    if uses < 2 or _is_transparent(shape):
+        return False
+    weight = _weight(shape, weights)
+    name = prefix + 1 + min(len(hint), LONGEST_HINT)
+    return weight >= SHORTEST_NAMED and uses * weight > weight + (uses + 1) * name + _NAME_AND_DECLARATION
+
+
+def _parts(hint: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
+    match shape:
+        case Reference(definition):
+            if definition.body is not None:
+                yield definition.hint, definition.body
+        case Array(item):
+            yield _singular(hint), item
+        case Tuple(items, _, rest):
+            yield from ((hint, item) for item in items)
+            if rest is not None:
+                yield hint, rest
+        case Object(properties, indexes):
+            yield from ((item.name, item.shape) for item in properties)
+            yield from ((_singular(hint), item.shape) for item in indexes)
+        case Union(members) | Intersection(members):
+            yield from ((hint, member) for member in members)
+        case Noted():
+            yield hint, shape.shape
+        case _:
+            pass
+
+
+def _singular(hint: str) -> str:
+    if hint.endswith("ies"):
+        return hint[:-3] + "y"
+    return hint[:-1] if hint.endswith("s") and not hint.endswith("ss") else hint
+
+
+def _weight(shape: Shape, known: dict[Shape, int]) -> int:
+    """About how many characters the shape takes, written out."""
+    if shape not in known:
+        known[shape] = min(_HEAVY, _weigh(shape, known))
+    return known[shape]
+
+
+def _weigh(shape: Shape, known: dict[Shape, int]) -> int:
+    match shape:
+        case Primitive(text) | Literal(text):
+            return len(text)
+        case Reference(definition):
+            if definition.recursive or definition.body is None:
+                return 16
+            return len(definition.doc) + _weight(definition.body, known)
+        case Object(properties, indexes):
+            named = sum(len(item.name) + len(item.doc) + 4 + _weight(item.shape, known) for item in properties)
+            return named + sum(16 + _weight(item.shape, known) for item in indexes) + (4 if properties else 22)
+        case Noted(note, inner):
+            return len(note) + 9 + _weight(inner, known)
+        case _:
+            return sum(3 + _weight(part, known) for _, part in _parts("", shape))

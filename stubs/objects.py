@@ -1,0 +1,142 @@
+"""Objects of JSON Schema: `properties`, `required`, `additionalProperties`, `patternProperties`, `propertyNames`.
+
+An object that does not mention `additionalProperties` gets no index signature although JSON Schema lets other
+properties pass: TypeScript takes them too, except in a literal written in place, where a name that was not declared
+is nearly always a misspelling.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from stubs.shapes import Index, Property, Shape, Shapes, json_types
+
+MOST_PROPERTIES = 256
+LONGEST_NAME = 200
+MOST_INDEXED_KINDS = 6
+_APPLICATORS = ("allOf", "anyOf", "oneOf", "if", "$ref", "$dynamicRef", "dependentSchemas")
+_EVERYTHING = re.compile(r"\^?(\.[*+])?\$?|\^?\(\.[*+]\)\$?|\^?\[\\s\\S\][*+]\$?")
+_STARTS_WITH = re.compile(r"\^((?:[A-Za-z0-9_@:/ -]|\\[-./_$])+)(?:\.\*\$?)?")
+_ENDS_WITH = re.compile(r"(?:\^\.\*)?((?:[A-Za-z0-9_@:/ -]|\\[-./_$])+)\$")
+
+Compile = Callable[[Any], Shape]
+
+
+def object_shape(
+    schema: Mapping[str, Any], compile_: Compile, describe: Callable[[Any, str], str], shapes: Shapes
+) -> Shape:
+    """The type of the objects a schema takes, looking at its object keywords only."""
+    declared = schema.get("properties")
+    declared = declared if isinstance(declared, Mapping) else {}
+    required = _names(schema.get("required"))
+    patterns = schema.get("patternProperties")
+    patterns = patterns if isinstance(patterns, Mapping) else {}
+    additional = _additional(schema)
+    properties: dict[str, Property] = {}
+    for key, part in declared.items():
+        name = str(key)
+        if len(properties) < MOST_PROPERTIES and len(name) <= LONGEST_NAME:
+            properties[name] = Property(name, compile_(part), name in required, describe(part, name))
+    hidden = len(declared) - len(properties)
+    for name in _undeclared(schema, required, declared):
+        if len(properties) < MOST_PROPERTIES and len(name) <= LONGEST_NAME:
+            shape = shapes.unknown if patterns or additional is None else compile_(additional)
+            properties[name] = Property(name, shape, name in required)
+    if any(item.required and item.shape is shapes.never for item in properties.values()):
+        return shapes.never
+    if hidden:
+        note = f"{hidden:,} more properties"
+        return shapes.object_of(properties.values(), [Index("string", shapes.unknown, note)])
+    if additional is not None and _limited_names(schema) is not None:
+        additional = None if properties else False
+    return shapes.object_of(properties.values(), _indexes(properties, patterns, additional, compile_, shapes))
+
+
+def _undeclared(schema: Mapping[str, Any], required: Mapping[str, None], declared: Mapping[str, Any]) -> list[str]:
+    """Names that are required, or the only ones allowed, without being declared."""
+    names = dict(required)
+    names.update(dict.fromkeys(_limited_names(schema) or ()))
+    return [name for name in names if name not in declared]
+
+
+def _limited_names(schema: Mapping[str, Any]) -> list[str] | None:
+    """The names an object with additional properties can have, where `propertyNames` lists them."""
+    names = schema.get("propertyNames")
+    if not isinstance(names, Mapping) or _additional(schema) in (None, False) or "patternProperties" in schema:
+        return None
+    values = names.get("enum") if "enum" in names else [names["const"]] if "const" in names else None
+    if not isinstance(values, list) or not 0 < len(values) <= 2 * MOST_INDEXED_KINDS:
+        return None
+    return [value for value in values if isinstance(value, str)]
+
+
+def _additional(schema: Mapping[str, Any]) -> Any:
+    """The schema of other properties; None where nothing is said of them."""
+    if "additionalProperties" in schema:
+        return schema["additionalProperties"]
+    if "unevaluatedProperties" in schema and not any(keyword in schema for keyword in _APPLICATORS):
+        return schema["unevaluatedProperties"]
+    return True if isinstance(schema.get("propertyNames"), Mapping) else None
+
+
+def _indexes(
+    properties: Mapping[str, Property], patterns: Mapping[str, Any], additional: Any, compile_: Compile, shapes: Shapes
+) -> list[Index]:
+    """Index signatures that hold for every property a value can have, declared ones included.
+
+    TypeScript wants each declared property to fit the signature its name falls under, so the signature takes their
+    types in, and is `unknown` where that would get long.
+    """
+    others = shapes.never if additional is False else shapes.unknown if additional is None else compile_(additional)
+    if not patterns and additional is None:
+        return []
+    if not patterns and others is shapes.never:
+        return [] if properties else [Index("string", shapes.never)]
+    keyed = {str(pattern): compile_(part) for pattern, part in list(patterns.items())[:MOST_INDEXED_KINDS]}
+    if len(patterns) > len(keyed):
+        others = shapes.unknown
+    for pattern in [pattern for pattern in keyed if _EVERYTHING.fullmatch(pattern)]:
+        others = keyed.pop(pattern)
+        additional = others
+    templates = [_template(pattern) for pattern in keyed]
+    if additional in (None, False) and keyed and _independent(templates):
+        return [
+            Index(key, _widened(shape, [item for item in properties.values() if matches(item.name)], shapes))
+            for (key, matches), shape in zip(filter(None, templates), keyed.values(), strict=True)
+        ]
+    return [Index("string", _widened(shapes.union([others, *keyed.values()]), list(properties.values()), shapes))]
+
+
+def _widened(shape: Shape, properties: list[Property], shapes: Shapes) -> Shape:
+    if shape is shapes.unknown or not properties:
+        return shape
+    kinds = dict.fromkeys([shape, *(item.shape for item in properties)])
+    if not all(item.required for item in properties):
+        kinds[shapes.undefined] = None
+    if len(kinds) > MOST_INDEXED_KINDS or any("object" in json_types(kind) for kind in list(kinds)[1:]):
+        return shapes.unknown
+    return shapes.union(kinds)
+
+
+def _template(pattern: str) -> tuple[str, Callable[[str], bool]] | None:
+    """The template literal type of the names a simple pattern matches, and the test for a declared name."""
+    if found := _STARTS_WITH.fullmatch(pattern):
+        start = re.sub(r"\\(.)", r"\1", found[1])
+        return f"`{start}${{string}}`", lambda name: name.startswith(start)
+    if found := _ENDS_WITH.fullmatch(pattern):
+        end = re.sub(r"\\(.)", r"\1", found[1])
+        return f"`${{string}}{end}`", lambda name: name.endswith(end)
+    return None
+
+
+def _independent(templates: list[tuple[str, Callable[[str], bool]] | None]) -> bool:
+    """Whether every pattern has a template and none of these is a special case of another."""
+    texts = [template[0].strip("`").split("${string}") if template else ["", ""] for template in templates]
+    return all(texts_a != ["", ""] for texts_a in texts) and not any(
+        a is not b and b[0].startswith(a[0]) and b[1].endswith(a[1]) for a in texts for b in texts
+    )
+
+
+def _names(value: Any) -> dict[str, None]:
+    """A list of names in order, and quick to ask."""
+    return dict.fromkeys(name for name in value if isinstance(name, str)) if isinstance(value, list) else {}

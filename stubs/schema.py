@@ -1,0 +1,250 @@
+"""JSON Schema to shapes: 2020-12, draft-07, and what servers send in between.
+
+Sound first: whatever a schema takes belongs to the type; then as exact as TypeScript can say. A keyword with a value
+of the wrong type counts as absent, what cannot be known is `unknown`, and every size is bounded. The one place where
+convenience goes before soundness: a schema without `type` that has object or array keywords is read as an object or
+an array, although JSON Schema lets everything else pass it.
+"""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from stubs.arrays import array_shape
+from stubs.jsdoc import describe
+from stubs.literals import enumeration, json_type
+from stubs.objects import object_shape
+from stubs.references import Document, Resource, Target
+from stubs.shapes import ALL, NOTHING, Definition, JsonTypes, Property, Shape, Shapes, json_types
+from stubs.text import commented, cut, plain
+
+DEEPEST = 30
+"""Schemas nested deeper than this in one definition are `unknown`."""
+MOST_SCHEMAS = 5_000
+"""Schemas of one document that are looked at; the rest are `unknown`."""
+MOST_DOCUMENTATION = 60_000
+"""Characters of comments taken from one document."""
+MOST_ALTERNATIVES = 64
+
+_OBJECT_KEYWORDS = ("properties", "required", "additionalProperties", "patternProperties", "propertyNames")
+_ARRAY_KEYWORDS = ("items", "prefixItems", "additionalItems")
+_WIDENING = ("anyOf", "oneOf", "enum", "if", "allOf", "$ref", "$dynamicRef", "$recursiveRef")
+_LEGACY = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")
+_SINGLE = {name: frozenset({name}) for name in ALL} | {"integer": frozenset({"number"})}
+
+
+class Compiler:
+    """Makes shapes of one schema document. `definitions` lists every part that was referred to, bodies filled in."""
+
+    def __init__(self, root: Any, shapes: Shapes, *, hint: str = "Root", documented: bool = True) -> None:
+        self.definitions: list[Definition] = []
+        self._shapes = shapes
+        self._hint = hint
+        self._document = Document(root)
+        self._legacy = _is_legacy(root)
+        self._schemas_left = MOST_SCHEMAS
+        self._documentation_left = MOST_DOCUMENTATION if documented else 0
+        self._by_target: dict[int, Definition] = {}
+        self._waiting: deque[tuple[Definition, Target]] = deque()
+
+    def compile(self, allowed: JsonTypes = ALL) -> Shape:
+        """The type of the document's values that are of an allowed JSON type."""
+        root = self._document.resource
+        shape = self._shape(root.root, allowed, root, 0)
+        while self._waiting:
+            definition, target = self._waiting.popleft()
+            definition.body = self._shape(target.schema, ALL, target.resource, 0)
+        return shape
+
+    def _shape(self, schema: Any, allowed: JsonTypes, resource: Resource, depth: int) -> Shape:
+        if schema is False:
+            return self._shapes.never
+        if not isinstance(schema, Mapping) or not schema:
+            return self._shapes.top(allowed)
+        if self._schemas_left <= 0 or depth > DEEPEST:
+            return self._shapes.top(allowed)
+        self._schemas_left -= 1
+        resource = self._document.entered(schema, resource)
+        if self._legacy and isinstance(schema.get("$ref"), str):
+            return self._referred(schema["$ref"], False, resource, allowed)
+        types = allowed & declared_types(schema)
+        within = _Place(self, types, resource, depth)
+        parts = self._conjuncts(schema, within)
+        shape = self._shapes.intersection([self._base(schema, within, parts), *parts])
+        if schema.get("nullable") is True and "null" in allowed:
+            # OpenAPI's word, which JSON Schema ignores: servers that write it do send null.
+            return self._shapes.union([shape, self._shapes.null])
+        return shape
+
+    def _base(self, schema: Mapping[str, Any], place: "_Place", parts: Sequence[Shape]) -> Shape:
+        """What the schema says by itself; `parts` is what its combinators say."""
+        types, shapes = place.types, self._shapes
+        if "const" in schema:
+            return enumeration([schema["const"]], types, shapes)
+        if isinstance(schema.get("enum"), list):
+            values = schema["enum"]
+            refused = _refused_values(schema)
+            kept = [value for value in values if not (isinstance(value, str) and value in refused)]
+            return enumeration(kept, types, shapes)
+        has_object = any(keyword in schema for keyword in _OBJECT_KEYWORDS)
+        has_array = any(keyword in schema for keyword in _ARRAY_KEYWORDS)
+        if types == ALL:
+            types = types.intersection(*map(json_types, parts))
+        if types == ALL and (has_object or has_array):
+            types = frozenset({"object"} if has_object else ()) | frozenset({"array"} if has_array else ())
+        if types == ALL:
+            return shapes.unknown
+        members = []
+        if types - {"object", "array"}:
+            members.append(shapes.top(types - {"object", "array"}))
+        if "array" in types:
+            members.append(array_shape(schema, place.inner, shapes, self._legacy))
+        if "object" in types:
+            members.append(self._object(schema, place))
+        return shapes.union(members)
+
+    def _object(self, schema: Mapping[str, Any], place: "_Place") -> Shape:
+        shape = object_shape(schema, place.inner, self._describe, self._shapes)
+        refused = schema.get("not")
+        if isinstance(refused, Mapping) and set(refused) == {"required"} and isinstance(refused["required"], list):
+            names = refused["required"]
+            if len(names) == 1 and isinstance(names[0], str):
+                absent = self._shapes.object_of([Property(names[0], self._shapes.never, False)])
+                return self._shapes.intersection([shape, absent])
+        return shape
+
+    def _conjuncts(self, schema: Mapping[str, Any], place: "_Place") -> list[Shape]:
+        """What the combinators say, each of which holds beside the rest."""
+        parts: list[Shape] = []
+        for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
+            reference = schema.get(keyword)
+            if isinstance(reference, str):
+                parts.append(self._referred(reference, keyword == "$dynamicRef", place.resource, place.types))
+        together = schema.get("allOf")
+        if isinstance(together, list):
+            parts += [place.same(part) for part in together[:MOST_ALTERNATIVES]]
+        for keyword in ("anyOf", "oneOf"):
+            alternatives = schema.get(keyword)
+            if isinstance(alternatives, list) and alternatives:
+                parts.append(self._alternatives(alternatives, place))
+        if "if" in schema and "then" in schema and "else" in schema:
+            met = self._shapes.intersection([place.same(schema["if"]), place.same(schema["then"])])
+            parts.append(self._shapes.union([met, place.same(schema["else"])]))
+        return parts
+
+    def _alternatives(self, alternatives: Sequence[Any], place: "_Place") -> Shape:
+        shown = [(part, place.same(part)) for part in alternatives[:MOST_ALTERNATIVES]]
+        several = len([shape for _, shape in shown if shape is not self._shapes.null]) > 1
+        noted = [self._shapes.noted(self._describe(part) if several else "", shape) for part, shape in shown]
+        if len(alternatives) > MOST_ALTERNATIVES:
+            noted.append(self._shapes.top(place.types))
+        return self._shapes.union(noted)
+
+    def _referred(self, reference: str, dynamic: bool, resource: Resource, allowed: JsonTypes) -> Shape:
+        resolve = self._document.resolve_dynamic if dynamic else self._document.resolve
+        target = resolve(reference, resource)
+        if target is None:
+            note = commented(cut(plain(f"not in this schema: {reference}").replace("\n", " "), 100))
+            return self._shapes.noted(note, self._shapes.top(allowed))
+        if not isinstance(target.schema, Mapping) or not target.schema:
+            return self._shapes.never if target.schema is False else self._shapes.top(allowed)
+        definition = self._by_target.get(id(target.schema))
+        if definition is None:
+            definition = self._define(reference, target)
+        shape = self._shapes.reference(definition)
+        if definition.json_types <= allowed:
+            return shape
+        return self._shapes.intersection([self._shapes.top(allowed), shape])
+
+    def _define(self, reference: str, target: Target) -> Definition:
+        definition = Definition(
+            hint=target.hint or self._hint,
+            place=f"{target.resource.uri}#{reference}",
+            json_types=possible_types(target.schema),
+            doc=self._describe(target.schema, target.hint),
+            wide=any(keyword in target.schema for keyword in _WIDENING),
+        )
+        self._by_target[id(target.schema)] = definition
+        self.definitions.append(definition)
+        self._waiting.append((definition, target))
+        return definition
+
+    def _describe(self, schema: Any, name: str = "") -> str:
+        if self._documentation_left <= 0:
+            return ""
+        text = describe(schema, name)
+        self._documentation_left -= len(text)
+        return text
+
+
+class _Place:
+    """Where a schema stands: what its parts compile against."""
+
+    def __init__(self, compiler: Compiler, types: JsonTypes, resource: Resource, depth: int) -> None:
+        self.types = types
+        self.resource = resource
+        self._compiler = compiler
+        self._depth = depth
+
+    def inner(self, schema: Any) -> Shape:
+        """The type of a part of the value: a property, an item."""
+        return self._compiler._shape(schema, ALL, self.resource, self._depth + 1)
+
+    def same(self, schema: Any) -> Shape:
+        """The type another schema gives to the same value."""
+        return self._compiler._shape(schema, self.types, self.resource, self._depth + 1)
+
+
+def declared_types(schema: Any) -> JsonTypes:
+    """The JSON types a schema lets through by `type` and a plain `not`."""
+    if not isinstance(schema, Mapping):
+        return NOTHING if schema is False else ALL
+    types = _named_types(schema.get("type")) or ALL
+    refused = schema.get("not")
+    if refused is True or (isinstance(refused, Mapping) and not refused):
+        return NOTHING
+    if isinstance(refused, Mapping) and set(refused) == {"type"}:
+        names = _named_types(refused["type"])
+        # Refusing integers refuses only some numbers.
+        if names and "integer" not in refused["type"]:
+            types -= names
+    return types
+
+
+def possible_types(schema: Any, depth: int = 3) -> JsonTypes:
+    """A bound on the JSON types a schema lets through, without following references."""
+    if not isinstance(schema, Mapping) or depth == 0 or schema.get("nullable") is True:
+        return ALL if schema is not False else NOTHING
+    types = declared_types(schema)
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    if isinstance(values, list):
+        types &= frozenset(json_type(value) or "null" for value in values)
+    for keyword in ("anyOf", "oneOf"):
+        parts = schema.get(keyword)
+        if isinstance(parts, list) and parts:
+            types &= NOTHING.union(*(possible_types(part, depth - 1) for part in parts))
+    return types
+
+
+def _named_types(declared: Any) -> JsonTypes | None:
+    """The types that a `type` keyword names; None when it is none that JSON Schema knows."""
+    names = declared if isinstance(declared, list) else [declared]
+    if not names or not all(isinstance(name, str) and name in _SINGLE for name in names):
+        return None
+    return NOTHING.union(*(_SINGLE[name] for name in names))
+
+
+def _refused_values(schema: Mapping[str, Any]) -> frozenset[str]:
+    """Strings that a plain `not` takes out of an enumeration."""
+    refused = schema.get("not")
+    if not isinstance(refused, Mapping) or len(refused) != 1:
+        return frozenset()
+    values = refused.get("enum", [refused["const"]] if "const" in refused else [])
+    # Only strings: of numbers Python and JSON Schema disagree on what is equal to what.
+    return frozenset(value for value in values if isinstance(value, str)) if isinstance(values, list) else frozenset()
+
+
+def _is_legacy(root: Any) -> bool:
+    """Whether the document says it is of a draft in which `$ref` hides everything beside it."""
+    dialect = root.get("$schema") if isinstance(root, Mapping) else None
+    return isinstance(dialect, str) and any(draft in dialect for draft in _LEGACY)
