@@ -80,7 +80,7 @@ def serve(
     """
     from portal.cli.serve import serve as command
 
-    _finish(command(config, host, port), serving=True)
+    _finish(lambda: command(config, host, port), serving=True)
 
 
 @app.command()
@@ -98,10 +98,10 @@ def run(
     echo 'codemode.search("orders")' | codemode run -
     codemode run report.js --quiet | jq .
     """
-    from portal.cli.run import Shown
+    from portal.cli.run import Shown, read_program
     from portal.cli.run import run as command
 
-    _finish(command(file, config, Shown(json=json, result_only=quiet)))
+    _finish(lambda: command(*read_program(file), config, Shown(json=json, result_only=quiet)))
 
 
 @app.command()
@@ -113,7 +113,7 @@ def tools(
     """List the servers with their state, and their tools."""
     from portal.cli.catalog import tools as command
 
-    _finish(command(server, config, as_json=json))
+    _finish(lambda: command(server, config, as_json=json))
 
 
 @app.command()
@@ -134,7 +134,7 @@ def call(
     """
     from portal.cli.call import call as command
 
-    _finish(command(tool, arguments or [], config, as_json=json))
+    _finish(lambda: command(tool, arguments or [], config, as_json=json))
 
 
 @app.command()
@@ -151,7 +151,7 @@ def search(
     """
     from portal.cli.catalog import search as command
 
-    _finish(command(query, limit, server, config, as_json=json))
+    _finish(lambda: command(query, limit, server, config, as_json=json))
 
 
 @app.command()
@@ -162,7 +162,7 @@ def describe(
     """Print the TypeScript of a tool or a server."""
     from portal.cli.catalog import describe as command
 
-    _finish(command(path, config))
+    _finish(lambda: command(path, config))
 
 
 @app.command()
@@ -177,14 +177,14 @@ def demo(
     """
     from portal.demo.tour import demo as command
 
-    _finish(command(port=port, stay=serve), serving=True)
+    _finish(lambda: command(port=port, stay=serve), serving=True)
 
 
-def _finish(command: Coroutine[Any, Any, Exit], *, serving: bool = False) -> None:
+def _finish(command: Callable[[], Coroutine[Any, Any, Exit]], *, serving: bool = False) -> None:
     """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:
-            code = runner.run(command)
+            code = runner.run(command())
     except CommandError as error:
         from portal.cli.console import printable
 

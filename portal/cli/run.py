@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +15,9 @@ from rich.console import Console
 
 from codemode import CodeTool
 from portal.cli.console import consoles
-from portal.cli.exits import Exit
+from portal.cli.exits import CommandError, Exit
 from portal.cli.report import program_frame, run_report
-from portal.cli.session import Session, connected, limits_of, read_config, read_program
+from portal.cli.session import Session, connected, limits_of, read_config
 from portal.upstream import CallContext
 from sandbox import Engine, InProcessExecutor
 
@@ -29,10 +30,21 @@ class Shown:
     result_only: bool = False
 
 
-async def run(file: str, config: Path | None, shown: Shown) -> Exit:
+def read_program(file: str) -> tuple[str, str]:
+    """The source and a title for it; `-` is standard input. Raises `CommandError` (usage)."""
+    if file == "-":
+        return sys.stdin.read(), "standard input"
+    try:
+        return Path(file).read_text(encoding="utf-8"), Path(file).name
+    except OSError as error:
+        raise CommandError(f"Cannot read the program {file}: {error.strerror or error}.") from error
+    except UnicodeDecodeError as error:
+        raise CommandError(f"The program {file} is not UTF-8 text.") from error
+
+
+async def run(source: str, title: str, config: Path | None, shown: Shown) -> Exit:
     """Run the program; 0 when it completed, 1 when it failed."""
     stdout, stderr = consoles()
-    source, title = read_program(file)
     _, document = read_config(config, stderr, quiet=shown.json or shown.result_only)
     async with connected(document, stderr) as session:
         started = time.perf_counter()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -81,15 +80,3 @@ def _relative(path: Path) -> str:
         return f"./{path.relative_to(Path.cwd())}"
     except ValueError:
         return str(path)
-
-
-def read_program(file: str) -> tuple[str, str]:
-    """The source and a title for it; `-` is standard input. Raises `CommandError` (usage)."""
-    if file == "-":
-        return sys.stdin.read(), "standard input"
-    try:
-        return Path(file).read_text(encoding="utf-8"), Path(file).name
-    except OSError as error:
-        raise CommandError(f"Cannot read the program {file}: {error.strerror or error}.") from error
-    except UnicodeDecodeError as error:
-        raise CommandError(f"The program {file} is not UTF-8 text.") from error

@@ -42,10 +42,15 @@ class Served:
             for event in self.events:
                 if event.get("event") == name:
                     return event
-            arrived = self._arrived.get(timeout=START_SECONDS)
-            if arrived is None:
-                raise AssertionError(f"the portal ended without {name!r}; it logged {self.events[-20:]}")
-            self.events.append(arrived)
+            self.next_event()
+
+    def next_event(self) -> dict[str, Any]:
+        """The next event, waiting for it to be logged; it joins `events`."""
+        arrived = self._arrived.get(timeout=START_SECONDS)
+        if arrived is None:
+            raise AssertionError(f"the portal ended; it had logged {self.events[-20:]}")
+        self.events.append(arrived)
+        return arrived
 
     def stop(self) -> int:
         """End it as a service manager would; its exit code."""
@@ -67,7 +72,7 @@ def serving(document: Mapping[str, Any], folder: Path, *options: str) -> Iterato
     """Run `codemode serve` over this configuration document until the block ends; its servers have settled."""
     file = folder / "codemode.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    command = [sys.executable, "-m", "portal.cli", "serve", "--port", "0", "--config", str(file), *options]
+    command = [sys.executable, "-m", "portal.cli", "serve", "--config", str(file), "--port", "0", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         served = Served(process)
         try:

@@ -1,0 +1,200 @@
+"""The commands as a person runs them: what is printed where, and with which exit code they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.cli.exits import Exit
+from portal.demo.company import build_company
+
+SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
+SECONDS = 90
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a configuration over one server."""
+    write_config(tmp_path, {"shop": SHOP})
+    return tmp_path
+
+
+def write_config(folder: Path, servers: dict[str, Any], **portal: Any) -> Path:
+    file = folder / "codemode.json"
+    file.write_text(json.dumps({"mcpServers": servers, "portal": portal}))
+    return file
+
+
+def codemode(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "portal.cli", *arguments],
+        cwd=folder,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": cache(), "COLUMNS": "120"},
+        check=False,
+    )
+
+
+def cache() -> str:
+    """The ordinary cache, although HOME is another folder: the compiled guest is in it."""
+    return os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+
+
+def test_help_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:
+    text = codemode(tmp_path, "--help").stdout
+    for word in ("serve", "run", "tools", "call", "search", "describe", "demo", "--version", "Exit codes", "--config"):
+        assert word in text
+
+
+@pytest.mark.parametrize("command", ["serve", "run", "tools", "call", "search", "describe", "demo"])
+def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
+    done = codemode(tmp_path, command, "--help")
+    assert done.returncode == Exit.OK
+    assert "Usage: codemode" in done.stdout
+
+
+def test_the_version_is_that_of_the_distribution(tmp_path: Path) -> None:
+    done = codemode(tmp_path, "--version")
+    assert done.stdout.startswith("codemode ")
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("nonsense",), ("search", "x", "--limit", "0"), ("run", "missing.js")])
+def test_wrong_usage_is_2_and_one_sentence_on_standard_error(folder: Path, arguments: tuple[str, ...]) -> None:
+    done = codemode(folder, *arguments)
+    assert done.returncode == Exit.USAGE
+    assert done.stdout == ""
+    assert done.stderr and "Traceback" not in done.stderr
+
+
+def test_no_configuration_is_2_and_says_what_to_write(tmp_path: Path) -> None:
+    done = codemode(tmp_path, "tools")
+    assert done.returncode == Exit.USAGE
+    assert "No configuration found" in done.stderr and "mcpServers" in done.stderr
+
+
+def test_a_wrong_configuration_is_2_and_names_the_key(tmp_path: Path) -> None:
+    write_config(tmp_path, {"shop": {"comand": "x"}})
+    done = codemode(tmp_path, "tools")
+    assert done.returncode == Exit.USAGE
+    assert "mcpServers.shop" in done.stderr
+
+
+def test_tools_lists_servers_with_state_and_their_tools(folder: Path) -> None:
+    done = codemode(folder, "tools")
+    assert done.returncode == Exit.OK
+    for word in ("shop", "ready", "stdio", "shop.list_orders", "List orders, oldest first"):
+        assert word in done.stdout
+    assert "codemode.json" in done.stderr
+
+
+def test_one_dead_server_is_named_with_its_reason_and_the_others_still_listed(folder: Path) -> None:
+    write_config(folder, {"shop": SHOP, "gone": {"command": "no-such-program-anywhere"}})
+    done = codemode(folder, "tools")
+    assert done.returncode == Exit.UPSTREAM
+    assert "no-such-program-anywhere" in done.stdout and "shop.list_orders" in done.stdout
+    assert codemode(folder, "call", "shop.get_customer", "customer_id=C001").returncode == Exit.OK
+    dead = codemode(folder, "call", "gone.anything")
+    assert dead.returncode == Exit.UPSTREAM and "gone" in dead.stderr
+
+
+def test_tools_as_json_carry_paths_and_schemas(folder: Path) -> None:
+    [server] = json.loads(codemode(folder, "tools", "shop", "--json").stdout)["servers"]
+    assert (server["id"], server["state"], len(server["tools"])) == ("shop", "ready", 11)
+    assert {"path", "rawName", "inputSchema"} <= set(server["tools"][0])
+
+
+def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:
+    assert "shop.revenue_by_month" in codemode(folder, "search", "monthly revenue", "--limit", "3").stdout
+    found = json.loads(codemode(folder, "search", "monthly revenue", "--json").stdout)
+    assert found[0]["path"] == "shop.revenue_by_month"
+
+
+def test_describe_prints_typescript(folder: Path) -> None:
+    done = codemode(folder, "describe", "shop.list_orders")
+    assert "declare const codemode" in done.stdout and "list_orders(" in done.stdout
+    wrong = codemode(folder, "describe", "shop.list_order")
+    assert wrong.returncode == Exit.USAGE and "list_orders" in wrong.stderr
+
+
+def test_call_reads_words_by_the_tools_schema(folder: Path) -> None:
+    done = codemode(folder, "call", "shop.list_orders", "status=returned", "limit=2", "--json")
+    content = json.loads(done.stdout)["structuredContent"]
+    assert len(content["orders"]) == 2
+    assert codemode(folder, "call", "shop.get_customer", '{"customer_id": "C001"}').returncode == Exit.OK
+
+
+def test_a_tool_that_answers_with_an_error_is_1(folder: Path) -> None:
+    done = codemode(folder, "call", "shop.get_customer", "customer_id=C999")
+    assert done.returncode == Exit.PROGRAM_FAILED
+    assert "There is no customer C999" in done.stderr
+
+
+def test_a_wrong_tool_name_is_2_and_names_the_nearest(folder: Path) -> None:
+    done = codemode(folder, "call", "shop.get_custmer", "customer_id=C001")
+    assert done.returncode == Exit.USAGE
+    assert "get_customer" in done.stderr
+
+
+PROGRAM = """const page: { total: number } = await codemode.shop.list_customers({ tier: "gold" });
+console.log("counted");
+return page.total;
+"""
+
+
+def test_run_shows_program_calls_logs_result(folder: Path) -> None:
+    (folder / "count.ts").write_text(PROGRAM)
+    done = codemode(folder, "run", "count.ts")
+    gold = sum(customer.tier == "gold" for customer in build_company().customers)
+    assert done.returncode == Exit.OK, done.stderr
+    for part in ("count.ts", "shop.list_customers", "counted", f" {gold}\n", "completed in"):
+        assert part in done.stdout
+
+
+def test_run_reads_standard_input_and_prints_the_answer_as_json(folder: Path) -> None:
+    done = codemode(folder, "run", "-", "--json", stdin="[1, 2].map((n) => n * 2)")
+    answer = json.loads(done.stdout)
+    assert (answer["status"], answer["result"], answer["calls"]) == ("completed", [2, 4], [])
+
+
+def test_quiet_prints_only_the_result(folder: Path) -> None:
+    assert codemode(folder, "run", "-", "-q", stdin="return { a: 1 }").stdout == '{"a": 1}\n'
+
+
+def test_a_failed_program_is_1_with_its_own_line(folder: Path) -> None:
+    (folder / "bad.js").write_text("const a = 1;\nthrow new TypeError('no good');\n")
+    done = codemode(folder, "run", "bad.js")
+    assert done.returncode == Exit.PROGRAM_FAILED
+    for part in ("exception at line 2", "TypeError: no good", "failed in"):
+        assert part in done.stdout
+    quiet = codemode(folder, "run", "bad.js", "--quiet")
+    assert quiet.stdout == "" and "no good" in quiet.stderr
+
+
+def test_a_configured_limit_ends_a_program(folder: Path) -> None:
+    write_config(folder, {}, limits={"cpuTime": 0.2})
+    done = codemode(folder, "run", "-", "--json", stdin="for (;;) {}")
+    assert done.returncode == Exit.PROGRAM_FAILED
+    assert json.loads(done.stdout)["error"]["kind"] == "cpu_time"
+
+
+def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:
+    program = folder / "program.js"
+    os.mkfifo(program)
+    command = [sys.executable, "-m", "portal.cli", "run", str(program)]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        with program.open("w"):  # waits until the command reads its program
+            process.send_signal(signal.SIGINT)
+            error = process.stderr.read()
+        assert process.wait(SECONDS) == Exit.INTERRUPTED
+    assert error == ""
