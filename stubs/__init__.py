@@ -1,1 +1,20 @@
 """Turns tools described by JSON Schema into typed TypeScript text. Pure functions, deterministic, no I/O."""
+
+from stubs.declarations import declarations
+from stubs.identifiers import CODEMODE_FUNCTIONS
+from stubs.names import Names, ToolKey, assign_names
+from stubs.signature import signature, type_of
+from stubs.tools import Schema, Server, Tool
+
+__all__ = [
+    "CODEMODE_FUNCTIONS",
+    "Names",
+    "Schema",
+    "Server",
+    "Tool",
+    "ToolKey",
+    "assign_names",
+    "declarations",
+    "signature",
+    "type_of",
+]

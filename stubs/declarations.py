@@ -5,16 +5,18 @@ The text stands alone: it declares `codemode` and every type it mentions, and co
 
 from collections.abc import Collection, Iterable, Mapping
 
+from stubs.calls import Call, call_of
 from stubs.jsdoc import block, describe, line, paragraphs
 from stubs.library import Library
 from stubs.names import Names
 from stubs.naming import name_types
 from stubs.printer import Printer
-from stubs.shapes import Intersection, Noted, Object, Reference, Shape, Union
 from stubs.tools import Server, Tool
 
-OBJECT = frozenset({"object"})
 LONGEST_SERVER_TEXT = 200
+
+_INDENT = "    "
+_HINTS = (("readOnlyHint", "read-only"), ("destructiveHint", "destructive"), ("idempotentHint", "idempotent"))
 
 
 def declarations(
@@ -44,50 +46,18 @@ def _selected(server: Server, names: Names, only: Collection[str] | None) -> lis
 
 def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Iterable[str], str]:
     library = Library()
-    compiled = []
-    roots: list[tuple[str, Shape]] = []
-    for tool in tools:
-        name = names.tool(server.id, tool.name)
-        given = library.add(tool.input_schema, f"{name} input", OBJECT)
-        returned: Shape = library.shapes.unknown
-        if tool.output_schema is not None:
-            returned = library.add(tool.output_schema, f"{name} output")
-        compiled.append((tool, name, given, returned))
-        roots += [(f"{name} input", given), (f"{name} output", returned)]
     identifier = names.server(server.id)
-    printer = Printer(name_types(roots, identifier))
-    lines = [
-        f"{block(tool_text(tool), '    ')}    {name}({parameter(given, tool, printer)}): "
-        f"Promise<{printer.text(returned, '    ')}>;\n"
-        for tool, name, given, returned in compiled
-    ]
+    calls = [(tool, name := names.tool(server.id, tool.name), call_of(tool, name, library)) for tool in tools]
+    printer = Printer(name_types([root for _, name, call in calls for root in call.roots(name)], identifier))
+    lines = [_member(tool, name, call, printer) for tool, name, call in calls]
     return printer.declarations(), f"{block(_server_text(server), '  ')}  {identifier}: {{\n{''.join(lines)}  }};\n"
 
 
-def parameter(given: Shape, tool: Tool, printer: Printer, indent: str = "    ") -> str:
-    """The one parameter of a tool, optional when the tool takes an empty object."""
-    mark = "?" if takes_nothing(given) else ""
-    declared = tool.input_schema.get("properties") if isinstance(tool.input_schema, Mapping) else None
-    if isinstance(given, Object) and not given.properties and not given.indexes and declared == {}:
-        return f"input{mark}: {{}}"
-    return f"input{mark}: {printer.text(given, indent)}"
-
-
-def takes_nothing(shape: Shape, depth: int = 50) -> bool:
-    """Whether `{}` belongs to a type of objects."""
-    match shape:
-        case Object(properties):
-            return not any(item.required for item in properties)
-        case Union(members):
-            return any(takes_nothing(member, depth) for member in members)
-        case Intersection(members):
-            return all(takes_nothing(member, depth) for member in members)
-        case Noted():
-            return takes_nothing(shape.shape, depth)
-        case Reference(definition):
-            return definition.body is not None and depth > 0 and takes_nothing(definition.body, depth - 1)
-        case _:
-            return False
+def _member(tool: Tool, name: str, call: Call, printer: Printer) -> str:
+    given = "{}" if call.bare else printer.text(call.given, _INDENT)
+    returned = printer.text(call.returned, _INDENT)
+    comment = block(tool_text(tool), _INDENT)
+    return f"{comment}{_INDENT}{name}(input{'?' if call.optional else ''}: {given}): Promise<{returned}>;\n"
 
 
 def tool_text(tool: Tool) -> str:
@@ -103,9 +73,6 @@ def tool_text(tool: Tool) -> str:
         for part in (text, f"@param input {given}" if given else "", f"@returns {returned}" if returned else "")
         if part
     )
-
-
-_HINTS = (("readOnlyHint", "read-only"), ("destructiveHint", "destructive"), ("idempotentHint", "idempotent"))
 
 
 def _root_words(schema: object, tool: Tool) -> object:

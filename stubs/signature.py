@@ -1,0 +1,138 @@
+"""A tool on one line, for lists of search results: enough to call it, however large its types are."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from stubs.calls import call_of
+from stubs.library import Library
+from stubs.names import Names
+from stubs.naming import name_types
+from stubs.shapes import (
+    Array,
+    Intersection,
+    Literal,
+    Noted,
+    Object,
+    Primitive,
+    Property,
+    Reference,
+    Shape,
+    Tuple,
+    Union,
+)
+from stubs.text import property_name
+from stubs.tools import Server, Tool
+
+LONGEST_INPUT = 240
+LONGEST_OUTPUT = 140
+_DETAIL = ((40, 256), (4, 256), (3, 256), (2, 256), (1, 256), (0, 256), (0, 16), (0, 8), (0, 4), (0, 2))
+"""Ever less to write: how deep objects are written out, and how many properties of each."""
+
+
+def signature(
+    server: Server,
+    tool: Tool,
+    names: Names,
+    *,
+    longest_input: int = LONGEST_INPUT,
+    longest_output: int = LONGEST_OUTPUT,
+) -> str:
+    """`codemode.fix.search(input: { query: string; limit?: number }): Promise<...>`, on one line, without comments.
+
+    Where a type is longer than its limit in characters, first its inner objects and then its optional properties
+    are only counted.
+    """
+    name = names.tool(server.id, tool.name)
+    call = call_of(tool, name, Library(documented=False))
+    types = name_types(call.roots(name), names.server(server.id))
+    given = "{}" if call.bare else brief(call.given, longest_input, types)
+    returned = brief(call.returned, longest_output, types)
+    path = names.path(server.id, tool.name)
+    return f"codemode.{path}(input{'?' if call.optional else ''}: {given}): Promise<{returned}>"
+
+
+def type_of(schema: Any, longest: int = 100_000) -> str:
+    """The type of one schema on one line, on its own: where it refers to itself it says `unknown`."""
+    return brief(Library(documented=False).add(schema, "Root"), longest, {})
+
+
+def brief(shape: Shape, longest: int, types: Mapping[Shape, str]) -> str:
+    """A type on one line of at most `longest` characters, in as much detail as fits.
+
+    `types` are the names for recursive types; one without a name is `unknown`.
+    """
+    for depth, most in _DETAIL:
+        try:
+            return _Brief(longest, types, most).text(shape, depth)
+        except _TooLong:
+            continue
+    return "object" if isinstance(shape, (Object, Array, Tuple)) else "unknown"
+
+
+class _TooLong(Exception):
+    """The line does not fit; the next try leaves more out."""
+
+
+class _Brief:
+    """One try at writing a type within a number of characters."""
+
+    def __init__(self, room: int, types: Mapping[Shape, str], most_properties: int) -> None:
+        self._room = room
+        self._types = types
+        self._most_properties = most_properties
+
+    def text(self, shape: Shape, depth: int, *, tight: bool = False) -> str:
+        """`tight` puts parentheses round what would fall apart beside `[]`, `?` or `&`."""
+        match shape:
+            case Primitive(text) | Literal(text):
+                return self._spend(text)
+            case Noted():
+                return self.text(shape.shape, depth, tight=tight)
+            case Array(item):
+                return self.text(item, depth, tight=True) + self._spend("[]")
+            case Tuple():
+                return self._tuple(shape, depth)
+            case Object(properties, indexes):
+                return self._object(shape, depth) if properties or indexes else self._spend("Record<string, unknown>")
+            case Union(members) | Intersection(members):
+                sign = " | " if isinstance(shape, Union) else " & "
+                inner = sign.join(self.text(item, depth, tight=isinstance(shape, Intersection)) for item in members)
+                self._spend(sign * len(members))
+                return f"({inner})" if tight else inner
+            case Reference(definition):
+                if definition.body is None or definition.recursive:
+                    return self._spend(self._types.get(shape, "unknown"))
+                return self.text(definition.body, depth, tight=tight)
+
+    def _spend(self, text: str) -> str:
+        self._room -= len(text)
+        if self._room < 0:
+            raise _TooLong
+        return text
+
+    def _tuple(self, shape: Tuple, depth: int) -> str:
+        items = [
+            self.text(item, depth, tight=position >= shape.required) + ("" if position < shape.required else "?")
+            for position, item in enumerate(shape.items)
+        ]
+        if shape.rest is not None:
+            items.append(f"...{self.text(shape.rest, depth, tight=True)}[]")
+        self._spend(", " * len(items))
+        return f"[{', '.join(items)}]"
+
+    def _object(self, shape: Object, depth: int) -> str:
+        count = len(shape.properties)
+        ordered = sorted(shape.properties, key=lambda item: not item.required)
+        if depth < 0:
+            return self._spend(f"{{ /* {count} properties */ }}" if count else "{ /* map */ }")
+        shown = ordered[: self._most_properties]
+        parts = [self._property(item, depth) for item in shown]
+        for key, inner, _ in shape.indexes:
+            parts.append(self._spend(f"[key: {key}]: ") + self.text(inner, depth - 1))
+        hidden = f"; /* {count - len(shown)} more */" if len(shown) < count else ""
+        self._spend("; " * len(parts) + hidden)
+        return f"{{ {'; '.join(parts)}{hidden} }}"
+
+    def _property(self, item: Property, depth: int) -> str:
+        mark = "" if item.required else "?"
+        return self._spend(f"{property_name(item.name)}{mark}: ") + self.text(item.shape, depth - 1)
