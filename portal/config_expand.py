@@ -1,0 +1,64 @@
+"""`${VAR}` and `${VAR:-default}` in configuration strings. Pure: the environment comes in as a mapping.
+
+`${env:VAR}` (the spelling of VS Code, Cursor and Windsurf) means the same as `${VAR}`. `$${` stands for a literal `${`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from portal.errors import ConfigError
+
+_REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^}]*)(?P<end>\}?)")
+_BODY = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^{]*))?", re.DOTALL)
+
+
+class Expansion:
+    """Expands one document and remembers the values it put in: they are secrets until proven otherwise."""
+
+    def __init__(self, environment: Mapping[str, str], *, file: str) -> None:
+        self._environment = environment
+        self._file = file
+        self.values: set[str] = set()
+
+    def expand(self, value: Any, key: str) -> Any:
+        """`value` with every string in it expanded; `key` is its path in the document.
+
+        Raises:
+            ConfigError: a variable is missing, or `${...}` is not a variable.
+        """
+        if isinstance(value, str):
+            return _REFERENCE.sub(lambda found: self._replace(found, key), value) if "$" in value else value
+        if isinstance(value, list):
+            return [self.expand(item, f"{key}[{position}]") for position, item in enumerate(value)]
+        if isinstance(value, dict):
+            return {name: self.expand(item, f"{key}.{name}") for name, item in value.items()}
+        return value
+
+    def _replace(self, found: re.Match[str], key: str) -> str:
+        if found["escaped"]:
+            return "${"
+        body = _BODY.fullmatch(found["body"])
+        if not found["end"] or body is None:
+            raise ConfigError(
+                f"`{found[0][:60]}` is not a variable.",
+                file=self._file,
+                key=key,
+                fix="Write ${NAME} or ${NAME:-default}; a literal ${ is written $${.",
+            )
+        name = body["name"]
+        # As in a shell, `:-` also replaces a variable that is set but empty.
+        value = self._environment.get(name) or body["default"]
+        if value is None:
+            value = self._environment.get(name)
+        if value is None:
+            raise ConfigError(
+                f"needs the environment variable {name}, which is not set.",
+                file=self._file,
+                key=key,
+                fix=f"Set {name}, or write ${{{name}:-default}}.",
+            )
+        self.values.add(value)
+        return value

@@ -1,0 +1,149 @@
+"""Everything that can go wrong on the way to an upstream server, and whose fault it is.
+
+    PortalError
+      ConfigError                 the document the operator wrote
+      CallError                   a call through the portal that has no result
+        ServerUnknown             nothing of that name is configured
+        CallDenied                the gate said no
+        UpstreamError             the upstream, or the road to it
+          RpcError                it answered with a JSON-RPC error (relayed word for word)
+          UpstreamUnavailable     not connected: the call did not leave
+          AuthorizationRequired   it answered 401 or 403
+          SessionExpired          it no longer knows our session: the call did not run
+          UpstreamTimeout         no answer in time
+          OutcomeUnknown          the connection was lost while the call ran
+          ResponseInvalid         what came back is not MCP
+          ResponseTooLarge        what came back is over the limit
+
+Codes of our own are in the range JSON-RPC over MCP leaves to implementations (-32000 to -32019).
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+Ran = Literal["no", "yes", "unknown"]
+
+INVALID_PARAMS = -32602
+REQUEST_TIMEOUT = -32001
+UNAVAILABLE = -32010
+OUTCOME_UNKNOWN = -32011
+RESPONSE_INVALID = -32012
+RESPONSE_TOO_LARGE = -32013
+DENIED = -32014
+AUTHORIZATION_REQUIRED = -32015
+SESSION_EXPIRED = -32016
+
+
+class PortalError(Exception):
+    """Any error the portal names itself."""
+
+
+class ConfigError(PortalError):
+    """The configuration cannot be used. `str()` says the file, the key, what is wrong there and what to do."""
+
+    def __init__(self, problem: str, *, file: str, key: str = "", fix: str = "") -> None:
+        self.problem = problem
+        self.file = file
+        self.key = key
+        self.fix = fix
+        where = f"{file}: {key}" if key else file
+        super().__init__(f"{where}: {problem}" + (f" {fix}" if fix else ""))
+
+
+class CallError(PortalError):
+    """A call that has no result: `code`, `message` and `data` are what a JSON-RPC client is told.
+
+    `ran` says whether the upstream may have acted on it: "no", "yes" or "unknown".
+    """
+
+    code: int = -32603
+    ran: Ran = "unknown"
+    outcome: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, server: str = "", data: Any = None) -> None:
+        self.message = message
+        self.server = server
+        self.data = data
+        super().__init__(message)
+
+
+class ServerUnknown(CallError):
+    code = INVALID_PARAMS
+    ran: Ran = "no"
+
+
+class CallDenied(CallError):
+    """The gate refused. `policy` names the rule, when there is one."""
+
+    code = DENIED
+    ran: Ran = "no"
+    outcome = "denied"
+
+    def __init__(self, reason: str, *, policy: str | None = None, server: str = "", ran: Ran = "no") -> None:
+        super().__init__(reason, server=server, data={"policy": policy} if policy else None)
+        self.reason = reason
+        self.policy = policy
+        self.ran = ran
+
+
+class UpstreamError(CallError):
+    """The upstream, or the road to it."""
+
+
+class RpcError(UpstreamError):
+    """The upstream answered with a JSON-RPC error: its code, message and data."""
+
+    ran: Ran = "yes"
+
+    def __init__(self, code: int, message: str, data: Any = None, *, server: str = "") -> None:
+        super().__init__(message, server=server, data=data)
+        self.code = code
+
+
+class UpstreamUnavailable(UpstreamError):
+    code = UNAVAILABLE
+    ran: Ran = "no"
+    outcome = "unavailable"
+
+
+class AuthorizationRequired(UpstreamError):
+    """`status` is 401 or 403; `challenge` is the WWW-Authenticate header."""
+
+    code = AUTHORIZATION_REQUIRED
+    ran: Ran = "no"
+    outcome = "unavailable"
+
+    def __init__(self, message: str, *, status: int, challenge: str | None = None, server: str = "") -> None:
+        super().__init__(message, server=server)
+        self.status = status
+        self.challenge = challenge
+
+
+class SessionExpired(UpstreamError):
+    code = SESSION_EXPIRED
+    ran: Ran = "no"
+    outcome = "unavailable"
+
+
+class UpstreamTimeout(UpstreamError):
+    code = REQUEST_TIMEOUT
+    outcome = "timeout"
+
+
+class OutcomeUnknown(UpstreamError):
+    code = OUTCOME_UNKNOWN
+
+
+class ResponseInvalid(UpstreamError):
+    """`status` is the HTTP status where there was one."""
+
+    code = RESPONSE_INVALID
+
+    def __init__(self, message: str, *, status: int | None = None, server: str = "") -> None:
+        super().__init__(message, server=server)
+        self.status = status
+
+
+class ResponseTooLarge(UpstreamError):
+    code = RESPONSE_TOO_LARGE

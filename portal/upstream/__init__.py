@@ -1,0 +1,18 @@
+"""Connections to upstream MCP servers: transports, both generations of the protocol, supervision, listings."""
+
+from portal.upstream.connection import Connection, State
+from portal.upstream.context import NO_CONTEXT, CallContext, Client
+from portal.upstream.listing import Listing
+from portal.upstream.negotiate import Remembered
+from portal.upstream.protocol import Introduction
+
+__all__ = [
+    "NO_CONTEXT",
+    "CallContext",
+    "Client",
+    "Connection",
+    "Introduction",
+    "Listing",
+    "Remembered",
+    "State",
+]

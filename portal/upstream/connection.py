@@ -1,0 +1,278 @@
+"""One upstream server as the rest of the portal knows it: its state, what it offers, and calls to it.
+
+A task of its own keeps it connected (`keeper`) and its listing fresh. Nothing that happens there, a crash, a restart,
+an expired session, a hang, reaches a caller as anything but one `UpstreamError`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Literal
+
+from mcp.shared.inbound import mcp_param_headers
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+
+from portal.config import ServerConfig
+from portal.errors import OutcomeUnknown, SessionExpired, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from portal.upstream.backoff import LONGEST, SHORTEST
+from portal.upstream.context import NO_CONTEXT, CallContext
+from portal.upstream.deadline import Deadline
+from portal.upstream.input_required import complete, needs_answers
+from portal.upstream.keeper import Keeper
+from portal.upstream.link import Link
+from portal.upstream.listing import Listing, fetch
+from portal.upstream.negotiate import PAGE_BYTES, Remembered, open_link
+from portal.upstream.protocol import Agreement, Introduction
+from portal.upstream.wire import redact
+
+State = Literal["waiting", "ready", "stale", "error"]
+OnNotification = Callable[[str, Mapping[str, Any]], None]
+
+# Timeouts in a row, with no answer of any kind between them, after which the server itself is asked if it lives.
+_SUSPICIOUS = 3
+_LIST_SECONDS = 60.0
+# One change is often announced several times in a row.
+_SETTLE_SECONDS = 0.1
+# Notifications a second past which a server is flooding and not informing.
+_FLOOD = 2000
+_LIST_CHANGED = {
+    "notifications/tools/list_changed": ("tools", "toolsListChanged"),
+    "notifications/prompts/list_changed": ("prompts", "promptsListChanged"),
+    "notifications/resources/list_changed": ("resources", "resourcesListChanged"),
+}
+
+
+class Connection:
+    """`state` and `reason` are for people to see; `listing` is the last good one.
+
+    waiting: not connected yet. ready: connected and listed. stale: was ready, is not now; the last listing still
+    stands. error: never was ready. A connection that does not list (`lists=False`) is ready when connected, and hands
+    list_changed notifications on.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        *,
+        introduction: Introduction,
+        remembered: Remembered | None = None,
+        lists: bool = True,
+        on_change: Callable[[], None] = lambda: None,
+        on_notification: OnNotification = lambda method, params: None,
+    ) -> None:
+        self.config = config
+        self.state: State = "waiting"
+        self.reason: str | None = None
+        self.since = time.time()
+        self.listing = Listing()
+        self.remembered = remembered or Remembered()
+        self.protocol: str | None = None
+        self._introduction = introduction
+        self._lists = lists
+        self._on_change = on_change
+        self._on_notification = on_notification
+        self._keeper = Keeper(self._open, self._attend, self._lost, patience=config.connect_timeout)
+        self._outdated = asyncio.Event()
+        self._relisted = asyncio.Event()
+        self._timeouts = 0
+        self._second, self._heard = 0, 0
+
+    def start(self) -> None:
+        self._keeper.start(f"upstream {self.config.id}")
+
+    async def aclose(self) -> None:
+        """End the link for good; calls on it fail. Idempotent."""
+        await self._keeper.aclose()
+        self._relisted.set()
+
+    async def refresh(self) -> None:
+        """Read the lists again now; returns once that was tried."""
+        relisted = self._relisted
+        self._outdated.set()
+        self._keeper.hurry()
+        await relisted.wait()
+
+    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        """Send a notification, if there is a link to send it on."""
+        if (link := self._keeper.current) is not None:
+            await link.notify(method, params)
+
+    async def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        context: CallContext = NO_CONTEXT,
+        *,
+        credentials: Mapping[str, str] | None = None,
+        repeatable: bool = False,
+    ) -> dict[str, Any]:
+        """The raw result of one request, within the server's timeouts.
+
+        `timeout` starts again with every progress message and stands still while the downstream is being asked;
+        `max_timeout` does neither. A call that certainly did not run, because its session had expired, is sent once
+        more; one whose connection was lost only when `repeatable`. `credentials` are HTTP headers.
+
+        Raises:
+            UpstreamError: there is no result; its `ran` says whether the call may have had an effect.
+        """
+
+        async def once(params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+            return await self._request(method, params, context, credentials, repeatable)
+
+        try:
+            result = await once(params, context)
+            if needs_answers(result, context):
+                async with asyncio.timeout(self.config.max_timeout):
+                    result = await complete(once, params, result, context)
+            return result
+        except TimeoutError:
+            raise UpstreamTimeout("the questions it asks were not answered in time") from None
+        except UpstreamError as error:
+            error.server = self.config.id
+            error.message = redact(error.message, self.config.secrets)
+            raise
+
+    def notification(self, method: str, params: Mapping[str, Any]) -> None:
+        """Implements `Inbound`."""
+        second = int(time.monotonic())
+        self._heard = self._heard + 1 if second == self._second else 1
+        self._second = second
+        if self._heard > _FLOOD:
+            if (link := self._keeper.current) is not None:
+                error = UpstreamUnavailable(f"sent more than {_FLOOD} notifications in a second")
+                self._keeper.give_up(link, error)
+        elif self._lists and method in _LIST_CHANGED:
+            self._outdated.set()
+        else:
+            self._on_notification(method, params)
+
+    # Calls
+
+    async def _request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        context: CallContext,
+        credentials: Mapping[str, str] | None,
+        repeatable: bool,
+    ) -> dict[str, Any]:
+        for last in (False, True):
+            link = await self._keeper.link()
+            deadline = Deadline(self.config.timeout, self.config.max_timeout)
+            try:
+                async with deadline:
+                    watched = deadline.watching(self._mirroring(method, params, context))
+                    result = await link.request(method, params, watched, credentials=credentials)
+            except TimeoutError:
+                self._timeouts += 1
+                if self._timeouts >= _SUSPICIOUS:
+                    self._keeper.suspect()
+                raise UpstreamTimeout(f"{deadline.spent}; the call may have run") from None
+            except SessionExpired as error:
+                self._keeper.give_up(link, error)
+                if last:
+                    raise
+            except (OutcomeUnknown, UpstreamUnavailable) as error:
+                self._keeper.suspect()
+                if last or not repeatable or not isinstance(error, OutcomeUnknown):
+                    raise
+            except UpstreamError:
+                self._timeouts = 0  # An error is an answer too.
+                raise
+            else:
+                self._timeouts = 0
+                return result
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _mirroring(self, method: str, params: Mapping[str, Any], context: CallContext) -> CallContext:
+        """With the headers that repeat arguments, for a call that did not come with them from a modern client."""
+        if method == "tools/call" and self.listing.mirrored and context.protocol not in MODERN_PROTOCOL_VERSIONS:
+            mapping = self.listing.mirrored.get(str(params.get("name")))
+            if mapping is not None:
+                return replace(context, headers=mcp_param_headers(mapping, params.get("arguments") or {}))
+        return context
+
+    # What the keeper calls
+
+    async def _open(self) -> tuple[Link, Agreement]:
+        return await open_link(self.config, self._introduction, self, self.remembered)
+
+    async def _attend(self, link: Link, agreement: Agreement) -> None:
+        """Beside a link, while it lives: keep the listing fresh, and hear of changes."""
+        self.protocol = agreement.version
+        if not self._lists:
+            self._set("ready", None)
+            await link.closed.wait()
+            return
+        async with asyncio.TaskGroup() as beside:
+            beside.create_task(self._keep_listing(link, agreement))
+            if agreement.modern:
+                beside.create_task(self._listen(link, agreement))
+
+    def _lost(self, error: UpstreamError) -> None:
+        self._set("stale" if self.listing.digest else "error", error.message)
+        self._tell_relisted()
+
+    async def _keep_listing(self, link: Link, agreement: Agreement) -> None:
+        pause = SHORTEST
+
+        async def page(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+            return await link.request(method, params, max_bytes=PAGE_BYTES)
+
+        while True:
+            self._outdated.clear()
+            try:
+                async with asyncio.timeout(_LIST_SECONDS):
+                    limit, previous = self.config.max_items, self.listing
+                    self.listing = await fetch(page, agreement, max_items=limit, previous=previous)
+            except (UpstreamError, TimeoutError) as error:
+                why = error.message if isinstance(error, UpstreamError) else f"no answer within {_LIST_SECONDS:g} s"
+                if isinstance(error, SessionExpired):
+                    self._keeper.give_up(link, error)
+                self._set("stale" if self.listing.digest else "error", f"its lists cannot be read: {why}")
+                self._tell_relisted()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._outdated.wait()
+                pause = min(pause * 2, LONGEST)
+            else:
+                pause = SHORTEST
+                self._set("ready", None)
+                self._tell_relisted()
+                await self._outdated.wait()
+                await asyncio.sleep(_SETTLE_SECONDS)
+
+    async def _listen(self, link: Link, agreement: Agreement) -> None:
+        """Ask a modern server to tell of changes, for as long as it will."""
+        wanted = {
+            name: True
+            for capability, name in _LIST_CHANGED.values()
+            if isinstance(offered := agreement.capabilities.get(capability), dict) and offered.get("listChanged")
+        }
+        pause = SHORTEST
+        while wanted:
+            began = time.monotonic()
+            try:
+                await link.request("subscriptions/listen", {"notifications": wanted})
+            except OutcomeUnknown:
+                pass
+            except UpstreamError:
+                return  # It does not offer this after all, or the keeper will notice.
+            pause = SHORTEST if time.monotonic() - began > LONGEST else min(pause * 2, LONGEST)
+            await asyncio.sleep(pause)
+            # Whatever changed while nobody listened was not told.
+            self._outdated.set()
+
+    def _set(self, state: State, reason: str | None) -> None:
+        self.state = state
+        self.reason = redact(reason, self.config.secrets) if reason is not None else None
+        self.since = time.time()
+        self._on_change()
+
+    def _tell_relisted(self) -> None:
+        relisted, self._relisted = self._relisted, asyncio.Event()
+        relisted.set()

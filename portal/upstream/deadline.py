@@ -1,0 +1,75 @@
+"""How long one call may take: a time without a sign of life, and an absolute maximum."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from portal.upstream.context import CallContext
+
+
+class Deadline:
+    """Raises TimeoutError out of its block after `idle` seconds without progress, or `maximum` seconds in all.
+
+    The idle clock stands still while the downstream is being asked something: a person may take a while.
+    """
+
+    def __init__(self, idle: float, maximum: float) -> None:
+        self._idle = idle
+        self._maximum = maximum
+        self._timeout = asyncio.timeout(None)
+        self._latest = 0.0
+        self._asking = 0
+
+    async def __aenter__(self) -> Deadline:
+        self._latest = asyncio.get_running_loop().time() + self._maximum
+        await self._timeout.__aenter__()
+        self._restart()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._timeout.__aexit__(kind, error, traceback)
+
+    @property
+    def spent(self) -> str:
+        """What ran out, for a message."""
+        if asyncio.get_running_loop().time() >= self._latest:
+            return f"no answer within {self._maximum:g} s"
+        return f"no answer and no progress for {self._idle:g} s"
+
+    def watching(self, context: CallContext) -> CallContext:
+        """The same context, its progress and questions noticed by this clock."""
+        on_progress, on_request = context.on_progress, context.on_request
+        if on_progress is None and on_request is None:
+            return context
+
+        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+            self._restart()
+            assert on_progress is not None
+            await on_progress(progress, total, message)
+
+        async def asked(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+            assert on_request is not None
+            self._asking += 1
+            self._restart()
+            try:
+                return await on_request(method, params)
+            finally:
+                self._asking -= 1
+                self._restart()
+
+        return replace(
+            context,
+            on_progress=progressed if on_progress is not None else None,
+            on_request=asked if on_request is not None else None,
+        )
+
+    def _restart(self) -> None:
+        if not self._timeout.expired():
+            next_sign = asyncio.get_running_loop().time() + self._idle
+            self._timeout.reschedule(self._latest if self._asking else min(next_sign, self._latest))

@@ -1,0 +1,97 @@
+"""Server-sent events from bytes: a parser without I/O (WHATWG HTML, section 9.2), bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+class EventTooLarge(ValueError):
+    """One event is longer than the parser was told to accept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event. `id` is the last id seen so far on the stream; `retry` in milliseconds."""
+
+    name: str
+    data: bytes
+    id: str
+    retry: int | None = None
+
+
+class EventParser:
+    """Feed it chunks as they arrive; it yields the events they complete."""
+
+    def __init__(self, max_event_bytes: int) -> None:
+        self._max = max_event_bytes
+        self._tail: list[bytes] = []
+        self._tail_size = 0
+        self._after_cr = False
+        self._first = True
+        self._name = ""
+        self._data: list[bytes] = []
+        self._size = 0
+        self._id = ""
+        self._retry: int | None = None
+
+    def feed(self, chunk: bytes) -> Iterator[Event]:
+        """Events completed by `chunk`.
+
+        Raises:
+            EventTooLarge: the event in progress has more than the allowed bytes.
+        """
+        for line in self._lines(chunk):
+            if line:
+                self._field(line)
+            elif (event := self._dispatch()) is not None:
+                yield event
+
+    def _lines(self, chunk: bytes) -> list[bytes]:
+        """Complete lines in `chunk` and before; a line ends with LF, CR or CRLF, also across chunks."""
+        if self._after_cr and chunk:
+            self._after_cr = False
+            chunk = chunk.removeprefix(b"\n")
+        if b"\r" in chunk:
+            self._after_cr = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        head, newline, rest = chunk.partition(b"\n")
+        self._tail.append(head)
+        self._tail_size += len(head)
+        self._check(self._tail_size)
+        if not newline:
+            return []
+        lines = rest.split(b"\n")
+        last = lines.pop()
+        lines.insert(0, b"".join(self._tail))
+        self._tail, self._tail_size = [last], len(last)
+        self._check(self._tail_size)
+        if self._first:
+            self._first = False
+            lines[0] = lines[0].removeprefix(b"\xef\xbb\xbf")
+        return lines
+
+    def _field(self, line: bytes) -> None:
+        self._size += len(line)
+        self._check(0)
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if name == b"data":
+            self._data.append(value)
+        elif name == b"event":
+            self._name = value.decode("utf-8", "replace")
+        elif name == b"id" and b"\0" not in value:
+            self._id = value.decode("utf-8", "replace")
+        elif name == b"retry" and value.isdigit() and len(value) < 10:
+            self._retry = int(value)
+
+    def _dispatch(self) -> Event | None:
+        event = Event(self._name or "message", b"\n".join(self._data), self._id, self._retry)
+        # An event that only sets id or retry is no event to a browser, but resuming a stream needs it.
+        something = bool(self._data) or self._retry is not None or self._size > 0
+        self._name, self._data, self._size, self._retry = "", [], 0, None
+        return event if something else None
+
+    def _check(self, pending: int) -> None:
+        if self._size + pending > self._max:
+            raise EventTooLarge(f"one event is over {self._max} bytes")

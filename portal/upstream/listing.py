@@ -1,0 +1,217 @@
+"""Everything a server offers: all pages of its lists, bounded, with what no client could use left out.
+
+A listing is kept as the server sent it (raw MCP objects). Names, descriptions and schemas are hostile input: an item
+that is malformed, enormous or too deep is skipped and named, and never stops the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
+from mcp_types import Prompt, Resource, ResourceTemplate, Tool
+from pydantic import BaseModel, ValidationError
+
+from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
+from portal.upstream.protocol import Agreement
+from portal.upstream.wire import encode, snippet
+
+MAX_PAGES = 1000
+MAX_BYTES = 64 * 1024 * 1024
+MAX_ITEM_BYTES = 256 * 1024
+MAX_DEPTH = 64
+MAX_NAME = 256
+_MAX_NOTES = 50
+_TURN = 50
+
+Request = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+Item = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listing:
+    """What one server offers. `skipped` says, a line each, what was left out; `digest` identifies the content."""
+
+    protocol: str | None = None
+    server_info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    instructions: str | None = None
+    tools: tuple[Item, ...] = ()
+    prompts: tuple[Item, ...] = ()
+    resources: tuple[Item, ...] = ()
+    resource_templates: tuple[Item, ...] = ()
+    skipped: tuple[str, ...] = ()
+    digest: str = ""
+    # Tools whose arguments travel in HTTP headers too (`x-mcp-header`): by tool, header by property path.
+    mirrored: Mapping[str, Mapping[tuple[str, ...], str]] = field(default_factory=dict)
+    by_name: Mapping[str, Item] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One of the lists. `field` is its attribute in Listing, `identity` the key that must be unique."""
+
+    field: str
+    method: str
+    key: str
+    capability: str
+    identity: str
+    model: type[BaseModel]
+
+
+TOOLS = _Kind("tools", "tools/list", "tools", "tools", "name", Tool)
+OTHERS = (
+    _Kind("prompts", "prompts/list", "prompts", "prompts", "name", Prompt),
+    _Kind("resources", "resources/list", "resources", "resources", "uri", Resource),
+    _Kind(
+        "resource_templates",
+        "resources/templates/list",
+        "resourceTemplates",
+        "resources",
+        "uriTemplate",
+        ResourceTemplate,
+    ),
+)
+
+
+async def fetch(request: Request, agreement: Agreement, *, max_items: int, previous: Listing | None = None) -> Listing:
+    """Read every list the server says it has.
+
+    Without its tools a server is not usable, so their failure is raised; the other lists keep what `previous` had.
+
+    Raises:
+        UpstreamError: the tools cannot be read.
+    """
+    notes: list[str] = []
+    lists: dict[str, tuple[Item, ...]] = {}
+    if TOOLS.capability in agreement.capabilities:
+        lists[TOOLS.field] = await _all_pages(request, TOOLS, max_items, notes)
+    for kind in OTHERS:
+        if kind.capability not in agreement.capabilities:
+            continue
+        try:
+            lists[kind.field] = await _all_pages(request, kind, max_items, notes)
+        except UpstreamError as error:
+            # Many servers with resources have no templates, and say so with an error.
+            if kind.field != "resource_templates":
+                notes.append(f"{kind.method} failed: {snippet(error.message)}")
+            lists[kind.field] = getattr(previous, kind.field) if previous is not None else ()
+    tools = lists.get(TOOLS.field, ())
+    return Listing(
+        protocol=agreement.version,
+        server_info=agreement.server_info,
+        capabilities=agreement.capabilities,
+        instructions=agreement.instructions,
+        tools=tools,
+        prompts=lists.get("prompts", ()),
+        resources=lists.get("resources", ()),
+        resource_templates=lists.get("resource_templates", ()),
+        skipped=tuple(notes[:_MAX_NOTES]),
+        digest=await _digest(agreement, lists),
+        mirrored=_mirrored(tools) if agreement.modern else {},
+        by_name={tool["name"]: tool for tool in tools},
+    )
+
+
+async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: list[str]) -> tuple[Item, ...]:
+    items: dict[str, Item] = {}
+    cursor: str | None = None
+    cursors: set[str] = set()
+    size = 0
+    for _ in range(MAX_PAGES):
+        result = await request(kind.method, {"cursor": cursor} if cursor is not None else {})
+        page = result.get(kind.key)
+        if not isinstance(page, list):
+            raise ResponseInvalid(f"the result of {kind.method} has no list `{kind.key}`")
+        for position, item in enumerate(page):
+            if len(items) >= max_items:
+                notes.append(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
+                return tuple(items.values())
+            size += _take(item, kind, items, notes)
+            if size > MAX_BYTES:
+                raise ResponseTooLarge(f"{kind.method} has more than {MAX_BYTES} bytes")
+            if position % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+        cursor = result.get("nextCursor")
+        if not isinstance(cursor, str) or not cursor:
+            return tuple(items.values())
+        if cursor in cursors:
+            notes.append(f"{kind.method}: the server names the same next page twice; stopped there")
+            return tuple(items.values())
+        cursors.add(cursor)
+    notes.append(f"{kind.method}: stopped after {MAX_PAGES} pages")
+    return tuple(items.values())
+
+
+def _take(item: Any, kind: _Kind, items: dict[str, Item], notes: list[str]) -> int:
+    """Add one item to `items`, or a line to `notes`; its size in bytes."""
+    name = item.get(kind.identity) if isinstance(item, dict) else None
+    if not isinstance(name, str) or not name or len(name) > (MAX_NAME if kind.identity == "name" else 4096):
+        _note(notes, kind, "an item", f"has no usable `{kind.identity}`")
+        return 0
+    problem = None
+    size = 0
+    if too_deep(item, MAX_DEPTH):
+        problem = f"is nested deeper than {MAX_DEPTH}"
+    elif (size := len(encode(item))) > MAX_ITEM_BYTES:
+        problem = f"has {size} bytes; the limit is {MAX_ITEM_BYTES}"
+    elif name in items:
+        problem = "is listed twice; the first is used"
+    else:
+        try:
+            kind.model.model_validate(item)
+        except ValidationError as error:
+            where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
+            problem = f"is malformed (`{snippet(where)}`)"
+    if problem is None:
+        items[name] = item
+        return size
+    _note(notes, kind, f"`{snippet(name)}`", problem)
+    return 0
+
+
+def _note(notes: list[str], kind: _Kind, what: str, problem: str) -> None:
+    if len(notes) < _MAX_NOTES:
+        notes.append(f"{kind.method}: {what} {problem}")
+
+
+def too_deep(value: Any, limit: int) -> bool:
+    """Whether lists and objects in `value` are nested deeper than `limit`; not recursive itself."""
+    level: list[Any] = [value]
+    for _ in range(limit + 1):
+        level = [child for parent in level for child in _children(parent)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [child for child in value.values() if isinstance(child, dict | list)]
+    if isinstance(value, list):
+        return [child for child in value if isinstance(child, dict | list)]
+    return []
+
+
+def _mirrored(tools: tuple[Item, ...]) -> dict[str, Mapping[tuple[str, ...], str]]:
+    found: dict[str, Mapping[tuple[str, ...], str]] = {}
+    for tool in tools:
+        schema = tool.get("inputSchema")
+        if b"x-mcp-header" in encode(schema) and find_invalid_x_mcp_header(schema) is None:
+            found[tool["name"]] = x_mcp_header_map(schema)
+    return found
+
+
+async def _digest(agreement: Agreement, lists: Mapping[str, tuple[Item, ...]]) -> str:
+    digest = hashlib.sha256(encode([agreement.version, agreement.instructions, agreement.capabilities]))
+    for name, items in lists.items():
+        digest.update(name.encode())
+        for position, item in enumerate(items):
+            digest.update(encode(item))
+            if position % _TURN == _TURN - 1:
+                await asyncio.sleep(0)
+    return digest.hexdigest()
