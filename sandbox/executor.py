@@ -1,0 +1,118 @@
+"""Running programs from asyncio: the two interfaces everything above uses, and the phases of a run they share.
+
+Nothing above this module knows where a program runs: on threads of this process (`in_process`), in child processes
+(`workers`), or, one day, on other machines.
+"""
+
+import enum
+import os
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Final, Protocol, Self
+
+from sandbox.engine import Image
+from sandbox.errors import IsolateClosed, LocalStateError
+from sandbox.events import Outcome, Settlement
+from sandbox.limits import Limits
+
+QUEUE: Final = 1000
+"""How many programs may wait for a place to run before new ones are refused."""
+
+
+class Execution(Protocol):
+    """One run of one program. Used by one task at a time; an async context manager that closes it.
+
+    A cancelled `start` or `resume` ends the run: the slice is stopped and the isolate thrown away.
+    """
+
+    @property
+    def identity(self) -> str:
+        """Whose run it is; places to run are shared out fairly among identities."""
+
+    @property
+    def queue_time(self) -> float:
+        """Seconds this run has waited for a place to run, over all its slices."""
+
+    @property
+    def cpu_time(self) -> float:
+        """Seconds of CPU time this run has used, as of its last outcome."""
+
+    async def start(self, source: str, now: float, seed: bytes) -> Outcome:
+        """Run the program up to its first suspension or its end. `now`: milliseconds since the epoch; `seed`: 32 bytes.
+
+        Raises:
+            Overloaded: too much waits for a place to run. Nothing has run; it may be tried again.
+            WorkerDied: the process that ran it died.
+            EngineError: any other fault of ours.
+        """
+
+    async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
+        """Continue a suspended run. Raises as `start`."""
+
+    async def freeze(self) -> bytes:
+        """The suspended run as bytes, for `Executor.thaw` of any executor of the same build. The run stays usable."""
+
+    async def aclose(self) -> None:
+        """End the run, whatever it does; a slice that runs is stopped. Idempotent."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Executor(Protocol):
+    """A place to run programs; an async context manager that closes it. Belongs to one event loop."""
+
+    @property
+    def limits(self) -> Limits: ...
+
+    async def image(self, preload: str) -> Image:
+        """An image with `preload`, which is trusted JavaScript, evaluated."""
+
+    def execution(self, image: Image | None = None, *, identity: str = "") -> Execution:
+        """A new run. Costs nothing until it is started."""
+
+    def thaw(self, frozen: bytes, *, identity: str = "") -> Execution:
+        """A suspended run from the bytes of `Execution.freeze`. Costs nothing until it is resumed.
+
+        Raises:
+            ForeignImage: it was frozen by another build, or its image has not been built by this executor.
+        """
+
+    async def aclose(self) -> None:
+        """Stop everything. Idempotent."""
+
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class Phase(enum.Enum):
+    """Where an execution stands."""
+
+    NEW = "not started"
+    FROZEN = "frozen"
+    RUNNING = "running"
+    SUSPENDED = "suspended"
+    ENDED = "ended"
+
+    def require(self, action: str, *phases: "Phase") -> None:
+        """
+        Raises:
+            IsolateClosed: the run has ended.
+            LocalStateError: it is in no phase that allows this action.
+        """
+        if self in phases:
+            return
+        if self is Phase.ENDED:
+            raise IsolateClosed(f"cannot {action}: this run has ended")
+        raise LocalStateError(f"cannot {action}: this run is {self.value}")
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

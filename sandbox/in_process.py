@@ -1,0 +1,263 @@
+"""The executor that runs isolates on threads of this process: for the library, tests and the command line.
+
+A fault in the engine takes the process with it; a server uses `sandbox.workers`.
+"""
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final, Self, TypeVar, cast
+
+from sandbox.engine import Engine, Image
+from sandbox.errors import IsolateClosed, Overloaded
+from sandbox.events import Outcome, Settlement, Suspended
+from sandbox.executor import QUEUE, Phase, cores
+from sandbox.fair import Slots
+from sandbox.isolate import Isolate
+from sandbox.limits import Limits
+
+T = TypeVar("T")
+
+GUEST_STACK: Final = 16 * 1024 * 1024
+"""Bytes of stack of a thread that runs guests: the engine's own stack limits must be reached long before its end."""
+
+
+class GuestThread:
+    """A thread with a stack for guests; runs one job at a time. Never the main thread, never the event loop's."""
+
+    def __init__(self) -> None:
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="guest", daemon=True)
+        before = threading.stack_size(GUEST_STACK)
+        try:
+            self._thread.start()
+        finally:
+            threading.stack_size(before)
+
+    def submit(self, job: Callable[[], None]) -> None:
+        self._jobs.put(job)
+
+    def end(self) -> None:
+        """Let the thread end, and wait for it; it must be idle."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+
+
+class InProcessExecutor:
+    """An `Executor` on threads. The engine stays the caller's to close, after the executor."""
+
+    def __init__(self, engine: Engine, *, parallel: int | None = None, queue: int = QUEUE) -> None:
+        """`parallel`: guests that run at a time (default: cores); `queue`: programs that may wait for that."""
+        self._engine = engine
+        self._spare = parallel or cores()
+        self._threads: list[GuestThread] = []
+        self._idle: list[GuestThread] = []
+        self._open: set[ThreadExecution] = set()
+        self._closed = False
+        self._slots = Slots[ThreadExecution | None, GuestThread](self._take, self._release, bound=queue)
+
+    def __repr__(self) -> str:
+        return f"<InProcessExecutor {len(self._threads) - len(self._idle)} running, {self._slots.waiting} waiting>"
+
+    @property
+    def limits(self) -> Limits:
+        return self._engine.limits
+
+    async def image(self, preload: str) -> Image:
+        thread = await self._acquire(None, refusable=True)
+        return await self._submit(thread, lambda: self._engine.image(preload), lambda: None)
+
+    def execution(self, image: Image | None = None, *, identity: str = "") -> "ThreadExecution":
+        return ThreadExecution(self, identity, Phase.NEW, lambda: self._engine.isolate(image))
+
+    def thaw(self, frozen: bytes, *, identity: str = "") -> "ThreadExecution":
+        return ThreadExecution(self, identity, Phase.FROZEN, lambda: self._engine.thaw(frozen), frozen)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._slots.fail(IsolateClosed("the executor was closed"))
+        for execution in tuple(self._open):
+            await execution.aclose()
+        for thread in self._threads:
+            thread.end()
+        self._threads.clear()
+        self._idle.clear()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def _acquire(self, work: "ThreadExecution | None", refusable: bool) -> GuestThread:
+        if self._closed:
+            raise IsolateClosed("the executor is closed")
+        return await self._slots.acquire("" if work is None else work.identity, work, refusable=refusable)
+
+    def _submit(self, thread: GuestThread, job: Callable[[], T], at_end: Callable[[], None]) -> "asyncio.Future[T]":
+        """Run `job` on the thread. The thread is given back, and `at_end` called, when the job ends, whether or not
+        somebody still waits for its result."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def settle(result: T | None, error: BaseException | None) -> None:
+            self._release(thread)
+            at_end()
+            if done.cancelled():
+                return
+            if error is None:
+                done.set_result(cast(T, result))
+            else:
+                done.set_exception(error)
+
+        def work() -> None:
+            try:
+                report = partial(settle, job(), None)
+            except BaseException as error:  # carried to the task that waits, whatever it is
+                report = partial(settle, None, error)
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+                loop.call_soon_threadsafe(report)
+
+        thread.submit(work)
+        return done
+
+    def _take(self, _: object) -> GuestThread | None:
+        if self._idle:
+            return self._idle.pop()
+        if self._spare == 0:
+            return None
+        self._spare -= 1
+        self._threads.append(thread := GuestThread())
+        return thread
+
+    def _release(self, thread: GuestThread) -> None:
+        self._idle.append(thread)
+        self._slots.pump()
+
+
+class ThreadExecution:
+    """One run on the threads of an `InProcessExecutor`; an `Execution`."""
+
+    def __init__(
+        self,
+        executor: InProcessExecutor,
+        identity: str,
+        phase: Phase,
+        make: Callable[[], Isolate],
+        frozen: bytes = b"",
+    ) -> None:
+        self.identity = identity
+        self.queue_time = 0.0
+        self.cpu_time = 0.0
+        self._executor = executor
+        self._phase = phase
+        self._make = make
+        self._frozen = frozen
+        self._isolate: Isolate | None = None
+        self._queued = False
+        self._at_rest = asyncio.Event()
+        """Set while no slice runs on a thread."""
+        self._at_rest.set()
+
+    def __repr__(self) -> str:
+        return f"<ThreadExecution {self._phase.value}>"
+
+    async def start(self, source: str, now: float, seed: bytes) -> Outcome:
+        self._phase.require("start", Phase.NEW)
+        return await self._slice(lambda isolate: isolate.start(source, now, seed))
+
+    async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
+        self._phase.require("resume", Phase.SUSPENDED, Phase.FROZEN)
+        return await self._slice(lambda isolate: isolate.resume(settlements, now))
+
+    async def freeze(self) -> bytes:
+        self._phase.require("freeze", Phase.SUSPENDED, Phase.FROZEN)
+        if self._isolate is None:
+            return self._frozen
+        frozen = await self._exclusively(self._isolate.freeze)
+        self._phase = Phase.SUSPENDED
+        return frozen
+
+    async def aclose(self) -> None:
+        self._end()
+        await self._at_rest.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def _slice(self, step: Callable[[Isolate], Outcome]) -> Outcome:
+        outcome = await self._exclusively(lambda: self._on_thread(step))
+        if isinstance(outcome, Suspended):
+            self._phase = Phase.SUSPENDED
+        else:
+            self._end()
+        return outcome
+
+    async def _exclusively(self, job: Callable[[], T]) -> T:
+        """Run `job` in turn. Unless it returns, the run has ended (or, when refused, nothing has changed)."""
+        before, self._phase = self._phase, Phase.RUNNING
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        try:
+            self._queued = True
+            thread = await self._executor._acquire(self, refusable=self._isolate is None)
+            self._queued = False
+            self.queue_time += loop.time() - asked
+            self._at_rest.clear()
+            self._executor._open.add(self)
+            result = await self._executor._submit(thread, job, self._rested)
+        except Overloaded:
+            self._queued = False
+            if self._ended_meanwhile():
+                raise IsolateClosed("this run was closed") from None
+            self._phase = before
+            raise
+        except BaseException:
+            self._end()
+            raise
+        if self._ended_meanwhile():
+            raise IsolateClosed("this run was closed")
+        return result
+
+    def _ended_meanwhile(self) -> bool:
+        return self._phase is Phase.ENDED
+
+    def _on_thread(self, step: Callable[[Isolate], Outcome]) -> Outcome:
+        isolate = self._isolate or self._make()
+        self._isolate = isolate
+        if self._ended_meanwhile():
+            raise IsolateClosed("this run was closed")
+        outcome = step(isolate)
+        self.cpu_time = isolate.cpu_time
+        return outcome
+
+    def _rested(self) -> None:
+        self._at_rest.set()
+        if self._ended_meanwhile():
+            self._close()
+
+    def _end(self) -> None:
+        self._phase = Phase.ENDED
+        self._frozen = b""
+        if self._queued:
+            self._executor._slots.fail(IsolateClosed("this run was closed"), lambda work: work is self)
+        if self._at_rest.is_set():
+            self._close()
+        elif self._isolate is not None:
+            self._isolate.interrupt()
+
+    def _close(self) -> None:
+        self._executor._open.discard(self)
+        if self._isolate is not None:
+            self._isolate.close()
+            self._isolate = None

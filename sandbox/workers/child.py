@@ -1,0 +1,177 @@
+"""What a worker process runs: one thread a lane that receives a request, runs the slice and sends the reply itself, and
+the main thread on the control channel, which runs no guest and so can always stop one.
+
+It only carries bytes: batches go to the guest and come back as they are; the portal decodes them.
+"""
+
+import gc
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NoReturn
+
+from sandbox.engine import Engine, Image
+from sandbox.errors import (
+    EngineError,
+    ForeignImage,
+    GuestAbiError,
+    IsolateClosed,
+    LocalStateError,
+    Overloaded,
+)
+from sandbox.workers.boot import Boot, Report
+from sandbox.workers.confinement import Confinement, Confining, at_birth, deny_files, load_libc, seal
+from sandbox.workers.frames import (
+    CPU_TIME,
+    REQUEST_CAP,
+    Fault,
+    Frame,
+    FrameReader,
+    Kind,
+    ProtocolViolation,
+    pack,
+    pack_fault,
+    pack_named,
+    unpack_named,
+)
+from sandbox.workers.runs import Images, Runs, Slice
+
+GUEST_STACK: Final = 16 * 1024 * 1024
+"""Bytes of stack of a thread that runs guests; the engine's own limits lie far below."""
+
+
+class MissingImage(EngineError):
+    """The image of a run is not here (any more). The parent sends it and asks again."""
+
+
+FAULTS: Final[dict[type[EngineError], Fault]] = {
+    MissingImage: Fault.MISSING_IMAGE,
+    GuestAbiError: Fault.ABI,
+    LocalStateError: Fault.LOCAL_STATE,
+    IsolateClosed: Fault.CLOSED,
+    ForeignImage: Fault.FOREIGN_IMAGE,
+    Overloaded: Fault.OVERLOADED,
+    EngineError: Fault.ENGINE,
+}
+"""In the order in which they are tried."""
+
+
+def main(words: list[int]) -> NoReturn:
+    """Words: the parent's process id, the control descriptor, the lanes' descriptors."""
+    parent, *descriptors = words
+    confining = Confining()
+    libc = load_libc()
+    at_birth(confining, libc, parent)
+    control, *lanes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
+    requests = _frames(control)
+    boot = Boot.from_json(next(requests).payload)
+    # The edge of the process: whatever goes wrong before the first program is told to the parent, then the end.
+    try:
+        engine, runs, images = _load(boot)
+        deny_files(confining, libc)
+        _start_lanes([Lane(lane, engine, runs, images) for lane in lanes])
+        seal(confining, libc, max(descriptors) + 1)
+    except Exception as error:
+        control.sendall(pack(Kind.FAULT, 0, pack_fault(Fault.ENGINE, f"{type(error).__name__}: {error}")))
+        os._exit(1)
+    report = Report(engine.build_id, Confinement(confining.in_force, confining.missing))
+    control.sendall(pack(Kind.READY, 0, report.to_json()))
+    for frame in requests:
+        if frame.kind is Kind.STOP:
+            runs.stop(frame.run)
+    os._exit(0)
+
+
+class Lane:
+    """One socket, one thread: reads a request, does it, answers it."""
+
+    def __init__(self, end: socket.socket, engine: Engine, runs: Runs, images: Images) -> None:
+        self._end = end
+        self._engine = engine
+        self._runs = runs
+        self._images = images
+
+    def serve(self) -> None:
+        for frame in _frames(self._end):
+            self._end.sendall(self._answer(frame))
+
+    def _answer(self, frame: Frame) -> bytes:
+        # The edge of a request: the run fails with what is said here, the worker goes on.
+        try:
+            return self._do(frame)
+        except EngineError as error:
+            fault = next(fault for kind, fault in FAULTS.items() if isinstance(error, kind))
+            return pack(Kind.FAULT, frame.run, pack_fault(fault, str(error)))
+        except Exception as error:
+            return pack(Kind.FAULT, frame.run, pack_fault(Fault.ENGINE, f"{type(error).__name__} in a worker"))
+
+    def _do(self, frame: Frame) -> bytes:
+        kind, run, payload = frame
+        match kind:
+            case Kind.RESUME:
+                return _pack_slice(run, self._runs.resume(run, payload))
+            case Kind.START:
+                name, (batch,) = unpack_named(payload, 1)
+                return _pack_slice(run, self._runs.start(run, self._image(name), batch))
+            case Kind.THAW:
+                _, (frozen, batch) = unpack_named(payload, 2)
+                return _pack_slice(run, self._runs.thaw(run, frozen, batch))
+            case Kind.FREEZE:
+                return pack(Kind.FROZEN, run, self._runs.freeze(run))
+            case Kind.IMAGE:
+                name, (data,) = unpack_named(payload, 1)
+                self._images.add(Image(id=name, data=data))
+                return pack(Kind.STORED, run)
+            case Kind.BUILD:
+                image = self._engine.image(payload.decode())
+                return pack(Kind.BUILT, run, pack_named(image.id, image.data))
+            case _:
+                raise ProtocolViolation(f"{kind.name} on a lane")
+
+    def _image(self, name: str) -> Image | None:
+        """
+        Raises:
+            MissingImage: dropped from the cache, or never sent.
+        """
+        if not name:
+            return None
+        image = self._images.get(name)
+        if image is None:
+            raise MissingImage
+        return image
+
+
+def _pack_slice(run: int, result: Slice) -> bytes:
+    kind = Kind.SUSPENDED if result.suspended else Kind.FINISHED
+    return pack(kind, run, CPU_TIME.pack(result.cpu_time) + result.output)
+
+
+def _load(boot: Boot) -> tuple[Engine, Runs, Images]:
+    """Make the engine and walk every path once, so that nothing is loaded lazily behind the closed doors."""
+    cache = None if boot.cache is None else Path(boot.cache)
+    engine = Engine(boot.limits, slots=boot.isolates, cache=cache)
+    runs = Runs(engine, isolates=boot.isolates, frozen_bytes=boot.frozen_bytes)
+    gc.collect()
+    gc.freeze()
+    return engine, runs, Images(boot.image_bytes)
+
+
+def _start_lanes(lanes: "list[Lane]") -> None:
+    threading.stack_size(GUEST_STACK)
+    for lane in lanes:
+        threading.Thread(target=lane.serve, daemon=True).start()
+
+
+def _frames(end: socket.socket) -> Iterator[Frame]:
+    """The frames of a channel, for ever. The parent's end gone, or talking nonsense, is the end of this process."""
+    reader = FrameReader(REQUEST_CAP)
+    while True:
+        try:
+            count = end.recv_into(reader.buffer())
+            if count == 0:
+                os._exit(0)
+            yield from reader.received(count)
+        except (OSError, ProtocolViolation):
+            os._exit(0)

@@ -1,0 +1,264 @@
+"""One run in a worker, as its caller sees it.
+
+The conversation with the guest is decoded here, on the trusted side; the worker only carries it. What a worker sends
+that does not fit costs its life; what a guest says that does not fit costs the run's.
+"""
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Self, TypeVar
+
+from sandbox.conversation import Conversation
+from sandbox.engine import Image
+from sandbox.errors import (
+    EngineError,
+    ForeignImage,
+    GuestAbiError,
+    IsolateClosed,
+    LocalStateError,
+    Overloaded,
+    WorkerDied,
+)
+from sandbox.events import Outcome, Settlement, Suspended
+from sandbox.executor import Phase
+from sandbox.workers.dispatch import Dispatch
+from sandbox.workers.frames import CPU_TIME, Fault, Frame, Kind, ProtocolViolation, pack_named, unpack_fault
+from sandbox.workers.process import Lane, Worker
+
+T = TypeVar("T")
+
+GRACE: Final = 2.0
+"""Seconds (of CPU, of wall time) past its limit after which a slice that has not ended costs its worker's life."""
+STOP_GRACE: Final = 2.0
+"""Seconds until the same, for a slice that was told to stop."""
+PATIENCE: Final = 30.0
+"""Seconds for what runs no program: freezing, sending an image."""
+
+_ERRORS: Final[dict[Fault, type[EngineError]]] = {
+    Fault.MISSING_IMAGE: ForeignImage,
+    Fault.ENGINE: EngineError,
+    Fault.ABI: GuestAbiError,
+    Fault.LOCAL_STATE: LocalStateError,
+    Fault.CLOSED: IsolateClosed,
+    Fault.FOREIGN_IMAGE: ForeignImage,
+    Fault.OVERLOADED: Overloaded,
+}
+
+
+class WorkerExecution:
+    """An `Execution`."""
+
+    def __init__(
+        self,
+        dispatch: Dispatch,
+        open: Callable[[], Awaitable[None]],
+        run: int,
+        identity: str,
+        conversation: Conversation,
+        image: Image | None,
+        frozen: bytes = b"",
+    ) -> None:
+        self.identity = identity
+        self.queue_time = 0.0
+        self.cpu_time = 0.0
+        self.worker: Worker | None = None
+        """Where it runs or is suspended."""
+        self._dispatch = dispatch
+        self._open = open
+        self._run = run
+        self._conversation = conversation
+        self._image = image
+        self._frozen = frozen
+        self._phase = Phase.FROZEN if frozen else Phase.NEW
+        self._queued = False
+        self._lane: Lane | None = None
+        self._at_rest = asyncio.Event()
+        """Set while it holds no lane."""
+        self._at_rest.set()
+
+    def __repr__(self) -> str:
+        return f"<WorkerExecution {self._run} {self._phase.value}>"
+
+    async def start(self, source: str, now: float, seed: bytes) -> Outcome:
+        self._phase.require("start", Phase.NEW)
+        return await self._slice(lambda: self._conversation.start(source, now, seed))
+
+    async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
+        self._phase.require("resume", Phase.SUSPENDED, Phase.FROZEN)
+        return await self._slice(lambda: self._conversation.resume(settlements, now))
+
+    async def freeze(self) -> bytes:
+        self._phase.require("freeze", Phase.SUSPENDED, Phase.FROZEN)
+        if self._phase is Phase.FROZEN:
+            return self._frozen
+        lane = await self._acquire()
+        try:
+            return await self._guarded(lane, self._freeze(lane))
+        finally:
+            lane.when_idle(self._give_back)
+
+    async def aclose(self) -> None:
+        self._end()
+        await self._at_rest.wait()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    async def _slice(self, encode: Callable[[], bytes]) -> Outcome:
+        before = self._phase
+        lane = await self._acquire()
+        try:
+            try:
+                batch = encode()
+            except LocalStateError:
+                self._phase = before  # the caller's mistake; nothing has happened
+                raise
+            return await self._guarded(lane, self._exchange(lane, before, batch))
+        finally:
+            lane.when_idle(self._give_back)
+
+    async def _acquire(self) -> Lane:
+        """A lane, in turn. Unless there is one the run has ended, or (`Overloaded`) nothing has changed."""
+        if self.worker is not None and self.worker.gone is not None:
+            self._end()
+            raise WorkerDied(str(self.worker.gone))
+        before, self._phase = self._phase, Phase.RUNNING
+        loop = asyncio.get_running_loop()
+        asked = loop.time()
+        self._queued = True
+        try:
+            if self.worker is None:
+                await self._open()
+            lane = await self._dispatch.acquire(self, new=self.worker is None)
+        except Overloaded:
+            self._phase = before if self._is(Phase.RUNNING) else self._phase
+            raise
+        except BaseException:
+            self._end()
+            raise
+        finally:
+            self._queued = False
+        self.queue_time += loop.time() - asked
+        if self._is(Phase.ENDED):
+            self._dispatch.release(lane)
+            raise IsolateClosed("this run was closed")
+        self._lane = lane
+        self._at_rest.clear()
+        return lane
+
+    async def _guarded(self, lane: Lane, exchange: Awaitable[T]) -> T:
+        """Await an exchange with the worker. Unless it goes well, the run has ended."""
+        try:
+            return await exchange
+        except ProtocolViolation as violation:
+            self._end()
+            lane.worker.kill(f"it sent {violation}")
+            raise WorkerDied(str(await asyncio.shield(lane.worker.ended))) from None
+        except BaseException:
+            self._end()
+            raise
+
+    async def _exchange(self, lane: Lane, before: Phase, batch: bytes) -> Outcome:
+        frame = await self._run_slice(lane, before, batch)
+        if frame.kind is Kind.FAULT and unpack_fault(frame.payload)[0] is Fault.MISSING_IMAGE and self._image:
+            lane.worker.images.discard(self._image.id)
+            frame = await self._run_slice(lane, before, batch)
+        payload = _expect(frame, Kind.SUSPENDED, Kind.FINISHED)
+        if len(payload) < CPU_TIME.size:
+            raise ProtocolViolation("a reply cut short")
+        (cpu_time,) = CPU_TIME.unpack_from(payload)
+        if not (math.isfinite(cpu_time) and cpu_time >= 0):
+            raise ProtocolViolation("a CPU time that is none")
+        self.cpu_time = cpu_time
+        outcome = self._conversation.received(payload[CPU_TIME.size :])
+        if isinstance(outcome, Suspended) is not (frame.kind is Kind.SUSPENDED):
+            raise ProtocolViolation("an outcome that contradicts its frame")
+        self._check_open()
+        self._frozen = b""
+        if frame.kind is Kind.FINISHED:
+            self._end(tell=False)
+        else:
+            self._phase = Phase.SUSPENDED
+        return outcome
+
+    async def _run_slice(self, lane: Lane, before: Phase, batch: bytes) -> Frame:
+        worker, image = lane.worker, self._image
+        if image is not None and image.id not in worker.images:
+            sending = self._dispatch.ask(lane, Kind.IMAGE, 0, pack_named(image.id, image.data), PATIENCE)
+            _expect(await sending, Kind.STORED)
+            worker.images.add(image.id)
+        self._settle_in(worker)
+        name = "" if image is None else image.id
+        match before:
+            case Phase.NEW:
+                kind, payload = Kind.START, pack_named(name, batch)
+            case Phase.FROZEN:
+                kind, payload = Kind.THAW, pack_named("", self._frozen, batch)
+            case _:
+                kind, payload = Kind.RESUME, batch
+        limits = self._conversation.limits
+        return await self._dispatch.ask(
+            lane, kind, self._run, payload, limits.wall_time + GRACE, limits.cpu_time + GRACE
+        )
+
+    async def _freeze(self, lane: Lane) -> bytes:
+        frozen = _expect(await self._dispatch.ask(lane, Kind.FREEZE, self._run, b"", PATIENCE), Kind.FROZEN)
+        self._check_open()
+        self._phase = Phase.SUSPENDED
+        return frozen
+
+    def _settle_in(self, worker: Worker) -> None:
+        if self.worker is None:
+            self.worker = worker
+            worker.runs += 1
+            self._dispatch.runs += 1
+
+    def _check_open(self) -> None:
+        if self._is(Phase.ENDED):
+            raise IsolateClosed("this run was closed")
+
+    def _is(self, phase: Phase) -> bool:
+        """Whether the run is in this phase by now; another task may have closed it."""
+        return self._phase is phase
+
+    def _end(self, *, tell: bool = True) -> None:
+        """The run is over. `tell`: the worker does not know it yet."""
+        if self._phase is Phase.ENDED:
+            return
+        self._phase = Phase.ENDED
+        self._frozen = b""
+        if self._queued:
+            self._dispatch.fail(IsolateClosed("this run was closed"), lambda work: work is self)
+        worker, self.worker = self.worker, None
+        if worker is None:
+            return
+        worker.runs -= 1
+        self._dispatch.runs -= 1
+        if tell:
+            worker.stop(self._run)
+            if self._lane is not None:
+                self._lane.hurry(STOP_GRACE)
+
+    def _give_back(self) -> None:
+        lane, self._lane = self._lane, None
+        assert lane is not None
+        self._at_rest.set()
+        self._dispatch.release(lane)
+
+
+def _expect(frame: Frame, *kinds: Kind) -> bytes:
+    """
+    Raises:
+        EngineError: the worker says that it could not.
+        ProtocolViolation: another kind of reply.
+    """
+    if frame.kind is Kind.FAULT:
+        fault, message = unpack_fault(frame.payload)
+        raise _ERRORS[fault](message)
+    if frame.kind not in kinds:
+        raise ProtocolViolation("a reply of another kind than was asked for")
+    return frame.payload

@@ -1,0 +1,145 @@
+"""The executor that runs programs in child processes.
+
+A worker that dies is replaced at once and takes only its own runs with it. A run stays in the worker it started in;
+`freeze` takes it out as bytes, which `thaw` puts into any worker.
+"""
+
+from collections.abc import Coroutine, Sequence
+from itertools import count
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sandbox.compiled import default_cache
+from sandbox.conversation import Conversation
+from sandbox.engine import Image
+from sandbox.errors import EngineError, ForeignImage, IsolateClosed, WorkerDied
+from sandbox.executor import QUEUE, cores
+from sandbox.frozen import read_header
+from sandbox.limits import Limits
+from sandbox.workers.boot import Boot
+from sandbox.workers.confinement import Confinement
+from sandbox.workers.dispatch import Dispatch
+from sandbox.workers.execution import WorkerExecution
+from sandbox.workers.frames import REPLY_SLACK
+from sandbox.workers.images import ImageBuilder
+from sandbox.workers.pool import Pool, Watchdog
+from sandbox.workers.process import Worker
+from sandbox.workers.process import command as worker_command
+
+MOST_LANES: Final = 4
+ISOLATES: Final = 64
+RUNS: Final = 10_000
+FROZEN_BYTES: Final = 1024 * 1024 * 1024
+IMAGE_BYTES: Final = 256 * 1024 * 1024
+
+
+class WorkerExecutor:
+    """An `Executor` on child processes; Linux, and best effort on other POSIX systems (see `confinement`).
+
+    `parallel` bounds the guests that run at a time in all workers together. Each worker has that many lanes (at most
+    four), so that a run suspended in a worker need not wait for a long slice of another run there.
+    """
+
+    def __init__(
+        self,
+        limits: Limits | None = None,
+        *,
+        workers: int | None = None,
+        parallel: int | None = None,
+        queue: int = QUEUE,
+        isolates: int = ISOLATES,
+        runs: int = RUNS,
+        cache: Path | None | str = "default",
+        command: Sequence[str] | None = None,
+    ) -> None:
+        """
+        Args:
+            workers: Processes (default: cores).
+            parallel: Guests that run at a time, over all workers (default: as many as workers).
+            queue: Programs that may wait for their turn; more are refused as `Overloaded`.
+            isolates: Live isolates a worker; further suspended runs are frozen to bytes inside it.
+            runs: Runs started and not ended, over all workers; more are refused as `Overloaded`.
+            cache: Folder for the compiled guest, as `Engine` takes it.
+            command: The words that start a worker, for one that is not ours.
+        """
+        self.limits = limits or Limits()
+        seats = workers or cores()
+        parallel = parallel or seats
+        self._lanes = min(parallel, MOST_LANES)
+        self._command = list(command or worker_command())
+        self._boot = Boot(
+            limits=self.limits,
+            isolates=max(isolates, self._lanes + 1),
+            frozen_bytes=FROZEN_BYTES,
+            image_bytes=IMAGE_BYTES,
+            cache=None if cache is None else str(default_cache() if cache == "default" else cache),
+        ).to_json()
+        self._runs = count(1)
+        self._closed = False
+        self._pool = Pool(self._spawn, seats, on_ready=self._ready, on_death=self._died, on_failure=self._failed)
+        self._watchdog = Watchdog(self._pool.known)
+        self._dispatch = Dispatch(self._pool.workers, self._watchdog.arm, parallel=parallel, queue=queue, runs=runs)
+        self._builder = ImageBuilder(self._pool.start_one, self._dispatch.ask, IMAGE_BYTES)
+
+    def __repr__(self) -> str:
+        return f"<WorkerExecutor {self._pool!r}, {self._dispatch!r}>"
+
+    @property
+    def confinement(self) -> tuple[Confinement, ...]:
+        """What holds each worker that is ready now."""
+        return tuple(worker.confinement for worker in self._pool.workers)
+
+    async def open(self) -> None:
+        """Start the workers and return when one is ready. The first run does it otherwise.
+
+        Raises:
+            EngineError: the first worker could not start.
+        """
+        if self._closed:
+            raise IsolateClosed("the executor is closed")
+        await self._pool.open()
+
+    async def image(self, preload: str) -> Image:
+        await self.open()
+        return await self._builder.build(preload)
+
+    def execution(self, image: Image | None = None, *, identity: str = "") -> WorkerExecution:
+        return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, Conversation(self.limits), image)
+
+    def thaw(self, frozen: bytes, *, identity: str = "") -> WorkerExecution:
+        header = read_header(frozen)
+        if header.kind != "program":
+            raise ForeignImage(f"a program cannot be thawed from a frozen {header.kind}")
+        conversation = Conversation(self.limits, waiting=header.waiting)
+        return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, conversation, None, frozen)
+
+    async def aclose(self) -> None:
+        self._closed = True
+        self._dispatch.fail(IsolateClosed("the executor was closed"))
+        self._watchdog.close()
+        await self._builder.aclose()
+        await self._pool.aclose()
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.open()
+        except BaseException:
+            await self.aclose()
+            raise
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def _spawn(self) -> Coroutine[Any, Any, Worker]:
+        cap = self.limits.memory * 2 + REPLY_SLACK
+        return Worker.spawn(self._command, self._boot, lanes=self._lanes, cap=cap)
+
+    def _ready(self) -> None:
+        self._dispatch.pump()
+
+    def _died(self, worker: Worker, died: WorkerDied) -> None:
+        self._dispatch.fail(died, lambda work: work.worker is worker)
+
+    def _failed(self, error: EngineError) -> None:
+        self._dispatch.fail(error)

@@ -1,0 +1,217 @@
+"""The wire between the portal and a worker: a fixed header, then a payload, over a stream socket. Shared by both ends.
+
+A header is 16 bytes, little endian: payload length (u32), kind (u8), zero (u8), magic (u16), run id (u64). The reader
+refuses a bad magic, an unknown kind and a length over its cap before it makes room for the payload.
+
+A lane (one socket, one thread in the worker) is in lock step: one request, one reply with the same run id. The control
+channel carries `BOOT` and `STOP` down, and one `READY` (or `FAULT`) up.
+"""
+
+import enum
+import struct
+from typing import Final, NamedTuple
+
+HEADER: Final = struct.Struct("<IBBHQ")
+MAGIC: Final = 0xC0DE
+BUFFER: Final = 64 * 1024
+REQUEST_CAP: Final = 256 * 1024 * 1024
+"""The most a worker reads in one frame (bytes). What the parent sends is bounded by the limits long before."""
+REPLY_SLACK: Final = 1024 * 1024
+"""What a reply may be longer than the guest's whole memory (bytes)."""
+
+
+class ProtocolViolation(Exception):
+    """The other end does not speak this protocol. A worker that does this is killed."""
+
+
+class Kind(enum.IntEnum):
+    """What a frame is. The payload of each is given by the `pack_*` function beside it, or named here."""
+
+    BOOT = 1
+    """Down, control: JSON, see `child.Boot`."""
+    STOP = 2
+    """Down, control: the run is over: interrupt its slice, or drop it. No payload, no reply."""
+    START = 3
+    """Down: image id, start batch. Answered by SUSPENDED, FINISHED, or FAULT."""
+    RESUME = 4
+    """Down: resume batch. Answered as START."""
+    THAW = 5
+    """Down: image id, frozen run, resume batch. Answered as START."""
+    FREEZE = 6
+    """Down: nothing. Answered by FROZEN."""
+    IMAGE = 7
+    """Down: image id, image. Answered by STORED."""
+    BUILD = 8
+    """Down: a preload as UTF-8. Answered by BUILT."""
+    READY = 64
+    """Up, control: JSON, see `child.Ready`."""
+    SUSPENDED = 65
+    """Up: CPU seconds of the run (f64), output batch. The run is kept."""
+    FINISHED = 66
+    """Up: the same. The isolate is closed and the run forgotten."""
+    FROZEN = 67
+    """Up: the frozen run, which is kept here too."""
+    STORED = 68
+    BUILT = 69
+    """Up: image id, image."""
+    FAULT = 70
+    """Up: a code of `FAULTS` and a message, see `pack_fault`. The run is forgotten."""
+
+
+class Frame(NamedTuple):
+    kind: Kind
+    run: int
+    payload: bytes
+
+
+KINDS: Final = {kind.value: kind for kind in Kind}
+
+
+def pack(kind: Kind, run: int = 0, payload: bytes = b"") -> bytes:
+    """One frame as bytes."""
+    return HEADER.pack(len(payload), kind, 0, MAGIC, run) + payload
+
+
+class FrameReader:
+    """Cuts a stream into frames. Bytes are received into `buffer()`, then `received(n)` gives the frames now complete.
+
+    Small frames are cut from one reused buffer; the rest of a long payload is received straight into its own.
+    """
+
+    def __init__(self, cap: int) -> None:
+        self._cap = cap
+        self._buffer = memoryview(bytearray(BUFFER))
+        self._filled = 0
+        self._header: tuple[Kind, int] | None = None
+        self._payload = memoryview(b"")
+        self._payload_filled = 0
+
+    def buffer(self) -> memoryview:
+        """Where the next bytes go; never empty."""
+        if self._header is not None:
+            return self._payload[self._payload_filled :]
+        return self._buffer[self._filled :]
+
+    def received(self, count: int) -> list[Frame]:
+        """Take note of `count` bytes in `buffer()`.
+
+        Raises:
+            ProtocolViolation: they are not frames.
+        """
+        if self._header is not None:
+            return self._payload_received(count)
+        self._filled += count
+        frames: list[Frame] = []
+        start = 0
+        while self._filled - start >= HEADER.size:
+            length, kind, run = self._parse(start)
+            body = start + HEADER.size
+            if self._filled - body < length:
+                if HEADER.size + length > BUFFER:
+                    self._begin_payload(kind, run, length, body)
+                    return frames
+                break
+            frames.append(Frame(kind, run, bytes(self._buffer[body : body + length])))
+            start = body + length
+        if start:
+            rest = bytes(self._buffer[start : self._filled])
+            self._buffer[: len(rest)] = rest
+            self._filled = len(rest)
+        return frames
+
+    def _parse(self, offset: int) -> tuple[int, Kind, int]:
+        length, code, zero, magic, run = HEADER.unpack_from(self._buffer, offset)
+        kind = KINDS.get(code)
+        if magic != MAGIC or zero != 0 or kind is None:
+            raise ProtocolViolation("a malformed frame header")
+        if length > self._cap:
+            raise ProtocolViolation(f"a frame of {length} bytes, over the {self._cap} allowed")
+        return length, kind, run
+
+    def _begin_payload(self, kind: Kind, run: int, length: int, body: int) -> None:
+        received = self._filled - body
+        self._payload = memoryview(bytearray(length))
+        self._payload[:received] = self._buffer[body : self._filled]
+        self._payload_filled = received
+        self._header = (kind, run)
+        self._filled = 0
+
+    def _payload_received(self, count: int) -> list[Frame]:
+        assert self._header is not None
+        self._payload_filled += count
+        if self._payload_filled < len(self._payload):
+            return []
+        kind, run = self._header
+        frame = Frame(kind, run, bytes(self._payload))
+        self._header = None
+        self._payload = memoryview(b"")
+        return [frame]
+
+
+def pack_named(name: str, *parts: bytes) -> bytes:
+    """A name of at most 255 bytes (an image id; empty for the default image), then the parts; all but the last part
+    carry their length (u32)."""
+    raw = name.encode()
+    pieces = [bytes((len(raw),)), raw]
+    for part in parts[:-1]:
+        pieces += (len(part).to_bytes(4, "little"), part)
+    pieces += parts[-1:]
+    return b"".join(pieces)
+
+
+def unpack_named(payload: bytes, parts: int) -> tuple[str, list[bytes]]:
+    """The inverse of `pack_named`, for a known number of parts.
+
+    Raises:
+        ProtocolViolation: the payload is shorter than it says.
+    """
+    if not payload or len(payload) < 1 + payload[0]:
+        raise ProtocolViolation("a payload cut short")
+    end = 1 + payload[0]
+    try:
+        name = payload[1:end].decode()
+    except UnicodeDecodeError:
+        raise ProtocolViolation("a name that is not UTF-8") from None
+    found: list[bytes] = []
+    for _ in range(parts - 1):
+        length = int.from_bytes(payload[end : end + 4], "little")
+        if len(payload) < end + 4 + length:
+            raise ProtocolViolation("a payload cut short")
+        found.append(payload[end + 4 : end + 4 + length])
+        end += 4 + length
+    found.append(payload[end:])
+    return name, found
+
+
+CPU_TIME: Final = struct.Struct("<d")
+
+
+class Fault(enum.IntEnum):
+    """Why a worker could not do as asked; each stands for an engine error, by its name in `sandbox.errors`."""
+
+    MISSING_IMAGE = 1
+    """Not an error: the image was dropped from the worker's cache. Send it and ask again."""
+    ENGINE = 2
+    ABI = 3
+    LOCAL_STATE = 4
+    CLOSED = 5
+    FOREIGN_IMAGE = 6
+    OVERLOADED = 7
+
+
+MESSAGE_CAP: Final = 2000
+
+
+def pack_fault(fault: Fault, message: str) -> bytes:
+    return bytes((fault,)) + message[:MESSAGE_CAP].encode(errors="replace")
+
+
+def unpack_fault(payload: bytes) -> tuple[Fault, str]:
+    """
+    Raises:
+        ProtocolViolation: not a fault.
+    """
+    try:
+        return Fault(payload[0]), payload[1:].decode(errors="replace")[:MESSAGE_CAP]
+    except (IndexError, ValueError):
+        raise ProtocolViolation("an unknown fault") from None

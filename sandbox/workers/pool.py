@@ -1,0 +1,194 @@
+"""Keeps a number of workers alive: starts them, replaces each that dies, and kills one that is stuck.
+
+Every place in the pool (a seat) has one task that starts a worker, waits for its end and starts the next: at once when
+the worker had become ready, after a growing pause when it died before that.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final
+
+from sandbox.errors import EngineError, WorkerDied
+from sandbox.workers.process import Lane, Worker
+
+START_PATIENCE: Final = 120.0
+"""Seconds a worker may take to become ready. The first one on a machine compiles the guest."""
+PAUSES: Final = (0.05, 0.2, 1.0, 5.0)
+"""Seconds before the next try after a worker died at its start; the last one repeats."""
+TICK: Final = 0.25
+"""Seconds between two looks of the watchdog while something runs."""
+
+
+class Watchdog:
+    """Looks at the lanes with a request in flight; sleeps when there is none.
+
+    A worker stopped by a signal is killed at once. A request over its time must be found so twice: if the portal itself
+    was suspended, the reply is there already and is read between the two looks.
+    """
+
+    def __init__(self, workers: Callable[[], Iterable[Worker]]) -> None:
+        self._workers = workers
+        self._timer: asyncio.TimerHandle | None = None
+
+    def arm(self) -> None:
+        """To be called whenever a request is sent."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(TICK, self._look)
+
+    def close(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _look(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for worker in self._workers():
+            busy = [lane for lane in worker.lanes if lane.due is not None]
+            if not busy:
+                continue
+            self.arm()
+            if worker.is_stopped():
+                worker.kill("it was stopped by a signal")
+            used = worker.cpu_time()
+            for lane in busy:
+                if _is_over(lane, now, used, len(busy)):
+                    if lane.overdue:
+                        worker.kill("it did not answer in time")
+                    lane.overdue = True
+
+
+def _is_over(lane: Lane, now: float, cpu_used: float | None, busy: int) -> bool:
+    """Whether a request takes too long. CPU time is known for the whole worker only: its busy lanes share it evenly."""
+    if lane.due is not None and lane.due < now:
+        return True
+    if cpu_used is None or lane.cpu_allowance is None:
+        return False
+    if lane.cpu_base is None:
+        lane.cpu_base = cpu_used
+    return (cpu_used - lane.cpu_base) / busy > lane.cpu_allowance
+
+
+class Pool:
+    """`seats` workers, made by `spawn`. `workers` are those ready now.
+
+    `on_ready` is called when a worker becomes ready, `on_death` with a worker that has ended, `on_failure` when one
+    could not start and no other is there.
+    """
+
+    def __init__(
+        self,
+        spawn: Callable[[], Awaitable[Worker]],
+        seats: int,
+        *,
+        on_ready: Callable[[], None],
+        on_death: Callable[[Worker, WorkerDied], None],
+        on_failure: Callable[[EngineError], None],
+    ) -> None:
+        self.workers: list[Worker] = []
+        self.build_id = ""
+        """Of the first worker that became ready. One of another build, from a package replaced under a running
+        portal, is refused: images and frozen runs would not fit it."""
+        self._spawn = spawn
+        self._seats = seats
+        self._on_ready = on_ready
+        self._on_death = on_death
+        self._on_failure = on_failure
+        self._known: set[Worker] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._first: asyncio.Future[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"<Pool {len(self.workers)} of {self._seats} workers ready>"
+
+    def known(self) -> frozenset[Worker]:
+        """All processes that may still live, ready or not."""
+        return frozenset(self._known)
+
+    async def open(self) -> None:
+        """Start the workers, if they are not; return when one is ready.
+
+        Raises:
+            EngineError: the first one could not start.
+        """
+        if self._first is None:
+            self._first = asyncio.get_running_loop().create_future()
+            self._tasks = [asyncio.create_task(self._keep(0))]
+        if not self.workers:
+            await asyncio.shield(self._first)
+
+    async def aclose(self) -> None:
+        """Kill all workers and wait until they are reaped."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._first is not None:
+            self._first.cancel()
+        for worker in self._known:
+            worker.kill("the executor was closed")
+        while self._known:
+            await next(iter(self._known)).ended
+
+    async def start_one(self) -> Worker:
+        """A worker that is ready, in no seat: the caller's to kill.
+
+        Raises:
+            WorkerDied: it died before it was ready, or was not ready in time.
+            EngineError: the process could not be started.
+        """
+        try:
+            worker = await self._spawn()
+        except OSError as error:
+            raise EngineError(f"a worker process could not be started: {error}") from error
+        self._known.add(worker)
+        worker.ended.add_done_callback(lambda _: self._known.discard(worker))
+        try:
+            async with asyncio.timeout(START_PATIENCE):
+                await asyncio.shield(worker.ready)
+            self._check_build(worker)
+        except TimeoutError:
+            worker.kill(f"it was not ready after {START_PATIENCE:.0f} s")
+            raise await worker.ended from None
+        except BaseException:
+            worker.kill()
+            raise
+        return worker
+
+    def _check_build(self, worker: Worker) -> None:
+        self.build_id = self.build_id or worker.build_id
+        if worker.build_id != self.build_id:
+            raise EngineError("the installed package was replaced while this process runs: restart it")
+
+    async def _keep(self, seat: int) -> None:
+        failures = 0
+        while True:
+            try:
+                worker = await self.start_one()
+            except EngineError as error:
+                self._failed(error)
+                await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
+                failures += 1
+                continue
+            failures = 0
+            self._joined(worker)
+            try:
+                died = await asyncio.shield(worker.ended)
+            finally:
+                self.workers.remove(worker)
+            self._on_death(worker, died)
+
+    def _joined(self, worker: Worker) -> None:
+        self.workers.append(worker)
+        if self._first is not None and not self._first.done():
+            self._first.set_result(None)
+        # The other seats wait for the first worker, so that only one compiles the guest when it is not cached yet.
+        while len(self._tasks) < self._seats:
+            self._tasks.append(asyncio.create_task(self._keep(len(self._tasks))))
+        self._on_ready()
+
+    def _failed(self, error: EngineError) -> None:
+        if self._first is not None and not self._first.done():
+            self._first.set_exception(error)
+            self._first.exception()
+            self._first = asyncio.get_running_loop().create_future()
+        if not self.workers:
+            self._on_failure(error)

@@ -1,0 +1,328 @@
+"""The parent's side of one worker: its process, the control channel and the lanes, all on the event loop.
+
+A worker is hostile to this module: whatever it sends that the protocol does not ask for, and every end of a channel,
+kills it. `Worker.gone` then tells why, and every request in flight fails with that.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import sandbox
+from sandbox.errors import WorkerDied
+from sandbox.workers.boot import Report
+from sandbox.workers.confinement import Confinement
+from sandbox.workers.frames import Frame, FrameReader, Kind, ProtocolViolation, pack, unpack_fault
+
+CONTROL_CAP: Final = 64 * 1024
+
+BOOTSTRAP: Final = """\
+import sys
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+sys.path[:] = sys.argv[2].split("\\n")
+sys.modules["sandbox"] = module_from_spec(PathFinder.find_spec("sandbox", [sys.argv[1]]))
+from sandbox.workers.child import main
+main([int(word) for word in sys.argv[3:]])
+"""
+"""What `python -c` runs. The package's own `__init__` is not executed: the portal's half of it would cost the worker
+most of its start-up time."""
+
+
+def command() -> list[str]:
+    """The words that start a worker; parent id, control and lane descriptors follow. `-S`: no site hooks; the path is
+    the portal's own, so both sides run the same code."""
+    folder = str(Path(sandbox.__file__).parent.parent)
+    return [sys.executable, "-I", "-S", "-c", BOOTSTRAP, folder, "\n".join(sys.path)]
+
+
+class Channel(asyncio.BufferedProtocol):
+    """One socket to a worker. Frames, violations and the end of the stream go to the functions given."""
+
+    def __init__(self, cap: int, on_frame: Callable[[Frame], None], on_broken: Callable[[str], None]) -> None:
+        self._reader = FrameReader(cap)
+        self._on_frame = on_frame
+        self._on_broken = on_broken
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            for frame in self._reader.received(nbytes):
+                self._on_frame(frame)
+        except ProtocolViolation as violation:
+            self._on_broken(f"it sent {violation}")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._on_broken("")
+
+    def send(self, frame: bytes) -> None:
+        if self._transport is not None:
+            self._transport.write(frame)
+
+    def abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+
+class Lane:
+    """One thread of a worker, and one request at a time on it."""
+
+    def __init__(self, worker: "Worker", cap: int) -> None:
+        self.worker = worker
+        self.taken = False
+        """Whether somebody holds this lane; the pool's to set."""
+        self.due: float | None = None
+        """When (loop time) the watchdog gives up on the request in flight; None when there is none."""
+        self.cpu_allowance: float | None = None
+        """CPU seconds after which it gives up as well."""
+        self.cpu_base: float | None = None
+        """What the worker had used when the watchdog first saw this request."""
+        self.overdue = False
+        """Whether the watchdog has found it over its time once already."""
+        self.channel = Channel(cap, self._on_frame, worker.kill)
+        self._run = 0
+        self._reply: asyncio.Future[Frame] | None = None
+        self._on_idle: Callable[[], None] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self.due is not None
+
+    def request(
+        self, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
+    ) -> "asyncio.Future[Frame]":
+        """Send one request; the reply comes with the future. The watchdog kills the worker when the request takes
+        longer than `patience`, or more CPU time than `cpu_allowance` (seconds both)."""
+        assert self._reply is None, "a lane has one request at a time"
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Frame] = loop.create_future()
+        if self.worker.gone is not None:
+            reply.set_exception(self.worker.gone)
+            return reply
+        self._run, self._reply, self.due, self.overdue = run, reply, loop.time() + patience, False
+        self.cpu_allowance, self.cpu_base = cpu_allowance, None
+        self.channel.send(pack(kind, run, payload))
+        return reply
+
+    def hurry(self, patience: float) -> None:
+        """Bring the watchdog's time for the request in flight forward."""
+        if self.due is not None:
+            self.due = min(self.due, asyncio.get_running_loop().time() + patience)
+
+    def when_idle(self, then: Callable[[], None]) -> None:
+        """Call `then` once no request is in flight: now, or on the reply, or on the worker's death."""
+        if self.busy:
+            self._on_idle = then
+        else:
+            then()
+
+    def fail(self, error: WorkerDied) -> None:
+        """The worker died."""
+        if self._reply is not None and not self._reply.done():
+            self._reply.set_exception(error)
+        self._settled()
+
+    def _on_frame(self, frame: Frame) -> None:
+        if self._reply is None:
+            raise ProtocolViolation("a frame nobody asked for")
+        if frame.run != self._run:
+            raise ProtocolViolation("a reply for another run")
+        if not self._reply.done():
+            self._reply.set_result(frame)
+        self._settled()
+
+    def _settled(self) -> None:
+        self._reply = None
+        self.due = None
+        if (then := self._on_idle) is not None:
+            self._on_idle = None
+            then()
+
+
+class Worker:
+    """One child process. `ready` resolves once it is confined; `gone` is None while it lives.
+
+    To be made by `Worker.spawn` on the event loop's own thread: the kernel ties the child's life to that thread.
+    """
+
+    def __init__(self, process: "subprocess.Popen[bytes]", lanes: int, cap: int) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._reason = ""
+        self._killed = False
+        self.pid = process.pid
+        self.gone: WorkerDied | None = None
+        self.build_id = ""
+        self.confinement = Confinement({}, {})
+        self.ready: asyncio.Future[None] = self._loop.create_future()
+        self.ready.add_done_callback(_retrieve)
+        self.ended: asyncio.Future[WorkerDied] = self._loop.create_future()
+        """Resolves when the process is reaped."""
+        self.control = Channel(CONTROL_CAP, self._on_control, self.kill)
+        self.lanes = [Lane(self, cap) for _ in range(lanes)]
+        self.images: set[str] = set()
+        """Ids of images sent; the worker may have dropped some since."""
+        self.runs = 0
+        """How many runs live in this worker."""
+
+    def __repr__(self) -> str:
+        state = "ready" if self.is_ready else "gone" if self.gone else "starting"
+        return f"<Worker {self.pid} {state}, {self.runs} runs, {sum(lane.taken for lane in self.lanes)} running>"
+
+    @classmethod
+    async def spawn(cls, words: Sequence[str], boot: bytes, *, lanes: int, cap: int) -> "Worker":
+        """Start a worker: an empty environment, no descriptor but the channels, a session of its own.
+
+        Raises:
+            OSError: the process cannot be started.
+        """
+        pairs = [socket.socketpair() for _ in range(1 + lanes)]
+        unconnected = [ours for ours, _ in pairs]
+        worker = None
+        try:
+            worker = cls(_start(words, [theirs.fileno() for _, theirs in pairs]), lanes, cap)
+            worker._watch_process()
+            for channel in (worker.control, *(lane.channel for lane in worker.lanes)):
+                await _connect(channel, unconnected[0])
+                del unconnected[0]
+        except BaseException:
+            if worker is not None:
+                worker.kill()
+            raise
+        finally:
+            for end in (*unconnected, *(theirs for _, theirs in pairs)):
+                end.close()
+        worker.control.send(pack(Kind.BOOT, 0, boot))
+        return worker
+
+    @property
+    def is_ready(self) -> bool:
+        return self.gone is None and self.ready.done() and not self.ready.cancelled() and not self.ready.exception()
+
+    def stop(self, run: int) -> None:
+        """Tell the worker that a run is over, whatever it does now."""
+        self.control.send(pack(Kind.STOP, run))
+
+    @property
+    def load(self) -> tuple[int, int]:
+        """For choosing the least loaded: slices that run, then runs."""
+        return sum(lane.taken for lane in self.lanes), self.runs
+
+    def free_lane(self) -> Lane | None:
+        if not self.is_ready:
+            return None
+        return next((lane for lane in self.lanes if not lane.taken), None)
+
+    def is_stopped(self) -> bool:
+        """Whether the process is stopped by a signal: nobody but an enemy or a debugger does that to a worker."""
+        if self.gone is not None or not hasattr(os, "waitid"):
+            return False
+        try:
+            return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
+        except ChildProcessError:
+            return False
+
+    def cpu_time(self) -> float | None:
+        """CPU seconds this process has used, all its threads together; None where the system does not tell."""
+        try:
+            fields = (
+                Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+            )
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError):
+            return None
+
+    def kill(self, reason: str = "") -> None:
+        """End the worker and whatever it may have started. Idempotent; the first reason given is the one told."""
+        self._reason = self._reason or reason
+        if not self._killed and self.gone is None:
+            self._killed = True
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def _on_control(self, frame: Frame) -> None:
+        if self.ready.done():
+            raise ProtocolViolation("a frame nobody asked for")
+        if frame.kind is Kind.FAULT:
+            self.kill(f"it could not start: {unpack_fault(frame.payload)[1]}")
+            return
+        if frame.kind is not Kind.READY:
+            raise ProtocolViolation("a frame out of place")
+        report = Report.from_json(frame.payload)
+        self.build_id, self.confinement = report.build_id, report.confinement
+        self.ready.set_result(None)
+
+    def _watch_process(self) -> None:
+        if hasattr(os, "pidfd_open"):
+            descriptor = os.pidfd_open(self.pid)
+
+            def exited() -> None:
+                self._loop.remove_reader(descriptor)
+                os.close(descriptor)
+                self.kill()  # whatever it may have started; before it is reaped, while its id is still its own
+                self._reaped()
+
+            self._loop.add_reader(descriptor, exited)
+        else:
+            waiting = self._loop.run_in_executor(None, self._process.wait)
+            waiting.add_done_callback(lambda _: self._reaped())
+
+    def _reaped(self) -> None:
+        status = self._process.wait()
+        self.gone = died = WorkerDied(_obituary(status, self._reason))
+        for channel in (self.control, *(lane.channel for lane in self.lanes)):
+            channel.abort()
+        if not self.ready.done():
+            self.ready.set_exception(died)
+        self.ended.set_result(died)
+        for lane in self.lanes:
+            lane.fail(died)
+
+
+def _start(words: Sequence[str], descriptors: list[int]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [*words, *map(str, (os.getpid(), *descriptors))],
+        env={},
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        pass_fds=descriptors,
+        start_new_session=True,
+    )
+
+
+async def _connect(channel: Channel, end: socket.socket) -> None:
+    end.setblocking(False)
+    await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=end)
+
+
+def _retrieve(future: "asyncio.Future[None]") -> None:
+    if not future.cancelled():
+        future.exception()
+
+
+def _obituary(status: int, reason: str) -> str:
+    if reason:
+        return f"the worker process running this program was ended: {reason}"
+    if status < 0:
+        try:
+            name = signal.Signals(-status).name
+        except ValueError:
+            name = f"signal {-status}"
+        return f"the worker process running this program died: {name}"
+    return f"the worker process running this program ended by itself (status {status})"

@@ -1,0 +1,214 @@
+"""The runs and images a worker holds. Knows isolates, no sockets; called by the lanes' threads and the control thread.
+
+A worker has a bounded number of live isolates and may hold many more suspended runs: when a slice needs an isolate and
+none is free, the run suspended longest is frozen to bytes, here in the worker, and thawed when it is resumed.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from sandbox.engine import Engine, Image
+from sandbox.errors import EngineError, IsolateClosed, LocalStateError, Overloaded
+from sandbox.isolate import Isolate
+
+EARLY_STOPS: Final = 1024
+"""How many ids of runs stopped before their start was read are remembered; the two travel on different sockets."""
+
+
+SUSPENDED: Final = b'["suspended"'
+"""How the output of a suspended run begins (`sandbox.batch`)."""
+
+
+class Slice(NamedTuple):
+    """What one slice of a run came to."""
+
+    suspended: bool
+    cpu_time: float
+    output: bytes
+
+
+@dataclass(slots=True)
+class Run:
+    """One execution: live (`isolate`), frozen out (`frozen`), or lost (`error`)."""
+
+    image: Image | None = None
+    frozen: bytes = b""
+    isolate: Isolate | None = None
+    error: EngineError | None = None
+    running: bool = False
+    stopped: bool = False
+
+
+class Runs:
+    """At most `isolates` live ones, and at most `frozen_bytes` for those frozen out.
+
+    Raises (from all but `stop`):
+        EngineError: the run is unknown, lost or refused. It is forgotten, unless it was `freeze` that failed.
+    """
+
+    def __init__(self, engine: Engine, *, isolates: int, frozen_bytes: int) -> None:
+        self._engine = engine
+        self._isolates = isolates
+        self._frozen_left = frozen_bytes
+        self._live = 0
+        self._runs: dict[int, Run] = {}
+        self._idle: OrderedDict[int, Run] = OrderedDict()
+        """The live ones that do not run, the one suspended longest first."""
+        self._stopped_early: OrderedDict[int, None] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<Runs {len(self._runs)} runs, {self._live} of {self._isolates} isolates>"
+
+    def start(self, run_id: int, image: Image | None, batch: bytes) -> Slice:
+        with self._lock:
+            self._add(run_id, Run(image))
+        return self._slice(run_id, lambda isolate: isolate.start_batch(batch))
+
+    def thaw(self, run_id: int, frozen: bytes, batch: bytes) -> Slice:
+        """Continue a run that was frozen elsewhere, or here."""
+        with self._lock:
+            self._add(run_id, Run(frozen=frozen))
+            self._frozen_left -= len(frozen)
+        return self._slice(run_id, lambda isolate: isolate.resume_batch(batch))
+
+    def resume(self, run_id: int, batch: bytes) -> Slice:
+        return self._slice(run_id, lambda isolate: isolate.resume_batch(batch))
+
+    def freeze(self, run_id: int) -> bytes:
+        """The suspended run as bytes. It stays here too."""
+        with self._lock:
+            run = self._suspended(run_id)
+            return run.frozen if run.isolate is None else run.isolate.freeze()
+
+    def stop(self, run_id: int) -> None:
+        """The run is over: interrupt its slice, or drop it."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            if run is None:
+                self._stopped_early[run_id] = None
+                if len(self._stopped_early) > EARLY_STOPS:
+                    self._stopped_early.popitem(last=False)
+            elif not run.running:
+                self._drop(run_id, run)
+            else:
+                run.stopped = True
+                if run.isolate is not None:
+                    run.isolate.interrupt()
+
+    def _slice(self, run_id: int, step: Callable[[Isolate], bytes]) -> Slice:
+        with self._lock:
+            run = self._suspended(run_id)
+            try:
+                isolate = self._alive(run)
+            except EngineError:
+                self._drop(run_id, run)
+                raise
+            self._idle.pop(run_id, None)
+            run.running = True
+        try:
+            output = step(isolate)
+            cpu_time = isolate.cpu_time
+            suspended = output.startswith(SUSPENDED)
+        except BaseException:
+            with self._lock:
+                self._drop(run_id, run)
+            raise
+        with self._lock:
+            run.running = False
+            if suspended and not run.stopped:
+                self._idle[run_id] = run
+            else:
+                self._drop(run_id, run)
+        if suspended and run.stopped:
+            raise IsolateClosed("the program was stopped")
+        return Slice(suspended, cpu_time, output)
+
+    def _add(self, run_id: int, run: Run) -> None:
+        if run_id in self._runs:
+            raise LocalStateError(f"run {run_id} exists already")
+        if run_id in self._stopped_early:
+            del self._stopped_early[run_id]
+            raise IsolateClosed("the program was stopped before it started")
+        self._runs[run_id] = run
+
+    def _suspended(self, run_id: int) -> Run:
+        run = self._runs.get(run_id)
+        if run is None:
+            raise IsolateClosed("this program has ended: there is nothing to resume or freeze")
+        if run.running:
+            raise LocalStateError("this program is running: it can be resumed or frozen only when it is suspended")
+        if run.error is not None:
+            self._drop(run_id, run)
+            raise run.error
+        return run
+
+    def _alive(self, run: Run) -> Isolate:
+        if run.isolate is None:
+            if self._live >= self._isolates:
+                self._freeze_out()
+            run.isolate = self._engine.thaw(run.frozen) if run.frozen else self._engine.isolate(run.image)
+            run.image = None
+            self._live += 1
+            self._frozen_left += len(run.frozen)
+            run.frozen = b""
+        return run.isolate
+
+    def _freeze_out(self) -> None:
+        if not self._idle:
+            raise Overloaded(f"all {self._isolates} isolates of this worker are running")
+        run_id, run = next(iter(self._idle.items()))
+        assert run.isolate is not None
+        try:
+            frozen = run.isolate.freeze()
+        except EngineError as error:
+            run.error = error
+            frozen = b""
+        if len(frozen) > self._frozen_left:
+            raise Overloaded("this worker holds as many suspended programs as it may")
+        del self._idle[run_id]
+        run.isolate.close()
+        run.isolate = None
+        run.frozen = frozen
+        self._live -= 1
+        self._frozen_left -= len(frozen)
+
+    def _drop(self, run_id: int, run: Run) -> None:
+        del self._runs[run_id]
+        self._idle.pop(run_id, None)
+        self._frozen_left += len(run.frozen)
+        run.frozen = b""
+        if run.isolate is not None:
+            run.isolate.close()
+            run.isolate = None
+            self._live -= 1
+
+
+class Images:
+    """The images a worker was sent, those used least recently dropped when they pass `cap` bytes together."""
+
+    def __init__(self, cap: int) -> None:
+        self._left = cap
+        self._images: OrderedDict[str, Image] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, image_id: str) -> Image | None:
+        with self._lock:
+            if image_id not in self._images:
+                return None
+            self._images.move_to_end(image_id)
+            return self._images[image_id]
+
+    def add(self, image: Image) -> None:
+        """Keep this image, however large, and drop others to make room."""
+        with self._lock:
+            if image.id in self._images:
+                return
+            self._images[image.id] = image
+            self._left -= len(image.data)
+            while self._left < 0 and len(self._images) > 1:
+                _, dropped = self._images.popitem(last=False)
+                self._left += len(dropped.data)
