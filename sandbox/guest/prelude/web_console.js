@@ -6,7 +6,7 @@ const { log, inspect } = native;
 const { String, Number, Map, Error } = globalThis;
 const { parseInt, parseFloat } = Number;
 const { stringify } = JSON;
-const { now } = Date;
+const now = performance.now;
 const { keys } = Object;
 const { isArray } = Array;
 const indexOf = uncurryThis(String.prototype.indexOf);
@@ -150,6 +150,14 @@ function tableText(grid) {
   return text;
 }
 
+function table(data, columns) {
+  try {
+    return tableText(tableCells(data, isArray(columns) ? columns : undefined));
+  } catch {
+    return inspect(data); // a getter threw
+  }
+}
+
 function openGroup(values) {
   if (values.length > 0) write("log", format(values));
   if (indent.length < MAX_INDENT) indent += "  ";
@@ -187,8 +195,7 @@ const console = {
     write("log", format(values));
   },
   table(data, columns) {
-    if (typeof data !== "object" || data === null) write("log", format([data]));
-    else write("log", tableText(tableCells(data, isArray(columns) ? columns : undefined)));
+    write("log", typeof data === "object" && data !== null ? table(data, columns) : format([data]));
   },
   assert(condition, ...values) {
     if (condition) return;

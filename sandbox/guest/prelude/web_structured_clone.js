@@ -79,10 +79,6 @@ class Clone {
     return copy;
   }
 
-  substitute(original, copy) {
-    mapSet(this.#known, original, copy);
-  }
-
   #allocate(original, kind) {
     switch (kind) {
       case "Object":
@@ -200,13 +196,9 @@ function buffersToTransfer(list) {
 defineFunction("structuredClone", function structuredClone(value, options = undefined) {
   requireArguments(arguments.length, 1, "structuredClone");
   const list = options?.transfer;
-  if (list === undefined) return new Clone().root(value);
-  const buffers = buffersToTransfer(list);
-  // Nothing may be detached when the clone fails, so it is tried first, on the buffers themselves.
-  const rehearsal = new Clone();
-  setForEach(buffers, (buffer) => rehearsal.substitute(buffer, buffer));
-  rehearsal.root(value);
-  const clone = new Clone();
-  setForEach(buffers, (buffer) => clone.substitute(buffer, transferBuffer(buffer)));
-  return clone.root(value);
+  const buffers = list === undefined ? new Set() : buffersToTransfer(list);
+  const copy = new Clone().root(value);
+  // A transfer is a copy whose original is given up: the same to the program, and nothing is lost when cloning fails.
+  setForEach(buffers, (buffer) => transferBuffer(buffer, 0));
+  return copy;
 });
