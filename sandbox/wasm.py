@@ -23,7 +23,7 @@ WASM_PAGE = 65536
 MAX_WASM_STACK = 4 * 1024 * 1024
 STACK_OVERFLOW, UNREACHABLE = 0, 9
 _FEATURES_OFF = (
-    "wasm_threads", "wasm_tail_call", "wasm_function_references", "wasm_gc", "wasm_relaxed_simd",
+    "wasm_threads", "wasm_tail_call", "wasm_reference_types", "wasm_function_references", "wasm_gc", "wasm_relaxed_simd",
     "wasm_simd", "wasm_multi_value", "wasm_multi_memory", "wasm_memory64", "wasm_wide_arithmetic", "wasm_exceptions",
     "wasm_custom_page_sizes", "wasm_stack_switching", "wasm_component_model", "wasm_component_model_async",
     "wasm_component_model_map", "wasm_component_model_implements", "wasm_component_model_more_async_builtins",

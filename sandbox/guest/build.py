@@ -84,7 +84,8 @@ EDITS = (
     ),
 )
 
-FEATURES = ("-mbulk-memory", "-mnontrapping-fptoint", "-msign-ext", "-mmutable-globals")
+# Nothing beyond these: the engine that runs the module has every other WebAssembly feature off.
+FEATURES = ("-mcpu=mvp+bulk_memory+bulk_memory_opt+mutable_globals+nontrapping_fptoint+sign_ext",)
 COMPILE = (
     "-target", "wasm32-wasi", "-O2", "-DNDEBUG", "-D_GNU_SOURCE", "-fno-sanitize=all", "-fvisibility=hidden",
     "-w", *FEATURES,

@@ -65,7 +65,7 @@ static void path_step(struct encoder *e, const struct step *s, Bytes *path) {
 /* Strict: throws a TypeError "<path> <problem>". Lenient: writes `instead`. */
 static bool refuse(struct encoder *e, const struct step *at, const char *problem, const char *instead) {
     if (e->lenient) return bytes_text(e->out, instead);
-    Bytes path = {.cap = 512};
+    Bytes path = {.cap = 150}; /* the engine cuts messages at 255 bytes */
     bytes_text(&path, e->root);
     path_step(e, at, &path);
     JS_ThrowTypeError(e->ctx, "%.*s%s %s", (int)path.size, (const char *)path.data, path.full ? "..." : "", problem);

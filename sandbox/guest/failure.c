@@ -19,23 +19,34 @@ static void clean_stack(Bytes *out, const char *stack) {
     }
 }
 
+static JSValue stack_getter = JS_UNDEFINED; /* of Error.prototype, captured before any program ran */
+
+int failure_install(JSContext *ctx) {
+    static const char code[] = "Object.getOwnPropertyDescriptor(Error.prototype, 'stack').get";
+    stack_getter = JS_Eval(ctx, code, sizeof code - 1, "intrinsics", 0);
+    return JS_IsException(stack_getter) ? -1 : 0;
+}
+
+/* The stack the engine itself recorded, undefined when there is none. Never throws. */
+JSValue error_stack(JSContext *ctx, JSValueConst error) {
+    JSValue stack = JS_Call(ctx, stack_getter, error, 0, NULL);
+    if (JS_IsException(stack)) {
+        JS_FreeValue(ctx, JS_GetException(ctx));
+        return JS_UNDEFINED;
+    }
+    return stack;
+}
+
 static bool own_stack(JSContext *ctx, JSValueConst error, Bytes *out) {
-    JSPropertyDescriptor d;
-    JSAtom atom = JS_NewAtom(ctx, "stack");
-    int found = JS_GetOwnProperty(ctx, &d, error, atom);
-    JS_FreeAtom(ctx, atom);
-    if (found < 0) JS_FreeValue(ctx, JS_GetException(ctx));
-    if (found <= 0) return false;
-    bool is_text = JS_IsString(d.value);
+    JSValue stack = error_stack(ctx, error);
+    bool is_text = JS_IsString(stack);
     if (is_text) {
-        const char *text = JS_ToCString(ctx, d.value);
+        const char *text = JS_ToCString(ctx, stack);
         if (text) clean_stack(out, text);
         else JS_FreeValue(ctx, JS_GetException(ctx));
         JS_FreeCString(ctx, text);
     }
-    JS_FreeValue(ctx, d.value);
-    JS_FreeValue(ctx, d.getter);
-    JS_FreeValue(ctx, d.setter);
+    JS_FreeValue(ctx, stack);
     return is_text;
 }
 

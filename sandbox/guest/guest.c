@@ -192,20 +192,13 @@ EXPORT(reserve) uint8_t *export_reserve(uint32_t size) {
     return large_input;
 }
 
-static JSModuleDef *refuse_import(JSContext *c, const char *name, void *opaque) {
-    JS_ThrowTypeError(c, "cannot import \"%.100s\": a program has no modules to import, everything it may use is a global", name);
-    return NULL;
-}
-
-static char *keep_name(JSContext *c, const char *base, const char *name, void *opaque) { return js_strdup(c, name); }
-
 EXPORT(initialize) int export_initialize(void) {
     rt = JS_NewRuntime2(&guest_malloc_functions, NULL);
     if (!rt || !(ctx = JS_NewContext(rt))) return -1;
-    JS_SetModuleLoaderFunc(rt, keep_name, refuse_import, NULL);
+    program_install(rt);
     rejections_install(rt);
     native = JS_NewObject(ctx);
-    if (encode_install(ctx) || random_install(ctx, native) || clock_install(ctx) || logs_install(ctx, native) ||
+    if (failure_install(ctx) || encode_install(ctx) || random_install(ctx, native) || clock_install(ctx) || logs_install(ctx, native) ||
         calls_install(ctx, native) || timers_install(ctx, native))
         return -1;
     if (web_install && web_install(ctx, native)) return -1;
@@ -226,11 +219,11 @@ static bool call_body(struct reader *r, const char *parameter, JSValueConst argu
     Bytes text = {0};
     bytes_text(&text, "(function (");
     bytes_text(&text, parameter);
-    bytes_text(&text, ") {\"use strict\";\n");
+    bytes_text(&text, ") {\"use strict\";\n\n");
     bytes_put(&text, source, size);
     bytes_put(&text, "\n})", 4);
     if (text.failed) return false;
-    JSEvalOptions options = {.version = JS_EVAL_OPTIONS_VERSION, .filename = file, .line_num = 0, .eval_flags = 0};
+    JSEvalOptions options = {.version = JS_EVAL_OPTIONS_VERSION, .filename = file, .line_num = -1, .eval_flags = 0};
     JSValue function = JS_Eval2(ctx, (const char *)text.data, text.size - 1, &options);
     bytes_release(&text);
     JSValue result = JS_IsException(function) ? JS_EXCEPTION : JS_Call(ctx, function, JS_UNDEFINED, 1, &argument);

@@ -84,6 +84,8 @@ void logs_add(const char *level, const char *text, size_t size);
 void logs_take(Bytes *out, bool last);
 
 /* failure.c: turning what was thrown into the failed outcome. */
+int failure_install(JSContext *ctx);
+JSValue error_stack(JSContext *ctx, JSValueConst error);
 void clean_stack_property(JSContext *ctx, JSValueConst error);
 void describe_error(JSContext *ctx, JSValueConst error, Bytes *out);
 void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValue thrown);
@@ -93,6 +95,7 @@ void failure_plain(Bytes *out, const char *kind, const char *name, const char *m
 _Noreturn void guest_stop(JSContext *ctx, const char *kind, const char *name, const char *message);
 
 /* program.c: the three forms a program may have. */
+void program_install(JSRuntime *rt);
 int program_begin(JSContext *ctx, const char *source, size_t size, const char *names, size_t names_size);
 enum progress { PROGRAM_PENDING, PROGRAM_DONE, PROGRAM_FAILED };
 enum progress program_progress(JSContext *ctx, JSValue *value);

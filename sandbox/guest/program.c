@@ -20,22 +20,36 @@ static JSValue compile(JSContext *ctx, const char *source, size_t size, int flag
 }
 
 static JSValue compile_body(JSContext *ctx, const char *source, size_t size) {
-    static const char before[] = "(async()=>{\n", after[] = "\n})";
+    /* Two lines, so that the program's own begin at 1: the engine takes no line 0 to start from. */
+    static const char before[] = "(async()=>{\n\n", after[] = "\n})";
     size_t total = sizeof before - 1 + size + sizeof after - 1;
     char *wrapped = malloc(total + 1);
     if (!wrapped) return JS_ThrowOutOfMemory(ctx);
     memcpy(wrapped, before, sizeof before - 1);
     memcpy(wrapped + sizeof before - 1, source, size);
     memcpy(wrapped + sizeof before - 1 + size, after, sizeof after);
-    JSValue compiled = compile(ctx, wrapped, total, JS_EVAL_TYPE_GLOBAL, 0);
+    JSValue compiled = compile(ctx, wrapped, total, JS_EVAL_TYPE_GLOBAL, -1);
     free(wrapped);
     return compiled;
 }
 
 /* Where a syntax error lies: its stack begins "    at program.js:LINE:COLUMN". */
+static bool import_refused;
+
+static JSModuleDef *refuse_import(JSContext *ctx, const char *name, void *opaque) {
+    import_refused = true;
+    JS_ThrowTypeError(ctx, "cannot import \"%.100s\": a program has no modules to import, all it may use is in its globals",
+                      name);
+    return NULL;
+}
+
+static char *keep_name(JSContext *ctx, const char *base, const char *name, void *opaque) { return js_strdup(ctx, name); }
+
+void program_install(JSRuntime *rt) { JS_SetModuleLoaderFunc(rt, keep_name, refuse_import, NULL); }
+
 static struct place place_of(JSContext *ctx, JSValueConst error) {
     struct place place = {0, 0};
-    JSValue stack = JS_GetPropertyStr(ctx, error, "stack");
+    JSValue stack = error_stack(ctx, error);
     const char *text = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
     const char *found = text ? strstr(text, PROGRAM_FILE ":") : NULL;
     if (found) {
@@ -83,6 +97,10 @@ static JSValue compile_any(JSContext *ctx, const char *source, size_t size) {
         stage = MODULE;
         compiled = compile(ctx, source, size, JS_EVAL_TYPE_MODULE, 1);
     }
+    if (JS_IsException(compiled) && import_refused) {
+        JS_FreeValue(ctx, best);
+        return compiled;
+    }
     if (JS_IsException(compiled)) {
         keep_further(ctx, &best, lines);
         return JS_Throw(ctx, best);
@@ -105,7 +123,7 @@ int program_begin(JSContext *ctx, const char *source, size_t size, const char *n
         candidates_size = names_size;
     }
     JSValue compiled = compile_any(ctx, source, size);
-    if (JS_IsException(compiled)) return 0;
+    if (JS_IsException(compiled)) return import_refused ? -1 : 0;
     if (stage == MODULE) module = JS_VALUE_GET_PTR(compiled);
     JSValue result = JS_EvalFunction(ctx, compiled);
     if (!JS_IsException(result) && stage == BODY) {
