@@ -25,17 +25,24 @@ from sandbox.errors import (
     WorkerDied,
 )
 from sandbox.events import Completed, Failed, HostCall, LogLine, Outcome, Settlement, Suspended
+from sandbox.executor import Execution, Executor
+from sandbox.in_process import InProcessExecutor
 from sandbox.isolate import Isolate
 from sandbox.limits import Limits
+from sandbox.workers.confinement import Confinement
+from sandbox.workers.executor import WorkerExecutor
 
 __all__ = [
     "CallsExceeded",
     "Completed",
+    "Confinement",
     "Conversation",
     "CpuTimeExceeded",
     "Deadlock",
     "Engine",
     "EngineError",
+    "Execution",
+    "Executor",
     "Failed",
     "ForeignImage",
     "GuestAbiError",
@@ -44,6 +51,7 @@ __all__ = [
     "GuestSyntaxError",
     "HostCall",
     "Image",
+    "InProcessExecutor",
     "Isolate",
     "IsolateClosed",
     "LimitExceeded",
@@ -61,6 +69,7 @@ __all__ = [
     "Suspended",
     "WallTimeExceeded",
     "WorkerDied",
+    "WorkerExecutor",
     "decode_outcome",
     "encode_failed",
     "encode_resume",
