@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -22,7 +23,7 @@ class Announcer(Protocol):
     """The moments in the life of a served portal."""
 
     def preparing(self) -> AbstractContextManager[object]: ...
-    def prepared(self, seconds: float) -> None: ...
+    def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None: ...
     def listening(self, url: str) -> None: ...
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
     def settled(self, snapshot: Snapshot) -> None: ...
@@ -57,9 +58,11 @@ class Screens:
             "Preparing the isolates (the first start compiles the guest, later ones take it from the cache) ..."
         )
 
-    def prepared(self, seconds: float) -> None:
+    def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None:
         note = "compiled and cached" if seconds > SLOW_START_SECONDS else "from the cache"
         self._console.print(Text.assemble("Isolates ready in ", (f"{seconds:.1f} s", "bold"), (f" ({note})", "dim")))
+        for measure, reason in unconfined.items():
+            self._console.print(Text(f"Workers are not confined by {measure} here: {reason}", style="yellow"))
 
     def listening(self, url: str) -> None:
         self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops\n"))
@@ -96,7 +99,9 @@ class Events:
         self._log.info("preparing isolates")
         return nullcontext()
 
-    def prepared(self, seconds: float) -> None:
+    def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None:
+        if unconfined:
+            self._log.warning("workers less confined", missing=dict(unconfined))
         self._log.info("isolates ready", seconds=round(seconds, 3))
 
     def listening(self, url: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -21,24 +21,26 @@ from sandbox import WorkerExecutor
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
-    """A portal ready to listen; its servers are connecting. `prepared_in` is how long the isolates took, in seconds."""
+    """A portal ready to listen; its servers are connecting.
+
+    `prepared_in` is how long the isolates took, in seconds; `unconfined` the measures that do
+    not hold the workers on this machine, each with the reason.
+    """
 
     app: Starlette
     servers: Servers
     prepared_in: float
+    unconfined: Mapping[str, str]
 
 
 @asynccontextmanager
 async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
     """Isolates in worker processes, upstream servers, the record of calls, and the application over them."""
     started = time.perf_counter()
-    executor = WorkerExecutor(limits_of(config))
-    try:
-        # The first start on a machine compiles the guest here; later ones take it from the cache.
-        await executor.image("")
+    # The first start on a machine compiles the guest here; later ones take it from the cache.
+    async with WorkerExecutor(limits_of(config)) as executor:
         prepared_in = time.perf_counter() - started
         async with RecordLog(sink) as records, Servers(config.servers) as servers:
             app = create_app(servers, Caller(servers, records), CodeTool(executor), config.portal)
-            yield Assembly(app, servers, prepared_in)
-    finally:
-        await executor.aclose()
+            missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
+            yield Assembly(app, servers, prepared_in, missing)

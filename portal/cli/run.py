@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import secrets
 import sys
@@ -63,12 +64,14 @@ async def run(source: str, title: str, config: Path | None, shown: Shown) -> Exi
 
 async def _answer(source: str, session: Session, stderr: Console) -> Mapping[str, Any]:
     with stderr.status("Preparing the isolate ..."):
-        executor = InProcessExecutor(Engine(limits_of(session.config)))
+        engine = await asyncio.to_thread(Engine, limits_of(session.config))
+    executor = InProcessExecutor(engine)
     try:
         run_id = secrets.token_hex(8)
         with session.caller.run(CallContext(run_id=run_id)) as caller:
             result = await CodeTool(executor).run({"code": source}, session.catalog, caller, run_id=run_id)
     finally:
         await executor.aclose()
+        engine.close()
     answer: Mapping[str, Any] = result["structuredContent"]
     return answer

@@ -55,7 +55,7 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     shows = announcer(stderr, structlog.get_logger("codemode"))
     with shows.preparing(), graceful_end():
         async with assemble(document, CallLines(sys.stderr, stderr if terminal else None)) as assembly:
-            shows.prepared(assembly.prepared_in)
+            shows.prepared(assembly.prepared_in, assembly.unconfined)
             await _listen(assembly, document, address, shows, file)
     shows.stopped()
     return Exit.OK
