@@ -27,13 +27,13 @@ class Source(Protocol):
     @property
     def prefix(self) -> bool: ...
     @property
-    def tools(self) -> tuple[dict[str, Any], ...]: ...
+    def tools(self) -> tuple[Mapping[str, Any], ...]: ...
     @property
-    def prompts(self) -> tuple[dict[str, Any], ...]: ...
+    def prompts(self) -> tuple[Mapping[str, Any], ...]: ...
     @property
-    def resources(self) -> tuple[dict[str, Any], ...]: ...
+    def resources(self) -> tuple[Mapping[str, Any], ...]: ...
     @property
-    def resource_templates(self) -> tuple[dict[str, Any], ...]: ...
+    def resource_templates(self) -> tuple[Mapping[str, Any], ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Aggregate:
     prompts: dict[str, Target]
     resources: dict[str, Target]
     templates: tuple[tuple[UriTemplate | None, Target], ...]
-    tool_list: tuple[dict[str, Any], ...]
-    prompt_list: tuple[dict[str, Any], ...]
-    resource_list: tuple[dict[str, Any], ...]
-    template_list: tuple[dict[str, Any], ...]
+    tool_list: tuple[Mapping[str, Any], ...]
+    prompt_list: tuple[Mapping[str, Any], ...]
+    resource_list: tuple[Mapping[str, Any], ...]
+    template_list: tuple[Mapping[str, Any], ...]
 
     @classmethod
     def build(cls, sources: Iterable[Source]) -> "Aggregate":
@@ -64,9 +64,9 @@ class Aggregate:
         tools, tool_list = _named((server, server.tools) for server in servers)
         prompts, prompt_list = _named((server, server.prompts) for server in servers)
         resources: dict[str, Target] = {}
-        resource_list: list[dict[str, Any]] = []
+        resource_list: list[Mapping[str, Any]] = []
         templates: list[tuple[UriTemplate | None, Target]] = []
-        template_list: list[dict[str, Any]] = []
+        template_list: list[Mapping[str, Any]] = []
         for server in servers:
             for resource in server.resources:
                 raw = resource["uri"]
@@ -138,11 +138,11 @@ class Aggregate:
 
 
 def _named(
-    lists: Iterable[tuple[Source, tuple[dict[str, Any], ...]]],
-) -> tuple[dict[str, Target], tuple[dict[str, Any], ...]]:
+    lists: Iterable[tuple[Source, tuple[Mapping[str, Any], ...]]],
+) -> tuple[dict[str, Target], tuple[Mapping[str, Any], ...]]:
     """Index and list of capabilities that have a `name`: tools and prompts."""
     index: dict[str, Target] = {}
-    listed: list[dict[str, Any]] = []
+    listed: list[Mapping[str, Any]] = []
     for server, items in lists:
         for item in items:
             raw = item["name"]

@@ -24,6 +24,11 @@ from portal.endpoint.view import View
 from portal.servers import Snapshot
 
 TELL_SECONDS = 5.0
+ANNOUNCEMENTS: Mapping[str, ServerEvent] = {
+    "notifications/tools/list_changed": ToolsListChanged(),
+    "notifications/prompts/list_changed": PromptsListChanged(),
+    "notifications/resources/list_changed": ResourcesListChanged(),
+}
 
 
 def list_events(old: Aggregate, new: Aggregate) -> tuple[ServerEvent, ...]:
@@ -55,7 +60,14 @@ class Changes:
         self.publish(*list_events(before, self._view.aggregate_of(new)))
 
     def upstream_notified(self, server: str, method: str, params: Mapping[str, Any]) -> None:
-        """A listener for `Servers.on_notification`: what belongs to no call."""
+        """A listener for `Servers.on_notification`: what belongs to no call.
+
+        That a list has changed is told when the new list is here and differs; a server that is shown as it is
+        (`prefix` false) is taken at its word.
+        """
+        source = self._view.snapshot.servers.get(server)
+        if method in ANNOUNCEMENTS and source is not None and not source.prefix:
+            self.publish(ANNOUNCEMENTS[method])
         uri = params.get("uri")
         if method == "notifications/resources/updated" and isinstance(uri, str):
             self.publish(ResourceUpdated(uri=self._view.aggregate.listed_uri(server, uri)))

@@ -7,14 +7,14 @@ from typing import Any
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
 from codemode import Catalog, CodeTool, ToolCall, ToolDenied, ToolFailed, ToolReturned
 from portal.caller import Caller, Run
 from portal.endpoint.catalogs import Catalogs
-from portal.endpoint.identity import identity_of
+from portal.endpoint.presence import presence_of
 from portal.endpoint.relay import context_of
-from portal.endpoint.sessions import Sessions
+from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import refuse_cursor
 from portal.endpoint.view import View
 
@@ -44,18 +44,22 @@ class CodeMode:
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name != CODE:
             raise MCPError(INVALID_PARAMS, other_tool(params.name))
+        session = self._sessions.of(ctx)
+        if session is None or ctx.request is None:
+            return await self._run(ctx, params.arguments or {}, session)
+        with presence_of(ctx.request.scope).required():
+            return await self._run(ctx, params.arguments or {}, session)
+        raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
+
+    async def _run(self, ctx: Context, arguments: dict[str, Any], session: Session | None) -> dict[str, Any]:
         run_id = new_run_id()
-        context = context_of(ctx, self._sessions.of(ctx), run_id=run_id)
-        if context.client is not None and not context.client.key:
-            context = replace(context, client=None)
+        context = context_of(ctx, session, run_id=run_id)
         progress = context.on_progress
-        # An upstream's own progress means nothing to the client that sees one program; calls done are its progress.
+        # An upstream's own progress means nothing to a client that sees one program; calls done are its progress.
         with self._caller.run(replace(context, on_progress=None)) as run:
             catalog = await self._catalogs.of(run.snapshot)
             caller = run if progress is None else Reporting(run, progress)
-            return await self._code_tool.run(
-                params.arguments or {}, catalog, caller, identity=identity_of(ctx), run_id=run_id
-            )
+            return await self._code_tool.run(arguments, catalog, caller, identity=context.identity, run_id=run_id)
 
 
 class Reporting:

@@ -1,6 +1,6 @@
 """One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.changes import Changes
 from portal.endpoint.code import CodeMode
+from portal.endpoint.optimized import Optimized
+from portal.endpoint.presence import watched
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
 from portal.endpoint.resources import Resources, Watches
@@ -30,6 +32,9 @@ from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 from portal.servers import Servers
 
 Context = ServerRequestContext[Any, Any]
+
+ListTools = Callable[[Context, types.PaginatedRequestParams], Awaitable[HandlerResult]]
+CallTool = Callable[[Context, types.CallToolRequestParams], Awaitable[HandlerResult]]
 
 MODE = "portal.mode"
 
@@ -59,10 +64,16 @@ class Endpoint:
         self._changes = Changes(self._view, self._sessions, bus, self._background)
         self._questions = Questions(self._sessions, self._upstream_protocol)
         self._catalogs = Catalogs(self._background)
-        self._tools = Tools(self._view, caller, self._questions)
-        self._code = (
-            CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool) if code_tool is not None else None
-        )
+        tools = Tools(self._view, caller, self._questions)
+        optimized = Optimized(self._view, self._catalogs, tools)
+        self._modes: dict[Mode, tuple[ListTools, CallTool]] = {
+            Mode.TOOLS: (tools.list, tools.call),
+            Mode.MINIMIZE_TOOLS: (optimized.list_names, optimized.call_minimized),
+            Mode.QUERY_AND_EXECUTE: (optimized.list_two, optimized.call_two),
+        }
+        if code_tool is not None:
+            code = CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool)
+            self._modes[Mode.CODE] = (code.list, code.call)
         self._prompts = Prompts(self._view, caller, self._questions)
         self._resources = Resources(self._view, caller, self._questions, self._watches)
         self._manager = StreamableHTTPSessionManager(
@@ -78,17 +89,16 @@ class Endpoint:
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
-        await self._manager.handle_request(scope, receive, send)
+        await self._manager.handle_request(scope, watched(scope, receive), send)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
         forget = (
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
+            self._servers.subscribe(lambda _, new: self._catalogs.prepare(new)),
         )
-        if self._code is not None:
-            forget += (self._servers.subscribe(lambda _, new: self._catalogs.prepare(new)),)
-            self._catalogs.prepare(self._servers.snapshot)
+        self._catalogs.prepare(self._servers.snapshot)
         try:
             async with self._manager.run():
                 yield
@@ -124,14 +134,10 @@ class Endpoint:
         return server
 
     async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
-        if self._mode(ctx) is Mode.CODE and self._code is not None:
-            return await self._code.list(ctx, params)
-        return await self._tools.list(ctx, params)
+        return await self._modes[self._mode(ctx)][0](ctx, params)
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
-        if self._mode(ctx) is Mode.CODE and self._code is not None:
-            return await self._code.call(ctx, params)
-        return await self._tools.call(ctx, params)
+        return await self._modes[self._mode(ctx)][1](ctx, params)
 
     async def _set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> HandlerResult:
         session = self._sessions.of(ctx)

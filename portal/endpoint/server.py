@@ -3,7 +3,7 @@
 import importlib.util
 import uuid
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
 
 import structlog
@@ -14,6 +14,7 @@ from mcp.server.models import InitializationOptions
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.errors import CallError
 
@@ -38,7 +39,7 @@ class PortalServer(Server[Any]):
     def __init__(self, name: str, *, instructions: str | None) -> None:
         super().__init__(
             name,
-            version=version("codemode-portal"),
+            version=portal_version(),
             instructions=instructions,
             # What a client sees depends on its URL, and soon on who it is: no shared cache may keep it.
             cache_hints={method: CacheHint(ttl_ms=0, scope="private") for method in CACHEABLE},
@@ -61,12 +62,20 @@ class PortalServer(Server[Any]):
         return super().create_initialization_options(options, experimental_capabilities, extensions)
 
 
+def portal_version() -> str:
+    """The version of the installed distribution, or 0.0.0 in a checkout that is not installed."""
+    try:
+        return version("codemode-portal")
+    except PackageNotFoundError:
+        return "0.0.0"
+
+
 def walled(handler: Handler[Params]) -> Handler[Params]:
     """A handler none of whose internals reach a client: what it did not mean to say is logged under a reference."""
 
     async def handle(ctx: ServerRequestContext[Any, Any], params: Params) -> HandlerResult:
         try:
-            return await handler(ctx, params)
+            result = await handler(ctx, params)
         except MCPError:
             raise
         except CallError as error:
@@ -76,5 +85,9 @@ def walled(handler: Handler[Params]) -> Handler[Params]:
             log.exception("request_failed", method=ctx.method, reference=reference)
             message = f"The portal failed on this request. Its log has the cause under the reference {reference}."
             raise MCPError(INTERNAL_ERROR, message, {"reference": reference}) from error
+        if isinstance(result, dict) and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
+            # Required of every result at this version, unknown to the ones before.
+            return {"resultType": "complete", **result}
+        return result
 
     return handle

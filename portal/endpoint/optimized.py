@@ -1,0 +1,174 @@
+"""The two modes for clients whose tool lists must be small but who write no programs.
+
+`minimize_tools` lists every tool by name alone and adds `query`, which gives the definitions; `search_and_execute`
+lists only `query` and `execute`, which calls a tool by its name. Policies and records are those of direct calls.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import mcp_types as types
+import orjson
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp_types import INVALID_PARAMS
+
+from codemode import Catalog
+from portal.endpoint.aggregate import Aggregate
+from portal.endpoint.catalogs import Catalogs
+from portal.endpoint.tools import Tools, refuse_cursor, unknown_name
+from portal.endpoint.view import View
+
+Context = ServerRequestContext[Any, Any]
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 50
+ANSWER_CHARS = 24_000
+
+QUERY: dict[str, Any] = {
+    "name": "query",
+    "title": "Find tools",
+    "description": (
+        "Find tools by what they do and get their full definitions. Give `query` (words, ranked) or `names` (exact "
+        "tool names). The tools of this server are listed without descriptions or schemas: query before you call."
+    ),
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "query": {"type": "string", "description": "What the tool should do."},
+            "names": {"type": "array", "items": {"type": "string"}, "description": "Exact names instead of a query."},
+            "server": {"type": "string", "description": "Only tools of this server."},
+            "limit": {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": DEFAULT_LIMIT},
+        },
+        "additionalProperties": False,
+    },
+    "outputSchema": {
+        "type": "object",
+        "properties": {
+            "tools": {"type": "array", "items": {"type": "object"}},
+            "omitted": {"type": "array", "items": {"type": "string"}},
+        },
+        "required": ["tools"],
+    },
+    "annotations": {"readOnlyHint": True, "openWorldHint": False},
+}
+EXECUTE: dict[str, Any] = {
+    "name": "execute",
+    "title": "Call a tool",
+    "description": "Call one tool by the name `query` gave, with `arguments` that fit its inputSchema.",
+    "inputSchema": {
+        "type": "object",
+        "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
+        "required": ["name"],
+        "additionalProperties": False,
+    },
+}
+
+
+class Optimized:
+    """`tools/list` and `tools/call` of both modes."""
+
+    def __init__(self, view: View, catalogs: Catalogs, tools: Tools) -> None:
+        self._view = view
+        self._catalogs = catalogs
+        self._tools = tools
+        self._minimal: tuple[Aggregate, list[dict[str, Any]]] | None = None
+
+    async def list_names(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+        refuse_cursor(params)
+        aggregate = self._view.aggregate
+        if self._minimal is None or self._minimal[0] is not aggregate:
+            names = [{"name": name, "inputSchema": {"type": "object"}} for name in aggregate.tools if name != "query"]
+            self._minimal = (aggregate, [QUERY, *names])
+        return {"tools": self._minimal[1]}
+
+    async def list_two(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+        refuse_cursor(params)
+        return {"tools": [QUERY, EXECUTE]}
+
+    async def call_minimized(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
+        if params.name == "query":
+            return await self._query(params.arguments or {})
+        return await self._tools.call(ctx, params)
+
+    async def call_two(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
+        if params.name == "query":
+            return await self._query(params.arguments or {})
+        if params.name == "execute":
+            return await self._execute(ctx, params.arguments or {})
+        hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
+        raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:128]!r}. {hint}")
+
+    async def _execute(self, ctx: Context, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        name, inner = arguments.get("name"), arguments.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(inner, Mapping) or arguments.keys() - {"name", "arguments"}:
+            return failed("execute takes {name: string, arguments?: object} and nothing else.")
+        target = self._view.aggregate.tools.get(name)
+        if target is None:
+            return failed(unknown_name("tool", name, self._view.aggregate.tools))
+        return await self._tools.call_target(ctx, target, inner)
+
+    async def _query(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        problem = query_problem(arguments)
+        if problem is not None:
+            return failed(problem)
+        aggregate = self._view.aggregate
+        names = arguments.get("names")
+        if names is None:
+            catalog = await self._catalogs.of(self._view.snapshot)
+            names = search_names(aggregate, catalog, arguments)
+        unknown = [name for name in names if name not in aggregate.tools]
+        if unknown:
+            return failed(unknown_name("tool", unknown[0], aggregate.tools))
+        return answer([{**aggregate.tools[name].definition, "name": name} for name in names])
+
+
+def query_problem(arguments: Mapping[str, Any]) -> str | None:
+    """What is wrong with the arguments of `query`, as a sentence; None when nothing is."""
+    if extra := arguments.keys() - QUERY["inputSchema"]["properties"].keys():
+        return f"query takes query, names, server and limit, not {', '.join(sorted(extra))[:200]}."
+    limit = arguments.get("limit", DEFAULT_LIMIT)
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 1 <= limit <= MAX_LIMIT:
+        return f"limit is a whole number from 1 to {MAX_LIMIT}."
+    names = arguments.get("names")
+    if names is not None:
+        valid = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not valid or len(names) > MAX_LIMIT:
+            return f"names is a list of at most {MAX_LIMIT} tool names."
+        return None
+    if not isinstance(arguments.get("query"), str):
+        return "Give `query` (what the tool should do) or `names` (exact tool names)."
+    if not isinstance(arguments.get("server", ""), str):
+        return "server is the id of a server."
+    return None
+
+
+def search_names(aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
+    """The names of the tools that a query finds, best first."""
+    exposed = {(target.server, target.name): name for name, target in aggregate.tools.items()}
+    server = arguments.get("server")
+    by_path = {tool["path"]: (tool["server"], tool["rawName"]) for tool in catalog.tools(server=server)}
+    hits = catalog.search(arguments["query"], limit=arguments.get("limit", DEFAULT_LIMIT), server=server)
+    found = (exposed.get(by_path[hit["path"]]) for hit in hits if hit["path"] in by_path)
+    return [name for name in found if name is not None]
+
+
+def answer(tools: list[dict[str, Any]]) -> dict[str, Any]:
+    """Definitions within the size of an answer; those that no longer fit are named."""
+    kept: list[dict[str, Any]] = []
+    omitted: list[str] = []
+    room = ANSWER_CHARS
+    for tool in tools:
+        size = len(orjson.dumps(tool))
+        if size <= room:
+            kept.append(tool)
+            room -= size
+        else:
+            omitted.append(tool["name"])
+    content: dict[str, Any] = {"tools": kept, **({"omitted": omitted} if omitted else {})}
+    text = orjson.dumps(content).decode()
+    return {"content": [{"type": "text", "text": text}], "structuredContent": content}
+
+
+def failed(message: str) -> dict[str, Any]:
+    return {"content": [{"type": "text", "text": message}], "isError": True}
