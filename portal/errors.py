@@ -20,9 +20,10 @@ Codes of our own are in the range JSON-RPC over MCP leaves to implementations (-
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 Ran = Literal["no", "yes", "unknown"]
+Outcome = Literal["ok", "tool_error", "error", "denied", "timeout", "unavailable", "cancelled"]
 
 INVALID_PARAMS = -32602
 REQUEST_TIMEOUT = -32001
@@ -54,12 +55,12 @@ class ConfigError(PortalError):
 class CallError(PortalError):
     """A call that has no result: `code`, `message` and `data` are what a JSON-RPC client is told.
 
-    `ran` says whether the upstream may have acted on it: "no", "yes" or "unknown".
+    `ran` says whether the upstream may have acted on it: "no", "yes" or "unknown". `outcome` is its word in a record.
     """
 
     code: int = -32603
     ran: Ran = "unknown"
-    outcome: ClassVar[str] = "error"
+    outcome: Outcome = "error"
 
     def __init__(self, message: str, *, server: str = "", data: Any = None) -> None:
         self.message = message
@@ -78,7 +79,7 @@ class CallDenied(CallError):
 
     code = DENIED
     ran: Ran = "no"
-    outcome = "denied"
+    outcome: Outcome = "denied"
 
     def __init__(self, reason: str, *, policy: str | None = None, server: str = "", ran: Ran = "no") -> None:
         super().__init__(reason, server=server, data={"policy": policy} if policy else None)
@@ -104,7 +105,7 @@ class RpcError(UpstreamError):
 class UpstreamUnavailable(UpstreamError):
     code = UNAVAILABLE
     ran: Ran = "no"
-    outcome = "unavailable"
+    outcome: Outcome = "unavailable"
 
 
 class AuthorizationRequired(UpstreamError):
@@ -112,7 +113,7 @@ class AuthorizationRequired(UpstreamError):
 
     code = AUTHORIZATION_REQUIRED
     ran: Ran = "no"
-    outcome = "unavailable"
+    outcome: Outcome = "unavailable"
 
     def __init__(self, message: str, *, status: int, challenge: str | None = None, server: str = "") -> None:
         super().__init__(message, server=server)
@@ -123,12 +124,12 @@ class AuthorizationRequired(UpstreamError):
 class SessionExpired(UpstreamError):
     code = SESSION_EXPIRED
     ran: Ran = "no"
-    outcome = "unavailable"
+    outcome: Outcome = "unavailable"
 
 
 class UpstreamTimeout(UpstreamError):
     code = REQUEST_TIMEOUT
-    outcome = "timeout"
+    outcome: Outcome = "timeout"
 
 
 class OutcomeUnknown(UpstreamError):

@@ -1,0 +1,310 @@
+"""The registry of upstream servers: starts them all at once, keeps one immutable snapshot of what they offer, reloads.
+
+One dead server delays none of the others. What is removed or changed lives on for whoever holds a lease on it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Literal
+
+import structlog
+
+from portal.config import ServerConfig
+from portal.config_watch import watch_config
+from portal.errors import ServerUnknown
+from portal.snapshot import ServerSnapshot, Snapshot, offer_of
+from portal.upstream import Client, Connection, Introduction, Remembered
+
+__all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
+
+Listener = Callable[[Snapshot, Snapshot], None]
+NotificationListener = Callable[[str, str, Mapping[str, Any]], None]
+
+PORTAL_INFO = {"name": "codemode-portal", "version": "0.1.0"}
+# Connections of single clients, a server: past it they share. A process is dearer than an HTTP session.
+MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
+IDLE_SECONDS = 900.0
+
+
+def connection_kind(
+    config: ServerConfig, generation: Literal["legacy", "modern"] | None, client: Client | None
+) -> Literal["shared", "dedicated"]:
+    """Which connection a call by this client uses.
+
+    A modern upstream is told with each request what the client can do, and a client that cannot be asked anything
+    needs no connection of its own. A process is shared unless the configuration says otherwise.
+    """
+    if generation != "legacy" or client is None or not client.key or not client.interactive:
+        return "shared"
+    if config.sessions == "auto":
+        return "shared" if config.transport_name == "stdio" else "dedicated"
+    return "shared" if config.sessions == "shared" else "dedicated"
+
+
+@dataclass(slots=True)
+class _Dedicated:
+    connection: Connection
+    used: float
+
+
+@dataclass(slots=True)
+class _Slot:
+    """One configured server and its connections."""
+
+    config: ServerConfig
+    shared: Connection
+    remembered: Remembered
+    dedicated: dict[str, _Dedicated] = field(default_factory=dict)
+
+    def connections(self) -> list[Connection]:
+        return [self.shared, *(kept.connection for kept in self.dedicated.values())]
+
+
+@dataclass(eq=False, slots=True)
+class _Generation:
+    """The servers of one configuration, and how many leases are held on them."""
+
+    slots: Mapping[str, _Slot]
+    leases: int = 0
+
+
+class Lease:
+    """The servers as they were when it was taken: `connection` works until the block ends, whatever is reloaded."""
+
+    def __init__(self, servers: Servers, generation: _Generation, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self._servers = servers
+        self._generation = generation
+
+    def __enter__(self) -> Lease:
+        self._generation.leases += 1
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._generation.leases -= 1
+        self._servers.sweep()
+
+    def connection(self, server_id: str, client: Client | None = None) -> Connection:
+        """The connection for a call by this client.
+
+        Raises:
+            ServerUnknown: nothing of that id is configured.
+        """
+        slot = self._generation.slots.get(server_id)
+        if slot is None:
+            known = ", ".join(self._generation.slots) or "none"
+            raise ServerUnknown(f"there is no server {server_id[:64]!r}; there are: {known}", server=server_id[:64])
+        return self._servers.connection_for(slot, client)
+
+
+class Servers:
+    """An async context manager; the servers are connected while it is open."""
+
+    def __init__(self, configs: Mapping[str, ServerConfig], *, client_info: Mapping[str, Any] = PORTAL_INFO) -> None:
+        self.snapshot = Snapshot()
+        self._configs = configs
+        self._introduction = Introduction(info=client_info)
+        self._generations: list[_Generation] = [_Generation({})]
+        self._listeners: list[Listener] = []
+        self._notified: list[NotificationListener] = []
+        self._changed = asyncio.Condition()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = False
+        self._log = structlog.get_logger("portal.servers")
+
+    async def __aenter__(self) -> Servers:
+        self._open = True
+        await self.apply(self._configs)
+        self._spawn(self._close_idle())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._open = False
+        slots = {id(slot): slot for generation in self._generations for slot in generation.slots.values()}
+        self._generations = [_Generation({})]
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _close_all([connection for slot in slots.values() for connection in slot.connections()])
+
+    # What there is
+
+    def subscribe(self, listener: Listener) -> Callable[[], None]:
+        """Call `listener(old, new)` after each replacement of the snapshot; what is returned ends that."""
+        self._listeners.append(listener)
+        return lambda: _discard(self._listeners, listener)
+
+    def on_notification(self, listener: NotificationListener) -> Callable[[], None]:
+        """Call `listener(server, method, params)` for notifications that belong to no call, in order of arrival."""
+        self._notified.append(listener)
+        return lambda: _discard(self._notified, listener)
+
+    async def settled(self, seconds: float = 30.0) -> Snapshot:
+        """The snapshot once no server is waiting any more, or as it is after that many seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(
+                    lambda: all(server.state != "waiting" for server in self.snapshot.servers.values())
+                )
+        return self.snapshot
+
+    async def refresh(self, server_id: str | None = None) -> None:
+        """Read the lists of one server, or of all, again now."""
+        slots = self._generations[-1].slots
+        chosen = [slots[server_id]] if server_id is not None and server_id in slots else list(slots.values())
+        await asyncio.gather(*(slot.shared.refresh() for slot in chosen))
+
+    # Connections
+
+    def lease(self) -> Lease:
+        """The servers of this moment, for the length of a `with` block."""
+        return Lease(self, self._generations[-1], self.snapshot)
+
+    def connection_for(self, slot: _Slot, client: Client | None) -> Connection:
+        if client is None or connection_kind(slot.config, slot.remembered.generation, client) == "shared":
+            return slot.shared
+        kept = slot.dedicated.get(client.key)
+        if kept is None:
+            if len(slot.dedicated) >= MAX_DEDICATED[slot.config.transport_name]:
+                self._log.warning("too many connections for single clients; sharing", server=slot.config.id)
+                return slot.shared
+            kept = self._dedicate(slot, client)
+        kept.used = time.monotonic()
+        return kept.connection
+
+    async def release(self, client_key: str) -> None:
+        """A downstream session has ended: close the connections that were its own."""
+        kept = [
+            slot.dedicated.pop(client_key)
+            for generation in self._generations
+            for slot in generation.slots.values()
+            if client_key in slot.dedicated
+        ]
+        await _close_all([one.connection for one in kept])
+
+    # Reload
+
+    async def apply(self, configs: Mapping[str, ServerConfig]) -> None:
+        """Make these the servers. Those whose configuration is the same are not touched."""
+        before = self._generations[-1].slots
+        slots: dict[str, _Slot] = {}
+        for identifier, config in configs.items():
+            if config.enabled:
+                same = before.get(identifier)
+                slots[identifier] = same if same is not None and same.config == config else self._connect(config)
+        self._generations.append(_Generation(slots))
+        listed = {name: self._snapshot_of(slot) for name, slot in slots.items()}
+        self._replace(Snapshot(version=self.snapshot.version + 1, servers=listed))
+        for name, slot in slots.items():
+            if slot is not before.get(name):
+                slot.shared.start()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Close what no configuration and no lease needs any more."""
+        needless = [generation for generation in self._generations[:-1] if not generation.leases]
+        if not needless:
+            return
+        self._generations = [generation for generation in self._generations if generation not in needless]
+        needed = {id(slot) for generation in self._generations for slot in generation.slots.values()}
+        closing = [slot for generation in needless for slot in generation.slots.values() if id(slot) not in needed]
+        connections = [connection for slot in closing for connection in slot.connections()]
+        if connections and self._open:
+            self._spawn(_close_all(connections))
+
+    def _connect(self, config: ServerConfig) -> _Slot:
+        remembered = Remembered()
+        connection = Connection(
+            config,
+            introduction=self._introduction,
+            remembered=remembered,
+            on_change=lambda: self._connection_changed(slot),
+            on_notification=lambda method, params: self._notify(config.id, method, params),
+        )
+        slot = _Slot(config, connection, remembered)
+        return slot
+
+    def _dedicate(self, slot: _Slot, client: Client) -> _Dedicated:
+        """A connection that introduces itself upstream as this client."""
+        connection = Connection(
+            slot.config,
+            introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
+            remembered=slot.remembered,
+            lists=False,
+            on_notification=lambda method, params: self._notify(slot.config.id, method, params),
+        )
+        connection.start()
+        kept = slot.dedicated[client.key] = _Dedicated(connection, time.monotonic())
+        return kept
+
+    def _connection_changed(self, slot: _Slot) -> None:
+        if self._generations[-1].slots.get(slot.config.id) is not slot:
+            return  # Removed or replaced; somebody still holds it.
+        servers = {**self.snapshot.servers, slot.config.id: self._snapshot_of(slot)}
+        self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
+
+    def _snapshot_of(self, slot: _Slot) -> ServerSnapshot:
+        connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)
+        same = before is not None and before.listing is connection.listing and before.config is slot.config
+        return ServerSnapshot(
+            id=slot.config.id,
+            config=slot.config,
+            state=connection.state,
+            reason=connection.reason,
+            since=connection.since,
+            listing=connection.listing,
+            offer=before.offer if before is not None and same else offer_of(slot.config, connection.listing),
+        )
+
+    def _replace(self, snapshot: Snapshot) -> None:
+        old, self.snapshot = self.snapshot, snapshot
+        for listener in tuple(self._listeners):
+            self._call(listener, old, snapshot)
+        self._spawn(self._wake())
+
+    def _notify(self, server_id: str, method: str, params: Mapping[str, Any]) -> None:
+        for listener in tuple(self._notified):
+            self._call(listener, server_id, method, params)
+
+    def _call(self, listener: Callable[..., None], *args: Any) -> None:
+        try:
+            listener(*args)
+        except Exception:  # The edge of a background job: a listener's failure is not the registry's.
+            self._log.exception("a listener failed")
+
+    async def _wake(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _close_idle(self) -> None:
+        """Connections of clients that never said goodbye."""
+        while True:
+            await asyncio.sleep(IDLE_SECONDS / 10)
+            oldest = time.monotonic() - IDLE_SECONDS
+            for slot in self._generations[-1].slots.values():
+                idle = [key for key, kept in slot.dedicated.items() if kept.used < oldest]
+                await _close_all([slot.dedicated.pop(key).connection for key in idle])
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _close_all(connections: list[Connection]) -> None:
+    await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)
+
+
+def _discard(listeners: list[Any], listener: Any) -> None:
+    with suppress(ValueError):
+        listeners.remove(listener)

@@ -1,0 +1,138 @@
+"""What all servers offer at one moment: immutable, replaced as a whole, so that whoever holds one sees no change."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import stubs
+from portal.config import ServerConfig
+from portal.upstream import Listing, State
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerSnapshot:
+    """One server. `state` and `reason` as in `upstream.Connection`; `since` is when the state began (Unix time).
+
+    `offer` is the listing as the catalog wants it.
+    """
+
+    id: str
+    config: ServerConfig
+    state: State = "waiting"
+    reason: str | None = None
+    since: float = 0.0
+    listing: Listing = field(default_factory=Listing)
+    offer: stubs.Server = field(repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def description(self) -> str | None:
+        return self.offer.description
+
+    @property
+    def transport(self) -> str:
+        return self.config.transport_name
+
+    @property
+    def prefix(self) -> bool:
+        """Whether its tools are listed as `{server}_{tool}`; else by their raw names."""
+        return self.config.prefix
+
+    @property
+    def protocol(self) -> str | None:
+        return self.listing.protocol
+
+    @property
+    def tools(self) -> tuple[Mapping[str, Any], ...]:
+        return self.listing.tools
+
+    @property
+    def prompts(self) -> tuple[Mapping[str, Any], ...]:
+        return self.listing.prompts
+
+    @property
+    def resources(self) -> tuple[Mapping[str, Any], ...]:
+        return self.listing.resources
+
+    @property
+    def resource_templates(self) -> tuple[Mapping[str, Any], ...]:
+        return self.listing.resource_templates
+
+    @property
+    def listed(self) -> bool:
+        """Whether it was ever read: then it has something to offer, even while it is away."""
+        return bool(self.listing.digest)
+
+    def tool(self, name: str) -> Mapping[str, Any] | None:
+        """The raw tool with this raw name."""
+        return self.listing.by_name.get(name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """All enabled servers, in document order. `version` counts the snapshots of one registry."""
+
+    version: int = 0
+    servers: Mapping[str, ServerSnapshot] = field(default_factory=dict)
+
+    def catalog_servers(self) -> tuple[stubs.Server, ...]:
+        """The servers with something to offer, for `codemode.Catalog.build`."""
+        return self._offers
+
+    def unavailable(self) -> dict[str, str]:
+        """Why each of the other servers has nothing to offer."""
+        return {server.id: server.reason or "still connecting" for server in self.servers.values() if not server.listed}
+
+    @cached_property
+    def content_id(self) -> str:
+        """A hash of everything a client can list: unchanged while only states and reasons change."""
+        digest = hashlib.sha256()
+        for server in self.servers.values():
+            if server.listed:
+                parts = (server.id, server.name, server.description or "", str(server.prefix), server.listing.digest)
+                digest.update("\0".join(parts).encode() + b"\n")
+        return digest.hexdigest()
+
+    @cached_property
+    def _offers(self) -> tuple[stubs.Server, ...]:
+        return tuple(server.offer for server in self.servers.values() if server.listed)
+
+
+def offer_of(config: ServerConfig, listing: Listing) -> stubs.Server:
+    """A listing as stubs and search want it. Total: what has the wrong type is left out."""
+    info = listing.server_info
+    described = config.description or _text(info.get("description")) or listing.instructions
+    return stubs.Server(
+        id=config.id,
+        name=_text(info.get("title")) or config.name,
+        description=described,
+        tools=tuple(_tool(tool) for tool in listing.tools),
+    )
+
+
+def _tool(raw: Mapping[str, Any]) -> stubs.Tool:
+    annotations = raw.get("annotations")
+    title = _text(raw.get("title"))
+    if title is None and isinstance(annotations, dict):
+        title = _text(annotations.get("title"))
+    output = raw.get("outputSchema")
+    given = raw.get("inputSchema")
+    return stubs.Tool(
+        name=raw["name"],
+        title=title,
+        description=_text(raw.get("description")),
+        input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
+        output_schema=output if isinstance(output, dict | bool) else None,
+        annotations=annotations if isinstance(annotations, dict) else {},
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
