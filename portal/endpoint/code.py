@@ -54,6 +54,9 @@ class CodeMode:
     async def _run(self, ctx: Context, arguments: dict[str, Any], session: Session | None) -> dict[str, Any]:
         run_id = new_run_id()
         context = context_of(ctx, session, run_id=run_id)
+        if context.on_request is None:
+            # Nobody answers in the middle of a run, so no upstream is told that somebody would.
+            context = replace(context, client=None)
         progress = context.on_progress
         # An upstream's own progress means nothing to a client that sees one program; calls done are its progress.
         with self._caller.run(replace(context, on_progress=None)) as run:

@@ -129,7 +129,7 @@ class Endpoint:
             ("completion/complete", types.CompleteRequestParams, self._prompts.complete),
             ("logging/setLevel", types.SetLevelRequestParams, self._set_level),
         ):
-            server.add_request_handler(method, params, walled(handler))  # type: ignore[arg-type, type-var]
+            server.add_request_handler(method, params, walled(handler))  # type: ignore[arg-type]
         server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
         return server
 

@@ -4,10 +4,10 @@ import importlib.util
 import uuid
 from collections.abc import Awaitable, Callable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import structlog
-from mcp.server.caching import CacheHint
+from mcp.server.caching import CacheableMethod, CacheHint
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
@@ -23,15 +23,6 @@ log = structlog.get_logger("portal.endpoint")
 Params = TypeVar("Params")
 Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerResult]]
 
-CACHEABLE = (
-    "tools/list",
-    "prompts/list",
-    "resources/list",
-    "resources/templates/list",
-    "resources/read",
-    "server/discover",
-)
-
 
 class PortalServer(Server[Any]):
     """A `Server` that says its lists change, keeps results private, and seals the state clients carry for upstreams."""
@@ -42,7 +33,7 @@ class PortalServer(Server[Any]):
             version=portal_version(),
             instructions=instructions,
             # What a client sees depends on its URL, and soon on who it is: no shared cache may keep it.
-            cache_hints={method: CacheHint(ttl_ms=0, scope="private") for method in CACHEABLE},
+            cache_hints=dict.fromkeys(get_args(CacheableMethod), CacheHint(ttl_ms=0, scope="private")),
             # Without this the SDK lists all tools on every call to find header declarations; `tools.py` checks those.
             get_tool_input_schema=lambda name: None,
         )
