@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Final, Protocol, Self
 
 from sandbox.engine import Image
-from sandbox.errors import IsolateClosed, LocalStateError
+from sandbox.errors import ForeignImage, IsolateClosed, LocalStateError
 from sandbox.events import Outcome, Settlement
+from sandbox.frozen import Header, read_header
 from sandbox.limits import Limits
 
 QUEUE: Final = 1000
@@ -74,10 +75,11 @@ class Executor(Protocol):
         """A new run. Costs nothing until it is started."""
 
     def thaw(self, frozen: bytes, *, identity: str = "") -> Execution:
-        """A suspended run from the bytes of `Execution.freeze`. Costs nothing until it is resumed.
+        """A suspended run from the bytes of `Execution.freeze`. Costs nothing until it is resumed; that is when a run
+        frozen by another build is found out.
 
         Raises:
-            ForeignImage: it was frozen by another build, or its image has not been built by this executor.
+            ForeignImage: the bytes are no frozen run, or damaged.
         """
 
     async def aclose(self) -> None:
@@ -109,6 +111,18 @@ class Phase(enum.Enum):
         if self is Phase.ENDED:
             raise IsolateClosed(f"cannot {action}: this run has ended")
         raise LocalStateError(f"cannot {action}: this run is {self.value}")
+
+
+def read_program(frozen: bytes) -> Header:
+    """The header of a frozen run.
+
+    Raises:
+        ForeignImage: it is none, or it is damaged.
+    """
+    header = read_header(frozen)
+    if header.kind != "program":
+        raise ForeignImage(f"a program cannot be thawed from a frozen {header.kind}")
+    return header
 
 
 def cores() -> int:

@@ -138,7 +138,7 @@ class Slots(Generic[Work, Place]):
         """Let the waiting work for which `which` is true (all, if not given) fail with `error`."""
         for waiter in self._queue:
             if which(waiter.work) and not waiter.granted.done():
-                waiter.granted.set_exception(error)
+                waiter.granted.set_exception(type(error)(*error.args))
 
     def _grant(self, waiter: _Waiter[Work, Place]) -> bool:
         if waiter.granted.done():

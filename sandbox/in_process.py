@@ -12,9 +12,9 @@ from functools import partial
 from typing import Final, Self, TypeVar, cast
 
 from sandbox.engine import Engine, Image
-from sandbox.errors import IsolateClosed, Overloaded
+from sandbox.errors import IsolateClosed, LocalStateError, Overloaded
 from sandbox.events import Outcome, Settlement, Suspended
-from sandbox.executor import QUEUE, Phase, cores
+from sandbox.executor import QUEUE, Phase, cores, read_program
 from sandbox.fair import Slots
 from sandbox.isolate import Isolate
 from sandbox.limits import Limits
@@ -78,6 +78,7 @@ class InProcessExecutor:
         return ThreadExecution(self, identity, Phase.NEW, lambda: self._engine.isolate(image))
 
     def thaw(self, frozen: bytes, *, identity: str = "") -> "ThreadExecution":
+        read_program(frozen)
         return ThreadExecution(self, identity, Phase.FROZEN, lambda: self._engine.thaw(frozen), frozen)
 
     async def aclose(self) -> None:
@@ -204,7 +205,8 @@ class ThreadExecution:
         return outcome
 
     async def _exclusively(self, job: Callable[[], T]) -> T:
-        """Run `job` in turn. Unless it returns, the run has ended (or, when refused, nothing has changed)."""
+        """Run `job` in turn. Unless it returns the run has ended; but when it was refused, or the caller mistaken,
+        nothing has changed."""
         before, self._phase = self._phase, Phase.RUNNING
         loop = asyncio.get_running_loop()
         asked = loop.time()
@@ -216,7 +218,7 @@ class ThreadExecution:
             self._at_rest.clear()
             self._executor._open.add(self)
             result = await self._executor._submit(thread, job, self._rested)
-        except Overloaded:
+        except (Overloaded, LocalStateError):
             self._queued = False
             if self._ended_meanwhile():
                 raise IsolateClosed("this run was closed") from None

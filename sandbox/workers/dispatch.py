@@ -26,10 +26,18 @@ class Dispatch:
     """
 
     def __init__(
-        self, workers: Sequence[Worker], watch: Callable[[], None], *, parallel: int, queue: int, runs: int
+        self,
+        workers: Sequence[Worker],
+        watch: Callable[[], None],
+        *,
+        parallel: int,
+        queue: int,
+        runs: int,
+        grace: float,
     ) -> None:
         self.runs = 0
         """How many runs live in some worker; counted by the executions."""
+        self.grace = grace
         self._workers = workers
         self._watch = watch
         self._spare = parallel

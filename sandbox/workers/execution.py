@@ -29,9 +29,8 @@ from sandbox.workers.process import Lane, Worker
 T = TypeVar("T")
 
 GRACE: Final = 2.0
-"""Seconds (of CPU, of wall time) past its limit after which a slice that has not ended costs its worker's life."""
-STOP_GRACE: Final = 2.0
-"""Seconds until the same, for a slice that was told to stop."""
+"""Seconds (of CPU, of wall time) past its limits, or after it was told to stop, after which a slice that has not ended
+costs its worker's life."""
 PATIENCE: Final = 30.0
 """Seconds for what runs no program: freezing, sending an image."""
 
@@ -123,9 +122,9 @@ class WorkerExecution:
 
     async def _acquire(self) -> Lane:
         """A lane, in turn. Unless there is one the run has ended, or (`Overloaded`) nothing has changed."""
-        if self.worker is not None and self.worker.gone is not None:
+        if self.worker is not None and (gone := self.worker.gone) is not None:
             self._end()
-            raise WorkerDied(str(self.worker.gone))
+            raise WorkerDied(*gone.args)
         before, self._phase = self._phase, Phase.RUNNING
         loop = asyncio.get_running_loop()
         asked = loop.time()
@@ -200,9 +199,9 @@ class WorkerExecution:
                 kind, payload = Kind.THAW, pack_named("", self._frozen, batch)
             case _:
                 kind, payload = Kind.RESUME, batch
-        limits = self._conversation.limits
+        limits, grace = self._conversation.limits, self._dispatch.grace
         return await self._dispatch.ask(
-            lane, kind, self._run, payload, limits.wall_time + GRACE, limits.cpu_time + GRACE
+            lane, kind, self._run, payload, limits.wall_time + grace, limits.cpu_time + grace
         )
 
     async def _freeze(self, lane: Lane) -> bytes:
@@ -241,7 +240,7 @@ class WorkerExecution:
         if tell:
             worker.stop(self._run)
             if self._lane is not None:
-                self._lane.hurry(STOP_GRACE)
+                self._lane.hurry(self._dispatch.grace)
 
     def _give_back(self) -> None:
         lane, self._lane = self._lane, None

@@ -12,14 +12,13 @@ from typing import Any, Final, Self
 from sandbox.compiled import default_cache
 from sandbox.conversation import Conversation
 from sandbox.engine import Image
-from sandbox.errors import EngineError, ForeignImage, IsolateClosed, WorkerDied
-from sandbox.executor import QUEUE, cores
-from sandbox.frozen import read_header
+from sandbox.errors import EngineError, IsolateClosed, WorkerDied
+from sandbox.executor import QUEUE, cores, read_program
 from sandbox.limits import Limits
 from sandbox.workers.boot import Boot
 from sandbox.workers.confinement import Confinement
 from sandbox.workers.dispatch import Dispatch
-from sandbox.workers.execution import WorkerExecution
+from sandbox.workers.execution import GRACE, WorkerExecution
 from sandbox.workers.frames import REPLY_SLACK
 from sandbox.workers.images import ImageBuilder
 from sandbox.workers.pool import Pool, Watchdog
@@ -49,6 +48,7 @@ class WorkerExecutor:
         queue: int = QUEUE,
         isolates: int = ISOLATES,
         runs: int = RUNS,
+        grace: float = GRACE,
         cache: Path | None | str = "default",
         command: Sequence[str] | None = None,
     ) -> None:
@@ -59,6 +59,8 @@ class WorkerExecutor:
             queue: Programs that may wait for their turn; more are refused as `Overloaded`.
             isolates: Live isolates a worker; further suspended runs are frozen to bytes inside it.
             runs: Runs started and not ended, over all workers; more are refused as `Overloaded`.
+            grace: Seconds (of wall or CPU time) a slice may take past its limits, or after it was told to stop, before
+                the worker is killed for it.
             cache: Folder for the compiled guest, as `Engine` takes it.
             command: The words that start a worker, for one that is not ours.
         """
@@ -78,7 +80,9 @@ class WorkerExecutor:
         self._closed = False
         self._pool = Pool(self._spawn, seats, on_ready=self._ready, on_death=self._died, on_failure=self._failed)
         self._watchdog = Watchdog(self._pool.known)
-        self._dispatch = Dispatch(self._pool.workers, self._watchdog.arm, parallel=parallel, queue=queue, runs=runs)
+        self._dispatch = Dispatch(
+            self._pool.workers, self._watchdog.arm, parallel=parallel, queue=queue, runs=runs, grace=grace
+        )
         self._builder = ImageBuilder(self._pool.start_one, self._dispatch.ask, IMAGE_BYTES)
 
     def __repr__(self) -> str:
@@ -88,6 +92,11 @@ class WorkerExecutor:
     def confinement(self) -> tuple[Confinement, ...]:
         """What holds each worker that is ready now."""
         return tuple(worker.confinement for worker in self._pool.workers)
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The process ids of the workers that are ready now."""
+        return tuple(worker.pid for worker in self._pool.workers)
 
     async def open(self) -> None:
         """Start the workers and return when one is ready. The first run does it otherwise.
@@ -107,10 +116,7 @@ class WorkerExecutor:
         return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, Conversation(self.limits), image)
 
     def thaw(self, frozen: bytes, *, identity: str = "") -> WorkerExecution:
-        header = read_header(frozen)
-        if header.kind != "program":
-            raise ForeignImage(f"a program cannot be thawed from a frozen {header.kind}")
-        conversation = Conversation(self.limits, waiting=header.waiting)
+        conversation = Conversation(self.limits, waiting=read_program(frozen).waiting)
         return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, conversation, None, frozen)
 
     async def aclose(self) -> None:

@@ -110,7 +110,7 @@ class Lane:
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Frame] = loop.create_future()
         if self.worker.gone is not None:
-            reply.set_exception(self.worker.gone)
+            reply.set_exception(WorkerDied(*self.worker.gone.args))
             return reply
         self._run, self._reply, self.due, self.overdue = run, reply, loop.time() + patience, False
         self.cpu_allowance, self.cpu_base = cpu_allowance, None
@@ -132,7 +132,7 @@ class Lane:
     def fail(self, error: WorkerDied) -> None:
         """The worker died."""
         if self._reply is not None and not self._reply.done():
-            self._reply.set_exception(error)
+            self._reply.set_exception(WorkerDied(*error.args))
         self._settled()
 
     def _on_frame(self, frame: Frame) -> None:

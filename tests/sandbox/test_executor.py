@@ -1,0 +1,287 @@
+"""What every executor promises, tried on each: in this process, and in worker processes."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+
+from sandbox import (
+    Completed,
+    CpuTimeExceeded,
+    Engine,
+    EngineError,
+    Execution,
+    Executor,
+    Failed,
+    ForeignImage,
+    GuestException,
+    InProcessExecutor,
+    IsolateClosed,
+    Limits,
+    LocalStateError,
+    Outcome,
+    Overloaded,
+    Settlement,
+    Suspended,
+    WorkerExecutor,
+)
+
+pytestmark = pytest.mark.anyio
+
+SEED = bytes(32)
+NOW = 1_700_000_000_000.0
+ENDLESS = "for (;;) {}"
+ADD_TWO = "const a = await host.first(1); const b = await host.second(a); a + b"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(params=["threads", "workers"])
+async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
+    """One guest at a time, at most three programs waiting."""
+    limits = Limits(cpu_time=30.0)
+    if request.param == "workers":
+        async with WorkerExecutor(limits, workers=1, queue=3) as workers:
+            yield workers
+    else:
+        with Engine(limits) as engine:
+            async with InProcessExecutor(engine, parallel=1, queue=3) as threads:
+                yield threads
+
+
+async def run(execution: Execution, source: str) -> Outcome:
+    return await execution.start(source, NOW, SEED)
+
+
+async def test_a_program_runs_to_its_end(executor: Executor) -> None:
+    async with executor.execution() as execution:
+        assert await run(execution, "1 + 2") == Completed(3)
+        assert execution.cpu_time > 0
+
+
+async def test_a_program_suspends_and_is_resumed_with_values(executor: Executor) -> None:
+    async with executor.execution() as execution:
+        outcome = await run(execution, ADD_TWO)
+        assert isinstance(outcome, Suspended)
+        (call,) = outcome.calls
+        assert (call.name, call.arguments) == ("first", 1)
+        outcome = await execution.resume([Settlement.value(call.id, 20)], NOW)
+        assert isinstance(outcome, Suspended)
+        assert outcome.calls[0].arguments == 20
+        assert await execution.resume([Settlement.value(outcome.calls[0].id, 22)], NOW) == Completed(42)
+
+
+async def test_a_program_that_fails_is_a_value_and_not_an_exception(executor: Executor) -> None:
+    async with executor.execution() as execution:
+        outcome = await run(execution, "throw new TypeError('no')")
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, GuestException)
+        assert (outcome.error.name, outcome.error.message, outcome.error.line) == ("TypeError", "no", 1)
+
+
+async def test_steps_out_of_order_are_the_callers_mistake_and_change_nothing(executor: Executor) -> None:
+    async with executor.execution() as execution:
+        with pytest.raises(LocalStateError):
+            await execution.resume([], NOW)
+        with pytest.raises(LocalStateError):
+            await execution.freeze()
+        outcome = await run(execution, ADD_TWO)
+        assert isinstance(outcome, Suspended)
+        with pytest.raises(LocalStateError):
+            await run(execution, "1")
+        with pytest.raises(LocalStateError):
+            await execution.resume([Settlement.value(99, 1)], NOW)
+        with pytest.raises(LocalStateError):
+            await execution.resume([Settlement.value(1, object())], NOW)
+        assert isinstance(await execution.resume([Settlement.value(1, 1)], NOW), Suspended)
+
+
+async def test_a_run_that_has_ended_says_so(executor: Executor) -> None:
+    execution = executor.execution()
+    await run(execution, "1")
+    with pytest.raises(IsolateClosed):
+        await execution.resume([], NOW)
+    await execution.aclose()
+    await execution.aclose()
+    with pytest.raises(IsolateClosed):
+        await run(execution, "1")
+
+
+async def test_a_frozen_run_continues_in_another_execution_and_in_its_own(executor: Executor) -> None:
+    async with executor.execution() as first:
+        assert isinstance(await run(first, "let n = 40; n += await host.more(); n"), Suspended)
+        frozen = await first.freeze()
+        async with executor.thaw(frozen) as second:
+            assert await second.freeze() == frozen
+            assert await second.resume([Settlement.value(1, 1)], NOW) == Completed(41)
+        assert await first.resume([Settlement.value(1, 2)], NOW) == Completed(42)
+
+
+async def test_what_is_not_a_frozen_run_is_refused(executor: Executor) -> None:
+    with pytest.raises(ForeignImage):
+        executor.thaw(b"something else")
+    image = await executor.image("globalThis.a = 1")
+    with pytest.raises(ForeignImage):
+        executor.thaw(image.data)
+
+
+async def test_an_image_is_built_once_and_its_preload_is_there(executor: Executor) -> None:
+    preload = "globalThis.ask = (what) => host.call('ask', {what});"
+    image, same = await asyncio.gather(executor.image(preload), executor.image(preload))
+    assert image == same
+    for _ in range(2):
+        async with executor.execution(image) as execution:
+            outcome = await run(execution, "typeof host + await ask('time')")
+            assert isinstance(outcome, Suspended)
+            assert (outcome.calls[0].name, outcome.calls[0].arguments) == ("ask", {"what": "time"})
+            frozen = await execution.freeze()
+        async with executor.thaw(frozen) as thawed:
+            assert await thawed.resume([Settlement.value(1, "!")], NOW) == Completed("undefined!")
+
+
+async def test_a_preload_that_throws_is_our_error(executor: Executor) -> None:
+    with pytest.raises(EngineError, match="no such luck"):
+        await executor.image("throw new Error('no such luck')")
+    async with executor.execution() as execution:
+        assert await run(execution, "1") == Completed(1)
+
+
+async def test_an_endless_program_ends_at_its_cpu_limit() -> None:
+    limits = Limits(cpu_time=0.1)
+    async with WorkerExecutor(limits, workers=1) as workers, workers.execution() as execution:
+        outcome = await run(execution, ENDLESS)
+        assert isinstance(outcome, Failed)
+        assert isinstance(outcome.error, CpuTimeExceeded)
+        assert execution.cpu_time >= 0.1
+
+
+async def test_closing_a_run_stops_its_slice(executor: Executor) -> None:
+    execution = executor.execution()
+    running = asyncio.create_task(run(execution, ENDLESS))
+    await asyncio.sleep(0)
+    await execution.aclose()
+    with pytest.raises(IsolateClosed):
+        await running
+    async with executor.execution() as next_one:
+        assert await run(next_one, "1") == Completed(1)
+
+
+async def test_cancelling_the_task_that_waits_stops_the_slice_and_frees_its_place(executor: Executor) -> None:
+    running = asyncio.create_task(run(executor.execution(), ENDLESS))
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    async with executor.execution() as next_one:
+        assert await run(next_one, "1") == Completed(1)
+
+
+async def test_a_suspended_run_holds_no_place(executor: Executor) -> None:
+    waiting = [executor.execution(identity=f"{number}") for number in range(20)]
+    for execution in waiting:
+        assert isinstance(await run(execution, ADD_TWO), Suspended)
+    async with executor.execution() as execution:
+        assert await run(execution, "1") == Completed(1)
+    for execution in waiting:
+        await execution.aclose()
+
+
+async def test_places_go_round_the_identities_and_the_wait_is_measured(executor: Executor) -> None:
+    order: list[str] = []
+
+    async def visit(name: str) -> float:
+        async with executor.execution(identity=name[0]) as execution:
+            await run(execution, "1")
+            order.append(name)
+            return execution.queue_time
+
+    blocker = executor.execution(identity="a")
+    blocking = asyncio.create_task(run(blocker, ENDLESS))
+    await asyncio.sleep(0)
+    visits = []
+    for name in ("a1", "a2", "b1"):
+        visits.append(asyncio.create_task(visit(name)))
+        await asyncio.sleep(0)
+    with pytest.raises(Overloaded):
+        await visit("a3")
+    await blocker.aclose()
+    queue_times = await asyncio.gather(*visits)
+    await asyncio.gather(blocking, return_exceptions=True)
+    assert order == ["a1", "b1", "a2"]
+    assert all(waited > 0 for waited in queue_times)
+    assert blocker.queue_time < min(queue_times)
+
+
+async def test_a_refused_program_can_be_tried_again(executor: Executor) -> None:
+    blocker = executor.execution()
+    blocking = asyncio.create_task(run(blocker, ENDLESS))
+    await asyncio.sleep(0)
+    queued = [asyncio.create_task(run(executor.execution(), "1")) for _ in range(3)]
+    await asyncio.sleep(0)
+    async with executor.execution() as refused:
+        with pytest.raises(Overloaded):
+            await run(refused, "1 + 1")
+        await blocker.aclose()
+        await asyncio.gather(*queued)
+        assert await run(refused, "1 + 1") == Completed(2)
+    await asyncio.gather(blocking, return_exceptions=True)
+
+
+async def test_a_run_that_is_closed_while_it_waits_never_runs(executor: Executor) -> None:
+    blocker = executor.execution()
+    blocking = asyncio.create_task(run(blocker, ENDLESS))
+    await asyncio.sleep(0)
+    waiter = executor.execution()
+    waiting = asyncio.create_task(run(waiter, "1"))
+    await asyncio.sleep(0)
+    await waiter.aclose()
+    with pytest.raises(IsolateClosed):
+        await waiting
+    assert not blocking.done()
+    await blocker.aclose()
+    await asyncio.gather(blocking, return_exceptions=True)
+
+
+async def test_closing_the_executor_ends_what_runs_and_what_waits(executor: Executor) -> None:
+    suspended = executor.execution()
+    assert isinstance(await run(suspended, ADD_TWO), Suspended)
+    tasks = [asyncio.create_task(run(executor.execution(), ENDLESS)) for _ in range(3)]
+    await asyncio.sleep(0)
+    await executor.aclose()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(result, EngineError) for result in results)
+    with pytest.raises(EngineError):
+        await suspended.resume([Settlement.value(1, 1)], NOW)
+    with pytest.raises(IsolateClosed):
+        await run(executor.execution(), "1")
+    await executor.aclose()
+
+
+async def test_the_event_loop_goes_on_while_a_guest_computes(executor: Executor) -> None:
+    running = asyncio.create_task(run(executor.execution(), ENDLESS))
+    for _ in range(1000):
+        await asyncio.sleep(0)
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_guests_in_this_process_never_run_on_the_main_thread_or_the_loops() -> None:
+    with Engine() as engine:
+        threads: list[threading.Thread] = []
+        isolate = engine.isolate
+
+        def spy(*arguments: object) -> object:
+            threads.append(threading.current_thread())
+            return isolate()
+
+        engine.isolate = spy  # type: ignore[method-assign, assignment]
+        async with InProcessExecutor(engine, parallel=2) as executor:
+            await asyncio.gather(*(run(executor.execution(), "1") for _ in range(8)))
+        assert len(set(threads)) <= 2
+        assert threading.main_thread() not in threads
+        assert engine.live_isolates == 0

@@ -1,0 +1,177 @@
+"""The fair queue: round robin across identities, in order within one, bounded for new work."""
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sandbox import Overloaded, WorkerDied
+from sandbox.fair import FairQueue, Slots
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def drain(queue: FairQueue[str]) -> list[str]:
+    taken = []
+    while (item := queue.pop(lambda _: True)) is not None:
+        taken.append(item)
+    return taken
+
+
+def queue_of(*items: str) -> FairQueue[str]:
+    """Items whose first letter is their identity."""
+    queue: FairQueue[str] = FairQueue()
+    for item in items:
+        queue.push(item[0], item)
+    return queue
+
+
+def test_identities_take_turns_however_much_one_of_them_asks() -> None:
+    assert drain(queue_of("a1", "a2", "a3", "a4", "b1", "c1", "b2")) == ["a1", "b1", "c1", "a2", "b2", "a3", "a4"]
+
+
+def test_a_newcomer_waits_one_turn_of_each_who_waits_and_no_more() -> None:
+    queue = queue_of("a1", "a2", "b1", "b2")
+    assert queue.pop(lambda _: True) == "a1"
+    queue.push("c", "c1")
+    assert drain(queue) == ["b1", "a2", "c1", "b2"]
+
+
+def test_work_that_cannot_go_now_holds_up_nobody_and_keeps_its_place() -> None:
+    queue = queue_of("a1", "a2", "b1")
+    assert queue.pop(lambda item: item != "a1") == "a2"
+    assert queue.pop(lambda item: item != "a1") == "b1"
+    assert queue.pop(lambda item: item != "a1") is None
+    assert drain(queue) == ["a1"]
+
+
+@given(st.lists(st.sampled_from(["a1", "a2", "b1", "b2", "c1"])))
+def test_everything_comes_out_once_and_in_order_within_an_identity(items: list[str]) -> None:
+    numbered = [f"{item}-{number}" for number, item in enumerate(items)]
+    taken = drain(queue_of(*numbered))
+    assert sorted(taken) == sorted(numbered)
+    for identity in "abc":
+        assert [t for t in taken if t[0] == identity] == [n for n in numbered if n[0] == identity]
+
+
+@given(st.lists(st.sampled_from("abcd"), max_size=60))
+def test_each_round_serves_every_identity_that_waits_once(letters: list[str]) -> None:
+    numbered = [f"{letter}-{number}" for number, letter in enumerate(letters)]
+    lines = {letter: [item for item in numbered if item[0] == letter] for letter in dict.fromkeys(letters)}
+    rounds = itertools.zip_longest(*lines.values())
+    assert drain(queue_of(*numbered)) == [item for turn in rounds for item in turn if item is not None]
+
+
+class Rooms:
+    """Places to run, for the tests: one number each."""
+
+    def __init__(self, count: int, bound: int = 100) -> None:
+        self.free = deque(range(count))
+        self.slots = Slots[str, int](lambda _: self.free.popleft() if self.free else None, self.give_back, bound=bound)
+        self.order: list[str] = []
+
+    def give_back(self, room: int) -> None:
+        self.free.append(room)
+        self.slots.pump()
+
+    async def visit(self, work: str, refusable: bool = True) -> int:
+        room = await self.slots.acquire(work[0], work, refusable=refusable)
+        self.order.append(work)
+        return room
+
+    async def queue(self, *works: str, refusable: bool = True) -> list["asyncio.Task[int]"]:
+        tasks = [asyncio.create_task(self.visit(work, refusable)) for work in works]
+        await until(lambda: self.slots.waiting >= len(works) or any(task.done() for task in tasks))
+        return tasks
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0)
+
+
+async def test_slots_are_handed_out_fairly_as_they_come_free() -> None:
+    rooms = Rooms(1)
+    room = await rooms.visit("a0")
+    tasks = await rooms.queue("a1", "a2", "a3", "b1", "c1")
+    for _ in tasks:
+        rooms.give_back(room)
+        await until(lambda: not rooms.free)
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    assert rooms.order == ["a0", "a1", "b1", "c1", "a2", "a3"]
+
+
+async def test_a_full_queue_refuses_newcomers() -> None:
+    rooms = Rooms(0, bound=2)
+    tasks = await rooms.queue("a1", "b1")
+    with pytest.raises(Overloaded, match="2 programs wait"):
+        await rooms.visit("c1")
+    for task in tasks:
+        task.cancel()
+
+
+async def test_one_identity_cannot_fill_the_queue_against_another() -> None:
+    rooms = Rooms(0, bound=3)
+    tasks = await rooms.queue("a1", "a2", "a3")
+    polite = asyncio.create_task(rooms.visit("b1"))
+    with pytest.raises(Overloaded):
+        await tasks[2]
+    assert not polite.done()
+    with pytest.raises(Overloaded):
+        await rooms.visit("a4")
+    for task in (*tasks[:2], polite):
+        task.cancel()
+
+
+async def test_work_that_runs_already_is_never_refused() -> None:
+    rooms = Rooms(0, bound=1)
+    waiting = await rooms.queue("a1")
+    resumed = await rooms.queue("b1", "b2", "b3", refusable=False)
+    with pytest.raises(Overloaded):
+        await rooms.visit("c1")
+    assert rooms.slots.waiting == 4
+    for task in (*waiting, *resumed):
+        task.cancel()
+
+
+async def test_a_place_granted_to_a_task_that_was_cancelled_goes_to_the_next() -> None:
+    rooms = Rooms(1)
+    room = await rooms.visit("a0")
+    first, second = await rooms.queue("a1", "b1")
+    rooms.give_back(room)  # granted to a1, whose task has not run since
+    first.cancel()
+    assert await second == room
+    assert rooms.order == ["a0", "b1"]
+    assert rooms.slots.waiting == 0
+
+
+async def test_a_cancelled_waiter_leaves_the_queue() -> None:
+    rooms = Rooms(0, bound=1)
+    (task,) = await rooms.queue("a1")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert rooms.slots.waiting == 0
+    again = await rooms.queue("a2")
+    again[0].cancel()
+
+
+async def test_chosen_waiters_can_be_failed_each_with_an_error_of_its_own() -> None:
+    rooms = Rooms(0)
+    tasks = await rooms.queue("a1", "b1", "c1")
+    rooms.slots.fail(WorkerDied("gone"), lambda work: work != "b1")
+    results = await asyncio.gather(tasks[0], tasks[2], return_exceptions=True)
+    assert [str(result) for result in results] == ["gone", "gone"]
+    assert results[0] is not results[1]
+    assert not tasks[1].done()
+    tasks[1].cancel()
