@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from codemode import Catalog, CatalogError
+from codemode import Catalog, CatalogError, CatalogTool
 from portal.caller import Call
 from portal.cli.arguments import parse_arguments
 from portal.cli.console import consoles
@@ -24,26 +25,26 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
     _, document = read_config(config, stderr, quiet=as_json)
     async with connected(document, stderr) as session:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
-        arguments = parse_arguments(words, tool.get("inputSchema", True))
+        arguments = parse_arguments(words, tool.tool.input_schema)
         try:
-            result = await session.caller.call(Call.tool(tool["server"], tool["rawName"], arguments))
+            result = await session.caller.call(Call.tool(tool.server.id, tool.tool.name, arguments))
         except CallError as error:
             raise CommandError(str(error), Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE) from error
     failed = bool(result.get("isError"))
     if as_json:
         stdout.print_json(data=result)
     elif failed:
-        stderr.print(Text(f"{path} answered with an error: {_text(result)}", style="red"))
+        stderr.print(Text(f"{path} answered with an error: {_text(result)}", style="red"), soft_wrap=True)
     else:
-        stdout.print(result_view(_value(result)))
+        stdout.print(result_view(_value(result)), soft_wrap=True)
     return Exit.PROGRAM_FAILED if failed else Exit.OK
 
 
-def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> Mapping[str, Any]:
-    """The tool with this path or `server.rawName`; raises `CommandError` naming the nearest tools."""
-    for tool in catalog.tools():
-        if path in (tool["path"], f"{tool['server']}.{tool['rawName']}"):
-            return tool
+def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> CatalogTool:
+    """The tool that a path means, in any spelling a program may use; raises `CommandError` naming the nearest ones."""
+    keys = catalog.names.resolve(path)
+    if len(keys) == 1 and (tool := catalog.get(catalog.names.path(*keys[0]))) is not None:
+        return tool
     server = path.partition(".")[0]
     if server in unavailable:
         raise CommandError(f"Server {server} is not available: {unavailable[server]}", Exit.UPSTREAM)
@@ -51,19 +52,21 @@ def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> Mappin
         catalog.describe(path)
     except CatalogError as error:
         raise CommandError(str(error)) from error
-    raise CommandError(f"{path!r} is a server; name one of its tools, for example {_example(catalog, server)}.")
-
-
-def _example(catalog: Catalog, server: str) -> str:
-    return next((str(tool["path"]) for tool in catalog.tools() if tool["path"].startswith(f"{server}.")), "SERVER.TOOL")
+    raise CommandError(f"{path!r} is a server; name one of its tools, as `codemode tools {path}` lists them.")
 
 
 def _value(result: Mapping[str, Any]) -> object:
-    """What a person wants to see: the structured content, else the text, else the content blocks."""
+    """What a person wants to see: the structured content, else the text, JSON or not, else the content blocks."""
     if result.get("structuredContent") is not None:
         return result["structuredContent"]
     blocks = result.get("content") or []
-    return _text(result) if all(block.get("type") == "text" for block in blocks) else blocks
+    if not all(block.get("type") == "text" for block in blocks):
+        return blocks
+    text = _text(result)
+    try:
+        return json.loads(text) if text.lstrip().startswith(("{", "[")) else text
+    except ValueError:
+        return text
 
 
 def _text(result: Mapping[str, Any]) -> str:

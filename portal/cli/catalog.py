@@ -96,4 +96,4 @@ def _as_json(one: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
 def _warn_of_silent(snapshot: Snapshot, stderr: Console) -> None:
     """Say which servers are missing from what is printed, so that an absent tool is no riddle."""
     for server, reason in snapshot.unavailable().items():
-        stderr.print(Text(f"Server {server} is not available: {reason}", style="yellow"))
+        stderr.print(Text(f"Server {server} is not available: {reason}", style="yellow"), soft_wrap=True)

@@ -36,21 +36,27 @@ def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
 
 def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableType:
     """The tools of one server, by the path a program calls them by."""
-    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="ellipsis", no_wrap=True, style="dim")
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False, expand=True)
+    table.add_column(no_wrap=True, width=max((len(str(tool["path"])) for tool in tools), default=0))
+    table.add_column(overflow="ellipsis", no_wrap=True, style="dim", ratio=1)
     for tool in tools:
         table.add_row(str(tool["path"]), first_line(tool.get("description")))
     return Group(Text(f"\n{heading}", style="bold"), table)
 
 
 def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Ranked tools with their signatures."""
+    """Ranked tools with their signatures; for no query, the servers."""
     parts: list[RenderableType] = []
     for result in results:
-        parts.append(Text.assemble((str(result["path"]), "bold"), "  ", (first_line(result.get("description")), "dim")))
-        parts.append(typescript(f"  {result['signature']}"))
+        name = str(result.get("path") or result.get("server"))
+        about = result.get("description") or result.get("unavailable")
+        parts.append(Text.assemble((name, "bold"), "  ", (first_line(about), "dim")))
+        parts.append(typescript(f"  {result['signature']}") if "signature" in result else _how_many(result))
     return Group(*parts)
+
+
+def _how_many(result: Mapping[str, Any]) -> Text:
+    return Text(f"  {result.get('tools', 0)} tools", style="dim")
 
 
 def typescript(text: str) -> Syntax:

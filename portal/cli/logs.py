@@ -78,6 +78,8 @@ class CallLines:
 def call_line(line: bytes) -> Text:
     """A call record as a short line."""
     record = orjson.loads(line)
+    if record["event"] != "call":
+        return Text(" ".join(f"{key}={value}" for key, value in record.items()), style="yellow")
     outcome = str(record["outcome"])
     return Text.assemble(
         (str(record["time"])[11:19], "dim"),

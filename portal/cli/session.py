@@ -14,6 +14,7 @@ from codemode import Catalog
 from portal.caller import Caller
 from portal.cli.exits import CommandError, Exit
 from portal.cli.find import find_config
+from portal.cli.logs import configure_logging
 from portal.config import Config, load_config
 from portal.errors import ConfigError
 from portal.records import RecordLog
@@ -62,6 +63,8 @@ def limits_of(config: Config) -> Limits:
 @asynccontextmanager
 async def connected(config: Config, stderr: Console) -> AsyncIterator[Session]:
     """Start every configured server, wait until each is ready or has failed, and close them all at the end."""
+    # What goes wrong with a server is said by the command itself, with the server's state.
+    configure_logging(level="critical", terminal=stderr.is_terminal)
     async with RecordLog(_Discard()) as records, Servers(config.servers) as servers:
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)
