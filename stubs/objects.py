@@ -14,6 +14,10 @@ from stubs.shapes import Index, Property, Shape, Shapes, json_types
 MOST_PROPERTIES = 256
 LONGEST_NAME = 200
 MOST_INDEXED_KINDS = 6
+_OBJECT_MEMBERS = frozenset(
+    "constructor toString toLocaleString valueOf hasOwnProperty isPrototypeOf propertyIsEnumerable".split()
+)
+"""To TypeScript every object has these, as functions: an object without the property would not fit its type."""
 _APPLICATORS = ("allOf", "anyOf", "oneOf", "if", "$ref", "$dynamicRef", "dependentSchemas")
 _EVERYTHING = re.compile(r"\^?(\.[*+])?\$?|\^?\(\.[*+]\)\$?|\^?\[\\s\\S\][*+]\$?")
 _STARTS_WITH = re.compile(r"\^((?:[A-Za-z0-9_@:/ -]|\\[-./_$])+)(?:\.\*\$?)?")
@@ -36,7 +40,10 @@ def object_shape(
     for key, part in declared.items():
         name = str(key)
         if len(properties) < MOST_PROPERTIES and len(name) <= LONGEST_NAME:
-            properties[name] = Property(name, compile_(part), name in required, describe(part, name))
+            shape = compile_(part)
+            if name in _OBJECT_MEMBERS and name not in required:
+                shape = shapes.union([shape, shapes.function])
+            properties[name] = Property(name, shape, name in required, describe(part, name))
     hidden = len(declared) - len(properties)
     for name in _undeclared(schema, required, declared):
         if len(properties) < MOST_PROPERTIES and len(name) <= LONGEST_NAME:

@@ -14,6 +14,7 @@ MOST_INDEXED = 100_000
 """Bound on the parts of one document looked at for anchors and ids."""
 
 _NOT_SCHEMAS = frozenset({"enum", "const", "default", "examples", "example"})
+_LEGACY = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")
 _ARRAY_INDEX = re.compile(r"0|[1-9][0-9]{0,8}")
 
 
@@ -38,6 +39,8 @@ class Document:
 
     def __init__(self, root: Any) -> None:
         uri = root.get("$id") if isinstance(root, Mapping) else None
+        self.legacy = _is_legacy(root)
+        """Whether it says it is of a draft in which `$ref` hides everything beside it."""
         self.resource = Resource(_without_fragment(uri) if isinstance(uri, str) else "", root)
         self._resources: dict[int, Resource] | None = None
         self._by_uri: dict[str, Resource] = {}
@@ -71,18 +74,18 @@ class Document:
     def resolve_dynamic(self, reference: str, resource: Resource) -> Target | None:
         """What a `$dynamicRef` leads to as far as that is known without a value.
 
-        The outermost `$dynamicAnchor` of the name decides: the document's own when it has one, else the only one
-        there is; None when it depends on how the schema was entered.
+        A `$dynamicAnchor` that it leads to lets the outermost one of that name decide: the document's own when it has
+        one, else the only one there is; None when it depends on how the schema was entered.
         """
         name = unquote(reference.partition("#")[2])
-        self._indexed()
+        first = self.resolve(reference, resource)
+        if first is None or not isinstance(first.schema, Mapping) or first.schema.get("$dynamicAnchor") != name:
+            return first
         candidates = self._dynamic_anchors.get(name, [])
         for target in candidates:
             if target.resource is self.resource:
                 return target
-        if candidates:
-            return candidates[0] if len(candidates) == 1 else None
-        return self.resolve(reference, resource)
+        return first if len(candidates) == 1 else None
 
     def _lookup(self, address: str, resource: Resource) -> Resource | None:
         self._indexed()
@@ -139,6 +142,8 @@ class Document:
         identifier = schema.get("$id")
         if schema is resource.root or not isinstance(identifier, str) or identifier.startswith("#"):
             return resource
+        if self.legacy and "$ref" in schema:
+            return resource
         try:
             embedded = Resource(_without_fragment(urljoin(resource.uri, identifier)), schema)
         except ValueError:
@@ -155,6 +160,11 @@ class Document:
             self._anchors.setdefault((resource, name), schema)
             if keyword == "$dynamicAnchor":
                 self._dynamic_anchors.setdefault(name, []).append(Target(schema, resource, name))
+
+
+def _is_legacy(root: Any) -> bool:
+    dialect = root.get("$schema") if isinstance(root, Mapping) else None
+    return isinstance(dialect, str) and any(draft in dialect for draft in _LEGACY)
 
 
 def _without_fragment(uri: str) -> str:

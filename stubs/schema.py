@@ -29,7 +29,6 @@ MOST_ALTERNATIVES = 64
 _OBJECT_KEYWORDS = ("properties", "required", "additionalProperties", "patternProperties", "propertyNames")
 _ARRAY_KEYWORDS = ("items", "prefixItems", "additionalItems")
 _WIDENING = ("anyOf", "oneOf", "enum", "if", "allOf", "$ref", "$dynamicRef", "$recursiveRef")
-_LEGACY = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")
 _SINGLE = {name: frozenset({name}) for name in ALL} | {"integer": frozenset({"number"})}
 
 
@@ -41,7 +40,6 @@ class Compiler:
         self._shapes = shapes
         self._hint = hint
         self._document = Document(root)
-        self._legacy = _is_legacy(root)
         self._schemas_left = MOST_SCHEMAS
         self._documentation_left = MOST_DOCUMENTATION if documented else 0
         self._by_target: dict[int, Definition] = {}
@@ -65,7 +63,7 @@ class Compiler:
             return self._shapes.top(allowed)
         self._schemas_left -= 1
         resource = self._document.entered(schema, resource)
-        if self._legacy and isinstance(schema.get("$ref"), str):
+        if self._document.legacy and isinstance(schema.get("$ref"), str):
             return self._referred(schema["$ref"], False, resource, allowed)
         types = allowed & declared_types(schema)
         within = _Place(self, types, resource, depth)
@@ -98,7 +96,7 @@ class Compiler:
         if types - {"object", "array"}:
             members.append(shapes.top(types - {"object", "array"}))
         if "array" in types:
-            members.append(array_shape(schema, place.inner, shapes, self._legacy))
+            members.append(array_shape(schema, place.inner, shapes, self._document.legacy))
         if "object" in types:
             members.append(self._object(schema, place))
         return shapes.union(members)
@@ -242,9 +240,3 @@ def _refused_values(schema: Mapping[str, Any]) -> frozenset[str]:
     values = refused.get("enum", [refused["const"]] if "const" in refused else [])
     # Only strings: of numbers Python and JSON Schema disagree on what is equal to what.
     return frozenset(value for value in values if isinstance(value, str)) if isinstance(values, list) else frozenset()
-
-
-def _is_legacy(root: Any) -> bool:
-    """Whether the document says it is of a draft in which `$ref` hides everything beside it."""
-    dialect = root.get("$schema") if isinstance(root, Mapping) else None
-    return isinstance(dialect, str) and any(draft in dialect for draft in _LEGACY)

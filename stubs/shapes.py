@@ -24,7 +24,7 @@ UNKNOWN_BREADTH = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
-    """`string`, `number`, `boolean`, `null`, `unknown` or `never`; `undefined` in index signatures only."""
+    """`string`, `number`, `boolean`, `null`, `unknown` or `never`; `undefined` and `Function` beside others only."""
 
     text: str
 
@@ -135,6 +135,7 @@ class Shapes:
         self.boolean = self._primitive("boolean")
         self.null = self._primitive("null")
         self.undefined = self._primitive("undefined")
+        self.function = self._primitive("Function")
         self.any_array = self.array_of(self.unknown)
         self.any_object = self.object_of(())
         self.true = self.literal("true", "boolean")
@@ -243,7 +244,7 @@ class Shapes:
 
     def _merge(self, shapes: list[Shape]) -> list[Shape]:
         """Make one of all plain objects, and one of all sets of literals."""
-        plain = [shape for shape in shapes if isinstance(shape, Object) and not shape.indexes]
+        plain = [shape for shape in shapes if isinstance(shape, Object) and self._is_plain(shape)]
         literals = [shape for shape in shapes if is_literals(shape)]
         rest = [shape for shape in shapes if shape not in plain and shape not in literals]
         if plain:
@@ -264,7 +265,11 @@ class Shapes:
                 both = self.intersection([before.shape, item.shape])
                 item = Property(item.name, both, before.required or item.required, before.doc or item.doc)
             merged[item.name] = item
-        return self.object_of(merged.values())
+        return self.object_of(merged.values(), dict.fromkeys(index for shape in objects for index in shape.indexes))
+
+    def _is_plain(self, shape: Object) -> bool:
+        """Whether nothing is asked of properties that are not named."""
+        return all(index == ("string", self.unknown, "") for index in shape.indexes)
 
     def _finish(self, members: dict[Shape, None]) -> Shape:
         if self.never in members:

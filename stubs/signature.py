@@ -125,6 +125,9 @@ class _Brief:
         ordered = sorted(shape.properties, key=lambda item: not item.required)
         if depth < 0:
             return self._spend(f"{{ /* {count} properties */ }}" if count else "{ /* map */ }")
+        if not count and len(shape.indexes) == 1 and shape.indexes[0].key == "string" and depth > 0:
+            self._spend("Record<string, >")
+            return f"Record<string, {self.text(shape.indexes[0].shape, depth - 1)}>"
         shown = ordered[: self._most_properties]
         parts = [self._property(item, depth) for item in shown]
         for key, inner, _ in shape.indexes:

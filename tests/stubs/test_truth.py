@@ -1,0 +1,77 @@
+"""A value that is valid under a schema is assignable to its type; where TypeScript can say it all, no other value is.
+
+Valid is what jsonschema-rs calls valid, assignable is what tsc calls assignable.
+"""
+
+import json
+from typing import Any
+
+import jsonschema_rs
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import strategies as st
+
+from stubs import type_of
+from tests.stubs import typescript
+from tests.stubs.schemas import Case, cases, exact_schemas, honest_schemas
+
+# Each example is one run of the compiler over many schemas. A failure names its schema and value by itself, so there is
+# nothing to shrink.
+thorough = settings(
+    max_examples=15,
+    deadline=None,
+    phases=[Phase.reuse, Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+def as_type(value: Any) -> str:
+    """The type of just this value, so that no check for surplus properties applies."""
+    if isinstance(value, dict):
+        return "{ " + "".join(f"{json.dumps(name)}: {as_type(item)}; " for name, item in value.items()) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(as_type, value))}]"
+    return json.dumps(value)
+
+
+def validity(case: Case) -> list[bool] | None:
+    """Which values of a case are valid; None when the schema is none."""
+    try:
+        validator = jsonschema_rs.validator_for(case.schema, retriever=lambda uri: True)
+    except (ValueError, jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError):
+        return None
+    return [validator.is_valid(value) for value in case.values]
+
+
+def mismatches(checked: list[Case], *, exact: bool) -> list[str]:
+    lines: list[str] = []
+    meaning: dict[int, str] = {}
+    for number, case in enumerate(checked):
+        valid = validity(case)
+        if valid is None:
+            continue
+        lines.append(f"type T{number} = {type_of(case.schema)};")
+        for value, is_valid in zip(case.values, valid, strict=True):
+            if is_valid or exact:
+                expected = 1 if is_valid else 0
+                lines.append(
+                    f"export const c{len(lines)}: [{as_type(value)}] extends [T{number}] ? 1 : 0 = {expected};"
+                )
+                meaning[len(lines)] = (
+                    f"{json.dumps(value)} is {'valid' if is_valid else 'invalid'} under {json.dumps(case.schema)}, "
+                    f"against {type_of(case.schema)}"
+                )
+    assume(meaning)
+    found = typescript.check({"truth.ts": "\n".join(lines) + "\n"})
+    return [f"{meaning.get(item.line, lines[item.line - 1])}: {item.code} {item.text}" for item in found]
+
+
+@thorough
+@given(st.lists(cases(honest_schemas()), min_size=8, max_size=16))
+def test_every_valid_value_is_assignable_to_the_type(checked: list[Case]) -> None:
+    assert mismatches(checked, exact=False) == []
+
+
+@thorough
+@given(st.lists(cases(exact_schemas), min_size=8, max_size=16))
+def test_what_typescript_can_say_exactly_refuses_every_invalid_value(checked: list[Case]) -> None:
+    assert mismatches(checked, exact=True) == []
