@@ -1,1 +1,19 @@
-"""The `code` tool: a catalog of tools, search over it, and the driver that runs a program and its calls. Transport-free."""
+"""The `code` tool: a catalog of tools, search over it, the driver of a program and its calls. Transport-free."""
+
+from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
+from codemode.catalog import Catalog
+from codemode.errors import CatalogError, CodemodeError
+from codemode.tool import CodeTool
+
+__all__ = [
+    "CallOutcome",
+    "Catalog",
+    "CatalogError",
+    "CodeTool",
+    "CodemodeError",
+    "ToolCall",
+    "ToolCaller",
+    "ToolDenied",
+    "ToolFailed",
+    "ToolReturned",
+]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from codemode.text import encodable
+
 _JAVASCRIPT = frozenset({"js", "javascript", "jsx", "mjs", "cjs", "es6", "ecmascript", "node", "nodejs"})
 _TYPESCRIPT = frozenset({"ts", "typescript", "tsx", "mts", "cts"})
 _FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`\r\n]*?)[ \t]*(?:\r\n|\r|\n|$)")
@@ -39,10 +41,7 @@ class _Fenced:
 
 def extract(code: str) -> Program:
     """The program inside what an agent sent. Text without a fence is the program as it stands."""
-    code = code.removeprefix("\ufeff")
-    if not code.isascii():
-        # A lone surrogate has no UTF-8 form; WTF-16 clients do send them.
-        code = code.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    code = encodable(code.removeprefix("\ufeff"))
     if "```" not in code and "~~~" not in code:
         return Program(code)
     if one_line := _ONE_LINE.match(code):

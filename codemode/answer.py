@@ -1,0 +1,223 @@
+"""The answer contract: a run as the MCP `CallToolResult` an agent reads.
+
+Text first (the result, or the error with its place in the program), notes and logs in blocks of their own after it,
+emitted blocks last; the same as `structuredContent` for clients that compute. Every part has a budget.
+"""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
+
+from codemode.run import CallRecord, Failure, Run
+from codemode.truncation import text_of, truncate, truncate_text
+from sandbox import LogLine
+
+RESULT_CHARS = 24_000
+LOG_CHARS = 8_000
+_ERROR_WEIGHT = 1_000
+_MESSAGE_WEIGHT = 500
+_LINE_CHARS = 100
+_ADVICE_WEIGHT = 460
+_CALL_GROUPS = 8
+_STACK_CHARS = 2_000
+_MESSAGE_CHARS = 4_000
+
+OUTPUT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "status": {"enum": ["completed", "failed", "paused"]},
+        "executionId": {"type": "string"},
+        "result": {"description": "What the program returned; absent when undefined."},
+        "error": {
+            "type": "object",
+            "properties": {
+                "kind": {
+                    "enum": [
+                        *("syntax", "exception", "deadlock", "cpu_time", "wall_time", "memory", "stack"),
+                        *("calls", "size", "cancelled", "denied", "engine"),
+                    ]
+                },
+                "name": {"type": "string"},
+                "message": {"type": "string"},
+                "line": {"type": "integer"},
+                "column": {"type": "integer"},
+                "snippet": {"type": "string"},
+                "stack": {"type": "string"},
+            },
+            "required": ["kind", "name", "message"],
+        },
+        "logs": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"level": {"type": "string"}, "text": {"type": "string"}},
+                "required": ["level", "text"],
+            },
+        },
+        "calls": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "seq": {"type": "integer"},
+                    "tool": {"type": "string"},
+                    "status": {"enum": ["ok", "error", "denied", "cancelled", "pending"]},
+                    "at": {"type": "number"},
+                    "ms": {"type": "number"},
+                },
+                "required": ["seq", "tool", "status", "ms"],
+            },
+        },
+        "truncated": {
+            "type": "object",
+            "properties": {"chars": {"type": "integer"}, "paths": {"type": "array", "items": {"type": "string"}}},
+            "required": ["chars", "paths"],
+        },
+    },
+    "required": ["status", "executionId", "logs", "calls"],
+}
+
+
+def answer(run: Run, advice: list[str]) -> dict[str, Any]:
+    """The `CallToolResult` of a finished run. `advice`: lines that help to repair a failure."""
+    structured: dict[str, Any] = {"status": "completed" if run.failure is None else "failed", "executionId": run.id}
+    if run.failure is None:
+        content = [_text(_result(run, structured))]
+    else:
+        structured["error"] = error = _error(run.failure, run.program)
+        content = [_text(_failure_text(run, error, advice))]
+    logs = _within(run.logs)
+    structured["logs"] = [{"level": line.level, "text": line.text} for line in logs]
+    structured["calls"] = [call.as_dict() for call in run.calls]
+    if run.failure is None and (note := _cancelled(run.calls)):
+        content.append(_text(note))
+    if logs:
+        content.append(_text("Logs:\n" + "\n".join(_log_line(line) for line in logs)))
+    content += run.emitted
+    return {"content": content, "structuredContent": structured, "isError": run.failure is not None}
+
+
+def _text(text: str) -> dict[str, Any]:
+    return {"type": "text", "text": text}
+
+
+def _result(run: Run, structured: dict[str, Any]) -> str:
+    if not run.has_value:
+        return "undefined"
+    value = run.value
+    if isinstance(value, str):
+        short = truncate_text(value, RESULT_CHARS)
+        structured["result"] = value if short is None else short
+        if short is not None:
+            structured["truncated"] = {"chars": len(value), "paths": ["result"]}
+        return value if short is None else short
+    cut = truncate(value, RESULT_CHARS)
+    if cut is None:
+        structured["result"] = value
+        return text_of(value)
+    structured["result"] = cut.value
+    structured["truncated"] = {"chars": cut.chars, "paths": cut.paths}
+    return text_of(cut.value)
+
+
+def _error(failure: Failure, program: str) -> dict[str, Any]:
+    error: dict[str, Any] = {
+        "kind": failure.kind,
+        "name": failure.name[:100],
+        "message": failure.message[:_MESSAGE_CHARS],
+    }
+    if failure.line is not None:
+        error["line"] = failure.line
+        if failure.column is not None:
+            error["column"] = failure.column
+        if shown := snippet(program, failure.line, failure.column):
+            error["snippet"] = shown
+    if failure.stack:
+        error["stack"] = failure.stack[:_STACK_CHARS]
+    return error
+
+
+def snippet(program: str, line: int, column: int | None) -> str | None:
+    """The line with its number, and a caret under the column; a long line is shown around the column."""
+    lines = program.splitlines()
+    if not 1 <= line <= len(lines):
+        return None
+    text = lines[line - 1].replace("\t", " ")
+    at = max(0, min((column or 1) - 1, len(text)))
+    start = max(0, min(at - _LINE_CHARS // 2, len(text) - _LINE_CHARS))
+    shown = text[start : start + _LINE_CHARS]
+    head = f"{line} | {'…' if start else ''}"
+    ending = "…" if start + _LINE_CHARS < len(text) else ""
+    if column is None:
+        return head + shown + ending
+    return f"{head}{shown}{ending}\n{' ' * (len(head) + at - start)}^"
+
+
+def _failure_text(run: Run, error: dict[str, Any], advice: list[str]) -> str:
+    failure = run.failure
+    assert failure is not None
+    parts = [_clip(f"{failure.name}: {failure.message}", _MESSAGE_WEIGHT)]
+    if failure.line is not None:
+        place = f"at line {failure.line}" + (f", column {failure.column}" if failure.column is not None else "")
+        parts.append(f"{place}\n{error['snippet']}" if "snippet" in error else place)
+    if advice:
+        parts.append(_clip("\n".join(advice), _ADVICE_WEIGHT))
+    if run.calls:
+        parts.append(f"Calls made: {_summary(run.calls)}")
+    return _clip("\n".join(parts), _ERROR_WEIGHT)
+
+
+def _clip(text: str, weight: int) -> str:
+    """A text cut by weight: a character beyond ASCII counts as three, about what it costs in tokens."""
+    if len(text) * 3 <= weight or (text.isascii() and len(text) <= weight):
+        return text
+    left = weight
+    for position, character in enumerate(text):
+        left -= 1 if character < "\x80" else 3
+        if left < 0:
+            return text[: max(0, position - 1)] + "…"
+    return text
+
+
+def _summary(calls: list[CallRecord]) -> str:
+    groups = [(key, len(list(members))) for key, members in groupby(calls, lambda call: (call.tool, call.status))]
+    shown = [f"{tool} {status}" + (f" ×{count}" if count > 1 else "") for (tool, status), count in groups]
+    more = sum(count for _, count in groups[_CALL_GROUPS:])
+    return ", ".join(shown[:_CALL_GROUPS]) + (f" and {more} more" if more else "")
+
+
+def _cancelled(calls: list[CallRecord]) -> str | None:
+    cut = [call.tool for call in calls if call.status == "cancelled"]
+    if not cut:
+        return None
+    named = ", ".join(dict.fromkeys(cut[:_CALL_GROUPS]))
+    return f"Note: {len(cut)} calls were not awaited and were cancelled when the program ended: {named}"
+
+
+def _log_line(line: LogLine) -> str:
+    return line.text if line.level == "log" else f"[{line.level}] {line.text}"
+
+
+def _within(logs: list[LogLine]) -> list[LogLine]:
+    """Log lines within their budget: the first and the last ones, with a line that says how many are left out."""
+    if sum(len(line.text) for line in logs) + 10 * len(logs) <= LOG_CHARS:
+        return logs
+    half = LOG_CHARS // 2
+    first = _take(logs, half)
+    last = _take(logs[len(first) :][::-1], half)[::-1]
+    left = len(logs) - len(first) - len(last)
+    if not left:
+        return first + last
+    return [*first, LogLine("info", f"… {left} log lines left out …"), *last]
+
+
+def _take(logs: list[LogLine], room: int) -> list[LogLine]:
+    taken: list[LogLine] = []
+    for line in logs:
+        if room < 40:
+            break
+        short = truncate_text(line.text, room)
+        taken.append(line if short is None else LogLine(line.level, short))
+        room -= len(taken[-1].text) + 10
+    return taken

@@ -1,0 +1,280 @@
+"""The tools one identity may use, as an immutable snapshot, and everything derived from it, made when first needed."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from codemode.arguments import ArgumentCheck
+from codemode.errors import CatalogError
+from codemode.preload import preload
+from codemode.search import Entry, SearchIndex
+from stubs import Names, Server, Tool, assign_names, declarations, signature
+
+DEFAULT_LIMIT = 10
+MAX_LIMIT = 50
+MAX_SIGNED_TOOLS = 100
+_MAX_TARGETS = 1_000
+_SUMMARY_CHARS = 140
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
+_API = """\
+  /** Ranked tools for plain words; an empty query lists the servers. */
+  search(query: string, options?: { limit?: number; server?: string }):
+    Promise<{ path: string; signature?: string; description?: string; server?: string; tools?: number }[]>;
+  /** Declarations of a tool (`server.tool`), a server, or a list of them, as text. */
+  describe(target: string | string[]): Promise<string>;
+  tools(options?: { server?: string }): Promise<{
+    path: string; name: string; rawName: string; server: string; description?: string;
+    inputSchema: unknown; outputSchema?: unknown; annotations: { [hint: string]: unknown };
+  }[]>;
+  /** Adds an MCP content block (image, audio, resource) to the answer, after the result. */
+  emit(block: { type: string; [member: string]: unknown }): Promise<void>;
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogTool:
+    """One tool under its path, `server.tool` in identifiers."""
+
+    path: str
+    server: Server
+    tool: Tool
+
+
+class Catalog:
+    """Made by `Catalog.build`. Equal content has an equal `id`. Safe to share between tasks and threads."""
+
+    def __init__(self, servers: tuple[Server, ...], unavailable: Mapping[str, str]) -> None:
+        self.servers = servers
+        self.unavailable = dict(unavailable)
+        self.names: Names = assign_names(servers)
+        self._by_path: dict[str, CatalogTool] = {}
+        for server in servers:
+            for tool in server.tools:
+                path = self.names.path(server.id, tool.name)
+                self._by_path.setdefault(path, CatalogTool(path, server, tool))
+        self._ordered = tuple(self._by_path.values())
+        self._id: str | None = None
+        self._preload: str | None = None
+        self._index: SearchIndex | None = None
+        self._signatures: dict[str, str] = {}
+        self._checks: dict[str, ArgumentCheck] = {}
+
+    @classmethod
+    def build(cls, servers: Iterable[Server], unavailable: Mapping[str, str] | None = None) -> Catalog:
+        """A catalog of these servers. `unavailable`: id of a server that cannot be used now -> why, in a few words.
+
+        A tool listed twice by its server is one tool. Raises ValueError when two servers have the same id.
+        """
+        return cls(tuple(servers), unavailable or {})
+
+    def __repr__(self) -> str:
+        return f"<Catalog {len(self.servers)} servers, {len(self)} tools>"
+
+    def __len__(self) -> int:
+        """How many tools there are."""
+        return len(self._ordered)
+
+    @property
+    def id(self) -> str:
+        """A hash of everything a program can see of this catalog."""
+        if self._id is None:
+            content = [_content(server) for server in self.servers], sorted(self.unavailable.items())
+            self._id = hashlib.sha256(orjson.dumps(content, option=_STABLE, default=str)).hexdigest()
+        return self._id
+
+    @property
+    def preload(self) -> str:
+        """The trusted JavaScript that defines `codemode` for these tools."""
+        if self._preload is None:
+            few = self._ordered if len(self) <= MAX_SIGNED_TOOLS else ()
+            self._preload = preload(self.names, {tool.path: self.signature(tool.path) for tool in few})
+        return self._preload
+
+    def prepare(self) -> None:
+        """Make all that is made when first needed. Takes a tenth of a second for thousands of tools: use a thread."""
+        _ = self.id, self.preload, self._search_index()
+
+    @property
+    def searchable(self) -> bool:
+        """Whether the search index has been built: the first search builds it."""
+        return self._index is not None
+
+    def get(self, path: str) -> CatalogTool | None:
+        """The tool at a path, exactly as a program's call names it."""
+        return self._by_path.get(path)
+
+    def signature(self, path: str) -> str:
+        """`codemode.server.tool(input: ...): Promise<...>` of an existing path, on one line."""
+        found = self._signatures.get(path)
+        if found is None:
+            entry = self._by_path[path]
+            found = self._signatures[path] = signature(entry.server, entry.tool, self.names)
+        return found
+
+    def argument_check(self, path: str) -> ArgumentCheck:
+        """The compiled check of an existing path's arguments."""
+        found = self._checks.get(path)
+        if found is None:
+            found = self._checks[path] = ArgumentCheck(self._by_path[path].tool.input_schema)
+        return found
+
+    def search(self, query: str, limit: int = DEFAULT_LIMIT, server: str | None = None) -> list[dict[str, Any]]:
+        """Tools for plain words, best first: `path`, `signature`, `description`. An empty query lists the servers.
+
+        `limit` is 1 to 50; `server` is a configured id or its identifier. Raises CatalogError for anything else.
+        """
+        if not isinstance(query, str):
+            raise CatalogError('search needs words as its first argument: codemode.search("open issues", {limit: 5})')
+        if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit <= MAX_LIMIT:
+            raise CatalogError(f"search: limit is 1 to {MAX_LIMIT}, got {limit!r:.40}")
+        server_id = None if server is None else self._server(server).id
+        if not query.strip():
+            return self._listed_servers(server_id)[: int(limit)]
+        found = self._search_index().find(query, limit=int(limit), server=server_id)
+        return [
+            {
+                "path": entry.path,
+                "signature": self.signature(entry.path),
+                "description": summary(entry.tool.description or entry.tool.title or ""),
+            }
+            for entry in (self._ordered[position] for position in found)
+        ]
+
+    def describe(self, target: str | Sequence[str]) -> str:
+        """TypeScript declarations of a tool, a server, or a list of both. Raises CatalogError for an unknown one."""
+        targets = [target] if isinstance(target, str) else target
+        if not isinstance(targets, list | tuple) or not targets or not all(isinstance(one, str) for one in targets):
+            raise CatalogError('describe needs a path ("server.tool"), a server, or a list of them')
+        if len(targets) > _MAX_TARGETS:
+            raise CatalogError(f"describe takes at most {_MAX_TARGETS} targets, got {len(targets)}")
+        wanted: dict[str, CatalogTool] = {}
+        for one in targets:
+            for entry in self._described(one):
+                wanted[entry.path] = entry
+        chosen = [
+            Server(
+                server.id, server.name, server.description, tuple(e.tool for e in wanted.values() if e.server is server)
+            )
+            for server in self.servers
+            if any(entry.server is server for entry in wanted.values())
+        ]
+        return declarations(chosen, self.names)
+
+    def declarations(self) -> str:
+        """Declarations of everything, `codemode`'s own functions included: what an editor completes from."""
+        return declarations(self.servers, self.names, members=_API)
+
+    def tools(self, server: str | None = None) -> list[dict[str, Any]]:
+        """All tools, or one server's, with their schemas as the upstream sent them."""
+        server_id = None if server is None else self._server(server).id
+        return [self._listed(entry) for entry in self._ordered if server_id in (None, entry.server.id)]
+
+    def _listed(self, entry: CatalogTool) -> dict[str, Any]:
+        tool = entry.tool
+        listed: dict[str, Any] = {
+            "path": entry.path,
+            "name": entry.path.split(".")[1],
+            "rawName": tool.name,
+            "server": entry.server.id,
+            "description": tool.description,
+            "inputSchema": tool.input_schema,
+            "annotations": tool.annotations,
+        }
+        if tool.output_schema is not None:
+            listed["outputSchema"] = tool.output_schema
+        return listed
+
+    def _listed_servers(self, only: str | None) -> list[dict[str, Any]]:
+        listed: list[dict[str, Any]] = [
+            {
+                "path": self.names.server(server.id),
+                "server": server.id,
+                "tools": len(self.names.tools[server.id]) and len({tool.name for tool in server.tools}),
+                "description": summary(server.description or server.name or ""),
+            }
+            for server in self.servers
+            if only in (None, server.id)
+        ]
+        for server_id, reason in self.unavailable.items():
+            if only is None:
+                listed.append({"server": server_id, "tools": 0, "unavailable": reason})
+        return listed
+
+    def _described(self, target: str) -> list[CatalogTool]:
+        keys = self.names.resolve(target)
+        if len(keys) == 1:
+            return [self._by_path[self.names.path(*keys[0])]]
+        if keys:
+            raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
+        named = target.removeprefix("codemode.")
+        if named not in self.names.servers and named not in self.unavailable:
+            raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
+        server = self._server(named)
+        return [entry for entry in self._ordered if entry.server.id == server.id]
+
+    def nearest(self, written: str) -> str:
+        """A sentence with the signatures of the tools that a wrong name may have meant."""
+        wanted = written.removeprefix("codemode.")[:200]
+        found = difflib.get_close_matches(wanted, self._by_path, n=3, cutoff=0.5) if len(self) <= 5_000 else []
+        for position in self._search_index().find(wanted.replace(".", " "), limit=3):
+            if len(found) < 3 and (path := self._ordered[position].path) not in found:
+                found.append(path)
+        if not found:
+            return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
+        return "Nearest:\n  " + "\n  ".join(self.signature(path) for path in found)
+
+    def _server(self, named: str) -> Server:
+        server_id = self.names.servers.get(named) if isinstance(named, str) else None
+        for server in self.servers:
+            if server.id == server_id:
+                return server
+        if isinstance(named, str) and named in self.unavailable:
+            raise CatalogError(f"the server {named!r} is not available: {self.unavailable[named]}")
+        known = ", ".join(server.id for server in self.servers[:50]) or "none"
+        raise CatalogError(f"there is no server {named!r:.100}. The servers are: {known}")
+
+    def _search_index(self) -> SearchIndex:
+        if self._index is None:
+            self._index = SearchIndex([_entry(entry) for entry in self._ordered])
+        return self._index
+
+
+_STABLE = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+
+
+def summary(text: str) -> str:
+    """The first sentence of a description on one line, cut to what a list has room for."""
+    first = " ".join(_SENTENCE_END.split(text.strip(), maxsplit=1)[0].split())
+    return first if len(first) <= _SUMMARY_CHARS else first[: _SUMMARY_CHARS - 1].rstrip() + "…"
+
+
+def _paths(paths: Iterable[str]) -> str:
+    return ", ".join(sorted(paths))
+
+
+def _entry(entry: CatalogTool) -> Entry:
+    schema = entry.tool.input_schema
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return Entry(
+        server=entry.server.id,
+        name=entry.tool.name,
+        title=entry.tool.title or "",
+        description=entry.tool.description or "",
+        parameters=[str(name) for name in properties] if isinstance(properties, Mapping) else (),
+        server_name=entry.server.name or "",
+    )
+
+
+def _content(server: Server) -> list[Any]:
+    tools = [
+        [tool.name, tool.title, tool.description, tool.input_schema, tool.output_schema, dict(tool.annotations)]
+        for tool in server.tools
+    ]
+    return [server.id, server.name, server.description, tools]

@@ -1,0 +1,132 @@
+"""The functions of `codemode` itself: search, describe, tools and emit. They are answered here and never leave."""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+from base64 import b64decode
+from collections.abc import Callable
+from typing import Any
+
+from codemode.catalog import DEFAULT_LIMIT, Catalog
+from codemode.errors import CatalogError
+from codemode.run import Run
+from sandbox import HostCall, Settlement
+
+EMITTED_BYTES = 10 * 1024 * 1024
+EMITTED_BLOCKS = 100
+_MANY_TOOLS = 50
+_BLOCKS: dict[str, tuple[str, ...]] = {
+    "text": ("text",),
+    "image": ("data", "mimeType"),
+    "audio": ("data", "mimeType"),
+    "resource": ("resource",),
+    "resource_link": ("uri", "name"),
+}
+
+
+class LocalCalls:
+    """Serves the local functions for one run."""
+
+    def __init__(self, run: Run, catalog: Catalog) -> None:
+        self._run = run
+        self._catalog = catalog
+        self._emitted_bytes = 0
+
+    async def settle(self, call: HostCall) -> Settlement:
+        """The answer to a call that names no tool. Raises nothing: wrong arguments reject the call."""
+        arguments = call.arguments if isinstance(call.arguments, list) else []
+        first = arguments[0] if arguments else None
+        second = arguments[1] if len(arguments) > 1 else None
+        targets: Any = first
+        value: Any = None
+        try:
+            match call.name:
+                case "search":
+                    value = await self._search(first, second)
+                case "describe":
+                    value = await self._heavy(lambda: self._catalog.describe(targets))
+                case "tools":
+                    options = _options("tools", first, {"server"})
+                    value = self._catalog.tools(options.get("server"))
+                case "emit":
+                    self._emit(first)
+                case "arity":
+                    raise CatalogError(self._arity(first, second))
+                case _:
+                    raise CatalogError(f"codemode has no function {call.name!r:.100}")
+        except CatalogError as error:
+            return Settlement.error(call.id, name="TypeError", message=f"codemode.{call.name}: {error}"[:4_000])
+        return Settlement.value(call.id, value)
+
+    async def _search(self, query: Any, given: Any) -> list[dict[str, Any]]:
+        options = _options("search", given, {"limit", "server"})
+        limit = options.get("limit")
+
+        def search() -> list[dict[str, Any]]:
+            return self._catalog.search(query, DEFAULT_LIMIT if limit is None else limit, options.get("server"))
+
+        return search() if self._catalog.searchable else await asyncio.to_thread(search)
+
+    async def _heavy(self, work: Callable[[], str]) -> str:
+        # Declarations of thousands of tools take most of a second.
+        return await asyncio.to_thread(work) if len(self._catalog) > _MANY_TOOLS else work()
+
+    def _arity(self, path: Any, count: Any) -> str:
+        known = isinstance(path, str) and self._catalog.get(path) is not None
+        expected = f"\nExpected: {self._catalog.signature(path)}" if known else ""
+        return f"a tool takes one argument, an object; got {count}.{expected}"
+
+    def _emit(self, block: Any) -> None:
+        checked = _content_block(block)
+        size = _size(checked)
+        if len(self._run.emitted) >= EMITTED_BLOCKS:
+            raise CatalogError(f"at most {EMITTED_BLOCKS} blocks may be emitted")
+        if self._emitted_bytes + size > EMITTED_BYTES:
+            raise CatalogError(f"emitted blocks may have {EMITTED_BYTES:,} bytes together; this one has {size:,}")
+        self._emitted_bytes += size
+        self._run.emitted.append(checked)
+
+
+def _options(function: str, given: Any, known: set[str]) -> dict[str, Any]:
+    if given is None:
+        return {}
+    if not isinstance(given, dict) or not given.keys() <= known:
+        raise CatalogError(f"the options of {function} are {{{', '.join(sorted(known))}}}, got {given!r:.100}")
+    return given
+
+
+def _content_block(block: Any) -> dict[str, Any]:
+    """An MCP content block as the protocol has it (2025-11-25, server/tools, tool result)."""
+    kinds = ", ".join(_BLOCKS)
+    if not isinstance(block, dict) or block.get("type") not in _BLOCKS:
+        raise CatalogError(f"emit takes an MCP content block, an object whose type is one of {kinds}")
+    checked = {**block}
+    if isinstance(data := checked.get("data"), dict) and isinstance(data.get("base64"), str):
+        checked["data"] = data["base64"]  # bytes, as they leave the isolate
+    for member in _BLOCKS[checked["type"]]:
+        wanted = dict if member == "resource" else str
+        if not isinstance(checked.get(member), wanted):
+            raise CatalogError(f"a block of type {checked['type']} needs {member}, {_article(wanted)}")
+    if checked["type"] == "resource" and not isinstance(checked["resource"].get("uri"), str):
+        raise CatalogError("a block of type resource needs resource.uri, a string")
+    if checked["type"] in ("image", "audio"):
+        try:
+            b64decode(checked["data"], validate=True)
+        except (binascii.Error, ValueError):
+            raise CatalogError(f"the data of a block of type {checked['type']} is base64, or a Uint8Array") from None
+    return checked
+
+
+def _article(wanted: type) -> str:
+    return "an object" if wanted is dict else "a string"
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, str):
+        return len(value.encode())
+    if isinstance(value, dict):
+        return sum(len(key) + _size(part) + 4 for key, part in value.items())
+    if isinstance(value, list):
+        return sum(_size(part) + 1 for part in value)
+    return 8

@@ -1,0 +1,199 @@
+"""What a tool's answer becomes for the program: a value its promise is fulfilled with, or a `ToolError`.
+
+Values: `structuredContent` when there is some; else text, parsed when it is JSON and parsing loses nothing; else the
+MCP content blocks; `null` for no content. A `ToolError` has `message`, `code`, `data` and `tool`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from typing import Any, NoReturn
+
+import orjson
+
+from codemode.caller import CallOutcome, ToolDenied, ToolReturned
+from codemode.text import encodable
+
+MAX_MESSAGE_CHARS = 16_000
+NO_MESSAGE = "the tool reported an error without a message"
+_MAX_SAFE_INTEGER = 2**53 - 1
+# Maps digits and the point to 0, e and E to e, all else to a space: then two byte searches find the numbers that a
+# double may not hold (many digits, or an exponent), far faster than a pattern. A find in a string only costs time.
+_CLASSES = bytes(0x30 if byte in b"0123456789." else 0x65 if byte in b"eE" else 0x20 for byte in range(256))
+_JSON_START = re.compile(r"\s*[\[{\"\dtfn-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """`encoded` is the JSON of the value, ready to be sent into the isolate."""
+
+    encoded: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ToolError:
+    """How a call failed, as the program's `ToolError` shows it. `denied` tells a refusal from a failure."""
+
+    message: str
+    code: int | None = None
+    data: Any = None
+    denied: bool = False
+
+
+def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
+    """What the program gets. Results over `limit` bytes of JSON are a ToolError that says how large they are."""
+    if isinstance(outcome, ToolReturned):
+        return _returned(outcome.result, limit)
+    if isinstance(outcome, ToolDenied):
+        return ToolError(_clean(outcome.reason) or "the call was denied", denied=True)
+    return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit))
+
+
+def _returned(result: Mapping[str, Any], limit: int) -> Value | ToolError:
+    blocks = [block for block in _list(result.get("content")) if isinstance(block, dict)]
+    structured = result.get("structuredContent")
+    texts = [block["text"] for block in blocks if block.get("type") == "text" and isinstance(block.get("text"), str)]
+    if result.get("isError"):
+        return ToolError(_clean("\n".join(texts)) or NO_MESSAGE, None, _data(structured, limit))
+    if structured is not None:
+        encoded = encode(structured)
+    elif not blocks:
+        encoded = b"null"
+    elif len(texts) == len(blocks):
+        encoded = from_text("\n".join(texts))
+    else:
+        encoded = encode(blocks)
+    if encoded is None:
+        return ToolError("the tool's result cannot be read: it is nested too deep or is not JSON")
+    if len(encoded) > limit:
+        return ToolError(
+            f"the tool's result has {len(encoded):,} bytes, at most {limit:,} are allowed: ask for less (filter, page)"
+        )
+    return Value(encoded)
+
+
+def encode(value: Any) -> bytes | None:
+    """A JSON value as bytes: lone surrogates replaced, integers past 64 bits as floats; None when it is not JSON."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        pass
+    try:
+        return orjson.dumps(_repaired(value, 0))
+    except (TypeError, RecursionError):
+        return None
+
+
+def from_text(text: str) -> bytes:
+    """Text as JSON when it is JSON whose values all survive as JavaScript values; else as a JSON string."""
+    if _JSON_START.match(text):
+        parsed = parse_exactly(text)
+        if parsed is not None:
+            return parsed
+    return encode(text) or b'""'
+
+
+def parse_exactly(text: str) -> bytes | None:
+    """Compact JSON of the same values as `text`, or None when it is not JSON or parsing it would lose a value.
+
+    Lost are digits past a double's, integers past 2^53, numbers past its range, and all but the last of equal keys.
+    """
+    try:
+        value = orjson.loads(text)
+        compact = orjson.dumps(value)
+    except (ValueError, TypeError):
+        return None
+    # A dropped member takes its quotes along; most texts are proved harmless without a slow second parse.
+    written = text.encode()
+    if _may_lose_digits(written) or _quotes(written) != _quotes(compact):
+        return compact if _survives(text) else None
+    return compact
+
+
+def _may_lose_digits(encoded: bytes) -> bool:
+    classes = encoded.translate(_CLASSES)
+    return b"0" * 16 in classes or b"0e" in classes
+
+
+def _quotes(encoded: bytes) -> int:
+    return encoded.count(b'"') - encoded.count(b'\\"')
+
+
+class _LossError(ValueError):
+    pass
+
+
+def _survives(text: str) -> bool:
+    try:
+        json.loads(
+            text,
+            object_pairs_hook=_unique,
+            parse_int=_safe_integer,
+            parse_float=_safe_float,
+            parse_constant=_no_constant,
+        )
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({key for key, _ in pairs}) != len(pairs):
+        raise _LossError
+
+
+def _safe_integer(digits: str) -> None:
+    if len(digits) > 17 or abs(int(digits)) > _MAX_SAFE_INTEGER:
+        raise _LossError
+
+
+def _safe_float(digits: str) -> None:
+    if len(digits) > 400:
+        raise _LossError
+    value = float(digits)
+    try:
+        exact = math.isfinite(value) and Decimal(repr(value)) == Decimal(digits)
+    except InvalidOperation:
+        exact = False
+    if not exact:
+        raise _LossError
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _LossError(name)
+
+
+def _repaired(value: Any, depth: int) -> Any:
+    if depth > 200:
+        raise RecursionError
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, Mapping):
+        return {_repaired(str(key), depth): _repaired(part, depth + 1) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_repaired(part, depth + 1) for part in value]
+    if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
+        return float(value) if abs(value) < 2**1023 else None
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _clean(message: str) -> str:
+    text = encodable(message).strip() if isinstance(message, str) else ""
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[:MAX_MESSAGE_CHARS] + "…"
+
+
+def _data(value: Any, limit: int) -> Any:
+    """The `data` of an error: dropped when it is too large to travel or no JSON."""
+    if value is None:
+        return None
+    encoded = encode(value)
+    return orjson.loads(encoded) if encoded is not None and len(encoded) <= limit else None

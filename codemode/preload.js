@@ -1,0 +1,292 @@
+// Defines `codemode` inside the isolate. This is the body of `function (host, data)`, evaluated once a catalog, when its
+// image is made; programs run later, in copies of that image. Nothing here decides what is allowed: the host checks every
+// call again, so a program that changes what it finds here fools only itself.
+//
+// `data` is compact, because every isolate carries it: names are sorted lines in blocks, found by bisection.
+//   servers: [[identifier, id, [block, ...]], ...]   block: "\nname\nalias\tname\n", about 64 lines
+//   shortcuts: {spelling: path or [path, ...]}       only those that the rule of `shortcut` gets wrong; several: ambiguous
+//   signatures: {path: text}                         only of a small catalog; of a large one the host adds them
+"use strict";
+
+const { call } = host;
+const { Error, Map, Set, Proxy, Object, Reflect, Symbol } = globalThis;
+const { create, defineProperty, freeze } = Object;
+const { get: reflectGet, has: reflectHas } = Reflect;
+const uncurry = Function.prototype.bind.bind(Function.prototype.call);
+const indexOf = uncurry(String.prototype.indexOf);
+const slice = uncurry(String.prototype.slice);
+const split = uncurry(String.prototype.split);
+const lower = uncurry(String.prototype.toLowerCase);
+const mapGet = uncurry(Map.prototype.get);
+const mapSet = uncurry(Map.prototype.set);
+const setHas = uncurry(Set.prototype.has);
+const push = uncurry(Array.prototype.push);
+const sort = uncurry(Array.prototype.sort);
+const join = uncurry(Array.prototype.join);
+const objectPrototype = Object.prototype;
+const { isArray } = Array;
+Object.setPrototypeOf(data.shortcuts, null);
+Object.setPrototypeOf(data.signatures, null);
+
+// --- names ---------------------------------------------------------------------------------------------------------
+
+const servers = new Map();
+const identifiers = [];
+for (const [identifier, id, blocks] of data.servers) {
+  const server = { identifier, blocks, functions: new Map(), proxy: undefined };
+  push(identifiers, identifier);
+  mapSet(servers, identifier, server);
+}
+for (const [identifier, id] of data.servers) {
+  if (id && !mapGet(servers, id)) mapSet(servers, id, mapGet(servers, identifier));
+}
+
+// The identifier of the tool a server calls `name`, or undefined.
+function member(server, name) {
+  const { blocks } = server;
+  const key = "\n" + name + "\x0b"; // behind every line that begins with the name, before every longer name
+  let low = 0;
+  let high = blocks.length;
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (blocks[middle] < key) low = middle + 1;
+    else high = middle;
+  }
+  if (low === 0) return undefined;
+  const block = blocks[low - 1];
+  if (indexOf(block, "\n" + name + "\n") >= 0) return name;
+  const alias = indexOf(block, "\n" + name + "\t");
+  if (alias < 0) return undefined;
+  const start = alias + name.length + 2;
+  return slice(block, start, indexOf(block, "\n", start));
+}
+
+function toolNames(server) {
+  const names = [];
+  for (let b = 0; b < server.blocks.length; b++) {
+    const lines = split(server.blocks[b], "\n");
+    for (let i = 0; i < lines.length; i++) {
+      if (lines[i] !== "" && indexOf(lines[i], "\t") < 0) push(names, lines[i]);
+    }
+  }
+  return names;
+}
+
+// `server_tool` in identifiers or raw names, or a bare name that one server alone has.
+function shortcut(name) {
+  if (reflectHas(data.shortcuts, name)) {
+    const meant = data.shortcuts[name];
+    return isArray(meant) ? meant : [meant];
+  }
+  for (let at = indexOf(name, "_"); at >= 0; at = indexOf(name, "_", at + 1)) {
+    const server = mapGet(servers, slice(name, 0, at));
+    const tool = server && member(server, slice(name, at + 1));
+    if (tool !== undefined) return [server.identifier + "." + tool];
+  }
+  const found = [];
+  for (let i = 0; i < identifiers.length; i++) {
+    const tool = member(mapGet(servers, identifiers[i]), name);
+    if (tool !== undefined) push(found, identifiers[i] + "." + tool);
+  }
+  return found;
+}
+
+// --- wrong names ---------------------------------------------------------------------------------------------------
+
+const MOST_COMPARED = 5000;
+
+function bigrams(text) {
+  const plain = lower(text);
+  const found = [];
+  for (let i = 0; i + 1 < plain.length; i++) push(found, plain[i] + plain[i + 1]);
+  return found;
+}
+
+function nearest(name, candidates) {
+  const wanted = new Set(bigrams(name));
+  const ranked = [];
+  for (let i = 0; i < candidates.length; i++) {
+    const [compared] = candidates[i];
+    const pairs = bigrams(compared);
+    let same = 0;
+    for (let p = 0; p < pairs.length; p++) if (setHas(wanted, pairs[p])) same++;
+    const score = (2 * same) / (wanted.size + pairs.length || 1);
+    if (score >= 0.3) push(ranked, [score, candidates[i][1]]);
+  }
+  sort(ranked, (a, b) => b[0] - a[0] || (a[1] < b[1] ? -1 : 1));
+  const best = [];
+  for (let i = 0; i < ranked.length && i < 3; i++) push(best, ranked[i][1]);
+  return best;
+}
+
+function candidatesOf(server, into) {
+  const names = toolNames(server);
+  for (let i = 0; i < names.length && into.length < MOST_COMPARED; i++) {
+    push(into, [names[i], server.identifier + "." + names[i]]);
+  }
+  return into;
+}
+
+function unknown(written, suggestions, otherwise) {
+  const lines = [];
+  let signed = false;
+  for (let i = 0; i < suggestions.length; i++) {
+    const path = suggestions[i];
+    const signature = data.signatures[path];
+    if (signature) signed = true;
+    push(lines, signature || "codemode." + path);
+  }
+  let message = written + " does not exist. ";
+  if (lines.length) message += "Nearest:" + (signed ? "\n  " + join(lines, "\n  ") : " " + join(lines, ", "));
+  else message += otherwise;
+  return named(new Error(message), "UnknownToolError");
+}
+
+function named(error, name) {
+  defineProperty(error, "name", { value: name, configurable: true, writable: true, enumerable: false });
+  return error;
+}
+
+function unknownTool(server, name) {
+  const path = member(server, lower(name));
+  let suggestions = path === undefined ? [] : [server.identifier + "." + path];
+  if (!suggestions.length) suggestions = nearest(name, candidatesOf(server, []));
+  for (let i = 0; i < identifiers.length && suggestions.length < 3; i++) {
+    const other = mapGet(servers, identifiers[i]);
+    if (other !== server && member(other, name) !== undefined) push(suggestions, other.identifier + "." + name);
+  }
+  const prefix = "codemode." + server.identifier;
+  return unknown(prefix + "." + name, suggestions,
+    "Nothing there is called like it: await codemode.search(\"what you need\", {server: \"" + server.identifier +
+    "\"}) finds its tools.");
+}
+
+function unknownServer(name) {
+  const candidates = [];
+  for (let i = 0; i < identifiers.length; i++) push(candidates, [identifiers[i], identifiers[i]]);
+  const found = nearest(name, candidates);
+  for (let i = 0; i < identifiers.length; i++) {
+    const server = mapGet(servers, identifiers[i]);
+    const own = toolNames(server);
+    for (let t = 0; t < own.length && candidates.length < MOST_COMPARED; t++) {
+      push(candidates, [own[t], identifiers[i] + "." + own[t]]);
+      push(candidates, [identifiers[i] + "_" + own[t], identifiers[i] + "." + own[t]]);
+    }
+  }
+  const suggestions = found.length ? found : [...new Set(nearest(name, candidates))];
+  return unknown("codemode." + name, suggestions,
+    "The servers are: " + (join(identifiers, ", ") || "none") +
+    "; await codemode.search(\"what you need\") finds tools.");
+}
+
+function ambiguous(name, paths) {
+  return unknown("codemode." + name + " means several tools and therefore", paths, "");
+}
+
+// --- the object a program sees -------------------------------------------------------------------------------------
+
+function makeTool(path) {
+  return function (input) {
+    const count = arguments.length;
+    if (count > 1 && arguments[count - 1] !== undefined) return call("arity", [path, count]);
+    return call(path, input);
+  };
+}
+
+function toolOf(server, tool) {
+  let found = mapGet(server.functions, tool);
+  if (found === undefined) {
+    found = makeTool(server.identifier + "." + tool);
+    defineProperty(found, "name", { value: tool, configurable: true });
+    mapSet(server.functions, tool, found);
+  }
+  return found;
+}
+
+// Names the language itself reads (`then`, `toJSON`, what Object.prototype has) are absent or inherited, never wrong.
+function inherited(name) {
+  return typeof name === "symbol" || name === "then" || name === "toJSON" || reflectHas(objectPrototype, name);
+}
+
+const readOnly = {
+  set: () => false,
+  defineProperty: () => false,
+  deleteProperty: () => false,
+  setPrototypeOf: () => false,
+  preventExtensions: () => false,
+};
+
+function described(value) {
+  return { value, enumerable: true, configurable: true, writable: false };
+}
+
+function serverProxy(server) {
+  return new Proxy(create(objectPrototype), {
+    ...readOnly,
+    get(target, name) {
+      const tool = typeof name === "string" ? member(server, name) : undefined;
+      if (tool !== undefined) return toolOf(server, tool);
+      if (inherited(name)) return reflectGet(target, name);
+      throw unknownTool(server, name);
+    },
+    has: (target, name) => (typeof name === "string" && member(server, name) !== undefined) || reflectHas(target, name),
+    ownKeys: () => toolNames(server),
+    getOwnPropertyDescriptor(target, name) {
+      const tool = typeof name === "string" ? member(server, name) : undefined;
+      return tool === undefined ? undefined : described(toolOf(server, tool));
+    },
+  });
+}
+
+const functions = create(null);
+functions.search = (query, options) => call("search", [query, options]);
+functions.describe = (target) => call("describe", [target]);
+functions.tools = (options) => call("tools", [options]);
+functions.emit = (block) => call("emit", [block]);
+const functionNames = ["search", "describe", "tools", "emit"];
+freeze(functions);
+
+// The value of a property of `codemode`: a function, a server, a tool by one of its short names, or undefined.
+function property(name) {
+  if (functions[name]) return functions[name];
+  const server = mapGet(servers, name);
+  if (server) return (server.proxy ??= serverProxy(server));
+  if (inherited(name)) return undefined;
+  const paths = shortcut(name);
+  if (paths.length !== 1) return undefined;
+  const dot = indexOf(paths[0], ".");
+  return toolOf(mapGet(servers, slice(paths[0], 0, dot)), slice(paths[0], dot + 1));
+}
+
+const codemode = new Proxy(create(objectPrototype), {
+  ...readOnly,
+  get(target, name) {
+    const found = typeof name === "string" ? property(name) : undefined;
+    if (found !== undefined) return found;
+    if (inherited(name)) return reflectGet(target, name);
+    const paths = shortcut(name);
+    throw paths.length ? ambiguous(name, paths) : unknownServer(name);
+  },
+  has: (target, name) => (typeof name === "string" && property(name) !== undefined) || reflectHas(target, name),
+  ownKeys: () => [...identifiers, ...functionNames],
+  getOwnPropertyDescriptor(target, name) {
+    const found = typeof name === "string" ? property(name) : undefined;
+    return found === undefined ? undefined : described(found);
+  },
+});
+
+// The host rejects a call with an Error named ToolError; this makes `instanceof ToolError` and `new ToolError` work.
+class ToolError extends Error {
+  constructor(message, properties) {
+    super(message);
+    Object.assign(this, properties);
+  }
+  static [Symbol.hasInstance](value) {
+    return value instanceof Error && value.name === "ToolError";
+  }
+}
+defineProperty(ToolError.prototype, "name", { value: "ToolError", configurable: true, writable: true });
+
+for (const [name, value] of [["codemode", codemode], ["ToolError", ToolError]]) {
+  defineProperty(globalThis, name, { value, configurable: true, writable: true, enumerable: false });
+}

@@ -1,0 +1,151 @@
+"""The `code` tool: its definition for a catalog, and a run from arguments to answer."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
+
+from codemode.advice import advise
+from codemode.answer import OUTPUT_SCHEMA, answer
+from codemode.caller import ToolCaller
+from codemode.catalog import Catalog
+from codemode.description import description
+from codemode.driver import drive
+from codemode.run import Failure, Run
+from codemode.source import extract
+from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
+from sandbox import EngineError, Executor, Image
+
+NAME = "code"
+MAX_IMAGES = 64
+
+INPUT_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "code": {"type": "string", "description": "The program: JavaScript or TypeScript; `return` gives the result."}
+    },
+    "required": ["code"],
+    "additionalProperties": False,
+}
+
+
+class CodeTool:
+    """Runs programs for any number of catalogs on one executor, which stays the caller's to close."""
+
+    def __init__(self, executor: Executor, *, typescript: TypeScript | None = None) -> None:
+        self._executor = executor
+        self._typescript = typescript or TypeScript()
+        self._images: OrderedDict[str, asyncio.Task[Image]] = OrderedDict()
+
+    def warm(self) -> None:
+        """Start in the background what the first program in TypeScript would wait half a second for."""
+        self._typescript.warm()
+
+    async def prepare(self, catalog: Catalog) -> None:
+        """Make everything a catalog needs, off the event loop, so that its first run and first search are quick."""
+        await asyncio.to_thread(catalog.prepare)
+        await self._image(catalog)
+
+    def definition(self, catalog: Catalog) -> dict[str, Any]:
+        """The MCP tool: its description stays within 600 tokens however many tools the catalog has."""
+        return {
+            "name": NAME,
+            "title": "Run code",
+            "description": description(catalog),
+            "inputSchema": INPUT_SCHEMA,
+            "outputSchema": OUTPUT_SCHEMA,
+            "annotations": {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": True},
+        }
+
+    async def run(
+        self,
+        arguments: Mapping[str, Any],
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        identity: str = "",
+        run_id: str | None = None,
+    ) -> dict[str, Any]:
+        """Run `arguments["code"]` and return the raw `CallToolResult`; nothing a program does raises.
+
+        Cancelling the task stops the program and its calls. `identity` is whom the executor's queue is fair to.
+        """
+        run_id = run_id or f"exec_{secrets.token_hex(12)}"
+        if wrong := _wrong_arguments(arguments):
+            return answer(Run(run_id, "", failure=Failure("denied", "TypeError", wrong)), [])
+        program = extract(arguments["code"])
+        run = Run(run_id, program.text)
+        limits = self._executor.limits
+        if (size := len(program.text.encode())) > limits.source:
+            message = f"the program has {size:,} bytes, at most {limits.source:,} are allowed"
+            run.failure = Failure("size", "RangeError", message)
+            return answer(run, [])
+        try:
+            await self._run(run, program.typescript, catalog, caller, identity)
+        except EngineError as error:
+            run.failure = Failure.of_engine(error)
+        return answer(run, advise(run.failure, catalog) if run.failure else [])
+
+    async def _run(self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str) -> None:
+        image = await self._image(catalog)
+        stripped: JavaScript | TypeScriptError | None = None
+        if typescript or looks_typed(run.program):
+            stripped = await self._typescript.javascript(run.program)
+
+        async def attempt(source: str) -> None:
+            execution = self._executor.execution(image, identity=identity)
+            await drive(run, source, execution, catalog=catalog, caller=caller, limits=self._executor.limits)
+
+        if isinstance(stripped, JavaScript):
+            await attempt(stripped.text)
+        else:
+            await attempt(run.program)
+            if run.failure is None or run.failure.kind != "syntax":
+                return
+            untyped, run.failure = run.failure, None
+            stripped = stripped or await self._typescript.javascript(run.program)
+            if isinstance(stripped, TypeScriptError) or stripped.text == run.program:
+                run.failure = _syntax_error(untyped, stripped)
+                return
+            await attempt(stripped.text)
+        if run.failure is not None and not stripped.own_lines:
+            failure = run.failure
+            run.failure = Failure(failure.kind, failure.name, failure.message)
+
+    async def _image(self, catalog: Catalog) -> Image:
+        """The image of a catalog: made once, by whoever asks first, kept for the catalogs used last."""
+        task = self._images.get(catalog.id)
+        if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+            task = self._images[catalog.id] = asyncio.create_task(self._make_image(catalog))
+            while len(self._images) > MAX_IMAGES:
+                self._images.popitem(last=False)
+        self._images.move_to_end(catalog.id)
+        # Another run may wait for the same image: being cancelled stops this one only.
+        return task.result() if task.done() else await asyncio.shield(task)
+
+    async def _make_image(self, catalog: Catalog) -> Image:
+        return await self._executor.image(await asyncio.to_thread(lambda: catalog.preload))
+
+
+def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
+    """What is wrong with the arguments of `code`, in words an agent can repair them from."""
+    others = [str(name)[:60] for name in arguments if name != "code"]
+    if others:
+        return f"code takes one argument, `code`; remove {', '.join(others[:10])}. Nothing was run."
+    code = arguments.get("code")
+    if not isinstance(code, str):
+        got = "nothing" if "code" not in arguments else type(code).__name__
+        return f'code takes {{"code": string}}, the program as text; got {got}. Nothing was run.'
+    return None
+
+
+def _syntax_error(untyped: Failure, typed: JavaScript | TypeScriptError) -> Failure:
+    """Where a program is neither language, the error of the parser that got further."""
+    if isinstance(typed, JavaScript) or typed.line is None:
+        return untyped
+    if untyped.line is not None and (untyped.line, untyped.column or 0) >= (typed.line, typed.column or 0):
+        return untyped
+    return Failure("syntax", "SyntaxError", typed.message, typed.line, typed.column)
