@@ -4,10 +4,10 @@ A worker that dies is replaced at once and takes only its own runs with it. A ru
 `freeze` takes it out as bytes, which `thaw` puts into any worker.
 """
 
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from sandbox.compiled import default_cache
 from sandbox.conversation import Conversation
@@ -69,16 +69,23 @@ class WorkerExecutor:
         parallel = parallel or seats
         self._lanes = min(parallel, MOST_LANES)
         self._command = list(command or worker_command())
-        self._boot = Boot(
+        boot = Boot(
             limits=self.limits,
             isolates=max(isolates, self._lanes + 1),
             frozen_bytes=FROZEN_BYTES,
             image_bytes=IMAGE_BYTES,
             cache=None if cache is None else str(default_cache() if cache == "default" else cache),
-        ).to_json()
+        )
         self._runs = count(1)
         self._closed = False
-        self._pool = Pool(self._spawn, seats, on_ready=self._ready, on_death=self._died, on_failure=self._failed)
+        self._pool = Pool(
+            self._spawn,
+            boot.to_json(),
+            seats,
+            on_ready=self._ready,
+            on_death=self._died,
+            on_failure=self._failed,
+        )
         self._watchdog = Watchdog(self._pool.known)
         self._dispatch = Dispatch(
             self._pool.workers, self._watchdog.arm, parallel=parallel, queue=queue, runs=runs, grace=grace
@@ -92,6 +99,11 @@ class WorkerExecutor:
     def confinement(self) -> tuple[Confinement, ...]:
         """What holds each worker that is ready now."""
         return tuple(worker.confinement for worker in self._pool.workers)
+
+    @property
+    def build_id(self) -> str:
+        """The build all workers share, which images and frozen runs are bound to; empty before the first is ready."""
+        return self._pool.build_id
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -137,9 +149,9 @@ class WorkerExecutor:
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    def _spawn(self) -> Coroutine[Any, Any, Worker]:
+    def _spawn(self) -> Worker:
         cap = self.limits.memory * 2 + REPLY_SLACK
-        return Worker.spawn(self._command, self._boot, lanes=self._lanes, cap=cap)
+        return Worker.spawn(self._command, lanes=self._lanes, cap=cap)
 
     def _ready(self) -> None:
         self._dispatch.pump()

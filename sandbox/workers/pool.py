@@ -5,7 +5,7 @@ the worker had become ready, after a growing pause when it died before that.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from sandbox.errors import EngineError, WorkerDied
@@ -77,7 +77,8 @@ class Pool:
 
     def __init__(
         self,
-        spawn: Callable[[], Awaitable[Worker]],
+        spawn: Callable[[], Worker],
+        boot: bytes,
         seats: int,
         *,
         on_ready: Callable[[], None],
@@ -89,6 +90,7 @@ class Pool:
         """Of the first worker that became ready. One of another build, from a package replaced under a running
         portal, is refused: images and frozen runs would not fit it."""
         self._spawn = spawn
+        self._boot = boot
         self._seats = seats
         self._on_ready = on_ready
         self._on_death = on_death
@@ -136,13 +138,14 @@ class Pool:
             EngineError: the process could not be started.
         """
         try:
-            worker = await self._spawn()
+            worker = self._spawn()
         except OSError as error:
             raise EngineError(f"a worker process could not be started: {error}") from error
         self._known.add(worker)
         worker.ended.add_done_callback(lambda _: self._known.discard(worker))
         try:
             async with asyncio.timeout(START_PATIENCE):
+                await worker.connect(self._boot)
                 await asyncio.shield(worker.ready)
             self._check_build(worker)
         except TimeoutError:
@@ -163,8 +166,8 @@ class Pool:
         while True:
             try:
                 worker = await self.start_one()
-            except EngineError as error:
-                self._failed(error)
+            except Exception as error:  # a background job: whatever went wrong is told, and tried again
+                self._failed(error if isinstance(error, EngineError) else EngineError(f"a worker failed: {error!r}"))
                 await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
                 failures += 1
                 continue

@@ -155,12 +155,14 @@ class Lane:
 class Worker:
     """One child process. `ready` resolves once it is confined; `gone` is None while it lives.
 
-    To be made by `Worker.spawn` on the event loop's own thread: the kernel ties the child's life to that thread.
+    Made by `Worker.spawn`, on the event loop's own thread: the kernel ties the child's life to the thread that made it.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", lanes: int, cap: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", ends: list[socket.socket], cap: int) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
+        self._ends = ends
+        """Of the channels not taken up yet."""
         self._reason = ""
         self._killed = False
         self.pid = process.pid
@@ -172,7 +174,7 @@ class Worker:
         self.ended: asyncio.Future[WorkerDied] = self._loop.create_future()
         """Resolves when the process is reaped."""
         self.control = Channel(CONTROL_CAP, self._on_control, self.kill)
-        self.lanes = [Lane(self, cap) for _ in range(lanes)]
+        self.lanes = [Lane(self, cap) for _ in ends[1:]]
         self.images: set[str] = set()
         """Ids of images sent; the worker may have dropped some since."""
         self.runs = 0
@@ -183,30 +185,35 @@ class Worker:
         return f"<Worker {self.pid} {state}, {self.runs} runs, {sum(lane.taken for lane in self.lanes)} running>"
 
     @classmethod
-    async def spawn(cls, words: Sequence[str], boot: bytes, *, lanes: int, cap: int) -> "Worker":
+    def spawn(cls, words: Sequence[str], *, lanes: int, cap: int) -> "Worker":
         """Start a worker: an empty environment, no descriptor but the channels, a session of its own.
 
         Raises:
             OSError: the process cannot be started.
         """
         pairs = [socket.socketpair() for _ in range(1 + lanes)]
-        unconnected = [ours for ours, _ in pairs]
-        worker = None
+        ours = [end for end, _ in pairs]
+        theirs = [end for _, end in pairs]
         try:
-            worker = cls(_start(words, [theirs.fileno() for _, theirs in pairs]), lanes, cap)
-            worker._watch_process()
-            for channel in (worker.control, *(lane.channel for lane in worker.lanes)):
-                await _connect(channel, unconnected[0])
-                del unconnected[0]
+            process = _start(words, [end.fileno() for end in theirs])
         except BaseException:
-            if worker is not None:
-                worker.kill()
+            _close(ours)
             raise
         finally:
-            for end in (*unconnected, *(theirs for _, theirs in pairs)):
-                end.close()
-        worker.control.send(pack(Kind.BOOT, 0, boot))
+            _close(theirs)
+        worker = cls(process, ours, cap)
+        worker._watch_process()
         return worker
+
+    async def connect(self, boot: bytes) -> None:
+        """Take up the channels and tell the worker how to be."""
+        for channel in (self.control, *(lane.channel for lane in self.lanes)):
+            if self.gone is not None:
+                raise WorkerDied(*self.gone.args)
+            end = self._ends.pop(0)
+            end.setblocking(False)
+            await self._loop.create_unix_connection(lambda channel=channel: channel, sock=end)  # type: ignore[misc]
+        self.control.send(pack(Kind.BOOT, 0, boot))
 
     @property
     def is_ready(self) -> bool:
@@ -282,6 +289,7 @@ class Worker:
 
     def _reaped(self) -> None:
         status = self._process.wait()
+        _close(self._ends)
         self.gone = died = WorkerDied(_obituary(status, self._reason))
         for channel in (self.control, *(lane.channel for lane in self.lanes)):
             channel.abort()
@@ -305,9 +313,9 @@ def _start(words: Sequence[str], descriptors: list[int]) -> "subprocess.Popen[by
     )
 
 
-async def _connect(channel: Channel, end: socket.socket) -> None:
-    end.setblocking(False)
-    await asyncio.get_running_loop().create_unix_connection(lambda: channel, sock=end)
+def _close(ends: list[socket.socket]) -> None:
+    for end in ends:
+        end.close()
 
 
 def _retrieve(future: "asyncio.Future[None]") -> None:
