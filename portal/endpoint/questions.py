@@ -13,13 +13,12 @@ from typing import Any
 
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, METHOD_NOT_FOUND
+from mcp_types import INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.caller import Call, Caller
-from portal.endpoint.relay import context_of
+from portal.endpoint.relay import context_of, require_capability
 from portal.endpoint.sessions import Sessions
-from portal.errors import RpcError
 from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]
@@ -27,7 +26,6 @@ Context = ServerRequestContext[Any, Any]
 PARK_SECONDS = 600.0
 MAX_PARKED = 1000
 _PARKED, _UPSTREAM = "portal:", "upstream:"
-_NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
 
 
 @dataclass(slots=True)
@@ -53,9 +51,7 @@ class ParkedCall:
     expiry: asyncio.TimerHandle | None = None
 
     async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        client = self.context.client
-        if client is None or _NEEDS.get(method) not in client.capabilities:
-            raise RpcError(METHOD_NOT_FOUND, f"The client does not answer {method}")
+        require_capability(self.context.client, method)
         question = Question(method, params, asyncio.get_running_loop().create_future())
         self.questions.put_nowait(question)
         return await question.answer
@@ -156,6 +152,10 @@ class Questions:
     def _stop(parked: ParkedCall) -> None:
         if parked.task is not None:
             parked.task.cancel()
+        if parked.asking is not None:
+            parked.asking.answer.cancel()
+        while not parked.questions.empty():
+            parked.questions.get_nowait().answer.cancel()
 
 
 def _marked(result: dict[str, Any]) -> dict[str, Any]:

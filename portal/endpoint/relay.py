@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
-from mcp.shared.exceptions import MCPError, NoBackChannelError
+from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from portal.endpoint.identity import identity_of
 from portal.endpoint.sessions import Session
+from portal.errors import RpcError
 from portal.upstream import CallContext, Client
 
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
@@ -32,6 +33,7 @@ INTERACTIVE: Mapping[str, frozenset[str]] = {
     "roots": frozenset(),
 }
 """What a client may be asked, and the parts of each capability that an upstream may look for."""
+_NEEDS = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
 
 Ask = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
@@ -64,7 +66,7 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None, *, 
     if ctx.meta is not None and ctx.meta.get("progress_token") is not None:
         context = replace(context, on_progress=ctx.session.report_progress)
     if session is not None:
-        context = replace(context, on_request=_question_relay(ctx))
+        context = replace(context, on_request=_question_relay(ctx, session.client))
     return context
 
 
@@ -154,17 +156,24 @@ def _log_relay(
     return relay
 
 
-def _question_relay(ctx: ServerRequestContext[Any, Any]) -> Ask:
+def require_capability(client: Client | None, method: str) -> None:
+    """Raises `RpcError` for a question the client never said it would answer."""
+    if client is None or _NEEDS.get(method) not in client.capabilities:
+        raise RpcError(METHOD_NOT_FOUND, f"The client does not answer {method[:100]}")
+
+
+def _question_relay(ctx: ServerRequestContext[Any, Any], client: Client) -> Ask:
     """Elicitation, sampling and roots: ask the client on the stream of its request, hand its answer back."""
 
     async def ask(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        require_capability(client, method)
         asked = {key: value for key, value in params.items() if key != "_meta"}
         request = cast("types.ServerRequest", _Relayed(method=method, params=asked or None))
         metadata = ServerMessageMetadata(related_request_id=ctx.request_id)
         try:
             answer = await ctx.session.send_request(request, _Answer, metadata=metadata)
-        except NoBackChannelError as error:
-            raise MCPError(METHOD_NOT_FOUND, "The client's connection carries no questions from servers") from error
+        except MCPError as error:
+            raise RpcError(error.error.code, error.error.message, error.error.data) from error
         return answer.model_dump()
 
     return ask

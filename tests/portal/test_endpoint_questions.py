@@ -1,0 +1,136 @@
+"""Questions from upstreams to users, between every two generations of MCP, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import mcp_types as types
+import pytest
+from mcp.shared.exceptions import MCPError
+
+from portal.endpoint import questions
+from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of, portal_over
+from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.server import Behaviour
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+both = pytest.mark.parametrize("mode", GENERATIONS)
+upstreams = pytest.mark.parametrize("legacy", [False, True], ids=["modern upstream", "legacy upstream"])
+ACCEPT = types.ElicitResult(action="accept", content={})
+
+
+def text(result: Any) -> str:
+    return "".join(block.text for block in result.content)
+
+
+@both
+@upstreams
+async def test_a_question_reaches_the_user_and_the_answer_the_upstream(mode: str, legacy: bool) -> None:
+    heard = Heard(ACCEPT)
+    async with (
+        hosted(Behaviour(legacy=legacy)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, mode, elicitation_callback=heard.elicit) as client,
+    ):
+        result = await client.call_tool("one_ask", {"text": "your name?"})
+        assert text(result) == ("accept legacy" if legacy else "accept asked")
+        assert [question.message for question in heard.of("question")] == ["your name?"]
+        assert [record.outcome for record in portal.kept.records][-1] == "ok"
+
+
+@both
+async def test_a_client_that_answers_no_questions_is_not_asked(mode: str) -> None:
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, mode) as client,
+    ):
+        assert text(await client.call_tool("one_ask", {"text": "your name?"})).startswith("refused")
+
+
+@both
+@upstreams
+async def test_questions_of_many_clients_at_once_reach_the_right_one(mode: str, legacy: bool) -> None:
+    async def one(url: str, name: str) -> None:
+        heard = Heard(ACCEPT)
+        async with client_of(url, mode, elicitation_callback=heard.elicit) as client:
+            await asyncio.gather(*(client.call_tool("one_ask", {"text": f"{name} {turn}"}) for turn in range(3)))
+        assert sorted(question.message for question in heard.of("question")) == [f"{name} {turn}" for turn in range(3)]
+
+    async with hosted(Behaviour(legacy=legacy)) as upstream, portal_over({"one": upstream}) as portal:
+        await asyncio.gather(*(one(portal.mcp, name) for name in ("ann", "bob", "cem")))
+
+
+async def asked(client: Any, **again: Any) -> Any:
+    return await client.session.call_tool("one_ask", {"text": "q"}, allow_input_required=True, **again)
+
+
+async def test_a_parked_call_goes_on_with_the_answer_and_only_once() -> None:
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, MODERN, elicitation_callback=Heard().elicit) as client,
+    ):
+        first = await asked(client)
+        assert isinstance(first, types.InputRequiredResult) and first.input_requests is not None
+        answers = dict.fromkeys(first.input_requests, ACCEPT)
+        again = await asked(client)
+        assert again.request_state != first.request_state
+        done = await asked(client, input_responses=answers, request_state=first.request_state)
+        assert text(done) == "accept legacy"
+        with pytest.raises(MCPError, match="no longer waiting"):
+            await asked(client, input_responses=answers, request_state=first.request_state)
+
+
+async def test_an_answer_that_is_missing_is_asked_for_again() -> None:
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, MODERN, elicitation_callback=Heard().elicit) as client,
+    ):
+        first = await asked(client)
+        again = await asked(client, input_responses={}, request_state=first.request_state)
+        assert again.input_requests == first.input_requests
+        answers = dict.fromkeys(first.input_requests, ACCEPT)
+        assert text(await asked(client, input_responses=answers, request_state=again.request_state)) == "accept legacy"
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_state_that_was_tampered_with_or_belongs_to_another_call_is_refused(legacy: bool) -> None:
+    async with (
+        hosted(Behaviour(legacy=legacy)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, MODERN, elicitation_callback=Heard().elicit) as client,
+    ):
+        first = await asked(client)
+        state = first.request_state
+        for wrong in (state[:-2] + ("AA" if state[-2:] != "AA" else "BB"), "portal:x", "upstream:asked", ""):
+            with pytest.raises(MCPError, match="Invalid or expired requestState"):
+                await asked(client, input_responses={}, request_state=wrong)
+        with pytest.raises(MCPError, match="Invalid or expired requestState"):
+            await client.session.call_tool("one_echo", {"text": "q"}, request_state=state, allow_input_required=True)
+
+
+async def test_a_parked_call_that_is_never_answered_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(questions, "PARK_SECONDS", 0.05)
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, MODERN, elicitation_callback=Heard().elicit) as client,
+    ):
+        await asked(client)
+        async with asyncio.timeout(20):
+            while not any(record.outcome == "cancelled" for record in portal.kept.records):
+                await client.call_tool("one_echo", {"text": "x"})
+
+
+async def test_a_portal_that_stops_takes_its_parked_calls_with_it() -> None:
+    async with hosted(Behaviour(legacy=True)) as upstream:
+        async with portal_over({"one": upstream}) as portal:
+            async with client_of(portal.mcp, MODERN, elicitation_callback=Heard().elicit) as client:
+                await asked(client)
+        assert [record.outcome for record in portal.kept.records] == ["cancelled"]
