@@ -105,6 +105,10 @@ JSValue web_utf8_lossy(JSContext *ctx, const uint8_t *bytes, size_t length) {
     return utf8_decode(ctx, &state, bytes, length, IGNORE_BOM);
 }
 
+static uint16_t utf16_unit(const uint8_t *bytes, int big) {
+    return (uint16_t)(big ? bytes[0] << 8 | bytes[1] : bytes[1] << 8 | bytes[0]);
+}
+
 static bool is_lead(uint16_t unit) {
     return (unit & 0xfc00) == 0xd800;
 }
@@ -120,13 +124,13 @@ static ptrdiff_t utf16_units(DecoderState *state, const uint8_t *bytes, size_t l
     bool valid = true;
     while (i < length) {
         size_t left = length - i;
-        uint16_t unit = left < 2 ? 0 : (uint16_t)(big ? bytes[i] << 8 | bytes[i + 1] : bytes[i + 1] << 8 | bytes[i]);
+        uint16_t unit = left < 2 ? 0 : utf16_unit(bytes + i, big);
         bool lead = left >= 2 && is_lead(unit);
         if ((flags & STREAM) && (left < 2 || (lead && left < 4))) {
             keep_pending(state, bytes + i, left);
             break;
         }
-        uint16_t next = left < 4 ? 0 : (uint16_t)(big ? bytes[i + 2] << 8 | bytes[i + 3] : bytes[i + 3] << 8 | bytes[i + 2]);
+        uint16_t next = left < 4 ? 0 : utf16_unit(bytes + i + 2, big);
         if (lead && is_trail(next)) {
             units[count++] = unit, units[count++] = next;
             i += 4;

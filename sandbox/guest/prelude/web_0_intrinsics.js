@@ -1,5 +1,6 @@
 // What the other web_*.js files share, captured before any program runs: a program that replaces a builtin changes what
-// it sees itself, not how these globals work inside.
+// it sees itself, not how these globals work inside. Template literals are left alone while a program runs: the engine
+// makes calls of String.prototype.concat of them.
 
 const { defineProperty, getOwnPropertyNames, getOwnPropertyDescriptor } = Object;
 
@@ -19,7 +20,8 @@ function defineInterface(constructor) {
     const names = getOwnPropertyNames(holder);
     for (let i = 0; i < names.length; i++) {
       const name = names[i];
-      if (name === "constructor" || name === "prototype" || name === "name" || name === "length") continue;
+      if (name === "constructor" || !getOwnPropertyDescriptor(holder, name).configurable) continue;
+      if (holder === constructor && (name === "name" || name === "length")) continue;
       defineProperty(holder, name, record({ ...getOwnPropertyDescriptor(holder, name), enumerable: true }));
     }
   }
@@ -36,14 +38,23 @@ function defineFunction(name, value) {
 // Web IDL: fewer arguments than an operation declares is a TypeError.
 function requireArguments(given, needed, operation) {
   if (given < needed) {
-    throw new TypeError(`${operation}: ${needed} argument${needed === 1 ? "" : "s"} required, ${given} given`);
+    const wanted = needed + (needed === 1 ? " argument" : " arguments");
+    throw new TypeError(operation + ": " + wanted + " required, " + given + " given");
   }
 }
 
+// Array.prototype.splice makes an array of whatever class the list's constructor names; this does not.
+function removeAt(list, at, count) {
+  for (let i = at + count; i < list.length; i++) list[i - count] = list[i];
+  list.length -= count;
+}
+
+const concat = uncurryThis(String.prototype.concat);
 const toWellFormed = uncurryThis(String.prototype.toWellFormed);
 
-// Web IDL USVString: a lone surrogate becomes U+FFFD; a symbol is a TypeError.
-const usvString = (value) => toWellFormed(`${value}`);
+// Web IDL DOMString: ToString, so a symbol is a TypeError. USVString: a lone surrogate becomes U+FFFD.
+const domString = (value) => concat("", value);
+const usvString = (value) => toWellFormed(concat("", value));
 
 native.web = record({
   uncurryThis,
@@ -52,6 +63,8 @@ native.web = record({
   defineInterface,
   defineFunction,
   requireArguments,
+  removeAt,
+  domString,
   usvString,
   // structuredClone asks each whether a value is an object of a web interface (none of them is serialisable).
   isPlatformObject: [],

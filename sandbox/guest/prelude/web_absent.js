@@ -8,10 +8,10 @@ const advice = "a program has no network of its own. Call a tool instead: await 
   'await codemode.search("what you need") finds one';
 
 defineFunction("fetch", async function fetch(input) {
-  throw new TypeError(`fetch is not available: ${advice}`);
+  throw new TypeError("fetch is not available: " + advice);
 });
 
 for (const name of ["XMLHttpRequest", "WebSocket", "EventSource"]) {
-  const constructor = { [name]: function () { throw new TypeError(`${name} is not available: ${advice}`); } }[name];
+  const constructor = { [name]: function () { throw new TypeError(name + " is not available: " + advice); } }[name];
   defineHidden(globalThis, name, constructor);
 }

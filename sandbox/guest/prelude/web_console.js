@@ -36,8 +36,8 @@ function json(value) {
 }
 
 function number(value, convert) {
-  if (typeof value === "bigint") return `${value}n`;
-  return typeof value === "symbol" || typeof value === "object" ? "NaN" : `${convert(value)}`;
+  if (typeof value === "bigint") return String(value) + "n";
+  return typeof value === "symbol" || typeof value === "object" ? "NaN" : String(convert(value));
 }
 
 // The text for one printf directive; undefined when the letter is not one.
@@ -82,7 +82,7 @@ function format(values) {
     }
     text += slice(pattern, done);
   }
-  for (; next < values.length; next++) text += ` ${show(values[next])}`;
+  for (; next < values.length; next++) text += " " + show(values[next]);
   return text;
 }
 
@@ -140,11 +140,11 @@ function tableText(grid) {
   let text = "";
   for (let i = 0; i < grid.length; i++) {
     let line = "|";
-    for (let k = 0; k < widths.length; k++) line += ` ${padEnd(grid[i][k], widths[k])} |`;
-    text += `${i ? "\n" : ""}${line}`;
+    for (let k = 0; k < widths.length; k++) line += " " + padEnd(grid[i][k], widths[k]) + " |";
+    text += i ? "\n" + line : line;
     if (i === 0) {
       text += "\n|";
-      for (let k = 0; k < widths.length; k++) text += `${repeat("-", widths[k] + 2)}|`;
+      for (let k = 0; k < widths.length; k++) text += repeat("-", widths[k] + 2) + "|";
     }
   }
   return text;
@@ -163,8 +163,8 @@ function openGroup(values) {
   if (indent.length < MAX_INDENT) indent += "  ";
 }
 
-const elapsed = (label) => `${label}: ${now() - mapGet(timers, label)}ms`;
-const noTimer = (label) => write("warn", `There is no timer "${label}"`);
+const elapsed = (label) => label + ": " + (now() - mapGet(timers, label)) + "ms";
+const noTimer = (label) => write("warn", 'There is no timer "' + label + '"');
 
 const console = {
   log(...values) {
@@ -186,7 +186,7 @@ const console = {
     const { stack } = new Error();
     const text = format(values);
     const frames = typeof stack === "string" ? slice(stack, indexOf(stack, "\n") + 1) : "";
-    write("debug", `Trace${text === "" ? "" : `: ${text}`}\n${frames}`);
+    write("debug", (text === "" ? "Trace" : "Trace: " + text) + "\n" + frames);
   },
   dir(value) {
     write("log", inspect(value));
@@ -200,13 +200,13 @@ const console = {
   assert(condition, ...values) {
     if (condition) return;
     const text = format(values);
-    write("error", text === "" ? "Assertion failed" : `Assertion failed: ${text}`);
+    write("error", text === "" ? "Assertion failed" : "Assertion failed: " + text);
   },
   count(label = "default") {
     const name = String(label);
     const count = (mapGet(counts, name) ?? 0) + 1;
     mapSet(counts, name, count);
-    write("log", `${name}: ${count}`);
+    write("log", name + ": " + count);
   },
   countReset(label = "default") {
     mapDelete(counts, String(label));
@@ -227,7 +227,7 @@ const console = {
   timeLog(label = "default", ...values) {
     const name = String(label);
     if (!mapHas(timers, name)) noTimer(name);
-    else write("log", values.length > 0 ? `${elapsed(name)} ${format(values)}` : elapsed(name));
+    else write("log", values.length > 0 ? elapsed(name) + " " + format(values) : elapsed(name));
   },
   timeEnd(label = "default") {
     const name = String(label);

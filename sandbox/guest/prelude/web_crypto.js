@@ -27,11 +27,11 @@ class Crypto {
   getRandomValues(array) {
     requireArguments(arguments.length, 1, "crypto.getRandomValues");
     if (!integerArrays[className(array)]) {
-      throw new DOMException("crypto.getRandomValues: the argument must be an integer typed array", "TypeMismatchError");
+      throw new DOMException("crypto.getRandomValues: the argument is not an integer typed array", "TypeMismatchError");
     }
     const length = byteLengthOf(array);
     if (length > QUOTA) {
-      const message = `crypto.getRandomValues: at most ${QUOTA} bytes a call, ${length} asked for`;
+      const message = "crypto.getRandomValues: at most " + QUOTA + " bytes a call, " + length + " asked for";
       throw new DOMException(message, "QuotaExceededError");
     }
     set(new Uint8Array(bufferOf(array), byteOffsetOf(array), length), random(length));

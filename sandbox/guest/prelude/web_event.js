@@ -1,11 +1,9 @@
 // Event, CustomEvent and EventTarget (DOM Standard, section 2), without a tree: an event has one target and no path.
 
-const { uncurryThis, defineInterface, requireArguments, isPlatformObject } = native.web;
+const { uncurryThis, defineInterface, requireArguments, domString, removeAt, isPlatformObject } = native.web;
 const { log, inspect } = native;
 const { DOMException } = globalThis;
 const push = uncurryThis(Array.prototype.push);
-const splice = uncurryThis(Array.prototype.splice);
-const copyOf = uncurryThis(Array.prototype.slice);
 const apply = Reflect.apply;
 
 let dispatch; // dispatch(event, target, listeners) -> false when the event was cancelled
@@ -20,7 +18,7 @@ class Event {
 
   constructor(type, options = undefined) {
     requireArguments(arguments.length, 1, "Event");
-    this.#type = `${type}`;
+    this.#type = domString(type);
     this.#options = {
       bubbles: !!options?.bubbles, cancelable: !!options?.cancelable, composed: !!options?.composed,
     };
@@ -65,7 +63,8 @@ class Event {
       event.#dispatching = true;
       event.#target = target;
       event.#stopped = false;
-      const now = copyOf(listeners);
+      const now = [];
+      for (let i = 0; i < listeners.length; i++) push(now, listeners[i]);
       for (let i = 0; i < now.length && !event.#stopped; i++) {
         const listener = now[i];
         if (listener.removed || listener.type !== event.#type) continue;
@@ -94,7 +93,7 @@ class CustomEvent extends Event {
 function remove(listeners, listener) {
   for (let i = 0; i < listeners.length; i++) {
     if (listeners[i] === listener) {
-      splice(listeners, i, 1);
+      removeAt(listeners, i, 1);
       listener.removed = true;
       return;
     }
@@ -107,7 +106,7 @@ function call(callback, target, event) {
     if (typeof callback === "function") apply(callback, target, [event]);
     else callback.handleEvent(event);
   } catch (error) {
-    log("error", `Uncaught in an event listener: ${inspect(error)}`);
+    log("error", "Uncaught in an event listener: " + inspect(error));
   }
 }
 
@@ -118,10 +117,10 @@ class EventTarget {
     requireArguments(arguments.length, 2, "EventTarget.addEventListener");
     if (callback === null || callback === undefined) return;
     if (typeof callback !== "function" && typeof callback !== "object") {
-      throw new TypeError("EventTarget.addEventListener: the callback must be a function or an object with handleEvent");
+      throw new TypeError("EventTarget.addEventListener: the callback is neither a function nor an object");
     }
     const settings = optionsOf(options);
-    type = `${type}`;
+    type = domString(type);
     if (settings.signal?.aborted || this.#find(type, callback, settings.capture)) return;
     const listener = { type, callback, capture: settings.capture, once: settings.once, removed: false };
     push(this.#listeners, listener);
@@ -130,7 +129,7 @@ class EventTarget {
 
   removeEventListener(type, callback, options = undefined) {
     requireArguments(arguments.length, 2, "EventTarget.removeEventListener");
-    const listener = this.#find(`${type}`, callback, optionsOf(options).capture);
+    const listener = this.#find(domString(type), callback, optionsOf(options).capture);
     if (listener) remove(this.#listeners, listener);
   }
 

@@ -1,10 +1,9 @@
 // URLSearchParams (WHATWG URL Standard, section 6). A list of names and values in turn, and a function to tell the URL
 // the list belongs to, if any, that it changed.
 
-const { uncurryThis, record, defineInterface, requireArguments, usvString, isPlatformObject } = native.web;
+const { uncurryThis, record, defineInterface, requireArguments, removeAt, usvString, isPlatformObject } = native.web;
 const { formEscape, formUnescape } = native;
 const push = uncurryThis(Array.prototype.push);
-const splice = uncurryThis(Array.prototype.splice);
 const sort = uncurryThis(Array.prototype.sort);
 const indexOf = uncurryThis(String.prototype.indexOf);
 const slice = uncurryThis(String.prototype.slice);
@@ -31,7 +30,7 @@ function parseInto(list, query) {
 function serialize(list) {
   let text = "";
   for (let i = 0; i < list.length; i += 2) {
-    text += `${i ? "&" : ""}${formEscape(list[i])}=${formEscape(list[i + 1])}`;
+    text += (i ? "&" : "") + formEscape(list[i]) + "=" + formEscape(list[i + 1]);
   }
   return text;
 }
@@ -47,7 +46,7 @@ function fromSequence(pairs) {
     }
     for (const item of pair) push(items, item);
     if (items.length !== 2) {
-      throw new TypeError(`URLSearchParams: each pair must have a name and a value, this one has ${items.length} items`);
+      throw new TypeError("URLSearchParams: a pair has a name and a value, this one has " + items.length + " items");
     }
     push(list, usvString(items[0]), usvString(items[1]));
   }
@@ -125,7 +124,7 @@ class URLSearchParams {
     name = usvString(name);
     if (value !== undefined) value = usvString(value);
     for (let i = list.length - 2; i >= 0; i -= 2) {
-      if (list[i] === name && (value === undefined || list[i + 1] === value)) splice(list, i, 2);
+      if (list[i] === name && (value === undefined || list[i + 1] === value)) removeAt(list, i, 2);
     }
     this.#update();
   }
@@ -164,7 +163,7 @@ class URLSearchParams {
     } else {
       list[first + 1] = value;
       for (let i = list.length - 2; i > first; i -= 2) {
-        if (list[i] === name) splice(list, i, 2);
+        if (list[i] === name) removeAt(list, i, 2);
       }
     }
     this.#update();

@@ -1,7 +1,8 @@
 // structuredClone (HTML Standard, section 2.7), by a work list instead of recursion: nesting is bounded by memory only.
 // Each object is allocated when first met and filled in when its turn comes.
 
-const { uncurryThis, record, defineFunction, requireArguments, isPlatformObject } = native.web;
+const { uncurryThis, record, defineFunction, requireArguments, domString } = native.web;
+const { isDOMException, isPlatformObject } = native.web;
 const { className, define } = native;
 const { DOMException, Object, Map, Set, Date, RegExp, Error, ArrayBuffer, DataView, Uint8Array } = globalThis;
 const { keys, getOwnPropertyDescriptor, defineProperty } = Object;
@@ -16,7 +17,12 @@ const setHas = uncurryThis(Set.prototype.has);
 const setForEach = uncurryThis(Set.prototype.forEach);
 const getTime = uncurryThis(Date.prototype.getTime);
 const sourceOf = getter(RegExp.prototype, "source");
-const flagsOf = getter(RegExp.prototype, "flags");
+const flags = []; // RegExp.prototype.flags looks each of these up again
+const flagNames = "d:hasIndices g:global i:ignoreCase m:multiline s:dotAll u:unicode v:unicodeSets y:sticky";
+for (const flag of flagNames.split(" ")) {
+  push(flags, { letter: flag[0], isSet: getter(RegExp.prototype, flag.slice(2)) });
+}
+const stackOf = getter(Error.prototype, "stack");
 const valueOf = {
   __proto__: null,
   Boolean: uncurryThis(Boolean.prototype.valueOf),
@@ -52,14 +58,14 @@ const domExceptionName = getter(DOMException.prototype, "name");
 const domExceptionMessage = getter(DOMException.prototype, "message");
 
 const hidden = (value) => record({ value, writable: true, enumerable: false, configurable: true });
-const refuse = (what) => new DOMException(`structuredClone: ${what} cannot be cloned`, "DataCloneError");
+const refuse = (what) => new DOMException("structuredClone: " + what + " cannot be cloned", "DataCloneError");
 
 class Clone {
   #known = new Map(); // original -> copy, so that sharing and cycles survive
   #unfilled = []; // functions that copy the contents of an object already allocated
 
   value(original) {
-    if (typeof original === "function") throw refuse(original.name ? `the function ${original.name}` : "a function");
+    if (typeof original === "function") throw refuse("a function");
     if (typeof original === "symbol") throw refuse("a symbol");
     if (typeof original !== "object" || original === null) return original;
     const known = mapGet(this.#known, original);
@@ -92,8 +98,6 @@ class Clone {
         return this.#set(original);
       case "Error":
         return this.#error(original);
-      case "DOMException":
-        return new DOMException(domExceptionMessage(original), domExceptionName(original));
       case "Date":
         return new Date(getTime(original));
       case "RegExp":
@@ -107,7 +111,7 @@ class Clone {
         return cloneBuffer(original);
       default:
         if (views[kind]) return this.#view(original, views[kind]);
-        throw refuse(`an object of the class ${kind}`);
+        throw refuse("an object of the class " + kind);
     }
   }
 
@@ -121,7 +125,7 @@ class Clone {
 
   #plain(original) {
     for (let i = 0; i < isPlatformObject.length; i++) {
-      if (isPlatformObject[i](original)) throw refuse(`an object of the class ${original.constructor?.name}`);
+      if (isPlatformObject[i](original)) throw refuse("an object of a web interface");
     }
     return this.#properties(original, {});
   }
@@ -155,10 +159,11 @@ class Clone {
 
   // Name, message, stack and cause; other properties of an error are not part of its serialisation.
   #error(original) {
-    const constructor = errors[`${original.name}`] ?? Error;
+    if (isDOMException(original)) return new DOMException(domExceptionMessage(original), domExceptionName(original));
+    const constructor = errors[original.name] ?? Error;
     const message = getOwnPropertyDescriptor(original, "message");
-    const copy = message && "value" in message ? new constructor(`${message.value}`) : new constructor();
-    const stack = original.stack;
+    const copy = message && "value" in message ? new constructor(domString(message.value)) : new constructor();
+    const stack = stackOf(original);
     if (typeof stack === "string") defineProperty(copy, "stack", hidden(stack));
     const cause = getOwnPropertyDescriptor(original, "cause");
     if (cause && "value" in cause) {
@@ -171,6 +176,12 @@ class Clone {
   #view(original, { constructor, buffer, byteOffset, length }) {
     return new constructor(this.value(buffer(original)), byteOffset(original), length(original));
   }
+}
+
+function flagsOf(pattern) {
+  let text = "";
+  for (let i = 0; i < flags.length; i++) if (flags[i].isSet(pattern)) text += flags[i].letter;
+  return text;
 }
 
 function cloneBuffer(original) {

@@ -1,6 +1,6 @@
 // TextEncoder and TextDecoder (WHATWG Encoding Standard), over native.encode, encodeInto and decode.
 
-const { uncurryThis, defineInterface, requireArguments, isPlatformObject } = native.web;
+const { uncurryThis, defineInterface, requireArguments, domString, isPlatformObject } = native.web;
 const { encode, encodeInto, decode, className } = native;
 const { Uint8Array } = globalThis;
 const toLowerCase = uncurryThis(String.prototype.toLowerCase);
@@ -29,14 +29,14 @@ addLabels(3, "iso_8859-1 iso_8859-1:1987 l1 latin1 us-ascii windows-1252 x-cp125
 // "Get an encoding": ASCII white space around a label does not count.
 function encodingOf(label) {
   const white = "\t\n\f\r ";
-  const text = `${label}`;
+  const text = domString(label);
   let start = 0, end = text.length;
   while (start < end && indexOf(white, text[start]) >= 0) start++;
   while (end > start && indexOf(white, text[end - 1]) >= 0) end--;
   const number = labels[toLowerCase(slice(text, start, end))];
   if (number === undefined) {
-    throw new RangeError(`TextDecoder: the encoding "${text}" is not supported; these are: utf-8, utf-16le, utf-16be, ` +
-      "windows-1252 (latin1)");
+    const known = "utf-8, utf-16le, utf-16be, windows-1252 (latin1)";
+    throw new RangeError('TextDecoder: "' + slice(text, 0, 40) + '" is not supported; these encodings are: ' + known);
   }
   return number;
 }
@@ -63,13 +63,13 @@ class TextEncoder {
 
   encode(input = "") {
     this.#brand;
-    return encode(`${input}`);
+    return encode(domString(input));
   }
 
   encodeInto(source, destination) {
     this.#brand;
     requireArguments(arguments.length, 2, "TextEncoder.encodeInto");
-    return encodeInto(`${source}`, destination);
+    return encodeInto(domString(source), destination);
   }
 
   static {

@@ -1,6 +1,7 @@
 // URL (WHATWG URL Standard, section 6). Its state is its serialisation; native.url* parse it.
 
-const { uncurryThis, record, defineInterface, requireArguments, usvString, isPlatformObject, searchParams } = native.web;
+const { uncurryThis, record, defineInterface, requireArguments, usvString } = native.web;
+const { isPlatformObject, searchParams } = native.web;
 const { urlParse, urlGet, urlSet } = native;
 const slice = uncurryThis(String.prototype.slice);
 
@@ -9,11 +10,11 @@ const fields = "href origin protocol username password host hostname port pathna
 const SEARCH = fields.indexOf("search");
 const plain = ["origin", "protocol", "username", "password", "host", "hostname", "port", "pathname", "hash"];
 
-const shown = (text) => (text.length > 200 ? `${slice(text, 0, 200)}...` : text);
+const shown = (text) => (text.length > 200 ? slice(text, 0, 200) + "..." : text);
 
 function invalid(input, base) {
-  const against = base === undefined ? "" : ` with the base "${shown(base)}"`;
-  const error = new TypeError(`Invalid URL: "${shown(input)}"${against}`);
+  const against = base === undefined ? "" : ' with the base "' + shown(base) + '"';
+  const error = new TypeError('Invalid URL: "' + shown(input) + '"' + against);
   native.define(error, "code", "ERR_INVALID_URL");
   native.define(error, "input", input);
   return error;
