@@ -1,9 +1,10 @@
 """One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
+import anyio
 import mcp_types as types
 from mcp.server.context import HandlerResult, ServerRequestContext
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
@@ -56,6 +57,8 @@ class Endpoint:
         self._servers = servers
         self._policy = CodeModePolicy(settings.code_mode) if code_tool is not None else CodeModePolicy.OFF
         self._background = Background()
+        self._streams: set[anyio.CancelScope] = set()
+        self._stopping = False
         self._view = View(servers)
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
@@ -89,7 +92,8 @@ class Endpoint:
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
-        await self._manager.handle_request(scope, watched(scope, receive), send)
+        with self._open_stream(scope):
+            await self._manager.handle_request(scope, watched(scope, receive), send)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
@@ -110,7 +114,25 @@ class Endpoint:
 
     def close_streams(self) -> None:
         """Begin to shut down: end the streams that would otherwise stay open for ever."""
+        self._stopping = True
         self._listen.close()
+        for stream in tuple(self._streams):
+            stream.cancel()
+
+    @contextmanager
+    def _open_stream(self, scope: Scope) -> Iterator[None]:
+        """A session's own stream (GET) carries no request of the client's, so it need not be waited for at the end."""
+        if scope["method"] != "GET":
+            yield
+            return
+        with anyio.CancelScope() as stream:
+            if self._stopping:
+                stream.cancel()
+            self._streams.add(stream)
+            try:
+                yield
+            finally:
+                self._streams.discard(stream)
 
     def _server(self, settings: PortalSettings) -> PortalServer:
         server = PortalServer(settings.name, instructions=settings.instructions)
