@@ -116,32 +116,33 @@ def encode_failed(kind: str, message: str, logs: bytes = b"") -> bytes:
 def decode_outcome(data: bytes, limits: Limits) -> Outcome:
     """Reads one outcome. Raises GuestAbiError unless it has exactly the documented shape."""
     try:
-        match orjson.loads(data):
-            case ["suspended", list(calls), wake_at, list(logs)]:
-                return Suspended(tuple(map(_call, calls)), _logs(logs), _wake_at(wake_at))
-            case ["completed", bool(has_value), value, list(logs)]:
-                return Completed(value if has_value else None, _logs(logs), has_value)
-            case ["failed", dict(failure), list(logs)]:
-                return Failed(_failure(failure), _logs(logs))
+        outcome = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise GuestAbiError(f"the guest's outcome is not JSON: {error}") from None
+    if isinstance(outcome, list) and outcome and isinstance(outcome[-1], list):
+        logs = outcome[-1] and tuple(map(_log, outcome[-1]))
+        match outcome:
+            case ["suspended", list(calls), wake_at, _]:
+                return Suspended(tuple(map(_call, calls)), logs or (), _wake_at(wake_at))
+            case ["completed", bool(has_value), value, _]:
+                return Completed(value if has_value else None, logs or (), has_value)
+            case ["failed", dict(failure), _]:
+                return Failed(_failure(failure), logs or ())
     raise GuestAbiError("the guest's outcome has an unknown shape")
 
 
 def _call(item: Any) -> HostCall:
-    match item:
-        case [int(id), str(name), arguments] if not isinstance(id, bool) and 0 < id < 2**31:
+    if type(item) is list and len(item) == 3:
+        id, name, arguments = item
+        if type(id) is int and type(name) is str and 0 < id < 2**31:
             return HostCall(id, name, arguments)
     raise GuestAbiError("the guest's outcome holds a malformed host call")
 
 
-def _logs(items: list[Any]) -> tuple[LogLine, ...]:
-    return tuple(map(_log, items))
-
-
 def _log(item: Any) -> LogLine:
-    match item:
-        case [str(level), str(text)] if level in _LEVELS:
+    if type(item) is list and len(item) == 2:
+        level, text = item
+        if type(level) is str and type(text) is str and level in _LEVELS:
             return LogLine(level, text)
     raise GuestAbiError("the guest's outcome holds a malformed log line")
 

@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeAlias
 
 from sandbox import frozen, pages
 from sandbox.batch import decode_outcome
 from sandbox.compiled import CompiledCache, default_cache
 from sandbox.epoch import Budget, Ticker
-from sandbox.errors import EngineError, ForeignImage, LocalStateError
+from sandbox.errors import EngineError, ForeignImage, GuestAbiError, LocalStateError
 from sandbox.events import Failed
-from sandbox.isolate import Isolate, Layout
+from sandbox.isolate import Home, Isolate
 from sandbox.limits import Limits, MiB
 from sandbox.snapshot import WASM_PAGE, with_memory
-from sandbox.wasm import Settings, Trap, WasmEngine, WasmInstance, WasmModule
+from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmModule
 
+_Runs: TypeAlias = tuple[int, tuple[tuple[int, bytes], ...]]  # size of the memory, (offset, bytes)
+_IMAGES_KEPT = 64
+ABI = 1
 _SETUP = Limits(cpu_time=60.0, wall_time=600.0)
 
 
@@ -83,9 +88,9 @@ class Engine:
         self._lock = Lock()
         self._live: set[Isolate] = set()
         self._closed = False
-        self._images: dict[str, pages.Runs] = {}
+        self._images: dict[str, _Runs] = {}
         self._module = self._prepare(guest, CompiledCache(folder))
-        self._layout_at, self._base = self._inspect()
+        self._home = self._inspect()
 
     @property
     def live_isolates(self) -> int:
@@ -96,7 +101,7 @@ class Engine:
         """A fresh isolate. Raises Overloaded when every slot is taken and ForeignImage for an image of another build."""
         instance = self._instance()
         if image is not None:
-            self._apply(instance, self._image_runs(image))
+            self._write(instance, self._image_runs(image))
         return self._isolate(instance, None)
 
     def image(self, preload: str) -> Image:
@@ -111,16 +116,16 @@ class Engine:
             memory = instance.read(0, instance.memory_size())
         finally:
             instance.close()
-        data = frozen.pack(frozen.Header(self.build_id, "image"), pages.dirty(memory, self._base))
+        data = frozen.pack(frozen.Header(self.build_id, "image"), pages.difference(memory, self._home.base))
         return Image.of(data)
 
     def thaw(self, data: bytes) -> Isolate:
         """The program `Isolate.freeze` kept, suspended as it was. Raises ForeignImage unless it is of this build."""
         largest = self._wasm.settings.memory
         header, content = frozen.unpack(data, build=self.build_id, kind="program", largest=largest)
-        runs = pages.parse(content, largest)
+        patch = pages.parse(content, largest)
         instance = self._instance()
-        self._apply(instance, runs)
+        self._patch(instance, patch)
         return self._isolate(instance, header)
 
     def close(self) -> None:
@@ -155,29 +160,39 @@ class Engine:
         return module
 
     def _initialised(self, raw: WasmModule, guest: _Guest) -> bytes:
+        """The memory with the preludes run in it. They are compiled in an instance of their own: the litter that leaves
+        would otherwise be in every isolate."""
+        with self._bare(raw) as compiler:
+            compiled = [(name, self._setup(compiler, b"compile", name, text)) for name, text in guest.preludes]
+        with self._bare(raw) as instance:
+            for name, bytecode in compiled:
+                self._setup(instance, b"prelude", name, bytecode)
+            return instance.read(0, instance.memory_size())
+
+    @contextmanager
+    def _bare(self, raw: WasmModule) -> Iterator[WasmInstance]:
         instance = WasmInstance(raw)
         try:
             self._guarded(instance, b"_initialize", 0)
             if self._guarded(instance, b"initialize", 0):
                 raise EngineError("the guest could not be initialised")
-            for name, text in guest.preludes:
-                self._setup(instance, b"prelude", name, text)
-            return instance.read(0, instance.memory_size())
+            yield instance
         finally:
             instance.close()
 
-    def _setup(self, instance: WasmInstance, export: bytes, name: str, source: bytes) -> None:
-        batch = b"".join((struct.pack("<I", len(name)), name.encode(), struct.pack("<I", len(source)), source))
-        layout_at = self._guarded(instance, b"layout", 0)
-        layout = Layout.read(instance, layout_at)
+    def _setup(self, instance: WasmInstance, export: bytes, name: str, content: bytes) -> bytes:
+        """Gives the guest one file and returns what it leaves in its output. Raises EngineError when the guest threw."""
+        batch = b"".join((struct.pack("<I", len(name)), name.encode(), struct.pack("<I", len(content)), content))
+        layout = instance.view(Layout, self._guarded(instance, b"layout", 0))
         at = layout.input if len(batch) <= layout.input_size else self._guarded(instance, b"reserve", len(batch))
         instance.write(at, batch)
-        if self._guarded(instance, export, len(batch)):
-            layout = Layout.read(instance, layout_at)
-            outcome = decode_outcome(instance.read(layout.output, layout.output_size), _SETUP)
+        failed = self._guarded(instance, export, len(batch))
+        output = instance.read(layout.output, layout.output_size)
+        if failed:
+            outcome = decode_outcome(output, _SETUP)
             reason = outcome.error if isinstance(outcome, Failed) else "it left no reason"
-            where = f" at line {reason.line}" if isinstance(outcome, Failed) and outcome.error.line else ""
-            raise EngineError(f"{name} threw{where}: {reason}")
+            raise EngineError(f"{name} threw: {reason}")
+        return output
 
     def _guarded(self, instance: WasmInstance, export: bytes, argument: int) -> int:
         budget = Budget(_SETUP.cpu_time, _SETUP.wall_time)
@@ -189,10 +204,24 @@ class Engine:
         finally:
             self._ticker.leave(budget)
 
-    def _inspect(self) -> tuple[int, bytes]:
+    def _inspect(self) -> Home:
+        """What is the same in every instance: where the layout and the input buffer lie, and the memory it begins with."""
         instance = WasmInstance(self._module)
         try:
-            return self._guarded(instance, b"layout", 0), instance.read(0, instance.memory_size())
+            layout_at = self._guarded(instance, b"layout", 0)
+            layout = instance.view(Layout, layout_at)
+            if layout.abi != ABI:
+                raise GuestAbiError(f"the guest speaks version {layout.abi} of the batch format, this is version {ABI}")
+            return Home(
+                build=self.build_id,
+                limits=self.limits,
+                ticker=self._ticker,
+                layout_at=layout_at,
+                input_at=layout.input,
+                input_size=layout.input_size,
+                base=instance.read(0, instance.memory_size()),
+                on_close=self._live.discard,
+            )
         finally:
             instance.close()
 
@@ -201,40 +230,44 @@ class Engine:
             raise LocalStateError("the engine is closed")
         return WasmInstance(self._module)
 
-    def _image_runs(self, image: Image) -> pages.Runs:
-        runs = self._images.get(image.id)
-        if runs is None:
+    def _image_runs(self, image: Image) -> _Runs:
+        found = self._images.get(image.id)
+        if found is None:
             largest = self._wasm.settings.memory
             _, content = frozen.unpack(image.data, build=self.build_id, kind="image", largest=largest)
-            runs = pages.parse(content, largest)
+            patch = pages.parse(content, largest)
+            found = (patch.size, pages.merge(patch.runs, self._home.base))
             with self._lock:
-                while len(self._images) >= 64:
+                while len(self._images) >= _IMAGES_KEPT:
                     del self._images[next(iter(self._images))]
-                self._images[image.id] = runs
-        return runs
+                self._images[image.id] = found
+        return found
 
-    def _apply(self, instance: WasmInstance, runs: pages.Runs) -> None:
-        size, parts = runs
+    def _write(self, instance: WasmInstance, runs: _Runs) -> None:
+        """Makes a fresh instance's memory that of an image, from the host: best for few long runs."""
         try:
-            instance.grow_to(size)
-            for at, data in parts:
+            instance.grow_to(runs[0])
+            for at, data in runs[1]:
                 instance.write(at, data)
-        except EngineError:
+        except EngineError as error:
             instance.close()
-            raise ForeignImage("the image does not fit this engine's memory") from None
+            raise ForeignImage(f"the image does not fit this engine: {error}") from None
+
+    def _patch(self, instance: WasmInstance, patch: pages.Patch) -> None:
+        """The same for many short runs: they are written behind the memory they describe, and the guest puts them in
+        their places."""
+        if pages.whole(patch.size + len(patch.runs)) > self._wasm.settings.memory:
+            return self._write(instance, (patch.size, tuple(pages.split(patch.runs))))
+        try:
+            instance.grow_to(patch.size + len(patch.runs))
+            instance.write(patch.size, patch.runs)
+            instance.write(self._home.input_at, struct.pack("<II", patch.size, len(patch.runs)))
+            self._guarded(instance, b"patch", 0)
+        except EngineError as error:
+            instance.close()
+            raise ForeignImage(f"the frozen program does not fit this engine: {error}") from None
 
     def _isolate(self, instance: WasmInstance, header: frozen.Header | None) -> Isolate:
-        isolate = Isolate(
-            instance,
-            limits=self.limits,
-            ticker=self._ticker,
-            layout_at=self._layout_at,
-            build=self.build_id,
-            base=self._base,
-            on_close=self._live.discard,
-            header=header,
-        )
+        isolate = Isolate(instance, self._home, header)
         self._live.add(isolate)
         return isolate
-
-

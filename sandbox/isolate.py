@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import struct
-import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
@@ -17,30 +17,26 @@ from sandbox.epoch import Budget, Ticker
 from sandbox.errors import GuestAbiError, IsolateClosed, LocalStateError
 from sandbox.events import Outcome, Settlement
 from sandbox.limits import Limits
-from sandbox.wasm import STACK_OVERFLOW, Trap, WasmInstance
+from sandbox.wasm import STACK_OVERFLOW, Layout, Trap, WasmInstance
 
-_LAYOUT = struct.Struct("<9I")
 _MESSAGES = {
     "cpu_time": "the program used more CPU time than its limit of {:g} s",
     "wall_time": "the program took longer than its limit of {:g} s",
 }
 
 
-class Layout:
-    """The guest's published words (guest.h, struct layout). Every field is hostile."""
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What isolates of one engine share: constants of the build, its limits, its epoch."""
 
-    __slots__ = ("heap", "input", "input_size", "logs", "logs_size", "output", "output_size", "stopped")
-
-    def __init__(self, data: bytes) -> None:
-        abi, self.input, self.input_size, self.output, self.output_size, self.logs, self.logs_size, self.stopped, self.heap = (
-            _LAYOUT.unpack(data)
-        )
-        if abi != 1:
-            raise GuestAbiError(f"the guest speaks version {abi} of the batch format")
-
-    @classmethod
-    def read(cls, instance: WasmInstance, at: int) -> Layout:
-        return cls(instance.read(at, _LAYOUT.size))
+    build: str
+    limits: Limits
+    ticker: Ticker
+    layout_at: int
+    input_at: int
+    input_size: int
+    base: bytes
+    on_close: Callable[[Isolate], None]
 
 
 class Isolate:
@@ -50,32 +46,26 @@ class Isolate:
     block until the program waits or ends, so call them off the event loop and off the main thread.
     """
 
-    def __init__(
-        self,
-        instance: WasmInstance,
-        *,
-        limits: Limits,
-        ticker: Ticker,
-        layout_at: int,
-        build: str,
-        base: bytes,
-        on_close: Callable[[Isolate], None],
-        header: frozen.Header | None = None,
-    ) -> None:
+    __slots__ = (
+        "__weakref__", "_budget", "_closed", "_conversation", "_home", "_instance", "_layout", "_lock", "_running",
+        "_suspended",
+    )  # fmt: skip
+
+    def __init__(self, instance: WasmInstance, home: Home, header: frozen.Header | None = None) -> None:
         self._instance = instance
-        self._ticker = ticker
-        self._layout_at = layout_at
-        self._build = build
-        self._base = base
-        self._on_close = on_close
-        self._limits = limits
-        self._lock = threading.Lock()
+        self._home = home
+        self._layout = instance.view(Layout, home.layout_at)
+        self._lock = Lock()
         self._running = False
         self._closed = False
-        used = (header.cpu_used, header.wall_used) if header else (0.0, 0.0)
-        self._budget = Budget(limits.cpu_time, limits.wall_time, *used)
-        self._conversation = Conversation(limits, waiting=header.waiting if header else None)
         self._suspended = header is not None
+        limits = home.limits
+        if header is None:
+            self._budget = Budget(limits.cpu_time, limits.wall_time)
+            self._conversation = Conversation(limits)
+        else:
+            self._budget = Budget(limits.cpu_time, limits.wall_time, header.cpu_used, header.wall_used)
+            self._conversation = Conversation(limits, waiting=header.waiting)
 
     @property
     def cpu_time(self) -> float:
@@ -105,15 +95,17 @@ class Isolate:
 
     def freeze(self) -> bytes:
         """The suspended program as bytes, for `Engine.thaw` of the same build. The isolate stays as it is."""
-        with self._use():
+        self._enter()
+        try:
             if not self._suspended:
                 raise LocalStateError("only a suspended program can be frozen")
-            self._instance.call(b"pending")
-            layout = Layout.read(self._instance, self._layout_at)
-            waiting = tuple(orjson.loads(self._instance.read(layout.output, layout.output_size)))
-            header = frozen.Header(self._build, "program", self._budget.cpu_used, self._budget.wall_used, waiting)
-            memory = self._instance.read(0, self._instance.memory_size())
-            return frozen.pack(header, pages.dirty(memory, self._base))
+            self._call(b"pending", 0)
+            waiting = tuple(orjson.loads(self._output()))
+            header = frozen.Header(self._home.build, "program", self._budget.cpu_used, self._budget.wall_used, waiting)
+            memory = self._instance.read(0, min(pages.whole(self._layout.end), self._instance.memory_size()))
+            return frozen.pack(header, pages.difference(memory, self._home.base))
+        finally:
+            self._leave()
 
     def interrupt(self) -> None:
         """From any thread: makes a running slice end within a tick or two; it then raises IsolateClosed."""
@@ -136,100 +128,93 @@ class Isolate:
     ) -> None:
         self.close()
 
+    def _enter(self) -> None:
+        """Guards against two threads at once, which would be undefined behaviour in the engine."""
+        with self._lock:
+            if self._closed:
+                raise IsolateClosed("the isolate is closed")
+            if self._running:
+                raise LocalStateError("the isolate is running in another thread")
+            self._running = True
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._running = False
+            closed = self._closed
+        if closed:
+            self._release()
+
     def _release(self) -> None:
         self._conversation.close()
         self._instance.close()
-        self._on_close(self)
-
-    def _use(self) -> _Use:
-        return _Use(self)
+        self._home.on_close(self)
 
     def _slice(self, export: bytes, batch: bytes) -> bytes:
-        with self._use():
+        self._enter()
+        try:
             kind = self._budget.passed(running=False)
             if kind is not None:
                 return self._over(kind, b"")
             self._suspended = False
-            try:
-                self._write_input(batch)
-            except Trap as trap:
-                raise GuestAbiError(f"the guest could not take the batch: {trap}") from None
-            return self._run(export, len(batch))
-
-    def _write_input(self, batch: bytes) -> None:
-        layout = Layout.read(self._instance, self._layout_at)
-        at = layout.input
-        if len(batch) > layout.input_size:
-            at = self._instance.call(b"reserve", len(batch))
-        if at:
+            at, size = self._home.input_at, len(batch)
+            if size > self._home.input_size:
+                at = self._call(b"reserve", size)
+                if not at:
+                    return encode_failed("memory", "the program has no memory left for what it is given")
             self._instance.write(at, batch)
+            return self._run(export, size)
+        finally:
+            self._leave()
 
     def _run(self, export: bytes, size: int) -> bytes:
-        self._ticker.enter(self._budget)
-        self._instance.set_deadline(1)
+        ticker, budget = self._home.ticker, self._budget
+        ticker.enter(budget)
         try:
+            self._instance.set_deadline(1)
             self._instance.call(export, size)
         except Trap as trap:
             return self._trapped(trap)
         finally:
-            self._ticker.leave(self._budget)
-        output = self._output(Layout.read(self._instance, self._layout_at))
+            ticker.leave(budget)
+        output = self._output()
         self._suspended = output.startswith(b'["suspended"')
         return output
 
-    def _output(self, layout: Layout) -> bytes:
-        return self._instance.read(layout.output, layout.output_size)
+    def _call(self, export: bytes, argument: int) -> int:
+        """A short call that runs nothing of the program."""
+        self._home.ticker.enter(self._budget)
+        try:
+            return self._instance.call(export, argument)
+        except Trap as trap:
+            raise GuestAbiError(f"the guest trapped at {export.decode()}: {trap}") from None
+        finally:
+            self._home.ticker.leave(self._budget)
+
+    def _output(self) -> bytes:
+        return self._instance.read(self._layout.output, self._layout.output_size)
 
     def _trapped(self, trap: Trap) -> bytes:
         """What a trap means. Nothing runs in this instance any more; its memory may still be read."""
-        layout = Layout.read(self._instance, self._layout_at)
         if trap.code is None:
             if self._budget.stopped:
                 raise IsolateClosed("the isolate was closed while it ran")
-            return self._over(self._budget.passed() or "cpu_time", self._logs(layout))
+            return self._over(self._budget.passed() or "cpu_time", self._logs())
         if trap.code == STACK_OVERFLOW:
-            return encode_failed("stack", "the program's calls are nested too deeply", self._logs(layout))
-        if layout.stopped == 1:
-            return self._output(layout)
+            return encode_failed("stack", "the program's calls are nested too deeply", self._logs())
+        if self._layout.stopped == 1:
+            return self._output()
         raise GuestAbiError(str(trap))
 
     def _over(self, kind: str, logs: bytes) -> bytes:
-        limit = self._limits.cpu_time if kind == "cpu_time" else self._limits.wall_time
+        limits = self._home.limits
+        limit = limits.cpu_time if kind == "cpu_time" else limits.wall_time
         return encode_failed(kind, _MESSAGES[kind].format(limit), logs)
 
-    def _logs(self, layout: Layout) -> bytes:
+    def _logs(self) -> bytes:
         """The lines logged in the slice that was stopped, or nothing when they cannot be read."""
         try:
-            logs = self._instance.read(layout.logs, layout.logs_size)
+            logs = self._instance.read(self._layout.logs, self._layout.logs_size)
             orjson.loads(b"[%b]" % logs)
         except (GuestAbiError, orjson.JSONDecodeError):
             return b""
         return logs
-
-
-class _Use:
-    """Guards an isolate against two threads, and frees it when it was closed in the meantime."""
-
-    __slots__ = ("_isolate",)
-
-    def __init__(self, isolate: Isolate) -> None:
-        self._isolate = isolate
-
-    def __enter__(self) -> None:
-        isolate = self._isolate
-        with isolate._lock:
-            if isolate._closed:
-                raise IsolateClosed("the isolate is closed")
-            if isolate._running:
-                raise LocalStateError("the isolate is running in another thread")
-            isolate._running = True
-
-    def __exit__(self, *_: object) -> None:
-        isolate = self._isolate
-        with isolate._lock:
-            isolate._running = False
-            closed = isolate._closed
-        if closed:
-            isolate._release()
-
-

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable
-from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_uint8, c_uint64, c_void_p
+from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import wasmtime._bindings as bindings
 
@@ -110,7 +110,7 @@ class Settings:
 
     memory: int
     slots: int
-    keep_resident: int = 4 * 1024 * 1024
+    keep_resident: int = 1024 * 1024  # a little more than the image: resetting it is most of what a fresh instance costs
 
     @property
     def name(self) -> str:
@@ -152,7 +152,7 @@ class WasmEngine:
 
 def _config(settings: Settings) -> int:
     config = int(_config_new())
-    _set("wasmtime_config", config, epoch_interruption=True, memory_init_cow=True, native_unwind_info=False)
+    _set("wasmtime_config", config, native_unwind_info=False, epoch_interruption=True, memory_init_cow=True, memory_may_move=False)
     # The asynchronous stack is never used, but the engine aborts unless it is larger than the synchronous one.
     _set("wasmtime_config", config, max_wasm_stack=MAX_WASM_STACK, async_stack_size=2 * MAX_WASM_STACK)
     _set("wasmtime_config", config, **{name: False for name in _FEATURES_OFF})
@@ -214,6 +214,25 @@ class WasmModule:
             self.prepared = None
 
 
+class Layout(ctypes.Structure):
+    """The words the guest publishes (guest.h, struct layout). Every field is hostile."""
+
+    _fields_ = tuple(
+        (name, c_uint32)
+        for name in ("abi", "input", "input_size", "output", "output_size", "logs", "logs_size", "stopped", "heap", "end")
+    )
+    abi: int
+    input: int
+    input_size: int
+    output: int
+    output_size: int
+    logs: int
+    logs_size: int
+    stopped: int
+    heap: int
+    end: int
+
+
 class Trap(Exception):
     """The guest did not return. `code` is the trap's code, None when the epoch callback stopped it."""
 
@@ -225,7 +244,7 @@ class Trap(Exception):
 class WasmInstance:
     """One store with one instance in it. Not thread-safe; `close` is idempotent."""
 
-    __slots__ = ("_context", "_exports", "_instance", "_memory", "_memory_ref", "_raw", "_store", "_trap")
+    __slots__ = ("_base", "_context", "_exports", "_instance", "_memory", "_memory_ref", "_raw", "_store", "_trap")
 
     def __init__(self, module: WasmModule) -> None:
         engine = module.engine
@@ -245,6 +264,7 @@ class WasmInstance:
         self._exports: dict[bytes, Any] = {}
         self._memory = bindings.wasmtime_memory_t.from_buffer_copy(self._find(b"memory").of.memory)
         self._memory_ref = ctypes.byref(self._memory)
+        self._base = _memory_data(self._context, self._memory_ref)  # for good: memory_may_move is off
 
     def _find(self, name: bytes) -> Any:
         found = bindings.wasmtime_extern_t()
@@ -274,6 +294,12 @@ class WasmInstance:
         self._trap.value = None
         return Trap(code.value if known else None, f"the guest trapped (code {code.value if known else 'none'})")
 
+    def view(self, kind: type[_View], at: int) -> _View:
+        """Guest memory at `at` as a live structure; what its fields say is hostile. Not to be used after `close`."""
+        if at < 0 or at + ctypes.sizeof(kind) > _memory_size(self._context, self._memory_ref):
+            raise GuestAbiError(f"the guest's structure at {at} lies outside its memory")
+        return kind.from_address(self._base + at)
+
     def set_deadline(self, ticks: int) -> None:
         _set_deadline(self._context, ticks)
 
@@ -284,18 +310,19 @@ class WasmInstance:
         """Copies guest memory out. Raises GuestAbiError when any of it lies outside."""
         if at < 0 or size < 0 or at + size > _memory_size(self._context, self._memory_ref):
             raise GuestAbiError(f"the guest named {size} bytes at {at}, outside its memory")
-        return ctypes.string_at(_memory_data(self._context, self._memory_ref) + at, size)
+        return ctypes.string_at(self._base + at, size)
 
     def write(self, at: int, data: bytes) -> None:
         """Copies into guest memory. Raises GuestAbiError when any of it lies outside."""
         if at < 0 or at + len(data) > _memory_size(self._context, self._memory_ref):
             raise GuestAbiError(f"the guest wants {len(data)} bytes at {at}, outside its memory")
-        ctypes.memmove(_memory_data(self._context, self._memory_ref) + at, data, len(data))
+        ctypes.memmove(self._base + at, data, len(data))
 
     def grow_to(self, size: int) -> None:
         missing = size - self.memory_size()
         if missing > 0:
-            error = _memory_grow(self._context, self._memory_ref, missing // WASM_PAGE, ctypes.byref(c_uint64()))
+            wanted = -(-missing // WASM_PAGE)
+            error = _memory_grow(self._context, self._memory_ref, wanted, ctypes.byref(c_uint64()))
             _checked(error, "cannot grow the guest's memory")
 
     def close(self) -> None:
@@ -304,5 +331,6 @@ class WasmInstance:
             self._store = None
 
 
+_View = TypeVar("_View", bound=ctypes.Structure)
 _RawValues = c_uint64 * 4  # two values of 16 bytes
 _NO_FINALIZER = _Finalizer()

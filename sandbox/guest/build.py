@@ -93,9 +93,12 @@ COMPILE = (
 COMPILE_CXX = ("-std=c++20", "-fno-exceptions", "-fno-rtti", "-DADA_INCLUDE_URL_PATTERN=0")
 LINK = (
     "-target", "wasm32-wasi", "-mexec-model=reactor", "-O2", *FEATURES,
-    "-Wl,-z,stack-size=524288", "-Wl,--strip-all", "-Wl,--gc-sections",
+    "-Wl,-z,stack-size=393216", "-Wl,--strip-all", "-Wl,--gc-sections",
 )  # fmt: skip
-EXPORTS = {"memory", "_initialize", "initialize", "layout", "reserve", "prelude", "preload", "start", "resume", "pending"}
+EXPORTS = {
+    "memory", "_initialize", "initialize", "layout", "reserve", "compile", "prelude", "preload", "start", "resume", "pending",
+           "patch",
+}  # fmt: skip
 
 
 def cache_home() -> Path:

@@ -3,7 +3,8 @@
 #include "guest.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
-#define INPUT_SIZE 65536
+#define INPUT_SIZE 16384
+#define GC_SLACK (4 << 20) /* a small program ends before the first collection */
 
 static uint8_t input[INPUT_SIZE + 8];
 static uint8_t *large_input;
@@ -21,6 +22,7 @@ static void publish(void) {
     guest_layout.output = (uint32_t)(uintptr_t)output.data;
     guest_layout.output_size = (uint32_t)output.size;
     guest_layout.heap = (uint32_t)guest_memory_used();
+    guest_layout.end = (uint32_t)alloc_end();
 }
 
 /* --- outcomes: ["suspended",calls,wake,logs] ["completed",has,value,logs] ["failed",error,logs] --- */
@@ -185,6 +187,21 @@ static void done_with_input(uint32_t size) {
 
 EXPORT(layout) struct layout *export_layout(void) { return &guest_layout; }
 
+/* Turns the memory of a fresh instance into that of a frozen program: copies the runs that lie at input[0] (input[1] bytes)
+   and zeroes them. It overwrites everything there is, so it keeps nothing in memory: locals only. */
+EXPORT(patch) void export_patch(void) {
+    uint32_t *words = (uint32_t *)input;
+    uint8_t *at = (uint8_t *)(uintptr_t)words[0], *begin = at, *end = at + words[1];
+    words[0] = words[1] = 0;
+    while (end - at >= 8) {
+        uint32_t offset = ((uint32_t *)at)[0], size = ((uint32_t *)at)[1];
+        if (size > (size_t)(end - at) - 8) __builtin_trap();
+        __builtin_memcpy((void *)(uintptr_t)offset, at + 8, size);
+        at += 8 + size;
+    }
+    __builtin_memset(begin, 0, (size_t)(end - begin));
+}
+
 /* Room for a batch larger than the standing buffer; 0 when there is none. */
 EXPORT(reserve) uint8_t *export_reserve(uint32_t size) {
     free(large_input);
@@ -194,7 +211,9 @@ EXPORT(reserve) uint8_t *export_reserve(uint32_t size) {
 
 EXPORT(initialize) int export_initialize(void) {
     rt = JS_NewRuntime2(&guest_malloc_functions, NULL);
-    if (!rt || !(ctx = JS_NewContext(rt))) return -1;
+    if (!rt) return -1;
+    JS_SetGCThreshold(rt, 32 << 10);
+    if (!(ctx = JS_NewContext(rt))) return -1;
     program_install(rt);
     rejections_install(rt);
     native = JS_NewObject(ctx);
@@ -209,26 +228,40 @@ EXPORT(initialize) int export_initialize(void) {
     return 0;
 }
 
-/* Evaluates `source` as the body of function (<parameter>) { "use strict"; ... } and calls it. */
-static bool call_body(struct reader *r, const char *parameter, JSValueConst argument) {
+/* A setup batch: file name, then text or bytecode. */
+struct setup { char file[128]; const uint8_t *data; uint32_t size; };
+
+static struct setup take_setup(struct reader *r) {
+    struct setup s = {0};
     uint32_t name_size = take_u32(r);
-    char file[128] = {0};
-    memcpy(file, take(r, name_size), name_size < 127 ? name_size : 127);
-    uint32_t size = take_u32(r);
-    const char *source = (const char *)take(r, size);
+    const uint8_t *name = take(r, name_size);
+    memcpy(s.file, name, name_size < sizeof s.file ? name_size : sizeof s.file - 1);
+    s.size = take_u32(r);
+    s.data = take(r, s.size);
+    return s;
+}
+
+/* The text as the body of function (<parameter>) { "use strict"; ... }, compiled; its own lines begin at 1. */
+static JSValue compile_body(const struct setup *s, const char *parameter) {
     Bytes text = {0};
     bytes_text(&text, "(function (");
     bytes_text(&text, parameter);
     bytes_text(&text, ") {\"use strict\";\n\n");
-    bytes_put(&text, source, size);
+    bytes_put(&text, s->data, s->size);
     bytes_put(&text, "\n})", 4);
-    if (text.failed) return false;
-    JSEvalOptions options = {.version = JS_EVAL_OPTIONS_VERSION, .filename = file, .line_num = -1, .eval_flags = 0};
-    JSValue function = JS_Eval2(ctx, (const char *)text.data, text.size - 1, &options);
+    JSEvalOptions options = {.version = JS_EVAL_OPTIONS_VERSION, .filename = s->file, .line_num = -1,
+                             .eval_flags = JS_EVAL_FLAG_COMPILE_ONLY};
+    JSValue compiled = text.failed ? JS_ThrowOutOfMemory(ctx) : JS_Eval2(ctx, (const char *)text.data, text.size - 1, &options);
     bytes_release(&text);
+    return compiled;
+}
+
+/* Runs a compiled body with its argument. Steals `compiled`. */
+static bool call_body(JSValue compiled, JSValueConst argument) {
+    JSValue function = JS_IsException(compiled) ? JS_EXCEPTION : JS_EvalFunction(ctx, compiled);
     JSValue result = JS_IsException(function) ? JS_EXCEPTION : JS_Call(ctx, function, JS_UNDEFINED, 1, &argument);
-    JS_FreeValue(ctx, function);
     bool ok = !JS_IsException(result);
+    JS_FreeValue(ctx, function);
     JS_FreeValue(ctx, result);
     if (ok) drain_jobs();
     return ok;
@@ -237,23 +270,38 @@ static bool call_body(struct reader *r, const char *parameter, JSValueConst argu
 static int setup_done(uint32_t size, bool ok) {
     if (!ok) fail("exception", JS_HasException(ctx) ? JS_GetException(ctx) : JS_NULL);
     done_with_input(size);
-    if (ok) {
-        JS_RunGC(rt);
-        JS_SetGCThreshold(rt, 8 << 20);
-    }
+    publish();
+    if (ok) JS_RunGC(rt);
     return ok ? 0 : -1;
+}
+
+/* Leaves a prelude's bytecode in the output. It is compiled in one instance and run in another, so that what compiling
+   leaves behind is not in the image, which every fresh isolate pays for. */
+EXPORT(compile) int export_compile(uint32_t size) {
+    struct reader r = batch(size);
+    struct setup s = take_setup(&r);
+    JSValue compiled = compile_body(&s, "native");
+    if (JS_IsException(compiled)) return setup_done(size, false);
+    size_t length;
+    uint8_t *bytecode = JS_WriteObject(ctx, &length, compiled, JS_WRITE_OBJ_BYTECODE | JS_WRITE_OBJ_STRIP_DEBUG);
+    JS_FreeValue(ctx, compiled);
+    bool ok = bytecode && bytes_put(&output, bytecode, length);
+    js_free(ctx, bytecode);
+    return setup_done(size, ok);
 }
 
 EXPORT(prelude) int export_prelude(uint32_t size) {
     struct reader r = batch(size);
-    return setup_done(size, call_body(&r, "native", native));
+    struct setup s = take_setup(&r);
+    return setup_done(size, call_body(JS_ReadObject(ctx, s.data, s.size, JS_READ_OBJ_BYTECODE), native));
 }
 
 EXPORT(preload) int export_preload(uint32_t size) {
     struct reader r = batch(size);
     JSValue host = JS_NewObject(ctx), global = JS_GetGlobalObject(ctx);
     JS_DefinePropertyValueStr(ctx, host, "call", JS_GetPropertyStr(ctx, native, "call"), 0);
-    bool ok = call_body(&r, "host", host);
+    struct setup s = take_setup(&r);
+    bool ok = call_body(compile_body(&s, "host"), host);
     JSAtom name = JS_NewAtom(ctx, "host");
     if (ok) JS_DeleteProperty(ctx, global, name, 0);
     JS_FreeAtom(ctx, name);
@@ -272,6 +320,7 @@ EXPORT(start) void export_start(uint32_t size) {
     uint32_t source_size = take_u32(&r);
     const char *source = (const char *)take(&r, (size_t)source_size + 1);
     guest_memory_limit(guest_limits.memory);
+    JS_SetGCThreshold(rt, guest_memory_used() + GC_SLACK);
     JS_SetMaxStackSize(rt, guest_limits.stack);
     if (claimed > guest_limits.source) {
         fail_plainly("size", "RangeError", "the program's source is larger than its limit allows");

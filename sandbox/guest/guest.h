@@ -13,7 +13,7 @@
 
 /* The first words of guest memory the host reads. Every field is hostile to the host and bounds-checked there. */
 struct layout {
-    uint32_t abi, input, input_size, output, output_size, logs, logs_size, stopped, heap;
+    uint32_t abi, input, input_size, output, output_size, logs, logs_size, stopped, heap, end;
 };
 extern struct layout guest_layout;
 
@@ -23,6 +23,9 @@ struct limits {
 extern struct limits guest_limits;
 extern double guest_now;   /* milliseconds since the epoch, constant within a slice */
 extern double guest_began; /* now of the first slice */
+
+/* alloc.c */
+uintptr_t alloc_end(void);
 
 /* memory.c: the engine's allocator, with a real limit. */
 extern const JSMallocFunctions guest_malloc_functions;

@@ -1,4 +1,4 @@
-/* The engine's allocator: dlmalloc with a limit of our own, counted in usable bytes. The engine's built-in limit is not used;
+/* The engine's allocator: malloc (alloc.c) with a limit of our own, counted in usable bytes. The engine's built-in limit is not used;
    its error for want of memory is made out of a small reserve, so that the program gets a proper Error to catch. */
 #include <malloc.h>
 #include <stdlib.h>
