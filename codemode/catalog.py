@@ -138,14 +138,7 @@ class Catalog:
         if not query.strip():
             return self._listed_servers(server_id)[: int(limit)]
         found = self._search_index().find(query, limit=int(limit), server=server_id)
-        return [
-            {
-                "path": entry.path,
-                "signature": self.signature(entry.path),
-                "description": summary(entry.tool.description or entry.tool.title or ""),
-            }
-            for entry in (self._ordered[position] for position in found)
-        ]
+        return [self._found(self._ordered[position]) for position in found]
 
     def describe(self, target: str | Sequence[str]) -> str:
         """TypeScript declarations of a tool, a server, or a list of both. Raises CatalogError for an unknown one."""
@@ -175,6 +168,11 @@ class Catalog:
         """All tools, or one server's, with their schemas as the upstream sent them."""
         server_id = None if server is None else self._server(server).id
         return [self._listed(entry) for entry in self._ordered if server_id in (None, entry.server.id)]
+
+    def _found(self, entry: CatalogTool) -> dict[str, Any]:
+        about = summary(entry.tool.description or entry.tool.title or "")
+        shown = {"path": entry.path, "signature": self.signature(entry.path)}
+        return {**shown, "description": about} if about else shown
 
     def _listed(self, entry: CatalogTool) -> dict[str, Any]:
         tool = entry.tool

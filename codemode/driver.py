@@ -42,6 +42,7 @@ async def drive(
                 settlements = await calls.settlements(outcome.calls, outcome.wake_at)
                 outcome = await execution.resume(settlements, calls.now())
         run.logs += outcome.logs
+        calls.unawaited(getattr(outcome, "calls", ()))
         if isinstance(outcome, Failed):
             run.failure = Failure.of(outcome.error)
         else:
@@ -87,6 +88,12 @@ class _Calls:
             await self._wait(wake_at)
         ready, self._ready = self._ready, []
         return ready
+
+    def unawaited(self, calls: Sequence[HostCall]) -> None:
+        """Calls made as the program ended: blocks are emitted, tools are not called but reported as cancelled."""
+        for call in calls:
+            self._record(call)
+        self._local.finish(calls)
 
     async def close(self) -> None:
         """Cancel what is still in flight and wait for it to stop, within reason."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import contextlib
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from codemode.catalog import DEFAULT_LIMIT, Catalog
@@ -16,6 +17,7 @@ from sandbox import HostCall, Settlement
 EMITTED_BYTES = 10 * 1024 * 1024
 EMITTED_BLOCKS = 100
 _MANY_TOOLS = 50
+_MESSAGE_CHARS = 4_000
 _BLOCKS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
     "image": ("data", "mimeType"),
@@ -56,8 +58,16 @@ class LocalCalls:
                 case _:
                     raise CatalogError(f"codemode has no function {call.name!r:.100}")
         except CatalogError as error:
-            return Settlement.error(call.id, name="TypeError", message=f"codemode.{call.name}: {error}"[:4_000])
+            message = str(error) if call.name == "arity" else f"codemode.{call.name}: {error}"
+            return Settlement.error(call.id, name="TypeError", message=message[:_MESSAGE_CHARS])
         return Settlement.value(call.id, value)
+
+    def finish(self, calls: Iterable[HostCall]) -> None:
+        """Serve what a program asked for and did not wait for: an emitted block counts all the same."""
+        for call in calls:
+            if call.name == "emit" and isinstance(call.arguments, list):
+                with contextlib.suppress(CatalogError):
+                    self._emit(call.arguments[0] if call.arguments else None)
 
     async def _search(self, query: Any, given: Any) -> list[dict[str, Any]]:
         options = _options("search", given, {"limit", "server"})
@@ -75,7 +85,7 @@ class LocalCalls:
     def _arity(self, path: Any, count: Any) -> str:
         known = isinstance(path, str) and self._catalog.get(path) is not None
         expected = f"\nExpected: {self._catalog.signature(path)}" if known else ""
-        return f"a tool takes one argument, an object; got {count}.{expected}"
+        return f"codemode.{path} takes one argument, an object; got {count}.{expected}"
 
     def _emit(self, block: Any) -> None:
         checked = _content_block(block)

@@ -25,6 +25,7 @@ const sort = uncurry(Array.prototype.sort);
 const join = uncurry(Array.prototype.join);
 const objectPrototype = Object.prototype;
 const { isArray } = Array;
+const { max: largest } = Math;
 Object.setPrototypeOf(data.shortcuts, null);
 Object.setPrototypeOf(data.signatures, null);
 
@@ -102,6 +103,20 @@ function bigrams(text) {
   return found;
 }
 
+// Bigrams say nothing of short names with two letters swapped.
+function sharedLetters(one, other) {
+  if (one.length > 6 || other.length > 6) return 0;
+  let rest = lower(other);
+  let same = 0;
+  for (let i = 0; i < one.length; i++) {
+    const at = indexOf(rest, lower(one[i]));
+    if (at < 0) continue;
+    same++;
+    rest = slice(rest, 0, at) + slice(rest, at + 1);
+  }
+  return same / (one.length + other.length - same || 1);
+}
+
 function nearest(name, candidates) {
   const wanted = new Set(bigrams(name));
   const ranked = [];
@@ -110,7 +125,7 @@ function nearest(name, candidates) {
     const pairs = bigrams(compared);
     let same = 0;
     for (let p = 0; p < pairs.length; p++) if (setHas(wanted, pairs[p])) same++;
-    const score = (2 * same) / (wanted.size + pairs.length || 1);
+    const score = largest((2 * same) / (wanted.size + pairs.length || 1), 0.9 * sharedLetters(name, compared));
     if (score >= 0.3) push(ranked, [score, candidates[i][1]]);
   }
   sort(ranked, (a, b) => b[0] - a[0] || (a[1] < b[1] ? -1 : 1));
