@@ -29,13 +29,16 @@ def declarations(
     """
     types: list[str] = []
     bodies: list[str] = []
+    integers = False
     for server in servers:
         tools = _selected(server, names, only)
         if tools or only is None:
-            declared, body = _server(server, tools, names)
-            types.extend(declared)
+            printer, body = _server(server, tools, names)
+            types.extend(printer.declarations())
             bodies.append(body)
-    return f"{''.join(types)}declare const codemode: {{\n{members}{''.join(bodies)}}};\n"
+            integers |= printer.mentions_integer
+    integer = "type integer = number;\n" if integers else ""
+    return f"{integer}{''.join(types)}declare const codemode: {{\n{members}{''.join(bodies)}}};\n"
 
 
 def _selected(server: Server, names: Names, only: Collection[str] | None) -> list[Tool]:
@@ -44,13 +47,13 @@ def _selected(server: Server, names: Names, only: Collection[str] | None) -> lis
     return [tool for tool in tools if only is None or names.path(server.id, tool.name) in only]
 
 
-def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Iterable[str], str]:
+def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Printer, str]:
     library = Library()
     identifier = names.server(server.id)
     calls = [(tool, name := names.tool(server.id, tool.name), call_of(tool, name, library)) for tool in tools]
     printer = Printer(name_types([root for _, name, call in calls for root in call.roots(name)], identifier))
     lines = [_member(tool, name, call, printer) for tool, name, call in calls]
-    return printer.declarations(), f"{block(_server_text(server), '  ')}  {identifier}: {{\n{''.join(lines)}  }};\n"
+    return printer, f"{block(_server_text(server), '  ')}  {identifier}: {{\n{''.join(lines)}  }};\n"
 
 
 def _member(tool: Tool, name: str, call: Call, printer: Printer) -> str:

@@ -1,4 +1,4 @@
-"""What TypeScript cannot say about a value, in a few words: `integer 1..50, default 10`.
+"""What TypeScript cannot say about a value, in a few words: `1..50, default 10`.
 
 The keywords of JSON Schema 2020-12 validation sections 6 to 9, and OpenAPI's `example`. What is of the wrong type or
 too long to be short is left out.
@@ -7,6 +7,7 @@ too long to be short is left out.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stubs.arrays import LARGEST_EXACT
 from stubs.text import number, plain, short_json
 
 LONGEST_FACT = 60
@@ -57,9 +58,8 @@ def _numbers(schema: Mapping[str, Any]) -> list[str]:
                 *([f"{'<' if below else '<='} {high}"] if high else []),
             ]
         )
-    words = " ".join(filter(None, ["integer" if is_integer(schema) else "", span]))
     step = _number(schema.get("multipleOf"))
-    return [*([words] if words else []), *([f"multiple of {step}"] if step and step != "1" else [])]
+    return [*([span] if span else []), *([f"multiple of {step}"] if step and step != "1" else [])]
 
 
 def _bound(schema: Mapping[str, Any], inclusive: str, exclusive: str) -> tuple[str | None, bool]:
@@ -87,11 +87,21 @@ def _strings(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _arrays(schema: Mapping[str, Any], depth: int) -> list[str]:
-    found = [_count(schema, "minItems", "maxItems", "items"), "unique" if schema.get("uniqueItems") is True else ""]
+    counted = "" if _says_length(schema) else _count(schema, "minItems", "maxItems", "items")
+    found = [counted, "unique" if schema.get("uniqueItems") is True else ""]
     each = facts(schema.get("items"), depth - 1)
     if each:
         found.append(f"each {', '.join(each)}")
     return [item for item in found if item]
+
+
+def _says_length(schema: Mapping[str, Any]) -> bool:
+    """Whether the type is a tuple that says by itself how long the array is."""
+    least, most = schema.get("minItems"), schema.get("maxItems")
+    prefix = schema.get("prefixItems", schema.get("items"))
+    if isinstance(prefix, list) and prefix:
+        return most is None or (isinstance(most, int) and most <= len(prefix))
+    return most == 0 or (least == most and isinstance(most, int) and most <= LARGEST_EXACT)
 
 
 def _objects(schema: Mapping[str, Any]) -> list[str]:

@@ -12,6 +12,7 @@ PROPERTY_TEXT = 400
 TOOL_TEXT = 1_200
 """Longest description of a tool, in characters."""
 
+_LOOKED_AT = 20_000
 _SPACE = re.compile(r"\s+")
 _NEW_BLOCK = re.compile(r"\s*([-*+>|#]|\d+[.)]|```|~~~)")
 _WORD = re.compile(r"[^a-z0-9]+")
@@ -19,7 +20,10 @@ _WORD = re.compile(r"[^a-z0-9]+")
 
 def line(text: str, longest: int = PROPERTY_TEXT) -> str:
     """Text on one line, as a comment carries it."""
-    return commented(cut(_SPACE.sub(" ", plain(text)).strip(), longest) if text else "")
+    if not text:
+        return ""
+    head = text[:_LOOKED_AT]
+    return commented(cut(_SPACE.sub(" ", plain(head)).strip(), longest, len(text) - len(head)))
 
 
 def describe(schema: Any, name: str = "") -> str:
@@ -50,7 +54,8 @@ def block(text: str, indent: str) -> str:
 
 def paragraphs(text: str, longest: int = TOOL_TEXT) -> str:
     """A longer description: lines wrapped by hand are joined, lists and paragraphs keep their lines."""
-    text = plain(text)
+    missing = len(text[_LOOKED_AT:])
+    text = plain(text[:_LOOKED_AT])
     lines: list[str] = []
     in_code = False
     after_break = True
@@ -68,7 +73,7 @@ def paragraphs(text: str, longest: int = TOOL_TEXT) -> str:
             lines[-1] += " " + stripped
         in_code ^= fence
         after_break = fence
-    return commented(cut("\n".join(lines), longest))
+    return commented(cut("\n".join(lines), longest, missing))
 
 
 def _words(schema: Mapping[str, Any], name: str, depth: int = 3) -> str:

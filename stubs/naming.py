@@ -51,8 +51,10 @@ def name_types(roots: Iterable[tuple[str, Shape]], prefix: str) -> dict[Shape, s
         if shape in names or not _deserves_name(shape, count, len(prefix), hints[shape], weights):
             continue
         names[shape] = _distinct(f"{prefix}_{pascal(hints[shape])}", taken)
-        if isinstance(shape, Reference) and shape.definition.body is not None and shape.definition.recursive:
-            names[shape.definition.body] = names[shape]
+        if isinstance(shape, Reference) and shape.definition.recursive:
+            body = shape.definition.body
+            if isinstance(body, (Object, Union, Intersection, Tuple)):
+                names.setdefault(body, names[shape])
     return names
 
 

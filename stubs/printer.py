@@ -31,6 +31,8 @@ class Printer:
     """Writes shapes, those in `names` by their name."""
 
     def __init__(self, names: Mapping[Shape, str]) -> None:
+        self.mentions_integer = False
+        """Whether a text so far stands on `type integer = number`."""
         self._names = names
         self._flat: dict[Shape, str | None] = {}
 
@@ -134,7 +136,8 @@ class Printer:
         doc = self._doc(item)
         comment = f"/** {doc} */ " if doc else ""
         mark = "" if item.required else "?"
-        return f"{comment}{property_name(item.name)}{mark}: {self._text(item.shape, indent, commented=False)}"
+        shape = item.shape.shape if isinstance(item.shape, Noted) else item.shape
+        return f"{comment}{property_name(item.name)}{mark}: {self._text(shape, indent, commented=False)}"
 
     def _doc(self, item: Property) -> str:
         """The property's own comment, and that of the type it stands for where that is written out in place."""
@@ -143,7 +146,7 @@ class Printer:
             return written
         if not written or len(written) > SHORT_DOC or written in item.doc:
             return item.doc
-        return f"{item.doc} {written}"
+        return f"{item.doc}; {written}"
 
     def _carried_docs(self, shape: Shape) -> tuple[str, str]:
         """The comment a shape would bring along, as written out and as declared elsewhere."""
@@ -155,7 +158,10 @@ class Printer:
                     return definition.doc, ""
                 return self._carried_docs(definition.body)
             case Array(item) if item not in self._names:
-                return self._carried_docs(item)
+                written, _ = self._carried_docs(item)
+                return f"each: {written}" if written else "", ""
+            case Noted(note):
+                return note, ""
             case Union(members) if shape not in self._names:
                 rest = [member for member in members if not is_null(member)]
                 return self._carried_docs(rest[0]) if len(rest) == 1 else ("", "")
@@ -173,6 +179,7 @@ class Printer:
     def _flat_shape(self, shape: Shape) -> str | None:
         match shape:
             case Primitive(text) | Literal(text):
+                self.mentions_integer |= text == "integer"
                 return text
             case Reference(definition):
                 return self._flat_text(definition.body) if definition.body is not None and not definition.doc else None

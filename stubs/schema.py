@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stubs.arrays import array_shape
+from stubs.facts import is_integer
 from stubs.jsdoc import describe
 from stubs.literals import enumeration, json_type
 from stubs.objects import object_shape
@@ -92,9 +93,11 @@ class Compiler:
             types = frozenset({"object"} if has_object else ()) | frozenset({"array"} if has_array else ())
         if types == ALL:
             return shapes.unknown
-        members = []
+        members: list[Shape] = []
         if types - {"object", "array"}:
             members.append(shapes.top(types - {"object", "array"}))
+        if "number" in types and is_integer(schema):
+            members[0] = shapes.union([shapes.top(types - {"object", "array", "number"}), shapes.integer])
         if "array" in types:
             members.append(array_shape(schema, place.inner, shapes, self._document.legacy))
         if "object" in types:
@@ -134,8 +137,10 @@ class Compiler:
         shown = [(part, place.same(part)) for part in alternatives[:MOST_ALTERNATIVES]]
         several = len([shape for _, shape in shown if shape is not self._shapes.null]) > 1
         noted = [self._shapes.noted(self._describe(part) if several else "", shape) for part, shape in shown]
-        if len(alternatives) > MOST_ALTERNATIVES:
-            noted.append(self._shapes.top(place.types))
+        hidden = alternatives[MOST_ALTERNATIVES:]
+        if hidden:
+            others = place.types & NOTHING.union(*map(possible_types, hidden))
+            noted.append(self._shapes.noted(f"or one of {len(hidden):,} more", self._shapes.top(others)))
         return self._shapes.union(noted)
 
     def _referred(self, reference: str, dynamic: bool, resource: Resource, allowed: JsonTypes) -> Shape:

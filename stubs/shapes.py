@@ -13,6 +13,7 @@ JsonTypes = frozenset[str]
 
 ALL: JsonTypes = frozenset({"null", "boolean", "number", "string", "array", "object"})
 NOTHING: JsonTypes = frozenset()
+_PRIMITIVES: dict[str, JsonTypes] = {"unknown": ALL, "integer": frozenset({"number"})}
 _IN_ORDER = ("string", "number", "boolean", "array", "object", "null")
 
 LARGEST_BREADTH = 2_000
@@ -24,7 +25,8 @@ UNKNOWN_BREADTH = 32
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
-    """`string`, `number`, `boolean`, `null`, `unknown` or `never`; `undefined` and `Function` beside others only."""
+    """`string`, `number`, `boolean`, `null`, `unknown`, `never`; `integer`, which texts declare as a name for `number`;
+    `undefined` and `Function` beside others only."""
 
     text: str
 
@@ -132,6 +134,7 @@ class Shapes:
         self.never = self._primitive("never")
         self.string = self._primitive("string")
         self.number = self._primitive("number")
+        self.integer = self._primitive("integer")
         self.boolean = self._primitive("boolean")
         self.null = self._primitive("null")
         self.undefined = self._primitive("undefined")
@@ -191,6 +194,8 @@ class Shapes:
         if self.boolean in members:
             members.pop(self.true, None)
             members.pop(self.false, None)
+        if self.number in members:
+            members.pop(self.integer, None)
         if self.null in members:
             del members[self.null]
             members[self.null] = None
@@ -252,7 +257,7 @@ class Shapes:
         if literals:
             sets = [shape.members if isinstance(shape, Union) else (shape,) for shape in literals]
             common = [member for member in sets[0] if all(member in other for other in sets[1:])]
-            rest.insert(0, self.union(common))
+            rest = [self.union(common), *(shape for shape in rest if shape is not self.integer)]
         return rest
 
     def _merged_objects(self, objects: Sequence[Object]) -> Shape:
@@ -286,7 +291,7 @@ def json_types(shape: Shape) -> JsonTypes:
     """The JSON types that values of a shape can have; a bound where it is a reference."""
     match shape:
         case Primitive(text):
-            return ALL if text == "unknown" else NOTHING if text == "never" else frozenset({text})
+            return NOTHING if text == "never" else _PRIMITIVES.get(text) or frozenset({text})
         case Literal():
             return frozenset({shape.json_type})
         case Array() | Tuple():

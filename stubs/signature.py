@@ -1,6 +1,6 @@
 """A tool on one line, for lists of search results: enough to call it, however large its types are."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stubs.calls import call_of
@@ -8,8 +8,10 @@ from stubs.library import Library
 from stubs.names import Names
 from stubs.naming import name_types
 from stubs.shapes import (
+    ALL,
     Array,
     Intersection,
+    JsonTypes,
     Literal,
     Noted,
     Object,
@@ -19,14 +21,27 @@ from stubs.shapes import (
     Shape,
     Tuple,
     Union,
+    json_types,
 )
 from stubs.text import property_name
 from stubs.tools import Server, Tool
 
 LONGEST_INPUT = 240
 LONGEST_OUTPUT = 140
-_DETAIL = ((40, 256), (4, 256), (3, 256), (2, 256), (1, 256), (0, 256), (0, 16), (0, 8), (0, 4), (0, 2))
-"""Ever less to write: how deep objects are written out, and how many properties of each."""
+_DETAIL = (
+    *((40, 256, 99), (4, 256, 24), (3, 256, 16), (2, 256, 12), (1, 256, 8), (0, 256, 8)),
+    *((0, 16, 6), (0, 8, 4), (0, 4, 4), (0, 2, 3)),
+)
+"""Ever less to write: how deep objects are written out, how many properties of each, how many members of a union."""
+
+_WIDEST = {
+    "array": "unknown[]",
+    "boolean": "boolean",
+    "null": "null",
+    "number": "number",
+    "object": "Record<string, unknown>",
+    "string": "string",
+}
 
 
 def signature(
@@ -61,12 +76,17 @@ def brief(shape: Shape, longest: int, types: Mapping[Shape, str]) -> str:
 
     `types` are the names for recursive types; one without a name is `unknown`.
     """
-    for depth, most in _DETAIL:
+    for depth, properties, members in _DETAIL:
         try:
-            return _Brief(longest, types, most).text(shape, depth)
+            return _Brief(longest, types, properties, members).text(shape, depth)
         except _TooLong:
             continue
-    return "object" if isinstance(shape, (Object, Array, Tuple)) else "unknown"
+    return _widest(json_types(shape))
+
+
+def _widest(types: JsonTypes) -> str:
+    """The type of all values of some JSON types."""
+    return "unknown" if types >= ALL else " | ".join(_WIDEST[name] for name in sorted(types)) or "never"
 
 
 class _TooLong(Exception):
@@ -76,16 +96,17 @@ class _TooLong(Exception):
 class _Brief:
     """One try at writing a type within a number of characters."""
 
-    def __init__(self, room: int, types: Mapping[Shape, str], most_properties: int) -> None:
+    def __init__(self, room: int, types: Mapping[Shape, str], most_properties: int, most_members: int) -> None:
         self._room = room
         self._types = types
         self._most_properties = most_properties
+        self._most_members = most_members
 
     def text(self, shape: Shape, depth: int, *, tight: bool = False) -> str:
         """`tight` puts parentheses round what would fall apart beside `[]`, `?` or `&`."""
         match shape:
             case Primitive(text) | Literal(text):
-                return self._spend(text)
+                return self._spend("number" if text == "integer" else text)
             case Noted():
                 return self.text(shape.shape, depth, tight=tight)
             case Array(item):
@@ -94,6 +115,8 @@ class _Brief:
                 return self._tuple(shape, depth)
             case Object(properties, indexes):
                 return self._object(shape, depth) if properties or indexes else self._spend("Record<string, unknown>")
+            case Union(members) if len(members) > self._most_members + 1:
+                return self._cut_union(members, depth, tight)
             case Union(members) | Intersection(members):
                 sign = " | " if isinstance(shape, Union) else " & "
                 inner = sign.join(self.text(item, depth, tight=isinstance(shape, Intersection)) for item in members)
@@ -109,6 +132,15 @@ class _Brief:
         if self._room < 0:
             raise _TooLong
         return text
+
+    def _cut_union(self, members: Sequence[Shape], depth: int, tight: bool) -> str:
+        shown = [self.text(item, depth) for item in members[: self._most_members]]
+        hidden = members[self._most_members :]
+        comment = self._spend(f" | /* {len(hidden)} more */ ")
+        widest = self._spend(_widest(frozenset().union(*map(json_types, hidden))))
+        self._spend(" | " * len(shown))
+        text = " | ".join(shown) + comment + widest
+        return f"({text})" if tight else text
 
     def _tuple(self, shape: Tuple, depth: int) -> str:
         items = [

@@ -34,13 +34,16 @@ def commented(text: str) -> str:
     return text.replace("*/", "*\\/").replace("@ts-", "@ts\\-")
 
 
-def cut(text: str, longest: int) -> str:
-    """Text of at most about `longest` characters, cut at a space, with a marker that says how much is missing."""
-    if len(text) <= longest + 20:
+def cut(text: str, longest: int, missing: int = 0) -> str:
+    """Text of at most about `longest` characters, cut at a space, with a marker that says how much is missing.
+
+    `missing` characters were left out before.
+    """
+    if len(text) <= longest + 20 and not missing:
         return text
     end = text.rfind(" ", longest // 2, longest)
     end = longest if end < 0 else end
-    return f"{text[:end].rstrip()} … (+{len(text) - end:,} chars)"
+    return f"{text[:end].rstrip()} … (+{len(text) - end + missing:,} chars)"
 
 
 def number(value: float) -> str | None:
