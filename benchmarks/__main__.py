@@ -66,9 +66,15 @@ def measure(row: Row, *, rounds: int, once: bool) -> Figures:
         for subject in (row.ours, *row.peers):
             found = measure_once(subject, row.case, once=once)
             kept = best.get(subject)
-            if kept is None or "median" not in kept or found.get("median", float("inf")) < kept["median"]:
+            if kept is None or better(found, kept, row):
                 best[subject] = found
     return best
+
+
+def better(found: dict[str, Any], kept: dict[str, Any], row: Row) -> bool:
+    if "median" not in kept or "median" not in found:
+        return "median" in found
+    return bool(found["median"] > kept["median"] if row.higher_is_better else found["median"] < kept["median"])
 
 
 def measure_once(subject: str, case: str, *, once: bool) -> dict[str, Any]:

@@ -61,4 +61,77 @@ ENGINE = Section(
     ),
 )
 
-SECTIONS: tuple[Section, ...] = (ENGINE,)
+DIRECT, FASTMCP = "portal_direct", "portal_fastmcp"
+
+WORKERS = Section(
+    "Worker processes: the isolate as `serve` runs it",
+    "engine",
+    (
+        Row("fresh isolate in a worker, from asyncio", "fresh", ours="workers", peers=(RS, MONTY, WORKERD)),
+        Row(
+            "event loop late, p99, every worker burning CPU",
+            "stall_p99",
+            ours="workers",
+            bounds=(Bound(10e-3),),
+        ),
+    ),
+)
+
+LARGE = Section(
+    "Catalog of 2,747 tools",
+    "search",
+    (
+        Row("one search", "search", ours="catalog_large", bounds=(Bound(0.2e-3),)),
+        Row("right tool first", "hit_at_1", ours="catalog_large", higher_is_better=True),
+        Row(
+            "right tool in the first five",
+            "hit_at_5",
+            ours="catalog_large",
+            bounds=(Bound(0.92),),
+            higher_is_better=True,
+        ),
+        Row("fresh isolate that knows all tools", "preload_2747", ours="catalog_large"),
+        Row("build catalog, index and names", "build", ours="catalog_large"),
+        Row("build it and write all declarations", "declarations", ours="catalog_large"),
+    ),
+)
+
+PORTAL = Section(
+    "Portal over HTTP, one SDK client, latency",
+    "portal",
+    (
+        Row(
+            "`code` returning a constant / a plain tool direct",
+            "constant",
+            ours="portal_ours",
+            peers=(DIRECT, FASTMCP),
+            bounds=(Bound(1.5, DIRECT),),
+        ),
+        Row("a plain tool through the portal", "plain_call", ours="portal_ours", peers=(DIRECT,)),
+        Row("a program of 1 call / that call direct", "one_call", ours="portal_ours", peers=(DIRECT, FASTMCP)),
+        Row(
+            "a program of 10 calls / those 10 direct",
+            "ten_calls",
+            ours="portal_ours",
+            peers=(DIRECT, FASTMCP),
+            bounds=(Bound(0.8, DIRECT),),
+        ),
+    ),
+)
+
+LOAD = Section(
+    "Portal under load: `code` returning a constant, requests a second",
+    "portal",
+    tuple(
+        Row(
+            f"{clients} client{'s' if clients > 1 else ''}",
+            f"constant_{clients}",
+            ours="portal_ours",
+            peers=(DIRECT, FASTMCP),
+            higher_is_better=True,
+        )
+        for clients in (1, 16, 64)
+    ),
+)
+
+SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, PORTAL, LOAD)
