@@ -73,12 +73,23 @@ class _Erasure:
             elif self._harmless(at):
                 self._open_or_close(key, group=True)
                 kept[at], at = True, at + 1
+            elif added := self._added_parentheses(at, goal):
+                goal += added
             else:
                 end = self._end_of_types(at, goal, kept)
                 if end is None:
                     return None
                 at = end
-        return kept if goal == len(self.wanted) else None
+        return kept if all(key in "()" for key in self.wanted[goal:]) else None
+
+    def _added_parentheses(self, at: int, goal: int) -> int:
+        """How many parentheses the printer added here: around the `x` of `x => y`, after the `A` of `new A`."""
+        for count in (1, 2):
+            added = self.wanted[goal : goal + count]
+            if len(added) == count and all(key in "()" for key in added):
+                if goal + count < len(self.wanted) and self.wanted[goal + count] == self.written[at]:
+                    return count
+        return 0
 
     def _open_or_close(self, key: str, *, group: bool) -> None:
         if key in "([{":

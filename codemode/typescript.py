@@ -113,7 +113,7 @@ def javascript(source: str) -> JavaScript | TypeScriptError:
         prefix, suffix = "async () => {", "\n};"
         output = _transform(prefix + source + suffix)
     if isinstance(output, TypeScriptError):
-        return _located(source, tokens, prefix, output)
+        return _located(source, tokens, output)
 
     def unchanged(candidate: str | None) -> bool:
         again = None if candidate is None else _transform(prefix + candidate + suffix)
@@ -139,7 +139,7 @@ def _unwrapped(output: str) -> str:
     return output[output.index("{") + 1 : output.rindex("}")]
 
 
-def _located(source: str, tokens: list[Token], prefix: str, error: TypeScriptError) -> TypeScriptError:
+def _located(source: str, tokens: list[Token], error: TypeScriptError) -> TypeScriptError:
     """The place of a syntax error: the parser tells none, but whether it got as far as a character it cannot read.
 
     The first token after which it does not is the one it stumbled over, found by bisection.
@@ -147,8 +147,8 @@ def _located(source: str, tokens: list[Token], prefix: str, error: TypeScriptErr
     low, high = 0, len(tokens)
     while low < high:
         middle = (low + high) // 2
-        found = _transform(prefix + source[: tokens[middle].end] + " " + _STOP)
-        if isinstance(found, TypeScriptError) and found.message.startswith(_REACHED_STOP):
+        found = _transform(source[: tokens[middle].end] + " " + _STOP)
+        if isinstance(found, TypeScriptError) and _REACHED_STOP in found.message:
             low = middle + 1
         else:
             high = middle

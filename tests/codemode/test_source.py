@@ -1,0 +1,94 @@
+"""Finding the program in what an agent sends."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from codemode.source import extract
+
+FENCE = "`" * 3
+
+
+def test_text_without_a_fence_is_the_program_untouched() -> None:
+    code = "\n\n  const x = 1;\n  return x\n"
+    assert extract(code).text == code
+
+
+@pytest.mark.parametrize("tag", ["", "js", "JavaScript", "TypeScript", "TS", "jsx", "js title=demo", "{.js}", "weird"])
+def test_one_fence_with_any_tag_is_unwrapped(tag: str) -> None:
+    assert extract(f"{FENCE}{tag}\nreturn 1\n{FENCE}").text == "return 1"
+
+
+def test_prose_around_a_fence_is_left_out_and_line_one_is_inside_it() -> None:
+    sent = f"Here is the program:\n\n{FENCE}js\nconst a = 1;\nreturn a\n{FENCE}\n\nIt returns one."
+    assert extract(sent).text == "const a = 1;\nreturn a"
+
+
+def test_the_program_is_chosen_over_other_blocks() -> None:
+    sent = f'{FENCE}json\n{{"much": "longer than the program is"}}\n{FENCE}\n{FENCE}js\nreturn 1\n{FENCE}'
+    assert extract(sent).text == "return 1"
+
+
+def test_an_untagged_block_is_chosen_over_a_foreign_one() -> None:
+    assert extract(f"{FENCE}bash\nrm -rf everything at once\n{FENCE}\n{FENCE}\nreturn 1\n{FENCE}").text == "return 1"
+
+
+def test_of_several_programs_the_longest_is_chosen_and_of_equals_the_last() -> None:
+    assert extract(f"{FENCE}js\n1\n{FENCE}\n{FENCE}js\nreturn 22\n{FENCE}\n{FENCE}js\n3\n{FENCE}").text == "return 22"
+    assert extract(f"{FENCE}js\n1\n{FENCE}\n{FENCE}js\n2\n{FENCE}").text == "2"
+
+
+def test_a_fence_left_open_runs_to_the_end() -> None:
+    assert extract(f"Sure:\n{FENCE}ts\nconst a: number = 1\na").text == "const a: number = 1\na"
+
+
+def test_a_fence_on_one_line_is_unwrapped() -> None:
+    assert extract(f"{FENCE}js return 1 {FENCE}").text == "return 1"
+
+
+def test_a_longer_fence_may_hold_a_shorter_one() -> None:
+    inner = f"const doc = 'x';\n{FENCE}\nreturn doc"
+    assert extract(f"{FENCE}`js\n{inner}\n{FENCE}`").text == inner
+
+
+def test_an_indented_fence_gives_its_indentation_back() -> None:
+    assert extract(f"1. Run:\n   {FENCE}js\n   if (1) {{\n     return 2\n   }}\n   {FENCE}").text == (
+        "if (1) {\n  return 2\n}"
+    )
+
+
+def test_windows_line_ends_and_tildes_are_fences_too() -> None:
+    assert extract(f"{FENCE}js\r\nreturn 1\r\n{FENCE}\r\n").text == "return 1"
+    assert extract("~~~js\nreturn 1\n~~~").text == "return 1"
+
+
+def test_a_fence_in_the_middle_of_a_line_is_part_of_the_program() -> None:
+    code = f"const md = 'use {FENCE}js';\nreturn md"
+    assert extract(code).text == code
+
+
+def test_the_fence_tells_typescript() -> None:
+    assert extract(f"{FENCE}ts\nf<A>(1)\n{FENCE}").typescript
+    assert not extract(f"{FENCE}js\nf<A>(1)\n{FENCE}").typescript
+
+
+def test_an_empty_fence_is_no_program_worth_choosing() -> None:
+    assert extract(f"{FENCE}\n{FENCE}").text == f"{FENCE}\n{FENCE}"
+
+
+def test_lone_surrogates_and_a_byte_order_mark_do_not_get_through() -> None:
+    assert extract("\ufeff'\ud800'").text == "'\ufffd'"
+    assert extract("'\ud83d\ude00'").text == "'😀'"
+
+
+@given(st.text())
+def test_any_text_gives_a_program_that_can_be_encoded(text: str) -> None:
+    extract(text).text.encode()
+
+
+@given(st.text(st.characters(exclude_characters="`~\r", exclude_categories=["Cs"])), st.sampled_from(["", "js", "ts"]))
+def test_what_is_put_into_a_fence_comes_out_again(code: str, tag: str) -> None:
+    sent = f"Look:\n\n{FENCE}{tag}\n{code}\n{FENCE}\nDone."
+    assert extract(sent).text == (code if code.strip() else sent)
