@@ -134,6 +134,8 @@ class Connection:
         except UpstreamError as error:
             error.server = self.config.id
             error.message = redact(error.message, self.config.secrets)
+            if isinstance(error, OutcomeUnknown | UpstreamTimeout):
+                error.message += "; the call may have run"
             raise
 
     def notification(self, method: str, params: Mapping[str, Any]) -> None:
@@ -143,8 +145,7 @@ class Connection:
         self._second = second
         if self._heard > _FLOOD:
             if (link := self._keeper.current) is not None:
-                error = UpstreamUnavailable(f"sent more than {_FLOOD} notifications in a second")
-                self._keeper.give_up(link, error)
+                link.end(f"sent more than {_FLOOD} notifications in a second")
         elif self._lists and method in _LIST_CHANGED:
             self._outdated.set()
         else:
@@ -171,7 +172,7 @@ class Connection:
                 self._timeouts += 1
                 if self._timeouts >= _SUSPICIOUS:
                     self._keeper.suspect()
-                raise UpstreamTimeout(f"{deadline.spent}; the call may have run") from None
+                raise UpstreamTimeout(deadline.spent) from None
             except SessionExpired as error:
                 self._keeper.give_up(link, error)
                 if last:

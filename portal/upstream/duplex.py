@@ -118,8 +118,16 @@ class DuplexLink:
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         await self._send_aside({"jsonrpc": "2.0", "method": method, **({"params": dict(params)} if params else {})})
 
+    def end(self, reason: str) -> None:
+        if self.closed.is_set():
+            return
+        self.reason = reason
+        self.closed.set()
+        for call in self._calls.values():
+            call.mailbox.put_nowait(OutcomeUnknown(reason))
+
     async def aclose(self) -> None:
-        self._end("closed")
+        self.end("closed")
         for task in self._tasks:
             task.cancel()
         await self._pipe.aclose()
@@ -144,7 +152,7 @@ class DuplexLink:
                 self._route(message)
             if count % _TURN == 0:
                 await asyncio.sleep(0)
-        self._end(self._pipe.gone())
+        self.end(self._pipe.gone())
 
     def _route(self, message: Mapping[str, Any]) -> None:
         method = message.get("method")
@@ -189,7 +197,7 @@ class DuplexLink:
             call.mailbox.put_nowait(ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes"))
         else:
             # Some call may be waiting for what was in it.
-            self._end(f"sent a message of more than {self._max_bytes} bytes that answers no call")
+            self.end(f"sent a message of more than {self._max_bytes} bytes that answers no call")
 
     async def _reply(self, message: Mapping[str, Any], call: _Call | None) -> None:
         reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
@@ -208,14 +216,6 @@ class DuplexLink:
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(_ASIDE_SECONDS):
                 await self._pipe.send(encode(message))
-
-    def _end(self, reason: str) -> None:
-        if self.closed.is_set():
-            return
-        self.reason = reason
-        self.closed.set()
-        for call in self._calls.values():
-            call.mailbox.put_nowait(OutcomeUnknown(f"{reason}, while the call was running; it may have run"))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

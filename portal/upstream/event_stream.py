@@ -72,6 +72,8 @@ class EventParser:
         return lines
 
     def _field(self, line: bytes) -> None:
+        if line.startswith(b":"):
+            return
         self._size += len(line)
         self._check(0)
         name, _, value = line.partition(b":")

@@ -125,9 +125,13 @@ class HttpLink:
         if method == "notifications/initialized" and self._session is not None:
             self._spawn(self._attend_stream())
 
-    async def aclose(self) -> None:
+    def end(self, reason: str) -> None:
         if not self.closed.is_set():
-            self._end("closed")
+            self.reason = reason
+            self.closed.set()
+
+    async def aclose(self) -> None:
+        self.end("closed")
         for task in self._tasks:
             task.cancel()
         if self._session is not None:
@@ -177,7 +181,7 @@ class HttpLink:
         fruitless = 0
         while result is None:
             if self._modern or not cursor.last_event or fruitless >= _FRUITLESS_RESUMES:
-                raise OutcomeUnknown("the answer ended before it was complete; the call may have run")
+                raise OutcomeUnknown("the answer ended before it was complete")
             response.release()
             await asyncio.sleep(cursor.pause)
             seen = cursor.seen
@@ -185,7 +189,7 @@ class HttpLink:
             resumed = await self._client.send("GET", headers)
             try:
                 if resumed.status >= 400 or media_type(resumed) != "text/event-stream":
-                    raise OutcomeUnknown("the answer was interrupted and cannot be resumed; the call may have run")
+                    raise OutcomeUnknown("the answer was interrupted and cannot be resumed")
                 result = await self._read(resumed, call, cursor)
             finally:
                 resumed.release()
@@ -287,7 +291,7 @@ class HttpLink:
                 response = await self._client.send("GET", {**_STREAM_HEAD, **self._session_headers(), **resumed})
                 try:
                     if response.status == 404:
-                        self._end("the server no longer knows the session")
+                        self.end("the server no longer knows the session")
                     if response.status >= 400 or media_type(response) != "text/event-stream":
                         return
                     async for event in events(response, max_event_bytes=limit, max_bytes=None):
@@ -315,10 +319,6 @@ class HttpLink:
     def _session_headers(self) -> dict[str, str]:
         headers = outgoing_headers("", {}, self._version, NO_CONTEXT)
         return {**headers, SESSION_HEADER: self._session} if self._session else headers
-
-    def _end(self, reason: str) -> None:
-        self.reason = reason
-        self.closed.set()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

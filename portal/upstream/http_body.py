@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -87,12 +88,14 @@ def translated(error: Exception) -> OutcomeUnknown | UpstreamUnavailable | Respo
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         return UpstreamUnavailable("its host name cannot be resolved")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return UpstreamUnavailable(f"cannot be reached: {error.os_error.strerror or 'connection failed'}")
+        number = error.os_error.errno
+        why = os.strerror(number) if number else "connection failed"
+        return UpstreamUnavailable(f"cannot be reached: {why}")
     if isinstance(error, _NOT_SENT):
         return UpstreamUnavailable(f"cannot be reached ({type(error).__name__})")
     if isinstance(error, aiohttp.ClientResponseError):
         return ResponseInvalid("the answer is not HTTP")
-    return OutcomeUnknown("the connection was lost before the answer was complete; the call may have run")
+    return OutcomeUnknown("the connection was lost before the answer was complete")
 
 
 def authorization_required(response: aiohttp.ClientResponse) -> AuthorizationRequired:

@@ -45,7 +45,7 @@ class Keeper:
         self._suspected = asyncio.Event()
         self._wanted = asyncio.Event()
         self._tried = asyncio.Event()
-        self._draining: set[asyncio.Task[None]] = set()
+        self._draining: dict[asyncio.Task[None], Link] = {}
         self._task: asyncio.Task[None] | None = None
 
     def start(self, name: str) -> None:
@@ -59,7 +59,7 @@ class Keeper:
             await asyncio.gather(task, return_exceptions=True)
         for draining in self._draining:
             draining.cancel()
-        await asyncio.gather(*self._draining, return_exceptions=True)
+        await asyncio.gather(*(link.aclose() for link in self._draining.values()), return_exceptions=True)
         self._error = UpstreamUnavailable("the portal has closed this connection")
         self._tried.set()
 
@@ -110,23 +110,28 @@ class Keeper:
 
     async def _run(self) -> None:
         clock = asyncio.get_running_loop().time
+        renewed = False
         while True:
             began = clock()
             try:
                 link, agreement = await self._open()
-                self._backoff.opened()
-                error = await self._serve(link, agreement)
             except UpstreamError as failure:
                 error = failure
+                self._announce()
             except Exception as failure:  # The edge of a background job: it must go on, whatever that was.
-                self._log.exception("the connection failed unexpectedly")
-                error = UpstreamUnavailable(f"failed unexpectedly ({type(failure).__name__})")
+                self._log.exception("connecting failed unexpectedly")
+                error = UpstreamUnavailable(f"connecting failed unexpectedly ({type(failure).__name__})")
+                self._announce()
+            else:
+                self._backoff.opened()
+                error = await self._serve(link, agreement)
             lived = clock() - began
-            if isinstance(error, SessionExpired) and lived > 1:
-                continue
-            self._error = error
-            self._lost(error)
-            await self._pause(self._backoff.failed(clock(), lived))
+            # A session that expired is no failure, unless the next one is refused as soon as it is made.
+            renewed = isinstance(error, SessionExpired) and not (renewed and lived < 1)
+            if not renewed:
+                self._error = error
+                self._lost(error)
+                await self._pause(self._backoff.failed(clock(), lived))
 
     async def _serve(self, link: Link, agreement: Agreement) -> UpstreamError:
         """Let callers have the link until it ends; why it ended."""
@@ -134,6 +139,7 @@ class Keeper:
         gone: asyncio.Future[UpstreamError] = asyncio.get_running_loop().create_future()
         self._gone = gone
         self._suspected.clear()
+        self._wanted.clear()
         self._announce()
         attending = asyncio.create_task(self._attend(link, agreement))
         closed = asyncio.create_task(link.closed.wait())
@@ -144,10 +150,13 @@ class Keeper:
             if gone.done():
                 return gone.result()
             if health.done():
-                return health.result()
-            if not link.closed.is_set():
-                attending.result()
-            return OutcomeUnknown(link.reason)
+                error = health.result()
+                link.end(error.message)
+                return error
+            if attending.done() and (failure := attending.exception()) is not None:
+                self._log.error("attending to the connection failed", exc_info=failure)
+                return UpstreamUnavailable(f"the connection failed unexpectedly ({type(failure).__name__})")
+            return OutcomeUnknown(link.reason or "the connection ended")
         finally:
             self._link = None
             for task in (attending, closed, health):
@@ -171,30 +180,26 @@ class Keeper:
                 # Anything it says shows that it lives.
 
     async def _pause(self, seconds: float) -> None:
-        self._wanted.clear()
-        self._announce()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._wanted.wait()
+        self._wanted.clear()
 
     def _announce(self) -> None:
-        """An attempt has an outcome: wake who waits for it."""
+        """An attempt has an outcome: wake who waits for one."""
         tried, self._tried = self._tried, asyncio.Event()
         tried.set()
 
     def _retire(self, link: Link) -> None:
         task = asyncio.create_task(_drained(link))
-        self._draining.add(task)
-        task.add_done_callback(self._draining.discard)
+        self._draining[task] = link
+        task.add_done_callback(self._draining.pop)
 
 
 async def _drained(link: Link) -> None:
     """Close a link once nothing is on it any more."""
-    try:
+    with suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while link.in_flight and not link.closed.is_set():
                 await asyncio.sleep(_DRAIN_POLL)
-    except TimeoutError:
-        pass
-    finally:
-        await asyncio.shield(link.aclose())
+    await link.aclose()

@@ -62,6 +62,9 @@ class Link(Protocol):
     async def notify(self, method: str, params: Mapping[str, Any]) -> None:
         """Send a notification; whether it arrives is not known."""
 
+    def end(self, reason: str) -> None:
+        """It is of no more use: say so to whoever waits on it. It is still to be closed. Idempotent."""
+
     async def aclose(self) -> None:
         """Close it; requests still waiting fail with OutcomeUnknown. Idempotent."""
 

@@ -182,7 +182,7 @@ def _note(notes: list[str], kind: _Kind, what: str, problem: str) -> None:
 def too_deep(value: Any, limit: int) -> bool:
     """Whether lists and objects in `value` are nested deeper than `limit`; not recursive itself."""
     level: list[Any] = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [child for parent in level for child in _children(parent)]
         if not level:
             return False

@@ -24,6 +24,9 @@ _ENDS = 512
 _STDERR_LINES = 5
 _EXIT_SECONDS = 2.0
 _TERM_SECONDS = 2.0
+_KILL_SECONDS = 2.0
+_LAST_WORDS_SECONDS = 0.5
+_POLL_SECONDS = 0.005
 
 
 class StdioPipe:
@@ -62,14 +65,18 @@ class StdioPipe:
         return cls(config, process, max_bytes)
 
     async def receive(self) -> bytes | TooLarge | None:
-        return await self._lines.next()
+        line = await self._lines.next()
+        if line is None:
+            await self._last_words_spoken()
+        return line
 
     async def send(self, data: bytes) -> None:
         try:
             self._stdin.write(data + b"\n")
             await self._stdin.drain()
         except (ConnectionError, RuntimeError):
-            raise OutcomeUnknown(f"{self.gone()}; the call may have run") from None
+            await self._last_words_spoken()
+            raise OutcomeUnknown(self.gone()) from None
 
     def gone(self) -> str:
         status = self._process.returncode
@@ -85,17 +92,12 @@ class StdioPipe:
     async def aclose(self) -> None:
         """Ask it to end by closing its input, then end its whole process group. Bounded; idempotent."""
         self._stdin.close()
-        try:
-            async with asyncio.timeout(_EXIT_SECONDS):
-                await self._process.wait()
-        except TimeoutError:
+        if not await self._exited(_EXIT_SECONDS):
             self._signal(signal.SIGTERM)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_TERM_SECONDS):
-                    await self._process.wait()
-        finally:
-            # Also when it exited by itself: whatever it started must not stay behind.
-            self._signal(signal.SIGKILL)
+            await self._exited(_TERM_SECONDS)
+        # Also when it exited by itself: whatever it started must not stay behind.
+        self._signal(signal.SIGKILL)
+        await self._exited(_KILL_SECONDS)
         self._listener.cancel()
         # A descendant that left the group may hold the pipes open for ever; nothing public closes our ends.
         self._process._transport.close()  # type: ignore[attr-defined]
@@ -104,6 +106,19 @@ class StdioPipe:
         while chunk := await self._stderr.read(_CHUNK):
             lines = chunk.decode("utf-8", "replace").splitlines()
             self._last_words.extend(line.strip() for line in lines[-_STDERR_LINES:] if line.strip())
+
+    async def _last_words_spoken(self) -> None:
+        """A little time, so that `gone` can tell how it ended and what it said."""
+        if await self._exited(_LAST_WORDS_SECONDS):
+            await asyncio.wait({self._listener}, timeout=_LAST_WORDS_SECONDS)
+
+    async def _exited(self, seconds: float) -> bool:
+        """Whether it ends within that time. `Process.wait` would also wait for the pipes, which a child may hold."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self._process.returncode is None:
+                    await asyncio.sleep(_POLL_SECONDS)
+        return self._process.returncode is not None
 
     def _signal(self, number: signal.Signals) -> None:
         # The leader's pid is the group's id, for as long as the group has members.
@@ -144,7 +159,7 @@ class LineReader:
         self._parts.append(part)
         if self._size > self._max:
             whole = b"".join(self._parts)
-            self._parts = [whole[:_ENDS], whole[-_ENDS:]]
+            self._parts = [whole[:_ENDS], whole[-_ENDS:]] if len(whole) > 2 * _ENDS else [whole]
 
     def _line(self) -> bytes | TooLarge:
         whole = b"".join(self._parts)

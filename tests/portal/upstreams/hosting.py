@@ -70,7 +70,9 @@ class _Server(uvicorn.Server):
 
 
 @asynccontextmanager
-async def hosted(behaviour: Behaviour | None = None, *, transport: str = "http", **options: Any) -> AsyncIterator[Hosted]:
+async def hosted(
+    behaviour: Behaviour | None = None, *, transport: str = "http", **options: Any
+) -> AsyncIterator[Hosted]:
     """`options` are those of the SDK's `streamable_http_app`."""
     host = Hosted(behaviour or Behaviour(), transport=transport, **options)
     await host.start()
@@ -90,7 +92,9 @@ def stdio_entry(*switches: str) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def served_process(transport: str, *switches: str, port: int = 0) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+async def served_process(
+    transport: str, *switches: str, port: int = 0
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
     """The server as a process; its URL and the process, which is killed at the end."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,

@@ -23,6 +23,7 @@ import mcp_types as types
 import uvicorn
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
+from mcp.server.runner import serve_loop
 from mcp.server.sse import SseServerTransport
 from mcp.server.stdio import stdio_server
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
@@ -215,7 +216,8 @@ class Upstream:
         return answer("\n".join(self.journal.entries))
 
     async def _die(self, ctx: Any, params: Any, text: str) -> Any:
-        print(f"dying of {text}", file=sys.stderr, flush=True)
+        sys.stderr.write(f"dying of {text}\n")
+        sys.stderr.flush()
         os._exit(3)
 
     async def _environment(self, ctx: Any, params: Any, text: str) -> Any:
@@ -297,8 +299,12 @@ def sse_app(upstream: Upstream) -> Starlette:
 
 
 async def _over_stdio(upstream: Upstream) -> None:
+    options = upstream.server.create_initialization_options()
     async with stdio_server() as (read, write):
-        await upstream.server.run(read, write, upstream.server.create_initialization_options())
+        if upstream.behaviour.legacy:
+            await serve_loop(upstream.server, read, write, lifespan_state={}, init_options=options)
+        else:
+            await upstream.server.run(read, write, options)
 
 
 def main() -> None:
@@ -319,7 +325,8 @@ def main() -> None:
         app = sse_app(upstream) if chosen.transport == "sse" else upstream.server.streamable_http_app()
         listening = listen(chosen.port)
         path = "sse" if chosen.transport == "sse" else "mcp"
-        print(f"http://127.0.0.1:{listening.getsockname()[1]}/{path}", flush=True)
+        sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/{path}\n")
+        sys.stdout.flush()
         await uvicorn.Server(uvicorn.Config(app, log_level="error")).serve(sockets=[listening])
 
     asyncio.run(run())

@@ -1,0 +1,238 @@
+"""The pure parts under a connection: event streams, JSON, protocol stamps, listings, backoff."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping
+from typing import Any
+
+import httpx2
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
+
+from portal.errors import ResponseInvalid, RpcError
+from portal.upstream import CallContext, Client, Introduction
+from portal.upstream.backoff import GOOD_LIFE, LONGEST, Backoff
+from portal.upstream.event_stream import EventParser, EventTooLarge
+from portal.upstream.listing import MAX_DEPTH, fetch, too_deep
+from portal.upstream.protocol import Agreement, discovered, initialized, outgoing_headers, outgoing_params
+from portal.upstream.wire import decode, encode, message_in, result_in, rpc_error, snippet
+
+pytestmark = pytest.mark.anyio
+PORTAL = Introduction(info={"name": "portal", "version": "1"})
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+# Event streams
+
+pieces = st.sampled_from(
+    ["data: a", "data:b", "data", "event: message", "event: other", "id: 7", "retry: 50", ": comment", "", "", "x: y"]
+)
+endings = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@given(st.lists(st.tuples(pieces, endings), max_size=30), st.integers(1, 9))
+def test_events_are_those_a_known_parser_finds_however_they_are_cut(lines: list[tuple[str, str]], cut: int) -> None:
+    text = "".join(line + ending for line, ending in lines)
+    parser = EventParser(10_000)
+    data = text.encode()
+    ours = [event for start in range(0, len(data), cut) for event in parser.feed(data[start : start + cut])]
+    request = httpx2.Request("GET", "http://upstream")
+    response = httpx2.Response(200, headers={"content-type": "text/event-stream"}, content=data, request=request)
+    theirs = list(httpx2.EventSource(response))
+    # A stream that ends in the middle of a line ending: the known parser then invents one.
+    complete = [event for event in theirs if event.data]
+    found = [(event.name, event.data.decode(), event.id) for event in ours if event.data]
+    assert found == [(event.event, event.data, event.id) for event in complete][: len(found)]
+    assert len(complete) - len(found) in (0, 1)
+
+
+def test_an_event_has_its_name_data_id_and_retry() -> None:
+    data = "\ufeffretry: 20\nid: 1\nevent: note\ndata: a\ndata: é\n\n: ping\n\ndata: next\n\n".encode()
+    events = list(EventParser(1000).feed(data))
+    assert [(event.name, event.data, event.id, event.retry) for event in events] == [
+        ("note", "a\né".encode(), "1", 20),
+        ("message", b"next", "1", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    "flood", [b"data: " + b"x" * 2000, b"data: x\n" * 500, b"x" * 2000, b": c\n" * 2 + b"y" * 2000]
+)
+def test_an_event_over_its_bound_ends_the_parsing(flood: bytes) -> None:
+    parser = EventParser(1000)
+    with pytest.raises(EventTooLarge):
+        for start in range(0, len(flood), 100):
+            list(parser.feed(flood[start : start + 100]))
+
+
+def test_many_events_within_the_bound_and_comments_between_them_pass() -> None:
+    parser = EventParser(100)
+    assert len([event for _ in range(1000) for event in parser.feed(b": ping\ndata: x\n\n")]) == 1000
+
+
+# JSON
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(json_values)
+def test_values_survive_being_sent_and_read(value: Any) -> None:
+    assert json.loads(encode(value)) == value
+
+
+@given(st.binary(max_size=60))
+def test_any_bytes_are_a_value_or_an_error(data: bytes) -> None:
+    try:
+        decode(data)
+    except ValueError:
+        pass
+
+
+def test_lone_surrogates_become_replacement_characters() -> None:
+    assert decode(b'{"a\\ud800": ["x\\udfff", "\\ud83d\\ude00"]}') == {"a\ufffd": ["x\ufffd", "\U0001f600"]}
+    assert json.loads(encode({"a": "\ud800"})) == {"a": "\ud800"}
+
+
+@pytest.mark.parametrize("text", ["NaN", "[Infinity]", "[" * 5000 + "]" * 5000, ""])
+def test_what_json_does_not_allow_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        decode(text.encode())
+
+
+@given(json_values)
+def test_any_message_is_a_result_an_error_or_nothing(value: Any) -> None:
+    message = message_in(encode(value))
+    if message is not None:
+        try:
+            found = result_in(message, 1)
+        except RpcError:
+            return
+        assert found is None or isinstance(found, dict)
+
+
+def test_an_error_object_is_taken_as_it_is() -> None:
+    assert rpc_error({"code": True, "message": "x"}) is None
+    assert rpc_error("no") is None
+    error = rpc_error({"code": -1, "message": 5, "data": [1]})
+    assert error is not None and (error.code, error.message, error.data) == (-1, "", [1])
+
+
+@given(st.binary(max_size=2000), st.text(min_size=6, max_size=20))
+def test_a_snippet_is_one_short_line_without_secrets(data: bytes, secret: str) -> None:
+    found = snippet(data + secret.encode("utf-8", "replace"), [secret])
+    assert len(found) <= 200
+    assert "\n" not in found
+
+
+# Protocol
+
+
+def test_a_modern_request_is_stamped_with_the_client_it_is_made_for() -> None:
+    context = CallContext(
+        client=Client(key="k", info={"name": "them"}, capabilities={"roots": {}}),
+        meta={"traceparent": "t", "progressToken": "theirs", "io.modelcontextprotocol/clientInfo": {"name": "forged"}},
+        headers={"Mcp-Param-Region": "eu", "authorization": "secret"},
+    )
+    params = outgoing_params({"name": "x"}, LATEST_MODERN_VERSION, PORTAL, context, 5)
+    assert params["_meta"] == {
+        "traceparent": "t",
+        "progressToken": 5,
+        "io.modelcontextprotocol/protocolVersion": LATEST_MODERN_VERSION,
+        "io.modelcontextprotocol/clientInfo": {"name": "them"},
+        "io.modelcontextprotocol/clientCapabilities": {"roots": {}},
+    }
+    assert outgoing_headers("tools/call", params, LATEST_MODERN_VERSION, context) == {
+        "mcp-protocol-version": LATEST_MODERN_VERSION,
+        "mcp-method": "tools/call",
+        "mcp-name": "x",
+        "Mcp-Param-Region": "eu",
+    }
+
+
+def test_a_legacy_request_carries_only_what_was_passed_on() -> None:
+    context = CallContext(client=Client(key="k", info={"name": "them"}), meta={"progressToken": 1})
+    assert outgoing_params({"name": "x"}, LATEST_HANDSHAKE_VERSION, PORTAL, context, None) == {"name": "x"}
+    headers = outgoing_headers("tools/call", {"name": "x"}, LATEST_HANDSHAKE_VERSION, context)
+    assert headers == {"mcp-protocol-version": LATEST_HANDSHAKE_VERSION}
+
+
+@given(st.dictionaries(st.sampled_from(["protocolVersion", "supportedVersions", "capabilities", "_meta"]), json_values))
+def test_any_answer_to_the_first_request_is_an_agreement_or_refused(result: Mapping[str, Any]) -> None:
+    assert discovered(result) is None or LATEST_MODERN_VERSION in result["supportedVersions"]
+    try:
+        agreement = initialized(result)
+    except ResponseInvalid:
+        return
+    assert not agreement.modern
+
+
+# Listings
+
+
+async def pages(result: Any) -> Any:
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return result if method == "tools/list" else {}
+
+    agreement = Agreement(version=LATEST_MODERN_VERSION, capabilities={"tools": {}, "prompts": {}})
+    return await fetch(request, agreement, max_items=100)
+
+
+@pytest.mark.parametrize("result", [{}, {"tools": None}, {"tools": {}}, {"tools": "x"}])
+async def test_a_list_that_is_none_is_an_error(result: Mapping[str, Any]) -> None:
+    with pytest.raises(ResponseInvalid):
+        await pages(result)
+
+
+async def test_a_failing_list_of_prompts_does_not_cost_the_tools() -> None:
+    listing = await pages({"tools": [{"name": "a", "inputSchema": {"type": "object"}}]})
+    assert list(listing.by_name) == ["a"]
+    assert any("prompts/list failed" in note for note in listing.skipped)
+
+
+async def test_arguments_that_travel_in_headers_are_known_from_the_schema() -> None:
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    listing = await pages({"tools": [{"name": "a", "inputSchema": schema}]})
+    assert listing.mirrored == {"a": {("region",): "Region"}}
+
+
+@given(st.lists(json_values, max_size=10))
+async def test_any_items_are_used_or_named(items: list[Any]) -> None:
+    listing = await pages({"tools": items})
+    assert len(listing.tools) + len([note for note in listing.skipped if "tools/list" in note]) == len(items)
+
+
+def test_depth_is_measured_without_recursion() -> None:
+    value: Any = 1
+    for depth in range(100_000):
+        assert depth > MAX_DEPTH + 1 or too_deep(value, MAX_DEPTH) is (depth > MAX_DEPTH)
+        value = {"a": value} if depth % 2 else [value]
+    assert too_deep(value, MAX_DEPTH)
+    while isinstance(value, dict | list):  # Dropping it whole would overflow the interpreter's own stack.
+        value = value["a"] if isinstance(value, dict) else value[0]
+
+
+# Backoff
+
+
+def test_pauses_grow_to_their_maximum_and_begin_anew_after_a_good_life() -> None:
+    backoff = Backoff(jitter=random.Random(1))
+    pauses = [backoff.failed(0, 0) for _ in range(12)]
+    assert pauses[0] < 1 < pauses[3] < pauses[6]
+    assert all(pause <= LONGEST * 1.2 for pause in pauses)
+    assert backoff.open
+    backoff.opened()
+    assert not backoff.open
+    assert backoff.failed(0, 1) > 1, "a link that died at once is no reason to hurry"
+    assert backoff.failed(0, GOOD_LIFE) < 1

@@ -1,0 +1,89 @@
+"""HTTP with SSE, the oldest transport, found when the newer one is not there."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from portal.errors import UpstreamError
+from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.raw import Exchange, raw_upstream
+from tests.portal.upstreams.watching import ready, watched
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": "sse"}], ids=["unnamed", "named"])
+async def test_a_server_that_has_only_sse_is_found_and_remembered(kind: dict[str, str]) -> None:
+    async with hosted(transport="sse") as host, ready({"url": host.url, **kind}) as up:
+        assert up.connection.remembered.transport == "sse"
+        assert up.connection.protocol == "2025-11-25"
+        assert await up.text("echo", "hello") == "hello"
+
+
+async def test_no_older_transport_is_tried_when_the_newer_is_asked_for() -> None:
+    async with hosted(transport="sse") as host, watched({"url": host.url, "type": "http"}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert "HTTP 405" in (connection.reason or "")
+
+
+async def test_what_is_neither_names_the_newer_transport_in_its_reason() -> None:
+    async with hosted() as host, watched({"url": host.url.replace("/mcp", "/nothing")}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert "HTTP 404" in (connection.reason or "")
+
+
+async def test_a_lost_stream_is_opened_again() -> None:
+    async with hosted(transport="sse") as host, ready({"url": host.url}) as up:
+        hanging = asyncio.create_task(up.call("hang"))
+        await host.upstream.journal.wait("call hang")
+        await host.restart()
+        with pytest.raises(UpstreamError):
+            await hanging
+        assert await up.text("echo", "again") == "again"
+
+
+async def test_a_change_of_the_list_is_heard() -> None:
+    async with hosted(transport="sse") as host, ready({"url": host.url}) as up:
+        await up.call("change", "brand-new")
+        await up.until(lambda connection: "brand-new" in connection.listing.by_name)
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["http://169.254.169.254/steal", "//169.254.169.254/steal", "https://127.0.0.1/mcp", "http://[::1"]
+)
+async def test_an_endpoint_elsewhere_is_refused(endpoint: str) -> None:
+    async def never(exchange: Exchange) -> None:
+        raise AssertionError("not reached")
+
+    async def name_another(exchange: Exchange) -> None:
+        await exchange.stream()
+        await exchange.send(f"event: endpoint\ndata: {endpoint}\n\n".encode())
+        await asyncio.Event().wait()
+
+    async with raw_upstream(never, on_get=name_another) as raw, watched({"url": raw.url, "type": "sse"}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert "not on its own origin" in (connection.reason or "")
+
+
+async def test_a_stream_that_names_no_endpoint_is_an_error_in_time() -> None:
+    async def never(exchange: Exchange) -> None:
+        raise AssertionError("not reached")
+
+    async def silent(exchange: Exchange) -> None:
+        await exchange.stream()
+        await asyncio.Event().wait()
+
+    async with raw_upstream(never, on_get=silent) as raw:
+        async with watched({"url": raw.url, "type": "sse"}, connectTimeout=0.2) as up:
+            connection = await up.until(lambda connection: connection.state == "error")
+            assert "did not answer within 0.2 s" in (connection.reason or "")

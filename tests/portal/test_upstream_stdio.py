@@ -1,0 +1,199 @@
+"""Servers that are child processes: how they start, what they may send, how they die, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError
+from portal.upstream.duplex import TooLarge, id_of_answer
+from portal.upstream.stdio import LineReader
+from tests.portal.upstreams.hosting import stdio_entry
+from tests.portal.upstreams.watching import ready, watched
+
+pytestmark = pytest.mark.anyio
+
+# A server in a few lines, for what the SDK's would never do. `{act}` runs for each call.
+SCRIPT = """
+import json, os, subprocess, sys, time
+def send(message): sys.stdout.write(json.dumps(message) + "\\n"); sys.stdout.flush()
+for line in sys.stdin:
+    message = json.loads(line)
+    method, id = message.get("method"), message.get("id")
+    if method == "initialize":
+        send({"jsonrpc": "2.0", "id": id, "result": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+              "serverInfo": {"name": "script", "version": "1"}}})
+    elif method == "tools/list":
+        send({"jsonrpc": "2.0", "id": id, "result": {"tools": [{"name": "act", "inputSchema": {"type": "object"}}]}})
+    elif method == "tools/call":
+        text = message["params"]["arguments"]["text"]
+        exec(text)
+    elif id is not None and method:
+        DISCOVER
+"""
+REFUSE = 'send({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "Method not found"}})'
+ANSWER = 'send({"jsonrpc": "2.0", "id": id, "result": {"content": [{"type": "text", "text": "fine"}]}})'
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Running:
+    """A process of the system, by a handle that cannot come to mean another one."""
+
+    def __init__(self, pid: int) -> None:
+        self._handle = os.pidfd_open(pid)
+
+    def ended(self) -> bool:
+        """Whether it ends within ten seconds."""
+        poll = select.poll()
+        poll.register(self._handle, select.POLLIN)
+        try:
+            return bool(poll.poll(10_000))
+        finally:
+            os.close(self._handle)
+
+
+def script(discover: str = REFUSE) -> dict[str, object]:
+    return {"command": sys.executable, "args": ["-c", SCRIPT.replace("DISCOVER", discover)]}
+
+
+async def test_the_process_gets_its_arguments_environment_and_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORTAL_SECRET", "not for children")
+    entry = stdio_entry()
+    async with ready({**entry, "env": {**entry["env"], "GIVEN": "value"}, "cwd": str(tmp_path)}) as up:
+        assert await up.text("environment", "GIVEN") == f"value {tmp_path}"
+        assert await up.text("environment", "PORTAL_SECRET") == f" {tmp_path}"
+        assert await up.text("environment", "PATH") != f" {tmp_path}"
+
+
+async def test_a_process_that_dies_fails_its_calls_and_is_started_again() -> None:
+    async with ready(stdio_entry()) as up:
+        first = await up.text("pid")
+        with pytest.raises(OutcomeUnknown) as caught:
+            await up.call("die", "a broken heart")
+        assert "exited with status 3" in caught.value.message
+        assert "dying of a broken heart" in caught.value.message
+        assert await up.text("pid") != first
+
+
+async def test_a_process_killed_while_idle_is_started_again_before_anybody_calls() -> None:
+    async with ready(stdio_entry()) as up:
+        os.kill(int(await up.text("pid")), 9)
+        connection = await up.until(lambda connection: connection.state == "stale")
+        assert "ended by SIGKILL" in (connection.reason or "")
+        await up.until(lambda connection: connection.state == "ready")
+
+
+async def test_a_secret_in_the_last_words_of_a_process_is_not_shown() -> None:
+    shell = {"command": "sh", "args": ["-c", "echo token is $TOKEN >&2; exit 4"], "env": {"TOKEN": "hunter2-hunter2"}}
+    async with watched(shell) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert connection.reason == "the process exited with status 4 (token is [redacted])"
+
+
+@pytest.mark.parametrize("command", ["/no/such/program", "no-such-program-anywhere", "nul\0byte"])
+async def test_a_program_that_is_not_there_is_said_to_be(command: str) -> None:
+    async with watched({"command": command}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert (connection.reason or "").startswith("cannot be started:")
+
+
+async def test_a_server_that_exits_on_an_unknown_first_message_is_served_by_the_handshake() -> None:
+    async with ready(script(discover="sys.exit(7)")) as up:
+        assert up.connection.protocol == "2025-06-18"
+        assert up.connection.remembered.generation == "legacy"
+        assert await up.text("act", ANSWER) == "fine"
+
+
+async def test_a_server_that_ignores_an_unknown_first_message_is_served_by_the_handshake() -> None:
+    async with ready(script(discover="pass"), connectTimeout=2) as up:
+        assert up.connection.protocol == "2025-06-18"
+
+
+async def test_lines_that_are_no_messages_are_passed_over() -> None:
+    noise = ["", "hello from a library", "{", "[]", "null", '{"id": 99, "result": {}}', '{"result": {}}', "\x00\xff"]
+    act = f'[sys.stdout.write(line + "\\n") for line in {noise!r}]; {ANSWER}'
+    async with ready(script()) as up:
+        assert await up.text("act", act) == "fine"
+
+
+@pytest.mark.parametrize("order", ["first", "last"])
+async def test_a_result_over_the_limit_fails_its_call_and_keeps_the_link(order: str) -> None:
+    big = '{"content": [{"type": "text", "text": "x" * 3_000_000}]}'
+    message = f'{{"jsonrpc": "2.0", "id": id, "result": {big}}}'
+    if order == "last":
+        message = f'{{"result": {big}, "jsonrpc": "2.0", "id": id}}'
+    async with ready(script(), maxResultBytes=1_000_000) as up:
+        with pytest.raises(ResponseTooLarge):
+            await up.call("act", f"send({message})")
+        assert await up.text("act", ANSWER) == "fine"
+
+
+async def test_a_line_without_an_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.upstream.negotiate.PAGE_BYTES", 1_000_000)
+    async with ready(script(), maxResultBytes=1_000_000, timeout=30) as up:
+        endless = "[sys.stdout.write('x' * 1_000_000) for _ in range(50)]; sys.stdout.write(chr(10)); " + ANSWER
+        with pytest.raises(UpstreamError, match="message of more than"):
+            await up.call("act", endless)
+        await up.until(lambda connection: connection.state == "ready")
+
+
+async def test_closing_ends_the_process_and_whatever_it_started() -> None:
+    async with ready(script()) as up:
+        start = "child = subprocess.Popen(['sleep', '1000'])"
+        tell = ANSWER.replace('"fine"', "str([os.getpid(), child.pid])")
+        ids = await up.text("act", f"{start}; {tell}")
+        processes = [Running(int(pid)) for pid in ids.strip("[]").split(", ")]
+    assert all(process.ended() for process in processes)
+
+
+async def test_a_process_that_ignores_the_end_of_its_input_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.upstream.stdio._EXIT_SECONDS", 0.1)
+    monkeypatch.setattr("portal.upstream.stdio._TERM_SECONDS", 0.1)
+    async with ready(script()) as up:
+        stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
+        tell = ANSWER.replace('"fine"', "str(os.getpid())")
+        pid = await up.text("act", f"{stubborn}; {tell}")
+        process = Running(int(pid))
+        hanging = asyncio.create_task(up.call("act", "time.sleep(1000)"))
+        await up.connection.notify("notifications/roots/list_changed", {})
+    with pytest.raises(UpstreamError):
+        await hanging
+    assert process.ended()
+
+
+@given(lines=st.lists(st.binary(max_size=30).filter(lambda line: b"\n" not in line)), cut=st.integers(1, 7))
+def test_lines_are_the_same_however_they_are_cut(lines: list[bytes], cut: int) -> None:
+    data = b"".join(line + b"\n" for line in lines)
+    loop = asyncio.new_event_loop()
+    reader = LineReader(asyncio.StreamReader(loop=loop), 20)
+    loop.close()
+    for start in range(0, len(data), cut):
+        reader.feed(data[start : start + cut])
+    expected = [line if len(line) <= 20 else TooLarge(line[:512], line[-512:]) for line in lines if line]
+    assert list(reader._ready) == expected
+
+
+@given(st.integers(0, 10**17), st.sampled_from(["first", "last", "last-version"]), st.booleans())
+def test_the_id_of_a_discarded_answer_is_found_at_either_end(number: int, where: str, spaced: bool) -> None:
+    colon = ": " if spaced else ":"
+    version, answer = f'"jsonrpc"{colon}"2.0"', f'"result"{colon}' + '{"text":"' + "x" * 2000 + '"}'
+    ours = f'"id"{colon}{number}'
+    line = {
+        "first": f"{{{version},{ours},{answer}}}",
+        "last": f"{{{answer},{version},{ours}}}",
+        "last-version": f"{{{answer},{ours},{version}}}",
+    }[where].encode()
+    assert id_of_answer(line[:512], line[-512:]) == number
