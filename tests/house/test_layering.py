@@ -22,6 +22,7 @@ THIRD_PARTIES = {
     "sandbox": {"orjson", "wasmtime"},
     "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "tantivy"},
     "portal": {
+        "aiohttp",
         "anyio",
         "httpx2",
         "mcp",
