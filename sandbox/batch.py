@@ -25,6 +25,8 @@ from sandbox.events import Completed, Failed, HostCall, LogLine, Outcome, Settle
 from sandbox.limits import Limits
 
 SEED_SIZE = 32
+_TIME, _ONE, _TWO = struct.Struct("<d"), struct.Struct("<I"), struct.Struct("<II")
+_RESUME, _SETTLED = struct.Struct("<dI"), struct.Struct("<III")
 _LEVELS = frozenset({"log", "info", "warn", "error", "debug"})
 _FRAME = re.compile(r"program\.js:(\d{1,9}):(\d{1,9})")
 _WORD = re.compile(r"[\w$]+")
@@ -49,36 +51,20 @@ def encode_start(source: str, now: float, seed: bytes, limits: Limits) -> bytes:
     except UnicodeEncodeError:
         text = source.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
     size = len(text)
+    names = b""
     if size > limits.source:
-        text, names = b"", b""
-    else:
-        names = "\n".join(_unmentioned_functions(source)).encode()
-    head = struct.pack(
-        "<d32s10II",
-        now,
-        seed,
-        limits.memory,
-        limits.stack,
-        limits.calls,
-        limits.arguments,
-        limits.result,
-        limits.log_bytes,
-        limits.log_lines,
-        limits.depth,
-        limits.timers,
-        limits.source,
-        min(size, 0xFFFFFFFF),
-    )
-    return b"".join((head, struct.pack("<I", len(names)), names, struct.pack("<I", len(text)), text, b"\0"))
+        text = b""
+    elif defined := _FUNCTION.findall(source):
+        names = "\n".join(_unmentioned(source, defined)).encode()
+    parts = (_TIME.pack(now), seed, limits.words, _TWO.pack(min(size, 0xFFFFFFFF), len(names)), names)
+    return b"".join((*parts, _ONE.pack(len(text)), text, b"\0"))
 
 
-def _unmentioned_functions(source: str) -> list[str]:
-    """Names of functions the source seems to define and never mentions again; the guest checks that they exist."""
-    defined = [first or second for first, second in _FUNCTION.findall(source)]
-    if not defined:
-        return []
+def _unmentioned(source: str, defined: list[tuple[str, str]]) -> list[str]:
+    """Which of the functions the source seems to define it never mentions again; the guest checks that they exist."""
     mentions = Counter(_WORD.findall(source))
-    return [name for name in defined if mentions[name] == 1][-16:]
+    names = (first or second for first, second in defined)
+    return [name for name in names if mentions[name] == 1][-16:]
 
 
 def encode_resume(settlements: Sequence[Settlement], now: float, limits: Limits) -> bytes:
@@ -86,13 +72,13 @@ def encode_resume(settlements: Sequence[Settlement], now: float, limits: Limits)
 
     A value over `limits.tool_result` rejects its call instead, so that the program can go on.
     """
-    parts = [struct.pack("<dI", now, len(settlements))]
+    parts = [_RESUME.pack(now, len(settlements))]
     for settlement in settlements:
         ok, payload = settlement.ok, _json(settlement)
         if len(payload) > limits.tool_result:
             message = f"the result has {len(payload)} bytes, at most {limits.tool_result} are allowed"
             ok, payload = False, _json(Settlement.error(settlement.id, name="RangeError", message=message))
-        parts += (struct.pack("<III", settlement.id, ok, len(payload)), payload, b"\0")
+        parts += (_SETTLED.pack(settlement.id, ok, len(payload)), payload, b"\0")
     return b"".join(parts)
 
 
@@ -119,15 +105,15 @@ def decode_outcome(data: bytes, limits: Limits) -> Outcome:
         outcome = orjson.loads(data)
     except orjson.JSONDecodeError as error:
         raise GuestAbiError(f"the guest's outcome is not JSON: {error}") from None
-    if isinstance(outcome, list) and outcome and isinstance(outcome[-1], list):
-        logs = outcome[-1] and tuple(map(_log, outcome[-1]))
-        match outcome:
-            case ["suspended", list(calls), wake_at, _]:
-                return Suspended(tuple(map(_call, calls)), logs or (), _wake_at(wake_at))
-            case ["completed", bool(has_value), value, _]:
-                return Completed(value if has_value else None, logs or (), has_value)
-            case ["failed", dict(failure), _]:
-                return Failed(_failure(failure), logs or ())
+    # Not a match statement: this is on the path of every run, and it is three times as fast by hand.
+    if type(outcome) is list and len(outcome) in (3, 4) and type(outcome[-1]) is list:
+        tag, first, logs = outcome[0], outcome[1], _logs(outcome[-1])
+        if tag == "completed" and type(first) is bool and len(outcome) == 4:
+            return Completed(outcome[2] if first else None, logs, first)
+        if tag == "suspended" and type(first) is list and len(outcome) == 4:
+            return Suspended(tuple(map(_call, first)), logs, _wake_at(outcome[2]))
+        if tag == "failed" and type(first) is dict and len(outcome) == 3:
+            return Failed(_failure(first), logs)
     raise GuestAbiError("the guest's outcome has an unknown shape")
 
 
@@ -137,6 +123,10 @@ def _call(item: Any) -> HostCall:
         if type(id) is int and type(name) is str and 0 < id < 2**31:
             return HostCall(id, name, arguments)
     raise GuestAbiError("the guest's outcome holds a malformed host call")
+
+
+def _logs(items: list[Any]) -> tuple[LogLine, ...]:
+    return tuple(map(_log, items)) if items else ()
 
 
 def _log(item: Any) -> LogLine:

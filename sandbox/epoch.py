@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 
 from sandbox.errors import EngineError
@@ -54,12 +56,15 @@ class Ticker:
         self._awake = threading.Event()
         self._asleep = False
         self._closed = False
+        self._ticking = True  # not in a forked child: its threads are gone
+        ticker = weakref.ref(self)
+        os.register_at_fork(after_in_child=lambda: _forget(ticker()))
         self._thread = threading.Thread(target=self._loop, name="sandbox-epoch", daemon=True)
         self._thread.start()
 
     def enter(self, budget: Budget) -> None:
         """This thread is about to run a guest. Raises EngineError when nothing would interrupt it, as after a fork."""
-        if not self._thread.is_alive():
+        if not self._ticking:
             raise EngineError("the epoch thread is gone (was the process forked?): make a new engine")
         self._running[threading.get_ident()] = budget
         budget.enter()
@@ -81,6 +86,12 @@ class Ticker:
         self._thread.join()
 
     def _loop(self) -> None:
+        try:
+            self._tick_until_closed()
+        finally:
+            self._ticking = False
+
+    def _tick_until_closed(self) -> None:
         idle = 0
         while not self._closed:
             idle = 0 if self._running else idle + 1
@@ -94,3 +105,8 @@ class Ticker:
                 idle = 0
             time.sleep(TICK)
             self._tick()
+
+
+def _forget(ticker: Ticker | None) -> None:
+    if ticker is not None:
+        ticker._ticking = False

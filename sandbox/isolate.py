@@ -152,10 +152,11 @@ class Isolate:
     def _slice(self, export: bytes, batch: bytes) -> bytes:
         self._enter()
         try:
-            kind = self._budget.passed(running=False)
-            if kind is not None:
-                return self._over(kind, b"")
-            self._suspended = False
+            if self._suspended:
+                kind = self._budget.passed(running=False)
+                if kind is not None:
+                    return self._over(kind, b"")
+                self._suspended = False
             at, size = self._home.input_at, len(batch)
             if size > self._home.input_size:
                 at = self._call(b"reserve", size)
@@ -170,7 +171,6 @@ class Isolate:
         ticker, budget = self._home.ticker, self._budget
         ticker.enter(budget)
         try:
-            self._instance.set_deadline(1)
             self._instance.call(export, size)
         except Trap as trap:
             return self._trapped(trap)

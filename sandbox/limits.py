@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import struct
+from dataclasses import dataclass, field, fields
 
 KiB = 1024
 MiB = 1024 * KiB
@@ -26,21 +27,30 @@ class Limits:
     source: int = 256 * KiB
     depth: int = 100
     timers: int = 1000
+    words: bytes = field(init=False, repr=False, compare=False)  # those the guest is told, as it reads them (guest.h)
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            low, high = _RANGES.get(field.name, (1, 1024 * MiB))
+        for limit in fields(self):
+            if not limit.init:
+                continue
+            value = getattr(self, limit.name)
+            low, high = _RANGES.get(limit.name, (1, 1024 * MiB))
             if not low <= value <= high:
-                raise ValueError(f"limit {field.name} is {value!r}, it must lie between {low} and {high}")
+                raise ValueError(f"limit {limit.name} is {value!r}, it must lie between {low} and {high}")
+        object.__setattr__(self, "words", struct.pack("<10I", *(getattr(self, name) for name in _GUEST)))
+
+
+_GUEST = (
+    "memory", "stack", "calls", "arguments", "result", "log_bytes", "log_lines", "depth", "timers", "source",
+)  # fmt: skip
 
 
 _RANGES: dict[str, tuple[float, float]] = {
     "cpu_time": (0.001, 3600.0),
     "wall_time": (0.001, 86400.0),
     "memory": (1 * MiB, 1024 * MiB),
-    # The guest's own stack is 512 KiB; the rest is for the engine's C code above the program's deepest frame.
-    "stack": (16 * KiB, 320 * KiB),
+    # The guest's own stack is 320 KiB; the rest is for the engine's C code above the program's deepest frame.
+    "stack": (16 * KiB, 256 * KiB),
     "calls": (0, 1_000_000),
     "depth": (1, 400),
     "log_lines": (0, 1_000_000),

@@ -244,14 +244,13 @@ class Trap(Exception):
 class WasmInstance:
     """One store with one instance in it. Not thread-safe; `close` is idempotent."""
 
-    __slots__ = ("_base", "_context", "_exports", "_instance", "_memory", "_memory_ref", "_raw", "_store", "_trap")
+    __slots__ = ("_base", "_context", "_exports", "_instance", "_memory_ref", "_raw", "_store", "_trap")
 
     def __init__(self, module: WasmModule) -> None:
         engine = module.engine
         self._store = _store_new(engine.pointer, None, None)
         self._context = _store_context(self._store)
         _store_limiter(self._store, engine.settings.memory, -1, 1, 1, 1)
-        _set_deadline(self._context, 1)
         _set_callback(self._store, engine.callback, None, _NO_FINALIZER)
         self._instance = bindings.wasmtime_instance_t()
         self._trap = c_void_p()
@@ -262,25 +261,25 @@ class WasmInstance:
             raise Overloaded(f"no isolate is free: {message}")
         self._raw = _RawValues()
         self._exports: dict[bytes, Any] = {}
-        self._memory = bindings.wasmtime_memory_t.from_buffer_copy(self._find(b"memory").of.memory)
-        self._memory_ref = ctypes.byref(self._memory)
+        self._memory_ref = self._find(b"memory")
         self._base = _memory_data(self._context, self._memory_ref)  # for good: memory_may_move is off
 
     def _find(self, name: bytes) -> Any:
+        """A reference to the export's handle, which it keeps alive."""
         found = bindings.wasmtime_extern_t()
         if not _export(self._context, ctypes.byref(self._instance), name, len(name), ctypes.byref(found)):
             raise GuestAbiError(f"the guest has no export {name.decode()}")
-        return found
+        return ctypes.byref(found, _HANDLE)
 
     def call(self, name: bytes, argument: int = 0) -> int:
         """Calls an export with at most one i32 and returns its i32. Raises Trap; the instance is then only readable."""
         function = self._exports.get(name)
         if function is None:
-            export = self._find(name)
-            function = self._exports[name] = bindings.wasmtime_func_t.from_buffer_copy(export.of.func)
+            function = self._exports[name] = self._find(name)
         raw = self._raw
         raw[0] = argument
-        error = _call(self._context, ctypes.byref(function), raw, 2, ctypes.byref(self._trap))
+        _set_deadline(self._context, 1)
+        error = _call(self._context, function, raw, 2, ctypes.byref(self._trap))
         if error:
             raise Trap(None, _take_error(error))
         if self._trap:
@@ -299,9 +298,6 @@ class WasmInstance:
         if at < 0 or at + ctypes.sizeof(kind) > _memory_size(self._context, self._memory_ref):
             raise GuestAbiError(f"the guest's structure at {at} lies outside its memory")
         return kind.from_address(self._base + at)
-
-    def set_deadline(self, ticks: int) -> None:
-        _set_deadline(self._context, ticks)
 
     def memory_size(self) -> int:
         return int(_memory_size(self._context, self._memory_ref))
@@ -331,6 +327,7 @@ class WasmInstance:
             self._store = None
 
 
+_HANDLE = bindings.wasmtime_extern_t.of.offset
 _View = TypeVar("_View", bound=ctypes.Structure)
 _RawValues = c_uint64 * 4  # two values of 16 bytes
 _NO_FINALIZER = _Finalizer()

@@ -78,6 +78,8 @@ EDITS = (
         'JS_ThrowRangeError(ctx, "Maximum call stack size exceeded");\n'
         "    guest_limit_end(ctx, 1);\n    return JS_EXCEPTION;",
     ),
+    # Half the arena, half the unused cells: the image is copied for every isolate.
+    ("#define JS_ARENA_SIZE              4096", "#define JS_ARENA_SIZE              2048"),
     (
         '#include "quickjs.h"\n',
         '#include "quickjs.h"\nvoid guest_limit_begin(void);\nvoid guest_limit_end(JSContext *ctx, int which);\n',
@@ -93,7 +95,7 @@ COMPILE = (
 COMPILE_CXX = ("-std=c++20", "-fno-exceptions", "-fno-rtti", "-DADA_INCLUDE_URL_PATTERN=0")
 LINK = (
     "-target", "wasm32-wasi", "-mexec-model=reactor", "-O2", *FEATURES,
-    "-Wl,-z,stack-size=393216", "-Wl,--strip-all", "-Wl,--gc-sections",
+    "-Wl,-z,stack-size=327680", "-Wl,--strip-all", "-Wl,--gc-sections",
 )  # fmt: skip
 EXPORTS = {
     "memory", "_initialize", "initialize", "layout", "reserve", "compile", "prelude", "preload", "start", "resume", "pending",
