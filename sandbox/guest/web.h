@@ -24,6 +24,10 @@ typedef struct {
    False with an exception pending when the conversion throws. */
 bool web_usv_string(JSContext *ctx, JSValueConst value, WebUtf8 *out);
 
+/* web_cxx.cpp: the memory of one call of ada; false with an exception pending when there is not as much. */
+bool web_arena_open(JSContext *ctx, size_t size);
+void web_arena_close(JSContext *ctx);
+
 /* UTF-8 to a string, each maximal invalid subpart as one U+FFFD; a byte order mark stays. */
 JSValue web_utf8_lossy(JSContext *ctx, const uint8_t *bytes, size_t length);
 

@@ -1,22 +1,57 @@
 // The few symbols of the C++ runtime that ada needs. libc++ itself is not linked: building it costs a minute, and its
 // abort path would bring stdio along. There are no exceptions: what cannot go on traps, and a trap ends the isolate.
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <string>
 
-static void *allocate(std::size_t size) {
-    void *memory = std::malloc(size ? size : 1);
+extern "C" {
+#include "web.h"
+}
+
+// ada cannot report that memory ran out, so its memory is had before it is called: one block for the whole call, counted
+// by the engine like any other, handed out front to back and given back as a whole.
+static std::uint8_t *arena, *arena_next, *arena_end;
+
+extern "C" bool web_arena_open(JSContext *ctx, size_t size) {
+    arena = arena_next = static_cast<std::uint8_t *>(js_malloc(ctx, size));
+    arena_end = arena ? arena + size : nullptr;
+    return arena;
+}
+
+extern "C" void web_arena_close(JSContext *ctx) {
+    js_free(ctx, arena);
+    arena = arena_next = arena_end = nullptr;
+}
+
+static void *allocate(std::size_t size) noexcept {
+    std::size_t rounded = (size + 15) & ~std::size_t(15);
+    if (rounded >= size && rounded <= std::size_t(arena_end - arena_next)) {
+        void *memory = arena_next;
+        arena_next += rounded;
+        return memory;
+    }
+    return std::malloc(size ? size : 1); // when initialising, or a rare input that needs more than was thought
+}
+
+static void *allocate_or_trap(std::size_t size) {
+    void *memory = allocate(size);
     if (!memory)
-        __builtin_trap(); // web_url.c makes sure of room first
+        __builtin_trap();
     return memory;
 }
 
-void *operator new(std::size_t size) { return allocate(size); }
-void *operator new[](std::size_t size) { return allocate(size); }
-void *operator new[](std::size_t size, const std::nothrow_t &) noexcept { return std::malloc(size ? size : 1); }
-void operator delete(void *memory) noexcept { std::free(memory); }
-void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
-void operator delete[](void *memory) noexcept { std::free(memory); }
+static void release(void *memory) noexcept {
+    if (memory < static_cast<void *>(arena) || memory >= static_cast<void *>(arena_end))
+        std::free(memory);
+}
+
+void *operator new(std::size_t size) { return allocate_or_trap(size); }
+void *operator new[](std::size_t size) { return allocate_or_trap(size); }
+void *operator new[](std::size_t size, const std::nothrow_t &) noexcept { return allocate(size); }
+void operator delete(void *memory) noexcept { release(memory); }
+void operator delete(void *memory, std::size_t) noexcept { release(memory); }
+void operator delete[](void *memory) noexcept { release(memory); }
 
 namespace std {
 const nothrow_t nothrow{};

@@ -1,70 +1,79 @@
 /* URL parsing (WHATWG URL Standard) by ada. A URL is its serialisation: every native takes and returns text, so nothing
    of ada outlives a call and everything a program keeps is counted by the engine's own memory limit. */
-#include <stdlib.h>
-
 #include "ada_c.h"
 #include "web.h"
 
+#define MAX_LENGTH (1 << 20) /* of a URL, in bytes, as given and as serialised */
+
 enum field { HREF, ORIGIN, PROTOCOL, USERNAME, PASSWORD, HOST, HOSTNAME, PORT, PATHNAME, SEARCH, HASH };
 
-/* ada allocates with malloc and cannot report failure. It needs at most a few copies of its percent-encoded input, so
-   room for that is tried first and its absence becomes the engine's ordinary out-of-memory error. */
-static bool room_for(JSContext *ctx, size_t length) {
-    void *probe = malloc(12 * length + 16384);
-    free(probe);
-    if (!probe)
-        JS_ThrowOutOfMemory(ctx);
-    return probe != NULL;
-}
+/* The text arguments of one native and the memory ada works in. */
+typedef struct {
+    WebUtf8 input, other; /* `other`: the base or the new value; no data when undefined */
+} Call;
 
-/* Parses argv[0], against argv[1] unless that is undefined. NULL with no exception pending when it is not a URL. */
-static ada_url parse(JSContext *ctx, JSValueConst input, JSValueConst base) {
-    WebUtf8 text, base_text = {NULL, 0};
-    ada_url url = NULL;
-    if (!web_usv_string(ctx, input, &text))
-        return NULL;
-    bool has_base = !JS_IsUndefined(base);
-    if ((!has_base || web_usv_string(ctx, base, &base_text)) && room_for(ctx, text.length + base_text.length)) {
-        url = has_base ? ada_parse_with_base(text.data, text.length, base_text.data, base_text.length)
-                       : ada_parse(text.data, text.length);
-        if (!ada_is_valid(url)) {
-            ada_free(url);
-            url = NULL;
-        }
+static bool begin(JSContext *ctx, Call *call, JSValueConst input, JSValueConst other) {
+    call->other = (WebUtf8){NULL, 0};
+    if (!web_usv_string(ctx, input, &call->input))
+        return false;
+    if (JS_IsUndefined(other) || web_usv_string(ctx, other, &call->other)) {
+        size_t length = call->input.length + call->other.length;
+        if (length > 2 * MAX_LENGTH)
+            length = 2 * MAX_LENGTH; /* ada looks no further */
+        if (web_arena_open(ctx, 16 * length + 16384))
+            return true;
     }
-    JS_FreeCString(ctx, text.data);
-    JS_FreeCString(ctx, base_text.data);
-    return url;
+    JS_FreeCString(ctx, call->other.data);
+    JS_FreeCString(ctx, call->input.data);
+    return false;
 }
 
-static JSValue href_of(JSContext *ctx, ada_url url) {
-    ada_string href = ada_get_href(url);
-    return JS_NewStringLen(ctx, href.data, href.length);
+static void end(JSContext *ctx, Call *call) {
+    web_arena_close(ctx);
+    JS_FreeCString(ctx, call->other.data);
+    JS_FreeCString(ctx, call->input.data);
+}
+
+static JSValue text(JSContext *ctx, ada_string part) {
+    return JS_NewStringLen(ctx, part.data, part.length);
 }
 
 /* urlParse(input, base | undefined) -> href, or undefined when it is not a URL */
 static JSValue url_parse(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc;
-    ada_url url = parse(ctx, argv[0], argv[1]);
-    if (!url)
-        return JS_HasException(ctx) ? JS_EXCEPTION : JS_UNDEFINED;
-    JSValue href = href_of(ctx, url);
+    Call call;
+    if (!begin(ctx, &call, argv[0], argv[1]))
+        return JS_EXCEPTION;
+    WebUtf8 input = call.input, base = call.other;
+    ada_url url = base.data ? ada_parse_with_base(input.data, input.length, base.data, base.length)
+                            : ada_parse(input.data, input.length);
+    ada_string serialised = ada_get_href(url); /* empty when it is not valid */
+    JSValue href = JS_UNDEFINED;
+    if (serialised.length && serialised.length <= MAX_LENGTH)
+        href = text(ctx, serialised);
     ada_free(url);
+    end(ctx, &call);
     return href;
 }
 
-static ada_string get(ada_url url, enum field field) {
+static JSValue get(JSContext *ctx, ada_url url, enum field field) {
     switch (field) {
-    case PROTOCOL: return ada_get_protocol(url);
-    case USERNAME: return ada_get_username(url);
-    case PASSWORD: return ada_get_password(url);
-    case HOST: return ada_get_host(url);
-    case HOSTNAME: return ada_get_hostname(url);
-    case PORT: return ada_get_port(url);
-    case PATHNAME: return ada_get_pathname(url);
-    case SEARCH: return ada_get_search(url);
-    case HASH: return ada_get_hash(url);
-    default: return ada_get_href(url);
+    case ORIGIN: {
+        ada_owned_string origin = ada_get_origin(url);
+        JSValue value = JS_NewStringLen(ctx, origin.data, origin.length);
+        ada_free_owned_string(origin);
+        return value;
+    }
+    case PROTOCOL: return text(ctx, ada_get_protocol(url));
+    case USERNAME: return text(ctx, ada_get_username(url));
+    case PASSWORD: return text(ctx, ada_get_password(url));
+    case HOST: return text(ctx, ada_get_host(url));
+    case HOSTNAME: return text(ctx, ada_get_hostname(url));
+    case PORT: return text(ctx, ada_get_port(url));
+    case PATHNAME: return text(ctx, ada_get_pathname(url));
+    case SEARCH: return text(ctx, ada_get_search(url));
+    case HASH: return text(ctx, ada_get_hash(url));
+    default: return text(ctx, ada_get_href(url));
     }
 }
 
@@ -72,22 +81,14 @@ static ada_string get(ada_url url, enum field field) {
 static JSValue url_get(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc;
     int field;
-    if (JS_ToInt32(ctx, &field, argv[1]))
+    Call call;
+    if (JS_ToInt32(ctx, &field, argv[1]) || !begin(ctx, &call, argv[0], JS_UNDEFINED))
         return JS_EXCEPTION;
-    ada_url url = parse(ctx, argv[0], JS_UNDEFINED);
-    if (!url)
-        return JS_HasException(ctx) ? JS_EXCEPTION : JS_NewStringLen(ctx, "", 0);
-    JSValue text;
-    if (field == ORIGIN) {
-        ada_owned_string origin = ada_get_origin(url);
-        text = JS_NewStringLen(ctx, origin.data, origin.length);
-        ada_free_owned_string(origin);
-    } else {
-        ada_string part = get(url, (enum field)field);
-        text = JS_NewStringLen(ctx, part.data, part.length);
-    }
+    ada_url url = ada_parse(call.input.data, call.input.length);
+    JSValue value = get(ctx, url, (enum field)field);
     ada_free(url);
-    return text;
+    end(ctx, &call);
+    return value;
 }
 
 static void set(ada_url url, enum field field, const char *data, size_t length) {
@@ -109,21 +110,16 @@ static void set(ada_url url, enum field field, const char *data, size_t length) 
 static JSValue url_set(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc;
     int field;
-    WebUtf8 value;
-    if (JS_ToInt32(ctx, &field, argv[1]))
+    Call call;
+    if (JS_ToInt32(ctx, &field, argv[1]) || !begin(ctx, &call, argv[0], argv[2]))
         return JS_EXCEPTION;
-    ada_url url = parse(ctx, argv[0], JS_UNDEFINED);
-    if (!url)
-        return JS_HasException(ctx) ? JS_EXCEPTION : JS_DupValue(ctx, argv[0]);
-    JSValue href = JS_EXCEPTION;
-    if (web_usv_string(ctx, argv[2], &value)) {
-        if (room_for(ctx, ada_get_href(url).length + value.length)) {
-            set(url, (enum field)field, value.data, value.length);
-            href = href_of(ctx, url);
-        }
-        JS_FreeCString(ctx, value.data);
-    }
+    ada_url url = ada_parse(call.input.data, call.input.length);
+    if (call.other.length <= MAX_LENGTH)
+        set(url, (enum field)field, call.other.data, call.other.length);
+    ada_string serialised = ada_get_href(url);
+    JSValue href = serialised.length <= MAX_LENGTH ? text(ctx, serialised) : JS_DupValue(ctx, argv[0]);
     ada_free(url);
+    end(ctx, &call);
     return href;
 }
 
@@ -131,8 +127,10 @@ static const JSCFunctionListEntry functions[] = {
     JS_CFUNC_DEF("urlParse", 2, url_parse),
     JS_CFUNC_DEF("urlGet", 2, url_get),
     JS_CFUNC_DEF("urlSet", 3, url_set),
+    JS_PROP_INT32_DEF("urlMaxLength", MAX_LENGTH, 0),
 };
 
 int web_install_url(JSContext *ctx, JSValue native) {
+    ada_set_max_input_length(MAX_LENGTH);
     return JS_SetPropertyFunctionList(ctx, native, functions, sizeof functions / sizeof *functions);
 }

@@ -102,7 +102,7 @@ const iteratorPrototype = Object.create(getPrototypeOf(getPrototypeOf([][iterato
 
 class URLSearchParams {
   #list;
-  #changed; // called with the new query after each change; undefined for a list of its own
+  #changed; // called after each change; undefined for a list of its own
 
   constructor(init = "") {
     this.#list = listFrom(init);
@@ -215,18 +215,19 @@ class URLSearchParams {
   }
 
   #update() {
-    this.#changed?.(serialize(this.#list));
+    this.#changed?.();
   }
 
   static {
     isPlatformObject.push((value) => #list in value);
-    // For web_url.js: a list that belongs to a URL, and giving it the query of a URL that changed.
+    // For web_url.js: a list that belongs to a URL, its query, and giving it the query of a URL that changed.
     native.web.searchParams = record({
       create(query, changed) {
         const params = new URLSearchParams(query);
         params.#changed = changed;
         return params;
       },
+      query: (params) => serialize(params.#list),
       replace(params, query) {
         params.#list.length = 0;
         parseInto(params.#list, withoutQuestionMark(query));

@@ -60,9 +60,11 @@ const domExceptionMessage = getter(DOMException.prototype, "message");
 const hidden = (value) => record({ value, writable: true, enumerable: false, configurable: true });
 const refuse = (what) => new DOMException("structuredClone: " + what + " cannot be cloned", "DataCloneError");
 
+const PROPERTIES = 0, ENTRIES = 1, ITEMS = 2, CAUSE = 3;
+
 class Clone {
   #known = new Map(); // original -> copy, so that sharing and cycles survive
-  #unfilled = []; // functions that copy the contents of an object already allocated
+  #unfilled = []; // what to fill, original, copy, in turn
 
   value(original) {
     if (typeof original === "function") throw refuse("a function");
@@ -77,11 +79,8 @@ class Clone {
 
   root(original) {
     const copy = this.value(original);
-    for (let i = 0; i < this.#unfilled.length; i++) {
-      const fill = this.#unfilled[i];
-      this.#unfilled[i] = undefined;
-      fill();
-    }
+    const unfilled = this.#unfilled;
+    for (let i = 0; i < unfilled.length; i += 3) this.#fill(unfilled[i], unfilled[i + 1], unfilled[i + 2]);
     return copy;
   }
 
@@ -93,9 +92,9 @@ class Clone {
       case "Array":
         return this.#array(original);
       case "Map":
-        return this.#map(original);
+        return this.#later(ENTRIES, original, new Map());
       case "Set":
-        return this.#set(original);
+        return this.#later(ITEMS, original, new Set());
       case "Error":
         return this.#error(original);
       case "Date":
@@ -115,46 +114,47 @@ class Clone {
     }
   }
 
-  #properties(original, copy) {
-    push(this.#unfilled, () => {
-      const names = keys(original);
-      for (let i = 0; i < names.length; i++) define(copy, names[i], this.value(original[names[i]]));
-    });
+  #later(what, original, copy) {
+    push(this.#unfilled, what, original, copy);
     return copy;
+  }
+
+  #fill(what, original, copy) {
+    switch (what) {
+      case PROPERTIES: {
+        const names = keys(original);
+        for (let i = 0; i < names.length; i++) define(copy, names[i], this.value(original[names[i]]));
+        break;
+      }
+      case ENTRIES: {
+        const entries = []; // taken first: cloning a value may run a getter that changes the map
+        mapForEach(original, (value, key) => push(entries, key, value));
+        for (let i = 0; i < entries.length; i += 2) mapSet(copy, this.value(entries[i]), this.value(entries[i + 1]));
+        break;
+      }
+      case ITEMS: {
+        const items = [];
+        setForEach(original, (item) => push(items, item));
+        for (let i = 0; i < items.length; i++) setAdd(copy, this.value(items[i]));
+        break;
+      }
+      case CAUSE:
+        defineProperty(copy, "cause", hidden(this.value(original)));
+    }
   }
 
   #plain(original) {
     for (let i = 0; i < isPlatformObject.length; i++) {
       if (isPlatformObject[i](original)) throw refuse("an object of a web interface");
     }
-    return this.#properties(original, {});
+    return this.#later(PROPERTIES, original, {});
   }
 
   // Only keys that exist are copied: holes stay holes.
   #array(original) {
     const copy = [];
     copy.length = original.length;
-    return this.#properties(original, copy);
-  }
-
-  #map(original) {
-    const copy = new Map();
-    push(this.#unfilled, () => {
-      const entries = [];
-      mapForEach(original, (value, key) => push(entries, key, value));
-      for (let i = 0; i < entries.length; i += 2) mapSet(copy, this.value(entries[i]), this.value(entries[i + 1]));
-    });
-    return copy;
-  }
-
-  #set(original) {
-    const copy = new Set();
-    push(this.#unfilled, () => {
-      const items = [];
-      setForEach(original, (item) => push(items, item));
-      for (let i = 0; i < items.length; i++) setAdd(copy, this.value(items[i]));
-    });
-    return copy;
+    return this.#later(PROPERTIES, original, copy);
   }
 
   // Name, message, stack and cause; other properties of an error are not part of its serialisation.
@@ -166,9 +166,7 @@ class Clone {
     const stack = stackOf(original);
     if (typeof stack === "string") defineProperty(copy, "stack", hidden(stack));
     const cause = getOwnPropertyDescriptor(original, "cause");
-    if (cause && "value" in cause) {
-      push(this.#unfilled, () => defineProperty(copy, "cause", hidden(this.value(cause.value))));
-    }
+    if (cause && "value" in cause) this.#later(CAUSE, cause.value, copy);
     return copy;
   }
 

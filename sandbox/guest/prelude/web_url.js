@@ -2,7 +2,7 @@
 
 const { uncurryThis, record, defineInterface, requireArguments, usvString } = native.web;
 const { isPlatformObject, searchParams } = native.web;
-const { urlParse, urlGet, urlSet } = native;
+const { urlParse, urlGet, urlSet, urlMaxLength } = native;
 const slice = uncurryThis(String.prototype.slice);
 
 // In the order of `enum field` in web_url.c.
@@ -13,6 +13,7 @@ const plain = ["origin", "protocol", "username", "password", "host", "hostname",
 const shown = (text) => (text.length > 200 ? slice(text, 0, 200) + "..." : text);
 
 function invalid(input, base) {
+  if (input.length > urlMaxLength) return new TypeError("Invalid URL: longer than " + urlMaxLength + " bytes");
   const against = base === undefined ? "" : ' with the base "' + shown(base) + '"';
   const error = new TypeError('Invalid URL: "' + shown(input) + '"' + against);
   native.define(error, "code", "ERR_INVALID_URL");
@@ -22,7 +23,8 @@ function invalid(input, base) {
 
 class URL {
   #href;
-  #params;
+  #params; // made when first asked for
+  #stale = false; // the params changed since #href was made
 
   constructor(url, base = undefined) {
     requireArguments(arguments.length, 1, "URL");
@@ -45,7 +47,7 @@ class URL {
   }
 
   get href() {
-    return this.#href;
+    return this.#current();
   }
   set href(value) {
     const input = usvString(value);
@@ -56,29 +58,43 @@ class URL {
   }
 
   get search() {
-    return urlGet(this.#href, SEARCH);
+    return urlGet(this.#current(), SEARCH);
   }
   set search(value) {
-    this.#href = urlSet(this.#href, SEARCH, usvString(value));
+    this.#change(SEARCH, value);
     this.#refresh();
   }
 
   get searchParams() {
-    this.#params ??= searchParams.create(this.search, (query) => {
-      this.#href = urlSet(this.#href, SEARCH, query);
+    this.#params ??= searchParams.create(urlGet(this.#href, SEARCH), () => {
+      this.#stale = true;
     });
     return this.#params;
   }
 
   toString() {
-    return this.#href;
+    return this.#current();
   }
 
   toJSON() {
+    return this.#current();
+  }
+
+  #current() {
+    if (this.#stale) {
+      this.#stale = false;
+      this.#href = urlSet(this.#href, SEARCH, searchParams.query(this.#params));
+    }
     return this.#href;
   }
 
+  #change(field, value) {
+    const text = usvString(value); // may run the program's code, so before anything is looked at
+    this.#href = urlSet(this.#current(), field, text);
+  }
+
   #refresh() {
+    this.#stale = false;
     if (this.#params !== undefined) searchParams.replace(this.#params, urlGet(this.#href, SEARCH));
   }
 
@@ -87,10 +103,10 @@ class URL {
       const field = fields.indexOf(name);
       const accessor = record({
         get() {
-          return urlGet(this.#href, field);
+          return urlGet(this.#current(), field);
         },
         set(value) {
-          this.#href = urlSet(this.#href, field, usvString(value));
+          this.#change(field, value);
         },
         configurable: true,
       });
