@@ -1,19 +1,23 @@
-"""Who goes next: waiting work is served round robin across identities and first in, first out within one.
+"""Who computes next: work is served round robin across identities and first in, first out within one.
 
-`FairQueue` is the decision alone: no clock, no event loop. `Slots` puts asyncio's waiting round it. Neither knows what
-a place to run is: the owner of the places passes a function that takes one, or says that there is none for now.
+`FairQueue` is that decision alone: no clock, no event loop. `Slots` puts asyncio's waiting and the passing of turns
+round it. Neither knows what a place to run is; their owner, a `Host`, does.
 """
 
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from sandbox.errors import Overloaded
 
 T = TypeVar("T")
 Work = TypeVar("Work")
 Place = TypeVar("Place")
+
+QUANTUM: Final = 0.05
+PARKED_SHARE: Final = 3
+"""Turns for the queue before one for what is parked."""
 
 
 class FairQueue(Generic[T]):
@@ -76,40 +80,74 @@ class _Waiter(Generic[Work, Place]):
         self.granted = granted
 
 
+class Host(Protocol[Work, Place]):
+    """Where work runs: it owns the places. Called by `Slots` only, on the event loop."""
+
+    def take(self, work: Work) -> Place | None:
+        """A free place for this work; None when there is none now."""
+
+    def free(self, place: Place) -> None:
+        """The work in this place has ended."""
+
+    def pause(self, place: Place) -> bool:
+        """Let the work in this place compute no more, for now. False when it cannot be paused."""
+
+    def proceed(self, place: Place) -> None:
+        """Let it go on."""
+
+
 class Slots(Generic[Work, Place]):
-    """Hands out places to run. Waiting is bounded for new work; work that already runs is never refused.
+    """Lets at most `parallel` slices of work compute at a time, each in a place of its host, in fair order.
 
-    When the queue is full, the identity with the longest line loses: its newest waiter is refused, or the newcomer is,
-    if no line is longer than the newcomer's own. So one identity cannot fill the queue against the others.
+    Waiting is bounded for new work; work that runs already is never refused. When the queue is full, the identity with
+    the longest line loses: its newest waiter is refused, or the newcomer is, if no line is longer than the newcomer's
+    own. So one identity cannot fill the queue against the others.
 
-    `place` takes a free place for the work it is given, or answers None; `release` gives one back (and calls `pump`).
+    A slice that has computed for a `quantum` (seconds) while others wait is parked: paused in its place, without a
+    slot, in a second fair queue that gets every fourth turn, or all if nobody else waits. So a short slice never waits
+    long behind endless ones. No identity holds more than `each` places, computing or parked.
     """
 
-    def __init__(self, place: Callable[[Work], Place | None], release: Callable[[Place], None], *, bound: int) -> None:
-        self._place = place
-        self._release = release
+    def __init__(
+        self, host: Host[Work, Place], *, parallel: int, bound: int, each: int, quantum: float = QUANTUM
+    ) -> None:
+        self._host = host
+        self._free = parallel
         self._bound = bound
+        self._each = each
+        self._held: Counter[str] = Counter()
+        self._quantum = quantum
         self._queue: FairQueue[_Waiter[Work, Place]] = FairQueue()
         self._refusable: Counter[str] = Counter()
+        self._computing: dict[Place, tuple[str, float]] = {}
+        """Places with a slot: whose, and since when. The oldest first."""
+        self._parked: FairQueue[Place] = FairQueue()
+        self._parked_identity: dict[Place, str] = {}
+        self._passed_over = 0
+        """How many turns in a row went to the queue while something was parked."""
+        self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
-        return f"<Slots {len(self._queue)} waiting, bound {self._bound}>"
+        return f"<Slots {len(self._computing)} computing, {len(self._parked)} parked, {len(self._queue)} waiting>"
 
     @property
     def waiting(self) -> int:
-        """How much work waits for a place."""
+        """How much work waits for its place."""
         return len(self._queue)
 
+    @property
+    def parked(self) -> int:
+        """How many slices are paused in their places."""
+        return len(self._parked)
+
     async def acquire(self, identity: str, work: Work, *, refusable: bool = True) -> Place:
-        """A place for `work`, at once when there is one and nobody waits.
+        """A place for `work` and a slot to compute, in turn. To be given back with `release`.
 
         Raises:
             Overloaded: the queue is full (only when `refusable`).
         """
-        if not self._queue:
-            place = self._place(work)
-            if place is not None:
-                return place
+        if self._free and not self._queue and not self._parked and (place := self._start(identity, work)) is not None:
+            return place
         if refusable:
             self._make_room(identity)
             self._refusable[identity] += 1
@@ -117,22 +155,41 @@ class Slots(Generic[Work, Place]):
         self._queue.push(identity, waiter)
         try:
             self.pump()
+            self._watch()
             return await waiter.granted
         except asyncio.CancelledError:
             granted = waiter.granted
             if granted.done() and not granted.cancelled() and granted.exception() is None:
-                self._release(granted.result())
+                self.release(granted.result())
             raise
         finally:
             self._queue.remove(identity, waiter)
             if refusable:
                 self._refusable[identity] -= 1
-                self._refusable += Counter()  # drops the zeros
+                if not self._refusable[identity]:
+                    del self._refusable[identity]
+
+    def release(self, place: Place) -> None:
+        """The slice in this place has ended."""
+        identity = self._parked_identity.pop(place, None)
+        if identity is not None:
+            self._parked.remove(identity, place)
+            self._host.proceed(place)  # the pause may be on its way still, and must not hit what comes next there
+        else:
+            identity, _ = self._computing.pop(place)
+            self._free += 1
+        self._held[identity] -= 1
+        if not self._held[identity]:
+            del self._held[identity]
+        self._host.free(place)
+        self.pump()
 
     def pump(self) -> None:
-        """Hand out what places there are now. To be called whenever one may have become free."""
-        while len(self._queue) and self._queue.pop(self._grant) is not None:
-            pass
+        """Hand out what there is now. To be called when the host may have got a new place."""
+        while self._free and (self._queue or self._parked):
+            parked_first = self._passed_over >= PARKED_SHARE
+            if not ((parked_first and self._proceed()) or self._grant() or self._proceed()):
+                return
 
     def fail(self, error: Exception, which: Callable[[Work], bool] = lambda _: True) -> None:
         """Let the waiting work for which `which` is true (all, if not given) fail with `error`."""
@@ -140,14 +197,64 @@ class Slots(Generic[Work, Place]):
             if which(waiter.work) and not waiter.granted.done():
                 waiter.granted.set_exception(type(error)(*error.args))
 
-    def _grant(self, waiter: _Waiter[Work, Place]) -> bool:
-        if waiter.granted.done():
+    def close(self) -> None:
+        """No slice is parked from now on."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _start(self, identity: str, work: Work) -> Place | None:
+        place = self._host.take(work) if self._held[identity] < self._each else None
+        if place is not None:
+            self._held[identity] += 1
+            self._free -= 1
+            self._computing[place] = (identity, asyncio.get_running_loop().time())
+        return place
+
+    def _grant(self) -> bool:
+        """Give a slot to the next in the queue that has a place."""
+
+        def take(waiter: _Waiter[Work, Place]) -> bool:
+            if waiter.granted.done():
+                return False
+            place = self._start(waiter.identity, waiter.work)
+            if place is not None:
+                waiter.granted.set_result(place)
+            return place is not None
+
+        if self._queue.pop(take) is None:
             return False
-        place = self._place(waiter.work)
+        self._passed_over += 1 if self._parked else 0
+        return True
+
+    def _proceed(self) -> bool:
+        """Give a slot to the next parked slice."""
+        place = self._parked.pop(lambda _: True)
         if place is None:
             return False
-        waiter.granted.set_result(place)
+        self._passed_over = 0
+        self._free -= 1
+        self._computing[place] = (self._parked_identity.pop(place), asyncio.get_running_loop().time())
+        self._host.proceed(place)
         return True
+
+    def _watch(self) -> None:
+        if self._timer is None and (self._queue or self._parked):
+            self._timer = asyncio.get_running_loop().call_later(self._quantum / 2, self._look)
+
+    def _look(self) -> None:
+        """Park the slices whose quantum is over, as many as there are others waiting."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        others = len(self._queue) + len(self._parked)
+        over = [place for place, (_, since) in self._computing.items() if now - since >= self._quantum]
+        for place in over[: others if not self._free else 0]:
+            if self._host.pause(place):
+                identity, _ = self._computing.pop(place)
+                self._free += 1
+                self._parked_identity[place] = identity
+                self._parked.push(identity, place)
+        self.pump()
+        self._watch()
 
     def _make_room(self, identity: str) -> None:
         if self._refusable.total() < self._bound:

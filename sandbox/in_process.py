@@ -21,6 +21,8 @@ from sandbox.limits import Limits
 
 T = TypeVar("T")
 
+MOST_PARKED: Final = 32
+"""How many slices may be paused in their threads so that others have a turn."""
 GUEST_STACK: Final = 16 * 1024 * 1024
 """Bytes of stack of a thread that runs guests: the engine's own stack limits must be reached long before its end."""
 
@@ -37,6 +39,9 @@ class GuestThread:
         finally:
             threading.stack_size(before)
 
+        self.work: ThreadExecution | None = None
+        """Whose slice it is here for."""
+
     def submit(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
 
@@ -50,21 +55,57 @@ class GuestThread:
             job()
 
 
+class _Threads:
+    """The threads of an executor as places to run (`fair.Host`)."""
+
+    def __init__(self, threads: list[GuestThread], idle: list[GuestThread], most: int) -> None:
+        self._threads = threads
+        self._idle = idle
+        self._most = most
+
+    def take(self, work: "ThreadExecution | None") -> GuestThread | None:
+        if not self._idle:
+            if len(self._threads) == self._most:
+                return None
+            thread = GuestThread()
+            self._threads.append(thread)
+            self._idle.append(thread)
+        thread = self._idle.pop()
+        thread.work = work
+        return thread
+
+    def free(self, place: GuestThread) -> None:
+        place.work = None
+        self._idle.append(place)
+
+    def pause(self, place: GuestThread) -> bool:
+        return place.work is not None and place.work.pause()
+
+    def proceed(self, place: GuestThread) -> None:
+        if place.work is not None:
+            place.work.proceed()
+
+
 class InProcessExecutor:
     """An `Executor` on threads. The engine stays the caller's to close, after the executor."""
 
     def __init__(self, engine: Engine, *, parallel: int | None = None, queue: int = QUEUE) -> None:
         """`parallel`: guests that run at a time (default: cores); `queue`: programs that may wait for that."""
         self._engine = engine
-        self._spare = parallel or cores()
+        parallel = parallel or cores()
         self._threads: list[GuestThread] = []
         self._idle: list[GuestThread] = []
         self._open: set[ThreadExecution] = set()
         self._closed = False
-        self._slots = Slots[ThreadExecution | None, GuestThread](self._take, self._release, bound=queue)
+        self._slots = Slots[ThreadExecution | None, GuestThread](
+            _Threads(self._threads, self._idle, parallel + MOST_PARKED),
+            parallel=parallel,
+            bound=queue,
+            each=parallel + MOST_PARKED // 4,
+        )
 
     def __repr__(self) -> str:
-        return f"<InProcessExecutor {len(self._threads) - len(self._idle)} running, {self._slots.waiting} waiting>"
+        return f"<InProcessExecutor {self._slots!r}>"
 
     @property
     def limits(self) -> Limits:
@@ -83,6 +124,7 @@ class InProcessExecutor:
 
     async def aclose(self) -> None:
         self._closed = True
+        self._slots.close()
         self._slots.fail(IsolateClosed("the executor was closed"))
         for execution in tuple(self._open):
             await execution.aclose()
@@ -109,7 +151,7 @@ class InProcessExecutor:
         done: asyncio.Future[T] = loop.create_future()
 
         def settle(result: T | None, error: BaseException | None) -> None:
-            self._release(thread)
+            self._slots.release(thread)
             at_end()
             if done.cancelled():
                 return
@@ -128,19 +170,6 @@ class InProcessExecutor:
 
         thread.submit(work)
         return done
-
-    def _take(self, _: object) -> GuestThread | None:
-        if self._idle:
-            return self._idle.pop()
-        if self._spare == 0:
-            return None
-        self._spare -= 1
-        self._threads.append(thread := GuestThread())
-        return thread
-
-    def _release(self, thread: GuestThread) -> None:
-        self._idle.append(thread)
-        self._slots.pump()
 
 
 class ThreadExecution:
@@ -163,6 +192,7 @@ class ThreadExecution:
         self._frozen = frozen
         self._isolate: Isolate | None = None
         self._queued = False
+        self._pausable = False
         self._at_rest = asyncio.Event()
         """Set while no slice runs on a thread."""
         self._at_rest.set()
@@ -196,8 +226,21 @@ class ThreadExecution:
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
+    def pause(self) -> bool:
+        """Let a slice that runs compute no more until `proceed`. False when there is none that can be."""
+        if self._isolate is None or self._at_rest.is_set() or not self._pausable or not hasattr(self._isolate, "pause"):
+            return False
+        self._isolate.pause()
+        return True
+
+    def proceed(self) -> None:
+        if self._isolate is not None and hasattr(self._isolate, "proceed"):
+            self._isolate.proceed()
+
     async def _slice(self, step: Callable[[Isolate], Outcome]) -> Outcome:
+        self._pausable = True
         outcome = await self._exclusively(lambda: self._on_thread(step))
+        self._pausable = False
         if isinstance(outcome, Suspended):
             self._phase = Phase.SUSPENDED
         else:

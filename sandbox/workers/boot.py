@@ -1,7 +1,7 @@
 """What the two sides tell each other once: how the worker is to be, and what it has become. JSON, shared by both."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 
 from sandbox.limits import Limits
 from sandbox.workers.confinement import Confinement
@@ -20,7 +20,9 @@ class Boot:
     cache: str | None
 
     def to_json(self) -> bytes:
-        return json.dumps(asdict(self)).encode()
+        said = {field.name: getattr(self, field.name) for field in fields(self)}
+        said["limits"] = {field.name: getattr(self.limits, field.name) for field in fields(self.limits) if field.init}
+        return json.dumps(said).encode()
 
     @classmethod
     def from_json(cls, payload: bytes) -> "Boot":

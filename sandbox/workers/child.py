@@ -79,8 +79,15 @@ def main(words: list[int]) -> NoReturn:
     report = Report(engine.build_id, Confinement(confining.in_force, confining.missing))
     control.sendall(pack(Kind.READY, 0, report.to_json()))
     for frame in requests:
-        if frame.kind is Kind.STOP:
-            runs.stop(frame.run)
+        match frame.kind:
+            case Kind.STOP:
+                runs.stop(frame.run)
+            case Kind.PAUSE:
+                runs.pause(frame.run)
+            case Kind.PROCEED:
+                runs.proceed(frame.run)
+            case _:
+                os._exit(2)
     os._exit(0)
 
 

@@ -1,4 +1,4 @@
-"""Who runs next, and in which worker: the fair queue over all lanes of all workers."""
+"""Who computes next, and in which worker: the fair queue over all lanes of all workers."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -19,10 +19,37 @@ class Placed(Protocol):
     def worker(self) -> Worker | None: ...
 
 
-class Dispatch:
-    """At most `parallel` slices at a time over all workers, at most `queue` new runs waiting, at most `runs` alive.
+class _Lanes:
+    """The lanes of all workers as places to run (`fair.Host`)."""
 
-    `workers` are those to choose from; `watch` is called with every request sent.
+    def __init__(self, workers: Sequence[Worker]) -> None:
+        self._workers = workers
+
+    def take(self, work: Placed) -> Lane | None:
+        if work.worker is not None:
+            lane = work.worker.free_lane()
+        else:
+            lanes = (lane for worker in self._workers if (lane := worker.free_lane()))
+            lane = min(lanes, key=lambda lane: lane.worker.load, default=None)
+        if lane is not None:
+            lane.take()
+        return lane
+
+    def free(self, place: Lane) -> None:
+        place.give_back()
+
+    def pause(self, place: Lane) -> bool:
+        return place.pause()
+
+    def proceed(self, place: Lane) -> None:
+        place.proceed()
+
+
+class Dispatch:
+    """At most `parallel` slices compute at a time over all workers, at most `queue` new runs wait, at most `runs` live.
+
+    `workers` are those to choose from, with `lanes` each; `watch` is called with every request sent; `grace` as in
+    `WorkerExecutor`.
     """
 
     def __init__(
@@ -33,19 +60,18 @@ class Dispatch:
         parallel: int,
         queue: int,
         runs: int,
+        each: int,
         grace: float,
     ) -> None:
+        self.grace = grace
         self.runs = 0
         """How many runs live in some worker; counted by the executions."""
-        self.grace = grace
-        self._workers = workers
         self._watch = watch
-        self._spare = parallel
         self._most_runs = runs
-        self._slots = Slots[Placed, Lane](self._take, self.release, bound=queue)
+        self._slots = Slots[Placed, Lane](_Lanes(workers), parallel=parallel, bound=queue, each=each)
 
     def __repr__(self) -> str:
-        return f"<Dispatch {self.runs} runs, {self._spare} places free, {self._slots.waiting} waiting>"
+        return f"<Dispatch {self.runs} runs, {self._slots!r}>"
 
     async def acquire(self, work: Placed, *, new: bool) -> Lane:
         """A lane, in turn. Give it back with `release`, when no request is in flight on it.
@@ -58,9 +84,7 @@ class Dispatch:
         return await self._slots.acquire(work.identity, work, refusable=new)
 
     def release(self, lane: Lane) -> None:
-        lane.taken = False
-        self._spare += 1
-        self._slots.pump()
+        self._slots.release(lane)
 
     def ask(
         self, lane: Lane, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
@@ -78,15 +102,5 @@ class Dispatch:
         """Let the waiting work for which `which` is true fail."""
         self._slots.fail(error, which)
 
-    def _take(self, work: Placed) -> Lane | None:
-        if self._spare == 0:
-            return None
-        if work.worker is not None:
-            lane = work.worker.free_lane()
-        else:
-            lanes = (lane for worker in self._workers if (lane := worker.free_lane()))
-            lane = min(lanes, key=lambda lane: lane.worker.load, default=None)
-        if lane is not None:
-            lane.taken = True
-            self._spare -= 1
-        return lane
+    def close(self) -> None:
+        self._slots.close()

@@ -25,7 +25,10 @@ from sandbox.workers.pool import Pool, Watchdog
 from sandbox.workers.process import Worker
 from sandbox.workers.process import command as worker_command
 
-MOST_LANES: Final = 4
+LANES: Final = 128
+"""Over all workers; a slice paused for others to have a turn keeps its lane."""
+LEAST_LANES: Final = 4
+MOST_LANES: Final = 64
 ISOLATES: Final = 64
 RUNS: Final = 10_000
 FROZEN_BYTES: Final = 1024 * 1024 * 1024
@@ -35,8 +38,8 @@ IMAGE_BYTES: Final = 256 * 1024 * 1024
 class WorkerExecutor:
     """An `Executor` on child processes; Linux, and best effort on other POSIX systems (see `confinement`).
 
-    `parallel` bounds the guests that run at a time in all workers together. Each worker has that many lanes (at most
-    four), so that a run suspended in a worker need not wait for a long slice of another run there.
+    `parallel` bounds the guests that compute at a time in all workers together. A slice that takes long while others
+    wait is paused where it is, and goes on in turn.
     """
 
     def __init__(
@@ -55,7 +58,7 @@ class WorkerExecutor:
         """
         Args:
             workers: Processes (default: cores).
-            parallel: Guests that run at a time, over all workers (default: as many as workers).
+            parallel: Guests that compute at a time, over all workers (default: as many as workers).
             queue: Programs that may wait for their turn; more are refused as `Overloaded`.
             isolates: Live isolates a worker; further suspended runs are frozen to bytes inside it.
             runs: Runs started and not ended, over all workers; more are refused as `Overloaded`.
@@ -67,7 +70,7 @@ class WorkerExecutor:
         self.limits = limits or Limits()
         seats = workers or cores()
         parallel = parallel or seats
-        self._lanes = min(parallel, MOST_LANES)
+        self._lanes = min(max(LEAST_LANES, LANES // seats), MOST_LANES)
         self._command = list(command or worker_command())
         boot = Boot(
             limits=self.limits,
@@ -88,7 +91,13 @@ class WorkerExecutor:
         )
         self._watchdog = Watchdog(self._pool.known)
         self._dispatch = Dispatch(
-            self._pool.workers, self._watchdog.arm, parallel=parallel, queue=queue, runs=runs, grace=grace
+            self._pool.workers,
+            self._watchdog.arm,
+            parallel=parallel,
+            queue=queue,
+            runs=runs,
+            each=max(parallel, self._lanes * seats // 4),
+            grace=grace,
         )
         self._builder = ImageBuilder(self._pool.start_one, self._dispatch.ask, IMAGE_BYTES)
 
@@ -133,6 +142,7 @@ class WorkerExecutor:
 
     async def aclose(self) -> None:
         self._closed = True
+        self._dispatch.close()
         self._dispatch.fail(IsolateClosed("the executor was closed"))
         self._watchdog.close()
         await self._builder.aclose()

@@ -4,7 +4,7 @@ A header is 16 bytes, little endian: payload length (u32), kind (u8), zero (u8),
 refuses a bad magic, an unknown kind and a length over its cap before it makes room for the payload.
 
 A lane (one socket, one thread in the worker) is in lock step: one request, one reply with the same run id. The control
-channel carries `BOOT` and `STOP` down, and one `READY` (or `FAULT`) up.
+channel carries `BOOT`, `STOP`, `PAUSE` and `PROCEED` down, and one `READY` (or `FAULT`) up.
 """
 
 import enum
@@ -31,6 +31,10 @@ class Kind(enum.IntEnum):
     """Down, control: JSON, see `child.Boot`."""
     STOP = 2
     """Down, control: the run is over: interrupt its slice, or drop it. No payload, no reply."""
+    PAUSE = 9
+    """Down, control: the run is to compute no more, wherever it is, until PROCEED or STOP. No payload, no reply."""
+    PROCEED = 10
+    """Down, control: no payload, no reply."""
     START = 3
     """Down: image id, start batch. Answered by SUSPENDED, FINISHED, or FAULT."""
     RESUME = 4
@@ -56,6 +60,10 @@ class Kind(enum.IntEnum):
     """Up: image id, image."""
     FAULT = 70
     """Up: a code of `FAULTS` and a message, see `pack_fault`. The run is forgotten."""
+
+
+SLICES: Final = frozenset({Kind.START, Kind.RESUME, Kind.THAW})
+"""The requests that let a program compute."""
 
 
 class Frame(NamedTuple):

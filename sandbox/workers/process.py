@@ -19,7 +19,7 @@ import sandbox
 from sandbox.errors import WorkerDied
 from sandbox.workers.boot import Report
 from sandbox.workers.confinement import Confinement
-from sandbox.workers.frames import Frame, FrameReader, Kind, ProtocolViolation, pack, unpack_fault
+from sandbox.workers.frames import SLICES, Frame, FrameReader, Kind, ProtocolViolation, pack, unpack_fault
 
 CONTROL_CAP: Final = 64 * 1024
 
@@ -83,7 +83,7 @@ class Lane:
     def __init__(self, worker: "Worker", cap: int) -> None:
         self.worker = worker
         self.taken = False
-        """Whether somebody holds this lane; the pool's to set."""
+        """Whether somebody holds this lane."""
         self.due: float | None = None
         """When (loop time) the watchdog gives up on the request in flight; None when there is none."""
         self.cpu_allowance: float | None = None
@@ -94,12 +94,32 @@ class Lane:
         """Whether the watchdog has found it over its time once already."""
         self.channel = Channel(cap, self._on_frame, worker.kill)
         self._run = 0
+        self._is_slice = False
         self._reply: asyncio.Future[Frame] | None = None
         self._on_idle: Callable[[], None] | None = None
 
     @property
     def busy(self) -> bool:
         return self.due is not None
+
+    def take(self) -> None:
+        self.taken = True
+        self.worker.taken += 1
+
+    def give_back(self) -> None:
+        self.taken = False
+        self.worker.taken -= 1
+
+    def pause(self) -> bool:
+        """Let the slice in flight compute no more until `proceed`. False when there is none."""
+        if not self._is_slice or not self.busy:
+            return False
+        self.worker.control.send(pack(Kind.PAUSE, self._run))
+        return True
+
+    def proceed(self) -> None:
+        """Undo `pause`, even if the slice has ended since."""
+        self.worker.control.send(pack(Kind.PROCEED, self._run))
 
     def request(
         self, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
@@ -114,6 +134,7 @@ class Lane:
             return reply
         self._run, self._reply, self.due, self.overdue = run, reply, loop.time() + patience, False
         self.cpu_allowance, self.cpu_base = cpu_allowance, None
+        self._is_slice = kind in SLICES
         self.channel.send(pack(kind, run, payload))
         return reply
 
@@ -177,12 +198,14 @@ class Worker:
         self.lanes = [Lane(self, cap) for _ in ends[1:]]
         self.images: set[str] = set()
         """Ids of images sent; the worker may have dropped some since."""
+        self.taken = 0
+        """How many of its lanes are taken."""
         self.runs = 0
         """How many runs live in this worker."""
 
     def __repr__(self) -> str:
         state = "ready" if self.is_ready else "gone" if self.gone else "starting"
-        return f"<Worker {self.pid} {state}, {self.runs} runs, {sum(lane.taken for lane in self.lanes)} running>"
+        return f"<Worker {self.pid} {state}, {self.runs} runs, {self.taken} lanes taken>"
 
     @classmethod
     def spawn(cls, words: Sequence[str], *, lanes: int, cap: int) -> "Worker":
@@ -226,10 +249,10 @@ class Worker:
     @property
     def load(self) -> tuple[int, int]:
         """For choosing the least loaded: slices that run, then runs."""
-        return sum(lane.taken for lane in self.lanes), self.runs
+        return self.taken, self.runs
 
     def free_lane(self) -> Lane | None:
-        if not self.is_ready:
+        if not self.is_ready or self.taken == len(self.lanes):
             return None
         return next((lane for lane in self.lanes if not lane.taken), None)
 

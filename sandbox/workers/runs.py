@@ -45,7 +45,7 @@ class Run:
 class Runs:
     """At most `isolates` live ones, and at most `frozen_bytes` for those frozen out.
 
-    Raises (from all but `stop`):
+    Raises (from `start`, `resume`, `thaw`, `freeze`):
         EngineError: the run is unknown, lost or refused. It is forgotten, unless it was `freeze` that failed.
     """
 
@@ -98,6 +98,19 @@ class Runs:
                 run.stopped = True
                 if run.isolate is not None:
                     run.isolate.interrupt()
+
+    def pause(self, run_id: int) -> None:
+        """Let the slice of this run, if it runs, compute no more until `proceed` or `stop`."""
+        with self._lock:
+            run = self._runs.get(run_id)
+            if run is not None and run.running and run.isolate is not None and hasattr(run.isolate, "pause"):
+                run.isolate.pause()
+
+    def proceed(self, run_id: int) -> None:
+        with self._lock:
+            run = self._runs.get(run_id)
+            if run is not None and run.isolate is not None and hasattr(run.isolate, "proceed"):
+                run.isolate.proceed()
 
     def _slice(self, run_id: int, step: Callable[[Isolate], bytes]) -> Slice:
         with self._lock:

@@ -74,14 +74,27 @@ def test_each_round_serves_every_identity_that_waits_once(letters: list[str]) ->
 class Rooms:
     """Places to run, for the tests: one number each."""
 
-    def __init__(self, count: int, bound: int = 100) -> None:
-        self.free = deque(range(count))
-        self.slots = Slots[str, int](lambda _: self.free.popleft() if self.free else None, self.give_back, bound=bound)
+    def __init__(self, count: int, *, bound: int = 100, parallel: int = 100, each: int = 100) -> None:
+        self.empty = deque(range(count))
+        self.paused: list[int] = []
+        self.pausable = True
+        self.slots = Slots[str, int](self, parallel=parallel, bound=bound, each=each, quantum=0.0)
         self.order: list[str] = []
 
-    def give_back(self, room: int) -> None:
-        self.free.append(room)
-        self.slots.pump()
+    def take(self, work: str) -> int | None:
+        return self.empty.popleft() if self.empty else None
+
+    def free(self, place: int) -> None:
+        assert place not in self.empty
+        self.empty.append(place)
+
+    def pause(self, place: int) -> bool:
+        if self.pausable:
+            self.paused.append(place)
+        return self.pausable
+
+    def proceed(self, place: int) -> None:
+        self.paused.remove(place)
 
     async def visit(self, work: str, refusable: bool = True) -> int:
         room = await self.slots.acquire(work[0], work, refusable=refusable)
@@ -90,7 +103,8 @@ class Rooms:
 
     async def queue(self, *works: str, refusable: bool = True) -> list["asyncio.Task[int]"]:
         tasks = [asyncio.create_task(self.visit(work, refusable)) for work in works]
-        await until(lambda: self.slots.waiting >= len(works) or any(task.done() for task in tasks))
+        for _ in range(3):
+            await asyncio.sleep(0)
         return tasks
 
 
@@ -104,10 +118,9 @@ async def test_slots_are_handed_out_fairly_as_they_come_free() -> None:
     rooms = Rooms(1)
     room = await rooms.visit("a0")
     tasks = await rooms.queue("a1", "a2", "a3", "b1", "c1")
-    for _ in tasks:
-        rooms.give_back(room)
-        await until(lambda: not rooms.free)
-        await asyncio.sleep(0)
+    for turn in range(len(tasks)):
+        rooms.slots.release(room)
+        await until(lambda turn=turn: len(rooms.order) == turn + 2)  # type: ignore[misc]
     await asyncio.gather(*tasks)
     assert rooms.order == ["a0", "a1", "b1", "c1", "a2", "a3"]
 
@@ -149,7 +162,7 @@ async def test_a_place_granted_to_a_task_that_was_cancelled_goes_to_the_next() -
     rooms = Rooms(1)
     room = await rooms.visit("a0")
     first, second = await rooms.queue("a1", "b1")
-    rooms.give_back(room)  # granted to a1, whose task has not run since
+    rooms.slots.release(room)  # granted to a1, whose task has not run since
     first.cancel()
     assert await second == room
     assert rooms.order == ["a0", "b1"]
@@ -175,3 +188,83 @@ async def test_chosen_waiters_can_be_failed_each_with_an_error_of_its_own() -> N
     assert results[0] is not results[1]
     assert not tasks[1].done()
     tasks[1].cancel()
+
+
+async def test_a_slice_over_its_quantum_is_parked_for_one_that_waits_and_goes_on_after_it() -> None:
+    rooms = Rooms(10, parallel=1)
+    hog = await rooms.visit("a1")
+    quick = await rooms.visit("b1")
+    assert rooms.paused == [hog]
+    assert (rooms.slots.parked, rooms.slots.waiting) == (1, 0)
+    rooms.slots.release(quick)
+    assert rooms.paused == []
+    rooms.slots.release(hog)
+    assert sorted(rooms.empty) == list(range(10))
+
+
+async def test_parked_slices_take_turns_among_themselves() -> None:
+    rooms = Rooms(10, parallel=1)
+    hogs = [await rooms.visit(f"{letter}1") for letter in "abc"]
+    seen: set[int] = set()
+    async with asyncio.timeout(10):
+        while len(seen) < 3:
+            (computing,) = set(hogs) - set(rooms.paused)
+            seen.add(computing)
+            await asyncio.sleep(0)
+    for hog in hogs:
+        rooms.slots.release(hog)
+    assert rooms.paused == []
+
+
+async def test_what_waits_goes_before_what_is_parked_but_not_for_ever() -> None:
+    rooms = Rooms(100, parallel=1)
+    hog = await rooms.visit("h1")
+    rooms.pausable = False
+    first = await rooms.queue("a1", "b1", "c1", "d1", "e1")
+    rooms.pausable = True
+    await until(lambda: hog in rooms.paused)
+    rooms.pausable = False
+    served = 0
+    while hog in rooms.paused:
+        rooms.slots.release(await first[served])
+        served += 1
+    assert served == 3
+    rooms.slots.release(hog)
+    for task in first[served:]:
+        rooms.slots.release(await task)
+    assert (rooms.slots.waiting, rooms.slots.parked) == (0, 0)
+
+
+async def test_a_parked_slice_that_ends_gives_its_place_back_and_no_slot() -> None:
+    rooms = Rooms(2, parallel=1)
+    hog = await rooms.visit("a1")
+    quick = await rooms.visit("b1")
+    rooms.slots.release(hog)  # its reply was on its way when it was parked
+    (waiting,) = await rooms.queue("c1")
+    rooms.pausable = False
+    assert not waiting.done()
+    rooms.slots.release(quick)
+    await waiting
+
+
+async def test_nothing_is_parked_while_nobody_waits_or_a_slot_is_free() -> None:
+    rooms = Rooms(2, parallel=3)
+    await rooms.visit("a1")
+    await rooms.visit("b1")
+    (waiting,) = await rooms.queue("c1")  # for a place, not for a slot
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert rooms.paused == []
+    waiting.cancel()
+
+
+async def test_no_identity_holds_all_places() -> None:
+    rooms = Rooms(4, parallel=4, each=3)
+    rooms.pausable = False
+    for number in range(3):
+        await rooms.visit(f"a{number}")
+    (greedy,) = await rooms.queue("a4")
+    assert not greedy.done()
+    assert await rooms.visit("b1") == 3
+    rooms.slots.release(0)
+    assert await greedy == 0

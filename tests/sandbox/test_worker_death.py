@@ -111,7 +111,7 @@ async def test_a_stopped_worker_is_killed_by_the_watchdog() -> None:
         (pid,) = executor.pids
         os.kill(pid, signal.SIGSTOP)
         with pytest.raises(WorkerDied, match="stopped by a signal"):
-            await executor.execution().start("1", NOW, SEED)
+            await executor.execution().start(ENDLESS, NOW, SEED)
         assert await answer(executor) == 42
 
 
