@@ -42,24 +42,40 @@ _STOP_WORDS = frozenset(
     "up want we what which with you your".split()
 )
 _SYNONYMS = (
-    "create add new make insert register post start",
-    "delete remove drop erase destroy revoke purge clear",
+    "create add new make insert register post start open",
+    "delete remove drop erase destroy revoke purge clear forget",
     "update edit change modify set rename patch",
     "list show all browse enumerate",
     "get read fetch show view see retrieve lookup describe status",
     "send push publish write put upload",
     "search find query lookup",
-    "stop cancel abort end",
+    "stop cancel abort end kill disable",
+    "start enable run launch begin execute",
     "block deny ban forbid",
+    "open go visit navigate load",
+    "connect link relate join attach",
+    "copy clone fork duplicate",
+    "big large size length",
     "person user member people",
-    "billing invoice cost payment paid pay bill",
+    "billing invoice cost payment paid pay bill charge",
     "address ip",
-    "website site zone domain",
+    "page url website site web",
+    "site zone domain",
     "certificate cert ssl tls",
     "job task",
-    "ticket issue",
-    "file document",
-    "message mail",
+    "ticket issue bug defect",
+    "file document doc",
+    "message mail email",
+    "repository repo",
+    "pr pull",
+    "info information detail metadata",
+    "database db",
+    "configuration config setting option",
+    "authentication auth login",
+    "organization org company",
+    "permission access role",
+    "folder directory",
+    "picture image photo screenshot",
 )
 
 
@@ -85,6 +101,7 @@ class SearchIndex:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._analyzer = _analyzer()
+        self._synonyms = _synonyms(self._analyzer)
         self._index = _build(entries, self._analyzer)
         self._searcher: Searcher = self._index.searcher()
         self._servers = frozenset(entry.server for entry in entries)
@@ -105,10 +122,14 @@ class SearchIndex:
     def _query(self, wanted: list[str]) -> Query:
         spelled = [*wanted]
         for word in wanted:
-            spelled += [f"{other}^{_SYNONYM_WEIGHT}" for other in _SYNONYMS_OF.get(word, ()) if other not in wanted]
+            spelled += [f"{other}^{_SYNONYM_WEIGHT}" for other in self._others(word) if other not in wanted]
         query, _ = self._index.parse_query_lenient(" ".join(spelled), _FIELDS, _BOOSTS)
         near = [part for word in wanted for part in self._near(word)]
         return Query.boolean_query([(Occur.Should, query), *((Occur.Should, part) for part in near)]) if near else query
+
+    def _others(self, word: str) -> Iterable[str]:
+        """Synonyms of a word in any of its forms: `tickets` finds those of `ticket`."""
+        return (other for term in self._analyzer.analyze(word) for other in self._synonyms.get(term, ()))
 
     def _near(self, word: str) -> Iterable[Query]:
         """Words about as written, for a word that is nowhere in the index."""
@@ -161,13 +182,12 @@ def _analyzer() -> TextAnalyzer:
     )
 
 
-def _synonyms() -> dict[str, tuple[str, ...]]:
+def _synonyms(analyzer: TextAnalyzer) -> dict[str, tuple[str, ...]]:
+    """Stem of a word -> its synonyms."""
     found: dict[str, dict[str, None]] = {}
     for group in _SYNONYMS:
         members = group.split()
         for word in members:
-            found.setdefault(word, {}).update(dict.fromkeys(other for other in members if other != word))
-    return {word: tuple(others) for word, others in found.items()}
-
-
-_SYNONYMS_OF = _synonyms()
+            (stem,) = analyzer.analyze(word)
+            found.setdefault(stem, {}).update(dict.fromkeys(other for other in members if other != word))
+    return {stem: tuple(others) for stem, others in found.items()}

@@ -32,7 +32,9 @@ FIX = Server(
         Tool("slow", None, "Never returns."),
     ),
 )
-CLOCK = Server("time-zone", None, "Clocks", (Tool("now", None, "The time."), Tool("search", None, "Search zones.")))
+CLOCK = Server(
+    "time-zone", None, "Clocks", (Tool("now", None, "The time."), Tool("search", None, "Search zones."), Tool("echo"))
+)
 CATALOG = Catalog.build([FIX, CLOCK], {"broken": "connection refused"})
 
 Handler = Callable[[ToolCall], Any]

@@ -1,0 +1,138 @@
+"""Arguments are checked before a call leaves; the schemas come from hostile servers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codemode.arguments import ArgumentCheck
+from codemode.schema_cost import MAX_COST, cost, nodes
+
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "query": {"type": "string", "minLength": 2},
+        "limit": {"type": "integer", "minimum": 1},
+        "sort": {"enum": ["asc", "desc"]},
+        "filter": {"type": "object", "properties": {"a-b": {"type": "array", "items": {"type": "string"}}}},
+        "id": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+    },
+    "required": ["query"],
+    "additionalProperties": False,
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "lines"),
+    [
+        ({}, ["input.query is missing"]),
+        ({"query": 5}, ["input.query: expected string, got 5"]),
+        ({"query": "ab", "limit": 0}, ["input.limit: 0 is less than the minimum of 1"]),
+        ({"query": "ab", "sort": "up"}, ['input.sort: expected "asc" | "desc", got "up"']),
+        ({"query": "ab", "filter": {"a-b": ["x", 1]}}, ['input.filter["a-b"][1]: expected string, got 1']),
+        ({"query": "ab", "id": []}, ["input.id: got [], which matches none of string | integer"]),
+        ({"query": "ab", "querry": "x"}, ["input.querry: no such property"]),
+        ({"query": "ab"}, []),
+    ],
+)
+def test_a_mismatch_names_path_expected_and_got(arguments: dict[str, Any], lines: list[str]) -> None:
+    assert ArgumentCheck(SCHEMA).mismatches(arguments) == lines
+
+
+def test_a_few_mismatches_are_shown_and_each_is_short() -> None:
+    lines = ArgumentCheck(SCHEMA).mismatches({"limit": "x" * 5_000, "sort": 1, "id": None, "filter": 3})
+    assert len(lines) == 3
+    assert all(len(line) <= 200 for line in lines)
+
+
+def test_many_mismatches_in_large_arguments_cost_no_more_than_the_first() -> None:
+    lines = ArgumentCheck({"properties": {"a": {"items": {"type": "string"}}}}).mismatches({"a": [1] * 100_000})
+    assert lines == ["input.a[0]: expected string, got 1"]
+
+
+@pytest.mark.parametrize("reference", ["http://127.0.0.1:1/x", "file:///etc/passwd", "other.json#/a"])
+def test_references_outside_the_schema_are_never_followed(reference: str) -> None:
+    check = ArgumentCheck({"properties": {"a": {"$ref": reference}}})
+    assert check.mismatches({"a": 1}) == []
+    assert check.note is not None
+
+
+def test_patterns_run_in_linear_time() -> None:
+    check = ArgumentCheck({"properties": {"a": {"pattern": "^(a+)+$"}}})
+    assert check.mismatches({"a": "a" * 50_000 + "b"}) != []
+
+
+def test_a_pattern_that_cannot_be_compiled_leaves_the_rest_of_the_schema_in_force() -> None:
+    check = ArgumentCheck({"properties": {"a": {"type": "string", "pattern": "^(?!x)"}}, "required": ["a"]})
+    assert check.mismatches({}) == ["input.a is missing"]
+    assert check.mismatches({"a": "x"}) == []
+    assert check.note is not None and "without its patterns" in check.note
+
+
+@pytest.mark.parametrize("schema", [{"type": "nope"}, {"$ref": "#/nope"}, {"minLength": "x"}, {"required": 5}])
+def test_a_broken_schema_never_blocks_a_call(schema: dict[str, Any]) -> None:
+    check = ArgumentCheck(schema)
+    assert check.mismatches({"a": 1}) == []
+    assert check.note is not None and "not checked" in check.note
+
+
+def test_an_unknown_dialect_is_read_as_the_newest() -> None:
+    check = ArgumentCheck({"$schema": "http://example.com/mine", "required": ["a"]})
+    assert check.mismatches({}) == ["input.a is missing"]
+
+
+def test_boolean_and_recursive_schemas_are_checked() -> None:
+    assert ArgumentCheck(True).mismatches({"a": 1}) == []
+    assert ArgumentCheck(False).mismatches({"a": 1}) != []
+    tree = {"properties": {"children": {"items": {"$ref": "#"}}, "name": {"type": "string"}}}
+    lines = ArgumentCheck(tree).mismatches({"children": [{"children": [{"name": 1}]}]})
+    assert lines == ["input.children[0].children[0].name: expected string, got 1"]
+
+
+def doubling(levels: int) -> dict[str, Any]:
+    definitions: dict[str, Any] = {
+        f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}, {"$ref": f"#/$defs/d{n + 1}"}]} for n in range(levels)
+    }
+    return {"$defs": {**definitions, f"d{levels}": {"type": "object"}}, "$ref": "#/$defs/d0"}
+
+
+def test_a_schema_that_doubles_itself_is_not_run() -> None:
+    assert cost(doubling(5)) == pytest.approx(2**7, rel=0.5)
+    assert cost(doubling(40)) == MAX_COST
+    check = ArgumentCheck(doubling(40))
+    assert check.mismatches({}) == []
+    assert check.note is not None and "too complex" in check.note
+
+
+def test_the_cost_of_a_check_grows_with_its_arguments() -> None:
+    check = ArgumentCheck({"additionalProperties": {"anyOf": [{"const": n} for n in range(5_000)]}})
+    assert check.mismatches({"a": -1}) != []
+    assert check.mismatches({str(n): -1 for n in range(100_000)}) == []
+
+
+def test_values_are_counted_up_to_a_limit() -> None:
+    assert nodes({"a": [1, 2], "b": "x"}, 100) == 5
+    assert nodes([0] * 10_000, 100) == 100
+    assert nodes("x" * 6_400, 1_000) == 101
+
+
+SCHEMAS: st.SearchStrategy[Any] = st.recursive(
+    st.booleans()
+    | st.fixed_dictionaries({"type": st.sampled_from(["string", "integer", "object", "nope", 5])})
+    | st.builds(lambda ref: {"$ref": ref}, st.sampled_from(["#", "#/a", "#/allOf/0", "#x", "http://x", "#/%zz", 5])),
+    lambda inner: st.dictionaries(
+        st.sampled_from(["allOf", "anyOf", "items", "not", "properties", "$defs", "pattern", "required", "if", "$id"]),
+        inner | st.lists(inner, max_size=3) | st.text(max_size=5),
+        max_size=4,
+    ),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(SCHEMAS, st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=3))
+def test_no_schema_makes_a_check_raise(schema: Any, arguments: dict[str, Any]) -> None:
+    assert isinstance(ArgumentCheck(schema).mismatches(arguments), list)

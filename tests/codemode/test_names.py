@@ -1,0 +1,181 @@
+"""What `codemode` looks like from inside a program: every spelling, and truthful about what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from codemode import Catalog
+from codemode.preload import preload
+from sandbox import Engine, Limits
+from stubs import Server, Tool, assign_names
+from tests.codemode.bench import CATALOG, bench
+
+Engines = Callable[[Limits], Engine]
+pytestmark = pytest.mark.anyio
+
+
+async def value(engines: Engines, code: str, catalog: Catalog = CATALOG) -> object:
+    async with bench(engines, catalog=catalog) as b:
+        return (await b.run(code)).value
+
+
+async def failure(engines: Engines, code: str, catalog: Catalog = CATALOG) -> str:
+    async with bench(engines, catalog=catalog) as b:
+        return str((await b.run(code)).error["message"])
+
+
+@pytest.mark.parametrize(
+    ("spelling", "call"),
+    [
+        ("codemode.fix.search", "fix.search"),
+        ('codemode.fix["my-tool"]', "fix.my-tool"),
+        ("codemode.fix.my_tool", "fix.my-tool"),
+        ("codemode.fix_my_tool", "fix.my-tool"),
+        ('codemode["fix_my-tool"]', "fix.my-tool"),
+        ('codemode["my-tool"]', "fix.my-tool"),
+        ("codemode.fix.delete_", "fix.delete"),
+        ("codemode.fix.delete", "fix.delete"),
+        ("codemode.fix_delete", "fix.delete"),
+        ("codemode.fix._3d", "fix.3d"),
+        ("codemode.fix_3d", "fix.3d"),
+        ("codemode.fix.then_", "fix.then"),
+        ("codemode.now", "time-zone.now"),
+        ("codemode.time_zone.now", "time-zone.now"),
+        ('codemode["time-zone"].now', "time-zone.now"),
+        ('codemode["time-zone_now"]', "time-zone.now"),
+        ("codemode.time_zone_search", "time-zone.search"),
+    ],
+)
+async def test_every_spelling_reaches_the_tool(engines: Engines, spelling: str, call: str) -> None:
+    async with bench(engines) as b:
+        await b.run(f"return await {spelling}({{query: 'q'}})")
+        assert b.caller.names == [call]
+
+
+async def test_keys_and_in_tell_the_truth(engines: Engines) -> None:
+    assert await value(engines, "Object.keys(codemode)") == [
+        *("fix", "time_zone", "search", "describe", "tools", "emit"),
+    ]
+    assert await value(engines, "Object.keys(codemode.fix)") == [
+        *("_3d", "delete_", "echo", "my_tool", "search", "slow", "then_"),
+    ]
+    code = """["fix" in codemode, "fix_delete" in codemode, "nope" in codemode, "my-tool" in codemode.fix,
+               "nope" in codemode.fix, "then" in codemode, "then" in codemode.fix, "toString" in codemode.fix]"""
+    assert await value(engines, code) == [True, True, False, True, False, False, False, True]
+
+
+async def test_the_same_tool_is_the_same_function_under_every_spelling(engines: Engines) -> None:
+    assert await value(engines, "codemode.fix.my_tool === codemode['fix_my-tool'] && codemode.fix === codemode.fix")
+    assert await value(engines, "[typeof codemode.fix.search, codemode.fix.search.name]") == ["function", "search"]
+
+
+async def test_awaiting_or_printing_codemode_is_harmless(engines: Engines) -> None:
+    code = """const c = await codemode, f = await codemode.fix;
+              return [c === codemode, f === codemode.fix, `${c}`, JSON.stringify(f), f.constructor === Object]"""
+    assert await value(engines, code) == [True, True, "[object Object]", "{}", True]
+
+
+async def test_codemode_cannot_be_changed_by_accident(engines: Engines) -> None:
+    for code in ("codemode.fix = 1", "codemode.fix.search = 1", "delete codemode.fix", "codemode.x = 1"):
+        async with bench(engines) as b:
+            assert (await b.run(code)).error["name"] == "TypeError"
+
+
+@pytest.mark.parametrize(
+    "code", ["codemode.fix.serach", "codemode.fix.serach({})", "const f = codemode.fix.serach; f()"]
+)
+async def test_a_wrong_name_throws_at_once_with_the_nearest_tools_and_signatures(engines: Engines, code: str) -> None:
+    async with bench(engines) as b:
+        answer = await b.run(code)
+        assert answer.error["name"] == "UnknownToolError"
+        assert answer.error["message"].startswith(
+            "codemode.fix.serach does not exist. Nearest:\n  codemode.fix.search("
+        )
+        assert "query: string" in answer.text
+        assert answer.error["line"] == 1
+        assert b.caller.calls == []
+
+
+async def test_a_wrong_server_names_the_right_one(engines: Engines) -> None:
+    assert "Nearest: codemode.fix" in await failure(engines, "codemode.fxi.search({})")
+    assert "The servers are: fix, time_zone" in await failure(engines, "codemode.qqqq.x({})")
+
+
+async def test_a_tool_of_another_server_is_suggested(engines: Engines) -> None:
+    assert "codemode.time_zone.now" in await failure(engines, "codemode.fix.now({})")
+
+
+async def test_a_bare_name_two_servers_have_is_ambiguous(engines: Engines) -> None:
+    message = await failure(engines, "codemode.echo({})")
+    assert "several tools" in message and "codemode.fix.echo" in message and "codemode.time_zone.echo" in message
+
+
+async def test_a_program_that_catches_a_wrong_name_can_repair_itself(engines: Engines) -> None:
+    code = """try { codemode.fix.serach } catch (error) { return /codemode\\.(\\S+?)\\(/.exec(error.message)[1] }"""
+    assert await value(engines, code) == "fix.search"
+
+
+async def test_in_a_large_catalog_the_answer_adds_the_signatures(engines: Engines) -> None:
+    schema = {"type": "object", "properties": {"id": {"type": "integer"}}, "required": ["id"]}
+    catalog = Catalog.build(
+        [Server("big", tools=tuple(Tool(f"record_{n:04}_get", None, None, schema) for n in range(500)))]
+    )
+    async with bench(engines, catalog=catalog) as b:
+        answer = await b.run("codemode.big.record_0123_gte({id: 1})")
+        assert "codemode.big.record_0123_get(input: { id:" in answer.text
+        assert len(answer.text) < 1_200
+
+
+async def test_names_collide_without_hiding_each_other(engines: Engines) -> None:
+    catalog = Catalog.build(
+        [
+            Server("a", tools=(Tool("b_c"), Tool("x.y"), Tool("x-y"), Tool("x_y"), Tool("日本"), Tool("constructor"))),
+            Server("a_b", tools=(Tool("c"),)),
+            Server("search", tools=(Tool("run"),)),
+        ]
+    )
+    async with bench(engines, catalog=catalog) as b:
+        for entry in catalog.tools():
+            await b.run(f"await codemode.{entry['path']}({{}})")
+        assert sorted(b.caller.names) == sorted(f"{entry['server']}.{entry['rawName']}" for entry in catalog.tools())
+        assert (await b.run("typeof codemode.search")).value == "function"
+        assert (await b.run('[codemode.a["x.y"] !== codemode.a["x-y"], codemode.a["日本"] !== undefined]')).value == [
+            *(True, True),
+        ]
+
+
+async def test_every_spelling_of_every_tool_resolves_in_the_isolate_as_in_the_catalog(engines: Engines) -> None:
+    servers = [
+        Server("fix", tools=tuple(Tool(name) for name in ("my-tool", "delete", "3d", "a_b", "get"))),
+        Server("fix-a", tools=tuple(Tool(name) for name in ("b", "get", "my-tool", "fix_get"))),
+        Server("x", tools=tuple(Tool(f"t{n}") for n in range(300))),
+    ]
+    catalog = Catalog.build(servers)
+    names = catalog.names
+    expected = {spelling: names.path(*key) for spelling, key in names.shortcuts.items()}
+    async with bench(engines, catalog=catalog) as b:
+        code = f"""const found = {{}};
+            for (const [spelling, path] of Object.entries({expected!r})) {{
+                const [server, tool] = path.split('.');
+                if (codemode[spelling] !== codemode[server][tool]) found[spelling] = path;
+            }}
+            return found"""
+        assert (await b.run(code)).value == {}
+        for spelling in names.ambiguous:
+            assert not (await b.run(f"codemode[{spelling!r}]")).ok
+
+
+def test_the_preload_carries_names_not_closures() -> None:
+    servers = [Server("big", tools=tuple(Tool(f"some_operation_{n}_list") for n in range(2_747)))]
+    assert len(preload(assign_names(servers), {})) < 120_000
+
+
+async def test_three_thousand_tools_are_all_there_and_found_one_by_one(engines: Engines) -> None:
+    tools = tuple(Tool(f"zone{n % 50}_operation_{n}") for n in range(3_000))
+    catalog = Catalog.build([Server("big", tools=tools)])
+    async with bench(engines, catalog=catalog) as b:
+        assert (await b.run("Object.keys(codemode.big).length")).value == 3_000
+        code = "return Object.keys(codemode.big).every(name => typeof codemode.big[name] === 'function')"
+        assert (await b.run(code)).value is True

@@ -1,0 +1,110 @@
+"""Search finds what a person means, in bounded time, in a stable order."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from codemode.search import Entry, SearchIndex, words
+
+INTENTS = json.loads(Path(__file__).with_name("intents.json").read_text(encoding="utf-8"))
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
+
+ENTRIES = [Entry(server, name, "", text, parameters) for server, name, text, parameters in INTENTS["tools"]]
+INDEX = SearchIndex(ENTRIES)
+
+
+def names(found: Sequence[int]) -> list[str]:
+    return [ENTRIES[position].name for position in found]
+
+
+def hit_rate(
+    index: SearchIndex, entries: Sequence[Entry], intents: Sequence[tuple[str, Sequence[str]]], k: int
+) -> float:
+    hits = [any(entries[n].name in wanted for n in index.find(intent, limit=k)) for intent, wanted in intents]
+    return sum(hits) / len(hits)
+
+
+def test_people_find_the_tools_of_common_servers() -> None:
+    intents = [(intent, wanted) for intent, wanted in INTENTS["intents"]]
+    assert hit_rate(INDEX, ENTRIES, intents, 5) >= 0.92
+    assert hit_rate(INDEX, ENTRIES, intents, 1) >= 0.7
+
+
+@pytest.mark.skipif(not SHARED.exists(), reason="the large set of tools is not beside this checkout")
+def test_people_find_the_tools_among_thousands_of_real_operations() -> None:
+    tools: list[dict[str, Any]] = json.loads(gzip.decompress((SHARED / "cloudflare_tools.json.gz").read_bytes()))
+    intents = json.loads((SHARED / "search_intents_sample.json").read_text(encoding="utf-8"))
+    entries = [
+        Entry("cloudflare", tool["name"], "", tool["description"], list(tool["inputSchema"].get("properties", {})))
+        for tool in tools
+    ]
+    index = SearchIndex(entries)
+    asked = [(one["intent"], one["tools"]) for one in intents]
+    assert hit_rate(index, entries, asked, 5) >= 0.92
+    assert hit_rate(index, entries, asked, 10) == 1.0
+
+
+def test_names_are_split_at_case_underscores_and_digits() -> None:
+    assert words("listDNSRecords2 get_2nd-item HTTPServer") == [
+        *("list", "dns", "records", "2", "get", "2", "nd", "item", "http", "server"),
+    ]
+    assert words("café_über 日本") == ["café", "über", "日", "本"]
+
+
+def test_misspelt_words_find_the_words_nearby() -> None:
+    assert names(INDEX.find("tke screenshoot", limit=1)) == ["take_screenshot"]
+
+
+def test_other_verbs_for_the_same_deed_are_found() -> None:
+    assert "delete_entities" in names(INDEX.find("remove entities", limit=2))
+
+
+def test_a_server_filter_leaves_only_its_tools() -> None:
+    found = INDEX.find("list files", limit=50, server="files")
+    assert found and all(ENTRIES[position].server == "files" for position in found)
+    assert INDEX.find("list files", limit=50, server="nope") == []
+
+
+def test_equal_scores_keep_the_order_of_the_catalog() -> None:
+    index = SearchIndex([Entry("s", f"same_{letter}", "", "equal words") for letter in "abcdefgh"])
+    assert index.find("equal", limit=8) == list(range(8))
+    assert index.find("equal", limit=3) == [0, 1, 2]
+
+
+def test_an_index_of_nothing_finds_nothing() -> None:
+    assert SearchIndex([]).find("anything", limit=5) == []
+
+
+@pytest.mark.parametrize("query", ["", "   ", "!!! ???", "\x00"])
+def test_a_query_without_words_finds_nothing(query: str) -> None:
+    assert INDEX.find(query, limit=5) == []
+
+
+@pytest.mark.parametrize(
+    "query", ["name:create AND", '"open phrase', "text:[a TO b]", "a~2 ^5", "*", "create^9999", "OR"]
+)
+def test_query_syntax_is_only_words(query: str) -> None:
+    assert len(INDEX.find(query, limit=50)) <= 50
+
+
+def test_a_query_of_stop_words_alone_is_taken_as_it_is() -> None:
+    assert SearchIndex([Entry("s", "what_is_it")]).find("what is it", limit=1) == [0]
+
+
+def test_a_giant_query_is_cut() -> None:
+    assert INDEX.find("create issue " + "filler " * 100_000, limit=1) == INDEX.find("create issue filler", limit=1)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=400), st.integers(1, 50))
+def test_any_query_gives_at_most_the_limit_and_no_tool_twice(query: str, limit: int) -> None:
+    found = INDEX.find(query, limit=limit)
+    assert len(found) == len(set(found)) <= limit
