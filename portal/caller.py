@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
-from codemode.caller import ToolCall, ToolDenied, ToolFailed, ToolReturned
+from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
 from portal.errors import CallDenied, CallError, Outcome
 from portal.records import MAX_NAME, CallRecord, Kind
 from portal.servers import Lease, Servers, Snapshot

@@ -12,6 +12,7 @@ import difflib
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import parse_qsl, urlsplit
@@ -22,26 +23,12 @@ from pydantic.alias_generators import to_camel
 from portal.config_document import describe, load_document
 from portal.config_expand import Expansion
 from portal.errors import ConfigError
+from sandbox import Limits
 
 CodeModePolicy = Literal["off", "opt_in", "default_on", "enforced"]
 Sharing = Literal["auto", "shared", "dedicated"]
 
-LIMITS = (
-    "cpu_time",
-    "wall_time",
-    "memory",
-    "stack",
-    "calls",
-    "calls_in_flight",
-    "arguments",
-    "tool_result",
-    "result",
-    "log_bytes",
-    "log_lines",
-    "source",
-    "depth",
-    "timers",
-)
+LIMITS = tuple(limit.name for limit in fields(Limits))
 TRANSPORTS = {
     "stdio": "stdio",
     "http": "http",
@@ -228,9 +215,9 @@ def _server(
             "is no name for a server.", file=file, key=key, fix="Use up to 64 letters, digits and hyphens."
         )
     expansion = Expansion(environment, file=file)
-    fields = _spelled_as_ours(expansion.expand(entry, key), key, file)
-    model = _transport(fields, key, file)
-    given = {"id": identifier, "name": name, "expanded": tuple(sorted(expansion.values)), **fields}
+    written = _spelled_as_ours(expansion.expand(entry, key), key, file)
+    model = _transport(written, key, file)
+    given = {"id": identifier, "name": name, "expanded": tuple(sorted(expansion.values)), **written}
     server = _checked(model, given, key, file)
     if isinstance(server, StdioServer) and server.cwd is not None:
         cwd = server.cwd.expanduser()
@@ -254,13 +241,13 @@ def _spelled_as_ours(entry: dict[str, Any], key: str, file: str) -> dict[str, An
     return ours
 
 
-def _transport(fields: dict[str, Any], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
-    """Which kind of server this is; puts HTTP's flavour into `fields`."""
-    written = fields.pop("type", None)
+def _transport(given: dict[str, Any], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
+    """Which kind of server this is; puts HTTP's flavour into `given`."""
+    written = given.pop("type", None)
     kind = TRANSPORTS.get(written.lower()) if isinstance(written, str) else None
     if written is not None and kind is None:
         raise ConfigError("is not a transport.", file=file, key=f"{key}.type", fix="Use stdio, http or sse.")
-    local, remote = "command" in fields, "url" in fields
+    local, remote = "command" in given, "url" in given
     if local == remote:
         problem = "has both `command` and `url`." if local else "has neither `command` nor `url`."
         fix = "A local server needs `command`, a remote one `url`."
@@ -269,32 +256,32 @@ def _transport(fields: dict[str, Any], key: str, file: str) -> type[StdioServer]
         problem = f"is `{written}`, but the server has `{'command' if local else 'url'}`."
         raise ConfigError(problem, file=file, key=f"{key}.type", fix="Correct one of the two.")
     if local:
-        _only_known(fields, _names(StdioServer), file, key, why="is only for servers reached by `url`.")
+        _only_known(given, _names(StdioServer), file, key, why="is only for servers reached by `url`.")
         return StdioServer
-    _only_known(fields, _names(HttpServer), file, key, why="is only for servers started by `command`.")
-    fields["transport"] = kind or "auto"
+    _only_known(given, _names(HttpServer), file, key, why="is only for servers started by `command`.")
+    given["transport"] = kind or "auto"
     return HttpServer
 
 
 def _portal(section: Any, file: str, environment: Mapping[str, str]) -> PortalSettings:
     if not isinstance(section, dict):
         raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portal")
-    fields = Expansion(environment, file=file).expand(section, "portal")
-    _only_known(fields, _names(PortalSettings), file, "portal")
-    if isinstance(limits := fields.get("limits"), dict):
+    given = Expansion(environment, file=file).expand(section, "portal")
+    _only_known(given, _names(PortalSettings), file, "portal")
+    if isinstance(limits := given.get("limits"), dict):
         spelled = {to_camel(name): name for name in LIMITS} | {name: name for name in LIMITS}
         _only_known(limits, set(spelled), file, "portal.limits")
         for name, value in limits.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**53:
                 problem = f"must be a number above 0, found {describe(value)}."
                 raise ConfigError(problem, file=file, key=f"portal.limits.{name}")
-        fields = {**fields, "limits": {spelled[name]: value for name, value in limits.items()}}
-    return _checked(PortalSettings, fields, "portal", file)
+        given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
+    return _checked(PortalSettings, given, "portal", file)
 
 
-def _checked(model: type[Checked], fields: Mapping[str, Any], key: str, file: str) -> Checked:
+def _checked(model: type[Checked], given: Mapping[str, Any], key: str, file: str) -> Checked:
     try:
-        return model.model_validate(fields)
+        return model.model_validate(given)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         where = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
@@ -307,8 +294,9 @@ def _only_known(found: Mapping[str, Any], known: set[str], file: str, key: str, 
     for name in found:
         if name in known:
             continue
-        near = difflib.get_close_matches(name, sorted(known), n=1)
-        fix = "" if why else (f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(sorted(known))}.")
+        spellings = sorted(spelling for spelling in known if "_" not in spelling)
+        near = difflib.get_close_matches(name, spellings, n=1)
+        fix = "" if why else (f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(spellings)}.")
         raise ConfigError(why or "is not a known key.", file=file, key=f"{key}.{name}".lstrip("."), fix=fix)
 
 

@@ -117,13 +117,14 @@ class Servers:
         self._notified: list[NotificationListener] = []
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: set[asyncio.Task[None]] = set()
         self._open = False
         self._log = structlog.get_logger("portal.servers")
 
     async def __aenter__(self) -> Servers:
         self._open = True
         await self.apply(self._configs)
-        self._spawn(self._close_idle())
+        _keep(self._tasks, self._close_idle())
         return self
 
     async def __aexit__(
@@ -136,6 +137,7 @@ class Servers:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await _close_all([connection for slot in slots.values() for connection in slot.connections()])
+        await asyncio.gather(*self._closing)
 
     # What there is
 
@@ -220,7 +222,7 @@ class Servers:
         closing = [slot for generation in needless for slot in generation.slots.values() if id(slot) not in needed]
         connections = [connection for slot in closing for connection in slot.connections()]
         if connections and self._open:
-            self._spawn(_close_all(connections))
+            _keep(self._closing, _close_all(connections))
 
     def _connect(self, config: ServerConfig) -> _Slot:
         remembered = Remembered()
@@ -270,7 +272,7 @@ class Servers:
         old, self.snapshot = self.snapshot, snapshot
         for listener in tuple(self._listeners):
             self._call(listener, old, snapshot)
-        self._spawn(self._wake())
+        _keep(self._tasks, self._wake())
 
     def _notify(self, server_id: str, method: str, params: Mapping[str, Any]) -> None:
         for listener in tuple(self._notified):
@@ -295,11 +297,6 @@ class Servers:
                 idle = [key for key, kept in slot.dedicated.items() if kept.used < oldest]
                 await _close_all([slot.dedicated.pop(key).connection for key in idle])
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
 
 async def _close_all(connections: list[Connection]) -> None:
     await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)
@@ -308,3 +305,9 @@ async def _close_all(connections: list[Connection]) -> None:
 def _discard(listeners: list[Any], listener: Any) -> None:
     with suppress(ValueError):
         listeners.remove(listener)
+
+
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+    task = asyncio.create_task(work)
+    tasks.add(task)
+    task.add_done_callback(tasks.discard)

@@ -50,8 +50,7 @@ class Connection:
     """`state` and `reason` are for people to see; `listing` is the last good one.
 
     waiting: not connected yet. ready: connected and listed. stale: was ready, is not now; the last listing still
-    stands. error: never was ready. A connection that does not list (`lists=False`) is ready when connected, and hands
-    list_changed notifications on.
+    stands. error: never was ready. A connection that does not list (`lists=False`) is ready when connected.
     """
 
     def __init__(
@@ -146,9 +145,9 @@ class Connection:
         if self._heard > _FLOOD:
             if (link := self._keeper.current) is not None:
                 link.end(f"sent more than {_FLOOD} notifications in a second")
-        elif self._lists and method in _LIST_CHANGED:
-            self._outdated.set()
         else:
+            if method in _LIST_CHANGED:
+                self._outdated.set()
             self._on_notification(method, params)
 
     # Calls

@@ -1,0 +1,236 @@
+"""The one function all calls go through: what it asks the gate, what it returns, and what it writes down."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
+from portal.caller import Call, Caller, Denial, Gate, OpenGate
+from portal.config import parse_config
+from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
+from portal.records import CallRecord
+from portal.servers import Servers
+from portal.upstream import CallContext, Client
+from tests.portal.upstreams.hosting import Hosted, hosted
+from tests.portal.upstreams.raw import Exchange, raw_upstream
+from tests.portal.upstreams.server import Behaviour
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+CONTEXT = CallContext(run_id="run-1", identity="ada@example.com")
+SECRET = "hunter2-hunter2"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+class Kept:
+    def __init__(self) -> None:
+        self.records: list[CallRecord] = []
+
+    def write(self, record: CallRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def last(self) -> CallRecord:
+        return self.records[-1]
+
+
+@asynccontextmanager
+async def calling(gate: Gate | None = None, **settings: Any) -> AsyncIterator[tuple[Caller, Kept, Hosted, Servers]]:
+    async with hosted() as host:
+        entries = {"up": {"url": host.url, **settings}, "dead": {"url": "http://127.0.0.1:1/"}}
+        async with Servers(parse_config({"mcpServers": entries}, env={}).servers) as servers:
+            await servers.settled()
+            kept = Kept()
+            yield Caller(servers, kept, gate=gate), kept, host, servers
+
+
+async def test_every_kind_of_call_returns_the_raw_result_and_is_recorded() -> None:
+    completion = {"ref": {"type": "ref/prompt", "name": "greet"}, "argument": {"name": "who", "value": "a"}}
+    async with calling() as (caller, kept, _, _):
+        result = await caller.call(Call.tool("up", "structured", {"text": "x"}), CONTEXT)
+        assert result["structuredContent"] == {"text": "x"}
+        result = await caller.call(Call.prompt("up", "greet", {"who": "you"}), CONTEXT)
+        assert "you" in result["messages"][0]["content"]["text"]
+        result = await caller.call(Call.resource("up", "test://one"), CONTEXT)
+        assert result["contents"][0]["text"] == "the text of test://one"
+        asked = Call(server="up", method="completion/complete", name="greet", params=completion)
+        assert (await caller.call(asked, CONTEXT))["completion"]["values"] == ["a!"]
+        assert [(record.kind, record.name, record.outcome) for record in kept.records] == [
+            ("tool", "structured", "ok"),
+            ("prompt", "greet", "ok"),
+            ("resource", "test://one", "ok"),
+            ("completion", "greet", "ok"),
+        ]
+        assert all(record.run_id == "run-1" and record.identity == "ada@example.com" for record in kept.records)
+        assert all(record.protocol == "2026-07-28" and record.duration_ms > 0 for record in kept.records)
+        assert kept.last.time.endswith("Z")
+
+
+async def test_every_way_to_fail_is_raised_and_recorded_as_what_it_is() -> None:
+    async with calling(timeout=0.2) as (caller, kept, host, _):
+        assert (await caller.call(Call.tool("up", "fail")))["isError"] is True
+        assert (kept.last.outcome, kept.last.error_code) == ("tool_error", None)
+        with pytest.raises(RpcError):
+            await caller.call(Call.tool("up", "nothing"))
+        assert (kept.last.outcome, kept.last.error_code) == ("error", -32602)
+        with pytest.raises(ServerUnknown):
+            await caller.call(Call.tool("nobody", "x"))
+        assert (kept.last.outcome, kept.last.server) == ("error", "nobody")
+        with pytest.raises(UpstreamUnavailable):
+            await caller.call(Call.tool("dead", "x"))
+        assert kept.last.outcome == "unavailable"
+        with pytest.raises(UpstreamTimeout):
+            await caller.call(Call.tool("up", "hang"))
+        assert (kept.last.outcome, kept.last.error_code) == ("timeout", -32001)
+        running = asyncio.create_task(caller.call(Call.tool("up", "hang")))
+        await host.upstream.journal.wait("call hang", times=2)
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+        assert kept.last.outcome == "cancelled"
+        assert len(kept.records) == 6
+
+
+async def test_no_argument_result_or_credential_is_in_a_record() -> None:
+    class Bearer(OpenGate):
+        async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
+            return {"authorization": f"Bearer {SECRET}"}
+
+    async with calling(Bearer()) as (caller, kept, host, _):
+        await caller.call(Call.tool("up", "echo", {"text": SECRET}), CONTEXT)
+        with pytest.raises(RpcError):
+            await caller.call(Call.tool("up", "nothing", {"text": SECRET}), CONTEXT)
+        assert host.upstream.seen_headers[-1]["authorization"] == f"Bearer {SECRET}"
+        assert SECRET not in repr(kept.records)
+
+
+async def test_the_gate_is_asked_once_in_order_on_every_path() -> None:
+    asked: list[str] = []
+
+    class Watching(OpenGate):
+        async def admit(self, call: Call, context: CallContext) -> Denial | None:
+            asked.append(f"admit {call.name} for {context.identity}")
+            return None
+
+        async def screen(self, call: Call, context: CallContext) -> Call | Denial:
+            asked.append("screen")
+            return replace(call, params={**call.params, "arguments": {"text": "changed"}})
+
+        async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
+            asked.append(f"credentials {call.params['arguments']['text']}")
+            return {}
+
+        async def screen_result(
+            self, call: Call, result: dict[str, Any], context: CallContext
+        ) -> dict[str, Any] | Denial:
+            asked.append("screen result")
+            return {**result, "seen": True}
+
+    async with calling(Watching()) as (caller, _, _, _):
+        expected = ["admit echo for ada@example.com", "screen", "credentials changed", "screen result"]
+        result = await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
+        assert (result["content"][0]["text"], result["seen"], asked) == ("changed", True, expected)
+        asked.clear()
+        with caller.run(CONTEXT) as run:
+            outcome = await run.call_tool(ToolCall("run-1", 1, "up", "echo", {"text": "x"}))
+        assert isinstance(outcome, ToolReturned)
+        assert (outcome.result["content"][0]["text"], asked) == ("changed", expected)
+
+
+@pytest.mark.parametrize("stage", ["admit", "screen", "screen_result"])
+async def test_a_denial_at_any_stage_names_its_policy_and_nothing_leaks(stage: str) -> None:
+    async def deny(*_: Any) -> Denial:
+        return Denial("not on a Friday", policy="calm-fridays")
+
+    gate = OpenGate()
+    setattr(gate, stage, deny)
+    async with calling(gate) as (caller, kept, host, _):
+        with pytest.raises(CallDenied, match="not on a Friday") as caught:
+            await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
+        assert caught.value.ran == ("yes" if stage == "screen_result" else "no")
+        assert ("call echo" in host.upstream.journal.entries) is (stage == "screen_result")
+        assert (kept.last.outcome, kept.last.policy) == ("denied", "calm-fridays")
+        with caller.run(CONTEXT) as run:
+            assert await run.call_tool(ToolCall("r", 1, "up", "echo", {})) == ToolDenied("not on a Friday")
+
+
+async def test_failures_are_values_to_a_program() -> None:
+    async with calling() as (caller, kept, _, _):
+        with caller.run(CONTEXT) as run:
+            assert await run.call_tool(ToolCall("run-1", 1, "up", "nothing", {})) == ToolFailed(
+                "no tool nothing", -32602, {"asked": "nothing"}
+            )
+            failed = await run.call_tool(ToolCall("run-1", 2, "dead", "x", {}))
+            assert isinstance(failed, ToolFailed) and failed.code == -32010
+            assert kept.last.run_id == "run-1"
+
+
+async def test_a_program_keeps_its_servers_while_the_configuration_changes() -> None:
+    async with calling() as (caller, _, _, servers):
+        with caller.run(CONTEXT) as run:
+            await servers.apply({})
+            assert "up" in run.snapshot.servers
+            outcome = await run.call_tool(ToolCall("run-1", 1, "up", "echo", {"text": "x"}))
+            assert isinstance(outcome, ToolReturned)
+        with pytest.raises(ServerUnknown):
+            await caller.call(Call.tool("up", "echo"))
+
+
+async def test_a_question_to_a_program_goes_to_its_client_or_fails() -> None:
+    async def on_request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"action": "accept", "content": {}}
+
+    client = Client(key="", capabilities={"elicitation": {"form": {}}})
+    asking = ToolCall("r", 1, "up", "ask", {"text": "?"})
+    async with calling() as (caller, _, _, _):
+        with caller.run(CallContext(protocol="2026-07-28", client=client)) as run:
+            assert isinstance(await run.call_tool(asking), ToolFailed)
+        with caller.run(CallContext(protocol="2025-11-25", client=client, on_request=on_request)) as run:
+            outcome = await run.call_tool(asking)
+            assert isinstance(outcome, ToolReturned)
+            assert outcome.result["content"][0]["text"] == "accept asked"
+
+
+async def test_only_reads_are_made_twice_when_their_connection_is_lost() -> None:
+    lost: list[str] = []
+
+    async def lose(exchange: Exchange) -> None:
+        lost.append(exchange.message["params"].get("name") or exchange.message["method"])
+        exchange.abort()
+
+    async with raw_upstream(lose) as raw:
+        raw.tools = [
+            {"name": "read", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": True}},
+            {"name": "write", "inputSchema": {"type": "object"}},
+        ]
+        config = parse_config({"mcpServers": {"up": {"url": raw.url}}}, env={})
+        async with Servers(config.servers) as servers:
+            await servers.settled()
+            caller = Caller(servers, Kept())
+            for call in (Call.tool("up", "read"), Call.tool("up", "write"), Call.resource("up", "a://b")):
+                with pytest.raises(Exception, match="connection was lost"):
+                    await caller.call(call)
+    assert lost == ["read", "read", "write", "resources/read", "resources/read"]
+
+
+async def test_a_call_through_the_portal_reaches_legacy_servers_too() -> None:
+    async with hosted(Behaviour(legacy=True)) as host:
+        config = parse_config({"mcpServers": {"up": {"url": host.url}}}, env={})
+        async with Servers(config.servers) as servers:
+            await servers.settled()
+            kept = Kept()
+            result = await Caller(servers, kept).call(Call.tool("up", "echo", {"text": "hi"}))
+            assert result["content"][0]["text"] == "hi"
+            assert kept.last.protocol == "2025-11-25"

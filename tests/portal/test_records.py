@@ -1,0 +1,109 @@
+"""Call records: one JSON line each, in batches, bounded, and honest about what was lost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import orjson
+import pytest
+
+from portal.records import CallRecord, RecordLog
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def record(name: str) -> CallRecord:
+    return CallRecord(
+        time="2026-01-01T00:00:00.000Z", server="s", kind="tool", name=name, duration_ms=1.5, outcome="ok", run_id="r"
+    )
+
+
+class Lines:
+    """A sink; while `held` it takes no more."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.threads: set[int] = set()
+        self.free = threading.Event()
+        self.free.set()
+        self.entered = threading.Event()
+
+    def write(self, line: bytes) -> None:
+        self.entered.set()
+        assert self.free.wait(20)
+        self.threads.add(threading.get_ident())
+        self.lines.append(line)
+
+
+async def test_each_record_is_one_json_line_off_the_event_loop() -> None:
+    sink = Lines()
+    async with RecordLog(sink) as log:
+        for number in range(3):
+            log.write(record(f"tool\n{number}"))
+        assert [one.name for one in log.recent] == ["tool\n0", "tool\n1", "tool\n2"]
+    assert [orjson.loads(line)["name"] for line in sink.lines] == ["tool\n0", "tool\n1", "tool\n2"]
+    assert orjson.loads(sink.lines[0]) == {
+        "event": "call",
+        "time": "2026-01-01T00:00:00.000Z",
+        "server": "s",
+        "kind": "tool",
+        "name": "tool\n0",
+        "duration_ms": 1.5,
+        "outcome": "ok",
+        "run_id": "r",
+        "identity": "",
+    }
+    assert all(line.endswith(b"\n") and line.count(b"\n") == 1 for line in sink.lines)
+    assert threading.get_ident() not in sink.threads
+
+
+async def test_what_the_sink_is_too_slow_for_is_counted_and_told() -> None:
+    sink = Lines()
+    sink.free.clear()
+    async with RecordLog(sink, capacity=5) as log:
+        log.write(record("first"))
+        await asyncio.to_thread(sink.entered.wait, 20)
+        for number in range(8):
+            log.write(record(str(number)))
+        assert log.dropped == 3
+        sink.free.set()
+    events = [orjson.loads(line) for line in sink.lines]
+    assert [event["event"] for event in events] == ["call"] * 6 + ["calls_dropped"]
+    assert events[-1]["count"] == 3
+
+
+async def test_a_broken_sink_ends_neither_the_log_nor_the_caller() -> None:
+    class Broken:
+        def __init__(self) -> None:
+            self.failures = 0
+            self.lines: list[bytes] = []
+
+        def write(self, line: bytes) -> None:
+            if self.failures < 1:
+                self.failures += 1
+                raise OSError("disk full")
+            self.lines.append(line)
+
+    sink = Broken()
+    log = RecordLog(sink)
+    log.write(record("lost"))
+    async with log:
+        pass
+    assert log.dropped == 1
+    async with log:
+        log.write(record("written"))
+    assert orjson.loads(sink.lines[-1])["name"] == "written"
+
+
+async def test_only_so_many_recent_records_are_kept() -> None:
+    log = RecordLog(Lines(), capacity=10)
+    for number in range(5000):
+        log.write(record(str(number)))
+    assert len(log.recent) == 1000
+    assert log.recent[-1].name == "4999"
