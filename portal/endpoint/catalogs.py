@@ -1,6 +1,7 @@
 """The catalog of the current snapshot, built off the event loop and ready before a program asks for it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from codemode import Catalog
 from portal.endpoint.background import Background
@@ -10,8 +11,9 @@ from portal.servers import Snapshot
 class Catalogs:
     """One catalog for each snapshot version that is asked for; the newest is kept."""
 
-    def __init__(self, background: Background) -> None:
+    def __init__(self, background: Background, warm: Callable[[Catalog], Awaitable[None]]) -> None:
         self._background = background
+        self._warm = warm
         self._version: int | None = None
         self._building: asyncio.Future[Catalog] | None = None
         self._kept: Catalog | None = None
@@ -28,8 +30,11 @@ class Catalogs:
         return await asyncio.shield(self._building)
 
     def prepare(self, snapshot: Snapshot) -> None:
-        """Start building the catalog of a new snapshot."""
-        self._background.spawn(self.of(snapshot))
+        """Start building the catalog of a new snapshot, and what its first program and search would wait for."""
+        self._background.spawn(self._prepare(snapshot))
+
+    async def _prepare(self, snapshot: Snapshot) -> None:
+        await self._warm(await self.of(snapshot))
 
     async def _build(self, snapshot: Snapshot) -> Catalog:
         unavailable = snapshot.unavailable()
@@ -40,3 +45,8 @@ class Catalogs:
         if snapshot.version == self._version:
             self._kept, self._content = catalog, content
         return catalog
+
+
+async def warm_search(catalog: Catalog) -> None:
+    """All that a portal without programs needs of a catalog."""
+    await asyncio.to_thread(catalog.prepare)

@@ -1,6 +1,7 @@
 """Code mode: the portal lists one tool, `code`, and a program it is given calls the tools of every server."""
 
 import secrets
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,9 +15,9 @@ from portal.caller import Caller, Run
 from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
 from portal.endpoint.relay import context_of
-from portal.endpoint.sessions import Session, Sessions
-from portal.endpoint.tools import refuse_cursor
+from portal.endpoint.sessions import Sessions
 from portal.endpoint.view import View
+from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]
 
@@ -34,34 +35,34 @@ class CodeMode:
         self._code_tool = code_tool
         self._listed: tuple[Catalog, dict[str, Any]] | None = None
 
-    async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
-        refuse_cursor(params)
+    async def listed(self) -> dict[str, Any]:
+        """The result of `tools/list`; the same object for as long as it says the same."""
         catalog = await self._catalogs.of(self._view.snapshot)
         if self._listed is None or self._listed[0] is not catalog:
-            self._listed = (catalog, self._code_tool.definition(catalog))
-        return {"tools": [self._listed[1]]}
+            self._listed = (catalog, {"tools": [self._code_tool.definition(catalog)]})
+        return self._listed[1]
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name != CODE:
             raise MCPError(INVALID_PARAMS, other_tool(params.name))
+        arguments = params.arguments or {}
         session = self._sessions.of(ctx)
+        context = context_of(ctx, session)
         if session is None or ctx.request is None:
-            return await self._run(ctx, params.arguments or {}, session)
+            return await self.run(arguments, context)
         with presence_of(ctx.request.scope).required():
-            return await self._run(ctx, params.arguments or {}, session)
+            return await self.run(arguments, context)
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
-    async def _run(self, ctx: Context, arguments: dict[str, Any], session: Session | None) -> dict[str, Any]:
+    async def run(self, arguments: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+        """Run `arguments["code"]` for a request's context. Cancelling stops the program and its calls."""
         run_id = new_run_id()
-        context = context_of(ctx, session, run_id=run_id)
-        if context.on_request is None:
-            # Nobody answers in the middle of a run, so no upstream is told that somebody would.
-            context = replace(context, client=None)
-        progress = context.on_progress
-        # An upstream's own progress means nothing to a client that sees one program; calls done are its progress.
-        with self._caller.run(replace(context, on_progress=None)) as run:
+        # Without an answerer no upstream is told that there is one. An upstream's own progress means nothing to a
+        # client that sees one program; the calls that are done are its progress.
+        client = context.client if context.on_request is not None else None
+        with self._caller.run(replace(context, run_id=run_id, client=client, on_progress=None)) as run:
             catalog = await self._catalogs.of(run.snapshot)
-            caller = run if progress is None else Reporting(run, progress)
+            caller = run if context.on_progress is None else Reporting(run, context.on_progress)
             return await self._code_tool.run(arguments, catalog, caller, identity=context.identity, run_id=run_id)
 
 
@@ -81,7 +82,7 @@ class Reporting:
 
 
 def new_run_id() -> str:
-    return f"run_{secrets.token_hex(12)}"
+    return f"exec_{secrets.token_hex(12)}"
 
 
 def other_tool(name: str) -> str:

@@ -1,6 +1,6 @@
 """One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -16,26 +16,24 @@ from codemode import CodeTool
 from portal.caller import Caller
 from portal.config import PortalSettings
 from portal.endpoint.background import Background
-from portal.endpoint.catalogs import Catalogs
+from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.changes import Changes
 from portal.endpoint.code import CodeMode
-from portal.endpoint.optimized import Optimized
+from portal.endpoint.express import Express
+from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.presence import watched
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.server import PortalServer, walled
 from portal.endpoint.sessions import Session, Sessions
-from portal.endpoint.tools import Tools
+from portal.endpoint.tools import Tools, ToolSurface, refuse_cursor
 from portal.endpoint.view import View
 from portal.http import HttpSettings, Refusal, refuse
 from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 from portal.servers import Servers
 
 Context = ServerRequestContext[Any, Any]
-
-ListTools = Callable[[Context, types.PaginatedRequestParams], Awaitable[HandlerResult]]
-CallTool = Callable[[Context, types.CallToolRequestParams], Awaitable[HandlerResult]]
 
 MODE = "portal.mode"
 
@@ -66,21 +64,23 @@ class Endpoint:
         self._watches = Watches(self._view, caller, self._sessions, self._listen, self._background)
         self._changes = Changes(self._view, self._sessions, bus, self._background)
         self._questions = Questions(self._sessions, self._upstream_protocol)
-        self._catalogs = Catalogs(self._background)
+        self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._view, caller, self._questions)
-        optimized = Optimized(self._view, self._catalogs, tools)
-        self._modes: dict[Mode, tuple[ListTools, CallTool]] = {
-            Mode.TOOLS: (tools.list, tools.call),
-            Mode.MINIMIZE_TOOLS: (optimized.list_names, optimized.call_minimized),
-            Mode.QUERY_AND_EXECUTE: (optimized.list_two, optimized.call_two),
+        query = Query(self._view, self._catalogs)
+        self._modes: dict[Mode, ToolSurface] = {
+            Mode.TOOLS: tools,
+            Mode.MINIMIZE_TOOLS: Minimized(self._view, query, tools),
+            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._view, query, tools),
         }
+        code = None
         if code_tool is not None:
-            code = CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool)
-            self._modes[Mode.CODE] = (code.list, code.call)
+            code = self._modes[Mode.CODE] = CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool)
         self._prompts = Prompts(self._view, caller, self._questions)
         self._resources = Resources(self._view, caller, self._questions, self._watches)
+        server = self._server(settings)
+        self._express = Express(server.server_info_stamp, self._modes, code)
         self._manager = StreamableHTTPSessionManager(
-            self._server(settings),
+            server,
             max_request_body_size=http.body_limit,
             max_sessions=http.sessions,
             session_idle_timeout=http.session_idle,
@@ -91,6 +91,8 @@ class Endpoint:
             scope[MODE] = select_mode(scope["query_string"], self._policy)
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
+            return
+        if await self._express.answered(scope, scope[MODE], receive, send):
             return
         with self._open_stream(scope):
             await self._manager.handle_request(scope, watched(scope, receive), send)
@@ -156,10 +158,11 @@ class Endpoint:
         return server
 
     async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
-        return await self._modes[self._mode(ctx)][0](ctx, params)
+        refuse_cursor(params)
+        return await self._modes[self._mode(ctx)].listed()
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
-        return await self._modes[self._mode(ctx)][1](ctx, params)
+        return await self._modes[self._mode(ctx)].call(ctx, params)
 
     async def _set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> HandlerResult:
         session = self._sessions.of(ctx)

@@ -13,10 +13,10 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
-from codemode import Catalog
+from codemode import Catalog, CatalogError
 from portal.endpoint.aggregate import Aggregate
-from portal.endpoint.catalogs import Catalogs
-from portal.endpoint.tools import Tools, refuse_cursor, unknown_name
+from portal.endpoint.catalogs import Catalogs, warm_search
+from portal.endpoint.tools import Tools, unknown_name
 from portal.endpoint.view import View
 
 Context = ServerRequestContext[Any, Any]
@@ -65,35 +65,44 @@ EXECUTE: dict[str, Any] = {
 }
 
 
-class Optimized:
-    """`tools/list` and `tools/call` of both modes."""
+class Minimized:
+    """Every tool by name alone, and `query`."""
 
-    def __init__(self, view: View, catalogs: Catalogs, tools: Tools) -> None:
+    def __init__(self, view: View, query: "Query", tools: Tools) -> None:
         self._view = view
-        self._catalogs = catalogs
+        self._query = query
         self._tools = tools
-        self._minimal: tuple[Aggregate, list[dict[str, Any]]] | None = None
+        self._listed: tuple[Aggregate, dict[str, Any]] | None = None
 
-    async def list_names(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
-        refuse_cursor(params)
+    async def listed(self) -> dict[str, Any]:
+        """The result of `tools/list`; the same object for as long as it says the same."""
         aggregate = self._view.aggregate
-        if self._minimal is None or self._minimal[0] is not aggregate:
+        if self._listed is None or self._listed[0] is not aggregate:
             names = [{"name": name, "inputSchema": {"type": "object"}} for name in aggregate.tools if name != "query"]
-            self._minimal = (aggregate, [QUERY, *names])
-        return {"tools": self._minimal[1]}
+            self._listed = (aggregate, {"tools": [QUERY, *names]})
+        return self._listed[1]
 
-    async def list_two(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
-        refuse_cursor(params)
-        return {"tools": [QUERY, EXECUTE]}
-
-    async def call_minimized(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
+    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name == "query":
-            return await self._query(params.arguments or {})
+            return await self._query.answer(params.arguments or {})
         return await self._tools.call(ctx, params)
 
-    async def call_two(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
+
+class QueryAndExecute:
+    """`query` and `execute`."""
+
+    def __init__(self, view: View, query: "Query", tools: Tools) -> None:
+        self._view = view
+        self._query = query
+        self._tools = tools
+        self._listed: dict[str, Any] = {"tools": [QUERY, EXECUTE]}
+
+    async def listed(self) -> dict[str, Any]:
+        return self._listed
+
+    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name == "query":
-            return await self._query(params.arguments or {})
+            return await self._query.answer(params.arguments or {})
         if params.name == "execute":
             return await self._execute(ctx, params.arguments or {})
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
@@ -108,7 +117,15 @@ class Optimized:
             return failed(unknown_name("tool", name, self._view.aggregate.tools))
         return await self._tools.call_target(ctx, target, inner)
 
-    async def _query(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+
+class Query:
+    """The tool `query`."""
+
+    def __init__(self, view: View, catalogs: Catalogs) -> None:
+        self._view = view
+        self._catalogs = catalogs
+
+    async def answer(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         problem = query_problem(arguments)
         if problem is not None:
             return failed(problem)
@@ -116,11 +133,16 @@ class Optimized:
         names = arguments.get("names")
         if names is None:
             catalog = await self._catalogs.of(self._view.snapshot)
-            names = search_names(aggregate, catalog, arguments)
+            if not catalog.searchable:
+                await warm_search(catalog)
+            try:
+                names = search_names(aggregate, catalog, arguments)
+            except CatalogError as error:
+                return failed(str(error))
         unknown = [name for name in names if name not in aggregate.tools]
         if unknown:
             return failed(unknown_name("tool", unknown[0], aggregate.tools))
-        return answer([{**aggregate.tools[name].definition, "name": name} for name in names])
+        return definitions([{**aggregate.tools[name].definition, "name": name} for name in names])
 
 
 def query_problem(arguments: Mapping[str, Any]) -> str | None:
@@ -136,7 +158,8 @@ def query_problem(arguments: Mapping[str, Any]) -> str | None:
         if not valid or len(names) > MAX_LIMIT:
             return f"names is a list of at most {MAX_LIMIT} tool names."
         return None
-    if not isinstance(arguments.get("query"), str):
+    query = arguments.get("query")
+    if not isinstance(query, str) or not query.strip():
         return "Give `query` (what the tool should do) or `names` (exact tool names)."
     if not isinstance(arguments.get("server", ""), str):
         return "server is the id of a server."
@@ -144,16 +167,15 @@ def query_problem(arguments: Mapping[str, Any]) -> str | None:
 
 
 def search_names(aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
-    """The names of the tools that a query finds, best first."""
+    """The names of the tools that a query finds, best first. Raises `CatalogError` for an unknown server."""
     exposed = {(target.server, target.name): name for name, target in aggregate.tools.items()}
-    server = arguments.get("server")
-    by_path = {tool["path"]: (tool["server"], tool["rawName"]) for tool in catalog.tools(server=server)}
-    hits = catalog.search(arguments["query"], limit=arguments.get("limit", DEFAULT_LIMIT), server=server)
-    found = (exposed.get(by_path[hit["path"]]) for hit in hits if hit["path"] in by_path)
-    return [name for name in found if name is not None]
+    limit, server = arguments.get("limit", DEFAULT_LIMIT), arguments.get("server")
+    found = (catalog.get(hit["path"]) for hit in catalog.search(arguments["query"], limit, server))
+    named = (exposed.get((hit.server.id, hit.tool.name)) for hit in found if hit is not None)
+    return [name for name in named if name is not None]
 
 
-def answer(tools: list[dict[str, Any]]) -> dict[str, Any]:
+def definitions(tools: list[dict[str, Any]]) -> dict[str, Any]:
     """Definitions within the size of an answer; those that no longer fit are named."""
     kept: list[dict[str, Any]] = []
     omitted: list[str] = []

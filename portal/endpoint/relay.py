@@ -19,6 +19,7 @@ from mcp_types import (
     SERVER_INFO_META_KEY,
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.types import Scope
 
 from portal.endpoint.identity import identity_of
 from portal.endpoint.sessions import Session
@@ -51,11 +52,10 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None, *, run_id: str = "") -> CallContext:
+def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None) -> CallContext:
     """The call context of a client's request. `session` is None for a client of 2026-07-28."""
-    meta, identity = request_meta(ctx), identity_of(ctx)
+    meta, identity = request_meta(ctx), identity_of(scope_of(ctx))
     context = CallContext(
-        run_id=run_id,
         identity=identity,
         protocol=ctx.protocol_version,
         client=session.client if session is not None else _client(identity, meta),
@@ -68,6 +68,11 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None, *, 
     if session is not None:
         context = replace(context, on_request=_question_relay(ctx, session.client))
     return context
+
+
+def scope_of(ctx: ServerRequestContext[Any, Any]) -> Scope | None:
+    """The ASGI scope of the HTTP request behind an MCP request."""
+    return ctx.request.scope if ctx.request is not None else None
 
 
 def request_meta(ctx: ServerRequestContext[Any, Any]) -> Mapping[str, Any]:

@@ -18,7 +18,7 @@ from portal.endpoint.aggregate import Target
 from portal.endpoint.background import Background
 from portal.endpoint.identity import identity_of
 from portal.endpoint.questions import Questions
-from portal.endpoint.relay import own_result
+from portal.endpoint.relay import own_result, scope_of
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import raw_params, refuse_cursor
 from portal.endpoint.view import View
@@ -163,7 +163,7 @@ class Watches:
             return
         call = Call(server=target.server, method=method, name=target.name, params={"uri": target.name})
         # On the connection all clients share, which does not end with the first of them.
-        identity = "" if ctx is None else identity_of(ctx)
+        identity = "" if ctx is None else identity_of(scope_of(ctx))
         await self._caller.call(call, CallContext(identity=identity))
 
     def _drop(self, uri: str) -> None:

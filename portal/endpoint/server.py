@@ -21,6 +21,7 @@ from portal.errors import CallError
 log = structlog.get_logger("portal.endpoint")
 
 Params = TypeVar("Params")
+Result = TypeVar("Result")
 Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerResult]]
 
 
@@ -62,23 +63,31 @@ def portal_version() -> str:
 
 
 def walled(handler: Handler[Params]) -> Handler[Params]:
-    """A handler none of whose internals reach a client: what it did not mean to say is logged under a reference."""
+    """A handler of the SDK's server behind the wall."""
 
     async def handle(ctx: ServerRequestContext[Any, Any], params: Params) -> HandlerResult:
-        try:
-            result = await handler(ctx, params)
-        except MCPError:
-            raise
-        except CallError as error:
-            raise MCPError(error.code, error.message, error.data) from error
-        except Exception as error:  # the request edge: anything else is our fault
-            reference = uuid.uuid4().hex[:12]
-            log.exception("request_failed", method=ctx.method, reference=reference)
-            message = f"The portal failed on this request. Its log has the cause under the reference {reference}."
-            raise MCPError(INTERNAL_ERROR, message, {"reference": reference}) from error
+        result = await guarded(ctx.method, handler(ctx, params))
         if isinstance(result, dict) and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             # Required of every result at this version, unknown to the ones before.
             return {"resultType": "complete", **result}
         return result
 
     return handle
+
+
+async def guarded(method: str, work: Awaitable[Result]) -> Result:
+    """The wall: none of the internals of `work` reach a client. What it did not mean to say is logged by reference.
+
+    Raises `MCPError` and nothing else.
+    """
+    try:
+        return await work
+    except MCPError:
+        raise
+    except CallError as error:
+        raise MCPError(error.code, error.message, error.data) from error
+    except Exception as error:  # the request edge: anything else is our fault
+        reference = uuid.uuid4().hex[:12]
+        log.exception("request_failed", method=method, reference=reference)
+        message = f"The portal failed on this request. Its log has the cause under the reference {reference}."
+        raise MCPError(INTERNAL_ERROR, message, {"reference": reference}) from error

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, Protocol
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
@@ -12,7 +12,7 @@ from mcp_types import INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.caller import Call, Caller
-from portal.endpoint.aggregate import Target
+from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
 from portal.endpoint.view import View
@@ -20,17 +20,29 @@ from portal.endpoint.view import View
 Context = ServerRequestContext[Any, Any]
 
 
+class ToolSurface(Protocol):
+    """The tools one mode shows."""
+
+    async def listed(self) -> dict[str, Any]: ...
+
+    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]: ...
+
+
 class Tools:
-    """`tools/list` and `tools/call` over the aggregate."""
+    """Every tool of the aggregate."""
 
     def __init__(self, view: View, caller: Caller, questions: Questions) -> None:
         self._view = view
         self._caller = caller
         self._questions = questions
+        self._listed: tuple[Aggregate, dict[str, Any]] | None = None
 
-    async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
-        refuse_cursor(params)
-        return {"tools": list(self._view.aggregate.tool_list)}
+    async def listed(self) -> dict[str, Any]:
+        """The result of `tools/list`; the same object for as long as it says the same."""
+        aggregate = self._view.aggregate
+        if self._listed is None or self._listed[0] is not aggregate:
+            self._listed = (aggregate, {"tools": list(aggregate.tool_list)})
+        return self._listed[1]
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         aggregate = self._view.aggregate

@@ -2,12 +2,13 @@
 
 from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
 from portal.http.cors import Cors
-from portal.http.guard import Guard
+from portal.http.guard import BODY, Guard
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running, serve
 from portal.http.settings import HttpSettings
 
 __all__ = [
+    "BODY",
     "Cors",
     "Guard",
     "HttpSettings",

@@ -14,6 +14,9 @@ from portal.http.names import NameRules
 from portal.http.refusal import Refusal, refuse
 from portal.http.settings import HttpSettings
 
+BODY = "portal.http.body"
+"""The key of the ASGI scope under which the application finds the body of a POST, whole and within its bounds."""
+
 _WHITE_SPACE = b" \t"
 _CLOSE = {"connection": "close"}
 
@@ -39,7 +42,8 @@ class Guard:
         try:
             self._check_names(headers)
             if scope["method"] == "POST":
-                receive = await self._take_body(headers, receive)
+                body = scope[BODY] = await self._take_body(headers, receive)
+                receive = replay(body, receive)
         except Refusal as refusal:
             await refuse(refusal)(scope, receive, send)
             return
@@ -65,7 +69,7 @@ class Guard:
                 "portal if you trust that site.",
             )
 
-    async def _take_body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> Receive:
+    async def _take_body(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
         kinds = [value for name, value in headers if name == b"content-type"]
         if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
@@ -74,7 +78,7 @@ class Guard:
             raise Refusal(
                 400, "depth", f"The body nests deeper than {self._settings.depth} levels of JSON.", PARSE_ERROR
             )
-        return replay(body, receive)
+        return body
 
     async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
         limit = self._settings.body_limit
