@@ -15,7 +15,7 @@ from sandbox.engine import Engine, Image
 from sandbox.errors import IsolateClosed, LocalStateError, Overloaded
 from sandbox.events import Outcome, Settlement, Suspended
 from sandbox.executor import QUEUE, Phase, cores, read_program
-from sandbox.fair import Slots
+from sandbox.fair import QUANTUM, Slots
 from sandbox.isolate import Isolate
 from sandbox.limits import Limits
 
@@ -89,8 +89,11 @@ class _Threads:
 class InProcessExecutor:
     """An `Executor` on threads. The engine stays the caller's to close, after the executor."""
 
-    def __init__(self, engine: Engine, *, parallel: int | None = None, queue: int = QUEUE) -> None:
-        """`parallel`: guests that run at a time (default: cores); `queue`: programs that may wait for that."""
+    def __init__(
+        self, engine: Engine, *, parallel: int | None = None, queue: int = QUEUE, quantum: float = QUANTUM
+    ) -> None:
+        """`parallel`: guests that compute at a time (default: cores); `queue`: programs that may wait for that;
+        `quantum`: seconds after which a guest that computes is paused when others wait."""
         self._engine = engine
         parallel = parallel or cores()
         self._threads: list[GuestThread] = []
@@ -102,6 +105,7 @@ class InProcessExecutor:
             parallel=parallel,
             bound=queue,
             each=parallel + MOST_PARKED // 4,
+            quantum=quantum,
         )
 
     def __repr__(self) -> str:

@@ -19,7 +19,7 @@ class Placed(Protocol):
     def worker(self) -> Worker | None: ...
 
 
-class _Lanes:
+class Lanes:
     """The lanes of all workers as places to run (`fair.Host`)."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
@@ -46,29 +46,16 @@ class _Lanes:
 
 
 class Dispatch:
-    """At most `parallel` slices compute at a time over all workers, at most `queue` new runs wait, at most `runs` live.
+    """Lanes in turn, and requests on them. At most `runs` live at a time; `watch` is called with every request sent;
+    `grace` as in `WorkerExecutor`."""
 
-    `workers` are those to choose from, with `lanes` each; `watch` is called with every request sent; `grace` as in
-    `WorkerExecutor`.
-    """
-
-    def __init__(
-        self,
-        workers: Sequence[Worker],
-        watch: Callable[[], None],
-        *,
-        parallel: int,
-        queue: int,
-        runs: int,
-        each: int,
-        grace: float,
-    ) -> None:
+    def __init__(self, slots: Slots[Placed, Lane], watch: Callable[[], None], *, runs: int, grace: float) -> None:
         self.grace = grace
         self.runs = 0
         """How many runs live in some worker; counted by the executions."""
+        self._slots = slots
         self._watch = watch
         self._most_runs = runs
-        self._slots = Slots[Placed, Lane](_Lanes(workers), parallel=parallel, bound=queue, each=each)
 
     def __repr__(self) -> str:
         return f"<Dispatch {self.runs} runs, {self._slots!r}>"

@@ -14,15 +14,16 @@ from sandbox.conversation import Conversation
 from sandbox.engine import Image
 from sandbox.errors import EngineError, IsolateClosed, WorkerDied
 from sandbox.executor import QUEUE, cores, read_program
+from sandbox.fair import QUANTUM, Slots
 from sandbox.limits import Limits
 from sandbox.workers.boot import Boot
 from sandbox.workers.confinement import Confinement
-from sandbox.workers.dispatch import Dispatch
+from sandbox.workers.dispatch import Dispatch, Lanes, Placed
 from sandbox.workers.execution import GRACE, WorkerExecution
 from sandbox.workers.frames import REPLY_SLACK
 from sandbox.workers.images import ImageBuilder
 from sandbox.workers.pool import Pool, Watchdog
-from sandbox.workers.process import Worker
+from sandbox.workers.process import Lane, Worker
 from sandbox.workers.process import command as worker_command
 
 LANES: Final = 128
@@ -51,6 +52,7 @@ class WorkerExecutor:
         queue: int = QUEUE,
         isolates: int = ISOLATES,
         runs: int = RUNS,
+        quantum: float = QUANTUM,
         grace: float = GRACE,
         cache: Path | None | str = "default",
         command: Sequence[str] | None = None,
@@ -62,6 +64,7 @@ class WorkerExecutor:
             queue: Programs that may wait for their turn; more are refused as `Overloaded`.
             isolates: Live isolates a worker; further suspended runs are frozen to bytes inside it.
             runs: Runs started and not ended, over all workers; more are refused as `Overloaded`.
+            quantum: Seconds after which a guest that computes is paused when others wait.
             grace: Seconds (of wall or CPU time) a slice may take past its limits, or after it was told to stop, before
                 the worker is killed for it.
             cache: Folder for the compiled guest, as `Engine` takes it.
@@ -90,15 +93,14 @@ class WorkerExecutor:
             on_failure=self._failed,
         )
         self._watchdog = Watchdog(self._pool.known)
-        self._dispatch = Dispatch(
-            self._pool.workers,
-            self._watchdog.arm,
+        slots = Slots[Placed, Lane](
+            Lanes(self._pool.workers),
             parallel=parallel,
-            queue=queue,
-            runs=runs,
+            bound=queue,
             each=max(parallel, self._lanes * seats // 4),
-            grace=grace,
+            quantum=quantum,
         )
+        self._dispatch = Dispatch(slots, self._watchdog.arm, runs=runs, grace=grace)
         self._builder = ImageBuilder(self._pool.start_one, self._dispatch.ask, IMAGE_BYTES)
 
     def __repr__(self) -> str:

