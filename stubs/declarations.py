@@ -65,8 +65,12 @@ def _member(tool: Tool, name: str, call: Call, printer: Printer) -> str:
 
 def tool_text(tool: Tool) -> str:
     """The comment over a tool: its description once, its hints, and what its schemas say as wholes."""
-    text = paragraphs(tool.description or tool.title or "")
-    marks = [word for key, word in _HINTS if tool.annotations.get(key) is True]
+    words = (text for text in (tool.description, tool.title) if isinstance(text, str) and text.strip())
+    text = paragraphs(next(words, ""))
+    hints = tool.annotations if isinstance(tool.annotations, Mapping) else {}
+    marks = [word for key, word in _HINTS if hints.get(key) is True]
+    if "read-only" in marks:
+        marks = ["read-only"]
     if marks:
         text = f"{text} ({', '.join(marks)})" if text else ", ".join(marks)
     given = describe(_root_words(tool.input_schema, tool))

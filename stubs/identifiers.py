@@ -63,7 +63,7 @@ def distinct(names: Iterable[str], reserved: Collection[str] = (), *, fallback: 
     waiting: list[tuple[str, str]] = []
     for name in sorted(set(names)):
         wanted = identifier(name, reserved)
-        if wanted == name:
+        if name and wanted == name:
             identifiers[name] = name
             taken.add(name)
         else:

@@ -29,7 +29,7 @@ from stubs.shapes import (
     children,
 )
 
-TALLEST = 24
+TALLEST = 16
 """A definition taller than this, with all it refers to written out in place, gets a name of its own."""
 
 

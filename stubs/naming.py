@@ -5,7 +5,7 @@ name does. The choice looks at the text at hand only, so one tool alone is writt
 """
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from stubs.shapes import (
     Array,
@@ -44,11 +44,11 @@ def name_types(roots: Iterable[tuple[str, Shape]], prefix: str) -> dict[Shape, s
         if uses[shape] == 1 or _is_transparent(shape):
             hints.setdefault(shape, shape.definition.hint if isinstance(shape, Reference) else hint)
             waiting.extend(reversed([*_parts(hint, shape)]))
-    weights: dict[Shape, int] = {}
+    choice = _Choice(uses, hints, len(prefix))
     names: dict[Shape, str] = {}
     taken: set[str] = set()
-    for shape, count in uses.items():
-        if shape in names or not _deserves_name(shape, count, len(prefix), hints[shape], weights):
+    for shape in uses:
+        if shape in names or not choice.is_named(shape):
             continue
         names[shape] = _distinct(f"{prefix}_{pascal(hints[shape])}", taken)
         if isinstance(shape, Reference) and shape.definition.recursive:
@@ -79,14 +79,49 @@ def _is_transparent(shape: Shape) -> bool:
     return isinstance(shape, (Array, Noted))
 
 
-def _deserves_name(shape: Shape, uses: int, prefix: int, hint: str, weights: dict[Shape, int]) -> bool:
-    if isinstance(shape, Reference) and shape.definition.recursive:
-        return True
-    if uses < 2 or _is_transparent(shape):
-        return False
-    weight = _weight(shape, weights)
-    name = prefix + 1 + min(len(hint), LONGEST_HINT)
-    return weight >= SHORTEST_NAMED and uses * weight > weight + (uses + 1) * name + _NAME_AND_DECLARATION
+class _Choice:
+    """Decides from the inside out: a type whose parts have names is itself short."""
+
+    def __init__(self, uses: Mapping[Shape, int], hints: Mapping[Shape, str], prefix: int) -> None:
+        self._uses = uses
+        self._hints = hints
+        self._prefix = prefix
+        self._weights: dict[Shape, int] = {}
+
+    def is_named(self, shape: Shape) -> bool:
+        if isinstance(shape, Reference) and shape.definition.recursive:
+            return True
+        uses = self._uses.get(shape, 0)
+        if uses < 2 or _is_transparent(shape):
+            return False
+        weight, name = self._written(shape), self._name(shape)
+        return weight >= SHORTEST_NAMED and uses * weight > weight + (uses + 1) * name + _NAME_AND_DECLARATION
+
+    def _name(self, shape: Shape) -> int:
+        return self._prefix + 1 + min(len(self._hints.get(shape, "")), LONGEST_HINT)
+
+    def _weight(self, shape: Shape) -> int:
+        """About how many characters the shape takes where it is used."""
+        return self._name(shape) if self.is_named(shape) else self._written(shape)
+
+    def _written(self, shape: Shape) -> int:
+        if shape not in self._weights:
+            self._weights[shape] = min(_HEAVY, self._weigh(shape))
+        return self._weights[shape]
+
+    def _weigh(self, shape: Shape) -> int:
+        match shape:
+            case Primitive(text) | Literal(text):
+                return len(text)
+            case Reference(definition):
+                return len(definition.doc) + (self._weight(definition.body) if definition.body is not None else 0)
+            case Object(properties, indexes):
+                named = sum(len(item.name) + len(item.doc) + 4 + self._weight(item.shape) for item in properties)
+                return named + sum(16 + self._weight(item.shape) for item in indexes) + (4 if properties else 22)
+            case Noted(note, inner):
+                return len(note) + 9 + self._weight(inner)
+            case _:
+                return sum(3 + self._weight(part) for _, part in _parts("", shape))
 
 
 def _parts(hint: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
@@ -115,27 +150,3 @@ def _singular(hint: str) -> str:
     if hint.endswith("ies"):
         return hint[:-3] + "y"
     return hint[:-1] if hint.endswith("s") and not hint.endswith("ss") else hint
-
-
-def _weight(shape: Shape, known: dict[Shape, int]) -> int:
-    """About how many characters the shape takes, written out."""
-    if shape not in known:
-        known[shape] = min(_HEAVY, _weigh(shape, known))
-    return known[shape]
-
-
-def _weigh(shape: Shape, known: dict[Shape, int]) -> int:
-    match shape:
-        case Primitive(text) | Literal(text):
-            return len(text)
-        case Reference(definition):
-            if definition.recursive or definition.body is None:
-                return 16
-            return len(definition.doc) + _weight(definition.body, known)
-        case Object(properties, indexes):
-            named = sum(len(item.name) + len(item.doc) + 4 + _weight(item.shape, known) for item in properties)
-            return named + sum(16 + _weight(item.shape, known) for item in indexes) + (4 if properties else 22)
-        case Noted(note, inner):
-            return len(note) + 9 + _weight(inner, known)
-        case _:
-            return sum(3 + _weight(part, known) for _, part in _parts("", shape))

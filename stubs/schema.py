@@ -19,7 +19,7 @@ from stubs.references import Document, Resource, Target
 from stubs.shapes import ALL, NOTHING, Definition, JsonTypes, Property, Shape, Shapes, json_types
 from stubs.text import commented, cut, plain
 
-DEEPEST = 30
+DEEPEST = 24
 """Schemas nested deeper than this in one definition are `unknown`."""
 MOST_SCHEMAS = 5_000
 """Schemas of one document that are looked at; the rest are `unknown`."""
@@ -139,7 +139,7 @@ class Compiler:
         noted = [self._shapes.noted(self._describe(part) if several else "", shape) for part, shape in shown]
         hidden = alternatives[MOST_ALTERNATIVES:]
         if hidden:
-            others = place.types & NOTHING.union(*map(possible_types, hidden))
+            others = place.types & _possible_of_any(hidden)
             noted.append(self._shapes.noted(f"or one of {len(hidden):,} more", self._shapes.top(others)))
         return self._shapes.union(noted)
 
@@ -227,6 +227,15 @@ def possible_types(schema: Any, depth: int = 3) -> JsonTypes:
         if isinstance(parts, list) and parts:
             types &= NOTHING.union(*(possible_types(part, depth - 1) for part in parts))
     return types
+
+
+def _possible_of_any(schemas: Sequence[Any]) -> JsonTypes:
+    types = NOTHING
+    for schema in schemas[:MOST_SCHEMAS]:
+        types |= possible_types(schema)
+        if types == ALL:
+            break
+    return ALL if len(schemas) > MOST_SCHEMAS else types
 
 
 def _named_types(declared: Any) -> JsonTypes | None:

@@ -86,7 +86,7 @@ def brief(shape: Shape, longest: int, types: Mapping[Shape, str]) -> str:
 
 def _widest(types: JsonTypes) -> str:
     """The type of all values of some JSON types."""
-    return "unknown" if types >= ALL else " | ".join(_WIDEST[name] for name in sorted(types)) or "never"
+    return "unknown" if types >= ALL else " | ".join(_WIDEST.get(name, name) for name in sorted(types)) or "never"
 
 
 class _TooLong(Exception):
@@ -136,7 +136,7 @@ class _Brief:
     def _cut_union(self, members: Sequence[Shape], depth: int, tight: bool) -> str:
         shown = [self.text(item, depth) for item in members[: self._most_members]]
         hidden = members[self._most_members :]
-        comment = self._spend(f" | /* {len(hidden)} more */ ")
+        comment = self._spend(" | /* … */ ")
         widest = self._spend(_widest(frozenset().union(*map(json_types, hidden))))
         self._spend(" | " * len(shown))
         text = " | ".join(shown) + comment + widest
