@@ -124,7 +124,9 @@ class _Calls:
             task.add_done_callback(self._finished)
 
     async def _work(self, call: HostCall, record: CallRecord | None) -> None:
-        self._ready.append(await self._perform(call, record))
+        settlement = await self._perform(call, record)
+        # `_ready` is another list after every batch: it is looked up after the wait, not before.
+        self._ready.append(settlement)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)

@@ -21,6 +21,7 @@ from codemode.erasure import blank, lay_out, same_program
 from codemode.tokens import Token, tokenize
 
 THREADS = 2
+_COMPILE_SECONDS = 30.0  # once a process, on a machine that does much else
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
 _RETURN_OUTSIDE = "'return' statement"
@@ -54,10 +55,11 @@ class TypeScript:
         self._seconds = seconds
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._compiled = threading.Event()
 
     def warm(self) -> None:
         """Compile the transformer in the background: its first use takes half a second."""
-        self._submit(lambda: javascript("1"))
+        self._submit(self._compiled.is_set)
 
     async def javascript(self, source: str) -> JavaScript | TypeScriptError:
         """`source` without its types, or why not; gives up when the time is over."""
@@ -78,7 +80,7 @@ class TypeScript:
 
         self._submit(work)
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(self._seconds + (0 if self._compiled.is_set() else _COMPILE_SECONDS)):
                 return await done
         except TimeoutError:
             return TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
@@ -87,12 +89,14 @@ class TypeScript:
         self._jobs.put(job)
         if len(self._threads) < THREADS:
             # Daemons: a transformer that never returns must not keep the process from ending.
-            thread = threading.Thread(target=_work, args=(self._jobs,), name="typescript", daemon=True)
+            thread = threading.Thread(target=_work, args=(self._jobs, self._compiled), name="typescript", daemon=True)
             self._threads.append(thread)
             thread.start()
 
 
-def _work(jobs: queue.SimpleQueue[Callable[[], object]]) -> None:
+def _work(jobs: queue.SimpleQueue[Callable[[], object]], compiled: threading.Event) -> None:
+    javascript("1")
+    compiled.set()
     while True:
         jobs.get()()
 
