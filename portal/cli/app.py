@@ -203,7 +203,7 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it is installed, as uvicorn finds out."""
     import uvicorn
 
-    return uvicorn.Config("", loop="auto").get_loop_factory()
+    return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
 
 
 def main(arguments: list[str] | None = None) -> None:

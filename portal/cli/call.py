@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.text import Text
 
-from codemode import Catalog, CatalogError, CatalogTool
+from codemode import Catalog, CatalogError
 from portal.caller import Call
 from portal.cli.arguments import parse_arguments
 from portal.cli.console import consoles
@@ -25,9 +26,9 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
     _, document = read_config(config, stderr, quiet=as_json)
     async with connected(document, stderr) as session:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
-        arguments = parse_arguments(words, tool.tool.input_schema)
+        arguments = parse_arguments(words, tool.input_schema)
         try:
-            result = await session.caller.call(Call.tool(tool.server.id, tool.tool.name, arguments))
+            result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
         except CallError as error:
             raise CommandError(str(error), Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE) from error
     failed = bool(result.get("isError"))
@@ -40,11 +41,18 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
     return Exit.PROGRAM_FAILED if failed else Exit.OK
 
 
-def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> CatalogTool:
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    server: str
+    name: str
+    input_schema: Mapping[str, Any] | bool
+
+
+def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
     """The tool that a path means, in any spelling a program may use; raises `CommandError` naming the nearest ones."""
     keys = catalog.names.resolve(path)
-    if len(keys) == 1 and (tool := catalog.get(catalog.names.path(*keys[0]))) is not None:
-        return tool
+    if len(keys) == 1 and (found := catalog.get(catalog.names.path(*keys[0]))) is not None:
+        return _Tool(found.server.id, found.tool.name, found.tool.input_schema)
     server = path.partition(".")[0]
     if server in unavailable:
         raise CommandError(f"Server {server} is not available: {unavailable[server]}", Exit.UPSTREAM)

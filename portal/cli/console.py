@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import re
+import sys
 from collections.abc import Iterable
+from typing import TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 # C0 and C1 controls but tab and newline, and the marks that reorder the text around them.
 _STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+_PADDING = re.compile(r" +\n")
 
 
 def printable(text: str) -> str:
@@ -28,6 +33,30 @@ class PortalConsole(Console):
                 yield Segment(printable(segment.text), segment.style)
 
 
+class _Unpadded(io.TextIOBase):
+    """A stream whose lines lose the blanks that fill them up to the width of a screen."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    def write(self, text: str) -> int:
+        return self._stream.write(_PADDING.sub("\n", text))
+
+    def flush(self) -> None:
+        self._stream.flush()
+
+    def isatty(self) -> bool:
+        return False
+
+
 def consoles() -> tuple[Console, Console]:
-    """Standard output and standard error."""
-    return PortalConsole(), PortalConsole(stderr=True)
+    """Standard output and standard error, each for people on a terminal or for a pipe."""
+    return _console(sys.stdout), _console(sys.stderr)
+
+
+def _console(stream: TextIO) -> Console:
+    return PortalConsole(file=stream if stream.isatty() else cast(TextIO, _Unpadded(stream)))

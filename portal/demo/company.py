@@ -194,7 +194,8 @@ def _order(random: Random, number: int, customers: Sequence[Customer], products:
     ]
     total = round(sum(line.quantity * line.unit_price for line in lines), 2)
     recent: tuple[OrderStatus, ...] = ("paid", "shipped", "shipped", "delivered")
-    settled = random.choices(("delivered", "returned", "cancelled", "shipped"), weights=(82, 9, 6, 3))[0]
+    older: tuple[OrderStatus, ...] = ("delivered", "returned", "cancelled", "shipped")
+    settled = random.choices(older, weights=(82, 9, 6, 3))[0]
     status = random.choice(recent) if (TODAY - placed).days < 10 else settled
     return Order(f"N{number}", random.choice(customers).id, placed.isoformat(), status, total, lines)
 

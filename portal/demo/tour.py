@@ -24,6 +24,7 @@ from portal.cli.connect import CODE_MODE
 from portal.cli.console import consoles
 from portal.cli.exits import Exit
 from portal.cli.listing import servers_table
+from portal.cli.logs import configure_logging
 from portal.cli.report import program_frame, run_report
 from portal.cli.serve import Address, serve_document
 from portal.cli.tokens import count_tokens
@@ -31,9 +32,9 @@ from portal.config import parse_config
 from portal.demo.upstreams import CPU_SECONDS, example_upstreams
 
 PROGRAMS = (
-    ("discover.js", "find a tool by what it does, and read its types"),
-    ("join.js", "join three servers in one round trip: tickets, parcels, customers and their orders"),
-    ("limit.js", f"run into a limit: here {CPU_SECONDS:g} s of CPU time, by default 10 s"),
+    ("discover.js", "find tools by what they do, and read their types"),
+    ("join.js", "join three servers in one round trip"),
+    ("limit.js", f"run into a limit ({CPU_SECONDS:g} s of CPU time; 10 s unless configured)"),
 )
 
 
@@ -44,6 +45,7 @@ async def demo(*, port: int, stay: bool) -> Exit:
         config = parse_config(document, file="the demo's configuration")
         if stay:
             return await serve_document(config, Address("127.0.0.1", port), stderr)
+        configure_logging(level="warning", terminal=stderr.is_terminal)
         stdout.print(Rule(Text("Codemode Portal: a tour", style="bold")))
         stdout.print(
             "\nThree MCP servers of an outdoor shop stand behind one URL. An agent connected to it sees one tool,\n"

@@ -1,5 +1,9 @@
-// What is there to find late parcels with? Search, then read the types before writing the real program.
-const found = await codemode.search("parcels that are late", { limit: 3 });
-for (const tool of found) console.log(tool.signature);
+// Which tools know about late parcels, and about tickets? Search,
+// then read the types before writing the real program.
+const [parcels, tickets] = await Promise.all([
+  codemode.search("list late shipments", { limit: 3 }),
+  codemode.search("find support tickets", { limit: 3 }),
+]);
+for (const tool of [...parcels, ...tickets]) console.log(tool.path);
 
-return await codemode.describe(found[0].path);
+return await codemode.describe([parcels[0].path, tickets[0].path]);
