@@ -3,8 +3,8 @@
 Into the guest go length-prefixed frames (the payloads are JSON), out of it comes one JSON array:
 
     ["suspended", [[id, name, arguments], ...], wake_at or null, logs]
-    ["completed", has_value, value, logs]
-    ["failed", {"kind", "name"?, "message", "stack"?}, logs]          logs: [[level, text], ...]
+    ["completed", has_value, value, logs, calls]
+    ["failed", {"kind", "name"?, "message", "stack"?}, logs, calls]          logs: [[level, text], ...]
 
 Everything from the guest is hostile; what does not fit this shape exactly is a GuestAbiError.
 """
@@ -32,7 +32,7 @@ _FRAME = re.compile(r"program\.js:(\d{1,9}):(\d{1,9})")
 _WORD = re.compile(r"[\w$]+")
 # Bounded spaces keep this linear: the source is hostile too.
 _FUNCTION = re.compile(
-    r"^[ \t]{0,8}(?:(?:async[ \t]{1,4})?function[ \t]{0,4}\*?[ \t]{0,4}([A-Za-z_$][\w$]{0,99})"
+    r"^[ \t]{0,8}(?:export[ \t]{1,4})?(?:(?:async[ \t]{1,4})?function[ \t]{0,4}\*?[ \t]{0,4}([A-Za-z_$][\w$]{0,99})"
     r"|(?:const|let|var)[ \t]{1,4}([A-Za-z_$][\w$]{0,99})[ \t]{0,4}="
     r"[ \t]{0,4}(?:async\b)?[ \t]{0,4}(?:function\b|\(|[A-Za-z_$][\w$]{0,99}[ \t]{0,4}=>))",
     re.MULTILINE,
@@ -96,7 +96,7 @@ def _json(settlement: Settlement) -> bytes:
 def encode_failed(kind: str, message: str, logs: bytes = b"") -> bytes:
     """A failed outcome made on the host's side of the boundary. `logs` is the inside of the logs array."""
     failure = orjson.dumps({"kind": kind, "message": message})
-    return b'["failed",%b,[%b]]' % (failure, logs)
+    return b'["failed",%b,[%b],[]]' % (failure, logs)
 
 
 def decode_outcome(data: bytes, limits: Limits) -> Outcome:
@@ -106,15 +106,21 @@ def decode_outcome(data: bytes, limits: Limits) -> Outcome:
     except orjson.JSONDecodeError as error:
         raise GuestAbiError(f"the guest's outcome is not JSON: {error}") from None
     # Not a match statement: this is on the path of every run, and it is three times as fast by hand.
-    if type(outcome) is list and len(outcome) in (3, 4) and type(outcome[-1]) is list:
-        tag, first, logs = outcome[0], outcome[1], _logs(outcome[-1])
-        if tag == "completed" and type(first) is bool and len(outcome) == 4:
-            return Completed(outcome[2] if first else None, logs, first)
-        if tag == "suspended" and type(first) is list and len(outcome) == 4:
-            return Suspended(tuple(map(_call, first)), logs, _wake_at(outcome[2]))
-        if tag == "failed" and type(first) is dict and len(outcome) == 3:
-            return Failed(_failure(first), logs)
+    if type(outcome) is list and len(outcome) in (4, 5):
+        tag, first = outcome[0], outcome[1]
+        if tag == "completed" and type(first) is bool and len(outcome) == 5:
+            return Completed(outcome[2] if first else None, _logs(outcome[3]), first, _calls(outcome[4]))
+        if tag == "suspended" and len(outcome) == 4:
+            return Suspended(_calls(first), _logs(outcome[3]), _wake_at(outcome[2]))
+        if tag == "failed" and type(first) is dict and len(outcome) == 4:
+            return Failed(_failure(first), _logs(outcome[2]), _calls(outcome[3]))
     raise GuestAbiError("the guest's outcome has an unknown shape")
+
+
+def _calls(items: Any) -> tuple[HostCall, ...]:
+    if type(items) is not list:
+        raise GuestAbiError("the guest's outcome holds malformed host calls")
+    return tuple(map(_call, items)) if items else ()
 
 
 def _call(item: Any) -> HostCall:
@@ -125,7 +131,9 @@ def _call(item: Any) -> HostCall:
     raise GuestAbiError("the guest's outcome holds a malformed host call")
 
 
-def _logs(items: list[Any]) -> tuple[LogLine, ...]:
+def _logs(items: Any) -> tuple[LogLine, ...]:
+    if type(items) is not list:
+        raise GuestAbiError("the guest's outcome holds malformed logs")
     return tuple(map(_log, items)) if items else ()
 
 

@@ -56,8 +56,9 @@ class Conversation:
         self._expect(State.RUNNING)
         self.state = State.ENDED
         outcome = decode_outcome(data, self.limits)
-        if isinstance(outcome, Suspended):
+        if outcome.calls:
             self._remember(outcome.calls)
+        if isinstance(outcome, Suspended):
             if not self.waiting and outcome.wake_at is None:
                 raise GuestAbiError("the guest suspended with nothing to wait for")
             self.state = State.SUSPENDED

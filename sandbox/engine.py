@@ -7,7 +7,6 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
@@ -49,12 +48,12 @@ class _Guest:
 
     @classmethod
     def load(cls) -> _Guest:
-        folder = files("sandbox") / "guest"
+        folder = Path(__file__).resolve().parent / "guest"
         try:
             wasm = (folder / "guest.wasm").read_bytes()
         except FileNotFoundError:
             raise EngineError("guest.wasm is missing: run `python sandbox/guest/build.py`") from None
-        scripts = sorted((f for f in (folder / "prelude").iterdir() if f.name.endswith(".js")), key=lambda f: f.name)
+        scripts = sorted((folder / "prelude").glob("*.js"))
         return cls(wasm, tuple((f.name, f.read_bytes()) for f in scripts))
 
     def build_id(self, settings: Settings) -> str:

@@ -17,17 +17,20 @@ _LINGER = 100  # ticks without a guest before the thread sleeps, so that a busy 
 class Budget:
     """The CPU and wall time of one isolate. CPU time is that of the thread while the guest runs; waiting costs none."""
 
-    __slots__ = ("_began", "_cpu_at", "cpu_limit", "cpu_used", "stopped", "wall_limit")
+    __slots__ = ("_began", "_cpu_at", "_gate", "cpu_limit", "cpu_used", "paused", "stopped", "wall_limit")
 
     def __init__(self, cpu_limit: float, wall_limit: float, cpu_used: float = 0.0, wall_used: float = 0.0) -> None:
         self.cpu_limit = cpu_limit
         self.wall_limit = wall_limit
         self.cpu_used = cpu_used
-        self.stopped = False  # someone wants the slice to end
+        self.stopped = False
+        self.paused = False
+        self._gate: threading.Event | None = None
         self._began = time.monotonic() - wall_used
         self._cpu_at = 0.0
 
     def enter(self) -> None:
+        self.paused = False
         self._cpu_at = time.thread_time()
 
     def leave(self) -> None:
@@ -46,6 +49,27 @@ class Budget:
             return "wall_time"
         return None
 
+    def stop(self) -> None:
+        """From any thread: the slice is to end, and so is every later one."""
+        self.stopped = True
+        self.proceed()
+
+    def pause(self) -> None:
+        """From any thread: the slice is to compute no more until `proceed`."""
+        self._gate = threading.Event()
+        self.paused = True
+
+    def proceed(self) -> None:
+        self.paused = False
+        if self._gate is not None:
+            self._gate.set()
+
+    def wait_while_paused(self) -> None:
+        """In the guest's thread: returns when the guest may go on, must stop, or has used up its wall time."""
+        while self.paused and not self.stopped and self._gate is not None:
+            if not self._gate.wait(max(0.0, self.wall_limit - self.wall_used)):
+                return
+
 
 class Ticker:
     """Calls `tick` every 10 ms while a guest runs (and a second longer), from a thread of its own."""
@@ -56,9 +80,8 @@ class Ticker:
         self._awake = threading.Event()
         self._asleep = False
         self._closed = False
-        self._ticking = True  # not in a forked child: its threads are gone
-        ticker = weakref.ref(self)
-        os.register_at_fork(after_in_child=lambda: _forget(ticker()))
+        self._ticking = True
+        _forget_after_fork(weakref.ref(self))
         self._thread = threading.Thread(target=self._loop, name="sandbox-epoch", daemon=True)
         self._thread.start()
 
@@ -76,9 +99,13 @@ class Ticker:
         del self._running[threading.get_ident()]
 
     def is_over(self) -> bool:
-        """Whether the guest of this thread must stop."""
+        """Whether the guest of this thread must stop. Asked at every tick, so this is also where a paused guest waits."""
         budget = self._running.get(threading.get_ident())
-        return budget is None or budget.stopped or budget.passed() is not None
+        if budget is None:
+            return True
+        if budget.paused:
+            budget.wait_while_paused()
+        return budget.stopped or budget.passed() is not None
 
     def close(self) -> None:
         self._closed = True
@@ -106,7 +133,15 @@ class Ticker:
             time.sleep(TICK)
             self._tick()
 
+    def _forked(self) -> None:
+        self._ticking = False
 
-def _forget(ticker: Ticker | None) -> None:
-    if ticker is not None:
-        ticker._ticking = False
+
+def _forget_after_fork(ticker: weakref.ref[Ticker]) -> None:
+    """A forked child has no ticking thread, and must know it."""
+
+    def after_fork() -> None:
+        if (alive := ticker()) is not None:
+            alive._forked()
+
+    os.register_at_fork(after_in_child=after_fork)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from sandbox.errors import GuestError, LimitExceeded
@@ -57,19 +57,23 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The program ended. `has_value` is False when its result was undefined (`value` is then None)."""
+    """The program ended. `has_value` is False when its result was undefined (`value` is then None). `calls` are those it
+    made since the last outcome and did not wait for."""
 
     value: Any
     logs: tuple[LogLine, ...] = ()
     has_value: bool = True
+    calls: tuple[HostCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The program threw, could not be compiled, waits for nothing, or passed a limit."""
+    """The program threw, could not be compiled, waits for nothing, or passed a limit. `calls` are those it made since the
+    last outcome; none of them when it had to be stopped for its CPU or wall time."""
 
     error: GuestError | LimitExceeded
-    logs: tuple[LogLine, ...] = field(default=())
+    logs: tuple[LogLine, ...] = ()
+    calls: tuple[HostCall, ...] = ()
 
 
 Outcome: TypeAlias = Suspended | Completed | Failed

@@ -19,6 +19,7 @@ from sandbox.events import Outcome, Settlement
 from sandbox.limits import Limits
 from sandbox.wasm import STACK_OVERFLOW, Layout, Trap, WasmInstance
 
+_NEW, _SUSPENDED, _SPENT = "new", "suspended", "spent"
 _MESSAGES = {
     "cpu_time": "the program used more CPU time than its limit of {:g} s",
     "wall_time": "the program took longer than its limit of {:g} s",
@@ -47,8 +48,7 @@ class Isolate:
     """
 
     __slots__ = (
-        "__weakref__", "_budget", "_closed", "_conversation", "_home", "_instance", "_layout", "_lock", "_running",
-        "_suspended",
+        "__weakref__", "_budget", "_closed", "_conversation", "_home", "_instance", "_layout", "_lock", "_running", "_step",
     )  # fmt: skip
 
     def __init__(self, instance: WasmInstance, home: Home, header: frozen.Header | None = None) -> None:
@@ -58,7 +58,7 @@ class Isolate:
         self._lock = Lock()
         self._running = False
         self._closed = False
-        self._suspended = header is not None
+        self._step = _NEW if header is None else _SUSPENDED
         limits = home.limits
         if header is None:
             self._budget = Budget(limits.cpu_time, limits.wall_time)
@@ -77,27 +77,25 @@ class Isolate:
 
         Raises LocalStateError when it was started before, IsolateClosed, and GuestAbiError.
         """
-        return self._conversation.received(self._slice(b"start", self._conversation.start(source, now, seed)))
+        return self._conversation.received(self._slice(_NEW, b"start", self._conversation.start(source, now, seed)))
 
     def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
         """Settles calls, fires the timers that are due, and runs on. Raises as `start` does."""
-        return self._conversation.received(self._slice(b"resume", self._conversation.resume(settlements, now)))
+        return self._conversation.received(self._slice(_SUSPENDED, b"resume", self._conversation.resume(settlements, now)))
 
     def start_batch(self, batch: bytes) -> bytes:
         """`start` for bytes made and read elsewhere, by a Conversation."""
-        return self._slice(b"start", batch)
+        return self._slice(_NEW, b"start", batch)
 
     def resume_batch(self, batch: bytes) -> bytes:
         """`resume` for bytes made and read elsewhere, by a Conversation."""
-        if not self._suspended:
-            raise LocalStateError("the isolate is not suspended")
-        return self._slice(b"resume", batch)
+        return self._slice(_SUSPENDED, b"resume", batch)
 
     def freeze(self) -> bytes:
         """The suspended program as bytes, for `Engine.thaw` of the same build. The isolate stays as it is."""
         self._enter()
         try:
-            if not self._suspended:
+            if self._step != _SUSPENDED:
                 raise LocalStateError("only a suspended program can be frozen")
             self._call(b"pending", 0)
             waiting = tuple(orjson.loads(self._output()))
@@ -107,9 +105,24 @@ class Isolate:
         finally:
             self._leave()
 
+    @property
+    def suspended(self) -> bool:
+        """Whether the program waits and can be resumed or frozen."""
+        return self._step == _SUSPENDED
+
     def interrupt(self) -> None:
-        """From any thread: makes a running slice end within a tick or two; it then raises IsolateClosed."""
-        self._budget.stopped = True
+        """From any thread, for good: a running slice ends within a tick or two and raises IsolateClosed, as does every
+        later one."""
+        self._budget.stop()
+
+    def pause(self) -> None:
+        """From any thread: a running slice computes no more until `proceed`, from its next tick on. It keeps its thread,
+        and waiting counts as wall time. The next slice begins unpaused."""
+        self._budget.pause()
+
+    def proceed(self) -> None:
+        """From any thread: ends a pause."""
+        self._budget.proceed()
 
     def close(self) -> None:
         """Frees the instance. From another thread while a slice runs, it interrupts it and the slice frees it."""
@@ -131,7 +144,7 @@ class Isolate:
     def _enter(self) -> None:
         """Guards against two threads at once, which would be undefined behaviour in the engine."""
         with self._lock:
-            if self._closed:
+            if self._closed or self._budget.stopped:
                 raise IsolateClosed("the isolate is closed")
             if self._running:
                 raise LocalStateError("the isolate is running in another thread")
@@ -149,14 +162,16 @@ class Isolate:
         self._instance.close()
         self._home.on_close(self)
 
-    def _slice(self, export: bytes, batch: bytes) -> bytes:
+    def _slice(self, step: str, export: bytes, batch: bytes) -> bytes:
         self._enter()
         try:
-            if self._suspended:
+            if self._step != step:
+                raise LocalStateError(f"the isolate is {self._step}, this needs one that is {step}")
+            self._step = _SPENT
+            if step == _SUSPENDED:
                 kind = self._budget.passed(running=False)
                 if kind is not None:
                     return self._over(kind, b"")
-                self._suspended = False
             at, size = self._home.input_at, len(batch)
             if size > self._home.input_size:
                 at = self._call(b"reserve", size)
@@ -177,7 +192,8 @@ class Isolate:
         finally:
             ticker.leave(budget)
         output = self._output()
-        self._suspended = output.startswith(b'["suspended"')
+        if output.startswith(b'["suspended"'):
+            self._step = _SUSPENDED
         return output
 
     def _call(self, export: bytes, argument: int) -> int:

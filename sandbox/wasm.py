@@ -8,17 +8,17 @@ used by one thread at a time and deleted by the one that owns it; after a trap t
 from __future__ import annotations
 
 import ctypes
+import os
+import sys
 from collections.abc import Callable
 from ctypes import c_bool, c_char_p, c_int64, c_size_t, c_uint8, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any, TypeVar
-
-import wasmtime._bindings as bindings
 
 from sandbox.errors import EngineError, GuestAbiError, Overloaded
 
-WASMTIME = version("wasmtime")
 WASM_PAGE = 65536
 MAX_WASM_STACK = 4 * 1024 * 1024
 STACK_OVERFLOW, UNREACHABLE = 0, 9
@@ -31,6 +31,18 @@ _FEATURES_OFF = (
 )  # fmt: skip
 
 
+def _installed() -> tuple[Path, str]:
+    """Wasmtime's shared library and version. Its Python layer, most of what importing it costs, is not used."""
+    spec = find_spec("wasmtime")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("wasmtime is not installed")
+    folder = Path(next(iter(spec.submodule_search_locations)))
+    name = "_libwasmtime.dylib" if sys.platform == "darwin" else "_libwasmtime.so"
+    machine = {"arm64": "aarch64"}.get(os.uname().machine, os.uname().machine)
+    versions = [path.name.split("-")[1] for path in folder.parent.glob("wasmtime-*.dist-info")]
+    return folder / f"{sys.platform}-{machine}" / name, versions[0] if len(versions) == 1 else "unknown"
+
+
 def _function(name: str, result: Any, *arguments: Any) -> Any:
     function = getattr(_library, name)
     function.restype = result
@@ -38,8 +50,17 @@ def _function(name: str, result: Any, *arguments: Any) -> Any:
     return function
 
 
-_library = ctypes.CDLL(bindings.dll._name)
+_path, WASMTIME = _installed()
+_library = ctypes.CDLL(str(_path))
 _P = c_void_p
+
+
+class _Instance(ctypes.Structure):  # wasmtime_instance_t
+    _fields_ = (("store", c_uint64), ("index", c_size_t))
+
+
+class _Extern(ctypes.Structure):  # wasmtime_extern_t: its kind, then a union of handles of at most 24 bytes
+    _fields_ = (("kind", c_uint8), ("handle", c_uint64 * 3))
 
 
 class _Vec(ctypes.Structure):
@@ -134,7 +155,7 @@ class WasmEngine:
                     delta[0] = 1
                     kind[0] = 0
                     return 0
-            except BaseException:  # noqa: BLE001 - nothing may be raised into the engine: stop the guest instead
+            except BaseException:  # nothing may be raised into the engine: stop the guest instead
                 pass
             return int(_error_new(b"stopped"))
 
@@ -252,7 +273,7 @@ class WasmInstance:
         self._context = _store_context(self._store)
         _store_limiter(self._store, engine.settings.memory, -1, 1, 1, 1)
         _set_callback(self._store, engine.callback, None, _NO_FINALIZER)
-        self._instance = bindings.wasmtime_instance_t()
+        self._instance = _Instance()
         self._trap = c_void_p()
         error = _instantiate(module.prepared, self._context, ctypes.byref(self._instance), ctypes.byref(self._trap))
         if error or self._trap:
@@ -266,7 +287,7 @@ class WasmInstance:
 
     def _find(self, name: bytes) -> Any:
         """A reference to the export's handle, which it keeps alive."""
-        found = bindings.wasmtime_extern_t()
+        found = _Extern()
         if not _export(self._context, ctypes.byref(self._instance), name, len(name), ctypes.byref(found)):
             raise GuestAbiError(f"the guest has no export {name.decode()}")
         return ctypes.byref(found, _HANDLE)
@@ -327,7 +348,7 @@ class WasmInstance:
             self._store = None
 
 
-_HANDLE = bindings.wasmtime_extern_t.of.offset
+_HANDLE = 8  # the offset of an extern's handle
 _View = TypeVar("_View", bound=ctypes.Structure)
 _RawValues = c_uint64 * 4  # two values of 16 bytes
 _NO_FINALIZER = _Finalizer()

@@ -3,6 +3,9 @@
 #include <stdlib.h>
 #include "guest.h"
 
+/* The calls of one batch together may be this many times as large as the arguments of one: the host decodes them at once. */
+#define BATCH 4
+
 struct call {
     JSValue resolve, reject, error; /* `error` was made at the call site, so that a rejection has its stack */
     bool open;
@@ -78,6 +81,8 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
     }
     calls[made++] = call;
     open_calls++;
+    if (fresh.size + json.size > (size_t)guest_limits.arguments * BATCH + 4096)
+        guest_stop(ctx, "size", "RangeError", "the arguments of the host calls made at once are larger than their limit allows");
     if (fresh.size) bytes_char(&fresh, ',');
     bytes_char(&fresh, '[');
     bytes_u32(&fresh, made);
@@ -85,7 +90,10 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
     bytes_put(&fresh, json.data, json.size);
     bytes_char(&fresh, ']');
     bytes_release(&json);
-    if (fresh.failed) guest_stop(ctx, "memory", "InternalError", "out of memory");
+    if (fresh.failed) {
+        bytes_release(&fresh);
+        guest_stop(ctx, "memory", "InternalError", "out of memory");
+    }
     return promise;
 }
 

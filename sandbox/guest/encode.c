@@ -22,7 +22,7 @@ struct encoder {
 static struct {
     JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, value_of[4];
     JSValue plain[8]; /* intrinsic prototypes whose toJSON, if a program put one there, is not honoured */
-    JSClassID boxed[4];
+    JSClassID boxed[4], object, array;
     JSAtom to_json, name, message, cause;
 } captured;
 
@@ -80,8 +80,18 @@ static bool threw(struct encoder *e) {
     return bytes_text(e->out, "[threw]");
 }
 
+/* Longer in UTF-16 than there is room in bytes: not worth converting. */
+static bool is_too_long(struct encoder *e, JSValueConst string) {
+    int64_t length;
+    if (!e->out->cap || JS_GetLength(e->ctx, string, &length)) return false;
+    if ((uint64_t)length <= e->out->cap - e->out->size) return false;
+    if (!e->lenient) return e->out->full = true;
+    return false;
+}
+
 static bool put_string(struct encoder *e, JSValueConst v) {
     size_t size;
+    if (is_too_long(e, v)) return false;
     const char *text = JS_ToCStringLen(e->ctx, &size, v);
     if (!text) return threw(e);
     bool ok = bytes_json_string(e->out, text, size);
@@ -162,7 +172,10 @@ static bool put_view(struct encoder *e, JSValueConst v, struct step *step) {
         offset = (size_t)at;
         length = (size_t)count;
     }
-    if (JS_IsException(buffer)) return threw(e);
+    if (JS_IsException(buffer)) {
+        JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+        return refuse(e, step->outer, "is detached: its bytes were transferred", "[detached]");
+    }
     uint8_t *data = JS_GetArrayBuffer(e->ctx, &size, buffer);
     if (!data) {
         if (JS_HasException(e->ctx)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
@@ -317,15 +330,35 @@ static bool is_array(struct encoder *e, JSValueConst v) {
     return array;
 }
 
+static bool is_empty(JSContext *ctx, JSValueConst string) {
+    int64_t length;
+    return !JS_GetLength(ctx, string, &length) && !length;
+}
+
 static bool put_function(struct encoder *e, JSValueConst v, const struct step *outer) {
     if (!e->lenient) return refuse(e, outer, "is a function: only data can leave the program", "");
     JSValue name = JS_GetProperty(e->ctx, v, captured.name);
-    bool named = JS_IsString(name);
+    bool named = JS_IsString(name) && !is_empty(e->ctx, name);
     if (JS_IsException(name)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
     bool ok = bytes_text(e->out, "[Function") && (!named || (bytes_char(e->out, ' ') && put_raw(e, name))) &&
               bytes_char(e->out, ']');
     JS_FreeValue(e->ctx, name);
     return ok;
+}
+
+/* Built-in objects with nothing to show: silently encoding them as {} would only mislead. */
+static const char *special_class(JSContext *ctx, JSClassID class) {
+    JSAtom atom = JS_GetClassName(JS_GetRuntime(ctx), class);
+    const char *name = atom == JS_ATOM_NULL ? NULL : JS_AtomToCString(ctx, atom), *problem = NULL;
+    if (name) {
+        if (strstr(name, "Iterator")) problem = "is an iterator: spread it into an array first";
+        else if (strstr(name, "Generator")) problem = "is a generator: collect what it yields into an array first";
+        else if (!strncmp(name, "Weak", 4)) problem = "is a weak collection: only data can leave the program";
+        else if (!strcmp(name, "SharedArrayBuffer")) problem = "is a SharedArrayBuffer: copy it first";
+    }
+    JS_FreeCString(ctx, name);
+    JS_FreeAtom(ctx, atom);
+    return problem;
 }
 
 static bool put_object(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert) {
@@ -364,6 +397,10 @@ static bool put_object(struct encoder *e, JSValueConst v, const struct step *out
     if (JS_IsMap(v)) return put_collection(e, v, true, &step);
     if (JS_IsSet(v)) return put_collection(e, v, false, &step);
     if (JS_GetTypedArrayType(v) >= 0 || JS_IsDataView(v)) return put_view(e, v, &step);
+    if (class != captured.object && class != captured.array && !JS_IsProxy(v) && !JS_IsError(v) && !JS_IsArrayBuffer(v)) {
+        const char *problem = special_class(ctx, class);
+        if (problem) return refuse(e, outer, problem, "[opaque]");
+    }
     if (JS_IsArrayBuffer(v)) {
         size_t size = 0;
         uint8_t *data = JS_GetArrayBuffer(ctx, &size, v);
@@ -432,6 +469,11 @@ int encode_install(JSContext *ctx) {
         JS_FreeValue(ctx, box);
         captured.value_of[i] = eval(ctx, values[i]);
     }
+    JSValue object = JS_NewObject(ctx), array = JS_NewArray(ctx);
+    captured.object = JS_GetClassID(object);
+    captured.array = JS_GetClassID(array);
+    JS_FreeValue(ctx, object);
+    JS_FreeValue(ctx, array);
     for (int i = 0; i < 8; i++) captured.plain[i] = eval(ctx, plain[i]);
     captured.to_json = JS_NewAtom(ctx, "toJSON");
     captured.name = JS_NewAtom(ctx, "name");

@@ -25,7 +25,7 @@ static void publish(void) {
     guest_layout.end = (uint32_t)alloc_end();
 }
 
-/* --- outcomes: ["suspended",calls,wake,logs] ["completed",has,value,logs] ["failed",error,logs] --- */
+/* --- outcomes: ["suspended",calls,wake,logs] ["completed",has,value,logs,calls] ["failed",error,logs,calls] --- */
 
 static Bytes *outcome(const char *tag) {
     bytes_release(&output);
@@ -35,13 +35,23 @@ static Bytes *outcome(const char *tag) {
     return &output;
 }
 
+static void publish_text(const char *text) {
+    bytes_release(&output);
+    guest_layout.output = (uint32_t)(uintptr_t)text;
+    guest_layout.output_size = (uint32_t)strlen(text);
+}
+
 static void finish(bool last) {
     output.cap = 0;
     bytes_char(&output, ',');
     logs_take(&output, last);
+    if (last) {
+        bytes_char(&output, ',');
+        calls_take_new(&output);
+    }
     bytes_char(&output, ']');
-    if (output.failed) __builtin_trap();
-    publish();
+    if (output.failed) publish_text("[\"failed\",{\"kind\":\"memory\",\"message\":\"out of memory\"},[],[]]");
+    else publish();
 }
 
 static void fail(const char *kind, JSValue thrown) {

@@ -62,6 +62,19 @@ void logs_take(Bytes *out, bool last) {
     publish();
 }
 
+static JSValue slice = JS_UNDEFINED; /* String.prototype.slice */
+
+/* A text far longer than the log has room for is cut before it is converted. */
+static JSValue log_cut(JSContext *ctx, JSValueConst text) {
+    int64_t length;
+    if (!JS_IsString(text)) return JS_ToString(ctx, text);
+    if (JS_GetLength(ctx, text, &length)) return JS_EXCEPTION;
+    int64_t room = (int64_t)guest_limits.log_bytes - bytes + 1;
+    if (length <= room) return JS_DupValue(ctx, text);
+    JSValue range[] = {JS_NewInt32(ctx, 0), JS_NewInt64(ctx, room)};
+    return JS_Call(ctx, slice, text, 2, (JSValueConst *)range);
+}
+
 /* native.log(level, text) */
 static JSValue js_log(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
     static const char *const levels[] = {"log", "info", "warn", "error", "debug"};
@@ -75,7 +88,10 @@ static JSValue js_log(JSContext *ctx, JSValueConst self, int argc, JSValueConst 
         return JS_UNDEFINED;
     }
     size_t size;
-    const char *text = JS_ToCStringLen(ctx, &size, argv[1]);
+    JSValue cut = log_cut(ctx, argv[1]);
+    if (JS_IsException(cut)) return cut;
+    const char *text = JS_ToCStringLen(ctx, &size, cut);
+    JS_FreeValue(ctx, cut);
     if (!text) return JS_EXCEPTION;
     logs_add(level, text, size);
     JS_FreeCString(ctx, text);
@@ -96,6 +112,7 @@ static JSValue js_inspect(JSContext *ctx, JSValueConst self, int argc, JSValueCo
 }
 
 int logs_install(JSContext *ctx, JSValue native) {
+    slice = JS_Eval(ctx, "String.prototype.slice", 22, "intrinsics", 0);
     return define_function(ctx, native, "log", js_log, 2) < 0 || define_function(ctx, native, "inspect", js_inspect, 1) < 0
                ? -1 : 0;
 }

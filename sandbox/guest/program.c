@@ -136,7 +136,42 @@ int program_begin(JSContext *ctx, const char *source, size_t size, const char *n
     return 1;
 }
 
-/* The module's default export, else its only (or last defined) exported function. */
+/* How late in the source a candidate is defined; 0 for a name that is none. */
+static size_t candidate_rank(const char *name) {
+    size_t size = strlen(name);
+    for (size_t at = 0; candidates && at + size <= candidates_size; at++) {
+        bool begins = !at || candidates[at - 1] == '\n';
+        bool ends = at + size == candidates_size || candidates[at + size] == '\n';
+        if (begins && ends && !memcmp(candidates + at, name, size)) return at + 1;
+    }
+    return 0;
+}
+
+/* The last of the candidate names that the module exports as a function, else any function it exports. */
+static JSValue exported_function(JSContext *ctx, JSValueConst exports) {
+    JSValue found = JS_UNDEFINED;
+    JSPropertyEnum *names;
+    uint32_t count;
+    size_t best = 0;
+    if (JS_GetOwnPropertyNames(ctx, &names, &count, exports, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY)) return JS_EXCEPTION;
+    for (uint32_t i = 0; i < count; i++) {
+        JSValue item = JS_GetProperty(ctx, exports, names[i].atom);
+        if (JS_IsException(item)) JS_FreeValue(ctx, JS_GetException(ctx));
+        const char *name = JS_AtomToCString(ctx, names[i].atom);
+        size_t rank = JS_IsFunction(ctx, item) && name ? 1 + candidate_rank(name) : 0;
+        JS_FreeCString(ctx, name);
+        if (rank > best) {
+            JS_FreeValue(ctx, found);
+            found = JS_DupValue(ctx, item);
+            best = rank;
+        }
+        JS_FreeValue(ctx, item);
+    }
+    JS_FreePropertyEnum(ctx, names, count);
+    return found;
+}
+
+/* The module's default export, else the function it exports last. */
 static JSValue module_value(JSContext *ctx) {
     JSValue exports = JS_GetModuleNamespace(ctx, module);
     if (JS_IsException(exports)) return exports;
@@ -145,20 +180,7 @@ static JSValue module_value(JSContext *ctx) {
     int has = JS_HasProperty(ctx, exports, name);
     if (has > 0) value = JS_GetProperty(ctx, exports, name);
     JS_FreeAtom(ctx, name);
-    JSPropertyEnum *names;
-    uint32_t count;
-    if (!has && !JS_GetOwnPropertyNames(ctx, &names, &count, exports, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY)) {
-        for (uint32_t i = 0; i < count; i++) {
-            JSValue item = JS_GetProperty(ctx, exports, names[i].atom);
-            if (JS_IsFunction(ctx, item)) {
-                JS_FreeValue(ctx, value);
-                value = item;
-            } else {
-                JS_FreeValue(ctx, item);
-            }
-        }
-        JS_FreePropertyEnum(ctx, names, count);
-    }
+    if (!has) value = exported_function(ctx, exports);
     JS_FreeValue(ctx, exports);
     return value;
 }

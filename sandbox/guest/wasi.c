@@ -18,7 +18,8 @@ int32_t WASI(environ_sizes_get)(int32_t a, int32_t b);
 _Noreturn void WASI(proc_exit)(int32_t code);
 
 int32_t WASI(clock_time_get)(int32_t id, int64_t precision, int32_t out) {
-    uint64_t nanoseconds = (uint64_t)(guest_now * 1e6);
+    uint64_t milliseconds = (uint64_t)guest_now; /* a double has not the digits for nanoseconds since the epoch */
+    uint64_t nanoseconds = milliseconds * 1000000u + (uint64_t)((guest_now - (double)milliseconds) * 1e6);
     memcpy((void *)(uintptr_t)out, &nanoseconds, sizeof nanoseconds);
     return 0;
 }
