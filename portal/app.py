@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import orjson
+from mcp_types import INTERNAL_ERROR
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
@@ -45,6 +46,9 @@ def create_app(
         message = f"{request.method} {request.url.path[:100]}: {error.detail}. {known}"
         return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
 
+    async def crashed(request: Request, error: Exception) -> Response:
+        return refuse(Refusal(500, "crash", "The portal failed on this request. Its log says why.", INTERNAL_ERROR))
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with endpoint.run():
@@ -56,7 +60,7 @@ def create_app(
             Route("/healthz", healthz, methods=["GET"]),
         ],
         middleware=[Middleware(Guard, settings=http), Middleware(Cors, settings=http)],
-        exception_handlers={HTTPException: refused},
+        exception_handlers={HTTPException: refused, Exception: crashed},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False

@@ -114,7 +114,7 @@ async def test_the_clients_meta_reaches_the_upstream_and_the_identity_stamp_is_t
         result = await client.call_tool("one_echo", {"text": "x"}, meta=meta)
         assert upstream.upstream.seen_meta[-1]["com.example/trace"] == "abc"
         stamp = (result.meta or {}).get("io.modelcontextprotocol/serverInfo")
-        assert stamp is None if mode == LEGACY else stamp["name"] == "codemode-portal"
+        assert stamp is None if mode == LEGACY else stamp is not None and stamp["name"] == "codemode-portal"
 
 
 @both
@@ -148,7 +148,8 @@ async def test_a_modern_clients_level_and_a_sessions_level_decide_which_logs_it_
     heard = Heard()
     async with client_of(portal.mcp, mode, logging_callback=heard.log) as client:
         level = "io.modelcontextprotocol/logLevel"
-        for wanted, expected in (("error", 0), ("info", 1)):
+        steps: list[tuple[types.LoggingLevel, int]] = [("error", 0), ("info", 1)]
+        for wanted, expected in steps:
             meta: Any = {level: wanted} if mode == MODERN else None
             if mode == LEGACY:
                 await client.set_logging_level(wanted)
