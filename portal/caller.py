@@ -136,7 +136,7 @@ class Caller:
         failure: CallError | None = None
         protocol: str | None = None
         try:
-            connection = lease.connection(call.server, context.client)
+            connection = lease.connection(call.server, context.client, context.protocol)
             _allowed(await self._gate.admit(call, context), call)
             sent = _passed(await self._gate.screen(call, context), call)
             credentials = await self._gate.credentials(sent, context)

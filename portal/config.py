@@ -73,7 +73,7 @@ class PortalSettings(_Section):
     name: str = "codemode-portal"
     instructions: Text | None = None
     host: str = "127.0.0.1"
-    port: int = Field(default=8765, ge=0, le=65535)
+    port: int = Field(default=8787, ge=0, le=65535)
     path: str = Field(default="/mcp", pattern=r"^/[A-Za-z0-9._~/-]*$")
     code_mode: CodeModePolicy = "opt_in"
     limits: Mapping[str, float | int] = Field(default_factory=dict)

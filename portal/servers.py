@@ -9,17 +9,18 @@ import asyncio
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Literal
 
 import structlog
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from portal.config import ServerConfig
 from portal.config_watch import watch_config
 from portal.errors import ServerUnknown
 from portal.snapshot import ServerSnapshot, Snapshot, offer_of
-from portal.upstream import Client, Connection, Introduction, Remembered
+from portal.upstream import Client, Connection, Generation, Introduction, Remembered
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
 
@@ -33,14 +34,19 @@ IDLE_SECONDS = 900.0
 
 
 def connection_kind(
-    config: ServerConfig, generation: Literal["legacy", "modern"] | None, client: Client | None
-) -> Literal["shared", "dedicated"]:
-    """Which connection a call by this client uses.
+    config: ServerConfig, generation: Generation | None, client: Client | None, protocol: str = ""
+) -> Literal["shared", "dedicated", "legacy"]:
+    """Which connection a call by this client, speaking this protocol version, uses; "legacy" is a dedicated one too.
 
     A modern upstream is told with each request what the client can do, and a client that cannot be asked anything
-    needs no connection of its own. A process is shared unless the configuration says otherwise.
+    needs no connection of its own. A process is shared unless the configuration says otherwise. A server that is shown
+    as it is (`prefix` false) is to a legacy session the legacy server, even if it speaks both.
     """
-    if generation != "legacy" or client is None or not client.key or not client.interactive:
+    if client is None or not client.key:
+        return "shared"
+    if not config.prefix and protocol in HANDSHAKE_PROTOCOL_VERSIONS:
+        return "legacy"
+    if generation != "legacy" or not client.interactive:
         return "shared"
     if config.sessions == "auto":
         return "shared" if config.transport_name == "stdio" else "dedicated"
@@ -92,8 +98,8 @@ class Lease:
         self._generation.leases -= 1
         self._servers.sweep()
 
-    def connection(self, server_id: str, client: Client | None = None) -> Connection:
-        """The connection for a call by this client.
+    def connection(self, server_id: str, client: Client | None = None, protocol: str = "") -> Connection:
+        """The connection for a call by this client, which speaks this version downstream.
 
         Raises:
             ServerUnknown: nothing of that id is configured.
@@ -102,7 +108,7 @@ class Lease:
         if slot is None:
             known = ", ".join(self._generation.slots) or "none"
             raise ServerUnknown(f"there is no server {server_id[:64]!r}; there are: {known}", server=server_id[:64])
-        return self._servers.connection_for(slot, client)
+        return self._servers.connection_for(slot, client, protocol)
 
 
 class Servers:
@@ -172,15 +178,17 @@ class Servers:
         """The servers of this moment, for the length of a `with` block."""
         return Lease(self, self._generations[-1], self.snapshot)
 
-    def connection_for(self, slot: _Slot, client: Client | None) -> Connection:
-        if client is None or connection_kind(slot.config, slot.remembered.generation, client) == "shared":
+    def connection_for(self, slot: _Slot, client: Client | None, protocol: str) -> Connection:
+        kind = connection_kind(slot.config, slot.remembered.generation, client, protocol)
+        if client is None or kind == "shared":
             return slot.shared
         kept = slot.dedicated.get(client.key)
         if kept is None:
             if len(slot.dedicated) >= MAX_DEDICATED[slot.config.transport_name]:
                 self._log.warning("too many connections for single clients; sharing", server=slot.config.id)
                 return slot.shared
-            kept = self._dedicate(slot, client)
+            remembered = replace(slot.remembered, generation="legacy") if kind == "legacy" else slot.remembered
+            kept = self._dedicate(slot, client, remembered)
         kept.used = time.monotonic()
         return kept.connection
 
@@ -236,12 +244,12 @@ class Servers:
         slot = _Slot(config, connection, remembered)
         return slot
 
-    def _dedicate(self, slot: _Slot, client: Client) -> _Dedicated:
+    def _dedicate(self, slot: _Slot, client: Client, remembered: Remembered) -> _Dedicated:
         """A connection that introduces itself upstream as this client."""
         connection = Connection(
             slot.config,
             introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
-            remembered=slot.remembered,
+            remembered=remembered,
             lists=False,
             on_notification=lambda method, params: self._notify(slot.config.id, method, params),
         )

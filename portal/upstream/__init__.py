@@ -3,7 +3,7 @@
 from portal.upstream.connection import Connection, State
 from portal.upstream.context import NO_CONTEXT, CallContext, Client
 from portal.upstream.listing import Listing
-from portal.upstream.negotiate import Remembered
+from portal.upstream.negotiate import Generation, Remembered
 from portal.upstream.protocol import Introduction
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "CallContext",
     "Client",
     "Connection",
+    "Generation",
     "Introduction",
     "Listing",
     "Remembered",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Literal
@@ -27,6 +27,7 @@ from portal.upstream.link import Link
 from portal.upstream.listing import Listing, fetch
 from portal.upstream.negotiate import PAGE_BYTES, Remembered, open_link
 from portal.upstream.protocol import Agreement, Introduction
+from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from portal.upstream.wire import redact
 
 State = Literal["waiting", "ready", "stale", "error"]
@@ -39,11 +40,6 @@ _LIST_SECONDS = 60.0
 _SETTLE_SECONDS = 0.1
 # Notifications a second past which a server is flooding and not informing.
 _FLOOD = 2000
-_LIST_CHANGED = {
-    "notifications/tools/list_changed": ("tools", "toolsListChanged"),
-    "notifications/prompts/list_changed": ("prompts", "promptsListChanged"),
-    "notifications/resources/list_changed": ("resources", "resourcesListChanged"),
-}
 
 
 class Connection:
@@ -76,6 +72,7 @@ class Connection:
         self._on_notification = on_notification
         self._keeper = Keeper(self._open, self._attend, self._lost, patience=config.connect_timeout)
         self._outdated = asyncio.Event()
+        self._subscriptions = Subscriptions(missed=self._outdated.set)
         self._relisted = asyncio.Event()
         self._timeouts = 0
         self._second, self._heard = 0, 0
@@ -123,6 +120,8 @@ class Connection:
             return await self._request(method, params, context, credentials, repeatable)
 
         try:
+            if method in (SUBSCRIBE, UNSUBSCRIBE):
+                return await self._subscribe(method, params, lambda: once(params, context))
             result = await once(params, context)
             if needs_answers(result, context):
                 async with asyncio.timeout(self.config.max_timeout):
@@ -145,8 +144,10 @@ class Connection:
         if self._heard > _FLOOD:
             if (link := self._keeper.current) is not None:
                 link.end(f"sent more than {_FLOOD} notifications in a second")
+        elif method == ACKNOWLEDGED:
+            self._subscriptions.acknowledged()
         else:
-            if method in _LIST_CHANGED:
+            if method in LIST_CHANGED:
                 self._outdated.set()
             self._on_notification(method, params)
 
@@ -188,6 +189,19 @@ class Connection:
                 return result
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def _subscribe(
+        self, method: str, params: Mapping[str, Any], request: Callable[[], Awaitable[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """Watch a resource, or no longer: a request to a legacy server, a word in the stream of a modern one."""
+        await self._keeper.link()
+        if self.protocol in MODERN_PROTOCOL_VERSIONS:
+            if self._subscriptions.note(method, params.get("uri")):
+                await self._subscriptions.relisten()
+            return {}
+        result = await request()
+        self._subscriptions.note(method, params.get("uri"))
+        return result
+
     def _mirroring(self, method: str, params: Mapping[str, Any], context: CallContext) -> CallContext:
         """With the headers that repeat arguments, for a call that did not come with them from a modern client."""
         if method == "tools/call" and self.listing.mirrored and context.protocol not in MODERN_PROTOCOL_VERSIONS:
@@ -206,12 +220,12 @@ class Connection:
         self.protocol = agreement.version
         if not self._lists:
             self._set("ready", None)
+            await self._subscriptions.attend(link, agreement)
             await link.closed.wait()
             return
         async with asyncio.TaskGroup() as beside:
             beside.create_task(self._keep_listing(link, agreement))
-            if agreement.modern:
-                beside.create_task(self._listen(link, agreement))
+            beside.create_task(self._subscriptions.attend(link, agreement))
 
     def _lost(self, error: UpstreamError) -> None:
         self._set("stale" if self.listing.digest else "error", error.message)
@@ -245,27 +259,6 @@ class Connection:
                 self._tell_relisted()
                 await self._outdated.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
-
-    async def _listen(self, link: Link, agreement: Agreement) -> None:
-        """Ask a modern server to tell of changes, for as long as it will."""
-        wanted = {
-            name: True
-            for capability, name in _LIST_CHANGED.values()
-            if isinstance(offered := agreement.capabilities.get(capability), dict) and offered.get("listChanged")
-        }
-        pause = SHORTEST
-        while wanted:
-            began = time.monotonic()
-            try:
-                await link.request("subscriptions/listen", {"notifications": wanted})
-            except OutcomeUnknown:
-                pass
-            except UpstreamError:
-                return  # It does not offer this after all, or the keeper will notice.
-            pause = SHORTEST if time.monotonic() - began > LONGEST else min(pause * 2, LONGEST)
-            await asyncio.sleep(pause)
-            # Whatever changed while nobody listened was not told.
-            self._outdated.set()
 
     def _set(self, state: State, reason: str | None) -> None:
         self.state = state

@@ -23,6 +23,7 @@ class Deadline:
         self._timeout = asyncio.timeout(None)
         self._latest = 0.0
         self._asking = 0
+        self._over = False
 
     async def __aenter__(self) -> Deadline:
         self._latest = asyncio.get_running_loop().time() + self._maximum
@@ -33,6 +34,7 @@ class Deadline:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        self._over = True
         await self._timeout.__aexit__(kind, error, traceback)
 
     @property
@@ -70,6 +72,7 @@ class Deadline:
         )
 
     def _restart(self) -> None:
-        if not self._timeout.expired():
+        # A question may be answered after the call it belongs to has ended.
+        if not self._over and not self._timeout.expired():
             next_sign = asyncio.get_running_loop().time() + self._idle
             self._timeout.reschedule(self._latest if self._asking else min(next_sign, self._latest))

@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from portal.errors import CallError, OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
+from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
 from portal.upstream.context import NO_CONTEXT, CallContext
-from portal.upstream.link import MAX_QUESTIONS, Inbound, answer, deliver
+from portal.upstream.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.protocol import Agreement, Introduction, outgoing_params
 from portal.upstream.wire import encode, message_in, params_of, result_in
 
@@ -200,14 +200,8 @@ class DuplexLink:
             self.end(f"sent a message of more than {self._max_bytes} bytes that answers no call")
 
     async def _reply(self, message: Mapping[str, Any], call: _Call | None) -> None:
-        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
         try:
-            context = call.context if call is not None else None
-            reply["result"] = await answer(message["method"], params_of(message), context)
-        except CallError as error:
-            reply["error"] = {"code": error.code, "message": error.message}
-            if error.data is not None:
-                reply["error"]["data"] = error.data
+            reply = await reply_to(message, call.context if call is not None else None)
         finally:
             self._questions -= 1
         await self._send_aside(reply)

@@ -16,12 +16,12 @@ from typing import Any
 import aiohttp
 
 from portal.config import HttpServer
-from portal.errors import CallError, OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
+from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.event_stream import Event
 from portal.upstream.http_body import authorization_required, body, events, finish, media_type
 from portal.upstream.http_client import HttpClient
-from portal.upstream.link import MAX_QUESTIONS, Inbound, answer, deliver
+from portal.upstream.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
 from portal.upstream.wire import encode, message_in, params_of, result_in, rpc_error, snippet
 
@@ -253,14 +253,8 @@ class HttpLink:
 
     async def _reply(self, message: Mapping[str, Any], call: _Call | None) -> None:
         """Answer a question of the server's own."""
-        reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
         try:
-            context = call.context if call is not None else None
-            reply["result"] = await answer(message["method"], params_of(message), context)
-        except CallError as error:
-            reply["error"] = {"code": error.code, "message": error.message}
-            if error.data is not None:
-                reply["error"]["data"] = error.data
+            reply = await reply_to(message, call.context if call is not None else None)
         finally:
             if call is not None:
                 call.questions -= 1

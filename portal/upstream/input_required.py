@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from mcp_types import METHOD_NOT_FOUND
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.errors import RpcError, UpstreamError
 from portal.upstream.context import CallContext
-from portal.upstream.link import MAX_QUESTIONS, METHOD_NOT_FOUND
+from portal.upstream.link import MAX_QUESTIONS
 
 MAX_ROUNDS = 10
 

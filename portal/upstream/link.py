@@ -10,12 +10,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+import structlog
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR, METHOD_NOT_FOUND
+
 from portal.errors import RpcError
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.protocol import Agreement
-from portal.upstream.wire import same_id
+from portal.upstream.wire import params_of, same_id
 
-METHOD_NOT_FOUND = -32601
 # A server that asks more than this at once while one call runs is not asking a person.
 MAX_QUESTIONS = 16
 
@@ -69,17 +72,37 @@ class Link(Protocol):
         """Close it; requests still waiting fail with OutcomeUnknown. Idempotent."""
 
 
-async def answer(method: str, params: Mapping[str, Any], context: CallContext | None) -> Mapping[str, Any]:
-    """What to reply to a request of the server's own.
+async def reply_to(message: Mapping[str, Any], context: CallContext | None) -> dict[str, Any]:
+    """The reply to a request of the server's own. It always gets one: a server left waiting holds up its call."""
+    reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
+    try:
+        reply["result"] = await _answer(message["method"], params_of(message), context)
+    except RpcError as error:
+        reply["error"] = {"code": error.code, "message": error.message}
+        if error.data is not None:
+            reply["error"]["data"] = error.data
+    return reply
 
-    Raises:
-        RpcError: nobody here can answer it.
-    """
+
+async def _answer(method: str, params: Mapping[str, Any], context: CallContext | None) -> Mapping[str, Any]:
     if method == "ping":
         return {}
     if context is None or context.on_request is None:
         raise RpcError(METHOD_NOT_FOUND, f"{method} cannot be answered: no client that supports it waits for this call")
-    return await context.on_request(method, params)
+    try:
+        return await context.on_request(method, params)
+    except RpcError:
+        raise
+    except MCPError as error:
+        raise RpcError(error.error.code, error.error.message, error.error.data) from None
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise RpcError(INTERNAL_ERROR, "the client went away before it answered") from None
+    except Exception:  # The edge to the downstream: whatever went wrong there, the server must not wait for ever.
+        structlog.get_logger("portal.upstream").exception("asking the client failed", method=method)
+        raise RpcError(INTERNAL_ERROR, "the client could not be asked") from None
 
 
 async def deliver(

@@ -200,10 +200,19 @@ STDIO = next(iter(configured(a={"command": "x"}).values()))
         (STDIO, "legacy", ASKABLE, "shared"),
         (STDIO.model_copy(update={"sessions": "dedicated"}), "legacy", ASKABLE, "dedicated"),
         (HTTP.model_copy(update={"sessions": "shared"}), "legacy", ASKABLE, "shared"),
+        (HTTP.model_copy(update={"prefix": False}), "modern", Client(key="x"), "shared"),
     ],
 )
 def test_which_connection_a_call_uses(config: Any, generation: Any, client: Client | None, kind: str) -> None:
     assert connection_kind(config, generation, client) == kind
+    assert connection_kind(config, generation, client, "2026-07-28") == kind
+
+
+def test_a_server_shown_as_it_is_is_a_legacy_server_to_a_legacy_session() -> None:
+    shown = HTTP.model_copy(update={"prefix": False})
+    assert connection_kind(shown, "modern", Client(key="x"), "2025-11-25") == "legacy"
+    assert connection_kind(shown, "modern", Client(key=""), "2025-11-25") == "shared"
+    assert connection_kind(HTTP, "modern", Client(key="x"), "2025-11-25") == "shared"
 
 
 async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from mcp.shared.exceptions import MCPError
 
 from portal.errors import RpcError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream import CallContext, Client, Introduction
@@ -415,3 +416,57 @@ async def test_authorization_refused_at_the_door_is_the_reason_shown() -> None:
             connection = await up.until(lambda connection: connection.state == "error")
             assert connection.reason == "asks for authorization (HTTP 401)"
             assert not [one for one in raw.exchanges if one.message.get("method") == "initialize"]
+
+
+@BOTH
+async def test_a_watched_resource_is_heard_of_and_stays_watched_over_a_restart(legacy: bool) -> None:
+    async with hosted(Behaviour(legacy=legacy)) as host, ready({"url": host.url}) as up:
+        assert await up.connection.request("resources/subscribe", {"uri": "test://one"}) == {}
+        assert await up.connection.request("resources/subscribe", {"uri": "test://two"}) == {}
+        await host.upstream.touch("test://two")
+        assert (await up.heard("notifications/resources/updated"))["uri"] == "test://two"
+        up.notifications.clear()
+        await host.restart()
+        await up.text("echo", "so that the restart is noticed")
+        await host.upstream.journal.wait(
+            "resources/subscribe" if legacy else "subscriptions/listen", 2 if legacy else 1
+        )
+        await host.upstream.touch("test://one")
+        assert (await up.heard("notifications/resources/updated"))["uri"] == "test://one"
+        assert await up.connection.request("resources/unsubscribe", {"uri": "test://one"}) == {}
+        assert await up.connection.request("resources/unsubscribe", {"uri": "test://one"}) == {}
+
+
+@pytest.mark.parametrize("problem", [RuntimeError("a bug"), MCPError(-7, "no"), asyncio.CancelledError()])
+async def test_a_question_whose_asking_fails_is_answered_with_an_error(problem: BaseException) -> None:
+    introduction = Introduction(info={"name": "c", "version": "1"}, capabilities={"elicitation": {"form": {}}})
+
+    async def on_request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        raise problem
+
+    for entry in (stdio_entry("--legacy"), None):
+        async with hosted(Behaviour(legacy=True)) as host:
+            async with ready(entry or {"url": host.url}, options={"introduction": introduction}) as up:
+                expected = "refused -7" if isinstance(problem, MCPError) else "refused -32603"
+                assert await up.text("ask", "?", context=CallContext(on_request=on_request)) == expected
+
+
+async def test_an_answer_to_a_question_of_a_call_that_is_over_harms_nobody() -> None:
+    introduction = Introduction(info={"name": "c", "version": "1"}, capabilities={"elicitation": {"form": {}}})
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def on_request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.set()
+        await answer.wait()
+        return {"action": "decline"}
+
+    async with (
+        hosted(Behaviour(legacy=True)) as host,
+        ready({"url": host.url}, options={"introduction": introduction}) as up,
+    ):
+        call = asyncio.create_task(up.call("ask", "?", context=CallContext(on_request=on_request)))
+        await asked.wait()
+        call.cancel()
+        await host.upstream.journal.wait("cancelled ask")
+        answer.set()
+        assert await up.text("echo", "fine") == "fine"

@@ -215,12 +215,12 @@ async def test_any_items_are_used_or_named(items: list[Any]) -> None:
 
 def test_depth_is_measured_without_recursion() -> None:
     value: Any = 1
-    for depth in range(100_000):
-        assert depth > MAX_DEPTH + 1 or too_deep(value, MAX_DEPTH) is (depth > MAX_DEPTH)
-        value = {"a": value} if depth % 2 else [value]
-    assert too_deep(value, MAX_DEPTH)
-    while isinstance(value, dict | list):  # Dropping it whole would overflow the interpreter's own stack.
-        value = value["a"] if isinstance(value, dict) else value[0]
+    nested = [value := {"a": value} if depth % 2 else [value] for depth in range(100_000)]
+    assert not too_deep(nested[MAX_DEPTH - 1], MAX_DEPTH)
+    assert too_deep(nested[MAX_DEPTH], MAX_DEPTH)
+    assert too_deep(nested[-1], MAX_DEPTH)
+    while nested:  # Dropped whole it would overflow the interpreter's own stack.
+        value = nested.pop()
 
 
 # Backoff

@@ -26,7 +26,7 @@ from mcp.server.models import InitializationOptions
 from mcp.server.runner import serve_loop
 from mcp.server.sse import SseServerTransport
 from mcp.server.stdio import stdio_server
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ResourceUpdated, ToolsListChanged
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from starlette.applications import Starlette
@@ -115,6 +115,12 @@ class Upstream:
         self.server.middleware.append(self._watch)
         if self.behaviour.legacy:
             self.server.add_request_handler("server/discover", types.RequestParams, self._no_discovery)
+
+    async def touch(self, uri: str) -> None:
+        """Say that a resource has changed."""
+        await self._bus.publish(ResourceUpdated(uri=uri))
+        for session in list(self._sessions):
+            await session.send_resource_updated(uri)
 
     async def change(self, tool: str) -> None:
         """Add a tool and tell everybody."""
