@@ -42,7 +42,7 @@ async def drive(
                 settlements = await calls.settlements(outcome.calls, outcome.wake_at)
                 outcome = await execution.resume(settlements, calls.now())
         run.logs += outcome.logs
-        calls.unawaited(getattr(outcome, "calls", ()))
+        calls.unawaited(outcome.calls)
         if isinstance(outcome, Failed):
             run.failure = Failure.of(outcome.error)
         else:

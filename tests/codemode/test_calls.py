@@ -102,6 +102,22 @@ async def test_calls_in_flight_when_the_program_ends_are_cancelled_and_reported(
         assert "2 calls were not awaited" in found.raw["content"][1]["text"]
 
 
+async def test_calls_made_as_the_program_ends_do_not_leave_and_are_reported(engines: Engines) -> None:
+    async with bench(engines) as b:
+        found = await b.run("codemode.fix.echo({}); return 1")
+        assert found.calls == [("fix.echo", "cancelled")]
+        assert "not awaited" in found.raw["content"][1]["text"]
+        failed = await b.run("codemode.fix.echo({}); throw 1")
+        assert failed.calls == [("fix.echo", "cancelled")]
+        assert b.caller.calls == []
+
+
+async def test_a_block_emitted_as_the_program_ends_counts(engines: Engines) -> None:
+    async with bench(engines) as b:
+        found = await b.run("codemode.emit({type: 'text', text: 'last'}); codemode.emit('wrong'); return 1")
+        assert [block["text"] for block in found.raw["content"]] == ["1", "last"]
+
+
 async def test_cancelling_the_request_stops_the_program_and_its_calls(engines: Engines) -> None:
     async with bench(engines) as b:
         running = asyncio.create_task(b.run("await Promise.all([codemode.fix.slow({}), codemode.fix.slow({})])"))
@@ -336,9 +352,9 @@ async def test_runs_of_different_catalogs_share_one_tool(engines: Engines) -> No
 async def test_a_prepared_catalog_is_ready_to_run_and_to_search(engines: Engines) -> None:
     catalog = Catalog.build(CATALOG.servers)
     async with bench(engines, catalog=catalog) as b:
-        assert not catalog.searchable
+        before = catalog.searchable
         await b.tool.prepare(catalog)
-        assert catalog.searchable
+        assert (before, catalog.searchable) == (False, True)
         assert (await b.run("1")).value == 1
 
 
