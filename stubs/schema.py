@@ -28,7 +28,7 @@ MOST_DOCUMENTATION = 60_000
 MOST_ALTERNATIVES = 64
 
 _OBJECT_KEYWORDS = ("properties", "required", "additionalProperties", "patternProperties", "propertyNames")
-_ARRAY_KEYWORDS = ("items", "prefixItems", "additionalItems")
+_ARRAY_KEYWORDS = ("items", "prefixItems")
 _WIDENING = ("anyOf", "oneOf", "enum", "if", "allOf", "$ref", "$dynamicRef", "$recursiveRef")
 _SINGLE = {name: frozenset({name}) for name in ALL} | {"integer": frozenset({"number"})}
 
