@@ -1,5 +1,5 @@
-"""The cache of compiled modules. A compiled module is machine code, so the folder is private (0700, ours) and every file
-carries a MAC; whatever does not check is ignored and made again."""
+"""The cache of compiled modules. A compiled module is machine code, so the folder is private (0700, ours) and every
+file carries a MAC; whatever does not check is ignored and made again."""
 
 from __future__ import annotations
 

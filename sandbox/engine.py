@@ -97,7 +97,7 @@ class Engine:
         return len(self._live)
 
     def isolate(self, image: Image | None = None) -> Isolate:
-        """A fresh isolate. Raises Overloaded when every slot is taken and ForeignImage for an image of another build."""
+        """A fresh isolate. Raises Overloaded when every slot is taken, ForeignImage for an image of another build."""
         instance = self._instance()
         if image is not None:
             self._write(instance, self._image_runs(image))
@@ -180,7 +180,7 @@ class Engine:
             instance.close()
 
     def _setup(self, instance: WasmInstance, export: bytes, name: str, content: bytes) -> bytes:
-        """Gives the guest one file and returns what it leaves in its output. Raises EngineError when the guest threw."""
+        """Gives the guest one file, returns what it leaves in its output. Raises EngineError when the guest threw."""
         batch = b"".join((struct.pack("<I", len(name)), name.encode(), struct.pack("<I", len(content)), content))
         layout = instance.view(Layout, self._guarded(instance, b"layout", 0))
         at = layout.input if len(batch) <= layout.input_size else self._guarded(instance, b"reserve", len(batch))
@@ -204,7 +204,7 @@ class Engine:
             self._ticker.leave(budget)
 
     def _inspect(self) -> Home:
-        """What is the same in every instance: where the layout and the input buffer lie, and the memory it begins with."""
+        """What is the same in every instance: where layout and input buffer lie, and the memory it begins with."""
         instance = WasmInstance(self._module)
         try:
             layout_at = self._guarded(instance, b"layout", 0)

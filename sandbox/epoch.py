@@ -99,7 +99,7 @@ class Ticker:
         del self._running[threading.get_ident()]
 
     def is_over(self) -> bool:
-        """Whether the guest of this thread must stop. Asked at every tick, so this is also where a paused guest waits."""
+        """Whether the guest of this thread must stop. Asked at every tick, so this is where a paused guest waits."""
         budget = self._running.get(threading.get_ident())
         if budget is None:
             return True

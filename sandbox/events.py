@@ -1,4 +1,4 @@
-"""Events: the values that pass between a program and its host. They are frozen; guest and limit failures are values too."""
+"""Events: the frozen values that pass between a program and its host. Guest and limit failures are values too."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The program waits. `calls` are the calls made since the last outcome; `wake_at` is when its earliest timer is due,
-    in milliseconds since the epoch: resume then, even with no settlement."""
+    """The program waits. `calls` are those made since the last outcome; `wake_at` is when its earliest timer is due, in
+    milliseconds since the epoch: resume then, even with no settlement."""
 
     calls: tuple[HostCall, ...]
     logs: tuple[LogLine, ...] = ()
@@ -57,8 +57,8 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The program ended. `has_value` is False when its result was undefined (`value` is then None). `calls` are those it
-    made since the last outcome and did not wait for."""
+    """The program ended. `has_value` is False when its result was undefined (`value` is then None). `calls` are those
+    it made since the last outcome and did not wait for."""
 
     value: Any
     logs: tuple[LogLine, ...] = ()
@@ -68,8 +68,8 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The program threw, could not be compiled, waits for nothing, or passed a limit. `calls` are those it made since the
-    last outcome; none of them when it had to be stopped for its CPU or wall time."""
+    """The program threw, could not be compiled, waits for nothing, or passed a limit. `calls` are those it made since
+    the last outcome; none of them when it had to be stopped for its CPU or wall time."""
 
     error: GuestError | LimitExceeded
     logs: tuple[LogLine, ...] = ()

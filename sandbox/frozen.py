@@ -1,6 +1,6 @@
-"""The format of frozen programs and images: a header anyone may read, then the compressed difference from the base memory.
+"""The format of frozen programs and images: a header anyone may read, then the compressed difference from the base.
 
-    b"CMFZ" | version u8 | header length u32 | header (JSON) | SHA-256 of what follows and of the header | zlib(pages)
+magic "CMFZ", version u8 | length of the header u32 | header, JSON | SHA-256 of header and body | body, zlib of a patch
 """
 
 from __future__ import annotations
@@ -73,7 +73,13 @@ def _split(frozen: bytes) -> tuple[Header, bytes]:
 
 def _header(fields: Any) -> Header:
     match fields:
-        case {"build": str(build), "kind": str(kind), "cpu_used": float(cpu), "wall_used": float(wall), "waiting": [*ids]}:
+        case {
+            "build": str(build),
+            "kind": str(kind),
+            "cpu_used": float(cpu),
+            "wall_used": float(wall),
+            "waiting": [*ids],
+        }:
             if all(isinstance(id, int) and 0 < id < 2**31 for id in ids) and cpu >= 0 and wall >= 0:
                 return Header(build, kind, cpu, wall, tuple(ids))
     raise ForeignImage("its header is malformed")

@@ -48,7 +48,8 @@ class Isolate:
     """
 
     __slots__ = (
-        "__weakref__", "_budget", "_closed", "_conversation", "_home", "_instance", "_layout", "_lock", "_running", "_step",
+        "__weakref__", "_budget", "_closed", "_conversation", "_home", "_instance", "_layout", "_lock", "_running",
+        "_step",
     )  # fmt: skip
 
     def __init__(self, instance: WasmInstance, home: Home, header: frozen.Header | None = None) -> None:
@@ -81,7 +82,9 @@ class Isolate:
 
     def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
         """Settles calls, fires the timers that are due, and runs on. Raises as `start` does."""
-        return self._conversation.received(self._slice(_SUSPENDED, b"resume", self._conversation.resume(settlements, now)))
+        return self._conversation.received(
+            self._slice(_SUSPENDED, b"resume", self._conversation.resume(settlements, now))
+        )
 
     def start_batch(self, batch: bytes) -> bytes:
         """`start` for bytes made and read elsewhere, by a Conversation."""
@@ -116,8 +119,8 @@ class Isolate:
         self._budget.stop()
 
     def pause(self) -> None:
-        """From any thread: a running slice computes no more until `proceed`, from its next tick on. It keeps its thread,
-        and waiting counts as wall time. The next slice begins unpaused."""
+        """From any thread: a running slice computes no more until `proceed`, from its next tick on. It keeps its
+        thread, and waiting counts as wall time. The next slice begins unpaused."""
         self._budget.pause()
 
     def proceed(self) -> None:

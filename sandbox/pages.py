@@ -1,7 +1,7 @@
 """Memory as its difference from the base memory: pure functions over bytes.
 
-A patch is the memory's size and runs of 128-byte blocks that differ, `offset u32 | length u32 | bytes`. The guest applies
-one itself (`patch` in guest.c): a loop of copies there costs a hundredth of what it would from Python.
+A patch is the memory's size and runs of 128-byte blocks that differ, `offset u32 | length u32 | bytes`. The guest
+applies one itself (`patch` in guest.c): a loop of copies there costs a hundredth of what it would from Python.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def split(runs: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def merge(runs: bytes, base: bytes) -> tuple[tuple[int, bytes], ...]:
-    """The runs as few long ones: short gaps are filled from `base`. For what is applied often, straight from the host."""
+    """The runs as few long ones, short gaps filled from `base`: for what is applied often, straight from the host."""
     merged: list[tuple[int, bytearray]] = []
     for at, data in split(runs):
         end = merged[-1][0] + len(merged[-1][1]) if merged else -PAGE

@@ -1,8 +1,9 @@
 """The WebAssembly engine through its C API: the only module that touches ctypes and wasmtime.
 
-A crossing costs about 1 us this way and 13 us or more through wasmtime's Python objects. Laws kept here: every pointer and
-length read from the guest is checked against its memory before use; the one callback (the epoch's) never raises; a store is
-used by one thread at a time and deleted by the one that owns it; after a trap the store is only read and deleted.
+A crossing costs about 1 us this way and 13 us or more through wasmtime's Python objects. Laws kept here: every pointer
+and length read from the guest is checked against its memory before use; the one callback (the epoch's) never raises; a
+store is used by one thread at a time and deleted by the one that owns it; after a trap the store is only read and
+deleted.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ WASM_PAGE = 65536
 MAX_WASM_STACK = 4 * 1024 * 1024
 STACK_OVERFLOW, UNREACHABLE = 0, 9
 _FEATURES_OFF = (
-    "wasm_threads", "wasm_tail_call", "wasm_reference_types", "wasm_function_references", "wasm_gc", "wasm_relaxed_simd",
+    "wasm_threads", "wasm_tail_call", "wasm_reference_types", "wasm_function_references", "wasm_gc",
+    "wasm_relaxed_simd",
     "wasm_simd", "wasm_multi_value", "wasm_multi_memory", "wasm_memory64", "wasm_wide_arithmetic", "wasm_exceptions",
     "wasm_custom_page_sizes", "wasm_stack_switching", "wasm_component_model", "wasm_component_model_async",
     "wasm_component_model_map", "wasm_component_model_implements", "wasm_component_model_more_async_builtins",
@@ -127,11 +129,13 @@ def _set(prefix: str, config: int, **values: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What shapes the engine. `memory` is the largest linear memory in bytes, `slots` the instances that may live at once."""
+    """What shapes the engine. `memory` is the largest linear memory in bytes, `slots` the instances alive at once."""
 
     memory: int
     slots: int
-    keep_resident: int = 1024 * 1024  # a little more than the image: resetting it is most of what a fresh instance costs
+    keep_resident: int = (
+        1024 * 1024
+    )  # a little more than the image: resetting it is most of what a fresh instance costs
 
     @property
     def name(self) -> str:
@@ -173,10 +177,17 @@ class WasmEngine:
 
 def _config(settings: Settings) -> int:
     config = int(_config_new())
-    _set("wasmtime_config", config, native_unwind_info=False, epoch_interruption=True, memory_init_cow=True, memory_may_move=False)
+    _set(
+        "wasmtime_config",
+        config,
+        native_unwind_info=False,
+        epoch_interruption=True,
+        memory_init_cow=True,
+        memory_may_move=False,
+    )
     # The asynchronous stack is never used, but the engine aborts unless it is larger than the synchronous one.
     _set("wasmtime_config", config, max_wasm_stack=MAX_WASM_STACK, async_stack_size=2 * MAX_WASM_STACK)
-    _set("wasmtime_config", config, **{name: False for name in _FEATURES_OFF})
+    _set("wasmtime_config", config, **dict.fromkeys(_FEATURES_OFF, False))
     pool = int(_pool_new())
     _set(
         "wasmtime_pooling_allocation_config",
@@ -240,7 +251,18 @@ class Layout(ctypes.Structure):
 
     _fields_ = tuple(
         (name, c_uint32)
-        for name in ("abi", "input", "input_size", "output", "output_size", "logs", "logs_size", "stopped", "heap", "end")
+        for name in (
+            "abi",
+            "input",
+            "input_size",
+            "output",
+            "output_size",
+            "logs",
+            "logs_size",
+            "stopped",
+            "heap",
+            "end",
+        )
     )
     abi: int
     input: int

@@ -3,8 +3,9 @@
     python sandbox/guest/build.py [--force]
 
 The third-party sources are two source distributions, downloaded by pip (so pip's own configuration decides from where)
-and checked against the hashes below before anything is unpacked. The compiler is `python -m ziglang`. The finished module
-is cached by the hash of everything that went in, so a second build takes seconds. Runs alone, and from `hatch_build.py`.
+and checked against the hashes below before anything is unpacked. The compiler is `python -m ziglang`. The finished
+module is cached by the hash of everything that went in, so a second build takes seconds. Runs alone, and from
+`hatch_build.py`.
 """
 
 from __future__ import annotations
@@ -86,6 +87,13 @@ EDITS = (
     ),
 )
 
+TOOLCHAIN_LICENCES = (
+    ("Zig, its compiler-rt and C library", "LICENSE"),
+    ("wasi-libc", "lib/libc/wasi/LICENSE-MIT"),
+    ("musl", "lib/libc/musl/COPYRIGHT"),
+    ("libc++", "lib/libcxx/LICENSE.TXT"),
+)
+
 # Nothing beyond these: the engine that runs the module has every other WebAssembly feature off.
 FEATURES = ("-mcpu=mvp+bulk_memory+bulk_memory_opt+mutable_globals+nontrapping_fptoint+sign_ext",)
 COMPILE = (
@@ -98,8 +106,8 @@ LINK = (
     "-Wl,-z,stack-size=327680", "-Wl,--strip-all", "-Wl,--gc-sections",
 )  # fmt: skip
 EXPORTS = {
-    "memory", "_initialize", "initialize", "layout", "reserve", "compile", "prelude", "preload", "start", "resume", "pending",
-           "patch",
+    "memory", "_initialize", "initialize", "layout", "reserve", "compile", "prelude", "preload", "start", "resume",
+    "pending", "patch",
 }  # fmt: skip
 
 
@@ -116,10 +124,7 @@ def own_units() -> list[Path]:
 def content_hash() -> str:
     """Names everything that decides the bytes of the module."""
     digest = hashlib.sha256()
-    parts = [ZIGLANG, *COMPILE, *COMPILE_CXX, *LINK, QUICKJS.sha256, ADA.sha256, *(text for edit in EDITS for text in edit)]
-    for part in parts:
-        digest.update(part.encode() + b"\0")
-    for path in sorted([*own_units(), *HERE.glob("*.h")]):
+    for path in sorted([Path(__file__).resolve(), *own_units(), *HERE.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -222,8 +227,8 @@ def _archive(sdist: Sdist, scratch: Path) -> Path:
     archives = list(downloads.glob("*.tar.gz"))
     if done.returncode or len(archives) != 1:
         raise BuildError(
-            f"pip could not download the source of {sdist.name} {sdist.version}. Building the guest needs a package index "
-            f"once; offline, put the archive at {kept}.\n{(done.stderr or done.stdout).strip()[-2000:]}"
+            f"pip could not download the source of {sdist.name} {sdist.version}. Building the guest needs a package "
+            f"index once; offline, put the archive at {kept}.\n{(done.stderr or done.stdout).strip()[-2000:]}"
         )
     kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     _install(archives[0], kept)
@@ -349,9 +354,15 @@ def _notice(quickjs: Path, ada: Path) -> str:
         f"QuickJS-ng (from the source distribution {QUICKJS.name} {QUICKJS.version})\n\n{engine.strip()}",
         f"Ada URL parser (from the source distribution {ADA.name} {ADA.version})\n\n"
         + (ada / ADA.licence).read_text(encoding="utf-8").strip(),
-        "wasi-libc, dlmalloc and compiler-rt as shipped with the Zig toolchain: MIT, CC0 and Apache-2.0 with LLVM exceptions.",
+        *(f"{title} (from the Zig toolchain)\n\n{_toolchain_text(path)}" for title, path in TOOLCHAIN_LICENCES),
     ]
     return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"
+
+
+def _toolchain_text(path: str) -> str:
+    spec = importlib.util.find_spec("ziglang")
+    assert spec is not None and spec.submodule_search_locations
+    return (Path(next(iter(spec.submodule_search_locations))) / path).read_text(encoding="utf-8").strip()
 
 
 def main() -> int:
