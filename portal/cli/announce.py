@@ -29,6 +29,7 @@ class Announcer(Protocol):
     def settled(self, snapshot: Snapshot) -> None: ...
     def reloaded(self, file: str) -> None: ...
     def reload_refused(self, reason: str) -> None: ...
+    def stopping(self) -> None: ...
     def stopped(self) -> None: ...
 
 
@@ -52,13 +53,15 @@ class Screens:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._settled = False
-
-    def preparing(self) -> AbstractContextManager[object]:
-        return self._console.status(
+        self._preparing = console.status(
             "Preparing the isolates (the first start compiles the guest, later ones take it from the cache) ..."
         )
 
+    def preparing(self) -> AbstractContextManager[object]:
+        return self._preparing
+
     def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None:
+        self._preparing.stop()
         note = "compiled and cached" if seconds > SLOW_START_SECONDS else "from the cache"
         self._console.print(Text.assemble("Isolates ready in ", (f"{seconds:.1f} s", "bold"), (f" ({note})", "dim")))
         for measure, reason in unconfined.items():
@@ -84,6 +87,9 @@ class Screens:
 
     def reload_refused(self, reason: str) -> None:
         self._console.print(Text(f"The changed configuration is not taken up: {reason}", style="yellow"))
+
+    def stopping(self) -> None:
+        self._console.print("Stopping ...", style="dim")
 
     def stopped(self) -> None:
         self._console.print("Stopped.", style="dim")
@@ -120,6 +126,9 @@ class Events:
 
     def reload_refused(self, reason: str) -> None:
         self._log.warning("configuration refused", reason=reason)
+
+    def stopping(self) -> None:
+        self._log.info("stopping")
 
     def stopped(self) -> None:
         self._log.info("stopped")

@@ -190,7 +190,7 @@ def _finish(command: Callable[[], Coroutine[Any, Any, Exit]], *, serving: bool =
 
         typer.echo(f"codemode: {printable(error.message)}", err=True)
         code = error.code
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         code = Exit.INTERRUPTED
     except Exception:  # the edge of the process: whatever is left is our fault, and must not look like the program's
         traceback.print_exc()

@@ -13,7 +13,7 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 
-from portal.app import serve as serve_app
+from portal.app import running
 from portal.cli.announce import Announcer, announcer
 from portal.cli.assembly import Assembly, assemble
 from portal.cli.console import consoles
@@ -53,26 +53,31 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     terminal = stderr.is_terminal
     configure_logging(level=document.portal.log_level, terminal=terminal)
     shows = announcer(stderr, structlog.get_logger("codemode"))
-    with shows.preparing(), graceful_end():
+    with asked_to_stop() as stop, shows.preparing():
         async with assemble(document, CallLines(sys.stderr, stderr if terminal else None)) as assembly:
             shows.prepared(assembly.prepared_in, assembly.unconfined)
-            await _listen(assembly, document, address, shows, file)
+            await _listen(assembly, document, address, shows, file, stop)
     shows.stopped()
     return Exit.OK
 
 
-async def _listen(assembly: Assembly, document: Config, address: Address, shows: Announcer, file: Path | None) -> None:
+async def _listen(
+    assembly: Assembly,
+    document: Config,
+    address: Address,
+    shows: Announcer,
+    file: Path | None,
+    stop: asyncio.Event,
+) -> None:
     unsubscribe = assembly.servers.subscribe(shows.servers_changed)
     background = [asyncio.create_task(_settled(assembly.servers, shows))]
     if file is not None:
         background.append(asyncio.create_task(_reload(file, assembly.servers, shows)))
     try:
-        await serve_app(
-            assembly.app,
-            host=address.host,
-            port=address.port,
-            on_ready=lambda url: shows.listening(url + document.portal.path),
-        )
+        async with running(assembly.app, host=address.host, port=address.port) as base:
+            shows.listening(base + document.portal.path)
+            await stop.wait()
+            shows.stopping()
     except OSError as error:
         reason = error.strerror or str(error)
         message = f"Cannot listen on {address.host} port {address.port}: {reason}. Choose another with --port."
@@ -100,25 +105,21 @@ async def _reload(file: Path, servers: Servers, shows: Announcer) -> None:
 
 
 @contextmanager
-def graceful_end() -> Iterator[None]:
-    """Let the end that a signal asked for finish cleanly: the server hands its signal back once it has stopped.
-
-    Without this, that signal would end the process before upstream servers and workers are closed. A second one,
-    when a person is tired of waiting, does end the command.
-    """
+def asked_to_stop() -> Iterator[asyncio.Event]:
+    """Set when SIGINT or SIGTERM asks for an end; a second one, from a person tired of waiting, ends the command."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    seen: list[int] = []
+    stop = asyncio.Event()
 
-    def arrived(number: int) -> None:
-        seen.append(number)
-        if len(seen) > 1 and task is not None:
+    def arrived() -> None:
+        if stop.is_set() and task is not None:
             task.cancel()
+        stop.set()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
-        loop.add_signal_handler(number, arrived, number)
+        loop.add_signal_handler(number, arrived)
     try:
-        yield
+        yield stop
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
