@@ -3,6 +3,7 @@
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 from codemode.catalog import Catalog
 from codemode.errors import CatalogError, CodemodeError
+from codemode.expose import Exposed, expose, expose_server
 from codemode.tool import CodeTool
 
 __all__ = [
@@ -11,9 +12,12 @@ __all__ = [
     "CatalogError",
     "CodeTool",
     "CodemodeError",
+    "Exposed",
     "ToolCall",
     "ToolCaller",
     "ToolDenied",
     "ToolFailed",
     "ToolReturned",
+    "expose",
+    "expose_server",
 ]
