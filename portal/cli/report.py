@@ -18,7 +18,7 @@ from portal.cli.waterfall import Span, bar, spans_of, total_ms
 
 THEME = "ansi_dark"
 RESULT_LINES = 60
-CALL_ROWS = 30
+CALL_ROWS = 20
 LOG_ROWS = 50
 TABLE_ROWS = 20
 

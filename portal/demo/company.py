@@ -193,10 +193,10 @@ def _order(random: Random, number: int, customers: Sequence[Customer], products:
         for product in random.sample(products, random.choices((1, 2, 3, 4), weights=(45, 30, 15, 10))[0])
     ]
     total = round(sum(line.quantity * line.unit_price for line in lines), 2)
-    recent: tuple[OrderStatus, ...] = ("paid", "shipped", "shipped", "delivered")
-    older: tuple[OrderStatus, ...] = ("delivered", "returned", "cancelled", "shipped")
-    settled = random.choices(older, weights=(82, 9, 6, 3))[0]
-    status = random.choice(recent) if (TODAY - placed).days < 10 else settled
+    age = (TODAY - placed).days
+    states: tuple[OrderStatus, ...] = ("delivered", "returned", "cancelled", "shipped", "paid")
+    weights = (25, 0, 5, 50, 20) if age < 6 else (62, 8, 5, 25, 0) if age < 45 else (85, 9, 6, 0, 0)
+    status = random.choices(states, weights)[0]
     return Order(f"N{number}", random.choice(customers).id, placed.isoformat(), status, total, lines)
 
 
@@ -210,7 +210,7 @@ def _shipment(random: Random, order: Order) -> Shipment:
     late_by = max(0, ((TODAY if on_the_way else arrived) - promised).days)
     status: ShipmentStatus = "delivered"
     if on_the_way:
-        status = "lost" if late_by > 60 else "late" if late_by else "in_transit"
+        status = "lost" if late_by > 21 else "late" if late_by else "in_transit"
     events = [ShipmentEvent(placed.isoformat(), "Leipzig hub", "Picked up")]
     if not on_the_way:
         events.append(ShipmentEvent(arrived.isoformat(), "Front door", "Delivered"))

@@ -10,7 +10,7 @@ from importlib.resources import files
 from typing import Any
 
 from mcp.client import Client
-from mcp_types import Tool
+from mcp_types import TextContent, Tool
 from rich.console import Console
 from rich.panel import Panel
 from rich.rule import Rule
@@ -48,7 +48,7 @@ async def demo(*, port: int, stay: bool) -> Exit:
         configure_logging(level="warning", terminal=stderr.is_terminal)
         stdout.print(Rule(Text("Codemode Portal: a tour", style="bold")))
         stdout.print(
-            "\nThree MCP servers of an outdoor shop stand behind one URL. An agent connected to it sees one tool,\n"
+            "\nThree MCP servers of an outdoor shop stand behind one URL. An agent connected to it sees one tool, "
             "`code`; the program it writes runs in a fresh WebAssembly isolate and calls the servers' tools.\n",
             highlight=False,
         )
@@ -114,7 +114,8 @@ async def _run(client: Client, name: str, stdout: Console) -> None:
     result = await client.call_tool("code", {"code": source})
     elapsed = (time.perf_counter() - started) * 1000
     stdout.print(run_report(result.structured_content or {}, elapsed, stdout))
-    stdout.print()
+    text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
+    stdout.print(f"one request, one answer: the model reads {count_tokens(text)}\n", highlight=False, style="dim")
 
 
 class _Discard:
