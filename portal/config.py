@@ -49,6 +49,12 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _field_name(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", value):
+        raise ValueError("must be the name of an HTTP header")
+    return value
+
+
 def _field_line(value: str) -> str:
     if any(character in value for character in "\r\n\0"):
         raise ValueError("must not contain line breaks or NUL")
@@ -57,6 +63,7 @@ def _field_line(value: str) -> str:
 
 Text = Annotated[str, Field(max_length=65536)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+HeaderName = Annotated[str, AfterValidator(_field_name)]
 HeaderValue = Annotated[str, AfterValidator(_field_line)]
 
 
@@ -121,7 +128,7 @@ class HttpServer(_Server):
     """A server reached by URL. `transport` is "auto" when the document does not say: HTTP, then the older SSE."""
 
     url: Annotated[str, AfterValidator(_http_url)] = Field(repr=False)
-    headers: Mapping[str, HeaderValue] = Field(default_factory=dict, repr=False)
+    headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
 
     @property

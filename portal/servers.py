@@ -272,6 +272,7 @@ class Servers:
             state=connection.state,
             reason=connection.reason,
             since=connection.since,
+            retry_at=connection.retry_at,
             listing=connection.listing,
             offer=before.offer if before is not None and same else offer_of(slot.config, connection.listing),
         )

@@ -15,7 +15,8 @@ from portal.upstream import Listing, State
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSnapshot:
-    """One server. `state` and `reason` as in `upstream.Connection`; `since` is when the state began (Unix time).
+    """One server. `state` and `reason` as in `upstream.Connection`; `since` is when the state began, `retry_at` when
+    connecting is tried again (Unix times).
 
     `offer` is the listing as the catalog wants it.
     """
@@ -25,6 +26,7 @@ class ServerSnapshot:
     state: State = "waiting"
     reason: str | None = None
     since: float = 0.0
+    retry_at: float | None = None
     listing: Listing = field(default_factory=Listing)
     offer: stubs.Server = field(repr=False)
 

@@ -36,6 +36,8 @@ OnNotification = Callable[[str, Mapping[str, Any]], None]
 # Timeouts in a row, with no answer of any kind between them, after which the server itself is asked if it lives.
 _SUSPICIOUS = 3
 _LIST_SECONDS = 60.0
+# Failures in a row to read the lists, after which the link itself is not trusted any more.
+_UNREADABLE = 3
 # One change is often announced several times in a row.
 _SETTLE_SECONDS = 0.1
 # Notifications a second past which a server is flooding and not informing.
@@ -43,7 +45,8 @@ _FLOOD = 2000
 
 
 class Connection:
-    """`state` and `reason` are for people to see; `listing` is the last good one.
+    """`state` and `reason` are for people to see; `listing` is the last good one. `retry_at` (Unix time) is when
+    connecting is tried again.
 
     waiting: not connected yet. ready: connected and listed. stale: was ready, is not now; the last listing still
     stands. error: never was ready. A connection that does not list (`lists=False`) is ready when connected.
@@ -63,6 +66,7 @@ class Connection:
         self.state: State = "waiting"
         self.reason: str | None = None
         self.since = time.time()
+        self.retry_at: float | None = None
         self.listing = Listing()
         self.remembered = remembered or Remembered()
         self.protocol: str | None = None
@@ -227,12 +231,12 @@ class Connection:
             beside.create_task(self._keep_listing(link, agreement))
             beside.create_task(self._subscriptions.attend(link, agreement))
 
-    def _lost(self, error: UpstreamError) -> None:
-        self._set("stale" if self.listing.digest else "error", error.message)
+    def _lost(self, error: UpstreamError, pause: float) -> None:
+        self._set("stale" if self.listing.digest else "error", error.message, retry_at=time.time() + pause)
         self._tell_relisted()
 
     async def _keep_listing(self, link: Link, agreement: Agreement) -> None:
-        pause = SHORTEST
+        failures = 0
 
         async def page(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
             return await link.request(method, params, max_bytes=PAGE_BYTES)
@@ -245,25 +249,29 @@ class Connection:
                     self.listing = await fetch(page, agreement, max_items=limit, previous=previous)
             except (UpstreamError, TimeoutError) as error:
                 why = error.message if isinstance(error, UpstreamError) else f"no answer within {_LIST_SECONDS:g} s"
-                if isinstance(error, SessionExpired):
-                    self._keeper.give_up(link, error)
-                self._set("stale" if self.listing.digest else "error", f"its lists cannot be read: {why}")
+                failures += 1
+                unreadable = UpstreamUnavailable(f"its lists cannot be read: {why}")
+                if isinstance(error, SessionExpired) or failures >= _UNREADABLE:
+                    # Perhaps it is another server by now, of another generation: begin from the beginning.
+                    self._keeper.give_up(link, error if isinstance(error, SessionExpired) else unreadable)
+                self._set("stale" if self.listing.digest else "error", unreadable.message)
                 self._tell_relisted()
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
+                    async with asyncio.timeout(min(SHORTEST * 2**failures, LONGEST)):
                         await self._outdated.wait()
-                pause = min(pause * 2, LONGEST)
             else:
-                pause = SHORTEST
+                failures = 0
                 self._set("ready", None)
                 self._tell_relisted()
                 await self._outdated.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
 
-    def _set(self, state: State, reason: str | None) -> None:
+    def _set(self, state: State, reason: str | None, *, retry_at: float | None = None) -> None:
+        if state != self.state:
+            self.since = time.time()
         self.state = state
         self.reason = redact(reason, self.config.secrets) if reason is not None else None
-        self.since = time.time()
+        self.retry_at = retry_at
         self._on_change()
 
     def _tell_relisted(self) -> None:

@@ -128,8 +128,10 @@ class DuplexLink:
 
     async def aclose(self) -> None:
         self.end("closed")
-        for task in self._tasks:
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipe.aclose()
 
     async def _answer(self, call: _Call, token: int | None) -> dict[str, Any]:

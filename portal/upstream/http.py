@@ -35,6 +35,7 @@ _CHATTER_BYTES = 16 * 1024 * 1024
 _REFUSAL_BYTES = 256 * 1024
 _FRUITLESS_RESUMES = 3
 _ASIDE_SECONDS = 5.0
+_GOODBYE_SECONDS = 2.0
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
 
@@ -132,11 +133,13 @@ class HttpLink:
 
     async def aclose(self) -> None:
         self.end("closed")
-        for task in self._tasks:
+        tasks = tuple(self._tasks)
+        for task in tasks:
             task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._session is not None:
             with suppress(UpstreamError, TimeoutError):
-                async with asyncio.timeout(_ASIDE_SECONDS):
+                async with asyncio.timeout(_GOODBYE_SECONDS):
                     (await self._client.send("DELETE", self._session_headers())).release()
         await self._client.aclose()
 
@@ -286,8 +289,8 @@ class HttpLink:
                 try:
                     if response.status == 404:
                         self.end("the server no longer knows the session")
-                    if response.status >= 400 or media_type(response) != "text/event-stream":
-                        return
+                    if response.status < 500 and media_type(response) != "text/event-stream":
+                        return  # It has none: HTTP 405, as a rule.
                     async for event in events(response, max_event_bytes=limit, max_bytes=None):
                         failures = 0
                         cursor.note(event)

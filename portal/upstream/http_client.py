@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import aiohttp
 from yarl import URL
 
-from portal.errors import ResponseInvalid
+from portal.errors import ResponseInvalid, UpstreamUnavailable
+from portal.upstream.addresses import CheckedResolver, forbidden
 from portal.upstream.http_body import translated
 
 # Servers close idle connections after 5 seconds by default (uvicorn, Node): be first, or a call meets a closed door.
@@ -27,7 +28,9 @@ class HttpClient:
     def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
         self.url = URL(url)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
+            connector=aiohttp.TCPConnector(
+                limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, resolver=CheckedResolver()
+            ),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **headers},
             auto_decompress=False,
@@ -48,6 +51,9 @@ class HttpClient:
             UpstreamError: no answer came.
         """
         target = url or self.url
+        # Names are checked by the resolver, which is not asked about addresses.
+        if forbidden(target.host or ""):
+            raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
         for _ in range(_REDIRECTS + 1):
             try:
                 response = await self._session.request(

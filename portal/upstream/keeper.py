@@ -25,12 +25,12 @@ _DRAIN_POLL = 0.05
 
 Open = Callable[[], Coroutine[Any, Any, tuple[Link, Agreement]]]
 Attend = Callable[[Link, Agreement], Coroutine[Any, Any, None]]
-Lost = Callable[[UpstreamError], None]
+Lost = Callable[[UpstreamError, float], None]
 
 
 class Keeper:
-    """`attend(link, agreement)` runs beside each link for as long as it lives; `lost(error)` hears why one did not
-    come to be, or ended."""
+    """`attend(link, agreement)` runs beside each link for as long as it lives; `lost(error, pause)` hears why one did
+    not come to be, or ended, and in how many seconds the next one is tried."""
 
     def __init__(self, open_link: Open, attend: Attend, lost: Lost, *, patience: float) -> None:
         self._open = open_link
@@ -130,8 +130,9 @@ class Keeper:
             renewed = isinstance(error, SessionExpired) and not (renewed and lived < 1)
             if not renewed:
                 self._error = error
-                self._lost(error)
-                await self._pause(self._backoff.failed(clock(), lived))
+                pause = self._backoff.failed(clock(), lived)
+                self._lost(error, pause)
+                await self._pause(pause)
 
     async def _serve(self, link: Link, agreement: Agreement) -> UpstreamError:
         """Let callers have the link until it ends; why it ended."""

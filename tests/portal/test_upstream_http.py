@@ -23,7 +23,7 @@ from portal.errors import (
 )
 from portal.upstream import CallContext
 from tests.portal.upstreams.raw import Exchange, OnCall, Raw, raw_upstream
-from tests.portal.upstreams.watching import Watched, ready
+from tests.portal.upstreams.watching import Watched, ready, watched
 
 pytestmark = pytest.mark.anyio
 
@@ -446,3 +446,31 @@ async def test_configured_headers_and_credentials_go_out_with_every_request() ->
         assert all(one.headers["x-team"] == "blue" for one in raw.exchanges)
         await up.call("echo")
         assert "authorization" not in raw.calls[-1].headers
+
+
+@pytest.mark.parametrize("host", ["169.254.169.254", "[fe80::1]", "[::ffff:169.254.169.254]", "0.0.0.0", "224.0.0.1"])
+async def test_addresses_of_clouds_own_services_are_never_connected_to(host: str) -> None:
+    async with watched({"url": f"http://{host}/mcp"}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert "address is one no server may have" in (connection.reason or "")
+
+
+async def test_a_name_that_points_to_such_an_address_is_not_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(self: object, host: str, port: int = 0, family: Any = None) -> list[dict[str, Any]]:
+        return [{"host": "169.254.169.254", "hostname": host, "port": port, "family": 2, "proto": 0, "flags": 0}]
+
+    monkeypatch.setattr("portal.upstream.addresses.DefaultResolver.resolve", resolve)
+    async with watched({"url": "http://rebinding.example/mcp"}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert connection.reason == "its host name cannot be resolved"
+
+
+async def test_a_server_that_is_replaced_by_one_of_the_other_generation_is_negotiated_with_anew() -> None:
+    async with answered_by(say_fine) as (raw, up):
+        raw.legacy = True
+        while up.connection.protocol == "2026-07-28":
+            await up.connection.refresh()
+        await up.until(lambda connection: connection.state == "ready")
+        assert up.connection.listing.protocol == "2025-11-25"
+        assert await up.text("echo") == "fine"
+        assert up.connection.retry_at is None
