@@ -42,9 +42,17 @@ def declarations(
 
 
 def _selected(server: Server, names: Names, only: Collection[str] | None) -> list[Tool]:
-    unique = {tool.name: tool for tool in reversed(server.tools)}
-    tools = [tool for tool in server.tools if unique[tool.name] is tool]
-    return [tool for tool in tools if only is None or names.path(server.id, tool.name) in only]
+    """The tools to declare, each once, in the server's order."""
+    if only is None:
+        tools: Iterable[Tool] = server.tools
+    else:
+        keys = (names.paths[path] for path in only if path in names.paths)
+        wanted = {key.tool for key in keys if key.server == server.id}
+        tools = (tool for tool in server.tools if tool.name in wanted)
+    first: dict[str, Tool] = {}
+    for tool in tools:
+        first.setdefault(tool.name, tool)
+    return list(first.values())
 
 
 def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Printer, str]:

@@ -7,10 +7,10 @@ import json
 from typing import Any
 
 import jsonschema_rs
-from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from stubs import type_of
+from stubs import Server, Tool, assign_names, declarations, type_of
 from tests.stubs import typescript
 from tests.stubs.schemas import Case, cases, exact_schemas, honest_schemas
 
@@ -43,24 +43,28 @@ def validity(case: Case) -> list[bool] | None:
 
 
 def mismatches(checked: list[Case], *, exact: bool) -> list[str]:
-    lines: list[str] = []
+    """What valid values are not assignable, or with `exact` what invalid ones are, to the type of each schema.
+
+    Both ways of writing a type are held against the values: on one line, and as the output type of a declared tool.
+    """
+    judged = [(case, valid) for case in checked if (valid := validity(case)) is not None]
+    tools = tuple(Tool(f"t{number}", output_schema=case.schema) for number, (case, _) in enumerate(judged))
+    server = Server("s", tools=tools)
+    lines = declarations([server], assign_names([server])).splitlines()
     meaning: dict[int, str] = {}
-    for number, case in enumerate(checked):
-        valid = validity(case)
-        if valid is None:
-            continue
-        lines.append(f"type T{number} = {type_of(case.schema)};")
+    for number, (case, valid) in enumerate(judged):
+        lines.append(f"type Line{number} = {type_of(case.schema)};")
+        lines.append(f"type Declared{number} = Awaited<ReturnType<typeof codemode.s.t{number}>>;")
         for value, is_valid in zip(case.values, valid, strict=True):
-            if is_valid or exact:
+            if not is_valid and not exact:
+                continue
+            for name in (f"Line{number}", f"Declared{number}"):
                 expected = 1 if is_valid else 0
-                lines.append(
-                    f"export const c{len(lines)}: [{as_type(value)}] extends [T{number}] ? 1 : 0 = {expected};"
-                )
+                lines.append(f"export const c{len(lines)}: [{as_type(value)}] extends [{name}] ? 1 : 0 = {expected};")
                 meaning[len(lines)] = (
                     f"{json.dumps(value)} is {'valid' if is_valid else 'invalid'} under {json.dumps(case.schema)}, "
-                    f"against {type_of(case.schema)}"
+                    f"against {name}, {type_of(case.schema)}"
                 )
-    assume(meaning)
     found = typescript.check({"truth.ts": "\n".join(lines) + "\n"})
     return [f"{meaning.get(item.line, lines[item.line - 1])}: {item.code} {item.text}" for item in found]
 
