@@ -5,8 +5,10 @@ is quick.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
+import orjson
 from starlette.types import Receive, Send
 
 WATCH_AFTER = 0.005
@@ -44,6 +46,10 @@ class Attendance:
             await self._send({"type": "http.response.start", "status": status, "headers": list(headers)})
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
+    async def event(self, message: Mapping[str, Any]) -> None:
+        """Send a notification ahead of the answer, which makes the answer a stream."""
+        await self._stream(b"event: message\r\ndata: " + orjson.dumps(message) + b"\r\n\r\n")
+
     async def aclose(self) -> None:
         """Stop watching. Idempotent."""
         self._timer.cancel()
@@ -62,7 +68,7 @@ class Attendance:
                 done, _ = await asyncio.wait({leaving}, timeout=PING_SECONDS)
                 if done:
                     break
-                await self._ping()
+                await self._stream(_PING)
         finally:
             leaving.cancel()
         self.left = True
@@ -73,8 +79,8 @@ class Attendance:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
-    async def _ping(self) -> None:
+    async def _stream(self, part: bytes) -> None:
         if not self._streaming:
             self._streaming = True
             await self._send({"type": "http.response.start", "status": 200, "headers": _STREAM})
-        await self._send({"type": "http.response.body", "body": _PING, "more_body": True})
+        await self._send({"type": "http.response.body", "body": part, "more_body": True})

@@ -78,7 +78,7 @@ class Endpoint:
         self._prompts = Prompts(self._view, caller, self._questions)
         self._resources = Resources(self._view, caller, self._questions, self._watches)
         server = self._server(settings)
-        self._express = Express(server.server_info_stamp, self._modes, code)
+        self._express = Express(server.server_info_stamp, self._modes, code, self._sessions, http.session_idle)
         self._manager = StreamableHTTPSessionManager(
             server,
             max_request_body_size=http.body_limit,
@@ -155,6 +155,7 @@ class Endpoint:
         ):
             server.add_request_handler(method, params, walled(handler))  # type: ignore[arg-type]
         server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
+        server.add_notification_handler("notifications/cancelled", types.CancelledNotificationParams, self._cancelled)
         return server
 
     async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
@@ -172,6 +173,11 @@ class Endpoint:
 
     async def _initialized(self, ctx: Context, params: types.NotificationParams) -> None:
         self._sessions.of(ctx)
+
+    async def _cancelled(self, ctx: Context, params: types.CancelledNotificationParams) -> None:
+        session = self._sessions.of(ctx)
+        if session is not None and params.request_id is not None:
+            session.cancel(params.request_id)
 
     def _mode(self, ctx: Context) -> Mode:
         """The mode of the request's own URL, which in a session may change from one to the next."""

@@ -19,10 +19,9 @@ from mcp_types import (
     SERVER_INFO_META_KEY,
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
-from starlette.types import Scope
 
 from portal.endpoint.identity import identity_of
-from portal.endpoint.sessions import Session
+from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
 from portal.upstream import CallContext, Client
 
@@ -59,7 +58,7 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None) -> 
         identity=identity,
         protocol=ctx.protocol_version,
         client=session.client if session is not None else _client(identity, meta),
-        meta=_forwarded_meta(meta, session),
+        meta=forwarded_meta(meta, session),
         headers=_param_headers(ctx),
         on_log=_log_relay(ctx, session),
     )
@@ -68,11 +67,6 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None) -> 
     if session is not None:
         context = replace(context, on_request=_question_relay(ctx, session.client))
     return context
-
-
-def scope_of(ctx: ServerRequestContext[Any, Any]) -> Scope | None:
-    """The ASGI scope of the HTTP request behind an MCP request."""
-    return ctx.request.scope if ctx.request is not None else None
 
 
 def request_meta(ctx: ServerRequestContext[Any, Any]) -> Mapping[str, Any]:
@@ -127,7 +121,7 @@ def _keys(value: object) -> set[str]:
     return set(value) if isinstance(value, dict) else set()
 
 
-def _forwarded_meta(meta: Mapping[str, Any], session: Session | None) -> Mapping[str, Any]:
+def forwarded_meta(meta: Mapping[str, Any], session: Session | None) -> Mapping[str, Any]:
     """A 2025 client sets its log level once a session; an upstream of 2026-07-28 wants it with each request."""
     if session is None or session.log_level is None or LOG_LEVEL_META_KEY in meta:
         return meta

@@ -18,8 +18,8 @@ from portal.endpoint.aggregate import Target
 from portal.endpoint.background import Background
 from portal.endpoint.identity import identity_of
 from portal.endpoint.questions import Questions
-from portal.endpoint.relay import own_result, scope_of
-from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.relay import own_result
+from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import raw_params, refuse_cursor
 from portal.endpoint.view import View
 from portal.errors import CallError

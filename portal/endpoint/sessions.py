@@ -3,6 +3,8 @@
 Clients of 2026-07-28 have none, every request of theirs says who they are and what they can.
 """
 
+import asyncio
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +13,9 @@ from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import ServerEvent
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.types import Scope
 
+from portal.endpoint.identity import identity_of
 from portal.upstream import Client
 
 _STATE = "portal"
@@ -27,6 +31,20 @@ class Session:
     subscriptions: set[str] = field(default_factory=set)
     untold: dict[ServerEvent, None] = field(default_factory=dict)
     telling: bool = False
+    # Requests answered without the SDK (`express`), by JSON-RPC id; None instead of the task once it is cancelled.
+    runs: dict[str | int, asyncio.Task[Any] | None] = field(default_factory=dict)
+    identity: str = ""
+    heard: float = 0.0
+
+    def cancel(self, request_id: str | int) -> None:
+        """The client cancels a request, or the session ends."""
+        task = self.runs.get(request_id)
+        if task is not None:
+            self.runs[request_id] = None
+            task.cancel()
+
+    def cancelled(self, request_id: str | int) -> bool:
+        return request_id in self.runs and self.runs[request_id] is None
 
 
 class Sessions:
@@ -50,6 +68,22 @@ class Sessions:
         session = connection.state.get(_STATE)
         if session is None and connection.session_id is not None and connection.client_params is not None:
             session = self._enter(connection, connection.session_id)
+            session.identity = identity_of(scope_of(ctx))
+        if session is not None:
+            session.heard = time.monotonic()
+        return session
+
+    def ready(self, key: str, version: str, identity: str, idle: float) -> Session | None:
+        """An open session whose requests may be answered without the SDK.
+
+        That is not so for one of another identity or protocol version, for a client that may be asked something in
+        the middle of a call, and from time to time: the SDK ends sessions it has not heard of for `idle` seconds.
+        """
+        session = self._open.get(key)
+        if session is None or session.identity != identity or session.connection.protocol_version != version:
+            return None
+        if session.client.interactive or time.monotonic() - session.heard > idle / 4:
+            return None
         return session
 
     def _enter(self, connection: Connection, key: str) -> Session:
@@ -65,7 +99,14 @@ class Sessions:
     def _end(self, key: str) -> None:
         session = self._open.pop(key, None)
         if session is not None:
+            for request_id in tuple(session.runs):
+                session.cancel(request_id)
             self._on_end(session)
+
+
+def scope_of(ctx: ServerRequestContext[Any, Any]) -> Scope | None:
+    """The ASGI scope of the HTTP request behind an MCP request."""
+    return ctx.request.scope if ctx.request is not None else None
 
 
 def _connection(ctx: ServerRequestContext[Any, Any]) -> Connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 import json
 from collections.abc import AsyncIterator, Callable
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from codemode import CodeTool
 from portal.endpoint import express
-from portal.endpoint.express import recognise
+from portal.endpoint.recognise import recognise
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import MODERN, Portal, portal_over
 from tests.portal.upstreams.hosting import hosted
@@ -175,6 +176,115 @@ async def test_both_ways_give_the_same_answer_to_every_request(portal: Portal, m
                     patched.setattr(express, "recognise", lambda headers, body: None)
                     long = await http.post(url, content=body, headers=headers)
                 assert comparable(short) == comparable(long), (headers, message)
+
+
+OLD_CALL = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "code", "arguments": {"code": "3"}}}
+OLD = [
+    OLD_CALL,
+    {**OLD_CALL, "id": "text"},
+    {**OLD_CALL, "params": {"name": "code"}},
+    {**OLD_CALL, "params": {"name": "code", "arguments": {"code": "throw 1"}, "_meta": {"com.example/x": 1}}},
+    {**OLD_CALL, "params": {"name": "code", "arguments": {"code": "return '\u2028'", "more": 1}}},
+    {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
+    {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}},
+]
+OLD_OTHERS = [
+    {**OLD_CALL, "params": {"name": "one_echo", "arguments": {"text": "x"}}},
+    {**OLD_CALL, "params": {"name": "code", "arguments": []}},
+    {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"cursor": "x"}},
+    {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+]
+
+
+async def opened(http: httpx2.AsyncClient, url: str, capabilities: dict[str, Any] | None = None) -> dict[str, str]:
+    """The headers of a new 2025 session."""
+    hello = {
+        "protocolVersion": "2025-11-25",
+        "capabilities": capabilities or {},
+        "clientInfo": {"name": "t", "version": "1"},
+    }
+    plain = {name: HEAD[name] for name in ("accept", "content-type")}
+    opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
+    answer = await http.post(url, json=opening, headers=plain)
+    session = {**plain, "mcp-session-id": answer.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+    ready = {"jsonrpc": "2.0", "method": "notifications/initialized"}
+    assert (await http.post(url, json=ready, headers=session)).status_code == 202
+    assert (
+        await http.post(url, json={"jsonrpc": "2.0", "id": 1, "method": "ping"}, headers=session)
+    ).status_code == 200
+    return session
+
+
+def message_of(answer: httpx2.Response) -> Any:
+    """The JSON-RPC message of an answer, however it came."""
+    streamed = answer.headers.get("content-type", "").startswith("text/event-stream")
+    text = (
+        next(line[6:] for line in answer.text.splitlines() if line.startswith("data: {")) if streamed else answer.text
+    )
+    message = json.loads(text)
+    if "structuredContent" in message.get("result", {}):
+        message["result"]["structuredContent"].pop("executionId")
+    return message
+
+
+@pytest.mark.anyio
+async def test_both_ways_give_the_same_answer_in_a_session(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with httpx2.AsyncClient(timeout=20) as http:
+        for url in (portal.code, portal.mcp):
+            session = await opened(http, url)
+            for message in OLD + OLD_OTHERS:
+                short = await http.post(url, json=message, headers=session)
+                with monkeypatch.context() as patched:
+                    patched.setattr(express, "recognise", lambda headers, body: None)
+                    long = await http.post(url, json=message, headers=session)
+                assert (short.status_code, message_of(short)) == (long.status_code, message_of(long)), message
+                plain = message in OLD and (url == portal.code or message.get("method") == "tools/list")
+                assert short.headers["content-type"].startswith("application/json" if plain else "text/event-stream")
+
+
+@pytest.mark.anyio
+async def test_a_session_of_nobody_or_of_another_version_or_with_questions_takes_the_long_way(portal: Portal) -> None:
+    async with httpx2.AsyncClient(timeout=20) as http:
+        session = await opened(http, portal.code)
+        unknown = await http.post(portal.code, json=OLD_CALL, headers={**session, "mcp-session-id": "x"})
+        assert unknown.status_code == 404
+        other = await http.post(portal.code, json=OLD_CALL, headers={**session, "mcp-protocol-version": "2025-06-18"})
+        asked = await opened(http, portal.code, {"elicitation": {}})
+        for answer in (other, await http.post(portal.code, json=OLD_CALL, headers=asked)):
+            assert answer.headers["content-type"].startswith("text/event-stream")
+        await http.delete(portal.code, headers=session)
+        assert (await http.post(portal.code, json=OLD_CALL, headers=session)).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_a_session_that_ends_stops_its_programs(portal: Portal) -> None:
+    endless = {**OLD_CALL, "params": {"name": "code", "arguments": {"code": "await codemode.one.hang({text: ''})"}}}
+    async with httpx2.AsyncClient(timeout=20) as http:
+        session = await opened(http, portal.code)
+        running = asyncio.create_task(http.post(portal.code, json=endless, headers=session))
+        probe = {"name": "one_journal", "arguments": {"text": "call hang"}}
+        await http.post(portal.mcp, json={**OLD_CALL, "params": probe}, headers=await opened(http, portal.mcp))
+        await http.delete(portal.code, headers=session)
+        assert (await running).json()["error"]["code"] == -32800
+        probe = {"name": "one_journal", "arguments": {"text": "cancelled hang"}}
+        await http.post(portal.mcp, json={**OLD_CALL, "params": probe}, headers=await opened(http, portal.mcp))
+
+
+@pytest.mark.anyio
+async def test_logs_of_a_session_come_ahead_of_the_answer(portal: Portal) -> None:
+    logging = {
+        **OLD_CALL,
+        "params": {"name": "code", "arguments": {"code": "await codemode.one.log({text: 'hi'}); return 1"}},
+    }
+    async with httpx2.AsyncClient(timeout=20) as http:
+        session = await opened(http, portal.code)
+        level = {"jsonrpc": "2.0", "id": 2, "method": "logging/setLevel", "params": {"level": "info"}}
+        await http.post(portal.code, json=level, headers=session)
+        answer = await http.post(portal.code, json=logging, headers=session)
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+    assert [event.get("method") for event in events] == ["notifications/message", None]
+    assert events[0]["params"]["data"] == {"said": "hi"}
+    assert events[1]["result"]["structuredContent"]["result"] == 1
 
 
 @pytest.mark.anyio
