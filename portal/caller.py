@@ -154,7 +154,7 @@ class Caller:
         except CallError as error:
             failure, outcome = error, error.outcome
             raise
-        except Exception:
+        except Exception:  # Not for us to handle, but it ended the call and belongs in its record.
             outcome = "error"
             raise
         finally:

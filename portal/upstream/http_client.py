@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Mapping
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from portal.errors import ResponseInvalid, UpstreamUnavailable
 from portal.upstream.addresses import CheckedResolver, forbidden
@@ -26,7 +25,7 @@ class HttpClient:
     """`url` as configured; user and password in it become basic authorization, as in any HTTP client."""
 
     def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
-        self.url = URL(url)
+        self.url = url
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, resolver=CheckedResolver()
@@ -41,7 +40,7 @@ class HttpClient:
         )
 
     async def send(
-        self, method: str, headers: Mapping[str, str], data: bytes | None = None, *, url: URL | None = None
+        self, method: str, headers: Mapping[str, str], data: bytes | None = None, *, url: str | None = None
     ) -> aiohttp.ClientResponse:
         """Send one request and return once the head of the answer is there; the caller releases it.
 
@@ -52,7 +51,7 @@ class HttpClient:
         """
         target = url or self.url
         # Names are checked by the resolver, which is not asked about addresses.
-        if forbidden(target.host or ""):
+        if forbidden(origin(target)[1]):
             raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
         for _ in range(_REDIRECTS + 1):
             try:
@@ -73,18 +72,32 @@ class HttpClient:
         await self._session.close()
 
     @staticmethod
-    def _followed(sent: URL, location: str, *, keeps_method: bool) -> URL:
-        try:
-            target = sent.join(URL(location))
-        except ValueError:
-            raise ResponseInvalid("redirected to something that is no URL") from None
-        upgraded = sent.host == target.host and (sent.scheme, target.scheme) == ("http", "https")
-        upgraded = upgraded and sent.is_default_port() and target.is_default_port()
-        if not keeps_method or target.user or not (sent.origin() == target.origin() or upgraded):
-            raise ResponseInvalid(
-                f"redirected to {target.origin()}, which is not followed; if it is meant, use that URL"
-            )
+    def _followed(sent: str, location: str, *, keeps_method: bool) -> str:
+        target = joined(sent, location)
+        if target is None:
+            raise ResponseInvalid("redirected to something that is no URL")
+        before, after = origin(sent), origin(target)
+        upgraded = before == ("http", after[1], 80) and after == ("https", after[1], 443)
+        own_user = urlsplit(target).username in (None, urlsplit(sent).username)
+        if not keeps_method or not own_user or not (before == after or upgraded):
+            where = f"redirected to {after[0]}://{after[1]}:{after[2]}, which is not followed"
+            raise ResponseInvalid(f"{where}; if it is meant, configure that URL")
         return target
+
+
+def joined(base: str, reference: str) -> str | None:
+    """The absolute URL of a reference a server sent; None when it is none."""
+    try:
+        target = urljoin(base, reference)
+        return target if origin(target)[1] else None
+    except ValueError:
+        return None
+
+
+def origin(url: str) -> tuple[str, str, int]:
+    """Scheme, host and port, the default port filled in. Raises ValueError for a port that is no number."""
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def _proxy_for(url: str) -> str | None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 import aiohttp
-from yarl import URL
 
 from portal.config import HttpServer
 from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
 from portal.upstream.duplex import TooLarge
 from portal.upstream.event_stream import Event
 from portal.upstream.http_body import authorization_required, events, media_type
-from portal.upstream.http_client import HttpClient
+from portal.upstream.http_client import HttpClient, joined, origin
 
 _HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 
@@ -22,7 +20,7 @@ class SsePipe:
     """Implements `Pipe`."""
 
     def __init__(
-        self, client: HttpClient, response: aiohttp.ClientResponse, stream: AsyncIterator[Event], endpoint: URL
+        self, client: HttpClient, response: aiohttp.ClientResponse, stream: AsyncIterator[Event], endpoint: str
     ) -> None:
         self._client = client
         self._response = response
@@ -84,14 +82,13 @@ class SsePipe:
         await self._client.aclose()
 
 
-async def _endpoint(base: URL, stream: AsyncIterator[Event]) -> URL:
+async def _endpoint(base: str, stream: AsyncIterator[Event]) -> str:
     async for event in stream:
         if event.name == "endpoint":
-            with suppress(ValueError):
-                endpoint = base.join(URL(event.data.decode("utf-8", "replace")))
-                if endpoint.origin() == base.origin():
-                    return endpoint
-            raise ResponseInvalid("the event stream names an endpoint that is not on its own origin")
+            endpoint = joined(base, event.data.decode("utf-8", "replace"))
+            if endpoint is None or origin(endpoint) != origin(base):
+                raise ResponseInvalid("the event stream names an endpoint that is not on its own origin")
+            return endpoint
         if event.name == "message":
             break
     raise ResponseInvalid("the event stream names no endpoint")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,10 +12,10 @@ from mcp.shared.exceptions import MCPError
 
 from portal.errors import RpcError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream import CallContext, Client, Introduction
-from tests.portal.upstreams.hosting import hosted, served_process, stdio_entry
+from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
-from tests.portal.upstreams.watching import ready, watched
+from tests.portal.upstreams.watching import Watched, ready, watched
 
 pytestmark = [
     pytest.mark.anyio,
@@ -470,3 +471,26 @@ async def test_an_answer_to_a_question_of_a_call_that_is_over_harms_nobody() -> 
         await host.upstream.journal.wait("cancelled ask")
         answer.set()
         assert await up.text("echo", "fine") == "fine"
+
+
+@BOTH
+async def test_nothing_is_left_behind_by_calls_that_fail_or_are_cancelled(legacy: bool) -> None:
+    async def misuse(up: Watched, host: Hosted, turn: int) -> None:
+        calls = len([entry for entry in host.upstream.journal.entries if entry == "call hang"])
+        cancelled = asyncio.create_task(up.call("hang"))
+        await host.upstream.journal.wait("call hang", calls + 1)
+        cancelled.cancel()
+        with pytest.raises(RpcError):
+            await up.call("nothing")
+        assert await up.text("echo", str(turn)) == str(turn)
+        await host.upstream.journal.wait("cancelled hang", calls + 1)
+
+    async with hosted(Behaviour(legacy=legacy)) as host, ready({"url": host.url}) as up:
+        counts: list[tuple[int, int]] = []
+        for turn in range(25):
+            await misuse(up, host, turn)
+            if turn >= 3:
+                counts.append((len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())))
+        files, tasks = zip(*counts, strict=True)
+        assert max(files) - min(files) <= 8, files
+        assert max(tasks) - min(tasks) <= 12, tasks
