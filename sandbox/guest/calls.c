@@ -53,10 +53,19 @@ static bool encode_call(JSContext *ctx, Bytes *json, JSValueConst name, JSValueC
     return encode_value(ctx, json, arguments, "arguments");
 }
 
+static void forget(JSContext *ctx, const struct call *call) {
+    JS_FreeValue(ctx, call->resolve);
+    JS_FreeValue(ctx, call->reject);
+    JS_FreeValue(ctx, call->error);
+}
+
+static _Noreturn void stop_for_calls(JSContext *ctx) {
+    guest_stop(ctx, "calls", "RangeError", "the program made more host calls than its limit allows");
+}
+
 /* native.call(name, argument) -> Promise */
 static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
-    if (made >= guest_limits.calls)
-        guest_stop(ctx, "calls", "RangeError", "the program made more host calls than its limit allows");
+    if (made >= guest_limits.calls) stop_for_calls(ctx);
     Bytes json = {0};
     if (!encode_call(ctx, &json, argv[0], argc > 1 ? argv[1] : JS_UNDEFINED)) {
         if (json.full)
@@ -65,7 +74,6 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
         bytes_release(&json);
         return rejected(ctx);
     }
-    if (!grow()) return out_of_memory(ctx, &json);
     struct call call = {.open = true};
     JSValue functions[2], promise = JS_NewPromiseCapability(ctx, functions);
     if (JS_IsException(promise)) {
@@ -78,6 +86,13 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
     if (JS_IsException(call.error)) {
         JS_FreeValue(ctx, JS_GetException(ctx));
         call.error = JS_UNDEFINED;
+    }
+    /* The program's own code ran above (getters, Error.prepareStackTrace), and may have made calls. */
+    if (made >= guest_limits.calls) stop_for_calls(ctx);
+    if (!grow()) {
+        forget(ctx, &call);
+        JS_FreeValue(ctx, promise);
+        return out_of_memory(ctx, &json);
     }
     calls[made++] = call;
     open_calls++;
@@ -163,10 +178,7 @@ void calls_settle(JSContext *ctx, uint32_t id, bool ok, const char *json, size_t
     if (JS_IsException(done)) JS_FreeValue(ctx, JS_GetException(ctx));
     JS_FreeValue(ctx, done);
     JS_FreeValue(ctx, value);
-    call = &calls[id - 1];
-    JS_FreeValue(ctx, call->resolve);
-    JS_FreeValue(ctx, call->reject);
-    JS_FreeValue(ctx, call->error);
+    forget(ctx, &calls[id - 1]); /* the table may have moved */
 }
 
 int calls_install(JSContext *ctx, JSValue native) {

@@ -1,0 +1,1 @@
+"""Support for the tests of hostile programs and of the guest boundary under fuzz."""
