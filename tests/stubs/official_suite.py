@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 SOURCE = "jsonschema==4.26.0"
-SECONDS = 100
+SECONDS = 240
 
 
 class Group(NamedTuple):

@@ -30,6 +30,7 @@ def read_as_intended(schema: Any, value: Any) -> bool:
     return not weak or bool(set(value) & set(declared or ()))
 
 
+@pytest.mark.timeout(300)  # The first run fetches the suite.
 @pytest.mark.parametrize("draft", ["draft2020-12", "draft2019-09", "draft7"])
 def test_the_official_suite_compiles_and_its_valid_values_are_assignable(draft: str) -> None:
     lines = ["export {};"]
