@@ -44,7 +44,7 @@ void logs_add(const char *level, const char *text, size_t size) {
         while (take && ((uint8_t)text[take] & 0xC0) == 0x80) take--;
     }
     lines++;
-    bytes += (uint32_t)take;
+    bytes = take < size ? guest_limits.log_bytes : bytes + (uint32_t)take;
     append(level, text, take, take < size ? " (cut: the log is full)" : "");
 }
 
