@@ -59,7 +59,8 @@ class ArgumentCheck:
         if validator is None:
             return []
         budget = MAX_COST // self._cost
-        if (size := nodes(arguments, budget)) >= budget or validator.is_valid(arguments):
+        size = nodes(arguments, budget)
+        if size >= budget or validator.is_valid(arguments):
             return []
         if size <= _MANY_NODES:
             return [_line(error) for error in itertools.islice(validator.iter_errors(arguments), MAX_SHOWN)]

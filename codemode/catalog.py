@@ -22,6 +22,7 @@ MAX_LIMIT = 50
 MAX_SIGNED_TOOLS = 100
 _MAX_TARGETS = 1_000
 _SUMMARY_CHARS = 140
+_BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
 _API = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
@@ -64,6 +65,7 @@ class Catalog:
         self._preload: str | None = None
         self._index: SearchIndex | None = None
         self._signatures: dict[str, str] = {}
+        self._briefs: dict[str, str] = {}
         self._checks: dict[str, ArgumentCheck] = {}
 
     @classmethod
@@ -116,6 +118,18 @@ class Catalog:
         if found is None:
             entry = self._by_path[path]
             found = self._signatures[path] = signature(entry.server, entry.tool, self.names)
+        return found
+
+    def _brief(self, path: str) -> str:
+        """A signature for lists: the optional properties of a large input are only counted."""
+        found = self._briefs.get(path)
+        if found is None:
+            found = self.signature(path)
+            if len(found) > len(path) + _BRIEF_INPUT + _BRIEF_OUTPUT:
+                entry = self._by_path[path]
+                limits = {"longest_input": _BRIEF_INPUT, "longest_output": _BRIEF_OUTPUT}
+                found = signature(entry.server, entry.tool, self.names, **limits)
+            self._briefs[path] = found
         return found
 
     def argument_check(self, path: str) -> ArgumentCheck:
@@ -171,7 +185,7 @@ class Catalog:
 
     def _found(self, entry: CatalogTool) -> dict[str, Any]:
         about = summary(entry.tool.description or entry.tool.title or "")
-        shown = {"path": entry.path, "signature": self.signature(entry.path)}
+        shown = {"path": entry.path, "signature": self._brief(entry.path)}
         return {**shown, "description": about} if about else shown
 
     def _listed(self, entry: CatalogTool) -> dict[str, Any]:

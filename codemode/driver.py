@@ -71,6 +71,7 @@ class _Calls:
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready: list[Settlement] = []
         self._waiter: asyncio.Future[None] | None = None
+        self._fault: BaseException | None = None
         self._closing = False
 
     def now(self) -> float:
@@ -86,6 +87,8 @@ class _Calls:
         self._launch()
         if not self._ready:
             await self._wait(wake_at)
+        if self._fault is not None:
+            raise self._fault
         ready, self._ready = self._ready, []
         return ready
 
@@ -130,8 +133,10 @@ class _Calls:
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if self._closing:
+        if self._closing or task.cancelled():
             return
+        # A fault of ours must end the run, not leave the program waiting for it.
+        self._fault = self._fault or task.exception()
         self._launch()
         self._wake()
 

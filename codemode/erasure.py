@@ -8,13 +8,14 @@ the output's tokens are set on the lines they came from. Whoever calls this prov
 
 from __future__ import annotations
 
-import difflib
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 
 from codemode.tokens import Token, tokenize
 
 _WINDOW = 400  # tokens a deletion may span before its end is looked for elsewhere
-_LAYOUT_TOKENS = 6_000  # difflib is quadratic in the worst case
+_MOST_STEPS = 400_000  # of one erasure, so that no source makes it take longer than a fraction of a second
+_MOST_PASSES = 12
 _OPEN = frozenset("([{<")
 _CLOSE = frozenset(")]}>")
 _OPERATORS = frozenset("=<>!&|?+-*/%^.")
@@ -59,6 +60,7 @@ class _Erasure:
     def __init__(self, written: list[Token], wanted: list[Token]) -> None:
         self.written = [token.key for token in written]
         self.wanted = [token.key for token in wanted]
+        self.steps = 0
         self.groups: list[bool] = []  # for each bracket open in what is kept: is it a grouping parenthesis
 
     def kept(self) -> list[bool] | None:
@@ -112,6 +114,9 @@ class _Erasure:
         groups = len(self.groups)
         for index in range(at, min(len(self.written), at + _WINDOW)):
             key = self.written[index]
+            self.steps += 1
+            if self.steps > _MOST_STEPS:
+                return None
             if depth == 0 and index > at:
                 run = self._run(index, goal)
                 if run > best_run:
@@ -161,12 +166,12 @@ class _Erasure:
                 kept[index] = True
 
 
-def lay_out(source: str, output: str) -> str | None:
+def lay_out(source: str, output: str) -> str:
     """The output's tokens, each on the line and, where there is room, the column of the source it came from."""
     written, printed = tokenize(source), tokenize(output)
-    if len(written) + len(printed) > _LAYOUT_TOKENS:
-        return None
-    origin = _origins(written, printed)
+    origin: list[int | None] = [None] * len(printed)
+    for theirs, ours in matches([token.key for token in written], [token.key for token in printed]):
+        origin[ours] = written[theirs].start
     starts = [0, *(index + 1 for index, character in enumerate(source) if character == "\n")]
     pieces: list[str] = []
     line, column, position = 0, 0, 0
@@ -187,13 +192,62 @@ def lay_out(source: str, output: str) -> str | None:
     return "".join(pieces)
 
 
-def _origins(written: list[Token], printed: list[Token]) -> list[int | None]:
-    matcher = difflib.SequenceMatcher(None, [t.key for t in written], [t.key for t in printed], autojunk=False)
-    origin: list[int | None] = [None] * len(printed)
-    for block in matcher.get_matching_blocks():
-        for offset in range(block.size):
-            origin[block.b + offset] = written[block.a + offset].start
-    return origin
+def matches(one: Sequence[str], other: Sequence[str]) -> list[tuple[int, int]]:
+    """Pairs of positions of equal items that keep their order: a patience diff, in time about linear.
+
+    Equal beginnings and ends are paired; then what occurs once on either side, as far as it keeps its order; then the
+    same again between those pairs.
+    """
+    found: list[tuple[int, int]] = []
+    pending = [(0, len(one), 0, len(other), 0)]
+    while pending:
+        low, high, start, end, depth = pending.pop()
+        while low < high and start < end and one[low] == other[start]:
+            found.append((low, start))
+            low, start = low + 1, start + 1
+        while low < high and start < end and one[high - 1] == other[end - 1]:
+            high, end = high - 1, end - 1
+            found.append((high, end))
+        anchors = _anchors(one, other, range(low, high), range(start, end)) if depth < _MOST_PASSES else []
+        for theirs, ours in anchors:
+            found.append((theirs, ours))
+            pending.append((low, theirs, start, ours, depth + 1))
+            low, start = theirs + 1, ours + 1
+        if anchors:
+            pending.append((low, high, start, end, depth + 1))
+    return found
+
+
+def _anchors(one: Sequence[str], other: Sequence[str], theirs: range, ours: range) -> list[tuple[int, int]]:
+    """The longest run of items that occur once in either range and stand in the same order in both."""
+    places = _once(other, ours)
+    pairs = [(position, places[one[position]]) for position in _once(one, theirs).values() if one[position] in places]
+    tails: list[int] = []  # patience piles: the least end of an ascending run of each length
+    heads: list[int] = []  # which pair that is
+    before: list[int] = []
+    for index, (_, place) in enumerate(pairs):
+        pile = bisect_left(tails, place)
+        before.append(heads[pile - 1] if pile else -1)
+        if pile == len(tails):
+            tails.append(place)
+            heads.append(index)
+        else:
+            tails[pile], heads[pile] = place, index
+    chosen: list[tuple[int, int]] = []
+    index = heads[-1] if heads else -1
+    while index >= 0:
+        chosen.append(pairs[index])
+        index = before[index]
+    return chosen[::-1]
+
+
+def _once(items: Sequence[str], positions: range) -> dict[str, int]:
+    """Items that occur exactly once in a range -> where."""
+    found: dict[str, int] = {}
+    for position in positions:
+        item = items[position]
+        found[item] = -1 if item in found else position
+    return {item: position for item, position in found.items() if position >= 0}
 
 
 def _glued(printed: list[Token], index: int) -> bool:

@@ -114,7 +114,8 @@ function sharedLetters(one, other) {
     same++;
     rest = slice(rest, 0, at) + slice(rest, at + 1);
   }
-  return same / (one.length + other.length - same || 1);
+  const likeness = same / (one.length + other.length - same || 1);
+  return likeness < 0.6 ? 0 : likeness;
 }
 
 function nearest(name, candidates) {
@@ -130,7 +131,9 @@ function nearest(name, candidates) {
   }
   sort(ranked, (a, b) => b[0] - a[0] || (a[1] < b[1] ? -1 : 1));
   const best = [];
-  for (let i = 0; i < ranked.length && i < 3; i++) push(best, ranked[i][1]);
+  for (let i = 0; i < ranked.length && i < 3; i++) {
+    if (ranked[i][0] >= ranked[0][0] / 2) push(best, ranked[i][1]);
+  }
   return best;
 }
 

@@ -14,9 +14,10 @@ from codemode.text import encodable
 
 _JAVASCRIPT = frozenset({"js", "javascript", "jsx", "mjs", "cjs", "es6", "ecmascript", "node", "nodejs"})
 _TYPESCRIPT = frozenset({"ts", "typescript", "tsx", "mts", "cts"})
-_FENCE = re.compile(r"(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})[ \t]*(?P<info>[^`\r\n]*?)[ \t]*(?:\r\n|\r|\n|$)")
-_ONE_LINE = re.compile(r"\s*`{3,}(?P<tag>[A-Za-z0-9]+)?[ \t]+(?P<code>[^\r\n]*?)\s*`{3,}\s*$")
-_LINE_START = re.compile(r"^", re.MULTILINE)
+_MOST_BLOCKS = 200
+# Each takes time linear in its text: the text is anybody's.
+_FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`\r\n]*)(?:\r\n|\r|\n|\Z)", re.MULTILINE)
+_ONE_LINE = re.compile(r"`{3,}(?P<tag>[A-Za-z0-9]+)?[ \t](?P<code>[^\r\n]*)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,10 @@ def extract(code: str) -> Program:
     code = encodable(code.removeprefix("\ufeff"))
     if "```" not in code and "~~~" not in code:
         return Program(code)
-    if one_line := _ONE_LINE.match(code):
+    whole = code.strip()
+    if whole.endswith("```") and (one_line := _ONE_LINE.match(whole)):
         tag = (one_line["tag"] or "").lower()
-        return Program(one_line["code"], tag in _TYPESCRIPT)
+        return Program(one_line["code"].rstrip("`").strip(), tag in _TYPESCRIPT)
     blocks = [block for block in _fenced(code) if block.text.strip()]
     if not blocks:
         return Program(code)
@@ -61,14 +63,13 @@ def _fenced(code: str) -> list[_Fenced]:
     """All fenced blocks in order (CommonMark section 4.5); a fence left open runs to the end."""
     blocks: list[_Fenced] = []
     opened: re.Match[str] | None = None
-    for start in [found.start() for found in _LINE_START.finditer(code)]:
-        line = _FENCE.match(code, start)
-        if line is None:
-            continue
+    for line in _FENCE.finditer(code):
+        if len(blocks) == _MOST_BLOCKS:
+            break
         if opened is None:
             opened = line
         elif _closes(line, opened):
-            blocks.append(_block(opened, code[opened.end() : start]))
+            blocks.append(_block(opened, code[opened.end() : line.start()]))
             opened = None
     if opened is not None:
         blocks.append(_block(opened, code[opened.end() :]))
@@ -77,7 +78,7 @@ def _fenced(code: str) -> list[_Fenced]:
 
 def _closes(line: re.Match[str], opened: re.Match[str]) -> bool:
     same = line["fence"][0] == opened["fence"][0] and len(line["fence"]) >= len(opened["fence"])
-    return same and not line["info"]
+    return same and not line["info"].strip()
 
 
 def _block(opened: re.Match[str], text: str) -> _Fenced:

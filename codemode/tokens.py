@@ -15,7 +15,8 @@ _WORD = re.compile(r"[#@]?[\w$\u0080-\U0010ffff\\]+")
 _NUMBER = re.compile(r"(?:0[xXoObB][\da-fA-F_]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)(?:[eE][+-]?\d+)?)n?")
 _STRING = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?", re.DOTALL)
 _REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[A-Za-z]*")
-_TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{|\Z)", re.DOTALL)
+_TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{|\\?\Z)", re.DOTALL)
+_MOST_REFUSED = 50  # slashes that begin no regular expression; after these all are taken for divisions
 _BEFORE_REGEX = frozenset("return typeof case in of do else void delete throw new instanceof yield await".split())
 _ESCAPED_QUOTE = re.compile(r"\\(['\"])")
 
@@ -32,48 +33,55 @@ class Token:
 def tokenize(text: str) -> list[Token]:
     """All tokens in order; comments and white space are left out. Total over any text."""
     tokens: list[Token] = []
-    # For each open `${`, how many braces are open inside it.
-    templates: list[int] = []
+    scan = _Scan(text)
     position, length = 0, len(text)
     while position < length:
         if skipped := _SKIP.match(text, position):
             position = skipped.end()
             if position >= length:
                 break
-        token = _next(text, position, tokens[-1].key if tokens else "", templates)
+        token = scan.token(position, tokens[-1].key if tokens else "")
         tokens.append(token)
         position = token.end
     return tokens
 
 
-def _next(text: str, start: int, before: str, templates: list[int]) -> Token:
-    first = text[start]
-    if first.isdigit() or (first == "." and text[start + 1 : start + 2].isdigit()):
-        if number := _NUMBER.match(text, start):
-            return Token("0", start, number.end())
-    if word := _WORD.match(text, start):
-        return Token(word[0], start, word.end())
-    if first in "\"'":
-        string = _STRING.match(text, start)
-        assert string is not None
-        return Token('"' + _ESCAPED_QUOTE.sub(r"\1", string[0][1:-1]), start, string.end())
-    if first == "`" or (first == "}" and templates and templates[-1] == 0):
-        return _template(text, start, first == "}", templates)
-    if first == "/" and _regex_may_follow(before) and (regex := _REGEX.match(text, start)):
-        return Token(regex[0], start, regex.end())
-    if templates and first in "{}":
-        templates[-1] += 1 if first == "{" else -1
-    return Token(first, start, start + 1)
+class _Scan:
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._templates: list[int] = []  # for each open `${`, how many braces are open inside it
+        self._refused = 0
 
+    def token(self, start: int, before: str) -> Token:
+        text = self._text
+        first = text[start]
+        if first.isdigit() or (first == "." and text[start + 1 : start + 2].isdigit()):
+            if number := _NUMBER.match(text, start):
+                return Token("0", start, number.end())
+        if word := _WORD.match(text, start):
+            return Token(word[0], start, word.end())
+        if first in "\"'":
+            string = _STRING.match(text, start)
+            assert string is not None
+            return Token('"' + _ESCAPED_QUOTE.sub(r"\1", string[0][1:-1]), start, string.end())
+        if first == "`" or (first == "}" and self._templates and self._templates[-1] == 0):
+            return self._template(start, first == "}")
+        if first == "/" and self._refused < _MOST_REFUSED and _regex_may_follow(before):
+            if regex := _REGEX.match(text, start):
+                return Token(regex[0], start, regex.end())
+            self._refused += 1
+        if self._templates and first in "{}":
+            self._templates[-1] += 1 if first == "{" else -1
+        return Token(first, start, start + 1)
 
-def _template(text: str, start: int, continues: bool, templates: list[int]) -> Token:
-    piece = _TEMPLATE.match(text, start + 1)
-    assert piece is not None
-    if continues:
-        templates.pop()
-    if piece[0].endswith("${"):
-        templates.append(0)
-    return Token(text[start : piece.end()], start, piece.end())
+    def _template(self, start: int, continues: bool) -> Token:
+        piece = _TEMPLATE.match(self._text, start + 1)
+        assert piece is not None
+        if continues:
+            self._templates.pop()
+        if piece[0].endswith("${"):
+            self._templates.append(0)
+        return Token(self._text[start : piece.end()], start, piece.end())
 
 
 def _regex_may_follow(before: str) -> bool:

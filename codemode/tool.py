@@ -76,11 +76,11 @@ class CodeTool:
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
             return answer(Run(run_id, "", failure=Failure("denied", "TypeError", wrong)), [])
-        program = extract(arguments["code"])
-        run = Run(run_id, program.text)
         limits = self._executor.limits
+        program = extract(arguments["code"][: 2 * limits.source + 1])  # with prose around it, but not without end
+        run = Run(run_id, program.text)
         if (size := len(program.text.encode())) > limits.source:
-            message = f"the program has {size:,} bytes, at most {limits.source:,} are allowed"
+            message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)
             return answer(run, [])
         try:

@@ -24,6 +24,7 @@ THREADS = 2
 _COMPILE_SECONDS = 30.0  # once a process, on a machine that does much else
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
+MAX_PLACED_CHARS = 64 * 1024  # of larger programs errors tell no line: placing tokens is done in Python
 _RETURN_OUTSIDE = "'return' statement"
 _STOP = "\x01"
 _REACHED_STOP = "Invalid Character"
@@ -124,9 +125,9 @@ def javascript(source: str) -> JavaScript | TypeScriptError:
         return isinstance(again, str) and same_program(again, output)
 
     body = _unwrapped(output) if prefix else output
-    for candidate in (blank(source, body), lay_out(source, body)):
-        if candidate is not None and unchanged(candidate):
-            return JavaScript(candidate, own_lines=True)
+    for placed in (blank, lay_out) if len(source) <= MAX_PLACED_CHARS else ():
+        if unchanged(candidate := placed(source, body)):
+            return JavaScript(candidate or "", own_lines=True)
     return JavaScript(body, own_lines=False)
 
 

@@ -92,3 +92,9 @@ def test_any_text_gives_a_program_that_can_be_encoded(text: str) -> None:
 def test_what_is_put_into_a_fence_comes_out_again(code: str, tag: str) -> None:
     sent = f"Look:\n\n{FENCE}{tag}\n{code}\n{FENCE}\nDone."
     assert extract(sent).text == (code if code.strip() else sent)
+
+
+@pytest.mark.parametrize("unit", ["`", "```\n", "~~~ a\n", "``` ", "\t", " ", "   ```js\n", "a ```", "\n"])
+def test_any_amount_of_fences_is_read_in_linear_time(unit: str) -> None:
+    for text in (unit * 100_000, "```js " + unit * 100_000 + "x`", unit * 100_000 + "```"):
+        extract(text)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from codemode.erasure import blank, lay_out
+from codemode.erasure import blank, lay_out, matches
 from codemode.tokens import tokenize
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, javascript, looks_typed
 
@@ -152,3 +153,39 @@ def test_mixed_fragments_are_transformed_or_refused_and_lines_are_never_lost(fra
 def test_laying_one_text_beside_any_other_is_total(source: str, output: str) -> None:
     blank(source, output)
     lay_out(source, output)
+
+
+def test_a_patience_diff_pairs_equal_items_in_order() -> None:
+    found = sorted(matches("a b c d e f".split(), "a x c d y f".split()))
+    assert found == [(0, 0), (2, 2), (3, 3), (5, 5)]
+
+
+@given(st.lists(st.sampled_from("abcdefgh"), max_size=30), st.lists(st.sampled_from("abcdefgh"), max_size=30))
+def test_a_diff_of_any_two_lists_keeps_their_order(one: list[str], other: list[str]) -> None:
+    found = sorted(matches(one, other))
+    assert all(one[a] == other[b] for a, b in found)
+    assert all(a < c and b < d for (a, b), (c, d) in pairwise(found))
+
+
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "=/[/[",
+        "a as b;",
+        "enum A{B}\n",
+        "a;\n",
+        "`${",
+        "type A = {b: c};\n",
+        "f<A<B>>(c);",
+        "'\\",
+        "`",
+        "const f = (a: {b: c}): d => a;\n",
+    ],
+)
+def test_a_source_as_large_as_allowed_ends_whatever_is_in_it(unit: str) -> None:
+    javascript((unit * (256 * 1024 // len(unit) + 1))[: 256 * 1024])
+
+
+def test_a_large_program_runs_without_its_lines() -> None:
+    found = javascript("const a: number = 1;\n" * 4_000)
+    assert isinstance(found, JavaScript) and not found.own_lines
