@@ -7,7 +7,6 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.server.context import HandlerResult, ServerRequestContext
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp_types import INVALID_PARAMS
 from starlette.types import Receive, Scope, Send
@@ -25,6 +24,7 @@ from portal.endpoint.presence import watched
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
 from portal.endpoint.resources import Resources, Watches
+from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.server import PortalServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import Tools, ToolSurface, refuse_cursor
@@ -79,7 +79,7 @@ class Endpoint:
         self._resources = Resources(self._view, caller, self._questions, self._watches)
         server = self._server(settings)
         self._express = Express(server.server_info_stamp, self._modes, code, self._sessions, http.session_idle)
-        self._manager = StreamableHTTPSessionManager(
+        self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,
             max_sessions=http.sessions,
