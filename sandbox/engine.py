@@ -98,9 +98,10 @@ class Engine:
 
     def isolate(self, image: Image | None = None) -> Isolate:
         """A fresh isolate. Raises Overloaded when every slot is taken, ForeignImage for an image of another build."""
+        runs = self._image_runs(image) if image is not None else None
         instance = self._instance()
-        if image is not None:
-            self._write(instance, self._image_runs(image))
+        if runs is not None:
+            self._write(instance, runs)
         return self._isolate(instance, None)
 
     def image(self, preload: str) -> Image:

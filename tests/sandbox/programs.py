@@ -17,7 +17,7 @@ def echo(call: HostCall) -> Settlement:
 
 
 class Programs:
-    """`run` goes to the end: calls are answered at once, in order, and time jumps to the next timer when none is left."""
+    """`run` goes to the end: calls are answered at once, in order; when none is left, time jumps to the next timer."""
 
     def __init__(self, engine: Engine, on_thread: Callable[..., Any]) -> None:
         self.engine = engine

@@ -145,7 +145,8 @@ def test_a_program_cannot_choose_the_kind_of_its_error(programs: Programs) -> No
 
 
 def test_a_thrown_value_that_resists_being_read_still_is_an_exception(programs: Programs) -> None:
-    hostile = "new Proxy(new Error('x'), { get() { throw 1 }, getPrototypeOf() { throw 2 }, getOwnPropertyDescriptor() { throw 3 } })"
+    traps = "get() { throw 1 }, getPrototypeOf() { throw 2 }, getOwnPropertyDescriptor() { throw 3 }"
+    hostile = f"new Proxy(new Error('x'), {{ {traps} }})"
     assert isinstance(programs.failure(f"throw {hostile}"), GuestException)
     error = "Object.defineProperty(new Error('x'), 'message', { get() { throw 1 } })"
     assert programs.failure(f"throw {error}").message == "Error without a message"

@@ -277,7 +277,7 @@ def test_threads_may_take_turns(engine: Engine) -> None:
     ]
     before = threading.stack_size(16 << 20)
     for step in steps:
-        thread = threading.Thread(target=lambda step=step: outcomes.append(step()))  # type: ignore[misc]
+        thread = threading.Thread(target=lambda step=step: outcomes.append(step()))
         thread.start()
         thread.join()
     threading.stack_size(before)

@@ -181,7 +181,8 @@ def test_running_out_of_stack_anywhere_is_never_a_crash(programs: Programs) -> N
     ]
     setup = "let deep = {}; for (let i = 0; i < 90; i++) deep = { deep, list: [i] };\n"
     for code in inner:
-        source = f"{setup}let depth = 0; const once = () => {{ depth++; try {{ once() }} catch {{ try {{ {code} }} catch {{}} }} }}; once(); depth > 100"
+        dive = f"const dive = () => {{ depth++; try {{ dive() }} catch {{ try {{ {code} }} catch {{}} }} }}"
+        source = f"{setup}let depth = 0; {dive}; dive(); depth > 100"
         assert programs.value(source) is True, code
 
 

@@ -56,7 +56,8 @@ def test_timeouts_take_arguments_and_can_be_cleared(programs: Programs) -> None:
 def test_intervals_repeat_until_they_are_cleared(programs: Programs) -> None:
     source = """
     const at = [];
-    const id = setInterval((label) => { at.push([label, Date.now()]); if (at.length === 3) clearInterval(id) }, 10, 'tick');
+    const tick = (label) => { at.push([label, Date.now()]); if (at.length === 3) clearInterval(id) };
+    const id = setInterval(tick, 10, 'tick');
     await new Promise((done) => setTimeout(done, 100));
     at"""
     assert programs.value(source) == [["tick", NOW + 10], ["tick", NOW + 20], ["tick", NOW + 30]]

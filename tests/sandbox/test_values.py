@@ -173,7 +173,7 @@ JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
     | st.integers(-(2**53) + 1, 2**53 - 1)
-    # JavaScript writes whole numbers up to 1e21 without a point, so Python reads an integer that only rounds to the float.
+    # JavaScript writes whole numbers up to 1e21 without a point: Python reads an integer that only rounds to the float.
     | st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: not 2**53 <= abs(x) < 1e21)
     | st.text(st.characters(exclude_categories=["Cs"])),
     lambda children: (
