@@ -15,6 +15,10 @@ _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^}]*)(?P<end>\}?)")
 _BODY = re.compile(r"(?:env:)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?P<rest>:-(?P<default>[^{]*))?", re.DOTALL)
 
 
+# Blotting these out of a message would hide the path it is about.
+_NO_SECRETS = {"HOME", "USER", "LOGNAME", "PWD", "PATH", "SHELL", "TMPDIR", "LANG", "HOSTNAME", "USERPROFILE"}
+
+
 class Expansion:
     """Expands one document and remembers the values it put in: they are secrets until proven otherwise."""
 
@@ -60,5 +64,6 @@ class Expansion:
                 key=key,
                 fix=f"Set {name}, or write ${{{name}:-default}}.",
             )
-        self.values.add(value)
+        if name not in _NO_SECRETS:
+            self.values.add(value)
         return value

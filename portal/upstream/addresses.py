@@ -15,12 +15,23 @@ from aiohttp.resolver import DefaultResolver
 
 def forbidden(address: str) -> bool:
     """Whether this is an IP address no upstream may have; False for names."""
+    found = _parsed(address)
+    return found is not None and (found.is_link_local or found.is_multicast or found.is_unspecified)
+
+
+def loopback(address: str) -> bool:
+    """Whether this is an IP address of the machine itself; False for names."""
+    found = _parsed(address)
+    return found is not None and found.is_loopback
+
+
+def _parsed(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
-        return False
-    inner = getattr(found, "ipv4_mapped", None) or found
-    return bool(inner.is_link_local or inner.is_multicast or inner.is_unspecified)
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return mapped or found
 
 
 class CheckedResolver(AbstractResolver):

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 import aiohttp
 
 from portal.errors import ResponseInvalid, UpstreamUnavailable
-from portal.upstream.addresses import CheckedResolver, forbidden
+from portal.upstream.addresses import CheckedResolver, forbidden, loopback
 from portal.upstream.http_body import translated
 
 # Servers close idle connections after 5 seconds by default (uvicorn, Node): be first, or a call meets a closed door.
@@ -101,8 +101,8 @@ def origin(url: str) -> tuple[str, str, int]:
 
 
 def _proxy_for(url: str) -> str | None:
-    """The proxy the environment names for this URL, read once and not per request."""
-    parts = urlsplit(url)
-    if parts.hostname is None or urllib.request.proxy_bypass(parts.hostname):
+    """The proxy the environment names for this URL, read once and not per request; none for this machine itself."""
+    scheme, host, _ = origin(url)
+    if host == "localhost" or loopback(host) or urllib.request.proxy_bypass(host):
         return None
-    return urllib.request.getproxies().get(parts.scheme)
+    return urllib.request.getproxies().get(scheme)

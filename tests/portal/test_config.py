@@ -189,6 +189,7 @@ def test_no_error_and_no_repr_shows_a_value() -> None:
             assert secret not in str(caught.value)
     assert secret in one(entries[1]).secrets
     assert secret in one({"command": "x", "args": ["${T}"]}, T=secret).secrets
+    assert one({"command": "x", "args": ["${HOME}/notes"]}, HOME="/home/somebody").secrets == ()
 
 
 # Names

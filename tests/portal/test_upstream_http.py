@@ -474,3 +474,12 @@ async def test_a_server_that_is_replaced_by_one_of_the_other_generation_is_negot
         assert up.connection.listing.protocol == "2025-11-25"
         assert await up.text("echo") == "fine"
         assert up.connection.retry_at is None
+
+
+async def test_a_server_on_this_machine_is_not_reached_through_a_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
+    async with answered_by(say_fine) as (_, up):
+        assert await up.text("echo") == "fine"
+    async with watched({"url": "http://upstream.example/mcp"}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert "cannot be reached" in (connection.reason or ""), "the proxy that is not there"
