@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+OnPause: TypeAlias = Callable[[], Awaitable[None]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
@@ -41,7 +42,8 @@ class CallContext:
 
     `on_progress(progress, total, message)` is given only when the downstream asked for progress. `on_log(params)`
     receives `notifications/message` of this call. `on_request(method, params)` answers `elicitation/create`,
-    `sampling/createMessage` and `roots/list` of this call; to refuse it raises `portal.errors.RpcError`.
+    `sampling/createMessage` and `roots/list` of this call; to refuse it raises `portal.errors.RpcError`. `on_pause()`
+    hears that a legacy server has ended the call's stream and lets the portal ask again later (SEP-1699).
     """
 
     run_id: str = ""
@@ -53,6 +55,7 @@ class CallContext:
     on_progress: OnProgress | None = None
     on_log: OnLog | None = None
     on_request: OnRequest | None = None
+    on_pause: OnPause | None = None
 
 
 NO_CONTEXT = CallContext()

@@ -186,6 +186,8 @@ class HttpLink:
             if self._modern or not cursor.last_event or fruitless >= _FRUITLESS_RESUMES:
                 raise OutcomeUnknown("the answer ended before it was complete")
             response.release()
+            if call.context.on_pause is not None:
+                await call.context.on_pause()
             await asyncio.sleep(cursor.pause)
             seen = cursor.seen
             headers = {**_STREAM_HEAD, **self._session_headers(), "last-event-id": cursor.last_event}

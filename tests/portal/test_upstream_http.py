@@ -303,6 +303,11 @@ async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None
 
 async def test_an_interrupted_answer_is_resumed_where_it_stopped() -> None:
     pending: dict[str, object] = {}
+    paused = 0
+
+    async def on_pause() -> None:
+        nonlocal paused
+        paused += 1
 
     async def interrupt(exchange: Exchange) -> None:
         pending["id"] = exchange.id
@@ -324,7 +329,8 @@ async def test_an_interrupted_answer_is_resumed_where_it_stopped() -> None:
         raw_upstream(interrupt, legacy=True, on_get=resume) as raw,
         ready({"url": raw.url, "type": "http"}) as up,
     ):
-        assert await up.text("echo") == "resumed"
+        assert await up.text("echo", context=CallContext(on_pause=on_pause)) == "resumed"
+        assert paused == 1
 
 
 async def test_an_answer_that_cannot_be_resumed_fails_and_does_not_loop() -> None:
