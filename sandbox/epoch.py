@@ -30,7 +30,6 @@ class Budget:
         self._cpu_at = 0.0
 
     def enter(self) -> None:
-        self.paused = False
         self._cpu_at = time.thread_time()
 
     def leave(self) -> None:

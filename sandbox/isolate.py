@@ -121,7 +121,9 @@ class Isolate:
     def pause(self) -> None:
         """From any thread: a running slice computes no more until `proceed`, from its next tick on. It keeps its
         thread, and waiting counts as wall time. The next slice begins unpaused."""
-        self._budget.pause()
+        with self._lock:
+            if self._running:
+                self._budget.pause()
 
     def proceed(self) -> None:
         """From any thread: ends a pause."""
@@ -151,6 +153,7 @@ class Isolate:
                 raise IsolateClosed("the isolate is closed")
             if self._running:
                 raise LocalStateError("the isolate is running in another thread")
+            self._budget.paused = False
             self._running = True
 
     def _leave(self) -> None:
