@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from codemode.arguments import ArgumentCheck
 from codemode.errors import CatalogError
 from codemode.preload import preload
 from codemode.search import Entry, SearchIndex
+from codemode.text import encodable
 from stubs import Names, Server, Tool, assign_names, declarations, signature
 
 DEFAULT_LIMIT = 10
@@ -87,8 +90,8 @@ class Catalog:
     def id(self) -> str:
         """A hash of everything a program can see of this catalog."""
         if self._id is None:
-            content = [_content(server) for server in self.servers], sorted(self.unavailable.items())
-            self._id = hashlib.sha256(orjson.dumps(content, option=_STABLE, default=str)).hexdigest()
+            content = [[_content(server) for server in self.servers], sorted(self.unavailable.items())]
+            self._id = hashlib.sha256(_stable(content)).hexdigest()
         return self._id
 
     @property
@@ -117,7 +120,7 @@ class Catalog:
         found = self._signatures.get(path)
         if found is None:
             entry = self._by_path[path]
-            found = self._signatures[path] = signature(entry.server, entry.tool, self.names)
+            found = self._signatures[path] = encodable(signature(entry.server, entry.tool, self.names))
         return found
 
     def _brief(self, path: str) -> str:
@@ -128,7 +131,7 @@ class Catalog:
             if len(found) > len(path) + _BRIEF_INPUT + _BRIEF_OUTPUT:
                 entry = self._by_path[path]
                 limits = {"longest_input": _BRIEF_INPUT, "longest_output": _BRIEF_OUTPUT}
-                found = signature(entry.server, entry.tool, self.names, **limits)
+                found = encodable(signature(entry.server, entry.tool, self.names, **limits))
             self._briefs[path] = found
         return found
 
@@ -172,11 +175,11 @@ class Catalog:
             for server in self.servers
             if any(entry.server is server for entry in wanted.values())
         ]
-        return declarations(chosen, self.names)
+        return encodable(declarations(chosen, self.names))
 
     def declarations(self) -> str:
         """Declarations of everything, `codemode`'s own functions included: what an editor completes from."""
-        return declarations(self.servers, self.names, members=_API)
+        return encodable(declarations(self.servers, self.names, members=_API))
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""
@@ -258,7 +261,16 @@ class Catalog:
         return self._index
 
 
-_STABLE = orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS
+def _stable(content: Any) -> bytes:
+    """The same bytes for the same content, which comes from upstreams and may hold what orjson refuses."""
+    try:
+        return orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
+    except TypeError:  # lone surrogates, integers past 64 bits, deep nesting
+        pass
+    try:
+        return json.dumps(content, sort_keys=True, default=str).encode()
+    except (TypeError, ValueError, RecursionError):
+        return secrets.token_bytes(32)
 
 
 def summary(text: str) -> str:

@@ -9,8 +9,11 @@ from base64 import b64decode
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import orjson
+
 from codemode.catalog import DEFAULT_LIMIT, Catalog
 from codemode.errors import CatalogError
+from codemode.outcome import encode
 from codemode.run import Run
 from sandbox import HostCall, Settlement
 
@@ -50,7 +53,7 @@ class LocalCalls:
                     value = await self._heavy(lambda: self._catalog.describe(targets))
                 case "tools":
                     options = _options("tools", first, {"server"})
-                    value = self._catalog.tools(options.get("server"))
+                    value = [_readable(tool) for tool in self._catalog.tools(options.get("server"))]
                 case "emit":
                     self._emit(first)
                 case "arity":
@@ -104,6 +107,12 @@ def _options(function: str, given: Any, known: set[str]) -> dict[str, Any]:
     if not isinstance(given, dict) or not given.keys() <= known:
         raise CatalogError(f"the options of {function} are {{{', '.join(sorted(known))}}}, got {given!r:.100}")
     return given
+
+
+def _readable(tool: dict[str, Any]) -> orjson.Fragment:
+    """One listed tool as JSON; schemas nested too deep for any reader are left out."""
+    encoded = encode(tool) or encode({**tool, "inputSchema": True, "outputSchema": True, "annotations": {}})
+    return orjson.Fragment(encoded or b"null")
 
 
 def _content_block(block: Any) -> dict[str, Any]:

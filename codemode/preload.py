@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from codemode.text import encodable
 from stubs import Names
 
 _BLOCK_LINES = 64
@@ -37,7 +38,7 @@ def _blocks(names: Names, server_id: str) -> list[str]:
     lines: list[tuple[str, str]] = []
     for spelling, raw in names.tools[server_id].items():
         identifier = names.tool(server_id, raw)
-        if "\n" not in spelling and "\t" not in spelling:
+        if _writable(spelling):
             lines.append((spelling, spelling if spelling == identifier else f"{spelling}\t{identifier}"))
     # JavaScript compares strings by UTF-16 code units.
     lines.sort(key=lambda line: line[0].encode("utf-16-be", "surrogatepass"))
@@ -47,16 +48,21 @@ def _blocks(names: Names, server_id: str) -> list[str]:
     ]
 
 
+def _writable(spelling: str) -> bool:
+    """Whether a spelling can stand in a line of text; what cannot is reached by its identifier alone."""
+    return "\n" not in spelling and "\t" not in spelling and encodable(spelling) == spelling
+
+
 def _exceptions(names: Names) -> dict[str, str | list[str]]:
     """Short spellings that the rule in the script would resolve otherwise than `names` does."""
     rule = _ShortcutRule(names)
     found: dict[str, str | list[str]] = {}
     for spelling, key in names.shortcuts.items():
-        if rule.meaning(spelling) != [path := names.path(*key)]:
+        if _writable(spelling) and rule.meaning(spelling) != [path := names.path(*key)]:
             found[spelling] = path
     for spelling, keys in names.ambiguous.items():
         paths = sorted(names.path(*key) for key in keys)
-        if sorted(rule.meaning(spelling)) != paths:
+        if _writable(spelling) and sorted(rule.meaning(spelling)) != paths:
             found[spelling] = paths
     return found
 

@@ -1,7 +1,7 @@
 """Finds tools by what they do: BM25 over names, descriptions and parameters, in memory, one index a catalog.
 
 Names are split at case, underscores and digits before they are indexed. A query is plain words, never query syntax.
-Common verbs find their synonyms at a lower weight; a word that no tool has finds the words one or two letters away.
+Common words find their synonyms in names, at a lower weight; a word that no tool has finds words one or two letters away.
 """
 
 from __future__ import annotations
@@ -23,13 +23,15 @@ from tantivy import (
     Tokenizer,
 )
 
+from codemode.text import encodable
+
 MAX_QUERY_CHARS = 300
 MAX_QUERY_WORDS = 32
 _MAX_TEXT_CHARS = 2_000
 _MAX_PARAMETERS = 100
 _FIELDS = ["name", "text", "parameters", "server"]
 _BOOSTS = {"name": 2.0, "text": 1.0, "parameters": 0.3, "server": 0.5}
-_SYNONYM_WEIGHT = 0.25
+_SYNONYM_WEIGHT = 0.5
 _WRITER_BYTES = 15_000_000  # the least tantivy takes; freed once the index is built
 
 _WORD = re.compile(
@@ -93,7 +95,7 @@ class Entry:
 
 def words(text: str) -> list[str]:
     """Lower-case words of a name or a text: `listDNSRecords2` is list, dns, records, 2."""
-    return [word.lower() for word in _WORD.findall(text)]
+    return [word.lower() for word in _WORD.findall(encodable(text))]
 
 
 class SearchIndex:
@@ -122,7 +124,7 @@ class SearchIndex:
     def _query(self, wanted: list[str]) -> Query:
         spelled = [*wanted]
         for word in wanted:
-            spelled += [f"{other}^{_SYNONYM_WEIGHT}" for other in self._others(word) if other not in wanted]
+            spelled += [f"name:{other}^{_SYNONYM_WEIGHT}" for other in self._others(word) if other not in wanted]
         query, _ = self._index.parse_query_lenient(" ".join(spelled), _FIELDS, _BOOSTS)
         near = [part for word in wanted for part in self._near(word)]
         return Query.boolean_query([(Occur.Should, query), *((Occur.Should, part) for part in near)]) if near else query

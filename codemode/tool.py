@@ -46,6 +46,7 @@ class CodeTool:
 
     async def prepare(self, catalog: Catalog) -> None:
         """Make everything a catalog needs, off the event loop, so that its first run and first search are quick."""
+        self.warm()
         await asyncio.to_thread(catalog.prepare)
         await self._image(catalog)
 

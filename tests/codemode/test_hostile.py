@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
+import orjson
 import pytest
 
+from codemode import Catalog
 from sandbox import Engine, Limits
+from stubs import Server, Tool
 from tests.codemode.bench import bench
 
 Engines = Callable[[Limits], Engine]
@@ -100,3 +104,38 @@ async def test_a_good_program_is_answered_beside_many_hostile_ones(engines: Engi
         others = [asyncio.create_task(b.run(code)) for code in hostile[:1] * 2 + hostile[2:]]
         assert (await b.run("return (await codemode.fix.echo({n: 1})).n")).value == 1
         assert [(await other).ok for other in others] == [False] * len(others)
+
+
+async def test_an_upstream_with_hostile_names_and_texts_breaks_nothing(engines: Engines) -> None:
+    deep: dict[str, Any] = {}
+    inner = deep
+    for _ in range(900):
+        inner["properties"] = {"a": {}}
+        inner = inner["properties"]["a"]
+    surrogate = "\ud800"
+    tools = (
+        Tool(
+            f"a{surrogate}b", surrogate, surrogate, {"properties": {surrogate: {"const": 2**70}}}, {"enum": [surrogate]}
+        ),
+        Tool("n\nl\t", None, "x" * 100_000, deep),
+        *(Tool("t" * 5_000), Tool("\x00"), Tool("__proto__"), Tool(""), Tool("</script>$&`${}"), Tool("ok")),
+    )
+    catalog = Catalog.build([Server("x", surrogate, surrogate, tools)], {"down": surrogate})
+    async with bench(engines, catalog=catalog) as b:
+        await b.tool.prepare(catalog)
+        orjson.dumps(b.tool.definition(catalog))
+        for code in (
+            "await codemode.search('text')",
+            "await codemode.search('')",
+            "await codemode.describe('x')",
+            "await codemode.tools()",
+            "codemode.x.zzz",
+            "await codemode.x.ok({a: '\\ud800'})",
+        ):
+            found = await b.run(code)
+            orjson.dumps(found.raw)
+            assert found.ok or found.error["name"] == "UnknownToolError", found.text
+        paths = [tool["path"] for tool in catalog.tools()]
+        for path in paths:
+            assert (await b.run(f"await codemode.{path}({{}})")).ok
+        assert len(b.caller.calls) == len(paths) + 1
