@@ -214,13 +214,14 @@ async def test_any_items_are_used_or_named(items: list[Any]) -> None:
 
 
 def test_depth_is_measured_without_recursion() -> None:
-    value: Any = 1
-    nested = [value := {"a": value} if depth % 2 else [value] for depth in range(100_000)]
+    nested: list[Any] = [[1]]
+    for depth in range(100_000):
+        nested.append({"a": nested[-1]} if depth % 2 else [nested[-1]])
     assert not too_deep(nested[MAX_DEPTH - 1], MAX_DEPTH)
     assert too_deep(nested[MAX_DEPTH], MAX_DEPTH)
     assert too_deep(nested[-1], MAX_DEPTH)
     while nested:  # Dropped whole it would overflow the interpreter's own stack.
-        value = nested.pop()
+        nested.pop()
 
 
 # Backoff
