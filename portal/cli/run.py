@@ -48,9 +48,7 @@ async def run(source: str, title: str, config: Path | None, shown: Shown) -> Exi
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=shown.json or shown.result_only)
     async with connected(document, stderr) as session:
-        started = time.perf_counter()
-        answer = await _answer(source, session, stderr)
-        elapsed = (time.perf_counter() - started) * 1000
+        answer, elapsed = await _answer(source, session, stderr)
     if shown.json:
         stdout.print_json(data=answer, indent=2 if stdout.is_terminal else None)
     elif shown.result_only and "error" not in answer:
@@ -62,16 +60,21 @@ async def run(source: str, title: str, config: Path | None, shown: Shown) -> Exi
     return Exit.OK if answer.get("status") == "completed" else Exit.PROGRAM_FAILED
 
 
-async def _answer(source: str, session: Session, stderr: Console) -> Mapping[str, Any]:
+async def _answer(source: str, session: Session, stderr: Console) -> tuple[Mapping[str, Any], float]:
+    """The structured answer, and how long the run took in milliseconds."""
+    catalog = session.catalog
     with stderr.status("Preparing the isolate ..."):
         engine = await asyncio.to_thread(Engine, limits_of(session.config))
-    executor = InProcessExecutor(engine)
+        executor = InProcessExecutor(engine)
+        await executor.image(catalog.preload)
     try:
+        started = time.perf_counter()
         run_id = secrets.token_hex(8)
         with session.caller.run(CallContext(run_id=run_id)) as caller:
-            result = await CodeTool(executor).run({"code": source}, session.catalog, caller, run_id=run_id)
+            result = await CodeTool(executor).run({"code": source}, catalog, caller, run_id=run_id)
+        elapsed = (time.perf_counter() - started) * 1000
     finally:
         await executor.aclose()
         engine.close()
     answer: Mapping[str, Any] = result["structuredContent"]
-    return answer
+    return answer, elapsed
