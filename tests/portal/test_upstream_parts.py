@@ -232,8 +232,9 @@ def test_pauses_grow_to_their_maximum_and_begin_anew_after_a_good_life() -> None
     pauses = [backoff.failed(0, 0) for _ in range(12)]
     assert pauses[0] < 1 < pauses[3] < pauses[6]
     assert all(pause <= LONGEST * 1.2 for pause in pauses)
-    assert backoff.open
+    breaker = [backoff.open]
     backoff.opened()
-    assert not backoff.open
+    breaker.append(backoff.open)
+    assert breaker == [True, False]
     assert backoff.failed(0, 1) > 1, "a link that died at once is no reason to hurry"
     assert backoff.failed(0, GOOD_LIFE) < 1
