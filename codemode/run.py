@@ -7,6 +7,8 @@ from typing import Any
 
 from sandbox import EngineError, GuestError, LimitExceeded, LogLine
 
+_NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
+
 
 @dataclass(slots=True)
 class CallRecord:
@@ -36,7 +38,10 @@ class Failure:
 
     @classmethod
     def of(cls, error: GuestError | LimitExceeded) -> Failure:
-        name = error.name or ("SyntaxError" if error.kind == "syntax" else "Error")
+        if isinstance(error, LimitExceeded):
+            name = type(error).__name__
+        else:
+            name = error.name or _NAMES.get(error.kind, "Error")
         return cls(error.kind, name, error.message, error.line, error.column, error.stack)
 
     @classmethod

@@ -1,7 +1,7 @@
 """Finds tools by what they do: BM25 over names, descriptions and parameters, in memory, one index a catalog.
 
 Names are split at case, underscores and digits before they are indexed. A query is plain words, never query syntax.
-Common words find their synonyms in names, at a lower weight; a word that no tool has finds words one or two letters away.
+Common words find their synonyms in names, at a lower weight; a word no tool has finds words one or two letters away.
 """
 
 from __future__ import annotations

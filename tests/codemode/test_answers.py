@@ -166,7 +166,9 @@ async def test_a_promise_nobody_settles_is_a_deadlock(engines: Engines) -> None:
     ],
 )
 async def test_each_limit_has_its_kind(engines: Engines, code: str, kind: str, limits: Limits) -> None:
-    assert (await run(engines, code, limits)).error["kind"] == kind
+    error = (await run(engines, code, limits)).error
+    assert error["kind"] == kind
+    assert error["name"] == "".join(word.capitalize() for word in kind.split("_")) + "Exceeded"
 
 
 @pytest.mark.anyio
