@@ -22,7 +22,8 @@ from sandbox.errors import EngineError, GuestAbiError, Overloaded
 
 WASM_PAGE = 65536
 MAX_WASM_STACK = 4 * 1024 * 1024
-STACK_OVERFLOW, UNREACHABLE = 0, 9
+STACK_OVERFLOW = 0
+_KEPT, _KEPT_TOGETHER = 1 << 20, 1 << 30
 _FEATURES_OFF = (
     "wasm_threads", "wasm_tail_call", "wasm_reference_types", "wasm_function_references", "wasm_gc",
     "wasm_relaxed_simd",
@@ -133,9 +134,12 @@ class Settings:
 
     memory: int
     slots: int
-    keep_resident: int = (
-        1024 * 1024
-    )  # a little more than the image: resetting it is most of what a fresh instance costs
+
+    @property
+    def keep_resident(self) -> int:
+        """How much of a free slot's memory stays resident: more than the image, so that a fresh instance faults no page
+        in, which would be most of its cost. Not with very many slots: their memory would all end up resident."""
+        return _KEPT if self.slots * _KEPT <= _KEPT_TOGETHER else 0
 
     @property
     def name(self) -> str:
