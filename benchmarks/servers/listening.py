@@ -10,7 +10,8 @@ from starlette.types import ASGIApp
 
 def listen(app: ASGIApp, path: str = "/mcp") -> None:
     """Serve `app` on a loopback port the system picks; print the URL first. Returns when the process is told to end."""
-    listening = socket.socket()
+    # With the protocol unnamed asyncio leaves Nagle on, and every answer waits for an acknowledgement.
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", 0))
     listening.listen(512)

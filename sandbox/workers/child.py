@@ -67,13 +67,12 @@ def main(words: list[int]) -> NoReturn:
     control, *lanes = [socket.socket(fileno=descriptor) for descriptor in descriptors]
     requests = _frames(control)
     boot = Boot.from_json(next(requests).payload)
-    # The edge of the process: whatever goes wrong before the first program is told to the parent, then the end.
     try:
         engine, runs, images = _load(boot)
         deny_files(confining, libc)
         _start_lanes([Lane(lane, engine, runs, images) for lane in lanes])
         seal(confining, libc, max(descriptors) + 1)
-    except Exception as error:
+    except Exception as error:  # the edge of the process: what failed is told, then the end
         control.sendall(pack(Kind.FAULT, 0, pack_fault(Fault.ENGINE, f"{type(error).__name__}: {error}")))
         os._exit(1)
     report = Report(engine.build_id, Confinement(confining.in_force, confining.missing))
@@ -105,13 +104,12 @@ class Lane:
             self._end.sendall(self._answer(frame))
 
     def _answer(self, frame: Frame) -> bytes:
-        # The edge of a request: the run fails with what is said here, the worker goes on.
         try:
             return self._do(frame)
         except EngineError as error:
             fault = next(fault for kind, fault in FAULTS.items() if isinstance(error, kind))
             return pack(Kind.FAULT, frame.run, pack_fault(fault, str(error)))
-        except Exception as error:
+        except Exception as error:  # the edge of a request: the run fails with what is said here, the worker goes on
             return pack(Kind.FAULT, frame.run, pack_fault(Fault.ENGINE, f"{type(error).__name__} in a worker"))
 
     def _do(self, frame: Frame) -> bytes:
