@@ -60,7 +60,7 @@ class CodeMode:
         # Without an answerer no upstream is told that there is one. An upstream's own progress means nothing to a
         # client that sees one program; the calls that are done are its progress.
         client = context.client if context.on_request is not None else None
-        with self._caller.run(replace(context, run_id=run_id, client=client, on_progress=None)) as run:
+        with self._caller.run(replace(context, run_id=run_id, client=client, on_progress=None, on_pause=None)) as run:
             catalog = await self._catalogs.of(run.snapshot)
             caller = run if context.on_progress is None else Reporting(run, context.on_progress)
             return await self._code_tool.run(arguments, catalog, caller, identity=context.identity, run_id=run_id)

@@ -18,6 +18,7 @@ from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.changes import Changes
 from portal.endpoint.code import CodeMode
+from portal.endpoint.envelope import malformed
 from portal.endpoint.express import Express
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.presence import watched
@@ -29,7 +30,7 @@ from portal.endpoint.server import PortalServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import Tools, ToolSurface, refuse_cursor
 from portal.endpoint.view import View
-from portal.http import HttpSettings, Refusal, refuse
+from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 from portal.servers import Servers
 
@@ -93,6 +94,9 @@ class Endpoint:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
         if await self._express.answered(scope, scope[MODE], receive, send):
+            return
+        if isinstance(body := scope.get(BODY), bytes) and (refusal := malformed(scope["headers"], body)) is not None:
+            await refuse(refusal)(scope, receive, send)
             return
         with self._open_stream(scope):
             await self._manager.handle_request(scope, watched(scope, receive), send)

@@ -65,6 +65,8 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None) -> 
     if ctx.meta is not None and ctx.meta.get("progress_token") is not None:
         context = replace(context, on_progress=ctx.session.report_progress)
     if session is not None:
+        # An upstream that lets its client poll (SEP-1699) lets ours poll too.
+        context = replace(context, on_pause=ctx.close_sse_stream)
         context = replace(context, on_request=_question_relay(ctx, session.client))
     return context
 

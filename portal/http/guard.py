@@ -82,7 +82,8 @@ class Guard:
 
     async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
         limit = self._settings.body_limit
-        too_large = Refusal(413, "body_size", f"The body is larger than {limit} bytes.", headers=_CLOSE)
+        # The connection stays open: closing it on a body still under way would reset it, and the client see no answer.
+        too_large = Refusal(413, "body_size", f"The body is larger than {limit} bytes.")
         declared = next((value for name, value in headers if name == b"content-length"), b"0")
         if declared.isdigit() and int(declared) > limit:
             raise too_large
