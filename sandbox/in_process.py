@@ -232,13 +232,13 @@ class ThreadExecution:
 
     def pause(self) -> bool:
         """Let a slice that runs compute no more until `proceed`. False when there is none that can be."""
-        if self._isolate is None or self._at_rest.is_set() or not self._pausable or not hasattr(self._isolate, "pause"):
+        if self._isolate is None or self._at_rest.is_set() or not self._pausable:
             return False
         self._isolate.pause()
         return True
 
     def proceed(self) -> None:
-        if self._isolate is not None and hasattr(self._isolate, "proceed"):
+        if self._isolate is not None:
             self._isolate.proceed()
 
     async def _slice(self, step: Callable[[Isolate], Outcome]) -> Outcome:

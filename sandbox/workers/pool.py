@@ -127,8 +127,7 @@ class Pool:
             self._first.cancel()
         for worker in self._known:
             worker.kill("the executor was closed")
-        while self._known:
-            await next(iter(self._known)).ended
+        await asyncio.gather(*(worker.ended for worker in self._known))
 
     async def start_one(self) -> Worker:
         """A worker that is ready, in no seat: the caller's to kill.

@@ -18,10 +18,6 @@ EARLY_STOPS: Final = 1024
 """How many ids of runs stopped before their start was read are remembered; the two travel on different sockets."""
 
 
-SUSPENDED: Final = b'["suspended"'
-"""How the output of a suspended run begins (`sandbox.batch`)."""
-
-
 class Slice(NamedTuple):
     """What one slice of a run came to."""
 
@@ -103,13 +99,13 @@ class Runs:
         """Let the slice of this run, if it runs, compute no more until `proceed` or `stop`."""
         with self._lock:
             run = self._runs.get(run_id)
-            if run is not None and run.running and run.isolate is not None and hasattr(run.isolate, "pause"):
+            if run is not None and run.running and run.isolate is not None:
                 run.isolate.pause()
 
     def proceed(self, run_id: int) -> None:
         with self._lock:
             run = self._runs.get(run_id)
-            if run is not None and run.isolate is not None and hasattr(run.isolate, "proceed"):
+            if run is not None and run.isolate is not None:
                 run.isolate.proceed()
 
     def _slice(self, run_id: int, step: Callable[[Isolate], bytes]) -> Slice:
@@ -125,7 +121,7 @@ class Runs:
         try:
             output = step(isolate)
             cpu_time = isolate.cpu_time
-            suspended = output.startswith(SUSPENDED)
+            suspended = isolate.suspended
         except BaseException:
             with self._lock:
                 self._drop(run_id, run)

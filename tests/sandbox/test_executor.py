@@ -1,6 +1,7 @@
 """What every executor promises, tried on each: in this process, and in worker processes."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import AsyncIterator
 
@@ -258,6 +259,48 @@ async def test_closing_the_executor_ends_what_runs_and_what_waits(executor: Exec
     with pytest.raises(IsolateClosed):
         await run(executor.execution(), "1")
     await executor.aclose()
+
+
+@pytest.mark.parametrize("kind", ["threads", "workers"])
+async def test_a_short_program_goes_between_endless_ones_and_those_go_on_after_it(kind: str) -> None:
+    """One guest computes at a time, and three never end: each is paused in turn."""
+    limits = Limits(cpu_time=600.0, wall_time=600.0)
+    async with contextlib.AsyncExitStack() as stack:
+        executor: Executor
+        if kind == "workers":
+            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
+        else:
+            engine = stack.enter_context(Engine(limits))
+            executor = await stack.enter_async_context(InProcessExecutor(engine, parallel=1))
+        hogs = [executor.execution(identity=name) for name in "abc"]
+        tasks = [asyncio.create_task(run(hog, ENDLESS)) for hog in hogs]
+        await asyncio.sleep(0)
+        for _ in range(3):
+            async with executor.execution(identity="d") as execution:
+                assert await run(execution, "1 + 1") == Completed(2)
+        assert not any(task.done() for task in tasks)
+        for hog in hogs:
+            await hog.aclose()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert all(isinstance(result, IsolateClosed) for result in results)
+
+
+@pytest.mark.parametrize("kind", ["threads", "workers"])
+async def test_a_program_that_was_paused_ends_with_its_own_cpu_time(kind: str) -> None:
+    """Two programs that each compute until their CPU limit share one slot; neither pays for the other's turns."""
+    limits = Limits(cpu_time=0.3, wall_time=600.0)
+    async with contextlib.AsyncExitStack() as stack:
+        executor: Executor
+        if kind == "workers":
+            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
+        else:
+            engine = stack.enter_context(Engine(limits))
+            executor = await stack.enter_async_context(InProcessExecutor(engine, parallel=1))
+        pair = [executor.execution(identity=name) for name in "ab"]
+        for outcome in await asyncio.gather(*(run(execution, ENDLESS) for execution in pair)):
+            assert isinstance(outcome, Failed)
+            assert isinstance(outcome.error, CpuTimeExceeded)
+        assert all(0.3 <= execution.cpu_time for execution in pair)
 
 
 async def test_the_event_loop_goes_on_while_a_guest_computes(executor: Executor) -> None:
