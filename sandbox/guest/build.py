@@ -79,6 +79,23 @@ EDITS = (
         'JS_ThrowRangeError(ctx, "Maximum call stack size exceeded");\n'
         "    guest_limit_end(ctx, 1);\n    return JS_EXCEPTION;",
     ),
+    # The engine's other ways out for want of memory: an error that could not be made, one forgotten, two of another
+    # kind.
+    (
+        "/* out of memory: throw JS_NULL to avoid recursing */\n",
+        "if (JS_HasException(ctx)) return JS_EXCEPTION;\n",
+    ),
+    (
+        "    if (out_len < 0)\n        return JS_EXCEPTION;\n    val = JS_NewUTF32String",
+        "    if (out_len < 0)\n        return JS_ThrowOutOfMemory(ctx);\n    val = JS_NewUTF32String",
+    ),
+    *(
+        (
+            f'{indent}JS_ThrowInternalError(ctx, "out of memory in regexp execution");',
+            f"{indent}JS_ThrowOutOfMemory(ctx);",
+        )
+        for indent in ("MEMORY_ERROR:\n                ", "MEMORY_ERROR:\n                    ")
+    ),
     # Half the arena, half the unused cells: the image is copied for every isolate.
     ("#define JS_ARENA_SIZE              4096", "#define JS_ARENA_SIZE              2048"),
     (

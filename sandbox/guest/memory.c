@@ -56,9 +56,11 @@ const JSMallocFunctions guest_malloc_functions = {guest_calloc, guest_malloc, gu
 void guest_memory_limit(size_t bytes) { limit = bytes < SIZE_MAX - RESERVE ? bytes : SIZE_MAX - RESERVE; }
 size_t guest_memory_used(void) { return used; }
 
-/* Called from the two edited places of the engine (see build.py). */
-static JSValue limit_errors[2];
-static bool limit_known[2];
+/* Called from the two edited places of the engine (see build.py). The last few of each are kept: while one is on its way
+   out, Error.prepareStackTrace can cause another. */
+#define KEPT 8
+static JSValue limit_errors[2][KEPT];
+static uint32_t limit_count[2];
 
 void guest_limit_begin(void);
 void guest_limit_end(JSContext *ctx, int which);
@@ -68,19 +70,19 @@ void guest_limit_begin(void) { reserve_open = true; }
 void guest_limit_end(JSContext *ctx, int which) {
     reserve_open = false;
     if (!JS_HasException(ctx)) return;
-    JSValue error = JS_GetException(ctx);
-    if (limit_known[which]) JS_FreeValue(ctx, limit_errors[which]);
-    limit_errors[which] = JS_DupValue(ctx, error);
-    limit_known[which] = true;
+    JSValue error = JS_GetException(ctx), *slot = &limit_errors[which][limit_count[which]++ % KEPT];
+    if (limit_count[which] > KEPT) JS_FreeValue(ctx, *slot);
+    *slot = JS_DupValue(ctx, error);
     JS_Throw(ctx, error);
 }
 
 int guest_limit_of(JSValueConst error) {
     if (!JS_IsObject(error)) return LIMIT_NONE;
     for (int which = 0; which < 2; which++) {
-        if (limit_known[which] && JS_IsObject(limit_errors[which]) &&
-            JS_VALUE_GET_PTR(limit_errors[which]) == JS_VALUE_GET_PTR(error))
-            return which;
+        for (uint32_t i = 0; i < KEPT && i < limit_count[which]; i++) {
+            JSValueConst made = limit_errors[which][i];
+            if (JS_IsObject(made) && JS_VALUE_GET_PTR(made) == JS_VALUE_GET_PTR(error)) return which;
+        }
     }
     return LIMIT_NONE;
 }
