@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import mcp_types
@@ -17,6 +19,9 @@ from mcp.server.mcpserver import MCPServer
 
 from portal.demo import helpdesk, shipping, shop
 from portal.demo.company import TODAY, Company, build_company
+from portal.demo.upstreams import document
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +140,14 @@ async def test_the_helpdesk_runs_as_a_program_over_http(helpdesk_url: str) -> No
     async with asyncio.timeout(60), Client(helpdesk_url) as client:
         found = await client.call_tool("search_tickets", {"status": "open", "limit": 1})
     assert found.structured_content is not None and found.structured_content["total"] > 10
+
+
+def test_the_program_in_the_readme_runs_against_them(helpdesk_url: str, tmp_path: Path) -> None:
+    [program] = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
+    config = tmp_path / "codemode.json"
+    config.write_text(json.dumps(document(helpdesk_url)))
+    command = [sys.executable, "-m", "portal.cli", "run", "-", "--json", "--config", str(config)]
+    done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=90, check=False)
+    answer = json.loads(done.stdout)
+    assert answer["status"] == "completed", answer
+    assert answer["result"] and all(re.fullmatch(r"[A-Z]{2}\d{5}", tracking) for tracking in answer["result"])
