@@ -7,15 +7,18 @@ round it. Neither knows what a place to run is; their owner, a `Host`, does.
 import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Final, Generic, NamedTuple, Protocol, TypeVar
 
 from sandbox.errors import Overloaded
 
 T = TypeVar("T")
 Work = TypeVar("Work")
+Work_contra = TypeVar("Work_contra", contravariant=True)
 Place = TypeVar("Place")
 
 QUANTUM: Final = 0.05
+LEAST_SHARE: Final = 5
+"""The shortest turn is the quantum divided by this."""
 PARKED_SHARE: Final = 3
 """Turns for the queue before one for what is parked."""
 
@@ -80,10 +83,18 @@ class _Waiter(Generic[Work, Place]):
         self.granted = granted
 
 
-class Host(Protocol[Work, Place]):
+class _Turn(NamedTuple):
+    """Of a slice that computes. `since`: loop time."""
+
+    identity: str
+    since: float
+    was_parked: bool
+
+
+class Host(Protocol[Work_contra, Place]):
     """Where work runs: it owns the places. Called by `Slots` only, on the event loop."""
 
-    def take(self, work: Work) -> Place | None:
+    def take(self, work: Work_contra) -> Place | None:
         """A free place for this work; None when there is none now."""
 
     def free(self, place: Place) -> None:
@@ -104,14 +115,16 @@ class Slots(Generic[Work, Place]):
     own. So one identity cannot fill the queue against the others.
 
     A slice that has computed for a `quantum` (seconds) while others wait is parked: paused in its place, without a
-    slot, in a second fair queue that gets every fourth turn, or all if nobody else waits. So a short slice never waits
-    long behind endless ones. No identity holds more than `each` places, computing or parked.
+    slot, in a second fair queue that gets every fourth turn, or all if nobody else waits. Turns get shorter the more
+    wait, down to a fifth, and are that short for a slice that was parked before while new ones wait. So a short slice
+    never waits long behind endless ones. No identity holds more than `each` places, computing or parked.
     """
 
     def __init__(
         self, host: Host[Work, Place], *, parallel: int, bound: int, each: int, quantum: float = QUANTUM
     ) -> None:
         self._host = host
+        self._parallel = parallel
         self._free = parallel
         self._bound = bound
         self._each = each
@@ -119,8 +132,8 @@ class Slots(Generic[Work, Place]):
         self._quantum = quantum
         self._queue: FairQueue[_Waiter[Work, Place]] = FairQueue()
         self._refusable: Counter[str] = Counter()
-        self._computing: dict[Place, tuple[str, float]] = {}
-        """Places with a slot: whose, and since when. The oldest first."""
+        self._computing: dict[Place, _Turn] = {}
+        """Places with a slot, the oldest turn first."""
         self._parked: FairQueue[Place] = FairQueue()
         self._parked_identity: dict[Place, str] = {}
         self._passed_over = 0
@@ -176,13 +189,15 @@ class Slots(Generic[Work, Place]):
             self._parked.remove(identity, place)
             self._host.proceed(place)  # the pause may be on its way still, and must not hit what comes next there
         else:
-            identity, _ = self._computing.pop(place)
+            identity = self._computing.pop(place).identity
             self._free += 1
         self._held[identity] -= 1
         if not self._held[identity]:
             del self._held[identity]
         self._host.free(place)
         self.pump()
+        if self._timer is None:
+            self._watch()
 
     def pump(self) -> None:
         """Hand out what there is now. To be called when the host may have got a new place."""
@@ -207,7 +222,7 @@ class Slots(Generic[Work, Place]):
         if place is not None:
             self._held[identity] += 1
             self._free -= 1
-            self._computing[place] = (identity, asyncio.get_running_loop().time())
+            self._computing[place] = _Turn(identity, asyncio.get_running_loop().time(), was_parked=False)
         return place
 
     def _grant(self) -> bool:
@@ -233,23 +248,37 @@ class Slots(Generic[Work, Place]):
             return False
         self._passed_over = 0
         self._free -= 1
-        self._computing[place] = (self._parked_identity.pop(place), asyncio.get_running_loop().time())
+        identity = self._parked_identity.pop(place)
+        self._computing[place] = _Turn(identity, asyncio.get_running_loop().time(), was_parked=True)
         self._host.proceed(place)
         return True
 
     def _watch(self) -> None:
-        if self._timer is None and (self._queue or self._parked):
-            self._timer = asyncio.get_running_loop().call_later(self._quantum / 2, self._look)
+        """Look again when the first turn is over, if anybody waits for that."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._computing and not self._free and (self._queue or self._parked):
+            over = min(self._over(turn) for turn in self._computing.values())
+            soonest = asyncio.get_running_loop().time() + self._quantum / (2 * LEAST_SHARE)
+            self._timer = asyncio.get_running_loop().call_at(max(over, soonest), self._look)
+
+    def _over(self, turn: "_Turn") -> float:
+        """When a turn is over (loop time)."""
+        least = self._quantum / LEAST_SHARE
+        if turn.was_parked and self._queue:
+            return turn.since + least
+        others = len(self._queue) + len(self._parked)
+        return turn.since + min(self._quantum, max(least, 2 * self._quantum * self._parallel / others))
 
     def _look(self) -> None:
-        """Park the slices whose quantum is over, as many as there are others waiting."""
-        self._timer = None
+        """Park the slices whose turn is over, as many as there are others waiting."""
         now = asyncio.get_running_loop().time()
         others = len(self._queue) + len(self._parked)
-        over = [place for place, (_, since) in self._computing.items() if now - since >= self._quantum]
-        for place in over[: others if not self._free else 0]:
+        over = [place for place, turn in self._computing.items() if self._over(turn) <= now] if others else []
+        for place in over[:others]:
             if self._host.pause(place):
-                identity, _ = self._computing.pop(place)
+                identity = self._computing.pop(place).identity
                 self._free += 1
                 self._parked_identity[place] = identity
                 self._parked.push(identity, place)
