@@ -102,6 +102,7 @@ class Lane:
     def serve(self) -> None:
         for frame in _frames(self._end):
             self._end.sendall(self._answer(frame))
+            self._runs.sweep()
 
     def _answer(self, frame: Frame) -> bytes:
         try:

@@ -54,6 +54,7 @@ class Runs:
         self._idle: OrderedDict[int, Run] = OrderedDict()
         """The live ones that do not run, the one suspended longest first."""
         self._stopped_early: OrderedDict[int, None] = OrderedDict()
+        self._ended: list[Isolate] = []
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -95,6 +96,11 @@ class Runs:
                 if run.isolate is not None:
                     run.isolate.interrupt()
 
+    def sweep(self) -> None:
+        """Close the isolates of runs that have ended. Not done before their outcome is returned: nobody need wait."""
+        with self._lock:
+            self._close_ended()
+
     def pause(self, run_id: int) -> None:
         """Let the slice of this run, if it runs, compute no more until `proceed` or `stop`."""
         with self._lock:
@@ -131,7 +137,7 @@ class Runs:
             if suspended and not run.stopped:
                 self._idle[run_id] = run
             else:
-                self._drop(run_id, run)
+                self._drop(run_id, run, close=False)
         if suspended and run.stopped:
             raise IsolateClosed("the program was stopped")
         return Slice(suspended, cpu_time, output)
@@ -157,6 +163,8 @@ class Runs:
 
     def _alive(self, run: Run) -> Isolate:
         if run.isolate is None:
+            if self._live >= self._isolates:
+                self._close_ended()
             if self._live >= self._isolates:
                 self._freeze_out()
             run.isolate = self._engine.thaw(run.frozen) if run.frozen else self._engine.isolate(run.image)
@@ -185,15 +193,21 @@ class Runs:
         self._live -= 1
         self._frozen_left -= len(frozen)
 
-    def _drop(self, run_id: int, run: Run) -> None:
+    def _drop(self, run_id: int, run: Run, *, close: bool = True) -> None:
         del self._runs[run_id]
         self._idle.pop(run_id, None)
         self._frozen_left += len(run.frozen)
         run.frozen = b""
         if run.isolate is not None:
-            run.isolate.close()
+            self._ended.append(run.isolate)
             run.isolate = None
-            self._live -= 1
+        if close:
+            self._close_ended()
+
+    def _close_ended(self) -> None:
+        self._live -= len(self._ended)
+        while self._ended:
+            self._ended.pop().close()
 
 
 class Images:

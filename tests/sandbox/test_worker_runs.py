@@ -74,6 +74,7 @@ def test_more_runs_are_suspended_than_there_are_isolates(engine: Engine) -> None
             assert not ended.suspended
             assert decode_outcome(ended.output, LIMITS) == Completed(run + 100)
             assert engine.live_isolates <= 2
+        runs.sweep()
         assert engine.live_isolates == 0
         assert repr(runs) == "<Runs 0 runs, 0 of 2 isolates>"
 
@@ -99,6 +100,7 @@ def test_when_no_more_bytes_may_be_kept_a_new_run_is_refused_and_the_others_stay
             runs.start(2, None, start("1"))
         assert decode_outcome(runs.resume(1, settle(1)).output, LIMITS) == Completed(2)
         assert not runs.start(3, None, start("1")).suspended
+        runs.sweep()
         assert engine.live_isolates == 0
 
     on_guest_thread(work)
