@@ -6,25 +6,35 @@ from typing import Any
 
 import structlog
 
+CLEAN_SECONDS = 5.0
+
 log = structlog.get_logger("portal.endpoint")
 
 
 class Background:
-    """Tasks nobody awaits: an exception is logged, and `aclose` stops what still runs."""
+    """Tasks nobody awaits: an exception is logged, and `aclose` stops what still runs.
+
+    Cleaning up is `needed`: it is waited for at the end, for a few seconds.
+    """
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._needed: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, Any], *, needed: bool = False) -> None:
         if self._closed:
             work.close()
             return
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
+        if needed:
+            self._needed.add(task)
         task.add_done_callback(self._done)
 
     async def aclose(self) -> None:
+        if self._needed:
+            await asyncio.wait(tuple(self._needed), timeout=CLEAN_SECONDS)
         self._closed = True
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -33,5 +43,6 @@ class Background:
 
     def _done(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
+        self._needed.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("background_work_failed", exc_info=error)

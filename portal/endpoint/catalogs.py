@@ -14,17 +14,21 @@ class Catalogs:
     def __init__(self, background: Background, warm: Callable[[Catalog], Awaitable[None]]) -> None:
         self._background = background
         self._warm = warm
-        self._version: int | None = None
+        self._newest = -1
         self._building: asyncio.Future[Catalog] | None = None
         self._kept: Catalog | None = None
-        self._content: tuple[str, tuple[tuple[str, str], ...]] | None = None
+        self._kept_version = -1
+        self._kept_content: tuple[str, tuple[tuple[str, str], ...]] | None = None
 
     async def of(self, snapshot: Snapshot) -> Catalog:
         """The catalog of a snapshot. Waits for a build only when the snapshot is newer than the last one prepared."""
-        if snapshot.version == self._version and self._kept is not None:
+        if snapshot.version == self._kept_version and self._kept is not None:
             return self._kept
-        if snapshot.version != self._version or self._building is None:
-            self._version = snapshot.version
+        if snapshot.version < self._newest:
+            # A run that started before a change: rare, and what it holds must not push out what is current.
+            return await asyncio.to_thread(Catalog.build, snapshot.catalog_servers(), snapshot.unavailable())
+        if snapshot.version > self._newest or self._building is None:
+            self._newest = snapshot.version
             self._building = asyncio.ensure_future(self._build(snapshot))
         # Shielded: one request that is cancelled does not take the catalog from the others.
         return await asyncio.shield(self._building)
@@ -39,11 +43,12 @@ class Catalogs:
     async def _build(self, snapshot: Snapshot) -> Catalog:
         unavailable = snapshot.unavailable()
         content = (snapshot.content_id, tuple(sorted(unavailable.items())))
-        if content == self._content and self._kept is not None:
-            return self._kept
-        catalog = await asyncio.to_thread(Catalog.build, snapshot.catalog_servers(), unavailable)
-        if snapshot.version == self._version:
-            self._kept, self._content = catalog, content
+        if content == self._kept_content and self._kept is not None:
+            catalog = self._kept
+        else:
+            catalog = await asyncio.to_thread(Catalog.build, snapshot.catalog_servers(), unavailable)
+        if snapshot.version > self._kept_version:
+            self._kept, self._kept_version, self._kept_content = catalog, snapshot.version, content
         return catalog
 
 

@@ -190,7 +190,7 @@ class Endpoint:
 
     def _session_ended(self, session: Session) -> None:
         self._watches.leave(session)
-        self._background.spawn(self._servers.release(session.client.key))
+        self._background.spawn(self._servers.release(session.client.key), needed=True)
 
     def _upstream_protocol(self, server: str) -> str | None:
         snapshot = self._servers.snapshot.servers.get(server)

@@ -110,7 +110,7 @@ class Watches:
     def leave(self, session: Session) -> None:
         """A session has ended, and its subscriptions with it."""
         for uri in session.subscriptions:
-            self._background.spawn(self.remove(uri))
+            self._background.spawn(self.remove(uri), needed=True)
 
     def session(self, ctx: Context) -> Session:
         session = self._sessions.of(ctx)
@@ -155,7 +155,7 @@ class Watches:
             return await self._listen(ctx, params)
         finally:
             for uri in watched:
-                self._background.spawn(self.remove(uri))
+                self._background.spawn(self.remove(uri), needed=True)
 
     async def _tell(self, method: str, uri: str, ctx: Context | None) -> None:
         target = self._view.aggregate.resource(uri)
