@@ -4,18 +4,26 @@
 #include "guest.h"
 
 #define TEXT_CAP 4096
+#define STACK_CAP 65536
 
-/* Keeps the frames that lie in the program itself: "    at f (program.js:3:5)". */
-static void clean_stack(Bytes *out, const char *stack) {
-    while (*stack) {
-        const char *end = strchr(stack, '\n');
-        size_t size = end ? (size_t)(end - stack) : strlen(stack);
-        const char *found = strstr(stack, PROGRAM_FILE ":");
-        if (found && found < stack + size) {
+static bool is_of_program(const char *line, size_t size) {
+    static const char place[] = PROGRAM_FILE ":";
+    for (size_t i = 0; i + sizeof place - 1 <= size; i++)
+        if (!memcmp(line + i, place, sizeof place - 1)) return true;
+    return false;
+}
+
+/* Keeps the frames that lie in the program itself: "    at f (program.js:3:5)". The text may be the program's own. */
+static void clean_stack(Bytes *out, const char *stack, size_t size) {
+    const char *end = stack + (size < STACK_CAP ? size : STACK_CAP);
+    while (stack < end && !out->full) {
+        const char *stop = memchr(stack, '\n', (size_t)(end - stack));
+        if (!stop) stop = end;
+        if (is_of_program(stack, (size_t)(stop - stack))) {
             if (out->size) bytes_char(out, '\n');
-            bytes_put(out, stack, size);
+            bytes_put(out, stack, (size_t)(stop - stack));
         }
-        stack += size + (end ? 1 : 0);
+        stack = stop + 1;
     }
 }
 
@@ -41,8 +49,9 @@ static bool own_stack(JSContext *ctx, JSValueConst error, Bytes *out) {
     JSValue stack = error_stack(ctx, error);
     bool is_text = JS_IsString(stack);
     if (is_text) {
-        const char *text = JS_ToCString(ctx, stack);
-        if (text) clean_stack(out, text);
+        size_t size;
+        const char *text = JS_ToCStringLen(ctx, &size, stack);
+        if (text) clean_stack(out, text, size);
         else JS_FreeValue(ctx, JS_GetException(ctx));
         JS_FreeCString(ctx, text);
     }
