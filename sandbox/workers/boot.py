@@ -3,9 +3,21 @@
 import json
 from dataclasses import dataclass, fields
 
-from sandbox.limits import Limits
+from sandbox.limits import Limits, MiB
 from sandbox.workers.confinement import Confinement
 from sandbox.workers.frames import ProtocolViolation
+
+
+def most_output(limits: Limits) -> int:
+    """The longest output batch (bytes) a program can have under these limits, generously. Longer ones come from a guest
+    that has got round its limits; they are not carried."""
+    escaped = 8 * limits.log_bytes + 64 * limits.log_lines
+    return 5 * limits.arguments + limits.result + escaped + MiB
+
+
+def most_memory(limits: Limits) -> int:
+    """The longest frozen run or image (bytes), generously: the guest's memory, not compressible at all."""
+    return 2 * limits.memory + 16 * MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

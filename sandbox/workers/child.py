@@ -21,7 +21,7 @@ from sandbox.errors import (
     LocalStateError,
     Overloaded,
 )
-from sandbox.workers.boot import Boot, Report
+from sandbox.workers.boot import Boot, Report, most_output
 from sandbox.workers.confinement import Confinement, Confining, at_birth, deny_files, load_libc, seal
 from sandbox.workers.frames import (
     CPU_TIME,
@@ -158,7 +158,8 @@ def _load(boot: Boot) -> tuple[Engine, Runs, Images]:
     """Make the engine and walk every path once, so that nothing is loaded lazily behind the closed doors."""
     cache = None if boot.cache is None else Path(boot.cache)
     engine = Engine(boot.limits, slots=boot.isolates, cache=cache)
-    runs = Runs(engine, isolates=boot.isolates, frozen_bytes=boot.frozen_bytes)
+    most = most_output(boot.limits)
+    runs = Runs(engine, isolates=boot.isolates, frozen_bytes=boot.frozen_bytes, output_bytes=most)
     gc.collect()
     gc.freeze()
     return engine, runs, Images(boot.image_bytes)

@@ -54,7 +54,7 @@ class WorkerExecution:
         open: Callable[[], Awaitable[None]],
         run: int,
         identity: str,
-        conversation: Conversation,
+        converse: Callable[[], Conversation],
         image: Image | None,
         frozen: bytes = b"",
     ) -> None:
@@ -66,7 +66,8 @@ class WorkerExecution:
         self._dispatch = dispatch
         self._open = open
         self._run = run
-        self._conversation = conversation
+        self._converse = converse
+        self._conversation = converse()
         self._image = image
         self._frozen = frozen
         self._phase = Phase.FROZEN if frozen else Phase.NEW
@@ -93,7 +94,7 @@ class WorkerExecution:
             return self._frozen
         lane = await self._acquire()
         try:
-            return await self._guarded(lane, self._freeze(lane))
+            return await self._guarded(lane, Phase.SUSPENDED, self._freeze(lane))
         finally:
             lane.when_idle(self._give_back)
 
@@ -116,7 +117,7 @@ class WorkerExecution:
             except LocalStateError:
                 self._phase = before  # the caller's mistake; nothing has happened
                 raise
-            return await self._guarded(lane, self._exchange(lane, before, batch))
+            return await self._guarded(lane, before, self._exchange(lane, before, batch))
         finally:
             lane.when_idle(self._give_back)
 
@@ -149,10 +150,19 @@ class WorkerExecution:
         self._at_rest.clear()
         return lane
 
-    async def _guarded(self, lane: Lane, exchange: Awaitable[T]) -> T:
-        """Await an exchange with the worker. Unless it goes well, the run has ended."""
+    async def _guarded(self, lane: Lane, before: Phase, exchange: Awaitable[T]) -> T:
+        """Await an exchange with the worker. Unless it goes well the run has ended, or is where it was before when the
+        worker had no room for it."""
         try:
             return await exchange
+        except Overloaded:
+            if before is Phase.SUSPENDED or self._is(Phase.ENDED):
+                self._end()
+            else:
+                self._leave_worker()
+                self._phase = before
+                self._conversation = self._converse()
+            raise
         except ProtocolViolation as violation:
             self._end()
             lane.worker.kill(f"it sent {violation}")
@@ -186,7 +196,7 @@ class WorkerExecution:
 
     async def _run_slice(self, lane: Lane, before: Phase, batch: bytes) -> Frame:
         worker, image = lane.worker, self._image
-        if image is not None and image.id not in worker.images:
+        if before is Phase.NEW and image is not None and image.id not in worker.images:
             sending = self._dispatch.ask(lane, Kind.IMAGE, 0, pack_named(image.id, image.data), PATIENCE)
             _expect(await sending, Kind.STORED)
             worker.images.add(image.id)
@@ -232,15 +242,18 @@ class WorkerExecution:
         self._frozen = b""
         if self._queued:
             self._dispatch.fail(IsolateClosed("this run was closed"), lambda work: work is self)
-        worker, self.worker = self.worker, None
-        if worker is None:
-            return
-        worker.runs -= 1
-        self._dispatch.runs -= 1
-        if tell:
+        worker = self._leave_worker()
+        if worker is not None and tell:
             worker.stop(self._run)
             if self._lane is not None:
                 self._lane.hurry(self._dispatch.grace)
+
+    def _leave_worker(self) -> Worker | None:
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            worker.runs -= 1
+            self._dispatch.runs -= 1
+        return worker
 
     def _give_back(self) -> None:
         lane, self._lane = self._lane, None

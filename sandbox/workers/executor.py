@@ -5,6 +5,7 @@ A worker that dies is replaced at once and takes only its own runs with it. A ru
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Final, Self
@@ -16,11 +17,11 @@ from sandbox.errors import EngineError, IsolateClosed, WorkerDied
 from sandbox.executor import QUEUE, cores, read_program
 from sandbox.fair import QUANTUM, Slots
 from sandbox.limits import Limits
-from sandbox.workers.boot import Boot
+from sandbox.workers.boot import Boot, most_memory, most_output
 from sandbox.workers.confinement import Confinement
 from sandbox.workers.dispatch import Dispatch, Lanes, Placed
 from sandbox.workers.execution import GRACE, WorkerExecution
-from sandbox.workers.frames import REPLY_SLACK
+from sandbox.workers.frames import CPU_TIME, SLICES, Kind
 from sandbox.workers.images import ImageBuilder
 from sandbox.workers.pool import Pool, Watchdog
 from sandbox.workers.process import Lane, Worker
@@ -74,6 +75,8 @@ class WorkerExecutor:
         seats = workers or cores()
         parallel = parallel or seats
         self._lanes = min(max(LEAST_LANES, LANES // seats), MOST_LANES)
+        self._caps = dict.fromkeys(SLICES, CPU_TIME.size + most_output(self.limits))
+        self._caps |= dict.fromkeys((Kind.FREEZE, Kind.BUILD), most_memory(self.limits))
         self._command = list(command or worker_command())
         boot = Boot(
             limits=self.limits,
@@ -136,11 +139,12 @@ class WorkerExecutor:
         return await self._builder.build(preload)
 
     def execution(self, image: Image | None = None, *, identity: str = "") -> WorkerExecution:
-        return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, Conversation(self.limits), image)
+        converse = partial(Conversation, self.limits)
+        return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, converse, image)
 
     def thaw(self, frozen: bytes, *, identity: str = "") -> WorkerExecution:
-        conversation = Conversation(self.limits, waiting=read_program(frozen).waiting)
-        return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, conversation, None, frozen)
+        converse = partial(Conversation, self.limits, waiting=read_program(frozen).waiting)
+        return WorkerExecution(self._dispatch, self.open, next(self._runs), identity, converse, None, frozen)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -162,8 +166,7 @@ class WorkerExecutor:
         await self.aclose()
 
     def _spawn(self) -> Worker:
-        cap = self.limits.memory * 2 + REPLY_SLACK
-        return Worker.spawn(self._command, lanes=self._lanes, cap=cap)
+        return Worker.spawn(self._command, lanes=self._lanes, caps=self._caps)
 
     def _ready(self) -> None:
         self._dispatch.pump()

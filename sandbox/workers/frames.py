@@ -16,8 +16,6 @@ MAGIC: Final = 0xC0DE
 BUFFER: Final = 64 * 1024
 REQUEST_CAP: Final = 256 * 1024 * 1024
 """The most a worker reads in one frame (bytes). What the parent sends is bounded by the limits long before."""
-REPLY_SLACK: Final = 1024 * 1024
-"""What a reply may be longer than the guest's whole memory (bytes)."""
 
 
 class ProtocolViolation(Exception):
@@ -87,7 +85,8 @@ class FrameReader:
     """
 
     def __init__(self, cap: int) -> None:
-        self._cap = cap
+        self.cap = cap
+        """The longest payload accepted (bytes)."""
         self._buffer = memoryview(bytearray(BUFFER))
         self._filled = 0
         self._header: tuple[Kind, int] | None = None
@@ -132,8 +131,8 @@ class FrameReader:
         kind = KINDS.get(code)
         if magic != MAGIC or zero != 0 or kind is None:
             raise ProtocolViolation("a malformed frame header")
-        if length > self._cap:
-            raise ProtocolViolation(f"a frame of {length} bytes, over the {self._cap} allowed")
+        if length > self.cap:
+            raise ProtocolViolation(f"a frame of {length} bytes, over the {self.cap} allowed")
         return length, kind, run
 
     def _begin_payload(self, kind: Kind, run: int, length: int, body: int) -> None:

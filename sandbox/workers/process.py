@@ -11,7 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -40,7 +40,7 @@ def command() -> list[str]:
     """The words that start a worker; parent id, control and lane descriptors follow. `-S`: no site hooks; the path is
     the portal's own, so both sides run the same code."""
     folder = str(Path(sandbox.__file__).parent.parent)
-    return [sys.executable, "-I", "-S", "-c", BOOTSTRAP, folder, "\n".join(sys.path)]
+    return [sys.executable, "-I", "-S", "-c", BOOTSTRAP, folder, "\n".join(filter(None, sys.path))]
 
 
 class Channel(asyncio.BufferedProtocol):
@@ -63,14 +63,19 @@ class Channel(asyncio.BufferedProtocol):
             for frame in self._reader.received(nbytes):
                 self._on_frame(frame)
         except ProtocolViolation as violation:
+            self.abort()
             self._on_broken(f"it sent {violation}")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._on_broken("")
 
     def send(self, frame: bytes) -> None:
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(frame)
+
+    def allow(self, cap: int) -> None:
+        """How long a payload may be from now on (bytes)."""
+        self._reader.cap = cap
 
     def abort(self) -> None:
         if self._transport is not None:
@@ -80,8 +85,10 @@ class Channel(asyncio.BufferedProtocol):
 class Lane:
     """One thread of a worker, and one request at a time on it."""
 
-    def __init__(self, worker: "Worker", cap: int) -> None:
+    def __init__(self, worker: "Worker", caps: Mapping[Kind, int]) -> None:
+        """`caps`: the most bytes of a reply to each kind of request, where it is more than `CONTROL_CAP`."""
         self.worker = worker
+        self._caps = caps
         self.taken = False
         """Whether somebody holds this lane."""
         self.due: float | None = None
@@ -92,7 +99,7 @@ class Lane:
         """What the worker had used when the watchdog first saw this request."""
         self.overdue = False
         """Whether the watchdog has found it over its time once already."""
-        self.channel = Channel(cap, self._on_frame, worker.kill)
+        self.channel = Channel(0, self._on_frame, worker.kill)
         self._run = 0
         self._is_slice = False
         self._reply: asyncio.Future[Frame] | None = None
@@ -135,6 +142,7 @@ class Lane:
         self._run, self._reply, self.due, self.overdue = run, reply, loop.time() + patience, False
         self.cpu_allowance, self.cpu_base = cpu_allowance, None
         self._is_slice = kind in SLICES
+        self.channel.allow(self._caps.get(kind, CONTROL_CAP))
         self.channel.send(pack(kind, run, payload))
         return reply
 
@@ -168,6 +176,7 @@ class Lane:
     def _settled(self) -> None:
         self._reply = None
         self.due = None
+        self.channel.allow(0)
         if (then := self._on_idle) is not None:
             self._on_idle = None
             then()
@@ -179,7 +188,7 @@ class Worker:
     Made by `Worker.spawn`, on the event loop's own thread: the kernel ties the child's life to the thread that made it.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", ends: list[socket.socket], cap: int) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", ends: list[socket.socket], caps: Mapping[Kind, int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._ends = ends
@@ -195,7 +204,7 @@ class Worker:
         self.ended: asyncio.Future[WorkerDied] = self._loop.create_future()
         """Resolves when the process is reaped."""
         self.control = Channel(CONTROL_CAP, self._on_control, self.kill)
-        self.lanes = [Lane(self, cap) for _ in ends[1:]]
+        self.lanes = [Lane(self, caps) for _ in ends[1:]]
         self.images: set[str] = set()
         """Ids of images sent; the worker may have dropped some since."""
         self.taken = 0
@@ -208,8 +217,9 @@ class Worker:
         return f"<Worker {self.pid} {state}, {self.runs} runs, {self.taken} lanes taken>"
 
     @classmethod
-    def spawn(cls, words: Sequence[str], *, lanes: int, cap: int) -> "Worker":
-        """Start a worker: an empty environment, no descriptor but the channels, a session of its own.
+    def spawn(cls, words: Sequence[str], *, lanes: int, caps: Mapping[Kind, int]) -> "Worker":
+        """Start a worker: an empty environment, no descriptor but the channels, a session of its own. `caps` as for
+        `Lane`.
 
         Raises:
             OSError: the process cannot be started.
@@ -224,7 +234,7 @@ class Worker:
             raise
         finally:
             _close(theirs)
-        worker = cls(process, ours, cap)
+        worker = cls(process, ours, caps)
         worker._watch_process()
         return worker
 

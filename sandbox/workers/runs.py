@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from sandbox.engine import Engine, Image
-from sandbox.errors import EngineError, IsolateClosed, LocalStateError, Overloaded
+from sandbox.errors import EngineError, GuestAbiError, IsolateClosed, LocalStateError, Overloaded
 from sandbox.isolate import Isolate
 
 EARLY_STOPS: Final = 1024
@@ -39,14 +39,15 @@ class Run:
 
 
 class Runs:
-    """At most `isolates` live ones, and at most `frozen_bytes` for those frozen out.
+    """At most `isolates` live ones, at most `frozen_bytes` for those frozen out, and `output_bytes` a slice.
 
     Raises (from `start`, `resume`, `thaw`, `freeze`):
         EngineError: the run is unknown, lost or refused. It is forgotten, unless it was `freeze` that failed.
     """
 
-    def __init__(self, engine: Engine, *, isolates: int, frozen_bytes: int) -> None:
+    def __init__(self, engine: Engine, *, isolates: int, frozen_bytes: int, output_bytes: int) -> None:
         self._engine = engine
+        self._most_output = output_bytes
         self._isolates = isolates
         self._frozen_left = frozen_bytes
         self._live = 0
@@ -126,6 +127,8 @@ class Runs:
             run.running = True
         try:
             output = step(isolate)
+            if len(output) > self._most_output:
+                raise GuestAbiError(f"the guest put out {len(output)} bytes, more than its limits allow")
             cpu_time = isolate.cpu_time
             suspended = isolate.suspended
         except BaseException:

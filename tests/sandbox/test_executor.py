@@ -36,9 +36,9 @@ ENDLESS = "for (;;) {}"
 ADD_TWO = "const a = await host.first(1); const b = await host.second(a); a + b"
 
 
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    return "asyncio", {"use_uvloop": request.param}
 
 
 @pytest.fixture(params=["threads", "workers"])

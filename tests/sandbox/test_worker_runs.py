@@ -9,6 +9,7 @@ import pytest
 from sandbox import (
     Completed,
     Engine,
+    GuestAbiError,
     Image,
     IsolateClosed,
     Limits,
@@ -65,7 +66,7 @@ def settle(value: object) -> bytes:
 
 def test_more_runs_are_suspended_than_there_are_isolates(engine: Engine) -> None:
     def work() -> None:
-        runs = Runs(engine, isolates=2, frozen_bytes=1 << 30)
+        runs = Runs(engine, isolates=2, frozen_bytes=1 << 30, output_bytes=1 << 20)
         for run in range(10):
             assert runs.start(run, None, start(COUNTER.format(start=run))).suspended
             assert engine.live_isolates <= 2
@@ -83,7 +84,7 @@ def test_more_runs_are_suspended_than_there_are_isolates(engine: Engine) -> None
 
 def test_a_run_frozen_out_keeps_its_cpu_time(engine: Engine) -> None:
     def work() -> None:
-        runs = Runs(engine, isolates=1, frozen_bytes=1 << 30)
+        runs = Runs(engine, isolates=1, frozen_bytes=1 << 30, output_bytes=1 << 20)
         first = runs.start(1, None, start("for (let i = 0; i < 1e5; i++); await host.x()"))
         runs.start(2, None, start("await host.x()"))
         assert runs.resume(1, settle(1)).cpu_time >= first.cpu_time > 0
@@ -94,7 +95,7 @@ def test_a_run_frozen_out_keeps_its_cpu_time(engine: Engine) -> None:
 
 def test_when_no_more_bytes_may_be_kept_a_new_run_is_refused_and_the_others_stay(engine: Engine) -> None:
     def work() -> None:
-        runs = Runs(engine, isolates=1, frozen_bytes=100)
+        runs = Runs(engine, isolates=1, frozen_bytes=100, output_bytes=1 << 20)
         runs.start(1, None, start(COUNTER.format(start=1)))
         with pytest.raises(Overloaded):
             runs.start(2, None, start("1"))
@@ -108,7 +109,7 @@ def test_when_no_more_bytes_may_be_kept_a_new_run_is_refused_and_the_others_stay
 
 def test_a_stopped_run_is_gone_whatever_it_was_doing(engine: Engine) -> None:
     def work() -> None:
-        runs = Runs(engine, isolates=1, frozen_bytes=1 << 30)
+        runs = Runs(engine, isolates=1, frozen_bytes=1 << 30, output_bytes=1 << 20)
         runs.start(1, None, start("await host.x()"))
         runs.start(2, None, start("await host.x()"))  # freezes 1 out
         for run in (1, 2, 3):
@@ -125,7 +126,7 @@ def test_a_stopped_run_is_gone_whatever_it_was_doing(engine: Engine) -> None:
 
 def test_a_running_slice_is_stopped_from_another_thread(engine: Engine) -> None:
     def work() -> None:
-        runs = Runs(engine, isolates=1, frozen_bytes=1 << 30)
+        runs = Runs(engine, isolates=1, frozen_bytes=1 << 30, output_bytes=1 << 20)
         stopper = threading.Timer(0.05, runs.stop, [1])
         stopper.start()
         with pytest.raises(IsolateClosed):
@@ -136,9 +137,21 @@ def test_a_running_slice_is_stopped_from_another_thread(engine: Engine) -> None:
     on_guest_thread(work)
 
 
+def test_a_guest_that_puts_out_more_than_its_limits_allow_loses_its_run(engine: Engine) -> None:
+    def work() -> None:
+        runs = Runs(engine, isolates=1, frozen_bytes=1 << 20, output_bytes=100)
+        with pytest.raises(GuestAbiError):
+            runs.start(1, None, start("'x'.repeat(200)"))
+        with pytest.raises(IsolateClosed):
+            runs.resume(1, settle(1))
+        assert engine.live_isolates == 0
+
+    on_guest_thread(work)
+
+
 def test_ids_are_used_once_and_only_suspended_runs_go_on(engine: Engine) -> None:
     def work() -> None:
-        runs = Runs(engine, isolates=2, frozen_bytes=1 << 30)
+        runs = Runs(engine, isolates=2, frozen_bytes=1 << 30, output_bytes=1 << 20)
         runs.start(1, None, start("await host.x()"))
         with pytest.raises(LocalStateError):
             runs.start(1, None, start("1"))
