@@ -1,0 +1,213 @@
+"""Configurations that change and upstreams that come, go and hang while programs run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.config import load_config, parse_config
+from portal.servers import watch_config
+from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, run, sdk_client, whole
+from tests.portal.portals import Heard
+from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
+from tests.portal.upstreams.raw import Exchange, raw_upstream
+from tests.portal.upstreams.server import Behaviour
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+both = pytest.mark.parametrize("version", [MODERN, LEGACY])
+
+
+async def until_ready(portal: Whole, *servers: str) -> None:
+    """Wait until the registry says so of each."""
+    changed = asyncio.Event()
+    unsubscribe = portal.assembly.servers.subscribe(lambda old, new: changed.set())
+    try:
+        async with asyncio.timeout(60):
+            while True:
+                snapshot = portal.assembly.servers.snapshot
+                if all(snapshot.servers[name].state == "ready" for name in servers):
+                    return
+                await changed.wait()
+                changed.clear()
+    finally:
+        unsubscribe()
+
+
+@asynccontextmanager
+async def following(portal: Whole, file: Path) -> AsyncIterator[None]:
+    """Take up changes of the file, as `codemode serve` does."""
+
+    async def apply(config: Any) -> None:
+        await portal.assembly.servers.apply(config.servers)
+
+    async with asyncio.TaskGroup() as group:
+        watching = group.create_task(watch_config(file, apply, lambda error: None))
+        yield
+        watching.cancel()
+
+
+@both
+async def test_a_program_in_flight_ends_well_on_the_server_it_began_with(
+    version: str, portal: Whole, upstream: Hosted
+) -> None:
+    """Its server is replaced and another one added; it sees neither, and the client is told of the change."""
+    heard = Heard()
+    program = "const said = await codemode.one.hang({text: ''}); return [said, 'two' in codemode]"
+    async with hosted() as second, sdk_client(portal.code, LEGACY, message_handler=heard.message) as listener:
+        await listener.list_tools()
+        async with sdk_client(portal.code, version) as client:
+            before = (await client.list_tools()).tools[0].description
+            asked = asyncio.create_task(run(client, program))
+            await upstream.upstream.journal.wait("call hang")
+            servers = {"one": {"url": second.url}, "two": {"url": second.url}}
+            await portal.assembly.servers.apply(parse_config({"mcpServers": servers}).servers)
+            await heard.until("notifications/tools/list_changed")
+            await until_ready(portal, "one", "two")
+            # New programs are on the new servers while the old one still waits.
+            fresh = await run(client, "await codemode.one.echo({text: 'x'}); return Object.keys(codemode).includes('two')")
+            assert fresh["result"] is True and "call echo" in second.upstream.journal.entries
+            assert not asked.done()
+            upstream.upstream.release.set()
+            assert (await asked)["result"] == ["released", False]
+            after = (await client.list_tools()).tools[0].description
+            assert after != before and "two" in (after or "")
+    assert "call echo" not in upstream.upstream.journal.entries
+
+
+async def test_a_changed_file_is_followed_while_a_program_runs_and_a_broken_one_is_not(
+    tmp_path: Path, portal: Whole, upstream: Hosted
+) -> None:
+    file = tmp_path / "codemode.json"
+    one = {"url": upstream.url}
+    file.write_text(json.dumps({"mcpServers": {"one": one}}))
+    load_config(file)
+    async with following(portal, file), Raw(portal.code) as raw:
+        asked = asyncio.create_task(raw.run("return await codemode.one.hang({text: ''})"))
+        await upstream.upstream.journal.wait("call hang")
+        file.write_text("{ broken")
+        file.write_text(json.dumps({"mcpServers": {"one": one, "two": stdio_entry()}}))
+        changed = asyncio.Event()
+        unsubscribe = portal.assembly.servers.subscribe(lambda old, new: changed.set())
+        async with asyncio.timeout(60):
+            while "two" not in portal.assembly.servers.snapshot.servers:
+                await changed.wait()
+                changed.clear()
+        unsubscribe()
+        await until_ready(portal, "one", "two")
+        assert (await raw.run("return await codemode.two.echo({text: 'hello'})"))["result"] == "hello"
+        upstream.upstream.release.set()
+        assert (await asked)["result"] == "released"
+
+
+async def test_a_removed_server_finishes_its_calls_and_is_then_gone(portal: Whole, upstream: Hosted) -> None:
+    async with Raw(portal.code) as raw:
+        asked = asyncio.create_task(raw.run("return await codemode.one.hang({text: ''})"))
+        await upstream.upstream.journal.wait("call hang")
+        await portal.assembly.servers.apply({})
+        found = await raw.run("return 'one' in codemode")
+        assert found["result"] is False
+        upstream.upstream.release.set()
+        assert (await asked)["result"] == "released"
+        assert (await portal.health())["servers"] == {}
+
+
+@both
+async def test_an_upstream_killed_during_a_program_is_a_truthful_error_and_the_next_call_works(version: str) -> None:
+    program = """
+        const began = await codemode.one.pid({text: ''});
+        try { await codemode.one.die({text: 'boredom'}) }
+        catch (error) { return [began, error.name, error.message, error.code, error.tool] }
+    """
+    async with whole({"one": stdio_entry()}) as portal, Raw(portal.code, version) as raw:
+        pid, name, message, code, tool = (await raw.run(program))["result"]
+        assert (name, code, tool) == ("ToolError", -32011, "one.die")
+        assert "may have run" in message and "3" in message
+        await until_ready(portal, "one")
+        assert (await raw.run("return await codemode.one.pid({text: ''})"))["result"] not in (pid, None)
+
+
+async def test_an_upstream_killed_and_started_again_within_one_program(version: str = MODERN) -> None:
+    async with served_process("http") as (url, process):
+        async with whole({"one": {"url": url}}) as portal, Raw(portal.code) as raw:
+            asked = asyncio.create_task(
+                raw.run(
+                    "try { await codemode.one.hang({text: ''}) } catch (error) { var told = [error.name, error.code] }"
+                    "for (let n = 0; n < 150; n++) { try { return [told, await codemode.one.echo({text: 'back'})] }"
+                    "catch (error) { await new Promise(then => setTimeout(then, 100)) } }"
+                )
+            )
+            await raw.run("await codemode.one.journal({text: 'call hang'})")
+            process.kill()
+            await process.wait()
+            port = int(url.split(":")[2].split("/")[0])
+            async with served_process("http", port=port):
+                found = await asked
+            assert found["result"] == [["ToolError", -32011], "back"], found
+
+
+@both
+async def test_an_upstream_that_hangs_delays_neither_lists_nor_calls_of_the_others(version: str) -> None:
+    gone = asyncio.Event()
+
+    async def never(exchange: Exchange) -> None:
+        await gone.wait()
+
+    async with hosted(Behaviour(hang_on_list=True)) as mute, raw_upstream(never) as silent, hosted() as good:
+        entries = {
+            "silent": {"url": silent.url, "timeout": 1},
+            "good": {"url": good.url},
+        }
+        async with whole(entries) as portal:
+            servers = parse_config({"mcpServers": {**entries, "mute": {"url": mute.url}}}).servers
+            await portal.assembly.servers.apply(servers)
+            async with Raw(portal.code, version) as raw, Raw(portal.mcp, version) as plain:
+                stuck = asyncio.create_task(
+                    raw.run("try { await codemode.silent.echo({}) } catch (error) { return error.code }")
+                )
+                await silent.seen("tools/call")
+                assert (await raw.run("return await codemode.good.echo({text: 'quick'})"))["result"] == "quick"
+                listed = [tool["name"] for tool in (await plain.ask("tools/list", {}))["result"]["tools"]]
+                assert "good_echo" in listed and "silent_echo" in listed
+                assert (await portal.health())["servers"]["mute"]["state"] == "waiting"
+                assert (await stuck)["result"] == -32001
+                described = (await raw.ask("tools/list", {}))["result"]["tools"][0]["description"]
+                assert "mute" in described
+        gone.set()
+
+
+async def test_half_of_a_promise_all_on_a_dead_server_does_not_hold_the_other_half() -> None:
+    entries = {"dead": {"url": "http://127.0.0.1:9/mcp"}}
+    async with hosted() as good, whole({**entries, "good": {"url": good.url}}) as portal, Raw(portal.code) as raw:
+        found = await raw.run(
+            "return [await codemode.good.echo({text: 'x'}), 'dead' in codemode,"
+            "await codemode.search('').catch(error => error.message)]"
+        )
+        assert found["result"][0] == "x"
+        described = (await raw.ask("tools/list", {}))["result"]["tools"][0]["description"]
+        assert "dead" in described and "unavailable" in described.lower()
+
+
+async def test_a_thousand_tools_that_change_again_and_again_are_always_listed_right() -> None:
+    """Each change builds a catalog; programs meanwhile always see one that was true."""
+    async with hosted(Behaviour(tools=500)) as upstream, whole({"one": {"url": upstream.url}}) as portal:
+        async with Raw(portal.code) as raw:
+            for number in range(5):
+                await upstream.upstream.change(f"extra{number}")
+                changed = asyncio.Event()
+                unsubscribe = portal.assembly.servers.subscribe(lambda old, new, changed=changed: changed.set())
+                async with asyncio.timeout(30):
+                    while portal.assembly.servers.snapshot.servers["one"].tool(f"extra{number}") is None:
+                        await changed.wait()
+                        changed.clear()
+                unsubscribe()
+                found = await raw.run(f"return 'extra{number}' in codemode.one")
+                assert found["result"] is True
