@@ -3,9 +3,9 @@
 #include <stdlib.h>
 #include "guest.h"
 
-enum stage { SCRIPT, BODY, MODULE, VALUE };
+enum stage { PLAIN_SCRIPT, SCRIPT, BODY, MODULE, VALUE };
 static enum stage stage;
-static JSValue promise = JS_UNDEFINED;
+static JSValue promise = JS_UNDEFINED; /* of a plain script, which needs none: its value */
 static JSModuleDef *module;
 static bool called;
 static char *candidates; /* names of functions the program defines and does not mention again, one a line */
@@ -85,8 +85,9 @@ static void keep_further(JSContext *ctx, JSValue *best, int lines) {
 }
 
 static JSValue compile_any(JSContext *ctx, const char *source, size_t size) {
-    stage = SCRIPT;
-    JSValue compiled = compile(ctx, source, size, JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_ASYNC, 1);
+    stage = memmem(source, size, "await", 5) ? SCRIPT : PLAIN_SCRIPT;
+    int flags = stage == SCRIPT ? JS_EVAL_TYPE_GLOBAL | JS_EVAL_FLAG_ASYNC : JS_EVAL_TYPE_GLOBAL;
+    JSValue compiled = compile(ctx, source, size, flags, 1);
     if (!JS_IsException(compiled)) return compiled;
     int lines = count_lines(source, size);
     JSValue best = JS_GetException(ctx);
@@ -228,6 +229,7 @@ static JSValue forgotten_function(JSContext *ctx) {
 }
 
 static JSValue stage_value(JSContext *ctx) {
+    if (stage == PLAIN_SCRIPT) return JS_DupValue(ctx, promise);
     JSValue result = JS_PromiseResult(ctx, promise), value = JS_UNDEFINED;
     switch (stage) {
     case SCRIPT: value = JS_GetPropertyStr(ctx, result, "value"); break;
@@ -263,7 +265,7 @@ static JSValue as_promise(JSContext *ctx, JSValue value) {
 /* Moves on as far as it goes without running jobs. PROGRAM_FAILED leaves the reason in `value`, PROGRAM_DONE the result. */
 enum progress program_progress(JSContext *ctx, JSValue *value) {
     for (;;) {
-        switch (JS_PromiseState(ctx, promise)) {
+        switch (stage == PLAIN_SCRIPT ? JS_PROMISE_FULFILLED : JS_PromiseState(ctx, promise)) {
         case JS_PROMISE_PENDING: return PROGRAM_PENDING;
         case JS_PROMISE_REJECTED:
             rejections_ignore(ctx, promise);
@@ -271,7 +273,7 @@ enum progress program_progress(JSContext *ctx, JSValue *value) {
             return PROGRAM_FAILED;
         default: break;
         }
-        bool first = stage == SCRIPT || stage == MODULE;
+        bool first = stage == PLAIN_SCRIPT || stage == SCRIPT || stage == MODULE;
         JSValue v = stage_value(ctx);
         if (JS_IsUndefined(v) && first && !called) v = forgotten_function(ctx);
         if (!called && JS_IsFunction(ctx, v)) {
