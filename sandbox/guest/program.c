@@ -19,17 +19,29 @@ static JSValue compile(JSContext *ctx, const char *source, size_t size, int flag
     return JS_Eval2(ctx, source, size, &options);
 }
 
+/* `before` ends in two line ends, so that the program's own lines begin at 1: the engine takes no line 0 to start from. */
+static JSValue compile_between(JSContext *ctx, const char *before, const char *source, size_t size, const char *after) {
+    Bytes text = {0};
+    bytes_text(&text, before);
+    bytes_put(&text, source, size);
+    bytes_put(&text, after, strlen(after) + 1);
+    JSValue compiled = text.failed ? JS_ThrowOutOfMemory(ctx)
+                                   : compile(ctx, (const char *)text.data, text.size - 1, JS_EVAL_TYPE_GLOBAL, -1);
+    bytes_release(&text);
+    return compiled;
+}
+
+/* Compiled in two wrappings, of which one is kept: text that closes the first, as `}); f(); (() => {` would, does not fit
+   the second. */
 static JSValue compile_body(JSContext *ctx, const char *source, size_t size) {
-    /* Two lines, so that the program's own begin at 1: the engine takes no line 0 to start from. */
-    static const char before[] = "(async()=>{\n\n", after[] = "\n})";
-    size_t total = sizeof before - 1 + size + sizeof after - 1;
-    char *wrapped = malloc(total + 1);
-    if (!wrapped) return JS_ThrowOutOfMemory(ctx);
-    memcpy(wrapped, before, sizeof before - 1);
-    memcpy(wrapped + sizeof before - 1, source, size);
-    memcpy(wrapped + sizeof before - 1 + size, after, sizeof after);
-    JSValue compiled = compile(ctx, wrapped, total, JS_EVAL_TYPE_GLOBAL, -1);
-    free(wrapped);
+    JSValue compiled = compile_between(ctx, "(async()=>{\n\n", source, size, "\n})");
+    if (JS_IsException(compiled)) return compiled;
+    JSValue again = compile_between(ctx, "async function f(){\n\n", source, size, "\n}");
+    if (JS_IsException(again)) {
+        JS_FreeValue(ctx, compiled);
+        return again;
+    }
+    JS_FreeValue(ctx, again);
     return compiled;
 }
 
