@@ -119,6 +119,13 @@ class Aggregate:
         return raw
 
     @cached_property
+    def mirrored(self) -> frozenset[str]:
+        """The tools that declare arguments repeated in `Mcp-Param-*` headers."""
+        return frozenset(
+            name for name, target in self.tools.items() if declares_headers(target.definition.get("inputSchema"))
+        )
+
+    @cached_property
     def resource_servers(self) -> frozenset[str]:
         return frozenset(target.server for target in self._resource_targets())
 
@@ -173,3 +180,18 @@ def _parsed(uri_template: str) -> UriTemplate | None:
         return UriTemplate.parse(uri_template)
     except InvalidUriTemplate:
         return None
+
+
+def declares_headers(schema: Any) -> bool:
+    """Whether a property reachable from the root declares `x-mcp-header`: a cheap look before the SDK's whole walk."""
+    stack = [schema]
+    while stack:
+        node = stack.pop()
+        properties = node.get("properties") if isinstance(node, Mapping) else None
+        if not isinstance(properties, Mapping):
+            continue
+        for prop in properties.values():
+            if isinstance(prop, Mapping) and "x-mcp-header" in prop:
+                return True
+            stack.append(prop)
+    return False

@@ -79,7 +79,7 @@ class Endpoint:
         self._prompts = Prompts(self._view, caller, self._questions)
         self._resources = Resources(self._view, caller, self._questions, self._watches)
         server = self._server(settings)
-        self._express = Express(server.server_info_stamp, self._modes, code, self._sessions, http.session_idle)
+        self._express = Express(server.server_info_stamp, self._modes, tools, code, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,

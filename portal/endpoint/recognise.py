@@ -1,8 +1,12 @@
 """Which requests are plain enough for the short way (`express`): decided from headers and body alone, strictly.
 
+Plain are `tools/list`, and `tools/call` of any tool at 2026-07-28, of `code` in a 2025 session (whose other calls have
+streams that can be resumed, which only the SDK gives them).
+
 A request that differs in anything, known or unknown, is not recognised, and the SDK deals with it.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -26,6 +30,7 @@ _VERSION, _METHOD, _NAME, _SESSION, _ACCEPTS = (
     b"accept",
 )
 _ROUTING = {_VERSION, _METHOD, _NAME, _SESSION, _ACCEPTS}
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _METHODS: Mapping[object, Method] = {"tools/list": "tools/list", "tools/call": "tools/call"}
 _MODERN = LATEST_MODERN_VERSION.encode()
 _LEGACY = {version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS}
@@ -36,12 +41,14 @@ MAX_CLIENT = 4096
 
 @dataclass(frozen=True, slots=True)
 class PlainRequest:
-    """`tools/list`, or `tools/call` of `code`. `session` is the id of a 2025 session, None at 2026-07-28."""
+    """`tools/list`, or `tools/call` of the tool `name`. `session` is the id of a 2025 session, None at 2026-07-28."""
 
     id: str | int
     method: Method
     version: str
     session: str | None
+    name: str
+    params: dict[str, Any]
     arguments: dict[str, Any]
     meta: dict[str, Any]
 
@@ -79,14 +86,17 @@ def _parsed(body: bytes, version: str, session: str | None) -> PlainRequest | No
     id, params, method = message.get("id"), message.get("params", {}), _METHODS.get(_hashable(message.get("method")))
     if method is None or not isinstance(id, str | int) or isinstance(id, bool) or not isinstance(params, dict):
         return None
-    meta, arguments = params.get("_meta", {}), params.get("arguments", {})
+    meta, arguments, name = params.get("_meta", {}), params.get("arguments", {}), params.get("name")
     if not isinstance(meta, dict) or not isinstance(arguments, dict):
         return None
     if method == "tools/call":
-        plain = params.keys() <= {"name", "arguments", "_meta"} and params.get("name") == CODE
+        plain = params.keys() <= {"name", "arguments", "_meta"} and isinstance(name, str)
+        plain = plain and (session is None or name == CODE)
     else:
         plain = params.keys() <= {"_meta"}
-    return PlainRequest(id, method, version, session, arguments, meta) if plain and _plain_meta(meta) else None
+    if not plain or not _plain_meta(meta):
+        return None
+    return PlainRequest(id, method, version, session, str(name), params, arguments, meta)
 
 
 def _hashable(value: Any) -> Any:
@@ -95,8 +105,12 @@ def _hashable(value: Any) -> Any:
 
 def _routed(found: Mapping[bytes, bytes], request: PlainRequest) -> bool:
     """Whether the headers that repeat the body say the same (2026-07-28, "Standard Headers")."""
-    name = b"code" if request.method == "tools/call" else None
-    return found.get(_METHOD) == request.method.encode() and found.get(_NAME) == name
+    if found.get(_METHOD) != request.method.encode():
+        return False
+    if request.method == "tools/list":
+        return _NAME not in found
+    # A name that needs encoding in a header is for the SDK to compare.
+    return _PLAIN_NAME.fullmatch(request.name) is not None and found.get(_NAME) == request.name.encode()
 
 
 def _plain_meta(meta: dict[str, Any]) -> bool:

@@ -57,7 +57,7 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None) -> 
     context = CallContext(
         identity=identity,
         protocol=ctx.protocol_version,
-        client=session.client if session is not None else _client(identity, meta),
+        client=session.client if session is not None else client_of(identity, meta),
         meta=forwarded_meta(meta, session),
         headers=_param_headers(ctx),
         on_log=_log_relay(ctx, session),
@@ -98,7 +98,7 @@ def _severity(level: object) -> int:
     return LOG_LEVELS.index(cast("str", level))
 
 
-def _client(identity: str, meta: Mapping[str, Any]) -> Client:
+def client_of(identity: str, meta: Mapping[str, Any]) -> Client:
     """The client of a 2026-07-28 request. Those of one identity that can answer the same questions share a key.
 
     An upstream of a 2025 version is told once a connection what its client can do, so that is what tells apart the

@@ -8,7 +8,7 @@ import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import validate_mcp_param_headers
-from mcp_types import INVALID_PARAMS
+from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.caller import Call, Caller
@@ -16,6 +16,7 @@ from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
 from portal.endpoint.view import View
+from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]
 
@@ -49,7 +50,8 @@ class Tools:
         target = aggregate.tools.get(params.name)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("tool", params.name, aggregate.tools))
-        check_param_headers(ctx, target, params.arguments or {})
+        if params.name in aggregate.mirrored:
+            check_param_headers(ctx, target, params.arguments or {})
         return await self.call_target(ctx, target)
 
     async def call_target(
@@ -61,6 +63,22 @@ class Tools:
             sent["arguments"] = dict(arguments)
         call = Call(server=target.server, method="tools/call", name=target.name, params=sent)
         return own_result(await self._questions.call(ctx, self._caller, call))
+
+    def plain_target(self, name: str) -> Target | None:
+        """The tool of this name, when a call of it needs no more than to be passed on."""
+        aggregate = self._view.aggregate
+        return None if name in aggregate.mirrored else aggregate.tools.get(name)
+
+    async def pass_on(self, target: Target, params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+        """Call a tool for a client of 2026-07-28 that answers no questions. Raises `CallError` and `MCPError`."""
+        sent = {**params, "name": target.name}
+        sent.pop("_meta", None)
+        call = Call(server=target.server, method="tools/call", name=target.name, params=sent)
+        result = own_result(await self._caller.call(call, context))
+        if result.get("resultType") == "input_required":
+            message = "The tool asks for input, and this client has declared nothing that could give it."
+            raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, message, {"requiredCapabilities": {"elicitation": {}}})
+        return result
 
 
 def raw_params(ctx: Context, **replaced: Any) -> dict[str, Any]:
@@ -89,23 +107,6 @@ def check_param_headers(ctx: Context, target: Target, arguments: Mapping[str, An
     """
     if ctx.protocol_version not in MODERN_PROTOCOL_VERSIONS or ctx.request is None:
         return
-    if not declares_headers(target.definition.get("inputSchema")):
-        return
     rejection = validate_mcp_param_headers(target.definition["inputSchema"], arguments, ctx.request.headers)
     if rejection is not None:
         raise MCPError(rejection.code, rejection.message, rejection.data)
-
-
-def declares_headers(schema: Any) -> bool:
-    """Whether a property reachable from the root declares `x-mcp-header`: a cheap look before the SDK's whole walk."""
-    stack = [schema]
-    while stack:
-        node = stack.pop()
-        properties = node.get("properties") if isinstance(node, Mapping) else None
-        if not isinstance(properties, Mapping):
-            continue
-        for prop in properties.values():
-            if isinstance(prop, Mapping) and "x-mcp-header" in prop:
-                return True
-            stack.append(prop)
-    return False

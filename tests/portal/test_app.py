@@ -27,7 +27,7 @@ async def test_health_names_every_server_its_state_and_why() -> None:
     entries: dict[str, Any] = {"up": None, "down": {"url": "http://127.0.0.1:1/mcp?key=secret-key-of-ann"}}
     async with hosted() as upstream:
         entries["up"] = upstream
-        async with portal_over(entries) as portal, httpx2.AsyncClient() as http:
+        async with portal_over(entries) as portal, httpx2.AsyncClient(verify=False) as http:
             answer = await http.get(f"{portal.url}/healthz")
     said = answer.json()
     assert answer.status_code == 200 and said["status"] == "ok"
@@ -49,7 +49,7 @@ async def test_health_names_every_server_its_state_and_why() -> None:
     ],
 )
 async def test_other_paths_and_methods_are_refused_in_one_shape(method: str, path: str, status: int) -> None:
-    async with portal_over({}) as portal, httpx2.AsyncClient() as http:
+    async with portal_over({}) as portal, httpx2.AsyncClient(verify=False) as http:
         answer = await http.request(method, portal.url + path, json={} if method == "POST" else None)
     assert answer.status_code == status
     body = answer.json()
@@ -71,7 +71,7 @@ async def test_other_paths_and_methods_are_refused_in_one_shape(method: str, pat
 )
 @pytest.mark.parametrize("method", ["POST", "GET", "DELETE"])
 async def test_a_url_that_asks_for_what_is_not_defined_is_a_400_that_says_what_is(method: str, query: str) -> None:
-    async with portal_over({}) as portal, httpx2.AsyncClient() as http:
+    async with portal_over({}) as portal, httpx2.AsyncClient(verify=False) as http:
         answer = await http.request(method, f"{portal.mcp}?{query}", json={} if method == "POST" else None)
     assert answer.status_code == 400
     assert "Allowed: " in answer.json()["error"]["message"]
@@ -93,7 +93,7 @@ async def test_the_path_is_a_setting() -> None:
 async def test_hosts_and_origins_of_the_configuration_are_allowed() -> None:
     settings = PortalSettings(allowed_hosts=("mcp.example.com",), allowed_origins=("https://app.example",))
     assert http_settings(settings).allowed_hosts == ("mcp.example.com",)
-    async with portal_over({}, allowed_hosts=("mcp.example.com",)) as portal, httpx2.AsyncClient() as http:
+    async with portal_over({}, allowed_hosts=("mcp.example.com",)) as portal, httpx2.AsyncClient(verify=False) as http:
         statuses = [
             (await http.get(f"{portal.url}/healthz", headers={"host": host})).status_code
             for host in ("mcp.example.com", "evil.example.com")

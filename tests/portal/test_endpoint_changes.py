@@ -146,7 +146,7 @@ HEAD = {"accept": "application/json, text/event-stream"}
 async def test_a_portal_with_open_streams_does_not_wait_for_them_to_end(
     upstream: Hosted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with httpx2.AsyncClient(timeout=20) as http, AsyncExitStack() as streams:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http, AsyncExitStack() as streams:
         async with portal_over({"one": upstream}) as portal:
             hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
             call = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}

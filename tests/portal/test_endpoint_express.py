@@ -19,6 +19,7 @@ from portal.endpoint.recognise import recognise
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import MODERN, Portal, portal_over
 from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.server import Behaviour
 
 pytestmark = pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")
 
@@ -80,6 +81,10 @@ PLAIN = [
     (HEAD, changed("params", "_meta", "com.example/trace", to="x")),
     (HEAD, changed("params", "_meta", f"{META}clientCapabilities", to={"elicitation": {"form": {}}, "roots": {}})),
     (LIST_HEAD, LIST),
+    *(
+        ({**HEAD, "mcp-name": name}, changed("params", to={**CALL["params"], "name": name, "arguments": {"text": "x"}}))
+        for name in ("one_echo", "one_structured", "one_fail", "one_ghost", "one_mirrored", "one_log", "query")
+    ),
 ]
 OTHERS = [
     (HEAD, changed("jsonrpc", to="1.0")),
@@ -150,7 +155,12 @@ async def portal() -> AsyncIterator[Portal]:
     engine = Engine(Limits())
     executor = InProcessExecutor(engine)
     try:
-        async with hosted() as upstream, portal_over({"one": upstream}, code_tool=CodeTool(executor)) as portal:
+        mirrored = {"type": "object", "properties": {"text": {"type": "string", "x-mcp-header": "Text"}}}
+        more = [{"name": "mirrored", "inputSchema": mirrored}]
+        async with (
+            hosted(Behaviour(more=more)) as upstream,
+            portal_over({"one": upstream}, code_tool=CodeTool(executor)) as portal,
+        ):
             yield portal
     finally:
         await executor.aclose()
@@ -161,13 +171,13 @@ def comparable(answer: httpx2.Response) -> tuple[Any, ...]:
     """All of an answer that two equal runs have in common."""
     body = answer.json() if answer.content else None
     if isinstance(body, dict) and "structuredContent" in body.get("result", {}):
-        body["result"]["structuredContent"].pop("executionId")
+        body["result"]["structuredContent"].pop("executionId", None)
     return answer.status_code, answer.headers.get("content-type"), body
 
 
 @pytest.mark.anyio
 async def test_both_ways_give_the_same_answer_to_every_request(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         for url in (portal.code, portal.mcp, f"{portal.mcp}?optimize_context=minimize_tools"):
             for headers, message in PLAIN + OTHERS:
                 body = json.dumps(message).encode()
@@ -223,13 +233,13 @@ def message_of(answer: httpx2.Response) -> Any:
     )
     message = json.loads(text)
     if "structuredContent" in message.get("result", {}):
-        message["result"]["structuredContent"].pop("executionId")
+        message["result"]["structuredContent"].pop("executionId", None)
     return message
 
 
 @pytest.mark.anyio
 async def test_both_ways_give_the_same_answer_in_a_session(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         for url in (portal.code, portal.mcp):
             session = await opened(http, url)
             for message in OLD + OLD_OTHERS:
@@ -244,7 +254,7 @@ async def test_both_ways_give_the_same_answer_in_a_session(portal: Portal, monke
 
 @pytest.mark.anyio
 async def test_a_session_of_nobody_or_of_another_version_or_with_questions_takes_the_long_way(portal: Portal) -> None:
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         session = await opened(http, portal.code)
         unknown = await http.post(portal.code, json=OLD_CALL, headers={**session, "mcp-session-id": "x"})
         assert unknown.status_code == 404
@@ -259,7 +269,7 @@ async def test_a_session_of_nobody_or_of_another_version_or_with_questions_takes
 @pytest.mark.anyio
 async def test_a_session_that_ends_stops_its_programs(portal: Portal) -> None:
     endless = {**OLD_CALL, "params": {"name": "code", "arguments": {"code": "await codemode.one.hang({text: ''})"}}}
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         session = await opened(http, portal.code)
         running = asyncio.create_task(http.post(portal.code, json=endless, headers=session))
         probe = {"name": "one_journal", "arguments": {"text": "call hang"}}
@@ -276,7 +286,7 @@ async def test_logs_of_a_session_come_ahead_of_the_answer(portal: Portal) -> Non
         **OLD_CALL,
         "params": {"name": "code", "arguments": {"code": "await codemode.one.log({text: 'hi'}); return 1"}},
     }
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         session = await opened(http, portal.code)
         level = {"jsonrpc": "2.0", "id": 2, "method": "logging/setLevel", "params": {"level": "info"}}
         await http.post(portal.code, json=level, headers=session)
@@ -293,7 +303,7 @@ async def test_an_answer_that_takes_long_comes_as_a_stream_kept_alive(
 ) -> None:
     monkeypatch.setattr("portal.endpoint.attendance.PING_SECONDS", 0.05)
     slow = changed("params", "arguments", "code", to="await new Promise(done => setTimeout(done, 300)); return 1")
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         answer = await http.post(portal.code, json=slow, headers=HEAD)
     assert answer.headers["content-type"] == "text/event-stream"
     *pings, event = answer.text.strip().split("\r\n\r\n")
