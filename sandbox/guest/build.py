@@ -96,11 +96,17 @@ EDITS = (
         )
         for indent in ("MEMORY_ERROR:\n                ", "MEMORY_ERROR:\n                    ")
     ),
+    # The next collection comes before the limit does, however much is alive.
+    (
+        "rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n            (rt->malloc_state.malloc_size >> 1);",
+        "rt->malloc_gc_threshold = guest_gc_threshold(rt->malloc_state.malloc_size);",
+    ),
     # Half the arena, half the unused cells: the image is copied for every isolate.
     ("#define JS_ARENA_SIZE              4096", "#define JS_ARENA_SIZE              2048"),
     (
         '#include "quickjs.h"\n',
-        '#include "quickjs.h"\nvoid guest_limit_begin(void);\nvoid guest_limit_end(JSContext *ctx, int which);\n',
+        '#include "quickjs.h"\nvoid guest_limit_begin(void);\nvoid guest_limit_end(JSContext *ctx, int which);\n'
+        "size_t guest_gc_threshold(size_t size);\n",
     ),
 )
 

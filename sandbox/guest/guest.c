@@ -330,7 +330,7 @@ EXPORT(start) void export_start(uint32_t size) {
     uint32_t source_size = take_u32(&r);
     const char *source = (const char *)take(&r, (size_t)source_size + 1);
     guest_memory_limit(guest_limits.memory);
-    JS_SetGCThreshold(rt, guest_memory_used() + GC_SLACK);
+    JS_SetGCThreshold(rt, guest_limits.memory / 4 < GC_SLACK ? guest_limits.memory / 4 : GC_SLACK);
     JS_SetMaxStackSize(rt, guest_limits.stack);
     if (claimed > guest_limits.source) {
         fail_plainly("size", "RangeError", "the program's source is larger than its limit allows");

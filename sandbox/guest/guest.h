@@ -31,6 +31,7 @@ uintptr_t alloc_end(void);
 extern const JSMallocFunctions guest_malloc_functions;
 void guest_memory_limit(size_t limit);
 size_t guest_memory_used(void);
+size_t guest_gc_threshold(size_t size);
 
 /* Which error object the engine itself made for want of memory (0) or stack (1). */
 enum { LIMIT_MEMORY, LIMIT_STACK, LIMIT_NONE };

@@ -6,6 +6,7 @@
 
 #define OVERHEAD 8
 #define RESERVE (64 * 1024)
+#define STEP (1 << 20)
 
 static size_t used, limit = SIZE_MAX - RESERVE;
 static bool reserve_open;
@@ -55,6 +56,12 @@ const JSMallocFunctions guest_malloc_functions = {guest_calloc, guest_malloc, gu
 
 void guest_memory_limit(size_t bytes) { limit = bytes < SIZE_MAX - RESERVE ? bytes : SIZE_MAX - RESERVE; }
 size_t guest_memory_used(void) { return used; }
+
+/* When to collect next, with `size` bytes alive: at half as much again, but below the limit while there is room. */
+size_t guest_gc_threshold(size_t size) {
+    size_t wanted = size + size / 2, ceiling = limit - limit / 8, step = size + STEP;
+    return wanted < ceiling ? wanted : step > ceiling ? step : ceiling;
+}
 
 /* Called from the two edited places of the engine (see build.py). The last few of each are kept: while one is on its way
    out, Error.prepareStackTrace can cause another. */

@@ -135,6 +135,15 @@ def test_a_program_uses_the_memory_it_is_given(with_limits: WithLimits) -> None:
     assert programs.value(again) == 200 * (8 << 20)
 
 
+@pytest.mark.parametrize(("memory", "alive"), [(64, 0), (64, 55), (8, 6), (2, 0)])
+def test_garbage_in_cycles_is_collected_before_the_limit(with_limits: WithLimits, memory: int, alive: int) -> None:
+    source = f"""
+    const kept = Array.from({{ length: {alive} }}, () => new Uint8Array(1 << 20));
+    for (let i = 0; i < {memory * 3000}; i++) {{ const a = {{}}; a.b = {{ a, pad: [1, 2, 3, 4, 5, 6, 7, 8] }} }}
+    kept.length"""
+    assert with_limits(memory=memory << 20).value(source) == alive
+
+
 DEEP = [
     "function f() { return f() + 1 } f()",
     "const f = () => [1].map(f); f()",
