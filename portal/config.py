@@ -15,11 +15,12 @@ from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from portal import config_secrets
 from portal.config_document import describe, load_document
 from portal.config_expand import Expansion
 from portal.errors import ConfigError
@@ -121,7 +122,7 @@ class StdioServer(_Server):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear in a log, a reason or an error."""
-        return _secrets(self.expanded, self.env.values())
+        return config_secrets.of_process(self.expanded, self.env, self.args)
 
 
 class HttpServer(_Server):
@@ -138,12 +139,7 @@ class HttpServer(_Server):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear in a log, a reason or an error."""
-        parts = urlsplit(self.url)
-        tokens = [word for value in self.headers.values() for word in value.split()[1:]]  # without `Bearer`
-        in_url = [value for _, value in parse_qsl(parts.query)] + [parts.username or "", parts.password or ""]
-        # Several services put the key into the path; no ordinary segment is that long.
-        in_path = [segment for segment in parts.path.split("/") if len(segment) >= 16]
-        return _secrets(self.expanded, self.headers.values(), tokens, in_url, in_path)
+        return config_secrets.of_address(self.expanded, self.url, self.headers)
 
 
 ServerConfig = StdioServer | HttpServer
@@ -309,8 +305,3 @@ def _only_known(found: Mapping[str, Any], known: set[str], file: str, key: str, 
 
 def _names(model: type[_Section]) -> set[str]:
     return {spelling for name in model.model_fields for spelling in (name, to_camel(name))}
-
-
-def _secrets(*groups: Any) -> tuple[str, ...]:
-    # Shorter values are words and numbers; blotting those out would only garble messages.
-    return tuple(sorted({value for group in groups for value in group if len(value) >= 6}, key=len, reverse=True))

@@ -14,7 +14,7 @@ from structlog.typing import Processor
 
 from portal.cli.report import milliseconds
 
-QUIET = ("uvicorn", "mcp", "httpx2", "httpcore2", "asyncio", "anyio", "watchfiles")
+OURS = ("codemode", "portal", "sandbox", "stubs")
 OUTCOME_STYLE = {"ok": "green", "tool_error": "yellow", "denied": "yellow", "cancelled": "dim"}
 
 
@@ -39,10 +39,10 @@ def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    root.setLevel(number)
-    for name in QUIET:
-        # Their informative lines repeat what the portal says itself; their warnings are news.
-        logging.getLogger(name).setLevel(max(number, logging.WARNING))
+    # What libraries say below a warning repeats what the portal says itself, or shows arguments and results.
+    root.setLevel(max(number, logging.WARNING))
+    for name in OURS:
+        logging.getLogger(name).setLevel(number)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -28,7 +28,7 @@ from portal.upstream.listing import Listing, fetch
 from portal.upstream.negotiate import PAGE_BYTES, Remembered, open_link
 from portal.upstream.protocol import Agreement, Introduction
 from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
-from portal.upstream.wire import redact
+from portal.upstream.wire import redact, redact_value
 
 State = Literal["waiting", "ready", "stale", "error"]
 OnNotification = Callable[[str, Mapping[str, Any]], None]
@@ -135,7 +135,8 @@ class Connection:
             raise UpstreamTimeout("the questions it asks were not answered in time") from None
         except UpstreamError as error:
             error.server = self.config.id
-            error.message = redact(error.message, self.config.secrets)
+            secrets = self.config.secrets
+            error.message, error.data = redact(error.message, secrets), redact_value(error.data, secrets)
             if isinstance(error, OutcomeUnknown | UpstreamTimeout):
                 error.message += "; the call may have run"
             raise

@@ -16,6 +16,7 @@ import orjson
 from portal.errors import RpcError
 
 SNIPPET = 200
+MAX_DEPTH = 100
 
 
 def encode(message: Any) -> bytes:
@@ -95,6 +96,19 @@ def redact(text: str, secrets: Sequence[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "[redacted]")
     return text
+
+
+def redact_value(value: Any, secrets: Sequence[str], depth: int = MAX_DEPTH) -> Any:
+    """The same for every string of a JSON value, names of members included; what is nested too deep is left out."""
+    if isinstance(value, str):
+        return redact(value, secrets)
+    if not isinstance(value, list | dict):
+        return value
+    if not depth:
+        return None
+    if isinstance(value, list):
+        return [redact_value(item, secrets, depth - 1) for item in value]
+    return {redact(name, secrets): redact_value(item, secrets, depth - 1) for name, item in value.items()}
 
 
 def _refuse(constant: str) -> None:
