@@ -9,6 +9,7 @@ from codemode.run import Failure
 
 MAX_SIGNATURES = 2
 _NOT_DEFINED = re.compile(r"^'?([\w$]{1,80})'? is not defined$")
+_MISSING = re.compile(r"^codemode\.(.{1,200}?) does not exist\.")
 _STUB = re.compile(r"codemode\.([A-Za-z_$][\w$]*\.[A-Za-z_$][\w$]*)")
 
 _NO_NETWORK = "A program has no network: call tools (await codemode.server.tool(input)); codemode.search finds them."
@@ -32,7 +33,9 @@ def advise(failure: Failure, catalog: Catalog) -> list[str]:
         advice = _for_name(absent[1], catalog)
         return [advice] if advice else []
     if failure.name == "UnknownToolError":
-        return _signatures(failure.message, catalog)
+        written = _MISSING.match(failure.message)
+        missing = catalog.missing(written[1]) if written else None
+        return [f"{missing}."] if missing else _signatures(failure.message, catalog)
     if _IMPORT.search(failure.message) and failure.kind in ("syntax", "exception") and failure.name != "ToolError":
         return [_NO_MODULES]
     return []

@@ -64,7 +64,7 @@ class Catalog:
                 path = self.names.path(server.id, tool.name)
                 self._by_path.setdefault(path, CatalogTool(path, server, tool))
         self._ordered = tuple(self._by_path.values())
-        self._id: str | None = None
+        self._tools_id: str | None = None
         self._preload: str | None = None
         self._index: SearchIndex | None = None
         self._signatures: dict[str, str] = {}
@@ -89,10 +89,14 @@ class Catalog:
     @property
     def id(self) -> str:
         """A hash of everything a program can see of this catalog."""
-        if self._id is None:
-            content = [[_content(server) for server in self.servers], sorted(self.unavailable.items())]
-            self._id = hashlib.sha256(_stable(content)).hexdigest()
-        return self._id
+        return hashlib.sha256(_stable([self.tools_id, sorted(self.unavailable.items())])).hexdigest()
+
+    @property
+    def tools_id(self) -> str:
+        """A hash of what is available: why something is not may change every few seconds, and makes no new image."""
+        if self._tools_id is None:
+            self._tools_id = hashlib.sha256(_stable([_content(server) for server in self.servers])).hexdigest()
+        return self._tools_id
 
     @property
     def preload(self) -> str:
@@ -104,7 +108,7 @@ class Catalog:
 
     def prepare(self) -> None:
         """Make all that is made when first needed. Takes a tenth of a second for thousands of tools: use a thread."""
-        _ = self.id, self.preload, self._search_index()
+        _ = self.tools_id, self.preload, self._search_index()
 
     @property
     def searchable(self) -> bool:
@@ -229,7 +233,9 @@ class Catalog:
         if keys:
             raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
         named = target.removeprefix("codemode.")
-        if named not in self.names.servers and named not in self.unavailable:
+        if named not in self.names.servers:
+            if missing := self.missing(named):
+                raise CatalogError(missing)
             raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
         server = self._server(named)
         return [entry for entry in self._ordered if entry.server.id == server.id]
@@ -245,13 +251,22 @@ class Catalog:
             return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
         return "Nearest:\n  " + "\n  ".join(self.signature(path) for path in found)
 
+    def missing(self, written: str) -> str | None:
+        """Why a server or one of its tools is not there, when what is written so belongs to one that is unavailable."""
+        names = assign_names([Server(server_id) for server_id in self.unavailable])
+        for server_id, reason in self.unavailable.items():
+            for spelling in (server_id, names.server(server_id)):
+                if written == spelling or written.startswith((f"{spelling}.", f"{spelling}_")):
+                    return f"the server {server_id!r} is not available: {reason}"
+        return None
+
     def _server(self, named: str) -> Server:
         server_id = self.names.servers.get(named) if isinstance(named, str) else None
         for server in self.servers:
             if server.id == server_id:
                 return server
-        if isinstance(named, str) and named in self.unavailable:
-            raise CatalogError(f"the server {named!r} is not available: {self.unavailable[named]}")
+        if isinstance(named, str) and (missing := self.missing(named)):
+            raise CatalogError(missing)
         known = ", ".join(server.id for server in self.servers[:50]) or "none"
         raise CatalogError(f"there is no server {named!r:.100}. The servers are: {known}")
 

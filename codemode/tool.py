@@ -118,12 +118,12 @@ class CodeTool:
 
     async def _image(self, catalog: Catalog) -> Image:
         """The image of a catalog: made once, by whoever asks first, kept for the catalogs used last."""
-        task = self._images.get(catalog.id)
+        task = self._images.get(catalog.tools_id)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._images[catalog.id] = asyncio.create_task(self._make_image(catalog))
+            task = self._images[catalog.tools_id] = asyncio.create_task(self._make_image(catalog))
             while len(self._images) > MAX_IMAGES:
                 self._images.popitem(last=False)
-        self._images.move_to_end(catalog.id)
+        self._images.move_to_end(catalog.tools_id)
         # Another run may wait for the same image: being cancelled stops this one only.
         return task.result() if task.done() else await asyncio.shield(task)
 

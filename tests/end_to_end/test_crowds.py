@@ -10,7 +10,8 @@ from itertools import cycle, islice
 import pytest
 
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, whole
-from tests.portal.upstreams.raw import Exchange, Raw as Upstream, raw_upstream
+from tests.portal.upstreams.raw import Exchange, raw_upstream
+from tests.portal.upstreams.raw import Raw as Upstream
 
 pytestmark = [
     pytest.mark.anyio,
@@ -170,7 +171,7 @@ async def test_names_that_were_not_granted_reach_no_upstream() -> None:
         }
         const seen = new Set();
         const visit = (value, depth) => {
-            if (depth > 3 || value === null || !["object", "function"].includes(typeof value) || seen.has(value)) return;
+            if (depth > 3 || Object(value) !== value || seen.has(value)) return;
             seen.add(value);
             for (const key of Reflect.ownKeys(value)) {
                 let inner; try { inner = value[key] } catch { continue }

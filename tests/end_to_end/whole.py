@@ -74,7 +74,7 @@ async def whole(servers: Mapping[str, Mapping[str, Any]], **settings: Any) -> As
 
 
 class Raw:
-    """A client written by hand, which can do what no library would. Enter it; in the elder generation it has a session."""
+    """A client written by hand, which can do what no library would. In the elder generation it has a session."""
 
     def __init__(self, url: str, version: str = MODERN) -> None:
         self.url = url
