@@ -103,8 +103,7 @@ _error_delete = _function("wasmtime_error_delete", None, _P)
 _trap_code = _function("wasmtime_trap_code", c_bool, _P, _P)
 _trap_delete = _function("wasm_trap_delete", None, _P)
 _Callback = ctypes.CFUNCTYPE(c_size_t, _P, _P, ctypes.POINTER(c_uint64), ctypes.POINTER(c_uint8))
-_Finalizer = ctypes.CFUNCTYPE(None, _P)
-_set_callback = _function("wasmtime_store_epoch_deadline_callback", None, _P, _Callback, _P, _Finalizer)
+_set_callback = _function("wasmtime_store_epoch_deadline_callback", None, _P, _P, _P, _P)
 
 
 def _take_error(error: int) -> str:
@@ -167,7 +166,8 @@ class WasmEngine:
                 pass
             return int(_error_new(b"stopped"))
 
-        self.callback = _Callback(on_epoch)  # kept: the engine holds only its address
+        self._callback = _Callback(on_epoch)  # kept: the engine holds only its address
+        self.callback = ctypes.cast(self._callback, c_void_p).value
 
     def tick(self) -> None:
         if self.pointer:
@@ -291,17 +291,18 @@ class Trap(Exception):
 class WasmInstance:
     """One store with one instance in it. Not thread-safe; `close` is idempotent."""
 
-    __slots__ = ("_base", "_context", "_exports", "_instance", "_memory_ref", "_raw", "_store", "_trap")
+    __slots__ = ("_base", "_context", "_exports", "_instance", "_memory_ref", "_raw", "_store", "_trap", "_trap_ref")
 
     def __init__(self, module: WasmModule) -> None:
         engine = module.engine
         self._store = _store_new(engine.pointer, None, None)
         self._context = _store_context(self._store)
         _store_limiter(self._store, engine.settings.memory, -1, 1, 1, 1)
-        _set_callback(self._store, engine.callback, None, _NO_FINALIZER)
+        _set_callback(self._store, engine.callback, None, None)
         self._instance = _Instance()
         self._trap = c_void_p()
-        error = _instantiate(module.prepared, self._context, ctypes.byref(self._instance), ctypes.byref(self._trap))
+        self._trap_ref = ctypes.byref(self._trap)
+        error = _instantiate(module.prepared, self._context, ctypes.byref(self._instance), self._trap_ref)
         if error or self._trap:
             message = _take_error(error) if error else "the guest trapped while it was made"
             self.close()
@@ -326,7 +327,7 @@ class WasmInstance:
         raw = self._raw
         raw[0] = argument
         _set_deadline(self._context, 1)
-        error = _call(self._context, function, raw, 2, ctypes.byref(self._trap))
+        error = _call(self._context, function, raw, 2, self._trap_ref)
         if error:
             raise Trap(None, _take_error(error))
         if self._trap:
@@ -377,4 +378,3 @@ class WasmInstance:
 _HANDLE = 8  # the offset of an extern's handle
 _View = TypeVar("_View", bound=ctypes.Structure)
 _RawValues = c_uint64 * 4  # two values of 16 bytes
-_NO_FINALIZER = _Finalizer()
