@@ -65,8 +65,8 @@ def at_birth(confining: Confining, libc: ctypes.CDLL, parent: int) -> None:
     confining.apply("parent_death", lambda: _parent_death(libc, parent))
     confining.apply("capabilities", lambda: _drop_capabilities(libc))
     confining.apply("no_new_privs", lambda: _prctl(libc, "no privileges by exec", _PR_SET_NO_NEW_PRIVS, 1))
+    confining.apply("oom_score", _oom_score)  # before "dumpable", which gives the process's files in /proc to root
     confining.apply("dumpable", lambda: _prctl(libc, "no core, not traceable by its own user", _PR_SET_DUMPABLE, 0))
-    confining.apply("oom_score", _oom_score)
     confining.apply("nice", lambda: f"nice {os.nice(_NICE)}")
 
 
