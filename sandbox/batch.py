@@ -100,7 +100,10 @@ def encode_failed(kind: str, message: str, logs: bytes = b"") -> bytes:
 
 
 def decode_outcome(data: bytes, limits: Limits) -> Outcome:
-    """Reads one outcome. Raises GuestAbiError unless it has exactly the documented shape."""
+    """Reads one outcome. Raises GuestAbiError unless it has exactly the documented shape, and is no larger and no
+    deeper than these limits let an honest guest's be: a compromised one says what it likes."""
+    if len(data) > limits.outcome:
+        raise GuestAbiError(f"the guest's outcome has {len(data)} bytes, at most {limits.outcome} are allowed")
     try:
         outcome = orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -108,19 +111,49 @@ def decode_outcome(data: bytes, limits: Limits) -> Outcome:
     # Not a match statement: this is on the path of every run, and it is three times as fast by hand.
     if type(outcome) is list and len(outcome) in (4, 5):
         tag, first = outcome[0], outcome[1]
+        # Nesting takes an opening and a closing byte a level.
+        depth = limits.depth if len(data) > 2 * limits.depth and _openings(data) > limits.depth else None
         if tag == "completed" and type(first) is bool and len(outcome) == 5:
-            return Completed(outcome[2] if first else None, _logs(outcome[3]), first, _calls(outcome[4]))
+            value = _bounded(outcome[2], depth) if first else None
+            return Completed(value, _logs(outcome[3]), first, _calls(outcome[4], depth))
         if tag == "suspended" and len(outcome) == 4:
-            return Suspended(_calls(first), _logs(outcome[3]), _wake_at(outcome[2]))
+            return Suspended(_calls(first, depth), _logs(outcome[3]), _wake_at(outcome[2]))
         if tag == "failed" and type(first) is dict and len(outcome) == 4:
-            return Failed(_failure(first), _logs(outcome[2]), _calls(outcome[3]))
+            return Failed(_failure(first), _logs(outcome[2]), _calls(outcome[3], depth))
     raise GuestAbiError("the guest's outcome has an unknown shape")
 
 
-def _calls(items: Any) -> tuple[HostCall, ...]:
+def _openings(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
+
+
+def _bounded(value: Any, depth: int | None) -> Any:
+    """The value, unless it is nested more than `depth` levels deep (None: it cannot be)."""
+    if depth is None or not isinstance(value, list | dict):
+        return value
+    level = [value]
+    for _ in range(depth):
+        level = [
+            child
+            for item in level
+            for child in (item.values() if type(item) is dict else item)
+            if type(child) is dict or type(child) is list
+        ]
+        if not level:
+            return value
+    raise GuestAbiError(f"the guest's outcome holds a value nested deeper than {depth} levels")
+
+
+def _calls(items: Any, depth: int | None) -> tuple[HostCall, ...]:
     if type(items) is not list:
         raise GuestAbiError("the guest's outcome holds malformed host calls")
-    return tuple(map(_call, items)) if items else ()
+    if not items:
+        return ()
+    calls = tuple(map(_call, items))
+    if depth is not None:
+        for call in calls:
+            _bounded(call.arguments, depth)
+    return calls
 
 
 def _call(item: Any) -> HostCall:

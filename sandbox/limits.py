@@ -28,6 +28,7 @@ class Limits:
     depth: int = 100
     timers: int = 1000
     words: bytes = field(init=False, repr=False, compare=False)  # those the guest is told, as it reads them (guest.h)
+    outcome: int = field(init=False, repr=False, compare=False)  # what one outcome of an honest guest has at most
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -38,8 +39,15 @@ class Limits:
             if not low <= value <= high:
                 raise ValueError(f"limit {limit.name} is {value!r}, it must lie between {low} and {high}")
         object.__setattr__(self, "words", struct.pack("<10I", *(getattr(self, name) for name in _GUEST)))
+        calls = _CALLS_OF_ONE_BATCH * self.arguments
+        logs = _ESCAPED * self.log_bytes + _LOG_LINE * self.log_lines
+        object.__setattr__(self, "outcome", self.result + calls + logs + _FAILURE)
 
 
+_CALLS_OF_ONE_BATCH = 4  # times the arguments of one (BATCH in calls.c)
+_ESCAPED = 6  # bytes of JSON that one byte of text may become
+_LOG_LINE = 64  # bytes of JSON round the text of a line
+_FAILURE = 128 * KiB  # a name, a message and a stack of 4 KiB each, escaped, and what holds it all together
 _GUEST = (
     "memory", "stack", "calls", "arguments", "result", "log_bytes", "log_lines", "depth", "timers", "source",
 )  # fmt: skip

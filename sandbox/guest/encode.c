@@ -207,7 +207,14 @@ static JSValue js_gather(JSContext *ctx, JSValueConst self, int argc, JSValueCon
     return JS_UNDEFINED;
 }
 
+static bool too_deep(struct encoder *e, const struct step *at) {
+    char problem[64];
+    snprintf(problem, sizeof problem, "is nested deeper than %u levels", guest_limits.depth);
+    return refuse(e, at, problem, "[deeper]");
+}
+
 static bool put_members(struct encoder *e, const JSValue *items, size_t count, bool pairs, struct step *step) {
+    if (pairs && count && step->depth + 1 > guest_limits.depth) return too_deep(e, step->outer);
     if (!bytes_char(e->out, '[')) return false;
     for (size_t i = 0; i < count; i += 2) {
         step->index = i / 2;
@@ -376,11 +383,7 @@ static bool put_object(struct encoder *e, JSValueConst v, const struct step *out
         return ok;
     }
     struct step step = {.outer = outer, .object = v, .depth = outer ? outer->depth + 1 : 1};
-    if (step.depth > guest_limits.depth) {
-        char problem[64];
-        snprintf(problem, sizeof problem, "is nested deeper than %u levels", guest_limits.depth);
-        return refuse(e, outer, problem, "[deeper]");
-    }
+    if (step.depth > guest_limits.depth) return too_deep(e, outer);
     for (const struct step *s = outer; s; s = s->outer)
         if (same_object(s->object, v)) return refuse(e, outer, "is a cycle: it contains itself", "[Circular]");
     JSValue function;

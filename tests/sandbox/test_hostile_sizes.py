@@ -171,6 +171,20 @@ def test_a_value_nested_too_deeply_is_an_error_that_names_its_path(ground: Arena
     assert ground.run(f"{made}; console.log(v); 1").value == 1
 
 
+def test_the_deepest_values_allowed_arrive_whatever_they_are_made_of(ground: Arena) -> None:
+    """What the guest lets through the host must read: a pair of a map is a level too."""
+    for how, levels in (("arrays", 20), ("objects", 20), ("maps", 10), ("sets", 20), ("errors", 19)):
+        made = DEEP_VALUES[how].replace("DEPTH", str(levels))
+        assert ground.run(f"{made}; v").kind == "completed", how
+        assert len(ground.run(f"{made}; await host.x(v); 1").calls) == 1
+        one_more = DEEP_VALUES[how].replace("DEPTH", str(levels + 1))
+        assert "nested deeper than 20" in ground.run(f"{one_more}; v").message, how
+    for mixed in ("new Map([[1, 2]])", "new Uint8Array(1)", "new DataView(new ArrayBuffer(1))", "new Error('e')"):
+        for levels in (18, 19, 20):
+            ended = ground.run(f"let v = {mixed}; for (let i = 0; i < {levels}; i++) v = [v]; v")
+            assert ended.kind in ("completed", "exception")
+
+
 def test_a_to_json_that_returns_another_for_ever_ends(ground: Arena) -> None:
     """What a toJSON returns is not asked again, as in JSON.stringify."""
     assert ground.run("const o = () => ({ toJSON: o, x: 1 }); o()").kind in ("completed", "exception")
