@@ -45,6 +45,8 @@ conformance: $(VENV)/.developer ## The official MCP conformance suite through th
 	$(BIN)/python -m tests.portal.conformance
 
 constraints: $(VENV)/.developer ## Resolve again and pin every library with its hashes
+	$(BIN)/python -c 'import runpy; print(runpy.run_path("sandbox/guest/build.py")["ZIGLANG"])' \
+	  | $(BIN)/uv pip compile - $(PINNED) --output-file constraints-build.txt
 	$(BIN)/uv pip compile pyproject.toml $(PINNED) --extra tokens --extra build --output-file constraints.txt
 	$(BIN)/uv pip compile pyproject.toml $(PINNED) --all-extras --constraint constraints.txt --output-file constraints-dev.txt
 
@@ -58,6 +60,9 @@ $(BIN)/python:
 
 # The guest is compiled first and on its own, because it shows its progress and pip does not.
 sandbox/guest/guest.wasm: $(BIN)/python $(wildcard sandbox/guest/*.c sandbox/guest/*.h sandbox/guest/*.cpp sandbox/guest/build.py)
+	@$(BIN)/python sandbox/guest/build.py --is-cached || { \
+	  echo "Downloading the compiler for the guest (about 100 MB, needed only this once) ..."; \
+	  $(PIP) install --quiet --require-hashes --requirement constraints-build.txt; }
 	@$(BIN)/python sandbox/guest/build.py
 	@touch $@
 

@@ -1,6 +1,6 @@
 """Builds `guest.wasm`: QuickJS-ng, a URL parser and our own C, compiled to one WebAssembly module without imports.
 
-    python sandbox/guest/build.py [--force]
+    python sandbox/guest/build.py [--force | --is-cached]
 
 The third-party sources are two source distributions, downloaded by pip (so pip's own configuration decides from where)
 and checked against the hashes below before anything is unpacked. The compiler is `python -m ziglang`. The finished
@@ -188,9 +188,9 @@ def _install(source: Path, target: Path) -> None:
 
 
 def _build_into(scratch: Path, cached: Path) -> None:
-    _require_compiler()
     quickjs = _obtain(QUICKJS, scratch)
     ada = _obtain(ADA, scratch)
+    _require_compiler()
     _edit(quickjs / "quickjs.c")
     out = scratch / "out"
     out.mkdir()
@@ -391,7 +391,10 @@ def _toolchain_text(path: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build guest.wasm.")
     parser.add_argument("--force", action="store_true", help="compile even when the cache holds this build")
+    parser.add_argument("--is-cached", action="store_true", help="only say, by the exit code, whether nothing is to do")
     options = parser.parse_args()
+    if options.is_cached:
+        return 0 if is_cached() else 1
     try:
         say(f"ready: {build(force=options.force)}")
     except BuildError as error:

@@ -195,6 +195,7 @@ def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:
         assert process.stderr is not None
         with program.open("w"):  # waits until the command reads its program
             process.send_signal(signal.SIGINT)
-            error = process.stderr.read()
+        # Only now that its program has ended can a signal that came just before the read be noticed.
+        error = process.stderr.read()
         assert process.wait(SECONDS) == Exit.INTERRUPTED
     assert error == ""
