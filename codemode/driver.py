@@ -17,9 +17,10 @@ from typing import Any
 
 import orjson
 
-from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed
+from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogTool
 from codemode.local import LocalCalls
+from codemode.offload import beside
 from codemode.outcome import ToolError, Value, settle
 from codemode.run import CallRecord, Failure, Run
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
@@ -184,7 +185,8 @@ class _Calls:
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
             return self._refused(entry, "; ".join(mismatches))
         made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments)
-        return settle(await self._called(made), limit=self._limits.tool_result)
+        outcome = await self._called(made)
+        return await beside(lambda: settle(outcome, limit=self._limits.tool_result), *_content(outcome))
 
     def _refused(self, entry: CatalogTool, reason: str) -> ToolError:
         """An error about arguments that never left: it shows what was expected."""
@@ -205,6 +207,13 @@ class _Calls:
 
     def _elapsed(self) -> float:
         return round((time.perf_counter() - self._began) * 1000, 3)
+
+
+def _content(outcome: CallOutcome) -> tuple[Any, ...]:
+    """What there is to convert of an outcome."""
+    if isinstance(outcome, ToolReturned):
+        return (outcome.result,)
+    return (outcome.data,) if isinstance(outcome, ToolFailed) else ()
 
 
 def rejection(call_id: int, path: str, error: ToolError) -> Settlement:

@@ -14,6 +14,7 @@ from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
 from codemode.description import description
 from codemode.driver import drive
+from codemode.offload import beside
 from codemode.run import Failure, Run
 from codemode.source import extract
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
@@ -88,7 +89,8 @@ class CodeTool:
             await self._run(run, program.typescript, catalog, caller, identity)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
-        return answer(run, advise(run.failure, catalog) if run.failure else [])
+        # Cutting a megabyte down to what is shown measures its parts again and again.
+        return await beside(lambda: answer(run, advise(run.failure, catalog) if run.failure else []), run.value)
 
     async def _run(self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str) -> None:
         image = await self._image(catalog)

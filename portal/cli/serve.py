@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Iterator
@@ -53,6 +54,7 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     terminal = stderr.is_terminal
     configure_logging(level=document.portal.log_level, terminal=terminal)
     shows = announcer(stderr, structlog.get_logger("codemode"))
+    collect_seldom()
     with asked_to_stop() as stop, shows.preparing():
         async with assemble(document, CallLines(sys.stderr, stderr if terminal else None)) as assembly:
             shows.prepared(assembly.prepared_in, assembly.unconfined)
@@ -102,6 +104,13 @@ async def _reload(file: Path, servers: Servers, shows: Announcer) -> None:
         shows.reload_refused(str(error))
 
     await watch_config(file, apply, refuse)
+
+
+def collect_seldom() -> None:
+    """Let Python look for cycles less often: by default a large JSON value costs ten times its parsing in searches
+    through everything that lives, and the event loop stands still meanwhile."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @contextmanager

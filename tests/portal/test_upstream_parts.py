@@ -105,6 +105,30 @@ def test_lone_surrogates_become_replacement_characters() -> None:
     assert json.loads(encode({"a": "\ud800"})) == {"a": "\ud800"}
 
 
+ESCAPES = [
+    "\\\\",
+    '\\"',
+    "\\n",
+    "\\u0041",
+    "\\ud800",
+    "\\uDBFF",
+    "\\udc00",
+    "\\uDFFF",
+    "u",
+    "ud800",
+    "\u00e9",
+    "\U0001f600",
+    "x",
+]
+
+
+@given(st.lists(st.sampled_from(ESCAPES)))
+def test_only_what_is_lone_is_replaced_whatever_stands_beside_it(parts: list[str]) -> None:
+    written = f'["{"".join(parts)}"]'
+    expected = json.loads(written)[0].encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    assert decode(written) == [expected]
+
+
 @pytest.mark.parametrize("text", ["NaN", "[Infinity]", "[" * 5000 + "]" * 5000, ""])
 def test_what_json_does_not_allow_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
