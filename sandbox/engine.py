@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from sandbox.limits import Limits, MiB
 from sandbox.snapshot import WASM_PAGE, with_memory
 from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmModule
 
-_Runs: TypeAlias = tuple[int, tuple[tuple[int, bytes], ...]]  # size of the memory, (offset, bytes)
+_Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # size of the memory, (offset, bytes)
 _IMAGES_KEPT = 64
 ABI = 1
 _SETUP = Limits(cpu_time=60.0, wall_time=600.0)
@@ -256,9 +256,9 @@ class Engine:
     def _patch(self, instance: WasmInstance, patch: pages.Patch) -> None:
         """The same for many short runs: they are written behind the memory they describe, and the guest puts them in
         their places."""
-        if pages.whole(patch.size + len(patch.runs)) > self._wasm.settings.memory:
-            return self._write(instance, (patch.size, tuple(pages.split(patch.runs))))
         try:
+            if pages.whole(patch.size + len(patch.runs)) > self._wasm.settings.memory:
+                return self._write(instance, (patch.size, pages.split(patch.runs)))
             instance.grow_to(patch.size + len(patch.runs))
             instance.write(patch.size, patch.runs)
             instance.write(self._home.input_at, struct.pack("<II", patch.size, len(patch.runs)))

@@ -16,6 +16,7 @@ import orjson
 from sandbox.errors import ForeignImage
 
 _MAGIC = b"CMFZ\x01"
+_LARGEST_HEADER = 8 * 1024 * 1024  # a million calls waiting
 _LEVEL = 1  # measured: higher levels cost ten times the time for a few percent
 
 
@@ -65,10 +66,16 @@ def _split(frozen: bytes) -> tuple[Header, bytes]:
     if not frozen.startswith(_MAGIC) or len(frozen) < at:
         raise ForeignImage("these bytes are not a frozen program or image")
     size = struct.unpack_from("<I", frozen, len(_MAGIC))[0]
+    if size > _LARGEST_HEADER:
+        raise ForeignImage(f"its header has {size} bytes, at most {_LARGEST_HEADER} are allowed")
     head, digest, body = frozen[at : at + size], frozen[at + size : at + size + 32], frozen[at + size + 32 :]
     if hashlib.sha256(head + body).digest() != digest:
         raise ForeignImage("it is damaged: the integrity hash does not match")
-    return _header(orjson.loads(head)), body
+    try:
+        fields = orjson.loads(head)
+    except orjson.JSONDecodeError as error:
+        raise ForeignImage(f"its header is not JSON: {error}") from None
+    return _header(fields), body
 
 
 def _header(fields: Any) -> Header:
@@ -80,6 +87,13 @@ def _header(fields: Any) -> Header:
             "wall_used": float(wall),
             "waiting": [*ids],
         }:
-            if all(isinstance(id, int) and 0 < id < 2**31 for id in ids) and cpu >= 0 and wall >= 0:
+            if are_call_ids(ids) and cpu >= 0 and wall >= 0:
                 return Header(build, kind, cpu, wall, tuple(ids))
     raise ForeignImage("its header is malformed")
+
+
+def are_call_ids(found: Any) -> bool:
+    """Whether this is a list of ids of calls, none of them twice."""
+    if type(found) is not list or not all(type(id) is int and 0 < id < 2**31 for id in found):
+        return False
+    return len(set(found)) == len(found)

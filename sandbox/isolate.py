@@ -20,6 +20,7 @@ from sandbox.limits import Limits
 from sandbox.wasm import STACK_OVERFLOW, Layout, Trap, WasmInstance
 
 _NEW, _SUSPENDED, _SPENT = "new", "suspended", "spent"
+_ID_SIZE = 11  # the digits of an id and a comma
 _MESSAGES = {
     "cpu_time": "the program used more CPU time than its limit of {:g} s",
     "wall_time": "the program took longer than its limit of {:g} s",
@@ -100,13 +101,26 @@ class Isolate:
         try:
             if self._step != _SUSPENDED:
                 raise LocalStateError("only a suspended program can be frozen")
-            self._call(b"pending", 0)
-            waiting = tuple(orjson.loads(self._output()))
+            waiting = self._pending()
             header = frozen.Header(self._home.build, "program", self._budget.cpu_used, self._budget.wall_used, waiting)
             memory = self._instance.read(0, min(pages.whole(self._layout.end), self._instance.memory_size()))
             return frozen.pack(header, pages.difference(memory, self._home.base))
         finally:
             self._leave()
+
+    def _pending(self) -> tuple[int, ...]:
+        """The ids of the calls that wait, which the guest says: it may have been thawed from anything."""
+        self._call(b"pending", 0)
+        output = self._output()
+        if len(output) <= _ID_SIZE * self._home.limits.calls + _ID_SIZE:
+            try:
+                ids = orjson.loads(output)
+            except orjson.JSONDecodeError:
+                ids = None
+            if frozen.are_call_ids(ids):
+                return tuple(ids)
+        self._step = _SPENT
+        raise GuestAbiError("the guest does not know which calls it waits for")
 
     @property
     def suspended(self) -> bool:
@@ -208,6 +222,7 @@ class Isolate:
         try:
             return self._instance.call(export, argument)
         except Trap as trap:
+            self._step = _SPENT
             raise GuestAbiError(f"the guest trapped at {export.decode()}: {trap}") from None
         finally:
             self._home.ticker.leave(self._budget)

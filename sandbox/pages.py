@@ -52,7 +52,8 @@ def parse(data: bytes, largest: int) -> Patch:
 
 
 def split(runs: bytes) -> Iterator[tuple[int, bytes]]:
-    """The runs one by one, as (offset, bytes). Raises ForeignImage when they are cut off."""
+    """The runs one by one, as (offset, bytes). Raises ForeignImage when they are cut off, or not of whole blocks: so
+    there are never many more of them than their bytes justify."""
     at = 0
     while at < len(runs):
         if len(runs) - at < 8:
@@ -61,6 +62,8 @@ def split(runs: bytes) -> Iterator[tuple[int, bytes]]:
         at += 8 + size
         if at > len(runs):
             raise ForeignImage("the image is truncated")
+        if not size or size % BLOCK or offset % BLOCK:
+            raise ForeignImage("the image is malformed")
         yield offset, runs[at - size : at]
 
 
