@@ -9,6 +9,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from portal.http.bind import is_loopback, require_safe_bind
+from portal.http.parting import Parting
 from portal.http.settings import HttpSettings
 from portal.http.wire import BoundedHttp
 
@@ -79,7 +80,7 @@ class _Server(uvicorn.Server):
     def __init__(self, app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None, *, signals: bool) -> None:
         super().__init__(
             uvicorn.Config(
-                app,
+                Parting(app, lambda: self.should_exit),
                 http=BoundedHttp.with_settings(http),
                 ws="none",
                 lifespan="on",
