@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import zip_longest
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 # Shorter values are words and numbers; blotting those out would only garble messages.
@@ -48,7 +49,7 @@ def _login(netloc: str) -> Iterator[str]:
 
 
 def _confidential(args: Sequence[str]) -> Iterator[str]:
-    for argument, following in zip(args, (*args[1:], ""), strict=True):
+    for argument, following in zip_longest(args, args[1:], fillvalue=""):
         name, written, value = argument.partition("=")
         if _CONFIDENTIAL.fullmatch(name):
             yield value if written else following

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,9 @@ def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:
     program = folder / "program.js"
     os.mkfifo(program)
     command = [sys.executable, "-m", "portal.cli", "run", str(program)]
-    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+    # A suite that was started in the background ignores the interrupt, and what it starts would inherit that.
+    heeding = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True, preexec_fn=heeding) as process:
         assert process.stderr is not None
         with program.open("w"):  # waits until the command reads its program
             process.send_signal(signal.SIGINT)

@@ -287,3 +287,8 @@ def test_any_document_is_a_configuration_or_a_configuration_error(
             parse_config(tried, env={})
         except ConfigError as error:
             assert str(error)
+
+
+@pytest.mark.parametrize("args", [[], ["--api-key"], ["notes"]])
+def test_a_command_with_few_or_no_arguments_has_no_secrets(args: list[str]) -> None:
+    assert one({"command": "x", "args": args}).secrets == ()
