@@ -37,8 +37,9 @@ _KEYS = st.sampled_from(
 )
 _ATOMS = st.sampled_from(
     "a b c f o p 0 1 (-1) 2 1.5 (-0) NaN Infinity 4294967295 (2**53) 1n (-2n) (10n**30n) 'a' '' '\\ud800' "
-    "'x'.repeat(99) `t` null undefined true [] ({}) /a+/g /(a|b)*?$/u Symbol() Symbol.iterator globalThis host this console JSON "
-    "Math Reflect Object.prototype Array.prototype Promise.prototype Function.prototype Error.prototype".split(" ")
+    "'x'.repeat(99) `t` null undefined true [] ({}) /a+/g /(a|b)*?$/u Symbol() Symbol.iterator globalThis host "
+    "this console JSON Math Reflect Object.prototype Array.prototype Promise.prototype Function.prototype "
+    "Error.prototype".split(" ")
     + ["new Map([[1, 2]])", "new Set([1])", "new Error('e')", "new Date(0)", "new Uint8Array(4)", "new ArrayBuffer(8)"]
 )
 _PLACES = _KEYS.map("['{}']".format)
