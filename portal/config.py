@@ -29,7 +29,8 @@ from sandbox import Limits
 CodeModePolicy = Literal["off", "opt_in", "default_on", "enforced"]
 Sharing = Literal["auto", "shared", "dedicated"]
 
-LIMITS = tuple(limit.name for limit in fields(Limits))
+LIMITS = {limit.name: limit.type == "int" for limit in fields(Limits) if limit.init}
+"""The names of the limits, and whether each is a whole number."""
 TRANSPORTS = {
     "stdio": "stdio",
     "http": "http",
@@ -278,8 +279,18 @@ def _portal(section: Any, file: str, environment: Mapping[str, str]) -> PortalSe
             if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**53:
                 problem = f"must be a number above 0, found {describe(value)}."
                 raise ConfigError(problem, file=file, key=f"portal.limits.{name}")
+            _check_limit(spelled[name], value, f"portal.limits.{name}", file)
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
     return _checked(PortalSettings, given, "portal", file)
+
+
+def _check_limit(name: str, value: float, key: str, file: str) -> None:
+    if LIMITS[name] and not isinstance(value, int):
+        raise ConfigError("must be a whole number.", file=file, key=key)
+    try:
+        Limits(**{name: value})  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"must lie{str(error).partition('must lie')[2]}.", file=file, key=key) from None
 
 
 def _checked(model: type[Checked], given: Mapping[str, Any], key: str, file: str) -> Checked:

@@ -106,8 +106,9 @@ class Raw:
         return {**ACCEPT, "mcp-protocol-version": MODERN, "mcp-method": method, **named}
 
     async def post(self, method: str, params: Mapping[str, Any], id: Any = None) -> httpx2.Response:
-        headers = self.headers(method, params.get("name"))
-        return await self.http.post(self.url, json=self.message(method, params, id), headers=headers)
+        headers = {**self.headers(method, params.get("name")), "content-type": "application/json"}
+        body = json.dumps(self.message(method, params, id))  # lone surrogates included
+        return await self.http.post(self.url, content=body, headers=headers)
 
     async def notify(self, method: str, params: Mapping[str, Any]) -> httpx2.Response:
         message = {"jsonrpc": "2.0", "method": method, "params": dict(params)}

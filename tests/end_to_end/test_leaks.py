@@ -1,0 +1,102 @@
+"""A portal that has served a thousand requests of every kind holds no more than one that has served a few."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.test_endings import descendants
+from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, whole
+from tests.portal.upstreams.hosting import Hosted, stdio_entry
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+    pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts in /proc"),
+]
+MiB = 1024 * 1024
+PROGRAMS = [
+    "return 1",
+    "return await Promise.all(['a', 'b', 'c'].map(text => codemode.one.echo({text})))",
+    "throw new Error('x'.repeat(1000))",
+    "await codemode.nobody.echo({})",
+    "syntax error here",
+    "codemode.one.echo({text: 'not awaited'}); return 'x'.repeat(100000)",
+    "await codemode.emit({type: 'image', mimeType: 'image/png', data: 'A'.repeat(40000)})",
+    "await new Promise(() => {})",
+    "const all = []; for (;;) all.push(new Uint8Array(1 << 20).fill(1))",
+    "const x: number = (await codemode.pipe.echo({text: '1'})).length; return x",
+    "await Promise.allSettled([codemode.one.fail({text: ''}), codemode.one.big({text: '70000'})])",
+    "return await codemode.search('echo')",
+]
+
+
+def held(pid: int) -> dict[str, int]:
+    """What a process holds: open files, resident MiB."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return {"files": len(os.listdir(f"/proc/{pid}/fd")), "memory": pages * os.sysconf("SC_PAGE_SIZE") // MiB}
+
+
+async def state() -> dict[str, int]:
+    """Counted when all that was cancelled has had time to end: connections close after their clients have gone."""
+    gc.collect()
+    below = descendants(os.getpid())
+    mine = held(os.getpid())
+    return {
+        "tasks": len(asyncio.all_tasks()),
+        "processes": len(below),
+        "files": mine["files"],
+        "memory": mine["memory"],
+        "memory below": sum(held(pid)["memory"] for pid in below),
+    }
+
+
+async def serve_many(portal: Whole, upstream: Hosted, rounds: int) -> None:
+    journal = upstream.upstream.journal
+    for number in range(rounds):
+        version = (MODERN, LEGACY)[number % 2]
+        async with Raw(portal.code, version) as raw:
+            asked = [asyncio.create_task(raw.run(program)) for program in PROGRAMS]
+            hangs = journal.entries.count("call hang")
+            leaving = [asyncio.create_task(raw.run("await codemode.one.hang({text: ''})")) for _ in "ab"]
+            await journal.wait("call hang", hangs + 2)
+            for task in leaving:
+                task.cancel()
+            await asyncio.gather(*asked, return_exceptions=True)
+            await raw.post("tools/list", {})
+            await raw.http.post(portal.code, content=b"{", headers={"content-type": "application/json"})
+            if version == LEGACY:
+                await raw.http.delete(portal.code, headers=raw.headers(""))
+        await journal.wait("cancelled hang", hangs + 2)
+        journal.entries[:] = [entry for entry in journal.entries if entry.endswith("hang")]
+
+
+async def settled(expected: dict[str, int]) -> dict[str, int]:
+    """The state once it is no more than expected, or after a while whatever it is."""
+    for _ in range(200):
+        now = await state()
+        if all(now[name] <= expected[name] for name in ("tasks", "processes", "files")):
+            break
+        async with Raw("http://127.0.0.1:9") as raw:  # time passes in the loop, and nothing else happens
+            with pytest.raises(Exception, match="onnect"):
+                await raw.http.get("http://127.0.0.1:9")
+    return now
+
+
+@pytest.mark.timeout(300)
+async def test_a_thousand_requests_leave_nothing_behind(upstream: Hosted) -> None:
+    servers = {"one": {"url": upstream.url}, "pipe": stdio_entry()}
+    async with whole(servers, limits={"memory": 8 * MiB, "cpuTime": 5}) as portal:
+        await serve_many(portal, upstream, 8)
+        before = await state()
+        await serve_many(portal, upstream, 60)
+        after = await settled(before)
+        assert len(portal.sink.lines) > 300
+    for name in ("tasks", "processes", "files"):
+        assert after[name] <= before[name] + 3, (name, before, after)
+    for name in ("memory", "memory below"):
+        assert after[name] <= before[name] + 64, (name, before, after)
