@@ -7,6 +7,7 @@ none is free, the run suspended longest is frozen to bytes, here in the worker, 
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -16,6 +17,9 @@ from sandbox.isolate import Isolate
 
 EARLY_STOPS: Final = 1024
 """How many ids of runs stopped before their start was read are remembered; the two travel on different sockets."""
+
+SPARE: Final = 8
+"""Places for live isolates that are kept free when many runs are suspended, where there are that many."""
 
 
 class Slice(NamedTuple):
@@ -35,6 +39,7 @@ class Run:
     isolate: Isolate | None = None
     error: EngineError | None = None
     running: bool = False
+    freezing: bool = False
     stopped: bool = False
 
 
@@ -49,6 +54,7 @@ class Runs:
         self._engine = engine
         self._most_output = output_bytes
         self._isolates = isolates
+        self._spare = min(SPARE, isolates // 8)
         self._frozen_left = frozen_bytes
         self._live = 0
         self._runs: dict[int, Run] = {}
@@ -56,7 +62,8 @@ class Runs:
         """The live ones that do not run, the one suspended longest first."""
         self._stopped_early: OrderedDict[int, None] = OrderedDict()
         self._ended: list[Isolate] = []
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
+        """Told when a run has been frozen."""
 
     def __repr__(self) -> str:
         return f"<Runs {len(self._runs)} runs, {self._live} of {self._isolates} isolates>"
@@ -80,7 +87,21 @@ class Runs:
         """The suspended run as bytes. It stays here too."""
         with self._lock:
             run = self._suspended(run_id)
-            return run.frozen if run.isolate is None else run.isolate.freeze()
+            if run.isolate is None:
+                return run.frozen
+            isolate = run.isolate
+            self._idle.pop(run_id, None)
+            run.freezing = True
+        try:
+            return isolate.freeze()
+        finally:
+            with self._lock:
+                run.freezing = False
+                self._lock.notify_all()
+                if run.stopped:
+                    self._drop(run_id, run)
+                else:
+                    self._idle[run_id] = run
 
     def stop(self, run_id: int) -> None:
         """The run is over: interrupt its slice, or drop it."""
@@ -90,11 +111,11 @@ class Runs:
                 self._stopped_early[run_id] = None
                 if len(self._stopped_early) > EARLY_STOPS:
                     self._stopped_early.popitem(last=False)
-            elif not run.running:
+            elif not run.running and not run.freezing:
                 self._drop(run_id, run)
             else:
                 run.stopped = True
-                if run.isolate is not None:
+                if run.running and run.isolate is not None:
                     run.isolate.interrupt()
 
     def sweep(self) -> None:
@@ -118,15 +139,10 @@ class Runs:
     def _slice(self, run_id: int, step: Callable[[Isolate], bytes]) -> Slice:
         with self._lock:
             run = self._suspended(run_id)
-            try:
-                isolate = self._alive(run)
-            except EngineError:
-                self._drop(run_id, run)
-                raise
             self._idle.pop(run_id, None)
             run.running = True
         try:
-            output = step(isolate)
+            output = step(isolate := self._alive(run))
             if len(output) > self._most_output:
                 raise GuestAbiError(f"the guest put out {len(output)} bytes, more than its limits allow")
             cpu_time = isolate.cpu_time
@@ -143,6 +159,8 @@ class Runs:
                 self._drop(run_id, run, close=False)
         if suspended and run.stopped:
             raise IsolateClosed("the program was stopped")
+        if suspended:
+            self._leave_room()
         return Slice(suspended, cpu_time, output)
 
     def _add(self, run_id: int, run: Run) -> None:
@@ -155,6 +173,9 @@ class Runs:
 
     def _suspended(self, run_id: int) -> Run:
         run = self._runs.get(run_id)
+        while run is not None and run.freezing:
+            self._lock.wait()
+            run = self._runs.get(run_id)
         if run is None:
             raise IsolateClosed("this program has ended: there is nothing to resume or freeze")
         if run.running:
@@ -165,36 +186,78 @@ class Runs:
         return run
 
     def _alive(self, run: Run) -> Isolate:
-        if run.isolate is None:
-            if self._live >= self._isolates:
-                self._close_ended()
-            if self._live >= self._isolates:
-                self._freeze_out()
-            run.isolate = self._engine.thaw(run.frozen) if run.frozen else self._engine.isolate(run.image)
+        """The isolate of a run that this thread runs. What may take long is done outside the lock: others go on."""
+        if run.isolate is not None:
+            return run.isolate
+        self._take_place()
+        try:
+            isolate = self._engine.thaw(run.frozen) if run.frozen else self._engine.isolate(run.image)
+        except BaseException:
+            with self._lock:
+                self._live -= 1
+            raise
+        with self._lock:
+            run.isolate = isolate
             run.image = None
-            self._live += 1
             self._frozen_left += len(run.frozen)
             run.frozen = b""
-        return run.isolate
+            if run.stopped:
+                raise IsolateClosed("the program was stopped")
+        return isolate
 
-    def _freeze_out(self) -> None:
-        if not self._idle:
-            raise Overloaded(f"all {self._isolates} isolates of this worker are running")
-        run_id, run = next(iter(self._idle.items()))
-        assert run.isolate is not None
+    def _take_place(self) -> None:
+        """One more live isolate: without a place for it, the run suspended longest is frozen and leaves its own."""
+        while True:
+            with self._lock:
+                if self._live >= self._isolates:
+                    self._close_ended()
+                if self._live < self._isolates:
+                    self._live += 1
+                    return
+                if not self._idle:
+                    raise Overloaded(f"all {self._isolates} isolates of this worker are running")
+                run_id, run = self._idle.popitem(last=False)
+                run.freezing = True
+            if self._freeze_out(run_id, run):
+                return
+
+    def _leave_room(self) -> None:
+        """Whoever suspends pays: a few places are kept free, so no newcomer waits for a large program to freeze."""
+        with self._lock:
+            if self._live <= self._isolates - self._spare or not self._idle:
+                return
+            run_id, run = self._idle.popitem(last=False)
+            run.freezing = True
+        with suppress(Overloaded):
+            if self._freeze_out(run_id, run):
+                with self._lock:
+                    self._live -= 1
+
+    def _freeze_out(self, run_id: int, run: Run) -> bool:
+        """Whether it left its place: not when it was stopped meanwhile, for then its end leaves it to anybody."""
+        isolate, frozen, error = run.isolate, b"", None
+        assert isolate is not None
         try:
-            frozen = run.isolate.freeze()
-        except EngineError as error:
-            run.error = error
-            frozen = b""
-        if len(frozen) > self._frozen_left:
-            raise Overloaded("this worker holds as many suspended programs as it may")
-        del self._idle[run_id]
-        run.isolate.close()
-        run.isolate = None
-        run.frozen = frozen
-        self._live -= 1
-        self._frozen_left -= len(frozen)
+            frozen = isolate.freeze()
+        except EngineError as found:
+            error = found
+        except MemoryError:
+            error = EngineError("there was no memory to freeze this program in")
+        with self._lock:
+            run.freezing = False
+            self._lock.notify_all()
+            if run.stopped:
+                self._drop(run_id, run)
+                return False
+            if len(frozen) > self._frozen_left:
+                self._idle[run_id] = run
+                self._idle.move_to_end(run_id, last=False)
+                raise Overloaded("this worker holds as many suspended programs as it may")
+            run.isolate = None
+            run.frozen, run.error = frozen, error
+            self._frozen_left -= len(frozen)
+        isolate.close()
+        return True
 
     def _drop(self, run_id: int, run: Run, *, close: bool = True) -> None:
         del self._runs[run_id]
