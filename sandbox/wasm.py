@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sandbox.errors import EngineError, GuestAbiError, Overloaded
+from sandbox.stack import MAX_WASM_STACK, require_deep_stack
 
 WASM_PAGE = 65536
-MAX_WASM_STACK = 4 * 1024 * 1024
 STACK_OVERFLOW = 0
 _KEPT, _KEPT_TOGETHER = 1 << 20, 1 << 30
 _FEATURES_OFF = (
@@ -321,6 +321,7 @@ class WasmInstance:
 
     def call(self, name: bytes, argument: int = 0) -> int:
         """Calls an export with at most one i32 and returns its i32. Raises Trap; the instance is then only readable."""
+        require_deep_stack()
         function = self._exports.get(name)
         if function is None:
             function = self._exports[name] = self._find(name)
