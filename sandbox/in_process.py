@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final, Self, TypeVar, cast
@@ -255,13 +256,12 @@ class ThreadExecution:
         """Run `job` in turn. Unless it returns the run has ended; but when it was refused, or the caller mistaken,
         nothing has changed."""
         before, self._phase = self._phase, Phase.RUNNING
-        loop = asyncio.get_running_loop()
-        asked = loop.time()
+        asked = time.perf_counter()  # not the loop's clock: uvloop's has steps of a millisecond
         try:
             self._queued = True
             thread = await self._executor._acquire(self, refusable=self._isolate is None)
             self._queued = False
-            self.queue_time += loop.time() - asked
+            self.queue_time += time.perf_counter() - asked
             self._at_rest.clear()
             self._executor._open.add(self)
             result = await self._executor._submit(thread, job, self._rested)
