@@ -11,13 +11,26 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from sandbox import EngineError, HostCall, Isolate, LocalStateError, Outcome, Settlement, Suspended
+from sandbox import (
+    EngineError,
+    HostCall,
+    Isolate,
+    Limits,
+    LocalStateError,
+    Outcome,
+    Settlement,
+    Suspended,
+    decode_outcome,
+    encode_resume,
+    encode_start,
+)
 
 from .hostile.arena import NOW, QUICK, SEED, Arena, MiB, arena, drive
 from .hostile.grammar import expressions, programs, soup, statements
-from .hostile.strategies import JSON_VALUES
+from .hostile.strategies import JSON_VALUES, mutated
 
 LIMITS = replace(QUICK, cpu_time=0.05, memory=8 * MiB, calls=20, timers=20)
+WIDE = Limits(result=1024 * MiB, depth=400)
 KINDS = {
     "completed",
     "suspended",
@@ -121,6 +134,45 @@ def test_a_program_frozen_and_thawed_at_every_wait_ends_as_if_it_were_not(ground
         if "cpu_time" not in kinds:
             assert outcome == plain.outcome
             assert names == [call.name for call in plain.calls]
+
+
+STARTS = st.sampled_from(
+    [
+        "1 + 1",
+        "await host.x({ a: 1 })",
+        "function never() {}",
+        "export default [1]",
+        "return [1, 2, 3].map(String)",
+        "console.log('x'); setTimeout(() => {}, 1); await host.x()",
+        "x" * 20000,
+    ]
+)
+SETTLED = [Settlement.value(1, {"a": [1, "two"]}), Settlement.error(2, name="E", message="m", properties={"a": 1})]
+
+
+@given(
+    st.binary(max_size=300) | mutated(STARTS.map(lambda source: encode_start(source, NOW, SEED, LIMITS))),
+    st.binary(max_size=100) | mutated(st.just(encode_resume(SETTLED, NOW, LIMITS))),
+)
+@FEW
+@example(b"", b"")
+@example(encode_start("1", NOW, SEED, LIMITS)[:-1], b"")
+@example(encode_start("await host.x()", NOW, SEED, LIMITS), encode_resume(SETTLED, NOW, LIMITS)[:-1])
+@example(encode_start("await host.x()", NOW, SEED, LIMITS), b"\0" * 8 + b"\xff" * 4)
+@example(encode_start("await host.x()", NOW, SEED, LIMITS), b"\xff" * 100)
+def test_any_batch_gives_an_outcome_or_an_engine_error(ground: Arena, first: bytes, second: bytes) -> None:
+    """Batches come from the host, but the guest trusts no length in them: it traps, and the isolate is gone."""
+
+    def work() -> None:
+        with ground.engine.isolate() as isolate:
+            try:
+                for output in (isolate.start_batch(first), isolate.resume_batch(second)):
+                    decode_outcome(output, WIDE)
+            except EngineError:
+                pass
+
+    ground.on_thread(work)
+    ground.check()
 
 
 WAITING = """
