@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Lock
@@ -20,6 +21,7 @@ from sandbox.limits import Limits
 from sandbox.wasm import STACK_OVERFLOW, Layout, Trap, WasmInstance
 
 _NEW, _SUSPENDED, _SPENT = "new", "suspended", "spent"
+_SHORT = 1.0  # seconds of CPU, past which a call that runs nothing of the program is the guest's mistake
 _ID_SIZE = 11  # the digits of an id and a comma
 _MESSAGES = {
     "cpu_time": "the program used more CPU time than its limit of {:g} s",
@@ -146,6 +148,8 @@ class Isolate:
     def close(self) -> None:
         """Frees the instance. From another thread while a slice runs, it interrupts it and the slice frees it."""
         with self._lock:
+            if self._closed:
+                return  # whoever closed it first frees it: a store is deleted once
             self._closed = True
             if self._running:
                 self.interrupt()
@@ -217,15 +221,16 @@ class Isolate:
         return output
 
     def _call(self, export: bytes, argument: int) -> int:
-        """A short call that runs nothing of the program."""
-        self._home.ticker.enter(self._budget)
+        """A short call that runs nothing of the program, so that none of the program's limits can stop it."""
+        budget = Budget(_SHORT, math.inf)
+        self._home.ticker.enter(budget)
         try:
             return self._instance.call(export, argument)
         except Trap as trap:
             self._step = _SPENT
             raise GuestAbiError(f"the guest trapped at {export.decode()}: {trap}") from None
         finally:
-            self._home.ticker.leave(self._budget)
+            self._home.ticker.leave(budget)
 
     def _output(self) -> bytes:
         return self._instance.read(self._layout.output, self._layout.output_size)

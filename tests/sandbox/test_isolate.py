@@ -168,6 +168,39 @@ def test_closing_from_another_thread_ends_the_slice_and_frees_the_slot() -> None
         engine.isolate().close()
 
 
+def test_closing_from_two_threads_at_once_frees_it_once() -> None:
+    with Engine(slots=50) as engine:
+        isolates = [engine.isolate() for _ in range(50)]
+        together = threading.Barrier(2)
+
+        def close() -> None:
+            for isolate in isolates:
+                together.wait(60)
+                isolate.close()
+
+        closing = [GuestThread.begin(close) for _ in range(2)]
+        for thread in closing:
+            thread.outcome()
+        assert engine.live_isolates == 0
+        engine.isolate().close()
+
+
+def test_a_program_whose_time_is_over_is_frozen_whole(programs: Programs) -> None:
+    """Freezing asks the guest a question, which a tick of the epoch after the program's limit must not cut short."""
+    with Engine(Limits(wall_time=0.02), slots=2) as engine:
+
+        def play() -> None:
+            with engine.isolate() as isolate:
+                isolate.start("await host.x()", NOW, SEED)
+                while isolate._budget.wall_used < 0.3:
+                    frozen = isolate.freeze()
+            with engine.thaw(frozen) as thawed:
+                outcome = thawed.resume([Settlement.value(1, 1)], NOW)
+            assert isinstance(outcome, Failed) and isinstance(outcome.error, WallTimeExceeded)
+
+        programs.on_thread(play)
+
+
 def test_an_isolate_is_used_by_one_thread_at_a_time() -> None:
     with Engine(Limits(cpu_time=100), slots=1) as engine, engine.isolate() as isolate:
         running = GuestThread.begin(lambda: isolate.start("for (;;);", NOW, SEED))
