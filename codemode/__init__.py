@@ -4,6 +4,7 @@ from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolF
 from codemode.catalog import Catalog
 from codemode.errors import CatalogError, CodemodeError
 from codemode.expose import Exposed, expose, expose_server
+from codemode.pace import Flight, Pace, RealPace
 from codemode.tool import CodeTool
 
 __all__ = [
@@ -13,6 +14,9 @@ __all__ = [
     "CodeTool",
     "CodemodeError",
     "Exposed",
+    "Flight",
+    "Pace",
+    "RealPace",
     "ToolCall",
     "ToolCaller",
     "ToolDenied",

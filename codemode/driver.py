@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -22,6 +20,7 @@ from codemode.catalog import Catalog, CatalogTool
 from codemode.local import LocalCalls
 from codemode.offload import beside
 from codemode.outcome import ToolError, Value, settle
+from codemode.pace import Pace, RealPace
 from codemode.run import CallRecord, Failure, Run
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
@@ -31,17 +30,25 @@ _PATIENCE = 2.0  # seconds a cancelled call may take to stop before the run ends
 
 
 async def drive(
-    run: Run, source: str, execution: Execution, *, catalog: Catalog, caller: ToolCaller, limits: Limits
+    run: Run,
+    source: str,
+    execution: Execution,
+    *,
+    catalog: Catalog,
+    caller: ToolCaller,
+    limits: Limits,
+    pace: Pace | None = None,
 ) -> None:
     """Run `source` to its end and fill in `run`. Raises only when it is cancelled itself."""
-    calls = _Calls(run, catalog, caller, limits)
+    pace = pace or RealPace()
+    calls = _Calls(run, catalog, caller, limits, pace)
     try:
         async with asyncio.timeout(limits.wall_time), execution:
-            outcome = await execution.start(source, calls.now(), os.urandom(32))
+            outcome = await execution.start(source, *pace.begin())
             while isinstance(outcome, Suspended):
                 run.logs += outcome.logs
                 settlements = await calls.settlements(outcome.calls, outcome.wake_at)
-                outcome = await execution.resume(settlements, calls.now())
+                outcome = await execution.resume(settlements, pace.now())
         run.logs += outcome.logs
         calls.unawaited(outcome.calls)
         if isinstance(outcome, Failed):
@@ -60,38 +67,40 @@ async def drive(
 class _Calls:
     """The host calls of one run."""
 
-    def __init__(self, run: Run, catalog: Catalog, caller: ToolCaller, limits: Limits) -> None:
+    def __init__(self, run: Run, catalog: Catalog, caller: ToolCaller, limits: Limits, pace: Pace) -> None:
+        self.ready: list[Settlement] = []
         self._run = run
         self._catalog = catalog
         self._caller = caller
         self._limits = limits
         self._local = LocalCalls(run, catalog)
-        self._began = time.perf_counter()
-        self._now = 0.0
+        self._pace = pace
+        # What is settled at once need not be asked for.
+        self._at_once = isinstance(pace, RealPace)
         self._queue: deque[tuple[HostCall, CallRecord | None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._ready: list[Settlement] = []
         self._waiter: asyncio.Future[None] | None = None
         self._fault: BaseException | None = None
         self._closing = False
 
-    def now(self) -> float:
-        """Milliseconds since the epoch; never goes back within a run."""
-        self._now = max(self._now, time.time() * 1000)
-        return self._now
+    @property
+    def in_flight(self) -> int:
+        return len(self._tasks)
+
+    @property
+    def faulty(self) -> bool:
+        return self._fault is not None
 
     async def settlements(self, calls: Sequence[HostCall], wake_at: float | None) -> list[Settlement]:
         """Start these calls; return what has settled as soon as anything has, or nothing when a timer is due."""
-        if len(calls) == 1 and wake_at is None and not self._tasks and not self._ready:
+        if len(calls) == 1 and wake_at is None and self._at_once and not self._tasks and not self.ready:
             return [await self._perform(calls[0], self._record(calls[0]))]
         self._queue.extend((call, self._record(call)) for call in calls)
         self._launch()
-        if not self._ready:
-            await self._wait(wake_at)
+        settled = await self._pace.settled(self, wake_at)
         if self._fault is not None:
             raise self._fault
-        ready, self._ready = self._ready, []
-        return ready
+        return settled
 
     def unawaited(self, calls: Sequence[HostCall]) -> None:
         """Calls made as the program ended: blocks are emitted, tools are not called but reported as cancelled."""
@@ -129,8 +138,8 @@ class _Calls:
 
     async def _work(self, call: HostCall, record: CallRecord | None) -> None:
         settlement = await self._perform(call, record)
-        # `_ready` is another list after every batch: it is looked up after the wait, not before.
-        self._ready.append(settlement)
+        # `ready` is another list after every batch: it is looked up after the wait, not before.
+        self.ready.append(settlement)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -139,39 +148,33 @@ class _Calls:
         # A fault of ours must end the run, not leave the program waiting for it.
         self._fault = self._fault or task.exception()
         self._launch()
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
-    async def _wait(self, wake_at: float | None) -> None:
+    async def changed(self, seconds: float | None = None) -> None:
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
-        timer = None
-        if wake_at is not None:
-            timer = loop.call_later(max(0.0, wake_at - self.now()) / 1000, self._wake)
+        timer = None if seconds is None else loop.call_later(seconds, self.wake)
         try:
             await self._waiter
         finally:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
-        if wake_at is not None and not self._ready:
-            # The loop's clock and the calendar's differ; a due timer must find its time reached.
-            self._now = max(self._now, wake_at)
 
     async def _perform(self, call: HostCall, record: CallRecord | None) -> Settlement:
         if record is None:
             return await self._local.settle(call)
         entry = self._catalog.get(call.name)
         assert entry is not None
-        began = time.perf_counter()
         record.at = self._elapsed()
         try:
             found = await self._outcome(entry, call, record)
         finally:
-            record.ms = round((time.perf_counter() - began) * 1000, 3)
+            record.ms = round(self._elapsed() - record.at, 3)
         if isinstance(found, Value):
             record.status = "ok"
             return Settlement.value(call.id, orjson.Fragment(found.encoded))
@@ -206,7 +209,7 @@ class _Calls:
             return ToolFailed("the call failed inside the portal")
 
     def _elapsed(self) -> float:
-        return round((time.perf_counter() - self._began) * 1000, 3)
+        return round(self._pace.elapsed(), 3)
 
 
 def _content(outcome: CallOutcome) -> tuple[Any, ...]:

@@ -15,6 +15,7 @@ from codemode.catalog import Catalog
 from codemode.description import description
 from codemode.driver import drive
 from codemode.offload import beside
+from codemode.pace import Pace
 from codemode.run import Failure, Run
 from codemode.source import extract
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
@@ -70,10 +71,12 @@ class CodeTool:
         *,
         identity: str = "",
         run_id: str | None = None,
+        pace: Pace | None = None,
     ) -> dict[str, Any]:
         """Run `arguments["code"]` and return the raw `CallToolResult`; nothing a program does raises.
 
-        Cancelling the task stops the program and its calls. `identity` is whom the executor's queue is fair to.
+        Cancelling the task stops the program and its calls. `identity` is whom the executor's queue is fair to. `pace`
+        is the clock and the chance of this run, the real ones when not given.
         """
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
@@ -86,13 +89,15 @@ class CodeTool:
             run.failure = Failure("size", "RangeError", message)
             return answer(run, [])
         try:
-            await self._run(run, program.typescript, catalog, caller, identity)
+            await self._run(run, program.typescript, catalog, caller, identity, pace)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
         # Cutting a megabyte down to what is shown measures its parts again and again.
         return await beside(lambda: answer(run, advise(run.failure, catalog) if run.failure else []), run.value)
 
-    async def _run(self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str) -> None:
+    async def _run(
+        self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str, pace: Pace | None
+    ) -> None:
         image = await self._image(catalog)
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(run.program):
@@ -100,7 +105,8 @@ class CodeTool:
 
         async def attempt(source: str) -> None:
             execution = self._executor.execution(image, identity=identity)
-            await drive(run, source, execution, catalog=catalog, caller=caller, limits=self._executor.limits)
+            limits = self._executor.limits
+            await drive(run, source, execution, catalog=catalog, caller=caller, limits=limits, pace=pace)
 
         if isinstance(stripped, JavaScript):
             await attempt(stripped.text)
