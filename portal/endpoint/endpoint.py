@@ -98,6 +98,8 @@ class Endpoint:
         if isinstance(body := scope.get(BODY), bytes) and (refusal := malformed(scope["headers"], body)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
+        if scope["method"] == "DELETE":
+            send = self._sessions.told_of_its_end(scope, send)
         with self._open_stream(scope):
             await self._manager.handle_request(scope, watched(scope, receive), send)
 

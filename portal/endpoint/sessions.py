@@ -11,9 +11,11 @@ from typing import Any
 
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
+from mcp.server.streamable_http import MCP_SESSION_ID_HEADER
 from mcp.server.subscriptions import ServerEvent
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
-from starlette.types import Scope
+from starlette.datastructures import Headers
+from starlette.types import Message, Scope, Send
 
 from portal.endpoint.identity import identity_of
 from portal.upstream import Client
@@ -35,6 +37,8 @@ class Session:
     runs: dict[str | int, asyncio.Task[Any] | None] = field(default_factory=dict)
     identity: str = ""
     heard: float = 0.0
+    # The client has ended it, and was told so; what it held is given back a moment later.
+    over: bool = False
 
     def cancel(self, request_id: str | int) -> None:
         """The client cancels a request, or the session ends."""
@@ -80,11 +84,28 @@ class Sessions:
         the middle of a call, and from time to time: the SDK ends sessions it has not heard of for `idle` seconds.
         """
         session = self._open.get(key)
-        if session is None or session.identity != identity or session.connection.protocol_version != version:
+        if (
+            session is None
+            or session.over
+            or session.identity != identity
+            or session.connection.protocol_version != version
+        ):
             return None
         if session.client.interactive or time.monotonic() - session.heard > idle / 4:
             return None
         return session
+
+    def told_of_its_end(self, scope: Scope, send: Send) -> Send:
+        """`send` for a DELETE of a session: once it says yes, no further request of that session is answered."""
+        key = Headers(scope=scope).get(MCP_SESSION_ID_HEADER, "")
+
+        async def telling(message: Message) -> None:
+            session = self._open.get(key)
+            if message["type"] == "http.response.start" and message["status"] < 300 and session is not None:
+                session.over = True
+            await send(message)
+
+        return telling
 
     def _enter(self, connection: Connection, key: str) -> Session:
         params = connection.client_params

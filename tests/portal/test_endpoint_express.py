@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from codemode import CodeTool
 from portal.endpoint import express
 from portal.endpoint.recognise import recognise
+from portal.endpoint.sessions import Sessions
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import MODERN, Portal, portal_over
 from tests.portal.upstreams.hosting import hosted
@@ -264,6 +265,22 @@ async def test_a_session_of_nobody_or_of_another_version_or_with_questions_takes
             assert answer.headers["content-type"].startswith("text/event-stream")
         await http.delete(portal.code, headers=session)
         assert (await http.post(portal.code, json=OLD_CALL, headers=session)).status_code == 404
+
+
+@pytest.mark.anyio
+async def test_a_session_is_over_for_its_client_as_soon_as_it_is_told_so(portal: Portal) -> None:
+    """What the session held is given back later; a request that comes sooner must not be answered."""
+    original = Sessions._end
+    late: list[tuple[Sessions, str]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Sessions, "_end", lambda self, key: late.append((self, key)))
+        async with httpx2.AsyncClient() as http:
+            session = await opened(http, portal.code)
+            assert (await http.post(portal.code, json=OLD_CALL, headers=session)).status_code == 200
+            assert (await http.delete(portal.code, headers=session)).status_code == 200
+            assert (await http.post(portal.code, json=OLD_CALL, headers=session)).status_code == 404
+    for book, key in late:
+        original(book, key)
 
 
 @pytest.mark.anyio
