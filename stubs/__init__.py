@@ -2,6 +2,7 @@
 
 from stubs.declarations import declarations
 from stubs.identifiers import CODEMODE_FUNCTIONS
+from stubs.inference import Seen
 from stubs.names import Names, ToolKey, assign_names
 from stubs.signature import signature, type_of
 from stubs.tools import Schema, Server, Tool
@@ -10,6 +11,7 @@ __all__ = [
     "CODEMODE_FUNCTIONS",
     "Names",
     "Schema",
+    "Seen",
     "Server",
     "Tool",
     "ToolKey",

@@ -63,7 +63,8 @@ def signature(
     given = "{}" if call.bare else brief(call.given, longest_input, types)
     returned = brief(call.returned, longest_output, types)
     path = names.path(server.id, tool.name)
-    return f"codemode.{path}(input{'?' if call.optional else ''}: {given}): Promise<{returned}>"
+    mark = "/* inferred */ " if tool.output_inferred and returned != "unknown" else ""
+    return f"codemode.{path}(input{'?' if call.optional else ''}: {given}): Promise<{mark}{returned}>"
 
 
 def type_of(schema: Any, longest: int = 100_000) -> str:

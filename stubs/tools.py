@@ -14,7 +14,10 @@ def _any_object() -> Schema:
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """One tool of one server. `name` is the raw name, exactly as the server spells it."""
+    """One tool of one server. `name` is the raw name, exactly as the server spells it.
+
+    `output_inferred`: the server declares no output; `output_schema` is what its results looked like.
+    """
 
     name: str
     title: str | None = None
@@ -22,6 +25,7 @@ class Tool:
     input_schema: Schema = field(default_factory=_any_object)
     output_schema: Schema | None = None
     annotations: Mapping[str, Any] = field(default_factory=dict)
+    output_inferred: bool = False
 
 
 @dataclass(frozen=True, slots=True)
