@@ -23,7 +23,9 @@ THIRD_PARTIES = {
     "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "tantivy"},
     "portal": {
         "aiohttp",
+        "alembic",
         "anyio",
+        "cryptography",
         "httpx2",
         "mcp",
         "mcp_types",
@@ -32,6 +34,7 @@ THIRD_PARTIES = {
         "pydantic",
         "rich",
         "splintr",
+        "sqlalchemy",
         "starlette",
         "structlog",
         "typer",

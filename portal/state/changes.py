@@ -1,0 +1,97 @@
+"""Who wants to know of changes, and how they hear of those that other processes commit."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+
+import structlog
+from sqlalchemy import select
+from sqlalchemy.dialects.postgresql import insert as insert_postgresql
+from sqlalchemy.dialects.sqlite import insert as insert_sqlite
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.state.errors import StateUnavailable
+from portal.state.schema import changes
+
+POLL_SECONDS = 0.25
+
+Callback = Callable[[frozenset[str]], None]
+Revisions = Mapping[str, int]
+
+
+class Changes:
+    """The subscribers of one store, and the revision of each kind they were last told of."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callback] = []
+        self._seen: dict[str, int] = {}
+        self._log = structlog.get_logger("portal.state")
+
+    def subscribe(self, callback: Callback) -> Callable[[], None]:
+        self._callbacks.append(callback)
+
+        def unsubscribe() -> None:
+            with suppress(ValueError):
+                self._callbacks.remove(callback)
+
+        return unsubscribe
+
+    def tell(self, revisions: Revisions) -> None:
+        """These are the newest revisions: tell of the kinds that were not known to be there."""
+        new = frozenset(kind for kind, revision in revisions.items() if revision > self._seen.get(kind, 0))
+        if not new:
+            return
+        self._seen.update({kind: revisions[kind] for kind in new})
+        for callback in tuple(self._callbacks):
+            try:
+                callback(new)
+            except Exception:
+                # A subscriber's fault must not undo an answer that was committed, nor keep the others from hearing.
+                self._log.exception("a subscriber to changes failed", kinds=sorted(new))
+
+    def start_from(self, revisions: Revisions) -> None:
+        """What is there at the start is no news."""
+        self._seen.update(revisions)
+
+    @asynccontextmanager
+    async def following(self, read: Callable[[], Awaitable[Revisions]]) -> AsyncIterator[None]:
+        """While the context is open, look again and again for what other processes committed."""
+        task = asyncio.create_task(self._follow(read))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _follow(self, read: Callable[[], Awaitable[Revisions]]) -> None:
+        answering = True
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            try:
+                self.tell(await read())
+                answering = True
+            except StateUnavailable as error:
+                if answering:
+                    self._log.error("the state does not answer; what is known is kept", reason=str(error))
+                answering = False
+
+
+async def read_revisions(connection: AsyncConnection) -> dict[str, int]:
+    found = await connection.execute(select(changes.c.kind, changes.c.revision))
+    return {row.kind: row.revision for row in found}
+
+
+async def count(connection: AsyncConnection, kinds: Iterable[str]) -> dict[str, int]:
+    """Write down that something of these kinds changed, in the transaction that changes it. The new revisions."""
+    insert = insert_sqlite if connection.dialect.name == "sqlite" else insert_postgresql
+    revisions: dict[str, int] = {}
+    for kind in sorted(kinds):
+        counted = insert(changes).values(kind=kind, revision=1)
+        counted = counted.on_conflict_do_update(
+            index_elements=[changes.c.kind], set_={"revision": changes.c.revision + 1}
+        )
+        revisions[kind] = (await connection.execute(counted.returning(changes.c.revision))).scalar_one()
+    return revisions

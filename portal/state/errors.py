@@ -1,0 +1,69 @@
+"""What can go wrong with the state, and whose fault it is.
+
+    PortalError
+      StateError
+        StateUnusable      the database or its settings: the operator's to mend
+          KeysUnusable     the file of the keys that secrets are encrypted with
+        StateUnavailable   the database does not answer just now
+        DocumentInvalid    what was to be stored is not JSON within bounds, or its name is not one
+        AlreadyExists      an object of that kind and id is there
+        NotFound           none is
+        Conflict           it was changed since it was read
+        SecretUnreadable   a stored secret does not decrypt: changed, moved, or under a key that is lost
+        Misused            a transaction used after its end, or from within another
+
+No message carries a document, a secret, a token or a password.
+"""
+
+from __future__ import annotations
+
+from portal.errors import PortalError
+
+
+class StateError(PortalError):
+    """Any error of the state."""
+
+
+class StateUnusable(StateError):
+    """`str()` says which database, what is wrong and what to do."""
+
+
+class KeysUnusable(StateUnusable):
+    """The key file cannot be used."""
+
+
+class StateUnavailable(StateError):
+    """The database did not do it. What was asked for did not happen, or it is not known whether it did."""
+
+
+class DocumentInvalid(StateError):
+    """Not JSON within bounds."""
+
+
+class SecretUnreadable(StateError):
+    """A stored secret cannot be decrypted."""
+
+
+class Misused(StateError):
+    """The caller's own mistake."""
+
+
+class _OfObject(StateError):
+    problem = ""
+
+    def __init__(self, kind: str, id: str) -> None:
+        self.kind = kind
+        self.id = id
+        super().__init__(f"{kind} {id!r} {self.problem}")
+
+
+class AlreadyExists(_OfObject):
+    problem = "exists already"
+
+
+class NotFound(_OfObject):
+    problem = "does not exist"
+
+
+class Conflict(_OfObject):
+    problem = "was changed by somebody else since it was read; read it again"

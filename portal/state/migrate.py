@@ -1,0 +1,34 @@
+"""Brings the tables of a database to those of this program, and refuses a database that is ahead of it."""
+
+from __future__ import annotations
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection
+
+from portal.state.errors import StateUnusable
+
+
+def migrate(connection: Connection) -> None:
+    """Run the missing steps inside the connection's transaction, which must hold the lock of writers.
+
+    Raises:
+        StateUnusable: the database has a step this program does not know.
+    """
+    config = Config()
+    config.set_main_option("script_location", "portal.state:migrations")
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    scripts = ScriptDirectory.from_config(config)
+    known = {script.revision for script in scripts.walk_revisions()}
+    at = MigrationContext.configure(connection).get_current_heads()
+    newer = sorted(set(at) - known)
+    if newer:
+        raise StateUnusable(
+            f"the database was last used by a newer codemode (its step {newer[0][:40]!r} is not known here). "
+            "Use that version again, or a copy of the database from before."
+        )
+    if set(at) != set(scripts.get_heads()):
+        command.upgrade(config, "head")

@@ -1,0 +1,72 @@
+"""The tables. Every change of them is a migration beside this file; a test holds that both say the same."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table, Text
+
+metadata = MetaData()
+
+# Times are microseconds since 1970 in UTC: the same to every database. Texts that are compared are short and bounded.
+objects = Table(
+    "objects",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("id", String(512), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("secret", LargeBinary),
+    Column("kid", String(16)),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", String(512), nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("modified_by", String(512), nullable=False),
+    Index("objects_by_age", "kind", "created_at", "id"),
+    Index("objects_by_kid", "kid"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("subject", String(512), nullable=False),
+    Column("client", String(512), nullable=False),
+    Column("family", String(512), nullable=False),
+    Column("document", Text, nullable=False),
+    Column("issued_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger, nullable=False),
+    Column("used_at", BigInteger),
+    Index("tokens_by_subject", "subject"),
+    Index("tokens_by_family", "family"),
+    Index("tokens_by_expiry", "expires_at"),
+)
+
+# One row a kind: how often something of it was changed. What other processes look at.
+changes = Table(
+    "changes",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("revision", BigInteger, nullable=False),
+)
+
+# Who changed which object when; never what it said.
+audit = Table(
+    "audit",
+    metadata,
+    Column("seq", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("by", String(512), nullable=False),
+    Column("action", String(16), nullable=False),
+    Column("kind", String(40), nullable=False),
+    Column("id", String(512), nullable=False),
+    Column("revision", BigInteger, nullable=False),
+    Index("audit_by_object", "kind", "id"),
+)
+
+# What is known of the database itself: `kid`, the key new secrets are wrapped with.
+facts = Table(
+    "facts",
+    metadata,
+    Column("name", String(40), primary_key=True),
+    Column("value", Text, nullable=False),
+)

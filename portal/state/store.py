@@ -1,0 +1,250 @@
+"""The store: objects with their secrets, tokens, transactions over both, and word of every change."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from types import TracebackType
+from typing import Any
+
+from sqlalchemy import insert, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.state import objects
+from portal.state.changes import Callback, Changes, count, read_revisions
+from portal.state.clock import Clock, from_stored, now
+from portal.state.database import Database
+from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
+from portal.state.keys import KeyRing
+from portal.state.objects import CURRENT_KEY, KEEP, Keep, ObjectWriter, Stored
+from portal.state.schema import audit, facts
+from portal.state.tokens import Tokens, Writing
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """Who did what to which object, and when; `action` is create, replace or delete."""
+
+    seq: int
+    at: datetime
+    by: str
+    action: str
+    kind: str
+    id: str
+    revision: int
+
+
+class Transaction:
+    """Several changes that become true together. What it reads is what it wrote."""
+
+    def __init__(self, connection: AsyncConnection, keys: KeyRing, clock: Clock) -> None:
+        self.revoked: set[str] = set()
+        self.tokens = Tokens.within(connection, self.revoked, clock)
+        self._keys = keys
+        self._open: AsyncConnection | None = connection
+        self._writer = ObjectWriter(connection, keys.find, clock)
+
+    @property
+    def changed(self) -> set[str]:
+        return self._writer.changed | self.revoked
+
+    async def get(self, kind: str, id: str) -> Stored | None:
+        return await objects.get(self._check(), kind, id)
+
+    async def list(self, kind: str) -> list[Stored]:
+        return await objects.list_kind(self._check(), kind)
+
+    async def secret(self, kind: str, id: str) -> bytes | None:
+        return await objects.secret(self._check(), kind, id, self._keys.find)
+
+    async def create(
+        self, kind: str, id: str, document: Mapping[str, Any], *, by: str, secret: bytes | None = None
+    ) -> Stored:
+        self._check()
+        return await self._writer.create(kind, id, document, by, secret)
+
+    async def replace(
+        self,
+        kind: str,
+        id: str,
+        document: Mapping[str, Any],
+        *,
+        by: str,
+        secret: bytes | None | Keep = KEEP,
+        revision: int | None = None,
+    ) -> Stored:
+        self._check()
+        return await self._writer.replace(kind, id, document, by, secret, revision)
+
+    async def delete(self, kind: str, id: str, *, by: str) -> Stored:
+        self._check()
+        return await self._writer.delete(kind, id, by)
+
+    def end(self) -> None:
+        self._open = None
+
+    def _check(self) -> AsyncConnection:
+        if self._open is None:
+            raise Misused("this transaction has ended")
+        return self._open
+
+
+class Store:
+    """`async with Store.open(url, keys) as store`. What a writing method returned is on disk.
+
+    Every method may raise `StateUnavailable`. Reads see what was committed last, by whichever process.
+    """
+
+    def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
+        self.tokens = Tokens(database.reading, self._writing_tokens, clock)
+        self._database = database
+        self._keys = keys
+        self._clock = clock
+        self._changes = Changes()
+        self._exits = AsyncExitStack()
+
+    @classmethod
+    def open(cls, url: str, keys: KeyRing, *, clock: Clock = now) -> Store:
+        """The store of this database, to be entered.
+
+        Entering raises:
+            StateUnusable: the database cannot be used.
+            KeysUnusable: its secrets are under keys that are not in `keys`.
+        """
+        return cls(Database(url), keys, clock)
+
+    def __repr__(self) -> str:
+        return f"Store({self._database.name!r})"
+
+    async def __aenter__(self) -> Store:
+        async with AsyncExitStack() as exits:
+            exits.push_async_callback(self._database.close)
+            await self._database.open()
+            await self._agree_on_keys()
+            self._changes.start_from(await self._revisions())
+            await exits.enter_async_context(self._changes.following(self._revisions))
+            self._exits = exits.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._exits.aclose()
+
+    async def get(self, kind: str, id: str) -> Stored | None:
+        async with self._database.reading() as connection:
+            return await objects.get(connection, kind, id)
+
+    async def list(self, kind: str) -> list[Stored]:
+        """In order of their creation."""
+        async with self._database.reading() as connection:
+            return await objects.list_kind(connection, kind)
+
+    async def secret(self, kind: str, id: str) -> bytes | None:
+        """The decrypted secret; None when the object has none, or there is no such object.
+
+        Raises:
+            SecretUnreadable: it was changed, moved, or its key is lost.
+        """
+        async with self._database.reading() as connection:
+            return await objects.secret(connection, kind, id, self._keys.find)
+
+    async def create(
+        self, kind: str, id: str, document: Mapping[str, Any], *, by: str, secret: bytes | None = None
+    ) -> Stored:
+        """
+        Raises:
+            AlreadyExists: one of that kind and id is there.
+            DocumentInvalid: not JSON within bounds, or no proper kind or id.
+        """
+        async with self.transaction() as transaction:
+            return await transaction.create(kind, id, document, by=by, secret=secret)
+
+    async def replace(
+        self,
+        kind: str,
+        id: str,
+        document: Mapping[str, Any],
+        *,
+        by: str,
+        secret: bytes | None | Keep = KEEP,
+        revision: int | None = None,
+    ) -> Stored:
+        """Without `secret` it stays, with None it goes. With `revision`, only if that is still the object's.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it has another revision.
+            DocumentInvalid: not JSON within bounds.
+        """
+        async with self.transaction() as transaction:
+            return await transaction.replace(kind, id, document, by=by, secret=secret, revision=revision)
+
+    async def delete(self, kind: str, id: str, *, by: str) -> Stored:
+        """The object as it was last.
+
+        Raises:
+            NotFound: there is none.
+        """
+        async with self.transaction() as transaction:
+            return await transaction.delete(kind, id, by=by)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """All or nothing: committed when the block ends, undone when it raises. No other writer comes in between.
+
+        Keep it short: meanwhile every other writer waits.
+        """
+        async with self._database.writing() as connection:
+            transaction = Transaction(connection, self._keys, self._clock)
+            try:
+                yield transaction
+            finally:
+                transaction.end()
+            revisions = await count(connection, transaction.changed)
+        self._changes.tell(revisions)
+
+    def subscribe(self, callback: Callback) -> Callable[[], None]:
+        """Call `callback(kinds)` on the loop after each commit that changed objects or revoked tokens of these kinds.
+
+        At once for commits of this store, within half a second for those of other processes. It must not block; what
+        it raises is logged. What is returned ends the subscription.
+        """
+        return self._changes.subscribe(callback)
+
+    async def audit(self, *, limit: int = 100, before: int | None = None) -> Sequence[AuditEntry]:
+        """The newest entries of the audit trail, newest first; older ones by `before` the last `seq`."""
+        query = select(audit).order_by(audit.c.seq.desc()).limit(max(1, min(limit, 1000)))
+        if before is not None:
+            query = query.where(audit.c.seq < before)
+        async with self._database.reading() as connection:
+            return [
+                AuditEntry(row.seq, from_stored(row.at), row.by, row.action, row.kind, row.id, row.revision)
+                for row in await connection.execute(query)
+            ]
+
+    @asynccontextmanager
+    async def _writing_tokens(self) -> AsyncIterator[Writing]:
+        revoked: set[str] = set()
+        async with self._database.writing() as connection:
+            yield connection, revoked
+            revisions = await count(connection, revoked)
+        self._changes.tell(revisions)
+
+    async def _revisions(self) -> dict[str, int]:
+        async with self._database.reading() as connection:
+            return await read_revisions(connection)
+
+    async def _agree_on_keys(self) -> None:
+        """The database names its current key: a new one takes the newest of the ring, an old one must find its own."""
+        async with self._database.writing() as connection:
+            kid = (await connection.execute(select(facts.c.value).where(facts.c.name == CURRENT_KEY))).scalar()
+            if kid is None:
+                await connection.execute(insert(facts).values(name=CURRENT_KEY, value=self._keys.newest.kid))
+                return
+        try:
+            self._keys.find(kid)
+        except SecretUnreadable as error:
+            raise KeysUnusable(f"{self._database.name}: {error}") from None

@@ -1,0 +1,194 @@
+"""Everything a bearer can present: sessions, codes, access and refresh tokens. Only the SHA-256 of one is stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from portal.state.clock import Clock, from_stored, to_stored
+from portal.state.documents import check_kind, check_name, decode, encode
+from portal.state.errors import AlreadyExists
+from portal.state.objects import KEEP, Keep
+from portal.state.schema import tokens
+
+MAX_LISTED = 10_000
+
+# A connection of a transaction, with the set of kinds whose tokens were revoked in it.
+Writing = tuple[AsyncConnection, set[str]]
+Reading = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
+OpenWriting = Callable[[], AbstractAsyncContextManager[Writing]]
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What is known of a token; times are UTC. `reused` is true when `consume` met one that was used before."""
+
+    kind: str
+    subject: str
+    client: str
+    family: str
+    document: Mapping[str, Any] = field(repr=False)
+    issued_at: datetime
+    expires_at: datetime
+    used_at: datetime | None = None
+    reused: bool = False
+
+
+class Tokens:
+    """The tokens of a store, or of one of its transactions: then what is done holds when that is committed."""
+
+    def __init__(self, reading: Reading, writing: OpenWriting, clock: Clock) -> None:
+        self._reading = reading
+        self._writing = writing
+        self._clock = clock
+
+    @classmethod
+    def within(cls, connection: AsyncConnection, revoked: set[str], clock: Clock) -> Tokens:
+        """Those of a transaction."""
+
+        @asynccontextmanager
+        async def reading() -> AsyncIterator[AsyncConnection]:
+            yield connection
+
+        @asynccontextmanager
+        async def writing() -> AsyncIterator[Writing]:
+            yield connection, revoked
+
+        return cls(reading, writing, clock)
+
+    async def issue(
+        self,
+        kind: str,
+        token: str,
+        *,
+        subject: str,
+        document: Mapping[str, Any],
+        expires_at: datetime,
+        client: str = "",
+        family: str = "",
+    ) -> None:
+        """Make this token known.
+
+        Raises:
+            AlreadyExists: it is.
+            DocumentInvalid: the document is not JSON within bounds, or a name is not one.
+        """
+        row = {
+            "kind": check_kind(kind),
+            "digest": _digest(token),
+            "subject": check_name(subject, "subject"),
+            "client": check_name(client, "client"),
+            "family": check_name(family, "family"),
+            "document": encode(document),
+            "issued_at": to_stored(self._clock()),
+            "expires_at": to_stored(expires_at),
+        }
+        async with self._writing() as (connection, _):
+            try:
+                async with connection.begin_nested():
+                    await connection.execute(insert(tokens).values(**row))
+            except IntegrityError:
+                raise AlreadyExists(kind, "token") from None
+
+    async def find(self, kind: str, token: str) -> Token | None:
+        """The token, used or not; None when it is unknown, has expired, or was revoked."""
+        async with self._reading() as connection:
+            return await self._find(connection, kind, token)
+
+    async def consume(self, kind: str, token: str) -> Token | None:
+        """Use a token that can be used once: of any number of callers, in any process, one gets it with `reused` false.
+
+        None when it is unknown, has expired, or was revoked.
+        """
+        now = to_stored(self._clock())
+        use = update(tokens).where(_is(kind, token), tokens.c.used_at.is_(None), tokens.c.expires_at > now)
+        async with self._writing() as (connection, _):
+            first = (await connection.execute(use.values(used_at=now))).rowcount == 1
+            found = await self._find(connection, kind, token)
+        return found and replace(found, reused=not first)
+
+    async def touch(
+        self,
+        kind: str,
+        token: str,
+        document: Mapping[str, Any] | Keep = KEEP,
+        expires_at: datetime | Keep = KEEP,
+    ) -> bool:
+        """Change what a token carries or when it expires. False when there is none to change."""
+        row: dict[str, Any] = {}
+        if not isinstance(document, Keep):
+            row["document"] = encode(document)
+        if not isinstance(expires_at, Keep):
+            row["expires_at"] = to_stored(expires_at)
+        if not row:
+            return await self.find(kind, token) is not None
+        change = update(tokens).where(_is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
+        async with self._writing() as (connection, _):
+            return (await connection.execute(change.values(**row))).rowcount == 1
+
+    async def revoke(self, kind: str, token: str) -> bool:
+        """From now on it is unknown. False when it was."""
+        return await self._revoke(_is(kind, token)) == 1
+
+    async def revoke_family(self, family: str) -> int:
+        """Revoke every token of a family (those that came of one grant), whatever its kind; how many there were."""
+        return await self._revoke(tokens.c.family == family) if family else 0
+
+    async def revoke_subject(self, subject: str, kinds: Collection[str] | None = None) -> int:
+        """Revoke every token of a subject, or those of some kinds; how many there were."""
+        of_kinds = [] if kinds is None else [tokens.c.kind.in_(list(kinds))]
+        return await self._revoke(and_(tokens.c.subject == subject, *of_kinds))
+
+    async def list(self, kind: str, subject: str | None = None) -> list[Token]:
+        """Tokens that have not expired, oldest first, at most `MAX_LISTED`."""
+        query = select(tokens).where(tokens.c.kind == kind, tokens.c.expires_at > to_stored(self._clock()))
+        if subject is not None:
+            query = query.where(tokens.c.subject == subject)
+        async with self._reading() as connection:
+            found = await connection.execute(query.order_by(tokens.c.issued_at, tokens.c.digest).limit(MAX_LISTED))
+            return [_token(row) for row in found]
+
+    async def purge(self, now: datetime) -> int:
+        """Forget what has expired by then; how many there were."""
+        async with self._writing() as (connection, _):
+            return (await connection.execute(delete(tokens).where(tokens.c.expires_at <= to_stored(now)))).rowcount
+
+    async def _find(self, connection: AsyncConnection, kind: str, token: str) -> Token | None:
+        query = select(tokens).where(_is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
+        found = (await connection.execute(query)).first()
+        return _token(found) if found else None
+
+    async def _revoke(self, which: ColumnElement[bool]) -> int:
+        async with self._writing() as (connection, revoked):
+            gone = (await connection.execute(delete(tokens).where(which).returning(tokens.c.kind))).scalars().all()
+            revoked.update(gone)
+        return len(gone)
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+
+
+def _is(kind: str, token: str) -> ColumnElement[bool]:
+    return and_(tokens.c.kind == kind, tokens.c.digest == _digest(token))
+
+
+def _token(row: Row[Any]) -> Token:
+    return Token(
+        kind=row.kind,
+        subject=row.subject,
+        client=row.client,
+        family=row.family,
+        document=decode(row.document),
+        issued_at=from_stored(row.issued_at),
+        expires_at=from_stored(row.expires_at),
+        used_at=None if row.used_at is None else from_stored(row.used_at),
+    )
