@@ -51,6 +51,12 @@ def _http_url(value: str) -> str:
     return value
 
 
+def _file_name(value: Path) -> Path:
+    if not value.name:
+        raise ValueError("must name a file")
+    return value
+
+
 def _field_name(value: str) -> str:
     if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", value):
         raise ValueError("must be the name of an HTTP header")
@@ -89,6 +95,7 @@ class PortalSettings(_Section):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    learned_shapes: Annotated[Path, AfterValidator(_file_name)] | None = None
 
 
 class _Server(_Section):
@@ -102,9 +109,11 @@ class _Server(_Section):
     timeout: Seconds = 60.0
     max_timeout: Seconds = 600.0
     connect_timeout: Seconds = 30.0
+    resync: Seconds = 86_400.0
     max_result_bytes: int = Field(default=5 * 1024 * 1024, ge=1024, le=1024**3)
     max_items: int = Field(default=5000, ge=1, le=1_000_000)
     sessions: Sharing = "auto"
+    learn_output: bool = False
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 
@@ -196,7 +205,7 @@ def parse_config(
                 fix="Rename one of them.",
             )
         servers[server.id] = server
-    return Config(portal=_portal(document.get("portal", {}), file, environment), servers=servers)
+    return Config(portal=_portal(document.get("portal", {}), file, environment, folder), servers=servers)
 
 
 def server_id(name: str) -> str:
@@ -267,7 +276,7 @@ def _transport(given: dict[str, Any], key: str, file: str) -> type[StdioServer] 
     return HttpServer
 
 
-def _portal(section: Any, file: str, environment: Mapping[str, str]) -> PortalSettings:
+def _portal(section: Any, file: str, environment: Mapping[str, str], folder: Path | None) -> PortalSettings:
     if not isinstance(section, dict):
         raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portal")
     given = Expansion(environment, file=file).expand(section, "portal")
@@ -281,7 +290,11 @@ def _portal(section: Any, file: str, environment: Mapping[str, str]) -> PortalSe
                 raise ConfigError(problem, file=file, key=f"portal.limits.{name}")
             _check_limit(spelled[name], value, f"portal.limits.{name}", file)
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
-    return _checked(PortalSettings, given, "portal", file)
+    settings = _checked(PortalSettings, given, "portal", file)
+    if settings.learned_shapes is not None:
+        shapes = settings.learned_shapes.expanduser()
+        settings = settings.model_copy(update={"learned_shapes": folder / shapes if folder is not None else shapes})
+    return settings
 
 
 def _check_limit(name: str, value: float, key: str, file: str) -> None:

@@ -264,7 +264,9 @@ class Connection:
                 failures = 0
                 self._set("ready", None)
                 self._tell_relisted()
-                await self._outdated.wait()
+                with suppress(TimeoutError):  # Not every server says that its lists have changed.
+                    async with asyncio.timeout(self.config.resync):
+                        await self._outdated.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
 
     def _set(self, state: State, reason: str | None, *, retry_at: float | None = None) -> None:

@@ -364,6 +364,14 @@ async def test_lists_that_hang_leave_the_server_waiting_alone_and_say_so(monkeyp
         assert await up.text("echo", "still works") == "still works"
 
 
+async def test_a_server_that_says_nothing_of_its_changes_is_listed_again_from_time_to_time() -> None:
+    behaviour = Behaviour()
+    async with hosted(behaviour) as host, watched({"url": host.url}, resync=0.05) as up:
+        await up.until(lambda connection: connection.state == "ready")
+        behaviour.more.append({"name": "later", "inputSchema": {"type": "object"}})
+        await up.until(lambda connection: any(tool["name"] == "later" for tool in connection.listing.tools))
+
+
 async def test_hostile_tools_are_left_out_and_named() -> None:
     deep: dict[str, Any] = {}
     for _ in range(200):
