@@ -1,0 +1,184 @@
+"""A recording of a run: everything it was given from outside, in order, so that it can be repeated exactly.
+
+One file, `recording.json`, in a folder of the developer's choice. It holds arguments and results as they were, which
+may be secrets: the file is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from codemode import CallOutcome, Flight, Pace, RealPace, ToolDenied, ToolFailed, ToolReturned
+from portal.bench.documents import only_known, read_document
+from portal.bench.errors import BenchError
+from portal.bench.tool_lists import as_document, servers_of
+from sandbox import Settlement
+from stubs import Server
+
+FILE = "recording.json"
+FORMAT = "codemode-recording/1"
+LARGEST = 1024 * 1024 * 1024
+_KEYS = (
+    *("format", "title", "source", "input", "now", "seed", "servers", "unavailable", "calls", "resumes", "answer"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """A call as it was made and answered; `outcome` None: it never was. Times in milliseconds."""
+
+    seq: int
+    server: str
+    tool: str
+    arguments: dict[str, Any]
+    outcome: CallOutcome | None
+    at: float = 0.0
+    ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """One time the program went on: at what time, and with which of its host calls, in which order."""
+
+    now: float
+    settled: tuple[int, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recording:
+    """A run and all it was given. `answer` is what came of it; `input` absent is None and `has_input` False."""
+
+    title: str
+    source: str
+    now: float
+    seed: bytes
+    servers: tuple[Server, ...]
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    calls: tuple[RecordedCall, ...] = ()
+    resumes: tuple[Resume, ...] = ()
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    input: Any = None
+    has_input: bool = False
+
+
+class NotingPace:
+    """A `Pace` that notes what another decides."""
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self.start = 0.0
+        self.seed = b""
+        self.resumes: list[Resume] = []
+        self._pace = pace or RealPace()
+        self._now = 0.0
+
+    def begin(self) -> tuple[float, bytes]:
+        self.resumes.clear()
+        self.start, self.seed = self._pace.begin()
+        return self.start, self.seed
+
+    def now(self) -> float:
+        return self._now
+
+    def elapsed(self) -> float:
+        return self._pace.elapsed()
+
+    async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
+        settled = await self._pace.settled(flight, wake_at)
+        self._now = self._pace.now()
+        self.resumes.append(Resume(self._now, tuple(settlement.id for settlement in settled)))
+        return settled
+
+
+def write_recording(recording: Recording, folder: Path) -> Path:
+    """Write it into a folder, which is made when it is not there, in one step. Raises BenchError."""
+    file = folder / FILE
+    draft = folder / f".{FILE}.{os.getpid()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        draft.unlink(missing_ok=True)
+        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as out:
+            json.dump(_document(recording), out, indent=1, ensure_ascii=True)
+            out.write("\n")
+        draft.replace(file)
+    except OSError as error:
+        raise BenchError(f"Cannot write the recording {file}: {error.strerror or error}.") from error
+    return file
+
+
+def read_recording(folder: Path) -> Recording:
+    """The recording in a folder, or in the file itself. Raises BenchError."""
+    file = folder / FILE if folder.is_dir() else folder
+    document = read_document(file, largest=LARGEST)
+    if not isinstance(document, Mapping) or document.get("format") != FORMAT:
+        raise BenchError(f"{file} is no recording of this version ({FORMAT}); `codemode run --record` makes one.")
+    only_known(document, _KEYS, str(file))
+    try:
+        return Recording(
+            title=str(document["title"]),
+            source=str(document["source"]),
+            input=document.get("input"),
+            has_input="input" in document,
+            now=float(document["now"]),
+            seed=bytes.fromhex(document["seed"]),
+            servers=servers_of({"servers": document["servers"]}, str(file)),
+            unavailable={str(key): str(value) for key, value in document.get("unavailable", {}).items()},
+            calls=tuple(_call(call) for call in document["calls"]),
+            resumes=tuple(Resume(float(now), tuple(map(int, settled))) for now, settled in document["resumes"]),
+            answer=dict(document["answer"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise BenchError(f"{file} is damaged: {type(error).__name__} {error}.") from error
+
+
+def _document(recording: Recording) -> dict[str, Any]:
+    given = {"input": recording.input} if recording.has_input else {}
+    return {
+        "format": FORMAT,
+        "title": recording.title,
+        "source": recording.source,
+        **given,
+        "now": recording.now,
+        "seed": recording.seed.hex(),
+        "servers": as_document(recording.servers)["servers"],
+        "unavailable": dict(recording.unavailable),
+        "calls": [
+            {
+                "seq": call.seq,
+                "server": call.server,
+                "tool": call.tool,
+                "arguments": call.arguments,
+                "at": call.at,
+                "ms": call.ms,
+                **outcome_document(call.outcome),
+            }
+            for call in recording.calls
+        ],
+        "resumes": [[resume.now, list(resume.settled)] for resume in recording.resumes],
+        "answer": dict(recording.answer),
+    }
+
+
+def outcome_document(outcome: CallOutcome | None) -> dict[str, Any]:
+    """An outcome as JSON: `result` (the raw MCP one), `failed` or `denied`; nothing for a call without one."""
+    if isinstance(outcome, ToolReturned):
+        return {"result": outcome.result}
+    if isinstance(outcome, ToolFailed):
+        return {"failed": {"message": outcome.message, "code": outcome.code, "data": outcome.data}}
+    return {"denied": outcome.reason} if isinstance(outcome, ToolDenied) else {}
+
+
+def _call(call: Mapping[str, Any]) -> RecordedCall:
+    outcome: CallOutcome | None = None
+    if "result" in call:
+        outcome = ToolReturned(dict(call["result"]))
+    elif "failed" in call:
+        outcome = ToolFailed(str(call["failed"]["message"]), call["failed"].get("code"), call["failed"].get("data"))
+    elif "denied" in call:
+        outcome = ToolDenied(str(call["denied"]))
+    times = float(call.get("at", 0)), float(call.get("ms", 0))
+    return RecordedCall(int(call["seq"]), call["server"], call["tool"], dict(call["arguments"]), outcome, *times)

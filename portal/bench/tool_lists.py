@@ -1,0 +1,118 @@
+"""Tools as they are saved: what `codemode stubs --json` writes, what `codemode tools --json` prints, a raw tools/list.
+
+    {"servers": [{"id": "shop", "name"?, "description"?, "tools": [{"name", "inputSchema", ...}]}]}
+    {"tools": [...]}    {"result": {"tools": [...]}}    [...]       one server, named for its file
+
+A list that was saved is an upstream's word: what has the wrong type is left out, and only a tool without a name is
+refused.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from portal.bench.documents import kind_of, read_document
+from portal.bench.errors import BenchError
+from stubs import Server, Tool
+
+FORMAT = "codemode-tools/1"
+_ENDINGS = (".tools", ".tool-list", "-tools")
+
+
+def as_document(servers: Iterable[Server]) -> dict[str, Any]:
+    """What is saved of these servers; `servers_of` reads it back to the same."""
+    return {"format": FORMAT, "servers": [_server_document(server) for server in servers]}
+
+
+def servers_of(document: Any, name: str) -> tuple[Server, ...]:
+    """The servers in a document of one of the forms above. `name` is for a list that names no server.
+
+    Raises BenchError.
+    """
+    if isinstance(document, Mapping) and isinstance(document.get("result"), Mapping):
+        document = document["result"]
+    if isinstance(document, Mapping) and isinstance(document.get("servers"), list):
+        servers = tuple(_server(one, f"{name}: server {place}") for place, one in enumerate(document["servers"], 1))
+        if len({server.id for server in servers}) < len(servers):
+            raise BenchError(f"{name} names a server twice.")
+        return servers
+    if isinstance(document, Mapping):
+        document = document.get("tools")
+    if isinstance(document, list):
+        return (Server(_server_id(name), tools=tuple(_tool(one, name) for one in document)),)
+    raise BenchError(
+        f"{name} holds no tools: expected what `codemode stubs --json` writes, or the answer to a tools/list."
+    )
+
+
+def read_servers(path: Path) -> tuple[Server, ...]:
+    """The servers saved in a file. Raises BenchError."""
+    return servers_of(read_document(path), path.name)
+
+
+def is_configuration(document: Any) -> bool:
+    """Whether a document says where servers are, and not what tools they have."""
+    if not isinstance(document, Mapping):
+        return False
+    return isinstance(document.get("mcpServers"), Mapping) or isinstance(document.get("servers"), Mapping)
+
+
+def _server_id(name: str) -> str:
+    stem = Path(name).name
+    for ending in (".json", ".yaml", ".yml", *_ENDINGS):
+        stem = stem.removesuffix(ending)
+    return re.sub(r"[^A-Za-z0-9-]+", "-", stem).strip("-") or "server"
+
+
+def _server(value: Any, where: str) -> Server:
+    if not isinstance(value, Mapping) or not isinstance(value.get("id"), str) or not value["id"]:
+        raise BenchError(f"{where} needs an id.")
+    tools = value.get("tools") or []
+    if not isinstance(tools, list):
+        raise BenchError(f"{where}: tools must be a list, not {kind_of(tools)}.")
+    listed = tuple(_tool(tool, where) for tool in tools)
+    return Server(value["id"], _text(value.get("name")), _text(value.get("description")), listed)
+
+
+def _tool(value: Any, where: str) -> Tool:
+    name = value.get("rawName", value.get("name")) if isinstance(value, Mapping) else None
+    if not isinstance(name, str):
+        raise BenchError(f"{where} has a tool without a name.")
+    given, returned = value.get("inputSchema"), value.get("outputSchema")
+    annotations = value.get("annotations")
+    return Tool(
+        name=name,
+        title=_text(value.get("title")),
+        description=_text(value.get("description")),
+        input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
+        output_schema=returned if isinstance(returned, dict | bool) else None,
+        annotations=annotations if isinstance(annotations, dict) else {},
+    )
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _server_document(server: Server) -> dict[str, Any]:
+    about = {"id": server.id, "name": server.name, "description": server.description}
+    return {**_present(about), "tools": [_tool_document(tool) for tool in server.tools]}
+
+
+def _tool_document(tool: Tool) -> dict[str, Any]:
+    document = {
+        "name": tool.name,
+        "title": tool.title,
+        "description": tool.description,
+        "inputSchema": tool.input_schema,
+        "outputSchema": tool.output_schema,
+        "annotations": dict(tool.annotations) or None,
+    }
+    return _present(document)
+
+
+def _present(document: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in document.items() if value is not None}
