@@ -9,7 +9,7 @@ import asyncio
 import json
 from typing import Any
 
-from codemode import CallOutcome, Catalog, Flight, ToolCall
+from codemode import CallOutcome, Catalog, Flight, ToolCall, ToolFailed
 from portal.bench.backend import Backend
 from portal.bench.recording import RecordedCall, Recording
 from sandbox import Settlement
@@ -38,13 +38,15 @@ class Replay:
         self._now = recording.now
         self._held = 0
         self._flight: Flight | None = None
-        self._divergence: ReplayDiverged | None = None
+        self.divergence: ReplayDiverged | None = None
 
     def backend(self) -> Backend:
         return Backend(self._catalog, self, self, corrected=self._correct)
 
-    def unmade(self) -> ReplayDiverged | None:
-        """What is left of the recording when the program has ended."""
+    def left(self) -> ReplayDiverged | None:
+        """How the run left the recording, when it has ended: what differed, or what it did not come to."""
+        if self.divergence is not None:
+            return self.divergence
         left = [call for call in self.recording.calls if call.seq not in self._made]
         if not left:
             return None
@@ -57,11 +59,14 @@ class Replay:
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         recorded = self._calls.get(call.seq)
         self._made.add(call.seq)
+        if self.divergence is not None:
+            return ToolFailed("the replay has diverged before this call")
         if (difference := self._difference(call, recorded)) is not None:
-            self._divergence = self._divergence or ReplayDiverged(difference, call.seq)
-        elif recorded is not None and recorded.outcome is not None:
+            self.divergence = ReplayDiverged(difference, call.seq)
+            return ToolFailed(f"the replay diverged: {difference}")
+        if recorded is not None and recorded.outcome is not None:
             return recorded.outcome
-        # Never answered: by the recorded run either, or because this one is over.
+        # The recorded run was never answered either.
         self._held += 1
         if self._flight is not None:
             self._flight.wake()
@@ -101,28 +106,41 @@ class Replay:
         return self._now - self.recording.now
 
     async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
-        """Raises ReplayDiverged."""
+        """As it was recorded; once the program has left the recording, as it comes, and never waiting for a timer."""
         self._flight = flight
-        if self._position == len(self.recording.resumes):
-            # Whether a call differs is known when it has been tried.
-            while flight.in_flight > self._held and self._divergence is None and not flight.ready:
-                await flight.changed()
-            raise self._divergence or ReplayDiverged("the program waits on where the recorded run had ended.")
-        resume = self.recording.resumes[self._position]
-        wanted = set(resume.settled)
         while not flight.faulty:
-            if self._divergence is not None:
-                raise self._divergence
-            ready = {settlement.id: settlement for settlement in flight.ready}
-            if wanted <= ready.keys():
-                flight.ready = [settlement for settlement in flight.ready if settlement.id not in wanted]
-                self._position += 1
-                self._now = resume.now
-                return [ready[id] for id in resume.settled]
-            if flight.in_flight <= self._held:
-                raise ReplayDiverged("the program waits for something else than the recorded run did.")
-            await flight.changed()
+            if self.divergence is None and (settled := self._next(flight)) is not None:
+                return settled
+            if self.divergence is not None and flight.ready:
+                ready, flight.ready = flight.ready, []
+                return ready
+            if flight.in_flight > self._held:
+                await flight.changed()
+            elif self.divergence is None:
+                self.divergence = ReplayDiverged(
+                    "the program waits on where the recorded run had ended."
+                    if self._position == len(self.recording.resumes)
+                    else "the program waits for something else than the recorded run did."
+                )
+            elif wake_at is not None:
+                self._now = max(self._now, wake_at)
+                return []
+            else:
+                raise self.divergence
         return []
+
+    def _next(self, flight: Flight) -> list[Settlement] | None:
+        """What the program went on with at this place of the recording, when all of it is there."""
+        if self._position == len(self.recording.resumes):
+            return None
+        resume = self.recording.resumes[self._position]
+        ready = {settlement.id: settlement for settlement in flight.ready}
+        if not ready.keys() >= set(resume.settled):
+            return None
+        flight.ready = [settlement for settlement in flight.ready if settlement.id not in resume.settled]
+        self._position += 1
+        self._now = resume.now
+        return [ready[id] for id in resume.settled]
 
     def _correct(self, calls: list[dict[str, Any]]) -> None:
         """Each call's times are those of the recording."""

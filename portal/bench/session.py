@@ -97,14 +97,14 @@ class Bench:
             )
             answer, content = result["structuredContent"], tuple(result["content"])
             if isinstance(backend.caller, Replay):
-                divergence = backend.caller.unmade()
+                divergence = backend.caller.left()
         except ReplayDiverged as error:
             divergence, answer, content = error, {"status": "failed", "executionId": "", "logs": [], "calls": []}, ()
         finally:
             if backend.finish is not None:
                 await backend.finish()
         if divergence is not None:
-            answer = {**answer, "status": "failed", "error": _error_of(divergence)}
+            answer = {**answer, "status": "failed", "error": _error_of(divergence, answer.get("error") or {})}
             answer.pop("result", None)
         if backend.corrected is not None:
             backend.corrected(answer["calls"])
@@ -161,8 +161,11 @@ class _WithInput:
         return None
 
 
-def _error_of(divergence: ReplayDiverged) -> dict[str, Any]:
-    return {"kind": "replay", "name": "ReplayDiverged", "message": divergence.message}
+def _error_of(divergence: ReplayDiverged, error: dict[str, Any]) -> dict[str, Any]:
+    """The divergence as the run's error, with its place in the program where the failed call told it."""
+    told = divergence.message in str(error.get("message"))
+    place = {key: error[key] for key in ("line", "column", "snippet", "stack") if told and key in error}
+    return {"kind": "replay", "name": "ReplayDiverged", "message": divergence.message, **place}
 
 
 def _recording(

@@ -1,0 +1,244 @@
+"""Mocks as data: for each tool a result, or rules that answer the calls they match. Pure; a `Turns` counts for one run.
+
+    {"shop.get_order": {"result": {"id": 7}}}
+    {"shop.get_order": [
+        {"when": {"id": {"$gt": 100}}, "error": "there is no such order"},
+        {"results": [{"id": 1}, {"id": 2}], "delay": 250}
+    ]}
+
+A call is answered by the first rule that matches its arguments and is not used up.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
+from portal.bench.documents import kind_of, only_known
+from portal.bench.errors import BenchError
+
+ANSWERS = ("result", "results", "raw", "error", "denied")
+_RULE = ("when", *ANSWERS, "delay", "times")
+_OPERATORS = ("$any", "$type", "$in", "$not", "$regex", "$gt", "$gte", "$lt", "$lte", "$exact", "$absent")
+_TYPES: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "number": (int, float),
+    "integer": (int,),
+    "boolean": (bool,),
+    "array": (list,),
+    "object": (dict,),
+    "null": (type(None),),
+}
+_ABSENT = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a call is answered with, and how long that takes in the program's own time."""
+
+    outcome: CallOutcome
+    delay_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`when` None matches everything. `outcomes` are given in turn, and again and again when `times` is None and there
+    is one only; `times` is how many calls a rule answers in all."""
+
+    outcomes: tuple[CallOutcome, ...]
+    when: Mapping[str, Any] | None = None
+    delay_ms: float = 0.0
+    times: int | None = None
+
+    def outcome(self, used: int) -> CallOutcome | None:
+        """The answer to the next call, when `used` have been answered; None when the rule is used up."""
+        if self.times is not None and used >= self.times:
+            return None
+        return self.outcomes[used % len(self.outcomes)]
+
+
+@dataclass(slots=True)
+class Turns:
+    """Which rules have been used how often: the state of one run."""
+
+    rules: Sequence[Rule]
+    used: dict[int, int] = field(default_factory=dict)
+
+    def reply(self, arguments: Mapping[str, Any]) -> Reply | None:
+        for place, rule in enumerate(self.rules):
+            if rule.when is not None and not matches(rule.when, arguments):
+                continue
+            outcome = rule.outcome(self.used.get(place, 0))
+            if outcome is not None:
+                self.used[place] = self.used.get(place, 0) + 1
+                return Reply(outcome, rule.delay_ms)
+        return None
+
+
+def parse_rules(value: Any, where: str) -> tuple[Rule, ...]:
+    """The rules of one tool: one rule or a list of them. Raises BenchError."""
+    if isinstance(value, list):
+        return tuple(_rule(one, f"{where}[{place}]") for place, one in enumerate(value))
+    return (_rule(value, where),)
+
+
+def returned(value: Any) -> ToolReturned:
+    """A plain value as the answer of a tool that gives it: null has no content, text is text, all else structured."""
+    if value is None:
+        return ToolReturned({"content": []})
+    if isinstance(value, str):
+        return ToolReturned({"content": [{"type": "text", "text": value}]})
+    return ToolReturned({"content": [], "structuredContent": value})
+
+
+def _rule(value: Any, where: str) -> Rule:
+    rule = only_known(value, _RULE, where)
+    given = [key for key in ANSWERS if key in rule]
+    if len(given) != 1:
+        raise BenchError(f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(given)} of them' if given else ''}.")
+    when = rule.get("when")
+    if when is not None:
+        if not isinstance(when, dict):
+            raise BenchError(f"{where}.when must be an object of arguments, not {kind_of(when)}.")
+        _check_matcher(when, f"{where}.when")
+    times = _number(rule, "times", where, whole=True)
+    outcomes = _outcomes(given[0], rule[given[0]], where)
+    if given[0] == "results":
+        if times is not None:
+            raise BenchError(f"{where} has results, which are given once each; times is for a single answer.")
+        times = len(outcomes)
+    delay = _number(rule, "delay", where) or 0.0
+    return Rule(outcomes, when, float(delay), None if times is None else int(times))
+
+
+def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
+    if key == "result":
+        return (returned(value),)
+    if key == "results":
+        if not isinstance(value, list) or not value:
+            raise BenchError(f"{where}.results must be a list of results, given in turn.")
+        return tuple(returned(one) for one in value)
+    if key == "raw":
+        if not isinstance(value, dict):
+            raise BenchError(f"{where}.raw must be an MCP result with content or structuredContent.")
+        return (ToolReturned(value),)
+    if key == "denied":
+        return (ToolDenied(str(value)),)
+    if isinstance(value, str):
+        return (ToolReturned({"isError": True, "content": [{"type": "text", "text": value}]}),)
+    error = only_known(value, ("message", "code", "data"), f"{where}.error")
+    code = error.get("code")
+    if not isinstance(error.get("message"), str) or not isinstance(code, int | None):
+        raise BenchError(f"{where}.error needs a message; its code is a whole number.")
+    return (ToolFailed(error["message"], code, error.get("data")),)
+
+
+def _number(rule: Mapping[str, Any], key: str, where: str, *, whole: bool = False) -> float | None:
+    value = rule.get(key)
+    if value is None:
+        return None
+    good = isinstance(value, int) or (isinstance(value, float) and not whole)
+    if not good or isinstance(value, bool) or not (1 if whole else 0) <= value <= 1e9:
+        raise BenchError(f"{where}.{key} must be {'a whole number' if whole else 'milliseconds'}, not {value!r:.40}.")
+    return float(value)
+
+
+# Matchers
+
+
+def matches(pattern: Any, value: Any) -> bool:
+    """Whether a value is as the pattern says: members named must match, others do not matter; lists match in full."""
+    if isinstance(pattern, dict):
+        if _is_operator(pattern):
+            return all(_holds(operator, operand, value) for operator, operand in pattern.items())
+        return isinstance(value, dict) and all(matches(part, value.get(key, _ABSENT)) for key, part in pattern.items())
+    if isinstance(pattern, list):
+        return (
+            isinstance(value, list)
+            and len(pattern) == len(value)
+            and all(matches(part, item) for part, item in zip(pattern, value, strict=True))
+        )
+    return same(pattern, value)
+
+
+def same(first: Any, second: Any) -> bool:
+    """Equal as JSON: true is not 1, and 1.0 is 1."""
+    if isinstance(first, bool) or isinstance(second, bool):
+        return first is second
+    if isinstance(first, dict) and isinstance(second, dict):
+        return first.keys() == second.keys() and all(same(part, second[key]) for key, part in first.items())
+    if isinstance(first, list) and isinstance(second, list):
+        return len(first) == len(second) and all(same(a, b) for a, b in zip(first, second, strict=True))
+    return bool(first == second)
+
+
+def _is_operator(pattern: Mapping[Any, Any]) -> bool:
+    return bool(pattern) and all(isinstance(key, str) and key.startswith("$") for key in pattern)
+
+
+def _holds(operator: str, operand: Any, value: Any) -> bool:
+    if operator == "$absent":
+        return (value is _ABSENT) is bool(operand)
+    if value is _ABSENT:
+        return False
+    match operator:
+        case "$any":
+            return True
+        case "$type":
+            wanted = _TYPES[operand]
+            return isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+        case "$in":
+            return any(same(one, value) for one in operand)
+        case "$not":
+            return not matches(operand, value)
+        case "$regex":
+            return isinstance(value, str) and re.search(operand, value) is not None
+        case "$exact":
+            return same(operand, value)
+        case _:
+            return _compares(operator, operand, value)
+
+
+def _compares(operator: str, operand: Any, value: Any) -> bool:
+    numbers = isinstance(value, int | float) and isinstance(operand, int | float) and not isinstance(value, bool)
+    if not numbers and not (isinstance(value, str) and isinstance(operand, str)):
+        return False
+    compared: dict[str, bool] = {
+        "$gt": value > operand,
+        "$gte": value >= operand,
+        "$lt": value < operand,
+        "$lte": value <= operand,
+    }
+    return compared[operator]
+
+
+def _check_matcher(pattern: Any, where: str) -> None:
+    """Refuse an operator that is none, before a run finds out. Raises BenchError."""
+    if isinstance(pattern, list):
+        for place, part in enumerate(pattern):
+            _check_matcher(part, f"{where}[{place}]")
+    if not isinstance(pattern, dict):
+        return
+    if not _is_operator(pattern):
+        for key, part in pattern.items():
+            _check_matcher(part, f"{where}.{key}")
+        return
+    for operator, operand in only_known(pattern, _OPERATORS, where).items():
+        _check_operand(operator, operand, f"{where}.{operator}")
+
+
+def _check_operand(operator: str, operand: Any, where: str) -> None:
+    if operator == "$type" and (not isinstance(operand, str) or operand not in _TYPES):
+        raise BenchError(f"{where} must be one of {', '.join(_TYPES)}.")
+    if operator == "$in" and not isinstance(operand, list):
+        raise BenchError(f"{where} must be a list, not {kind_of(operand)}.")
+    if operator == "$not":
+        _check_matcher(operand, where)
+    if operator == "$regex":
+        try:
+            re.compile(operand)
+        except (re.error, TypeError) as error:
+            raise BenchError(f"{where} is no regular expression: {error}.") from error
