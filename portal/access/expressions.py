@@ -1,0 +1,114 @@
+"""Conditions on what a call says, in CEL: compiled and checked when they are configured, bounded when they run.
+
+The language has no side effects and no unbounded loops; its macros over lists may not be nested here, and arguments
+with more parts than any human reviews are not evaluated: the answer is then None, "cannot be known". Needs the extra
+`cel`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from portal.access.errors import PolicyError
+
+VARIABLES = frozenset({"arguments", "annotations", "tool", "server", "identity"})
+MAX_NODES = 10_000
+MAX_TEXT = 256 * 1024
+MAX_DEPTH = 64
+_MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter|transform\w+)\s*\(")
+_BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter|transform\w+)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_TEXT = re.compile(r"""[rRbB]{0,2}("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A compiled condition. `of_arguments` is whether it looks at them at all."""
+
+    source: str
+    program: Any
+    names: frozenset[str]
+
+    @property
+    def of_arguments(self) -> bool:
+        return "arguments" in self.names
+
+    def holds(self, variables: Mapping[str, Any]) -> bool | None:
+        """Whether it is true of these; None when it cannot be evaluated or is no truth value."""
+        given = {name: variables[name] for name in self.names if name in variables}
+        if "arguments" in given and not bounded(given["arguments"]):
+            return None
+        try:
+            found = self.program.execute(given)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except (
+            BaseException
+        ):  # A missing key, another type, or the library's own panic, which is no Exception: not known.
+            return None
+        return found if isinstance(found, bool) else None
+
+
+def compile_expression(source: str, *, where: str = "") -> Expression:
+    """A condition, checked.
+
+    Raises:
+        PolicyError: it is no CEL, names what there is not, nests macros, or the extra is not installed.
+    """
+    try:
+        cel = importlib.import_module("cel")
+    except ImportError:
+        problem = "conditions on arguments need the extra `cel`: pip install 'codemode-portal[cel]'"
+        raise PolicyError(problem, where=where) from None
+    bare = _TEXT.sub("''", source)
+    if '"""' in source or "'''" in source:
+        raise PolicyError("write texts in single or double quotes, not in three", where=where)
+    if _nested(bare):
+        raise PolicyError("macros over lists (all, exists, map, ...) may not be nested", where=where)
+    try:
+        program = cel.compile(source)
+        names = program.references()
+    except Exception as error:  # The library's own kinds of parse errors, whichever they are.
+        raise PolicyError(f"is no CEL expression: {str(error)[:300]}", where=where) from None
+    bound = frozenset(_BOUND.findall(bare))
+    unknown = sorted(set(names["variables"]) - VARIABLES - bound)
+    if unknown or bound & VARIABLES:
+        wrong = ", ".join(unknown or sorted(bound & VARIABLES))
+        raise PolicyError(f"does not know {wrong[:200]}; there are {', '.join(sorted(VARIABLES))}", where=where)
+    return Expression(source, program, frozenset(names["variables"]) & VARIABLES)
+
+
+def bounded(value: Any) -> bool:
+    """Whether a JSON value is small enough to be evaluated."""
+    nodes, text, pending = 0, 0, [(value, 0)]
+    while pending:
+        node, depth = pending.pop()
+        nodes += 1
+        if isinstance(node, str):
+            text += len(node)
+        elif isinstance(node, Mapping):
+            text += sum(len(key) for key in node)
+            pending.extend((part, depth + 1) for part in node.values())
+        elif isinstance(node, list | tuple):
+            pending.extend((part, depth + 1) for part in node)
+        if nodes + len(pending) > MAX_NODES or text > MAX_TEXT or depth > MAX_DEPTH:
+            return False
+    return True
+
+
+def _nested(bare: str) -> bool:
+    """Whether a macro stands inside the parentheses of another. `bare` has no texts with parentheses in them."""
+    opened = {match.end() - 1 for match in _MACRO.finditer(bare)}
+    stack: list[bool] = []
+    for position, character in enumerate(bare):
+        if character == "(":
+            macro = position in opened
+            if macro and any(stack):
+                return True
+            stack.append(macro)
+        elif character == ")" and stack:
+            stack.pop()
+    return False

@@ -1,0 +1,45 @@
+"""An identity made ready for rules: what many of them look at, worked out once."""
+
+from __future__ import annotations
+
+import ipaddress
+from functools import cached_property
+
+from portal.access.identity import Identity
+
+
+class Subject:
+    """Belongs to one decision or a few in a row; `known_groups` holds what reusable groups said of it."""
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.email = identity.email.lower()
+        self.domain = self.email.rpartition("@")[2]
+        self.known_groups: dict[str, bool | None] = {}
+
+    @cached_property
+    def email_unknown(self) -> bool:
+        """Whether somebody logged in of whom no address is known; who did not log in has none."""
+        return not self.email and self.identity.logged_in
+
+    @cached_property
+    def address(self) -> tuple[int, int] | None:
+        """(IP version, address as a number); None when it is unknown. IPv4 written as IPv6 is IPv4."""
+        try:
+            address = ipaddress.ip_address(self.identity.ip)
+        except ValueError:
+            return None
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return (4, int(mapped)) if mapped is not None else (address.version, int(address))
+
+    @cached_property
+    def group_ids(self) -> frozenset[str]:
+        return frozenset(group.id for group in self.identity.groups if group.id)
+
+    @cached_property
+    def group_names(self) -> frozenset[str]:
+        return frozenset(group.name for group in self.identity.groups if group.name)
+
+    @cached_property
+    def group_emails(self) -> frozenset[str]:
+        return frozenset(group.email.lower() for group in self.identity.groups if group.email)
