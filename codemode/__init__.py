@@ -5,6 +5,7 @@ from codemode.catalog import Catalog
 from codemode.errors import CatalogError, CodemodeError
 from codemode.expose import Exposed, expose, expose_server
 from codemode.pace import Flight, Pace, RealPace
+from codemode.outcome import returned
 from codemode.tool import CodeTool
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "ToolReturned",
     "expose",
     "expose_server",
+    "returned",
 ]

@@ -54,6 +54,12 @@ def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
     return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit))
 
 
+def returned(result: Mapping[str, Any], limit: int) -> bytes | None:
+    """The JSON a program gets for a tool's result; None when the program gets an error."""
+    found = _returned(result, limit)
+    return found.encoded if isinstance(found, Value) else None
+
+
 def _returned(result: Mapping[str, Any], limit: int) -> Value | ToolError:
     blocks = [block for block in _list(result.get("content")) if isinstance(block, dict)]
     structured = result.get("structuredContent")

@@ -107,13 +107,21 @@ class Records(Protocol):
     def write(self, record: CallRecord) -> None: ...
 
 
+class Observer(Protocol):
+    def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
+        """A tool has returned this, and the gate let it pass. Quick, and never raises."""
+
+
 class Caller:
     """Makes calls. `call` is for direct ones; `run` gives a program a caller of its own."""
 
-    def __init__(self, servers: Servers, records: Records, *, gate: Gate | None = None) -> None:
+    def __init__(
+        self, servers: Servers, records: Records, *, gate: Gate | None = None, observer: Observer | None = None
+    ) -> None:
         self._servers = servers
         self._records = records
         self._gate = gate or OpenGate()
+        self._observer = observer
 
     async def call(self, call: Call, context: CallContext = NO_CONTEXT) -> dict[str, Any]:
         """The raw MCP result of one call.
@@ -150,6 +158,8 @@ class Caller:
             protocol = connection.protocol
             result = _passed(await self._gate.screen_result(sent, result, context), call, ran=True)
             outcome = "tool_error" if result.get("isError") is True else "ok"
+            if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
+                self._observer.observe(sent, result, lease.snapshot)
             return result
         except CallError as error:
             failure, outcome = error, error.outcome

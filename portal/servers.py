@@ -19,7 +19,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from portal.config import ServerConfig
 from portal.config_watch import watch_config
 from portal.errors import ServerUnknown
-from portal.snapshot import ServerSnapshot, Snapshot, offer_of
+from portal.snapshot import Outputs, ServerSnapshot, Snapshot, offer_of
 from portal.upstream import Client, Connection, Generation, Introduction, Remembered
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
@@ -114,8 +114,16 @@ class Lease:
 class Servers:
     """An async context manager; the servers are connected while it is open."""
 
-    def __init__(self, configs: Mapping[str, ServerConfig], *, client_info: Mapping[str, Any] = PORTAL_INFO) -> None:
+    def __init__(
+        self,
+        configs: Mapping[str, ServerConfig],
+        *,
+        client_info: Mapping[str, Any] = PORTAL_INFO,
+        outputs: Outputs | None = None,
+    ) -> None:
+        """`outputs` knows what servers that declare no output types return."""
         self.snapshot = Snapshot()
+        self._outputs = outputs
         self._configs = configs
         self._introduction = Introduction(info=client_info)
         self._generations: list[_Generation] = [_Generation({})]
@@ -171,6 +179,18 @@ class Servers:
         slots = self._generations[-1].slots
         chosen = [slots[server_id]] if server_id is not None and server_id in slots else list(slots.values())
         await asyncio.gather(*(slot.shared.refresh() for slot in chosen))
+
+    def offer_anew(self, *server_ids: str) -> None:
+        """What `outputs` says of these servers has changed: offer them with it."""
+        slots = self._generations[-1].slots
+        changed = {
+            name: self._snapshot_of(slots[name], anew=True)
+            for name in server_ids
+            if name in slots and name in self.snapshot.servers
+        }
+        if changed:
+            servers = {**self.snapshot.servers, **changed}
+            self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
 
     # Connections
 
@@ -263,9 +283,15 @@ class Servers:
         servers = {**self.snapshot.servers, slot.config.id: self._snapshot_of(slot)}
         self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
 
-    def _snapshot_of(self, slot: _Slot) -> ServerSnapshot:
+    def _snapshot_of(self, slot: _Slot, *, anew: bool = False) -> ServerSnapshot:
         connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)
-        same = before is not None and before.listing is connection.listing and before.config is slot.config
+        config, listing = slot.config, connection.listing
+        if before is not None and before.listing is listing and before.config is config and not anew:
+            offer, learned = before.offer, before.learned
+        else:
+            outputs = self._outputs if config.learn_output else None
+            learned = {} if outputs is None else outputs.of(config.id, listing.tools)
+            offer = offer_of(config, listing, learned)
         return ServerSnapshot(
             id=slot.config.id,
             config=slot.config,
@@ -274,7 +300,8 @@ class Servers:
             since=connection.since,
             retry_at=connection.retry_at,
             listing=connection.listing,
-            offer=before.offer if before is not None and same else offer_of(slot.config, connection.listing),
+            offer=offer,
+            learned=learned,
         )
 
     def _replace(self, snapshot: Snapshot) -> None:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol
+
+import orjson
 
 import stubs
 from portal.config import ServerConfig
 from portal.upstream import Listing, State
+
+
+class Outputs(Protocol):
+    """Knows what tools return that do not say so themselves."""
+
+    def of(self, server: str, tools: Iterable[Mapping[str, Any]]) -> Mapping[str, stubs.Schema]:
+        """Output schemas by raw name, of those tools of a server of which something is known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +27,8 @@ class ServerSnapshot:
     """One server. `state` and `reason` as in `upstream.Connection`; `since` is when the state began, `retry_at` when
     connecting is tried again (Unix times).
 
-    `offer` is the listing as the catalog wants it.
+    `offer` is the listing as the catalog wants it, with output types that were `learned` where none is declared, by
+    raw name of the tool.
     """
 
     id: str
@@ -29,6 +39,7 @@ class ServerSnapshot:
     retry_at: float | None = None
     listing: Listing = field(default_factory=Listing)
     offer: stubs.Server = field(repr=False)
+    learned: Mapping[str, stubs.Schema] = field(default_factory=dict, repr=False)
 
     @property
     def name(self) -> str:
@@ -103,37 +114,51 @@ class Snapshot:
         return digest.hexdigest()
 
     @cached_property
+    def catalog_id(self) -> str:
+        """A hash of everything a program can see: what is listed, and what was learned of it."""
+        learned = {server.id: dict(server.learned) for server in self.servers.values() if server.listed}
+        return hashlib.sha256(self.content_id.encode() + _encoded(learned)).hexdigest()
+
+    @cached_property
     def _offers(self) -> tuple[stubs.Server, ...]:
         return tuple(server.offer for server in self.servers.values() if server.listed)
 
 
-def offer_of(config: ServerConfig, listing: Listing) -> stubs.Server:
+def offer_of(config: ServerConfig, listing: Listing, learned: Mapping[str, stubs.Schema] | None = None) -> stubs.Server:
     """A listing as stubs and search want it. Total: what has the wrong type is left out."""
+    learned = learned or {}
     info = listing.server_info
     described = config.description or _text(info.get("description")) or listing.instructions
     return stubs.Server(
         id=config.id,
         name=_text(info.get("title")) or config.name,
         description=described,
-        tools=tuple(_tool(tool) for tool in listing.tools),
+        tools=tuple(_tool(tool, learned.get(tool["name"])) for tool in listing.tools),
     )
 
 
-def _tool(raw: Mapping[str, Any]) -> stubs.Tool:
+def _tool(raw: Mapping[str, Any], learned: stubs.Schema | None) -> stubs.Tool:
     annotations = raw.get("annotations")
     title = _text(raw.get("title"))
     if title is None and isinstance(annotations, dict):
         title = _text(annotations.get("title"))
-    output = raw.get("outputSchema")
+    declared = raw.get("outputSchema")
+    output = declared if isinstance(declared, dict | bool) else None
     given = raw.get("inputSchema")
     return stubs.Tool(
         name=raw["name"],
         title=title,
         description=_text(raw.get("description")),
         input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
-        output_schema=output if isinstance(output, dict | bool) else None,
+        output_schema=learned if output is None else output,
         annotations=annotations if isinstance(annotations, dict) else {},
+        output_inferred=output is None and learned is not None,
     )
+
+
+def _encoded(learned: Mapping[str, Mapping[str, stubs.Schema]]) -> bytes:
+    """The same bytes for the same shapes."""
+    return orjson.dumps(learned, option=orjson.OPT_SORT_KEYS)
 
 
 def _text(value: Any) -> str | None:

@@ -89,9 +89,10 @@ class Compiler:
         has_array = any(keyword in schema for keyword in _ARRAY_KEYWORDS)
         if types == ALL:
             types = types.intersection(*map(json_types, parts))
-        if types == ALL and (has_object or has_array):
+        said = _named_types(schema.get("type")) is not None
+        if types == ALL and not said and (has_object or has_array):
             types = frozenset({"object"} if has_object else ()) | frozenset({"array"} if has_array else ())
-        if types == ALL:
+        if types == ALL and not (has_object or has_array):
             return shapes.unknown
         members: list[Shape] = []
         if types - {"object", "array"}:

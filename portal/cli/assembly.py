@@ -14,6 +14,7 @@ from portal.app import create_app
 from portal.caller import Caller
 from portal.cli.session import limits_of
 from portal.config import Config
+from portal.learning import Learning
 from portal.records import RecordLog, RecordSink
 from portal.servers import Servers
 from sandbox import WorkerExecutor
@@ -40,7 +41,13 @@ async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
     # The first start on a machine compiles the guest here; later ones take it from the cache.
     async with WorkerExecutor(limits_of(config)) as executor:
         prepared_in = time.perf_counter() - started
-        async with RecordLog(sink) as records, Servers(config.servers) as servers:
-            app = create_app(servers, Caller(servers, records), CodeTool(executor), config.portal)
+        async with (
+            RecordLog(sink) as records,
+            Learning(config.portal.learned_shapes) as learning,
+            Servers(config.servers, outputs=learning.shapes) as servers,
+        ):
+            learning.publish_to(servers.offer_anew)
+            caller = Caller(servers, records, observer=learning)
+            app = create_app(servers, caller, CodeTool(executor), config.portal)
             missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
             yield Assembly(app, servers, prepared_in, missing)

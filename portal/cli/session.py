@@ -17,6 +17,7 @@ from portal.cli.find import find_config
 from portal.cli.logs import configure_logging
 from portal.config import Config, load_config
 from portal.errors import ConfigError
+from portal.learning import Learning
 from portal.records import RecordLog
 from portal.servers import Servers, Snapshot
 from sandbox import Limits
@@ -65,10 +66,14 @@ async def connected(config: Config, stderr: Console) -> AsyncIterator[Session]:
     """Start every configured server, wait until each is ready or has failed, and close them all at the end."""
     # What goes wrong with a server is said by the command itself, with the server's state.
     configure_logging(level="critical", terminal=stderr.is_terminal)
-    async with RecordLog(_Discard()) as records, Servers(config.servers) as servers:
+    async with (
+        RecordLog(_Discard()) as records,
+        Learning(config.portal.learned_shapes) as learning,
+        Servers(config.servers, outputs=learning.shapes) as servers,
+    ):
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)
-        yield Session(config, servers, Caller(servers, records), snapshot)
+        yield Session(config, servers, Caller(servers, records, observer=learning), snapshot)
 
 
 class _Discard:

@@ -42,7 +42,7 @@ class Catalogs:
 
     async def _build(self, snapshot: Snapshot) -> Catalog:
         unavailable = snapshot.unavailable()
-        content = (snapshot.content_id, tuple(sorted(unavailable.items())))
+        content = (snapshot.catalog_id, tuple(sorted(unavailable.items())))
         if content == self._kept_content and self._kept is not None:
             catalog = self._kept
         else:

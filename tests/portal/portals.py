@@ -14,6 +14,7 @@ from codemode import CodeTool
 from portal.app import create_app, running
 from portal.caller import Caller, Gate
 from portal.config import PortalSettings, parse_config
+from portal.learning import Learning
 from portal.records import CallRecord
 from portal.servers import Servers
 from tests.portal.upstreams.hosting import Hosted
@@ -55,6 +56,7 @@ async def portal_over(
     *,
     code_tool: CodeTool | None = None,
     gate: Gate | None = None,
+    learning: Learning | None = None,
     **settings: Any,
 ) -> AsyncIterator[Portal]:
     """A portal over these upstreams, in order; it has settled. `settings` are those of the `portal` section."""
@@ -65,9 +67,12 @@ async def portal_over(
     }
     config = parse_config(document)
     kept = Kept()
-    async with Servers(config.servers) as servers:
+    learning = learning or Learning()
+    async with learning, Servers(config.servers, outputs=learning.shapes) as servers:
+        learning.publish_to(servers.offer_anew)
         await servers.settled()
-        app = create_app(servers, Caller(servers, kept, gate=gate), code_tool, PortalSettings(**settings))
+        caller = Caller(servers, kept, gate=gate, observer=learning)
+        app = create_app(servers, caller, code_tool, PortalSettings(**settings))
         async with running(app) as url:
             yield Portal(url, servers, kept)
 

@@ -30,6 +30,10 @@ def check(schema: Any, expected: str) -> None:
         ({"type": "null"}, "null"),
         ({"type": ["null", "string", "integer"]}, "string | number | null"),
         ({"type": ["array", "object"]}, "unknown[] | Record<string, unknown>"),
+        (
+            {"type": ["string", "number", "boolean", "array", "object", "null"], "items": STRING},
+            "string | number | boolean | string[] | Record<string, unknown> | null",
+        ),
         ({"type": "string", "nullable": True}, "string | null"),
         ({"nullable": True, "allOf": [STRING]}, "string | null"),
         ({"type": "str"}, "unknown"),
