@@ -164,7 +164,7 @@ class _WithInput:
 def _error_of(divergence: ReplayDiverged, error: dict[str, Any]) -> dict[str, Any]:
     """The divergence as the run's error, with its place in the program where the failed call told it."""
     told = divergence.message in str(error.get("message"))
-    place = {key: error[key] for key in ("line", "column", "snippet", "stack") if told and key in error}
+    place: dict[str, Any] = {key: error[key] for key in ("line", "column", "snippet", "stack") if told and key in error}
     return {"kind": "replay", "name": "ReplayDiverged", "message": divergence.message, **place}
 
 

@@ -1,0 +1,19 @@
+"""The declarations an editor completes programs from: `codemode` with every tool, and the isolate's own globals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from codemode import Catalog
+
+_ISOLATE = Path(__file__).with_name("isolate.d.ts")
+_HEAD = """\
+// Made by `codemode stubs`; make it anew when the servers change. What the servers say of their tools is in here.
+
+"""
+
+
+def declaration_file(catalog: Catalog) -> str:
+    """One self-contained `.d.ts` for TypeScript's library of the language, without that of browsers or Node."""
+    unavailable = "".join(f"// Not available when this was made: {server}\n" for server in catalog.unavailable)
+    return f"{_HEAD}{unavailable}{catalog.declarations()}\n{_ISOLATE.read_text(encoding='utf-8')}"
