@@ -22,6 +22,7 @@ Start here:
   codemode describe shop.list_orders        its TypeScript declaration
   codemode call shop.list_orders limit=3    call it
   codemode run report.js                    run a program that calls tools
+  codemode bench-ui --demo                  write and run programs in the browser
 
 \b
 Configuration: --config FILE, else the first of codemode.json, codemode.toml,
@@ -163,6 +164,29 @@ def describe(
     from portal.cli.catalog import describe as command
 
     _finish(lambda: command(path, config))
+
+
+@app.command("bench-ui")
+def bench_ui(
+    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A program to begin with.")] = None,
+    config: ConfigOption = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Over the example servers; needs no configuration.")] = False,
+    open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+    plain: Annotated[bool, typer.Option("--plain", help="A plain text field; fetches no editor.")] = False,
+    host: Annotated[str, typer.Option(help="Loopback address to listen on; others are refused.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+) -> None:
+    """Write and run programs in the browser.
+
+    A page on this machine: an editor with the servers' types and completion,
+    runs live or mocked, the calls as a waterfall, logs, result, tokens. The
+    first start fetches the editor through npm or deno into the user's cache.
+    """
+    from portal.cli.bench_ui import Wanted
+    from portal.cli.bench_ui import bench_ui as command
+
+    wanted = Wanted(program=file, demo=demo, plain=plain, open=open, host=host, port=port)
+    _finish(lambda: command(config, wanted), serving=True)
 
 
 @app.command()

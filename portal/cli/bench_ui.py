@@ -1,0 +1,170 @@
+"""`codemode bench-ui`: the bench as a page on this machine, until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from portal.bench_ui import (
+    MONACO,
+    Bench,
+    EditorUnavailable,
+    Opened,
+    create_bench_app,
+    editor_cache,
+    install,
+    new_token,
+    page_url,
+)
+from portal.caller import Caller
+from portal.cli.console import consoles
+from portal.cli.exits import CommandError, Exit
+from portal.cli.logs import configure_logging
+from portal.cli.run import read_program
+from portal.cli.serve import asked_to_stop
+from portal.cli.session import limits_of, read_config
+from portal.cli.tokens import count_tokens
+from portal.config import Config, parse_config
+from portal.errors import ConfigError
+from portal.http import UnsafeBind, require_safe_bind, running
+from portal.records import RecordLog
+from portal.servers import Servers, watch_config
+from sandbox import WorkerExecutor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How to open the bench: a program to begin with, the example servers instead of a configuration, a plain text
+    field instead of the editor, the browser opened."""
+
+    program: str | None = None
+    demo: bool = False
+    plain: bool = False
+    open: bool = False
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+async def bench_ui(config: Path | None, wanted: Wanted) -> Exit:
+    """Serve the page until SIGINT or SIGTERM."""
+    _, stderr = consoles()
+    try:
+        require_safe_bind(wanted.host, identity=False)
+    except UnsafeBind as error:
+        raise CommandError(f"The bench is for this machine only. {error}") from error
+    program = None if wanted.program is None else read_program(wanted.program)[0]
+    configure_logging(level="error", terminal=stderr.is_terminal)
+    if wanted.demo:
+        from portal.demo.upstreams import example_upstreams
+
+        async with example_upstreams() as document:
+            opened = Opened(title="the example servers", program=program, examples=_demo_programs())
+            return await _serve(parse_config(document, file="the demo's configuration"), None, opened, wanted, stderr)
+    file, read = read_config(config, stderr)
+    return await _serve(read, file, Opened(title=file.name, program=program), wanted, stderr)
+
+
+async def _serve(config: Config, file: Path | None, opened: Opened, wanted: Wanted, stderr: Console) -> Exit:
+    with asked_to_stop() as stop:
+        async with _bench(config, file, opened, stderr) as bench:
+            editor, no_editor = await _editor(stderr, plain=wanted.plain)
+            token = new_token()
+            app = create_bench_app(bench, token, editor=editor, no_editor=no_editor)
+            try:
+                async with running(
+                    app, host=wanted.host, port=wanted.port, http=app.state.http, on_stop=app.state.close_streams
+                ) as base:
+                    url = page_url(base, token)
+                    stderr.print(Text.assemble("The bench is at ", (url, "bold cyan")), soft_wrap=True)
+                    stderr.print("Its URL is the key: whoever has it runs programs with your servers. Ctrl-C stops.")
+                    with _opened_in_browser(url, base) if wanted.open else nullcontext():
+                        await stop.wait()
+            except OSError as error:
+                reason = error.strerror or str(error)
+                message = f"Cannot listen on {wanted.host} port {wanted.port}: {reason}. Choose another with --port."
+                raise CommandError(message) from error
+    return Exit.OK
+
+
+@asynccontextmanager
+async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Console) -> AsyncIterator[Bench]:
+    """Programs run in worker processes, as `codemode serve` runs them: whatever one does, the page goes on."""
+    with stderr.status("Preparing the isolates ..."):
+        executor = await WorkerExecutor(limits_of(config), workers=1).__aenter__()
+    try:
+        async with RecordLog(_Discard()) as records, Servers(config.servers) as servers:
+            watching = asyncio.create_task(_reload(file, servers, stderr)) if file is not None else None
+            try:
+                yield Bench(servers, Caller(servers, records), executor, count_tokens, opened)
+            finally:
+                if watching is not None:
+                    watching.cancel()
+                    await asyncio.gather(watching, return_exceptions=True)
+    finally:
+        await executor.__aexit__(None, None, None)
+
+
+async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:
+    """The editor's folder, or None and why."""
+    if plain:
+        return None, "The bench was started with --plain."
+    try:
+        with stderr.status("Looking for the editor ...") as status:
+            return await asyncio.to_thread(install, MONACO, editor_cache(), say=status.update), ""
+    except EditorUnavailable as error:
+        reason = f"The editor is not available: {error}"
+        stderr.print(Text(f"{reason} The page has a plain text field meanwhile.", style="yellow"), soft_wrap=True)
+        return None, reason
+
+
+async def _reload(file: Path, servers: Servers, stderr: Console) -> None:
+    async def apply(document: Config) -> None:
+        stderr.print(f"{file.name} changed; taking it up.", style="dim", highlight=False)
+        await servers.apply(document.servers)
+
+    def refuse(error: ConfigError) -> None:
+        stderr.print(Text(f"The changed configuration is not taken up: {error}", style="yellow"), soft_wrap=True)
+
+    await watch_config(file, apply, refuse)
+
+
+class _opened_in_browser:
+    """Opens the URL through a file only its owner can read: a command line is there for all users to see."""
+
+    def __init__(self, url: str, base: str) -> None:
+        self._url = url
+        self._file = editor_cache().parent / "bench" / f"open-{base.rpartition(':')[2]}.html"
+
+    def __enter__(self) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._file.parent.chmod(0o700)
+        self._file.unlink(missing_ok=True)
+        self._file.touch(mode=0o600)
+        self._file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(self._url)}">\n')
+        webbrowser.open(self._file.as_uri())
+
+    def __exit__(self, *_: object) -> None:
+        self._file.unlink(missing_ok=True)
+
+
+def _demo_programs() -> list[dict[str, Any]]:
+    folder = files("portal.demo") / "programs"
+    titles = {"join.js": "Join three servers", "limit.js": "Run into a limit"}
+    return [{"title": title, "code": (folder / name).read_text(encoding="utf-8")} for name, title in titles.items()]
+
+
+class _Discard:
+    """The page shows the calls of a run; no log of them is kept."""
+
+    def write(self, line: bytes) -> None:
+        return None
