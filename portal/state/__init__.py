@@ -17,6 +17,7 @@ from portal.state.errors import (
 )
 from portal.state.keys import KeyRing
 from portal.state.objects import KEEP, Keep, Stored
+from portal.state.rotation import Rotation
 from portal.state.store import AuditEntry, Store, Transaction
 from portal.state.tokens import Token, Tokens
 
@@ -31,6 +32,7 @@ __all__ = [
     "KeysUnusable",
     "Misused",
     "NotFound",
+    "Rotation",
     "SecretUnreadable",
     "StateError",
     "StateUnavailable",

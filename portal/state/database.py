@@ -6,6 +6,7 @@ Whatever the database says goes out as an error of ours: its own messages may qu
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -144,6 +145,8 @@ def _engine(url: URL, *, sqlite: bool) -> AsyncEngine:
     try:
         if not sqlite:
             return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": BUSY_SECONDS}, **shared)
+        # The driver logs every statement at DEBUG with all that is stored by it.
+        logging.getLogger("aiosqlite").setLevel(logging.WARNING)
         engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **shared)
     except ModuleNotFoundError:
         raise StateUnusable("PostgreSQL needs the extra: pip install 'codemode-portal[postgres]'") from None

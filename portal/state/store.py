@@ -19,6 +19,7 @@ from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
 from portal.state.keys import KeyRing
 from portal.state.objects import CURRENT_KEY, KEEP, Keep, ObjectWriter, Stored
+from portal.state.rotation import Rotation, rotate
 from portal.state.schema import audit, facts
 from portal.state.tokens import Tokens, Writing
 
@@ -224,6 +225,13 @@ class Store:
                 AuditEntry(row.seq, from_stored(row.at), row.by, row.action, row.kind, row.id, row.revision)
                 for row in await connection.execute(query)
             ]
+
+    async def rotate_keys(self, *, forget: bool = False) -> Rotation:
+        """Put every secret under a new key, or go on where an interrupted rotation stopped.
+
+        With `forget`, keys that no secret needs any more leave the key file.
+        """
+        return await rotate(self._database, self._keys, forget=forget)
 
     @asynccontextmanager
     async def _writing_tokens(self) -> AsyncIterator[Writing]:

@@ -1,0 +1,40 @@
+"""SIGKILL at any moment, hundreds of times: what was answered is there, and the database opens each time."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portal.state import KeyRing, Store
+
+DATABASES = 8
+KILLS = 25
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_nothing_that_was_answered_is_lost_by_killing_the_process(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.portal.state.killed", str(tmp_path), str(DATABASES), str(KILLS)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lives: dict[str, list[tuple[int, int, bool]]] = json.loads(done.stdout)
+    assert sum(len(of_one) for of_one in lives.values()) == DATABASES * KILLS
+    assert sum(count for of_one in lives.values() for _, count, _ in of_one) >= 0.9 * DATABASES * KILLS
+    for number, of_one in lives.items():
+        keys = KeyRing.open(tmp_path / f"{number}.key")
+        async with Store.open(f"sqlite:///{tmp_path}/{number}.db", keys) as store:
+            there = {stored.id: stored for stored in await store.list("server")}
+            for life, count, _ in of_one:
+                for index in range(count):
+                    name = f"{life}-{index}"
+                    assert there[name].document == {"n": index}
+                    assert await store.secret("server", name) == name.encode()
+                    token = await store.tokens.find("code", name)
+                    assert token is not None and token.used_at is not None
+            # One transaction is whole or not there: never the object without its token.
+            tokens = len(await store.tokens.list("code"))
+            assert tokens == len(there)
