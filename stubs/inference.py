@@ -29,8 +29,8 @@ MOST_ITEMS = 1_000
 MOST_LOOKED_AT = 50_000
 """Values looked at in one result; what is left then stays unseen."""
 
-_TYPES: dict[type, str] = {type(None): "null", bool: "boolean", int: "integer", float: "number", str: "string"}
-_ORDER = ("string", "number", "integer", "boolean", "array", "object", "null")
+_TYPES: dict[type, str] = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "string"}
+_ORDER = ("string", "number", "boolean", "array", "object", "null")
 _NAME = re.compile(r"[$@_]{0,2}[^\W\d_](?:\w|[ :$-](?=\w))*")
 _WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+|\d+")
 _MANY_DIGITS = re.compile(r"(?:\D*\d){5}")
@@ -39,7 +39,8 @@ _HEX = re.compile(r"(?=[a-f]*\d[a-f]*\d)[a-f\d]{8}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen at one place. `scalars` are JSON Schema's types of what has no parts.
+    """What was seen at one place. `scalars` are JSON Schema's types of what has no parts; a number is a number, since
+    the next price may not be a whole one.
 
     Objects are either a record, `fields` by name, each with whether every object had it, or a map with `values`.
     """
@@ -64,7 +65,7 @@ class Seen:
         if self.anything or other.anything:
             return ANYTHING
         fields, values = _joined_objects(self, other)
-        return Seen(_scalars(self.scalars | other.scalars), _joined(self.items, other.items), fields, values)
+        return Seen(self.scalars | other.scalars, _joined(self.items, other.items), fields, values)
 
     @property
     def size(self) -> int:
@@ -136,10 +137,6 @@ def _is_jumbled(key: str) -> bool:
     return len(key) < 3 * len(_WORD.findall(key))
 
 
-def _scalars(types: frozenset[str]) -> frozenset[str]:
-    return types - {"integer"} if "number" in types else types
-
-
 def _cut(shape: Seen, depth: int) -> Seen:
     """The shape with everything deeper than `depth` levels unsaid."""
     if depth == 0:
@@ -169,7 +166,7 @@ def _read(schema: Any, depth: int) -> Seen:
     if "object" in named:
         fields, values = _read_object(schema, depth)
     return Seen(
-        _scalars(frozenset(named) - {"array", "object"}),
+        frozenset(named) - {"array", "object"},
         _read(schema.get("items", {}), depth - 1) if "array" in named else None,
         fields,
         values,
@@ -210,7 +207,7 @@ class _Look:
             items = self.at([*chain.from_iterable(value for value in values if type(value) is list)], depth - 1)
         if dict in types:
             fields, inner = self._objects([value for value in values if type(value) is dict], depth - 1)
-        return Seen(_scalars(frozenset(_TYPES[kind] for kind in types if kind in _TYPES)), items, fields, inner)
+        return Seen(frozenset(_TYPES[kind] for kind in types if kind in _TYPES), items, fields, inner)
 
     def _objects(self, objects: Sequence[dict[Any, Any]], depth: int) -> tuple[Fields | None, Seen | None]:
         columns: dict[str, list[Any]] = {}

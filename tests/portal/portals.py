@@ -40,6 +40,7 @@ class Portal:
     url: str
     servers: Servers
     kept: Kept
+    caller: Caller
 
     @property
     def mcp(self) -> str:
@@ -74,7 +75,7 @@ async def portal_over(
         caller = Caller(servers, kept, gate=gate, observer=learning)
         app = create_app(servers, caller, code_tool, PortalSettings(**settings))
         async with running(app) as url:
-            yield Portal(url, servers, kept)
+            yield Portal(url, servers, kept, caller)
 
 
 class Heard:
