@@ -42,7 +42,8 @@ class Guard:
         try:
             self._check_names(headers)
             if scope["method"] == "POST":
-                body = scope[BODY] = await self._take_body(headers, receive)
+                take = self._take_form if self._is_form(scope["path"]) else self._take_body
+                body = scope[BODY] = await take(headers, receive)
                 receive = replay(body, receive)
         except Refusal as refusal:
             await refuse(refusal)(scope, receive, send)
@@ -73,15 +74,24 @@ class Guard:
         kinds = [value for name, value in headers if name == b"content-type"]
         if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
-        body = await self._read(headers, receive)
+        body = await self._read(headers, receive, self._settings.body_limit)
         if nests_deeper_than(body, self._settings.depth):
             raise Refusal(
                 400, "depth", f"The body nests deeper than {self._settings.depth} levels of JSON.", PARSE_ERROR
             )
         return body
 
-    async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
-        limit = self._settings.body_limit
+    def _is_form(self, path: str) -> bool:
+        return any(path == form or (form.endswith("/") and path.startswith(form)) for form in self._settings.forms)
+
+    async def _take_form(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
+        kinds = [value for name, value in headers if name == b"content-type"]
+        if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
+            form = "application/x-www-form-urlencoded"
+            raise Refusal(415, "content_type", f"Send the body as a form, with the header Content-Type: {form}.")
+        return await self._read(headers, receive, self._settings.form_limit)
+
+    async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
         # The connection stays open: closing it on a body still under way would reset it, and the client see no answer.
         too_large = Refusal(413, "body_size", f"The body is larger than {limit} bytes.")
         declared = next((value for name, value in headers if name == b"content-length"), b"0")

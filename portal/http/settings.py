@@ -11,10 +11,14 @@ class HttpSettings:
     `mcp.example.com` (any port) or `mcp.example.com:8443` (that port only); an origin is `https://mcp.example.com`
     with the port where it is not the scheme's own. `*` as the only host or origin switches that check off: for a
     portal behind a proxy that has made the check already.
+
+    `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
     """
 
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
+    forms: tuple[str, ...] = ()
+    form_limit: int = 64 * 1024
     body_limit: int = 4 * 1024 * 1024
     body_time: float = 30.0
     header_limit: int = 64 * 1024

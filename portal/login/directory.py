@@ -1,0 +1,85 @@
+"""Which ways to sign in the portal offers at this moment, read from the store, and the machinery for each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import structlog
+
+from portal.login.oauth2 import OAuth2
+from portal.login.oidc import Oidc
+from portal.login.providers import OAuthProvider, OidcProvider, OneTimePin, Provider, ProviderInvalid, read_provider
+from portal.login.rules import LoginRules, RulesInvalid, read_rules
+from portal.state import Store
+
+KIND = "identity_provider"
+SETTINGS, SETTINGS_ID = "settings", "login"
+Remote: TypeAlias = Oidc | OAuth2
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The login page's methods: providers that a link leads to, PINs, local accounts; and how it looks."""
+
+    rules: LoginRules
+    redirects: tuple[OidcProvider | OAuthProvider, ...]
+    pin: OneTimePin | None
+    password: bool
+
+    @property
+    def straight_to(self) -> str:
+        """The provider the login page is skipped for: the only method, when that is asked for. Else ""."""
+        only = self.rules.instant and len(self.redirects) == 1 and self.pin is None
+        return self.redirects[0].id if only else ""
+
+
+class Directory:
+    """Reads the store each time: logging in is rare, and a change must hold at once."""
+
+    def __init__(self, store: Store, configured: Sequence[Provider] = ()) -> None:
+        self._store = store
+        self._configured = tuple(configured)
+        self._machinery: dict[str, tuple[Provider, Remote]] = {}
+        self._log = structlog.get_logger("portal.login")
+
+    async def rules(self) -> LoginRules:
+        stored = await self._store.get(SETTINGS, SETTINGS_ID)
+        document: Mapping[str, Any] = stored.document if stored is not None else {}
+        try:
+            return read_rules(document)
+        except RulesInvalid as error:
+            self._log.error("the login settings cannot be used; the defaults are", reason=str(error))
+            return LoginRules()
+
+    async def offer(self, *, password: bool) -> Offer:
+        rules = await self.rules()
+        providers = [*self._configured, *await self._stored()]
+        if rules.providers:
+            providers = [provider for provider in providers if provider.id in rules.providers]
+        redirects = tuple(provider for provider in providers if not isinstance(provider, OneTimePin))
+        pins = [provider for provider in providers if isinstance(provider, OneTimePin)]
+        return Offer(rules, redirects, pins[0] if pins else None, password)
+
+    async def remote(self, id: str) -> Remote | None:
+        """The machinery of a provider that is offered, kept while its configuration stays the same."""
+        offer = await self.offer(password=False)
+        provider = next((provider for provider in offer.redirects if provider.id == id), None)
+        if provider is None:
+            return None
+        kept = self._machinery.get(id)
+        if kept is None or kept[0] != provider:
+            machinery: Remote = Oidc(provider) if isinstance(provider, OidcProvider) else OAuth2(provider)
+            self._machinery[id] = kept = (provider, machinery)
+        return kept[1]
+
+    async def _stored(self) -> list[Provider]:
+        found: list[Provider] = []
+        for stored in await self._store.list(KIND):
+            secret = await self._store.secret(KIND, stored.id) if stored.has_secret else None
+            try:
+                found.append(read_provider(stored.id, stored.document, (secret or b"").decode()))
+            except ProviderInvalid as error:
+                self._log.error("an identity provider cannot be used", id=stored.id, reason=str(error))
+        return found

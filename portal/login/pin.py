@@ -1,0 +1,96 @@
+"""One-time PINs by e-mail: six digits, ten minutes, five attempts, good for the browser that asked.
+
+A flow is a token that every attempt uses up; a wrong PIN gets a new one that counts the attempt.
+So attempts are counted by the store's own atomicity, in every process at once.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from portal.login.mail import Mail, Message
+from portal.login.sessions import utc_now
+from portal.login.visitor import Visitor
+from portal.state import Tokens
+
+KIND = "pin"
+LASTS = timedelta(minutes=10)
+ATTEMPTS = 5
+_EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The PIN was right: whose address it went to, and where the login was to lead."""
+
+    email: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The PIN was wrong; the next attempt needs this flow token."""
+
+    flow: str
+
+
+class Pins:
+    def __init__(self, tokens: Tokens, mail: Mail, now: Callable[[], datetime] = utc_now) -> None:
+        self._tokens = tokens
+        self._mail = mail
+        self._now = now
+
+    async def begin(self, visitor: Visitor, email: str, target: str, *, portal: str, send: bool = True) -> str:
+        """Send a PIN and return the flow token. With `send` false nothing is sent and no PIN will be right.
+
+        Raises MailFailed.
+        """
+        pin = f"{secrets.randbelow(1_000_000):06d}"
+        document = {
+            "email": email,
+            "target": target,
+            "browser": visitor.binding,
+            "pin": visitor.sign(f"pin:{email}:{pin}") if send else "",
+            "attempts": 0,
+        }
+        flow = await self._issue(email, document, self._now() + LASTS)
+        if send:
+            await self._mail.send(
+                Message(
+                    email,
+                    f"{pin} is your PIN for {portal}",
+                    f"Your PIN to sign in to {portal} is {pin}.\n\nIt is good for 10 minutes, in the browser that "
+                    "asked for it. If that was not you, do nothing: without it nobody gets in.\n",
+                )
+            )
+        return flow
+
+    async def finish(self, visitor: Visitor, flow: str, pin: str) -> Accepted | Again | None:
+        """Try a PIN. None when the flow is unknown, expired, another browser's, or out of attempts."""
+        used = await self._tokens.consume(KIND, flow) if flow else None
+        if used is None or used.reused or not visitor.owns(used.document["browser"]):
+            return None
+        document = dict(used.document)
+        expected, email = str(document["pin"]), str(document["email"])
+        given = visitor.sign(f"pin:{email}:{''.join(pin.split())}")
+        if expected and secrets.compare_digest(expected, given):
+            return Accepted(email, str(document["target"]))
+        document["attempts"] += 1
+        if document["attempts"] >= ATTEMPTS:
+            return None
+        return Again(await self._issue(email, document, used.expires_at))
+
+    async def _issue(self, email: str, document: dict[str, object], expires_at: datetime) -> str:
+        flow = secrets.token_urlsafe(32)
+        await self._tokens.issue(KIND, flow, subject=email, document=document, expires_at=expires_at)
+        return flow
+
+
+def normal_email(text: str) -> str | None:
+    """An address in the one spelling that is compared, or None when it is not one a PIN could be sent to."""
+    text = text.strip()
+    return text.lower() if len(text) <= 254 and _EMAIL.fullmatch(text) else None

@@ -1,0 +1,161 @@
+"""The ASGI middleware in front of the MCP endpoints: who is calling, and may they come in at all?
+
+It sets `scope["portal.identity"]`, and answers 401 with the way to the authorization server, or 403 with the policy
+that refused. Other paths pass untouched: they have their own rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network
+from typing import TypeAlias
+
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
+from mcp.server.auth.provider import AccessToken
+from mcp_types import INVALID_REQUEST
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from portal.access.identity import ANONYMOUS, Identity
+from portal.http import Refusal, refuse
+from portal.login.origin import Origins
+from portal.login.visitor import client_ip
+from portal.oauth.admission import Admit
+from portal.oauth.metadata import challenge
+from portal.oauth.resources import is_protected, resource_url
+from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
+from portal.oauth.settings import SCOPE, OAuthSettings
+from portal.oauth.verification import Verifier
+
+IDENTITY = "portal.identity"
+LINKED_HEADER = b"cf-access-token"
+UNAUTHENTICATED, FORBIDDEN = -32001, -32003
+Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
+Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Challenged(Exception):
+    """Nobody we know. `error` is RFC 6750's, "" when nothing was shown."""
+
+    error: str
+    message: str
+
+
+class Authentication:
+    """Wraps an ASGI application.
+
+    `enrich` adds what is known of a request beside its credentials (country, posture); `linked` reads the assertion of
+    a linked application.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        settings: OAuthSettings,
+        origins: Origins,
+        verifier: Verifier,
+        service_tokens: ServiceTokens,
+        admit: Admit,
+        proxies: Sequence[IPv4Network | IPv6Network] = (),
+        enrich: Enrich | None = None,
+        linked: Linked | None = None,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._origins = origins
+        self._verifier = verifier
+        self._service_tokens = service_tokens
+        self._admit = admit
+        self._proxies = proxies
+        self._enrich = enrich
+        self._linked = linked
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not is_protected(scope["path"], self._settings.path):
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._identify(scope, self._origins.of(scope))
+        except Refusal as refusal:
+            await refuse(refusal)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    async def _identify(self, scope: Scope, origin: str) -> None:
+        """Set the scope's identity. Raises Refusal."""
+        try:
+            await self._admitted(scope, origin)
+        except Challenged as challenged:
+            header = challenge(origin, scope["path"], self._settings, challenged.error, challenged.message)
+            headers = {"WWW-Authenticate": header, "Cache-Control": "no-store"}
+            reason = challenged.error or "authentication"
+            raise Refusal(401, reason, challenged.message, UNAUTHENTICATED, headers) from None
+
+    async def _admitted(self, scope: Scope, origin: str) -> None:
+        identity, token = await self._credentials(scope, origin)
+        identity = replace(identity, ip=client_ip(scope, self._proxies))
+        if self._enrich is not None:
+            identity = self._enrich(identity, scope)
+        decision = await self._admit(identity, scope["path"])
+        if decision.effect != "allow":
+            if token is None:
+                raise Challenged("", "Sign in: this portal needs an access token or a service token.")
+            # The refusal names the policy, as the one of a call does.
+            raise Refusal(403, "denied", decision.reason, FORBIDDEN)
+        scope[IDENTITY] = identity
+        if token is not None:
+            # What the MCP transport ties sessions and request states to.
+            scope["user"] = AuthenticatedUser(token)
+
+    async def _credentials(self, scope: Scope, origin: str) -> tuple[Identity, AccessToken | None]:
+        shown = _headers(scope)
+        if ID_HEADER in shown or SECRET_HEADER in shown:
+            return await self._by_service_token(shown)
+        authorization = shown.get(b"authorization", "")
+        if authorization:
+            return await self._by_bearer(authorization, origin, scope["path"])
+        if self._linked is not None and LINKED_HEADER in shown:
+            linked = await self._linked(shown[LINKED_HEADER])
+            if linked is None:
+                raise Challenged("invalid_token", "The token of the linked application is not valid.")
+            return linked, AccessToken(token="", client_id="linked", scopes=[SCOPE], subject=linked.key)
+        return ANONYMOUS, None
+
+    async def _by_service_token(self, shown: dict[bytes, str]) -> tuple[Identity, AccessToken]:
+        found = await self._service_tokens.verify(shown.get(ID_HEADER, ""), shown.get(SECRET_HEADER, ""))
+        if found is None:
+            raise Challenged("invalid_token", "The service token is unknown, has expired, or its secret is wrong.")
+        return found, AccessToken(token="", client_id=found.common_name, scopes=[SCOPE], subject=found.key)
+
+    async def _by_bearer(self, authorization: str, origin: str, path: str) -> tuple[Identity, AccessToken]:
+        scheme, _, token = authorization.partition(" ")
+        if scheme.lower() != "bearer":
+            raise Challenged("invalid_request", "Only bearer tokens are taken.")
+        grant = await self._verifier.verify(token.strip())
+        if grant is None or grant.resource != resource_url(origin, path):
+            raise Challenged(
+                "invalid_token", "The access token is unknown, expired, revoked, or not for this endpoint."
+            )
+        if SCOPE not in grant.scopes:
+            description = f"The access token lacks the scope {SCOPE!r}."
+            header = challenge(origin, path, self._settings, "insufficient_scope", description)
+            raise Refusal(403, "insufficient_scope", description, INVALID_REQUEST, {"WWW-Authenticate": header})
+        return grant.identity, AccessToken(
+            token="",
+            client_id=grant.client,
+            scopes=list(grant.scopes),
+            resource=grant.resource,
+            subject=grant.identity.id,
+        )
+
+
+def _headers(scope: Scope) -> dict[bytes, str]:
+    """The headers that carry credentials. One that is there twice is none: which of them would be meant?"""
+    wanted = (b"authorization", ID_HEADER, SECRET_HEADER, LINKED_HEADER)
+    found: dict[bytes, str] = {}
+    for name, value in scope["headers"]:
+        if name in wanted:
+            found[name] = value.decode("latin-1") if name not in found else ""
+    return found

@@ -1,0 +1,141 @@
+"""Login and authorization server of one portal, put together from its store and settings: what an application mounts.
+
+identity = build(store, settings, admit=admit, announce=print)
+app = Starlette(routes=[..., *identity.routes], middleware=[..., identity.middleware()])
+HttpSettings(forms=identity.forms, allowed_hosts=[*hosts, *identity.hosts], allowed_origins=[...])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network
+from urllib.parse import urlsplit
+
+from starlette.middleware import Middleware
+from starlette.routing import Route
+
+from portal.login.administrators import Administrators
+from portal.login.directory import Directory
+from portal.login.mail import Console, Mail
+from portal.login.origin import Origins
+from portal.login.pages import Pages
+from portal.login.passwords import Passwords
+from portal.login.pin import Pins
+from portal.login.providers import Provider
+from portal.login.routes import Login
+from portal.login.sessions import Sessions, utc_now
+from portal.login.visitor import Visitors
+from portal.oauth.admission import Admit
+from portal.oauth.authentication import Authentication, Enrich
+from portal.oauth.clients import Clients, Fetch
+from portal.oauth.egress import PublicWeb
+from portal.oauth.grants import Grants
+from portal.oauth.provider import Authority
+from portal.oauth.routes import FORMS, AuthorizationServer
+from portal.oauth.service_tokens import ServiceTokens
+from portal.oauth.settings import OAuthSettings
+from portal.oauth.verification import Verifier
+from portal.state import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentitySettings:
+    """`public_url` is the portal's https origin; "" answers on loopback only. `proxies` are those whose
+    `X-Forwarded-For` is believed. `providers` are identity providers beside those in the store. Without `mail`, PINs
+    are shown on the console."""
+
+    public_url: str = ""
+    oauth: OAuthSettings = OAuthSettings()
+    proxies: Sequence[IPv4Network | IPv6Network] = ()
+    providers: Sequence[Provider] = ()
+    mail: Mail | None = None
+    name: str = "codemode-portal"
+
+
+@dataclass(frozen=True, slots=True)
+class PortalIdentity:
+    """Routes, middleware and what the edge must let through for them. Close it before its store."""
+
+    login: Login
+    server: AuthorizationServer
+    service_tokens: ServiceTokens
+    routes: list[Route]
+    hosts: tuple[str, ...]
+    origins: tuple[str, ...]
+    _verifier: Verifier
+    _guarding: dict[str, object] = field(repr=False)
+
+    @property
+    def forms(self) -> tuple[str, ...]:
+        return FORMS
+
+    def middleware(self) -> Middleware:
+        return Middleware(Authentication, **self._guarding)  # type: ignore[arg-type]
+
+    async def claim_path(self) -> str | None:
+        """The path of the one-time link that makes the first administrator; None when there is one."""
+        token = await self.login.administrators.offer_claim()
+        return f"/login/claim?token={token}" if token else None
+
+    def close(self) -> None:
+        self._verifier.close()
+        self.service_tokens.close()
+
+
+def build(
+    store: Store,
+    settings: IdentitySettings,
+    *,
+    admit: Admit,
+    announce: Callable[[str], object],
+    enrich: Enrich | None = None,
+    pin_allowed: Callable[[str], Awaitable[bool]] | None = None,
+    fetch: Fetch | None = None,
+    passwords: Passwords | None = None,
+    now: Callable[[], datetime] = utc_now,
+) -> PortalIdentity:
+    """
+    `admit` asks the policies; `announce` writes to the operator's console; `fetch` gets client documents.
+
+    Raises:
+        ValueError: the public URL is not one.
+    """
+    origins = Origins(settings.public_url)
+    visitors = Visitors(origins, settings.proxies)
+    login = Login(
+        store.tokens,
+        Directory(store, settings.providers),
+        Administrators(store, passwords or Passwords(), now),
+        Sessions(store.tokens, now=now),
+        Pins(store.tokens, settings.mail or Console(announce), now),
+        visitors,
+        Pages(),
+        pin_allowed=pin_allowed,
+        now=now,
+    )
+    clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
+    authority = Authority(store, settings.oauth, clients, Grants(store, settings.oauth, now), admit, now)
+    server = AuthorizationServer(authority, login, settings.name)
+    verifier, service_tokens = Verifier(store, now), ServiceTokens(store, now)
+    guarding: dict[str, object] = {
+        "settings": settings.oauth,
+        "origins": origins,
+        "verifier": verifier,
+        "service_tokens": service_tokens,
+        "admit": admit,
+        "proxies": settings.proxies,
+        "enrich": enrich,
+    }
+    public = origins.public_url
+    return PortalIdentity(
+        login,
+        server,
+        service_tokens,
+        [*login.routes(), *server.routes()],
+        (urlsplit(public).netloc,) if public else (),
+        (public,) if public else (),
+        verifier,
+        guarding,
+    )

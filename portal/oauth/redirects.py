@@ -1,0 +1,82 @@
+"""Where an authorization's answer may be sent: which redirect URIs a client may have, and which one it asked for. Pure.
+
+Exact, character by character, with the one exception of RFC 8252 section 7.3: any port on loopback.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from portal.http import is_loopback
+from portal.oauth.settings import Registration
+
+MAX_LENGTH = 2048
+# Schemes that run or read something in the browser instead of calling an application.
+NEVER = frozenset({"javascript", "data", "file", "blob", "about", "vbscript", "view-source", "filesystem", "ws", "wss"})
+
+
+def split_redirect(uri: str) -> SplitResult | None:
+    """The parts of a URI that could be a redirect at all (RFC 6749 section 3.1.2); None for others."""
+    if len(uri) > MAX_LENGTH or not uri.isascii() or not uri.isprintable() or set(uri) & set(' "<>\\^`{|}'):
+        return None
+    try:
+        parts = urlsplit(uri)
+        _ = parts.port
+    except ValueError:
+        return None
+    if not parts.scheme or parts.scheme.lower() in NEVER or parts.fragment or "#" in uri or "@" in parts.netloc:
+        return None
+    if parts.scheme == "https":
+        return parts if parts.hostname else None
+    if parts.scheme == "http":
+        return parts if parts.hostname and is_loopback(parts.hostname) else None
+    # An application's own scheme (RFC 8252 section 7.1).
+    return parts if "://" in uri or ":/" in uri else None
+
+
+def may_have(uri: str, rules: Registration, *, publisher: str = "") -> bool:
+    """Whether a client may have this redirect URI. A client document may name its own publisher's origin."""
+    parts = split_redirect(uri)
+    if parts is None:
+        return False
+    if rules.any_on_localhost and parts.hostname == "localhost" and parts.scheme in ("http", "https"):
+        return True
+    if rules.any_on_loopback and _loopback_address(parts):
+        return True
+    if publisher and f"{parts.scheme}://{parts.netloc}" == publisher:
+        return True
+    return any(_matches(entry, uri) for entry in rules.allowed_uris)
+
+
+def is_registered(asked: str, registered: list[str]) -> bool:
+    """Whether the redirect a request asks for is one of a client's."""
+    return any(asked == uri or _same_but_port(asked, uri) for uri in registered)
+
+
+def stays_here(uri: str) -> bool:
+    """Whether the answer goes to a program on the computer of the browser."""
+    parts = split_redirect(uri)
+    return parts is not None and parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
+
+
+def _same_but_port(asked: str, registered: str) -> bool:
+    one, other = split_redirect(asked), split_redirect(registered)
+    if one is None or other is None or other.scheme != "http" or not is_loopback(other.hostname or ""):
+        return False
+    return (one.scheme, one.hostname, one.path, one.query) == (other.scheme, other.hostname, other.path, other.query)
+
+
+def _loopback_address(parts: SplitResult) -> bool:
+    host = parts.hostname or ""
+    named = host == "localhost" or host.endswith(".localhost") or host.endswith(".")
+    return parts.scheme in ("http", "https") and not named and is_loopback(host)
+
+
+def _matches(entry: str, uri: str) -> bool:
+    if not entry.endswith("*"):
+        return entry == uri
+    prefix = entry[:-1]
+    # `https://example.com*` would take example.com.evil.net too: the prefix must reach past the host.
+    past_host = prefix.partition("://")[2]
+    own_scheme = not prefix.startswith(("http://", "https://")) and prefix.endswith("://")
+    return ("/" in past_host or own_scheme) and uri.startswith(prefix)

@@ -1,0 +1,123 @@
+"""A portal with identity for tests: a real server over a real store, policies given as a function."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from argon2 import PasswordHasher
+
+from portal.access.identity import Identity
+from portal.access.policies import Decision
+from portal.app import create_app, running
+from portal.caller import Caller
+from portal.config import parse_config
+from portal.login.mail import Message
+from portal.login.passwords import Passwords
+from portal.oauth.build import IdentitySettings, PortalIdentity, build
+from portal.oauth.clients import Fetch
+from portal.oauth.settings import OAuthSettings
+from portal.servers import Servers
+from portal.state import KeyRing, Store
+from tests.portal.login.browser import Browser, Page
+from tests.portal.portals import Kept
+
+EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
+# Weak on purpose: what is tested is that it is asked, not how long it takes.
+QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+
+
+class Clock:
+    """Time that goes on with the machine's, and jumps when told to."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+
+@dataclass
+class Letters:
+    """A mail box for everybody."""
+
+    sent: list[Message] = field(default_factory=list)
+
+    async def send(self, message: Message) -> None:
+        self.sent.append(message)
+
+
+@dataclass
+class Rules:
+    """The policies of a test: those it names are let in."""
+
+    allowed: Callable[[Identity], bool] = lambda identity: bool(identity.key)
+    asked: list[Identity] = field(default_factory=list)
+
+    async def admit(self, identity: Identity, path: str) -> Decision:
+        self.asked.append(identity)
+        if self.allowed(identity):
+            return Decision("allow", "let in", "p1", "Staff")
+        return Decision("deny", "Denied by the policy 'Staff'.", "p1", "Staff")
+
+
+@dataclass
+class Guarded:
+    """`url` is the portal's base, `mcp` its endpoint."""
+
+    url: str
+    store: Store
+    identity: PortalIdentity
+    rules: Rules
+    letters: Letters
+    clock: Clock
+    console: list[str]
+    kept: Kept
+
+    @property
+    def mcp(self) -> str:
+        return f"{self.url}/mcp"
+
+    async def account(self, email: str = EMAIL, password: str = PASSWORD) -> Identity:
+        """A local account."""
+        return await self.identity.login.administrators.create(email, "Ada", password, by="test")
+
+
+@asynccontextmanager
+async def guarded_portal(
+    folder: Path,
+    *,
+    oauth: OAuthSettings | None = None,
+    fetch: Fetch | None = None,
+    upstream: str = "",
+    **settings: Any,
+) -> AsyncIterator[Guarded]:
+    clock, rules, letters, console, kept = Clock(), Rules(), Letters(), list[str](), Kept()
+    settings = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
+    store = Store.open(f"sqlite+aiosqlite:///{folder / 'state.db'}", KeyRing.in_memory(), clock=clock)
+    async with store:
+        identity = build(
+            store,
+            IdentitySettings(**settings),
+            admit=rules.admit,
+            announce=console.append,
+            fetch=fetch,
+            passwords=Passwords(QUICK),
+            now=clock,
+        )
+        config = parse_config({"mcpServers": {"fix": {"url": upstream}} if upstream else {}})
+        async with Servers(config.servers) as servers:
+            await servers.settled()
+            app = create_app(servers, Caller(servers, kept), None, identity=identity)
+            async with running(app) as url:
+                yield Guarded(url, store, identity, rules, letters, clock, console, kept)
+        identity.close()
+
+
+async def sign_in(browser: Browser, page: Page, email: str = EMAIL, password: str = PASSWORD) -> Page:
+    """Fill in the login page with a local account."""
+    return await browser.submit(page, "/login/password", email=email, password=password)
