@@ -25,6 +25,15 @@ NPM = (
     "@modelcontextprotocol/server-filesystem@2026.8.31",
     "@modelcontextprotocol/server-memory@2026.8.31",
 )
+# Whose tools are read and never called: they would need accounts, browsers or the internet.
+LISTED_NPM = (
+    "@modelcontextprotocol/server-sequential-thinking@2026.8.31",
+    "@playwright/mcp@0.0.83",
+    "chrome-devtools-mcp@1.11.0",
+    "@notionhq/notion-mcp-server@2.5.2",
+    "@upstash/context7-mcp@4.1.1",
+)
+LISTED_PYPI = ("mcp-server-fetch==2026.10.24",)
 PYPI = ("mcp-server-git==2026.10.19", "mcp-server-time==2026.10.19")
 INSTALL_SECONDS = 300
 
@@ -33,17 +42,19 @@ class PythonToolUnavailable(Exception):
     """A Python package cannot be had on this machine; the message says why."""
 
 
-def npm_server(name: str) -> tuple[str, list[str]]:
-    """Command and arguments that start a server of `NPM`, such as `mcp-server-memory`; skips where npm is absent."""
-    root = node_tools.needs(node_tools.install, *NPM)
+def npm_server(name: str, packages: tuple[str, ...] = NPM) -> tuple[str, list[str]]:
+    """Command and arguments that start a server of these packages, such as `mcp-server-memory`; skips where npm is
+    absent."""
+    root = node_tools.needs(node_tools.install, *packages)
     node = node_tools.needs(node_tools.node)
     return str(node), [str(node_tools.needs(node_tools.executable, root, name).resolve())]
 
 
-def python_server(name: str) -> tuple[str, list[str]]:
-    """Command and arguments that start a server of `PYPI`, such as `mcp-server-git`; skips where it cannot be had."""
+def python_server(name: str, packages: tuple[str, ...] = PYPI) -> tuple[str, list[str]]:
+    """Command and arguments that start a server of these packages, such as `mcp-server-git`; skips where it cannot be
+    had."""
     try:
-        root = install(*PYPI)
+        root = install(*packages)
     except PythonToolUnavailable as error:
         if os.environ.get("CODEMODE_REQUIRE_NODE") == "1":
             raise
@@ -85,5 +96,7 @@ def _pip_install(root: Path, specs: tuple[str, ...]) -> None:
 
 if __name__ == "__main__":
     node_tools.install(*NPM)
+    node_tools.install(*LISTED_NPM)
     node_tools.node()
     install(*PYPI)
+    install(*LISTED_PYPI)
