@@ -38,9 +38,10 @@ class ToolFailed:
 
 @dataclass(frozen=True, slots=True)
 class ToolDenied:
-    """The call was not allowed to leave. `reason` is shown to the program."""
+    """The call was not allowed to leave. `reason` is shown to the program, with the `policy` that decided."""
 
     reason: str
+    policy: str | None = None
 
 
 CallOutcome = ToolReturned | ToolFailed | ToolDenied

@@ -222,6 +222,8 @@ def _content(outcome: CallOutcome) -> tuple[Any, ...]:
 def rejection(call_id: int, path: str, error: ToolError) -> Settlement:
     """The settlement that rejects a call with the program's `ToolError`."""
     properties: dict[str, Any] = {"tool": path}
+    if error.denied:
+        properties["kind"] = "denied"
     if error.code is not None:
         properties["code"] = error.code
     if error.data is not None:

@@ -50,7 +50,8 @@ def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
     if isinstance(outcome, ToolReturned):
         return _returned(outcome.result, limit)
     if isinstance(outcome, ToolDenied):
-        return ToolError(_clean(outcome.reason) or "the call was denied", denied=True)
+        data = {"policy": _clean(outcome.policy)} if outcome.policy else None
+        return ToolError(_clean(outcome.reason) or "the call was denied", None, data, denied=True)
     return ToolError(_clean(outcome.message) or NO_MESSAGE, outcome.code, _data(outcome.data, limit))
 
 

@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 from codemode import CodeTool
 from portal import http as edge
+from portal.access import LiveAccess
 from portal.caller import Caller
 from portal.config import PortalSettings
 from portal.endpoint import Endpoint, health
@@ -27,18 +28,23 @@ def create_app(
     code_tool: CodeTool | None,
     settings: PortalSettings | None = None,
     http: HttpSettings | None = None,
+    access: LiveAccess | None = None,
 ) -> Starlette:
     """The ASGI application of one portal at `settings.path`, with `/healthz` beside it.
 
     `servers` must be running and stay so for as long as the application; it, `caller` and `code_tool` stay the
-    caller's to close. Further portals will be further `Endpoint`s under `/<portal id>/mcp`.
+    caller's to close. Further portals will be further `Endpoint`s under `/<portal id>/mcp`. With `access` its policies
+    decide each request for the identity in its scope (`portal.endpoint.identity`); `caller` then has an `AccessGate`
+    over it.
     """
     settings = settings or PortalSettings()
     http = http or http_settings(settings)
-    endpoint = Endpoint(servers, caller, code_tool, settings, http)
+    endpoint = Endpoint(servers, caller, code_tool, settings, http, access)
 
     async def healthz(request: Request) -> Response:
-        return Response(orjson.dumps(health(servers.snapshot)), media_type="application/json")
+        # Which servers there are is not for everyone.
+        told = health(servers.snapshot) if access is None else {"status": "ok"}
+        return Response(orjson.dumps(told), media_type="application/json")
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

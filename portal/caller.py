@@ -192,7 +192,7 @@ class Run:
         self._caller = caller
         self._lease = lease
         # A program cannot be handed a question to come back with: those go to the client, or fail.
-        self._context = replace(context, protocol="", headers={})
+        self._context = replace(context, protocol="", headers={}, spent={})
 
     @property
     def snapshot(self) -> Snapshot:
@@ -213,7 +213,7 @@ class Run:
             made = Call.tool(call.server, call.tool, call.arguments)
             return ToolReturned(await self._caller.call_on(self._lease, made, context))
         except CallDenied as denied:
-            return ToolDenied(denied.reason)
+            return ToolDenied(denied.reason, denied.policy)
         except CallError as error:
             return ToolFailed(error.message, error.code, error.data)
 

@@ -18,6 +18,9 @@ from portal.endpoint.names import exposed_name
 OWNED_SCHEME = "mcp-server://"
 MAX_URI = 8192
 
+RawNames = Mapping[tuple[str, str], str]
+_AS_NAMED: RawNames = {}
+
 
 class Source(Protocol):
     """What the aggregate needs of one upstream server."""
@@ -57,12 +60,17 @@ class Aggregate:
     prompt_list: tuple[Mapping[str, Any], ...]
     resource_list: tuple[Mapping[str, Any], ...]
     template_list: tuple[Mapping[str, Any], ...]
+    # What was made of these lists, by whoever made it: it lives as long as they do.
+    made: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
-    def build(cls, sources: Iterable[Source]) -> "Aggregate":
+    def build(
+        cls, sources: Iterable[Source], raw_tools: RawNames = _AS_NAMED, raw_prompts: RawNames = _AS_NAMED
+    ) -> "Aggregate":
+        """`raw_tools` and `raw_prompts`: (server, name) -> raw name, of what is named otherwise than by its server."""
         servers = tuple(sources)
-        tools, tool_list = _named((server, server.tools) for server in servers)
-        prompts, prompt_list = _named((server, server.prompts) for server in servers)
+        tools, tool_list = _named(((server, server.tools) for server in servers), raw_tools)
+        prompts, prompt_list = _named(((server, server.prompts) for server in servers), raw_prompts)
         resources: dict[str, Target] = {}
         resource_list: list[Mapping[str, Any]] = []
         templates: list[tuple[UriTemplate | None, Target]] = []
@@ -119,6 +127,12 @@ class Aggregate:
         return raw
 
     @cached_property
+    def renamed(self) -> RawNames:
+        """Raw names of the tools that their server names otherwise, by (server, name)."""
+        shown = ((target, target.definition["name"]) for target in self.tools.values())
+        return {(target.server, name): target.name for target, name in shown if name != target.name}
+
+    @cached_property
     def mirrored(self) -> frozenset[str]:
         """The tools that declare arguments repeated in `Mcp-Param-*` headers."""
         return frozenset(
@@ -145,19 +159,19 @@ class Aggregate:
 
 
 def _named(
-    lists: Iterable[tuple[Source, tuple[Mapping[str, Any], ...]]],
+    lists: Iterable[tuple[Source, tuple[Mapping[str, Any], ...]]], raw_names: RawNames
 ) -> tuple[dict[str, Target], tuple[Mapping[str, Any], ...]]:
     """Index and list of capabilities that have a `name`: tools and prompts."""
     index: dict[str, Target] = {}
     listed: list[Mapping[str, Any]] = []
     for server, items in lists:
         for item in items:
-            raw = item["name"]
-            name = exposed_name(server.id, raw, prefix=server.prefix, taken=index.keys())
+            named = item["name"]
+            name = exposed_name(server.id, named, prefix=server.prefix, taken=index.keys())
             if name in index:
                 continue
-            index[name] = Target(server.id, raw, item)
-            listed.append(item if name == raw else {**item, "name": name})
+            index[name] = Target(server.id, raw_names.get((server.id, named), named), item)
+            listed.append(item if name == named else {**item, "name": name})
     return index, tuple(listed)
 
 

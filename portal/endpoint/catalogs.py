@@ -1,55 +1,50 @@
-"""The catalog of the current snapshot, built off the event loop and ready before a program asks for it."""
+"""The catalogs of what callers see, built off the event loop; the whole one ready before a program asks for it."""
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 
 from codemode import Catalog
 from portal.endpoint.background import Background
-from portal.servers import Snapshot
+from portal.endpoint.view import Seen
+
+MAX_CATALOGS = 64
+
+_Content = tuple[str, tuple[tuple[str, str], ...]]
 
 
 class Catalogs:
-    """One catalog for each snapshot version that is asked for; the newest is kept."""
+    """One catalog for each content that is seen, shared by all who see it; those used last are kept."""
 
     def __init__(self, background: Background, warm: Callable[[Catalog], Awaitable[None]]) -> None:
         self._background = background
         self._warm = warm
-        self._newest = -1
-        self._building: asyncio.Future[Catalog] | None = None
-        self._kept: Catalog | None = None
-        self._kept_version = -1
-        self._kept_content: tuple[str, tuple[tuple[str, str], ...]] | None = None
+        self._kept: OrderedDict[_Content, asyncio.Future[Catalog]] = OrderedDict()
 
-    async def of(self, snapshot: Snapshot) -> Catalog:
-        """The catalog of a snapshot. Waits for a build only when the snapshot is newer than the last one prepared."""
-        if snapshot.version == self._kept_version and self._kept is not None:
-            return self._kept
-        if snapshot.version < self._newest:
-            # A run that started before a change: rare, and what it holds must not push out what is current.
-            return await asyncio.to_thread(Catalog.build, snapshot.catalog_servers(), snapshot.unavailable())
-        if snapshot.version > self._newest or self._building is None:
-            self._newest = snapshot.version
-            self._building = asyncio.ensure_future(self._build(snapshot))
+    async def of(self, seen: Seen) -> Catalog:
+        """The catalog of a view. Waits only for a content that nobody has asked for lately."""
+        if seen.catalog is not None:
+            return seen.catalog
+        unavailable = seen.snapshot.unavailable()
+        content = (seen.snapshot.catalog_id, tuple(sorted(unavailable.items())))
+        building = self._kept.get(content)
+        if building is None or (building.done() and (building.cancelled() or building.exception() is not None)):
+            servers = seen.snapshot.catalog_servers()
+            building = asyncio.ensure_future(asyncio.to_thread(Catalog.build, servers, unavailable))
+            self._kept[content] = building
+            while len(self._kept) > MAX_CATALOGS:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(content)
         # Shielded: one request that is cancelled does not take the catalog from the others.
-        return await asyncio.shield(self._building)
+        seen.catalog = await asyncio.shield(building)
+        return seen.catalog
 
-    def prepare(self, snapshot: Snapshot) -> None:
-        """Start building the catalog of a new snapshot, and what its first program and search would wait for."""
-        self._background.spawn(self._prepare(snapshot))
+    def prepare(self, seen: Seen) -> None:
+        """Start building a catalog, and what its first program and search would wait for."""
+        self._background.spawn(self._prepare(seen))
 
-    async def _prepare(self, snapshot: Snapshot) -> None:
-        await self._warm(await self.of(snapshot))
-
-    async def _build(self, snapshot: Snapshot) -> Catalog:
-        unavailable = snapshot.unavailable()
-        content = (snapshot.catalog_id, tuple(sorted(unavailable.items())))
-        if content == self._kept_content and self._kept is not None:
-            catalog = self._kept
-        else:
-            catalog = await asyncio.to_thread(Catalog.build, snapshot.catalog_servers(), unavailable)
-        if snapshot.version > self._kept_version:
-            self._kept, self._kept_version, self._kept_content = catalog, snapshot.version, content
-        return catalog
+    async def _prepare(self, seen: Seen) -> None:
+        await self._warm(await self.of(seen))
 
 
 async def warm_search(catalog: Catalog) -> None:

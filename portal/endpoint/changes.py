@@ -5,7 +5,7 @@ stream. One slow client delays nobody: each session is told by a task of its own
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mcp.server.subscriptions import (
@@ -19,6 +19,7 @@ from mcp.server.subscriptions import (
 
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.background import Background
+from portal.endpoint.listening import as_told
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.view import View
 from portal.servers import Snapshot
@@ -56,8 +57,18 @@ class Changes:
         """A listener for `Servers.subscribe`."""
         if old.content_id == new.content_id:
             return
-        before = self._view.aggregate_of(old)
-        self.publish(*list_events(before, self._view.aggregate_of(new)))
+        before = self._view.whole_of(old).aggregate
+        events = list_events(before, self._view.whole_of(new).aggregate)
+        if self._view.access is None:
+            self.publish(*events)
+        else:
+            self._announce(events)
+            self._tell_differences()
+
+    def access_replaced(self) -> None:
+        """A listener for `LiveAccess.subscribe`: whoever now sees something else is told to look again."""
+        self._announce(tuple(ANNOUNCEMENTS.values()))
+        self._tell_differences()
 
     def upstream_notified(self, server: str, method: str, params: Mapping[str, Any]) -> None:
         """A listener for `Servers.on_notification`: what belongs to no call.
@@ -70,16 +81,32 @@ class Changes:
             self.publish(ANNOUNCEMENTS[method])
         uri = params.get("uri")
         if method == "notifications/resources/updated" and isinstance(uri, str):
-            self.publish(ResourceUpdated(uri=self._view.aggregate.listed_uri(server, uri)))
+            self.publish(ResourceUpdated(uri=self._view.whole.aggregate.listed_uri(server, uri)))
 
     def publish(self, *events: ServerEvent) -> None:
+        """Tell everyone whom it concerns."""
+        self._announce(events)
+        for session in self._sessions:
+            personal = (as_told(event, session.principal, self._view) for event in events)
+            self._tell(session, [event for event in personal if event is not None and _concerns(event, session)])
+
+    def _announce(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
             self._background.spawn(self._bus.publish(event))
+
+    def _tell_differences(self) -> None:
+        """Each session of what differs in its own lists since it was last told."""
         for session in self._sessions:
-            session.untold.update((event, None) for event in events if _concerns(event, session))
-            if session.untold and not session.telling:
-                session.telling = True
-                self._background.spawn(_tell(session))
+            now = self._view.seen_or_nothing(session.principal).aggregate
+            events = tuple(ANNOUNCEMENTS.values()) if session.told is None else list_events(session.told, now)
+            session.told = now
+            self._tell(session, events)
+
+    def _tell(self, session: Session, events: Iterable[ServerEvent]) -> None:
+        session.untold.update((event, None) for event in events)
+        if session.untold and not session.telling:
+            session.telling = True
+            self._background.spawn(_tell(session))
 
 
 def _concerns(event: ServerEvent, session: Session) -> bool:

@@ -4,19 +4,20 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
-from codemode import Catalog, CodeTool, ToolCall, ToolDenied, ToolFailed, ToolReturned
+from codemode import CallOutcome, Catalog, CodeTool, ToolCall, ToolCaller
 from portal.caller import Caller, Run
 from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
 from portal.endpoint.relay import context_of
 from portal.endpoint.sessions import Sessions
-from portal.endpoint.view import View
+from portal.endpoint.view import Seen, View
 from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]
@@ -33,14 +34,15 @@ class CodeMode:
         self._sessions = sessions
         self._catalogs = catalogs
         self._code_tool = code_tool
-        self._listed: tuple[Catalog, dict[str, Any]] | None = None
+        self._listed: WeakKeyDictionary[Catalog, dict[str, Any]] = WeakKeyDictionary()
 
-    async def listed(self) -> dict[str, Any]:
+    async def listed(self, seen: Seen) -> dict[str, Any]:
         """The result of `tools/list`; the same object for as long as it says the same."""
-        catalog = await self._catalogs.of(self._view.snapshot)
-        if self._listed is None or self._listed[0] is not catalog:
-            self._listed = (catalog, {"tools": [self._code_tool.definition(catalog)]})
-        return self._listed[1]
+        catalog = await self._catalogs.of(seen)
+        listed = self._listed.get(catalog)
+        if listed is None:
+            listed = self._listed[catalog] = {"tools": [self._code_tool.definition(catalog)]}
+        return listed
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name != CODE:
@@ -61,20 +63,35 @@ class CodeMode:
         # client that sees one program; the calls that are done are its progress.
         client = context.client if context.on_request is not None else None
         with self._caller.run(replace(context, run_id=run_id, client=client, on_progress=None, on_pause=None)) as run:
-            catalog = await self._catalogs.of(run.snapshot)
-            caller = run if context.on_progress is None else Reporting(run, context.on_progress)
+            seen = self._view.seen(context.principal, run.snapshot)
+            catalog = await self._catalogs.of(seen)
+            caller: ToolCaller = Renaming(run, seen.aggregate.renamed) if seen.aggregate.renamed else run
+            if context.on_progress is not None:
+                caller = Reporting(caller, context.on_progress)
             return await self._code_tool.run(arguments, catalog, caller, identity=context.identity, run_id=run_id)
+
+
+class Renaming:
+    """A tool caller for programs that know some tools by aliases."""
+
+    def __init__(self, run: Run, raw_names: Mapping[tuple[str, str], str]) -> None:
+        self._run = run
+        self._raw_names = raw_names
+
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
+        raw = self._raw_names.get((call.server, call.tool))
+        return await self._run.call_tool(call if raw is None else replace(call, tool=raw))
 
 
 class Reporting:
     """A tool caller that tells the client after each call how many are done, so that it keeps waiting."""
 
-    def __init__(self, run: Run, progress: Any) -> None:
+    def __init__(self, run: ToolCaller, progress: Any) -> None:
         self._run = run
         self._progress = progress
         self._done = 0
 
-    async def call_tool(self, call: ToolCall) -> ToolReturned | ToolFailed | ToolDenied:
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
         outcome = await self._run.call_tool(call)
         self._done += 1
         await self._progress(float(self._done), None, f"{call.server}.{call.tool}")

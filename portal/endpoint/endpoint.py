@@ -7,11 +7,12 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.server.context import HandlerResult, ServerRequestContext
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
-from mcp_types import INVALID_PARAMS
+from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
 from codemode import CodeTool
+from portal.access import ANONYMOUS, LiveAccess
 from portal.caller import Caller
 from portal.config import PortalSettings
 from portal.endpoint.background import Background
@@ -20,6 +21,8 @@ from portal.endpoint.changes import Changes
 from portal.endpoint.code import CodeMode
 from portal.endpoint.envelope import malformed
 from portal.endpoint.express import Express
+from portal.endpoint.identity import principal_of
+from portal.endpoint.listening import Listening
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.presence import watched
 from portal.endpoint.prompts import Prompts
@@ -27,9 +30,10 @@ from portal.endpoint.questions import Questions
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.server import PortalServer, walled
-from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import Tools, ToolSurface, refuse_cursor
 from portal.endpoint.view import View
+from portal.errors import DENIED
 from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 from portal.servers import Servers
@@ -52,22 +56,24 @@ class Endpoint:
         code_tool: CodeTool | None,
         settings: PortalSettings,
         http: HttpSettings,
+        access: LiveAccess | None = None,
     ) -> None:
         self._servers = servers
         self._policy = CodeModePolicy(settings.code_mode) if code_tool is not None else CodeModePolicy.OFF
         self._background = Background()
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
-        self._view = View(servers)
+        self._access = access
+        self._view = View(servers, access)
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
-        self._listen = ListenHandler(bus)
-        self._watches = Watches(self._view, caller, self._sessions, self._listen, self._background)
+        self._listening = Listening(bus, self._view)
+        self._watches = Watches(self._view, caller, self._sessions, self._listening, self._background)
         self._changes = Changes(self._view, self._sessions, bus, self._background)
         self._questions = Questions(self._sessions, self._upstream_protocol)
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._view, caller, self._questions)
-        query = Query(self._view, self._catalogs)
+        query = Query(self._catalogs)
         self._modes: dict[Mode, ToolSurface] = {
             Mode.TOOLS: tools,
             Mode.MINIMIZE_TOOLS: Minimized(self._view, query, tools),
@@ -79,7 +85,9 @@ class Endpoint:
         self._prompts = Prompts(self._view, caller, self._questions)
         self._resources = Resources(self._view, caller, self._questions, self._watches)
         server = self._server(settings)
-        self._express = Express(server.server_info_stamp, self._modes, tools, code, self._sessions, http.session_idle)
+        self._express = Express(
+            server.server_info_stamp, self._view, self._modes, tools, code, self._sessions, http.session_idle
+        )
         self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,
@@ -93,6 +101,9 @@ class Endpoint:
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
+        if self._access is not None and (refusal := await self._refusal(scope)) is not None:
+            await refuse(refusal)(scope, receive, send)
+            return
         if await self._express.answered(scope, scope[MODE], receive, send):
             return
         if isinstance(body := scope.get(BODY), bytes) and (refusal := malformed(scope["headers"], body)) is not None:
@@ -105,12 +116,15 @@ class Endpoint:
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        forget = (
+        forget = [
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
-            self._servers.subscribe(lambda _, new: self._catalogs.prepare(new)),
-        )
-        self._catalogs.prepare(self._servers.snapshot)
+        ]
+        if self._access is not None:
+            forget.append(self._access.subscribe(self._changes.access_replaced))
+        else:
+            forget.append(self._servers.subscribe(lambda _, new: self._catalogs.prepare(self._view.whole_of(new))))
+            self._catalogs.prepare(self._view.whole)
         try:
             async with self._manager.run():
                 yield
@@ -120,10 +134,22 @@ class Endpoint:
             self._questions.close()
             await self._background.aclose()
 
+    async def _refusal(self, scope: Scope) -> Refusal | None:
+        """Why this caller may not use the portal, or not this session. Asked of every request."""
+        assert self._access is not None
+        if self._access.current.evaluations:
+            await self._access.prepare(principal_of(scope) or ANONYMOUS)
+        decision = self._view.portal(principal_of(scope))
+        if not decision.allowed:
+            return Refusal(403, "denied", decision.reason, DENIED, data={"policy": decision.policy})
+        if self._sessions.of_another(scope):
+            return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
+        return None
+
     def close_streams(self) -> None:
         """Begin to shut down: end the streams that would otherwise stay open for ever."""
         self._stopping = True
-        self._listen.close()
+        self._listening.close()
         for stream in tuple(self._streams):
             stream.cancel()
 
@@ -166,7 +192,7 @@ class Endpoint:
 
     async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
         refuse_cursor(params)
-        return await self._modes[self._mode(ctx)].listed()
+        return await self._modes[self._mode(ctx)].listed(self._view.of(scope_of(ctx)))
 
     async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
         return await self._modes[self._mode(ctx)].call(ctx, params)

@@ -7,6 +7,7 @@ SDK's way, which is the one that knows the rules. Both give the same answers, wh
 
 import asyncio
 import json
+from collections import OrderedDict
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -21,18 +22,21 @@ from starlette.types import Receive, Scope, Send
 from portal.endpoint.aggregate import Target
 from portal.endpoint.attendance import Attendance
 from portal.endpoint.code import CODE, CodeMode
-from portal.endpoint.identity import identity_of
+from portal.endpoint.identity import identity_of, principal_of
 from portal.endpoint.recognise import PlainRequest, recognise
 from portal.endpoint.relay import at_least, client_of, forwarded_meta
 from portal.endpoint.server import guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import Tools, ToolSurface
+from portal.endpoint.view import View
+from portal.errors import CallDenied
 from portal.http import BODY
 from portal.modes import Mode
 from portal.upstream import CallContext
 
 # As the SDK answers a cancelled request of a 2025 version, whose stream must end with something.
 REQUEST_CANCELLED = -32800
+MAX_LISTS = 256
 _JSON = (b"content-type", b"application/json")
 
 
@@ -42,6 +46,7 @@ class Express:
     def __init__(
         self,
         stamp: Mapping[str, Any],
+        view: View,
         modes: Mapping[Mode, ToolSurface],
         tools: Tools,
         code: CodeMode | None,
@@ -49,12 +54,13 @@ class Express:
         idle: float,
     ) -> None:
         self._meta = {SERVER_INFO_META_KEY: stamp}
+        self._view = view
         self._modes = modes
         self._tools = tools
         self._code = code
         self._sessions = sessions
         self._idle = idle
-        self._lists: dict[tuple[Mode, bool], tuple[dict[str, Any], bytes]] = {}
+        self._lists: OrderedDict[tuple[int, bool], tuple[dict[str, Any], bytes]] = OrderedDict()
 
     async def answered(self, scope: Scope, mode: Mode, receive: Receive, send: Send) -> bool:
         """Answer a plain request; False, with nothing sent and nothing received, for any other."""
@@ -67,8 +73,9 @@ class Express:
             session = self._sessions.ready(request.session, request.version, identity_of(scope), self._idle)
             if session is None or request.id in session.runs:
                 return False
+            session.principal = principal_of(scope)
         attendance = Attendance(receive, send)
-        work = self._work(request, mode, identity_of(scope), session, attendance)
+        work = self._work(request, mode, scope, session, attendance)
         if work is None:
             await attendance.aclose()
             return False
@@ -76,18 +83,22 @@ class Express:
         return True
 
     def _work(
-        self, request: PlainRequest, mode: Mode, identity: str, session: Session | None, attendance: Attendance
+        self, request: PlainRequest, mode: Mode, scope: Scope, session: Session | None, attendance: Attendance
     ) -> Awaitable[bytes] | None:
         """What gives the result as JSON; None when the request is not plain after all."""
         if request.method == "tools/list":
-            return self._list(mode, modern=session is None)
-        meta = forwarded_meta(request.meta, session)
-        context = CallContext(identity=identity, protocol=request.version, meta=meta)
+            return self._list(mode, scope, modern=session is None)
+        meta, principal, identity = forwarded_meta(request.meta, session), principal_of(scope), identity_of(scope)
+        context = CallContext(identity=identity, principal=principal, protocol=request.version, meta=meta)
         if mode is Mode.CODE and self._code is not None and request.name == CODE:
             return self._run(self._code, request, context, session, attendance)
         if mode is not Mode.TOOLS or session is not None:
             return None
-        target, client = self._tools.plain_target(request.name), client_of(identity, request.meta)
+        try:
+            seen = self._view.of(scope)
+        except CallDenied:
+            return None
+        target, client = self._tools.plain_target(seen, request.name), client_of(identity, request.meta)
         if target is None or client.interactive:
             return None
         return self._pass_on(target, request, replace(context, client=client))
@@ -119,13 +130,16 @@ class Express:
 
         return encode(await code.run(request.arguments, replace(context, on_log=log)))
 
-    async def _list(self, mode: Mode, *, modern: bool) -> bytes:
-        """The result of `tools/list` as JSON, made once for each list and generation."""
-        listed = await self._modes[mode].listed()
-        kept = self._lists.get((mode, modern))
+    async def _list(self, mode: Mode, scope: Scope, *, modern: bool) -> bytes:
+        """The result of `tools/list` as JSON, made once for each list and generation, kept for those asked for last."""
+        listed = await self._modes[mode].listed(self._view.of(scope))
+        key = (id(listed), modern)
+        kept = self._lists.get(key)
         if kept is None or kept[0] is not listed:
             envelope = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": self._meta}
-            kept = self._lists[mode, modern] = (listed, encode({**envelope, **listed} if modern else listed))
+            kept = self._lists[key] = (listed, encode({**envelope, **listed} if modern else listed))
+            if len(self._lists) > MAX_LISTS:
+                self._lists.popitem(last=False)
         return kept[1]
 
     async def _answer(

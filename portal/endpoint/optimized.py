@@ -16,8 +16,9 @@ from mcp_types import INVALID_PARAMS
 from codemode import Catalog, CatalogError
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.catalogs import Catalogs, warm_search
+from portal.endpoint.sessions import scope_of
 from portal.endpoint.tools import Tools, unknown_name
-from portal.endpoint.view import View
+from portal.endpoint.view import Seen, View
 
 Context = ServerRequestContext[Any, Any]
 
@@ -72,19 +73,19 @@ class Minimized:
         self._view = view
         self._query = query
         self._tools = tools
-        self._listed: tuple[Aggregate, dict[str, Any]] | None = None
 
-    async def listed(self) -> dict[str, Any]:
+    async def listed(self, seen: Seen) -> dict[str, Any]:
         """The result of `tools/list`; the same object for as long as it says the same."""
-        aggregate = self._view.aggregate
-        if self._listed is None or self._listed[0] is not aggregate:
-            names = [{"name": name, "inputSchema": {"type": "object"}} for name in aggregate.tools if name != "query"]
-            self._listed = (aggregate, {"tools": [QUERY, *names]})
-        return self._listed[1]
+        made = seen.aggregate.made
+        if "minimized" not in made:
+            shown = (name for name in seen.aggregate.tools if name != "query")
+            made["minimized"] = {"tools": [QUERY, *({"name": n, "inputSchema": {"type": "object"}} for n in shown)]}
+        listed: dict[str, Any] = made["minimized"]
+        return listed
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name == "query":
-            return await self._query.answer(params.arguments or {})
+            return await self._query.answer(self._view.of(scope_of(ctx)), params.arguments or {})
         return await self._tools.call(ctx, params)
 
 
@@ -97,12 +98,12 @@ class QueryAndExecute:
         self._tools = tools
         self._listed: dict[str, Any] = {"tools": [QUERY, EXECUTE]}
 
-    async def listed(self) -> dict[str, Any]:
+    async def listed(self, seen: Seen) -> dict[str, Any]:
         return self._listed
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
         if params.name == "query":
-            return await self._query.answer(params.arguments or {})
+            return await self._query.answer(self._view.of(scope_of(ctx)), params.arguments or {})
         if params.name == "execute":
             return await self._execute(ctx, params.arguments or {})
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
@@ -112,27 +113,27 @@ class QueryAndExecute:
         name, inner = arguments.get("name"), arguments.get("arguments", {})
         if not isinstance(name, str) or not isinstance(inner, Mapping) or arguments.keys() - {"name", "arguments"}:
             return failed("execute takes {name: string, arguments?: object} and nothing else.")
-        target = self._view.aggregate.tools.get(name)
+        tools = self._view.of(scope_of(ctx)).aggregate.tools
+        target = tools.get(name) or self._tools.refused(ctx, name)
         if target is None:
-            return failed(unknown_name("tool", name, self._view.aggregate.tools))
+            return failed(unknown_name("tool", name, tools))
         return await self._tools.call_target(ctx, target, inner)
 
 
 class Query:
     """The tool `query`."""
 
-    def __init__(self, view: View, catalogs: Catalogs) -> None:
-        self._view = view
+    def __init__(self, catalogs: Catalogs) -> None:
         self._catalogs = catalogs
 
-    async def answer(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def answer(self, seen: Seen, arguments: Mapping[str, Any]) -> dict[str, Any]:
         problem = query_problem(arguments)
         if problem is not None:
             return failed(problem)
-        aggregate = self._view.aggregate
+        aggregate = seen.aggregate
         names = arguments.get("names")
         if names is None:
-            catalog = await self._catalogs.of(self._view.snapshot)
+            catalog = await self._catalogs.of(seen)
             if not catalog.searchable:
                 await warm_search(catalog)
             try:
@@ -168,7 +169,7 @@ def query_problem(arguments: Mapping[str, Any]) -> str | None:
 
 def search_names(aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
     """The names of the tools that a query finds, best first. Raises `CatalogError` for an unknown server."""
-    exposed = {(target.server, target.name): name for name, target in aggregate.tools.items()}
+    exposed = {(target.server, target.definition["name"]): name for name, target in aggregate.tools.items()}
     limit, server = arguments.get("limit", DEFAULT_LIMIT), arguments.get("server")
     found = (catalog.get(hit["path"]) for hit in catalog.search(arguments["query"], limit, server))
     named = (exposed.get((hit.server.id, hit.tool.name)) for hit in found if hit is not None)

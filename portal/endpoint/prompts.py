@@ -8,8 +8,10 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from portal.caller import Call, Caller
+from portal.endpoint.identity import principal_of
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
+from portal.endpoint.sessions import scope_of
 from portal.endpoint.tools import raw_params, refuse_cursor, unknown_name
 from portal.endpoint.view import View
 
@@ -26,11 +28,11 @@ class Prompts:
 
     async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"prompts": list(self._view.aggregate.prompt_list)}
+        return {"prompts": list(self._view.of(scope_of(ctx)).aggregate.prompt_list)}
 
     async def get(self, ctx: Context, params: types.GetPromptRequestParams) -> dict[str, Any]:
-        prompts = self._view.aggregate.prompts
-        target = prompts.get(params.name)
+        prompts = self._view.of(scope_of(ctx)).aggregate.prompts
+        target = prompts.get(params.name) or self._view.refused("prompt", params.name, principal_of(scope_of(ctx)))
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.name, prompts))
         sent = raw_params(ctx, name=target.name)
@@ -38,7 +40,7 @@ class Prompts:
         return own_result(await self._questions.call(ctx, self._caller, call))
 
     async def complete(self, ctx: Context, params: types.CompleteRequestParams) -> dict[str, Any]:
-        aggregate = self._view.aggregate
+        aggregate = self._view.of(scope_of(ctx)).aggregate
         if isinstance(params.ref, types.PromptReference):
             target = aggregate.prompts.get(params.ref.name)
             if target is None:

@@ -20,7 +20,7 @@ from mcp_types import (
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from portal.endpoint.identity import identity_of
+from portal.endpoint.identity import identity_of, principal_of
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
 from portal.upstream import CallContext, Client
@@ -56,6 +56,7 @@ def context_of(ctx: ServerRequestContext[Any, Any], session: Session | None) -> 
     meta, identity = request_meta(ctx), identity_of(scope_of(ctx))
     context = CallContext(
         identity=identity,
+        principal=principal_of(scope_of(ctx)),
         protocol=ctx.protocol_version,
         client=session.client if session is not None else client_of(identity, meta),
         meta=forwarded_meta(meta, session),

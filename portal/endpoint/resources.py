@@ -8,7 +8,6 @@ from typing import Any
 
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
-from mcp.server.subscriptions import ListenHandler
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -16,7 +15,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from portal.caller import Call, Caller
 from portal.endpoint.aggregate import Target
 from portal.endpoint.background import Background
-from portal.endpoint.identity import identity_of
+from portal.endpoint.identity import identity_of, principal_of
+from portal.endpoint.listening import Listening
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
 from portal.endpoint.sessions import Session, Sessions, scope_of
@@ -42,11 +42,11 @@ class Resources:
 
     async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"resources": list(self._view.aggregate.resource_list)}
+        return {"resources": list(self._view.of(scope_of(ctx)).aggregate.resource_list)}
 
     async def list_templates(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"resourceTemplates": list(self._view.aggregate.template_list)}
+        return {"resourceTemplates": list(self._view.of(scope_of(ctx)).aggregate.template_list)}
 
     async def read(self, ctx: Context, params: types.ReadResourceRequestParams) -> dict[str, Any]:
         uri = str(params.uri)
@@ -63,30 +63,31 @@ class Resources:
     async def subscribe(self, ctx: Context, params: types.SubscribeRequestParams) -> dict[str, Any]:
         uri = str(params.uri)
         session = self._watches.session(ctx)
-        self._owner(ctx, uri)
+        target = self._owner(ctx, uri)
         if uri in session.subscriptions:
             return {}
         if len(session.subscriptions) >= MAX_SUBSCRIPTIONS:
             raise MCPError(INVALID_PARAMS, f"This session watches {MAX_SUBSCRIPTIONS} resources already.")
-        session.subscriptions.add(uri)
+        session.subscriptions[uri] = target
         try:
-            await self._watches.add(ctx, uri)
+            await self._watches.add(ctx, target)
         except BaseException:
             # Whatever stopped it, cancellation too: the session does not watch what the upstream did not accept.
-            session.subscriptions.discard(uri)
+            session.subscriptions.pop(uri, None)
             raise
         return {}
 
     async def unsubscribe(self, ctx: Context, params: types.UnsubscribeRequestParams) -> dict[str, Any]:
         uri = str(params.uri)
         session = self._watches.session(ctx)
-        if uri in session.subscriptions:
-            session.subscriptions.discard(uri)
-            await self._watches.remove(uri)
+        target = session.subscriptions.pop(uri, None)
+        if target is not None:
+            await self._watches.remove(target)
         return {}
 
     def _owner(self, ctx: Context, uri: str) -> Target:
-        target = self._view.aggregate.resource(uri)
+        seen = self._view.of(scope_of(ctx))
+        target = seen.aggregate.resource(uri) or self._view.refused("resource", uri, principal_of(scope_of(ctx)))
         if target is None:
             modern = ctx.protocol_version in MODERN_PROTOCOL_VERSIONS
             code = INVALID_PARAMS if modern else RESOURCE_NOT_FOUND
@@ -98,19 +99,19 @@ class Watches:
     """How many clients watch each URI, and the one upstream subscription behind them."""
 
     def __init__(
-        self, view: View, caller: Caller, sessions: Sessions, listen: ListenHandler, background: Background
+        self, view: View, caller: Caller, sessions: Sessions, listening: Listening, background: Background
     ) -> None:
         self._view = view
         self._caller = caller
         self._sessions = sessions
-        self._listen = listen
+        self._listening = listening
         self._background = background
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def leave(self, session: Session) -> None:
         """A session has ended, and its subscriptions with it."""
-        for uri in session.subscriptions:
-            self._background.spawn(self.remove(uri), needed=True)
+        for target in session.subscriptions.values():
+            self._background.spawn(self.remove(target), needed=True)
 
     def session(self, ctx: Context) -> Session:
         session = self._sessions.of(ctx)
@@ -118,23 +119,28 @@ class Watches:
             raise MCPError(INVALID_PARAMS, "This session has not been initialized.")
         return session
 
-    async def add(self, ctx: Context, uri: str) -> None:
-        self._counts[uri] += 1
-        if self._counts[uri] == 1:
+    async def add(self, ctx: Context, target: Target) -> None:
+        key = (target.server, target.name)
+        self._counts[key] += 1
+        if self._counts[key] == 1:
             try:
-                await self._tell("resources/subscribe", uri, ctx)
+                await self._tell("resources/subscribe", target, ctx)
             except BaseException:
                 # Cancellation too: nobody else counts on a subscription that was never made.
-                self._drop(uri)
+                self._drop(key)
                 raise
+        elif (refusal := self._view.refused_server(target.server, principal_of(scope_of(ctx)))) is not None:
+            self._drop(key)
+            raise refusal
 
-    async def remove(self, uri: str) -> None:
+    async def remove(self, target: Target) -> None:
         """Never raises: a client that stops watching need not hear that the upstream was away."""
-        self._drop(uri)
-        if not self._counts[uri]:
-            del self._counts[uri]
+        key = (target.server, target.name)
+        self._drop(key)
+        if not self._counts[key]:
+            del self._counts[key]
             try:
-                await self._tell("resources/unsubscribe", uri, None)
+                await self._tell("resources/unsubscribe", target, None)
             except CallError:
                 return
 
@@ -142,30 +148,31 @@ class Watches:
         self, ctx: Context, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
         """`subscriptions/listen` of 2026-07-28: the stream is the subscription, for as long as it stays open."""
+        principal = principal_of(scope_of(ctx))
+        aggregate = self._view.of(scope_of(ctx)).aggregate
         wanted = params.notifications.resource_subscriptions or []
-        uris = {str(uri) for uri in wanted[:MAX_SUBSCRIPTIONS] if self._view.aggregate.resource(str(uri)) is not None}
-        watched: list[str] = []
+        targets = {str(uri): aggregate.resource(str(uri)) for uri in wanted[:MAX_SUBSCRIPTIONS]}
+        watched: list[Target] = []
         try:
-            for uri in sorted(uris):
+            for _, target in sorted(targets.items()):
+                if target is None:
+                    continue
                 try:
-                    await self.add(ctx, uri)
+                    await self.add(ctx, target)
                 except CallError:
                     continue
-                watched.append(uri)
-            return await self._listen(ctx, params)
+                watched.append(target)
+            return await self._listening.listen(ctx, params, principal)
         finally:
-            for uri in watched:
-                self._background.spawn(self.remove(uri), needed=True)
+            for target in watched:
+                self._background.spawn(self.remove(target), needed=True)
 
-    async def _tell(self, method: str, uri: str, ctx: Context | None) -> None:
-        target = self._view.aggregate.resource(uri)
-        if target is None:
-            return
+    async def _tell(self, method: str, target: Target, ctx: Context | None) -> None:
         call = Call(server=target.server, method=method, name=target.name, params={"uri": target.name})
         # On the connection all clients share, which does not end with the first of them.
-        identity = "" if ctx is None else identity_of(scope_of(ctx))
-        await self._caller.call(call, CallContext(identity=identity))
+        scope = None if ctx is None else scope_of(ctx)
+        await self._caller.call(call, CallContext(identity=identity_of(scope), principal=principal_of(scope)))
 
-    def _drop(self, uri: str) -> None:
-        if self._counts[uri] > 0:
-            self._counts[uri] -= 1
+    def _drop(self, key: tuple[str, str]) -> None:
+        if self._counts[key] > 0:
+            self._counts[key] -= 1

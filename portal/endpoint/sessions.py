@@ -17,7 +17,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
-from portal.endpoint.identity import identity_of
+from portal.access import Identity
+from portal.endpoint.aggregate import Aggregate, Target
+from portal.endpoint.identity import identity_of, principal_of
 from portal.upstream import Client
 
 _STATE = "portal"
@@ -30,12 +32,16 @@ class Session:
     connection: Connection
     client: Client
     log_level: str | None = None
-    subscriptions: set[str] = field(default_factory=set)
+    # What it watches: the URI its client knows, and whose it is.
+    subscriptions: dict[str, Target] = field(default_factory=dict)
     untold: dict[ServerEvent, None] = field(default_factory=dict)
     telling: bool = False
     # Requests answered without the SDK (`express`), by JSON-RPC id; None instead of the task once it is cancelled.
     runs: dict[str | int, asyncio.Task[Any] | None] = field(default_factory=dict)
     identity: str = ""
+    principal: Identity | None = None
+    # What its client was last told of: the lists of this aggregate.
+    told: Aggregate | None = None
     heard: float = 0.0
     # The client has ended it, and was told so; what it held is given back a moment later.
     over: bool = False
@@ -75,6 +81,7 @@ class Sessions:
             session.identity = identity_of(scope_of(ctx))
         if session is not None:
             session.heard = time.monotonic()
+            session.principal = principal_of(scope_of(ctx))
         return session
 
     def ready(self, key: str, version: str, identity: str, idle: float) -> Session | None:
@@ -94,6 +101,11 @@ class Sessions:
         if session.client.interactive or time.monotonic() - session.heard > idle / 4:
             return None
         return session
+
+    def of_another(self, scope: Scope) -> bool:
+        """Whether a request names a session that somebody else has opened."""
+        session = self._open.get(Headers(scope=scope).get(MCP_SESSION_ID_HEADER, ""))
+        return session is not None and session.identity != identity_of(scope)
 
     def told_of_its_end(self, scope: Scope, send: Send) -> Send:
         """`send` for a DELETE of a session: once it says yes, no further request of that session is answered."""

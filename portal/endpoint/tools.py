@@ -12,10 +12,12 @@ from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.caller import Call, Caller
-from portal.endpoint.aggregate import Aggregate, Target
+from portal.endpoint.aggregate import Target
+from portal.endpoint.identity import principal_of
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
-from portal.endpoint.view import View
+from portal.endpoint.sessions import scope_of
+from portal.endpoint.view import Seen, View
 from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]
@@ -24,7 +26,7 @@ Context = ServerRequestContext[Any, Any]
 class ToolSurface(Protocol):
     """The tools one mode shows."""
 
-    async def listed(self) -> dict[str, Any]: ...
+    async def listed(self, seen: Seen) -> dict[str, Any]: ...
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]: ...
 
@@ -36,18 +38,18 @@ class Tools:
         self._view = view
         self._caller = caller
         self._questions = questions
-        self._listed: tuple[Aggregate, dict[str, Any]] | None = None
 
-    async def listed(self) -> dict[str, Any]:
+    async def listed(self, seen: Seen) -> dict[str, Any]:
         """The result of `tools/list`; the same object for as long as it says the same."""
-        aggregate = self._view.aggregate
-        if self._listed is None or self._listed[0] is not aggregate:
-            self._listed = (aggregate, {"tools": list(aggregate.tool_list)})
-        return self._listed[1]
+        made = seen.aggregate.made
+        if "tools" not in made:
+            made["tools"] = {"tools": list(seen.aggregate.tool_list)}
+        listed: dict[str, Any] = made["tools"]
+        return listed
 
     async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
-        aggregate = self._view.aggregate
-        target = aggregate.tools.get(params.name)
+        aggregate = self._view.of(scope_of(ctx)).aggregate
+        target = aggregate.tools.get(params.name) or self.refused(ctx, params.name)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("tool", params.name, aggregate.tools))
         if params.name in aggregate.mirrored:
@@ -64,9 +66,13 @@ class Tools:
         call = Call(server=target.server, method="tools/call", name=target.name, params=sent)
         return own_result(await self._questions.call(ctx, self._caller, call))
 
-    def plain_target(self, name: str) -> Target | None:
+    def refused(self, ctx: Context, name: str) -> Target | None:
+        """A tool that is there and not for this caller: the gate says why."""
+        return self._view.refused("tool", name, principal_of(scope_of(ctx)))
+
+    def plain_target(self, seen: Seen, name: str) -> Target | None:
         """The tool of this name, when a call of it needs no more than to be passed on."""
-        aggregate = self._view.aggregate
+        aggregate = seen.aggregate
         return None if name in aggregate.mirrored else aggregate.tools.get(name)
 
     async def pass_on(self, target: Target, params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:

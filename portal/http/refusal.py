@@ -16,13 +16,14 @@ from portal.errors import PortalError
 
 @dataclass(frozen=True, slots=True)
 class Refusal(PortalError):
-    """A request refused at the edge. `reason` is stable and for programs, `message` for people: what to do."""
+    """A request refused at the edge. `reason` and `data` are stable and for programs, `message` is for people."""
 
     status: int
     reason: str
     message: str
     code: int = INVALID_REQUEST
     headers: Mapping[str, str] = field(default_factory=dict)
+    data: Mapping[str, object] = field(default_factory=dict)
 
     def __str__(self) -> str:
         return self.message
@@ -30,6 +31,6 @@ class Refusal(PortalError):
 
 def refuse(refusal: Refusal, request_id: str | int | None = None) -> Response:
     """The HTTP answer for a refusal, with the JSON-RPC id of the request where it is known."""
-    error = {"code": refusal.code, "message": refusal.message, "data": {"reason": refusal.reason}}
+    error = {"code": refusal.code, "message": refusal.message, "data": {"reason": refusal.reason, **refusal.data}}
     body = orjson.dumps({"jsonrpc": "2.0", "id": request_id, "error": error})
     return Response(body, refusal.status, dict(refusal.headers), media_type="application/json")

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
+from portal.access.identity import Identity
+
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
@@ -36,6 +38,9 @@ class Client:
 class CallContext:
     """Everything about the downstream request that an upstream call needs to know or may use.
 
+    `principal` is the caller where callers have identities, `identity` its key. `spent` counts, for one run, the calls
+    made under each policy that bounds them.
+
     `protocol` is the downstream protocol version, "" when the call has no MCP request behind it. `meta` is the
     downstream `_meta`: what is about the connection in it is replaced, the rest is passed on. Of `headers` only
     `mcp-param-*` are forwarded.
@@ -48,6 +53,8 @@ class CallContext:
 
     run_id: str = ""
     identity: str = ""
+    principal: Identity | None = None
+    spent: dict[str, int] | None = None
     protocol: str = ""
     client: Client | None = None
     meta: Mapping[str, Any] = field(default_factory=dict)
