@@ -1,7 +1,10 @@
 """The portal as one HTTP application. Wiring only: what it serves and how it runs is decided elsewhere."""
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import orjson
 from mcp_types import INTERNAL_ERROR
@@ -21,6 +24,10 @@ from portal.endpoint import Endpoint, health
 from portal.http import Cors, Guard, HttpSettings, Refusal, refuse
 from portal.servers import Servers
 
+if TYPE_CHECKING:
+    # Login brings a database and more: a portal without identity starts without them.
+    from portal.oauth.build import PortalIdentity
+
 
 def create_app(
     servers: Servers,
@@ -28,17 +35,18 @@ def create_app(
     code_tool: CodeTool | None,
     settings: PortalSettings | None = None,
     http: HttpSettings | None = None,
+    identity: PortalIdentity | None = None,
     access: LiveAccess | None = None,
 ) -> Starlette:
     """The ASGI application of one portal at `settings.path`, with `/healthz` beside it.
 
     `servers` must be running and stay so for as long as the application; it, `caller` and `code_tool` stay the
-    caller's to close. Further portals will be further `Endpoint`s under `/<portal id>/mcp`. With `access` its policies
-    decide each request for the identity in its scope (`portal.endpoint.identity`); `caller` then has an `AccessGate`
-    over it.
+    caller's to close. Further portals will be further `Endpoint`s under `/<portal id>/mcp`. With `identity` people and
+    programs sign in, and nobody else reaches the endpoint. With `access` its policies decide
+    each request for the identity in its scope (`portal.endpoint.identity`); `caller` then has an `AccessGate` over it.
     """
     settings = settings or PortalSettings()
-    http = http or http_settings(settings)
+    http = http or http_settings(settings, identity)
     endpoint = Endpoint(servers, caller, code_tool, settings, http, access)
 
     async def healthz(request: Request) -> Response:
@@ -55,6 +63,10 @@ def create_app(
     async def crashed(request: Request, error: Exception) -> Response:
         return refuse(Refusal(500, "crash", "The portal failed on this request. Its log says why.", INTERNAL_ERROR))
 
+    async def turned_away(request: Request, error: Exception) -> Response:
+        assert isinstance(error, Refusal)
+        return refuse(error)
+
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with endpoint.run():
@@ -64,9 +76,14 @@ def create_app(
         routes=[
             Route(settings.path, endpoint, name="mcp"),
             Route("/healthz", healthz, methods=["GET"]),
+            *(identity.routes if identity is not None else ()),
         ],
-        middleware=[Middleware(Guard, settings=http), Middleware(Cors, settings=http)],
-        exception_handlers={HTTPException: refused, Exception: crashed},
+        middleware=[
+            Middleware(Guard, settings=http),
+            Middleware(Cors, settings=http),
+            *([identity.middleware()] if identity is not None else ()),
+        ],
+        exception_handlers={HTTPException: refused, Refusal: turned_away, Exception: crashed},
         lifespan=lifespan,
     )
     app.router.redirect_slashes = False
@@ -75,9 +92,13 @@ def create_app(
     return app
 
 
-def http_settings(settings: PortalSettings) -> HttpSettings:
-    """The settings of the HTTP edge that a portal's configuration carries."""
-    return HttpSettings(allowed_hosts=settings.allowed_hosts, allowed_origins=settings.allowed_origins)
+def http_settings(settings: PortalSettings, identity: PortalIdentity | None = None) -> HttpSettings:
+    """The settings of the HTTP edge that a portal's configuration carries, and what its login needs."""
+    return HttpSettings(
+        allowed_hosts=(*settings.allowed_hosts, *(identity.hosts if identity is not None else ())),
+        allowed_origins=(*settings.allowed_origins, *(identity.origins if identity is not None else ())),
+        forms=identity.forms if identity is not None else (),
+    )
 
 
 async def serve(

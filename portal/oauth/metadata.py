@@ -49,7 +49,9 @@ def protected_resource(origin: str, path: str, name: str, settings: OAuthSetting
 
 def challenge(origin: str, path: str, settings: OAuthSettings, error: str = "", description: str = "") -> str:
     """The `WWW-Authenticate` of an answer that wants a token (RFC 6750 section 3, RFC 9728 section 5.1)."""
-    fields = {"error": error, "error_description": description.replace('"', "'").replace("\\", "/")}
+    fields = {"error": error}
+    if error:
+        fields["error_description"] = description.replace('"', "'").replace("\\", "/")
     fields |= {
         "resource_metadata": f"{origin}{RESOURCE_METADATA}{path}",
         "scope": " ".join(settings.scopes),

@@ -1,0 +1,387 @@
+"""The authorization server, from an agent's first 401 to its last refresh; and what it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from portal.oauth.settings import OAuthSettings, Registration
+from tests.portal.login.browser import Browser, browser_at
+from tests.portal.login.guarded import Guarded, guarded_portal
+from tests.portal.oauth.agent import REDIRECT, Agent, answer_in
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+
+@asynccontextmanager
+async def met(folder: Path, **settings: Any) -> AsyncIterator[tuple[Guarded, Agent, Browser]]:
+    """A portal with one account, an agent, and that person's browser."""
+    async with guarded_portal(folder, **settings) as portal, browser_at(portal.url) as browser:
+        await portal.account()
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            yield portal, Agent(portal, http), browser
+
+
+async def test_who_brings_nothing_is_shown_the_way_to_the_authorization_server(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, _):
+        refused = await agent.use()
+        assert refused.status_code == 401
+        resource_metadata = f"{portal.url}/.well-known/oauth-protected-resource/mcp"
+        header = refused.headers["www-authenticate"]
+        assert header == f'Bearer resource_metadata="{resource_metadata}", scope="mcp"'
+        resource = (await agent.http.get(resource_metadata)).json()
+        root = (await agent.http.get(f"{portal.url}/.well-known/oauth-protected-resource")).json()
+        assert resource == root
+        assert (resource["resource"], resource["authorization_servers"]) == (portal.mcp, [portal.url])
+        server = (await agent.http.get(f"{portal.url}/.well-known/oauth-authorization-server")).json()
+        alias = (await agent.http.get(f"{portal.url}/.well-known/openid-configuration")).json()
+        assert server == alias
+        assert server["issuer"] == portal.url
+        assert server["code_challenge_methods_supported"] == ["S256"]
+        assert "none" in server["token_endpoint_auth_methods_supported"]
+        assert server["authorization_response_iss_parameter_supported"] is True
+        assert server["client_id_metadata_document_supported"] is True
+        assert (await agent.http.get(f"{portal.url}/healthz")).status_code == 200
+
+
+async def test_an_agent_logs_in_and_its_token_opens_the_endpoint_and_nothing_else(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.register()
+        answer = await agent.allowed(browser)
+        assert (answer["state"], answer["iss"]) == ("the state", portal.url)
+        tokens = (await agent.exchange(answer["code"])).json()
+        assert (tokens["token_type"], tokens["expires_in"], tokens["scope"]) == ("Bearer", 900, "mcp")
+        assert (await agent.use()).status_code == 200
+        assert (await agent.use(url=f"{portal.url}/other/mcp")).status_code == 401
+        assert (await agent.use(url=f"{portal.url.replace('127.0.0.1', 'localhost')}/mcp")).status_code == 401
+        wrong = await agent.use("cmp_at_nothing")
+        assert 'error="invalid_token"' in wrong.headers["www-authenticate"]
+
+
+async def test_a_token_in_the_query_string_is_none(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        token = (await agent.log_in(browser))["access_token"]
+        agent.tokens = {}
+        assert (await agent.use(url=f"{portal.mcp}?access_token={token}")).status_code == 401
+
+
+async def test_no_token_or_code_is_stored_readably(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.register(token_endpoint_auth_method="client_secret_post")
+        code = (await agent.allowed(browser))["code"]
+        await agent.exchange(code)
+        kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+        secrets = [code, agent.client_secret, *(agent.tokens[name] for name in ("access_token", "refresh_token"))]
+        secrets.append(browser.client.cookies["portal_session"])
+        assert all(secrets)
+        assert [secret for secret in secrets if secret.encode() in kept] == []
+
+
+WRONG_REQUESTS: list[tuple[dict[str, str | None], str]] = [
+    ({"code_challenge": None}, "invalid_request"),
+    ({"code_challenge_method": "plain"}, "invalid_request"),
+    ({"code_challenge": "short"}, "invalid_request"),
+    ({"response_type": "token"}, "unsupported_response_type"),
+    ({"scope": "everything"}, "invalid_scope"),
+    ({"resource": "https://elsewhere.example/mcp"}, "invalid_target"),
+]
+
+
+async def test_a_wrong_request_goes_back_to_the_client_with_its_state_and_the_issuer(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.register()
+        for changes, error in WRONG_REQUESTS:
+            page = await browser.open(agent.authorize_url(**changes))
+            assert page.left_for.startswith(REDIRECT)
+            answer = answer_in(page.left_for)
+            assert (answer["error"], answer["state"], answer["iss"]) == (error, "the state", portal.url)
+
+
+FOREIGN_REDIRECTS = [
+    REDIRECT + "/",
+    REDIRECT + "?more=1",
+    "http://127.0.0.1.evil.example:3333/callback",
+    "http://user@127.0.0.1:3333/callback",
+    "https://evil.example/callback",
+    "javascript:alert(1)",
+    "http://127.0.0.1:3333/callback#fragment",
+]
+
+
+async def test_a_redirect_that_is_not_registered_ends_on_a_page(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register()
+        for redirect in FOREIGN_REDIRECTS:
+            page = await browser.open(agent.authorize_url(redirect_uri=redirect))
+            assert (page.status, page.left_for) == (400, ""), redirect
+            assert "does not work" in page.text
+
+
+async def test_an_unknown_client_or_a_parameter_twice_ends_on_a_page(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        unknown = await browser.open(agent.authorize_url(client_id="nobody"))
+        assert (unknown.status, unknown.left_for) == (400, "")
+        await agent.register()
+        twice = await browser.open(agent.authorize_url() + "&redirect_uri=https://evil.example/")
+        assert (twice.status, twice.left_for) == (400, "")
+
+
+async def test_loopback_redirects_may_have_any_port(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register()
+        agent.redirect = "http://127.0.0.1:50123/callback"
+        answer = await agent.allowed(browser)
+        assert (await agent.exchange(answer["code"])).status_code == 200
+
+
+WRONG_EXCHANGES: list[dict[str, str | None]] = [
+    {"code_verifier": "x" * 64},
+    {"code_verifier": None},
+    {"redirect_uri": "http://127.0.0.1:1/callback"},
+    {"resource": "https://elsewhere.example/mcp"},
+    {"client_id": "nobody"},
+    {"code": "another"},
+]
+
+
+async def test_a_code_is_exchanged_for_what_it_was_given_for_only(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register()
+        code = (await agent.allowed(browser))["code"]
+        for changes in WRONG_EXCHANGES:
+            refused = await agent.exchange(code, **changes)
+            assert refused.status_code in (400, 401)
+            assert "access_token" not in refused.text
+        assert (await agent.exchange(code)).status_code == 200
+
+
+async def test_a_code_used_twice_ends_what_came_of_it(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register()
+        code = (await agent.allowed(browser))["code"]
+        assert (await agent.exchange(code)).status_code == 200
+        assert (await agent.use()).status_code == 200
+        assert (await agent.exchange(code)).json()["error"] == "invalid_grant"
+        assert (await agent.use()).status_code == 401
+        assert (await agent.refresh()).json()["error"] == "invalid_grant"
+
+
+async def test_of_many_exchanges_at_once_at_most_one_succeeds(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register()
+        code = (await agent.allowed(browser))["code"]
+        answers = await asyncio.gather(*(agent.exchange(code) for _ in range(8)))
+        assert sum(answer.status_code == 200 for answer in answers) <= 1
+
+
+async def test_a_refresh_token_is_good_once_and_its_copy_ends_the_family(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        first = await agent.log_in(browser)
+        second = (await agent.refresh()).json()
+        assert second["refresh_token"] != first["refresh_token"]
+        assert (await agent.use(second["access_token"])).status_code == 200
+        assert (await agent.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
+        assert (await agent.use(second["access_token"])).status_code == 401
+        assert (await agent.refresh(second["refresh_token"])).json()["error"] == "invalid_grant"
+
+
+async def test_another_client_cannot_use_a_refresh_token_nor_end_its_family(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.log_in(browser)
+        other = Agent(portal, agent.http)
+        await other.register()
+        assert (await other.refresh(agent.tokens["refresh_token"])).json()["error"] == "invalid_grant"
+        assert (await agent.refresh()).status_code == 200
+
+
+async def test_access_ends_after_its_lifetime_and_the_grant_after_its_own(tmp_path: Path) -> None:
+    lifetimes = OAuthSettings(access_lifetime=timedelta(minutes=5), grant_duration=timedelta(hours=2))
+    async with met(tmp_path, oauth=lifetimes) as (portal, agent, browser):
+        await agent.log_in(browser)
+        portal.clock.ahead = timedelta(minutes=6)
+        assert (await agent.use()).status_code == 401
+        assert (await agent.refresh()).status_code == 200
+        portal.clock.ahead = timedelta(hours=1, minutes=58)
+        assert (await agent.refresh()).json()["expires_in"] <= 120
+        portal.clock.ahead = timedelta(hours=2, minutes=1)
+        assert (await agent.refresh()).json()["error"] == "invalid_grant"
+
+
+async def test_policies_are_asked_again_at_each_refresh(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.log_in(browser)
+        portal.rules.allowed = lambda identity: False
+        refused = (await agent.refresh()).json()
+        assert refused == {"error": "invalid_grant", "error_description": "Denied by the policy 'Staff'."}
+        portal.rules.allowed = lambda identity: True
+        assert (await agent.use()).status_code == 401
+
+
+async def test_policies_are_asked_on_each_request(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.log_in(browser)
+        portal.rules.allowed = lambda identity: identity.email == "grace@example.com"
+        refused = await agent.use()
+        assert (refused.status_code, refused.json()["error"]["message"]) == (403, "Denied by the policy 'Staff'.")
+        portal.rules.allowed = lambda identity: identity.ip == "127.0.0.1"
+        assert (await agent.use()).status_code == 200
+
+
+async def test_who_may_not_use_the_portal_is_shown_the_block_page_instead_of_consent(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        portal.rules.allowed = lambda identity: False
+        await agent.register()
+        page = await agent.ask(browser)
+        assert (page.status, page.left_for) == (403, "")
+        assert "That account does not have access" in page.text
+        await portal.store.create("settings", "login", {"custom_deny_html": "<h1>Ask Grace</h1>"}, by="test")
+        assert (await agent.ask(browser)).html == "<h1>Ask Grace</h1>"
+        url = {"custom_deny_url": "https://intranet.example/access"}
+        await portal.store.replace("settings", "login", url, by="test")
+        assert (await agent.ask(browser)).left_for == "https://intranet.example/access"
+
+
+async def test_each_client_is_consented_to_by_name_and_destination(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.log_in(browser, client_name="First <b>agent</b>")
+        second = Agent(portal, agent.http)
+        await second.register(client_name="Second agent")
+        page = await second.ask(browser)
+        assert (page.status, page.left_for) == (200, "")
+        assert "Allow Second agent to use" in page.text
+        assert REDIRECT in page.text
+        assert "form-action 'self' http://127.0.0.1:3333;" in page.headers["content-security-policy"]
+        denied = await browser.submit(page, "/authorize/consent", "deny")
+        answer = answer_in(denied.left_for)
+        assert (answer["error"], answer["state"], answer["iss"]) == ("access_denied", "the state", portal.url)
+
+
+async def test_consent_belongs_to_the_browser_in_which_it_was_asked_for(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser), browser_at(portal.url) as victim:
+        await agent.register()
+        page = await agent.ask(browser)
+        await agent.ask(victim)
+        captured = await victim.open(page.form("/authorize/consent").action)
+        assert (captured.status, captured.forms) == (400, [])
+
+
+async def test_consent_is_given_once_and_by_our_own_form_only(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register()
+        page = await agent.ask(browser)
+        forged = await browser.submit(page, "/authorize/consent", "allow", form_token="0" * 64)
+        assert (forged.status, forged.left_for) == (403, "")
+        assert (await browser.submit(page, "/authorize/consent", "allow")).left_for
+        again = await browser.submit(page, "/authorize/consent", "allow")
+        assert (again.status, again.left_for) == (400, "")
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"),
+    [("none", "access_token"), ("client_secret_post", "refresh_token"), ("client_secret_basic", "refresh_token")],
+)
+async def test_a_client_of_any_kind_can_revoke_its_grant(tmp_path: Path, method: str, kind: str) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        await agent.register(token_endpoint_auth_method=method)
+        code = (await agent.allowed(browser))["code"]
+        basic = base64.b64encode(f"{agent.client_id}:{agent.client_secret}".encode()).decode()
+        headers = {"Authorization": f"Basic {basic}"} if method == "client_secret_basic" else {}
+        sent = {} if headers else {"client_id": agent.client_id}
+        sent |= {"client_secret": agent.client_secret} if method == "client_secret_post" else {}
+        exchange = {"grant_type": "authorization_code", "code": code, "redirect_uri": REDIRECT}
+        exchange |= {"code_verifier": agent.verifier}
+        tokens = await agent.http.post(f"{portal.url}/token", data={**exchange, **sent}, headers=headers)
+        agent.tokens = tokens.json()
+        assert (await agent.use()).status_code == 200
+        revoked = await agent.http.post(
+            f"{portal.url}/revoke", data={"token": agent.tokens[kind], **sent}, headers=headers
+        )
+        assert revoked.status_code == 200
+        assert (await agent.use()).status_code == 401
+
+
+async def test_signing_out_everywhere_ends_what_agents_hold(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.log_in(browser)
+        assert (await agent.use()).status_code == 200
+        await browser.submit(await browser.open("/logout"), "/logout", "everywhere")
+        assert (await agent.use()).status_code == 401
+        assert (await agent.refresh()).status_code == 400
+
+
+REGISTERED_REDIRECTS = [
+    ("http://localhost:8080/cb", 201),
+    ("http://[::1]/cb", 201),
+    ("https://claude.ai/api/mcp/auth_callback", 201),
+    ("cursor://anysphere.cursor-retrieval/oauth", 201),
+    ("https://claude.ai.evil.example/api/mcp", 400),
+    ("https://elsewhere.example/cb", 400),
+    ("http://10.0.0.1/cb", 400),
+    ("data:text/html,x", 400),
+    ("vscode://other", 400),
+]
+
+
+async def test_clients_register_themselves_where_the_rules_allow_their_redirects(tmp_path: Path) -> None:
+    rules = Registration(allowed_uris=("https://claude.ai/api/*", "cursor://*"))
+    async with met(tmp_path, oauth=OAuthSettings(registration=rules)) as (_, agent, _browser):
+        for redirect, status in REGISTERED_REDIRECTS:
+            answer = await agent.register(redirect_uris=[redirect], scope="openid mcp")
+            assert answer.status_code == status, redirect
+            if status == 201:
+                assert answer.json()["scope"] == "mcp"
+            else:
+                assert answer.json()["error"] == "invalid_redirect_uri"
+
+
+async def test_registration_is_slowed_down(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, _browser):
+        statuses = [(await agent.register()).status_code for _ in range(22)]
+        assert statuses == [201] * 20 + [429] * 2
+
+
+async def test_registration_can_be_switched_off(tmp_path: Path) -> None:
+    async with met(tmp_path, oauth=OAuthSettings(registration=Registration(enabled=False))) as (
+        portal,
+        agent,
+        _browser,
+    ):
+        assert (await agent.register()).status_code == 404
+        metadata = await agent.http.get(f"{portal.url}/.well-known/oauth-authorization-server")
+        assert "registration_endpoint" not in metadata.json()
+
+
+async def test_a_session_of_one_person_is_unknown_to_another(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, browser), browser_at(portal.url) as other_browser:
+        await agent.log_in(browser)
+        session = (await agent.use()).headers["mcp-session-id"]
+        await portal.account("eve@example.com", "another good password")
+        eve = Agent(portal, agent.http)
+        await eve.register()
+        login = await other_browser.open(eve.authorize_url())
+        page = await other_browser.submit(
+            login, "/login/password", email="eve@example.com", password="another good password"
+        )
+        done = await other_browser.submit(page, "/authorize/consent", "allow")
+        await eve.exchange(answer_in(done.left_for)["code"])
+        listing = {"jsonrpc": "2.0", "id": 2, "method": "tools/list"}
+        for token, status in ((agent.tokens, 200), (eve.tokens, 404)):
+            answer = await agent.http.post(
+                portal.mcp,
+                json=listing,
+                headers={
+                    "Accept": "application/json, text/event-stream",
+                    "Authorization": f"Bearer {token['access_token']}",
+                    "Mcp-Session-Id": session,
+                    "MCP-Protocol-Version": "2025-11-25",
+                },
+            )
+            assert answer.status_code == status
