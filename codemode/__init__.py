@@ -2,18 +2,27 @@
 
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 from codemode.catalog import Catalog
-from codemode.errors import CatalogError, CodemodeError
+from codemode.check.checker import Checker
+from codemode.check.compiler import Compiler
+from codemode.check.declared import isolate_declarations
+from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
+from codemode.check.install import install as install_checker
+from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
 from codemode.expose import Exposed, expose, expose_server
-from codemode.pace import Flight, Pace, RealPace
 from codemode.outcome import returned
+from codemode.pace import Flight, Pace, RealPace
 from codemode.tool import CodeTool
 
 __all__ = [
+    "HOW_TO_INSTALL_CHECKER",
     "CallOutcome",
     "Catalog",
     "CatalogError",
+    "CheckUnavailable",
+    "Checker",
     "CodeTool",
     "CodemodeError",
+    "Compiler",
     "Exposed",
     "Flight",
     "Pace",
@@ -25,5 +34,7 @@ __all__ = [
     "ToolReturned",
     "expose",
     "expose_server",
+    "install_checker",
+    "isolate_declarations",
     "returned",
 ]

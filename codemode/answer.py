@@ -19,9 +19,35 @@ _ERROR_WEIGHT = 1_000
 _MESSAGE_WEIGHT = 500
 _LINE_CHARS = 100
 _ADVICE_WEIGHT = 460
+_NOTES_WEIGHT = 4_000
 _CALL_GROUPS = 8
 _STACK_CHARS = 2_000
 _MESSAGE_CHARS = 4_000
+
+CHECK_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "What a check before the run found.",
+    "properties": {
+        "ok": {"type": "boolean"},
+        "diagnostics": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "line": {"type": "integer"},
+                    "column": {"type": "integer"},
+                    "code": {"type": "string"},
+                    "message": {"type": "string"},
+                    "stub": {"type": "string"},
+                },
+                "required": ["line", "column", "code", "message"],
+            },
+        },
+        "checkedBy": {"type": "string"},
+        "unchecked": {"type": "string"},
+    },
+    "required": ["ok", "diagnostics"],
+}
 
 OUTPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -35,7 +61,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                 "kind": {
                     "enum": [
                         *("syntax", "exception", "deadlock", "cpu_time", "wall_time", "memory", "stack"),
-                        *("calls", "size", "cancelled", "denied", "engine"),
+                        *("calls", "size", "cancelled", "denied", "type", "engine"),
                     ]
                 },
                 "name": {"type": "string"},
@@ -69,6 +95,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                 "required": ["seq", "tool", "status", "ms"],
             },
         },
+        "check": CHECK_SCHEMA,
         "truncated": {
             "type": "object",
             "properties": {"chars": {"type": "integer"}, "paths": {"type": "array", "items": {"type": "string"}}},
@@ -92,6 +119,10 @@ def answer(run: Run, advice: list[str]) -> dict[str, Any]:
     structured["calls"] = [call.as_dict() for call in run.calls]
     if run.failure is None and (note := _cancelled(run.calls)):
         content.append(_text(note))
+    if run.check is not None:
+        structured["check"] = run.check
+    if run.failure is None and run.notes:
+        content.append(_text(_clip("\n".join(run.notes), _NOTES_WEIGHT)))
     if logs:
         content.append(_text("Logs:\n" + "\n".join(_log_line(line) for line in logs)))
     content += run.emitted

@@ -51,7 +51,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Run:
-    """`failure` None: completed, with `value` unless it was undefined. `emitted` are MCP content blocks."""
+    """`failure` None: completed, with `value` unless it was undefined. `emitted` are MCP content blocks.
+
+    `check` is what a check before the run said, as it is told to the agent, and `notes` the same in words.
+    """
 
     id: str
     program: str
@@ -61,3 +64,5 @@ class Run:
     logs: list[LogLine] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     emitted: list[dict[str, Any]] = field(default_factory=list)
+    check: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)

@@ -6,12 +6,13 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from codemode.advice import advise
 from codemode.answer import OUTPUT_SCHEMA, answer
 from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
+from codemode.check.checker import Checker
 from codemode.description import description
 from codemode.driver import drive
 from codemode.offload import beside
@@ -21,13 +22,16 @@ from codemode.source import extract
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
 from sandbox import EngineError, Executor, Image
 
+TypeCheck = Literal["off", "warn", "enforce"]
+
 NAME = "code"
 MAX_IMAGES = 64
 
 INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
-        "code": {"type": "string", "description": "The program: JavaScript or TypeScript; `return` gives the result."}
+        "code": {"type": "string", "description": "The program: JavaScript or TypeScript; `return` gives the result."},
+        "check": {"type": "boolean", "description": "true: only check the program against the tools; run nothing."},
     },
     "required": ["code"],
     "additionalProperties": False,
@@ -35,11 +39,24 @@ INPUT_SCHEMA: dict[str, Any] = {
 
 
 class CodeTool:
-    """Runs programs for any number of catalogs on one executor, which stays the caller's to close."""
+    """Runs programs for any number of catalogs on one executor, which stays the caller's to close.
 
-    def __init__(self, executor: Executor, *, typescript: TypeScript | None = None) -> None:
+    `type_check`: "off" runs programs unless they are certain to go wrong, "warn" adds what the `checker` finds in their
+    types to the answer, "enforce" runs only programs that it finds nothing in.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        *,
+        typescript: TypeScript | None = None,
+        checker: Checker | None = None,
+        type_check: TypeCheck = "off",
+    ) -> None:
         self._executor = executor
         self._typescript = typescript or TypeScript()
+        self._checker = checker or Checker()
+        self._type_check = type_check
         self._images: OrderedDict[str, asyncio.Task[Image]] = OrderedDict()
 
     def warm(self) -> None:
@@ -75,8 +92,9 @@ class CodeTool:
     ) -> dict[str, Any]:
         """Run `arguments["code"]` and return the raw `CallToolResult`; nothing a program does raises.
 
-        Cancelling the task stops the program and its calls. `identity` is whom the executor's queue is fair to. `pace`
-        is the clock and the chance of this run, the real ones when not given.
+        With `check: true` nothing runs, and the result is what `Checked.as_dict` holds. Cancelling the task stops the
+        program and its calls. `identity` is whom the executor's queue is fair to. `pace` is the clock and the chance of
+        this run, the real ones when not given.
         """
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
@@ -88,12 +106,34 @@ class CodeTool:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)
             return answer(run, [])
+        if arguments.get("check"):
+            run.value = (await self._checker.check(run.program, catalog, self._typescript)).as_dict()
+            run.has_value = True
+            return answer(run, [])
+        if advice := await self._refused(run, catalog):
+            return answer(run, advice)
         try:
             await self._run(run, program.typescript, catalog, caller, identity, pace)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
         # Cutting a megabyte down to what is shown measures its parts again and again.
         return await beside(lambda: answer(run, advise(run.failure, catalog) if run.failure else []), run.value)
+
+    async def _refused(self, run: Run, catalog: Catalog) -> list[str]:
+        """Check a program before it runs. Advice when it must not run, and then the run has failed; else nothing."""
+        if self._type_check == "off":
+            checked = await self._checker.certain(run.program, catalog, self._typescript)
+        else:
+            checked = await self._checker.check(run.program, catalog, self._typescript)
+            run.check = checked.as_dict()
+        refused = checked.certain or (self._type_check == "enforce" and not checked.ok)
+        if not refused:
+            if self._type_check != "off":
+                run.notes = checked.in_words()
+            return []
+        run.check = checked.as_dict()
+        run.failure = checked.as_failure()
+        return ["Found before running: nothing was run.", *checked.in_words(beside_failure=True)]
 
     async def _run(
         self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str, pace: Pace | None
@@ -141,9 +181,11 @@ class CodeTool:
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
     """What is wrong with the arguments of `code`, in words an agent can repair them from."""
-    others = [str(name)[:60] for name in arguments if name != "code"]
+    others = [str(name)[:60] for name in arguments if name not in INPUT_SCHEMA["properties"]]
     if others:
-        return f"code takes one argument, `code`; remove {', '.join(others[:10])}. Nothing was run."
+        return f"code takes `code` and `check`; remove {', '.join(others[:10])}. Nothing was run."
+    if not isinstance(arguments.get("check", False), bool):
+        return f"check is true or false, got {type(arguments['check']).__name__}. Nothing was run."
     code = arguments.get("code")
     if not isinstance(code, str):
         got = "nothing" if "code" not in arguments else type(code).__name__

@@ -13,7 +13,8 @@ import queue
 import re
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from quickjs_rs import transform_source
 
@@ -31,13 +32,17 @@ _REACHED_STOP = "Invalid Character"
 # `f<Type>(x)` is valid JavaScript, two comparisons, so no syntax error ever sends it here.
 _TYPE_CALL = re.compile(r"[\w$]<\s*[A-Z{][\w$.,|&{}:; \[\]]*>\(")
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class JavaScript:
-    """A program without its types. `own_lines`: each token stands on the line it has in the source."""
+    """A program without its types. `own_lines`: each token stands on the line it has in the source; `returns`: it is
+    the body of a function, with a `return` of its own."""
 
     text: str
     own_lines: bool
+    returns: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,27 +69,32 @@ class TypeScript:
 
     async def javascript(self, source: str) -> JavaScript | TypeScriptError:
         """`source` without its types, or why not; gives up when the time is over."""
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[JavaScript | TypeScriptError] = loop.create_future()
+        found = await self.beside(lambda: javascript(source))
+        return found or TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
 
-        def settle(found: JavaScript | TypeScriptError) -> None:
+    async def beside(self, work: Callable[[], T]) -> T | None:
+        """What `work` returns, done on one of these threads and with no error; None when the time is over before."""
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[T] = loop.create_future()
+
+        def settle(found: T) -> None:
             if not done.done():
                 done.set_result(found)
 
-        def work() -> None:
+        def job() -> None:
             if done.done():
                 return
-            found = javascript(source)
+            found = work()
             # The loop may be closed by the time a thread nobody waits for is through.
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(settle, found)
 
-        self._submit(work)
+        self._submit(job)
         try:
             async with asyncio.timeout(self._seconds + (0 if self._compiled.is_set() else _COMPILE_SECONDS)):
                 return await done
         except TimeoutError:
-            return TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
+            return None
 
     def _submit(self, job: Callable[[], object]) -> None:
         self._jobs.put(job)
@@ -127,8 +137,19 @@ def javascript(source: str) -> JavaScript | TypeScriptError:
     body = _unwrapped(output) if prefix else output
     for placed in (blank, lay_out) if len(source) <= MAX_PLACED_CHARS else ():
         if unchanged(candidate := placed(source, body)):
-            return JavaScript(candidate or "", own_lines=True)
-    return JavaScript(body, own_lines=False)
+            return JavaScript(candidate or "", own_lines=True, returns=bool(prefix))
+    return JavaScript(body, own_lines=False, returns=bool(prefix))
+
+
+def printed(source: str) -> str | None:
+    """`source` as the transformer writes it, without types, comments and its author's line breaks; None when it has a
+    syntax error or is nested too deep. Blocks for a millisecond."""
+    if _nests_too_deep(tokenize(source)):
+        return None
+    output = _transform(source)
+    if isinstance(output, TypeScriptError) and _RETURN_OUTSIDE in output.message:
+        output = _transform("async () => {" + source + "\n};")
+    return output if isinstance(output, str) else None
 
 
 def _transform(source: str) -> str | TypeScriptError:

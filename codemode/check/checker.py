@@ -1,0 +1,212 @@
+"""Checks programs against the tools of a catalog: what is certain, then syntax, then types, in that order of cost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from codemode.catalog import Catalog
+from codemode.check.certain import certain_findings, suspicious
+from codemode.check.compiler import Compiler, Diagnostic, compile_program, find
+from codemode.check.context import Context
+from codemode.check.declared import declarations_for, isolate_declarations
+from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAIT, SYNTAX, Finding
+from codemode.check.install import HOW_TO
+from codemode.check.relevance import Complaint, relevant
+from codemode.errors import CheckUnavailable
+from codemode.offload import beside
+from codemode.run import Failure
+from codemode.typescript import JavaScript, TypeScript, TypeScriptError, printed
+
+SECONDS = 10.0
+AT_ONCE = 2
+_REMEMBERED = 64
+_MOST_WAITING = 64
+_FUNCTION = ("export async function program() {\n", "\n}")
+_LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """What was found; `by` says what has looked at the program, or `unchecked` why nothing has looked at its types.
+
+    `certain`: the program would go wrong for sure.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    by: str | None = None
+    unchecked: str | None = None
+    certain: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether everything was looked at and nothing found."""
+        return not self.findings and self.unchecked is None
+
+    def in_words(self, *, beside_failure: bool = False) -> list[str]:
+        """A heading, then each finding with its stub; nothing for a program that is right.
+
+        `beside_failure`: what there is to add where the first finding is said as the failure.
+        """
+        lines: list[str] = []
+        said: set[str] = set()
+        for position, finding in enumerate(self.findings):
+            if position or not beside_failure:
+                lines.append(finding.as_line())
+            if finding.stub is not None and finding.stub not in said:
+                lines.append(f"  {finding.stub}")
+                said.add(finding.stub)
+        heading = f"Check: {self.unchecked}" if self.unchecked else "Check:"
+        return lines if beside_failure or self.ok else [heading, *lines]
+
+    def as_failure(self) -> Failure:
+        """Why the program is not run."""
+        if self.findings:
+            return self.findings[0].as_failure()
+        return Failure(
+            "type", "TypeCheckError", f"this portal runs only programs whose types are checked: {self.unchecked}"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as data: the result of a program that was only checked."""
+        found: dict[str, Any] = {"ok": self.ok}
+        found["diagnostics"] = [finding.as_dict() for finding in self.findings]
+        return found | ({"unchecked": self.unchecked} if self.unchecked is not None else {"checkedBy": self.by})
+
+
+_NOTHING = Checked(by="text")
+
+
+class Checker:
+    """Checks programs; at most `AT_ONCE` compilers run, and those used last are remembered.
+
+    `environment` tells where a compiler may be. It is looked for when first needed, and again after an installation.
+    """
+
+    def __init__(self, environment: Mapping[str, str] = os.environ, *, seconds: float = SECONDS) -> None:
+        self._environment = environment
+        self._seconds = seconds
+        self._compiler: Compiler | None = None
+        self._turns = asyncio.Semaphore(AT_ONCE)
+        self._waiting = 0
+        self._remembered: OrderedDict[tuple[str, str], tuple[Finding, ...]] = OrderedDict()
+
+    @property
+    def compiler(self) -> Compiler | None:
+        """The compiler that looks at types, None when this machine has none."""
+        if self._compiler is None or not self._compiler.path.is_file():
+            self._compiler = find(self._environment)
+        return self._compiler
+
+    async def certain(self, program: str, catalog: Catalog, typescript: TypeScript) -> Checked:
+        """Mistakes that are certain from the text alone. Takes microseconds for a program that has none."""
+        if "codemode" not in program or not await beside(lambda: suspicious(program, catalog), program):
+            return _NOTHING
+        found = await typescript.beside(lambda: certain_findings(program, catalog, printed))
+        return Checked(tuple(found), by="text", certain=True) if found else _NOTHING
+
+    async def check(self, program: str, catalog: Catalog, typescript: TypeScript) -> Checked:
+        """Everything there is to say of a program before it runs. Raises nothing."""
+        certain = (await self.certain(program, catalog, typescript)).findings
+        stripped = await typescript.javascript(program)
+        if isinstance(stripped, TypeScriptError):
+            if stripped.line is None:
+                return Checked(certain, unchecked=stripped.message, certain=bool(certain))
+            syntax = Finding(stripped.line, stripped.column or 1, SYNTAX, stripped.message[:MAX_MESSAGE_CHARS])
+            return Checked((syntax,), by="parser")
+        compiler = self.compiler
+        try:
+            if compiler is None:
+                raise CheckUnavailable(f"no type checker is installed ({HOW_TO})")
+            typed = await self._typed(compiler, program, stripped, catalog)
+        except CheckUnavailable as error:
+            words = f"only syntax and tool names were checked, not types: {error}"
+            return Checked(certain, unchecked=words, certain=bool(certain))
+        return Checked(_together(certain, typed), by=str(compiler), certain=bool(certain))
+
+    async def _typed(
+        self, compiler: Compiler, program: str, stripped: JavaScript, catalog: Catalog
+    ) -> tuple[Finding, ...]:
+        declared = await asyncio.to_thread(declarations_for, program, catalog)
+        key = (program, declared)
+        if (known := self._remembered.get(key)) is not None:
+            self._remembered.move_to_end(key)
+            return known
+        declarations = {"codemode.d.ts": declared, "isolate.d.ts": isolate_declarations()}
+        is_typed = stripped.text != program
+        # Of what a `return` outside a function returns compilers say nothing.
+        head, tail = _FUNCTION if stripped.returns else ("", "")
+        async with self._turn():
+            found = await compile_program(
+                compiler, head + program + tail, declarations, typed=is_typed, seconds=self._seconds
+            )
+
+        def judged() -> tuple[Finding, ...]:
+            complaints = _complaints(program, found, lines_before=len(head) and 1)
+            return tuple(relevant(complaints, Context(program, stripped), catalog))
+
+        findings = await asyncio.to_thread(judged) if found else ()
+        self._remembered[key] = findings
+        while len(self._remembered) > _REMEMBERED:
+            self._remembered.popitem(last=False)
+        return findings
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """A place among the compilers that run; whoever finds too many waiting, or waits too long, does without."""
+        if self._waiting >= _MOST_WAITING:
+            raise CheckUnavailable("too many programs wait to be checked")
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(self._seconds):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise CheckUnavailable(f"the type checker was busy for {self._seconds:g} s") from None
+        finally:
+            self._waiting -= 1
+        try:
+            yield
+        finally:
+            self._turns.release()
+
+
+def _together(certain: tuple[Finding, ...], typed: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Both kinds in order; the compiler's own word for what is certain already is left out."""
+    places = {(one.line, one.column) for one in certain}
+    unawaited = {one.line for one in certain if one.code == MISSING_AWAIT}
+    rest = [
+        one
+        for one in typed
+        if (one.line, one.column) not in places and not (one.line in unawaited and "Promise<" in one.message)
+    ]
+    return tuple(sorted((*certain, *rest), key=lambda one: (one.line, one.column))[:MAX_FINDINGS])
+
+
+def _complaints(program: str, diagnostics: list[Diagnostic], lines_before: int) -> list[Complaint]:
+    """Diagnostics by offset into the program. Compilers count lines as the language does, columns in UTF-16 units."""
+    starts = [0, *(match.end() for match in _LINE.finditer(program))]
+    return [
+        Complaint(_offset(program, starts, one.line - lines_before, one.column), one.number, one.message)
+        for one in diagnostics
+    ]
+
+
+def _offset(program: str, starts: list[int], line: int, column: int) -> int:
+    line = max(1, min(line, len(starts)))
+    start = starts[line - 1]
+    end = starts[line] if line < len(starts) else len(program)
+    text = program[start:end]
+    if text.isascii():
+        return start + max(0, min(column - 1, len(text)))
+    units = 0
+    for index, character in enumerate(text):
+        if units >= column - 1:
+            return start + index
+        units += 2 if character > "\uffff" else 1
+    return end

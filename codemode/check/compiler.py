@@ -1,0 +1,222 @@
+"""TypeScript's native compiler on this machine: where it is, and one bounded run of it over hostile text.
+
+A run gets a folder of its own, no environment, no input, its own process group, and limits on time, memory and output.
+It loads no file but the three it is given: imports, references and directives of a program lead nowhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from codemode.errors import CheckUnavailable
+
+VERSION = "7.0.2"
+MEMORY = 2 * 1024 * 1024  # KiB of data a compiler may allocate
+MAX_OUTPUT = 1024 * 1024
+_GRACE = 2.0
+_SYSTEMS = {"linux": "linux", "darwin": "darwin", "win32": "win32"}
+_MACHINES = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64", "arm64": "arm64"}
+_LIMITED = 'ulimit -c 0; ulimit -t 30; ulimit -d {memory} 2>/dev/null; exec "$0" "$@"'
+_TSC_OPTIONS = (
+    *("--ignoreConfig", "--noEmit", "--noResolve", "--types", "", "--skipLibCheck", "--pretty", "false"),
+    *("--allowJs", "--checkJs", "--target", "esnext", "--lib", "esnext", "--module", "esnext"),
+    *("--moduleDetection", "force", "--strict", "false", "--singleThreaded"),
+)
+_DENO_OPTIONS = {"lib": ["esnext"], "strict": False, "noImplicitAny": False, "strictNullChecks": False, "checkJs": True}
+_TSC_LINE = re.compile(r"^program\.[jt]s\((\d+),(\d+)\): error TS(\d+): (.*(?:\n  .*)*)", re.MULTILINE)
+_DENO_BLOCK = re.compile(
+    r"^TS(\d+) \[ERROR\]: (.*?)\n[^\n]*\n[ ]*[~^]*\n    at file://\S*/program\.[jt]s:(\d+):(\d+)$",
+    re.MULTILINE | re.DOTALL,
+)
+# Whatever could make Deno read another file; TypeScript's compiler is told not to.
+_LOADS = re.compile(r"\bimport\b|\brequire\b|\bfrom\b(?!\s*[(.:=,)])|@(?:deno|ts)-|@jsx|<\s*(?:reference|amd)|\\u")
+_DIRECTIVE = re.compile(r"@ts-(?=nocheck|check|ignore|expect-error)|(?<=<)[ \t]*r(?=eference\b)")
+
+
+@dataclass(frozen=True, slots=True)
+class Compiler:
+    """A program that checks types: TypeScript's own (`tsc`), or Deno, which has one inside."""
+
+    kind: Literal["tsc", "deno"]
+    path: Path
+
+    def __str__(self) -> str:
+        return "TypeScript" if self.kind == "tsc" else "deno check"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One message as the compiler gives it: 1-based line and column, its number, its lines."""
+
+    line: int
+    column: int
+    number: int
+    message: str
+
+
+def package_name() -> str | None:
+    """The npm package with the native compiler for this machine."""
+    system, machine = _SYSTEMS.get(sys.platform), _MACHINES.get(platform.machine().lower())
+    return f"@typescript/typescript-{system}-{machine}" if system and machine else None
+
+
+def home(environment: Mapping[str, str]) -> Path:
+    """Where the compiler of this version is installed for this user."""
+    cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(cache) / "codemode-portal" / "typescript" / VERSION
+
+
+def find(environment: Mapping[str, str] = os.environ) -> Compiler | None:
+    """The best compiler there is: the installed one, the one behind `tsc` on the path, Deno."""
+    name = "tsc.exe" if sys.platform == "win32" else "tsc"
+    candidates = [home(environment) / "lib" / name]
+    if on_path := shutil.which("tsc", path=environment.get("PATH")):
+        resolved = Path(on_path).resolve()
+        package = package_name()
+        if package is not None:
+            candidates += [
+                folder / package / "lib" / name for folder in resolved.parents if folder.name == "node_modules"
+            ]
+        candidates.append(resolved)
+    for path in candidates:
+        if path.is_file() and os.access(path, os.X_OK) and _is_native(path):
+            return Compiler("tsc", path)
+    deno = deno_path(environment)
+    return None if deno is None else Compiler("deno", deno)
+
+
+def deno_path(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Deno as the package of that name installed it beside this Python, or on the path."""
+    name = "deno.exe" if sys.platform == "win32" else "deno"
+    beside = Path(sys.executable).parent / name
+    if beside.is_file():
+        return beside
+    found = shutil.which("deno", path=environment.get("PATH"))
+    return Path(found) if found else None
+
+
+def _is_native(path: Path) -> bool:
+    """Whether a file is the native compiler, which has its library beside it, and no script that starts Node."""
+    with path.open("rb") as file:
+        return file.read(2) != b"#!" and (path.parent / "lib.esnext.d.ts").is_file()
+
+
+async def compile_program(
+    compiler: Compiler, program: str, declarations: Mapping[str, str], *, typed: bool, seconds: float
+) -> list[Diagnostic]:
+    """What the compiler says of a program, given declaration files by name. Raises `CheckUnavailable`.
+
+    `typed`: it is TypeScript; JavaScript is judged more gently.
+    """
+    program = _without_directives(program)
+    if compiler.kind == "deno" and _LOADS.search(program):
+        raise CheckUnavailable(
+            "the program mentions imports, and Deno would follow them: only TypeScript's compiler can"
+        )
+    name = f"program.{'ts' if typed else 'js'}"
+    files = {name: program, **declarations}
+    folder = await asyncio.to_thread(_write, files, _DENO_OPTIONS | {"types": [f"./{one}" for one in declarations]})
+    try:
+        output = await _run(_command(compiler, name, declarations), folder, seconds)
+    finally:
+        await asyncio.shield(asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True))
+    return list(_diagnostics(compiler, output))
+
+
+def _without_directives(program: str) -> str:
+    """Comments do not switch the check off, nor name files: one letter of each directive is changed, nothing moves."""
+    return _DIRECTIVE.sub(lambda match: match[0][:-1] + "_", program)
+
+
+def _write(files: Mapping[str, str], options: Mapping[str, object]) -> str:
+    folder = tempfile.mkdtemp(prefix="codemode-check-")
+    for name, text in files.items():
+        Path(folder, name).write_text(text, encoding="utf-8", newline="")
+    Path(folder, "deno.json").write_text(json.dumps({"compilerOptions": options}), encoding="utf-8")
+    return folder
+
+
+def _command(compiler: Compiler, name: str, declarations: Mapping[str, str]) -> list[str]:
+    if compiler.kind == "tsc":
+        command = [str(compiler.path), *_TSC_OPTIONS, *declarations, name]
+    else:
+        limits = "--v8-flags=--max-old-space-size=1024"
+        offline = ("--no-remote", "--no-npm", "--no-lock", "--cached-only")
+        command = [
+            str(compiler.path),
+            "check",
+            limits,
+            "--quiet",
+            "--check-js",
+            *offline,
+            "--config",
+            "deno.json",
+            name,
+        ]
+    # What a process may use is set by the shell that becomes it: a hook between fork and exec is not safe with threads.
+    shell = shutil.which("sh")
+    memory = MEMORY if compiler.kind == "tsc" else 2 * MEMORY
+    return command if shell is None else [shell, "-c", _LIMITED.format(memory=memory), *command]
+
+
+async def _run(command: list[str], folder: str, seconds: float) -> str:
+    environment = {"HOME": folder, "DENO_DIR": f"{folder}/deno", "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"}
+    nothing, pipe = asyncio.subprocess.DEVNULL, asyncio.subprocess.PIPE
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command, cwd=folder, env=environment, stdin=nothing, stdout=pipe, stderr=asyncio.subprocess.STDOUT,
+            start_new_session=True,
+        )  # fmt: skip
+    except OSError as error:
+        raise CheckUnavailable(f"the type checker could not be started: {error.strerror}") from error
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(seconds):
+            output = await _read(process.stdout)
+            code = await process.wait()
+    except TimeoutError:
+        raise CheckUnavailable(f"the type check took longer than {seconds:g} s") from None
+    finally:
+        await _stop(process)
+    if code not in (0, 1, 2):
+        raise CheckUnavailable(f"the type checker ended with code {code}")
+    return output
+
+
+async def _read(stream: asyncio.StreamReader) -> str:
+    pieces: list[bytes] = []
+    size = 0
+    while size < MAX_OUTPUT and (piece := await stream.read(64 * 1024)):
+        pieces.append(piece)
+        size += len(piece)
+    return b"".join(pieces).decode("utf-8", "replace")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(process.wait(), _GRACE)
+
+
+def _diagnostics(compiler: Compiler, output: str) -> Iterator[Diagnostic]:
+    if compiler.kind == "tsc":
+        for match in _TSC_LINE.finditer(output):
+            yield Diagnostic(int(match[1]), int(match[2]), int(match[3]), match[4])
+    else:
+        for match in _DENO_BLOCK.finditer(output):
+            yield Diagnostic(int(match[3]), int(match[4]), int(match[1]), match[2])

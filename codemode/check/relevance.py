@@ -1,0 +1,141 @@
+"""Which of a compiler's complaints would matter when a program runs, and how they are said to an agent.
+
+Programs are JavaScript that works, or would: most of what a type checker says of it is about style. Kept is what
+throws, what a tool would refuse, and what reads a member that is not there. Where the compiler only cannot know (a
+union, a widened literal, an object filled later, a member that is asked for), nothing is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from codemode.advice import advise
+from codemode.catalog import Catalog
+from codemode.check.certain import called_tool, exists, unknown_tool
+from codemode.check.context import Context
+from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, UNKNOWN_TOOL, Finding, place
+from codemode.run import Failure
+
+_MISSING_NAME = frozenset({2304, 2552, 2580, 2581, 2582, 2583, 2584, 2591, 2592, 2593, 2693, 18004})
+_MISSING_MEMBER = frozenset({2339, 2551})
+_ARGUMENT = frozenset({2322, 2345, 2353, 2554, 2555, 2559, 2560, 2561, 2739, 2740, 2741, 2820})
+_ALWAYS_THROWS = frozenset({2349, 2351, 2448, 2461, 2488, 2588})
+_NO_MODULE = frozenset({2307, 2792})
+
+_NAME = re.compile(r"'([^']{1,100})'")
+_ON_TYPE = re.compile(r"does not exist on type '(.*?)'(?:\.|$)", re.MULTILINE)
+_ASSIGNED = re.compile(r"(?:Argument of type|Type) '(.*?)' is not assignable to (?:parameter of )?type '(.*?)'\.")
+_INSIDE = re.compile(r"\{[^{}]*\}|\([^()]*\)|\"[^\"]*\"|<[^<>]*>")
+_LITERAL = re.compile(r"\"|-?\d|true$|false$|`")
+_LOOSE = frozenset({"{}", "unknown", "never", "object", "Object", "Error", "any", "void", "undefined", "null"})
+_HINT = re.compile(r" Do you need to .*| Try changing .*| '.*' may be .*", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What a compiler said: an offset into the program, the number of the message, its lines."""
+
+    offset: int
+    number: int
+    message: str
+
+
+def relevant(complaints: Iterable[Complaint], context: Context, catalog: Catalog) -> list[Finding]:
+    """The findings among a compiler's complaints, each place once."""
+    found: dict[tuple[int, int], Finding] = {}
+    for complaint in complaints:
+        if len(found) == MAX_FINDINGS:
+            break
+        finding = _finding(complaint, context, catalog)
+        if finding is not None:
+            found.setdefault((finding.line, finding.column), finding)
+    return sorted(found.values(), key=lambda one: (one.line, one.column))
+
+
+def _finding(complaint: Complaint, context: Context, catalog: Catalog) -> Finding | None:
+    number, offset = complaint.number, complaint.offset
+    if context.is_type(offset):
+        return None
+    if number in _MISSING_MEMBER:
+        return _member(complaint, context, catalog)
+    if number in _ARGUMENT:
+        members = context.called(offset)
+        if members is None or _may_fit(complaint, context):
+            return None
+        return _made(complaint, context, _in_words(complaint.message), called_tool(catalog, members))
+    if number in _NO_MODULE or (number in _MISSING_NAME and context.word(offset)[:1] == '"'):
+        return _made(complaint, context, " ".join(("A program cannot import.", *_no_modules(catalog))))
+    if number in _MISSING_NAME:
+        name = (_NAME.search(complaint.message) or [""] * 2)[1]
+        if context.is_tested(name):
+            return None
+        advice = advise(Failure("exception", "ReferenceError", f"'{name}' is not defined"), catalog)
+        words = _HINT.sub("", complaint.message.split("\n")[0])
+        return _made(complaint, context, " ".join((words, *advice)))
+    if number in _ALWAYS_THROWS and " | " not in complaint.message and "'never'" not in complaint.message:
+        origin = context.called(offset) or context.origin(offset)
+        return _made(complaint, context, _promised(complaint.message), called_tool(catalog, origin) if origin else None)
+    return None
+
+
+def _made(complaint: Complaint, context: Context, message: str, stub: str | None = None) -> Finding:
+    line, column = place(context.program, complaint.offset)
+    return Finding(line, column, f"TS{complaint.number}", message[:MAX_MESSAGE_CHARS], stub)
+
+
+def _member(complaint: Complaint, context: Context, catalog: Catalog) -> Finding | None:
+    if (path := context.path(complaint.offset)) is not None:
+        members, start = path
+        if exists(catalog, members):
+            return None
+        message, nearest = unknown_tool(catalog, members)
+        line, column = place(context.program, start)
+        return Finding(line, column, UNKNOWN_TOOL, message, catalog.signature(nearest) if nearest else None)
+    types = _ON_TYPE.findall(complaint.message)
+    if len(types) != 1 or types[0] in _LOOSE or " | " in types[0] or types[0].endswith("Error"):
+        return None
+    if types[0].startswith("typeof ") or context.is_assigned(complaint.offset) or context.is_probed(complaint.offset):
+        return None
+    origin = context.origin(complaint.offset)
+    stub = called_tool(catalog, origin) if origin else None
+    return _made(complaint, context, _promised(complaint.message), stub)
+
+
+def _promised(message: str) -> str:
+    """The compiler's words; where a promise was taken for its value, what to do."""
+    first = message.split("\n")[0]
+    return f"{_HINT.sub('', first)} It is a Promise: await it first." if "'Promise<" in first else _in_words(message)
+
+
+def _in_words(message: str) -> str:
+    """The first line and the last, which says what it comes down to."""
+    lines = [line.strip() for line in message.split("\n") if line.strip()]
+    return lines[0] if len(lines) < 2 else f"{lines[0]} {lines[-1]}"
+
+
+def _may_fit(complaint: Complaint, context: Context) -> bool:
+    """Whether a value may be right after all: the compiler knows less of it than its author."""
+    message = complaint.message
+    if "but source may have" in message:
+        return True
+    missing = "is missing in type" in message or "is missing the following" in message
+    if missing and not context.is_literal(complaint.offset):
+        return "'Promise<" not in message
+    for given, wanted in _ASSIGNED.findall(message):
+        if _is_union(given) or given in _LOOSE:
+            return True
+        if given in ("string", "number", "boolean") and _LITERAL.match(wanted):
+            return True
+    return False
+
+
+def _is_union(written: str) -> bool:
+    while (inner := _INSIDE.sub("", written)) != written:
+        written = inner
+    return " | " in written
+
+
+def _no_modules(catalog: Catalog) -> list[str]:
+    return advise(Failure("syntax", "SyntaxError", "import"), catalog)
