@@ -27,6 +27,7 @@ from portal.errors import ConfigError
 from sandbox import Limits
 
 CodeModePolicy = Literal["off", "opt_in", "default_on", "enforced"]
+TypeCheck = Literal["off", "warn", "enforce"]
 Sharing = Literal["auto", "shared", "dedicated"]
 
 LIMITS = {limit.name: limit.type == "int" for limit in fields(Limits) if limit.init}
@@ -91,6 +92,7 @@ class PortalSettings(_Section):
     port: int = Field(default=8787, ge=0, le=65535)
     path: str = Field(default="/mcp", pattern=r"^/[A-Za-z0-9._~/-]*$")
     code_mode: CodeModePolicy = "opt_in"
+    type_check: TypeCheck = "off"
     limits: Mapping[str, float | int] = Field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     allowed_hosts: tuple[str, ...] = ()

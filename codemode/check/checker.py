@@ -16,7 +16,7 @@ from codemode.check.certain import certain_findings, suspicious
 from codemode.check.compiler import Compiler, Diagnostic, compile_program, find
 from codemode.check.context import Context
 from codemode.check.declared import declarations_for, isolate_declarations
-from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAIT, SYNTAX, Finding
+from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAIT, SYNTAX, UNKNOWN_TOOL, Finding
 from codemode.check.install import HOW_TO
 from codemode.check.relevance import Complaint, relevant
 from codemode.errors import CheckUnavailable
@@ -56,8 +56,9 @@ class Checked:
         """
         lines: list[str] = []
         said: set[str] = set()
-        for position, finding in enumerate(self.findings):
-            if position or not beside_failure:
+        first = [self._gravest] if beside_failure and self._gravest else []
+        for finding in (*first, *(one for one in self.findings if one not in first)):
+            if finding not in first:
                 lines.append(finding.as_line())
             if finding.stub is not None and finding.stub not in said:
                 lines.append(f"  {finding.stub}")
@@ -65,10 +66,16 @@ class Checked:
         heading = f"Check: {self.unchecked}" if self.unchecked else "Check:"
         return lines if beside_failure or self.ok else [heading, *lines]
 
+    @property
+    def _gravest(self) -> Finding | None:
+        """The finding that a program is refused for: one that is certain, or else the first."""
+        known = (one for one in self.findings if self.certain and one.code in (UNKNOWN_TOOL, MISSING_AWAIT))
+        return next(known, self.findings[0] if self.findings else None)
+
     def as_failure(self) -> Failure:
         """Why the program is not run."""
-        if self.findings:
-            return self.findings[0].as_failure()
+        if self._gravest is not None:
+            return self._gravest.as_failure()
         return Failure(
             "type", "TypeCheckError", f"this portal runs only programs whose types are checked: {self.unchecked}"
         )

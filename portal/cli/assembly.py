@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
 from starlette.applications import Starlette
 
-from codemode import CodeTool
+from codemode import HOW_TO_INSTALL_CHECKER, Checker, CodeTool
 from portal.app import create_app
 from portal.caller import Caller
+from portal.cli.exits import CommandError
 from portal.cli.session import limits_of
 from portal.config import Config
 from portal.learning import Learning
@@ -36,7 +39,11 @@ class Assembly:
 
 @asynccontextmanager
 async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
-    """Isolates in worker processes, upstream servers, the record of calls, and the application over them."""
+    """Isolates in worker processes, upstream servers, the record of calls, and the application over them.
+
+    Raises `CommandError` when the configuration wants types checked and nothing here can check them.
+    """
+    checker = checker_for(config)
     started = time.perf_counter()
     # The first start on a machine compiles the guest here; later ones take it from the cache.
     async with WorkerExecutor(limits_of(config)) as executor:
@@ -48,6 +55,19 @@ async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
         ):
             learning.publish_to(servers.offer_anew)
             caller = Caller(servers, records, observer=learning)
-            app = create_app(servers, caller, CodeTool(executor), config.portal)
+            code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
+            app = create_app(servers, caller, code_tool, config.portal)
             missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
             yield Assembly(app, servers, prepared_in, missing)
+
+
+def checker_for(config: Config, environment: Mapping[str, str] = os.environ) -> Checker:
+    """What checks programs before they run. A portal that promises to check never starts without being able to."""
+    checker, wanted = Checker(environment), config.portal.type_check
+    if wanted == "off" or checker.compiler is not None:
+        return checker
+    missing = f"portal.typeCheck is `{wanted}`, but no type checker is installed"
+    if wanted == "enforce":
+        raise CommandError(f"{missing}. Install one with: {HOW_TO_INSTALL_CHECKER}. Or set it to `warn`.")
+    structlog.get_logger("codemode").warning("type_check_unavailable", reason=missing, fix=HOW_TO_INSTALL_CHECKER)
+    return checker
