@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import itertools
 import json
 import re
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,10 +27,11 @@ MAX_SIGNED_TOOLS = 100
 _MAX_TARGETS = 1_000
 _SUMMARY_CHARS = 140
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
+_SAID_MEMBERS, _SAID_VALUES, _SAID_CHARS = 100, 20, 200
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
 _API = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
-  search(query: string, options?: { limit?: number; server?: string }):
+  search(query: string, options?: { limit?: number; server?: string; readOnly?: boolean }):
     Promise<{ path: string; signature?: string; description?: string; server?: string; tools?: number }[]>;
   /** Declarations of a tool (`server.tool`), a server, or a list of them, as text. */
   describe(target: string | string[]): Promise<string>;
@@ -146,19 +148,24 @@ class Catalog:
             found = self._checks[path] = ArgumentCheck(self._by_path[path].tool.input_schema)
         return found
 
-    def search(self, query: str, limit: int = DEFAULT_LIMIT, server: str | None = None) -> list[dict[str, Any]]:
+    def search(
+        self, query: str, limit: int = DEFAULT_LIMIT, server: str | None = None, read_only: bool | None = None
+    ) -> list[dict[str, Any]]:
         """Tools for plain words, best first: `path`, `signature`, `description`. An empty query lists the servers.
 
-        `limit` is 1 to 50; `server` is a configured id or its identifier. Raises CatalogError for anything else.
+        `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare that
+        they only read, or the others. Raises CatalogError for anything else.
         """
         if not isinstance(query, str):
             raise CatalogError('search needs words as its first argument: codemode.search("open issues", {limit: 5})')
         if isinstance(limit, bool) or not isinstance(limit, int | float) or not 1 <= limit <= MAX_LIMIT:
             raise CatalogError(f"search: limit is 1 to {MAX_LIMIT}, got {limit!r:.40}")
+        if read_only is not None and not isinstance(read_only, bool):
+            raise CatalogError(f"search: readOnly is true or false, got {read_only!r:.40}")
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._listed_servers(server_id)[: int(limit)]
-        found = self._search_index().find(query, limit=int(limit), server=server_id)
+        found = self._search_index().find(query, limit=int(limit), server=server_id, read_only=read_only)
         return [self._found(self._ordered[position]) for position in found]
 
     def describe(self, target: str | Sequence[str]) -> str:
@@ -299,16 +306,33 @@ def _paths(paths: Iterable[str]) -> str:
 
 
 def _entry(entry: CatalogTool) -> Entry:
-    schema = entry.tool.input_schema
-    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    given = _members(entry.tool.input_schema)
+    returned = _members(entry.tool.output_schema)
     return Entry(
         server=entry.server.id,
         name=entry.tool.name,
         title=entry.tool.title or "",
         description=entry.tool.description or "",
-        parameters=[str(name) for name in properties] if isinstance(properties, Mapping) else (),
+        parameters=[str(name) for name in given],
         server_name=entry.server.name or "",
+        annotations=entry.tool.annotations,
+        details=[*_said(given), *map(str, returned), *_said(returned)],
     )
+
+
+def _members(schema: Any) -> Mapping[Any, Any]:
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    return dict(itertools.islice(properties.items(), _SAID_MEMBERS)) if isinstance(properties, Mapping) else {}
+
+
+def _said(members: Mapping[Any, Any]) -> Iterator[str]:
+    """The words of a schema's members: what describes them and the values they may have."""
+    for member in members.values():
+        if isinstance(member, Mapping):
+            if isinstance(described := member.get("description"), str):
+                yield described[:_SAID_CHARS]
+            if isinstance(values := member.get("enum"), list):
+                yield from (value[:_SAID_CHARS] for value in values[:_SAID_VALUES] if isinstance(value, str))
 
 
 def _content(server: Server) -> list[Any]:

@@ -73,11 +73,12 @@ class LocalCalls:
                     self._emit(call.arguments[0] if call.arguments else None)
 
     async def _search(self, query: Any, given: Any) -> list[dict[str, Any]]:
-        options = _options("search", given, {"limit", "server"})
+        options = _options("search", given, {"limit", "readOnly", "server"})
         limit = options.get("limit")
 
         def search() -> list[dict[str, Any]]:
-            return self._catalog.search(query, DEFAULT_LIMIT if limit is None else limit, options.get("server"))
+            wanted = DEFAULT_LIMIT if limit is None else limit
+            return self._catalog.search(query, wanted, options.get("server"), options.get("readOnly"))
 
         return search() if self._catalog.searchable else await asyncio.to_thread(search)
 

@@ -1,14 +1,16 @@
 """Finds tools by what they do: BM25 over names, descriptions and parameters, in memory, one index a catalog.
 
 Names are split at case, underscores and digits before they are indexed. A query is plain words, never query syntax.
-Common words find their synonyms in names, at a lower weight; a word no tool has finds words one or two letters away.
+A word finds itself in any form; the groups of the thesaurus it belongs to, at a lower weight; and words one or two
+letters away when it is nowhere in the index. Of equal matches those come first that do the kind of deed asked for.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from tantivy import (
     Document,
@@ -16,6 +18,7 @@ from tantivy import (
     Index,
     Occur,
     Query,
+    Schema,
     SchemaBuilder,
     Searcher,
     TextAnalyzer,
@@ -23,15 +26,22 @@ from tantivy import (
     Tokenizer,
 )
 
+from codemode.actions import CHANGE, MAKE, READ, deed_of, deeds_asked, is_verb
 from codemode.text import encodable
+from codemode.thesaurus import Thesaurus
 
 MAX_QUERY_CHARS = 300
 MAX_QUERY_WORDS = 32
 _MAX_TEXT_CHARS = 2_000
 _MAX_PARAMETERS = 100
-_FIELDS = ["name", "text", "parameters", "server"]
-_BOOSTS = {"name": 2.0, "text": 1.0, "parameters": 0.3, "server": 0.5}
-_SYNONYM_WEIGHT = 0.5
+_FIELDS = {"name": 1.5, "head": 0.8, "text": 0.4, "parameters": 0.1, "server": 1.0}
+_GROUPS = {"name_groups": 1.3, "head_groups": 0.7}
+_TIE = 0.2  # what further fields add to the best one
+_VERB = 0.6  # a verb says less than what it is about
+_COVERED = 3.0  # for each word that is met at all: many words met in part go before one rare word
+_DEED_SCORE, _OTHER_DEED_SCORE = 5.0, 2.0
+_USUAL_DEEDS = (MAKE, READ, CHANGE)
+_MOST_KNOWN = 4_096
 _WRITER_BYTES = 15_000_000  # the least tantivy takes; freed once the index is built
 
 _WORD = re.compile(
@@ -39,51 +49,19 @@ _WORD = re.compile(
     r"|[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*"
     r"|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 )
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+_ARTICLES = frozenset("a an the my our your this that own".split())
 _STOP_WORDS = frozenset(
-    "a an and are at be by can do for from how i in into is it its me my of on or our please that the their this to "
-    "up want we what which with you your".split()
-)
-_SYNONYMS = (
-    "create add new make insert register post start open",
-    "delete remove drop erase destroy revoke purge clear forget",
-    "update edit change modify set rename patch",
-    "list show all browse enumerate",
-    "get read fetch show view see retrieve lookup describe status",
-    "send push publish write put upload",
-    "search find query lookup",
-    "stop cancel abort end kill disable",
-    "start enable run launch begin execute",
-    "block deny ban forbid",
-    "open go visit navigate load",
-    "connect link relate join attach",
-    "copy clone fork duplicate",
-    "big large size length",
-    "person user member people",
-    "billing invoice cost payment paid pay bill charge",
-    "address ip",
-    "page url website site web",
-    "site zone domain",
-    "certificate cert ssl tls",
-    "job task",
-    "ticket issue bug defect",
-    "file document doc",
-    "message mail email",
-    "repository repo",
-    "pr pull",
-    "info information detail metadata",
-    "database db",
-    "configuration config setting option",
-    "authentication auth login",
-    "organization org company",
-    "permission access role",
-    "folder directory",
-    "picture image photo screenshot",
+    "a an own and are at be by can do does did for from how i in into is it its me my of on or our please that the "
+    "their this to up want we what which with you your was were has have had will would should could am as if than "
+    "then there these those them they he she his her us who whom some something any anything every very just also so "
+    "about one when where why let".split()
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is searched of one tool. `server` is the configured id."""
+    """What is searched of one tool. `server` is the configured id; `details` is what its schemas say in words."""
 
     server: str
     name: str
@@ -91,6 +69,19 @@ class Entry:
     description: str = ""
     parameters: Sequence[str] = ()
     server_name: str = ""
+    annotations: Mapping[str, Any] = field(default_factory=dict)
+    details: Sequence[str] = ()
+
+
+Stemmed = Callable[[Iterable[str]], list[str]]
+
+
+class _Unit(NamedTuple):
+    """One thing asked for: a word and what it may be called, or a phrase that is one."""
+
+    stem: str | None
+    groups: tuple[int, ...]
+    verb: bool = False
 
 
 def words(text: str) -> list[str]:
@@ -103,74 +94,144 @@ class SearchIndex:
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self._analyzer = _analyzer()
-        self._synonyms = _synonyms(self._analyzer)
-        self._index = _build(entries, self._analyzer)
+        self._thesaurus = Thesaurus(self._stem)
+        self._known: dict[_Unit, tuple[Query, ...]] = {}
+        self._index = self._build(entries)
+        self._schema: Schema = self._index.schema
         self._searcher: Searcher = self._index.searcher()
         self._servers = frozenset(entry.server for entry in entries)
 
-    def find(self, query: str, *, limit: int, server: str | None = None) -> list[int]:
-        """Positions of the best matches, best first; equal scores keep the order of the entries."""
-        wanted = _query_words(query)
-        if not wanted or (server is not None and server not in self._servers):
+    def find(self, query: str, *, limit: int, server: str | None = None, read_only: bool | None = None) -> list[int]:
+        """Positions of the best matches, best first; equal scores keep the order of the entries.
+
+        `read_only` keeps the tools that say they only read (True), or all others (False).
+        """
+        asked = [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
+        if not asked or (server is not None and server not in self._servers):
             return []
-        found = self._query(wanted)
-        if server is not None:
-            only = Query.term_query(self._index.schema, "id", server)
-            found = Query.boolean_query([(Occur.Must, found), (Occur.Must, Query.const_score_query(only, 0.0))])
+        found = self._query(asked)
+        kept = [(Occur.Must, Query.const_score_query(part, 0.0)) for part in self._filters(server, read_only)]
+        if kept:
+            found = Query.boolean_query([(Occur.Must, found), *kept])
         hits = self._searcher.search(found, limit, count=False).hits
         # One segment, written in order: the address of a document is its position.
         return [address.doc for _, address in hits]
 
-    def _query(self, wanted: list[str]) -> Query:
-        spelled = [*wanted]
-        for word in wanted:
-            spelled += [f"name:{other}^{_SYNONYM_WEIGHT}" for other in self._others(word) if other not in wanted]
-        query, _ = self._index.parse_query_lenient(" ".join(spelled), _FIELDS, _BOOSTS)
-        near = [part for word in wanted for part in self._near(word)]
-        return Query.boolean_query([(Occur.Should, query), *((Occur.Should, part) for part in near)]) if near else query
+    def _filters(self, server: str | None, read_only: bool | None) -> Iterator[Query]:
+        if server is not None:
+            yield Query.term_query(self._schema, "id", server)
+        if read_only is not None:
+            yield Query.term_query(self._schema, "reads", "yes" if read_only else "no")
 
-    def _others(self, word: str) -> Iterable[str]:
-        """Synonyms of a word in any of its forms: `tickets` finds those of `ticket`."""
-        return (other for term in self._analyzer.analyze(word) for other in self._synonyms.get(term, ()))
+    def _query(self, asked: list[str]) -> Query:
+        stems = [self._stem(word) for word in asked]
+        telling = [n for n, word in enumerate(asked) if word not in _STOP_WORDS] or range(len(asked))
+        groups: dict[int, list[int]] = {n: [] for n in telling}
+        units: dict[_Unit, None] = {}
+        for start, length, group in self._thesaurus.asked(stems):
+            if length == 1 and start in groups:
+                groups[start].append(group)
+            else:
+                units[_Unit(None, (group,))] = None
+        for n in telling:
+            units[_Unit(stems[n], tuple(groups[n]), is_verb(asked[n]))] = None
+        deeds = deeds_asked(asked) or _USUAL_DEEDS
+        wanted = [(Occur.Should, self._deed(deed, first=place == 0)) for place, deed in enumerate(deeds)]
+        matched = [(Occur.Should, part) for unit in units for part in self._parts(unit)]
+        return Query.boolean_query([(Occur.Must, Query.boolean_query(matched)), *wanted])
 
-    def _near(self, word: str) -> Iterable[Query]:
+    def _parts(self, unit: _Unit) -> tuple[Query, ...]:
+        """What a unit adds to a match: by how well it fits, and for that it fits at all."""
+        found = self._known.get(unit)
+        if found is None:
+            if len(self._known) >= _MOST_KNOWN:
+                self._known.clear()
+            fields = [(name, unit.stem, boost) for name, boost in _FIELDS.items()] if unit.stem is not None else []
+            fields += [(name, f"g{group}", boost) for group in unit.groups for name, boost in _GROUPS.items()]
+            parts = [
+                Query.boost_query(Query.term_query(self._schema, name, term), boost)
+                for name, term, boost in fields
+                if self._searcher.doc_freq(name, term)
+            ]
+            found = ()
+            if parts := parts or list(self._near(unit.stem or "")):
+                either = Query.disjunction_max_query(parts, _TIE)
+                fit = Query.boost_query(either, _VERB) if unit.verb else either
+                found = (fit, Query.const_score_query(either, _COVERED))
+            self._known[unit] = found
+        return found
+
+    def _deed(self, deed: str, *, first: bool) -> Query:
+        score = _DEED_SCORE if first else _OTHER_DEED_SCORE
+        return Query.const_score_query(Query.term_query(self._schema, "deed", deed), score)
+
+    def _near(self, term: str) -> Iterable[Query]:
         """Words about as written, for a word that is nowhere in the index."""
-        for term in self._analyzer.analyze(word):
-            if len(term) < 4 or any(self._searcher.doc_freq(field, term) for field in _FIELDS):
-                continue
-            distance = 1 if len(term) < 8 else 2
-            for field in ("name", "text"):
-                fuzzy = Query.fuzzy_term_query(self._index.schema, field, term, distance)
-                yield Query.boost_query(fuzzy, _BOOSTS[field])
+        if len(term) < 4:
+            return
+        distance = 1 if len(term) < 8 else 2
+        for name in ("name", "head", "text"):
+            fuzzy = Query.fuzzy_term_query(self._schema, name, term, distance)
+            yield Query.boost_query(fuzzy, _FIELDS[name])
 
+    def _stem(self, word: str) -> str:
+        return next(iter(self._analyzer.analyze(word)), word)
 
-def _query_words(query: str) -> list[str]:
-    found = list(dict.fromkeys(words(query[:MAX_QUERY_CHARS])))[:MAX_QUERY_WORDS]
-    return [word for word in found if word not in _STOP_WORDS] or found
-
-
-def _build(entries: Sequence[Entry], analyzer: TextAnalyzer) -> Index:
-    schema = SchemaBuilder()
-    for field in _FIELDS:
-        schema.add_text_field(field, tokenizer_name="words", index_option="freq")
-    schema.add_text_field("id", tokenizer_name="raw", index_option="basic")
-    index = Index(schema.build())
-    index.register_tokenizer("words", analyzer)
-    if not entries:
+    def _build(self, entries: Sequence[Entry]) -> Index:
+        schema = SchemaBuilder()
+        for name in (*_FIELDS, *_GROUPS):
+            schema.add_text_field(name, tokenizer_name="stems", index_option="freq")
+        for name in ("id", "deed", "reads"):
+            schema.add_text_field(name, tokenizer_name="raw", index_option="basic")
+        index = Index(schema.build())
+        index.register_tokenizer("stems", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
+        if not entries:
+            return index
+        writer = index.writer(_WRITER_BYTES, 1)
+        stemmed = self._remembering()
+        for entry in entries:
+            writer.add_document(self._document(entry, stemmed))
+        writer.commit()
+        writer.wait_merging_threads()
+        index.reload()
         return index
-    writer = index.writer(_WRITER_BYTES, 1)
-    for entry in entries:
+
+    def _document(self, entry: Entry, stemmed: Stemmed) -> Document:
+        name = words(entry.name)
+        head, *rest = _SENTENCE.split(entry.description[:_MAX_TEXT_CHARS].strip(), maxsplit=1)
+        details = " ".join((*entry.parameters[:_MAX_PARAMETERS], *entry.details))[:_MAX_TEXT_CHARS]
+        stems = {
+            "name": stemmed(name),
+            "head": stemmed(words(f"{entry.title} {head}")),
+            "text": stemmed(words(" ".join(rest))),
+            "parameters": stemmed(words(details)),
+            "server": stemmed(dict.fromkeys(words(f"{entry.server} {entry.server_name}"))),
+        }
+        for name_of_field, source in (("name_groups", "name"), ("head_groups", "head")):
+            stems[name_of_field] = [f"g{group}" for group in self._thesaurus.written(stems[source])]
         document = Document()
-        document.add_text("name", " ".join(words(entry.name)))
-        document.add_text("text", " ".join(words(f"{entry.title} {entry.description[:_MAX_TEXT_CHARS]}")))
-        document.add_text("parameters", " ".join(words(" ".join(entry.parameters[:_MAX_PARAMETERS]))))
-        document.add_text("server", " ".join(dict.fromkeys(words(f"{entry.server} {entry.server_name}"))))
+        for name_of_field, found in stems.items():
+            document.add_text(name_of_field, " ".join(found))
         document.add_text("id", entry.server)
-        writer.add_document(document)
-    writer.commit()
-    writer.wait_merging_threads()
-    index.reload()
-    return index
+        document.add_text("reads", "yes" if entry.annotations.get("readOnlyHint") is True else "no")
+        if (deed := deed_of(name, entry.annotations)) is not None:
+            document.add_text("deed", deed)
+        return document
+
+    def _remembering(self) -> Stemmed:
+        """Stems of words, each made once: the same ones come back thousands of times."""
+        known: dict[str, str] = {}
+
+        def stemmed(found: Iterable[str]) -> list[str]:
+            stems = []
+            for word in found:
+                stem = known.get(word)
+                if stem is None:
+                    stem = known[word] = self._stem(word)
+                stems.append(stem)
+            return stems
+
+        return stemmed
 
 
 def _analyzer() -> TextAnalyzer:
@@ -182,14 +243,3 @@ def _analyzer() -> TextAnalyzer:
         .filter(Filter.stemmer("english"))
         .build()
     )
-
-
-def _synonyms(analyzer: TextAnalyzer) -> dict[str, tuple[str, ...]]:
-    """Stem of a word -> its synonyms."""
-    found: dict[str, dict[str, None]] = {}
-    for group in _SYNONYMS:
-        members = group.split()
-        for word in members:
-            (stem,) = analyzer.analyze(word)
-            found.setdefault(stem, {}).update(dict.fromkeys(other for other in members if other != word))
-    return {stem: tuple(others) for stem, others in found.items()}

@@ -47,6 +47,18 @@ def test_search_is_restricted_to_a_server_by_id_or_identifier() -> None:
         assert [found["path"] for found in CATALOG.search("search", server=server)] == ["time_zone.search"]
 
 
+def test_search_keeps_only_tools_that_read_when_asked_to() -> None:
+    tools = (
+        Tool("list_pools", None, "Pools.", annotations={"readOnlyHint": True}),
+        Tool("drop_pools", None, "Pools.", annotations={"destructiveHint": True}),
+    )
+    catalog = Catalog.build([Server("s", tools=tools)])
+    assert [found["path"] for found in catalog.search("pools", read_only=True)] == ["s.list_pools"]
+    assert [found["path"] for found in catalog.search("pools", read_only=False)] == ["s.drop_pools"]
+    with pytest.raises(CatalogError, match="readOnly is true or false"):
+        catalog.search("pools", read_only="yes")  # type: ignore[arg-type]
+
+
 def test_an_empty_query_lists_the_servers_with_counts_and_those_that_are_down() -> None:
     assert CATALOG.search("  ") == [
         {"path": "fix", "server": "fix", "tools": 7, "description": "Things to test with"},
