@@ -147,7 +147,7 @@ def amount(value: float, unit: str) -> str:
         return f"{value * 1e6:.3g} us"
     if unit == "B":
         return f"{value / 1024:.1f} KB"
-    return f"{value:.3g} {unit}".strip()
+    return f"{value:,.0f} {unit}" if unit == "tokens" else f"{value:.3g} {unit}".strip()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,7 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Section:
     title: str
-    group: Literal["engine", "portal", "search"]
+    group: Literal["engine", "portal", "search", "stubs"]
     rows: tuple[Row, ...]
 
 
@@ -96,6 +96,36 @@ LARGE = Section(
     ),
 )
 
+LISTED, ORIGINAL = "declared_list", "declared_original"
+
+DECLARED = Section(
+    "Declarations: what a model reads of all tools of a server",
+    "stubs",
+    (
+        Row(
+            "135 tools of 11 published servers",
+            "tokens_published",
+            ours="declared_text",
+            peers=(LISTED, ORIGINAL),
+            bounds=(Bound(0.5, LISTED), Bound(0.7, ORIGINAL)),
+        ),
+        Row(
+            "2,747 operations of a large API",
+            "tokens_large",
+            ours="declared_text",
+            peers=(LISTED, ORIGINAL),
+            bounds=(Bound(0.8, LISTED), Bound(0.5, ORIGINAL)),
+        ),
+        Row(
+            "52 tools of three described parameters",
+            "tokens_synthetic",
+            ours="declared_text",
+            peers=(LISTED, ORIGINAL),
+            bounds=(Bound(0.9, LISTED), Bound(0.55, ORIGINAL)),
+        ),
+    ),
+)
+
 PORTAL = Section(
     "Portal over HTTP, one SDK client, latency",
     "portal",
@@ -134,4 +164,4 @@ LOAD = Section(
     ),
 )
 
-SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, PORTAL, LOAD)
+SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, DECLARED, PORTAL, LOAD)

@@ -1,11 +1,15 @@
-"""All operations of a large real API: they compile."""
+"""All operations of a large real API: they compile, and hold the values they take."""
 
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 
 from stubs import Server, assign_names, declarations, signature
 from tests.stubs import corpus, typescript
+from tests.stubs.schemas import Case, values_for
+from tests.stubs.test_truth import mismatches
 
 
 @pytest.fixture(scope="module")
@@ -33,3 +37,19 @@ def test_signatures_stay_short(server: Server) -> None:
     names = assign_names([server])
     lengths = [len(signature(server, tool, names)) for tool in server.tools[::10]]
     assert max(lengths) < 500 and sum(lengths) / len(lengths) < 250
+
+
+@settings(
+    max_examples=3,
+    deadline=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
+)
+@given(drawn=st.data())
+def test_what_an_operation_takes_is_assignable(operations: list[dict[str, Any]], drawn: st.DataObject) -> None:
+    chosen = drawn.draw(st.lists(st.sampled_from(operations), min_size=20, max_size=30))
+    schemas = [operation["inputSchema"] for operation in chosen]
+    cases = [
+        Case(schema, drawn.draw(st.lists(values_for(schema, schema), min_size=2, max_size=3))) for schema in schemas
+    ]
+    assert mismatches(cases, exact=False) == []

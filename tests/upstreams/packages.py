@@ -42,19 +42,17 @@ class PythonToolUnavailable(Exception):
     """A Python package cannot be had on this machine; the message says why."""
 
 
-def npm_server(name: str, packages: tuple[str, ...] = NPM) -> tuple[str, list[str]]:
-    """Command and arguments that start a server of these packages, such as `mcp-server-memory`; skips where npm is
-    absent."""
-    root = node_tools.needs(node_tools.install, *packages)
+def npm_server(name: str) -> tuple[str, list[str]]:
+    """Command and arguments that start a server of `NPM`, such as `mcp-server-memory`; skips where npm is absent."""
+    root = node_tools.needs(node_tools.install, *NPM)
     node = node_tools.needs(node_tools.node)
     return str(node), [str(node_tools.needs(node_tools.executable, root, name).resolve())]
 
 
-def python_server(name: str, packages: tuple[str, ...] = PYPI) -> tuple[str, list[str]]:
-    """Command and arguments that start a server of these packages, such as `mcp-server-git`; skips where it cannot be
-    had."""
+def python_server(name: str) -> tuple[str, list[str]]:
+    """Command and arguments that start a server of `PYPI`, such as `mcp-server-git`; skips where it cannot be had."""
     try:
-        root = install(*packages)
+        root = install(*PYPI)
     except PythonToolUnavailable as error:
         if os.environ.get("CODEMODE_REQUIRE_NODE") == "1":
             raise

@@ -6,9 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from stubs import Server, Tool
+from tests.corpus import cloudflare
 
 FOLDER = Path(__file__).parent
 NAMES = ("files", "issues", "odd", "shapes", "shop")
@@ -37,10 +36,8 @@ def as_tool(document: dict[str, Any]) -> Tool:
 
 
 def large_catalog() -> list[dict[str, Any]]:
-    """The 2,747 operations of a real API as tools, where they are at hand; skips where they are not."""
-    beside = Path(__file__).parents[4] / "shared" / "data" / "cloudflare_tools.json.gz"
-    path = Path(os.environ.get(LARGE, beside))
-    if not path.exists():
-        pytest.skip(f"no large catalogue: set {LARGE} to a gzipped JSON list of tools")
-    tools: list[dict[str, Any]] = json.loads(gzip.decompress(path.read_bytes()))
+    """The 2,747 operations of a real API as tools; others where `CODEMODE_LARGE_CATALOG` names a file of them."""
+    if LARGE not in os.environ:
+        return cloudflare.tools()
+    tools: list[dict[str, Any]] = json.loads(gzip.decompress(Path(os.environ[LARGE]).read_bytes()))
     return tools
