@@ -6,6 +6,7 @@ that refused. Other paths pass untouched: they have their own rules.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
@@ -29,6 +30,7 @@ from portal.oauth.verification import Verifier
 
 IDENTITY = "portal.identity"
 LINKED_HEADER = b"cf-access-token"
+MAX_KEPT = 10_000
 UNAUTHENTICATED, FORBIDDEN = -32001, -32003
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
@@ -71,6 +73,7 @@ class Authentication:
         self._proxies = proxies
         self._enrich = enrich
         self._linked = linked
+        self._kept: OrderedDict[tuple[str, str], Identity] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_protected(scope["path"], self._settings.path):
@@ -95,9 +98,7 @@ class Authentication:
 
     async def _admitted(self, scope: Scope, origin: str) -> None:
         identity, token = await self._credentials(scope, origin)
-        identity = replace(identity, ip=client_ip(scope, self._proxies))
-        if self._enrich is not None:
-            identity = self._enrich(identity, scope)
+        identity = self._known_as(identity, scope)
         decision = await self._admit(identity, scope["path"])
         if decision.effect != "allow":
             if token is None:
@@ -108,6 +109,21 @@ class Authentication:
         if token is not None:
             # What the MCP transport ties sessions and request states to.
             scope["user"] = AuthenticatedUser(token)
+
+    def _known_as(self, identity: Identity, scope: Scope) -> Identity:
+        """The identity with what is known of the request: the same object as long as that stays the same, because
+        decisions are kept with the object."""
+        identity = replace(identity, ip=client_ip(scope, self._proxies))
+        if self._enrich is not None:
+            identity = self._enrich(identity, scope)
+        key = identity.key, identity.ip
+        if (kept := self._kept.get(key)) is not None and kept == identity:
+            self._kept.move_to_end(key)
+            return kept
+        self._kept[key] = identity
+        while len(self._kept) > MAX_KEPT:
+            self._kept.popitem(last=False)
+        return identity
 
     async def _credentials(self, scope: Scope, origin: str) -> tuple[Identity, AccessToken | None]:
         shown = _headers(scope)

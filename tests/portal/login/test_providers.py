@@ -1,0 +1,335 @@
+"""Signing in at an OpenID provider (a certified one, in Node) and at one of GitHub's shape; reading their settings."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import uvicorn
+from joserfc import jwt
+from joserfc.jwk import ECKey, OctKey
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from portal.access.identity import Group, Identity
+from portal.login.identities import identity_from
+from portal.login.oidc import identity_of
+from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
+from tests.node_tools import install, needs, node
+from tests.portal.login.browser import Browser, Page, browser_at
+from tests.portal.login.guarded import Guarded, guarded_portal
+from tests.portal.upstreams.server import listen
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+OIDC_PROVIDER = "oidc-provider@9.13.3"
+START_SECONDS = 60
+
+
+async def offer(portal: Guarded, kind: str, config: dict[str, Any], secret: str = "the secret of the portal") -> None:
+    document = {"name": kind.title(), "type": kind, "config": config}
+    await portal.store.create("identity_provider", kind, document, by="test", secret=secret.encode())
+
+
+async def seen(portal: Guarded, browser: Browser) -> Identity | None:
+    """Who the portal thinks is signed in, in this browser."""
+    token = await portal.store.tokens.find("session", browser.client.cookies.get("portal_session") or "none")
+    if token is None:
+        return None
+    return identity_from(token.document["identity"])
+
+
+@asynccontextmanager
+async def certified_provider(redirect: str) -> AsyncIterator[str]:
+    """The npm package `oidc-provider`, running; its issuer."""
+    folder = await asyncio.to_thread(needs, install, OIDC_PROVIDER)
+    program = await asyncio.to_thread(needs, node)
+    script = folder / "oidc_provider.mjs"
+    await asyncio.to_thread(script.write_bytes, Path(__file__).with_name("oidc_provider.mjs").read_bytes())
+    process = await asyncio.create_subprocess_exec(
+        str(program),
+        *(str(script), json.dumps({"redirect": redirect})),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(START_SECONDS):
+            while not (line := (await process.stdout.readline()).decode()).startswith("http"):
+                assert line, "the provider ended"
+        yield line.strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def log_in_there(browser: Browser, page: Page, who: str) -> Page:
+    """The provider's own pages: who it is, and that the portal may know."""
+    (login,) = page.forms
+    page = await browser.submit(page, urlsplit(login.action).path, login=who, password="any")
+    (consent,) = page.forms
+    return await browser.submit(page, urlsplit(consent.action).path)
+
+
+@pytest.mark.clients
+async def test_a_person_signs_in_at_a_certified_openid_provider(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal:
+        async with certified_provider(f"{portal.url}/login/callback") as issuer:
+            await offer(portal, "oidc", {"client_id": "portal", "issuer": issuer, "scopes": ["email", "profile"]})
+            async with browser_at(portal.url, issuer) as browser:
+                page = await browser.open((await browser.open("/login?return=/logout")).link("Sign in with Oidc"))
+                page = await log_in_there(browser, page, "ada")
+                assert "signed in as ada@example.com" in page.text
+                identity = await seen(portal, browser)
+                assert identity is not None
+                assert (identity.id, identity.name) == ("oidc:ada", "Ada Lovelace")
+                assert [group.name for group in identity.groups] == ["engineers", "staff"]
+                assert (identity.idp_type, identity.login_method) == ("oidc", "oidc")
+            async with browser_at(portal.url, issuer) as browser:
+                await portal.store.create("settings", "login", {"auto_redirect_to_identity": True}, by="test")
+                page = await browser.open("/login?return=/logout")
+                assert page.url.startswith(issuer)
+                await log_in_there(browser, page, "eve")
+                identity = await seen(portal, browser)
+                assert identity is not None
+                assert (identity.id, identity.email) == ("oidc:eve", "")
+
+
+class Issuer:
+    """A provider whose answers a test can bend. `claims` go into the ID token, signed by `key`."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.key: Any = ECKey.generate_key("P-256", {"kid": "one", "use": "sig", "alg": "ES256"})
+        self.signing_key: Any = self.key
+        self.algorithm = "ES256"
+        self.claims: dict[str, Any] = {}
+        self.extra: dict[str, str] = {}
+        self.metadata: dict[str, Any] = {}
+        self.asked: dict[str, str] = {}
+        self.exchanged: dict[str, str] = {}
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                Route("/.well-known/openid-configuration", self._metadata),
+                Route("/authorize", self._authorize),
+                Route("/token", self._token, methods=["POST"]),
+                Route("/jwks", self._jwks),
+            ]
+        )
+
+    async def _metadata(self, request: Request) -> Response:
+        return JSONResponse(
+            {
+                "issuer": self.url,
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+                "jwks_uri": f"{self.url}/jwks",
+                **self.metadata,
+            }
+        )
+
+    async def _authorize(self, request: Request) -> Response:
+        self.asked = dict(request.query_params)
+        answer = {"code": "the code", "state": self.asked["state"], **self.extra}
+        query = "&".join(f"{name}={value}" for name, value in answer.items())
+        return RedirectResponse(f"{self.asked['redirect_uri']}?{query}")
+
+    async def _token(self, request: Request) -> Response:
+        self.exchanged = {name: str(value) for name, value in (await request.form()).items()}
+        now = int(time.time())
+        claims = {"iss": self.url, "aud": "portal", "sub": "ada", "iat": now, "exp": now + 60}
+        claims |= {"nonce": self.asked.get("nonce"), "email": "ada@example.com", **self.claims}
+        header = {"alg": self.algorithm, "kid": "one"}
+        claims = {name: value for name, value in claims.items() if value is not None}
+        token = jwt.encode(header, claims, self.signing_key, algorithms=[self.algorithm])
+        return JSONResponse({"access_token": "access", "token_type": "Bearer", "id_token": token})
+
+    async def _jwks(self, request: Request) -> Response:
+        return JSONResponse({"keys": [self.key.as_dict(private=False)]})
+
+
+@asynccontextmanager
+async def served(app: Starlette, port: int, sockets: Any) -> AsyncIterator[None]:
+    server = uvicorn.Server(uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=0))
+    task = asyncio.create_task(server.serve(sockets=[sockets]))
+    while not server.started:
+        await asyncio.sleep(0)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
+
+
+@asynccontextmanager
+async def bendable(portal: Guarded) -> AsyncIterator[Issuer]:
+    listening = listen(0)
+    issuer = Issuer(f"http://127.0.0.1:{listening.getsockname()[1]}")
+    await offer(portal, "oidc", {"client_id": "portal", "issuer": issuer.url})
+    async with served(issuer.app(), 0, listening):
+        yield issuer
+
+
+async def test_the_request_to_a_provider_carries_state_nonce_and_pkce_and_comes_back_once(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        async with browser_at(portal.url, issuer.url) as browser:
+            await browser.open("/login/with/oidc?return=/logout")
+            asked = issuer.asked
+            assert asked["code_challenge_method"] == "S256"
+            assert asked["redirect_uri"] == f"{portal.url}/login/callback"
+            assert min(len(asked[name]) for name in ("state", "nonce", "code_challenge")) >= 43
+            assert len(issuer.exchanged["code_verifier"]) >= 43
+            assert (await seen(portal, browser)) is not None
+            again = await browser.open(f"/login/callback?code=the+code&state={asked['state']}")
+            assert again.status == 400
+
+
+async def test_an_answer_for_another_browser_or_an_unknown_state_signs_nobody_in(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        async with browser_at(portal.url) as attacker, browser_at(portal.url) as victim:
+            begun = await attacker.open("/login/with/oidc")
+            state = parse_qs(urlsplit(begun.left_for).query)["state"][0]
+            for query in (f"code=x&state={state}", f"code=x&state={secrets.token_urlsafe(48)}", "code=x"):
+                page = await victim.open(f"/login/callback?{query}")
+                assert page.status == 400
+            assert await seen(portal, victim) is None
+            assert issuer.exchanged == {}
+
+
+BENT: list[dict[str, Any]] = [
+    {"claims": {"nonce": "another"}},
+    {"claims": {"nonce": None}},
+    {"claims": {"aud": "another"}},
+    {"claims": {"aud": ["another", "third"]}},
+    {"claims": {"iss": "https://evil.example"}},
+    {"claims": {"exp": int(time.time()) - 3600}},
+    {"claims": {"exp": "9999999999"}},
+    {"claims": {"exp": None}},
+    {"claims": {"sub": None}},
+    {"signing_key": ECKey.generate_key("P-256", {"kid": "one"})},
+    {"algorithm": "HS256", "signing_key": OctKey.import_key(b"the secret of the portal, longer")},
+    {"extra": {"iss": "https://evil.example"}},
+    {"extra": {"error": "access_denied", "code": ""}},
+]
+
+
+async def test_a_token_that_does_not_hold_signs_nobody_in(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        straight = dict(vars(issuer))
+        async with browser_at(portal.url, issuer.url) as browser:
+            for bent in BENT:
+                vars(issuer).update({**straight, **bent})
+                page = await browser.open("/login/with/oidc?return=/logout")
+                assert page.status == 502, bent
+                assert await seen(portal, browser) is None
+            vars(issuer).update(straight)
+            assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://evil.example"},
+        {"authorization_endpoint": "javascript:alert(1)"},
+        {"token_endpoint": "http://169.254.169.254/token"},
+        {"jwks_uri": "file:///etc/passwd"},
+    ],
+)
+async def test_a_discovery_document_cannot_send_anybody_elsewhere(tmp_path: Path, metadata: dict[str, str]) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        issuer.metadata = metadata
+        async with browser_at(portal.url, issuer.url) as browser:
+            page = await browser.open("/login/with/oidc")
+            assert (page.status, page.left_for, issuer.asked) == (502, "", {})
+
+
+async def test_a_person_signs_in_where_plain_oauth_is_spoken_as_at_github(tmp_path: Path) -> None:
+    asked: dict[str, Any] = {}
+
+    async def authorize(request: Request) -> Response:
+        asked.update(request.query_params)
+        return RedirectResponse(f"{asked['redirect_uri']}?code=abc&state={asked['state']}")
+
+    async def token(request: Request) -> Response:
+        form = dict(await request.form())
+        asked.update(form)
+        good = form["client_secret"] == "the secret of the portal" and form["code"] == "abc"
+        return JSONResponse({"access_token": "t0ken", "token_type": "bearer"} if good else {"error": "bad"})
+
+    async def api(request: Request) -> Response:
+        assert request.headers["authorization"] == "Bearer t0ken"
+        answers: dict[str, Any] = {
+            "user": {"id": 7, "login": "ada", "name": "Ada"},
+            "user/emails": [
+                {"email": "old@example.com", "primary": False, "verified": True},
+                {"email": "Ada@Example.com", "primary": True, "verified": True},
+            ],
+            "user/orgs": [{"login": "acme"}],
+            "user/teams": [{"slug": "platform", "organization": {"login": "acme"}}],
+        }
+        return JSONResponse(answers[request.path_params["path"]])
+
+    listening = listen(0)
+    base = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    routes = [Route("/auth", authorize), Route("/token", token, methods=["POST"]), Route("/api/{path:path}", api)]
+    async with guarded_portal(tmp_path) as portal, served(Starlette(routes=routes), 0, listening):
+        config = {"client_id": "portal", "auth_url": f"{base}/auth", "token_url": f"{base}/token"}
+        await offer(portal, "github", {**config, "api_url": f"{base}/api"})
+        async with browser_at(portal.url, base) as browser:
+            await browser.open("/login/with/github?return=/logout")
+            identity = await seen(portal, browser)
+            assert identity is not None
+            assert (identity.id, identity.email, identity.name) == ("github:7", "ada@example.com", "Ada")
+            assert [group.name for group in identity.groups] == ["acme", "acme/platform"]
+            assert asked["code_challenge_method"] == "S256"
+            assert asked["code_verifier"]
+
+
+def test_documents_of_providers_are_read_as_cloudflare_writes_them() -> None:
+    google = read_provider("g", {"type": "google", "name": "Google", "config": {"client_id": "c"}}, "s")
+    assert isinstance(google, OidcProvider)
+    assert google.issuer == "https://accounts.google.com"
+    okta = {"type": "okta", "config": {"client_id": "c", "okta_account": "https://acme.okta.com"}}
+    found = read_provider("o", okta)
+    assert isinstance(found, OidcProvider)
+    assert found.issuer == "https://acme.okta.com"
+    assert "s3cret" not in repr(read_provider("o", okta, "s3cret"))
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {},
+        {"type": "oidc", "config": {}},
+        {"type": "oidc", "config": {"client_id": "c"}},
+        {"type": "oidc", "config": {"client_id": "c", "issuer": "http://idp.example.com"}},
+        {"type": "oidc", "config": {"client_id": "c", "issuer": "https://user:pw@idp.example.com"}},
+        {"type": "oidc", "config": {"client_id": ["c"], "issuer": "https://idp.example.com"}},
+        {"type": "github", "config": {"client_id": "c", "auth_url": "javascript:x"}},
+    ],
+)
+def test_a_provider_that_cannot_be_used_is_refused_with_the_field(document: dict[str, Any]) -> None:
+    with pytest.raises(ProviderInvalid, match=r"type|config"):
+        read_provider("p", document)
+
+
+def test_groups_come_as_names_or_as_objects() -> None:
+    provider = OidcProvider(id="p", name="P", type="okta", client_id="c", client_secret="", groups_claim="roles")
+    groups = ["staff", {"id": "42", "name": "engineers", "email": "eng@example.com"}, 7]
+    identity = identity_of(provider, {"sub": "ada", "roles": groups, "aud": "c", "department": "analysis"})
+    assert identity.groups == (Group("staff", "staff"), Group("42", "engineers", "eng@example.com"))
+    assert identity.claims == {"sub": "ada", "roles": groups, "department": "analysis"}
