@@ -21,11 +21,12 @@ SECONDS = 240
 
 
 class Group(NamedTuple):
-    """One schema of the suite and the values the suite calls valid."""
+    """One schema of the suite, the values the suite calls valid, and those it calls invalid."""
 
     name: str
     schema: Any
     valid: list[Any]
+    invalid: list[Any]
 
 
 def groups(draft: str) -> Iterator[Group]:
@@ -36,7 +37,8 @@ def groups(draft: str) -> Iterator[Group]:
             continue
         for group in json.loads(path.read_text(encoding="utf-8")):
             valid = [test["data"] for test in group["tests"] if test["valid"]]
-            yield Group(f"{path.stem}: {group['description']}", group["schema"], valid)
+            invalid = [test["data"] for test in group["tests"] if not test["valid"]]
+            yield Group(f"{path.stem}: {group['description']}", group["schema"], valid, invalid)
 
 
 def _suite() -> Path:
