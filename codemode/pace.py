@@ -56,6 +56,7 @@ class RealPace:
         self._now = 0.0
 
     def begin(self) -> tuple[float, bytes]:
+        self._began = time.perf_counter()
         return self.now(), os.urandom(32)
 
     def now(self) -> float:

@@ -32,7 +32,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (dict,),
     "null": (type(None),),
 }
-_ABSENT = object()
+ABSENT = object()
+"""What a member that is not there is compared as."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _rule(value: Any, where: str) -> Rule:
     if when is not None:
         if not isinstance(when, dict):
             raise BenchError(f"{where}.when must be an object of arguments, not {kind_of(when)}.")
-        _check_matcher(when, f"{where}.when")
+        check_operators(when, f"{where}.when")
     times = _number(rule, "times", where, whole=True)
     outcomes = _outcomes(given[0], rule[given[0]], where)
     if given[0] == "results":
@@ -154,7 +155,7 @@ def matches(pattern: Any, value: Any) -> bool:
     if isinstance(pattern, dict):
         if _is_operator(pattern):
             return all(_holds(operator, operand, value) for operator, operand in pattern.items())
-        return isinstance(value, dict) and all(matches(part, value.get(key, _ABSENT)) for key, part in pattern.items())
+        return isinstance(value, dict) and all(matches(part, value.get(key, ABSENT)) for key, part in pattern.items())
     if isinstance(pattern, list):
         return (
             isinstance(value, list)
@@ -162,6 +163,25 @@ def matches(pattern: Any, value: Any) -> bool:
             and all(matches(part, item) for part, item in zip(pattern, value, strict=True))
         )
     return same(pattern, value)
+
+
+def agrees(expected: Any, actual: Any) -> bool:
+    """Whether a value is exactly what is expected; operators may stand anywhere in that."""
+    if isinstance(expected, dict):
+        if _is_operator(expected):
+            return all(_holds(operator, operand, actual) for operator, operand in expected.items())
+        return (
+            isinstance(actual, dict)
+            and not actual.keys() - expected.keys()
+            and all(agrees(part, actual.get(key, ABSENT)) for key, part in expected.items())
+        )
+    if isinstance(expected, list):
+        return (
+            isinstance(actual, list)
+            and len(expected) == len(actual)
+            and all(agrees(part, item) for part, item in zip(expected, actual, strict=True))
+        )
+    return same(expected, actual)
 
 
 def same(first: Any, second: Any) -> bool:
@@ -181,8 +201,8 @@ def _is_operator(pattern: Mapping[Any, Any]) -> bool:
 
 def _holds(operator: str, operand: Any, value: Any) -> bool:
     if operator == "$absent":
-        return (value is _ABSENT) is bool(operand)
-    if value is _ABSENT:
+        return (value is ABSENT) is bool(operand)
+    if value is ABSENT:
         return False
     match operator:
         case "$any":
@@ -215,16 +235,16 @@ def _compares(operator: str, operand: Any, value: Any) -> bool:
     return compared[operator]
 
 
-def _check_matcher(pattern: Any, where: str) -> None:
+def check_operators(pattern: Any, where: str) -> None:
     """Refuse an operator that is none, before a run finds out. Raises BenchError."""
     if isinstance(pattern, list):
         for place, part in enumerate(pattern):
-            _check_matcher(part, f"{where}[{place}]")
+            check_operators(part, f"{where}[{place}]")
     if not isinstance(pattern, dict):
         return
     if not _is_operator(pattern):
         for key, part in pattern.items():
-            _check_matcher(part, f"{where}.{key}")
+            check_operators(part, f"{where}.{key}")
         return
     for operator, operand in only_known(pattern, _OPERATORS, where).items():
         _check_operand(operator, operand, f"{where}.{operator}")
@@ -236,7 +256,7 @@ def _check_operand(operator: str, operand: Any, where: str) -> None:
     if operator == "$in" and not isinstance(operand, list):
         raise BenchError(f"{where} must be a list, not {kind_of(operand)}.")
     if operator == "$not":
-        _check_matcher(operand, where)
+        check_operators(operand, where)
     if operator == "$regex":
         try:
             re.compile(operand)

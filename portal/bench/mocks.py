@@ -214,6 +214,7 @@ class _MockCaller:
         imagined = Catalog.build([Server("output", tools=(Tool("value", input_schema=entry.tool.output_schema),))])
         if wrong := imagined.argument_check("output.value").mismatches(value):
             self._checked.add(path)
+            wrong = [line.replace("input", "result", 1) for line in wrong]
             self.notes.append(f"the mock of {path} answers what its output schema does not allow: {'; '.join(wrong)}")
 
 

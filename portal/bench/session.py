@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final
 
-from codemode import CodeTool
+from codemode import CodeTool, RealPace
 from portal.bench.backend import Backend, Made, Observed
 from portal.bench.recording import NotingPace, RecordedCall, Recording
 from portal.bench.replay import Replay, ReplayDiverged
@@ -30,13 +30,15 @@ NO_INPUT: Final = _Nothing()
 class Ran:
     """What came of a run. `answer` is the `structuredContent` of the `code` tool, `content` its blocks.
 
-    `made` are the calls that left the program, in the order they left; `recording` is there when it was asked for;
+    `elapsed_ms` is the program's own time, virtual under mocks and that of the recording in a replay; `real_ms` is how
+    long it took. `made` are the calls that left the program, in order; `recording` is there when it was asked for,
     `divergence` when a replay was not the recorded run; `notes` are what the backend has to say to the developer.
     """
 
     answer: dict[str, Any]
     content: tuple[dict[str, Any], ...]
     elapsed_ms: float
+    real_ms: float
     made: tuple[Made, ...] = ()
     recording: Recording | None = None
     divergence: ReplayDiverged | None = None
@@ -82,7 +84,8 @@ class Bench:
     ) -> Ran:
         """Run a program. Nothing it does raises; cancelling the task stops it. `input` is its global of that name."""
         observed = Observed(backend.caller, backend.catalog)
-        noted = NotingPace(backend.pace) if record else None
+        pace = backend.pace or RealPace()
+        noted = NotingPace(pace) if record else None
         tool = self._tool_with(input)
         answer: dict[str, Any]
         divergence: ReplayDiverged | None = None
@@ -93,12 +96,14 @@ class Bench:
                 backend.catalog,
                 observed,
                 run_id=run_id or secrets.token_hex(8),
-                pace=noted or backend.pace,
+                pace=noted or pace,
             )
+            elapsed = pace.elapsed()
             answer, content = result["structuredContent"], tuple(result["content"])
             if isinstance(backend.caller, Replay):
                 divergence = backend.caller.left()
         except ReplayDiverged as error:
+            elapsed = pace.elapsed()
             divergence, answer, content = error, {"status": "failed", "executionId": "", "logs": [], "calls": []}, ()
         finally:
             if backend.finish is not None:
@@ -108,12 +113,12 @@ class Bench:
             answer.pop("result", None)
         if backend.corrected is not None:
             backend.corrected(answer["calls"])
-        elapsed = (time.perf_counter() - started) * 1000
         recording = _recording(title, source, input, backend, noted, observed, answer) if noted is not None else None
         return Ran(
             answer=answer,
             content=content,
             elapsed_ms=elapsed,
+            real_ms=(time.perf_counter() - started) * 1000,
             made=tuple(sorted(observed.made, key=lambda made: made.seq)),
             recording=recording,
             divergence=divergence,

@@ -22,6 +22,8 @@ Start here:
   codemode describe shop.list_orders        its TypeScript declaration
   codemode call shop.list_orders limit=3    call it
   codemode run report.js                    run a program that calls tools
+  codemode stubs -o codemode.d.ts           their types, for your editor
+  codemode test tests                       run programs that say what they expect
   codemode bench-ui --demo                  write and run programs in the browser
 
 \b
@@ -86,23 +88,52 @@ def serve(
 
 @app.command()
 def run(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="JavaScript or TypeScript; - reads standard input.")],
+    file: Annotated[
+        str | None,
+        typer.Argument(metavar="FILE", help="JavaScript or TypeScript; - reads standard input.", show_default=False),
+    ] = None,
     config: ConfigOption = None,
+    mock: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Answer calls from mocks (.json, .yaml, .py, .js) and no server."),
+    ] = None,
+    tools: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Saved tools that the mocks stand for."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Keep every call with its result there; it may hold secrets.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Repeat a recorded run exactly, without any server.")
+    ] = None,
+    input: Annotated[str | None, typer.Option(metavar="JSON", help="The program finds it as `input`.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Run again whenever a file changes.")] = False,
     json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, as JSON.")] = False,
 ) -> None:
-    """Run a program against the configured servers.
+    """Run a program against the configured servers, mocks or a recording.
 
-    Shows the program, its calls with their times, its logs and its result.
+    Shows the program, its calls with their times, its logs, its result and
+    what it costs in tokens.
 
     \b
     echo 'codemode.search("orders")' | codemode run -
     codemode run report.js --quiet | jq .
+    codemode run report.js --mock mocks.json --watch
+    codemode run report.js --record last-run; codemode run --replay last-run
     """
-    from portal.cli.run import Shown, read_program
+    from portal.cli.run import Shown, Wanted
     from portal.cli.run import run as command
 
-    _finish(lambda: command(*read_program(file), config, Shown(json=json, result_only=quiet)))
+    _finish(
+        lambda: command(
+            file,
+            config,
+            Wanted(mock=mock, tools=tools, record=record, replay=replay, input=input, watch=watch),
+            Shown(json=json, result_only=quiet),
+        )
+    )
 
 
 @app.command()
@@ -166,6 +197,74 @@ def describe(
     _finish(lambda: command(path, config))
 
 
+@app.command()
+def stubs(
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SERVER|FILE] | diff OLD [NEW]", help="Default: every configured server."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")] = None,
+    config: ConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="The tools themselves, to save; of diff: the changes.")] = False,
+) -> None:
+    """Declarations for an editor, and what changed upstream.
+
+    FILE is a configuration, saved tools, or the JSON of a tools/list. `diff`
+    says in words what changed from OLD to NEW (default: the servers now) and
+    what it breaks; it ends with 1 when programs break, 0 when none does.
+
+    \b
+    codemode stubs -o codemode.d.ts
+    codemode stubs --json -o tools.json
+    codemode stubs diff tools.json
+    """
+    from portal.cli.mistakes import developers_mistakes
+    from portal.cli.stubs import stubs as command
+
+    async def listed() -> Exit:
+        with developers_mistakes():
+            return await command(words or [], output, config, as_json=json)
+
+    _finish(listed)
+
+
+@app.command()
+def test(
+    places: Annotated[
+        list[Path] | None, typer.Argument(metavar="[DIR|FILE]...", help="Default: this folder.", show_default=False)
+    ] = None,
+    words: Annotated[str | None, typer.Option("-k", metavar="WORDS", help="Only tests so named; and, or, not.")] = None,
+    first_only: Annotated[bool, typer.Option("-x", help="Stop at the first that fails.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write what happened into the expectations.")] = False,
+    junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML.")] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="One line a test.")] = False,
+) -> None:
+    """Run programs that have expectations beside them.
+
+    A test is name.js (or .ts) and name.test.yaml (or .json) with its input,
+    mocks, and the result, error, calls or logs to expect. No server is needed.
+    Ends with 0 when all passed, 1 when one did not, 5 when there was none.
+    """
+    from portal.cli.mistakes import developers_mistakes
+    from portal.cli.test import Wanted
+    from portal.cli.test import test as command
+
+    wanted = Wanted(
+        places=tuple(places or [Path()]),
+        words=words,
+        first_only=first_only,
+        update=update,
+        junit=junit,
+        verbose=verbose,
+    )
+
+    async def tested() -> int:
+        with developers_mistakes():
+            return await command(wanted)
+
+    _finish(tested)
+
+
 @app.command("bench-ui")
 def bench_ui(
     file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A program to begin with.")] = None,
@@ -190,6 +289,20 @@ def bench_ui(
 
 
 @app.command()
+def typecheck(
+    action: Annotated[str | None, typer.Argument(metavar="[install]", help="Get TypeScript's compiler.")] = None,
+) -> None:
+    """What checks the types of programs here.
+
+    `install` fetches TypeScript's native compiler, one pinned package whose
+    hash is checked, through npm or Deno into your cache folder.
+    """
+    from portal.cli.typecheck import typecheck as command
+
+    _finish(lambda: command(action))
+
+
+@app.command()
 def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Leave the portal running for your own client.")] = False,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve.")] = 8787,
@@ -204,7 +317,7 @@ def demo(
     _finish(lambda: command(port=port, stay=serve), serving=True)
 
 
-def _finish(command: Callable[[], Coroutine[Any, Any, Exit]], *, serving: bool = False) -> None:
+def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = False) -> None:
     """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:

@@ -37,6 +37,7 @@ THIRD_PARTIES = {
         "jsonschema_rs",
         "jwt",
         "pydantic",
+        "pytest",
         "rich",
         "splintr",
         "sqlalchemy",
@@ -45,6 +46,7 @@ THIRD_PARTIES = {
         "typer",
         "uvicorn",
         "watchfiles",
+        "yaml",
     },
 }
 BUILD_ONLY = ROOT / "sandbox" / "guest"

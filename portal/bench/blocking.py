@@ -1,0 +1,209 @@
+"""The bench without `async`: programs run on a loop in a thread of its own, for tests and scripts."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from codemode import CallOutcome, ToolReturned
+from portal.bench.backend import Backend
+from portal.bench.cases import NOW, SEED
+from portal.bench.documents import read_text
+from portal.bench.mocks import Mocks, open_mocks
+from portal.bench.recording import read_recording, write_recording
+from portal.bench.replay import Replay
+from portal.bench.session import NO_INPUT, Bench, Ran
+from portal.bench.tool_lists import read_servers, servers_of
+from portal.bench.virtual import chance, moment
+from sandbox import Limits
+from stubs import Server
+
+T = TypeVar("T")
+
+
+class ProgramFailed(AssertionError):
+    """The value of a program that has none was asked for. The message shows its error in its source."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call the program made. `result` is the raw MCP result, None where the call has none."""
+
+    tool: str
+    arguments: dict[str, Any]
+    status: str
+    result: dict[str, Any] | None = None
+
+
+class Result:
+    """What came of a run."""
+
+    def __init__(self, ran: Ran) -> None:
+        self.ran = ran
+
+    def __repr__(self) -> str:
+        return f"<Result {self.ran.answer['status']}, {len(self.calls)} calls>"
+
+    @property
+    def ok(self) -> bool:
+        return self.ran.completed
+
+    @property
+    def value(self) -> Any:
+        """What the program returned, None for undefined. Raises ProgramFailed when it failed."""
+        if self.error is not None:
+            raise ProgramFailed(_told(self.error, self.ran))
+        return self.ran.answer.get("result")
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """`kind`, `name`, `message` and where they are known `line`, `column`, `snippet`; None when it completed."""
+        return self.ran.answer.get("error")
+
+    @property
+    def calls(self) -> list[Call]:
+        """The calls of tools in the order they were made."""
+        made = {one.seq: one for one in self.ran.made}
+        return [
+            Call(call["tool"], one.arguments, call["status"], _raw(one.outcome))
+            for call in self.ran.answer["calls"]
+            if (one := made.get(call["seq"])) is not None
+        ]
+
+    @property
+    def logs(self) -> list[str]:
+        return [log["text"] for log in self.ran.answer["logs"]]
+
+    @property
+    def emitted(self) -> list[dict[str, Any]]:
+        """The content blocks of the answer that are no text."""
+        return [block for block in self.ran.content if block.get("type") != "text"]
+
+
+class BlockingBench:
+    """A context manager: a thread with an event loop, and a `Bench` for each set of limits."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="codemode-bench", daemon=True)
+        self._stack = AsyncExitStack()
+        self._benches: dict[Limits, Bench] = {}
+
+    def __enter__(self) -> BlockingBench:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            self.wait(self._stack.aclose())
+            self.wait(self._loop.shutdown_default_executor())
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    def wait(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine on the loop and wait for it; an interrupt stops it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def bench(self, limits: Limits) -> Bench:
+        if limits not in self._benches:
+            self._benches[limits] = await self._stack.enter_async_context(Bench(limits))
+        return self._benches[limits]
+
+
+class Codemode:
+    """Runs programs against mocks or recordings. `folder` is where relative paths begin."""
+
+    def __init__(self, bench: BlockingBench, folder: Path) -> None:
+        self._bench = bench
+        self._folder = folder
+
+    def run(
+        self,
+        program: str | Path,
+        *,
+        mocks: Mapping[str, Any] | str | Path | None = None,
+        tools: str | Path | Sequence[Any] | Mapping[str, Any] | None = None,
+        input: Any = NO_INPUT,
+        replay: str | Path | None = None,
+        record: str | Path | None = None,
+        now: str | float = NOW,
+        seed: str | int = SEED,
+        limits: Limits | None = None,
+    ) -> Result:
+        """Run a program, which is its text or the path of its file.
+
+        `mocks`: a mapping of `server.tool` to rules or functions of the arguments, or a file of mocks. `tools`: saved
+        tools, a file or a document. Time and chance are the same in every run unless `now` and `seed` say otherwise.
+        Python mocks run on another thread. Raises BenchError for what cannot be used; nothing the program does raises.
+        """
+        return self._bench.wait(self._run(program, mocks, tools, input, replay, record, now, seed, limits or Limits()))
+
+    async def _run(
+        self,
+        program: str | Path,
+        mocks: Mapping[str, Any] | str | Path | None,
+        tools: Any,
+        given: Any,
+        replay: str | Path | None,
+        record: str | Path | None,
+        now: str | float,
+        seed: str | int,
+        limits: Limits,
+    ) -> Result:
+        source = read_text(self._folder / program) if isinstance(program, Path) else program
+        bench = await self._bench.bench(limits)
+        async with AsyncExitStack() as stack:
+            if replay is not None:
+                recording = read_recording(self._folder / replay)
+                given = recording.input if recording.has_input else NO_INPUT
+                backend = Replay(recording).backend()
+            else:
+                opened = await self._mocks(stack, mocks, tools)
+                start, chosen = moment(now, "now"), chance(seed, "seed")
+                backend = opened.backend(now=start, seed=chosen, wall_time=limits.wall_time)
+            return Result(await self._ran(bench, source, backend, given, record))
+
+    async def _ran(self, bench: Bench, source: str, backend: Backend, given: Any, record: str | Path | None) -> Ran:
+        ran = await bench.run(source, backend, input=given, record=record is not None)
+        if record is not None and ran.recording is not None:
+            write_recording(ran.recording, self._folder / record)
+        return ran
+
+    async def _mocks(self, stack: AsyncExitStack, mocks: Any, tools: Any) -> Mocks:
+        if isinstance(mocks, str | Path):
+            saved = self._folder / tools if isinstance(tools, str | Path) else None
+            return await open_mocks(stack, self._folder / mocks, tools=saved)
+        return Mocks.of(mocks or {}, servers=self._servers(tools), title="the mocks of this test")
+
+    def _servers(self, tools: Any) -> Sequence[Server] | None:
+        if tools is None:
+            return None
+        if isinstance(tools, str | Path):
+            return read_servers(self._folder / tools)
+        if isinstance(tools, list | tuple) and tools and all(isinstance(one, Server) for one in tools):
+            return tuple(tools)
+        return servers_of(tools, "tools")
+
+
+def _raw(outcome: CallOutcome | None) -> dict[str, Any] | None:
+    return outcome.result if isinstance(outcome, ToolReturned) else None
+
+
+def _told(error: Mapping[str, Any], ran: Ran) -> str:
+    place = f" at line {error['line']}" if error.get("line") else ""
+    lines = [f"the program failed ({error['kind']}{place}): {error['name']}: {error['message']}"]
+    lines += [str(error["snippet"])] if error.get("snippet") else []
+    lines += [f"log: {log['text']}" for log in ran.answer["logs"][-10:]]
+    return "\n".join(lines)

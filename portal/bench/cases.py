@@ -1,0 +1,176 @@
+"""Tests of programs: `name.js` or `name.ts`, and beside it `name.test.yaml` (or `.json`) that says what to expect.
+
+description: What it is about          input: {...}            the program's `input`
+tools: tools.json                      now: 2026-01-31T12:00:00Z
+mocks: mocks.json, .py, .js or {...}   seed: 7                 time and chance; both have defaults
+replay: folder of a recording          limits: {cpuTime: 1}
+skip: why                              expect: {result, error, calls, logs}
+cases: {name: {any of these, over those of the file}}
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from portal.bench.documents import kind_of, only_known, read_document
+from portal.bench.errors import BenchError
+from portal.bench.mock_rules import check_operators
+from portal.bench.virtual import chance, moment
+from sandbox import Limits
+
+ENDINGS = (".test.yaml", ".test.yml", ".test.json")
+PROGRAMS = (".js", ".ts", ".mjs", ".mts")
+NOW = "2026-01-01T00:00:00Z"
+SEED = 0
+EXPECTED = ("result", "error", "calls", "logs")
+ERROR = ("kind", "name", "message", "line")
+CALL = ("tool", "arguments", "status")
+_KEYS = ("description", "skip", "tools", "mocks", "replay", "input", "now", "seed", "limits", "expect")
+_FOLDERS_SKIPPED = {"node_modules", "__pycache__"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One program with one set of expectations. `name` is None when the file has no cases.
+
+    `broken` is why it cannot be run: the file is wrong, and that is a failure too.
+    """
+
+    file: Path
+    title: str
+    name: str | None = None
+    program: Path | None = None
+    mocks: Any = None
+    tools: Path | None = None
+    replay: Path | None = None
+    input: Any = None
+    has_input: bool = False
+    now: float = 0.0
+    seed: bytes = b""
+    limits: Limits = field(default_factory=Limits)
+    expect: Mapping[str, Any] = field(default_factory=dict)
+    skip: str | None = None
+    broken: str | None = None
+
+    @property
+    def id(self) -> str:
+        return self.title if self.name is None else f"{self.title}::{self.name}"
+
+
+def find_cases(places: list[Path]) -> list[Case]:
+    """The cases in these files and folders, in order of their names. Raises BenchError for a place that is none."""
+    found: dict[Path, str] = {}
+    for place in places:
+        if place.is_dir():
+            for file in sorted(place.rglob("*")):
+                hidden = any(part.startswith(".") or part in _FOLDERS_SKIPPED for part in file.relative_to(place).parts)
+                if file.name.endswith(ENDINGS) and not hidden and file.is_file():
+                    found.setdefault(file, str(file))
+        elif place.name.endswith(ENDINGS) and place.is_file():
+            found.setdefault(place, str(place))
+        else:
+            raise BenchError(f"{place} is neither a folder nor a file called name{ENDINGS[0]} or name{ENDINGS[2]}.")
+    return [case for file, title in found.items() for case in read_cases(file, title)]
+
+
+def read_cases(file: Path, title: str) -> list[Case]:
+    """The cases of one file; a file that is wrong is one broken case."""
+    try:
+        document = read_document(file)
+        content = only_known(document, (*_KEYS, "cases"), title)
+        program = _program(file)
+        cases = content.pop("cases", None)
+        if cases is None:
+            return [_case(content, file, title, None, program)]
+        if not isinstance(cases, Mapping) or not cases:
+            raise BenchError(f"{title}: cases must be an object from names to cases, not {kind_of(cases)}.")
+    except BenchError as error:
+        return [Case(file=file, title=title, broken=str(error))]
+    found = []
+    for name, one in cases.items():
+        try:
+            own = only_known(one if one is not None else {}, _KEYS, f"{title}: cases.{name}")
+            found.append(_case({**content, **own}, file, title, str(name), program))
+        except BenchError as error:
+            found.append(Case(file=file, title=title, name=str(name), broken=str(error)))
+    return found
+
+
+def _program(file: Path) -> Path:
+    stem = file.name
+    for ending in ENDINGS:
+        stem = stem.removesuffix(ending)
+    for ending in PROGRAMS:
+        if (program := file.with_name(stem + ending)).is_file():
+            return program
+    raise BenchError(f"There is no program beside {file}: {stem}{PROGRAMS[0]} or {stem}{PROGRAMS[1]}.")
+
+
+def _case(content: dict[str, Any], file: Path, title: str, name: str | None, program: Path) -> Case:
+    where = title if name is None else f"{title}: cases.{name}"
+    if content.get("mocks") is not None and content.get("replay") is not None:
+        raise BenchError(f"{where}: either mocks or replay.")
+    return Case(
+        file=file,
+        title=title,
+        name=name,
+        program=program,
+        mocks=_mocks(content.get("mocks"), file, where),
+        tools=_path(content.get("tools"), file, f"{where}: tools"),
+        replay=_path(content.get("replay"), file, f"{where}: replay"),
+        input=content.get("input"),
+        has_input="input" in content,
+        now=moment(content.get("now", NOW), f"{where}: now"),
+        seed=chance(content.get("seed", SEED), f"{where}: seed"),
+        limits=_limits(content.get("limits"), f"{where}: limits"),
+        expect=_expect(content.get("expect", {}), f"{where}: expect"),
+        skip=str(content["skip"]) if content.get("skip") else None,
+    )
+
+
+def _mocks(value: Any, file: Path, where: str) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value
+    return _path(value, file, f"{where}: mocks")
+
+
+def _path(value: Any, file: Path, where: str) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise BenchError(f"{where} must be a path, not {kind_of(value)}.")
+    return file.parent / value
+
+
+def _limits(value: Any, where: str) -> Limits:
+    if value is None:
+        return Limits()
+    if not isinstance(value, Mapping):
+        raise BenchError(f"{where} must be an object, not {kind_of(value)}.")
+    try:
+        return Limits(**{re.sub(r"[A-Z]", lambda m: f"_{m[0].lower()}", str(key)): part for key, part in value.items()})
+    except (TypeError, ValueError) as error:
+        raise BenchError(f"{where} cannot be used: {error}.") from error
+
+
+def _expect(value: Any, where: str) -> dict[str, Any]:
+    expect = only_known(value, EXPECTED, where)
+    if "result" in expect and "error" in expect:
+        raise BenchError(f"{where} has both a result and an error; a run has one of them.")
+    if "error" in expect and not isinstance(expect["error"], str):
+        only_known(expect["error"], ERROR, f"{where}.error")
+    calls = expect.get("calls", [])
+    if isinstance(calls, bool) or not isinstance(calls, int | list):
+        raise BenchError(f"{where}.calls must be a list of calls, or how many there are.")
+    for place, call in enumerate(calls if isinstance(calls, list) else []):
+        if not isinstance(call, str) and "tool" not in only_known(call, CALL, f"{where}.calls[{place}]"):
+            raise BenchError(f"{where}.calls[{place}] needs the tool that is called.")
+    if not isinstance(expect.get("logs", []), list):
+        raise BenchError(f"{where}.logs must be a list of lines.")
+    for key in EXPECTED:
+        check_operators(expect.get(key), f"{where}.{key}")
+    return expect

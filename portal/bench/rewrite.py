@@ -1,0 +1,75 @@
+"""Writes new expectations into a test's file, and leaves the rest of the file as its author wrote it."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from typing import Any
+
+from portal.bench.cases import Case
+from portal.bench.documents import YAML, read_document, read_text
+from portal.bench.errors import BenchError
+
+
+def write_expectations(case: Case, expect: dict[str, Any]) -> None:
+    """Replace `expect` of one case. Comments and order stay, but for those inside `expect`. Raises BenchError."""
+    text = read_text(case.file)
+    if case.file.suffix in YAML:
+        text = yaml_rewritten(text, case.name, expect)
+    else:
+        document = read_document(case.file)
+        (document if case.name is None else document["cases"][case.name])["expect"] = expect
+        text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    try:
+        case.file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BenchError(f"Cannot write {case.file}: {error.strerror or error}.") from error
+
+
+def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
+    """YAML text with another `expect`, of the file or of one of its cases."""
+    import yaml  # noqa: PLC0415  only where there is YAML
+
+    root: Any = yaml.compose(text, yaml.SafeLoader)
+    node: Any = root if name is None else _member(_member(root, "cases"), name)
+    inside = 0 if name is None else int(node.start_mark.column)
+    dumped = yaml.safe_dump({"expect": expect}, sort_keys=False, allow_unicode=True, width=100)
+    block = textwrap.indent(dumped, " " * inside)
+    place = _key(node, "expect")
+    if place is None:
+        end = _end(text, node)
+        before = text[:end].rstrip("\n")
+        return f"{before}\n{block}{text[end:].lstrip(chr(10)) if text[end:].strip() else ''}"
+    key, value = place
+    if node.flow_style:
+        # In braces the new value stands in braces too.
+        return text[: value.start_mark.index] + json.dumps(expect, ensure_ascii=False) + text[value.end_mark.index :]
+    start = text.rfind("\n", 0, key.start_mark.index) + 1
+    end = _end(text, value)
+    return f"{text[:start]}{block}{text[end:].removeprefix(chr(10))}"
+
+
+def _end(text: str, node: Any) -> int:
+    """Where a node's last line ends: a block's mark is at what comes next, after comments that belong to that."""
+    lines = text[: node.end_mark.index].split("\n")
+    if node.end_mark.column == 0 or not lines[-1].strip():
+        lines.pop()
+    while lines and (not lines[-1].strip() or lines[-1].lstrip().startswith("#")):
+        lines.pop()
+    end = len("\n".join(lines))
+    rest = text[end:].split("\n", 1)[0]
+    return end + (len(rest) if rest.lstrip().startswith("#") else 0)
+
+
+def _member(node: Any, name: str) -> Any:
+    found = _key(node, name)
+    if found is None:
+        raise BenchError(f"The test has no {name!r} to be updated.")
+    return found[1]
+
+
+def _key(node: Any, name: str) -> tuple[Any, Any] | None:
+    for key, value in getattr(node, "value", None) or ():
+        if key.value == name:
+            return key, value
+    return None

@@ -1,0 +1,166 @@
+"""Runs the cases of a suite one after the other, each against its own mocks or recording."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from portal.bench.backend import Backend
+from portal.bench.cases import Case
+from portal.bench.documents import read_text
+from portal.bench.errors import BenchError
+from portal.bench.mocks import Mocks, document_mocks, open_mocks
+from portal.bench.recording import read_recording
+from portal.bench.replay import Replay
+from portal.bench.session import NO_INPUT, Bench, Ran
+from portal.bench.tool_lists import read_servers
+from portal.bench.verdict import Mismatch, verdict
+from sandbox import Limits
+
+State = Literal["passed", "failed", "error", "skipped"]
+_WORD = re.compile(r"\s*(\(|\)|[^\s()]+)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """What became of a case. `error`: it could not be run, and `reason` says why; so does that of a skipped one."""
+
+    case: Case
+    state: State
+    seconds: float = 0.0
+    source: str = ""
+    ran: Ran | None = None
+    mismatches: tuple[Mismatch, ...] = ()
+    reason: str | None = None
+
+
+class Suite:
+    """An async context manager; isolates are shared by the cases with the same limits, and nothing else is."""
+
+    def __init__(self) -> None:
+        self._stack = AsyncExitStack()
+        self._benches: dict[Limits, Bench] = {}
+
+    async def __aenter__(self) -> Suite:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self._stack.aclose()
+
+    async def results(self, cases: Sequence[Case], *, stop_early: bool = False) -> AsyncIterator[Result]:
+        """The results as they come; with `stop_early` none after the first that is not good."""
+        for case in cases:
+            result = await self.run(case)
+            yield result
+            if stop_early and result.state in ("failed", "error"):
+                return
+
+    async def run(self, case: Case) -> Result:
+        if case.skip is not None:
+            return Result(case=case, state="skipped", reason=case.skip)
+        if case.broken is not None:
+            return Result(case=case, state="error", reason=case.broken)
+        assert case.program is not None
+        started = time.perf_counter()
+        try:
+            source = read_text(case.program)
+            async with AsyncExitStack() as stack:
+                backend = await _backend(case, stack)
+                bench = await self._bench(case.limits)
+                given = case.input if case.has_input else NO_INPUT
+                ran = await bench.run(source, backend, input=given, title=case.program.name)
+        except BenchError as error:
+            seconds = time.perf_counter() - started
+            return Result(case=case, state="error", reason=str(error), seconds=seconds)
+        mismatches = tuple(verdict(case.expect, ran))
+        return Result(
+            case=case,
+            state="failed" if mismatches else "passed",
+            seconds=time.perf_counter() - started,
+            source=source,
+            ran=ran,
+            mismatches=mismatches,
+        )
+
+    async def _bench(self, limits: Limits) -> Bench:
+        if limits not in self._benches:
+            self._benches[limits] = await self._stack.enter_async_context(Bench(limits))
+        return self._benches[limits]
+
+
+async def _backend(case: Case, stack: AsyncExitStack) -> Backend:
+    if case.replay is not None:
+        return Replay(read_recording(case.replay)).backend()
+    mocks = await _mocks(case, stack)
+    # What a file of mocks says of time and chance holds for runs by hand; a test has its own.
+    return mocks.backend(now=case.now, seed=case.seed, wall_time=case.limits.wall_time)
+
+
+async def _mocks(case: Case, stack: AsyncExitStack) -> Mocks:
+    if isinstance(case.mocks, Path):
+        return await open_mocks(stack, case.mocks, tools=case.tools)
+    servers = None if case.tools is None else read_servers(case.tools)
+    return document_mocks({"mocks": case.mocks or {}}, case.id, case.file.parent, servers)
+
+
+def selected(cases: Sequence[Case], words: str | None) -> list[Case]:
+    """The cases whose id holds the words; `and`, `or`, `not` and brackets as pytest has them. Raises BenchError."""
+    if not words or not words.strip():
+        return list(cases)
+    tokens = _WORD.findall(words)
+    _Words(tokens, "").whole()  # a mistake is found even when there is no case
+    return [case for case in cases if _Words(tokens, case.id.lower()).whole()]
+
+
+class _Words:
+    """An expression of words, as a recursive descent over its tokens."""
+
+    def __init__(self, tokens: Sequence[str], text: str) -> None:
+        self._tokens = tokens
+        self._text = text
+        self._place = 0
+
+    def whole(self) -> bool:
+        try:
+            found = self._either()
+        except RecursionError as error:
+            raise BenchError("-k is nested too deep.") from error
+        if self._place != len(self._tokens):
+            raise BenchError(f"-k cannot be read at {self._tokens[self._place]!r}.")
+        return found
+
+    def _either(self) -> bool:
+        found = self._both()
+        while self._take("or"):
+            found = self._both() or found
+        return found
+
+    def _both(self) -> bool:
+        found = self._one()
+        while self._take("and"):
+            found = self._one() and found
+        return found
+
+    def _one(self) -> bool:
+        if self._take("not"):
+            return not self._one()
+        if self._take("("):
+            found = self._either()
+            if not self._take(")"):
+                raise BenchError("-k lacks a closing bracket.")
+            return found
+        if self._place == len(self._tokens) or self._tokens[self._place] in (")", "and", "or"):
+            raise BenchError("-k lacks a word.")
+        self._place += 1
+        return self._tokens[self._place - 1].lower() in self._text
+
+    def _take(self, token: str) -> bool:
+        if self._place < len(self._tokens) and self._tokens[self._place] == token:
+            self._place += 1
+            return True
+        return False

@@ -1,0 +1,52 @@
+"""Running something again whenever one of its files changes, until the person stops it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.rule import Rule
+from rich.text import Text
+from watchfiles import awatch
+
+from portal.bench.errors import BenchError
+from portal.cli.exits import CommandError, Exit
+
+# Editors write a file in several steps.
+_SETTLE_MS = 100
+
+
+async def watched(files: Sequence[Path], once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) -> Exit:
+    """Run `once` now and after every change of these files; a run that a change overtakes is stopped."""
+    names = {file.resolve() for file in files}
+    running = asyncio.create_task(_told(once, stderr))
+    try:
+        # Folders and not files: editors replace a file, and then the old one is never written again.
+        async for _ in awatch(
+            *sorted({file.parent for file in names}),
+            watch_filter=lambda change, path: Path(path).resolve() in names,
+            debounce=_SETTLE_MS,
+            step=20,
+            recursive=False,
+        ):
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+            stderr.print(Rule(Text(f"changed {datetime.now():%H:%M:%S}"), style="dim"))
+            running = asyncio.create_task(_told(once, stderr))
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    return Exit.OK
+
+
+async def _told(once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) -> None:
+    """One run; a mistake in its files is said, and the next change gets its chance."""
+    try:
+        await once()
+    except (CommandError, BenchError) as error:
+        stderr.print(Text(f"codemode: {error}", style="red"), soft_wrap=True)
+    stderr.print(Text("Waiting for a change; Ctrl-C ends.", style="dim"))
