@@ -1,4 +1,4 @@
-"""The example of the chapter does what the chapter shows."""
+"""The examples of the chapter do what the chapter shows."""
 
 import contextlib
 import io
@@ -8,12 +8,12 @@ from pathlib import Path
 import stubs
 
 
-def test_the_example_prints_what_stands_below_it() -> None:
+def test_each_example_prints_what_stands_below_it() -> None:
     chapter = (Path(stubs.__file__).parent / "README.md").read_text(encoding="utf-8")
-    program = re.search(r"```python\n(.*?)```", chapter, re.DOTALL)
-    shown = re.search(r"```ts\n(.*?)```", chapter, re.DOTALL)
-    assert program and shown
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed):
-        exec(program[1], {})
-    assert printed.getvalue().split() == shown[1].split()
+    examples = re.findall(r"```python\n(.*?)```\s*```ts\n(.*?)```", chapter, re.DOTALL)
+    assert len(examples) == chapter.count("```python") == 2
+    for program, shown in examples:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed):
+            exec(program, {})
+        assert printed.getvalue().split() == shown.split()
