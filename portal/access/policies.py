@@ -68,6 +68,11 @@ class Policies:
         self._ordered = tuple(one for one in compiled if one.policy.decision in ("allow", "deny"))
         self._place = place
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What to tell whoever configured them."""
+        return self._compiler.warnings
+
     def decide(self, identity: Identity) -> Decision:
         return self.decide_subject(Subject(identity))
 
