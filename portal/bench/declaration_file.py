@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from codemode import Catalog, isolate_declarations
 
-from codemode import Catalog
-
-_ISOLATE = Path(__file__).with_name("isolate.d.ts")
 _HEAD = """\
 // Made by `codemode stubs`; make it anew when the servers change. What the servers say of their tools is in here.
+
+"""
+_INPUT = """
+/** What the run was given: `codemode run --input`, or `input` of a test. */
+declare const input: any;
 
 """
 
@@ -16,4 +18,4 @@ _HEAD = """\
 def declaration_file(catalog: Catalog) -> str:
     """One self-contained `.d.ts` for TypeScript's library of the language, without that of browsers or Node."""
     unavailable = "".join(f"// Not available when this was made: {server}\n" for server in catalog.unavailable)
-    return f"{_HEAD}{unavailable}{catalog.declarations()}\n{_ISOLATE.read_text(encoding='utf-8')}"
+    return f"{_HEAD}{unavailable}{catalog.declarations()}{_INPUT}{isolate_declarations()}"
