@@ -24,10 +24,11 @@ from portal.learned import LearnedShapes
 from portal.snapshot import Snapshot
 from stubs import Seen
 
-SMALL = 300
+SMALL = 1_000
 """Parts of a result that is looked at before its call returns; a larger one is looked at beside the event loop."""
 MOST_WAITING = 8
-LARGEST = 8 * 1024 * 1024
+LARGEST = 1024 * 1024
+"""Bytes of a text that is parsed to be looked at: parsing holds the interpreter, and with it the event loop."""
 LARGEST_FILE = 64 * 1024 * 1024
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Seconds between two publications, each of which makes a new catalog: ever longer while there is ever more new."""
@@ -150,7 +151,10 @@ class Learning:
 
 
 def _look(result: Mapping[str, Any]) -> Seen | None:
-    """What a program gets of a result, as a shape."""
+    """What a program gets of a result, as a shape; None when that is an error, or too large a text to parse again."""
+    structured = result.get("structuredContent")
+    if structured is not None:
+        return Seen.of(structured)
     encoded = returned(result, LARGEST)
     return None if encoded is None else Seen.of(orjson.loads(encoded))
 
