@@ -1,18 +1,20 @@
 """The declarations one program is checked against: its own tools, what its isolate has, and nothing that costs time.
 
 Only tools whose names stand in the program are declared, so the check takes as long for ten tools as for ten thousand.
-Everything else of `codemode` is `any`: access by a computed name is never an error. So is what a schema leaves open.
+Everything else of `codemode` is `any`: access by a computed name is never an error. So is what a schema leaves open,
+and what is only known from results seen: the next result may have more.
 """
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 from codemode.catalog import Catalog
 from codemode.text import encodable
-from stubs import declarations
+from stubs import Server, declarations
 
 _WORD = re.compile(r"[\w$]+")
 _QUOTED = re.compile(r"[\"'`]([^\"'`\n]{1,200})[\"'`]")
@@ -52,5 +54,13 @@ def named_tools(program: str, catalog: Catalog) -> list[str]:
 
 def declarations_for(program: str, catalog: Catalog) -> str:
     """`declare const codemode: ...` with the tools a program names."""
-    text = declarations(catalog.servers, catalog.names, named_tools(program, catalog), members=_MEMBERS)
+    servers = map(_without_guesses, catalog.servers)
+    text = declarations(servers, catalog.names, named_tools(program, catalog), members=_MEMBERS)
     return encodable(_OPEN_TYPE.sub(lambda match: "any" if match[0] == "unknown" else match[0], text))
+
+
+def _without_guesses(server: Server) -> Server:
+    if not any(tool.output_inferred for tool in server.tools):
+        return server
+    tools = (replace(tool, output_schema=None) if tool.output_inferred else tool for tool in server.tools)
+    return replace(server, tools=tuple(tools))
