@@ -1,0 +1,64 @@
+"""The admin API put together over a store."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from portal.admin.application import PREFIX, create_admin_app
+from portal.admin.operations import Operation
+from portal.admin.portals import Portals
+from portal.admin.servers import Servers
+from portal.admin.tokens import ApiTokens
+from portal.admin.upstreams import NotRunning, Upstreams
+from portal.state import AlreadyExists, Store
+from portal.state.clock import Clock, now
+
+ACCOUNT = "account"
+
+
+@dataclass(frozen=True, slots=True)
+class Admin:
+    """`tokens` makes the first API token."""
+
+    app: Starlette
+    account_id: str
+    tokens: ApiTokens
+    operations: Sequence[Operation]
+
+    def route(self) -> Mount:
+        """The application at `PREFIX`."""
+        mount = Mount(PREFIX, self.app)
+        # An id in a path may be any text, with a line break too: that is for the API to answer, not for nobody.
+        mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
+        return mount
+
+
+async def create_admin(store: Store, upstreams: Upstreams | None = None, *, clock: Clock = now) -> Admin:
+    """The admin API over this store. Without `upstreams` every server is waiting."""
+    account_id = await read_account_id(store)
+    tokens = ApiTokens(store, account_id, clock)
+    servers = Servers(store, upstreams or NotRunning())
+    operations = [
+        *servers.operations(),
+        *Portals(store, servers).operations(),
+        *tokens.operations(),
+    ]
+    return Admin(create_admin_app(operations, tokens, account_id), account_id, tokens, operations)
+
+
+async def read_account_id(store: Store) -> str:
+    """The id of the one account, 32 hexadecimal digits made up at the first start."""
+    try:
+        made = await store.create("settings", ACCOUNT, {"id": secrets.token_hex(16)}, by="first start")
+    except AlreadyExists:
+        found = await store.get("settings", ACCOUNT)
+        assert found is not None
+        made = found
+    account_id: str = made.document["id"]
+    return account_id

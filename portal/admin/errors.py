@@ -1,0 +1,61 @@
+"""Why the admin API refuses: each with its HTTP status and a code that clients can tell apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from portal.errors import PortalError
+
+AUTHENTICATION = 10000
+NO_ROUTE = 7003
+BAD_METHOD = 7001
+INVALID = 12130
+NOT_FOUND = 11021
+CONFLICT = 12132
+IN_USE = 12139
+TOO_LARGE = 10013
+UNAVAILABLE = 10001
+FAULT = 10002
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One entry of `errors`. `pointer` is a JSON pointer into the body, when a member of it is to blame."""
+
+    code: int
+    message: str
+    pointer: str = ""
+
+
+class AdminError(PortalError):
+    """A refusal of the admin API. No message quotes a value of the request."""
+
+    def __init__(self, status: int, problems: Sequence[Problem]) -> None:
+        self.status = status
+        self.problems = tuple(problems)
+        super().__init__("; ".join(problem.message for problem in problems))
+
+
+def invalid(message: str, pointer: str = "") -> AdminError:
+    return AdminError(400, [Problem(INVALID, message, pointer)])
+
+
+def not_found(what: str) -> AdminError:
+    return AdminError(404, [Problem(NOT_FOUND, f"{what} not found")])
+
+
+def conflict(message: str) -> AdminError:
+    return AdminError(409, [Problem(CONFLICT, message)])
+
+
+def unauthenticated() -> AdminError:
+    return AdminError(401, [Problem(AUTHENTICATION, "Authentication error")])
+
+
+def forbidden(message: str = "Authentication error: the token has no permission for this") -> AdminError:
+    return AdminError(403, [Problem(AUTHENTICATION, message)])
+
+
+def in_use(message: str) -> AdminError:
+    return AdminError(409, [Problem(IN_USE, message)])

@@ -1,0 +1,53 @@
+"""Permissions of API tokens, by the names Cloudflare gives them. What is not granted is denied. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Area:
+    """A part of the API; whoever may write it may read it."""
+
+    name: str
+
+    @property
+    def read(self) -> str:
+        return f"{self.name} Read"
+
+    @property
+    def write(self) -> str:
+        return f"{self.name} Write"
+
+    def allows(self, held: frozenset[str], *, writing: bool) -> bool:
+        return self.write in held or (not writing and self.read in held)
+
+
+PORTALS = Area("MCP Portals")
+POLICIES = Area("Access: Apps and Policies")
+ORGANIZATION = Area("Access: Organizations, Identity Providers, and Groups")
+SERVICE_TOKENS = Area("Access: Service Tokens")
+CUSTOM_PAGES = Area("Access: Custom Pages")
+API_TOKENS = Area("Account API Tokens")
+
+AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, API_TOKENS)
+ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
+
+
+def group_id(permission: str) -> str:
+    """The stable id of a permission, as tokens name them: 32 hexadecimal digits."""
+    return hashlib.sha256(permission.encode()).hexdigest()[:32]
+
+
+_BY_ID = {group_id(name): name for name in ALL}
+
+
+def named(ids: Iterable[str]) -> frozenset[str]:
+    """The permissions of these ids; unknown ids grant nothing."""
+    return frozenset(_BY_ID[id] for id in ids if id in _BY_ID)
+
+
+def known(id: str) -> str | None:
+    return _BY_ID.get(id)

@@ -1,0 +1,307 @@
+"""API tokens: made, listed, taken back, and recognised, without a read of the database for each request.
+
+Of a token's value only the SHA-256 is kept; it is 256 random bits, so that no slower hash would make it safer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from ipaddress import ip_address, ip_network
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel
+
+from portal.admin import errors
+from portal.admin.operations import Asked, Asker, Operation
+from portal.admin.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
+from portal.state import Store, Stored
+from portal.state.clock import Clock, now
+
+KIND = "api_token"
+VALUE_PREFIX = "cmp_"
+ACCOUNT = "com.cloudflare.api.account"
+
+
+def _network(value: str) -> str:
+    try:
+        return str(ip_network(value, strict=False))
+    except ValueError:
+        raise ValueError("must be an IP address or network") from None
+
+
+def _permission(value: str) -> str:
+    if known(value) is None:
+        raise ValueError("is no permission group here; tokens/permission_groups lists them")
+    return value
+
+
+class PermissionGroup(BaseModel):
+    id: Annotated[str, AfterValidator(_permission)]
+    name: str | None = None
+
+
+class TokenPolicy(BaseModel):
+    """Grants or denies permissions; a denial goes before a grant."""
+
+    id: Annotated[str, Field(max_length=64)] = Field(default_factory=lambda: secrets.token_hex(16))
+    effect: Literal["allow", "deny"]
+    permission_groups: Annotated[tuple[PermissionGroup, ...], Field(min_length=1, max_length=64)]
+    resources: Annotated[dict[str, str | dict[str, str]], Field(max_length=16)]
+
+
+class RequestIP(BaseModel):
+    model_config = ConfigDict(populate_by_name=True)
+
+    in_: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(alias="in", max_length=256)] = ()
+    not_in: Annotated[tuple[Annotated[str, AfterValidator(_network)], ...], Field(max_length=256)] = ()
+
+    def allows(self, address: str) -> bool:
+        try:
+            found = ip_address(address)
+        except ValueError:
+            return not self.in_ and not self.not_in
+        inside = not self.in_ or any(found in ip_network(network) for network in self.in_)
+        return inside and not any(found in ip_network(network) for network in self.not_in)
+
+
+class Condition(BaseModel):
+    request_ip: RequestIP | None = None
+
+
+class TokenBody(BaseModel):
+    """What a token is made or replaced with."""
+
+    name: Annotated[str, Field(min_length=1, max_length=120)]
+    policies: Annotated[tuple[TokenPolicy, ...], Field(min_length=1, max_length=64)]
+    condition: Condition | None = None
+    expires_on: AwareDatetime | None = None
+    not_before: AwareDatetime | None = None
+
+
+class TokenReplacement(TokenBody):
+    status: Literal["active", "disabled"] | None = None
+
+
+class ShownToken(BaseModel):
+    id: str
+    name: str
+    status: Literal["active", "disabled", "expired"]
+    policies: tuple[TokenPolicy, ...]
+    condition: Condition | None = None
+    issued_on: datetime
+    modified_on: datetime
+    expires_on: datetime | None = None
+    not_before: datetime | None = None
+
+
+class NewToken(ShownToken):
+    """`value` is shown this once."""
+
+    value: str
+
+
+class Verified(BaseModel):
+    id: str
+    status: Literal["active", "disabled", "expired"]
+    expires_on: datetime | None = None
+    not_before: datetime | None = None
+
+
+class Identified(BaseModel):
+    id: str
+
+
+class NoBody(BaseModel):
+    """An empty object, or nothing."""
+
+
+class TokenValue(RootModel[str]):
+    """The new value, shown this once."""
+
+
+class ListedPermission(BaseModel):
+    id: str
+    name: str
+    category: str = "cloudflare_one_and_zero_trust"
+    is_selectable: bool = True
+    scopes: tuple[str, ...] = (ACCOUNT,)
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    token: ShownToken
+    condition: RequestIP | None
+    held: frozenset[str]
+
+
+class ApiTokens:
+    """The tokens of one account. Follows the store: a token taken back is refused at once, elsewhere within 0.5 s."""
+
+    def __init__(self, store: Store, account_id: str, clock: Clock = now) -> None:
+        self._store = store
+        self._account_id = account_id
+        self._clock = clock
+        self._known: Mapping[str, _Known] = {}
+        self._outdated = True
+        store.subscribe(self._heard)
+
+    def _heard(self, kinds: frozenset[str]) -> None:
+        self._outdated = self._outdated or KIND in kinds
+
+    async def authenticate(self, authorization: str, address: str) -> Asker:
+        """Who presents this Authorization header from this address.
+
+        Raises:
+            AdminError: 401, whatever is wrong with it.
+        """
+        scheme, _, value = authorization.partition(" ")
+        if scheme.lower() != "bearer" or not value:
+            raise errors.unauthenticated()
+        if self._outdated:
+            # Before the reading: what is changed meanwhile is read again.
+            self._outdated = False
+            try:
+                listed = await self._store.list(KIND)
+            except BaseException:
+                self._outdated = True
+                raise
+            self._known = {stored.document["hash"]: self._knowing(stored) for stored in listed}
+        found = self._known.get(_hash(value.strip()))
+        if found is None or self._status(found.token) != "active":
+            raise errors.unauthenticated()
+        if found.condition is not None and not found.condition.allows(address):
+            raise errors.unauthenticated()
+        return Asker(f"api-token:{found.token.id}", found.held, found.token.id)
+
+    async def create(self, body: TokenBody, by: str) -> NewToken:
+        value = VALUE_PREFIX + secrets.token_urlsafe(32)
+        document = {**body.model_dump(mode="json", by_alias=True), "status": "active", "hash": _hash(value)}
+        stored = await self._store.create(KIND, secrets.token_hex(16), document, by=by)
+        return NewToken(**self._shown(stored).model_dump(), value=value)
+
+    async def create_with_all(self, name: str, by: str) -> NewToken:
+        """A token with every permission: for the command line and the first administrator, not for the API."""
+        groups = tuple(PermissionGroup(id=group_id(permission)) for permission in sorted(ALL))
+        policy = TokenPolicy(effect="allow", permission_groups=groups, resources={f"{ACCOUNT}.{self._account_id}": "*"})
+        return await self.create(TokenBody(name=name, policies=(policy,)), by)
+
+    def operations(self) -> list[Operation]:
+        one, area = "/tokens/{token_id}", API_TOKENS
+        return [
+            Operation("GET", "/tokens", "List API tokens", self._list, ShownToken, area, listed=True),
+            Operation("POST", "/tokens", "Make an API token", self._create, NewToken, area, TokenBody),
+            Operation("GET", "/tokens/verify", "Is this token valid", self._verify, Verified, None),
+            Operation(
+                "GET",
+                "/tokens/permission_groups",
+                "List permissions",
+                self._permissions,
+                ListedPermission,
+                area,
+                listed=True,
+            ),
+            Operation("GET", one, "Show an API token", self._get, ShownToken, area),
+            Operation("PUT", one, "Replace an API token", self._replace, ShownToken, area, TokenReplacement),
+            Operation(
+                "PUT",
+                f"{one}/value",
+                "Give an API token a new value",
+                self._roll,
+                TokenValue,
+                area,
+                NoBody,
+                body_required=False,
+            ),
+            Operation("DELETE", one, "Take back an API token", self._delete, Identified, area),
+        ]
+
+    async def _list(self, asked: Asked) -> list[ShownToken]:
+        return [self._shown(stored) for stored in await self._store.list(KIND)]
+
+    async def _get(self, asked: Asked) -> ShownToken:
+        return self._shown(await self._stored(asked))
+
+    async def _create(self, asked: Asked) -> NewToken:
+        self._may_grant(asked.asker, asked.body)
+        return await self.create(asked.body, asked.by)
+
+    async def _replace(self, asked: Asked) -> ShownToken:
+        stored, body = await self._stored(asked), asked.body
+        self._may_grant(asked.asker, body)
+        # A token may not be woken that holds more than who wakes it.
+        self._may_grant(asked.asker, self._shown(stored))
+        status = body.status or stored.document["status"]
+        document = {**body.model_dump(mode="json", by_alias=True), "status": status, "hash": stored.document["hash"]}
+        replaced = await self._store.replace(KIND, stored.id, document, by=asked.by, revision=stored.revision)
+        return self._shown(replaced)
+
+    async def _roll(self, asked: Asked) -> TokenValue:
+        stored = await self._stored(asked)
+        self._may_grant(asked.asker, self._shown(stored))
+        value = VALUE_PREFIX + secrets.token_urlsafe(32)
+        document = {**stored.document, "hash": _hash(value)}
+        await self._store.replace(KIND, stored.id, document, by=asked.by, revision=stored.revision)
+        return TokenValue(value)
+
+    async def _delete(self, asked: Asked) -> Identified:
+        return Identified(id=(await self._store.delete(KIND, asked.path["token_id"], by=asked.by)).id)
+
+    async def _verify(self, asked: Asked) -> Verified:
+        stored = await self._store.get(KIND, asked.asker.token_id)
+        if stored is None:
+            raise errors.unauthenticated()
+        return Verified.model_validate(self._shown(stored).model_dump())
+
+    async def _permissions(self, asked: Asked) -> list[ListedPermission]:
+        return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
+
+    async def _stored(self, asked: Asked) -> Stored:
+        stored = await self._store.get(KIND, asked.path["token_id"])
+        if stored is None:
+            raise errors.not_found("API token")
+        return stored
+
+    def _may_grant(self, asker: Asker, body: TokenBody | ShownToken) -> None:
+        """Nobody hands on more than they hold."""
+        if not _held(body.policies, self._account_id) <= asker.held:
+            raise errors.forbidden("Authentication error: a token cannot grant permissions it does not hold")
+
+    def _knowing(self, stored: Stored) -> _Known:
+        token = self._shown(stored)
+        condition = token.condition.request_ip if token.condition else None
+        return _Known(token, condition, _held(token.policies, self._account_id))
+
+    def _shown(self, stored: Stored) -> ShownToken:
+        token = ShownToken(
+            **{key: value for key, value in stored.document.items() if key != "hash"},
+            id=stored.id,
+            issued_on=stored.created_at,
+            modified_on=stored.modified_at,
+        )
+        return token.model_copy(update={"status": self._status(token)})
+
+    def _status(self, token: ShownToken) -> str:
+        at = self._clock()
+        if token.expires_on is not None and at >= token.expires_on:
+            return "expired"
+        if token.not_before is not None and at < token.not_before:
+            return "disabled"
+        return token.status
+
+
+def _held(policies: tuple[TokenPolicy, ...], account_id: str) -> frozenset[str]:
+    granted: dict[str, set[str]] = {"allow": set(), "deny": set()}
+    for policy in policies:
+        here = {f"{ACCOUNT}.{account_id}", f"{ACCOUNT}.*"} & set(policy.resources)
+        # A denial of something elsewhere is no harm; a grant must name this account.
+        if here:
+            granted[policy.effect] |= named(group.id for group in policy.permission_groups)
+    return frozenset(granted["allow"] - granted["deny"])
+
+
+def _hash(value: str) -> str:
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).hexdigest()

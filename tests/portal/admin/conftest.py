@@ -1,0 +1,77 @@
+"""The admin API of a portal on a real HTTP server, and Cloudflare's own SDK for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from cloudflare import AsyncCloudflare, Cloudflare
+from starlette.applications import Starlette
+
+from portal.admin import PREFIX, Admin, Upstreams, create_admin
+from portal.http import running
+from portal.http.settings import HttpSettings
+from portal.state import KeyRing, Store
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Api:
+    """`token` may do everything."""
+
+    admin: Admin
+    store: Store
+    url: str
+    token: str
+
+    @property
+    def account(self) -> str:
+        return self.admin.account_id
+
+    @property
+    def base_url(self) -> str:
+        return f"{self.url}{PREFIX}"
+
+    def headers(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token}"}
+
+    def at(self, path: str) -> str:
+        return f"{self.base_url}/accounts/{self.account}{path}"
+
+    def sdk(self, token: str | None = None) -> Cloudflare:
+        return Cloudflare(api_token=token or self.token, base_url=self.base_url, max_retries=0)
+
+    def async_sdk(self) -> AsyncCloudflare:
+        return AsyncCloudflare(api_token=self.token, base_url=self.base_url, max_retries=0)
+
+
+@asynccontextmanager
+async def admin_api(folder: Path, upstreams: Upstreams | None = None) -> AsyncIterator[Api]:
+    async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
+        admin = await create_admin(store, upstreams)
+        made = await admin.tokens.create_with_all("test", "test")
+        app = Starlette(routes=[admin.route()])
+        async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:
+            yield Api(admin, store, url, made.value)
+
+
+@pytest.fixture
+def loop() -> Iterator[BlockingPortal]:
+    """An event loop in another thread, for tests that are not asynchronous themselves."""
+    with start_blocking_portal() as portal:
+        yield portal
+
+
+@pytest.fixture
+def api(loop: BlockingPortal, tmp_path: Path) -> Iterator[Api]:
+    """The API, served from another thread, for synchronous clients."""
+    with loop.wrap_async_context_manager(admin_api(tmp_path)) as served:
+        yield served

@@ -1,0 +1,81 @@
+"""The served OpenAPI document is the truth: random requests find no crash and no answer it does not describe."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx2
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis.core.result import Ok
+
+from tests.portal.admin.conftest import Api
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+EXAMPLES = settings(
+    max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+)
+
+
+def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> None:
+    schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json")
+    checks: list[Any] = [
+        schemathesis.checks.not_a_server_error,
+        schemathesis.checks.status_code_conformance,
+        schemathesis.checks.content_type_conformance,
+        schemathesis.checks.response_schema_conformance,
+    ]
+    tried = 0
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok)
+        operation = result.ok()
+
+        @EXAMPLES
+        @given(case=operation.as_strategy())
+        def holds(case: Any) -> None:
+            nonlocal tried
+            tried += 1
+            case.path_parameters["account_id"] = api.account
+            case.validate_response(case.call(headers=api.headers()), checks=checks)
+
+        holds()
+    assert tried > 3 * len(api.admin.operations)
+
+
+def test_the_document_describes_every_operation(api: Api) -> None:
+    document = httpx2.get(f"{api.base_url}/openapi.json").json()
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert described == {
+        (operation.method, f"/accounts/{{account_id}}{operation.path}") for operation in api.admin.operations
+    }
+    assert document["openapi"].startswith("3.1") and document["security"] == [{"api_token": []}]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("GET", "/nothing", b"", 404),
+        ("PATCH", "/tokens", b"", 405),
+        ("POST", "/access/ai-controls/mcp/servers", b"{", 400),
+        ("POST", "/access/ai-controls/mcp/servers", b"[]", 400),
+        ("POST", "/access/ai-controls/mcp/servers", b"", 400),
+        ("POST", "/access/ai-controls/mcp/servers", b'{"a":' * 300 + b"1" + b"}" * 300, 400),
+        ("PUT", "/access/ai-controls/mcp/servers/a", b"[" * 100_000, 400),
+        ("PUT", "/access/ai-controls/mcp/servers/a", b'"' + b"x" * 2_000_000 + b'"', 413),
+        ("GET", "/tokens?page=0", b"", 400),
+        ("GET", "/tokens?per_page=100000", b"", 400),
+        ("GET", "/tokens/%00", b"", 404),
+        ("GET", "/tokens/" + "x" * 300, b"", 404),
+    ],
+)
+def test_what_makes_no_sense_is_refused_in_the_same_form(
+    api: Api, method: str, path: str, body: bytes, status: int
+) -> None:
+    headers = {**api.headers(), "Content-Type": "application/json"}
+    answer = httpx2.request(method, api.at(path), headers=headers, content=body)
+    assert answer.status_code == status, answer.text
+    said = answer.json()
+    assert said["success"] is False and said["result"] is None and said["errors"][0]["message"]
