@@ -74,7 +74,7 @@ def _email(wanted: list[str], identity: Identity) -> bool | None:
 def _domain(given: Rule, identity: Identity, known: Known) -> bool | None:
     if not identity.email:
         return None if identity.id else False
-    return identity.email.lower().split("@")[-1] == given["domain"].lower()
+    return identity.email.lower().endswith("@" + given["domain"].lower())
 
 
 def _address(networks: list[str], identity: Identity) -> bool | None:
@@ -110,7 +110,7 @@ def _provider(member: Callable[[Rule, Identity], bool]) -> Callable[[Rule, Ident
 
 def _claim(given: Rule, identity: Identity) -> bool:
     found = identity.claims.get(given["claim_name"], [])
-    return given["claim_value"] in (found if isinstance(found, list) else [found])
+    return bool(given["claim_value"] in (found if isinstance(found, list) else [found]))
 
 
 SELECTORS: Mapping[str, Callable[[Rule, Identity, Known], bool | None]] = {

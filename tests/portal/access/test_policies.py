@@ -186,7 +186,7 @@ def test_bypass_and_service_authentication_come_first_then_precedence_and_the_de
 
 
 def test_allow_is_for_logins_and_service_authentication_for_credentials() -> None:
-    everyone = [{"everyone": {}}]
+    everyone: list[dict[str, Any]] = [{"everyone": {}}]
     token = Identity(service_token_id="token")
     assert decided("allow", token, include=everyone) == decided("allow", ANONYMOUS, include=everyone) == "deny"
     assert decided("non_identity", Identity(id="x"), include=everyone) == "deny"
@@ -195,7 +195,7 @@ def test_allow_is_for_logins_and_service_authentication_for_credentials() -> Non
 
 
 def test_what_is_written_and_has_no_effect_is_said() -> None:
-    policies = [
+    policies: list[dict[str, Any]] = [
         {"decision": "allow", "include": [{"any_valid_service_token": {}}]},
         {"decision": "non_identity", "include": [{"email": {"email": "a@b.c"}}]},
         {"decision": "allow", "include": [{"everyone": {}}], "purpose_justification_required": True},

@@ -1,0 +1,270 @@
+"""Countries, posture, risk, external evaluations: from real files and services, and gone when they are stale."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+import uvicorn
+from cryptography.hazmat.primitives.asymmetric import ec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from portal.access import Access, Identity, LiveAccess, PolicyError, Sources, evaluation_key, read_document
+from portal.access.signals import Assessments, Countries, Evaluations, KnownSignals, PostureFeed
+from portal.access.signals.assessments import Assessment
+from tests.portal.access.mmdb import database
+from tests.portal.upstreams.hosting import _Server
+from tests.portal.upstreams.server import listen
+
+ADA = Identity(id="ada", email="ada@example.com", ip="192.0.2.1")
+OURS = ec.generate_private_key(ec.SECP256R1())
+THEIRS = ec.generate_private_key(ec.SECP256R1())
+
+
+class Clock:
+    """Time that passes when told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ours(claims: Mapping[str, Any]) -> str:
+    return jwt.encode(dict(claims), OURS, algorithm="ES256", headers={"kid": "portal"})
+
+
+@asynccontextmanager
+async def service(app: Starlette) -> AsyncIterator[str]:
+    listening = listen(0)
+    server = _Server(uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0))
+    task = asyncio.create_task(server.serve(sockets=[listening]))
+    while not server.started:
+        await asyncio.sleep(0)
+    try:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    finally:
+        server.should_exit = server.force_exit = True
+        await task
+
+
+# Countries
+
+
+def test_an_address_is_in_the_country_of_its_longest_network(tmp_path: Path) -> None:
+    file = tmp_path / "countries.mmdb"
+    file.write_bytes(database({"192.0.2.0/24": "DE", "2001:db8::/32": "FR", "198.51.100.128/25": "SE"}))
+    countries = Countries.open(file)
+    expected = {
+        "192.0.2.200": "DE",
+        "2001:db8:1::5": "FR",
+        "198.51.100.129": "SE",
+        "198.51.100.1": "XX",
+        "10.0.0.1": "XX",
+        "no address": "",
+    }
+    assert {address: countries.of(address) for address in expected} == expected
+    signals = KnownSignals(countries=countries)
+    found = signals.current(ADA)
+    assert found is not None and found.country == "DE"
+    assert signals.current(ADA) is found
+    told = Identity(id="x", ip="192.0.2.1", country="US")
+    assert signals.current(told) is told
+
+
+def test_a_file_that_is_no_database_is_refused_with_its_name(tmp_path: Path) -> None:
+    file = tmp_path / "countries.mmdb"
+    for content in (b"", b"not a database", database({"192.0.2.0/24": "DE"})[:50]):
+        file.write_bytes(content)
+        with pytest.raises(PolicyError, match=r"countries\.mmdb: is no MaxMind database"):
+            Countries.open(file)
+    with pytest.raises(PolicyError, match="missing"):
+        Countries.open(tmp_path / "missing.mmdb")
+
+
+# Posture and risk
+
+
+def test_what_was_said_is_believed_for_as_long_as_it_is_fresh() -> None:
+    clock = Clock()
+    known = Assessments(fresh_for=60, clock=clock)
+    known.record(Assessment(subject="ADA@example.com", device_posture={"disk": True}, user_risk="low"))
+    clock.now += 30
+    known.record(Assessment(subject="ada", device_posture={"firewall": False}, age=10))
+    assert known.of(ADA) == ({"disk": True, "firewall": False}, "low")
+    clock.now += 31
+    assert known.of(ADA) == ({"firewall": False}, "")
+    clock.now += 20
+    assert known.of(ADA) == ({}, "")
+    known.record(Assessment(subject="ada", user_risk="high"))
+    known.forget("ADA")
+    assert known.of(ADA) == ({}, "")
+    assert known.of(Identity()) == ({}, "")
+
+
+@pytest.mark.anyio
+async def test_a_posture_source_is_read_and_what_it_cannot_say_changes_nothing() -> None:
+    answers: list[Callable[[], Response]] = [
+        lambda: JSONResponse(
+            {"assessments": [{"subject": "ada", "device_posture": {"disk": True}, "user_risk": "low"}]}
+        ),
+        lambda: JSONResponse({"assessments": [{"subject": "ada", "user_risk": "enormous"}]}),
+        lambda: Response("<html>", 200),
+        lambda: JSONResponse({"assessments": []}, 500),
+        lambda: Response(status_code=302, headers={"location": "http://127.0.0.1:1/"}),
+    ]
+    seen: list[str] = []
+    told: list[int] = []
+
+    async def answer(request: Request) -> Response:
+        seen.append(request.headers["authorization"])
+        return answers[len(seen) - 1]()
+
+    async with service(Starlette(routes=[Route("/posture", answer)])) as url:
+        known = Assessments()
+        feed = PostureFeed(
+            f"{url}/posture",
+            known,
+            headers={"authorization": "Bearer x"},
+            every=3600,
+            changed=lambda: told.append(1),
+        )
+        async with feed:
+            assert known.of(ADA) == ({"disk": True}, "low")
+            assert [await feed.read() for _ in answers[1:]] == [False] * 4
+            assert known.of(ADA) == ({"disk": True}, "low")
+        assert (len(told), set(seen)) == (1, {"Bearer x"})
+    async with PostureFeed("http://169.254.169.254/latest", Assessments(), every=3600) as away:
+        assert not await away.read()
+
+
+# External evaluation
+
+
+class Evaluator:
+    """The service of the test: it decides by e-mail, and can be told to misbehave."""
+
+    def __init__(self) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self.answer: Callable[[dict[str, Any]], Any] = lambda claims: signed(claims, success=True)
+        routes = [
+            Route("/evaluate", self._evaluate, methods=["POST"]),
+            Route("/keys", self._keys, methods=["GET"]),
+        ]
+        self.app = Starlette(routes=routes)
+
+    async def _evaluate(self, request: Request) -> Response:
+        token = (await request.json())["token"]
+        claims = jwt.decode(token, OURS.public_key(), algorithms=["ES256"])
+        self.asked.append(claims)
+        answer = self.answer(claims)
+        return answer if isinstance(answer, Response) else JSONResponse(answer)
+
+    async def _keys(self, request: Request) -> Response:
+        key = jwt.algorithms.ECAlgorithm.to_jwk(THEIRS.public_key(), as_dict=True)
+        return JSONResponse({"keys": [{**key, "kid": "theirs", "alg": "ES256", "use": "sig"}]})
+
+
+def signed(claims: Mapping[str, Any], key: Any = THEIRS, kid: str = "theirs", **changes: Any) -> dict[str, str]:
+    told = {"nonce": claims["nonce"], "iat": int(time.time()), "exp": int(time.time()) + 60, **changes}
+    return {"token": jwt.encode(told, key, algorithm="ES256", headers={"kid": kid})}
+
+
+@pytest.mark.anyio
+async def test_a_service_is_asked_once_for_as_long_as_its_answer_is_fresh_and_both_ways_are_signed() -> None:
+    evaluator, clock = Evaluator(), Clock()
+    evaluator.answer = lambda claims: signed(claims, success=claims["identity"]["email"].startswith("ada@"))
+    async with service(evaluator.app) as url:
+        asked = [(f"{url}/evaluate", f"{url}/keys")]
+        key = evaluation_key(*asked[0])
+        evaluations = Evaluations(ours, fresh_for=30, clock=clock)
+        try:
+            assert evaluations.of(ADA, asked) == {}
+            await evaluations.prepare(ADA, asked)
+            await evaluations.prepare(ADA, asked)
+            bob = Identity(id="bob", email="bob@example.com")
+            await evaluations.prepare(bob, asked)
+            assert (evaluations.of(ADA, asked), evaluations.of(bob, asked)) == ({key: True}, {key: False})
+            assert [claims["identity"]["id"] for claims in evaluator.asked] == ["ada", "bob"]
+            clock.now += 31
+            assert evaluations.of(ADA, asked) == {}
+            await evaluations.prepare(ADA, asked)
+            assert (evaluations.of(ADA, asked), len(evaluator.asked)) == ({key: True}, 3)
+        finally:
+            await evaluations.aclose()
+
+
+ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
+    "signed by somebody else": lambda claims: signed(claims, key=OURS, success=True),
+    "signed by a key that is not listed": lambda claims: signed(claims, kid="another", success=True),
+    "not signed at all": lambda claims: {"token": jwt.encode({"success": True}, "", algorithm="none")},
+    "signed with the public key as a secret": lambda claims: {
+        "token": jwt.encode({"success": True, "nonce": claims["nonce"]}, "x" * 32, headers={"kid": "theirs"})
+    },
+    "an answer to another question": lambda claims: signed(claims, nonce="x", success=True),
+    "expired": lambda claims: signed(claims, exp=1, success=True),
+    "without an end": lambda claims: signed({**claims}, exp=None, success=True),
+    "yes in words": lambda claims: signed(claims, success="true"),
+    "nothing": lambda claims: {},
+    "no JSON": lambda claims: Response("yes"),
+    "a failure": lambda claims: JSONResponse(signed(claims, success=True), 500),
+    "too much": lambda claims: Response(b"x" * 100_000),
+}
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_not_the_services_own_is_none() -> None:
+    evaluator, clock = Evaluator(), Clock()
+    async with service(evaluator.app) as url:
+        asked = [(f"{url}/evaluate", f"{url}/keys")]
+        evaluations = Evaluations(ours, clock=clock)
+        try:
+            for name, answer in ANSWERS.items():
+                evaluator.answer = answer
+                before = len(evaluator.asked)
+                await evaluations.prepare(ADA, asked)
+                await evaluations.prepare(ADA, asked)
+                assert (evaluations.of(ADA, asked), len(evaluator.asked)) == ({}, before + 1), name
+                clock.now += 11  # It is asked again after a while, not with every request.
+        finally:
+            await evaluations.aclose()
+
+
+@pytest.mark.anyio
+async def test_a_policy_asks_the_service_and_holds_while_the_answer_does() -> None:
+    evaluator, clock = Evaluator(), Clock()
+    async with service(evaluator.app) as url:
+        rule = {"external_evaluation": {"evaluate_url": f"{url}/evaluate", "keys_url": f"{url}/keys"}}
+        document = {"portal": {"policies": [{"id": "asked", "decision": "allow", "include": [rule]}]}}
+        access = Access(read_document(document), Sources(external_evaluation=True))
+        evaluations = Evaluations(ours, fresh_for=30, clock=clock)
+        live = LiveAccess(access, KnownSignals(evaluations=evaluations))
+        try:
+            before = live.standing(ADA)
+            assert before is not None and not before.portal.allowed
+            await live.prepare(ADA)
+            after = live.standing(ADA)
+            assert after is not None and after.portal.policy == "asked" and after.portal.allowed
+            clock.now += 31
+            stale = live.standing(ADA)
+            assert stale is not None and not stale.portal.allowed
+        finally:
+            await evaluations.aclose()
+
+
+def test_a_login_that_no_longer_holds_is_nobody() -> None:
+    gone: set[str] = set()
+    signals = KnownSignals(holds=lambda identity: identity.id not in gone)
+    assert signals.current(ADA) is ADA
+    gone.add("ada")
+    assert signals.current(ADA) is None
