@@ -9,12 +9,14 @@ import json
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import orjson
 
 from codemode.arguments import ArgumentCheck
+from codemode.brevity import LEVELS, shortened
+from codemode.cost import about_tokens
 from codemode.errors import CatalogError
 from codemode.preload import preload
 from codemode.search import Entry, SearchIndex
@@ -24,8 +26,14 @@ from stubs import Names, Server, Tool, assign_names, declarations, signature
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 50
 MAX_SIGNED_TOOLS = 100
+SEARCH_TOKENS = 500
+TOOL_TOKENS = 250
+MAX_SHORTENED_TOOLS = 20
+_HINT = "// Shortened: codemode.describe(path, {full: true}) shows all of it.\n"
+_HINT_TOKENS = 20
+_FAR_TOO_LONG = 8
 _MAX_TARGETS = 1_000
-_SUMMARY_CHARS = 140
+_SUMMARY_CHARS, _SHORT_SUMMARY_CHARS = 140, 60
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SAID_MEMBERS, _SAID_VALUES, _SAID_CHARS = 100, 20, 200
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
@@ -33,8 +41,8 @@ _API = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
   search(query: string, options?: { limit?: number; server?: string; readOnly?: boolean }):
     Promise<{ path: string; signature?: string; description?: string; server?: string; tools?: number }[]>;
-  /** Declarations of a tool (`server.tool`), a server, or a list of them, as text. */
-  describe(target: string | string[]): Promise<string>;
+  /** Declarations of a tool (`server.tool`), a server, or a list of them, as text; shortened unless `full`. */
+  describe(target: string | string[], options?: { full?: boolean }): Promise<string>;
   tools(options?: { server?: string }): Promise<{
     path: string; name: string; rawName: string; server: string; description?: string;
     inputSchema: unknown; outputSchema?: unknown; annotations: { [hint: string]: unknown };
@@ -51,6 +59,15 @@ class CatalogTool:
     path: str
     server: Server
     tool: Tool
+
+
+class _Result(NamedTuple):
+    """A result of a search, whole and with the least said of it, and what either costs."""
+
+    whole: dict[str, Any]
+    least: dict[str, Any]
+    tokens: int
+    least_tokens: int
 
 
 class Catalog:
@@ -71,6 +88,7 @@ class Catalog:
         self._index: SearchIndex | None = None
         self._signatures: dict[str, str] = {}
         self._briefs: dict[str, str] = {}
+        self._results: dict[str, _Result] = {}
         self._checks: dict[str, ArgumentCheck] = {}
 
     @classmethod
@@ -149,12 +167,19 @@ class Catalog:
         return found
 
     def search(
-        self, query: str, limit: int = DEFAULT_LIMIT, server: str | None = None, read_only: bool | None = None
+        self,
+        query: str,
+        limit: int = DEFAULT_LIMIT,
+        server: str | None = None,
+        read_only: bool | None = None,
+        *,
+        full: bool = False,
     ) -> list[dict[str, Any]]:
         """Tools for plain words, best first: `path`, `signature`, `description`. An empty query lists the servers.
 
         `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare that
-        they only read, or the others. Raises CatalogError for anything else.
+        they only read, or the others. `full` is for people: an agent is told less of the later ones, so that ten
+        results cost about `SEARCH_TOKENS`. Raises CatalogError for anything else.
         """
         if not isinstance(query, str):
             raise CatalogError('search needs words as its first argument: codemode.search("open issues", {limit: 5})')
@@ -166,10 +191,14 @@ class Catalog:
         if not query.strip():
             return self._listed_servers(server_id)[: int(limit)]
         found = self._search_index().find(query, limit=int(limit), server=server_id, read_only=read_only)
-        return [self._found(self._ordered[position]) for position in found]
+        entries = [self._ordered[position] for position in found]
+        return [self._found(entry) for entry in entries] if full else self._within(entries)
 
-    def describe(self, target: str | Sequence[str]) -> str:
-        """TypeScript declarations of a tool, a server, or a list of both. Raises CatalogError for an unknown one."""
+    def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
+        """TypeScript declarations of a tool, a server, or a list of both. Raises CatalogError for an unknown one.
+
+        Of a few tools each is told in about `TOOL_TOKENS`, unless `full`: what is left out is said.
+        """
         targets = [target] if isinstance(target, str) else target
         if not isinstance(targets, list | tuple) or not targets or not all(isinstance(one, str) for one in targets):
             raise CatalogError('describe needs a path ("server.tool"), a server, or a list of them')
@@ -179,14 +208,33 @@ class Catalog:
         for one in targets:
             for entry in self._described(one):
                 wanted[entry.path] = entry
+        if full or len(wanted) > MAX_SHORTENED_TOOLS:
+            return self._declared([(entry, 0) for entry in wanted.values()])
+        return self._shortened(list(wanted.values()))
+
+    def _declared(self, wanted: Sequence[tuple[CatalogTool, int]]) -> str:
+        """Declarations of tools, each at its level of brevity."""
         chosen = [
-            Server(
-                server.id, server.name, server.description, tuple(e.tool for e in wanted.values() if e.server is server)
-            )
+            replace(server, tools=tuple(shortened(e.tool, level) for e, level in wanted if e.server is server))
             for server in self.servers
-            if any(entry.server is server for entry in wanted.values())
+            if any(entry.server is server for entry, _ in wanted)
         ]
         return encodable(declarations(chosen, self.names))
+
+    def _shortened(self, wanted: list[CatalogTool]) -> str:
+        """Declarations within their room: the longest tool gives way first."""
+        room = TOOL_TOKENS * max(2, len(wanted)) - (_HINT_TOKENS if wanted else 0)
+        levels = [0] * len(wanted)
+        costs = [about_tokens(self._declared([(entry, 0)])) for entry in wanted]
+        while sum(costs) > room:
+            longest = max((n for n in range(len(wanted)) if levels[n] < LEVELS), key=costs.__getitem__, default=None)
+            if longest is None:
+                break
+            steps = 1 if costs[longest] < _FAR_TOO_LONG * room else 4
+            levels[longest] = min(LEVELS, levels[longest] + steps)
+            costs[longest] = about_tokens(self._declared([(wanted[longest], levels[longest])]))
+        text = self._declared(list(zip(wanted, levels, strict=True)))
+        return text + _HINT if any(levels) else text
 
     def declarations(self) -> str:
         """Declarations of everything, `codemode`'s own functions included: what an editor completes from."""
@@ -201,6 +249,25 @@ class Catalog:
         about = summary(entry.tool.description or entry.tool.title or "")
         shown = {"path": entry.path, "signature": self._brief(entry.path)}
         return {**shown, "description": about} if about else shown
+
+    def _within(self, entries: Sequence[CatalogTool]) -> list[dict[str, Any]]:
+        """Results within their room: all have a path and some words, the first ones their signatures too."""
+        room = SEARCH_TOKENS * max(DEFAULT_LIMIT, len(entries)) // DEFAULT_LIMIT
+        listed = [self._result(entry) for entry in entries]
+        room -= sum(result.least_tokens for result in listed)
+        whole = 0
+        while whole < len(listed) and (room := room + listed[whole].least_tokens - listed[whole].tokens) >= 0:
+            whole += 1
+        return [{**(one.whole if place < whole else one.least)} for place, one in enumerate(listed)]
+
+    def _result(self, entry: CatalogTool) -> _Result:
+        found = self._results.get(entry.path)
+        if found is None:
+            about = summary(entry.tool.description or entry.tool.title or "", _SHORT_SUMMARY_CHARS)
+            least = {"path": entry.path, **({"description": about} if about else {})}
+            whole = self._found(entry)
+            found = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
+        return found
 
     def _listed(self, entry: CatalogTool) -> dict[str, Any]:
         tool = entry.tool
@@ -295,10 +362,15 @@ def _stable(content: Any) -> bytes:
         return secrets.token_bytes(32)
 
 
-def summary(text: str) -> str:
+def summary(text: str, longest: int = _SUMMARY_CHARS) -> str:
     """The first sentence of a description on one line, cut to what a list has room for."""
     first = " ".join(_SENTENCE_END.split(text.strip(), maxsplit=1)[0].split())
-    return first if len(first) <= _SUMMARY_CHARS else first[: _SUMMARY_CHARS - 1].rstrip() + "…"
+    return first if len(first) <= longest else first[: longest - 1].rstrip() + "…"
+
+
+def _cost(result: Mapping[str, str]) -> int:
+    """What a result costs as JSON: its texts, and the names and marks around them."""
+    return sum(about_tokens(text) + 4 for text in result.values()) + 2
 
 
 def _paths(paths: Iterable[str]) -> str:

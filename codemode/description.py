@@ -28,7 +28,7 @@ Tools are codemode.<server>.<tool>(input): one object in, a Promise out; it reje
 _DISCOVER = """\
 Find tools first, do not guess names:
   await codemode.search("words", {limit, server, readOnly}) -> [{path, signature, description}]
-  await codemode.describe("server.tool" | "server" | [...]) -> TypeScript declarations
+  await codemode.describe("server.tool" | "server" | [...], {full}) -> TypeScript declarations
   await codemode.tools({server}) -> [{path, inputSchema, ...}]
   await codemode.emit(block) adds an image or another MCP content block to the answer"""
 

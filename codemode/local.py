@@ -6,7 +6,7 @@ import asyncio
 import binascii
 import contextlib
 from base64 import b64decode
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -19,7 +19,6 @@ from sandbox import HostCall, Settlement
 
 EMITTED_BYTES = 10 * 1024 * 1024
 EMITTED_BLOCKS = 100
-_MANY_TOOLS = 50
 _MESSAGE_CHARS = 4_000
 _BLOCKS: dict[str, tuple[str, ...]] = {
     "text": ("text",),
@@ -50,7 +49,9 @@ class LocalCalls:
                 case "search":
                     value = await self._search(first, second)
                 case "describe":
-                    value = await self._heavy(lambda: self._catalog.describe(targets))
+                    full = _options("describe", second, {"full"}).get("full") is True
+                    # Schemas of one tool alone may take a while.
+                    value = await asyncio.to_thread(self._catalog.describe, targets, full=full)
                 case "tools":
                     options = _options("tools", first, {"server"})
                     value = [_readable(tool) for tool in self._catalog.tools(options.get("server"))]
@@ -81,10 +82,6 @@ class LocalCalls:
             return self._catalog.search(query, wanted, options.get("server"), options.get("readOnly"))
 
         return search() if self._catalog.searchable else await asyncio.to_thread(search)
-
-    async def _heavy(self, work: Callable[[], str]) -> str:
-        # Declarations of thousands of tools take most of a second.
-        return await asyncio.to_thread(work) if len(self._catalog) > _MANY_TOOLS else work()
 
     def _arity(self, path: Any, count: Any) -> str:
         known = isinstance(path, str) and self._catalog.get(path) is not None

@@ -258,7 +258,7 @@ function serverProxy(server) {
 
 const functions = create(null);
 functions.search = (query, options) => call("search", [query, options]);
-functions.describe = (target) => call("describe", [target]);
+functions.describe = (target, options) => call("describe", [target, options]);
 functions.tools = (options) => call("tools", [options]);
 functions.emit = (block) => call("emit", [block]);
 const functionNames = ["search", "describe", "tools", "emit"];

@@ -36,7 +36,7 @@ async def search(query: str, limit: int, server: str | None, config: Path | None
     async with connected(document, stderr) as session:
         _warn_of_silent(session.snapshot, stderr)
         try:
-            results = session.catalog.search(query, limit, server)
+            results = session.catalog.search(query, limit, server, full=True)
         except CatalogError as error:
             raise CommandError(str(error)) from error
     if as_json:
@@ -55,7 +55,7 @@ async def describe(path: str, config: Path | None) -> Exit:
     async with connected(document, stderr) as session:
         _warn_of_silent(session.snapshot, stderr)
         try:
-            text = session.catalog.describe(path)
+            text = session.catalog.describe(path, full=True)
         except CatalogError as error:
             raise CommandError(str(error)) from error
     if stdout.is_terminal:
