@@ -22,6 +22,7 @@ from portal.http import Refusal, refuse
 from portal.login.origin import Origins
 from portal.login.visitor import client_ip
 from portal.oauth.admission import Admit
+from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
 from portal.oauth.resources import is_protected, resource_url
 from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
@@ -59,6 +60,7 @@ class Authentication:
         origins: Origins,
         verifier: Verifier,
         service_tokens: ServiceTokens,
+        logins: Logins,
         admit: Admit,
         proxies: Sequence[IPv4Network | IPv6Network] = (),
         enrich: Enrich | None = None,
@@ -69,11 +71,12 @@ class Authentication:
         self._origins = origins
         self._verifier = verifier
         self._service_tokens = service_tokens
+        self._logins = logins
         self._admit = admit
         self._proxies = proxies
         self._enrich = enrich
         self._linked = linked
-        self._kept: OrderedDict[tuple[str, str], Identity] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_protected(scope["path"], self._settings.path):
@@ -97,8 +100,8 @@ class Authentication:
             raise Refusal(401, reason, challenged.message, UNAUTHENTICATED, headers) from None
 
     async def _admitted(self, scope: Scope, origin: str) -> None:
-        identity, token = await self._credentials(scope, origin)
-        identity = self._known_as(identity, scope)
+        identity, token, family = await self._credentials(scope, origin)
+        identity = self._known_as(identity, scope, family)
         decision = await self._admit(identity, scope["path"])
         if decision.effect != "allow":
             if token is None:
@@ -110,22 +113,25 @@ class Authentication:
             # What the MCP transport ties sessions and request states to.
             scope["user"] = AuthenticatedUser(token)
 
-    def _known_as(self, identity: Identity, scope: Scope) -> Identity:
+    def _known_as(self, identity: Identity, scope: Scope, family: str) -> Identity:
         """The identity with what is known of the request: the same object as long as that stays the same, because
         decisions are kept with the object."""
         identity = replace(identity, ip=client_ip(scope, self._proxies))
         if self._enrich is not None:
             identity = self._enrich(identity, scope)
-        key = identity.key, identity.ip
+        key = identity.key, identity.ip, family
         if (kept := self._kept.get(key)) is not None and kept == identity:
             self._kept.move_to_end(key)
             return kept
         self._kept[key] = identity
+        if identity.key and not identity.linked_apps:
+            self._logins.note(identity, family)
         while len(self._kept) > MAX_KEPT:
             self._kept.popitem(last=False)
         return identity
 
-    async def _credentials(self, scope: Scope, origin: str) -> tuple[Identity, AccessToken | None]:
+    async def _credentials(self, scope: Scope, origin: str) -> tuple[Identity, AccessToken | None, str]:
+        """Who shows what, and the grant it came of."""
         shown = _headers(scope)
         if ID_HEADER in shown or SECRET_HEADER in shown:
             return await self._by_service_token(shown)
@@ -136,16 +142,16 @@ class Authentication:
             linked = await self._linked(shown[LINKED_HEADER])
             if linked is None:
                 raise Challenged("invalid_token", "The token of the linked application is not valid.")
-            return linked, AccessToken(token="", client_id="linked", scopes=[SCOPE], subject=linked.key)
-        return ANONYMOUS, None
+            return linked, AccessToken(token="", client_id="linked", scopes=[SCOPE], subject=linked.key), ""
+        return ANONYMOUS, None, ""
 
-    async def _by_service_token(self, shown: dict[bytes, str]) -> tuple[Identity, AccessToken]:
+    async def _by_service_token(self, shown: dict[bytes, str]) -> tuple[Identity, AccessToken, str]:
         found = await self._service_tokens.verify(shown.get(ID_HEADER, ""), shown.get(SECRET_HEADER, ""))
         if found is None:
             raise Challenged("invalid_token", "The service token is unknown, has expired, or its secret is wrong.")
-        return found, AccessToken(token="", client_id=found.common_name, scopes=[SCOPE], subject=found.key)
+        return found, AccessToken(token="", client_id=found.common_name, scopes=[SCOPE], subject=found.key), ""
 
-    async def _by_bearer(self, authorization: str, origin: str, path: str) -> tuple[Identity, AccessToken]:
+    async def _by_bearer(self, authorization: str, origin: str, path: str) -> tuple[Identity, AccessToken, str]:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Challenged("invalid_request", "Only bearer tokens are taken.")
@@ -158,13 +164,14 @@ class Authentication:
             description = f"The access token lacks the scope {SCOPE!r}."
             header = challenge(origin, path, self._settings, "insufficient_scope", description)
             raise Refusal(403, "insufficient_scope", description, INVALID_REQUEST, {"WWW-Authenticate": header})
-        return grant.identity, AccessToken(
+        shown = AccessToken(
             token="",
             client_id=grant.client,
             scopes=list(grant.scopes),
             resource=grant.resource,
             subject=grant.identity.id,
         )
+        return grant.identity, shown, grant.family
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:

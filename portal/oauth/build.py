@@ -32,6 +32,7 @@ from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch
 from portal.oauth.egress import PublicWeb
 from portal.oauth.grants import Grants
+from portal.oauth.logins import Logins
 from portal.oauth.provider import Authority
 from portal.oauth.routes import FORMS, AuthorizationServer
 from portal.oauth.service_tokens import ServiceTokens
@@ -61,6 +62,7 @@ class PortalIdentity:
     login: Login
     server: AuthorizationServer
     service_tokens: ServiceTokens
+    logins: Logins
     routes: list[Route]
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
@@ -79,7 +81,8 @@ class PortalIdentity:
         token = await self.login.administrators.offer_claim()
         return f"/login/claim?token={token}" if token else None
 
-    def close(self) -> None:
+    async def aclose(self) -> None:
+        await self.logins.aclose()
         self._verifier.close()
         self.service_tokens.close()
 
@@ -118,12 +121,13 @@ def build(
     clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
     authority = Authority(store, settings.oauth, clients, Grants(store, settings.oauth, now), admit, now)
     server = AuthorizationServer(authority, login, settings.name)
-    verifier, service_tokens = Verifier(store, now), ServiceTokens(store, now)
+    verifier, service_tokens, logins = Verifier(store, now), ServiceTokens(store, now), Logins(store)
     guarding: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,
         "verifier": verifier,
         "service_tokens": service_tokens,
+        "logins": logins,
         "admit": admit,
         "proxies": settings.proxies,
         "enrich": enrich,
@@ -133,6 +137,7 @@ def build(
         login,
         server,
         service_tokens,
+        logins,
         [*login.routes(), *server.routes()],
         (urlsplit(public).netloc,) if public else (),
         (public,) if public else (),

@@ -115,7 +115,7 @@ async def guarded_portal(
             app = create_app(servers, Caller(servers, kept), None, identity=identity)
             async with running(app) as url:
                 yield Guarded(url, store, identity, rules, letters, clock, console, kept)
-        identity.close()
+        await identity.aclose()
 
 
 async def sign_in(browser: Browser, page: Page, email: str = EMAIL, password: str = PASSWORD) -> Page:

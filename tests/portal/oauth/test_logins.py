@@ -1,0 +1,73 @@
+"""A login that ends while what it began still runs."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from portal.access.identity import Identity
+from portal.oauth.logins import LoginSignals
+from portal.oauth.service_tokens import KIND
+from tests.portal.login.browser import browser_at
+from tests.portal.login.guarded import Guarded, guarded_portal
+from tests.portal.oauth.agent import Agent
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+
+async def ended(portal: Guarded, identity: Identity) -> None:
+    """Wait until the identity that a request brought holds no more."""
+    signals, told = LoginSignals(portal.identity.logins), asyncio.Event()
+    portal.identity.logins.on_change(told.set)
+    async with asyncio.timeout(10):
+        while signals.current(identity) is not None:
+            told.clear()
+            await told.wait()
+
+
+async def test_signing_out_everywhere_ends_the_logins_that_are_in_use(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
+        await portal.account()
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            agent = Agent(portal, http)
+            await agent.log_in(browser)
+            await agent.use()
+            identity = portal.rules.asked[-1]
+            await agent.refresh()
+            await agent.use()
+            assert portal.rules.asked[-1] is identity
+            assert LoginSignals(portal.identity.logins).current(identity) is identity
+            await browser.submit(await browser.open("/logout"), "/logout", "everywhere")
+            await ended(portal, identity)
+
+
+async def test_revoking_one_agents_grant_leaves_the_others(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
+        await portal.account()
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            identities = []
+            agents = [Agent(portal, http), Agent(portal, http)]
+            for agent in agents:
+                await agent.log_in(browser)
+                await agent.use()
+                identities.append(portal.rules.asked[-1])
+            revoked = {"token": agents[0].tokens["refresh_token"], "client_id": agents[0].client_id}
+            await http.post(f"{portal.url}/revoke", data=revoked)
+            await ended(portal, identities[0])
+            assert portal.identity.logins.holds(identities[1])
+
+
+async def test_deleting_a_service_token_ends_its_logins(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
+        made = await portal.identity.service_tokens.create("ci", by="test")
+        headers = {
+            "CF-Access-Client-Id": str(made.stored.document["client_id"]),
+            "CF-Access-Client-Secret": made.client_secret,
+        }
+        await Agent(portal, http).use(**headers)
+        identity = portal.rules.asked[-1]
+        await portal.store.delete(KIND, made.stored.id, by="test")
+        await ended(portal, identity)
