@@ -9,11 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Iterator
+from itertools import islice
 
 from codemode.catalog import Catalog
 from codemode.check.brackets import Brackets, brackets
 from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAIT, UNKNOWN_TOOL, Finding, place
 from codemode.check.paths import Path, is_global, is_name, looks_around, paths
+from codemode.erasure import same_program
+from codemode.tokens import tokenize
 
 _LITERAL = re.compile(r"codemode\s*(?:\.\s*([\w$]+)\s*(?:\.\s*([\w$]+))?|(?P<other>\S))")
 _AWAITED = re.compile(r"\bawait\s*\Z")
@@ -28,6 +31,9 @@ _OF_PROMISES = _INHERITED | {"then", "catch", "finally"}
 _HANDLERS = frozenset({"try", "catch", "allSettled", "then", "finally"})
 _STUB = re.compile(r"codemode\.([A-Za-z_$][\w$]*\.[A-Za-z_$][\w$]*)\(")
 _MOST_NAMED = 3
+_MOST_PATHS = 300
+MAX_CHARS = 32 * 1024
+"""Larger programs are left to the run."""
 
 
 def suspicious(program: str, catalog: Catalog) -> bool:
@@ -48,10 +54,11 @@ def certain_findings(program: str, catalog: Catalog, printed: Callable[[str], st
 
     `printed` reprints a program without comments, None when it has no meaning: a finding must be about code.
     """
-    text = brackets(program)
+    text = brackets(program) if len(program) <= MAX_CHARS else None
     if text is None or not is_global(text):
         return []
-    found = sorted((*_unknown_tools(text, catalog), *_unawaited(text, catalog)), key=lambda one: one[0])[:MAX_FINDINGS]
+    both = (_unknown_tools(text, catalog), _unawaited(text, catalog))
+    found = sorted((one for kind in both for one in islice(kind, MAX_FINDINGS)), key=lambda one: one[0])[:MAX_FINDINGS]
     if not found or not _all_code(program, [offset for offset, _, _, _ in found], printed):
         return []
     return [_finding(program, *one) for one in found]
@@ -71,10 +78,13 @@ def _all_code(program: str, offsets: list[int], printed: Callable[[str], str | N
 
     A comment put in front of a name leaves the program as it is; another letter in front of it does not.
     """
-    plain = printed(program)
-    if plain is None or printed(_with(program, offsets, "/**/")) != plain:
+    plain, commented = printed(program), printed(_with(program, offsets, "/**/"))
+    if plain is None or commented is None or not same_program(plain, commented):
         return False
-    return all(printed(_with(program, [offset], "_")) not in (plain, None) for offset in offsets)
+    renamed = printed(_with(program, offsets, "_"))
+    before, after = tokenize(plain), tokenize(renamed or "")
+    changed = sum(one.key != other.key for one, other in zip(before, after, strict=False))
+    return len(before) == len(after) and changed == len(set(offsets))
 
 
 def _with(program: str, offsets: list[int], inserted: str) -> str:
@@ -116,7 +126,7 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
 
 
 def _unknown_tools(text: Brackets, catalog: Catalog) -> Iterator[Found]:
-    written = list(paths(text))
+    written = list(islice(paths(text), _MOST_PATHS))
     if looks_around(text):
         return
     used = {index for path in written for index in range(path.first, path.end)}
@@ -154,7 +164,7 @@ def _program_level(text: Brackets) -> int:
 
 
 def _unawaited(text: Brackets, catalog: Catalog) -> Iterator[Found]:
-    for path in paths(text):
+    for path in islice(paths(text), _MOST_PATHS):
         stub = called_tool(catalog, path.members)
         if stub is None or text.key(path.end) != "(" or (end := text.after(path.end)) is None:
             continue

@@ -80,7 +80,14 @@ def home(environment: Mapping[str, str]) -> Path:
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Compiler | None:
-    """The best compiler there is: the installed one, the one behind `tsc` on the path, Deno."""
+    """The best compiler there is: the installed one, the one behind `tsc` on the path, Deno.
+
+    The variable `CODEMODE_TYPE_CHECKER` names another one, `tsc` or `deno` by its path, or `none`.
+    """
+    if chosen := environment.get("CODEMODE_TYPE_CHECKER"):
+        path = Path(chosen)
+        kind: Literal["tsc", "deno"] = "deno" if path.stem == "deno" else "tsc"
+        return Compiler(kind, path) if chosen != "none" and path.is_file() else None
     name = "tsc.exe" if sys.platform == "win32" else "tsc"
     candidates = [home(environment) / "lib" / name]
     if on_path := shutil.which("tsc", path=environment.get("PATH")):

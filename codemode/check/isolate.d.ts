@@ -24,9 +24,9 @@ interface URLSearchParams {
   readonly size: number; append(name: string, value: any): void; delete(name: string, value?: any): void;
   get(name: string): string | null; getAll(name: string): string[]; has(name: string, value?: any): boolean;
   set(name: string, value: any): void; sort(): void; toString(): string;
-  entries(): IterableIterator<[string, string]>; keys(): IterableIterator<string>; values(): IterableIterator<string>;
+  entries(): MapIterator<[string, string]>; keys(): MapIterator<string>; values(): MapIterator<string>;
   forEach(run: (value: string, name: string, all: URLSearchParams) => any, self?: any): void;
-  [Symbol.iterator](): IterableIterator<[string, string]>;
+  [Symbol.iterator](): MapIterator<[string, string]>;
 }
 declare var URLSearchParams: { prototype: URLSearchParams; new (from?: any): URLSearchParams };
 interface URL {
@@ -69,8 +69,10 @@ declare var AbortSignal: {
 };
 interface AbortController { readonly signal: AbortSignal; abort(reason?: any): void; }
 declare var AbortController: { prototype: AbortController; new (): AbortController };
-interface DOMException extends Error { readonly code: number; }
-declare var DOMException: { prototype: DOMException; new (message?: string, name?: string): DOMException };
+interface DOMException extends Error { readonly code: number; readonly [constant: `${string}_ERR`]: number; }
+declare var DOMException: {
+  prototype: DOMException; new (message?: string, name?: string): DOMException; readonly [constant: `${string}_ERR`]: number;
+};
 interface ToolError extends Error { code?: number; data?: any; tool?: string; }
 declare var ToolError: { prototype: ToolError; new (message?: string, properties?: any): ToolError };
 interface ErrorConstructor { captureStackTrace(error: object, above?: any): void; stackTraceLimit: number; }
