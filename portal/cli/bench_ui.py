@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import webbrowser
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -87,7 +87,7 @@ async def _serve(config: Config, file: Path | None, opened: Opened, wanted: Want
                     url = page_url(base, token)
                     stderr.print(Text.assemble("The bench is at ", (url, "bold cyan")), soft_wrap=True)
                     stderr.print("Its URL is the key: whoever has it runs programs with your servers. Ctrl-C stops.")
-                    with _opened_in_browser(url, base) if wanted.open else nullcontext():
+                    with opened_in_browser(url, base) if wanted.open else nullcontext():
                         await stop.wait()
             except OSError as error:
                 reason = error.strerror or str(error)
@@ -138,23 +138,20 @@ async def _reload(file: Path, servers: Servers, stderr: Console) -> None:
     await watch_config(file, apply, refuse)
 
 
-class _opened_in_browser:
-    """Opens the URL through a file only its owner can read: a command line is there for all users to see."""
-
-    def __init__(self, url: str, base: str) -> None:
-        self._url = url
-        self._file = editor_cache().parent / "bench" / f"open-{base.rpartition(':')[2]}.html"
-
-    def __enter__(self) -> None:
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file.parent.chmod(0o700)
-        self._file.unlink(missing_ok=True)
-        self._file.touch(mode=0o600)
-        self._file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(self._url)}">\n')
-        webbrowser.open(self._file.as_uri())
-
-    def __exit__(self, *_: object) -> None:
-        self._file.unlink(missing_ok=True)
+@contextmanager
+def opened_in_browser(url: str, base: str) -> Iterator[None]:
+    """Open the URL through a file only its owner can read: a command line is there for all users to see."""
+    file = editor_cache().parent / "bench" / f"open-{base.rpartition(':')[2]}.html"
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.parent.chmod(0o700)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    try:
+        file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(url)}">\n')
+        webbrowser.open(file.as_uri())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
 
 
 def _demo_programs() -> list[dict[str, Any]]:

@@ -35,7 +35,6 @@ async function start() {
   listen();
   output.empty();
   editor.focus();
-  document.body.dataset.ready = "yes";
   await take(state);
   poll();
 }
@@ -65,7 +64,6 @@ async function take(state) {
   const { codemode, isolate } = await api.declarations();
   editor.setTypes(codemode, isolate);
   editor.setTools(state.servers.flatMap((server) => server.tools.map((tool) => tool.path)));
-  document.body.dataset.types = state.catalog;
 }
 
 async function refresh() {
@@ -79,6 +77,7 @@ async function refresh() {
 /** Ask again while servers are still connecting, or when the page is looked at again. */
 function poll() {
   const waiting = page.state.servers.some((server) => server.state === "waiting");
+  document.body.dataset.servers = waiting ? "connecting" : "settled";
   if (waiting) setTimeout(() => refresh().then(poll), WAITING);
 }
 

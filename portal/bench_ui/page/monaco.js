@@ -140,7 +140,7 @@ export async function open(parent, { path, onChange, onPosition, onProblems, onR
       if (view === shown) return;
       places[shown] = editor.saveViewState();
       editor.setModel(models[(shown = view)]);
-      editor.updateOptions({ readOnly: view === "types", ariaLabel: { program: "Program", mocks: "Mocks, as JSON", types: "Types" }[view] });
+      editor.updateOptions({ readOnly: view === "types", occurrencesHighlight: view === "types" ? "off" : "singleFile", ariaLabel: { program: "Program", mocks: "Mocks, as JSON", types: "Types" }[view] });
       if (places[view]) editor.restoreViewState(places[view]);
     },
     focus: () => editor.focus(),

@@ -16,6 +16,7 @@ export async function open(parent, { onChange, onPosition }) {
   let shown = "program";
   return {
     show(view) {
+      if (view === shown) return;
       fields[shown].hidden = true;
       fields[(shown = view)].hidden = false;
     },

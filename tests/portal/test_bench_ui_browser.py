@@ -1,0 +1,219 @@
+"""The page in a real browser, opened as its user opens it: from the URL that `codemode bench-ui` prints."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from portal.bench_ui import MONACO, EditorUnavailable, editor_cache, install
+from tests.portal.browser import browser
+
+pytestmark = pytest.mark.timeout(180)
+PATIENCE = 30_000
+
+MOCKED = """{"mocks": {"shop.list_orders": {"result": {"total": 1, "orders": [{"id": "MOCKED-1"}]}, "delay": 500}}}"""
+PROGRAM = 'const { orders } = await codemode.shop.list_orders({ status: "shipped", limit: 2 });\n'
+WRITE_CLIPBOARD = """async (text) => {
+  await navigator.clipboard.writeText(text);
+  const once = { once: true, capture: true };
+  window.pasted = new Promise((done) => addEventListener("paste", () => setTimeout(done), once));
+}"""
+
+
+@contextmanager
+def bench_ui(*options: str) -> Iterator[str]:
+    """The command in a process of its own; gives the URL it prints."""
+    command = [sys.executable, "-m", "portal.cli", "bench-ui", *options]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+        assert process.stderr is not None
+        try:
+            printed = ""
+            for line in process.stderr:
+                printed += line
+                if found := re.search(r"http://127\.0\.0\.1:\d+/#\S+", line):
+                    yield found[0]
+                    break
+            else:
+                pytest.fail(f"the bench ended: {printed}")
+        finally:
+            process.terminate()
+            assert process.wait(60) == 0
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as launched:
+        yield launched
+
+
+@pytest.fixture(scope="module")
+def url(chromium: Browser) -> Iterator[str]:
+    try:
+        install(MONACO, editor_cache())
+    except EditorUnavailable as error:
+        if os.environ.get("CODEMODE_REQUIRE_NODE") == "1":
+            raise
+        pytest.skip(str(error))
+    with bench_ui("--demo") as url:
+        yield url
+
+
+class Opened:
+    """The page, and everything the browser complained about."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.complaints: list[str] = []
+        page.set_default_timeout(PATIENCE)
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def open(self, url: str, *, checked: bool = True) -> None:
+        """Wait for the servers, and for the first check of the program: by then the editor's workers have started."""
+        self.page.goto(url)
+        self.page.wait_for_selector("body[data-servers=settled]")
+        if checked:
+            self.page.wait_for_selector("body[data-problems]")
+
+    def write(self, text: str) -> None:
+        """Replace what is in the editor by pasting, which the browser does some time after the keys."""
+        self.page.locator("#editor .view-lines").click()
+        self.page.evaluate(WRITE_CLIPBOARD, text)
+        self.page.keyboard.press("ControlOrMeta+a")
+        self.page.keyboard.press("ControlOrMeta+v")
+        self.page.evaluate("window.pasted")
+
+    def verdict(self, word: str) -> None:
+        expect(self.page.locator("#verdict b")).to_have_text(word, timeout=PATIENCE)
+
+
+@pytest.fixture
+def opened(chromium: Browser) -> Iterator[Opened]:
+    permissions = ["clipboard-read", "clipboard-write"]
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, permissions=permissions)
+    page = Opened(context.new_page())
+    yield page
+    context.close()
+    assert page.complaints == []
+
+
+def test_a_program_is_completed_from_the_stubs_run_live_and_mocked(url: str, opened: Opened) -> None:
+    opened.open(url)
+    page = opened.page
+    assert page.url == url.partition("#")[0], "the key leaves the address bar"
+
+    # Completion from the servers' declarations: servers, tools, arguments.
+    opened.write(PROGRAM + "const other = await codemode.")
+    page.keyboard.type("shop")
+    suggestions = page.locator(".suggest-widget.visible .monaco-list-row")
+    suggestions.filter(has_text="shop").first.wait_for()
+    page.keyboard.press("Enter")
+    page.keyboard.type(".revenue")
+    suggestions.filter(has_text="revenue_by_month").first.wait_for()
+    page.keyboard.press("Escape")
+
+    # The checker knows what is no tool of these servers, and that programs may return.
+    opened.write(
+        PROGRAM + "const n: number = orders[0].status;\ndocument.title;\nreturn orders.map((order) => order.id);"
+    )
+    expect(page.locator("#problems")).to_have_text(
+        re.compile("2 problems: Type .* is not assignable"), timeout=PATIENCE
+    )
+    opened.write(
+        PROGRAM + 'console.log("found", orders.length);\nreturn orders.map(({ id, status }) => ({ id, status }));'
+    )
+    expect(page.locator("#problems")).to_be_hidden(timeout=PATIENCE)
+
+    # Live, by the keyboard.
+    page.keyboard.press("ControlOrMeta+Enter")
+    opened.verdict("Completed")
+    expect(page.locator(".rows tbody tr")).to_have_count(2)
+    expect(page.locator(".logs li")).to_have_text(re.compile("found 2"))
+    call = page.locator(".call")
+    expect(call).to_have_count(1)
+    expect(call).to_have_attribute("data-status", "ok")
+    expect(call.locator(".time")).to_have_text(re.compile(r"\d m?s$"))
+    assert call.locator(".lane i").evaluate("bar => parseFloat(bar.style.width)") > 0
+    call.locator("summary").click()
+    expect(call.locator(".detail")).to_contain_text('"shipped"')
+    expect(page.locator(".cost-row")).to_have_count(2)
+
+    # Mocked.
+    page.get_by_role("tab", name="Mocks").click()
+    opened.write(MOCKED)
+    page.get_by_text("Mocked", exact=True).click()
+    page.get_by_role("button", name="Run").click()
+    opened.verdict("Completed")
+    expect(page.locator("#report .result")).to_contain_text("MOCKED-1")
+
+
+def test_a_failing_program_shows_its_line_and_a_running_one_is_cancelled(url: str, opened: Opened) -> None:
+    opened.open(url)
+    page = opened.page
+    opened.write("const order = await codemode.shop.get_order({ order_id: 'none' });\nreturn order;")
+    page.keyboard.press("ControlOrMeta+Enter")
+    opened.verdict("Failed")
+    expect(page.locator("#report .error")).to_contain_text("line 1")
+    expect(page.locator(".failing-line")).to_have_count(1)
+    page.locator("#report .error button").click()
+    page.keyboard.type(" ")
+    expect(page.locator(".failing-line")).to_have_count(0)
+
+    opened.write(
+        "const some = await codemode.shop.list_orders({ limit: 1 });\n"
+        "await new Promise((wake) => setTimeout(wake, 50000));"
+    )
+    page.keyboard.press("ControlOrMeta+Enter")
+    expect(page.locator(".call[data-status=ok]")).to_have_count(1, timeout=PATIENCE)
+    page.keyboard.press("Escape")
+    opened.verdict("Cancelled")
+    expect(page.locator("#run")).to_be_visible()
+
+
+def test_results_are_text_whatever_they_say_and_narrow_windows_have_all_of_it(url: str, opened: Opened) -> None:
+    page = opened.page
+    page.set_viewport_size({"width": 800, "height": 900})
+    opened.open(url)
+    opened.write('console.log("<img src=x onerror=alert(1)>"); throw new Error("<script>alert(2)</script>")')
+    page.keyboard.press("ControlOrMeta+Enter")
+    opened.verdict("Failed")
+    expect(page.locator("#report img, #report script")).to_have_count(0)
+    expect(page.locator("#report")).to_contain_text("<script>alert(2)</script>")
+    expect(page.locator("#tools")).to_be_hidden()
+    page.get_by_role("button", name="Tools").click()
+    page.keyboard.type("parcels that are late")
+    page.locator("#servers code").filter(has_text="shipping.list_shipments").click()
+    expect(page.locator("#editor .view-lines")).to_contain_text("codemode.shipping.list_shipments(")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 800
+
+
+def test_without_the_editor_a_text_field_does_and_without_the_key_nothing_does(
+    chromium: Browser, tmp_path: Path
+) -> None:
+    (tmp_path / "codemode.json").write_text('{"mcpServers": {}}')
+    with bench_ui("--plain", "--config", str(tmp_path / "codemode.json")) as url:
+        context = chromium.new_context(viewport={"width": 1280, "height": 800})
+        opened = Opened(context.new_page())
+        opened.open(url, checked=False)
+        page = opened.page
+        expect(page.locator("#notice")).to_contain_text("--plain")
+        field = page.get_by_role("textbox", name="Program")
+        field.fill("const all = {};\nreturn all.no.such;")
+        page.keyboard.press("ControlOrMeta+Enter")
+        opened.verdict("Failed")
+        page.locator("#report .error button").click()
+        assert field.evaluate("field => field.value.slice(0, field.selectionStart).split('\\n').length") == 2
+        assert opened.complaints == []
+        context.close()
+        stranger = chromium.new_context().new_page()
+        stranger.goto(url.partition("#")[0])
+        expect(stranger.locator("#closed")).to_contain_text("Open the URL")
+        expect(stranger.locator("main")).to_have_attribute("inert", "")
