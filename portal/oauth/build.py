@@ -7,7 +7,7 @@ HttpSettings(forms=identity.forms, allowed_hosts=[*hosts, *identity.hosts], allo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network
@@ -28,6 +28,7 @@ from portal.login.routes import Login
 from portal.login.sessions import Sessions, utc_now
 from portal.login.visitor import Visitors
 from portal.oauth.admission import Admit
+from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch
 from portal.oauth.egress import PublicWeb
@@ -35,8 +36,10 @@ from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins
 from portal.oauth.provider import Authority
 from portal.oauth.routes import FORMS, AuthorizationServer
+from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import ServiceTokens
 from portal.oauth.settings import OAuthSettings
+from portal.oauth.signing import SigningKeys
 from portal.oauth.verification import Verifier
 from portal.state import Store
 
@@ -45,13 +48,14 @@ from portal.state import Store
 class IdentitySettings:
     """`public_url` is the portal's https origin; "" answers on loopback only. `proxies` are those whose
     `X-Forwarded-For` is believed. `providers` are identity providers beside those in the store. Without `mail`, PINs
-    are shown on the console."""
+    are shown on the console. `audiences` are those of the upstream servers that want to be told who calls."""
 
     public_url: str = ""
     oauth: OAuthSettings = OAuthSettings()
     proxies: Sequence[IPv4Network | IPv6Network] = ()
     providers: Sequence[Provider] = ()
     mail: Mail | None = None
+    audiences: Mapping[str, str] = field(default_factory=dict)
     name: str = "codemode-portal"
 
 
@@ -63,6 +67,8 @@ class PortalIdentity:
     server: AuthorizationServer
     service_tokens: ServiceTokens
     logins: Logins
+    keys: SigningKeys
+    assertions: Assertions
     routes: list[Route]
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
@@ -84,6 +90,7 @@ class PortalIdentity:
     async def aclose(self) -> None:
         await self.logins.aclose()
         self._verifier.close()
+        self.keys.close()
         self.service_tokens.close()
 
 
@@ -122,6 +129,9 @@ def build(
     authority = Authority(store, settings.oauth, clients, Grants(store, settings.oauth, now), admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     verifier, service_tokens, logins = Verifier(store, now), ServiceTokens(store, now), Logins(store)
+    keys = SigningKeys(store, now)
+    assertions = Assertions(keys, origins.public_url, settings.audiences)
+    saas = SaasProvider(store, keys, login, admit)
     guarding: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,
@@ -131,6 +141,7 @@ def build(
         "admit": admit,
         "proxies": settings.proxies,
         "enrich": enrich,
+        "linked": assertions.linked,
     }
     public = origins.public_url
     return PortalIdentity(
@@ -138,7 +149,9 @@ def build(
         server,
         service_tokens,
         logins,
-        [*login.routes(), *server.routes()],
+        keys,
+        assertions,
+        [*login.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
         (urlsplit(public).netloc,) if public else (),
         (public,) if public else (),
         verifier,

@@ -1,7 +1,7 @@
 """Which of the logins that are being used still hold: for programs that run and streams that stay open meanwhile.
 
 A request is checked when it comes in. What it started goes on afterwards, and must end when its person signs out
-A request is checked when it comes in. What it started goes on afterwards, and must end when its person signs out
+everywhere, its grant is revoked or its service token deleted; of that the store tells within half a second.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ from portal.oauth.redirects import stays_here
 from portal.oauth.resources import is_protected
 from portal.state import Token
 
-FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout")
+FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")
 """The paths of login and authorization server that take forms, for `HttpSettings.forms`."""
 ONCE_ONLY = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 CONSENT_EXPIRED = (
