@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from portal.access.errors import PolicyError
 from portal.access.rules import Rule, Text
@@ -133,7 +133,20 @@ class PolicyLink(_Document):
     precedence: int | None = None
 
 
-Attached = Annotated[tuple[Policy | PolicyLink | Id, ...], Field(max_length=MAX_POLICIES)]
+def _attachment(given: Any) -> str:
+    """An id, a link to a reusable policy, or a policy written in place: whatever says what it decides is one."""
+    if isinstance(given, str):
+        return "id"
+    if isinstance(given, Policy) or (isinstance(given, Mapping) and given.keys() & {"decision", "include"}):
+        return "policy"
+    return "link"
+
+
+Attachment = Annotated[
+    Annotated[Id, Tag("id")] | Annotated[PolicyLink, Tag("link")] | Annotated[Policy, Tag("policy")],
+    Discriminator(_attachment),
+]
+Attached = Annotated[tuple[Attachment, ...], Field(max_length=MAX_POLICIES)]
 
 
 class ServerAccess(_Document):

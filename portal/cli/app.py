@@ -302,6 +302,42 @@ def typecheck(
     _finish(lambda: command(action))
 
 
+policies = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who may do what, tried before it holds.")
+app.add_typer(policies, name="policy")
+
+
+@policies.callback()
+def policy() -> None:
+    """Who may do what, tried before it holds."""
+
+
+@policies.command("test")
+def policy_test(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Access policies: JSON, YAML or TOML.")],
+    identity: Annotated[
+        str, typer.Option(metavar="WHO", help="An e-mail address, a JSON object, or @FILE with one; empty: anonymous.")
+    ],
+    call: Annotated[str | None, typer.Option(metavar="SERVER.TOOL", help="Decide this call too.")] = None,
+    arguments: Annotated[str, typer.Option(metavar="JSON", help="The arguments of that call.")] = "{}",
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """What the policies in FILE decide about somebody, and why.
+
+    Each server and tool with the policy that decides. Tools are those FILE
+    names; with --config also those its servers list. Sources FILE refers to
+    count as configured. Ends with 1 when the call, or the portal, is denied.
+
+    \b
+    codemode policy test access.yaml --identity ada@example.com
+    codemode policy test access.yaml --identity '{"email": "ada@example.com", "groups": ["ops"], "idp_id": "okta"}'
+    """
+    from portal.cli.policy import Asked
+    from portal.cli.policy import test as command
+
+    _finish(lambda: command(Asked(file, identity, call, arguments, config, json)))
+
+
 @app.command()
 def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Leave the portal running for your own client.")] = False,
