@@ -49,6 +49,9 @@ def exact_scalars(draw: st.DrawFn) -> Schema:
 def _exact_containers(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Schema]:
     return st.one_of(
         st.builds(_object, st.dictionaries(words, inner, max_size=3), st.lists(words, max_size=2)),
+        st.builds(_object, st.dictionaries(words, inner, max_size=3), st.lists(words, max_size=2)).map(
+            lambda schema: {**schema, "type": ["object", "null", "string"]}
+        ),
         inner.map(lambda items: {"type": "array", "items": items}),
         st.builds(_map, inner),
         st.builds(_tuple, st.lists(inner, min_size=1, max_size=3), st.integers(0, 3), st.none() | inner),
@@ -83,7 +86,20 @@ def _tuple(items: list[Schema], least: int, rest: Schema | None) -> Schema:
     return tuple_ | ({"minItems": min(least, len(items))} if least else {})
 
 
-exact_schemas = st.recursive(exact_scalars(), _exact_containers, max_leaves=6)
+exact_parts = st.recursive(exact_scalars(), _exact_containers, max_leaves=6)
+
+
+@st.composite
+def exact_documents(draw: st.DrawFn) -> Schema:
+    """A document that refers to definitions, one of which contains itself."""
+    references = st.sampled_from(["A", "B"]).map(lambda name: {"$ref": f"#/$defs/{name}"})
+    follower: Schema = {"anyOf": [{"$ref": "#/$defs/B"}, {"type": "null"}]}
+    chain: Schema = {"type": "object", "properties": {"id": draw(exact_parts), "kind": follower}, "required": ["kind"]}
+    body = st.recursive(exact_scalars() | references, _exact_containers, max_leaves=6)
+    return {**draw(body), "$defs": {"A": draw(exact_parts), "B": chain}}
+
+
+exact_schemas = exact_parts | exact_documents()
 
 
 # ---- what servers send: also what TypeScript can only say roughly

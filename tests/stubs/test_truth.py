@@ -58,7 +58,9 @@ def mismatches(checked: list[Case], *, exact: bool) -> list[str]:
         for value, is_valid in zip(case.values, valid, strict=True):
             if not is_valid and not exact:
                 continue
-            for name in (f"Line{number}", f"Declared{number}"):
+            # On one line a type that contains itself is `unknown`: it refuses nothing.
+            lined = is_valid or "$defs" not in case.schema
+            for name in ([f"Line{number}"] if lined else []) + [f"Declared{number}"]:
                 expected = 1 if is_valid else 0
                 lines.append(f"export const c{len(lines)}: [{as_type(value)}] extends [{name}] ? 1 : 0 = {expected};")
                 meaning[len(lines)] = (
