@@ -139,5 +139,9 @@ def test_what_a_document_refers_to_counts_as_configured(file: Path) -> None:
         {"auth_method": {"auth_method": "mfa"}},
     ]
     found = assumed_sources(read_document({"groups": [{"id": "g", "include": rules}]}))
-    assert [set(one) for one in (found.service_tokens, found.linked_apps, found.device_posture)] == [{"t"}, {"a"}, {"d"}]
+    assert [set(one) for one in (found.service_tokens, found.linked_apps, found.device_posture)] == [
+        {"t"},
+        {"a"},
+        {"d"},
+    ]
     assert "l" in found.identity_providers
