@@ -29,7 +29,7 @@ SEED = 0
 EXPECTED = ("result", "error", "calls", "logs")
 ERROR = ("kind", "name", "message", "line")
 CALL = ("tool", "arguments", "status")
-_KEYS = ("description", "skip", "tools", "mocks", "replay", "input", "now", "seed", "limits", "expect")
+KEYS = ("description", "skip", "tools", "mocks", "replay", "input", "now", "seed", "limits", "expect")
 _FOLDERS_SKIPPED = {"node_modules", "__pycache__"}
 
 
@@ -81,7 +81,7 @@ def read_cases(file: Path, title: str) -> list[Case]:
     """The cases of one file; a file that is wrong is one broken case."""
     try:
         document = read_document(file)
-        content = only_known(document, (*_KEYS, "cases"), title)
+        content = only_known(document, (*KEYS, "cases"), title)
         program = _program(file)
         cases = content.pop("cases", None)
         if cases is None:
@@ -93,7 +93,7 @@ def read_cases(file: Path, title: str) -> list[Case]:
     found = []
     for name, one in cases.items():
         try:
-            own = only_known(one if one is not None else {}, _KEYS, f"{title}: cases.{name}")
+            own = only_known(one if one is not None else {}, KEYS, f"{title}: cases.{name}")
             found.append(_case({**content, **own}, file, title, str(name), program))
         except BenchError as error:
             found.append(Case(file=file, title=title, name=str(name), broken=str(error)))

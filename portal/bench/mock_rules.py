@@ -21,8 +21,8 @@ from portal.bench.documents import kind_of, only_known
 from portal.bench.errors import BenchError
 
 ANSWERS = ("result", "results", "raw", "error", "denied")
-_RULE = ("when", *ANSWERS, "delay", "times")
-_OPERATORS = ("$any", "$type", "$in", "$not", "$regex", "$gt", "$gte", "$lt", "$lte", "$exact", "$absent")
+MEMBERS = ("when", *ANSWERS, "delay", "times")
+OPERATORS = ("$any", "$type", "$in", "$not", "$regex", "$gt", "$gte", "$lt", "$lte", "$exact", "$absent")
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "number": (int, float),
@@ -96,7 +96,7 @@ def returned(value: Any) -> ToolReturned:
 
 
 def _rule(value: Any, where: str) -> Rule:
-    rule = only_known(value, _RULE, where)
+    rule = only_known(value, MEMBERS, where)
     given = [key for key in ANSWERS if key in rule]
     if len(given) != 1:
         raise BenchError(f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(given)} of them' if given else ''}.")
@@ -246,7 +246,7 @@ def check_operators(pattern: Any, where: str) -> None:
         for key, part in pattern.items():
             check_operators(part, f"{where}.{key}")
         return
-    for operator, operand in only_known(pattern, _OPERATORS, where).items():
+    for operator, operand in only_known(pattern, OPERATORS, where).items():
         _check_operand(operator, operand, f"{where}.{operator}")
 
 

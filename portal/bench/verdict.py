@@ -44,7 +44,7 @@ def verdict(expect: Mapping[str, Any], ran: Ran) -> list[Mismatch]:
         for about in EXPECTED
         if about in expect and not _agrees(about, expect[about], actual.get(about, ABSENT))
     ]
-    if not found and not ran.completed and "error" not in expect:
+    if not ran.completed and "error" not in expect:
         found.append(Mismatch("error", ABSENT, actual["error"]))
     return found
 
