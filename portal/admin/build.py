@@ -11,11 +11,18 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from portal.admin.application import PREFIX, create_admin_app
+from portal.admin.apps import Apps
+from portal.admin.decisions import check_decisions
 from portal.admin.operations import Operation
+from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
+from portal.admin.policies import Groups, Policies
 from portal.admin.portals import Portals
 from portal.admin.servers import Servers
+from portal.admin.signing import Keys
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
+from portal.oauth.service_tokens import ServiceTokens
+from portal.oauth.signing import SigningKeys
 from portal.state import AlreadyExists, Store
 from portal.state.clock import Clock, now
 
@@ -47,6 +54,13 @@ async def create_admin(store: Store, upstreams: Upstreams | None = None, *, cloc
     operations = [
         *servers.operations(),
         *Portals(store, servers).operations(),
+        *Policies(store, check_decisions).operations(),
+        *Groups(store, check_decisions).operations(),
+        *Apps(store, check_decisions).operations(),
+        *IdentityProviders(store).operations(),
+        *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
+        *CustomPages(store).operations(),
+        *Keys(store, SigningKeys(store, clock), clock).operations(),
         *tokens.operations(),
     ]
     return Admin(create_admin_app(operations, tokens, account_id), account_id, tokens, operations)

@@ -1,0 +1,113 @@
+"""What the stored policies, groups, applications and portals say, as the one document that is compiled to decide.
+
+Policies are attached to applications: one of type `mcp_portal` is for the portal of its domain, one of type `mcp` for
+the servers its destinations name. What is attached nowhere decides nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from portal.access import Access, AccessDocument, PolicyError, Sources, read_document
+from portal.admin.errors import conflict, invalid
+from portal.state import Store, Stored, Transaction
+
+KINDS = ("portal", "server", "policy", "group", "list", "app")
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """All that decides, as it is stored."""
+
+    portals: Sequence[Stored]
+    servers: Sequence[Stored]
+    policies: Sequence[Stored]
+    groups: Sequence[Stored]
+    lists: Sequence[Stored]
+    apps: Sequence[Stored]
+
+
+async def read_objects(store: Store | Transaction) -> Objects:
+    return Objects(*[await store.list(kind) for kind in KINDS])
+
+
+def access_document(objects: Objects, portal_id: str) -> AccessDocument:
+    """The document of one portal.
+
+    Raises:
+        PolicyError: something of it cannot be read.
+    """
+    portal = next((one for one in objects.portals if one.id == portal_id), None)
+    said: Mapping[str, Any] = portal.document if portal else {"name": "", "hostname": "", "servers": []}
+    return read_document(
+        {
+            "portal": {
+                "name": said["name"],
+                "servers": said["servers"],
+                "policies": _attached(app for app in objects.apps if _is_for_portal(app, said["hostname"])),
+            },
+            "servers": [
+                {
+                    "id": server.id,
+                    "updated_tools": server.document["updated_tools"],
+                    "updated_prompts": server.document["updated_prompts"],
+                    "policies": _attached(app for app in objects.apps if _is_for_server(app, server.id)),
+                }
+                for server in objects.servers
+            ],
+            "policies": [{**one.document, "id": one.id} for one in objects.policies],
+            "groups": [{**one.document, "id": one.id} for one in objects.groups],
+            "lists": [{**one.document, "id": one.id} for one in objects.lists],
+        }
+    )
+
+
+async def read_access(store: Store, portal_id: str, sources: Sources) -> Access:
+    """A new snapshot of who may do what at this portal.
+
+    Raises:
+        PolicyError: what is stored cannot be compiled.
+    """
+    return Access(access_document(await read_objects(store), portal_id), sources)
+
+
+async def check_decisions(transaction: Transaction) -> None:
+    """Refuse a change that would leave policies nobody could decide by: a group or policy missing, or in a circle.
+
+    Raises:
+        AdminError: says which.
+    """
+    objects = await read_objects(transaction)
+    policies = {one.id for one in objects.policies}
+    groups = {one.id for one in objects.groups}
+    for app in objects.apps:
+        for entry in app.document.get("policies", []):
+            if "decision" not in entry and entry["id"] not in policies:
+                raise conflict(f"the application {app.document['name']!r} uses a policy that is not there")
+    for holder in (*objects.policies, *objects.groups):
+        for rules in ("include", "require", "exclude"):
+            for rule in holder.document.get(rules, ()):
+                if "group" in rule and rule["group"]["id"] not in groups:
+                    raise conflict(f"{holder.document['name']!r} uses a group that is not there")
+    for id in [portal.id for portal in objects.portals] or [""]:
+        try:
+            Access(access_document(objects, id))
+        except PolicyError as error:
+            raise invalid(str(error)) from None
+
+
+def _attached(apps: Iterable[Stored]) -> list[dict[str, Any]]:
+    return [entry for app in apps for entry in app.document.get("policies", [])]
+
+
+def _is_for_portal(app: Stored, hostname: str) -> bool:
+    return app.document["type"] == "mcp_portal" and str(app.document.get("domain", "")).lower() == hostname
+
+
+def _is_for_server(app: Stored, server_id: str) -> bool:
+    return app.document["type"] == "mcp" and any(
+        place.get("type") == "via_mcp_server_portal" and place.get("mcp_server_id") == server_id
+        for place in app.document.get("destinations", [])
+    )

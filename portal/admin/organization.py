@@ -1,0 +1,223 @@
+"""Who signs in and how: `access/identity_providers`, `access/service_tokens` and `access/custom_pages`."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, Field
+
+from portal.admin.collection import MAX_OBJECTS, Collection
+from portal.admin.errors import in_use, invalid, not_found
+from portal.admin.operations import Asked, Operation
+from portal.admin.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
+from portal.admin.policies import Name
+from portal.login.providers import ProviderInvalid, read_provider
+from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
+from portal.state import KEEP, Keep, Store, Stored
+
+SECRET = "client_secret"
+MAX_PAGE = 512 * 1024
+
+
+class ProviderBody(BaseModel):
+    """`config.client_secret` is written and never read; left out, it stays."""
+
+    name: Annotated[str, Field(max_length=255)] = ""
+    type: Annotated[str, Field(min_length=1, max_length=64)]
+    config: Annotated[dict[str, Any], Field(max_length=64)] = Field(default_factory=dict, repr=False)
+
+
+class ShownProvider(BaseModel):
+    id: str
+    name: str
+    type: str
+    config: Mapping[str, Any]
+    created_at: datetime
+    updated_at: datetime
+
+
+class IdentityProviders(Collection):
+    kind, path, noun, area = "identity_provider", "/access/identity_providers", "identity provider", ORGANIZATION
+    body, shown = ProviderBody, ShownProvider
+
+    def document(self, body: ProviderBody, before: Mapping[str, Any] | None) -> dict[str, Any]:
+        config = {name: value for name, value in body.config.items() if name != SECRET}
+        document = {"name": body.name, "type": body.type, "config": config}
+        try:
+            read_provider("new", document)
+        except (ProviderInvalid, ValueError, TypeError) as error:
+            raise invalid(str(error), "/config") from None
+        return document
+
+    async def create(self, asked: Asked) -> Any:
+        document, secret = self.document(asked.body, None), _secret(asked.body)
+        async with self._store.transaction() as transaction:
+            if len(await transaction.list(self.kind)) >= MAX_OBJECTS:
+                raise in_use(f"there are {MAX_OBJECTS} of them already")
+            made = await transaction.create(
+                self.kind, str(uuid.uuid4()), document, by=asked.by, secret=None if isinstance(secret, Keep) else secret
+            )
+        return self.show(made)
+
+    async def replace(self, asked: Asked) -> Any:
+        document, secret = self.document(asked.body, None), _secret(asked.body)
+        async with self._store.transaction() as transaction:
+            replaced = await transaction.replace(self.kind, asked.path["id"], document, by=asked.by, secret=secret)
+        return self.show(replaced)
+
+
+def _secret(body: ProviderBody) -> bytes | Keep:
+    given = body.config.get(SECRET)
+    if given is None:
+        return KEEP
+    if not isinstance(given, str) or not given or not given.isprintable() or len(given) > 4096:
+        raise invalid("client_secret must be one line of text", f"/config/{SECRET}")
+    return given.encode()
+
+
+class PageBody(BaseModel):
+    name: Name
+    type: Literal["identity_denied", "forbidden", "login", "interstitial"]
+    custom_html: Annotated[str, Field(min_length=1, max_length=MAX_PAGE)]
+    contract_version: Annotated[int, Field(ge=1, le=100)] | None = None
+
+
+class ShownPage(PageBody):
+    uid: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class CustomPages(Collection):
+    kind, path, noun, area = "custom_page", "/access/custom_pages", "custom page", CUSTOM_PAGES
+    body, shown = PageBody, ShownPage
+
+    def show(self, stored: Stored) -> ShownPage:
+        return ShownPage.model_validate(
+            {**stored.document, "uid": stored.id, "created_at": stored.created_at, "updated_at": stored.modified_at}
+        )
+
+
+class ServiceTokenBody(BaseModel):
+    name: Name
+    duration: Annotated[str, Field(max_length=32)] = DEFAULT_DURATION
+
+
+class ServiceTokenChange(BaseModel):
+    name: Name | None = None
+    duration: Annotated[str, Field(max_length=32)] | None = None
+
+
+class RotationBody(BaseModel):
+    previous_client_secret_expires_at: AwareDatetime | None = None
+
+
+class NoBody(BaseModel):
+    """An empty object, or nothing."""
+
+
+class ShownServiceToken(BaseModel):
+    id: str
+    name: str
+    client_id: str
+    duration: str
+    enabled: bool = True
+    expires_at: datetime | None = None
+    client_secret_version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class NewServiceToken(ShownServiceToken):
+    """`client_secret` is shown this once."""
+
+    client_secret: str
+
+
+class ServiceTokenApi:
+    def __init__(self, store: Store, tokens: ServiceTokens) -> None:
+        self._store = store
+        self._tokens = tokens
+
+    def operations(self) -> list[Operation]:
+        path, area = "/access/service_tokens", SERVICE_TOKENS
+        one, shown, new = path + "/{id}", ShownServiceToken, NewServiceToken
+        rotate, refresh = f"{one}/rotate", f"{one}/refresh"
+        return [
+            Operation("GET", path, "List service tokens", self._list, shown, area, listed=True),
+            Operation("POST", path, "Make a service token", self._create, new, area, ServiceTokenBody, status=201),
+            Operation("GET", one, "Show a service token", self._get, shown, area),
+            Operation("PUT", one, "Change a service token", self._replace, shown, area, ServiceTokenChange),
+            Operation("DELETE", one, "Take back a service token", self._delete, shown, area),
+            Operation(
+                "POST", rotate, "Give it a new secret", self._rotate, new, area, RotationBody, body_required=False
+            ),
+            Operation(
+                "POST", refresh, "Give it its duration again", self._refresh, shown, area, NoBody, body_required=False
+            ),
+        ]
+
+    async def _list(self, asked: Asked) -> list[ShownServiceToken]:
+        wanted = asked.paging.search.lower()
+        return [
+            _shown(stored)
+            for stored in await self._store.list("service_token")
+            if wanted in str(stored.document["name"]).lower()
+        ]
+
+    async def _get(self, asked: Asked) -> ShownServiceToken:
+        return _shown(_there(await self._store.get("service_token", asked.path["id"])))
+
+    async def _create(self, asked: Asked) -> NewServiceToken:
+        body: ServiceTokenBody = asked.body
+        try:
+            made = await self._tokens.create(body.name, by=asked.by, duration=body.duration)
+        except (ValueError, OverflowError):
+            raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
+        return _new(made.stored, made.client_secret)
+
+    async def _replace(self, asked: Asked) -> ShownServiceToken:
+        body: ServiceTokenChange = asked.body
+        stored = _there(await self._store.get("service_token", asked.path["id"]))
+        document = {**stored.document, "name": body.name or stored.document["name"]}
+        if body.duration and body.duration != document["duration"]:
+            document |= {"duration": body.duration}
+        await self._store.replace("service_token", stored.id, document, by=asked.by, revision=stored.revision)
+        if body.duration:
+            try:
+                await self._tokens.refresh(stored.id, by=asked.by)
+            except (ValueError, OverflowError):
+                await self._store.replace("service_token", stored.id, stored.document, by=asked.by)
+                raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
+        return await self._get(asked)
+
+    async def _delete(self, asked: Asked) -> ShownServiceToken:
+        return _shown(await self._store.delete("service_token", asked.path["id"], by=asked.by))
+
+    async def _rotate(self, asked: Asked) -> NewServiceToken:
+        until = asked.body.previous_client_secret_expires_at
+        made = await self._tokens.rotate(asked.path["id"], by=asked.by, previous_until=until)
+        if made is None:
+            raise not_found("service token")
+        return _new(made.stored, made.client_secret)
+
+    async def _refresh(self, asked: Asked) -> ShownServiceToken:
+        return _shown(_there(await self._tokens.refresh(asked.path["id"], by=asked.by)))
+
+
+def _there(stored: Stored | None) -> Stored:
+    if stored is None:
+        raise not_found("service token")
+    return stored
+
+
+def _shown(stored: Stored) -> ShownServiceToken:
+    dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
+    return ShownServiceToken.model_validate({**shown_document(stored), **dates})
+
+
+def _new(stored: Stored, secret: str) -> NewServiceToken:
+    return NewServiceToken(**_shown(stored).model_dump(), client_secret=secret)

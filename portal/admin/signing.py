@@ -1,0 +1,77 @@
+"""The keys the portal signs with: `access/keys`."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Annotated
+
+from pydantic import BaseModel, Field
+
+from portal.admin.operations import Asked, Operation
+from portal.admin.permissions import ORGANIZATION
+from portal.oauth.signing import ROTATED_EVERY, SigningKeys
+from portal.state import AlreadyExists, Store
+from portal.state.clock import Clock
+
+SETTINGS = ("settings", "keys")
+_DAY = timedelta(days=1)
+
+
+class RotationInterval(BaseModel):
+    key_rotation_interval_days: Annotated[int, Field(ge=21, le=365)]
+
+
+class NoBody(BaseModel):
+    """An empty object, or nothing."""
+
+
+class ShownKeys(BaseModel):
+    key_rotation_interval_days: int
+    days_until_next_rotation: float
+    last_key_rotation_at: datetime
+
+
+class Keys:
+    """`SigningKeys` rotates by the interval it was made with; `read_rotation_interval` is what it should be."""
+
+    def __init__(self, store: Store, keys: SigningKeys, clock: Clock) -> None:
+        self._store = store
+        self._keys = keys
+        self._clock = clock
+
+    def operations(self) -> list[Operation]:
+        path, area = "/access/keys", ORGANIZATION
+        return [
+            Operation("GET", path, "Show when keys are rotated", self._get, ShownKeys, area),
+            Operation("PUT", path, "Say how often", self._update, ShownKeys, area, RotationInterval),
+            Operation(
+                "POST", f"{path}/rotate", "Rotate now", self._rotate, ShownKeys, area, NoBody, body_required=False
+            ),
+        ]
+
+    async def _get(self, asked: Asked) -> ShownKeys:
+        made_at = (await self._keys.current()).made_at
+        interval = await read_rotation_interval(self._store)
+        left = made_at + interval - self._clock()
+        return ShownKeys(
+            key_rotation_interval_days=interval // _DAY,
+            days_until_next_rotation=max(0.0, round(left / _DAY, 3)),
+            last_key_rotation_at=made_at,
+        )
+
+    async def _update(self, asked: Asked) -> ShownKeys:
+        document = asked.body.model_dump()
+        try:
+            await self._store.create(*SETTINGS, document, by=asked.by)
+        except AlreadyExists:
+            await self._store.replace(*SETTINGS, document, by=asked.by)
+        return await self._get(asked)
+
+    async def _rotate(self, asked: Asked) -> ShownKeys:
+        await self._keys.rotate(by=asked.by)
+        return await self._get(asked)
+
+
+async def read_rotation_interval(store: Store) -> timedelta:
+    stored = await store.get(*SETTINGS)
+    return timedelta(days=stored.document["key_rotation_interval_days"]) if stored else ROTATED_EVERY
