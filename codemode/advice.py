@@ -57,4 +57,4 @@ def _signatures(message: str, catalog: Catalog) -> list[str]:
         return []
     nearest = message.partition("Nearest:")[2]
     paths = [path for path in dict.fromkeys(_STUB.findall(nearest)) if catalog.get(path)]
-    return [catalog.signature(path) for path in paths[:MAX_SIGNATURES]]
+    return [catalog.brief(path) for path in paths[:MAX_SIGNATURES]]

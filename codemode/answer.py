@@ -9,17 +9,19 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
+from codemode.cost import about_tokens, clipped
 from codemode.run import CallRecord, Failure, Run
 from codemode.truncation import text_of, truncate, truncate_text
 from sandbox import LogLine
 
 RESULT_CHARS = 24_000
 LOG_CHARS = 8_000
-_ERROR_WEIGHT = 1_000
-_MESSAGE_WEIGHT = 500
+_ERROR_TOKENS = 280
+_PLACE_TOKENS, _CALLS_TOKENS, _ADVICE_TOKENS = 70, 60, 110
+_ERROR_CHARS = 1_000
 _LINE_CHARS = 100
-_ADVICE_WEIGHT = 460
 _NOTES_WEIGHT = 4_000
+_DATA_TOKENS, _DATA_CHARS = 80, 2_000
 _CALL_GROUPS = 8
 _STACK_CHARS = 2_000
 _MESSAGE_CHARS = 4_000
@@ -70,6 +72,9 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                 "column": {"type": "integer"},
                 "snippet": {"type": "string"},
                 "stack": {"type": "string"},
+                "tool": {"type": "string"},
+                "code": {"type": "integer"},
+                "data": {"description": "What the tool said beside its message, cut."},
             },
             "required": ["kind", "name", "message"],
         },
@@ -112,7 +117,7 @@ def answer(run: Run, advice: list[str]) -> dict[str, Any]:
     if run.failure is None:
         content = [_text(_result(run, structured))]
     else:
-        structured["error"] = error = _error(run.failure, run.program)
+        structured["error"] = error = _error(run.failure, run.program) | _said_by_tool(run)
         content = [_text(_failure_text(run, error, advice))]
     logs = _within(run.logs)
     structured["logs"] = [{"level": line.level, "text": line.text} for line in logs]
@@ -169,6 +174,23 @@ def _error(failure: Failure, program: str) -> dict[str, Any]:
     return error
 
 
+def _said_by_tool(run: Run) -> dict[str, Any]:
+    """Which tool it was that failed, and its `code` and `data`, where a `ToolError` ended the program."""
+    failure = run.failure
+    if failure is None or failure.name != "ToolError":
+        return {}
+    found = next((one for one in reversed(run.rejected) if one.message == failure.message), None)
+    if found is None:
+        return {}
+    said: dict[str, Any] = {"tool": found.tool}
+    if found.code is not None:
+        said["code"] = found.code
+    if found.data is not None:
+        cut = truncate(found.data, _DATA_CHARS, "data")
+        said["data"] = found.data if cut is None else cut.value
+    return said
+
+
 def snippet(program: str, line: int, column: int | None) -> str | None:
     """The line with its number, and a caret under the column; a long line is shown around the column."""
     lines = program.splitlines()
@@ -188,15 +210,30 @@ def snippet(program: str, line: int, column: int | None) -> str | None:
 def _failure_text(run: Run, error: dict[str, Any], advice: list[str]) -> str:
     failure = run.failure
     assert failure is not None
-    parts = [_clip(f"{failure.name}: {failure.message}", _MESSAGE_WEIGHT)]
+    others = []
+    if said := _tool_line(error):
+        others.append(clipped(said, _DATA_TOKENS))
     if failure.line is not None:
         place = f"at line {failure.line}" + (f", column {failure.column}" if failure.column is not None else "")
-        parts.append(f"{place}\n{error['snippet']}" if "snippet" in error else place)
+        others.append(clipped(f"{place}\n{error['snippet']}" if "snippet" in error else place, _PLACE_TOKENS))
     if advice:
-        parts.append(_clip("\n".join(advice), _ADVICE_WEIGHT))
+        others.append(clipped("\n".join(advice), _ADVICE_TOKENS))
     if run.calls:
-        parts.append(f"Calls made: {_summary(run.calls)}")
-    return _clip("\n".join(parts), _ERROR_WEIGHT)
+        others.append(clipped(f"Calls made: {_summary(run.calls)}", _CALLS_TOKENS))
+    # What is said of the failure itself has the rest of the room.
+    room = _ERROR_TOKENS - sum(map(about_tokens, others))
+    head = clipped(_clip(f"{failure.name}: {failure.message}", _ERROR_CHARS - sum(map(len, others))), room)
+    return _clip("\n".join((head, *others)), _ERROR_CHARS)
+
+
+def _tool_line(error: dict[str, Any]) -> str | None:
+    """`from fix.search, code -32000, data {...}`; nothing for an error about arguments, which names its tool."""
+    if "tool" not in error or error["message"].startswith(f"codemode.{error['tool']}"):
+        return None
+    parts = [f"from {error['tool']}"]
+    parts += [f"code {error['code']}"] if "code" in error else []
+    parts += [f"data {text_of(error['data'])}"] if "data" in error else []
+    return ", ".join(parts)
 
 
 def _clip(text: str, weight: int) -> str:

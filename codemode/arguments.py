@@ -8,6 +8,7 @@ not make a working tool unusable.
 
 from __future__ import annotations
 
+import difflib
 import itertools
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -18,6 +19,9 @@ from jsonschema_rs import RegexOptions, ValidationError, validator_for
 from codemode.schema_cost import MAX_COST, cost, nodes
 
 MAX_SHOWN = 3
+_MOST_ERRORS = 200
+_MOST_OPTIONS = 12
+_MOST_COMPARED = 2_000
 _MAX_VALUE_CHARS = 60
 _MAX_LINE_CHARS = 200
 _MANY_NODES = 1_000  # every mismatch is collected before the first is seen: only for small arguments
@@ -36,6 +40,7 @@ class ArgumentCheck:
     def __init__(self, schema: Mapping[str, Any] | bool) -> None:
         self.note: str | None = None
         self._validator: _Validator | None = None
+        self._known = _properties(schema)
         self._cost = max(1, cost(schema))
         if self._cost >= MAX_COST:
             self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
@@ -63,11 +68,11 @@ class ArgumentCheck:
         if size >= budget or validator.is_valid(arguments):
             return []
         if size <= _MANY_NODES:
-            return [_line(error) for error in itertools.islice(validator.iter_errors(arguments), MAX_SHOWN)]
+            return _lines(list(itertools.islice(validator.iter_errors(arguments), _MOST_ERRORS)), self._known)
         try:
             validator.validate(arguments)
         except ValidationError as error:
-            return [_line(error)]
+            return _lines([error], self._known)
         return []
 
 
@@ -92,26 +97,65 @@ def _plain(schema: Any) -> Any:
     return [_plain(value) for value in schema] if isinstance(schema, list) else schema
 
 
-def _line(error: ValidationError) -> str:
+def _properties(schema: Any) -> list[str]:
+    properties = schema.get("properties") if isinstance(schema, Mapping) else None
+    names = itertools.islice(properties, _MOST_COMPARED) if isinstance(properties, Mapping) else ()
+    return [name for name in names if isinstance(name, str)]
+
+
+def _lines(errors: list[ValidationError], known: list[str]) -> list[str]:
+    """What is wrong, in a few lines: all that is missing is one of them, and a wrong name brings the right one."""
+    missing = [_path([*error.instance_path, error.kind.value]) for error in errors if error.kind.name == "required"]
+    lines = [_line(error, known) for error in errors if error.kind.name != "required"]
+    if missing:
+        lines.insert(0, f"{_enumerated(missing)} {'is' if len(missing) == 1 else 'are'} missing")
+    return lines[:MAX_SHOWN]
+
+
+def _enumerated(paths: list[str]) -> str:
+    """As many as a line has room for, and how many more there are."""
+    shown = paths[:1]
+    for path in paths[1:]:
+        if sum(map(len, shown)) + 2 * len(shown) + len(path) > _MAX_LINE_CHARS - 30:
+            break
+        shown.append(path)
+    more = f" and {len(paths) - len(shown)} more" if len(paths) > len(shown) else ""
+    return ", ".join(shown)[: _MAX_LINE_CHARS - 30] + more
+
+
+def _line(error: ValidationError, known: list[str]) -> str:
     where = _path(error.instance_path)
     kind = error.kind.name
     value = error.kind.value
     got = _shown(error.instance)
     if kind == "type":
         text = f"{where}: expected {' | '.join(value) if isinstance(value, list) else value}, got {got}"
-    elif kind == "required":
-        text = f"{_path([*error.instance_path, value])} is missing"
     elif kind in ("additionalProperties", "unevaluatedProperties"):
         names = ", ".join(_path([*error.instance_path, name]) for name in value[:MAX_SHOWN])
-        text = f"{names}: no such property"
+        near = [] if error.instance_path else [_nearest(name, known)[:1] for name in value[:MAX_SHOWN]]
+        meant = ", ".join(_path(list(one)) for one in near if one)
+        text = f"{names}: no such property" + (f", nearest: {meant}" if meant else "")
     elif kind in ("enum", "const"):
-        options = value if kind == "enum" else [value]
-        text = f"{where}: expected {' | '.join(_shown(option) for option in options[:12])}, got {got}"
+        text = f"{where}: expected {_options(value if kind == 'enum' else [value], error.instance)}, got {got}"
     elif kind in ("anyOf", "oneOf"):
         text = f"{where}: got {got}, which matches {_alternatives(value, error.instance_path)}"
     else:
         text = f"{where}: {error.message}"
     return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"
+
+
+def _options(options: list[Any], got: Any) -> str:
+    """The values there are; of many, those that are most like what was given."""
+    shown = options[:_MOST_OPTIONS]
+    if len(options) > len(shown) and isinstance(got, str):
+        texts = [option for option in options[:_MOST_COMPARED] if isinstance(option, str)]
+        shown = [*_nearest(got, texts), *options][: _MOST_OPTIONS // 2]
+    more = f" | … {len(options) - len(shown)} more" if len(shown) < len(options) else ""
+    return " | ".join(map(_shown, shown)) + more
+
+
+def _nearest(written: str, names: list[str]) -> list[str]:
+    return difflib.get_close_matches(written[:_MAX_VALUE_CHARS], names, n=3, cutoff=0.6)
 
 
 def _alternatives(alternatives: list[list[ValidationError]], where: list[str | int]) -> str:

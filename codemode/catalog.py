@@ -33,6 +33,7 @@ _HINT = "// Shortened: codemode.describe(path, {full: true}) shows all of it.\n"
 _HINT_TOKENS = 20
 _FAR_TOO_LONG = 8
 _MAX_TARGETS = 1_000
+_MOST_COMPARED = 5_000
 _SUMMARY_CHARS, _SHORT_SUMMARY_CHARS = 140, 60
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SAID_MEMBERS, _SAID_VALUES, _SAID_CHARS = 100, 20, 200
@@ -123,7 +124,7 @@ class Catalog:
         """The trusted JavaScript that defines `codemode` for these tools."""
         if self._preload is None:
             few = self._ordered if len(self) <= MAX_SIGNED_TOOLS else ()
-            self._preload = preload(self.names, {tool.path: self.signature(tool.path) for tool in few})
+            self._preload = preload(self.names, {tool.path: self.brief(tool.path) for tool in few})
         return self._preload
 
     def prepare(self) -> None:
@@ -147,8 +148,8 @@ class Catalog:
             found = self._signatures[path] = encodable(signature(entry.server, entry.tool, self.names))
         return found
 
-    def _brief(self, path: str) -> str:
-        """A signature for lists: the optional properties of a large input are only counted."""
+    def brief(self, path: str) -> str:
+        """A signature for lists and errors: the optional properties of a large input are only counted."""
         found = self._briefs.get(path)
         if found is None:
             found = self.signature(path)
@@ -247,7 +248,7 @@ class Catalog:
 
     def _found(self, entry: CatalogTool) -> dict[str, Any]:
         about = summary(entry.tool.description or entry.tool.title or "")
-        shown = {"path": entry.path, "signature": self._brief(entry.path)}
+        shown = {"path": entry.path, "signature": self.brief(entry.path)}
         return {**shown, "description": about} if about else shown
 
     def _within(self, entries: Sequence[CatalogTool]) -> list[dict[str, Any]]:
@@ -317,13 +318,22 @@ class Catalog:
     def nearest(self, written: str) -> str:
         """A sentence with the signatures of the tools that a wrong name may have meant."""
         wanted = written.removeprefix("codemode.")[:200]
-        found = difflib.get_close_matches(wanted, self._by_path, n=3, cutoff=0.5) if len(self) <= 5_000 else []
+        found = self._namesakes(wanted)[:2]
+        if len(self) <= _MOST_COMPARED:
+            close = difflib.get_close_matches(wanted, self._by_path, n=3, cutoff=0.5)
+            found = [*found, *(path for path in close if path not in found)][:3]
         for position in self._search_index().find(wanted.replace(".", " "), limit=3):
             if len(found) < 3 and (path := self._ordered[position].path) not in found:
                 found.append(path)
         if not found:
             return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
-        return "Nearest:\n  " + "\n  ".join(self.signature(path) for path in found)
+        return "Nearest:\n  " + "\n  ".join(self.brief(path) for path in found)
+
+    def _namesakes(self, written: str) -> list[str]:
+        """Tools that are called so on another server."""
+        name = written.rpartition(".")[2]
+        paths = (f"{self.names.server(server.id)}.{name}" for server in self.servers)
+        return [path for path in paths if path in self._by_path]
 
     def missing(self, written: str) -> str | None:
         """Why a server or one of its tools is not there, when what is written so belongs to one that is unavailable."""

@@ -13,6 +13,20 @@ def about_tokens(text: str) -> int:
     return sum(_piece(piece[0]) for piece in _PIECE.finditer(text))
 
 
+def clipped(text: str, tokens: int) -> str:
+    """A text of about at most `tokens`: cut at the end of a line where there are several, else where it is full."""
+    left = tokens - 1
+    for piece in _PIECE.finditer(text):
+        left -= _piece(piece[0])
+        if left < 0:
+            kept = text[: piece.start()]
+            if about_tokens(text) <= tokens:
+                return text
+            whole = kept.rfind("\n")
+            return (kept[:whole] if whole > len(kept) // 2 else kept).rstrip() + "…"
+    return text
+
+
 def _piece(piece: str) -> int:
     first = piece[0]
     if first == " " and len(piece) == 1:

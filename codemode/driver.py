@@ -17,15 +17,17 @@ import orjson
 
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogTool
+from codemode.cost import clipped
 from codemode.local import LocalCalls
 from codemode.offload import beside
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
-from codemode.run import CallRecord, Failure, Run
+from codemode.run import CallRecord, Failure, Rejected, Run
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
 _log = logging.getLogger(__name__)
 
+_MISMATCH_TOKENS = 100
 _PATIENCE = 2.0  # seconds a cancelled call may take to stop before the run ends without it
 
 
@@ -179,6 +181,7 @@ class _Calls:
             record.status = "ok"
             return Settlement.value(call.id, orjson.Fragment(found.encoded))
         record.status = "denied" if found.denied else "error"
+        self._run.rejected.append(Rejected(entry.path, found.message, found.code, found.data))
         return rejection(call.id, entry.path, found)
 
     async def _outcome(self, entry: CatalogTool, call: HostCall, record: CallRecord) -> Value | ToolError:
@@ -186,14 +189,14 @@ class _Calls:
         if not isinstance(arguments, dict):
             return self._refused(entry, "the one argument must be an object")
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
-            return self._refused(entry, "; ".join(mismatches))
+            return self._refused(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
         made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments)
         outcome = await self._called(made)
         return await beside(lambda: settle(outcome, limit=self._limits.tool_result), *_content(outcome))
 
     def _refused(self, entry: CatalogTool, reason: str) -> ToolError:
         """An error about arguments that never left: it shows what was expected."""
-        return ToolError(f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.signature(entry.path)}")
+        return ToolError(f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}")
 
     async def _called(self, call: ToolCall) -> CallOutcome:
         try:

@@ -85,7 +85,7 @@ class LocalCalls:
 
     def _arity(self, path: Any, count: Any) -> str:
         known = isinstance(path, str) and self._catalog.get(path) is not None
-        expected = f"\nExpected: {self._catalog.signature(path)}" if known else ""
+        expected = f"\nExpected: {self._catalog.brief(path)}" if known else ""
         return f"codemode.{path} takes one argument, an object; got {count}.{expected}"
 
     def _emit(self, block: Any) -> None:

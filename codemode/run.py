@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox import EngineError, GuestError, LimitExceeded, LogLine
 
+MOST_REJECTED = 50
 _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 
 
@@ -49,6 +51,16 @@ class Failure:
         return cls("engine", type(error).__name__, str(error) or "the sandbox failed")
 
 
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A call that ended in a `ToolError`, of the last ones: which tool, and what it said beside its message."""
+
+    tool: str
+    message: str
+    code: int | None = None
+    data: Any = None
+
+
 @dataclass(slots=True)
 class Run:
     """`failure` None: completed, with `value` unless it was undefined. `emitted` are MCP content blocks.
@@ -64,5 +76,6 @@ class Run:
     logs: list[LogLine] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     emitted: list[dict[str, Any]] = field(default_factory=list)
+    rejected: deque[Rejected] = field(default_factory=lambda: deque(maxlen=MOST_REJECTED))
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)

@@ -34,7 +34,7 @@ SCHEMA: dict[str, Any] = {
         ({"query": "ab", "sort": "up"}, ['input.sort: expected "asc" | "desc", got "up"']),
         ({"query": "ab", "filter": {"a-b": ["x", 1]}}, ['input.filter["a-b"][1]: expected string, got 1']),
         ({"query": "ab", "id": []}, ["input.id: got [], which matches none of string | integer"]),
-        ({"query": "ab", "querry": "x"}, ["input.querry: no such property"]),
+        ({"query": "ab", "querry": "x"}, ["input.querry: no such property, nearest: input.query"]),
         ({"query": "ab"}, []),
     ],
 )
@@ -46,6 +46,21 @@ def test_a_few_mismatches_are_shown_and_each_is_short() -> None:
     lines = ArgumentCheck(SCHEMA).mismatches({"limit": "x" * 5_000, "sort": 1, "id": None, "filter": 3})
     assert len(lines) == 3
     assert all(len(line) <= 200 for line in lines)
+
+
+def test_all_that_is_missing_is_one_line_and_the_rest_follows() -> None:
+    names = [f"member_{n}" for n in range(100)]
+    schema = {"required": names, "properties": {name: {"type": "string"} for name in names}}
+    missing, wrong = ArgumentCheck(schema).mismatches({"member_0": 5})
+    assert missing.startswith("input.member_1, input.member_2, ") and missing.endswith("more are missing")
+    assert len(missing) <= 200
+    assert wrong == "input.member_0: expected string, got 5"
+
+
+def test_of_many_values_those_like_the_given_one_are_shown() -> None:
+    schema = {"properties": {"country": {"enum": [f"country_{n}" for n in range(300)]}}}
+    (line,) = ArgumentCheck(schema).mismatches({"country": "contry_277"})
+    assert '"country_277"' in line and "294 more" in line
 
 
 def test_many_mismatches_in_large_arguments_cost_no_more_than_the_first() -> None:
