@@ -17,11 +17,15 @@ _WORDS_BEFORE_REGEX = frozenset("return typeof case in of do else void delete th
 
 @dataclass(frozen=True, slots=True)
 class Brackets:
-    """`pairs` holds for each bracket, by index in `tokens`, its counterpart; `depths` how many are open around it."""
+    """`pairs` holds for each bracket, by index in `tokens`, its counterpart; `depths` how many are open around it.
+
+    `cut` is the offset behind which nothing is certain.
+    """
 
     tokens: list[Token]
     pairs: dict[int, int]
     depths: list[int]
+    cut: int | None = None
 
     def key(self, index: int) -> str:
         """The token at an index; "" outside the text."""
@@ -35,8 +39,6 @@ class Brackets:
 
 def brackets(program: str) -> Brackets | None:
     """The certain part of a program; None when its brackets do not match."""
-    if program.startswith("#!") or "<!--" in program or "-->" in program:
-        return None
     tokens = tokenize(program)
     pairs: dict[int, int] = {}
     depths: list[int] = []
@@ -50,8 +52,8 @@ def brackets(program: str) -> Brackets | None:
             _, opened = stack.pop()
             pairs[opened], pairs[index] = index, opened
         depths.append(len(stack))
-        if _uncertain(tokens, index, pairs):
-            return Brackets(tokens[:index], pairs, depths[:index])
+        if _uncertain(tokens, index, pairs) or _comments(program, token):
+            return Brackets(tokens[:index], pairs, depths[:index], token.start)
         if key in _OPENING:
             stack.append((_OPENING[key], index))
         elif key[0] in "`}" and key.endswith("${"):
@@ -72,3 +74,10 @@ def _uncertain(tokens: list[Token], index: int, pairs: dict[int, int]) -> bool:
         return True
     opened = pairs.get(index - 1)
     return before == ")" and opened is not None and opened > 0 and tokens[opened - 1].key in _BEFORE_CONDITION
+
+
+def _comments(program: str, token: Token) -> bool:
+    """Whether a comment may begin here that only scripts of the Web have (ECMA-262, annex B.1.1)."""
+    if token.key == "-" and program.startswith("-->", token.start):
+        return not program[program.rfind("\n", 0, token.start) + 1 : token.start].strip()
+    return (token.key == "<" and program.startswith("<!--", token.start)) or token.key == "#"

@@ -16,7 +16,7 @@ from codemode.check.certain import certain_findings, suspicious
 from codemode.check.compiler import Compiler, Diagnostic, compile_program, find
 from codemode.check.context import Context
 from codemode.check.declared import declarations_for, isolate_declarations
-from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAIT, SYNTAX, UNKNOWN_TOOL, Finding
+from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAIT, SYNTAX, UNKNOWN_TOOL, Finding, place
 from codemode.check.install import HOW_TO
 from codemode.check.relevance import Complaint, relevant
 from codemode.errors import CheckUnavailable
@@ -156,7 +156,11 @@ class Checker:
 
         def judged() -> tuple[Finding, ...]:
             complaints = _complaints(program, found, lines_before=len(head) and 1)
-            return tuple(relevant(complaints, Context(program, stripped), catalog))
+            context = Context(program, stripped)
+            if context.uncertain is not None and any(one.offset >= context.uncertain for one in complaints):
+                line, _ = place(program, context.uncertain)
+                raise CheckUnavailable(f"a slash or bracket in line {line} can be read in two ways")
+            return tuple(relevant(complaints, context, catalog))
 
         findings = await asyncio.to_thread(judged) if found else ()
         self._remembered[key] = findings

@@ -17,7 +17,7 @@ class Context:
 
     def __init__(self, program: str, stripped: JavaScript | None) -> None:
         self.program = program
-        self._text = brackets(program) or Brackets([], {}, [])
+        self._text = brackets(program) or Brackets([], {}, [], 0)
         self._starts = [token.start for token in self._text.tokens]
         self._calls = calls(self._text)
         self._results = results(self._text)
@@ -26,6 +26,11 @@ class Context:
         self._kept = {token.key for token in tokenize(self._stripped)} if self._stripped is not None else set()
         tokens = self._text.tokens
         self._tested = {tokens[i + 1].key for i in range(len(tokens) - 1) if tokens[i].key == "typeof"}
+
+    @property
+    def uncertain(self) -> int | None:
+        """The offset behind which nothing is known of what stands where."""
+        return self._text.cut
 
     def is_type(self, offset: int) -> bool:
         """Whether what stands there is a type, gone before the program runs."""
@@ -74,7 +79,13 @@ class Context:
     def origin(self, offset: int) -> tuple[str, ...] | None:
         """The call that gave the value whose member stands there."""
         index = self._index(offset)
-        return None if index is None else self._results.get(self._text.key(self._head(index)))
+        if index is None:
+            return None
+        while self._text.key(index) in ("await", "("):
+            index += 1
+        if (path := self._paths.get(index)) is not None:
+            return path.members
+        return self._results.get(self._text.key(self._head(index)))
 
     def is_assigned(self, offset: int) -> bool:
         index = self._index(offset)

@@ -83,7 +83,11 @@ def _fetched(package: str, integrity: str, scratch: Path, environment: Mapping[s
         (scratch / "package.json").write_text(json.dumps({"dependencies": {package: VERSION}}))
         (scratch / "deno.lock").write_text(json.dumps(lock))
         command = [str(deno), "install", "--frozen", "--node-modules-dir=auto", "--quiet"]
-        _run(command, scratch, {**environment, "DENO_DIR": str(scratch / "deno"), "DENO_NO_UPDATE_CHECK": "1"})
+        _run(
+            command,
+            scratch,
+            {**environment, "DENO_DIR": str(scratch / "deno"), "DENO_NO_UPDATE_CHECK": "1", "NO_COLOR": "1"},
+        )
         return (scratch / "node_modules" / package).resolve()
     raise CheckUnavailable(f"neither npm nor Deno is there to fetch the compiler: {HOW_TO}")
 
