@@ -22,7 +22,8 @@ MOST_NAMES = 64
 MOST_OPTIONAL = 24
 """An object with more properties than these, or more that only sometimes come, is a map."""
 LEAST_ALIKE = 5
-"""So is one whose values, at least this many, are objects with equal properties."""
+"""So is a single one whose values, at least this many, are objects with equal properties, and one with more than
+`MOST_OPTIONAL` values of one type."""
 LONGEST_NAME = 40
 MOST_ITEMS = 1_000
 """Of a longer array as many items, from all over it, are looked at."""
@@ -215,7 +216,9 @@ class _Look:
             for key, part in value.items():
                 columns.setdefault(key, []).append(part)
         always = sum(len(column) == len(objects) for column in columns.values())
-        if _is_map(columns, always) or _alike(columns):
+        # That several objects have the very same keys speaks for a record.
+        alike = (len(objects) == 1 or always < len(columns)) and _alike(columns)
+        if alike or _is_map(columns, always):
             return None, self.at([*chain.from_iterable(columns.values())], depth)
         return {name: (self.at(column, depth), len(column) == len(objects)) for name, column in columns.items()}, None
 
@@ -234,11 +237,15 @@ def _is_map(names: Collection[Any], always: int) -> bool:
 
 
 def _alike(columns: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether the values under all names are objects with the same properties, two at least."""
+    """Whether the values under all names are objects with the same properties, two at least; of many names, whether
+    the values are of one type."""
     if len(columns) < LEAST_ALIKE:
         return False
     parts = chain.from_iterable(columns.values())
     first = next(parts)
+    if len(columns) > MOST_OPTIONAL and all(type(part) is type(first) for part in parts):
+        return True
+    parts = chain.from_iterable(columns.values())
     if type(first) is not dict or len(first) < 2:
         return False
     return all(type(part) is dict and part.keys() == first.keys() for part in parts)

@@ -158,7 +158,9 @@ def test_many_distinct_keys_are_not_kept_whatever_they_look_like() -> None:
     assert len(people) == MOST_OPTIONAL + 1
     assert output_of(*({person: True} for person in people)) == "Record<string, boolean>"
     assert output_of({f"{a}{b}": 1 for a in "abcdefghi" for b in "klmnopqr"}) == "Record<string, number>"
-    assert output_of({f"{a}{b}": 1 for a in "abcdefgh" for b in "klmnopqr"}).count("number") == MOST_NAMES
+    assert output_of(dict.fromkeys(people, 1)) == "Record<string, number>"
+    mixed = {f"{a}{b}": 1 if a < "e" else "x" for a in "abcdefgh" for b in "klmnopqr"}
+    assert output_of(mixed).count(": ") == MOST_NAMES and "Record" in output_of({**mixed, "another": 1})
 
 
 def test_objects_under_every_key_of_one_kind_are_a_map() -> None:
@@ -167,6 +169,8 @@ def test_objects_under_every_key_of_one_kind_are_a_map() -> None:
         "Record<string, { count: number; total: number }>"
     )
     assert output_of({"min": amount, "max": amount}).startswith("{ min: ")
+    quantiles = dict.fromkeys(("min", "low", "middle", "high", "max"), amount)
+    assert output_of(quantiles).startswith("Record<") and output_of([quantiles, quantiles]).startswith("{ min: ")
 
 
 def test_depth_and_size_are_bounded() -> None:
@@ -174,7 +178,7 @@ def test_depth_and_size_are_bounded() -> None:
     for _ in range(100):
         deep = {"in": deep}
     assert Seen.of(deep).size <= DEEPEST + 2
-    large = Seen.of({f"a{n}": {f"b{m}": 1 for m in range(60)} for n in range(4)})
+    large = Seen.of({f"a{n}": {f"b{m}": 1 if m else "x" for m in range(60)} for n in range(4)})
     assert large.size == 245 and large.within(100).size == 5 and large.within(1) == ANYTHING
     rows = Seen.of([{"n": n, "odd": None} for n in range(5 * MOST_ITEMS)])
     assert type_of(rows.schema()) == "{ n: number; odd: null }[]"
