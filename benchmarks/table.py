@@ -164,4 +164,13 @@ LOAD = Section(
     ),
 )
 
-SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, DECLARED, PORTAL, LOAD)
+POLICIES = Section(
+    "Access policies: who may do what",
+    "portal",
+    (
+        Row("a decision of 20 policies, the last matches", "decide_20", ours="policies", bounds=(Bound(30e-6),)),
+        Row("a program's call admitted", "admit", ours="policies"),
+    ),
+)
+
+SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, DECLARED, POLICIES, PORTAL, LOAD)

@@ -12,9 +12,9 @@ from portal.access.errors import PolicyError
 from portal.access.selectors import (
     Test,
     address_in,
+    address_or_domain,
     country_in,
-    domain_in,
-    email_in,
+    group_named,
     matching,
     nobody_knows,
     rule_test,
@@ -101,15 +101,18 @@ class Compiler:
         networks = [rule.ip.ip for rule in given if isinstance(rule, rules.Ip)]
         countries = [rule.geo.country_code for rule in given if isinstance(rule, rules.Geo)]
         together: list[Test] = []
-        if emails:
-            together.append(email_in(emails))
-        if domains:
-            together.append(domain_in(domains))
+        if emails or domains:
+            together.append(address_or_domain(emails, domains))
         if networks:
             together.append(address_in(networks))
         if countries:
             together.append(country_in(countries) if self.sources.geo else nobody_knows)
-        single = (rules.Email, rules.EmailDomain, rules.Ip, rules.Geo)
+        named = [rule.okta for rule in given if isinstance(rule, rules.OktaGroup)]
+        for provider in dict.fromkeys(group.identity_provider_id for group in named):
+            known = provider in self.sources.identity_providers
+            names = [group.name for group in named if group.identity_provider_id == provider]
+            together.append(group_named(provider, names) if known else nobody_knows)
+        single = (rules.Email, rules.EmailDomain, rules.Ip, rules.Geo, rules.OktaGroup)
         return together + [self._test(rule) for rule in given if not isinstance(rule, single)]
 
 

@@ -51,6 +51,7 @@ class _Compiled:
     policy: Policy
     test: Test
     label: str
+    denies: bool = False
 
 
 class Policies:
@@ -58,8 +59,8 @@ class Policies:
 
     def __init__(self, policies: Iterable[Policy], compiler: Compiler, place: str) -> None:
         compiled = [
-            _Compiled(policy, compiler.matching(policy, f"policy {_called(policy)}"), _called(policy))
-            for policy in in_order(policies)
+            _Compiled(policy, compiler.matching(policy, f"policy {label}"), label, policy.decision == "deny")
+            for policy, label in ((policy, _called(policy)) for policy in in_order(policies))
         ]
         for one in compiled:
             _warn(one.policy, one.label, compiler)
@@ -84,11 +85,11 @@ class Policies:
             if (credential or one.policy.decision == "bypass") and one.test(subject):
                 return _allowed(one, identity)
         for one in self._ordered:
-            if one.policy.decision == "allow":
-                if logged_in and one.test(subject):
-                    return _allowed(one, identity)
-            elif (told := one.test(subject)) is not False:
-                return _denied(one, identity, told)
+            if one.denies:
+                if (told := one.test(subject)) is not False:
+                    return _denied(one, identity, told)
+            elif logged_in and one.test(subject):
+                return _allowed(one, identity)
         reason = f"No policy of {self._place} allows {identity.label}."
         return Decision("deny", reason, DEFAULT_DENY, "Default deny")
 

@@ -134,7 +134,7 @@ def _from_provider(rule: Any, sources: Sources) -> Test | str:
         return f"there is no identity provider {provider[:100]!r}"
     match rule:
         case rules.LoginMethod():
-            return lambda subject: provider in (subject.identity.login_method, subject.identity.idp_id)
+            return lambda subject: subject.identity.idp_id == provider or subject.identity.login_method == provider
         case rules.OidcClaim():
             told = _claim(given.claim_name, given.claim_value)
         case rules.SamlGroup():
@@ -203,6 +203,28 @@ def domain_in(domains: Iterable[str]) -> Test:
     return test
 
 
+def address_or_domain(addresses: Iterable[str], domains: Iterable[str]) -> Test:
+    """`email_in` or `domain_in`, in one look."""
+    wanted, within = (frozenset(one.lower() for one in given) for given in (addresses, domains))
+
+    def test(subject: Subject) -> bool | None:
+        if subject.email:
+            return subject.email in wanted or subject.domain in within
+        return None if subject.email_unknown else False
+
+    return test
+
+
+def group_named(provider: str, names: Iterable[str]) -> Test:
+    """Any of these groups of one provider, in one look."""
+    wanted = frozenset(names)
+
+    def test(subject: Subject) -> bool | None:
+        return subject.identity.idp_id == provider and not wanted.isdisjoint(subject.group_names)
+
+    return test
+
+
 def country_in(codes: Iterable[str]) -> Test:
     wanted = frozenset(code.upper() for code in codes)
 
@@ -226,6 +248,8 @@ def address_in(networks: Iterable[str]) -> Test:
             network = ipaddress.ip_network((int(mapped), network.prefixlen - 96))
         prefixes.setdefault((network.version, int(network.netmask)), set()).add(int(network.network_address))
     masks = tuple((version, mask, frozenset(found)) for (version, mask), found in prefixes.items())
+    if len(masks) == 1:
+        return _in_one(*masks[0])
 
     def test(subject: Subject) -> bool | None:
         if (address := subject.address) is None:
@@ -235,6 +259,15 @@ def address_in(networks: Iterable[str]) -> Test:
             if version == one and number & mask in found:
                 return True
         return False
+
+    return test
+
+
+def _in_one(version: int, mask: int, found: frozenset[int]) -> Test:
+    def test(subject: Subject) -> bool | None:
+        if (address := subject.address) is None:
+            return None
+        return address[0] == version and address[1] & mask in found
 
     return test
 
