@@ -6,14 +6,19 @@ the servers its destinations name. What is attached nowhere decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from portal.access import Access, AccessDocument, PolicyError, Sources, read_document
-from portal.admin.errors import conflict, invalid
-from portal.state import Store, Stored, Transaction
+import structlog
 
+from portal.access import Access, AccessDocument, LiveAccess, PolicyError, Sources, read_document
+from portal.admin.errors import conflict, invalid
+from portal.state import StateUnavailable, Store, Stored, Transaction
+
+RETRY_SECONDS = 1.0
 KINDS = ("portal", "server", "policy", "group", "list", "app")
 
 
@@ -71,6 +76,43 @@ async def read_access(store: Store, portal_id: str, sources: Sources) -> Access:
         PolicyError: what is stored cannot be compiled.
     """
     return Access(access_document(await read_objects(store), portal_id), sources)
+
+
+@asynccontextmanager
+async def following_access(store: Store, portal_id: str, sources: Sources) -> AsyncIterator[LiveAccess]:
+    """Who may do what at this portal, kept in step with the store while the context is open.
+
+    What cannot be compiled, or read, changes nothing: the last snapshot goes on deciding, and an error is logged.
+
+    Raises:
+        PolicyError: what is stored at the start cannot be compiled.
+    """
+    outdated = asyncio.Event()
+    end = store.subscribe(lambda kinds: outdated.set() if kinds.intersection(KINDS) else None)
+    live = LiveAccess(await read_access(store, portal_id, sources))
+    task = asyncio.create_task(_follow(store, portal_id, sources, live, outdated))
+    try:
+        yield live
+    finally:
+        end()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _follow(store: Store, portal_id: str, sources: Sources, live: LiveAccess, outdated: asyncio.Event) -> None:
+    log = structlog.get_logger("portal.admin")
+    while True:
+        await outdated.wait()
+        outdated.clear()
+        try:
+            live.replace(await read_access(store, portal_id, sources))
+        except PolicyError as error:
+            log.error("the stored policies cannot be used; the former ones hold", reason=str(error))
+        except StateUnavailable as error:
+            log.error("the stored policies cannot be read; the former ones hold", reason=str(error))
+            outdated.set()
+            await asyncio.sleep(RETRY_SECONDS)
 
 
 async def check_decisions(transaction: Transaction) -> None:

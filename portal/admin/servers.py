@@ -16,7 +16,7 @@ from portal.admin.credentials import AuthConfigSummary, AuthType
 from portal.admin.errors import in_use, not_found
 from portal.admin.operations import Asked, Operation
 from portal.admin.permissions import PORTALS
-from portal.admin.upstreams import ErrorDetails, Status, Upstreams
+from portal.admin.upstreams import Change, ErrorDetails, Status, Upstreams
 from portal.state import KEEP, Keep, Store, Stored, Transaction
 
 KIND = "server"
@@ -77,7 +77,8 @@ class Synced(BaseModel):
 
 
 class ShownServer(BaseModel):
-    """One server. `tools` and `prompts` are what it last said it offers."""
+    """One server. `tools` and `prompts` are what it last said it offers, `capability_changes` (ours)
+    when that was something else than before."""
 
     id: str
     name: str
@@ -97,6 +98,7 @@ class ShownServer(BaseModel):
     last_successful_sync: datetime | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     prompts: tuple[Mapping[str, Any], ...] = ()
+    capability_changes: tuple[Change, ...] = ()
     created_at: datetime
     created_by: str
     modified_at: datetime

@@ -8,6 +8,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
+from portal.admin.differences import Difference
+
 Status = Literal["waiting", "ready", "stale", "error"]
 
 
@@ -21,6 +23,14 @@ class ErrorDetails(BaseModel):
     status_code: int | None = None
 
 
+class Change(BaseModel):
+    """Something a server offered otherwise than before."""
+
+    at: datetime
+    tools: Difference
+    prompts: Difference
+
+
 class Observed(BaseModel):
     """How a server stands, and what it offers as it says itself."""
 
@@ -31,6 +41,7 @@ class Observed(BaseModel):
     last_successful_sync: datetime | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     prompts: tuple[Mapping[str, Any], ...] = ()
+    capability_changes: tuple[Change, ...] = ()
 
 
 class Upstreams(Protocol):

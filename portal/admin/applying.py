@@ -1,0 +1,89 @@
+"""Carries out what a file asks for, by the operations of the API, and writes what there is as such a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+import orjson
+
+from portal.admin.build import Admin
+from portal.admin.declared import SECTIONS, Change, Existing, Section, declared_form, ids_of, referring
+from portal.admin.operations import Asked, Asker, Operation
+from portal.admin.permissions import ALL
+from portal.state import Store
+
+BY = "codemode apply"
+_PATHS = {
+    "servers": "/access/ai-controls/mcp/servers",
+    "portals": "/access/ai-controls/mcp/portals",
+    **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
+}
+
+
+async def read_existing(store: Store) -> list[Existing]:
+    """Everything a file can speak of, in the order in which it was made."""
+    return [
+        Existing(section, one.id, one.document, _opened(section, await store.secret(section.kind, one.id)))
+        for section in SECTIONS
+        for one in await store.list(section.kind)
+    ]
+
+
+async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[Existing]) -> AsyncIterator[Change]:
+    """Make the changes one after the other, each of them whole; each is given back once it is made.
+
+    Raises:
+        AdminError: one is refused. Those before it are made.
+    """
+    ids = ids_of(existing)
+    for change in changes:
+        section = change.section
+        entry = referring(change.entry, ids)
+        match change.action:
+            case "make":
+                made = await _perform(admin, "POST", section, {}, {**entry, section.key: change.called})
+                ids[section.name][change.called] = str(getattr(made, "uid" if section.kind == "custom_page" else "id"))
+            case "change":
+                await _perform(
+                    admin,
+                    "PUT",
+                    section,
+                    {"id": change.id},
+                    {**entry, "name": entry.get("name", None) or _name(change)},
+                )
+            case "remove":
+                await _perform(admin, "DELETE", section, {"id": change.id})
+        yield change
+
+
+def exported(existing: Sequence[Existing]) -> dict[str, dict[str, Any]]:
+    """What there is as a file would say it. Secrets are left out: applied as it is, the file changes nothing."""
+    names = {section: {id: called for called, id in known.items()} for section, known in ids_of(existing).items()}
+    document: dict[str, dict[str, Any]] = {}
+    for one in existing:
+        document.setdefault(one.section.name, {})[one.called] = declared_form(one, names)
+    return document
+
+
+def _name(change: Change) -> str | None:
+    return change.called if change.section.key == "name" else None
+
+
+async def _perform(admin: Admin, method: str, section: Section, path: dict[str, str], given: Any = None) -> Any:
+    operation = _operation(admin, method, _PATHS[section.name] + ("/{id}" if path else ""))
+    body = None if operation.body is None else operation.body.model_validate(given)
+    return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, path, body))
+
+
+def _operation(admin: Admin, method: str, path: str) -> Operation:
+    return next(one for one in admin.operations if (one.method, one.path) == (method, path))
+
+
+def _opened(section: Section, secret: bytes | None) -> dict[str, str]:
+    if secret is None or not section.secrets:
+        return {}
+    if section.kind == "server":
+        opened: dict[str, str] = orjson.loads(secret)
+        return opened
+    return {section.secrets[0]: secret.decode()}

@@ -1,0 +1,154 @@
+"""Stored servers run: what is added through the API is connected, shown as it stands, and gone when it is removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cloudflare import AsyncCloudflare
+from starlette.applications import Starlette
+
+from portal.access import Identity
+from portal.access.sources import NO_SOURCES
+from portal.admin import RunningServers, create_admin, following_access
+from portal.config import parse_config
+from portal.http import running
+from portal.http.settings import HttpSettings
+from portal.servers import Servers
+from portal.state import KeyRing, Store
+from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.server import Behaviour
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+ANN = Identity(id="1", email="ann@example.com")
+
+
+@dataclass
+class Running:
+    store: Store
+    servers: Servers
+    upstreams: RunningServers
+    mcp: Any
+    access: Any
+    account: str
+
+    async def until(self, so: Callable[[], bool]) -> None:
+        changed = asyncio.Event()
+        end = self.servers.subscribe(lambda old, new: changed.set())
+        async with asyncio.timeout(30):
+            while not so():
+                changed.clear()
+                await changed.wait()
+        end()
+
+
+@asynccontextmanager
+async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncIterator[Running]:
+    configured = parse_config({"mcpServers": document or {}}, env={}).servers
+    async with (
+        Store.open(f"sqlite:///{folder}/s.db", KeyRing.in_memory()) as store,
+        Servers(configured) as servers,
+        RunningServers(store, servers, configured) as upstreams,
+    ):
+        admin = await create_admin(store, upstreams)
+        token = (await admin.tokens.create_with_all("t", "t")).value
+        app = Starlette(routes=[admin.route()])
+        async with (
+            running(app, http=HttpSettings()) as url,
+            AsyncCloudflare(api_token=token, base_url=f"{url}/client/v4", max_retries=0) as sdk,
+        ):
+            access = sdk.zero_trust.access
+            yield Running(store, servers, upstreams, access.ai_controls.mcp, access, admin.account_id)
+
+
+async def test_a_server_added_through_the_api_becomes_ready_and_shows_its_tools(tmp_path: Path) -> None:
+    async with hosted(Behaviour()) as upstream, portal(tmp_path) as run:
+        made = await run.mcp.servers.create(
+            account_id=run.account, id="up", auth_type="bearer", hostname=upstream.url, name="Up", auth_credentials="t"
+        )
+        assert made.status in ("waiting", "ready")
+        await run.until(lambda: "up" in run.servers.snapshot.servers)
+        await run.until(lambda: run.servers.snapshot.servers["up"].state == "ready")
+        read = await run.mcp.servers.read("up", account_id=run.account)
+        assert read.status == "ready" and read.error is None
+        assert {tool["name"] for tool in read.tools} >= {"echo"}
+        assert read.last_synced and read.last_successful_sync
+        synced = await run.mcp.servers.sync("up", account_id=run.account)
+        assert synced.status == "ready"
+        again = await run.mcp.servers.read("up", account_id=run.account)
+        assert again.last_successful_sync > read.last_successful_sync
+        config = run.servers.snapshot.servers["up"].config
+        assert dict(config.headers) == {"Authorization": "Bearer t"}  # type: ignore[union-attr]
+        await run.mcp.servers.delete("up", account_id=run.account)
+        await run.until(lambda: "up" not in run.servers.snapshot.servers)
+
+
+async def test_what_a_server_offers_otherwise_than_before_is_shown(tmp_path: Path) -> None:
+    behaviour = Behaviour(more=[{"name": "old", "inputSchema": {"type": "object"}}])
+    async with hosted(behaviour) as upstream, portal(tmp_path) as run:
+        await run.mcp.servers.create(
+            account_id=run.account, id="up", auth_type="unauthenticated", hostname=upstream.url, name="Up"
+        )
+        await run.until(lambda: "up" in run.servers.snapshot.servers)
+        await run.until(lambda: run.servers.snapshot.servers["up"].state == "ready")
+        behaviour.more[:] = [{"name": "new", "inputSchema": {"type": "object"}}]
+        await run.mcp.servers.sync("up", account_id=run.account)
+        read = await run.mcp.servers.read("up", account_id=run.account)
+        [change] = read.capability_changes
+        assert (change["tools"]["added"], change["tools"]["removed"]) == (["new"], ["old"])
+
+
+async def test_a_server_that_does_not_answer_is_shown_with_the_reason(tmp_path: Path) -> None:
+    async with portal(tmp_path) as run:
+        await run.mcp.servers.create(
+            account_id=run.account, id="dead", auth_type="unauthenticated", hostname="http://127.0.0.1:1/mcp", name="D"
+        )
+        await run.until(lambda: "dead" in run.servers.snapshot.servers)
+        await run.until(lambda: run.servers.snapshot.servers["dead"].state == "error")
+        read = await run.mcp.servers.read("dead", account_id=run.account)
+        assert read.status == "error" and read.error
+        assert read.error_details.cause == read.error
+        assert (read.error_details.is_upstream, read.error_details.retryable) == (False, True)
+        assert read.last_synced and read.last_successful_sync is None
+
+
+async def test_the_operator_s_document_goes_before_a_stored_server_of_the_same_id(tmp_path: Path) -> None:
+    async with hosted(Behaviour()) as upstream, portal(tmp_path, {"up": {"url": upstream.url}}) as run:
+        await run.mcp.servers.create(
+            account_id=run.account, id="up", auth_type="unauthenticated", hostname="http://127.0.0.1:1/mcp", name="Up"
+        )
+        await run.mcp.servers.create(
+            account_id=run.account, id="other", auth_type="unauthenticated", hostname=upstream.url, name="Other"
+        )
+        await run.until(lambda: set(run.servers.snapshot.servers) == {"up", "other"})
+        assert run.servers.snapshot.servers["up"].config.url == upstream.url  # type: ignore[union-attr]
+
+
+async def test_a_policy_changed_through_the_api_decides_at_once(tmp_path: Path) -> None:
+    async with portal(tmp_path) as run:
+        await run.mcp.portals.create(account_id=run.account, id="team", hostname="team.example", name="Team")
+        policy = await run.access.policies.create(
+            account_id=run.account, name="Ann", decision="allow", include=[{"email": {"email": "ann@example.com"}}]
+        )
+        await run.access.applications.create(
+            account_id=run.account, type="mcp_portal", name="T", domain="team.example", policies=[{"id": policy.id}]
+        )
+        async with following_access(run.store, "team", NO_SOURCES) as live:
+            assert live.current.portal(ANN).effect == "allow"
+            changed = asyncio.Event()
+            live.subscribe(changed.set)
+            await run.access.policies.update(
+                policy.id, account_id=run.account, name="Ann", decision="deny", include=[{"everyone": {}}]
+            )
+            async with asyncio.timeout(10):
+                await changed.wait()
+            assert live.current.portal(ANN).effect == "deny"
+            assert live.current.portal(ANN).policy == policy.id
