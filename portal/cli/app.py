@@ -123,12 +123,13 @@ def run(
     codemode run report.js --mock mocks.json --watch
     codemode run report.js --record last-run; codemode run --replay last-run
     """
-    from portal.cli.run import Shown, Wanted
+    from portal.cli.run import Shown, Wanted, read_program
     from portal.cli.run import run as command
 
     _finish(
         lambda: command(
             file,
+            read_program(file) if file is not None else None,
             config,
             Wanted(mock=mock, tools=tools, record=record, replay=replay, input=input, watch=watch),
             Shown(json=json, result_only=quiet),

@@ -72,14 +72,14 @@ def read_program(file: str) -> tuple[str, str]:
         raise CommandError(f"The program {file} is not UTF-8 text.") from error
 
 
-async def run(file: str | None, config: Path | None, wanted: Wanted, shown: Shown) -> Exit:
-    """Run the program; 0 when it completed, 1 when it failed or a replay diverged."""
+async def run(
+    file: str | None, program: tuple[str, str] | None, config: Path | None, wanted: Wanted, shown: Shown
+) -> Exit:
+    """Run the program, the source and title of `file`; 0 when it completed, 1 when it failed or a replay diverged."""
     if file is None and wanted.replay is None:
         raise CommandError("Name a program: a file, or - for standard input.")
     if wanted.watch and file in (None, "-"):
         raise CommandError("--watch needs a file to watch.")
-    # Before anything is started: a file that is not there is found at once.
-    program = read_program(file) if file is not None else None
     stdout, stderr = consoles()
     with developers_mistakes():
         async with _answering(config, wanted, stderr, quiet=shown.json or shown.result_only) as answering:
