@@ -24,6 +24,7 @@ from portal import config_secrets
 from portal.config_document import describe, load_document
 from portal.config_expand import Expansion
 from portal.errors import ConfigError
+from portal.own_code_mode import OwnCodeMode, asking_for_tools
 from sandbox import Limits
 
 CodeModePolicy = Literal["off", "opt_in", "default_on", "enforced"]
@@ -116,6 +117,7 @@ class _Server(_Section):
     max_items: int = Field(default=5000, ge=1, le=1_000_000)
     sessions: Sharing = "auto"
     learn_output: bool = False
+    code_mode_upstream: OwnCodeMode = "advise"
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 
@@ -147,6 +149,11 @@ class HttpServer(_Server):
     @property
     def transport_name(self) -> str:
         return "sse" if self.transport == "sse" else "http"
+
+    @property
+    def request_url(self) -> str:
+        """Where requests go: the url, which asks for the server's own tools where the document says so."""
+        return asking_for_tools(self.url) if self.code_mode_upstream == "off" else self.url
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -280,7 +280,10 @@ class Servers:
     def _connection_changed(self, slot: _Slot) -> None:
         if self._generations[-1].slots.get(slot.config.id) is not slot:
             return  # Removed or replaced; somebody still holds it.
-        servers = {**self.snapshot.servers, slot.config.id: self._snapshot_of(slot)}
+        found, before = self._snapshot_of(slot), self.snapshot.servers.get(slot.config.id)
+        if found.own_code_mode and (before is None or before.own_code_mode != found.own_code_mode):
+            self._log.warning("a server is in code mode itself", server=slot.config.id, advice=found.own_code_mode)
+        servers = {**self.snapshot.servers, slot.config.id: found}
         self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
 
     def _snapshot_of(self, slot: _Slot, *, anew: bool = False) -> ServerSnapshot:

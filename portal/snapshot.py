@@ -11,7 +11,8 @@ from typing import Any, Protocol
 import orjson
 
 import stubs
-from portal.config import ServerConfig
+from portal.config import HttpServer, ServerConfig
+from portal.own_code_mode import advice, programs_taken
 from portal.upstream import Listing, State
 
 
@@ -82,6 +83,12 @@ class ServerSnapshot:
     def listed(self) -> bool:
         """Whether it was ever read: then it has something to offer, even while it is away."""
         return bool(self.listing.digest)
+
+    @cached_property
+    def own_code_mode(self) -> str | None:
+        """What to tell the operator when the server is in code mode itself, whose tools are then out of sight."""
+        url = self.config.url if isinstance(self.config, HttpServer) else None
+        return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
 
     def tool(self, name: str) -> Mapping[str, Any] | None:
         """The raw tool with this raw name."""

@@ -87,6 +87,7 @@ def _as_json(one: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
         "name": one.name,
         "state": one.state,
         "reason": one.reason,
+        "codeMode": one.own_code_mode,
         "transport": one.transport,
         "protocol": one.listing.protocol,
         "tools": catalog.tools(one.id) if one.tools else [],

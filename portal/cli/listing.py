@@ -29,9 +29,15 @@ def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
             str(len(server.tools)) if server.tools else "-",
             server.transport,
             server.listing.protocol or "-",
-            Text(server.reason or "", style="red" if server.state == "error" else "dim"),
+            _remark(server),
         )
     return table
+
+
+def _remark(server: ServerSnapshot) -> Text:
+    if not server.reason and server.own_code_mode:
+        return Text(server.own_code_mode, style="yellow")
+    return Text(server.reason or "", style="red" if server.state == "error" else "dim")
 
 
 def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableType:

@@ -15,6 +15,7 @@ def health(snapshot: Snapshot) -> dict[str, Any]:
             server.id: {
                 "state": server.state,
                 **({"reason": server.reason[:MAX_REASON]} if server.reason else {}),
+                **({"codeMode": server.own_code_mode[:MAX_REASON]} if server.own_code_mode else {}),
                 "transport": server.transport,
                 "protocol": server.listing.protocol,
                 "tools": len(server.tools),

@@ -74,7 +74,7 @@ class HttpLink:
         self._config = config
         self._introduction = introduction
         self._inbound = inbound
-        self._client = HttpClient(config.url, config.headers, connect_timeout=config.connect_timeout)
+        self._client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
         self._version: str | None = None
         self._modern = False
         self._session: str | None = None

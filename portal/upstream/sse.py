@@ -35,7 +35,7 @@ class SsePipe:
         Raises:
             UpstreamError: there is no such stream.
         """
-        client = HttpClient(config.url, config.headers, connect_timeout=config.connect_timeout)
+        client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
         response = None
         try:
             response = await client.send("GET", _HEAD)
