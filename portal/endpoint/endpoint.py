@@ -119,12 +119,12 @@ class Endpoint:
         forget = [
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
+            # With policies too: whoever is given everything shares the catalog of the whole.
+            self._servers.subscribe(lambda _, new: self._catalogs.prepare(self._view.whole_of(new))),
         ]
         if self._access is not None:
             forget.append(self._access.subscribe(self._changes.access_replaced))
-        else:
-            forget.append(self._servers.subscribe(lambda _, new: self._catalogs.prepare(self._view.whole_of(new))))
-            self._catalogs.prepare(self._view.whole)
+        self._catalogs.prepare(self._view.whole)
         try:
             async with self._manager.run():
                 yield

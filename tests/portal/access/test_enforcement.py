@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import mcp_types as types
 import pytest
+from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
@@ -452,6 +453,38 @@ async def test_resources_are_told_of_only_to_those_who_may_see_them(
         await upstreams["one"].upstream.touch("test://one")
         assert [message.params.uri for message in await bob_heard.until(updated)] == ["test://one"]
         assert len(ada_heard.of(updated)) == 1
+
+
+async def test_a_listening_client_hears_of_resources_by_the_names_it_knows_them_by(
+    portal: Guarded, upstreams: dict[str, Hosted]
+) -> None:
+    portal.decide_by({**OPEN, "servers": [{"id": "one", "policies": []}, {"id": "two", "policies": [ANYBODY]}]})
+    owned, raw = "mcp-server://two/test%3A%2F%2Fone", "test://one"
+    async with client_of(portal.mcp("bob"), MODERN) as bob:
+        assert [str(one.uri) for one in (await bob.list_resources()).resources].count(raw) == 1
+        async with bob.listen(resource_subscriptions=[raw, owned]) as heard:
+            await upstreams["two"].upstream.journal.wait("subscriptions/listen")
+            await upstreams["one"].upstream.touch(raw)
+            await upstreams["two"].upstream.touch(raw)
+            async with asyncio.timeout(10):
+                assert await anext(aiter(heard)) == ResourceUpdated(uri=raw)
+
+
+async def test_everybody_by_bypass_and_nobody_without(upstreams: dict[str, Hosted]) -> None:
+    office = policy("office", "bypass", {"ip": {"ip": "192.0.2.0/24"}})
+    document = {
+        "portal": {"policies": [office]},
+        "servers": [{"id": "one", "policies": [office]}, {"id": "two", "policies": [ANYBODY]}],
+    }
+    async with guarded(upstreams, document) as portal:
+        portal.callers["guest"] = Identity(ip="192.0.2.77")
+        portal.callers["stranger"] = Identity(ip="203.0.113.1")
+        async with client_of(portal.mcp("guest"), MODERN) as guest:
+            assert servers_of(await names(guest)) == {"one"}
+            await guest.call_tool("one_echo", {"text": "x"})
+            assert portal.kept.records[-1].identity == ""
+        async with httpx2.AsyncClient() as http:
+            assert (await http.get(portal.mcp("stranger"))).status_code == 403
 
 
 async def test_callers_to_whom_the_policies_give_the_same_share_one_view(portal: Guarded) -> None:
