@@ -121,6 +121,10 @@ async def serve(
     )
 
 
-def running(app: Starlette, *, host: str = "127.0.0.1", port: int = 0) -> AbstractAsyncContextManager[str]:
+def running(
+    app: Starlette, *, host: str = "127.0.0.1", port: int = 0, identity: bool = False
+) -> AbstractAsyncContextManager[str]:
     """Serve what `create_app` made inside a running program. The context gives the base URL."""
-    return edge.running(app, host=host, port=port, http=app.state.http, on_stop=app.state.close_streams)
+    return edge.running(
+        app, host=host, port=port, identity=identity, http=app.state.http, on_stop=app.state.close_streams
+    )

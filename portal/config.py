@@ -23,6 +23,7 @@ from pydantic.alias_generators import to_camel
 from portal import config_secrets
 from portal.config_document import describe, load_document
 from portal.config_expand import Expansion
+from portal.config_identity import IdentitySection
 from portal.errors import ConfigError
 from portal.own_code_mode import OwnCodeMode, asking_for_tools
 from sandbox import Limits
@@ -99,6 +100,8 @@ class PortalSettings(_Section):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     learned_shapes: Annotated[Path, AfterValidator(_file_name)] | None = None
+    state: str | None = Field(default=None, repr=False)
+    identity: IdentitySection | None = None
 
 
 class _Server(_Section):
@@ -145,6 +148,7 @@ class HttpServer(_Server):
     url: Annotated[str, AfterValidator(_http_url)] = Field(repr=False)
     headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
+    assertion_audience: str = Field(default="", max_length=200)
 
     @property
     def transport_name(self) -> str:

@@ -25,6 +25,7 @@ class Announcer(Protocol):
     def preparing(self) -> AbstractContextManager[object]: ...
     def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None: ...
     def listening(self, url: str) -> None: ...
+    def confided(self, text: str) -> None: ...
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
     def settled(self, snapshot: Snapshot) -> None: ...
     def reloaded(self, file: str) -> None: ...
@@ -71,6 +72,10 @@ class Screens:
         self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops\n"))
         print_ways(self._console, url)
 
+    def confided(self, text: str) -> None:
+        """A link or PIN for whoever reads this console: nobody else is shown it."""
+        self._console.print(Text(f"{text}\n", style="bold"), soft_wrap=True)
+
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
         if not self._settled:
             return
@@ -112,6 +117,9 @@ class Events:
 
     def listening(self, url: str) -> None:
         self._log.info("listening", url=url)
+
+    def confided(self, text: str) -> None:
+        self._log.warning("for the operator", text=text)
 
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
         for server in changed(old, new):

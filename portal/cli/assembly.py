@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
@@ -22,6 +23,9 @@ from portal.records import RecordLog, RecordSink
 from portal.servers import Servers
 from sandbox import WorkerExecutor
 
+if TYPE_CHECKING:
+    from portal.cli.identity import Identified
+
 
 @dataclass(frozen=True, slots=True)
 class Assembly:
@@ -35,13 +39,23 @@ class Assembly:
     servers: Servers
     prepared_in: float
     unconfined: Mapping[str, str]
+    identified: Identified | None = None
+
+    async def apply(self, document: Config) -> None:
+        """Take up the servers and policies of a configuration that changed."""
+        await self.servers.apply(document.servers)
+        if self.identified is not None:
+            self.identified.decide_anew(document)
 
 
 @asynccontextmanager
-async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
+async def assemble(
+    config: Config, sink: RecordSink, announce: Callable[[str], object] = print
+) -> AsyncIterator[Assembly]:
     """Isolates in worker processes, upstream servers, the record of calls, and the application over them.
 
-    Raises `CommandError` when the configuration wants types checked and nothing here can check them.
+    `announce` shows the operator a message meant for nobody else. Raises `CommandError` when the configuration wants
+    types checked and nothing here can check them, or an identity that cannot be had.
     """
     checker = checker_for(config)
     started = time.perf_counter()
@@ -52,13 +66,28 @@ async def assemble(config: Config, sink: RecordSink) -> AsyncIterator[Assembly]:
             RecordLog(sink) as records,
             Learning(config.portal.learned_shapes) as learning,
             Servers(config.servers, outputs=learning.shapes) as servers,
+            identity_of(config, announce) as found,
         ):
             learning.publish_to(servers.offer_anew)
-            caller = Caller(servers, records, observer=learning)
+            gate = found.gate(servers) if found is not None else None
+            caller = Caller(servers, records, gate=gate, observer=learning)
             code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
-            app = create_app(servers, caller, code_tool, config.portal)
+            identity, access = (found.identity, found.access) if found is not None else (None, None)
+            app = create_app(servers, caller, code_tool, config.portal, identity=identity, access=access)
             missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
-            yield Assembly(app, servers, prepared_in, missing)
+            yield Assembly(app, servers, prepared_in, missing, found)
+
+
+@asynccontextmanager
+async def identity_of(config: Config, announce: Callable[[str], object]) -> AsyncIterator[Identified | None]:
+    """Login and policies where identity is configured. A portal without starts without a database."""
+    if config.portal.identity is None:
+        yield None
+        return
+    from portal.cli.identity import identified
+
+    async with identified(config, announce) as found:
+        yield found
 
 
 def checker_for(config: Config, environment: Mapping[str, str] = os.environ) -> Checker:

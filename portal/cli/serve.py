@@ -48,7 +48,7 @@ async def serve(config: Path | None, host: str | None, port: int | None) -> Exit
 async def serve_document(document: Config, address: Address, stderr: Console, *, file: Path | None = None) -> Exit:
     """Serve a configuration; with its `file`, take up what changes in it."""
     try:
-        require_safe_bind(address.host, identity=False)
+        require_safe_bind(address.host, identity=document.portal.identity is not None)
     except UnsafeBind as error:
         raise CommandError(str(error)) from error
     terminal = stderr.is_terminal
@@ -56,7 +56,8 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     shows = announcer(stderr, structlog.get_logger("codemode"))
     collect_seldom()
     with asked_to_stop() as stop, shows.preparing():
-        async with assemble(document, CallLines(sys.stderr, stderr if terminal else None)) as assembly:
+        sink = CallLines(sys.stderr, stderr if terminal else None)
+        async with assemble(document, sink, shows.confided) as assembly:
             shows.prepared(assembly.prepared_in, assembly.unconfined)
             await _listen(assembly, document, address, shows, file, stop)
     shows.stopped()
@@ -74,10 +75,13 @@ async def _listen(
     unsubscribe = assembly.servers.subscribe(shows.servers_changed)
     background = [asyncio.create_task(_settled(assembly.servers, shows))]
     if file is not None:
-        background.append(asyncio.create_task(_reload(file, assembly.servers, shows)))
+        background.append(asyncio.create_task(_reload(file, assembly, shows)))
     try:
-        async with running(assembly.app, host=address.host, port=address.port) as base:
-            shows.listening(base + document.portal.path)
+        identity = document.portal.identity is not None
+        async with running(assembly.app, host=address.host, port=address.port, identity=identity) as base:
+            public = (document.portal.identity and document.portal.identity.public_url.rstrip("/")) or base
+            shows.listening(public + document.portal.path)
+            await _open_to_people(assembly, public, shows)
             await stop.wait()
             shows.stopping()
     except OSError as error:
@@ -91,14 +95,24 @@ async def _listen(
         await asyncio.gather(*background, return_exceptions=True)
 
 
+async def _open_to_people(assembly: Assembly, origin: str, shows: Announcer) -> None:
+    """What only a portal that listens can say: who it is to its servers, and where its first administrator goes."""
+    if assembly.identified is None:
+        return
+    assembly.identified.identity.assertions.issuer = origin
+    claim = await assembly.identified.identity.claim_path()
+    if claim is not None:
+        shows.confided(f"This portal has no administrator yet. Claim it, once, within 24 hours: {origin}{claim}")
+
+
 async def _settled(servers: Servers, shows: Announcer) -> None:
     shows.settled(await servers.settled(SETTLE_SECONDS))
 
 
-async def _reload(file: Path, servers: Servers, shows: Announcer) -> None:
+async def _reload(file: Path, assembly: Assembly, shows: Announcer) -> None:
     async def apply(document: Config) -> None:
         shows.reloaded(file.name)
-        await servers.apply(document.servers)
+        await assembly.apply(document)
 
     def refuse(error: ConfigError) -> None:
         shows.reload_refused(str(error))

@@ -50,11 +50,12 @@ async def running(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    identity: bool = False,
     http: HttpSettings | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> AsyncIterator[str]:
     """The same server inside a running program, signals left alone: for tests and the demo. Yields the base URL."""
-    require_safe_bind(host, identity=False)
+    require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
         server = _Server(app, http or HttpSettings(), on_stop, signals=False)
         task = asyncio.create_task(server.serve(sockets=[listener]))

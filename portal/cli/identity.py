@@ -1,0 +1,178 @@
+"""The login of a served portal: its store, its policies and its authorization server, from configuration and store."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from portal.access import Access, LiveAccess, PolicyError, Sources, read_document
+from portal.access.identity import Identity
+from portal.access.policies import Decision
+from portal.caller import Gate, OpenGate
+from portal.cli.exits import CommandError
+from portal.config import Config, HttpServer
+from portal.config_identity import IdentitySection
+from portal.gate import AccessGate
+from portal.login.administrators import IDP
+from portal.login.mail import Smtp
+from portal.login.providers import OneTimePin
+from portal.oauth.assertions import AssertionGate
+from portal.oauth.build import IdentitySettings, PortalIdentity, build
+from portal.oauth.logins import LoginSignals
+from portal.oauth.settings import read_oauth_settings
+from portal.servers import Servers
+from portal.state import KeyRing, StateError, Store
+
+DECIDING = frozenset({"policy", "group", "list", "identity_provider", "service_token"})
+ADMINISTRATORS_ONLY: Mapping[str, Any] = {
+    "id": "administrators",
+    "name": "Administrators of this portal",
+    "decision": "allow",
+    "include": [{"login_method": {"id": IDP}}],
+}
+EVERYONE: Mapping[str, Any] = {
+    "id": "whoever-may-use-the-portal",
+    "name": "Whoever may use the portal",
+    "decision": "bypass",
+    "include": [{"everyone": {}}],
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What a portal with identity has beside one without. `decide_anew` is for a configuration that changed."""
+
+    identity: PortalIdentity
+    access: LiveAccess
+    decide_anew: Callable[[Config], None]
+
+    def gate(self, servers: Servers) -> Gate:
+        return AccessGate(self.access, servers, AssertionGate(OpenGate(), self.identity.assertions))
+
+
+@asynccontextmanager
+async def identified(config: Config, announce: Callable[[str], object]) -> AsyncIterator[Identified]:
+    """Login and policies of this configuration, until the block ends.
+
+    Raises:
+        CommandError: the store, its keys, or what is configured cannot be used.
+    """
+    section = config.portal.identity
+    assert section is not None
+    try:
+        async with open_store(config.portal.state) as store:
+            settings = identity_settings(config, section)
+            live = LiveAccess(await compiled(config, store))
+
+            async def admit(identity: Identity, path: str) -> Decision:
+                await live.prepare(identity)
+                standing = live.standing(identity)
+                if standing is None:
+                    return Decision("deny", "Your login no longer holds. Sign in again.", "login")
+                return standing.portal
+
+            identity = build(store, settings, admit=admit, announce=announce)
+            live.signals = LoginSignals(identity.logins)
+            identity.logins.on_change(live.changed)
+            try:
+                async with deciding_anew(config, store, live) as decide_anew:
+                    yield Identified(identity, live, decide_anew)
+            finally:
+                await identity.aclose()
+    except StateError as error:
+        raise CommandError(str(error)) from error
+    except (PolicyError, ValueError) as error:
+        raise CommandError(f"portal.identity: {error}") from error
+
+
+def open_store(url: str | None) -> Store:
+    """The store of this URL; by default an SQLite file of this user. Its keys lie beside the file."""
+    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
+    if url is None:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        url = f"sqlite:///{home / 'state.db'}"
+    file = url.partition(":///")[2] if url.startswith("sqlite") else ""
+    keys = Path(file).with_suffix(".key") if file else home / "state.key"
+    return Store.open(url, KeyRing.open(keys))
+
+
+def identity_settings(config: Config, section: IdentitySection) -> IdentitySettings:
+    smtp = section.smtp
+    return IdentitySettings(
+        public_url=section.public_url,
+        oauth=read_oauth_settings(section.oauth, config.portal.path),
+        proxies=tuple(ip_network(proxy) for proxy in section.trusted_proxies),
+        providers=(OneTimePin(id="onetimepin", name="One-time PIN"),) if section.pin else (),
+        mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
+        name=config.portal.name,
+        audiences=audiences(config),
+    )
+
+
+def audiences(config: Config) -> dict[str, str]:
+    """The servers that want to be told who calls."""
+    servers = [server for server in config.servers.values() if isinstance(server, HttpServer)]
+    return {server.id: server.assertion_audience for server in servers if server.assertion_audience}
+
+
+async def compiled(config: Config, store: Store) -> Access:
+    """What the configuration and the store say, ready to decide.
+
+    Raises:
+        PolicyError: it cannot be compiled.
+    """
+    section = config.portal.identity
+    policies = list(section.policies) if section is not None else []
+    reusable = {
+        kind: [{**one.document, "id": one.id} for one in await store.list(name)]
+        for kind, name in (("policies", "policy"), ("groups", "group"), ("lists", "list"))
+    }
+    providers = {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")}
+    providers |= {IDP: IDP} | ({"onetimepin": "onetimepin"} if section is not None and section.pin else {})
+    sources = Sources(
+        identity_providers=providers,
+        service_tokens=frozenset(one.id for one in await store.list("service_token")),
+        linked_apps=frozenset(audiences(config)),
+    )
+    document = {
+        "portal": {"name": config.portal.name, "policies": policies or [ADMINISTRATORS_ONLY]},
+        "servers": [{"id": server, "policies": [EVERYONE]} for server in config.servers],
+        **reusable,
+    }
+    return Access(read_document(document), sources)
+
+
+@asynccontextmanager
+async def deciding_anew(config: Config, store: Store, live: LiveAccess) -> AsyncIterator[Callable[[Config], None]]:
+    """Compile again whenever the configuration or the store says something new; what cannot be compiled is refused."""
+    log, changed, latest = structlog.get_logger("portal.access"), asyncio.Event(), [config]
+
+    def configured(document: Config) -> None:
+        latest[0] = document
+        changed.set()
+
+    async def follow() -> None:
+        while True:
+            await changed.wait()
+            changed.clear()
+            try:
+                live.replace(await compiled(latest[0], store))
+            except (PolicyError, StateError) as error:
+                log.error("changed policies are not taken up; the former ones hold", reason=str(error))
+
+    forget = store.subscribe(lambda kinds: changed.set() if kinds & DECIDING else None)
+    task = asyncio.create_task(follow())
+    try:
+        yield configured
+    finally:
+        forget()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

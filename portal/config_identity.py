@@ -1,0 +1,49 @@
+"""The `portal.identity` section: who may sign in, under which public name, and what the portal tells its servers."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+
+def _network(value: str) -> str:
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise ValueError("must be an address or a network such as 10.0.0.0/8") from None
+    return value
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+class MailServer(_Section):
+    """Where PINs are handed over for delivery; `sender` is their From address."""
+
+    host: str = Field(min_length=1)
+    sender: str = Field(min_length=3)
+    port: int = Field(default=587, ge=1, le=65535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str = ""
+    password: str = Field(default="", repr=False)
+
+
+class IdentitySection(_Section):
+    """`public_url` is the https origin people and agents reach the portal by; without one it stays on loopback.
+
+    `policies` are Access policies for the portal; without any its local administrators may use it and nobody else.
+    `pin` offers one-time PINs by e-mail. `oauth` is Cloudflare's `oauth_configuration`. `trusted_proxies` are the
+    addresses whose `X-Forwarded-For` is believed.
+    """
+
+    public_url: str = ""
+    policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
+    pin: bool = False
+    smtp: MailServer | None = None
+    oauth: Mapping[str, Any] = Field(default_factory=dict)
+    trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
