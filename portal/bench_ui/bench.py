@@ -8,10 +8,9 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
 
-from codemode import CatalogError, CodeTool
+from codemode import CatalogError, CodeTool, isolate_declarations
 from portal.bench.backend import Backend
 from portal.bench.errors import BenchError
 from portal.bench_ui.cost import Count, run_cost
@@ -25,7 +24,7 @@ from portal.caller import Caller, Run
 from portal.http import Refusal
 from portal.servers import Servers
 from portal.upstream import CallContext
-from sandbox import Executor
+from sandbox import Limits
 
 MAX_RUNS = 4
 FOUND = 30
@@ -41,15 +40,22 @@ class Opened:
 
 
 class Bench:
-    """`servers` and `executor` stay the caller's to close. `count` gives the tokens of a text."""
+    """`servers` stay the caller's to close. `limits` are the executor's, `count` gives a text's tokens."""
 
     def __init__(
-        self, servers: Servers, caller: Caller, executor: Executor, count: Count, opened: Opened | None = None
+        self,
+        servers: Servers,
+        caller: Caller,
+        code_tool: CodeTool,
+        *,
+        limits: Limits,
+        count: Count,
+        opened: Opened | None = None,
     ) -> None:
         self._servers = servers
         self._caller = caller
-        self._code_tool = CodeTool(executor)
-        self._limits = executor.limits
+        self._code_tool = code_tool
+        self._limits = limits
         self._count = count
         self._opened = opened or Opened()
         self._offers = Offers(self._code_tool, count)
@@ -70,11 +76,7 @@ class Bench:
 
     async def declarations(self) -> dict[str, str]:
         """TypeScript for the editor: the servers' tools, and what an isolate has beside the language."""
-        isolate = files("codemode") / "check" / "isolate.d.ts"
-        return {
-            "codemode": await (await self._offer()).declarations(),
-            "isolate": isolate.read_text(encoding="utf-8"),
-        }
+        return {"codemode": await (await self._offer()).declarations(), "isolate": isolate_declarations()}
 
     async def search(self, query: str) -> list[dict[str, Any]]:
         """What `codemode.search` would find. Raises `Refusal` for a query it would not take."""

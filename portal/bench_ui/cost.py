@@ -56,9 +56,10 @@ class Standing:
 
 
 def standing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], count: Count) -> Standing:
+    """Clients show a model the name, the description and the input schema of a tool."""
     return Standing(
-        description=count_long(_json(code), count)[0],
-        definitions=count_long(_json(list(tools)), count)[0],
+        description=count_long(_json(_read(code)), count)[0],
+        definitions=count_long(_json([_read(tool) for tool in tools]), count)[0],
     )
 
 
@@ -86,6 +87,10 @@ def count_long(text: str, count: Count) -> tuple[int, bool]:
     if len(head) == len(text):
         return found.tokens, found.exact
     return round(found.tokens * len(text) / len(head)), False
+
+
+def _read(tool: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tool[name] for name in ("name", "description", "inputSchema") if name in tool}
 
 
 def _result_text(one: Seen) -> str:

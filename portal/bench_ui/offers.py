@@ -49,7 +49,7 @@ class Offers:
 
     async def of(self, snapshot: Snapshot) -> Offer:
         unavailable = snapshot.unavailable()
-        content = (snapshot.content_id, tuple(sorted(unavailable.items())))
+        content = (snapshot.catalog_id, tuple(sorted(unavailable.items())))
         async with self._lock:
             if self._offer is None or content != self._content:
                 catalog = await asyncio.to_thread(_built, snapshot, unavailable)

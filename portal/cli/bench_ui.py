@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import webbrowser
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from codemode import CodeTool
 from portal.bench_ui import (
     MONACO,
     Bench,
@@ -27,6 +28,7 @@ from portal.bench_ui import (
     page_url,
 )
 from portal.caller import Caller
+from portal.cli.assembly import checker_for
 from portal.cli.console import consoles
 from portal.cli.exits import CommandError, Exit
 from portal.cli.logs import configure_logging
@@ -37,6 +39,7 @@ from portal.cli.tokens import count_tokens
 from portal.config import Config, parse_config
 from portal.errors import ConfigError
 from portal.http import UnsafeBind, require_safe_bind, running
+from portal.learning import Learning
 from portal.records import RecordLog
 from portal.servers import Servers, watch_config
 from sandbox import WorkerExecutor
@@ -99,19 +102,25 @@ async def _serve(config: Config, file: Path | None, opened: Opened, wanted: Want
 @asynccontextmanager
 async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Console) -> AsyncIterator[Bench]:
     """Programs run in worker processes, as `codemode serve` runs them: whatever one does, the page goes on."""
-    with stderr.status("Preparing the isolates ..."):
-        executor = await WorkerExecutor(limits_of(config), workers=1).__aenter__()
-    try:
-        async with RecordLog(_Discard()) as records, Servers(config.servers) as servers:
-            watching = asyncio.create_task(_reload(file, servers, stderr)) if file is not None else None
-            try:
-                yield Bench(servers, Caller(servers, records), executor, count_tokens, opened)
-            finally:
-                if watching is not None:
-                    watching.cancel()
-                    await asyncio.gather(watching, return_exceptions=True)
-    finally:
-        await executor.__aexit__(None, None, None)
+    limits, checker = limits_of(config), checker_for(config)
+    async with AsyncExitStack() as stack:
+        with stderr.status("Preparing the isolates ..."):
+            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
+        records = await stack.enter_async_context(RecordLog(_Discard()))
+        learning = await stack.enter_async_context(Learning(config.portal.learned_shapes))
+        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes))
+        learning.publish_to(servers.offer_anew)
+        if file is not None:
+            stack.push_async_callback(_cancelled, asyncio.create_task(_reload(file, servers, stderr)))
+        caller = Caller(servers, records, observer=learning)
+        code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
+        code_tool.warm()
+        yield Bench(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
+
+
+async def _cancelled(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import httpx2
 import orjson
 
+from codemode import CodeTool
 from portal.bench_ui import Bench, Opened, create_bench_app
 from portal.caller import Caller
 from portal.cli.tokens import count_tokens
@@ -65,7 +66,14 @@ async def bench_over(
     try:
         async with Servers(parse_config(document).servers) as servers:
             await servers.settled()
-            bench = Bench(servers, Caller(servers, kept), executor, count_tokens, opened)
+            bench = Bench(
+                servers,
+                Caller(servers, kept),
+                CodeTool(executor),
+                limits=executor.limits,
+                count=count_tokens,
+                opened=opened,
+            )
             app = create_bench_app(bench, TOKEN, editor=editor, no_editor="There is no editor in this test.")
             headers = {"Authorization": f"Bearer {TOKEN}"}
             async with running(app, http=app.state.http, on_stop=app.state.close_streams) as url:

@@ -58,6 +58,7 @@ export async function open(parent, { path, onChange, onPosition, onProblems, onR
     minimap: { enabled: false },
     padding: { top: 12, bottom: 12 },
     scrollBeyondLastLine: false,
+    scrollBeyondLastColumn: 0,
     wordBasedSuggestions: "off",
     suggest: { showWords: false },
     fixedOverflowWidgets: true,

@@ -52,6 +52,7 @@ export class Output {
     const facts = [milliseconds(event.elapsed), calls && counted(calls, "call"), counted(tokens, "token")];
     this._verdict(failed ? "failed" : "completed", failed ? "Failed" : "Completed", facts.filter(Boolean).join(" · "));
     const parts = [failed ? this._error(answer.error) : result(answer)];
+    if (answer.check?.diagnostics.length) parts.push(this._check(answer.check));
     if (event.emitted.length) parts.push(section("Emitted", "", ...event.emitted.map(block)));
     if (answer.logs?.length) parts.push(section("Logs", counted(answer.logs.length, "line"), logs(answer.logs)));
     // The error and the result come first: they are what a person looks for.
@@ -95,6 +96,14 @@ export class Output {
     element.classList.add("error");
     element.querySelector("header").append(...head);
     return element;
+  }
+
+  _check({ diagnostics }) {
+    const rows = diagnostics.map(({ line, column, message }) => {
+      const place = make("button", { type: "button", class: "quiet", click: () => this._reveal(line, column) }, `line ${line}`);
+      return make("li", {}, place, make("pre", {}, message));
+    });
+    return section("Type check", counted(rows.length, "finding"), make("ol", { class: "findings" }, ...rows));
   }
 }
 
