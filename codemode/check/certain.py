@@ -19,9 +19,12 @@ from codemode.erasure import same_program
 from codemode.tokens import tokenize
 
 _LITERAL = re.compile(r"codemode\s*(?:\.\s*([\w$]+)\s*(?:\.\s*([\w$]+))?|(?P<other>\S))")
-_AWAITED = re.compile(r"\bawait\s*\Z")
+# What stands before a call whose promise is given a name, taken apart or looped over.
+_TAKEN = re.compile(r"(?:=|\bof)\s*\Z")
 # `await codemode.a.b({...}).items` looks like an awaited call.
-_MEMBER_OF_CALL = re.compile(r"\)\s*\.\s*(?!then\b|catch\b|finally\b|map\b|filter\b|join\b|sort\b|slice\b)[A-Za-z_$]")
+_MEMBER_OF_CALL = re.compile(
+    r"\s*\((?:[^()]++|\((?:[^()]++|\((?:[^()]++|\([^()]*+\))*+\))*+\))*+\)\s*\.\s*(?!then\b|catch\b|finally\b)[A-Za-z_$]"
+)
 _FUNCTIONS = frozenset({"search", "describe", "tools", "emit"})
 # What every object answers to, and what the language asks of an object by itself.
 _INHERITED = frozenset(
@@ -38,11 +41,13 @@ MAX_CHARS = 32 * 1024
 
 def suspicious(program: str, catalog: Catalog) -> bool:
     """Whether `certain_findings` might find anything: a quick look that most programs pass."""
-    if _MEMBER_OF_CALL.search(program):
-        return True
+    if len(program) > MAX_CHARS:
+        return False
     for match in _LITERAL.finditer(program):
         server, tool = match[1], match[2]
-        if match["other"] or not _AWAITED.search(program, max(0, match.start() - 20), match.start()):
+        if match["other"] or _TAKEN.search(program, max(0, match.start() - 20), match.start()):
+            return True
+        if _MEMBER_OF_CALL.match(program, match.end()):
             return True
         if not exists(catalog, (server, tool) if tool else (server,)):
             return True

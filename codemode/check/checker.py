@@ -20,13 +20,13 @@ from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAI
 from codemode.check.install import HOW_TO
 from codemode.check.relevance import Complaint, relevant
 from codemode.errors import CheckUnavailable
-from codemode.offload import beside
 from codemode.run import Failure
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, printed
 
 SECONDS = 10.0
 AT_ONCE = 2
 _REMEMBERED = 64
+_MOST_INLINE = 8 * 1024  # characters looked at within the event loop
 _MOST_WAITING = 64
 _FUNCTION = ("export async function program() {\n", "\n}")
 _LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
@@ -113,7 +113,10 @@ class Checker:
 
     async def certain(self, program: str, catalog: Catalog, typescript: TypeScript) -> Checked:
         """Mistakes that are certain from the text alone. Takes microseconds for a program that has none."""
-        if "codemode" not in program or not await beside(lambda: suspicious(program, catalog), program):
+        if "codemode" not in program:
+            return _NOTHING
+        large = len(program) > _MOST_INLINE
+        if not (await asyncio.to_thread(suspicious, program, catalog) if large else suspicious(program, catalog)):
             return _NOTHING
         found = await typescript.beside(lambda: certain_findings(program, catalog, printed))
         return Checked(tuple(found), by="text", certain=True) if found else _NOTHING
