@@ -45,13 +45,7 @@ async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[
                 made = await _perform(admin, "POST", section, {}, {**entry, section.key: change.called})
                 ids[section.name][change.called] = str(getattr(made, "uid" if section.kind == "custom_page" else "id"))
             case "change":
-                await _perform(
-                    admin,
-                    "PUT",
-                    section,
-                    {"id": change.id},
-                    {**entry, "name": entry.get("name", None) or _name(change)},
-                )
+                await _perform(admin, "PUT", section, {"id": change.id}, {**entry, section.key: change.called})
             case "remove":
                 await _perform(admin, "DELETE", section, {"id": change.id})
         yield change
@@ -64,10 +58,6 @@ def exported(existing: Sequence[Existing]) -> dict[str, dict[str, Any]]:
     for one in existing:
         document.setdefault(one.section.name, {})[one.called] = declared_form(one, names)
     return document
-
-
-def _name(change: Change) -> str | None:
-    return change.called if change.section.key == "name" else None
 
 
 async def _perform(admin: Admin, method: str, section: Section, path: dict[str, str], given: Any = None) -> Any:

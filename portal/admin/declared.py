@@ -172,22 +172,25 @@ def referring(value: Any, table: Ids) -> Any:
 
 
 def declared_form(one: Existing, names: Ids) -> dict[str, Any]:
-    """A stored object as a file would have it, without its secrets and without what it was not told."""
-    given = {**one.document, one.section.key: one.called}
-    form = _normal(one.section, one.section.body.model_validate(referring(given, names)))
-    plain = {
+    """A stored object as a file would have it, without its secrets and without what is so anyway."""
+    fields = one.section.body.model_fields
+    said = {name: value for name, value in one.document.items() if name in fields and name != one.section.key}
+    return {
         name: value
-        for name, value in form.items()
-        if name != one.section.key and value not in (None, [], {}, False, "")
+        for name, value in referring(said, names).items()
+        if value != _plain(fields[name].get_default(call_default_factory=True))
     }
-    return plain
+
+
+def _plain(default: Any) -> Any:
+    return list(default) if isinstance(default, tuple) else default
 
 
 def _checked(section: Section, called: str, entry: Any) -> Document:
     where = f"{section.name}.{called[:80]}"
     if not isinstance(entry, Mapping):
         raise DeclaredError(f"{where}: must be an object.")
-    unknown = [str(name) for name in entry if name not in section.body.model_fields and name != "custom_html"]
+    unknown = [str(name) for name in entry if name not in section.body.model_fields]
     if unknown:
         raise DeclaredError(f"{where}: has no member {unknown[0][:60]!r}.")
     try:
@@ -305,4 +308,4 @@ def _references(value: Any) -> list[tuple[str, str]]:
     return [(kind, named) for kind, named in found if (kind, named) not in _BUILT_IN]
 
 
-_BUILT_IN = {("identity_providers", name) for name in ("local", "onetimepin", "administrators")}
+_BUILT_IN = {("identity_providers", name) for name in ("local", "onetimepin")}

@@ -1,0 +1,216 @@
+"""A file that says what there should be: planned, carried out, written back, and nothing left to do."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.admin import Admin, AdminError, create_admin
+from portal.admin.applying import carry_out, exported, read_existing
+from portal.admin.declared import DeclaredError, Plan, plan
+from portal.state import KeyRing, Store
+
+pytestmark = pytest.mark.anyio
+
+EVERYTHING: dict[str, Any] = {
+    "identity_providers": {
+        "Company": {
+            "type": "oidc",
+            "config": {
+                "client_id": "portal",
+                "client_secret": "idp-secret",
+                "auth_url": "https://idp.example/auth",
+                "token_url": "https://idp.example/token",
+                "certs_url": "https://idp.example/keys",
+            },
+        }
+    },
+    "custom_pages": {"Sorry": {"type": "forbidden", "custom_html": "<p>Ask the platform team.</p>"}},
+    "groups": {
+        "Engineers": {"include": [{"email_domain": {"domain": "acme.example"}}]},
+        "On call": {"include": [{"group": {"id": "Engineers"}}], "require": [{"login_method": {"id": "Company"}}]},
+    },
+    "policies": {"Engineers may": {"decision": "allow", "include": [{"group": {"id": "Engineers"}}]}},
+    "servers": {
+        "docs": {"name": "Docs", "hostname": "https://docs.example/mcp", "auth_type": "unauthenticated"},
+        "crm": {
+            "name": "CRM",
+            "hostname": "https://crm.example/mcp",
+            "auth_type": "bearer",
+            "auth_credentials": "crm-secret",
+            "updated_tools": [{"name": "delete_customer", "enabled": False}],
+        },
+    },
+    "portals": {
+        "team": {
+            "name": "Team",
+            "hostname": "Team.Acme.example",
+            "code_mode": "default_on",
+            "servers": [{"server_id": "docs"}, {"server_id": "crm", "default_disabled": True}],
+        }
+    },
+    "apps": {
+        "Team portal": {
+            "type": "mcp_portal",
+            "domain": "team.acme.example",
+            "allowed_idps": ["Company"],
+            "policies": [
+                "Engineers may",
+                {"name": "Nobody else", "decision": "deny", "include": [{"everyone": {}}]},
+            ],
+        },
+    },
+}
+
+
+@asynccontextmanager
+async def administered(folder: Path) -> AsyncIterator[tuple[Admin, Store]]:
+    async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
+        yield await create_admin(store), store
+
+
+async def planned(store: Store, declared: Any, *, prune: bool = False) -> Plan:
+    return plan(declared, await read_existing(store), prune=prune)
+
+
+async def applied(admin: Admin, store: Store, declared: Any, *, prune: bool = False) -> list[str]:
+    existing = await read_existing(store)
+    steps = plan(declared, existing, prune=prune)
+    return [
+        f"{change.action} {change.section.name} {change.called}: {' '.join(change.fields)}".removesuffix(": ")
+        async for change in carry_out(admin, steps.changes, existing)
+    ]
+
+
+async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without_secrets(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (admin, store):
+        done = await applied(admin, store, EVERYTHING)
+        assert [line.split(":")[0] for line in done] == [
+            "make identity_providers Company",
+            "make custom_pages Sorry",
+            "make groups Engineers",
+            "make groups On call",
+            "make policies Engineers may",
+            "make servers docs",
+            "make servers crm",
+            "make portals team",
+            "make apps Team portal",
+        ]
+        assert (await planned(store, EVERYTHING)).changes == []
+        written = exported(await read_existing(store))
+        assert "secret" not in str(written).replace("client_secret_version", "")
+        assert written["policies"]["Engineers may"]["include"] == [{"group": {"id": "Engineers"}}]
+        assert written["apps"]["Team portal"]["policies"][0]["id"] == "Engineers may"
+        assert written["portals"]["team"]["servers"][1]["default_disabled"] is True
+        assert (await planned(store, written)).changes == []
+
+
+async def test_what_was_written_makes_the_same_elsewhere(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (admin, store):
+        await applied(admin, store, EVERYTHING)
+        written = exported(await read_existing(store))
+    written["identity_providers"]["Company"]["config"]["client_secret"] = "idp-secret"
+    written["servers"]["crm"]["auth_credentials"] = "crm-secret"
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    async with administered(elsewhere) as (admin, store):
+        await applied(admin, store, written)
+        assert (await planned(store, EVERYTHING)).changes == []
+        assert exported(await read_existing(store)) == exported(await read_existing(store))
+
+
+@pytest.mark.parametrize(
+    "section, called, change, fields",
+    [
+        ("groups", "Engineers", {"include": [{"email_domain": {"domain": "other.example"}}]}, ("include",)),
+        ("servers", "crm", {"auth_credentials": "another"}, ("auth_credentials",)),
+        ("servers", "docs", {"description": "What we know"}, ("description",)),
+        ("portals", "team", {"allow_code_mode": False, "code_mode": None}, ("code_mode",)),
+        ("portals", "team", {"servers": []}, ("servers",)),
+        ("apps", "Team portal", {"policies": []}, ("policies",)),
+        (
+            "identity_providers",
+            "Company",
+            {"config": {**EVERYTHING["identity_providers"]["Company"]["config"], "client_secret": "new"}},
+            ("client_secret",),
+        ),
+    ],
+)
+async def test_one_difference_is_one_change_and_then_gone(
+    section: str, called: str, change: dict[str, Any], fields: tuple[str, ...], tmp_path: Path
+) -> None:
+    async with administered(tmp_path) as (admin, store):
+        await applied(admin, store, EVERYTHING)
+        entry = {**EVERYTHING[section][called], **change}
+        wanted = {**EVERYTHING, section: {**EVERYTHING[section], called: entry}}
+        (found,) = (await planned(store, wanted)).changes
+        assert (found.action, found.called, found.fields) == ("change", called, fields)
+        assert "another" not in repr(found) and "new" not in repr(found)
+        await applied(admin, store, wanted)
+        assert (await planned(store, wanted)).changes == []
+
+
+async def test_only_pruning_removes_and_only_from_sections_that_are_there(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (admin, store):
+        await applied(admin, store, EVERYTHING)
+        fewer = {"groups": {"Engineers": EVERYTHING["groups"]["Engineers"]}, "portals": {}, "servers": {}}
+        kept = await planned(store, fewer)
+        assert kept.changes == []
+        assert sorted(one.called for one in kept.unmentioned) == ["On call", "crm", "docs", "team"]
+        removed = await applied(admin, store, fewer, prune=True)
+        assert removed == ["remove portals team", "remove servers crm", "remove servers docs", "remove groups On call"]
+        assert "Team portal" in exported(await read_existing(store))["apps"]
+
+
+async def test_what_is_refused_stops_there_and_can_be_gone_on_with(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (admin, store):
+        await applied(admin, store, EVERYTHING)
+        with pytest.raises(AdminError):
+            await applied(admin, store, {"servers": {}, "groups": {}}, prune=True)
+        assert "Engineers" in exported(await read_existing(store))["groups"]
+        await applied(admin, store, EVERYTHING)
+        assert (await planned(store, EVERYTHING)).changes == []
+
+
+@pytest.mark.parametrize(
+    "declared, message",
+    [
+        ([], "must be an object with sections"),
+        ({"server": {}}, "'server' is no section"),
+        ({"servers": []}, "servers: must be an object"),
+        ({"servers": {"a": 1}}, "servers.a: must be an object"),
+        ({"servers": {"a": {"name": "A"}}}, "servers.a.auth_type: Field required"),
+        ({"servers": {"a_b": EVERYTHING["servers"]["docs"]}}, "servers.a_b.id"),
+        ({"servers": {"docs": {**EVERYTHING["servers"]["docs"], "id": "x"}}}, "its id is 'docs'"),
+        ({"servers": {"docs": {**EVERYTHING["servers"]["docs"], "pasword": "x"}}}, "no member 'pasword'"),
+        ({"policies": {"P": {"decision": "maybe", "include": [{"everyone": {}}]}}}, "policies.P.decision"),
+        ({"policies": {"P": {"decision": "allow", "include": [{"group": {"id": "No"}}]}}}, "refers to 'No'"),
+        ({"apps": {"A": {"type": "self_hosted", "policies": ["No"]}}}, "apps.A: refers to 'No', which is not in pol"),
+    ],
+)
+async def test_a_file_that_cannot_be_used_says_where(declared: Any, message: str, tmp_path: Path) -> None:
+    async with administered(tmp_path) as (_, store):
+        with pytest.raises(DeclaredError) as refused:
+            await planned(store, declared)
+        assert message in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+async def test_where_a_server_is_cannot_be_changed_under_its_id(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (admin, store):
+        await applied(admin, store, EVERYTHING)
+        moved = {"servers": {"docs": {**EVERYTHING["servers"]["docs"], "hostname": "https://other.example/mcp"}}}
+        with pytest.raises(DeclaredError, match=r"servers.docs: hostname cannot be changed"):
+            await planned(store, moved)
+
+
+async def test_two_of_one_name_are_said_to_be_so(tmp_path: Path) -> None:
+    async with administered(tmp_path) as (_, store):
+        for id in ("one", "two"):
+            await store.create("group", id, {"name": "Same", "include": [{"everyone": {}}]}, by="test")
+        with pytest.raises(DeclaredError, match="two are called 'Same'"):
+            await planned(store, {})
