@@ -24,6 +24,7 @@ from portal.gate import AccessGate
 from portal.login.administrators import IDP
 from portal.login.mail import Smtp
 from portal.login.providers import OneTimePin
+from portal.login.sessions import utc_now
 from portal.oauth.assertions import AssertionGate
 from portal.oauth.build import IdentitySettings, PortalIdentity, build
 from portal.oauth.logins import LoginSignals
@@ -31,6 +32,7 @@ from portal.oauth.settings import read_oauth_settings
 from portal.servers import Servers
 from portal.state import KeyRing, StateError, Store
 
+PURGE_SECONDS = 3600.0
 DECIDING = frozenset({"policy", "group", "list", "identity_provider", "service_token"})
 ADMINISTRATORS_ONLY: Mapping[str, Any] = {
     "id": "administrators",
@@ -83,7 +85,7 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
             live.signals = LoginSignals(identity.logins)
             identity.logins.on_change(live.changed)
             try:
-                async with deciding_anew(config, store, live) as decide_anew:
+                async with forgetting_expired(store), deciding_anew(config, store, live) as decide_anew:
                     yield Identified(identity, live, decide_anew)
             finally:
                 await identity.aclose()
@@ -148,6 +150,27 @@ async def compiled(config: Config, store: Store) -> Access:
         **reusable,
     }
     return Access(read_document(document), sources)
+
+
+@asynccontextmanager
+async def forgetting_expired(store: Store) -> AsyncIterator[None]:
+    """Delete tokens that have expired, now and every hour: nobody else does, and each login leaves some."""
+    log = structlog.get_logger("portal.state")
+
+    async def follow() -> None:
+        while True:
+            try:
+                await store.tokens.purge(utc_now())
+            except StateError as error:
+                log.error("expired tokens could not be deleted", reason=str(error))
+            await asyncio.sleep(PURGE_SECONDS)
+
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager

@@ -49,6 +49,7 @@ class Login:
         visitors: Visitors,
         pages: Pages,
         *,
+        endpoint: str = "/mcp",
         pin_allowed: Callable[[str], Awaitable[bool]] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -59,6 +60,7 @@ class Login:
         self.pages = pages
         self._tokens = tokens
         self._pins = pins
+        self._endpoint = endpoint
         self._pin_allowed = pin_allowed
         self._now = now
         self._tries = Rate(burst=20, per_minute=20)
@@ -67,6 +69,7 @@ class Login:
 
     def routes(self) -> list[Route]:
         return [
+            Route(HOME, self._home, methods=["GET"]),
             Route("/login", self._page, methods=["GET"]),
             Route(STYLE_PATH, self._style, methods=["GET"]),
             Route("/login/password", self._form(self._password), methods=["POST"]),
@@ -105,6 +108,13 @@ class Login:
 
     async def _style(self, request: Request) -> Response:
         return style((await self.directory.rules()).design)
+
+    async def _home(self, request: Request) -> Response:
+        visitor = self.visitors.of(request)
+        session = await self.session(request, visitor)
+        design = (await self.directory.rules()).design
+        who = session.identity.label if session is not None else ""
+        return self.pages.page("home.html", design, visitor, who=who, endpoint=visitor.origin + self._endpoint)
 
     async def _page(self, request: Request) -> Response:
         visitor = self.visitors.of(request)

@@ -122,6 +122,7 @@ def build(
         Pins(store.tokens, settings.mail or Console(announce), now),
         visitors,
         Pages(),
+        endpoint=settings.oauth.path,
         pin_allowed=pin_allowed,
         now=now,
     )

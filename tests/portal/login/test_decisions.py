@@ -1,0 +1,141 @@
+"""The small decisions of the login: where it leads, whose address it believes, how long, how often, how it looks."""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from portal.access.identity import Group, Identity
+from portal.http import Refusal
+from portal.login.durations import read_duration, write_duration
+from portal.login.identities import identity_document, identity_from
+from portal.login.origin import Origins
+from portal.login.pages import csp_source
+from portal.login.rates import Rate
+from portal.login.returns import safe_return
+from portal.login.rules import DENIED, LoginRules, RulesInvalid, read_rules
+from portal.login.visitor import client_ip
+
+BASE = "https://portal.example.com"
+text = st.text(max_size=60)
+
+
+@given(st.one_of(text, text.map(lambda rest: "/" + rest), text.map(lambda rest: "//" + rest)))
+def test_a_return_never_leads_to_another_site(target: str) -> None:
+    found = safe_return(target)
+    assert found.startswith("/")
+    # As browsers read it: backslashes are slashes, tabs and line breaks are nothing.
+    read = "".join(character for character in found.replace("\\", "/") if character not in "\t\r\n")
+    assert urlsplit(urljoin(BASE, read)).netloc == "portal.example.com"
+
+
+def test_a_path_of_ours_with_its_query_is_kept() -> None:
+    assert safe_return("/authorize/consent?request=abc%20d") == "/authorize/consent?request=abc%20d"
+
+
+@given(st.integers(min_value=1, max_value=10_000_000))
+def test_durations_are_read_as_they_are_written(seconds: int) -> None:
+    assert read_duration(write_duration(timedelta(seconds=seconds))) == timedelta(seconds=seconds)
+
+
+@given(text)
+def test_any_text_is_a_duration_or_refused(written: str) -> None:
+    try:
+        assert timedelta() <= read_duration(written) <= timedelta(days=3660)
+    except ValueError as error:
+        assert "must be" in str(error)
+
+
+def scope(peer: str, *forwarded: str) -> dict[str, Any]:
+    return {"client": (peer, 1), "headers": [(b"x-forwarded-for", line.encode()) for line in forwarded]}
+
+
+def test_forwarded_addresses_are_believed_from_configured_proxies_only() -> None:
+    proxies = [ipaddress.ip_network("10.0.0.0/8")]
+    assert client_ip(scope("203.0.113.9", "1.1.1.1"), proxies) == "203.0.113.9"
+    assert client_ip(scope("10.0.0.1", "1.1.1.1"), ()) == "10.0.0.1"
+    assert client_ip(scope("10.0.0.1", "6.6.6.6, 1.1.1.1, 10.0.0.2"), proxies) == "1.1.1.1"
+    assert client_ip(scope("10.0.0.1", "6.6.6.6", "1.1.1.1"), proxies) == "1.1.1.1"
+    assert client_ip(scope("10.0.0.1", "1.1.1.1, nonsense"), proxies) == "10.0.0.1"
+
+
+@given(st.lists(st.ip_addresses().map(str), max_size=4), st.ip_addresses(v=4).filter(lambda ip: not ip.is_private))
+def test_whatever_a_stranger_forwards_his_own_address_counts(claimed: list[str], peer: ipaddress.IPv4Address) -> None:
+    proxies = [ipaddress.ip_network("10.0.0.0/8")]
+    assert client_ip(scope(str(peer), *claimed), proxies) == str(peer)
+    assert client_ip(scope("10.0.0.1", *claimed, str(peer)), proxies) == str(peer)
+
+
+def test_attempts_come_back_with_time_and_each_key_has_its_own() -> None:
+    time = [0.0]
+    rate = Rate(burst=2, per_minute=1, clock=lambda: time[0])
+    assert [rate.allows("a") for _ in range(3)] == [True, True, False]
+    assert rate.allows("b")
+    time[0] = 61.0
+    assert [rate.allows("a"), rate.allows("a")] == [True, False]
+    rate.forgive("a")
+    assert rate.allows("a")
+
+
+def test_a_public_url_is_https_or_loopback_and_nothing_but_an_origin() -> None:
+    assert Origins("HTTPS://Portal.example.com:443/").public_url == "https://portal.example.com"
+    for bad in ("http://portal.example.com", "https://portal.example.com/path", "portal.example.com", "ftp://x"):
+        with pytest.raises(ValueError, match="must be"):
+            Origins(bad)
+
+
+def test_without_a_public_url_only_loopback_names_are_an_origin() -> None:
+    def asked(host: str) -> str:
+        return Origins().of({"headers": [(b"host", host.encode())]})
+
+    assert asked("LOCALHOST:8787") == "http://localhost:8787"
+    for host in ("portal.example.com", "127.0.0.1.evil.example", "localhost@evil.example"):
+        with pytest.raises(Refusal):
+            asked(host)
+
+
+def test_the_words_for_who_has_no_access_are_cloudflares() -> None:
+    assert DENIED == "That account does not have access"
+    assert LoginRules().block.message == DENIED
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"login_design": {"background_color": "red;} body {display:none"}},
+        {"login_design": {"logo_path": "javascript:alert(1)"}},
+        {"login_design": {"logo_path": "https://x.example; script-src *"}},
+        {"login_design": ["red"]},
+        {"custom_deny_url": "http://intranet.example"},
+        {"session_duration": "1s"},
+        {"session_duration": "for ever"},
+        {"allowed_idps": "all"},
+        {"name": "x" * 101},
+    ],
+)
+def test_settings_that_could_break_out_of_a_page_or_mean_nothing_are_refused(document: dict[str, Any]) -> None:
+    with pytest.raises(RulesInvalid, match="must be"):
+        read_rules(document)
+
+
+@given(st.one_of(text, text.map(lambda rest: "https://" + rest), text.map(lambda rest: rest + "://x")))
+def test_no_url_adds_a_directive_to_the_policy_of_a_page(url: str) -> None:
+    try:
+        source = csp_source(url)
+    except ValueError:
+        return
+    assert not set(source) & set(" ;,'\"*")
+
+
+@given(text, text, st.lists(st.builds(Group, text, text, text), max_size=3), st.lists(text, max_size=2))
+def test_an_identity_survives_its_row(id: str, email: str, groups: list[Group], methods: list[str]) -> None:
+    identity = Identity(
+        id=id, email=email, groups=tuple(groups), auth_methods=tuple(methods), claims={"department": [1, None]}
+    )
+    assert identity_from(identity_document(identity)) == identity

@@ -1,0 +1,114 @@
+"""The pages in a real browser: they work without scripts, can be read by everybody, and nothing in them is blocked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
+from tests.portal.oauth.agent import Agent, answer_in
+
+CHROMIUM = Path("/usr/bin/chromium")
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium on this machine"),
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking"]
+# What a screen reader needs: a name for each control, one heading of the first level, a language, a title.
+UNNAMED = """() => [...document.querySelectorAll('input:not([type=hidden]), button, a, img')]
+  .filter(one => !(one.labels?.length || one.textContent.trim() || one.getAttribute('alt')))
+  .map(one => one.outerHTML)"""
+CONTRAST = """() => {
+  const light = (color) => {
+    const [r, g, b] = color.match(/[\\d.]+/g).map(Number)
+      .map(v => v / 255).map(v => v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = (one) => {
+    for (; one; one = one.parentElement) {
+      const color = getComputedStyle(one).backgroundColor;
+      if (color !== 'rgba(0, 0, 0, 0)') return color;
+    }
+    return 'rgb(255, 255, 255)';
+  };
+  return [...document.querySelectorAll('h1, h2, p, label, button, a, dt, dd')].map(one => {
+    const [a, b] = [light(getComputedStyle(one).color), light(behind(one))].sort((x, y) => y - x);
+    return [one.textContent.trim(), (a + 0.05) / (b + 0.05)];
+  }).filter(([, ratio]) => ratio < 4.5);
+}"""
+
+
+@asynccontextmanager
+async def chromium() -> AsyncIterator[tuple[Page, list[str]]]:
+    """A page with scripts switched off, and what the browser complained about."""
+    complaints: list[str] = []
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        page = await browser.new_page(java_script_enabled=False, viewport={"width": 360, "height": 740})
+        page.on("console", lambda message: complaints.append(message.text))
+        try:
+            yield page, complaints
+        finally:
+            await browser.close()
+
+
+async def readable(page: Page) -> None:
+    assert await page.locator("h1").count() == 1
+    assert await page.locator("html").get_attribute("lang") == "en"
+    assert await page.title()
+    assert await page.evaluate(UNNAMED) == []
+    assert await page.evaluate(CONTRAST) == []
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+
+
+async def test_a_person_signs_in_and_allows_an_agent_in_a_real_browser_without_scripts(tmp_path: Path) -> None:
+    arrived: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def callback(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = (await reader.readline()).decode().split(" ")[1]
+        if "code=" in line and not arrived.done():
+            arrived.set_result(line)
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\ndone")
+        await writer.drain()
+        writer.close()
+
+    listening = await asyncio.start_server(callback, "127.0.0.1", 0)
+    async with listening, guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
+        await portal.account()
+        await portal.store.create("identity_provider", "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
+        port = listening.sockets[0].getsockname()[1]
+        agent = Agent(portal, http, redirect=f"http://127.0.0.1:{port}/callback")
+        await agent.register()
+        async with chromium() as (page, complaints):
+            await page.goto(agent.authorize_url())
+            await readable(page)
+            await page.get_by_label("E-mail").last.fill(EMAIL)
+            await page.get_by_label("Password").fill("wrong wrong wrong")
+            await page.get_by_role("button", name="Sign in").click()
+            await page.get_by_role("alert").wait_for()
+            await readable(page)
+            await page.get_by_label("E-mail").last.fill(EMAIL)
+            await page.get_by_label("Password").fill(PASSWORD)
+            await page.get_by_role("button", name="Sign in").click()
+            await page.get_by_role("button", name="Allow").wait_for()
+            await readable(page)
+            await page.get_by_role("button", name="Allow").click()
+            async with asyncio.timeout(30):
+                code = answer_in(await arrived)["code"]
+            assert (await agent.exchange(code)).status_code == 200
+            for path in ("/", "/logout"):
+                await page.goto(portal.url + path)
+                await readable(page)
+            portal.rules.allowed = lambda identity: False
+            await page.goto(agent.authorize_url())
+            assert await page.locator("h1").text_content() == "That account does not have access"
+            await readable(page)
+            # A refusal's status, and the icon that browsers ask for unasked, are no fault of a page.
+            assert [text for text in complaints if "responded with a status of 40" not in text] == []
