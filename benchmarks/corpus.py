@@ -1,44 +1,34 @@
-"""The 2,747 real operations of a large API and a sample of intents, read from beside the checkout when there."""
+"""What the search benchmarks run over: 2,747 operations of a large API, and eight servers that run."""
 
 from __future__ import annotations
 
-import gzip
-import json
-import os
+import asyncio
+import tempfile
 from pathlib import Path
-from typing import Any
+
+import pytest
 
 from benchmarks.cases import Unavailable
 from codemode import Catalog
-from stubs import Server, Tool
+from tests.corpus import cloudflare
+from tests.corpus.real_servers import demo_servers, published_servers
 
-SERVER = "cloudflare"
-
-
-def large_catalog() -> Path:
-    """The file of the operations: `$CODEMODE_LARGE_CATALOG`, or in `../shared/data` beside the project."""
-    beside = Path(__file__).parents[2] / "shared" / "data" / "cloudflare_tools.json.gz"
-    found = Path(os.environ.get("CODEMODE_LARGE_CATALOG", beside))
-    if not found.exists():
-        raise Unavailable("no large catalog: set CODEMODE_LARGE_CATALOG to a gzipped JSON list of tools")
-    return found
+SERVER = cloudflare.SERVER
 
 
 def catalog() -> Catalog:
-    with gzip.open(large_catalog()) as file:
-        raw: list[dict[str, Any]] = json.load(file)
-    tools = tuple(
-        Tool(
-            name=tool["name"],
-            description=tool.get("description"),
-            input_schema=tool.get("inputSchema") or tool.get("input_schema") or {"type": "object"},
-        )
-        for tool in raw
-    )
-    return Catalog.build([Server(id=SERVER, tools=tools)])
+    """A new catalog of the operations."""
+    return Catalog.build([cloudflare.server()])
 
 
-def intents() -> list[tuple[str, set[str]]]:
-    """What a person would ask for, and the operations that answer it."""
-    found = json.loads(large_catalog().with_name("search_intents_sample.json").read_text(encoding="utf-8"))
-    return [(entry["intent"], set(entry["tools"])) for entry in found]
+def real_servers() -> Catalog:
+    """The demo's servers and five published ones. Raises Unavailable where those cannot be had."""
+
+    async def listed() -> Catalog:
+        with tempfile.TemporaryDirectory() as folder:
+            return Catalog.build([*await published_servers(Path(folder)), *await demo_servers()])
+
+    try:
+        return asyncio.run(listed())
+    except pytest.skip.Exception as error:
+        raise Unavailable(str(error)) from error

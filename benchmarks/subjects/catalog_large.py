@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import itertools
+import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import fields
+from functools import partial
+
+import orjson
 
 from benchmarks import corpus
-from benchmarks.cases import Case, Measurement, Reading
+from benchmarks.cases import Case, Measurement, Reading, Unavailable
 from benchmarks.subjects.sandbox_engine import NOW, SEED
+from codemode import Catalog
+from codemode.description import description
 from sandbox import Completed, Engine
+from tests.corpus.intents import LARGE, REAL_SERVERS, Quality, intents, quality
 
 
 def cases() -> Mapping[str, Case | Reading]:
     return {
         "search": Case(search, rounds=500),
-        "hit_at_1": Reading(lambda once: hits(1)),
-        "hit_at_5": Reading(lambda once: hits(5)),
+        **found_rows("large", corpus.catalog, LARGE),
+        **found_rows("real", corpus.real_servers, REAL_SERVERS),
+        "three_steps": Reading(lambda once: three_steps()),
         "preload_2747": Case(preloaded, rounds=100),
         "build": Case(build, rounds=3),
         "declarations": Case(declarations, rounds=3),
@@ -25,19 +34,44 @@ def cases() -> Mapping[str, Case | Reading]:
 def search() -> Callable[[], object]:
     catalog = corpus.catalog()
     catalog.prepare()
-    asked = itertools.cycle([intent for intent, _ in corpus.intents()])
+    asked = itertools.cycle([intent.words for intent in intents(LARGE, "tuned")])
     return lambda: catalog.search(next(asked), limit=5)
 
 
-def hits(places: int) -> Measurement:
+def found_rows(name: str, catalog: Callable[[], Catalog], file: str) -> dict[str, Reading]:
+    """Hits in the first place and within five, and the mean of 1/place; what was held out is in the note."""
+    measures = [field.name for field in fields(Quality)]
+    return {f"{name}_{measure}": Reading(partial(found, catalog, file, measure)) for measure in measures}
+
+
+def found(catalog: Callable[[], Catalog], file: str, measure: str, once: bool) -> Measurement:
+    tools, tuned, held_out = catalog(), intents(file, "tuned"), intents(file, "held_out")
+    share = getattr(quality(tools, tuned), measure)
+    other = getattr(quality(tools, held_out), measure)
+    note = f"{len(tuned)} intents over {len(tools):,} tools; {len(held_out)} held out: {other:.2f}"
+    return Measurement(share, share, "", note, {"held_out": other})
+
+
+def three_steps() -> Measurement:
+    """Tokens of the description, a search and a describe of its first two tools: the most that an intent takes."""
+    tokens = counter()
     catalog = corpus.catalog()
-    intents = corpus.intents()
-    found = 0
-    for intent, wanted in intents:
-        paths = [entry["path"].split(".", 1)[1] for entry in catalog.search(intent, limit=places)]
-        found += bool(wanted.intersection(paths))
-    share = found / len(intents)
-    return Measurement(share, share, "", f"{len(intents)} intents over {len(catalog):,} tools")
+    costs = []
+    for intent in (*intents(LARGE, "tuned"), *intents(LARGE, "held_out")):
+        results = catalog.search(intent.words)
+        shown = catalog.describe([result["path"] for result in results[:2]])
+        costs.append(sum(map(tokens, (description(catalog), orjson.dumps(results).decode(), shown))))
+    note = f"median {statistics.median(costs):,.0f}, of {len(costs)} tasks over {len(catalog):,} tools"
+    return Measurement(min(costs), max(costs), "tokens", note)
+
+
+def counter() -> Callable[[str], int]:
+    try:
+        from splintr import Tokenizer  # noqa: PLC0415 - an extra of the developer's
+    except ImportError as error:
+        raise Unavailable("splintr-rs counts the tokens: install the extra `tokens`") from error
+    tokenizer = Tokenizer.from_pretrained("o200k_base")
+    return lambda text: len(tokenizer.encode(text))
 
 
 def preloaded() -> Callable[[], object]:
@@ -65,4 +99,4 @@ def build() -> Callable[[], object]:
 
 
 def declarations() -> Callable[[], object]:
-    return lambda: corpus.catalog().describe(corpus.SERVER)
+    return lambda: corpus.catalog().describe(corpus.SERVER, full=True)
