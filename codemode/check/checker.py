@@ -28,6 +28,8 @@ AT_ONCE = 2
 _REMEMBERED = 64
 _MOST_INLINE = 8 * 1024  # characters looked at within the event loop
 _MOST_WAITING = 64
+_MOST_COMPLAINTS, _MOST_SAID = 300, 2_000
+MAX_CHARS = 64 * 1024
 _FUNCTION = ("export async function program() {\n", "\n}")
 _LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 
@@ -143,6 +145,8 @@ class Checker:
     async def _typed(
         self, compiler: Compiler, program: str, stripped: JavaScript, catalog: Catalog
     ) -> tuple[Finding, ...]:
+        if len(program) > MAX_CHARS:
+            raise CheckUnavailable(f"the program is longer than {MAX_CHARS:,} characters")
         declared = await asyncio.to_thread(declarations_for, program, catalog)
         key = (program, declared)
         if (known := self._remembered.get(key)) is not None:
@@ -206,8 +210,8 @@ def _complaints(program: str, diagnostics: list[Diagnostic], lines_before: int) 
     """Diagnostics by offset into the program. Compilers count lines as the language does, columns in UTF-16 units."""
     starts = [0, *(match.end() for match in _LINE.finditer(program))]
     return [
-        Complaint(_offset(program, starts, one.line - lines_before, one.column), one.number, one.message)
-        for one in diagnostics
+        Complaint(_offset(program, starts, one.line - lines_before, one.column), one.number, one.message[:_MOST_SAID])
+        for one in diagnostics[:_MOST_COMPLAINTS]
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from codemode.check.brackets import Brackets
 
+_FAR = 40  # tokens between a call and the name its result is given
 _NAME = re.compile(r"[A-Za-z_$\u0080-\U0010ffff][\w$\u0080-\U0010ffff]*")
 
 
@@ -116,7 +117,7 @@ def results(text: Brackets) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for opened, members in calls(text).items():
         index = opened - 1
-        while index > 0 and text.key(index) not in ("=", ";", "(", "{"):
+        while index > max(0, opened - _FAR) and text.key(index) not in ("=", ";", "(", "{"):
             index -= 1
         if text.key(index) == "=" and text.key(index - 1) != ">":
             found.update(dict.fromkeys(_declared(text, index - 1), members))

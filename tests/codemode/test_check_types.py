@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -230,6 +231,42 @@ async def test_a_compiler_that_takes_too_long_or_fails_is_said(tmp_path: Path) -
         assert found.unchecked is not None and said in found.unchecked
 
 
+async def test_more_programs_than_can_wait_are_told_so(tmp_path: Path) -> None:
+    fake = tmp_path / "tsc"
+    fake.write_text(f"#!{shutil.which('sh')}\nsleep 60\n")
+    fake.chmod(0o700)
+    checker, typescript = Checker({"CODEMODE_TYPE_CHECKER": str(fake)}, seconds=0.5), TypeScript(seconds=60)
+    found = await asyncio.gather(*(checker.check(f"return {n}", CATALOG, typescript) for n in range(80)))
+    said = [one.unchecked or "" for one in found]
+    assert any("took longer" in one for one in said) and any("busy" in one for one in said)
+    assert any("too many programs wait" in one for one in said) and "" not in said
+
+
+async def test_a_check_that_is_given_up_leaves_no_compiler_behind(tmp_path: Path) -> None:
+    fake, pipe = tmp_path / "tsc", tmp_path / "pipe"
+    os.mkfifo(pipe)
+    fake.write_text(f"#!{shutil.which('sh')}\necho $$ > {pipe}\nexec sleep 60\n")
+    fake.chmod(0o700)
+    checker = Checker({"CODEMODE_TYPE_CHECKER": str(fake)}, seconds=50)
+    task = asyncio.create_task(checker.check("return 1", CATALOG, TypeScript(seconds=60)))
+    process = int(await asyncio.to_thread(pipe.read_text))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+async def test_a_program_that_is_too_long_for_it_is_said_to_be_unchecked() -> None:
+    found = await checked("return 1;" + " " * 70_000, native())
+    assert found.unchecked is not None and "65,536 characters" in found.unchecked
+
+
+async def test_thousands_of_complaints_are_heard_in_bounded_time() -> None:
+    found = await checked("x.y(codemode.a.b(1));" * 2_500, native())
+    assert len(found.findings) == 20
+
+
 async def test_a_compiler_sees_no_environment_and_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,8 +302,6 @@ PIECES = st.sampled_from(
 @settings(max_examples=12, deadline=None)
 @given(st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=15).map(" ".join)))
 def test_any_text_is_checked_and_every_place_lies_inside_it(program: str) -> None:
-    import asyncio  # noqa: PLC0415
-
     found = asyncio.run(checked(program, native()))
     lines = program.split("\n")
     for one in found.findings:
