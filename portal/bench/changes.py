@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from portal.bench.schema_changes import Difference, Level, Side, differences
-from stubs import Server, Tool
+from stubs import Schema, Server, Tool
 
 _ALIKE = 0.75
 _HINTS = {
@@ -99,16 +99,15 @@ def _of_tool(server: str, old: Tool, new: Tool) -> list[Change]:
 
 
 def _outputs(server: str, old: Tool, new: Tool) -> list[Change]:
-    if old.output_schema is None and new.output_schema is None:
+    before, after = _declared(old), _declared(new)
+    if before is None and after is None:
         return []
-    if old.output_schema is None:
+    if before is None:
         return [Change("safe", "output-declared", server, old.name, "now says what it returns")]
-    if new.output_schema is None:
+    if after is None:
         what = "no longer says what it returns"
         return [Change("caution", "output-undeclared", server, old.name, what)]
-    return [
-        _change(server, old.name, "output", one) for one in differences(old.output_schema, new.output_schema, "output")
-    ]
+    return [_change(server, old.name, "output", one) for one in differences(before, after, "output")]
 
 
 def _annotations(server: str, old: Tool, new: Tool) -> list[Change]:
@@ -177,4 +176,9 @@ def _words(text: str | None) -> str:
 
 
 def _shape(tool: Tool) -> Sequence[str]:
-    return [json.dumps(schema, sort_keys=True, default=str) for schema in (tool.input_schema, tool.output_schema)]
+    return [json.dumps(schema, sort_keys=True, default=str) for schema in (tool.input_schema, _declared(tool))]
+
+
+def _declared(tool: Tool) -> Schema | None:
+    """The output a server promises: what was learned from results is no promise."""
+    return None if tool.output_inferred else tool.output_schema

@@ -206,7 +206,7 @@ class _MockCaller:
     def _note(self, path: str, outcome: CallOutcome) -> None:
         """Say once a tool when a mock answers what the real one never would."""
         entry = self.catalog.get(path)
-        if path in self._checked or entry is None or entry.tool.output_schema is None:
+        if path in self._checked or entry is None or entry.tool.output_schema is None or entry.tool.output_inferred:
             return
         if not isinstance(outcome, ToolReturned) or (value := outcome.result.get("structuredContent")) is None:
             return

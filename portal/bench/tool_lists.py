@@ -90,6 +90,7 @@ def _tool(value: Any, where: str) -> Tool:
         input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
         output_schema=returned if isinstance(returned, dict | bool) else None,
         annotations=annotations if isinstance(annotations, dict) else {},
+        output_inferred=value.get("outputInferred") is True,
     )
 
 
@@ -110,6 +111,7 @@ def _tool_document(tool: Tool) -> dict[str, Any]:
         "inputSchema": tool.input_schema,
         "outputSchema": tool.output_schema,
         "annotations": dict(tool.annotations) or None,
+        "outputInferred": tool.output_inferred or None,
     }
     return _present(document)
 

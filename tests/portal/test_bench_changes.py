@@ -133,6 +133,13 @@ def test_what_is_said_of_a_tool_is_told_too() -> None:
     assert summary(changes(shop(FIND), shop(reading))) == [("safe", "annotation", "find")]
 
 
+def test_an_output_that_was_only_learned_is_no_promise() -> None:
+    learned = replace(FIND, output_inferred=True)
+    assert changes(shop(learned), shop(replace(learned, output_schema=obj(m=TEXT)))) == []
+    assert summary(changes(shop(FIND), shop(learned))) == [("caution", "output-undeclared", "find")]
+    assert servers_of(as_document(shop(learned)), "x") == tuple(shop(learned))
+
+
 def test_servers_come_and_go() -> None:
     found = changes([SHOP], [Server("news", tools=(Tool("x"),))])
     assert summary(found) == [("breaking", "server-removed", None), ("safe", "server-added", None)]
