@@ -34,6 +34,7 @@ _OF_PROMISES = _INHERITED | {"then", "catch", "finally"}
 _HANDLERS = frozenset({"try", "catch", "allSettled", "then", "finally"})
 _STUB = re.compile(r"codemode\.([A-Za-z_$][\w$]*\.[A-Za-z_$][\w$]*)\(")
 _MOST_NAMED = 3
+_FAR = 60
 _MOST_PATHS = 300
 MAX_CHARS = 32 * 1024
 """Larger programs are left to the run."""
@@ -143,7 +144,7 @@ def _unknown_tools(text: Brackets, catalog: Catalog) -> Iterator[Found]:
         if exists(catalog, path.members) or text.key(path.end) != "(" or path.members[0] in guarded:
             continue
         spellings = {*path.members, path.written, "_".join(path.members)}
-        if spellings & strings or (handled and text.depths[path.first] != level):
+        if spellings & strings or (handled and not _runs_at_once(text, path.first, level)):
             continue
         message, nearest = unknown_tool(catalog, path.members)
         stub = catalog.signature(nearest) if nearest else None
@@ -154,6 +155,18 @@ def _is_test(text: Brackets, path: Path) -> bool:
     """Whether a path is looked at rather than called."""
     before, after = text.key(path.first - 1), text.key(path.end)
     return before in ("typeof", "!", "delete") or after in ("?", "&", "|", "=", "!") or (after == ")" and before == "(")
+
+
+def _runs_at_once(text: Brackets, index: int, level: int) -> bool:
+    """Whether a token belongs to a statement of the program itself, not to a function that is called elsewhere."""
+    if text.depths[index] != level:
+        return False
+    for earlier in range(index - 1, max(-1, index - _FAR), -1):
+        if text.depths[earlier] < level or (text.depths[earlier] == level and text.key(earlier) in (";", "}")):
+            return True
+        if text.key(earlier) == ">" and text.key(earlier - 1) == "=":
+            return False
+    return index <= _FAR
 
 
 def _program_level(text: Brackets) -> int:

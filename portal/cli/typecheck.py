@@ -22,7 +22,9 @@ async def typecheck(action: str | None) -> Exit:
                 raise CommandError(f"Not installed: {error}.", Exit.PROGRAM_FAILED) from error
     compiler = Checker().compiler
     if compiler is None:
-        stderr.print(f"No type checker is installed. Install one with: {HOW_TO_INSTALL_CHECKER}", highlight=False)
+        stderr.print(
+            f"No type checker is installed. Install one with: {HOW_TO_INSTALL_CHECKER}", highlight=False, markup=False
+        )
         return Exit.PROGRAM_FAILED
     stdout.print(f"Types are checked by {compiler}: {compiler.path}", highlight=False, soft_wrap=True)
     if compiler.kind == "deno":

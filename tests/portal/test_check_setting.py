@@ -8,7 +8,8 @@ import pytest
 
 from codemode import Checker, CodeTool
 from portal.cli.assembly import checker_for
-from portal.cli.exits import CommandError
+from portal.cli.exits import CommandError, Exit
+from portal.cli.typecheck import typecheck
 from portal.config import parse_config
 from portal.errors import ConfigError
 from sandbox import Engine, InProcessExecutor, Limits
@@ -40,6 +41,21 @@ def test_a_portal_that_enforces_does_not_start_without_a_compiler_and_says_what_
 @pytest.mark.parametrize("value", ["off", "warn"])
 def test_a_portal_that_does_not_enforce_starts_without_a_compiler(value: str) -> None:
     assert checker_for(setting(value), NO_COMPILER).compiler is None
+
+
+@pytest.mark.anyio
+async def test_the_command_says_what_checks_types_here_or_how_to_get_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("CODEMODE_TYPE_CHECKER", "none")
+    assert await typecheck(None) == Exit.PROGRAM_FAILED
+    assert "'codemode-portal[typecheck]'" in " ".join(capsys.readouterr().err.split())
+    compiler = node_tools.needs(node_tools.tsc)
+    monkeypatch.setenv("CODEMODE_TYPE_CHECKER", str(compiler))
+    assert await typecheck(None) == Exit.OK
+    assert str(compiler) in capsys.readouterr().out
+    with pytest.raises(CommandError, match="typecheck install"):
+        await typecheck("instal")
 
 
 @pytest.mark.anyio
