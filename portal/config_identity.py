@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
@@ -33,12 +34,24 @@ class MailServer(_Section):
     password: str = Field(default="", repr=False)
 
 
+class PostureSource(_Section):
+    """A URL that says how devices and people are doing (`{"assessments": [...]}`), read every so many seconds."""
+
+    url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$")
+    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    integrations: tuple[str, ...] = Field(default=(), max_length=100)
+    every: float = Field(default=60.0, ge=1, le=86_400)
+    fresh_for: float = Field(default=600.0, ge=1, le=86_400)
+
+
 class IdentitySection(_Section):
     """`public_url` is the https origin people and agents reach the portal by; without one it stays on loopback.
 
     `policies` are Access policies for the portal; without any its local administrators may use it and nobody else.
     `pin` offers one-time PINs by e-mail. `oauth` is Cloudflare's `oauth_configuration`. `trusted_proxies` are the
-    addresses whose `X-Forwarded-For` is believed.
+    addresses whose `X-Forwarded-For` is believed, and with `client_certificates` their `Client-Cert` (RFC 9440).
+    `countries` is a MaxMind file, `posture` a source of device posture and risk scores; `external_evaluation` lets
+    policies ask services they name.
     """
 
     public_url: str = ""
@@ -47,3 +60,7 @@ class IdentitySection(_Section):
     smtp: MailServer | None = None
     oauth: Mapping[str, Any] = Field(default_factory=dict)
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    client_certificates: bool = False
+    countries: Path | None = None
+    posture: PostureSource | None = None
+    external_evaluation: bool = False

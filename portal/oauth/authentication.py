@@ -107,7 +107,7 @@ class Authentication:
             if token is None:
                 raise Challenged("", "Sign in: this portal needs an access token or a service token.")
             # The refusal names the policy, as the one of a call does.
-            raise Refusal(403, "denied", decision.reason, FORBIDDEN)
+            raise Refusal(403, "denied", decision.reason, FORBIDDEN, data={"policy": decision.policy})
         scope[IDENTITY] = identity
         if token is not None:
             # What the MCP transport ties sessions and request states to.

@@ -11,7 +11,7 @@ import asyncio
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ MAX_KEPT = 50_000
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "EdDSA")
 log = structlog.get_logger("portal.access")
 
-Sign = Callable[[Mapping[str, Any]], str]
+Sign = Callable[[Mapping[str, Any]], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ class Evaluations:
         """(success, seconds it is good for)."""
         nonce = secrets.token_urlsafe(24)
         now = int(time.time())
-        question = self._sign({"iat": now, "exp": now + 60, "nonce": nonce, "identity": _described(identity)})
+        question = await self._sign({"iat": now, "exp": now + 60, "nonce": nonce, "identity": _described(identity)})
         answered = await self._fetch("POST", evaluate_url, {"token": question})
         token = answered.get("token")
         if not isinstance(token, str):

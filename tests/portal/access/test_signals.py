@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import time
+from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 import uvicorn
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from portal.access import Access, Identity, LiveAccess, PolicyError, Sources, evaluation_key, read_document
-from portal.access.signals import Assessments, Countries, Evaluations, KnownSignals, PostureFeed
+from portal.access.signals import Assessments, ClientCertificates, Countries, Evaluations, KnownSignals, PostureFeed
 from portal.access.signals.assessments import Assessment
+from portal.cli.signals import enrich_of, signals_of, with_sources
+from portal.config_identity import IdentitySection
 from tests.portal.access.mmdb import database
 from tests.portal.upstreams.hosting import _Server
 from tests.portal.upstreams.server import listen
@@ -40,7 +48,7 @@ class Clock:
         return self.now
 
 
-def ours(claims: Mapping[str, Any]) -> str:
+async def ours(claims: Mapping[str, Any]) -> str:
     return jwt.encode(dict(claims), OURS, algorithm="ES256", headers={"kid": "portal"})
 
 
@@ -268,3 +276,77 @@ def test_a_login_that_no_longer_holds_is_nobody() -> None:
     assert signals.current(ADA) is ADA
     gone.add("ada")
     assert signals.current(ADA) is None
+
+
+# Client certificates
+
+
+def certificate(*names: str) -> bytes:
+    """A `Client-Cert` field."""
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(THEIRS.public_key())
+        .serial_number(1)
+        .not_valid_before(now)
+        .not_valid_after(now + timedelta(days=1))
+        .sign(THEIRS, hashes.SHA256())
+    )
+    return b":" + b64encode(made.public_bytes(serialization.Encoding.DER)) + b":"
+
+
+def test_a_certificate_counts_when_a_configured_proxy_passes_it_on() -> None:
+    added = ClientCertificates([ip_network("10.0.0.0/8")])
+    field = certificate("build-server")
+
+    def seen(peer: str, *fields: bytes) -> tuple[bool, str]:
+        scope = {"client": (peer, 1), "headers": [(b"client-cert", one) for one in fields]}
+        found = added(ADA, scope)
+        return found.certificate, found.common_name
+
+    assert seen("10.1.2.3", field) == (True, "build-server")
+    assert seen("10.1.2.3", certificate()) == (True, "")
+    assert seen("10.1.2.3", certificate("a", "b")) == (True, "")
+    nothing = (False, "")
+    assert seen("192.0.2.1", field) == nothing
+    assert seen("not an address", field) == nothing
+    assert seen("10.1.2.3") == seen("10.1.2.3", field, field) == nothing
+    for wrong in (
+        b"",
+        b"::",
+        b":x:",
+        field[1:],
+        b":" + b64encode(b"no certificate") + b":",
+        b":" + b"A" * 40_000 + b":",
+    ):
+        assert seen("10.1.2.3", wrong) == nothing
+
+
+@pytest.mark.anyio
+async def test_a_configuration_opens_its_sources(tmp_path: Path) -> None:
+    file = tmp_path / "countries.mmdb"
+    file.write_bytes(database({"192.0.2.0/24": "DE"}))
+
+    async def answer(request: Request) -> Response:
+        return JSONResponse({"assessments": [{"subject": "ada", "user_risk": "medium"}]})
+
+    async with service(Starlette(routes=[Route("/", answer)])) as url:
+        given = {
+            "countries": str(file),
+            "posture": {"url": f"{url}/", "integrations": ["disk"]},
+            "externalEvaluation": True,
+            "clientCertificates": True,
+            "trustedProxies": ["10.0.0.0/8"],
+        }
+        section = IdentitySection.model_validate(given)
+        async with signals_of(section, ours, lambda: None) as known:
+            found = known.current(ADA)
+            assert found is not None and (found.country, found.user_risk) == ("DE", "medium")
+        sources = with_sources(section, Sources())
+        assert (sources.geo, sources.user_risk, sources.external_evaluation, sources.certificates) == (True,) * 4
+        assert sources.device_posture == {"disk"} and enrich_of(section) is not None
+    bare = IdentitySection()
+    assert with_sources(bare, Sources()) == Sources() and enrich_of(bare) is None
