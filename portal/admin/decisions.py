@@ -53,19 +53,35 @@ def access_document(objects: Objects, portal_id: str) -> AccessDocument:
                 "servers": said["servers"],
                 "policies": _attached(app for app in objects.apps if _is_for_portal(app, said["hostname"])),
             },
-            "servers": [
-                {
-                    "id": server.id,
-                    "updated_tools": server.document["updated_tools"],
-                    "updated_prompts": server.document["updated_prompts"],
-                    "policies": _attached(app for app in objects.apps if _is_for_server(app, server.id)),
-                }
-                for server in objects.servers
-            ],
+            "servers": [_of_server(server, objects.apps) for server in objects.servers],
             "policies": [{**one.document, "id": one.id} for one in objects.policies],
             "groups": [{**one.document, "id": one.id} for one in objects.groups],
             "lists": [{**one.document, "id": one.id} for one in objects.lists],
         }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """What is stored for the portal of one hostname, to be put beside what its configuration says.
+
+    `policies` are the portal's own; `servers` its settings of servers; `of_servers` documents of servers, with their
+    policies, by id: those of the portal where one is stored for the hostname, else all.
+    """
+
+    policies: Sequence[Mapping[str, Any]]
+    servers: Sequence[Mapping[str, Any]]
+    of_servers: Mapping[str, Mapping[str, Any]]
+
+
+def attached_at(objects: Objects, hostname: str) -> Attached:
+    portal = next((one for one in objects.portals if one.document["hostname"] == hostname.lower()), None)
+    entries = portal.document["servers"] if portal else ()
+    shown = {entry["server_id"] for entry in entries} if portal else {server.id for server in objects.servers}
+    return Attached(
+        policies=_attached(app for app in objects.apps if _is_for_portal(app, hostname.lower())),
+        servers=entries,
+        of_servers={server.id: _of_server(server, objects.apps) for server in objects.servers if server.id in shown},
     )
 
 
@@ -138,6 +154,15 @@ async def check_decisions(transaction: Transaction) -> None:
             Access(access_document(objects, id))
         except PolicyError as error:
             raise invalid(str(error)) from None
+
+
+def _of_server(server: Stored, apps: Iterable[Stored]) -> dict[str, Any]:
+    return {
+        "id": server.id,
+        "updated_tools": server.document["updated_tools"],
+        "updated_prompts": server.document["updated_prompts"],
+        "policies": _attached(app for app in apps if _is_for_server(app, server.id)),
+    }
 
 
 def _attached(apps: Iterable[Stored]) -> list[dict[str, Any]]:

@@ -55,6 +55,7 @@ class RunningServers:
         self._configured = configured
         self._histories: dict[str, _History] = {}
         self._outdated = asyncio.Event()
+        self._applying = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._ends = [store.subscribe(self._heard), servers.subscribe(self._replaced)]
         self._log = structlog.get_logger("portal.admin")
@@ -74,10 +75,18 @@ class RunningServers:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    def configure(self, configured: Mapping[str, ServerConfig]) -> None:
-        """The operator's document has changed."""
+    async def configure(self, configured: Mapping[str, ServerConfig]) -> None:
+        """The operator's document has changed.
+
+        Raises:
+            StateUnavailable: stored servers cannot be read; the change is taken up when they can.
+        """
         self._configured = configured
-        self._outdated.set()
+        try:
+            await self._apply()
+        except StateUnavailable:
+            self._outdated.set()
+            raise
 
     def observed(self, server_id: str) -> Observed:
         history = self._histories.get(server_id) or _History()
@@ -127,6 +136,10 @@ class RunningServers:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _apply(self) -> None:
+        async with self._applying:
+            await self._apply_once()
+
+    async def _apply_once(self) -> None:
         stored: dict[str, ServerConfig] = {}
         listed = await self._store.list(KIND)
         for one in listed:

@@ -354,6 +354,46 @@ def demo(
     _finish(lambda: command(port=port, stay=serve), serving=True)
 
 
+keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys that stored secrets are encrypted with.")
+app.add_typer(keys, name="keys")
+
+StateOption = Annotated[
+    str | None,
+    typer.Option("--state", metavar="URL", help="sqlite:///FILE or postgresql://...; by default this user's."),
+]
+
+
+@keys.command("rotate")
+def rotate_keys(
+    state: StateOption = None,
+    forget: Annotated[bool, typer.Option("--forget", help="Remove keys that no secret needs any more.")] = False,
+) -> None:
+    """Encrypt stored secrets under a new key.
+
+    May be interrupted anywhere: the next one goes on. A portal that runs goes
+    on meanwhile. Older copies of the database need the older keys, which stay
+    in the key file without --forget.
+    """
+    from portal.cli.state_commands import rotate as command
+
+    _finish(lambda: command(state, forget=forget))
+
+
+@app.command("api-token")
+def api_token(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    state: StateOption = None,
+) -> None:
+    """Make a token for the admin API with every permission.
+
+    Its value goes to standard output, once. Tokens that may do less are made
+    through the API itself.
+    """
+    from portal.cli.state_commands import make_token as command
+
+    _finish(lambda: command(state, name))
+
+
 def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = False) -> None:
     """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
     try:

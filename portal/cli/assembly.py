@@ -24,6 +24,7 @@ from portal.servers import Servers
 from sandbox import WorkerExecutor
 
 if TYPE_CHECKING:
+    from portal.cli.administration import Administered
     from portal.cli.identity import Identified
 
 
@@ -40,10 +41,14 @@ class Assembly:
     prepared_in: float
     unconfined: Mapping[str, str]
     identified: Identified | None = None
+    administered: Administered | None = None
 
     async def apply(self, document: Config) -> None:
         """Take up the servers and policies of a configuration that changed."""
-        await self.servers.apply(document.servers)
+        if self.administered is not None:
+            await self.administered.upstreams.configure(document.servers)
+        else:
+            await self.servers.apply(document.servers)
         if self.identified is not None:
             self.identified.decide_anew(document)
 
@@ -67,6 +72,7 @@ async def assemble(
             Learning(config.portal.learned_shapes) as learning,
             Servers(config.servers, outputs=learning.shapes) as servers,
             identity_of(config, announce) as found,
+            administration_of(found, servers, config) as admin,
         ):
             learning.publish_to(servers.offer_anew)
             gate = found.gate(servers) if found is not None else None
@@ -74,8 +80,10 @@ async def assemble(
             code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
             identity, access = (found.identity, found.access) if found is not None else (None, None)
             app = create_app(servers, caller, code_tool, config.portal, identity=identity, access=access)
+            if admin is not None:
+                app.router.routes.append(admin.route)
             missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
-            yield Assembly(app, servers, prepared_in, missing, found)
+            yield Assembly(app, servers, prepared_in, missing, found, admin)
 
 
 @asynccontextmanager
@@ -88,6 +96,20 @@ async def identity_of(config: Config, announce: Callable[[str], object]) -> Asyn
 
     async with identified(config, announce) as found:
         yield found
+
+
+@asynccontextmanager
+async def administration_of(
+    found: Identified | None, servers: Servers, config: Config
+) -> AsyncIterator[Administered | None]:
+    """The admin API where there is a store, which is where identity is configured."""
+    if found is None:
+        yield None
+        return
+    from portal.cli.administration import administered
+
+    async with administered(found.store, servers, config) as admin:
+        yield admin
 
 
 def checker_for(config: Config, environment: Mapping[str, str] = os.environ) -> Checker:

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
 from portal.access import Access, LiveAccess, PolicyError, Sources, read_document
 from portal.access.identity import Identity
 from portal.access.policies import Decision
+from portal.admin.decisions import KINDS, attached_at, read_objects
 from portal.caller import Gate, OpenGate
 from portal.cli.exits import CommandError
 from portal.config import Config, HttpServer
@@ -33,7 +35,7 @@ from portal.servers import Servers
 from portal.state import KeyRing, StateError, Store
 
 PURGE_SECONDS = 3600.0
-DECIDING = frozenset({"policy", "group", "list", "identity_provider", "service_token"})
+DECIDING = frozenset({*KINDS, "identity_provider", "service_token"})
 ADMINISTRATORS_ONLY: Mapping[str, Any] = {
     "id": "administrators",
     "name": "Administrators of this portal",
@@ -55,6 +57,7 @@ class Identified:
     identity: PortalIdentity
     access: LiveAccess
     decide_anew: Callable[[Config], None]
+    store: Store
 
     def gate(self, servers: Servers) -> Gate:
         return AccessGate(self.access, servers, AssertionGate(OpenGate(), self.identity.assertions))
@@ -86,7 +89,7 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
             identity.logins.on_change(live.changed)
             try:
                 async with forgetting_expired(store), deciding_anew(config, store, live) as decide_anew:
-                    yield Identified(identity, live, decide_anew)
+                    yield Identified(identity, live, decide_anew, store)
             finally:
                 await identity.aclose()
     except StateError as error:
@@ -133,10 +136,13 @@ async def compiled(config: Config, store: Store) -> Access:
     """
     section = config.portal.identity
     policies = list(section.policies) if section is not None else []
+    objects = await read_objects(store)
     reusable = {
-        kind: [{**one.document, "id": one.id} for one in await store.list(name)]
-        for kind, name in (("policies", "policy"), ("groups", "group"), ("lists", "list"))
+        kind: [{**one.document, "id": one.id} for one in stored]
+        for kind, stored in (("policies", objects.policies), ("groups", objects.groups), ("lists", objects.lists))
     }
+    # What the admin API attached to the portal of this hostname and to servers holds beside the configuration.
+    attached = attached_at(objects, urlsplit(section.public_url if section else "").hostname or "localhost")
     providers = {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")}
     providers |= {IDP: IDP} | ({"onetimepin": "onetimepin"} if section is not None and section.pin else {})
     sources = Sources(
@@ -145,8 +151,15 @@ async def compiled(config: Config, store: Store) -> Access:
         linked_apps=frozenset(audiences(config)),
     )
     document = {
-        "portal": {"name": config.portal.name, "policies": policies or [ADMINISTRATORS_ONLY]},
-        "servers": [{"id": server, "policies": [EVERYONE]} for server in config.servers],
+        "portal": {
+            "name": config.portal.name,
+            "policies": [*policies, *attached.policies] or [ADMINISTRATORS_ONLY],
+            "servers": attached.servers,
+        },
+        "servers": [
+            *({"id": server, "policies": [EVERYONE]} for server in config.servers),
+            *(stored for id, stored in attached.of_servers.items() if id not in config.servers),
+        ],
         **reusable,
     }
     return Access(read_document(document), sources)
