@@ -34,6 +34,7 @@ h1 {{ font-size: 1.375rem; line-height: 1.25; margin: 0 0 .75rem; }}
 h2 {{ font-size: 1rem; margin: 1.5rem 0 .5rem; }}
 p {{ margin: 0 0 1rem; }}
 img.logo {{ display: block; max-width: 12rem; max-height: 4rem; margin-bottom: 1.25rem; }}
+form {{ margin-bottom: 1rem; }}
 label {{ display: block; font-weight: 600; margin: .75rem 0 .25rem; }}
 input {{ width: 100%; padding: .625rem .75rem; font: inherit; border: 1px solid #76766f; border-radius: .375rem; }}
 .action {{ display: block; width: 100%; margin-top: .75rem; padding: .625rem .75rem; font: inherit; font-weight: 600;

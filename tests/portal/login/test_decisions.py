@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -21,6 +23,7 @@ from portal.login.rates import Rate
 from portal.login.returns import safe_return
 from portal.login.rules import DENIED, LoginRules, RulesInvalid, read_rules
 from portal.login.visitor import client_ip
+from tests.house.source import ROOT
 
 BASE = "https://portal.example.com"
 text = st.text(max_size=60)
@@ -103,6 +106,14 @@ def test_without_a_public_url_only_loopback_names_are_an_origin() -> None:
 def test_the_words_for_who_has_no_access_are_cloudflares() -> None:
     assert DENIED == "That account does not have access"
     assert LoginRules().block.message == DENIED
+
+
+def test_the_settings_of_the_chapter_are_read() -> None:
+    chapter = (ROOT / "portal" / "login" / "README.md").read_text(encoding="utf-8")
+    found = re.search(r"```json\n(.*?)```", chapter, re.DOTALL)
+    assert found is not None
+    rules = read_rules(json.loads(found[1]))
+    assert (rules.design.name, rules.instant, rules.providers) == ("Acme tools", True, ("okta",))
 
 
 @pytest.mark.parametrize(
