@@ -148,16 +148,18 @@ class SearchIndex:
                 self._known.clear()
             fields = [(name, unit.stem, boost) for name, boost in _FIELDS.items()] if unit.stem is not None else []
             fields += [(name, f"g{group}", boost) for group in unit.groups for name, boost in _GROUPS.items()]
-            parts = [
+            present = [
                 Query.boost_query(Query.term_query(self._schema, name, term), boost)
                 for name, term, boost in fields
                 if self._searcher.doc_freq(name, term)
             ]
             found = ()
-            if parts := parts or list(self._near(unit.stem or "")):
+            if parts := present or list(self._near(unit.stem or "")):
                 either = Query.disjunction_max_query(parts, _TIE)
                 fit = Query.boost_query(either, _VERB) if unit.verb else either
-                found = (fit, Query.const_score_query(either, _COVERED))
+                anywhere = [Query.term_query(self._schema, "all", term) for term in dict.fromkeys(f[1] for f in fields)]
+                met = Query.disjunction_max_query(anywhere, 0.0) if present else either
+                found = (fit, Query.const_score_query(met, _COVERED))
             self._known[unit] = found
         return found
 
@@ -181,6 +183,7 @@ class SearchIndex:
         schema = SchemaBuilder()
         for name in (*_FIELDS, *_GROUPS):
             schema.add_text_field(name, tokenizer_name="stems", index_option="freq")
+        schema.add_text_field("all", tokenizer_name="stems", index_option="basic")
         for name in ("id", "deed", "reads"):
             schema.add_text_field(name, tokenizer_name="raw", index_option="basic")
         index = Index(schema.build())
@@ -209,6 +212,7 @@ class SearchIndex:
         }
         for name_of_field, source in (("name_groups", "name"), ("head_groups", "head")):
             stems[name_of_field] = [f"g{group}" for group in self._thesaurus.written(stems[source])]
+        stems["all"] = list(dict.fromkeys(stem for found in stems.values() for stem in found))
         document = Document()
         for name_of_field, found in stems.items():
             document.add_text(name_of_field, " ".join(found))
