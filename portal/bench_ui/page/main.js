@@ -175,19 +175,18 @@ async function run() {
 }
 
 async function follow(events) {
-  let ended = false;
   for await (const event of events) {
     if (event.type === "started" && event.catalog !== page.catalog) refresh();
     if (event.type === "call" || event.type === "settled") output.take(event);
-    ended ||= event.type === "done" || event.type === "refused";
-    if (event.type === "refused") output.refused(event.message);
+    if (event.type === "refused") return output.refused(event.message);
     if (event.type === "done") {
       output.done(event);
       const { error } = event.answer;
       if (error?.line !== undefined) editor.markFailure(error.line, error.column ?? 1, `${error.name}: ${error.message}`);
+      return;
     }
   }
-  if (!ended) throw new Error("the stream ended early");
+  throw new Error("the stream ended early");
 }
 
 function cancel() {

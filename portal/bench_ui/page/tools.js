@@ -1,7 +1,7 @@
 // The servers with their states and tools. The filter is the search that programs have, so it shows what an agent finds.
 
 import * as api from "./api.js";
-import { counted, find, make } from "./dom.js";
+import { find, make } from "./dom.js";
 
 const STATE = { ready: "ready", waiting: "connecting", stale: "not answering now", error: "failed" };
 const OPEN_UP_TO = 40;
@@ -76,7 +76,7 @@ export class Tools {
     const asked = (this._asked = new AbortController());
     try {
       const found = await api.search(query, asked.signal);
-      const heading = make("p", { class: "dim" }, `${counted(found.length, "tool")}, as codemode.search ranks them`);
+      const heading = make("p", { class: "dim" }, `${found.length} found by codemode.search`);
       find("servers").replaceChildren(heading, make("ul", {}, ...found.map((tool) => this._tool(tool, tool.path))));
     } catch (error) {
       if (!asked.signal.aborted) find("servers").replaceChildren(make("p", { class: "reason" }, error.message));

@@ -95,7 +95,7 @@ class Row {
     this._mark.setAttribute("aria-label", call.status);
     this._mark.setAttribute("role", "img");
     this._time.textContent = milliseconds(ms);
-    this._bar.style.left = `${Math.min(99, (call.at / total) * 100)}%`;
+    this._bar.style.left = `min(${(call.at / total) * 100}%, 100% - 3px)`;
     this._bar.style.width = `${Math.min(100 - (call.at / total) * 100, (ms / total) * 100)}%`;
     if (changed && this.element.open) this._detail();
   }
