@@ -178,8 +178,12 @@ def declared_form(one: Existing, names: Ids) -> dict[str, Any]:
     return {
         name: value
         for name, value in referring(said, names).items()
-        if value != _plain(fields[name].get_default(call_default_factory=True))
+        if value != _plain(fields[name].get_default(call_default_factory=True)) and value not in _ANYWAY
     }
+
+
+_ANYWAY: tuple[Any, ...] = (None, False, [], {})
+"""What is so of anything that a file does not say."""
 
 
 def _plain(default: Any) -> Any:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from portal.cli.app_admin import add_to as add_admin_commands
 from portal.cli.exits import CommandError, Exit
 
 EXAMPLES = """
@@ -411,6 +412,9 @@ def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = 
         typer.echo("codemode: this is a fault in codemode itself; please report it with the lines above.", err=True)
         code = Exit.INTERNAL
     raise typer.Exit(code)
+
+
+add_admin_commands(app, _finish)
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
