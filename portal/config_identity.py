@@ -48,6 +48,8 @@ class IdentitySection(_Section):
     """`public_url` is the https origin people and agents reach the portal by; without one it stays on loopback.
 
     `policies` are Access policies for the portal; without any its local administrators may use it and nobody else.
+    `server_policies` are those of single servers, by id (without any, a configured server is for whoever may use the
+    portal), `tool_policies` those of tools; `groups` and `lists` are what they refer to.
     `pin` offers one-time PINs by e-mail. `oauth` is Cloudflare's `oauth_configuration`. `trusted_proxies` are the
     addresses whose `X-Forwarded-For` is believed, and with `client_certificates` their `Client-Cert` (RFC 9440).
     `countries` is a MaxMind file, `posture` a source of device posture and risk scores; `external_evaluation` lets
@@ -56,6 +58,10 @@ class IdentitySection(_Section):
 
     public_url: str = ""
     policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
+    server_policies: Mapping[str, tuple[Mapping[str, Any], ...]] = Field(default_factory=dict)
+    tool_policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
+    groups: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
+    lists: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
     pin: bool = False
     smtp: MailServer | None = None
     oauth: Mapping[str, Any] = Field(default_factory=dict)

@@ -156,6 +156,11 @@ async def check_decisions(transaction: Transaction) -> None:
             raise invalid(str(error)) from None
 
 
+def attached_to(objects: Objects, server_id: str) -> list[dict[str, Any]]:
+    """The policies that applications attach to a server, whether the server itself is stored or not."""
+    return _attached(app for app in objects.apps if _is_for_server(app, server_id))
+
+
 def _of_server(server: Stored, apps: Iterable[Stored]) -> dict[str, Any]:
     return {
         "id": server.id,

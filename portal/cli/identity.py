@@ -17,9 +17,10 @@ import structlog
 from portal.access import Access, LiveAccess, PolicyError, Sources, read_document
 from portal.access.identity import Identity
 from portal.access.policies import Decision
-from portal.admin.decisions import KINDS, attached_at, read_objects
+from portal.admin.decisions import KINDS, attached_at, attached_to, read_objects
 from portal.caller import Gate, OpenGate
 from portal.cli.exits import CommandError
+from portal.cli.signals import enrich_of, signals_of, with_sources
 from portal.config import Config, HttpServer
 from portal.config_identity import IdentitySection
 from portal.gate import AccessGate
@@ -76,6 +77,7 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
         async with open_store(config.portal.state) as store:
             settings = identity_settings(config, section)
             live = LiveAccess(await compiled(config, store))
+            note_warnings(live.current)
 
             async def admit(identity: Identity, path: str) -> Decision:
                 await live.prepare(identity)
@@ -84,11 +86,19 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
                     return Decision("deny", "Your login no longer holds. Sign in again.", "login")
                 return standing.portal
 
-            identity = build(store, settings, admit=admit, announce=announce)
-            live.signals = LoginSignals(identity.logins)
+            identity = build(store, settings, admit=admit, announce=announce, enrich=enrich_of(section))
+
+            async def sign(claims: Mapping[str, Any]) -> str:
+                return await identity.keys.sign({"iss": identity.assertions.issuer, **claims})
+
             identity.logins.on_change(live.changed)
             try:
-                async with forgetting_expired(store), deciding_anew(config, store, live) as decide_anew:
+                async with (
+                    signals_of(section, sign, live.changed) as known,
+                    forgetting_expired(store),
+                    deciding_anew(config, store, live) as decide_anew,
+                ):
+                    live.signals = LoginSignals(identity.logins, known)
                     yield Identified(identity, live, decide_anew, store)
             finally:
                 await identity.aclose()
@@ -135,34 +145,52 @@ async def compiled(config: Config, store: Store) -> Access:
         PolicyError: it cannot be compiled.
     """
     section = config.portal.identity
-    policies = list(section.policies) if section is not None else []
+    assert section is not None
     objects = await read_objects(store)
     reusable = {
-        kind: [{**one.document, "id": one.id} for one in stored]
-        for kind, stored in (("policies", objects.policies), ("groups", objects.groups), ("lists", objects.lists))
+        kind: [*written, *({**one.document, "id": one.id} for one in stored)]
+        for kind, written, stored in (
+            ("policies", (), objects.policies),
+            ("groups", section.groups, objects.groups),
+            ("lists", section.lists, objects.lists),
+        )
     }
     # What the admin API attached to the portal of this hostname and to servers holds beside the configuration.
-    attached = attached_at(objects, urlsplit(section.public_url if section else "").hostname or "localhost")
+    attached = attached_at(objects, urlsplit(section.public_url).hostname or "localhost")
     providers = {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")}
-    providers |= {IDP: IDP} | ({"onetimepin": "onetimepin"} if section is not None and section.pin else {})
+    providers |= {IDP: IDP} | ({"onetimepin": "onetimepin"} if section.pin else {})
     sources = Sources(
         identity_providers=providers,
         service_tokens=frozenset(one.id for one in await store.list("service_token")),
         linked_apps=frozenset(audiences(config)),
     )
+    configured = [
+        {
+            **attached.of_servers.get(server, {"id": server}),
+            # A configured server nobody attached a policy to is for whoever may use the portal.
+            "policies": [*section.server_policies.get(server, ()), *attached_to(objects, server)] or [EVERYONE],
+        }
+        for server in config.servers
+    ]
+    stored = [document for id, document in attached.of_servers.items() if id not in config.servers]
     document = {
         "portal": {
             "name": config.portal.name,
-            "policies": [*policies, *attached.policies] or [ADMINISTRATORS_ONLY],
+            "policies": [*section.policies, *attached.policies] or [ADMINISTRATORS_ONLY],
+            "tool_policies": section.tool_policies,
             "servers": attached.servers,
         },
-        "servers": [
-            *({"id": server, "policies": [EVERYONE]} for server in config.servers),
-            *(stored for id, stored in attached.of_servers.items() if id not in config.servers),
-        ],
+        "servers": [*configured, *stored],
         **reusable,
     }
-    return Access(read_document(document), sources)
+    return Access(read_document(document), with_sources(section, sources))
+
+
+def note_warnings(access: Access) -> None:
+    """Say what was configured and has no effect, or not the one that was meant."""
+    log = structlog.get_logger("portal.access")
+    for warning in access.warnings:
+        log.warning("policy_warning", warning=warning)
 
 
 @asynccontextmanager
@@ -201,6 +229,7 @@ async def deciding_anew(config: Config, store: Store, live: LiveAccess) -> Async
             changed.clear()
             try:
                 live.replace(await compiled(latest[0], store))
+                note_warnings(live.current)
             except (PolicyError, StateError) as error:
                 log.error("changed policies are not taken up; the former ones hold", reason=str(error))
 
