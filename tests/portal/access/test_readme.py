@@ -6,7 +6,12 @@ import json
 import re
 from pathlib import Path
 
-from portal.access import NO_SERVERS, SELECTORS, ToolPolicy
+import pytest
+
+from portal.access import NO_SERVERS, SELECTORS, Identity, ToolPolicy
+from portal.cli.identity import compiled
+from portal.config import parse_config
+from portal.state import KeyRing, Store
 
 CHAPTER = (Path(__file__).resolve().parents[3] / "portal" / "access" / "README.md").read_text(encoding="utf-8")
 
@@ -21,8 +26,20 @@ def test_the_example_runs() -> None:
 
 
 def test_the_tool_policy_is_one() -> None:
-    [example] = fenced("json")
+    example, _ = fenced("json")
     assert ToolPolicy.model_validate(json.loads(example)).tools.names == ("refund*",)
+
+
+@pytest.mark.anyio
+async def test_the_configuration_decides_as_it_says(tmp_path: Path) -> None:
+    _, example = fenced("json")
+    config = parse_config(json.loads(example))
+    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        access = await compiled(config, store)
+    assert access.warnings == ()
+    ada, bob = (Identity(id=name, email=f"{name}@example.com") for name in ("ada", "bob"))
+    assert access.server(ada, "tickets").policy == "ops" and not access.server(bob, "tickets").allowed
+    assert access.tool(ada, "tickets", "drop_all", {}).policy == "calm"
 
 
 def test_every_selector_has_a_row() -> None:
