@@ -20,7 +20,7 @@ from joserfc.jwk import KeySet
 
 from portal.access.identity import Group, Identity
 from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
-from portal.login.remote import TIMEOUT_SECONDS, LoginFailed, fetch_json, http_client
+from portal.login.remote import TIMEOUT_SECONDS, LoginFailed, fetch_json, http_client, tls
 
 # Signed by the provider's private key: never `none`, never a secret that we hold ourselves.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
@@ -139,6 +139,7 @@ class Oidc:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
             follow_redirects=False,
+            verify=tls(),
         )
 
 

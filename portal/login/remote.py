@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import httpx2
@@ -39,5 +41,11 @@ async def fetch_json(client: httpx2.AsyncClient, url: str, headers: Mapping[str,
         raise LoginFailed("The identity provider did not answer with JSON.") from None
 
 
+@cache
+def tls() -> ssl.SSLContext:
+    """The system's trust, read once: each reading takes as long as a login otherwise does."""
+    return ssl.create_default_context()
+
+
 def http_client() -> httpx2.AsyncClient:
-    return httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, follow_redirects=False)
+    return httpx2.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False, follow_redirects=False, verify=tls())

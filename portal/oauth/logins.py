@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 
 import structlog
 
 from portal.access import Access
 from portal.access.identity import Identity
 from portal.access.live import Signals, Unchanging
+from portal.login.administrators import IDP
+from portal.login.administrators import KIND as ADMINISTRATOR
+from portal.login.sessions import EVERYWHERE
 from portal.oauth import service_tokens
 from portal.oauth.grants import ACCESS, REFRESH
 from portal.state import StateUnavailable, Store
@@ -57,9 +60,20 @@ class Logins:
 
     def _heard(self, kinds: frozenset[str] | set[str]) -> None:
         if kinds & {ACCESS, REFRESH, service_tokens.KIND} and self._kept:
-            task = asyncio.ensure_future(self._look())
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._look())
+        if ADMINISTRATOR in kinds:
+            self._begin(self._end_departed())
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _end_departed(self) -> None:
+        try:
+            await end_departed(self._store)
+        except StateUnavailable as error:
+            self._log.error("sessions of deleted accounts could not be ended", reason=str(error))
 
     async def _look(self) -> None:
         subjects = {identity.id for identity, family in self._kept.values() if family}
@@ -82,6 +96,14 @@ class Logins:
                 self._ended[key] = identity
         if len(self._ended) != before:
             self._changed()
+
+
+async def end_departed(store: Store) -> int:
+    """End the sessions and grants of local accounts that are no more; how many tokens that were."""
+    known = {f"{IDP}:{stored.id}" for stored in await store.list(ADMINISTRATOR)}
+    held = {token.subject for kind in EVERYWHERE for token in await store.tokens.list(kind)}
+    departed = [subject for subject in held if subject.startswith(f"{IDP}:") and subject not in known]
+    return sum([await store.tokens.revoke_subject(subject, kinds=EVERYWHERE) for subject in departed])
 
 
 class LoginSignals:

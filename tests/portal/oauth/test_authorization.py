@@ -73,7 +73,9 @@ async def test_a_token_in_the_query_string_is_none(tmp_path: Path) -> None:
         assert (await agent.use(url=f"{portal.mcp}?access_token={token}")).status_code == 401
 
 
-async def test_no_token_or_code_is_stored_readably(tmp_path: Path) -> None:
+async def test_no_token_or_code_is_stored_or_logged_readably(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with met(tmp_path) as (portal, agent, browser):
         await agent.register(token_endpoint_auth_method="client_secret_post")
         code = (await agent.allowed(browser))["code"]
@@ -83,6 +85,8 @@ async def test_no_token_or_code_is_stored_readably(tmp_path: Path) -> None:
         secrets.append(browser.client.cookies["portal_session"])
         assert all(secrets)
         assert [secret for secret in secrets if secret.encode() in kept] == []
+        logged = "".join(capsys.readouterr())
+        assert [secret for secret in secrets if secret in logged] == []
 
 
 WRONG_REQUESTS: list[tuple[dict[str, str | None], str]] = [

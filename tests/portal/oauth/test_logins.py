@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from pathlib import Path
 
 import httpx2
@@ -42,6 +43,25 @@ async def test_signing_out_everywhere_ends_the_logins_that_are_in_use(tmp_path: 
             assert LoginSignals(portal.identity.logins).current(identity) is identity
             await browser.submit(await browser.open("/logout"), "/logout", "everywhere")
             await ended(portal, identity)
+
+
+async def test_deleting_a_local_account_ends_its_session_and_its_agents(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
+        account = await portal.account()
+        kept = await portal.account("eve@example.com", "another good password")
+        await portal.store.tokens.issue(
+            "session", "eve", subject=kept.id, document={}, expires_at=portal.clock() + timedelta(hours=1)
+        )
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            agent = Agent(portal, http)
+            await agent.log_in(browser)
+            await agent.use()
+            identity = portal.rules.asked[-1]
+            await portal.store.delete("admin", account.id.removeprefix("local:"), by="test")
+            await ended(portal, identity)
+            assert (await agent.use()).status_code == 401
+            assert "You are signed out" in (await browser.open("/logout")).text
+            assert await portal.store.tokens.find("session", "eve") is not None
 
 
 async def test_revoking_one_agents_grant_leaves_the_others(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ async def test_a_served_portal_is_claimed_signed_in_to_and_used(tmp_path: Path) 
                 assert (await tools(agent))[0] == 200
             changed = document(tmp_path, policies=[{"id": "p2", **nobody, "decision": "deny", "name": "Nobody"}])
             (tmp_path / "codemode.json").write_text(json.dumps(changed))
+            served.event("configuration changed")
             async with asyncio.timeout(60):
                 while (refused := await tools(agent))[0] == 200:
                     pass
