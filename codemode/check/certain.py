@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from codemode.catalog import Catalog
@@ -17,6 +17,7 @@ from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, MISSING_AWAI
 from codemode.check.paths import Path, is_global, is_name, looks_around, paths
 from codemode.erasure import same_program
 from codemode.tokens import tokenize
+from stubs import ToolKey
 
 _LITERAL = re.compile(r"codemode\s*(?:\.\s*([\w$]+)\s*(?:\.\s*([\w$]+))?|(?P<other>\S))")
 # What stands before a call whose promise is given a name, taken apart or looped over.
@@ -116,19 +117,38 @@ def exists(catalog: Catalog, members: tuple[str, ...]) -> bool:
 
 
 def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str | None]:
-    """The sentence for a path that means nothing, with the nearest tools, and the path of the best of them."""
+    """The sentence for a path that means nothing, as a run would throw it, and the path of the nearest tool."""
     written = ".".join(members)
+    failed = f"codemode.{written} does not exist"
     if missing := catalog.missing(written):
-        return f"codemode.{written} does not exist: {missing}.", None
+        return f"{failed}: {missing}.", None
+    if keys := catalog.names.ambiguous.get(written, ()):
+        return _listed(catalog, failed.replace("does", "means several tools and therefore does"), _paths(catalog, keys))
     if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_FUNCTIONS), n=1, cutoff=0.7)):
-        return f"codemode.{written} does not exist. Nearest: codemode.{near[0]}", None
-    known = members[0] in catalog.names.servers
-    nearest = catalog.nearest(written if known else " ".join(members))
-    found = [path for path in dict.fromkeys(_STUB.findall(nearest)) if catalog.get(path)][:_MOST_NAMED]
-    if not found:
-        return f"codemode.{written} does not exist. {nearest}", None
-    shown = ", ".join(f"codemode.{path}" for path in found)
-    return f"codemode.{written} does not exist. Nearest: {shown}", found[0]
+        return f"{failed}. Nearest: codemode.{near[0]}", None
+    if members[0] not in catalog.names.servers and len(members) > 1:
+        servers = sorted({catalog.names.server(server.id) for server in catalog.servers})
+        for near in difflib.get_close_matches(members[0], servers, n=1, cutoff=0.5):
+            path = f"{near}.{members[1]}"
+            known = catalog.get(path) is not None
+            return f"{failed}. Nearest: codemode.{path if known else near}", path if known else None
+    nearest = catalog.nearest(written if members[0] in catalog.names.servers else " ".join(members))
+    found = [path for path in dict.fromkeys(_STUB.findall(nearest)) if catalog.get(path)]
+    return _listed(catalog, failed, found) if found else (f"{failed}. {nearest}", None)
+
+
+def _paths(catalog: Catalog, keys: Iterable[ToolKey]) -> list[str]:
+    return sorted(catalog.names.path(*key) for key in keys)
+
+
+def _listed(catalog: Catalog, failed: str, found: list[str]) -> tuple[str, str]:
+    """The signatures of the nearest tools, as many as there is room for; the names of more."""
+    message = f"{failed}. Nearest:"
+    for position, path in enumerate(found[:_MOST_NAMED]):
+        line = catalog.signature(path)
+        room = MAX_MESSAGE_CHARS - len(message) - len(line)
+        message += f"\n  {line if room > 50 or not position else 'codemode.' + path}"
+    return message, found[0]
 
 
 def _unknown_tools(text: Brackets, catalog: Catalog) -> Iterator[Found]:

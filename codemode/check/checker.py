@@ -62,7 +62,7 @@ class Checked:
         for finding in (*first, *(one for one in self.findings if one not in first)):
             if finding not in first:
                 lines.append(finding.as_line())
-            if finding.stub is not None and finding.stub not in said:
+            if finding.stub is not None and finding.stub not in said and finding.stub not in finding.message:
                 lines.append(f"  {finding.stub}")
                 said.add(finding.stub)
         heading = f"Check: {self.unchecked}" if self.unchecked else "Check:"

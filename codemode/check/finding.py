@@ -9,7 +9,7 @@ from codemode.run import Failure
 
 UNKNOWN_TOOL, MISSING_AWAIT, SYNTAX = "unknown-tool", "missing-await", "syntax"
 MAX_FINDINGS = 20
-MAX_MESSAGE_CHARS = 400
+MAX_MESSAGE_CHARS = 500
 _FAILURES = {
     # What the isolate would throw is reported as if it had, only earlier.
     UNKNOWN_TOOL: ("exception", "UnknownToolError"),

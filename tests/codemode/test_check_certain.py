@@ -155,7 +155,7 @@ def test_a_mistake_costs_at_most_300_tokens_whatever_the_tools_are_called() -> N
     tools = tuple(Tool("x" * 200 + str(n), None, "Long.") for n in range(5))
     catalog = Catalog.build([Server("s" * 40, tools=tools)])
     [found] = at_once(f"return codemode.{'s' * 40}.{'x' * 200}()", catalog)
-    assert len(found.message) <= 400
+    assert len(found.message) <= 500
 
 
 PIECES = st.sampled_from(
