@@ -17,6 +17,7 @@ from mcp.shared.exceptions import MCPError
 from codemode import CodeTool
 from portal.access import NO_SERVERS, Identity
 from portal.access.access import Access
+from portal.endpoint import express
 from portal.endpoint.view import View
 from portal.errors import DENIED
 from sandbox import Engine, InProcessExecutor, Limits
@@ -31,6 +32,7 @@ from tests.portal.access.guarded import (
     policy,
 )
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, client_of
+from tests.portal.test_endpoint_express import CALL, HEAD, LIST, LIST_HEAD, comparable
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -485,6 +487,32 @@ async def test_everybody_by_bypass_and_nobody_without(upstreams: dict[str, Hoste
             assert portal.kept.records[-1].identity == ""
         async with httpx2.AsyncClient() as http:
             assert (await http.get(portal.mcp("stranger"))).status_code == 403
+
+
+async def test_the_short_way_gives_every_caller_what_the_sdks_way_gives(
+    coding: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests: list[tuple[dict[str, str], Any]] = [(LIST_HEAD, LIST)]
+    for name in ("one_echo", "two_echo", "two_wipe", "three_echo", "code"):
+        arguments = {"code": "Object.keys(codemode)"} if name == "code" else {"text": "x"}
+        call = {**CALL, "params": {**CALL["params"], "name": name, "arguments": arguments}}
+        requests.append(({**HEAD, "mcp-name": name}, call))
+    answers: set[str] = set()
+    async with httpx2.AsyncClient(timeout=20) as http:
+        for caller in ("ada", "bob"):
+            for url in (
+                coding.mcp(caller),
+                coding.code(caller),
+                coding.mcp(caller, "&optimize_context=minimize_tools"),
+            ):
+                for headers, message in requests:
+                    short = await http.post(url, json=message, headers=headers)
+                    with monkeypatch.context() as patched:
+                        patched.setattr(express, "recognise", lambda headers, body: None)
+                        long = await http.post(url, json=message, headers=headers)
+                    assert comparable(short) == comparable(long), (url, message)
+                    answers.add(short.text)
+    assert len(answers) > 10
 
 
 async def test_callers_to_whom_the_policies_give_the_same_share_one_view(portal: Guarded) -> None:
