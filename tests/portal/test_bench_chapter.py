@@ -27,7 +27,9 @@ import pytest
 from portal.cli import main
 for program, *arguments in json.loads(sys.argv[1]):
     try:
-        sys.exit(pytest.main(["-p", "no:cacheprovider", *arguments])) if program == "pytest" else main(arguments)
+        if program == "pytest":
+            sys.exit(pytest.main(["-p", "no:cacheprovider", "-p", "no:schemathesis", *arguments]))
+        main(arguments)
     except SystemExit as ended:
         if ended.code:
             sys.exit(f"{program} {arguments} ended with {ended.code}")
