@@ -45,7 +45,8 @@ def bench_ui(*options: str) -> Iterator[str]:
                 pytest.fail(f"the bench ended: {printed}")
         finally:
             process.terminate()
-            assert process.wait(60) == 0
+            said = process.stderr.read()
+            assert process.wait(60) == 0, said
 
 
 @pytest.fixture(scope="module")
