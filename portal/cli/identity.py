@@ -28,13 +28,17 @@ from portal.login.administrators import IDP
 from portal.login.mail import Smtp
 from portal.login.providers import OneTimePin
 from portal.login.sessions import utc_now
+from portal.oauth.admission import Admit
 from portal.oauth.assertions import AssertionGate
 from portal.oauth.build import IdentitySettings, PortalIdentity, build
-from portal.oauth.logins import LoginSignals
+from portal.oauth.logins import LoginSignals, end_departed
 from portal.oauth.settings import read_oauth_settings
 from portal.servers import Servers
 from portal.state import KeyRing, StateError, Store
 
+# How the authorization server names an application when it asks who may use it.
+APP = "app:"
+LOGIN_OVER = Decision("deny", "Your login no longer holds. Sign in again.", "login")
 PURGE_SECONDS = 3600.0
 DECIDING = frozenset({*KINDS, "identity_provider", "service_token"})
 ADMINISTRATORS_ONLY: Mapping[str, Any] = {
@@ -59,6 +63,7 @@ class Identified:
     access: LiveAccess
     decide_anew: Callable[[Config], None]
     store: Store
+    admit: Admit
 
     def gate(self, servers: Servers) -> Gate:
         return AccessGate(self.access, servers, AssertionGate(OpenGate(), self.identity.assertions))
@@ -80,11 +85,11 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
             note_warnings(live.current)
 
             async def admit(identity: Identity, path: str) -> Decision:
+                if path.startswith(APP):
+                    return await admitted_to(path.removeprefix(APP), identity, config, store, live)
                 await live.prepare(identity)
                 standing = live.standing(identity)
-                if standing is None:
-                    return Decision("deny", "Your login no longer holds. Sign in again.", "login")
-                return standing.portal
+                return LOGIN_OVER if standing is None else standing.portal
 
             identity = build(store, settings, admit=admit, announce=announce, enrich=enrich_of(section))
 
@@ -99,7 +104,7 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
                     deciding_anew(config, store, live) as decide_anew,
                 ):
                     live.signals = LoginSignals(identity.logins, known)
-                    yield Identified(identity, live, decide_anew, store)
+                    yield Identified(identity, live, decide_anew, store, admit)
             finally:
                 await identity.aclose()
     except StateError as error:
@@ -138,8 +143,20 @@ def audiences(config: Config) -> dict[str, str]:
     return {server.id: server.assertion_audience for server in servers if server.assertion_audience}
 
 
-async def compiled(config: Config, store: Store) -> Access:
-    """What the configuration and the store say, ready to decide.
+async def admitted_to(app: str, identity: Identity, config: Config, store: Store, live: LiveAccess) -> Decision:
+    """What the policies of an application say that signs people in by itself. Asked seldom, so compiled each time."""
+    try:
+        access = await compiled(config, store, app=app)
+    except PolicyError as error:
+        structlog.get_logger("portal.access").error("an application's policies cannot be used", reason=str(error))
+        return Decision("deny", "The policies of this application cannot be used.")
+    await live.signals.prepare(identity, access)
+    known = live.signals.current(identity)
+    return LOGIN_OVER if known is None else access.portal(known)
+
+
+async def compiled(config: Config, store: Store, app: str = "") -> Access:
+    """What the configuration and the store say, ready to decide: at the portal, or at this application in its place.
 
     Raises:
         PolicyError: it cannot be compiled.
@@ -173,10 +190,13 @@ async def compiled(config: Config, store: Store) -> Access:
         for server in config.servers
     ]
     stored = [document for id, document in attached.of_servers.items() if id not in config.servers]
+    policies = [*section.policies, *attached.policies] or [ADMINISTRATORS_ONLY]
+    if app:
+        policies = [entry for one in objects.apps if one.id == app for entry in one.document.get("policies", [])]
     document = {
         "portal": {
             "name": config.portal.name,
-            "policies": [*section.policies, *attached.policies] or [ADMINISTRATORS_ONLY],
+            "policies": policies,
             "tool_policies": section.tool_policies,
             "servers": attached.servers,
         },
@@ -195,13 +215,14 @@ def note_warnings(access: Access) -> None:
 
 @asynccontextmanager
 async def forgetting_expired(store: Store) -> AsyncIterator[None]:
-    """Delete tokens that have expired, now and every hour: nobody else does, and each login leaves some."""
+    """Delete tokens that have expired or whose account is gone, now and every hour: each login leaves some."""
     log = structlog.get_logger("portal.state")
 
     async def follow() -> None:
         while True:
             try:
                 await store.tokens.purge(utc_now())
+                await end_departed(store)
             except StateError as error:
                 log.error("expired tokens could not be deleted", reason=str(error))
             await asyncio.sleep(PURGE_SECONDS)
