@@ -127,13 +127,14 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
     if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_FUNCTIONS), n=1, cutoff=0.7)):
         return f"{failed}. Nearest: codemode.{near[0]}", None
     if members[0] not in catalog.names.servers and len(members) > 1:
-        servers = sorted({catalog.names.server(server.id) for server in catalog.servers})
-        for near in difflib.get_close_matches(members[0], servers, n=1, cutoff=0.5):
-            path = f"{near}.{members[1]}"
-            known = catalog.get(path) is not None
-            return f"{failed}. Nearest: codemode.{path if known else near}", path if known else None
+        servers = sorted({catalog.names.server(one.id) for one in catalog.servers})
+        for server in difflib.get_close_matches(members[0], servers, n=1, cutoff=0.5):
+            its = f"{server}.{members[1]}"
+            known = catalog.get(its) is not None
+            return f"{failed}. Nearest: codemode.{its if known else server}", its if known else None
     nearest = catalog.nearest(written if members[0] in catalog.names.servers else " ".join(members))
-    found = [path for path in dict.fromkeys(_STUB.findall(nearest)) if catalog.get(path)]
+    named: list[str] = _STUB.findall(nearest)
+    found = [path for path in dict.fromkeys(named) if catalog.get(path)]
     return _listed(catalog, failed, found) if found else (f"{failed}. {nearest}", None)
 
 
