@@ -3,6 +3,9 @@
 A third of the intents is held out: the ranking is never changed to find one of them, so that they tell how it does on
 words nobody thought of. All were written before the ranking was worked on, from the tools' purposes, not from its
 results. Tools that do the same to the same thing are all right answers.
+
+A third part, fresh, is of operations drawn at random from the large API, and was written when the ranking stood, by
+somebody who had seen neither the ranking's words nor the other intents. It is held out too.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Literal
 from codemode import Catalog
 
 LARGE, REAL_SERVERS = "intents_large", "intents_real_servers"
-Part = Literal["tuned", "held_out"]
+Part = Literal["tuned", "held_out", "fresh"]
 _PLACES = 10
 
 
