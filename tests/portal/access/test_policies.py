@@ -380,6 +380,7 @@ def test_the_compiled_policies_decide_as_the_naive_evaluator_does(
         assert found.policy in [one.policy for one in explained]
 
 
+@settings(deadline=None)
 @given(POLICIES, IDENTITIES)
 def test_knowing_less_never_allows_more(policies: list[dict[str, Any]], identity: Identity) -> None:
     models = [Policy.model_validate(policy) for policy in policies]
