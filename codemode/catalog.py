@@ -74,9 +74,12 @@ class _Result(NamedTuple):
 class Catalog:
     """Made by `Catalog.build`. Equal content has an equal `id`. Safe to share between tasks and threads."""
 
-    def __init__(self, servers: tuple[Server, ...], unavailable: Mapping[str, str]) -> None:
+    def __init__(
+        self, servers: tuple[Server, ...], unavailable: Mapping[str, str], withheld: Mapping[tuple[str, str], str]
+    ) -> None:
         self.servers = servers
         self.unavailable = dict(unavailable)
+        self.withheld = dict(withheld)
         self.names: Names = assign_names(servers)
         self._by_path: dict[str, CatalogTool] = {}
         for server in servers:
@@ -91,14 +94,21 @@ class Catalog:
         self._briefs: dict[str, str] = {}
         self._results: dict[str, _Result] = {}
         self._checks: dict[str, ArgumentCheck] = {}
+        self._absent: dict[str, str] | None = None
 
     @classmethod
-    def build(cls, servers: Iterable[Server], unavailable: Mapping[str, str] | None = None) -> Catalog:
+    def build(
+        cls,
+        servers: Iterable[Server],
+        unavailable: Mapping[str, str] | None = None,
+        withheld: Mapping[tuple[str, str], str] | None = None,
+    ) -> Catalog:
         """A catalog of these servers. `unavailable`: id of a server that cannot be used now -> why, in a few words.
+        `withheld`: server and name of a tool that is not to be used now -> why, as a sentence.
 
         A tool listed twice by its server is one tool. Raises ValueError when two servers have the same id.
         """
-        return cls(tuple(servers), unavailable or {})
+        return cls(tuple(servers), unavailable or {}, withheld or {})
 
     def __repr__(self) -> str:
         return f"<Catalog {len(self.servers)} servers, {len(self)} tools>"
@@ -110,7 +120,8 @@ class Catalog:
     @property
     def id(self) -> str:
         """A hash of everything a program can see of this catalog."""
-        return hashlib.sha256(_stable([self.tools_id, sorted(self.unavailable.items())])).hexdigest()
+        absent = [sorted(self.unavailable.items()), *([sorted(self.withheld.items())] if self.withheld else ())]
+        return hashlib.sha256(_stable([self.tools_id, *absent])).hexdigest()
 
     @property
     def tools_id(self) -> str:
@@ -336,7 +347,11 @@ class Catalog:
         return [path for path in paths if path in self._by_path]
 
     def missing(self, written: str) -> str | None:
-        """Why a server or one of its tools is not there, when what is written so belongs to one that is unavailable."""
+        """Why a server or tool is not there: the tool is withheld, or the server is unavailable."""
+        if self._absent is None:
+            self._absent = dict(_spelled(self.withheld))
+        if (reason := self._absent.get(written)) is not None:
+            return reason
         names = assign_names([Server(server_id) for server_id in self.unavailable])
         for server_id, reason in self.unavailable.items():
             for spelling in (server_id, names.server(server_id)):
@@ -358,6 +373,18 @@ class Catalog:
         if self._index is None:
             self._index = SearchIndex([_entry(entry) for entry in self._ordered])
         return self._index
+
+
+def _spelled(withheld: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    """Every way in which a program may write a tool that is withheld, with the reason."""
+    servers: dict[str, list[Tool]] = {}
+    for server_id, name in withheld:
+        servers.setdefault(server_id, []).append(Tool(name))
+    names = assign_names([Server(server_id, tools=tuple(tools)) for server_id, tools in servers.items()])
+    for (server_id, name), reason in withheld.items():
+        path = names.path(server_id, name)
+        for spelling in (path, path.replace(".", "_", 1), f"{server_id}.{name}", f"{server_id}_{name}"):
+            yield spelling, reason.rstrip(".")
 
 
 def _stable(content: Any) -> bytes:

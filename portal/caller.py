@@ -1,6 +1,7 @@
 """The one function every call to an upstream goes through, whoever makes it: a client, a program, the command line.
 
-    resolve -> gate.admit (policy) -> gate.screen (DLP) -> gate.credentials -> upstream -> gate.screen_result -> record
+    resolve -> gate.admit (policy) -> gate.screen (DLP) -> pins -> gate.credentials
+            -> upstream -> gate.screen_result -> record
 
 `Gate` is where identity and policy will sit; the default one lets everything pass.
 """
@@ -147,6 +148,7 @@ class Caller:
             connection = lease.connection(call.server, context.client, context.protocol)
             _allowed(await self._gate.admit(call, context), call)
             sent = _passed(await self._gate.screen(call, context), call)
+            _approved(self._servers.snapshot, lease.snapshot, sent)
             credentials = await self._gate.credentials(sent, context)
             result = await connection.request(
                 sent.method,
@@ -221,6 +223,19 @@ class Run:
 def _allowed(denial: Denial | None, call: Call) -> None:
     if denial is not None:
         raise CallDenied(denial.reason, policy=denial.policy, server=call.server)
+
+
+def _approved(now: Snapshot, leased: Snapshot, call: Call) -> None:
+    """Raises when the server is pinned and this waits for approval now, whatever was listed when a program began."""
+    kind = {"tools/call": "tool", "prompts/get": "prompt"}.get(call.method)
+    server = now.servers.get(call.server)
+    if server is None or not server.listed:
+        server = leased.servers.get(call.server)
+    if kind is None or server is None:
+        return
+    reason = server.unapproved(kind, str(call.params.get("name", call.name)))
+    if reason is not None:
+        raise CallDenied(reason, policy="pin", server=call.server)
 
 
 def _passed(verdict: Passed | Denial, call: Call, *, ran: bool = False) -> Passed:

@@ -100,8 +100,14 @@ class PortalSettings(_Section):
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     learned_shapes: Annotated[Path, AfterValidator(_file_name)] | None = None
+    pinned: Annotated[Path, AfterValidator(_file_name)] | None = None
     state: str | None = Field(default=None, repr=False)
     identity: IdentitySection | None = None
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a database beside the document."""
+        return self.state is not None or self.identity is not None
 
 
 class _Server(_Section):
@@ -121,6 +127,7 @@ class _Server(_Section):
     sessions: Sharing = "auto"
     learn_output: bool = False
     code_mode_upstream: OwnCodeMode = "advise"
+    pin: bool = False
     expanded: tuple[str, ...] = Field(default=(), repr=False)
 
 
@@ -218,7 +225,21 @@ def parse_config(
                 fix="Rename one of them.",
             )
         servers[server.id] = server
-    return Config(portal=_portal(document.get("portal", {}), file, environment, folder), servers=servers)
+    portal = _portal(document.get("portal", {}), file, environment, folder)
+    _pins_have_a_place(portal, servers, key, file)
+    return Config(portal=portal, servers=servers)
+
+
+def _pins_have_a_place(portal: PortalSettings, servers: Mapping[str, ServerConfig], key: str, file: str) -> None:
+    if portal.pinned is not None and portal.has_store:
+        problem = "is for a portal without a database: with `state` or `identity` approvals are kept there."
+        fix = "Remove it; what the servers offer at the next start is then approved as it is."
+        raise ConfigError(problem, file=file, key="portal.pinned", fix=fix)
+    for server in servers.values():
+        if server.pin and server.enabled and portal.pinned is None and not portal.has_store:
+            problem = "needs a place for what was approved, or every restart would approve whatever is offered then."
+            fix = 'Name a file: `"portal": {"pinned": "pinned.json"}`; or set `portal.state`.'
+            raise ConfigError(problem, file=file, key=f"{key}.{server.name}.pin", fix=fix)
 
 
 def server_id(name: str) -> str:
@@ -304,9 +325,11 @@ def _portal(section: Any, file: str, environment: Mapping[str, str], folder: Pat
             _check_limit(spelled[name], value, f"portal.limits.{name}", file)
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
     settings = _checked(PortalSettings, given, "portal", file)
-    if settings.learned_shapes is not None:
-        shapes = settings.learned_shapes.expanduser()
-        settings = settings.model_copy(update={"learned_shapes": folder / shapes if folder is not None else shapes})
+    for name in ("learned_shapes", "pinned"):
+        written = getattr(settings, name)
+        if written is not None:
+            path = written.expanduser()
+            settings = settings.model_copy(update={name: folder / path if folder is not None else path})
     return settings
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -19,8 +19,10 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from portal.config import ServerConfig
 from portal.config_watch import watch_config
 from portal.errors import ServerUnknown
+from portal.pins import Pinning, PinsUnusable, Withheld
+from portal.pins.pinning import Screened, screened
 from portal.snapshot import Outputs, ServerSnapshot, Snapshot, offer_of
-from portal.upstream import Client, Connection, Generation, Introduction, Remembered
+from portal.upstream import Client, Connection, Generation, Introduction, Listing, Remembered
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
 
@@ -61,11 +63,12 @@ class _Dedicated:
 
 @dataclass(slots=True)
 class _Slot:
-    """One configured server and its connections."""
+    """One configured server and its connections. `read` is the listing that the snapshot was made of."""
 
     config: ServerConfig
     shared: Connection
     remembered: Remembered
+    read: Listing | None = None
     dedicated: dict[str, _Dedicated] = field(default_factory=dict)
 
     def connections(self) -> list[Connection]:
@@ -120,10 +123,14 @@ class Servers:
         *,
         client_info: Mapping[str, Any] = PORTAL_INFO,
         outputs: Outputs | None = None,
+        pins: Pinning | None = None,
     ) -> None:
-        """`outputs` knows what servers that declare no output types return."""
+        """`outputs` knows what servers that declare no output types return, `pins` what of pinned ones is approved.
+        Without `pins` nothing of a pinned server is shown.
+        """
         self.snapshot = Snapshot()
         self._outputs = outputs
+        self._pins = pins
         self._configs = configs
         self._introduction = Introduction(info=client_info)
         self._generations: list[_Generation] = [_Generation({})]
@@ -137,6 +144,8 @@ class Servers:
 
     async def __aenter__(self) -> Servers:
         self._open = True
+        if self._pins is not None:
+            self._pins.publish_to(self.offer_anew)
         await self.apply(self._configs)
         _keep(self._tasks, self._close_idle())
         return self
@@ -180,8 +189,18 @@ class Servers:
         chosen = [slots[server_id]] if server_id is not None and server_id in slots else list(slots.values())
         await asyncio.gather(*(slot.shared.refresh() for slot in chosen))
 
+    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+        """From now on this is what a pinned server may offer.
+
+        Raises:
+            PinsUnusable: it cannot be kept.
+        """
+        if self._pins is None:
+            raise PinsUnusable("There is no place for approvals: name a file in portal.pinned, or set portal.state.")
+        await self._pins.approve(server_id, withheld, by=by)
+
     def offer_anew(self, *server_ids: str) -> None:
-        """What `outputs` says of these servers has changed: offer them with it."""
+        """What `outputs` or `pins` say of these servers has changed: offer them with it."""
         slots = self._generations[-1].slots
         changed = {
             name: self._snapshot_of(slots[name], anew=True)
@@ -289,12 +308,14 @@ class Servers:
     def _snapshot_of(self, slot: _Slot, *, anew: bool = False) -> ServerSnapshot:
         connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)
         config, listing = slot.config, connection.listing
-        if before is not None and before.listing is listing and before.config is config and not anew:
-            offer, learned = before.offer, before.learned
+        if before is not None and slot.read is listing and before.config is config and not anew:
+            shown, offer, learned = Screened(before.listing, before.withheld), before.offer, before.learned
         else:
+            shown = self._screened(config, listing)
             outputs = self._outputs if config.learn_output else None
-            learned = {} if outputs is None else outputs.of(config.id, listing.tools)
-            offer = offer_of(config, listing, learned)
+            learned = {} if outputs is None else outputs.of(config.id, shown.listing.tools)
+            offer = offer_of(config, shown.listing, learned)
+            slot.read = listing
         return ServerSnapshot(
             id=slot.config.id,
             config=slot.config,
@@ -302,10 +323,16 @@ class Servers:
             reason=connection.reason,
             since=connection.since,
             retry_at=connection.retry_at,
-            listing=connection.listing,
+            listing=shown.listing,
             offer=offer,
             learned=learned,
+            withheld=shown.withheld,
         )
+
+    def _screened(self, config: ServerConfig, listing: Listing) -> Screened:
+        if not config.pin:
+            return Screened(listing)
+        return screened(listing, {}) if self._pins is None else self._pins.screened(config.id, listing)
 
     def _replace(self, snapshot: Snapshot) -> None:
         old, self.snapshot = self.snapshot, snapshot

@@ -13,6 +13,7 @@ import orjson
 import stubs
 from portal.config import HttpServer, ServerConfig
 from portal.own_code_mode import advice, programs_taken
+from portal.pins.judging import Withheld
 from portal.upstream import Listing, State
 
 
@@ -29,7 +30,7 @@ class ServerSnapshot:
     connecting is tried again (Unix times).
 
     `offer` is the listing as the catalog wants it, with output types that were `learned` where none is declared, by
-    raw name of the tool.
+    raw name of the tool. Of a pinned server `listing` is without what waits for approval, which is `withheld`.
     """
 
     id: str
@@ -41,6 +42,7 @@ class ServerSnapshot:
     listing: Listing = field(default_factory=Listing)
     offer: stubs.Server = field(repr=False)
     learned: Mapping[str, stubs.Schema] = field(default_factory=dict, repr=False)
+    withheld: tuple[Withheld, ...] = ()
 
     @property
     def name(self) -> str:
@@ -94,6 +96,16 @@ class ServerSnapshot:
         """The raw tool with this raw name."""
         return self.listing.by_name.get(name)
 
+    def unapproved(self, kind: str, name: str) -> str | None:
+        """Why a pinned server's tool or prompt may not be called, as a sentence; None when it may."""
+        if not self.config.pin:
+            return None
+        for waits in self.withheld:
+            if (waits.kind, waits.name) == (kind, name):
+                return waits.notice
+        listed = name in self.listing.by_name if kind == "tool" else any(one["name"] == name for one in self.prompts)
+        return None if listed else f"This {kind} is not among those of the pinned server {self.id!r}."
+
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
@@ -109,6 +121,11 @@ class Snapshot:
     def unavailable(self) -> dict[str, str]:
         """Why each of the other servers has nothing to offer."""
         return {server.id: server.reason or "still connecting" for server in self.servers.values() if not server.listed}
+
+    def withheld(self) -> dict[tuple[str, str], str]:
+        """Why tools are not there that their pinned servers list, by server and raw name."""
+        waiting = ((server.id, waits) for server in self.servers.values() for waits in server.withheld)
+        return {(server, waits.name): waits.notice for server, waits in waiting if waits.kind == "tool"}
 
     @cached_property
     def content_id(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ from portal.admin.errors import AdminError
 from portal.admin.servers import KIND
 from portal.admin.upstreams import Change, ErrorDetails, Observed
 from portal.config import HttpServer, ServerConfig
+from portal.pins.judging import Withheld
 from portal.servers import Servers
 from portal.snapshot import ServerSnapshot, Snapshot
 from portal.state import SecretUnreadable, StateUnavailable, Store, Stored
@@ -108,6 +109,7 @@ class RunningServers:
                 "error_details": _details(server),
                 "tools": server.tools,
                 "prompts": server.prompts,
+                "waiting_approvals": len(server.withheld),
             }
         )
 
@@ -119,6 +121,13 @@ class RunningServers:
             if (server := self._servers.snapshot.servers.get(server_id)) is not None:
                 self._saw(server)
         return self.observed(server_id)
+
+    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+        server = self._servers.snapshot.servers.get(server_id)
+        return server.withheld if server is not None and server_id in self._histories else ()
+
+    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+        await self._servers.approve(server_id, withheld, by=by)
 
     def _heard(self, kinds: frozenset[str]) -> None:
         if KIND in kinds:
@@ -204,6 +213,7 @@ def server_config(stored: Stored, secret: bytes | None) -> HttpServer:
         headers=headers,
         transport="sse" if last == "sse" else "http" if last == "mcp" else "auto",
         expanded=tuple(headers.values()),
+        pin=document.get("pin", False),
     )
 
 

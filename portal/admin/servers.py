@@ -16,6 +16,7 @@ from portal.admin.credentials import AuthConfigSummary, AuthType
 from portal.admin.errors import in_use, not_found
 from portal.admin.operations import Asked, Operation
 from portal.admin.permissions import PORTALS
+from portal.admin.pins import Approvals
 from portal.admin.upstreams import Change, ErrorDetails, Status, Upstreams
 from portal.state import KEEP, Keep, Store, Stored, Transaction
 
@@ -52,6 +53,7 @@ class _Settings(BaseModel):
     client_secret: Secret | None = Field(default=None, repr=False)
     description: Description | None = None
     is_shared_oauth_callback_enabled: bool | None = None
+    pin: bool | None = None
     secure_web_gateway: bool | None = None
     updated_prompts: Overrides | None = None
     updated_tools: Overrides | None = None
@@ -78,7 +80,8 @@ class Synced(BaseModel):
 
 class ShownServer(BaseModel):
     """One server. `tools` and `prompts` are what it last said it offers, `capability_changes` (ours)
-    when that was something else than before."""
+    when that was something else than before. `pin` (ours): it offers only what was approved, `waiting_approvals` is
+    how much of it was not."""
 
     id: str
     name: str
@@ -86,6 +89,7 @@ class ShownServer(BaseModel):
     auth_type: AuthType
     description: str | None = None
     is_shared_oauth_callback_enabled: bool = False
+    pin: bool = False
     secure_web_gateway: bool = False
     updated_prompts: tuple[Override, ...] = ()
     updated_tools: tuple[Override, ...] = ()
@@ -99,6 +103,7 @@ class ShownServer(BaseModel):
     tools: tuple[Mapping[str, Any], ...] = ()
     prompts: tuple[Mapping[str, Any], ...] = ()
     capability_changes: tuple[Change, ...] = ()
+    waiting_approvals: int = 0
     created_at: datetime
     created_by: str
     modified_at: datetime
@@ -119,6 +124,7 @@ class Servers:
             Operation("PUT", one, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement),
             Operation("DELETE", one, "Remove an MCP server", self._delete, ShownServer, PORTALS),
             Operation("POST", f"{one}/sync", "Read what a server offers again", self._sync, Synced, PORTALS),
+            *Approvals(self._store, self._upstreams).operations(one),
         ]
 
     def shown(self, stored: Stored) -> ShownServer:
@@ -210,7 +216,7 @@ class Servers:
 
 def _settings(body: _Settings, before: Mapping[str, Any]) -> dict[str, Any]:
     """What was sent over what there was; what is null or left out stays, but for a description, which null removes."""
-    plain = {"is_shared_oauth_callback_enabled": False, "secure_web_gateway": False}
+    plain = {"is_shared_oauth_callback_enabled": False, "pin": False, "secure_web_gateway": False}
     given = body.model_dump(mode="json", exclude_none=True, include={*plain, "updated_tools", "updated_prompts"})
     described = body.description if "description" in body.model_fields_set else before.get("description")
     kept = {key: before[key] for key in (*plain, "updated_tools", "updated_prompts") if key in before}

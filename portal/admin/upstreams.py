@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
 from portal.admin.differences import Difference
+from portal.pins.judging import Withheld
 
 Status = Literal["waiting", "ready", "stale", "error"]
 
@@ -42,6 +43,7 @@ class Observed(BaseModel):
     tools: tuple[Mapping[str, Any], ...] = ()
     prompts: tuple[Mapping[str, Any], ...] = ()
     capability_changes: tuple[Change, ...] = ()
+    waiting_approvals: int = 0
 
 
 class Upstreams(Protocol):
@@ -50,6 +52,12 @@ class Upstreams(Protocol):
 
     async def sync(self, server_id: str) -> Observed:
         """Read its lists now, and say how that went."""
+
+    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+        """What a pinned server offers and nobody has approved."""
+
+    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+        """Let it offer that. Raises `PinsUnusable`."""
 
 
 class NotRunning:
@@ -60,3 +68,9 @@ class NotRunning:
 
     async def sync(self, server_id: str) -> Observed:
         return Observed()
+
+    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+        return ()
+
+    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+        return None

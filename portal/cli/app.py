@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from portal.cli.app_admin import add_to as add_admin_commands
+from portal.cli.app_pins import add_to as add_pin_commands
 from portal.cli.exits import CommandError, Exit
 
 EXAMPLES = """
@@ -415,6 +416,7 @@ def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = 
 
 
 add_admin_commands(app, _finish)
+add_pin_commands(app, _finish)
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -16,6 +16,7 @@ from codemode import HOW_TO_INSTALL_CHECKER, Checker, CodeTool
 from portal.app import create_app
 from portal.caller import Caller
 from portal.cli.exits import CommandError
+from portal.cli.pinning import pinning_of
 from portal.cli.session import limits_of
 from portal.config import Config
 from portal.learning import Learning
@@ -70,7 +71,8 @@ async def assemble(
         async with (
             RecordLog(sink) as records,
             Learning(config.portal.learned_shapes) as learning,
-            Servers(config.servers, outputs=learning.shapes) as servers,
+            pinning_of(config, stored=config.portal.identity is not None) as pins,
+            Servers(config.servers, outputs=learning.shapes, pins=pins) as servers,
             identity_of(config, announce) as found,
             administration_of(found, servers, config) as admin,
         ):

@@ -32,6 +32,7 @@ from portal.cli.assembly import checker_for
 from portal.cli.console import consoles
 from portal.cli.exits import CommandError, Exit
 from portal.cli.logs import configure_logging
+from portal.cli.pinning import pinning_of
 from portal.cli.run import read_program
 from portal.cli.serve import asked_to_stop
 from portal.cli.session import limits_of, read_config
@@ -108,7 +109,8 @@ async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Cons
             executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
         records = await stack.enter_async_context(RecordLog(_Discard()))
         learning = await stack.enter_async_context(Learning(config.portal.learned_shapes))
-        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes))
+        pins = await stack.enter_async_context(pinning_of(config))
+        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
         learning.publish_to(servers.offer_anew)
         if file is not None:
             stack.push_async_callback(_cancelled, asyncio.create_task(_reload(file, servers, stderr)))

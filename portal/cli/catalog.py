@@ -10,7 +10,7 @@ from rich.text import Text
 from codemode import Catalog, CatalogError
 from portal.cli.console import consoles
 from portal.cli.exits import CommandError, Exit
-from portal.cli.listing import search_results, servers_table, tools_table, typescript
+from portal.cli.listing import search_results, servers_table, tools_table, typescript, withheld_table
 from portal.cli.session import connected, read_config
 from portal.servers import ServerSnapshot, Snapshot
 
@@ -79,6 +79,8 @@ def _print_tools(shown: list[ServerSnapshot], catalog: Catalog, stdout: Console)
     for one in shown:
         if one.tools:
             stdout.print(tools_table(catalog.tools(one.id), one.id))
+        if one.withheld:
+            stdout.print(withheld_table(one))
 
 
 def _as_json(one: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
@@ -90,6 +92,7 @@ def _as_json(one: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
         "codeMode": one.own_code_mode,
         "transport": one.transport,
         "protocol": one.listing.protocol,
+        "withheld": [{"kind": waits.kind, "name": waits.name, "digest": waits.digest} for waits in one.withheld],
         "tools": catalog.tools(one.id) if one.tools else [],
     }
 

@@ -35,6 +35,8 @@ def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
 
 
 def _remark(server: ServerSnapshot) -> Text:
+    if not server.reason and server.withheld:
+        return Text(f"{len(server.withheld)} wait for approval: codemode pins", style="yellow")
     if not server.reason and server.own_code_mode:
         return Text(server.own_code_mode, style="yellow")
     return Text(server.reason or "", style="red" if server.state == "error" else "dim")
@@ -48,6 +50,16 @@ def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableT
     for tool in tools:
         table.add_row(str(tool["path"]), first_line(tool.get("description")))
     return Group(Text(f"\n{heading}", style="bold"), table)
+
+
+def withheld_table(server: ServerSnapshot) -> RenderableType:
+    """What a pinned server offers and nobody has approved, with what of it changed."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", style="dim")
+    for waits in server.withheld:
+        table.add_row(waits.name, f"{waits.kind}: {', '.join(waits.changed) if waits.changed else 'new'}")
+    return Group(Text(f"\n{server.id}, withheld until `codemode pins approve {server.id}`", style="yellow"), table)
 
 
 def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:

@@ -15,6 +15,7 @@ from portal.caller import Caller
 from portal.cli.exits import CommandError, Exit
 from portal.cli.find import find_config
 from portal.cli.logs import configure_logging
+from portal.cli.pinning import pinning_of
 from portal.config import Config, load_config
 from portal.errors import ConfigError
 from portal.learning import Learning
@@ -40,7 +41,7 @@ class Session:
 
 
 def catalog_of(snapshot: Snapshot) -> Catalog:
-    return Catalog.build(snapshot.catalog_servers(), snapshot.unavailable())
+    return Catalog.build(snapshot.catalog_servers(), snapshot.unavailable(), snapshot.withheld())
 
 
 def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[Path, Config]:
@@ -69,7 +70,8 @@ async def connected(config: Config, stderr: Console) -> AsyncIterator[Session]:
     async with (
         RecordLog(_Discard()) as records,
         Learning(config.portal.learned_shapes) as learning,
-        Servers(config.servers, outputs=learning.shapes) as servers,
+        pinning_of(config) as pins,
+        Servers(config.servers, outputs=learning.shapes, pins=pins) as servers,
     ):
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)

@@ -29,8 +29,8 @@ class Catalogs:
         content = (seen.snapshot.catalog_id, tuple(sorted(unavailable.items())))
         building = self._kept.get(content)
         if building is None or (building.done() and (building.cancelled() or building.exception() is not None)):
-            servers = seen.snapshot.catalog_servers()
-            building = asyncio.ensure_future(asyncio.to_thread(Catalog.build, servers, unavailable))
+            servers, withheld = seen.snapshot.catalog_servers(), seen.snapshot.withheld()
+            building = asyncio.ensure_future(asyncio.to_thread(Catalog.build, servers, unavailable, withheld))
             self._kept[content] = building
             while len(self._kept) > MAX_CATALOGS:
                 self._kept.popitem(last=False)

@@ -49,7 +49,7 @@ def narrowed(snapshot: Snapshot, standing: Standing) -> Narrowed:
         view = standing.view(identifier)
         kept_tools = _kept(server.tools, view.tools, view)
         kept_prompts = _kept(server.prompts, view.prompts, None)
-        servers[identifier] = _server(server, kept_tools, kept_prompts)
+        servers[identifier] = _withheld(_server(server, kept_tools, kept_prompts), view)
         tools.update({(identifier, one.name): one.raw for one in kept_tools if one.name != one.raw})
         prompts.update({(identifier, one.name): one.raw for one in kept_prompts if one.name != one.raw})
     return Narrowed(Snapshot(version=snapshot.version, servers=servers), tools, prompts)
@@ -100,6 +100,15 @@ def _server(server: ServerSnapshot, tools: list[_Kept], prompts: list[_Kept]) ->
     offered = tuple(_offered(server.offer.tools[one.place], one) for one in tools)
     learned = {one.name: server.learned[one.raw] for one in tools if one.raw in server.learned}
     return replace(server, listing=listing, offer=replace(server.offer, tools=offered), learned=learned)
+
+
+def _withheld(server: ServerSnapshot, view: ServerView) -> ServerSnapshot:
+    """What waits for approval, for those only who might use it."""
+    if not server.withheld:
+        return server
+    settings = {"tool": view.tools, "prompt": view.prompts}
+    shown = (waits for waits in server.withheld if settings[waits.kind].of(waits.name).enabled)
+    return replace(server, withheld=tuple(one for one in shown if one.kind == "prompt" or view.shows(one.name, {})))
 
 
 def _offered(tool: stubs.Tool, kept: _Kept) -> stubs.Tool:

@@ -32,7 +32,9 @@ class Prompts:
 
     async def get(self, ctx: Context, params: types.GetPromptRequestParams) -> dict[str, Any]:
         prompts = self._view.of(scope_of(ctx)).aggregate.prompts
-        target = prompts.get(params.name) or self._view.refused("prompt", params.name, principal_of(scope_of(ctx)))
+        name = params.name
+        target = prompts.get(name) or self._view.refused("prompt", name, principal_of(scope_of(ctx)))
+        target = target or self._view.withheld("prompt", name)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.name, prompts))
         sent = raw_params(ctx, name=target.name)

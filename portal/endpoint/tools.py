@@ -67,8 +67,8 @@ class Tools:
         return own_result(await self._questions.call(ctx, self._caller, call))
 
     def refused(self, ctx: Context, name: str) -> Target | None:
-        """A tool that is there and not for this caller: the gate says why."""
-        return self._view.refused("tool", name, principal_of(scope_of(ctx)))
+        """A tool that is there and not for this caller, or for nobody yet: the way to the upstream says why."""
+        return self._view.refused("tool", name, principal_of(scope_of(ctx))) or self._view.withheld("tool", name)
 
     def plain_target(self, seen: Seen, name: str) -> Target | None:
         """The tool of this name, when a call of it needs no more than to be passed on."""

@@ -14,6 +14,7 @@ from codemode import Catalog
 from portal.access import ANONYMOUS, DEFAULT_DENY, NO_SERVERS, Decision, Identity, LiveAccess, Standing
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.identity import principal_of
+from portal.endpoint.names import exposed_name
 from portal.endpoint.narrowing import narrowed
 from portal.errors import CallDenied
 from portal.servers import Servers, Snapshot
@@ -121,6 +122,14 @@ class View:
         else:
             decision = standing.server(target.server)
         return None if decision.allowed else target
+
+    def withheld(self, kind: str, name: str) -> Target | None:
+        """What a caller named and its pinned server offers, unapproved: worth a call, which the caller refuses."""
+        for server in self.snapshot.servers.values():
+            for waits in server.withheld:
+                if waits.kind == kind and name == exposed_name(server.id, waits.name, prefix=server.prefix, taken=()):
+                    return Target(server.id, waits.name, {"name": waits.name})
+        return None
 
     def refused_server(self, server: str, principal: Identity | None) -> CallDenied | None:
         """Why a server is not for this caller; None when it is."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from portal.app import create_app, running
 from portal.caller import Caller, Gate
 from portal.config import PortalSettings, parse_config
 from portal.learning import Learning
+from portal.pins import Pinning
 from portal.records import CallRecord
 from portal.servers import Servers
 from tests.portal.upstreams.hosting import Hosted
@@ -58,18 +59,22 @@ async def portal_over(
     code_tool: CodeTool | None = None,
     gate: Gate | None = None,
     learning: Learning | None = None,
+    pins: Pinning | None = None,
     **settings: Any,
 ) -> AsyncIterator[Portal]:
     """A portal over these upstreams, in order; it has settled. `settings` are those of the `portal` section."""
-    document = {
+    document: dict[str, Any] = {
         "mcpServers": {
             name: {"url": entry.url} if isinstance(entry, Hosted) else dict(entry) for name, entry in entries.items()
         }
     }
+    if pins is not None:
+        document["portal"] = {"pinned": "pinned.json"}
     config = parse_config(document)
     kept = Kept()
     learning = learning or Learning()
-    async with learning, Servers(config.servers, outputs=learning.shapes) as servers:
+    kept_pins = pins if pins is not None else nullcontext()
+    async with learning, kept_pins, Servers(config.servers, outputs=learning.shapes, pins=pins) as servers:
         learning.publish_to(servers.offer_anew)
         await servers.settled()
         caller = Caller(servers, kept, gate=gate, observer=learning)

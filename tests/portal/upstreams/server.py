@@ -40,7 +40,8 @@ ANY = {"type": "object"}
 
 @dataclass(kw_only=True)
 class Behaviour:
-    """The switches. `more` are tools listed beside the built-in ones, as raw objects."""
+    """The switches. `more` are tools listed beside the built-in ones, as raw objects; `said` by name what tools and
+    prompts say of themselves otherwise than usually."""
 
     name: str = "upstream"
     legacy: bool = False
@@ -49,6 +50,7 @@ class Behaviour:
     endless: bool = False
     hang_on_list: bool = False
     more: list[dict[str, Any]] = field(default_factory=list)
+    said: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 class Journal:
@@ -125,6 +127,10 @@ class Upstream:
     async def change(self, tool: str) -> None:
         """Add a tool and tell everybody."""
         self.behaviour.more.append({"name": tool, "inputSchema": ANY})
+        await self.tell_changed()
+
+    async def tell_changed(self) -> None:
+        """Say that the list of tools is another one."""
         await self._bus.publish(ToolsListChanged())
         for session in list(self._sessions):
             await session.send_tool_list_changed()
@@ -146,6 +152,7 @@ class Upstream:
         listed = [{"name": name, "description": f"The tool {name}", "inputSchema": TEXT} for name in self.calls]
         listed += [{"name": f"numbered-{n}", "inputSchema": ANY} for n in range(self.behaviour.tools)]
         listed += self.behaviour.more
+        listed = [{**tool, **self.behaviour.said.get(str(tool["name"]), {})} for tool in listed]
         start = int(params.cursor) if params and params.cursor else 0
         end = start + self.behaviour.page
         following = str(end) if end < len(listed) else ("0" if self.behaviour.endless else None)
@@ -250,7 +257,8 @@ class Upstream:
     }
 
     async def _list_prompts(self, ctx: Any, params: Any) -> types.ListPromptsResult:
-        return types.ListPromptsResult(prompts=[types.Prompt(name="greet")], ttl_ms=0, cache_scope="private")
+        greet = types.Prompt.model_validate({"name": "greet", **self.behaviour.said.get("greet", {})})
+        return types.ListPromptsResult(prompts=[greet], ttl_ms=0, cache_scope="private")
 
     async def _get_prompt(self, ctx: Any, params: Any) -> types.GetPromptResult:
         said = types.PromptMessage(role="user", content=types.TextContent(text=f"hello {params.arguments}"))

@@ -1,0 +1,110 @@
+"""What waits for approval at a pinned server: `access/ai-controls/mcp/servers/{id}/pins`. Ours, not Cloudflare's."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Literal
+
+import structlog
+from pydantic import BaseModel, Field
+
+from portal.admin import errors
+from portal.admin.errors import AdminError, Problem, not_found
+from portal.admin.operations import Asked, Operation
+from portal.admin.permissions import PORTALS
+from portal.admin.upstreams import Upstreams
+from portal.pins.differences import in_words
+from portal.pins.judging import Withheld
+from portal.pins.places import PinsUnusable
+from portal.state import Store
+
+Kind = Literal["tool", "prompt"]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class ShownWithheld(BaseModel):
+    """`what`: the differences in words. `definition` and `approved_definition` are JSON, as text."""
+
+    kind: Kind
+    name: str
+    digest: str
+    new: bool
+    what: tuple[str, ...]
+    definition: str
+    approved_definition: str | None = None
+
+
+class Named(BaseModel):
+    """One definition, as it was read: another of the same name is not meant."""
+
+    kind: Kind
+    name: Annotated[str, Field(min_length=1, max_length=256)]
+    digest: Digest
+
+
+class ApprovalBody(BaseModel):
+    approve: Annotated[tuple[Named, ...], Field(min_length=1, max_length=5000)]
+
+
+class Approved(BaseModel):
+    """`waiting_approvals`: how many still wait."""
+
+    approved: tuple[Named, ...]
+    waiting_approvals: int
+
+
+class Approvals:
+    def __init__(self, store: Store, upstreams: Upstreams) -> None:
+        self._store = store
+        self._upstreams = upstreams
+
+    def operations(self, server: str) -> list[Operation]:
+        """Below the path of one server."""
+        path, approve = f"{server}/pins", f"{server}/pins/approve"
+        return [
+            Operation("GET", path, "List what waits for approval", self._list, ShownWithheld, PORTALS, listed=True),
+            Operation("POST", approve, "Approve what waits", self._approve, Approved, PORTALS, ApprovalBody),
+        ]
+
+    async def _list(self, asked: Asked) -> list[ShownWithheld]:
+        wanted = asked.paging.search.lower()
+        withheld = await self._withheld(asked)
+        return [shown(waits) for waits in withheld if wanted in waits.name.lower()]
+
+    async def _approve(self, asked: Asked) -> Approved:
+        body: ApprovalBody = asked.body
+        waiting = {(waits.kind, waits.name, waits.digest): waits for waits in await self._withheld(asked)}
+        meant = []
+        for place, named in enumerate(body.approve):
+            waits = waiting.get((named.kind, named.name, named.digest))
+            if waits is None:
+                message = "does not wait for approval, or is another definition by now"
+                raise AdminError(409, [Problem(errors.CONFLICT, message, f"/approve/{place}")])
+            meant.append(waits)
+        await self._keep(asked, meant)
+        return Approved(approved=body.approve, waiting_approvals=len(await self._withheld(asked)))
+
+    async def _keep(self, asked: Asked, meant: Iterable[Withheld]) -> None:
+        try:
+            await self._upstreams.approve(asked.path["id"], meant, by=asked.by)
+        except PinsUnusable as error:
+            structlog.get_logger("portal.admin").error("an approval is not kept", reason=str(error))
+            raise AdminError(503, [Problem(errors.UNAVAILABLE, "the approval cannot be kept; try again")]) from None
+
+    async def _withheld(self, asked: Asked) -> tuple[Withheld, ...]:
+        id = asked.path["id"]
+        if await self._store.get("server", id) is None:
+            raise not_found("MCP server")
+        return self._upstreams.withheld(id)
+
+
+def shown(waits: Withheld) -> ShownWithheld:
+    return ShownWithheld(
+        kind=waits.kind,
+        name=waits.name,
+        digest=waits.digest,
+        new=waits.is_new,
+        what=tuple(in_words(waits)),
+        definition=waits.now,
+        approved_definition=waits.before,
+    )
