@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import uuid
 from collections.abc import Mapping
@@ -11,10 +12,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from portal.admin.collection import Collection
+from portal.admin.operations import Asked
 from portal.admin.permissions import POLICIES
 from portal.admin.policies import Duration, Name, PolicyBody
 from portal.admin.servers import Id
+from portal.oauth.redirects import split_redirect
 
+HASH = "client_secret_sha256"
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/]+")]
 Texts = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=256)]
 
@@ -47,8 +51,44 @@ class OwnPolicy(PolicyBody):
     precedence: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
+class RefreshOptions(BaseModel):
+    lifetime: Duration = "2160h"
+
+
+class SaasBody(BaseModel):
+    """What an application needs to sign people in here with OpenID Connect. Its credentials are made, not given."""
+
+    auth_type: Literal["oidc"]
+    redirect_uris: Annotated[tuple[Url, ...], Field(min_length=1, max_length=20)]
+    scopes: Annotated[tuple[Literal["openid", "email", "profile", "groups"], ...], Field(max_length=4)] = (
+        "openid",
+        "email",
+        "profile",
+    )
+    grant_types: Annotated[
+        tuple[Literal["authorization_code", "authorization_code_with_pkce", "refresh_tokens"], ...], Field(max_length=3)
+    ] = ("authorization_code",)
+    access_token_lifetime: Duration = "5m"
+    refresh_token_options: RefreshOptions = RefreshOptions()
+    allow_pkce_without_client_secret: bool = False
+
+    @field_validator("redirect_uris")
+    @classmethod
+    def _lead_somewhere(cls, given: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(split_redirect, given)):
+            raise ValueError("a redirect URL is https, or http on loopback, without a fragment")
+        return given
+
+
+class ShownSaas(SaasBody):
+    """`client_secret` is shown once, when the application is made."""
+
+    client_id: str
+    client_secret: str | None = None
+
+
 class AppBody(BaseModel):
-    type: Literal["mcp", "mcp_portal", "self_hosted"]
+    type: Literal["mcp", "mcp_portal", "self_hosted", "saas"]
     name: Name
     domain: Annotated[str, Field(max_length=2048)] | None = None
     destinations: Annotated[tuple[Destination, ...], Field(max_length=1000)] = ()
@@ -62,6 +102,7 @@ class AppBody(BaseModel):
     custom_pages: Texts = ()
     logo_url: Url | None = None
     tags: Texts = ()
+    saas_app: SaasBody | None = None
 
     @field_validator("policies", mode="before")
     @classmethod
@@ -75,6 +116,8 @@ class AppBody(BaseModel):
     def _says_where_it_is(self) -> AppBody:
         if self.type == "mcp_portal" and not self.domain:
             raise ValueError("an application of type mcp_portal needs the portal's hostname as its domain")
+        if (self.type == "saas") != (self.saas_app is not None):
+            raise ValueError("saas_app belongs to an application of type saas, which needs it")
         if self.type == "mcp" and not self.destinations:
             raise ValueError("an application of type mcp needs destinations that name its servers")
         return self
@@ -92,7 +135,7 @@ class ShownApp(BaseModel):
     id: str
     uid: str
     aud: str
-    type: Literal["mcp", "mcp_portal", "self_hosted"]
+    type: Literal["mcp", "mcp_portal", "self_hosted", "saas"]
     name: str
     domain: str | None = None
     destinations: tuple[Destination, ...] = ()
@@ -106,6 +149,7 @@ class ShownApp(BaseModel):
     custom_pages: tuple[str, ...] = ()
     logo_url: str | None = None
     tags: tuple[str, ...] = ()
+    saas_app: ShownSaas | None = None
     created_at: datetime
     updated_at: datetime
 
@@ -122,7 +166,22 @@ class Apps(Collection):
             {**policy, "precedence": index + 1 if policy["precedence"] is None else policy["precedence"]}
             for index, policy in enumerate(document["policies"])
         ]
+        if document["saas_app"] is not None:
+            known = (before or {}).get("saas_app") or {"client_id": secrets.token_hex(32), HASH: ""}
+            document["saas_app"] |= {name: known[name] for name in ("client_id", HASH)}
         return {**document, "aud": before["aud"] if before else secrets.token_hex(32)}
+
+    async def create(self, asked: Asked) -> Any:
+        """An application that signs people in is given its secret, of which only the hash is kept."""
+        shown = await super().create(asked)
+        if shown.saas_app is None:
+            return shown
+        secret = secrets.token_hex(32)
+        stored = await self._store.get(self.kind, shown.id)
+        if stored is not None:
+            saas = {**stored.document["saas_app"], HASH: hashlib.sha256(secret.encode()).hexdigest()}
+            await self._store.replace(self.kind, stored.id, {**stored.document, "saas_app": saas}, by=asked.by)
+        return shown.model_copy(update={"saas_app": shown.saas_app.model_copy(update={"client_secret": secret})})
 
     def show(self, stored: Any) -> ShownApp:
         return ShownApp.model_validate(
