@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx2
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cloudflare import AsyncCloudflare, Cloudflare
@@ -25,12 +26,13 @@ def anyio_backend() -> str:
 
 @dataclass
 class Api:
-    """`token` may do everything."""
+    """`token` may do everything; `http` is for tests that are not asynchronous."""
 
     admin: Admin
     store: Store
     url: str
     token: str
+    http: httpx2.Client
 
     @property
     def account(self) -> str:
@@ -60,7 +62,17 @@ async def admin_api(folder: Path, upstreams: Upstreams | None = None) -> AsyncIt
         made = await admin.tokens.create_with_all("test", "test")
         app = Starlette(routes=[admin.route()])
         async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:
-            yield Api(admin, store, url, made.value)
+            # Not from the environment, and once: making the TLS context of a client takes longer than its requests.
+            with httpx2.Client(trust_env=False) as http:
+                yield Api(admin, store, url, made.value, http)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    """One API for the tests of a module that change nothing."""
+    with start_blocking_portal() as portal:
+        with portal.wrap_async_context_manager(admin_api(tmp_path_factory.mktemp("shared"))) as served:
+            yield served
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import cloudflare
-import httpx2
 import pytest
 
 from portal.access import Identity
@@ -56,9 +55,9 @@ def test_policies_and_groups_are_made_read_changed_and_removed(api: Api) -> None
         ({"geo": {"country_code": "hush-7f3a"}}, "country"),
     ],
 )
-def test_a_rule_that_is_none_is_refused_where_it_stands(api: Api, rule: dict[str, Any], said: str) -> None:
+def test_a_rule_that_is_none_is_refused_where_it_stands(shared: Api, rule: dict[str, Any], said: str) -> None:
     body = {"name": "P", "decision": "allow", "include": [{"everyone": {}}], "require": [rule]}
-    answer = httpx2.post(api.at("/access/policies"), headers=api.headers(), json=body)
+    answer = shared.http.post(shared.at("/access/policies"), headers=shared.headers(), json=body)
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["source"]["pointer"].startswith("/require/0")
     assert said in answer.text.lower() and "hush" not in answer.text
@@ -104,8 +103,8 @@ def test_an_application_is_made_for_a_portal_and_for_servers(api: Api) -> None:
     read: Any = access.applications.get(made.id, account_id=api.account)
     assert read.aud == made.aud and read.destinations[0].mcp_server_id == "files"
     url = api.at(f"/access/apps/{made.id}")
-    shown = httpx2.get(url, headers=api.headers()).json()["result"]
-    again = httpx2.put(url, headers=api.headers(), json=shown).json()["result"]
+    shown = api.http.get(url, headers=api.headers()).json()["result"]
+    again = api.http.put(url, headers=api.headers(), json=shown).json()["result"]
     assert again | {"updated_at": ""} == shown | {"updated_at": ""}
     assert [app.id for app in access.applications.list(account_id=api.account)] == [made.id]
     assert access.applications.delete(made.id, account_id=api.account).id == made.id
@@ -115,7 +114,7 @@ def test_an_application_is_made_for_a_portal_and_for_servers(api: Api) -> None:
         {"type": "bookmark", "name": "P"},
         {"type": "mcp", "name": "P", "destinations": [{"type": "via_mcp_server_portal"}]},
     ):
-        assert httpx2.post(api.at("/access/apps"), headers=api.headers(), json=wrong).status_code == 400
+        assert api.http.post(api.at("/access/apps"), headers=api.headers(), json=wrong).status_code == 400
 
 
 def test_identity_providers_keep_their_secret_to_themselves(api: Api) -> None:
@@ -124,7 +123,7 @@ def test_identity_providers_keep_their_secret_to_themselves(api: Api) -> None:
     made: Any = providers.create(account_id=api.account, name="IdP", type="oidc", config=config)
     assert made.config.client_id == "us" and getattr(made.config, "client_secret", None) is None
     stored = api.at("/access/identity_providers")
-    assert "hush" not in httpx2.get(stored, headers=api.headers()).text
+    assert "hush" not in api.http.get(stored, headers=api.headers()).text
     config = {"client_id": "we", "issuer": "https://idp.example"}
     changed: Any = providers.update(made.id, account_id=api.account, name="IdP", type="oidc", config=config)
     assert changed.config.client_id == "we"
@@ -151,7 +150,7 @@ def test_service_tokens_are_made_rotated_refreshed_and_taken_back(api: Api) -> N
     with pytest.raises(cloudflare.BadRequestError):
         tokens.update(made.id, account_id=api.account, duration="soon")
     assert tokens.get(made.id, account_id=api.account).duration == "forever"
-    text = httpx2.get(api.at("/access/service_tokens"), headers=api.headers()).text
+    text = api.http.get(api.at("/access/service_tokens"), headers=api.headers()).text
     assert "sha256" not in text and str(rotated.client_secret) not in text
     assert tokens.delete(made.id, account_id=api.account).id == made.id
     with pytest.raises(cloudflare.NotFoundError):

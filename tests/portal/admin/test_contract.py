@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import httpx2
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
@@ -16,7 +15,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 EXAMPLES = settings(
-    max_examples=8, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
+    max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
 )
 
 
@@ -42,14 +41,14 @@ def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> N
             case.validate_response(case.call(headers=api.headers()), checks=checks)
 
         holds()
-    assert tried > 3 * len(api.admin.operations)
+    assert tried > len(api.admin.operations)
 
 
-def test_the_document_describes_every_operation(api: Api) -> None:
-    document = httpx2.get(f"{api.base_url}/openapi.json").json()
+def test_the_document_describes_every_operation(shared: Api) -> None:
+    document = shared.http.get(f"{shared.base_url}/openapi.json").json()
     described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
     assert described == {
-        (operation.method, f"/accounts/{{account_id}}{operation.path}") for operation in api.admin.operations
+        (operation.method, f"/accounts/{{account_id}}{operation.path}") for operation in shared.admin.operations
     }
     assert document["openapi"].startswith("3.1") and document["security"] == [{"api_token": []}]
 
@@ -72,10 +71,10 @@ def test_the_document_describes_every_operation(api: Api) -> None:
     ],
 )
 def test_what_makes_no_sense_is_refused_in_the_same_form(
-    api: Api, method: str, path: str, body: bytes, status: int
+    shared: Api, method: str, path: str, body: bytes, status: int
 ) -> None:
-    headers = {**api.headers(), "Content-Type": "application/json"}
-    answer = httpx2.request(method, api.at(path), headers=headers, content=body)
+    headers = {**shared.headers(), "Content-Type": "application/json"}
+    answer = shared.http.request(method, shared.at(path), headers=headers, content=body)
     assert answer.status_code == status, answer.text
     said = answer.json()
     assert said["success"] is False and said["result"] is None and said["errors"][0]["message"]

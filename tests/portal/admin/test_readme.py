@@ -41,9 +41,9 @@ def test_a_portal_is_read_and_put_back_without_code_mode_by_curl(api: Api) -> No
     assert portals.read("team", account_id=api.account).code_mode == "off"
 
 
-def test_the_table_of_operations_is_complete(api: Api) -> None:
+def test_the_table_of_operations_is_complete(shared: Api) -> None:
     table = CHAPTER.split("## Operations")[1].split("**Tokens.**")[0]
-    collections = {operation.path.split("/{")[0].lstrip("/") for operation in api.admin.operations}
+    collections = {operation.path.split("/{")[0].lstrip("/") for operation in shared.admin.operations}
     for path in collections:
         stem = re.sub(r"/(rotate|verify|permission_groups)$", "", path)
         assert f"`{stem}`" in table, path

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import cloudflare
-import httpx2
 import pytest
 
 from tests.portal.admin.conftest import Api, admin_api
@@ -129,8 +128,8 @@ def test_what_was_read_of_a_portal_can_be_sent_back_whole_and_changes_nothing(ap
         updated_prompts=[{"name": "greet", "enabled": False}],
     )
     url = api.at("/access/ai-controls/mcp/portals/team")
-    before = httpx2.get(url, headers=api.headers()).json()["result"]
-    sent = httpx2.put(url, headers=api.headers(), json=before)
+    before = api.http.get(url, headers=api.headers()).json()["result"]
+    sent = api.http.put(url, headers=api.headers(), json=before)
     assert sent.status_code == 200
     after = sent.json()["result"]
     for changed in ("modified_at", "modified_by"):
@@ -141,20 +140,20 @@ def test_what_was_read_of_a_portal_can_be_sent_back_whole_and_changes_nothing(ap
 def test_a_portal_read_and_sent_back_without_code_mode_has_none(api: Api) -> None:
     mcp = attach_one(api)
     url = api.at("/access/ai-controls/mcp/portals/team")
-    body = httpx2.get(url, headers=api.headers()).json()["result"]
-    answer = httpx2.put(url, headers=api.headers(), json={**body, "allow_code_mode": False}).json()
+    body = api.http.get(url, headers=api.headers()).json()["result"]
+    answer = api.http.put(url, headers=api.headers(), json={**body, "allow_code_mode": False}).json()
     assert answer["success"] is True
     assert (answer["result"]["allow_code_mode"], answer["result"]["code_mode"]) == (False, "off")
     assert mcp.portals.read("team", account_id=api.account).code_mode == "off"
     again = {**answer["result"], "allow_code_mode": True}
-    assert httpx2.put(url, headers=api.headers(), json=again).json()["result"]["code_mode"] == "opt_in"
+    assert api.http.put(url, headers=api.headers(), json=again).json()["result"]["code_mode"] == "opt_in"
 
 
-def test_two_ways_to_say_code_mode_that_disagree_are_refused(api: Api) -> None:
-    portals = api.sdk().zero_trust.access.ai_controls.mcp.portals
+def test_two_ways_to_say_code_mode_that_disagree_are_refused(shared: Api) -> None:
+    portals = shared.sdk().zero_trust.access.ai_controls.mcp.portals
     with pytest.raises(cloudflare.BadRequestError) as refused:
         portals.create(
-            account_id=api.account,
+            account_id=shared.account,
             id="p",
             hostname="p.example",
             name="P",
@@ -196,7 +195,7 @@ def test_credentials_are_written_and_never_read(api: Api) -> None:
         auth_credentials=f'{{"headers": {{"X-Key": "{CREDENTIAL}"}}}}',
     )
     shown = [
-        httpx2.get(api.at(f"/access/ai-controls/mcp/servers{path}"), headers=api.headers()).text
+        api.http.get(api.at(f"/access/ai-controls/mcp/servers{path}"), headers=api.headers()).text
         for path in ("", "/o", "/h")
     ]
     assert all(CREDENTIAL not in text for text in shown)
@@ -215,9 +214,11 @@ def test_credentials_are_written_and_never_read(api: Api) -> None:
         ({"updated_tools": [{"name": "a"}, {"name": "a"}]}, "/updated_tools"),
     ],
 )
-def test_a_wrong_member_is_named_and_its_value_not_repeated(api: Api, wrong: dict[str, Any], pointer: str) -> None:
+def test_a_wrong_member_is_named_and_its_value_not_repeated(shared: Api, wrong: dict[str, Any], pointer: str) -> None:
     right = {"id": "a", "auth_type": "bearer", "hostname": "https://a.example", "name": "A", "auth_credentials": "t"}
-    answer = httpx2.post(api.at("/access/ai-controls/mcp/servers"), headers=api.headers(), json={**right, **wrong})
+    answer = shared.http.post(
+        shared.at("/access/ai-controls/mcp/servers"), headers=shared.headers(), json={**right, **wrong}
+    )
     assert answer.status_code == 400
     body = answer.json()
     assert (body["success"], body["result"], body["messages"]) == (False, None, [])

@@ -26,12 +26,12 @@ def policy(api: Api, *permissions: str, effect: str = "allow") -> dict[str, obje
 def make(api: Api, *permissions: str, **more: object) -> tuple[str, str]:
     """Id and value of a new token."""
     body = {"name": "t", "policies": [policy(api, *permissions)], **more}
-    answer = httpx2.post(api.at("/tokens"), headers=api.headers(), json=body).json()
+    answer = api.http.post(api.at("/tokens"), headers=api.headers(), json=body).json()
     return answer["result"]["id"], answer["result"]["value"]
 
 
 def status(api: Api, value: str, path: str = "/access/ai-controls/mcp/portals") -> int:
-    return httpx2.get(api.at(path), headers={"Authorization": f"Bearer {value}"}).status_code
+    return api.http.get(api.at(path), headers={"Authorization": f"Bearer {value}"}).status_code
 
 
 def test_the_sdk_makes_shows_changes_rolls_and_takes_back_tokens(api: Api) -> None:
@@ -62,9 +62,9 @@ def test_the_sdk_makes_shows_changes_rolls_and_takes_back_tokens(api: Api) -> No
 
 
 @pytest.mark.parametrize("header", ["", "Bearer", "Bearer wrong", "Basic dGVzdDp0ZXN0", "bearer\tx", "Bearer \u00e9"])
-def test_without_a_valid_token_nothing_is_answered(api: Api, header: str) -> None:
+def test_without_a_valid_token_nothing_is_answered(shared: Api, header: str) -> None:
     headers = [(b"authorization", header.encode("latin-1"))] if header else []
-    answer = httpx2.get(api.at("/tokens"), headers=headers)
+    answer = shared.http.get(shared.at("/tokens"), headers=headers)
     assert answer.status_code == 401 and answer.headers["www-authenticate"] == "Bearer"
     assert answer.json()["errors"] == [{"code": 10000, "message": "Authentication error"}]
 
@@ -80,7 +80,7 @@ def test_every_operation_refuses_a_token_that_lacks_its_permission(api: Api) -> 
         without, reading = by_area[operation.area]
         url = api.at(operation.path.replace("{", "").replace("}", ""))
         for value, denied in ((without, True), (reading, operation.writing)):
-            answer = httpx2.request(operation.method, url, headers={"Authorization": f"Bearer {value}"}, json={})
+            answer = api.http.request(operation.method, url, headers={"Authorization": f"Bearer {value}"}, json={})
             assert (answer.status_code == 403) is denied, (operation.method, operation.path)
 
 
@@ -102,11 +102,11 @@ def test_nobody_hands_on_more_than_they_hold(api: Api) -> None:
     headers = {"Authorization": f"Bearer {clerk}"}
     more = {"name": "more", "policies": [policy(api, PORTALS.write)]}
     same = {"name": "same", "policies": [policy(api, PORTALS.read)]}
-    assert httpx2.post(api.at("/tokens"), headers=headers, json=more).status_code == 403
-    assert httpx2.post(api.at("/tokens"), headers=headers, json=same).status_code == 200
+    assert api.http.post(api.at("/tokens"), headers=headers, json=more).status_code == 403
+    assert api.http.post(api.at("/tokens"), headers=headers, json=same).status_code == 200
     full = next(token.id for token in api.sdk().accounts.tokens.list(account_id=api.account) if token.name == "test")
-    assert httpx2.put(api.at(f"/tokens/{full}/value"), headers=headers, json={}).status_code == 403
-    assert httpx2.put(api.at(f"/tokens/{full}"), headers=headers, json=same).status_code == 403
+    assert api.http.put(api.at(f"/tokens/{full}/value"), headers=headers, json={}).status_code == 403
+    assert api.http.put(api.at(f"/tokens/{full}"), headers=headers, json=same).status_code == 403
 
 
 def test_a_token_of_another_account_another_time_or_another_place_grants_nothing(api: Api) -> None:
@@ -124,12 +124,12 @@ def test_a_token_of_another_account_another_time_or_another_place_grants_nothing
         value = make(api, PORTALS.read, condition={"request_ip": condition})[1]
         assert status(api, value) == expected
     other = api.at("/tokens").replace(api.account, "f" * 32)
-    assert httpx2.get(other, headers=api.headers()).status_code == 403
+    assert api.http.get(other, headers=api.headers()).status_code == 403
 
 
-def test_a_permission_that_does_not_exist_cannot_be_granted(api: Api) -> None:
-    wrong = policy(api, PORTALS.read) | {"permission_groups": [{"id": "0" * 32}]}
-    answer = httpx2.post(api.at("/tokens"), headers=api.headers(), json={"name": "t", "policies": [wrong]})
+def test_a_permission_that_does_not_exist_cannot_be_granted(shared: Api) -> None:
+    wrong = policy(shared, PORTALS.read) | {"permission_groups": [{"id": "0" * 32}]}
+    answer = shared.http.post(shared.at("/tokens"), headers=shared.headers(), json={"name": "t", "policies": [wrong]})
     assert answer.status_code == 400
     assert answer.json()["errors"][0]["source"]["pointer"] == "/policies/0/permission_groups/0/id"
 
