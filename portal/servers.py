@@ -332,7 +332,12 @@ class Servers:
     def _screened(self, config: ServerConfig, listing: Listing) -> Screened:
         if not config.pin:
             return Screened(listing)
-        return screened(listing, {}) if self._pins is None else self._pins.screened(config.id, listing)
+        if self._pins is not None:
+            return self._pins.screened(config.id, listing)
+        if listing.digest:
+            fix = "Restart with portal.pinned or portal.state."
+            self._log.error("a pinned server has no place for approvals; it shows nothing", server=config.id, fix=fix)
+        return screened(listing, {})
 
     def _replace(self, snapshot: Snapshot) -> None:
         old, self.snapshot = self.snapshot, snapshot

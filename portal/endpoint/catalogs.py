@@ -10,7 +10,7 @@ from portal.endpoint.view import Seen
 
 MAX_CATALOGS = 64
 
-_Content = tuple[str, tuple[tuple[str, str], ...]]
+_Content = tuple[object, ...]
 
 
 class Catalogs:
@@ -26,10 +26,11 @@ class Catalogs:
         if seen.catalog is not None:
             return seen.catalog
         unavailable = seen.snapshot.unavailable()
-        content = (seen.snapshot.catalog_id, tuple(sorted(unavailable.items())))
+        withheld = seen.snapshot.withheld()
+        content = (seen.snapshot.catalog_id, *sorted(unavailable.items()), *sorted(withheld))
         building = self._kept.get(content)
         if building is None or (building.done() and (building.cancelled() or building.exception() is not None)):
-            servers, withheld = seen.snapshot.catalog_servers(), seen.snapshot.withheld()
+            servers = seen.snapshot.catalog_servers()
             building = asyncio.ensure_future(asyncio.to_thread(Catalog.build, servers, unavailable, withheld))
             self._kept[content] = building
             while len(self._kept) > MAX_CATALOGS:
