@@ -71,7 +71,7 @@ async def assemble(
         async with (
             RecordLog(sink) as records,
             Learning(config.portal.learned_shapes) as learning,
-            pinning_of(config, stored=config.portal.identity is not None) as pins,
+            pinning_of(config, stored=True) as pins,
             Servers(config.servers, outputs=learning.shapes, pins=pins) as servers,
             identity_of(config, announce) as found,
             administration_of(found, servers, config) as admin,
