@@ -88,6 +88,7 @@ def create_app(
     )
     app.router.redirect_slashes = False
     app.state.close_streams = endpoint.close_streams
+    app.state.decide_code_mode = endpoint.decide_code_mode
     app.state.http = http
     return app
 

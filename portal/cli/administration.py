@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import structlog
 from starlette.routing import BaseRoute
 
 from portal.admin import RunningServers, create_admin
+from portal.cli.identity import hostname_of
 from portal.config import Config
+from portal.modes import CodeModePolicy
 from portal.servers import Servers
-from portal.state import Store
+from portal.state import StateError, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +30,39 @@ async def administered(store: Store, servers: Servers, config: Config) -> AsyncI
     async with RunningServers(store, servers, config.servers) as upstreams:
         admin = await create_admin(store, upstreams)
         yield Administered(admin.route(), upstreams)
+
+
+@asynccontextmanager
+async def code_mode_followed(
+    store: Store, config: Config, decide: Callable[[CodeModePolicy], None]
+) -> AsyncIterator[None]:
+    """While the block lasts, what the stored portal of this hostname says of code mode holds; without one, what the
+    configuration says."""
+    changed = asyncio.Event()
+    changed.set()
+
+    async def follow() -> None:
+        while True:
+            await changed.wait()
+            changed.clear()
+            try:
+                decide(await stored_code_mode(store, config))
+            except StateError as error:
+                structlog.get_logger("portal.admin").error("the stored portal cannot be read", reason=str(error))
+
+    forget = store.subscribe(lambda kinds: changed.set() if "portal" in kinds else None)
+    task = asyncio.create_task(follow())
+    try:
+        yield
+    finally:
+        forget()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def stored_code_mode(store: Store, config: Config) -> CodeModePolicy:
+    hostname = hostname_of(config)
+    for portal in await store.list("portal"):
+        if portal.document["hostname"] == hostname:
+            return CodeModePolicy(portal.document["code_mode"])
+    return CodeModePolicy(config.portal.code_mode)

@@ -85,7 +85,8 @@ async def assemble(
             if admin is not None:
                 app.router.routes.append(admin.route)
             missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
-            yield Assembly(app, servers, prepared_in, missing, found, admin)
+            async with code_mode_of(found, config, app):
+                yield Assembly(app, servers, prepared_in, missing, found, admin)
 
 
 @asynccontextmanager
@@ -112,6 +113,18 @@ async def administration_of(
 
     async with administered(found.store, servers, config) as admin:
         yield admin
+
+
+@asynccontextmanager
+async def code_mode_of(found: Identified | None, config: Config, app: Starlette) -> AsyncIterator[None]:
+    """What a stored portal says of code mode holds, where there is a store."""
+    if found is None:
+        yield
+        return
+    from portal.cli.administration import code_mode_followed
+
+    async with code_mode_followed(found.store, config, app.state.decide_code_mode):
+        yield
 
 
 def checker_for(config: Config, environment: Mapping[str, str] = os.environ) -> Checker:

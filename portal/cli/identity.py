@@ -137,6 +137,12 @@ def identity_settings(config: Config, section: IdentitySection) -> IdentitySetti
     )
 
 
+def hostname_of(config: Config) -> str:
+    """By which a stored portal is this one."""
+    section = config.portal.identity
+    return (urlsplit(section.public_url).hostname if section is not None else None) or "localhost"
+
+
 def audiences(config: Config) -> dict[str, str]:
     """The servers that want to be told who calls."""
     servers = [server for server in config.servers.values() if isinstance(server, HttpServer)]
@@ -173,7 +179,7 @@ async def compiled(config: Config, store: Store, app: str = "") -> Access:
         )
     }
     # What the admin API attached to the portal of this hostname and to servers holds beside the configuration.
-    attached = attached_at(objects, urlsplit(section.public_url).hostname or "localhost")
+    attached = attached_at(objects, hostname_of(config))
     providers = {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")}
     providers |= {IDP: IDP} | ({"onetimepin": "onetimepin"} if section.pin else {})
     sources = Sources(

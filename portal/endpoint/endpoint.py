@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import mcp_types as types
 from mcp.server.context import HandlerResult, ServerRequestContext
-from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
@@ -59,7 +59,8 @@ class Endpoint:
         access: LiveAccess | None = None,
     ) -> None:
         self._servers = servers
-        self._policy = CodeModePolicy(settings.code_mode) if code_tool is not None else CodeModePolicy.OFF
+        self._decided = CodeModePolicy(settings.code_mode)
+        self._has_code = code_tool is not None
         self._background = Background()
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
@@ -97,7 +98,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            scope[MODE] = select_mode(scope["query_string"], self._policy)
+            scope[MODE] = select_mode(scope["query_string"], self._decided if self._has_code else CodeModePolicy.OFF)
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
@@ -145,6 +146,12 @@ class Endpoint:
         if self._sessions.of_another(scope):
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
+
+    def decide_code_mode(self, policy: CodeModePolicy) -> None:
+        """The portal's owner has decided anew: it holds from the next request on, and clients are told to list again."""
+        if policy is not self._decided:
+            self._decided = policy
+            self._changes.publish(ToolsListChanged())
 
     def close_streams(self) -> None:
         """Begin to shut down: end the streams that would otherwise stay open for ever."""

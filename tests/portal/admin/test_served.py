@@ -90,6 +90,21 @@ async def test_a_server_added_and_allowed_through_the_api_is_used_by_an_agent_un
                 )
                 await eventually(hidden)
                 assert "shop_list_orders" in (await tools(agent))[1]
+                # What the stored portal of this hostname says of code mode holds as well.
+                portals = access.ai_controls.mcp.portals
+                there = {"account_id": account, "hostname": "localhost", "name": "Here"}
+                await portals.create(**there, id="here", code_mode="enforced")
+
+                async def only_code() -> bool:
+                    listed = (await tools(agent))[1]
+                    return '"name":"code"' in listed and "shop_list_orders" not in listed
+
+                async def plain() -> bool:
+                    return "shop_list_orders" in (await tools(agent))[1]
+
+                await eventually(only_code)
+                await portals.update("here", account_id=account, allow_code_mode=False)
+                await eventually(plain)
                 await sdk.close()
     rotated = await asyncio.to_thread(codemode, "keys", "rotate", "--state", state)
     assert "under key" in rotated.stdout
