@@ -175,7 +175,10 @@ def _begin_sqlite(connection: Connection) -> None:
 def _make_private_file(path: Path) -> None:
     try:
         path.absolute().parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        # A file that is there is not opened: closing it would end the locks that SQLite holds on it in this process.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        return
     except OSError as error:
         raise StateUnusable(f"{path}: {error.strerror or 'cannot be made'}") from None
 

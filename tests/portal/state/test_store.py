@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -287,6 +289,22 @@ async def test_a_database_opened_with_the_keys_of_another_is_refused(url: str, t
     with pytest.raises(KeysUnusable, match="does not belong to this database"):
         async with Store.open(url, KeyRing.open(tmp_path / "b.key")):
             pass
+
+
+async def test_opening_it_a_second_time_leaves_the_first_its_hold_on_the_file(tmp_path: Path) -> None:
+    """Whoever closes an SQLite database last removes its log; another process must see that it is not the last."""
+    file, keys = tmp_path / "state.db", KeyRing.in_memory()
+    elsewhere = (
+        "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM objects'); db.close()"
+    )
+    async with Store.open(f"sqlite:///{file}", keys) as first:
+        await first.create("group", "a", {}, by="test")
+        async with Store.open(f"sqlite:///{file}", keys):
+            pass
+        await asyncio.to_thread(subprocess.run, [sys.executable, "-c", elsewhere, str(file)], check=True)
+        assert file.with_name("state.db-wal").exists()
+        await first.create("group", "b", {}, by="test")
+        assert [one.id for one in await first.list("group")] == ["a", "b"]
 
 
 @pytest.mark.parametrize("bad", ["", "state.db", "mysql://u:hush@h/db", "sqlite://", "sqlite:///:memory:", "://hush"])
