@@ -22,7 +22,7 @@ from portal.endpoint.relay import own_result
 from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import raw_params, refuse_cursor
 from portal.endpoint.view import View
-from portal.errors import CallError
+from portal.errors import CallDenied, CallError
 from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]
@@ -147,9 +147,14 @@ class Watches:
     async def listen(
         self, ctx: Context, params: types.SubscriptionsListenRequestParams
     ) -> types.SubscriptionsListenResult:
-        """`subscriptions/listen` of 2026-07-28: the stream is the subscription, for as long as it stays open."""
+        """`subscriptions/listen` of 2026-07-28: the stream is the subscription, for as long as it stays open.
+
+        Who may use the portal and none of its servers yet may wait here for one.
+        """
         principal = principal_of(scope_of(ctx))
-        aggregate = self._view.of(scope_of(ctx)).aggregate
+        if not (portal := self._view.portal(principal)).allowed:
+            raise CallDenied(portal.reason, policy=portal.policy)
+        aggregate = self._view.seen_or_nothing(principal).aggregate
         wanted = params.notifications.resource_subscriptions or []
         targets = {str(uri): aggregate.resource(str(uri)) for uri in wanted[:MAX_SUBSCRIPTIONS]}
         watched: list[Target] = []
