@@ -7,6 +7,7 @@ letters away when it is nowhere in the index. Of equal matches those come first 
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,13 +35,15 @@ MAX_QUERY_CHARS = 300
 MAX_QUERY_WORDS = 32
 _MAX_TEXT_CHARS = 2_000
 _MAX_PARAMETERS = 100
-_FIELDS = {"name": 1.5, "head": 0.8, "text": 0.4, "parameters": 0.1, "server": 1.0}
-_GROUPS = {"name_groups": 1.3, "head_groups": 0.7}
+_FIELDS = {"name": 1.5, "head": 0.8, "text": 0.4, "server": 1.0}
+_GROUPS = {"name_groups": 1.3, "head_groups": 0.5}
 _TIE = 0.2  # what further fields add to the best one
 _VERB = 0.6  # a verb says less than what it is about
-_COVERED = 3.0  # for each word that is met at all: many words met in part go before one rare word
-_DEED_SCORE, _OTHER_DEED_SCORE = 5.0, 2.0
-_USUAL_DEEDS = (MAKE, READ, CHANGE)
+_COVERED = 5.0  # for each word that is met at all: many words met in part go before one rare word
+_SAID_DEED, _OTHER_SAID_DEED = 9.0, 5.0
+_USUAL_DEED, _OTHER_USUAL_DEED = 5.0, 4.0  # when a query names a thing only
+_USUAL_DEEDS = (READ, MAKE, CHANGE)
+_PADDING = "-"
 _MOST_KNOWN = 4_096
 _WRITER_BYTES = 15_000_000  # the least tantivy takes; freed once the index is built
 
@@ -96,6 +99,7 @@ class SearchIndex:
         self._analyzer = _analyzer()
         self._thesaurus = Thesaurus(self._stem)
         self._known: dict[_Unit, tuple[Query, ...]] = {}
+        self._deeds: dict[tuple[str, ...], list[tuple[Occur, Query]]] = {}
         self._index = self._build(entries)
         self._schema: Schema = self._index.schema
         self._searcher: Searcher = self._index.searcher()
@@ -135,10 +139,8 @@ class SearchIndex:
                 units[_Unit(None, (group,))] = None
         for n in telling:
             units[_Unit(stems[n], tuple(groups[n]), is_verb(asked[n]))] = None
-        deeds = deeds_asked(asked) or _USUAL_DEEDS
-        wanted = [(Occur.Should, self._deed(deed, first=place == 0)) for place, deed in enumerate(deeds)]
         matched = [(Occur.Should, part) for unit in units for part in self._parts(unit)]
-        return Query.boolean_query([(Occur.Must, Query.boolean_query(matched)), *wanted])
+        return Query.boolean_query([(Occur.Must, Query.boolean_query(matched)), *self._wanted(deeds_asked(asked))])
 
     def _parts(self, unit: _Unit) -> tuple[Query, ...]:
         """What a unit adds to a match: by how well it fits, and for that it fits at all."""
@@ -153,19 +155,36 @@ class SearchIndex:
                 for name, term, boost in fields
                 if self._searcher.doc_freq(name, term)
             ]
+            terms = dict.fromkeys(term for _, term, _ in fields)
+            met = [
+                Query.term_query(self._schema, "all", term) for term in terms if self._searcher.doc_freq("all", term)
+            ]
+            fits = present if met else list(self._near(unit.stem or ""))
             found = ()
-            if parts := present or list(self._near(unit.stem or "")):
-                either = Query.disjunction_max_query(parts, _TIE)
-                fit = Query.boost_query(either, _VERB) if unit.verb else either
-                anywhere = [Query.term_query(self._schema, "all", term) for term in dict.fromkeys(f[1] for f in fields)]
-                met = Query.disjunction_max_query(anywhere, 0.0) if present else either
-                found = (fit, Query.const_score_query(met, _COVERED))
+            if fits:
+                either = Query.disjunction_max_query(fits, _TIE)
+                found = (Query.boost_query(either, _VERB) if unit.verb else either,)
+            if anywhere := met or list(found):
+                found = (*found, Query.const_score_query(Query.disjunction_max_query(anywhere, 0.0), _COVERED))
             self._known[unit] = found
         return found
 
-    def _deed(self, deed: str, *, first: bool) -> Query:
-        score = _DEED_SCORE if first else _OTHER_DEED_SCORE
-        return Query.const_score_query(Query.term_query(self._schema, "deed", deed), score)
+    def _wanted(self, deeds: tuple[str, ...]) -> list[tuple[Occur, Query]]:
+        """What is added for the deeds asked for, most for the first; more for a tool of a shorter name."""
+        wanted = self._deeds.get(deeds)
+        if wanted is None:
+            first, other = (_SAID_DEED, _OTHER_SAID_DEED) if deeds else (_USUAL_DEED, _OTHER_USUAL_DEED)
+            wanted = self._deeds[deeds] = [
+                (Occur.Should, self._deed(deed, other if place else first))
+                for place, deed in enumerate(deeds or _USUAL_DEEDS)
+            ]
+        return wanted
+
+    def _deed(self, deed: str, score: float) -> Query:
+        """`score` for a tool of the deed whose name is as long as most, whether the deed is rare or frequent."""
+        having, all_tools = self._searcher.doc_freq("deed", deed), self._searcher.num_docs
+        rarity = math.log(1 + (all_tools - having + 0.5) / (having + 0.5))
+        return Query.boost_query(Query.term_query(self._schema, "deed", deed), score / rarity)
 
     def _near(self, term: str) -> Iterable[Query]:
         """Words about as written, for a word that is nowhere in the index."""
@@ -181,10 +200,10 @@ class SearchIndex:
 
     def _build(self, entries: Sequence[Entry]) -> Index:
         schema = SchemaBuilder()
-        for name in (*_FIELDS, *_GROUPS):
+        for name in (*_FIELDS, *_GROUPS, "deed"):
             schema.add_text_field(name, tokenizer_name="stems", index_option="freq")
         schema.add_text_field("all", tokenizer_name="stems", index_option="basic")
-        for name in ("id", "deed", "reads"):
+        for name in ("id", "reads"):
             schema.add_text_field(name, tokenizer_name="raw", index_option="basic")
         index = Index(schema.build())
         index.register_tokenizer("stems", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
@@ -207,19 +226,20 @@ class SearchIndex:
             "name": stemmed(name),
             "head": stemmed(words(f"{entry.title} {head}")),
             "text": stemmed(words(" ".join(rest))),
-            "parameters": stemmed(words(details)),
             "server": stemmed(dict.fromkeys(words(f"{entry.server} {entry.server_name}"))),
         }
         for name_of_field, source in (("name_groups", "name"), ("head_groups", "head")):
             stems[name_of_field] = [f"g{group}" for group in self._thesaurus.written(stems[source])]
-        stems["all"] = list(dict.fromkeys(stem for found in stems.values() for stem in found))
+        met = (*stems.values(), stemmed(words(details)))
+        stems["all"] = list(dict.fromkeys(stem for found in met for stem in found))
         document = Document()
         for name_of_field, found in stems.items():
             document.add_text(name_of_field, " ".join(found))
         document.add_text("id", entry.server)
         document.add_text("reads", "yes" if entry.annotations.get("readOnlyHint") is True else "no")
         if (deed := deed_of(name, entry.annotations)) is not None:
-            document.add_text("deed", deed)
+            # As long as the name: what is met in a shorter field scores higher.
+            document.add_text("deed", " ".join((deed, *(_PADDING for _ in name))))
         return document
 
     def _remembering(self) -> Stemmed:
