@@ -148,7 +148,7 @@ class Endpoint:
         return None
 
     def decide_code_mode(self, policy: CodeModePolicy) -> None:
-        """The portal's owner has decided anew: it holds from the next request on, and clients are told to list again."""
+        """The portal's owner has decided anew: it holds from the next request on; clients are told to list again."""
         if policy is not self._decided:
             self._decided = policy
             self._changes.publish(ToolsListChanged())

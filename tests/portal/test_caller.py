@@ -162,7 +162,9 @@ async def test_a_denial_at_any_stage_names_its_policy_and_nothing_leaks(stage: s
         assert ("call echo" in host.upstream.journal.entries) is (stage == "screen_result")
         assert (kept.last.outcome, kept.last.policy) == ("denied", "calm-fridays")
         with caller.run(CONTEXT) as run:
-            assert await run.call_tool(ToolCall("r", 1, "up", "echo", {})) == ToolDenied("not on a Friday", "calm-fridays")
+            assert await run.call_tool(ToolCall("r", 1, "up", "echo", {})) == ToolDenied(
+                "not on a Friday", "calm-fridays"
+            )
 
 
 async def test_failures_are_values_to_a_program() -> None:

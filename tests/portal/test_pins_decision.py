@@ -30,7 +30,7 @@ TOOLS = st.lists(
         optional=dict.fromkeys((*FIXED["tool"][1:], "icons", "_meta"), VALUES),
     ),
     max_size=5,
-    unique_by=lambda tool: tool["name"],
+    unique_by=lambda tool: str(tool["name"]),
 )
 
 
@@ -157,7 +157,7 @@ def test_the_notice_for_callers_repeats_nothing_of_what_the_server_says_now() ->
 
 
 def test_names_mean_what_waits_and_a_digest_only_that_definition() -> None:
-    tool, prompt = (Withheld(kind, "x", canonical(kind, {"name": "x"})) for kind in ("tool", "prompt"))  # type: ignore[arg-type]
+    tool, prompt = (Withheld(kind, "x", canonical(kind, {"name": "x"})) for kind in ("tool", "prompt"))
     odd = Withheld("tool", "a@0123456789", canonical("tool", {"name": "a@0123456789"}))
     waiting = (tool, prompt, odd)
     assert chosen(waiting, ()) == waiting and chosen((), ()) == ()
