@@ -85,12 +85,21 @@ class Opened:
             self.page.wait_for_selector("body[data-problems]")
 
     def write(self, text: str) -> None:
-        """Replace what is in the editor by pasting, which the browser does some time after the keys."""
-        self.page.locator("#editor .view-lines").click()
+        """Replace what is in the editor by pasting, which the browser and the editor do some time after the keys."""
+        lines = self.page.locator("#editor .view-lines")
+        lines.click()
         self.page.evaluate(WRITE_CLIPBOARD, text)
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.press("ControlOrMeta+v")
         self.page.evaluate("window.pasted")
+        expect(lines.locator(".view-line")).to_have_count(text.count("\n") + 1, timeout=PATIENCE)
+        for line in text.split("\n"):
+            expect(lines).to_contain_text(line, timeout=PATIENCE)
+
+    def run(self) -> None:
+        """As soon as the run before this one has ended."""
+        expect(self.page.locator("#run")).to_be_visible(timeout=PATIENCE)
+        self.page.keyboard.press("ControlOrMeta+Enter")
 
     def verdict(self, word: str) -> None:
         expect(self.page.locator("#verdict b")).to_have_text(word, timeout=PATIENCE)
@@ -147,7 +156,7 @@ def checks_against_them(opened: Opened) -> None:
 
 def runs_live(opened: Opened) -> None:
     page = opened.page
-    page.keyboard.press("ControlOrMeta+Enter")
+    opened.run()
     opened.verdict("Completed")
     expect(page.locator(".rows tbody tr")).to_have_count(2)
     expect(page.locator(".logs li")).to_have_text(re.compile("found 2"))
@@ -176,7 +185,7 @@ def runs_mocked(opened: Opened) -> None:
 def shows_where_a_program_fails(opened: Opened) -> None:
     page = opened.page
     opened.write("const order = await codemode.shop.get_order({ order_id: 'none' });\nreturn order;")
-    page.keyboard.press("ControlOrMeta+Enter")
+    opened.run()
     opened.verdict("Failed")
     expect(page.locator("#report .error")).to_contain_text("line 1")
     expect(page.locator(".failing-line")).to_have_count(1)
@@ -187,7 +196,7 @@ def shows_where_a_program_fails(opened: Opened) -> None:
 
 def shows_text_and_never_markup(opened: Opened) -> None:
     opened.write('console.log("<img src=x onerror=alert(1)>"); throw new Error("<script>alert(2)</script>")')
-    opened.page.keyboard.press("ControlOrMeta+Enter")
+    opened.run()
     expect(opened.page.locator("#report")).to_contain_text("<script>alert(2)</script>", timeout=PATIENCE)
     expect(opened.page.locator("#report .logs")).to_contain_text("<img src=x")
     expect(opened.page.locator("#report img, #report script")).to_have_count(0)
@@ -199,7 +208,7 @@ def cancels(opened: Opened) -> None:
         "const some = await codemode.shop.list_orders({ limit: 1 });\n"
         "await new Promise((wake) => setTimeout(wake, 50000));"
     )
-    page.keyboard.press("ControlOrMeta+Enter")
+    opened.run()
     expect(page.locator(".call[data-status=ok]")).to_have_count(1, timeout=PATIENCE)
     page.keyboard.press("Escape")
     opened.verdict("Cancelled")
