@@ -59,7 +59,8 @@ class ServerView:
 class Access:
     """One snapshot. `version` tells it from every other in this process; `warnings` is what to tell who configured it.
 
-    `evaluations` are the external evaluations some policy asks for, as (evaluate_url, keys_url).
+    `evaluations` are the external evaluations some policy asks for, as (evaluate_url, keys_url). `document` and
+    `sources` are what it was compiled of.
     """
 
     def __init__(self, document: AccessDocument, sources: Sources = NO_SOURCES) -> None:
@@ -71,7 +72,7 @@ class Access:
         servers = {server.id: server for server in document.servers}
         name = document.portal.name
         self._portal = Policies(
-            _resolved(document.portal.policies, reusable, "portal"),
+            resolved(document.portal.policies, reusable, "portal"),
             compiler,
             f"the portal {name!r}" if name else "this portal",
         )
@@ -79,7 +80,7 @@ class Access:
         self._servers = {
             identifier: _Server(
                 Policies(
-                    _resolved(server.policies, reusable, f"servers.{identifier}"),
+                    resolved(server.policies, reusable, f"servers.{identifier}"),
                     compiler,
                     f"the server {identifier!r}",
                 ),
@@ -95,6 +96,7 @@ class Access:
         _note_aliases(document, compiler)
         tool_policies = (self._portal_tools, *(server.tool_policies for server in self._servers.values()))
         self.personal = any(policies.personal for policies in tool_policies)
+        self.document = document
         self.sources = sources
         self.warnings = compiler.warnings
         self.evaluations = _evaluations(document)
@@ -229,7 +231,7 @@ class Standing:
         return known.policies.decide_subject(self._subject)
 
 
-def _resolved(attached: Attached, reusable: Mapping[str, Policy], where: str) -> Iterable[Policy]:
+def resolved(attached: Attached, reusable: Mapping[str, Policy], where: str) -> Iterable[Policy]:
     """The policies themselves, with the precedence they have where they are attached."""
     for one in attached:
         if isinstance(one, Policy):

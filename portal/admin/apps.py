@@ -19,7 +19,7 @@ from portal.admin.servers import Id
 from portal.oauth.redirects import split_redirect
 
 HASH = "client_secret_sha256"
-Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/]+")]
+Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/]+(/\S*)?$")]
 Texts = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=256)]
 
 

@@ -59,7 +59,7 @@ async def create_admin(store: Store, upstreams: Upstreams | None = None, *, cloc
         *Apps(store, check_decisions).operations(),
         *IdentityProviders(store).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
-        *CustomPages(store).operations(),
+        *CustomPages(store, check_decisions).operations(),
         *Keys(store, SigningKeys(store, clock), clock).operations(),
         *tokens.operations(),
     ]

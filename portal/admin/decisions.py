@@ -132,7 +132,8 @@ async def _follow(store: Store, portal_id: str, sources: Sources, live: LiveAcce
 
 
 async def check_decisions(transaction: Transaction) -> None:
-    """Refuse a change that would leave policies nobody could decide by: a group or policy missing, or in a circle.
+    """Refuse a change that would leave policies nobody could decide by, or an application without its page: a group,
+    policy or page missing, or groups in a circle.
 
     Raises:
         AdminError: says which.
@@ -140,7 +141,10 @@ async def check_decisions(transaction: Transaction) -> None:
     objects = await read_objects(transaction)
     policies = {one.id for one in objects.policies}
     groups = {one.id for one in objects.groups}
+    pages = {one.id for one in await transaction.list("custom_page")}
     for app in objects.apps:
+        if not pages.issuperset(app.document.get("custom_pages", ())):
+            raise conflict(f"the application {app.document['name']!r} uses a custom page that is not there")
         for entry in app.document.get("policies", []):
             if "decision" not in entry and entry["id"] not in policies:
                 raise conflict(f"the application {app.document['name']!r} uses a policy that is not there")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 from starlette.routing import BaseRoute
 
-from portal.admin import RunningServers, create_admin
+from portal.admin import Admin, RunningServers, create_admin
 from portal.cli.identity import hostname_of
 from portal.config import Config
 from portal.modes import CodeModePolicy
@@ -20,6 +20,7 @@ from portal.state import StateError, Store
 
 @dataclass(frozen=True, slots=True)
 class Administered:
+    admin: Admin
     route: BaseRoute
     upstreams: RunningServers
 
@@ -29,7 +30,7 @@ async def administered(store: Store, servers: Servers, config: Config) -> AsyncI
     """Stored servers run until the block ends."""
     async with RunningServers(store, servers, config.servers) as upstreams:
         admin = await create_admin(store, upstreams)
-        yield Administered(admin.route(), upstreams)
+        yield Administered(admin, admin.route(), upstreams)
 
 
 @asynccontextmanager

@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 
-from portal.access import Access, LiveAccess, PolicyError, Sources, read_document
+from portal.access import Access, LiveAccess, PolicyError, Sources, read_document, refused_for_who_it_is
 from portal.access.identity import Identity
 from portal.access.policies import Decision
 from portal.admin.decisions import KINDS, attached_at, attached_to, read_objects
@@ -24,7 +23,9 @@ from portal.cli.signals import enrich_of, signals_of, with_sources
 from portal.config import Config, HttpServer
 from portal.config_identity import IdentitySection
 from portal.gate import AccessGate
+from portal.login import origin
 from portal.login.administrators import IDP
+from portal.login.blocks import APP
 from portal.login.mail import Smtp
 from portal.login.providers import OneTimePin
 from portal.login.sessions import utc_now
@@ -35,9 +36,8 @@ from portal.oauth.logins import LoginSignals, end_departed
 from portal.oauth.settings import read_oauth_settings
 from portal.servers import Servers
 from portal.state import KeyRing, StateError, Store
+from portal.state.clock import Clock
 
-# How the authorization server names an application when it asks who may use it.
-APP = "app:"
 LOGIN_OVER = Decision("deny", "Your login no longer holds. Sign in again.", "login")
 PURGE_SECONDS = 3600.0
 DECIDING = frozenset({*KINDS, "identity_provider", "service_token"})
@@ -70,7 +70,9 @@ class Identified:
 
 
 @asynccontextmanager
-async def identified(config: Config, announce: Callable[[str], object]) -> AsyncIterator[Identified]:
+async def identified(
+    config: Config, announce: Callable[[str], object], *, now: Clock = utc_now
+) -> AsyncIterator[Identified]:
     """Login and policies of this configuration, until the block ends.
 
     Raises:
@@ -79,7 +81,7 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
     section = config.portal.identity
     assert section is not None
     try:
-        async with open_store(config.portal.state) as store:
+        async with open_store(config.portal.state, now) as store:
             settings = identity_settings(config, section)
             live = LiveAccess(await compiled(config, store))
             note_warnings(live.current)
@@ -91,7 +93,23 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
                 standing = live.standing(identity)
                 return LOGIN_OVER if standing is None else standing.portal
 
-            identity = build(store, settings, admit=admit, announce=announce, enrich=enrich_of(section))
+            async def for_who_it_is(identity: Identity, place: str) -> bool:
+                try:
+                    of_app = place.startswith(APP) and await compiled(config, store, app=place.removeprefix(APP))
+                    access = of_app or live.current
+                except PolicyError:
+                    return identity.logged_in
+                return refused_for_who_it_is(access, live.signals.current(identity) or identity)
+
+            identity = build(
+                store,
+                settings,
+                admit=admit,
+                announce=announce,
+                enrich=enrich_of(section),
+                refused_for_who_it_is=for_who_it_is,
+                now=now,
+            )
 
             async def sign(claims: Mapping[str, Any]) -> str:
                 return await identity.keys.sign({"iss": identity.assertions.issuer, **claims})
@@ -113,7 +131,7 @@ async def identified(config: Config, announce: Callable[[str], object]) -> Async
         raise CommandError(f"portal.identity: {error}") from error
 
 
-def open_store(url: str | None) -> Store:
+def open_store(url: str | None, now: Clock = utc_now) -> Store:
     """The store of this URL; by default an SQLite file of this user. Its keys lie beside the file."""
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
     if url is None:
@@ -121,7 +139,7 @@ def open_store(url: str | None) -> Store:
         url = f"sqlite:///{home / 'state.db'}"
     file = url.partition(":///")[2] if url.startswith("sqlite") else ""
     keys = Path(file).with_suffix(".key") if file else home / "state.key"
-    return Store.open(url, KeyRing.open(keys))
+    return Store.open(url, KeyRing.open(keys), clock=now)
 
 
 def identity_settings(config: Config, section: IdentitySection) -> IdentitySettings:
@@ -140,7 +158,7 @@ def identity_settings(config: Config, section: IdentitySection) -> IdentitySetti
 def hostname_of(config: Config) -> str:
     """By which a stored portal is this one."""
     section = config.portal.identity
-    return (urlsplit(section.public_url).hostname if section is not None else None) or "localhost"
+    return origin.hostname_of(section.public_url if section is not None else "")
 
 
 def audiences(config: Config) -> dict[str, str]:

@@ -8,11 +8,12 @@ from typing import Any, TypeAlias
 
 import structlog
 
+from portal.login.blocks import APP, block_of, is_portal
 from portal.login.oauth2 import OAuth2
 from portal.login.oidc import Oidc
 from portal.login.providers import OAuthProvider, OidcProvider, OneTimePin, Provider, ProviderInvalid, read_provider
-from portal.login.rules import LoginRules, RulesInvalid, read_rules
-from portal.state import Store
+from portal.login.rules import Block, LoginRules, RulesInvalid, read_rules
+from portal.state import Store, Stored
 
 KIND = "identity_provider"
 SETTINGS, SETTINGS_ID = "settings", "login"
@@ -38,8 +39,9 @@ class Offer:
 class Directory:
     """Reads the store each time: logging in is rare, and a change must hold at once."""
 
-    def __init__(self, store: Store, configured: Sequence[Provider] = ()) -> None:
+    def __init__(self, store: Store, configured: Sequence[Provider] = (), hostname: str = "localhost") -> None:
         self._store = store
+        self._hostname = hostname
         self._configured = tuple(configured)
         self._machinery: dict[str, tuple[Provider, Remote]] = {}
         self._log = structlog.get_logger("portal.login")
@@ -52,6 +54,17 @@ class Directory:
         except RulesInvalid as error:
             self._log.error("the login settings cannot be used; the defaults are", reason=str(error))
             return LoginRules()
+
+    async def block(self, place: str, *, person: bool) -> Block:
+        """What somebody is shown who may not use this place: a path of the portal, or `app:` and an application's id.
+
+        `person` is whether that is for who they are.
+        """
+        rules, app = await self.rules(), await self._application(place)
+        if app is None:
+            return rules.block
+        pages = {one.id: one.document for one in await self._store.list("custom_page")}
+        return block_of(app.document, pages, rules.block, person=person)
 
     async def offer(self, *, password: bool) -> Offer:
         rules = await self.rules()
@@ -73,6 +86,11 @@ class Directory:
             machinery: Remote = Oidc(provider) if isinstance(provider, OidcProvider) else OAuth2(provider)
             self._machinery[id] = kept = (provider, machinery)
         return kept[1]
+
+    async def _application(self, place: str) -> Stored | None:
+        if place.startswith(APP):
+            return await self._store.get("app", place.removeprefix(APP))
+        return next((app for app in await self._store.list("app") if is_portal(app.document, self._hostname)), None)
 
     async def _stored(self) -> list[Provider]:
         found: list[Provider] = []

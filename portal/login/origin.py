@@ -44,6 +44,11 @@ class Origins:
         return f"http://{name}:{port}" if port else f"http://{name}"
 
 
+def hostname_of(public_url: str) -> str:
+    """By which an application and a stored portal are those of the portal with this public URL."""
+    return urlsplit(public_url).hostname or "localhost"
+
+
 def is_secure(origin: str) -> bool:
     """Whether cookies for this origin can be `Secure`."""
     return origin.startswith("https://")

@@ -23,6 +23,7 @@ from portal.login.pin import Accepted, Again, Pins, normal_email
 from portal.login.rates import Rate
 from portal.login.remote import LoginFailed
 from portal.login.returns import HOME, safe_return
+from portal.login.rules import Block
 from portal.login.sessions import Session, Sessions, utc_now
 from portal.login.visitor import FORM_FIELD, Visitor, Visitors
 from portal.state import Tokens
@@ -51,6 +52,7 @@ class Login:
         *,
         endpoint: str = "/mcp",
         pin_allowed: Callable[[str], Awaitable[bool]] | None = None,
+        refused_for_who_it_is: Callable[[Identity, str], Awaitable[bool]] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.directory = directory
@@ -62,6 +64,7 @@ class Login:
         self._pins = pins
         self._endpoint = endpoint
         self._pin_allowed = pin_allowed
+        self._refused_for_who_it_is = refused_for_who_it_is
         self._now = now
         self._tries = Rate(burst=20, per_minute=20)
         self._tries_each = Rate(burst=6, per_minute=2)
@@ -90,9 +93,16 @@ class Login:
         """Send the browser to the login page, and from there back to `target`."""
         return visitor.remember(_see(f"/login?{urlencode({'return': target})}"))
 
-    async def blocked(self, visitor: Visitor, identity: Identity) -> Response:
-        rules = await self.directory.rules()
-        return self.pages.blocked(rules.design, visitor, rules.block, who=identity.label)
+    async def block(self, identity: Identity, place: str) -> Block:
+        """What is shown to somebody who may not use this place (`Directory.block`)."""
+        asked = self._refused_for_who_it_is
+        person = identity.logged_in if asked is None else await asked(identity, place)
+        return await self.directory.block(place, person=person)
+
+    async def blocked(self, visitor: Visitor, identity: Identity, place: str) -> Response:
+        rules, block = await self.directory.rules(), await self.block(identity, place)
+        who = identity.label if identity.logged_in else ""
+        return self.pages.blocked(rules.design, visitor, block, who=who)
 
     async def message(
         self, visitor: Visitor, status: int, title: str, text: str, link: str = "", link_text: str = ""

@@ -15,11 +15,16 @@ from typing import TypeAlias
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.auth.provider import AccessToken
 from mcp_types import INVALID_REQUEST
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access.identity import ANONYMOUS, Identity
+from portal.access.policies import Decision
 from portal.http import Refusal, refuse
 from portal.login.origin import Origins
+from portal.login.routes import Login
+from portal.login.rules import DENIED
 from portal.login.visitor import client_ip
 from portal.oauth.admission import Admit
 from portal.oauth.logins import Logins
@@ -45,11 +50,18 @@ class Challenged(Exception):
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Blocked(Exception):
+    """A browser of somebody who may not come in, and the page for it."""
+
+    page: Response
+
+
 class Authentication:
     """Wraps an ASGI application.
 
     `enrich` adds what is known of a request beside its credentials (country, posture); `linked` reads the assertion of
-    a linked application.
+    a linked application; `login` knows what the refused are shown.
     """
 
     def __init__(
@@ -65,6 +77,7 @@ class Authentication:
         proxies: Sequence[IPv4Network | IPv6Network] = (),
         enrich: Enrich | None = None,
         linked: Linked | None = None,
+        login: Login | None = None,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -76,6 +89,7 @@ class Authentication:
         self._proxies = proxies
         self._enrich = enrich
         self._linked = linked
+        self._login = login
         self._kept: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -86,6 +100,9 @@ class Authentication:
             await self._identify(scope, self._origins.of(scope))
         except Refusal as refusal:
             await refuse(refusal)(scope, receive, send)
+            return
+        except Blocked as blocked:
+            await blocked.page(scope, receive, send)
             return
         await self._app(scope, receive, send)
 
@@ -106,12 +123,27 @@ class Authentication:
         if decision.effect != "allow":
             if token is None:
                 raise Challenged("", "Sign in: this portal needs an access token or a service token.")
-            # The refusal names the policy, as the one of a call does.
-            raise Refusal(403, "denied", decision.reason, FORBIDDEN, data={"policy": decision.policy})
+            raise await self._refused(identity, decision, scope)
         scope[IDENTITY] = identity
         if token is not None:
             # What the MCP transport ties sessions and request states to.
             scope["user"] = AuthenticatedUser(token)
+
+    async def _refused(self, identity: Identity, decision: Decision, scope: Scope) -> Refusal:
+        """It names the policy, as the refusal of a call does, and says what a person would be shown.
+
+        Raises Blocked where it is a person who looks.
+        """
+        told: dict[str, object] = {"policy": decision.policy}
+        if self._login is not None:
+            request = Request(scope)
+            if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
+                visitor = self._login.visitors.of(request)
+                raise Blocked(await self._login.blocked(visitor, identity, scope["path"]))
+            block = await self._login.block(identity, scope["path"])
+            told |= {"url": block.url} if block.url else {}
+            told |= {"message": block.message} if block.message != DENIED else {}
+        return Refusal(403, "denied", decision.reason, FORBIDDEN, data=told)
 
     def _known_as(self, identity: Identity, scope: Scope, family: str) -> Identity:
         """The identity with what is known of the request: the same object as long as that stays the same, because

@@ -16,10 +16,11 @@ from urllib.parse import urlsplit
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from portal.access.identity import Identity
 from portal.login.administrators import Administrators
 from portal.login.directory import Directory
 from portal.login.mail import Console, Mail
-from portal.login.origin import Origins
+from portal.login.origin import Origins, hostname_of
 from portal.login.pages import Pages
 from portal.login.passwords import Passwords
 from portal.login.pin import Pins
@@ -102,12 +103,15 @@ def build(
     announce: Callable[[str], object],
     enrich: Enrich | None = None,
     pin_allowed: Callable[[str], Awaitable[bool]] | None = None,
+    refused_for_who_it_is: Callable[[Identity, str], Awaitable[bool]] | None = None,
     fetch: Fetch | None = None,
     passwords: Passwords | None = None,
     now: Callable[[], datetime] = utc_now,
 ) -> PortalIdentity:
     """
     `admit` asks the policies; `announce` writes to the operator's console; `fetch` gets client documents.
+    `pin_allowed` is whether an address could be let in at all, `refused_for_who_it_is` whether somebody was not let
+    into a place for who they are, which decides what they are shown.
 
     Raises:
         ValueError: the public URL is not one.
@@ -116,7 +120,7 @@ def build(
     visitors = Visitors(origins, settings.proxies)
     login = Login(
         store.tokens,
-        Directory(store, settings.providers),
+        Directory(store, settings.providers, hostname_of(origins.public_url)),
         Administrators(store, passwords or Passwords(), now),
         Sessions(store.tokens, now=now),
         Pins(store.tokens, settings.mail or Console(announce), now),
@@ -124,6 +128,7 @@ def build(
         Pages(),
         endpoint=settings.oauth.path,
         pin_allowed=pin_allowed,
+        refused_for_who_it_is=refused_for_who_it_is,
         now=now,
     )
     clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
@@ -143,6 +148,7 @@ def build(
         "proxies": settings.proxies,
         "enrich": enrich,
         "linked": assertions.linked,
+        "login": login,
     }
     public = origins.public_url
     return PortalIdentity(

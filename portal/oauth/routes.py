@@ -129,7 +129,7 @@ class AuthorizationServer:
         identity = replace(session.identity, ip=visitor.ip)
         path = urlsplit(str(pending.document["resource"])).path
         if refusal_of(await self._authority.admit(identity, path)) is not None:
-            return await self._login.blocked(visitor, identity)
+            return await self._login.blocked(visitor, identity, path)
         if request.method == "GET":
             return await self._ask(visitor, client, pending, here, identity.label)
         form = await self._login.read_form(request, visitor)

@@ -26,6 +26,7 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from portal.access.identity import Identity
+from portal.login.blocks import APP
 from portal.login.durations import read_duration
 from portal.login.routes import Login
 from portal.login.sessions import utc_now
@@ -173,7 +174,7 @@ class SaasProvider:
             return self._login.sign_in(visitor, f"{request.url.path}?{request.url.query}")
         identity = replace(session.identity, ip=visitor.ip)
         if refusal_of(await self._admit(identity, _policy_path(app))) is not None:
-            return await self._login.blocked(visitor, identity)
+            return await self._login.blocked(visitor, identity, _policy_path(app))
         now = utc_now()
         until = now + (app.refresh_lifetime or app.access_lifetime)
         grant = Grant(session.identity, _client(app), app.id, tuple(scopes), until, str(uuid.uuid4()))
@@ -359,7 +360,7 @@ def _client(app: SaasApp) -> str:
 
 
 def _policy_path(app: SaasApp) -> str:
-    return f"app:{app.id}"
+    return f"{APP}{app.id}"
 
 
 def _half_hash(token: str) -> str:

@@ -1,0 +1,68 @@
+"""Whether somebody could be let in, were all that is left open in their favour. Pure.
+
+Two questions at the door are of this kind: is somebody refused for who they are, or for where and with what they come;
+and could an address, of which nothing else is known yet, ever be let in?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import TypeVar
+
+from portal.access.access import Access, resolved
+from portal.access.compiling import Compiler
+from portal.access.documents import AccessGroup, Policy, Rules
+from portal.access.identity import Identity
+from portal.access.policies import in_order
+from portal.access.rules import CountryIs, Geo
+from portal.access.subject import Subject
+
+ADDRESS = frozenset({"everyone", "email", "email_domain", "email_list", "login_method", "auth_method", "group"})
+"""Selectors that an address and the way of its login settle. A group settles what is in it."""
+PERSON = ADDRESS | {"oidc", "saml", "github-organization", "azureAD", "okta", "gsuite", "auth_context"}
+"""Selectors that tell who somebody is."""
+
+Ruled = TypeVar("Ruled", Policy, AccessGroup)
+# Where no country database is there, nobody knows.
+_OPEN = Geo(geo=CountryIs(country_code="XX"))
+
+
+def could_allow(
+    access: Access, identity: Identity, settled: Collection[str], decisions: Collection[str] = ("allow", "bypass")
+) -> bool:
+    """Whether a policy of one of these decisions could let this identity into the portal, if only the selectors in
+    `settled` are held against it. What cannot be known is not held against anybody."""
+    document, subject = access.document, Subject(identity)
+    groups = [_left_open(group, settled) for group in document.groups]
+    compiler = Compiler(groups, document.lists, replace(access.sources, geo=False))
+    attached = in_order(resolved(document.portal.policies, {one.id: one for one in document.policies}, "portal"))
+    told = [
+        (policy.decision, compiler.matching(_left_open(policy, settled), policy.id)(subject)) for policy in attached
+    ]
+    if "bypass" in decisions and any(decision == "bypass" and found is not False for decision, found in told):
+        return True
+    for decision, found in told:
+        if decision == "deny" and found:
+            return False
+        if decision == "allow" and decision in decisions and found is not False:
+            return True
+    return False
+
+
+def refused_for_who_it_is(access: Access, identity: Identity) -> bool:
+    """Of somebody refused: whether nothing but being somebody else would have helped.
+
+    A caller without a login is refused for what it came with.
+    """
+    return identity.logged_in and not could_allow(access, identity, PERSON, ("allow",))
+
+
+def _left_open(ruled: Ruled, settled: Collection[str]) -> Ruled:
+    """With rules that nobody can know in the place of those that are not settled."""
+
+    def opened(given: Rules) -> Rules:
+        return tuple(rule if rule.selector in settled else _OPEN for rule in given)
+
+    changes = {part: opened(getattr(ruled, part)) for part in ("include", "require", "exclude")}
+    return ruled.model_copy(update=changes)
