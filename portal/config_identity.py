@@ -35,9 +35,10 @@ class MailServer(_Section):
 
 
 class PostureSource(_Section):
-    """A URL that says how devices and people are doing (`{"assessments": [...]}`), read every so many seconds."""
+    """How devices and people are doing: pushed through the admin API, and read from a URL (`{"assessments": [...]}`)
+    every so many seconds where there is one. `integrations` are the checks that policies may ask for."""
 
-    url: str = Field(pattern=r"^https?://[^\s/]+(/\S*)?$")
+    url: str = Field(default="", pattern=r"^(https?://[^\s/]+(/\S*)?)?$")
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
     integrations: tuple[str, ...] = Field(default=(), max_length=100)
     every: float = Field(default=60.0, ge=1, le=86_400)
@@ -52,8 +53,8 @@ class IdentitySection(_Section):
     portal), `tool_policies` those of tools; `groups` and `lists` are what they refer to.
     `pin` offers one-time PINs by e-mail. `oauth` is Cloudflare's `oauth_configuration`. `trusted_proxies` are the
     addresses whose `X-Forwarded-For` is believed, and with `client_certificates` their `Client-Cert` (RFC 9440).
-    `countries` is a MaxMind file, `posture` a source of device posture and risk scores; `external_evaluation` lets
-    policies ask services they name.
+    `countries` is a MaxMind file, `posture` says where device posture and risk scores come from;
+    `external_evaluation` lets policies ask services they name.
     """
 
     public_url: str = ""

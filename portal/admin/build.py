@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from portal.admin.application import PREFIX, create_admin_app
+from portal.admin.application import PREFIX, Proxies, create_admin_app
 from portal.admin.apps import Apps
+from portal.admin.assessments import AssessmentApi
 from portal.admin.decisions import check_decisions
 from portal.admin.operations import Operation
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
@@ -46,8 +47,16 @@ class Admin:
         return mount
 
 
-async def create_admin(store: Store, upstreams: Upstreams | None = None, *, clock: Clock = now) -> Admin:
-    """The admin API over this store. Without `upstreams` every server is waiting."""
+async def create_admin(
+    store: Store,
+    upstreams: Upstreams | None = None,
+    *,
+    clock: Clock = now,
+    proxies: Proxies = (),
+    integrations: Iterable[str] | None = None,
+) -> Admin:
+    """The admin API over this store. Without `upstreams` every server is waiting. `integrations` are those of which
+    posture may be pushed; None: nothing may. `proxies` are those whose `X-Forwarded-For` is believed."""
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
     servers = Servers(store, upstreams or NotRunning())
@@ -61,9 +70,10 @@ async def create_admin(store: Store, upstreams: Upstreams | None = None, *, cloc
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
         *Keys(store, SigningKeys(store, clock), clock).operations(),
+        *AssessmentApi(store, clock, integrations).operations(),
         *tokens.operations(),
     ]
-    return Admin(create_admin_app(operations, tokens, account_id), account_id, tokens, operations)
+    return Admin(create_admin_app(operations, tokens, account_id, proxies), account_id, tokens, operations)
 
 
 async def read_account_id(store: Store) -> str:

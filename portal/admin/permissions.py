@@ -30,9 +30,10 @@ POLICIES = Area("Access: Apps and Policies")
 ORGANIZATION = Area("Access: Organizations, Identity Providers, and Groups")
 SERVICE_TOKENS = Area("Access: Service Tokens")
 CUSTOM_PAGES = Area("Access: Custom Pages")
+POSTURE = Area("Access: Device Posture")
 API_TOKENS = Area("Account API Tokens")
 
-AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, API_TOKENS)
+AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, API_TOKENS)
 ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
 
 

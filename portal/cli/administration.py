@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from ipaddress import ip_network
 
 import structlog
 from starlette.routing import BaseRoute
@@ -16,6 +17,7 @@ from portal.config import Config
 from portal.modes import CodeModePolicy
 from portal.servers import Servers
 from portal.state import StateError, Store
+from portal.state.clock import Clock, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,10 +28,16 @@ class Administered:
 
 
 @asynccontextmanager
-async def administered(store: Store, servers: Servers, config: Config) -> AsyncIterator[Administered]:
+async def administered(
+    store: Store, servers: Servers, config: Config, *, now: Clock = now
+) -> AsyncIterator[Administered]:
     """Stored servers run until the block ends."""
+    section = config.portal.identity
+    posture = section.posture if section is not None else None
     async with RunningServers(store, servers, config.servers) as upstreams:
-        admin = await create_admin(store, upstreams)
+        integrations = posture.integrations if posture is not None else None
+        proxies = [ip_network(proxy) for proxy in section.trusted_proxies] if section is not None else []
+        admin = await create_admin(store, upstreams, clock=now, proxies=proxies, integrations=integrations)
         yield Administered(admin, admin.route(), upstreams)
 
 

@@ -117,7 +117,7 @@ async def identified(
             identity.logins.on_change(live.changed)
             try:
                 async with (
-                    signals_of(section, sign, live.changed) as known,
+                    signals_of(section, sign, live.changed, store, now) as known,
                     forgetting_expired(store),
                     deciding_anew(config, store, live) as decide_anew,
                 ):

@@ -17,12 +17,23 @@ from portal.access.signals import (
     PostureFeed,
 )
 from portal.access.signals.evaluations import Sign
+from portal.cli.pushed import pushed_followed
 from portal.config_identity import IdentitySection
+from portal.login.sessions import utc_now
+from portal.state import Store
+from portal.state.clock import Clock
 
 
 @asynccontextmanager
-async def signals_of(section: IdentitySection, sign: Sign, changed: Callable[[], None]) -> AsyncIterator[KnownSignals]:
-    """The configured sources, open until the block ends. `sign` makes the JWTs that ask external evaluations.
+async def signals_of(
+    section: IdentitySection,
+    sign: Sign,
+    changed: Callable[[], None],
+    store: Store | None = None,
+    now: Clock = utc_now,
+) -> AsyncIterator[KnownSignals]:
+    """The configured sources, open until the block ends. `sign` makes the JWTs that ask external evaluations; in
+    `store` is what was pushed.
 
     Raises:
         PolicyError: the country database cannot be used.
@@ -30,9 +41,14 @@ async def signals_of(section: IdentitySection, sign: Sign, changed: Callable[[],
     async with AsyncExitStack() as stack:
         assessments = None
         if (posture := section.posture) is not None:
-            assessments = Assessments(posture.fresh_for)
-            feed = PostureFeed(posture.url, assessments, headers=posture.headers, every=posture.every, changed=changed)
-            await stack.enter_async_context(feed)
+            # By the clock on the wall: what was pushed outlives this process.
+            assessments = Assessments(posture.fresh_for, lambda: now().timestamp())
+            if posture.url:
+                headers, every = posture.headers, posture.every
+                feed = PostureFeed(posture.url, assessments, headers=headers, every=every, changed=changed)
+                await stack.enter_async_context(feed)
+            if store is not None:
+                await stack.enter_async_context(pushed_followed(store, assessments, changed, now))
         evaluations = None
         if section.external_evaluation:
             evaluations = Evaluations(sign)

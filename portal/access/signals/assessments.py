@@ -56,18 +56,20 @@ class Assessments:
     """What is known now. `fresh_for` is how many seconds something said is believed, by `clock`."""
 
     def __init__(self, fresh_for: float = FRESH_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
-        self._fresh_for = fresh_for
+        self.fresh_for = fresh_for
         self._clock = clock
         self._known: OrderedDict[str, _Known] = OrderedDict()
 
     def record(self, assessment: Assessment) -> None:
+        """Of each fact what was found out last is kept."""
         subject = assessment.subject.lower()
         known = self._known.setdefault(subject, _Known())
         self._known.move_to_end(subject)
         said = self._clock() - assessment.age
         for integration, passed in (assessment.device_posture or {}).items():
-            known.posture[integration] = (passed, said)
-        if assessment.user_risk is not None:
+            if integration not in known.posture or known.posture[integration][1] <= said:
+                known.posture[integration] = (passed, said)
+        if assessment.user_risk is not None and (known.risk is None or known.risk[1] <= said):
             known.risk = (assessment.user_risk, said)
         while len(self._known) > MAX_SUBJECTS:
             self._known.popitem(last=False)
@@ -75,9 +77,21 @@ class Assessments:
     def forget(self, subject: str) -> None:
         self._known.pop(subject.lower(), None)
 
+    def until_stale(self) -> float | None:
+        """Seconds until the next of what is believed now is no longer; None when there is none."""
+        oldest = self._clock() - self.fresh_for
+        said = (
+            moment
+            for known in self._known.values()
+            for _, moment in (*known.posture.values(), *((known.risk,) if known.risk is not None else ()))
+            if moment >= oldest
+        )
+        first = min(said, default=None)
+        return None if first is None else first - oldest
+
     def of(self, identity: Identity) -> tuple[Mapping[str, bool], str]:
         """(device posture, risk) of a caller, as far as it is fresh. What is said of the id goes before the e-mail."""
-        oldest = self._clock() - self._fresh_for
+        oldest = self._clock() - self.fresh_for
         posture: dict[str, bool] = {}
         risk = ""
         for subject in (identity.email.lower(), identity.key.lower()):

@@ -75,7 +75,7 @@ async def ruled_portal(
     async with (
         identified(config, console.append, now=now) as found,
         Servers(config.servers) as running_servers,
-        administered(found.store, running_servers, config) as administration,
+        administered(found.store, running_servers, config, now=now) as administration,
     ):
         await running_servers.settled()
         caller = Caller(running_servers, Kept(), gate=found.gate(running_servers))

@@ -1,0 +1,158 @@
+"""What was found out of people and their devices, pushed: `access/assessments`. Ours; Cloudflare asks vendors itself.
+
+It is stored, so that a restart forgets nothing and every process on the database knows it. How long it is believed, a
+portal's own configuration says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from portal.access.signals.assessments import Assessment
+from portal.admin.collection import Removed
+from portal.admin.errors import conflict, in_use, invalid, not_found
+from portal.admin.operations import Asked, Operation
+from portal.admin.permissions import POSTURE
+from portal.state import Store, Stored, Transaction
+from portal.state.clock import Clock
+
+KIND = "assessment"
+PATH = "/access/assessments"
+MAX_AT_ONCE = 100
+MAX_SUBJECTS = 10_000
+KEPT = timedelta(days=1)
+"""No portal believes anything longer than this."""
+
+
+class PushBody(BaseModel):
+    """The same entries as those of a posture source's answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    assessments: Annotated[tuple[Assessment, ...], Field(min_length=1, max_length=MAX_AT_ONCE)]
+
+
+class Recorded(BaseModel):
+    recorded: int
+
+
+class Checked(BaseModel):
+    """`at` is when the one who assesses found out."""
+
+    passed: bool
+    at: datetime
+
+
+class Risk(BaseModel):
+    level: str
+    at: datetime
+
+
+class ShownAssessment(BaseModel):
+    subject: str
+    device_posture: Mapping[str, Checked] = {}
+    user_risk: Risk | None = None
+
+
+class AssessmentApi:
+    """`integrations` are those a portal knows, None where no portal is configured to be told anything."""
+
+    def __init__(self, store: Store, clock: Clock, integrations: Iterable[str] | None) -> None:
+        self._store = store
+        self._clock = clock
+        self._integrations = None if integrations is None else frozenset(integrations)
+
+    def operations(self) -> list[Operation]:
+        one, shown, area = PATH + "/{id}", ShownAssessment, POSTURE
+        return [
+            Operation(
+                "GET", PATH, "List what is known of people and their devices", self._list, shown, area, listed=True
+            ),
+            Operation("POST", PATH, "Say what was found out of some", self._push, Recorded, area, PushBody),
+            Operation("GET", one, "Show what is known of one", self._get, shown, area),
+            Operation("DELETE", one, "Forget what is known of one", self._delete, Removed, area, status=202),
+        ]
+
+    async def _list(self, asked: Asked) -> list[ShownAssessment]:
+        wanted = asked.paging.search.lower()
+        return [_shown(one) for one in await self._store.list(KIND) if wanted in one.id]
+
+    async def _get(self, asked: Asked) -> ShownAssessment:
+        stored = await self._store.get(KIND, asked.path["id"].lower())
+        if stored is None:
+            raise not_found("assessment")
+        return _shown(stored)
+
+    async def _delete(self, asked: Asked) -> Removed:
+        return Removed(id=(await self._store.delete(KIND, asked.path["id"].lower(), by=asked.by)).id)
+
+    async def _push(self, asked: Asked) -> Recorded:
+        body: PushBody = asked.body
+        if self._integrations is None:
+            raise conflict("no posture is configured for this portal: set portal.identity.posture")
+        for position, one in enumerate(body.assessments):
+            if not self._integrations.issuperset(one.device_posture or ()):
+                pointer = f"/assessments/{position}/device_posture"
+                raise invalid("an integration is not one of portal.identity.posture.integrations", pointer)
+        now = self._clock()
+        async with self._store.transaction() as transaction:
+            for one in body.assessments:
+                await _record(transaction, one, now, asked.by)
+        return Recorded(recorded=len(body.assessments))
+
+
+async def _record(transaction: Transaction, told: Assessment, now: datetime, by: str) -> None:
+    subject = told.subject.lower()
+    before = await transaction.get(KIND, subject)
+    document = merged(before.document if before else {}, told, now)
+    if before is not None:
+        await transaction.replace(KIND, subject, document, by=by)
+        return
+    known = await transaction.list(KIND)
+    if len(known) >= MAX_SUBJECTS:
+        over = [one.id for one in known if not told_of(one.id, one.document, now, KEPT)]
+        if not over:
+            raise in_use(f"there are {MAX_SUBJECTS} of them already")
+        for id in over:
+            await transaction.delete(KIND, id, by=by)
+    await transaction.create(KIND, subject, document, by=by)
+
+
+def merged(before: Mapping[str, Any], told: Assessment, now: datetime) -> dict[str, Any]:
+    """What is stored once this was said: of each fact what was found out last."""
+    at = (now - timedelta(seconds=min(told.age, KEPT.total_seconds() * 2))).isoformat()
+    posture = dict(before.get("device_posture", {}))
+    for integration, passed in (told.device_posture or {}).items():
+        if integration not in posture or not _later(posture[integration]["at"], at):
+            posture[integration] = {"passed": passed, "at": at}
+    risk = before.get("user_risk")
+    if told.user_risk is not None and (risk is None or not _later(risk["at"], at)):
+        risk = {"level": told.user_risk, "at": at}
+    return {"device_posture": posture, "user_risk": risk}
+
+
+def told_of(subject: str, document: Mapping[str, Any], now: datetime, lately: timedelta) -> list[Assessment]:
+    """What a stored document says, as if it were said now: each fact with its age, as far as it is that young."""
+    told = [
+        Assessment(subject=subject, device_posture={integration: entry["passed"]}, age=_age(entry, now))
+        for integration, entry in document["device_posture"].items()
+    ]
+    if (risk := document["user_risk"]) is not None:
+        told.append(Assessment(subject=subject, user_risk=risk["level"], age=_age(risk, now)))
+    return [one for one in told if one.age <= lately.total_seconds()]
+
+
+def _age(entry: Mapping[str, Any], now: datetime) -> float:
+    return max(0.0, (now - datetime.fromisoformat(entry["at"])).total_seconds())
+
+
+def _later(one: str, other: str) -> bool:
+    return datetime.fromisoformat(one) > datetime.fromisoformat(other)
+
+
+def _shown(stored: Stored) -> ShownAssessment:
+    return ShownAssessment.model_validate({**stored.document, "subject": stored.id})
