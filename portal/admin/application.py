@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, TypeAlias
 
 import orjson
 import structlog
@@ -20,16 +21,21 @@ from portal.admin.errors import AdminError, Problem
 from portal.admin.openapi import document
 from portal.admin.operations import Asked, Operation
 from portal.admin.tokens import ApiTokens
+from portal.login.visitor import client_ip
 from portal.state import AlreadyExists, Conflict, DocumentInvalid, NotFound, StateError, StateUnavailable
 
 PREFIX = "/client/v4"
 MAX_BODY = 1024 * 1024
 MAX_PROBLEMS = 20
 MAX_IN_PATH = 256
+Proxies: TypeAlias = Sequence[IPv4Network | IPv6Network]
 
 
-def create_admin_app(operations: Sequence[Operation], tokens: ApiTokens, account_id: str) -> Starlette:
-    """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`."""
+def create_admin_app(
+    operations: Sequence[Operation], tokens: ApiTokens, account_id: str, proxies: Proxies = ()
+) -> Starlette:
+    """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`. `proxies` are those whose
+    `X-Forwarded-For` is believed."""
     described = orjson.dumps(document(operations, PREFIX))
 
     async def openapi(request: Request) -> Response:
@@ -46,7 +52,7 @@ def create_admin_app(operations: Sequence[Operation], tokens: ApiTokens, account
         return _answer(500, answers.failure([Problem(errors.FAULT, "the portal failed on this request")]))
 
     routes = [Route("/openapi.json", openapi, methods=["GET"])]
-    routes += [_route(path, of_path, tokens, account_id) for path, of_path in _by_path(operations).items()]
+    routes += [_route(path, of_path, tokens, account_id, proxies) for path, of_path in _by_path(operations).items()]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refused, Exception: crashed})
     app.router.redirect_slashes = False
     return app
@@ -60,11 +66,11 @@ def _by_path(operations: Sequence[Operation]) -> dict[str, dict[str, Operation]]
     return dict(sorted(paths.items(), key=lambda item: "{" in item[0].rsplit("/", 1)[1]))
 
 
-def _route(path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, account_id: str) -> Route:
+def _route(path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, account_id: str, proxies: Proxies) -> Route:
     async def answer(request: Request) -> Response:
         operation = of_path["GET" if request.method == "HEAD" else request.method]
         try:
-            return await _perform(operation, request, tokens, account_id)
+            return await _perform(operation, request, tokens, account_id, proxies)
         except AdminError as error:
             return _refusal(error)
         except StateError as error:
@@ -73,10 +79,11 @@ def _route(path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, accou
     return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(of_path))
 
 
-async def _perform(operation: Operation, request: Request, tokens: ApiTokens, account_id: str) -> Response:
-    asker = await tokens.authenticate(
-        request.headers.get("authorization", ""), request.client.host if request.client else ""
-    )
+async def _perform(
+    operation: Operation, request: Request, tokens: ApiTokens, account_id: str, proxies: Proxies
+) -> Response:
+    address = client_ip(request.scope, proxies)
+    asker = await tokens.authenticate(request.headers.get("authorization", ""), address)
     # Of another account no one here knows anything, and which accounts there are is nobody's business.
     if request.path_params["account_id"] != account_id:
         raise errors.forbidden("Authentication error: the token is not one of this account")

@@ -14,7 +14,7 @@ from portal.admin.errors import in_use, invalid, not_found
 from portal.admin.operations import Asked, Operation
 from portal.admin.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
 from portal.admin.policies import Name
-from portal.login.providers import ProviderInvalid, read_provider
+from portal.login.providers import ProviderInvalid, places, read_provider
 from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
 from portal.state import KEEP, Keep, Store, Stored
 
@@ -65,8 +65,21 @@ class IdentityProviders(Collection):
     async def replace(self, asked: Asked) -> Any:
         document, secret = self.document(asked.body, None), _secret(asked.body)
         async with self._store.transaction() as transaction:
+            there = await transaction.get(self.kind, asked.path["id"])
+            moved = there is not None and _moved(there.document, document)
+            if moved and isinstance(secret, Keep) and await transaction.secret(self.kind, asked.path["id"]):
+                # Else whoever may write a provider, but not read its secret, could have it sent to himself.
+                raise invalid("must be given again with another address of the provider", f"/config/{SECRET}")
             replaced = await transaction.replace(self.kind, asked.path["id"], document, by=asked.by, secret=secret)
         return self.show(replaced)
+
+
+def _moved(before: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+    """Whether what was sent to the one provider would be sent elsewhere by the other."""
+    try:
+        return bool(places(before)) and places(before) != places(document)
+    except ProviderInvalid:
+        return True
 
 
 def _secret(body: ProviderBody) -> bytes | Keep:

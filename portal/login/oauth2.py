@@ -10,7 +10,7 @@ from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[
 
 from portal.access.identity import Group, Identity
 from portal.login.providers import OAuthProvider
-from portal.login.remote import TIMEOUT_SECONDS, LoginFailed, fetch_json, http_client, tls
+from portal.login.remote import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
 
 PER_PAGE = 100
 PAGES = 10
@@ -82,7 +82,7 @@ class OAuth2:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
             follow_redirects=False,
-            verify=tls(),
+            transport=Bounded(),
         )
 
 

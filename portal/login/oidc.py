@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
@@ -19,8 +20,9 @@ from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
 from portal.access.identity import Group, Identity
+from portal.http import is_loopback
 from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
-from portal.login.remote import TIMEOUT_SECONDS, LoginFailed, fetch_json, http_client, tls
+from portal.login.remote import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
 
 # Signed by the provider's private key: never `none`, never a secret that we hold ourselves.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
@@ -139,7 +141,7 @@ class Oidc:
             timeout=TIMEOUT_SECONDS,
             trust_env=False,
             follow_redirects=False,
-            verify=tls(),
+            transport=Bounded(),
         )
 
 
@@ -161,24 +163,29 @@ def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
     try:
         return Endpoints(
             issuer=issuer,
-            authorization=provider.authorization_endpoint or _endpoint(metadata, "authorization_endpoint"),
-            token=provider.token_endpoint or _endpoint(metadata, "token_endpoint"),
-            jwks=provider.jwks_uri or _endpoint(metadata, "jwks_uri"),
-            userinfo=_endpoint(metadata, "userinfo_endpoint") if metadata.get("userinfo_endpoint") else "",
+            authorization=provider.authorization_endpoint or _endpoint(metadata, "authorization_endpoint", issuer),
+            token=provider.token_endpoint or _endpoint(metadata, "token_endpoint", issuer),
+            jwks=provider.jwks_uri or _endpoint(metadata, "jwks_uri", issuer),
+            userinfo=_endpoint(metadata, "userinfo_endpoint", issuer) if metadata.get("userinfo_endpoint") else "",
             returns_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
         )
     except ProviderInvalid as error:
         raise LoginFailed(f"The identity provider's discovery document is unusable: {error}.") from error
 
 
-def _endpoint(metadata: Mapping[str, Any], name: str) -> str:
-    return checked_url(str(metadata.get(name) or ""), name)
+def _endpoint(metadata: Mapping[str, Any], name: str, issuer: str) -> str:
+    url = checked_url(str(metadata.get(name) or ""), name)
+    # An administrator may name a provider on this machine; a provider elsewhere may not send us to one.
+    if is_loopback(urlsplit(url).hostname or "") and not is_loopback(urlsplit(issuer).hostname or ""):
+        raise ProviderInvalid(f"{name} is on this machine, and the issuer is not")
+    return url
 
 
 def identity_of(provider: OidcProvider, claims: Mapping[str, Any]) -> Identity:
-    """The person the claims are about. An address the provider says is not verified is nobody's."""
+    """The person the claims are about. An address is nobody's where the provider says anything but that it is verified;
+    providers of one organisation do not say it at all."""
     email = claims.get(provider.email_claim)
-    verified = claims.get("email_verified") not in (False, "false")
+    verified = claims.get("email_verified", True) in (True, "true")
     methods = claims.get("amr")
     return Identity(
         id=f"{provider.id}:{claims['sub']}",

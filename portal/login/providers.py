@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
 from portal.http import is_loopback
+from portal.upstream.addresses import forbidden
 
 SCOPES = ("openid", "email", "profile")
 PIN, GITHUB = "onetimepin", "github"
@@ -121,6 +122,18 @@ def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Pro
     return provider
 
 
+def places(document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where a provider's client secret may be sent, and who vouches for its people.
+
+    Raises:
+        ProviderInvalid: the document describes no provider.
+    """
+    found = read_provider("any", document)
+    if isinstance(found, OidcProvider):
+        return found.issuer, found.authorization_endpoint, found.token_endpoint, found.jwks_uri
+    return (found.authorization_endpoint, found.token_endpoint, found.api) if isinstance(found, OAuthProvider) else ()
+
+
 def checked_url(value: str, name: str) -> str:
     """An https URL, or http on loopback.
 
@@ -136,6 +149,8 @@ def checked_url(value: str, name: str) -> str:
         raise ProviderInvalid(f"{name} must be an https:// URL")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ProviderInvalid(f"{name} must be an https:// URL")
+    if forbidden(host):
+        raise ProviderInvalid(f"{name} is at an address no provider may have")
     return value
 
 

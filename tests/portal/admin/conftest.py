@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -56,9 +57,9 @@ class Api:
 
 
 @asynccontextmanager
-async def admin_api(folder: Path, upstreams: Upstreams | None = None) -> AsyncIterator[Api]:
+async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: Any) -> AsyncIterator[Api]:
     async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
-        admin = await create_admin(store, upstreams)
+        admin = await create_admin(store, upstreams, **more)
         made = await admin.tokens.create_with_all("test", "test")
         app = Starlette(routes=[admin.route()])
         async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:

@@ -134,6 +134,33 @@ def test_identity_providers_keep_their_secret_to_themselves(api: Api) -> None:
     assert providers.delete(made.id, account_id=api.account).id == made.id
 
 
+def test_a_stored_secret_is_not_sent_to_where_somebody_else_says(api: Api) -> None:
+    config = {"client_id": "us", "client_secret": "hush", "issuer": "https://idp.example"}
+    body = {"name": "IdP", "type": "oidc", "config": config}
+    made = api.http.post(api.at("/access/identity_providers"), headers=api.headers(), json=body).json()["result"]
+    at = api.at(f"/access/identity_providers/{made['id']}")
+
+    def status(**changes: object) -> int:
+        kept = {"client_id": "us", "issuer": "https://idp.example", "scopes": ["email"], **changes}
+        return api.http.put(at, headers=api.headers(), json={**body, "config": kept}).status_code
+
+    assert status() == 200
+    for moved in (
+        {"issuer": "https://evil.example"},
+        {"token_url": "https://evil.example/token"},
+        {"auth_url": "https://evil.example/authorize"},
+        {"certs_url": "https://evil.example/keys"},
+    ):
+        assert status(**moved) == 400, moved
+        assert status(**moved, client_secret="hush") == 200
+        assert status(client_secret="hush") == 200
+    github = {**body, "type": "github", "config": {"client_id": "us"}}
+    assert api.http.put(at, headers=api.headers(), json=github).status_code == 400
+    public = api.http.post(api.at("/access/identity_providers"), headers=api.headers(), json=github).json()["result"]
+    at = api.at(f"/access/identity_providers/{public['id']}")
+    assert status(issuer="https://other.example") == 200
+
+
 def test_service_tokens_are_made_rotated_refreshed_and_taken_back(api: Api) -> None:
     tokens: Any = api.sdk().zero_trust.access.service_tokens
     made = tokens.create(account_id=api.account, name="CI", duration="60m")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
 from pathlib import Path
 
 import cloudflare
@@ -125,6 +126,23 @@ def test_a_token_of_another_account_another_time_or_another_place_grants_nothing
         assert status(api, value) == expected
     other = api.at("/tokens").replace(api.account, "f" * 32)
     assert api.http.get(other, headers=api.headers()).status_code == 403
+
+
+@pytest.mark.anyio
+async def test_the_place_of_a_token_is_the_callers_and_not_the_proxys(tmp_path: Path) -> None:
+    loopback = [ip_network("127.0.0.0/8")]
+    conditions = {"inside": {"in": ["127.0.0.0/8"]}, "there": {"in": ["203.0.113.0/24"]}}
+    for proxies, expected in ((loopback, {"inside": 401, "there": 200}), ((), {"inside": 200, "there": 401})):
+        folder = tmp_path / str(len(proxies))
+        folder.mkdir()
+        async with admin_api(folder, proxies=proxies) as api, httpx2.AsyncClient(trust_env=False) as http:
+            for name, condition in conditions.items():
+                body = {"name": name, "policies": [policy(api, PORTALS.read)], "condition": {"request_ip": condition}}
+                made = await http.post(api.at("/tokens"), headers=api.headers(), json=body)
+                headers = {"Authorization": f"Bearer {made.json()['result']['value']}"}
+                headers["X-Forwarded-For"] = "127.0.0.1, 203.0.113.9"
+                answer = await http.get(api.at("/access/ai-controls/mcp/portals"), headers=headers)
+                assert answer.status_code == expected[name]
 
 
 def test_a_permission_that_does_not_exist_cannot_be_granted(shared: Api) -> None:

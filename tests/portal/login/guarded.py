@@ -13,6 +13,7 @@ from argon2 import PasswordHasher
 
 from portal.access.identity import Identity
 from portal.access.policies import Decision
+from portal.admin import Admin, create_admin
 from portal.app import create_app, running
 from portal.caller import Caller
 from portal.config import parse_config
@@ -77,6 +78,7 @@ class Guarded:
     clock: Clock
     console: list[str]
     kept: Kept
+    admin: Admin
 
     @property
     def mcp(self) -> str:
@@ -113,8 +115,10 @@ async def guarded_portal(
         async with Servers(config.servers) as servers:
             await servers.settled()
             app = create_app(servers, Caller(servers, kept), None, identity=identity)
+            admin = await create_admin(store, proxies=settings.get("proxies", ()))
+            app.router.routes.append(admin.route())
             async with running(app) as url:
-                yield Guarded(url, store, identity, rules, letters, clock, console, kept)
+                yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)
         await identity.aclose()
 
 

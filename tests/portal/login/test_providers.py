@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import gzip
+import hashlib
+import hmac
 import json
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -23,8 +28,9 @@ from starlette.routing import Route
 
 from portal.access.identity import Group, Identity
 from portal.login.identities import identity_from
-from portal.login.oidc import identity_of
+from portal.login.oidc import identity_of, read_endpoints
 from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
+from portal.login.remote import MAX_BYTES, LoginFailed
 from tests.node_tools import install, needs, node
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -120,6 +126,8 @@ class Issuer:
         self.metadata: dict[str, Any] = {}
         self.asked: dict[str, str] = {}
         self.exchanged: dict[str, str] = {}
+        self.padding, self.coding = b"", "identity"
+        self.forge: Callable[[dict[str, Any], Any], str] | None = None
 
     def app(self) -> Starlette:
         return Starlette(
@@ -132,6 +140,9 @@ class Issuer:
         )
 
     async def _metadata(self, request: Request) -> Response:
+        if self.padding:
+            headers = {"Content-Encoding": self.coding, "Content-Type": "application/json"}
+            return Response(self.padding, headers=headers)
         return JSONResponse(
             {
                 "issuer": self.url,
@@ -155,7 +166,10 @@ class Issuer:
         claims |= {"nonce": self.asked.get("nonce"), "email": "ada@example.com", **self.claims}
         header = {"alg": self.algorithm, "kid": "one"}
         claims = {name: value for name, value in claims.items() if value is not None}
-        token = jwt.encode(header, claims, self.signing_key, algorithms=[self.algorithm])
+        if self.forge is not None:
+            token = self.forge(claims, self.key)
+        else:
+            token = jwt.encode(header, claims, self.signing_key, algorithms=[self.algorithm])
         return JSONResponse({"access_token": "access", "token_type": "Bearer", "id_token": token})
 
     async def _jwks(self, request: Request) -> Response:
@@ -238,6 +252,94 @@ async def test_a_token_that_does_not_hold_signs_nobody_in(tmp_path: Path) -> Non
                 assert await seen(portal, browser) is None
             vars(issuer).update(straight)
             assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
+
+
+def written(claims: dict[str, Any], header: dict[str, Any], secret: str = "") -> str:
+    """A token put together by hand: unsigned, or HS256 with this text as its secret."""
+    parts = [json.dumps(part).encode() for part in (header, claims)]
+    head = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+    mac = hmac.new(secret.encode(), head.encode(), hashlib.sha256).digest() if secret else b""
+    return f"{head}." + base64.urlsafe_b64encode(mac).decode().rstrip("=")
+
+
+def signed(claims: dict[str, Any], key: Any, **header: Any) -> str:
+    return jwt.encode({"alg": "ES256", "kid": "one", **header}, claims, key, algorithms=["ES256"])
+
+
+FORGED: dict[str, Callable[[dict[str, Any], Any], str]] = {
+    "unsigned": lambda claims, key: written(claims, {"alg": "none", "kid": "one"}),
+    "unsigned, spelt otherwise": lambda claims, key: written(claims, {"alg": "NoNe"}),
+    "signed with the public key as text": lambda claims, key: written(
+        claims, {"alg": "HS256", "kid": "one"}, key.as_pem(private=False).decode()
+    ),
+    "signed with the public key as JSON": lambda claims, key: written(
+        claims, {"alg": "HS256", "kid": "one"}, json.dumps(key.as_dict(private=False))
+    ),
+    "by a key that is not listed": lambda claims, key: signed(
+        claims, ECKey.generate_key("P-256", {"kid": "two"}), kid="two"
+    ),
+    "by a key it brings itself": lambda claims, key: signed(
+        claims, (own := ECKey.generate_key("P-256", {"kid": "one"})), jwk=own.as_dict(private=False)
+    ),
+    "with a demand nobody knows": lambda claims, key: written(
+        claims, {"alg": "ES256", "kid": "one", "crit": ["bork"], "bork": True}, "x"
+    ),
+    "from the future": lambda claims, key: signed({**claims, "nbf": int(time.time()) + 600}, key),
+    "changed afterwards": lambda claims, key: signed(claims, key)[:-6] + "AAAAAA",
+    "no token": lambda claims, key: "x",
+}
+
+
+async def test_a_forged_token_signs_nobody_in(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        async with browser_at(portal.url, issuer.url) as browser:
+            for name, issuer.forge in FORGED.items():
+                assert (await browser.open("/login/with/oidc?return=/logout")).status == 502, name
+                assert await seen(portal, browser) is None
+            issuer.forge = signed
+            assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
+
+
+async def test_a_sign_in_at_a_provider_ends_after_ten_minutes(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer, browser_at(portal.url) as browser:
+        begun = await browser.open("/login/with/oidc")
+        state = parse_qs(urlsplit(begun.left_for).query)["state"][0]
+        portal.clock.ahead = timedelta(minutes=11)
+        assert (await browser.open(f"/login/callback?code=x&state={state}")).status == 400
+        assert issuer.exchanged == {}
+
+
+async def test_a_provider_cannot_fill_the_portals_memory(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer, browser_at(portal.url) as browser:
+        for padding, coding in ((b" " * (2 * MAX_BYTES), "identity"), (gzip.compress(b" " * 2**24), "gzip")):
+            issuer.padding, issuer.coding = padding, coding
+            page = await browser.open("/login/with/oidc")
+            assert (page.status, page.left_for) == (502, ""), coding
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["http://127.0.0.1:6379/", "http://localhost/", "http://[::1]/", "https://127.0.0.1/", "https://169.254.169.254/"],
+)
+@pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"])
+def test_a_provider_out_there_cannot_send_the_portal_to_itself_or_to_its_cloud(elsewhere: str, name: str) -> None:
+    config = {"client_id": "c", "issuer": "https://idp.example.com"}
+    provider = read_provider("p", {"type": "oidc", "config": config})
+    assert isinstance(provider, OidcProvider)
+    told = {"issuer": provider.issuer}
+    told |= {known: f"{provider.issuer}/{known}" for known in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
+    assert read_endpoints(provider, told).token == f"{provider.issuer}/token_endpoint"
+    with pytest.raises(LoginFailed, match=name):
+        read_endpoints(provider, {**told, name: elsewhere})
+
+
+@pytest.mark.parametrize("said", [False, "false", "no", None, 0, "", []])
+def test_an_address_that_is_not_said_to_be_verified_is_nobodys(said: object) -> None:
+    provider = OidcProvider(id="p", name="P", type="oidc", client_id="c", client_secret="")
+    claims = {"sub": "ada", "email": "ada@example.com"}
+    assert identity_of(provider, {**claims, "email_verified": said}).email == ""
+    # Providers of one organisation do not say it at all.
+    assert identity_of(provider, claims).email == identity_of(provider, {**claims, "email_verified": True}).email != ""
 
 
 @pytest.mark.parametrize(
