@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
@@ -23,6 +27,7 @@ from portal.state.migrate import migrate
 
 BUSY_SECONDS = 15.0
 CONNECTIONS = 5
+LEAVING_SECONDS = 2.0
 
 # Any number, the same in every process: the advisory lock of PostgreSQL that makes one writer at a time.
 _WRITER_LOCK = 0x636F_6465_6D6F_6465
@@ -37,7 +42,8 @@ class Database:
         self._url = parse_url(url)
         self.name = self._url.render_as_string(hide_password=True)
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        self._engine = _engine(self._url, sqlite=self._sqlite)
+        self._threads: WeakSet[threading.Thread] = WeakSet()
+        self._engine = _engine(self._url, self._threads, sqlite=self._sqlite)
         # Writers of this process queue here, in order, instead of spinning on the file's lock.
         self._writer = asyncio.Lock()
         self._writing_task: asyncio.Task[Any] | None = None
@@ -62,7 +68,13 @@ class Database:
             raise StateUnusable(f"{self.name}: {error}") from None
 
     async def close(self) -> None:
-        await self._engine.dispose()
+        try:
+            await self._engine.dispose()
+        finally:
+            # A query that was cancelled ends in its thread later, and must not find the loop closed that it reports to.
+            until = monotonic() + LEAVING_SECONDS
+            for thread in tuple(self._threads):
+                thread.join(max(0.0, until - monotonic()))
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -135,7 +147,13 @@ _KNOWN = (
 )
 
 
-def _engine(url: URL, *, sqlite: bool) -> AsyncEngine:
+def _engine(url: URL, threads: WeakSet[threading.Thread], *, sqlite: bool) -> AsyncEngine:
+    """`threads` is where the threads of SQLite's connections are found."""
+
+    def connection(*args: Any, **options: Any) -> sqlite3.Connection:
+        threads.add(threading.current_thread())
+        return sqlite3.Connection(*args, **options)
+
     shared: dict[str, Any] = {
         "hide_parameters": True,
         "pool_size": CONNECTIONS,
@@ -147,7 +165,8 @@ def _engine(url: URL, *, sqlite: bool) -> AsyncEngine:
             return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": BUSY_SECONDS}, **shared)
         # The driver logs every statement at DEBUG with all that is stored by it.
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-        engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **shared)
+        options = {"timeout": BUSY_SECONDS, "factory": connection}
+        engine = create_async_engine(url, connect_args=options, **shared)
     except ModuleNotFoundError:
         raise StateUnusable("PostgreSQL needs the extra: pip install 'codemode-portal[postgres]'") from None
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)

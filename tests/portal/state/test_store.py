@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -305,6 +306,19 @@ async def test_opening_it_a_second_time_leaves_the_first_its_hold_on_the_file(tm
         assert file.with_name("state.db-wal").exists()
         await first.create("group", "b", {}, by="test")
         assert [one.id for one in await first.list("group")] == ["a", "b"]
+
+
+async def test_no_thread_of_a_connection_outlives_the_store_whose_queries_were_cut_off(tmp_path: Path) -> None:
+    before = set(threading.enumerate())
+    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                for _ in range(8):
+                    group.start_soon(store.list, "group")
+                await asyncio.sleep(0)
+                scope.cancel()
+        assert [one for one in threading.enumerate() if one not in before and "connection" in one.name]
+    assert not [one for one in threading.enumerate() if one not in before and "connection" in one.name]
 
 
 @pytest.mark.parametrize("bad", ["", "state.db", "mysql://u:hush@h/db", "sqlite://", "sqlite:///:memory:", "://hush"])
