@@ -9,11 +9,10 @@ from pydantic import BaseModel, Field
 
 from portal.admin.operations import Asked, Operation
 from portal.admin.permissions import ORGANIZATION
-from portal.oauth.signing import ROTATED_EVERY, SigningKeys
+from portal.oauth.signing import SETTINGS, SigningKeys
 from portal.state import AlreadyExists, Store
 from portal.state.clock import Clock
 
-SETTINGS = ("settings", "keys")
 _DAY = timedelta(days=1)
 
 
@@ -32,7 +31,7 @@ class ShownKeys(BaseModel):
 
 
 class Keys:
-    """`SigningKeys` rotates by the interval it was made with; `read_rotation_interval` is what it should be."""
+    """`SigningKeys` read what is set here, those of every portal on the database."""
 
     def __init__(self, store: Store, keys: SigningKeys, clock: Clock) -> None:
         self._store = store
@@ -50,8 +49,7 @@ class Keys:
         ]
 
     async def _get(self, asked: Asked) -> ShownKeys:
-        made_at = (await self._keys.current()).made_at
-        interval = await read_rotation_interval(self._store)
+        made_at, interval = (await self._keys.current()).made_at, await self._keys.rotated_every()
         left = made_at + interval - self._clock()
         return ShownKeys(
             key_rotation_interval_days=interval // _DAY,
@@ -70,8 +68,3 @@ class Keys:
     async def _rotate(self, asked: Asked) -> ShownKeys:
         await self._keys.rotate(by=asked.by)
         return await self._get(asked)
-
-
-async def read_rotation_interval(store: Store) -> timedelta:
-    stored = await store.get(*SETTINGS)
-    return timedelta(days=stored.document["key_rotation_interval_days"]) if stored else ROTATED_EVERY

@@ -1,7 +1,7 @@
 """The portal's own signing keys: ES256, the private part encrypted in the store, the public ones for everybody.
 
-A new key is made every six weeks, or when asked for. The former one stays published for as long as anything signed with
-it may be shown, and longer: for who keeps a copy of the key set.
+A new key is made every six weeks, or as often as the stored settings say, or when asked for. The former one stays
+published for as long as anything signed with it may be shown, and longer: for who keeps a copy of the key set.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from portal.login.sessions import utc_now
 from portal.state import Store
 
 KIND = "signing_key"
+SETTINGS = ("settings", "keys")
 ALGORITHM = "ES256"
 ROTATED_EVERY = timedelta(days=42)
 PUBLISHED_AFTERWARDS = timedelta(days=7)
@@ -36,13 +37,13 @@ class SigningKey:
 
 
 class SigningKeys:
-    def __init__(
-        self, store: Store, now: Callable[[], datetime] = utc_now, rotated_every: timedelta = ROTATED_EVERY
-    ) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
         self._now = now
-        self._rotated_every = rotated_every
         self._kept: list[SigningKey] | None = None
+        self._interval: timedelta | None = None
+        # How often the store has told of a change: what was read meanwhile may be older, and is not kept.
+        self._heard = 0
         self._forget = store.subscribe(self._changed)
 
     def close(self) -> None:
@@ -50,22 +51,39 @@ class SigningKeys:
 
     async def current(self) -> SigningKey:
         """The key to sign with, made when there is none or the last one is old enough."""
-        keys = [key for key in await self._keys() if key.retires_at is None]
-        if not keys or self._now() - keys[-1].made_at >= self._rotated_every:
-            return await self.rotate(by="rotation")
-        return keys[-1]
+        signing = [key for key in await self._keys() if key.retires_at is None]
+        every = await self.rotated_every()
+        if signing and not self._is_due(signing[-1].made_at, every):
+            return signing[-1]
+        return await self._rotate("rotation", every)
 
     async def rotate(self, *, by: str) -> SigningKey:
         """A new key from now on."""
+        return await self._rotate(by)
+
+    async def rotated_every(self) -> timedelta:
+        """What `access/keys` was told, kept until it is told something else."""
+        if self._interval is not None:
+            return self._interval
+        heard, interval = self._heard, await read_rotation_interval(self._store)
+        if heard == self._heard:
+            self._interval = interval
+        return interval
+
+    async def _rotate(self, by: str, due_every: timedelta | None = None) -> SigningKey:
+        """With `due_every`, only if nobody else has made a new key meanwhile."""
         kid = secrets.token_hex(16)
         made = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": ALGORITHM})
         document = {"public": made.as_dict(private=False), "retires_at": None}
         retires_at = (self._now() + PUBLISHED_AFTERWARDS).isoformat()
         async with self._store.transaction() as transaction:
-            for stored in await transaction.list(KIND):
-                if stored.document["retires_at"] is None:
+            signing = [stored for stored in await transaction.list(KIND) if stored.document["retires_at"] is None]
+            if due_every and signing and not self._is_due(signing[-1].created_at, due_every):
+                kid = signing[-1].id
+            else:
+                for stored in signing:
                     await transaction.replace(KIND, stored.id, {**stored.document, "retires_at": retires_at}, by=by)
-            await transaction.create(KIND, kid, document, by=by, secret=made.as_pem(private=True))
+                await transaction.create(KIND, kid, document, by=by, secret=made.as_pem(private=True))
         self._kept = None
         return next(key for key in await self._keys() if key.kid == kid)
 
@@ -100,27 +118,40 @@ class SigningKeys:
         whole = all(isinstance(moment, int) and not isinstance(moment, bool) for moment in times)
         return claims if whole and 0 < claims["exp"] - claims["iat"] <= 24 * 3600 else None
 
+    def _is_due(self, made_at: datetime, every: timedelta) -> bool:
+        return self._now() - made_at >= every
+
     def _published(self, key: SigningKey) -> bool:
         return key.retires_at is None or self._now() < key.retires_at
 
     async def _keys(self) -> list[SigningKey]:
-        if self._kept is None:
-            found: list[SigningKey] = []
-            for stored in await self._store.list(KIND):
-                private = await self._store.secret(KIND, stored.id)
-                retires = stored.document["retires_at"]
-                found.append(
-                    SigningKey(
-                        stored.id,
-                        dict(stored.document["public"]),
-                        (private or b"").decode(),
-                        stored.created_at,
-                        datetime.fromisoformat(retires) if retires else None,
-                    )
+        if self._kept is not None:
+            return self._kept
+        heard, found = self._heard, list[SigningKey]()
+        for stored in await self._store.list(KIND):
+            private = await self._store.secret(KIND, stored.id)
+            retires = stored.document["retires_at"]
+            found.append(
+                SigningKey(
+                    stored.id,
+                    dict(stored.document["public"]),
+                    (private or b"").decode(),
+                    stored.created_at,
+                    datetime.fromisoformat(retires) if retires else None,
                 )
+            )
+        if heard == self._heard:
             self._kept = found
-        return self._kept
+        return found
 
     def _changed(self, kinds: frozenset[str] | set[str]) -> None:
+        self._heard += 1
         if KIND in kinds:
             self._kept = None
+        if SETTINGS[0] in kinds:
+            self._interval = None
+
+
+async def read_rotation_interval(store: Store) -> timedelta:
+    stored = await store.get(*SETTINGS)
+    return timedelta(days=stored.document["key_rotation_interval_days"]) if stored else ROTATED_EVERY
