@@ -20,7 +20,7 @@ from portal.access.errors import PolicyError
 from portal.access.identity import ANONYMOUS, Group, Identity, evaluation_key
 from portal.access.live import LiveAccess, Signals, Unchanging
 from portal.access.policies import DEFAULT_DENY, Considered, Decision, Policies, compile_policies
-from portal.access.possible import ADDRESS, PERSON, could_allow, refused_for_who_it_is
+from portal.access.possible import ADDRESS, PERSON, Possible, refused_for_who_it_is
 from portal.access.rules import SELECTORS, Rule
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.tools import Budget
@@ -51,6 +51,7 @@ __all__ = [
     "PolicyLink",
     "PortalAccess",
     "PortalServer",
+    "Possible",
     "Rule",
     "ServerAccess",
     "ServerView",
@@ -62,7 +63,6 @@ __all__ = [
     "ToolPolicy",
     "Unchanging",
     "compile_policies",
-    "could_allow",
     "evaluation_key",
     "read_document",
     "refused_for_who_it_is",

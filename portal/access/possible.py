@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from portal.access.access import Access, resolved
 from portal.access.compiling import Compiler
-from portal.access.documents import AccessGroup, Policy, Rules
+from portal.access.documents import AccessGroup, Attached, Policy, Rules
 from portal.access.identity import Identity
 from portal.access.policies import in_order
 from portal.access.rules import CountryIs, Geo
@@ -28,26 +28,42 @@ Ruled = TypeVar("Ruled", Policy, AccessGroup)
 _OPEN = Geo(geo=CountryIs(country_code="XX"))
 
 
-def could_allow(
-    access: Access, identity: Identity, settled: Collection[str], decisions: Collection[str] = ("allow", "bypass")
-) -> bool:
-    """Whether a policy of one of these decisions could let this identity into the portal, if only the selectors in
-    `settled` are held against it. What cannot be known is not held against anybody."""
-    document, subject = access.document, Subject(identity)
-    groups = [_left_open(group, settled) for group in document.groups]
-    compiler = Compiler(groups, document.lists, replace(access.sources, geo=False))
-    attached = in_order(resolved(document.portal.policies, {one.id: one for one in document.policies}, "portal"))
-    told = [
-        (policy.decision, compiler.matching(_left_open(policy, settled), policy.id)(subject)) for policy in attached
-    ]
-    if "bypass" in decisions and any(decision == "bypass" and found is not False for decision, found in told):
-        return True
-    for decision, found in told:
-        if decision == "deny" and found:
-            return False
-        if decision == "allow" and decision in decisions and found is not False:
+class Possible:
+    """Asked instead of a snapshot. Only the selectors in `settled` are held against anybody, and no more than is known:
+    whatever cannot be known is in their favour."""
+
+    def __init__(self, access: Access, settled: Collection[str]) -> None:
+        self.access = access
+        self._settled = settled
+        groups = [_left_open(group, settled) for group in access.document.groups]
+        self._compiler = Compiler(groups, access.document.lists, replace(access.sources, geo=False))
+        self._reusable = {policy.id: policy for policy in access.document.policies}
+
+    def allows(
+        self,
+        identity: Identity,
+        attached: Attached | None = None,
+        decisions: Collection[str] = ("allow", "bypass"),
+    ) -> bool:
+        """Whether a policy of one of these decisions could let this identity in: at the portal, or where `attached` is.
+
+        Raises:
+            PolicyError: `attached` links a policy that is not there.
+        """
+        subject = Subject(identity)
+        policies = self.access.document.portal.policies if attached is None else attached
+        told = [
+            (policy.decision, self._compiler.matching(_left_open(policy, self._settled), policy.id)(subject))
+            for policy in in_order(resolved(policies, self._reusable, "policies"))
+        ]
+        if "bypass" in decisions and any(decision == "bypass" and found is not False for decision, found in told):
             return True
-    return False
+        for decision, found in told:
+            if decision == "deny" and found:
+                return False
+            if decision == "allow" and decision in decisions and found is not False:
+                return True
+        return False
 
 
 def refused_for_who_it_is(access: Access, identity: Identity) -> bool:
@@ -55,7 +71,7 @@ def refused_for_who_it_is(access: Access, identity: Identity) -> bool:
 
     A caller without a login is refused for what it came with.
     """
-    return identity.logged_in and not could_allow(access, identity, PERSON, ("allow",))
+    return identity.logged_in and not Possible(access, PERSON).allows(identity, decisions=("allow",))
 
 
 def _left_open(ruled: Ruled, settled: Collection[str]) -> Ruled:

@@ -13,7 +13,16 @@ from typing import Any
 
 import structlog
 
-from portal.access import Access, LiveAccess, PolicyError, Sources, read_document, refused_for_who_it_is
+from portal.access import (
+    ADDRESS,
+    Access,
+    LiveAccess,
+    PolicyError,
+    Possible,
+    Sources,
+    read_document,
+    refused_for_who_it_is,
+)
 from portal.access.identity import Identity
 from portal.access.policies import Decision
 from portal.admin.decisions import KINDS, attached_at, attached_to, read_objects
@@ -101,12 +110,20 @@ async def identified(
                     return identity.logged_in
                 return refused_for_who_it_is(access, live.signals.current(identity) or identity)
 
+            possible = [Possible(live.current, ADDRESS)]
+
+            async def pin_allowed(identity: Identity) -> bool:
+                if possible[0].access is not live.current:
+                    possible[0] = Possible(live.current, ADDRESS)
+                return await could_enter(identity, possible[0], store)
+
             identity = build(
                 store,
                 settings,
                 admit=admit,
                 announce=announce,
                 enrich=enrich_of(section),
+                pin_allowed=pin_allowed,
                 refused_for_who_it_is=for_who_it_is,
                 now=now,
             )
@@ -177,6 +194,22 @@ async def admitted_to(app: str, identity: Identity, config: Config, store: Store
     await live.signals.prepare(identity, access)
     known = live.signals.current(identity)
     return LOGIN_OVER if known is None else access.portal(known)
+
+
+async def could_enter(identity: Identity, possible: Possible, store: Store) -> bool:
+    """Whether a login could lead anywhere: to the portal, or to an application that signs people in by itself."""
+    if possible.allows(identity):
+        return True
+    for app in await store.list("app"):
+        if app.document.get("type") != "saas":
+            continue
+        try:
+            attached = read_document({"portal": {"policies": app.document.get("policies", ())}}).portal.policies
+            if possible.allows(identity, attached):
+                return True
+        except PolicyError:
+            return True
+    return False
 
 
 async def compiled(config: Config, store: Store, app: str = "") -> Access:

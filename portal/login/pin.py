@@ -6,13 +6,16 @@ So attempts are counted by the store's own atomicity, in every process at once.
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from portal.login.mail import Mail, Message
+import structlog
+
+from portal.login.mail import Mail, MailFailed, Message
 from portal.login.sessions import utc_now
 from portal.login.visitor import Visitor
 from portal.state import Tokens
@@ -20,6 +23,8 @@ from portal.state import Tokens
 KIND = "pin"
 LASTS = timedelta(minutes=10)
 ATTEMPTS = 5
+MAX_SENDING = 200
+LAST_SECONDS = 5.0
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
@@ -43,11 +48,22 @@ class Pins:
         self._tokens = tokens
         self._mail = mail
         self._now = now
+        self._sending: set[asyncio.Task[None]] = set()
+        self._log = structlog.get_logger("portal.login")
+
+    async def aclose(self) -> None:
+        """Letters on their way get a few seconds."""
+        if self._sending:
+            _, late = await asyncio.wait(self._sending, timeout=LAST_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     async def begin(self, visitor: Visitor, email: str, target: str, *, portal: str, send: bool = True) -> str:
-        """Send a PIN and return the flow token. With `send` false nothing is sent and no PIN will be right.
+        """Return the flow token, and send a PIN. With `send` false nothing is sent and no PIN will be right.
 
-        Raises MailFailed.
+        The letter is handed over afterwards: neither how long that takes nor whether it succeeds tells anybody whether
+        there is one.
         """
         pin = f"{secrets.randbelow(1_000_000):06d}"
         document = {
@@ -59,7 +75,7 @@ class Pins:
         }
         flow = await self._issue(email, document, self._now() + LASTS)
         if send:
-            await self._mail.send(
+            self._send(
                 Message(
                     email,
                     f"{pin} is your PIN for {portal}",
@@ -68,6 +84,20 @@ class Pins:
                 )
             )
         return flow
+
+    def _send(self, message: Message) -> None:
+        if len(self._sending) >= MAX_SENDING:
+            self._log.error("a PIN could not be sent", reason=f"{MAX_SENDING} others are still on their way")
+            return
+        task = asyncio.create_task(self._hand_over(message))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _hand_over(self, message: Message) -> None:
+        try:
+            await self._mail.send(message)
+        except MailFailed as error:
+            self._log.error("a PIN could not be sent", reason=str(error))
 
     async def finish(self, visitor: Visitor, flow: str, pin: str) -> Accepted | Again | None:
         """Try a PIN. None when the flow is unknown, expired, another browser's, or out of attempts."""

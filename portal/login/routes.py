@@ -16,10 +16,10 @@ from starlette.routing import Route
 from portal.access.identity import Identity
 from portal.login.administrators import Administrators
 from portal.login.directory import Directory, Offer
-from portal.login.mail import MailFailed
 from portal.login.pages import STYLE_PATH, Pages, style
 from portal.login.passwords import MIN_LENGTH, why_unfit
 from portal.login.pin import Accepted, Again, Pins, normal_email
+from portal.login.providers import OneTimePin
 from portal.login.rates import Rate
 from portal.login.remote import LoginFailed
 from portal.login.returns import HOME, safe_return
@@ -51,7 +51,7 @@ class Login:
         pages: Pages,
         *,
         endpoint: str = "/mcp",
-        pin_allowed: Callable[[str], Awaitable[bool]] | None = None,
+        pin_allowed: Callable[[Identity], Awaitable[bool]] | None = None,
         refused_for_who_it_is: Callable[[Identity, str], Awaitable[bool]] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -85,6 +85,9 @@ class Login:
             Route("/logout", self._logout_page, methods=["GET"]),
             Route("/logout", self._form(self._logout), methods=["POST"]),
         ]
+
+    async def aclose(self) -> None:
+        await self._pins.aclose()
 
     async def session(self, request: Request, visitor: Visitor) -> Session | None:
         return await self.sessions.find(request, visitor.origin)
@@ -169,12 +172,8 @@ class Login:
             return self._methods(visitor, offer, target, "That is not an e-mail address.", 400)
         if not self._may_try(visitor, f"pin:{email}"):
             return self._methods(visitor, offer, target, TOO_OFTEN, 429)
-        send = self._pin_allowed is None or await self._pin_allowed(email)
-        try:
-            flow = await self._pins.begin(visitor, email, target, portal=offer.rules.design.name, send=send)
-        except MailFailed as error:
-            self._log.error("a PIN could not be sent", reason=str(error))
-            return self._methods(visitor, offer, target, "The PIN could not be sent. Try again later.", 502)
+        send = self._pin_allowed is None or await self._pin_allowed(_by_pin(offer.pin, email))
+        flow = await self._pins.begin(visitor, email, target, portal=offer.rules.design.name, send=send)
         return self._ask_pin(visitor, offer, email, flow, target)
 
     def _ask_pin(
@@ -193,15 +192,7 @@ class Login:
             return self._ask_pin(visitor, offer, email, outcome.flow, HOME, "That PIN is wrong.", 403)
         if not isinstance(outcome, Accepted):
             return await self.message(visitor, 400, "Sign-in ended", EXPIRED, "/login", "Begin again")
-        identity = Identity(
-            id=f"{offer.pin.id}:{outcome.email}",
-            email=outcome.email,
-            idp_id=offer.pin.id,
-            idp_type=offer.pin.type,
-            login_method=offer.pin.id,
-            auth_methods=("otp",),
-        )
-        return await self._signed_in(request, visitor, identity, outcome.target)
+        return await self._signed_in(request, visitor, _by_pin(offer.pin, outcome.email), outcome.target)
 
     async def _begin(self, request: Request) -> Response:
         visitor = self.visitors.of(request)
@@ -345,6 +336,18 @@ class Login:
             return await handle(request, visitor, form)
 
         return handled
+
+
+def _by_pin(provider: OneTimePin, email: str) -> Identity:
+    """Whom a PIN that went to this address lets in."""
+    return Identity(
+        id=f"{provider.id}:{email}",
+        email=email,
+        idp_id=provider.id,
+        idp_type=provider.type,
+        login_method=provider.id,
+        auth_methods=("otp",),
+    )
 
 
 def text_fields(form: FormData) -> dict[str, str]:

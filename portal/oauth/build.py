@@ -89,6 +89,7 @@ class PortalIdentity:
         return f"/login/claim?token={token}" if token else None
 
     async def aclose(self) -> None:
+        await self.login.aclose()
         await self.logins.aclose()
         self._verifier.close()
         self.keys.close()
@@ -102,7 +103,7 @@ def build(
     admit: Admit,
     announce: Callable[[str], object],
     enrich: Enrich | None = None,
-    pin_allowed: Callable[[str], Awaitable[bool]] | None = None,
+    pin_allowed: Callable[[Identity], Awaitable[bool]] | None = None,
     refused_for_who_it_is: Callable[[Identity, str], Awaitable[bool]] | None = None,
     fetch: Fetch | None = None,
     passwords: Passwords | None = None,
@@ -110,8 +111,8 @@ def build(
 ) -> PortalIdentity:
     """
     `admit` asks the policies; `announce` writes to the operator's console; `fetch` gets client documents.
-    `pin_allowed` is whether an address could be let in at all, `refused_for_who_it_is` whether somebody was not let
-    into a place for who they are, which decides what they are shown.
+    `pin_allowed` is whether who signs in by a PIN could be let in at all, `refused_for_who_it_is` whether somebody was
+    not let into a place for who they are, which decides what they are shown.
 
     Raises:
         ValueError: the public URL is not one.
