@@ -31,7 +31,7 @@ from portal.login.routes import STALE_FORM, Login
 from portal.login.visitor import Visitor
 from portal.oauth.admission import refusal_of
 from portal.oauth.clients import Client
-from portal.oauth.grants import Asked
+from portal.oauth.grants import ACCESS, CODE, REFRESH, Asked
 from portal.oauth.metadata import (
     OPENID_ALIAS,
     RESOURCE_METADATA,
@@ -40,7 +40,7 @@ from portal.oauth.metadata import (
     protected_resource,
 )
 from portal.oauth.provider import CONSENT, CONSENT_PATH, Asking, Authority, Provider
-from portal.oauth.redirects import stays_here
+from portal.oauth.redirects import may_have, stays_here
 from portal.oauth.resources import is_protected
 from portal.state import Token
 
@@ -102,8 +102,23 @@ class AuthorizationServer:
         if not location:
             return await self._unusable(visitor, response)
         if not location.startswith(CONSENT_PATH + "?"):
+            if not await self._vouched_for(request.query_params.get("client_id", ""), location):
+                return await self._not_sent(visitor, location)
             response = _leave(construct_redirect_uri(location, iss=visitor.origin))
         return visitor.remember(response)
+
+    async def _vouched_for(self, client_id: str, location: str) -> bool:
+        """Whether a mistake may send the browser there. Where a client document alone says so, only a person's yes may:
+        else every address under our name would lead wherever a stranger likes (RFC 9700 section 4.11.2)."""
+        client = await self._authority.clients.get(client_id)
+        if client is None or not client.publisher:
+            return True
+        return may_have(location.partition("?")[0], self._authority.settings.registration)
+
+    async def _not_sent(self, visitor: Visitor, location: str) -> Response:
+        said = dict(parse_qsl(urlsplit(location).query))
+        text = f"The application that sent you here made a mistake: {said.get('error_description') or said['error']}"
+        return await self._login.message(visitor, 400, "This request does not work", text[:500])
 
     async def _unusable(self, visitor: Visitor, response: Response) -> Response:
         """What a person reads where the SDK says it in JSON: there is no client to send them back to."""
@@ -172,6 +187,9 @@ class AuthorizationServer:
         sent = await _read(request)
         if isinstance(sent, Response):
             return sent
+        if not await self._held(sent.fields, (CODE, "code"), (REFRESH, "refresh_token")):
+            error = {"error": "invalid_grant", "error_description": "it is unknown, expired, or another client's"}
+            return _json(error, 400, ONCE_ONLY)
         origin = self._login.visitors.origins.of(request.scope)
         provider = Provider(self._authority, Asking(origin, resource=sent.fields.get("resource")))
         response: Response = await TokenHandler(provider, ClientAuthenticator(provider)).handle(sent.request)
@@ -184,8 +202,20 @@ class AuthorizationServer:
         sent = await _read(request, client_secret="")
         if isinstance(sent, Response):
             return sent
+        if not await self._held(sent.fields, (ACCESS, "token"), (REFRESH, "token")):
+            # RFC 7009 section 2.2: what is no token is revoked already.
+            return _json({}, 200, ONCE_ONLY)
         provider = Provider(self._authority, Asking(self._login.visitors.origins.of(request.scope)))
         return await RevocationHandler(provider, ClientAuthenticator(provider)).handle(sent.request)
+
+    async def _held(self, fields: Mapping[str, str], *kinds: tuple[str, str]) -> bool:
+        """Whether a client with a document shows something it was given. Before that its document is not fetched:
+        `/authorize` alone, which is bounded for each address, has the portal ask servers that strangers name."""
+        client_id = fields.get("client_id", "")
+        if not client_id.startswith("https://"):
+            return True
+        shown = [await self._authority.store.tokens.find(kind, fields.get(name, "")) for kind, name in kinds]
+        return any(token is not None and token.client == client_id for token in shown)
 
     async def _register(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)

@@ -28,6 +28,7 @@ FRESH_SECONDS = 300.0
 RETRY_SECONDS = 10.0
 KEYS_SECONDS = 600.0
 MAX_BYTES = 64 * 1024
+MAX_LASTS = 365 * 24 * 3600
 MAX_KEPT = 50_000
 ALGORITHMS = ("ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "EdDSA")
 log = structlog.get_logger("portal.access")
@@ -96,7 +97,7 @@ class Evaluations:
             async with asyncio.timeout(SECONDS):
                 success, told = await self._answer(identity, evaluate_url, keys_url)
             lasts = min(self._fresh_for, told)
-        except (NoAnswer, TimeoutError, jwt.PyJWTError, ValueError) as error:
+        except (NoAnswer, TimeoutError, jwt.PyJWTError, ValueError, OverflowError) as error:
             problem = f"{type(error).__name__}: {error}"[:200]
             log.warning("external_evaluation_failed", url=evaluate_url, problem=problem)
         finally:
@@ -125,7 +126,10 @@ class Evaluations:
             raise NoAnswer("it answers another question")
         if not isinstance(claims.get("success"), bool):
             raise NoAnswer("it has no success")
-        return claims["success"], max(0.0, float(claims["exp"]) - time.time())
+        # PyJWT takes numbers written as text, and years that no clock reaches.
+        if not isinstance(claims["exp"], int) or claims["exp"] - now > MAX_LASTS:
+            raise NoAnswer("it does not say until when it is good")
+        return claims["success"], max(0.0, claims["exp"] - time.time())
 
     async def _key(self, keys_url: str, token: str) -> Any:
         wanted = jwt.get_unverified_header(token).get("kid")

@@ -15,7 +15,10 @@ class NoAnswer(Exception):
 
 
 def open_session(**options: Any) -> aiohttp.ClientSession:
-    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(resolver=CheckedResolver()), **options)
+    """Options are aiohttp's. Nothing is unpacked: what is small on the way must not become large here."""
+    headers = {**options.pop("headers", {}), "accept-encoding": "identity"}
+    connector = aiohttp.TCPConnector(resolver=CheckedResolver())
+    return aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False, **options)
 
 
 async def fetch(session: aiohttp.ClientSession, method: str, url: str, *, limit: int, json: Any = None) -> bytes:

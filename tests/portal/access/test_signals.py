@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import orjson
 import pytest
 import uvicorn
 from cryptography import x509
@@ -222,6 +224,18 @@ ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "an answer to another question": lambda claims: signed(claims, nonce="x", success=True),
     "expired": lambda claims: signed(claims, exp=1, success=True),
     "without an end": lambda claims: signed({**claims}, exp=None, success=True),
+    "for ever, in words": lambda claims: signed(claims, exp="9999999999", success=True),
+    "for ever": lambda claims: signed(claims, exp=10**400, success=True),
+    "for longer than any clock": lambda claims: signed(claims, exp=float("inf"), success=True),
+    "with a demand nobody knows": lambda claims: {
+        "token": jwt.encode({**claims, "success": True}, THEIRS, "ES256", headers={"kid": "theirs", "crit": ["bork"]})
+    },
+    "our own question back": lambda claims: {"token": jwt.encode({**claims, "success": True}, OURS, "ES256")},
+    "elsewhere": lambda claims: Response(status_code=307, headers={"location": "http://127.0.0.1:1/"}),
+    "small, and large when unpacked": lambda claims: Response(
+        gzip.compress(orjson.dumps(signed(claims, success=True, padding="x" * 2**22))),
+        headers={"content-encoding": "gzip"},
+    ),
     "yes in words": lambda claims: signed(claims, success="true"),
     "nothing": lambda claims: {},
     "no JSON": lambda claims: Response("yes"),
@@ -244,6 +258,20 @@ async def test_an_answer_that_is_not_the_services_own_is_none() -> None:
                 await evaluations.prepare(ADA, asked)
                 assert (evaluations.of(ADA, asked), len(evaluator.asked)) == ({}, before + 1), name
                 clock.now += 11  # It is asked again after a while, not with every request.
+        finally:
+            await evaluations.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("away", ["http://169.254.169.254/", "http://[::ffff:a9fe:a9fe]/", "http://[fd00:ec2::254]/"])
+async def test_no_service_is_at_an_address_of_clouds_own(away: str, capsys: pytest.CaptureFixture[str]) -> None:
+    async with service(Evaluator().app) as url:
+        evaluations = Evaluations(ours)
+        asked = [(away, f"{url}/keys"), (f"{url}/evaluate", away)]
+        try:
+            await evaluations.prepare(ADA, asked)
+            assert evaluations.of(ADA, asked) == {}
+            assert capsys.readouterr().out.count("its address is one no service may have") == 2
         finally:
             await evaluations.aclose()
 
