@@ -18,6 +18,7 @@ _PATHS = {
     "servers": "/access/ai-controls/mcp/servers",
     "portals": "/access/ai-controls/mcp/portals",
     **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
+    "lists": "/gateway/lists",
 }
 
 

@@ -14,6 +14,7 @@ from portal.admin.application import PREFIX, Proxies, create_admin_app
 from portal.admin.apps import Apps
 from portal.admin.assessments import AssessmentApi
 from portal.admin.decisions import check_decisions
+from portal.admin.lists import Lists
 from portal.admin.operations import Operation
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.policies import Groups, Policies
@@ -69,6 +70,7 @@ async def create_admin(
         *IdentityProviders(store).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
+        *Lists(store, check_decisions, clock).operations(),
         *Keys(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, integrations).operations(),
         *tokens.operations(),

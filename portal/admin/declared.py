@@ -13,6 +13,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ValidationError
 
 from portal.admin.apps import AppBody
+from portal.admin.lists import ListBody
 from portal.admin.organization import PageBody, ProviderBody
 from portal.admin.policies import GroupBody, PolicyBody
 from portal.admin.portals import PortalBody, code_mode_of
@@ -44,6 +45,7 @@ class Section:
 SECTIONS: tuple[Section, ...] = (
     Section("identity_providers", "identity_provider", ProviderBody, secrets=("client_secret",)),
     Section("custom_pages", "custom_page", PageBody),
+    Section("lists", "list", ListBody, fixed=("type",)),
     Section("groups", "group", GroupBody),
     Section("policies", "policy", PolicyBody),
     Section(
@@ -62,7 +64,12 @@ SECTIONS: tuple[Section, ...] = (
 
 BY_NAME = {section.name: section for section in SECTIONS}
 # Where a rule, or a member of an application, names another object.
-_IN_RULES = {"group": "groups", "login_method": "identity_providers"}
+_IN_RULES = {
+    "group": "groups",
+    "login_method": "identity_providers",
+    "email_list": "lists",
+    "ip_list": "lists",
+}
 _IN_MEMBERS = {"allowed_idps": "identity_providers", "custom_pages": "custom_pages", "policies": "policies"}
 
 Ids = Mapping[str, Mapping[str, str]]
@@ -175,6 +182,10 @@ def declared_form(one: Existing, names: Ids) -> dict[str, Any]:
     """A stored object as a file would have it, without its secrets and without what is so anyway."""
     fields = one.section.body.model_fields
     said = {name: value for name, value in one.document.items() if name in fields and name != one.section.key}
+    if one.section.kind == "list":
+        # When something came into a list is for the database to know.
+        kept = [{name: item[name] for name in ("value", "description") if item.get(name)} for item in said["items"]]
+        said["items"] = kept
     return {
         name: value
         for name, value in referring(said, names).items()

@@ -31,9 +31,10 @@ ORGANIZATION = Area("Access: Organizations, Identity Providers, and Groups")
 SERVICE_TOKENS = Area("Access: Service Tokens")
 CUSTOM_PAGES = Area("Access: Custom Pages")
 POSTURE = Area("Access: Device Posture")
+ZERO_TRUST = Area("Zero Trust")
 API_TOKENS = Area("Account API Tokens")
 
-AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, API_TOKENS)
+AREAS = (PORTALS, POLICIES, ORGANIZATION, SERVICE_TOKENS, CUSTOM_PAGES, POSTURE, ZERO_TRUST, API_TOKENS)
 ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
 
 

@@ -27,6 +27,7 @@ PATHS = {
     "identity-providers": "/access/identity_providers",
     "service-tokens": "/access/service_tokens",
     "custom-pages": "/access/custom_pages",
+    "lists": "/gateway/lists",
     "tokens": "/tokens",
 }
 

@@ -30,8 +30,9 @@ EVERYTHING: dict[str, Any] = {
         }
     },
     "custom_pages": {"Sorry": {"type": "forbidden", "custom_html": "<p>Ask the platform team.</p>"}},
+    "lists": {"Founders": {"type": "EMAIL", "items": [{"value": "ada@acme.example"}]}},
     "groups": {
-        "Engineers": {"include": [{"email_domain": {"domain": "acme.example"}}]},
+        "Engineers": {"include": [{"email_domain": {"domain": "acme.example"}}, {"email_list": {"id": "Founders"}}]},
         "On call": {"include": [{"group": {"id": "Engineers"}}], "require": [{"login_method": {"id": "Company"}}]},
     },
     "policies": {"Engineers may": {"decision": "allow", "include": [{"group": {"id": "Engineers"}}]}},
@@ -92,6 +93,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
         assert [line.split(":")[0] for line in done] == [
             "make identity_providers Company",
             "make custom_pages Sorry",
+            "make lists Founders",
             "make groups Engineers",
             "make groups On call",
             "make policies Engineers may",
@@ -103,6 +105,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
         assert (await planned(store, EVERYTHING)).changes == []
         written = exported(await read_existing(store))
         assert "secret" not in str(written).replace("client_secret_version", "")
+        assert written["lists"] == EVERYTHING["lists"]
         assert written["policies"]["Engineers may"]["include"] == [{"group": {"id": "Engineers"}}]
         assert written["apps"]["Team portal"]["policies"][0]["id"] == "Engineers may"
         assert written["portals"]["team"]["servers"][1]["default_disabled"] is True
