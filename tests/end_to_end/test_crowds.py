@@ -148,7 +148,7 @@ async def test_the_upstream_sees_exactly_the_calls_that_are_allowed(program: str
         assert found["error"]["kind"] == "calls"
         assert len(upstream.calls) == 200
         assert [call["status"] for call in found["calls"]] == ["ok"] * 200
-        assert len(portal.sink.records) == 200
+    assert len(portal.sink.records) == 200
 
 
 async def test_a_flood_of_calls_past_the_limit_in_one_go_makes_no_call_more() -> None:
