@@ -131,7 +131,7 @@ async def test_a_posture_source_is_read_and_what_it_cannot_say_changes_nothing()
         lambda: JSONResponse({"assessments": [{"subject": "ada", "user_risk": "enormous"}]}),
         lambda: Response("<html>", 200),
         lambda: JSONResponse({"assessments": []}, 500),
-        lambda: Response(status_code=302, headers={"location": "http://127.0.0.1:1/"}),
+        lambda: Response(status_code=302, headers={"location": "/elsewhere"}),
     ]
     seen: list[str] = []
     told: list[int] = []
@@ -140,7 +140,10 @@ async def test_a_posture_source_is_read_and_what_it_cannot_say_changes_nothing()
         seen.append(request.headers["authorization"])
         return answers[len(seen) - 1]()
 
-    async with service(Starlette(routes=[Route("/posture", answer)])) as url:
+    async def elsewhere(request: Request) -> Response:
+        return JSONResponse({"assessments": [{"subject": "ada", "user_risk": "high"}]})
+
+    async with service(Starlette(routes=[Route("/posture", answer), Route("/elsewhere", elsewhere)])) as url:
         known = Assessments()
         feed = PostureFeed(
             f"{url}/posture",
@@ -169,6 +172,7 @@ class Evaluator:
         self.answer: Callable[[dict[str, Any]], Any] = lambda claims: signed(claims, success=True)
         routes = [
             Route("/evaluate", self._evaluate, methods=["POST"]),
+            Route("/elsewhere", self._elsewhere, methods=["POST"]),
             Route("/keys", self._keys, methods=["GET"]),
         ]
         self.app = Starlette(routes=routes)
@@ -179,6 +183,10 @@ class Evaluator:
         self.asked.append(claims)
         answer = self.answer(claims)
         return answer if isinstance(answer, Response) else JSONResponse(answer)
+
+    async def _elsewhere(self, request: Request) -> Response:
+        token = (await request.json())["token"]
+        return JSONResponse(signed(jwt.decode(token, OURS.public_key(), algorithms=["ES256"]), success=True))
 
     async def _keys(self, request: Request) -> Response:
         key = jwt.algorithms.ECAlgorithm.to_jwk(THEIRS.public_key(), as_dict=True)
@@ -231,7 +239,7 @@ ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
         "token": jwt.encode({**claims, "success": True}, THEIRS, "ES256", headers={"kid": "theirs", "crit": ["bork"]})
     },
     "our own question back": lambda claims: {"token": jwt.encode({**claims, "success": True}, OURS, "ES256")},
-    "elsewhere": lambda claims: Response(status_code=307, headers={"location": "http://127.0.0.1:1/"}),
+    "elsewhere": lambda claims: Response(status_code=307, headers={"location": "/elsewhere"}),
     "small, and large when unpacked": lambda claims: Response(
         gzip.compress(orjson.dumps(signed(claims, success=True, padding="x" * 2**22))),
         headers={"content-encoding": "gzip"},

@@ -127,19 +127,28 @@ class Issuer:
         self.asked: dict[str, str] = {}
         self.exchanged: dict[str, str] = {}
         self.padding, self.coding = b"", "identity"
+        self.moved = ""
+        self.visited: list[str] = []
         self.forge: Callable[[dict[str, Any], Any], str] | None = None
 
     def app(self) -> Starlette:
         return Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self._metadata),
+                Route("/elsewhere/{path:path}", self._elsewhere, methods=["GET", "POST"]),
                 Route("/authorize", self._authorize),
                 Route("/token", self._token, methods=["POST"]),
                 Route("/jwks", self._jwks),
             ]
         )
 
+    async def _elsewhere(self, request: Request) -> Response:
+        self.visited.append(request.path_params["path"])
+        return Response(status_code=500)
+
     async def _metadata(self, request: Request) -> Response:
+        if "metadata" in self.moved:
+            return RedirectResponse("/elsewhere/metadata")
         if self.padding:
             headers = {"Content-Encoding": self.coding, "Content-Type": "application/json"}
             return Response(self.padding, headers=headers)
@@ -160,6 +169,8 @@ class Issuer:
         return RedirectResponse(f"{self.asked['redirect_uri']}?{query}")
 
     async def _token(self, request: Request) -> Response:
+        if "token" in self.moved:
+            return RedirectResponse("/elsewhere/token")
         self.exchanged = {name: str(value) for name, value in (await request.form()).items()}
         now = int(time.time())
         claims = {"iss": self.url, "aud": "portal", "sub": "ada", "iat": now, "exp": now + 60}
@@ -173,6 +184,8 @@ class Issuer:
         return JSONResponse({"access_token": "access", "token_type": "Bearer", "id_token": token})
 
     async def _jwks(self, request: Request) -> Response:
+        if "jwks" in self.moved:
+            return RedirectResponse("/elsewhere/jwks")
         return JSONResponse({"keys": [self.key.as_dict(private=False)]})
 
 
@@ -309,12 +322,26 @@ async def test_a_sign_in_at_a_provider_ends_after_ten_minutes(tmp_path: Path) ->
         assert issuer.exchanged == {}
 
 
+@pytest.mark.parametrize("moved", ["metadata", "token", "jwks"])
+async def test_a_provider_cannot_have_the_portal_go_elsewhere(tmp_path: Path, moved: str) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        issuer.moved = moved
+        async with browser_at(portal.url, issuer.url) as browser:
+            assert (await browser.open("/login/with/oidc")).status == 502
+            assert (issuer.visited, await seen(portal, browser)) == ([], None)
+
+
 async def test_a_provider_cannot_fill_the_portals_memory(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer, browser_at(portal.url) as browser:
-        for padding, coding in ((b" " * (2 * MAX_BYTES), "identity"), (gzip.compress(b" " * 2**24), "gzip")):
+        names = {"authorization_endpoint": "authorize", "token_endpoint": "token", "jwks_uri": "jwks"}
+        good = {"issuer": issuer.url} | {name: f"{issuer.url}/{path}" for name, path in names.items()}
+        large = json.dumps(good).encode() + b" " * (2 * MAX_BYTES)
+        for padding, coding in ((large, "identity"), (gzip.compress(large), "gzip")):
             issuer.padding, issuer.coding = padding, coding
             page = await browser.open("/login/with/oidc")
             assert (page.status, page.left_for) == (502, ""), coding
+        issuer.padding, issuer.coding = large[: MAX_BYTES // 2], "identity"
+        assert (await browser.open("/login/with/oidc")).left_for
 
 
 @pytest.mark.parametrize(

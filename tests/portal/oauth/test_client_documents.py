@@ -233,7 +233,7 @@ async def test_a_document_is_fetched_over_tls_from_the_address_that_was_checked(
 @pytest.mark.parametrize(
     "answer",
     [
-        answered(b"{}", "302 Found", more="Location: https://127.0.0.1/\r\n"),
+        answered(b"{}", "302 Found", more="Location: https://agents.example.com/other\r\n"),
         answered(b"{}", "500 Oh"),
         answered(b"<html>", kind="text/html"),
         answered(b'"' + b"x" * 100_000 + b'"'),
