@@ -48,7 +48,11 @@ def _endpoint(value: str) -> str:
 Endpoint = Annotated[str, Field(min_length=1, max_length=2048), AfterValidator(_endpoint)]
 
 
+Audience = Annotated[str, Field(max_length=200, pattern=r"^[!-~]*$")]
+
+
 class _Settings(BaseModel):
+    assertion_audience: Audience | None = None
     auth_credentials: Secret | None = Field(default=None, repr=False)
     client_secret: Secret | None = Field(default=None, repr=False)
     description: Description | None = None
@@ -79,7 +83,8 @@ class Synced(BaseModel):
 
 
 class ShownServer(BaseModel):
-    """One server. `tools` and `prompts` are what it last said it offers, `capability_changes` (ours)
+    """One server. `assertion_audience` (ours): where there is one, calls carry an assertion for it that says who calls.
+    `tools` and `prompts` are what it last said it offers, `capability_changes` (ours)
     when that was something else than before. `pin` (ours): it offers only what was approved, `waiting_approvals` is
     how much of it was not."""
 
@@ -87,6 +92,7 @@ class ShownServer(BaseModel):
     name: str
     hostname: str
     auth_type: AuthType
+    assertion_audience: str = ""
     description: str | None = None
     is_shared_oauth_callback_enabled: bool = False
     pin: bool = False
@@ -216,7 +222,12 @@ class Servers:
 
 def _settings(body: _Settings, before: Mapping[str, Any]) -> dict[str, Any]:
     """What was sent over what there was; what is null or left out stays, but for a description, which null removes."""
-    plain = {"is_shared_oauth_callback_enabled": False, "pin": False, "secure_web_gateway": False}
+    plain = {
+        "assertion_audience": "",
+        "is_shared_oauth_callback_enabled": False,
+        "pin": False,
+        "secure_web_gateway": False,
+    }
     given = body.model_dump(mode="json", exclude_none=True, include={*plain, "updated_tools", "updated_prompts"})
     described = body.description if "description" in body.model_fields_set else before.get("description")
     kept = {key: before[key] for key in (*plain, "updated_tools", "updated_prompts") if key in before}

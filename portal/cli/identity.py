@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
@@ -39,12 +39,12 @@ from portal.login.mail import Smtp
 from portal.login.providers import OneTimePin
 from portal.login.sessions import utc_now
 from portal.oauth.admission import Admit
-from portal.oauth.assertions import AssertionGate
+from portal.oauth.assertions import AssertionGate, Assertions
 from portal.oauth.build import IdentitySettings, PortalIdentity, build
 from portal.oauth.logins import LoginSignals, end_departed
 from portal.oauth.settings import read_oauth_settings
 from portal.servers import Servers
-from portal.state import KeyRing, StateError, Store
+from portal.state import KeyRing, StateError, Store, Stored
 from portal.state.clock import Clock
 
 LOGIN_OVER = Decision("deny", "Your login no longer holds. Sign in again.", "login")
@@ -131,12 +131,13 @@ async def identified(
             async def sign(claims: Mapping[str, Any]) -> str:
                 return await identity.keys.sign({"iss": identity.assertions.issuer, **claims})
 
+            identity.assertions.audiences = audiences(config, await store.list("server"))
             identity.logins.on_change(live.changed)
             try:
                 async with (
                     signals_of(section, sign, live.changed, store, now) as known,
                     forgetting_expired(store),
-                    deciding_anew(config, store, live) as decide_anew,
+                    deciding_anew(config, store, live, identity.assertions) as decide_anew,
                 ):
                     live.signals = LoginSignals(identity.logins, known)
                     yield Identified(identity, live, decide_anew, store, admit)
@@ -168,7 +169,6 @@ def identity_settings(config: Config, section: IdentitySection) -> IdentitySetti
         providers=(OneTimePin(id="onetimepin", name="One-time PIN"),) if section.pin else (),
         mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
         name=config.portal.name,
-        audiences=audiences(config),
     )
 
 
@@ -178,10 +178,12 @@ def hostname_of(config: Config) -> str:
     return origin.hostname_of(section.public_url if section is not None else "")
 
 
-def audiences(config: Config) -> dict[str, str]:
-    """The servers that want to be told who calls."""
-    servers = [server for server in config.servers.values() if isinstance(server, HttpServer)]
-    return {server.id: server.assertion_audience for server in servers if server.assertion_audience}
+def audiences(config: Config, stored: Iterable[Stored]) -> dict[str, str]:
+    """The servers that want to be told who calls. A configured one stands before a stored one of the same id."""
+    asked = {one.id: str(one.document.get("assertion_audience", "")) for one in stored}
+    for server in config.servers.values():
+        asked[server.id] = server.assertion_audience if isinstance(server, HttpServer) else ""
+    return {server: audience for server, audience in asked.items() if audience}
 
 
 async def admitted_to(app: str, identity: Identity, config: Config, store: Store, live: LiveAccess) -> Decision:
@@ -236,7 +238,7 @@ async def compiled(config: Config, store: Store, app: str = "") -> Access:
     sources = Sources(
         identity_providers=providers,
         service_tokens=frozenset(one.id for one in await store.list("service_token")),
-        linked_apps=frozenset(audiences(config)),
+        linked_apps=frozenset(audiences(config, objects.servers)),
     )
     configured = [
         {
@@ -293,8 +295,11 @@ async def forgetting_expired(store: Store) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def deciding_anew(config: Config, store: Store, live: LiveAccess) -> AsyncIterator[Callable[[Config], None]]:
-    """Compile again whenever the configuration or the store says something new; what cannot be compiled is refused."""
+async def deciding_anew(
+    config: Config, store: Store, live: LiveAccess, assertions: Assertions
+) -> AsyncIterator[Callable[[Config], None]]:
+    """Compile again whenever the configuration or the store says something new; what cannot be compiled is refused.
+    Which servers are told who calls is taken up as well."""
     log, changed, latest = structlog.get_logger("portal.access"), asyncio.Event(), [config]
 
     def configured(document: Config) -> None:
@@ -306,6 +311,7 @@ async def deciding_anew(config: Config, store: Store, live: LiveAccess) -> Async
             await changed.wait()
             changed.clear()
             try:
+                assertions.audiences = audiences(latest[0], await store.list("server"))
                 live.replace(await compiled(latest[0], store))
                 note_warnings(live.current)
             except (PolicyError, StateError) as error:
