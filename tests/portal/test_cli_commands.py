@@ -7,23 +7,35 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
+from portal.demo.shop import build_server
+from portal.http import running
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
 SECONDS = 90
 
 
+@pytest.fixture(scope="module")
+def shop() -> Iterator[dict[str, Any]]:
+    """The shop as it runs already, so that each command does not have to start it."""
+    app = build_server(build_company()).streamable_http_app(host="127.0.0.1")
+    with start_blocking_portal() as loop, loop.wrap_async_context_manager(running(app)) as url:
+        yield {"url": f"{url}/mcp"}
+
+
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path, shop: dict[str, Any]) -> Path:
     """A folder with a configuration over one server."""
-    write_config(tmp_path, {"shop": SHOP})
+    write_config(tmp_path, {"shop": shop})
     return tmp_path
 
 
@@ -91,6 +103,7 @@ def test_a_wrong_configuration_is_2_and_names_the_key(tmp_path: Path) -> None:
 
 
 def test_tools_lists_servers_with_state_and_their_tools(folder: Path) -> None:
+    write_config(folder, {"shop": SHOP})
     done = codemode(folder, "tools")
     assert done.returncode == Exit.OK
     for word in ("shop", "ready", "stdio", "shop.list_orders", "List orders, oldest first"):
@@ -98,8 +111,10 @@ def test_tools_lists_servers_with_state_and_their_tools(folder: Path) -> None:
     assert "codemode.json" in done.stderr
 
 
-def test_one_dead_server_is_named_with_its_reason_and_the_others_still_listed(folder: Path) -> None:
-    write_config(folder, {"shop": SHOP, "gone": {"command": "no-such-program-anywhere"}})
+def test_one_dead_server_is_named_with_its_reason_and_the_others_still_listed(
+    folder: Path, shop: dict[str, Any]
+) -> None:
+    write_config(folder, {"shop": shop, "gone": {"command": "no-such-program-anywhere"}})
     done = codemode(folder, "tools")
     assert done.returncode == Exit.UPSTREAM
     assert "no-such-program-anywhere" in done.stdout and "shop.list_orders" in done.stdout
