@@ -40,7 +40,7 @@ def main() -> int:
             progress.update(task, description=row.title)
             return measure(row, rounds=1 if arguments.once else arguments.rounds, once=arguments.once)
 
-        with ThreadPoolExecutor(os.cpu_count()) as threads:
+        with ThreadPoolExecutor(2 * (os.cpu_count() or 1)) as threads:
             # What is timed has the machine to itself; what only has to work shares it.
             each = threads.map if arguments.once else map
             for (_, row), found in zip(chosen, each(run, [row for _, row in chosen]), strict=True):

@@ -19,12 +19,12 @@ from benchmarks.cases import Case, Measurement, Unavailable
 
 def timed(case: Case, *, once: bool) -> Measurement:
     operation = case.prepare()
-    operation()
-    rounds = 1 if once else case.rounds
+    if not once:
+        operation()
     gc.collect()
     gc.disable()
     samples = []
-    for _ in range(rounds):
+    for _ in range(1 if once else case.rounds):
         began = time.perf_counter()
         operation()
         samples.append((time.perf_counter() - began) / case.per)
