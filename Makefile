@@ -7,6 +7,8 @@ PIP := $(BIN)/python -m pip
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
 PINNED := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The suite starts hundreds of processes of ours: each would compile every module again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo serve test check types lint format bench bench-once conformance constraints clean
 .DEFAULT_GOAL := help
