@@ -9,13 +9,13 @@ import asyncio
 import logging
 import os
 import sqlite3
-import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import Future
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
+from threading import Thread, current_thread
 from time import monotonic
 from typing import Any
-from weakref import WeakSet
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
@@ -42,7 +42,7 @@ class Database:
         self._url = parse_url(url)
         self.name = self._url.render_as_string(hide_password=True)
         self._sqlite = self._url.get_backend_name() == "sqlite"
-        self._threads: WeakSet[threading.Thread] = WeakSet()
+        self._threads = _ConnectionThreads()
         self._engine = _engine(self._url, self._threads, sqlite=self._sqlite)
         # Writers of this process queue here, in order, instead of spinning on the file's lock.
         self._writer = asyncio.Lock()
@@ -72,9 +72,7 @@ class Database:
             await self._engine.dispose()
         finally:
             # A query that was cancelled ends in its thread later, and must not find the loop closed that it reports to.
-            until = monotonic() + LEAVING_SECONDS
-            for thread in tuple(self._threads):
-                thread.join(max(0.0, until - monotonic()))
+            self._threads.join(LEAVING_SECONDS)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -147,13 +145,33 @@ _KNOWN = (
 )
 
 
-def _engine(url: URL, threads: WeakSet[threading.Thread], *, sqlite: bool) -> AsyncEngine:
-    """`threads` is where the threads of SQLite's connections are found."""
+class _ConnectionThreads:
+    """The threads that SQLite's connections live in, each expected from before it starts."""
 
-    def connection(*args: Any, **options: Any) -> sqlite3.Connection:
-        threads.add(threading.current_thread())
-        return sqlite3.Connection(*args, **options)
+    def __init__(self) -> None:
+        self._threads: list[Future[Thread]] = []
 
+    def expect(self, dialect: object, record: object, args: object, options: dict[str, Any]) -> None:
+        """A connection is about to be made: SQLAlchemy's event `do_connect`."""
+        thread: Future[Thread] = Future()
+
+        def connection(*args: Any, **options: Any) -> sqlite3.Connection:
+            thread.set_result(current_thread())
+            return sqlite3.Connection(*args, **options)
+
+        self._threads = [one for one in self._threads if not one.done() or one.result().is_alive()]
+        self._threads.append(thread)
+        options["factory"] = connection
+
+    def join(self, seconds: float) -> None:
+        """Wait until all have ended, or that long."""
+        until = monotonic() + seconds
+        with suppress(TimeoutError):
+            for thread in self._threads:
+                thread.result(max(0.0, until - monotonic())).join(max(0.0, until - monotonic()))
+
+
+def _engine(url: URL, threads: _ConnectionThreads, *, sqlite: bool) -> AsyncEngine:
     shared: dict[str, Any] = {
         "hide_parameters": True,
         "pool_size": CONNECTIONS,
@@ -165,10 +183,10 @@ def _engine(url: URL, threads: WeakSet[threading.Thread], *, sqlite: bool) -> As
             return create_async_engine(url, pool_pre_ping=True, connect_args={"timeout": BUSY_SECONDS}, **shared)
         # The driver logs every statement at DEBUG with all that is stored by it.
         logging.getLogger("aiosqlite").setLevel(logging.WARNING)
-        options = {"timeout": BUSY_SECONDS, "factory": connection}
-        engine = create_async_engine(url, connect_args=options, **shared)
+        engine = create_async_engine(url, connect_args={"timeout": BUSY_SECONDS}, **shared)
     except ModuleNotFoundError:
         raise StateUnusable("PostgreSQL needs the extra: pip install 'codemode-portal[postgres]'") from None
+    event.listen(engine.sync_engine, "do_connect", threads.expect)
     event.listen(engine.sync_engine, "connect", _set_up_sqlite)
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine

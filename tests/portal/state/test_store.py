@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -319,6 +320,29 @@ async def test_no_thread_of_a_connection_outlives_the_store_whose_queries_were_c
                 scope.cancel()
         assert [one for one in threading.enumerate() if one not in before and "connection" in one.name]
     assert not [one for one in threading.enumerate() if one not in before and "connection" in one.name]
+
+
+async def test_a_connection_that_was_given_up_while_it_was_made_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, connect, going_on = set(threading.enumerate()), sqlite3.connect, threading.Event()
+
+    def held_up(*args: Any, **options: Any) -> Any:
+        assert going_on.wait(10)
+        return connect(*args, **options)
+
+    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        monkeypatch.setattr(sqlite3, "connect", held_up)
+        with anyio.CancelScope() as scope:
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(store.list, "group")
+                await anyio.wait_all_tasks_blocked()
+                scope.cancel()
+        later = threading.Timer(0.1, going_on.set)
+        later.start()
+    later.join()
+    assert not [one for one in threading.enumerate() if one not in before]
 
 
 @pytest.mark.parametrize("bad", ["", "state.db", "mysql://u:hush@h/db", "sqlite://", "sqlite:///:memory:", "://hush"])
