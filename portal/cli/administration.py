@@ -12,6 +12,7 @@ import structlog
 from starlette.routing import BaseRoute
 
 from portal.admin import Admin, RunningServers, create_admin
+from portal.cli.beside import beside_changes
 from portal.cli.identity import hostname_of
 from portal.config import Config
 from portal.modes import CodeModePolicy
@@ -47,26 +48,18 @@ async def code_mode_followed(
 ) -> AsyncIterator[None]:
     """While the block lasts, what the stored portal of this hostname says of code mode holds; without one, what the
     configuration says."""
-    changed = asyncio.Event()
-    changed.set()
 
-    async def follow() -> None:
+    async def follow(changed: asyncio.Event) -> None:
         while True:
-            await changed.wait()
-            changed.clear()
             try:
                 decide(await stored_code_mode(store, config))
             except StateError as error:
                 structlog.get_logger("portal.admin").error("the stored portal cannot be read", reason=str(error))
+            await changed.wait()
+            changed.clear()
 
-    forget = store.subscribe(lambda kinds: changed.set() if "portal" in kinds else None)
-    task = asyncio.create_task(follow())
-    try:
+    async with beside_changes(store, {"portal"}, follow):
         yield
-    finally:
-        forget()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def stored_code_mode(store: Store, config: Config) -> CodeModePolicy:

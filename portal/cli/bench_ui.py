@@ -29,6 +29,7 @@ from portal.bench_ui import (
 )
 from portal.caller import Caller
 from portal.cli.assembly import checker_for
+from portal.cli.beside import beside
 from portal.cli.console import consoles
 from portal.cli.exits import CommandError, Exit
 from portal.cli.logs import configure_logging
@@ -113,16 +114,11 @@ async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Cons
         servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
         learning.publish_to(servers.offer_anew)
         if file is not None:
-            stack.push_async_callback(_cancelled, asyncio.create_task(_reload(file, servers, stderr)))
+            await stack.enter_async_context(beside(_reload(file, servers, stderr)))
         caller = Caller(servers, records, observer=learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()
         yield Bench(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
-
-
-async def _cancelled(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:

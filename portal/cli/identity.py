@@ -27,6 +27,7 @@ from portal.access.identity import Identity
 from portal.access.policies import Decision
 from portal.admin.decisions import KINDS, attached_at, attached_to, read_objects
 from portal.caller import Gate, OpenGate
+from portal.cli.beside import beside, beside_changes
 from portal.cli.exits import CommandError
 from portal.cli.signals import enrich_of, signals_of, with_sources
 from portal.config import Config, HttpServer
@@ -286,12 +287,8 @@ async def forgetting_expired(store: Store) -> AsyncIterator[None]:
                 log.error("expired tokens could not be deleted", reason=str(error))
             await asyncio.sleep(PURGE_SECONDS)
 
-    task = asyncio.create_task(follow())
-    try:
+    async with beside(follow()):
         yield
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 @asynccontextmanager
@@ -300,13 +297,9 @@ async def deciding_anew(
 ) -> AsyncIterator[Callable[[Config], None]]:
     """Compile again whenever the configuration or the store says something new; what cannot be compiled is refused.
     Which servers are told who calls is taken up as well."""
-    log, changed, latest = structlog.get_logger("portal.access"), asyncio.Event(), [config]
+    log, latest = structlog.get_logger("portal.access"), [config]
 
-    def configured(document: Config) -> None:
-        latest[0] = document
-        changed.set()
-
-    async def follow() -> None:
+    async def follow(changed: asyncio.Event) -> None:
         while True:
             await changed.wait()
             changed.clear()
@@ -317,11 +310,10 @@ async def deciding_anew(
             except (PolicyError, StateError) as error:
                 log.error("changed policies are not taken up; the former ones hold", reason=str(error))
 
-    forget = store.subscribe(lambda kinds: changed.set() if kinds & DECIDING else None)
-    task = asyncio.create_task(follow())
-    try:
+    async with beside_changes(store, DECIDING, follow) as changed:
+
+        def configured(document: Config) -> None:
+            latest[0] = document
+            changed.set()
+
         yield configured
-    finally:
-        forget()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)

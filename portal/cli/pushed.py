@@ -11,6 +11,7 @@ import structlog
 
 from portal.access.signals import Assessments
 from portal.admin.assessments import KIND, told_of
+from portal.cli.beside import beside_changes
 from portal.state import StateError, Store
 from portal.state.clock import Clock
 
@@ -24,7 +25,6 @@ async def pushed_followed(
     """While the block lasts, `assessments` knows what is stored; `changed` is called when that, or its staleness, makes
     a difference."""
     known: set[str] = set()
-    outdated = asyncio.Event()
 
     async def take_up() -> None:
         stored = await store.list(KIND)
@@ -38,7 +38,7 @@ async def pushed_followed(
             for told in told_of(one.id, one.document, now(), lately):
                 assessments.record(told)
 
-    async def follow() -> None:
+    async def follow(outdated: asyncio.Event) -> None:
         while True:
             try:
                 left = assessments.until_stale()
@@ -54,11 +54,5 @@ async def pushed_followed(
             changed()
 
     await take_up()
-    forget = store.subscribe(lambda kinds: outdated.set() if KIND in kinds else None)
-    task = asyncio.create_task(follow())
-    try:
+    async with beside_changes(store, {KIND}, follow):
         yield
-    finally:
-        forget()
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
