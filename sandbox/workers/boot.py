@@ -44,10 +44,11 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The worker's word, before its first program."""
+    """The worker's word, before its first program. `threads`: the system's ids of its lanes' threads, in order."""
 
     build_id: str
     confinement: Confinement
+    threads: tuple[int, ...]
 
     def to_json(self) -> bytes:
         return json.dumps(
@@ -55,6 +56,7 @@ class Report:
                 "build_id": self.build_id,
                 "in_force": dict(self.confinement.in_force),
                 "missing": dict(self.confinement.missing),
+                "threads": self.threads,
             }
         ).encode()
 
@@ -68,8 +70,9 @@ class Report:
             said = json.loads(payload)
             build_id, in_force, missing = said["build_id"], said["in_force"], said["missing"]
             texts = [build_id, *in_force.keys(), *in_force.values(), *missing.keys(), *missing.values()]
+            threads = tuple(said["threads"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ProtocolViolation("a malformed report") from None
-        if not all(isinstance(text, str) for text in texts):
+        if not all(isinstance(text, str) for text in texts) or not all(type(thread) is int for thread in threads):
             raise ProtocolViolation("a malformed report")
-        return cls(build_id, Confinement(in_force, missing))
+        return cls(build_id, Confinement(in_force, missing), threads)

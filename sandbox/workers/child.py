@@ -70,12 +70,12 @@ def main(words: list[int]) -> NoReturn:
     try:
         engine, runs, images = _load(boot)
         deny_files(confining, libc)
-        _start_lanes([Lane(lane, engine, runs, images) for lane in lanes])
+        threads = _start_lanes([Lane(lane, engine, runs, images) for lane in lanes])
         seal(confining, libc, max(descriptors) + 1)
     except Exception as error:  # the edge of the process: what failed is told, then the end
         control.sendall(pack(Kind.FAULT, 0, pack_fault(Fault.ENGINE, f"{type(error).__name__}: {error}")))
         os._exit(1)
-    report = Report(engine.build_id, Confinement(confining.in_force, confining.missing))
+    report = Report(engine.build_id, Confinement(confining.in_force, confining.missing), threads)
     control.sendall(pack(Kind.READY, 0, report.to_json()))
     for frame in requests:
         match frame.kind:
@@ -165,10 +165,13 @@ def _load(boot: Boot) -> tuple[Engine, Runs, Images]:
     return engine, runs, Images(boot.image_bytes)
 
 
-def _start_lanes(lanes: "list[Lane]") -> None:
+def _start_lanes(lanes: list[Lane]) -> tuple[int, ...]:
+    """The system's ids of their threads."""
     threading.stack_size(GUEST_STACK)
-    for lane in lanes:
-        threading.Thread(target=lane.serve, daemon=True).start()
+    threads = [threading.Thread(target=lane.serve, daemon=True) for lane in lanes]
+    for thread in threads:
+        thread.start()
+    return tuple(thread.native_id or 0 for thread in threads)
 
 
 def _frames(end: socket.socket) -> Iterator[Frame]:

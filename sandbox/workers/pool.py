@@ -49,23 +49,22 @@ class Watchdog:
             self.arm()
             if worker.is_stopped():
                 worker.kill("it was stopped by a signal")
-            used = worker.cpu_time()
             for lane in busy:
-                if _is_over(lane, now, used, len(busy)):
+                if _is_over(lane, now):
                     if lane.overdue:
                         worker.kill("it did not answer in time")
                     lane.overdue = True
 
 
-def _is_over(lane: Lane, now: float, cpu_used: float | None, busy: int) -> bool:
-    """Whether a request takes too long. CPU time is known for the whole worker only: its busy lanes share it evenly."""
+def _is_over(lane: Lane, now: float) -> bool:
+    """Whether a request takes too long, in wall time or in CPU time of its own thread."""
     if lane.due is not None and lane.due < now:
         return True
-    if cpu_used is None or lane.cpu_allowance is None:
+    if lane.cpu_allowance is None or (used := lane.cpu_time()) is None:
         return False
     if lane.cpu_base is None:
-        lane.cpu_base = cpu_used
-    return (cpu_used - lane.cpu_base) / busy > lane.cpu_allowance
+        lane.cpu_base = used
+    return used - lane.cpu_base > lane.cpu_allowance
 
 
 class Pool:

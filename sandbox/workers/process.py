@@ -94,9 +94,11 @@ class Lane:
         self.due: float | None = None
         """When (loop time) the watchdog gives up on the request in flight; None when there is none."""
         self.cpu_allowance: float | None = None
-        """CPU seconds after which it gives up as well."""
+        """CPU seconds of this lane's thread after which it gives up as well."""
         self.cpu_base: float | None = None
-        """What the worker had used when the watchdog first saw this request."""
+        """What the thread had used when the watchdog first saw this request."""
+        self.thread: int | None = None
+        """The system's id of its thread, by the worker's own word."""
         self.overdue = False
         """Whether the watchdog has found it over its time once already."""
         self.channel = Channel(0, self._on_frame, worker.kill)
@@ -132,7 +134,7 @@ class Lane:
         self, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
     ) -> "asyncio.Future[Frame]":
         """Send one request; the reply comes with the future. The watchdog kills the worker when the request takes
-        longer than `patience`, or more CPU time than `cpu_allowance` (seconds both)."""
+        longer than `patience`, or its thread more CPU time than `cpu_allowance` (seconds both)."""
         assert self._reply is None, "a lane has one request at a time"
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Frame] = loop.create_future()
@@ -150,6 +152,15 @@ class Lane:
         """Bring the watchdog's time for the request in flight forward."""
         if self.due is not None:
             self.due = min(self.due, asyncio.get_running_loop().time() + patience)
+
+    def cpu_time(self) -> float | None:
+        """CPU seconds its thread has used; None where the system does not tell, or the worker has no such thread."""
+        try:
+            stat = Path(f"/proc/{self.worker.pid}/task/{self.thread}/stat").read_text(errors="replace")
+            fields = stat.rpartition(")")[2].split()
+            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        except (OSError, ValueError, IndexError):
+            return None
 
     def when_idle(self, then: Callable[[], None]) -> None:
         """Call `then` once no request is in flight: now, or on the reply, or on the worker's death."""
@@ -275,16 +286,6 @@ class Worker:
         except ChildProcessError:
             return False
 
-    def cpu_time(self) -> float | None:
-        """CPU seconds this process has used, all its threads together; None where the system does not tell."""
-        try:
-            fields = (
-                Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-            )
-            return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-        except (OSError, ValueError, IndexError):
-            return None
-
     def kill(self, reason: str = "") -> None:
         """End the worker and whatever it may have started. Idempotent; the first reason given is the one told."""
         self._reason = self._reason or reason
@@ -302,6 +303,10 @@ class Worker:
         if frame.kind is not Kind.READY:
             raise ProtocolViolation("a frame out of place")
         report = Report.from_json(frame.payload)
+        if len(report.threads) != len(self.lanes):
+            raise ProtocolViolation("a report of other lanes than it has")
+        for lane, thread in zip(self.lanes, report.threads, strict=True):
+            lane.thread = thread
         self.build_id, self.confinement = report.build_id, report.confinement
         self.ready.set_result(None)
 

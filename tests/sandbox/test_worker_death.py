@@ -129,7 +129,11 @@ def read(end):
     return kind, run, end.recv(length, socket.MSG_WAITALL) if length else b""
 
 read(control)
-READY = pack(64, 0, json.dumps({"build_id": BUILD, "in_force": {}, "missing": {}}).encode())
+def ready(threads):
+    said = {"build_id": BUILD, "in_force": {}, "missing": {}, "threads": threads}
+    return pack(64, 0, json.dumps(said).encode())
+
+READY = ready([os.getpid()] * len(lanes))
 SUSPENDED, FINISHED, STORED, FAULT = 65, 66, 68, 70
 OK = struct.pack("<d", 0.1) + b'["completed", true, 42, [], []]'
 lane = lanes[0]
@@ -253,6 +257,38 @@ async def test_a_worker_that_burns_more_cpu_than_its_limit_is_killed(tmp_path: P
     async with WorkerExecutor(Limits(cpu_time=0.1), workers=1, command=words, grace=0.1) as executor:
         with pytest.raises(WorkerDied, match="did not answer in time"):
             await executor.execution().start("1", NOW, SEED)
+
+
+async def test_what_others_compute_in_a_worker_does_not_count_as_the_time_of_one_that_waits(
+    tmp_path: Path, build: str
+) -> None:
+    deeds = """
+import threading
+asked, computed = threading.Event(), threading.Event()
+
+def serve():
+    _, run, _ = read(lane)
+    asked.set()
+    computed.wait()
+    lane.sendall(pack(FINISHED, run, OK))
+
+thread = threading.Thread(target=serve)
+thread.start()
+control.sendall(ready([thread.native_id] * len(lanes)))
+asked.wait()
+while time.process_time() < 1.5: pass
+computed.set()
+"""
+    words = turncoat(tmp_path, deeds, build)
+    async with WorkerExecutor(Limits(cpu_time=0.1), workers=1, command=words, grace=0.1) as executor:
+        assert await answer(executor) == 42
+        assert (tmp_path / "been here").read_text(encoding="utf-8") == str(executor.pids[0])
+
+
+async def test_a_worker_that_reports_other_lanes_than_it_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WorkerDied, match="other lanes"):
+        async with WorkerExecutor(workers=1, command=turncoat(tmp_path, "control.sendall(ready([1]))")):
+            pass
 
 
 async def test_a_worker_that_does_not_stop_a_run_when_told_is_killed(tmp_path: Path, build: str) -> None:

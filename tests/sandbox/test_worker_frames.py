@@ -113,12 +113,22 @@ def test_an_unknown_fault_is_refused(payload: bytes) -> None:
 
 
 def test_a_report_survives_the_wire() -> None:
-    report = Report("build", Confinement({"seccomp": "on"}, {"landlock": "not on this kernel"}))
+    report = Report("build", Confinement({"seccomp": "on"}, {"landlock": "not on this kernel"}), (7, 8))
     assert Report.from_json(report.to_json()) == report
 
 
 @given(
-    st.binary(max_size=60) | st.sampled_from([b"[]", b"{}", b'{"build_id":1,"in_force":{},"missing":{}}', b"[" * 9999])
+    st.binary(max_size=60)
+    | st.sampled_from(
+        [
+            b"[]",
+            b"{}",
+            b'{"build_id":1,"in_force":{},"missing":{},"threads":[]}',
+            b'{"build_id":"b","in_force":{},"missing":{},"threads":["../../1"]}',
+            b'{"build_id":"b","in_force":{},"missing":{},"threads":7}',
+            b"[" * 9999,
+        ]
+    )
 )
 def test_a_report_from_an_enemy_is_refused(payload: bytes) -> None:
     with pytest.raises(ProtocolViolation):
