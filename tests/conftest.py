@@ -1,8 +1,13 @@
-"""For all tests: what is collected stays, so the garbage collector need not look at it again and again."""
+"""For all tests: none is timed, and what is collected stays, so the garbage collector need not look at it again."""
 
 from __future__ import annotations
 
 import gc
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_sessionstart() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode.arguments import ArgumentCheck
@@ -147,7 +147,6 @@ SCHEMAS: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(SCHEMAS, st.dictionaries(st.text(max_size=3), st.integers() | st.text(max_size=3), max_size=3))
 def test_no_schema_makes_a_check_raise(schema: Any, arguments: dict[str, Any]) -> None:
     assert isinstance(ArgumentCheck(schema).mismatches(arguments), list)

@@ -164,7 +164,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES, max_size=25).map("".join)))
 @example("codemode.a.b()\r\n`${")
 def test_any_text_is_looked_at_and_every_place_lies_inside_it(program: str) -> None:

@@ -299,7 +299,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.one_of(st.text(max_size=40), st.lists(PIECES, max_size=15).map(" ".join)))
 def test_any_text_is_checked_and_every_place_lies_inside_it(program: str) -> None:
     found = asyncio.run(checked(program, native()))

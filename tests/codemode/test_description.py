@@ -87,7 +87,7 @@ PIECES = st.sampled_from([*sorted(module._COMMON), "qxz", "ABC", "GitHub", "é",
 TEXTS = st.lists(PIECES | st.sampled_from([" ", "  ", "-", "_", ".", "(", ")", "\n"]), max_size=60).map("".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(TEXTS | st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_bound_is_never_below_the_true_count(text: str) -> None:
     assert counted(text) <= tokens(text)

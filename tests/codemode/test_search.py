@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode.search import Entry, SearchIndex, words
@@ -137,7 +137,6 @@ def test_a_giant_query_is_cut() -> None:
     assert INDEX.find("create issue " + "filler " * 100_000, limit=1) == INDEX.find("create issue filler", limit=1)
 
 
-@settings(deadline=None)
 @given(st.text(max_size=400), st.integers(1, 50))
 def test_any_query_gives_at_most_the_limit_and_no_tool_twice(query: str, limit: int) -> None:
     found = INDEX.find(query, limit=limit)

@@ -24,7 +24,7 @@ JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JSON, st.sampled_from([256, 400, 1_000, 24_000]))
 def test_any_value_is_cut_to_valid_json_within_the_budget(value: Any, budget: int) -> None:
     cut = truncate(value, budget)

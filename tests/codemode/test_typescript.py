@@ -140,7 +140,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(FRAGMENTS, max_size=8))
 def test_mixed_fragments_are_transformed_or_refused_and_lines_are_never_lost(fragments: list[str]) -> None:
     source = "".join(fragments)

@@ -88,7 +88,7 @@ def decodes_or_refuses(data: bytes) -> None:
     assert isinstance(outcome, Suspended | Completed | Failed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=200))
 def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
     decodes_or_refuses(data)
@@ -102,7 +102,7 @@ JSON = st.recursive(
 NEARLY = st.tuples(st.sampled_from(["suspended", "completed", "failed"]), JSON, JSON, JSON, JSON)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(NEARLY, st.integers(2, 5))
 def test_any_json_decodes_or_is_refused(parts: tuple[Any, ...], size: int) -> None:
     decodes_or_refuses(json.dumps(parts[:size]).encode())
@@ -115,7 +115,7 @@ GOOD = [
 ]
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.sampled_from(GOOD), st.data())
 def test_a_mutated_outcome_decodes_or_is_refused(good: bytes, data: st.DataObject) -> None:
     mutated = bytearray(good)

@@ -61,25 +61,25 @@ def check(data: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_bytes(data: bytes) -> None:
     check(data)
 
 
 @given(JSON_VALUES.map(orjson.dumps))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_json(data: bytes) -> None:
     check(data)
 
 
 @given(outcomes())
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 def test_what_is_nearly_an_outcome(outcome: list[Any]) -> None:
     check(json.dumps(outcome).encode())
 
 
 @given(mutated(outcomes().map(lambda outcome: json.dumps(outcome).encode())))
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250)
 @example(b'["completed",true,1e999,[],[]]')
 @example(b'["suspended",[],1e999,[]]')
 @example(b'["suspended",[],-1e400,[]]')
@@ -98,7 +98,7 @@ def test_mutated_outcomes(data: bytes) -> None:
 
 
 @given(outcomes(), st.integers(min_value=0, max_value=400))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_truncated_outcomes(outcome: list[Any], size: int) -> None:
     data = orjson.dumps(outcome, option=orjson.OPT_NON_STR_KEYS)
     check(data[:size])
@@ -200,7 +200,7 @@ def test_the_largest_honest_outcomes_are_read() -> None:
 
 
 @given(st.sampled_from(["cpu_time", "memory", "stack", "wall_time"]), st.text(max_size=50), st.binary(max_size=50))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_a_failure_made_by_the_host_with_whatever_logs_were_found(kind: str, message: str, logs: bytes) -> None:
     try:
         data = encode_failed(kind, message, logs)
@@ -258,7 +258,7 @@ SAID = outcomes(ids=st.integers(min_value=0, max_value=12)).map(lambda outcome: 
 
 
 @given(st.lists(st.one_of(SAID, mutated(SAID), CALL_IDS), max_size=12))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @example([b'["suspended",[[1,"a",1]],null,[]]', [1], b'["suspended",[[1,"a",1]],null,[]]'])
 @example([b'["suspended",[[2,"a",1]],null,[]]'])
 @example([b'["suspended",[[1,"a",1],[1,"a",1]],null,[]]'])
@@ -280,7 +280,7 @@ def test_whatever_the_guest_says_no_call_is_known_twice_and_none_settled_twice(s
         max_size=8,
     )
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_steps_in_any_order_raise_only_engine_errors(steps: list[str]) -> None:
     conversation = Conversation(LIMITS)
     for step in steps:

@@ -184,7 +184,7 @@ JSON_VALUES = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(JSON_VALUES)
 def test_json_survives_the_way_in_and_out(programs: Programs, value: Any) -> None:
     def answer(call: HostCall) -> Settlement:
@@ -205,7 +205,7 @@ def test_integers_past_64_bits_and_lone_surrogates_enter_as_javascript_reads_the
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(max_size=200))
 def test_any_text_leaves_as_valid_unicode(programs: Programs, text: str) -> None:
     units = text.encode("utf-16-le", "surrogatepass")
@@ -213,7 +213,7 @@ def test_any_text_leaves_as_valid_unicode(programs: Programs, text: str) -> None
     assert programs.value(f"String.fromCharCode({', '.join(map(str, codes))})") == units.decode("utf-16-le", "replace")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=300))
 def test_bytes_are_base64(programs: Programs, data: bytes) -> None:
     found = programs.value(f"new Uint8Array([{', '.join(map(str, data))}])")

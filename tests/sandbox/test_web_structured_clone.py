@@ -151,7 +151,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(json_values)
 def test_whatever_is_json_clones_to_the_same_json(data: Any) -> None:
     source = (

@@ -95,7 +95,6 @@ def checked(schema: Any) -> str:
 # Shrinking such schemas takes minutes; the first one that fails is told as it is.
 many = settings(
     max_examples=200,
-    deadline=None,
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

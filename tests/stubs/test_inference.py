@@ -98,7 +98,6 @@ def test_no_value_is_in_what_was_learned(value: Any) -> None:
 
 @settings(
     max_examples=6,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -41,7 +41,6 @@ def test_signatures_stay_short(server: Server) -> None:
 
 @settings(
     max_examples=3,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )

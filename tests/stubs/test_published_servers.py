@@ -69,7 +69,6 @@ def test_their_signatures_are_typescript_of_bounded_length(servers: list[Server]
 
 @settings(
     max_examples=4,
-    deadline=None,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture],
 )

@@ -18,7 +18,6 @@ from tests.stubs.schemas import Case, cases, exact_schemas, honest_schemas
 # nothing to shrink.
 thorough = settings(
     max_examples=15,
-    deadline=None,
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

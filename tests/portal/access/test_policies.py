@@ -352,7 +352,7 @@ SOURCES = st.builds(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(POLICIES, GROUP_DOCUMENTS, IDENTITIES, SOURCES)
 def test_the_compiled_policies_decide_as_the_naive_evaluator_does(
     policies: list[dict[str, Any]], groups: tuple[dict[str, Any], ...], identity: Identity, sources: Sources
@@ -380,7 +380,6 @@ def test_the_compiled_policies_decide_as_the_naive_evaluator_does(
         assert found.policy in [one.policy for one in explained]
 
 
-@settings(deadline=None)
 @given(POLICIES, IDENTITIES)
 def test_knowing_less_never_allows_more(policies: list[dict[str, Any]], identity: Identity) -> None:
     models = [Policy.model_validate(policy) for policy in policies]

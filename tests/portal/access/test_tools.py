@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.access import Access, Group, Identity, PolicyError, Standing, read_document
@@ -184,7 +184,6 @@ EXPRESSIONS = [
 ]
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), JSON, max_size=3), st.sampled_from(EXPRESSIONS))
 def test_no_arguments_make_an_expression_anything_but_true_false_or_unknown(
     arguments: dict[str, Any], expression: Any
@@ -192,7 +191,6 @@ def test_no_arguments_make_an_expression_anything_but_true_false_or_unknown(
     assert expression.holds({"arguments": arguments}) in (True, False, None)
 
 
-@settings(deadline=None)
 @given(st.text("ab_*?", max_size=8), st.text("ab_", max_size=10))
 def test_patterns_mean_what_they_mean_in_a_shell(pattern: str, name: str) -> None:
     assert _fits(name, pattern) == fnmatch.fnmatchcase(name, pattern)

@@ -14,9 +14,7 @@ from tests.portal.admin.conftest import Api
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-EXAMPLES = settings(
-    max_examples=4, deadline=None, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate]
-)
+EXAMPLES = settings(max_examples=4, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> None:

@@ -125,5 +125,5 @@ class Against(RuleBasedStateMachine):
             self.folder.cleanup()
 
 
-Against.TestCase.settings = settings(max_examples=10, stateful_step_count=25, deadline=None)
+Against.TestCase.settings = settings(max_examples=10, stateful_step_count=25)
 TestStoreAgainstADictionary = Against.TestCase
