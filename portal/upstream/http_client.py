@@ -15,8 +15,9 @@ from portal.errors import ResponseInvalid, UpstreamUnavailable
 from portal.upstream.addresses import CheckedResolver, forbidden, loopback
 from portal.upstream.http_body import translated
 
-# Servers close idle connections after 5 seconds by default (uvicorn, Node): be first, or a call meets a closed door.
-_KEEP_ALIVE = 4.0
+# Servers close idle connections after 5 seconds by default (uvicorn, Node): be first, even when this process or theirs
+# is late by seconds. A call that meets a closed door may have run, which is worse than one more handshake.
+_KEEP_ALIVE = 2.0
 _CONNECTIONS = 128
 _REDIRECTS = 3
 
