@@ -77,7 +77,8 @@ class Connection:
         self._keeper = Keeper(self._open, self._attend, self._lost, patience=config.connect_timeout)
         self._outdated = asyncio.Event()
         self._subscriptions = Subscriptions(missed=self._outdated.set)
-        self._relisted = asyncio.Event()
+        # Who asked for the lists is answered by a reading that began after that: `_reading` is of the one under way.
+        self._relisted, self._reading = asyncio.Event(), asyncio.Event()
         self._timeouts = 0
         self._second, self._heard = 0, 0
 
@@ -87,10 +88,11 @@ class Connection:
     async def aclose(self) -> None:
         """End the link for good; calls on it fail. Idempotent."""
         await self._keeper.aclose()
+        self._reading.set()
         self._relisted.set()
 
     async def refresh(self) -> None:
-        """Read the lists again now; returns once that was tried."""
+        """Read the lists again now; returns once that was tried, by a reading that began after this call."""
         relisted = self._relisted
         self._outdated.set()
         self._keeper.hurry()
@@ -234,7 +236,8 @@ class Connection:
 
     def _lost(self, error: UpstreamError, pause: float) -> None:
         self._set("stale" if self.listing.digest else "error", error.message, retry_at=time.time() + pause)
-        self._tell_relisted()
+        self._reading.set()
+        self._begin_reading().set()
 
     async def _keep_listing(self, link: Link, agreement: Agreement) -> None:
         failures = 0
@@ -244,6 +247,7 @@ class Connection:
 
         while True:
             self._outdated.clear()
+            read = self._begin_reading()
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
                     limit, previous = self.config.max_items, self.listing
@@ -256,14 +260,14 @@ class Connection:
                     # Perhaps it is another server by now, of another generation: begin from the beginning.
                     self._keeper.give_up(link, error if isinstance(error, SessionExpired) else unreadable)
                 self._set("stale" if self.listing.digest else "error", unreadable.message)
-                self._tell_relisted()
+                read.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(SHORTEST * 2**failures, LONGEST)):
                         await self._outdated.wait()
             else:
                 failures = 0
                 self._set("ready", None)
-                self._tell_relisted()
+                read.set()
                 with suppress(TimeoutError):  # Not every server says that its lists have changed.
                     async with asyncio.timeout(self.config.resync):
                         await self._outdated.wait()
@@ -277,6 +281,7 @@ class Connection:
         self.retry_at = retry_at
         self._on_change()
 
-    def _tell_relisted(self) -> None:
-        relisted, self._relisted = self._relisted, asyncio.Event()
-        relisted.set()
+    def _begin_reading(self) -> asyncio.Event:
+        """To be set when it ends: those who asked until now wait for it."""
+        self._reading, self._relisted = self._relisted, asyncio.Event()
+        return self._reading

@@ -255,7 +255,7 @@ async def test_an_approval_elsewhere_reaches_a_portal_that_runs(kind: str, tmp_p
         async with portal_over({"one": entry}, pins=Pinning(kinds[kind]())) as portal:
             await relisted(portal, upstream, echo={"description": EVIL})
             async with portal_over({"one": entry}, pins=Pinning(kinds[kind]())) as other:
-                assert waiting(other) == {"echo": ("description",)}
+                await until(other.servers, lambda: waiting(other) == {"echo": ("description",)})
                 await approve_all(other)
             await until(portal.servers, lambda: waiting(portal) == {})
             assert portal.servers.snapshot.servers["one"].tool("echo") is not None

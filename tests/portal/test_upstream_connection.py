@@ -502,3 +502,29 @@ async def test_nothing_is_left_behind_by_calls_that_fail_or_are_cancelled(legacy
         files, tasks = zip(*counts, strict=True)
         assert max(files) - min(files) <= 8, files
         assert max(tasks) - min(tasks) <= 12, tasks
+
+
+async def test_who_asks_for_the_lists_while_they_are_read_waits_for_the_next_reading() -> None:
+    reading, going_on = asyncio.Event(), asyncio.Event()
+
+    async def unused(exchange: Exchange) -> None:
+        await exchange.error(-32601, "Method not found")
+
+    async with raw_upstream(unused) as upstream, ready({"url": upstream.url}) as up:
+
+        async def held_up(exchange: Exchange) -> None:
+            tools = list(upstream.tools)
+            reading.set()
+            await going_on.wait()
+            await exchange.result({"tools": tools})
+
+        upstream.overrides["tools/list"] = held_up
+        earlier = asyncio.create_task(up.connection.refresh())
+        await reading.wait()
+        upstream.tools = [*upstream.tools, {"name": "later", "inputSchema": {"type": "object"}}]
+        asked = asyncio.create_task(up.connection.refresh())
+        await asyncio.sleep(0)
+        going_on.set()
+        await asked
+        assert "later" in up.connection.listing.by_name
+        await earlier
