@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Thread, current_thread
 from time import monotonic
 from typing import Any
+from weakref import WeakSet
 
 from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import URL, make_url
@@ -145,6 +146,28 @@ _KNOWN = (
 )
 
 
+class _SqliteConnection(sqlite3.Connection):
+    """One that gives back its locks when it is closed.
+
+    A closed connection lives on in SQLite, with its transaction, until its last statement is finalized
+    (`sqlite3_close_v2`), and a query that was cancelled leaves one in its middle to the garbage collector.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
+        super().__init__(*args, **options)
+
+    def cursor(self, *args: Any, **options: Any) -> Any:
+        cursor: sqlite3.Cursor = super().cursor(*args, **options)
+        self._cursors.add(cursor)
+        return cursor
+
+    def close(self) -> None:
+        while self._cursors:
+            self._cursors.pop().close()
+        super().close()
+
+
 class _ConnectionThreads:
     """The threads that SQLite's connections live in, each expected from before it starts."""
 
@@ -157,7 +180,7 @@ class _ConnectionThreads:
 
         def connection(*args: Any, **options: Any) -> sqlite3.Connection:
             thread.set_result(current_thread())
-            return sqlite3.Connection(*args, **options)
+            return _SqliteConnection(*args, **options)
 
         self._threads = [one for one in self._threads if not one.done() or one.result().is_alive()]
         self._threads.append(thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import sqlite3
 import subprocess
 import sys
@@ -343,6 +344,26 @@ async def test_a_connection_that_was_given_up_while_it_was_made_is_waited_for(
         later.start()
     later.join()
     assert not [one for one in threading.enumerate() if one not in before]
+
+
+@pytest.mark.parametrize("cut_off_at", range(0, 60, 2))
+async def test_a_write_that_is_cut_off_anywhere_leaves_the_next_one_nothing_to_wait_for(
+    opened: Opener, cut_off_at: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.state.database.BUSY_SECONDS", 1.0)
+    async with opened() as store:
+        gc.disable()  # It would tidy up sooner or later.
+        try:
+            for n in range(3):
+                cut_off = asyncio.create_task(store.create("group", f"cut off {n}", {}, by="test"))
+                for _ in range(cut_off_at):
+                    await asyncio.sleep(0.0001)
+                cut_off.cancel()
+                await asyncio.gather(cut_off, return_exceptions=True)
+                await store.create("group", f"whole {n}", {}, by="test")
+        finally:
+            gc.enable()
+        assert {f"whole {n}" for n in range(3)} <= {one.id for one in await store.list("group")}
 
 
 @pytest.mark.parametrize("bad", ["", "state.db", "mysql://u:hush@h/db", "sqlite://", "sqlite:///:memory:", "://hush"])
