@@ -60,11 +60,13 @@ def _is_over(lane: Lane, now: float) -> bool:
     """Whether a request takes too long, in wall time or in CPU time of its own thread."""
     if lane.due is not None and lane.due < now:
         return True
-    if lane.cpu_allowance is None or (used := lane.cpu_time()) is None:
+    if lane.cpu_allowance is None or now < lane.cpu_due or (used := lane.cpu_time()) is None:
         return False
     if lane.cpu_base is None:
         lane.cpu_base = used
-    return used - lane.cpu_base > lane.cpu_allowance
+    left = lane.cpu_allowance - (used - lane.cpu_base)
+    lane.cpu_due = now + left
+    return left < 0
 
 
 class Pool:

@@ -97,6 +97,8 @@ class Lane:
         """CPU seconds of this lane's thread after which it gives up as well."""
         self.cpu_base: float | None = None
         """What the thread had used when the watchdog first saw this request."""
+        self.cpu_due = 0.0
+        """Before this (loop time) the thread cannot have used its allowance, for it has one core at most."""
         self.thread: int | None = None
         """The system's id of its thread, by the worker's own word."""
         self.overdue = False
@@ -142,7 +144,7 @@ class Lane:
             reply.set_exception(WorkerDied(*self.worker.gone.args))
             return reply
         self._run, self._reply, self.due, self.overdue = run, reply, loop.time() + patience, False
-        self.cpu_allowance, self.cpu_base = cpu_allowance, None
+        self.cpu_allowance, self.cpu_base, self.cpu_due = cpu_allowance, None, 0.0
         self._is_slice = kind in SLICES
         self.channel.allow(self._caps.get(kind, CONTROL_CAP))
         self.channel.send(pack(kind, run, payload))
