@@ -163,8 +163,9 @@ class _SqliteConnection(sqlite3.Connection):
         return cursor
 
     def close(self) -> None:
-        while self._cursors:
-            self._cursors.pop().close()
+        for cursor in tuple(self._cursors):
+            cursor.close()
+        self._cursors.clear()
         super().close()
 
 
