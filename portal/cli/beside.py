@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Container, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Set
 from contextlib import asynccontextmanager
 
 from portal.state import Store
@@ -22,12 +22,12 @@ async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def beside_changes(
-    store: Store, kinds: Container[str], follow: Callable[[asyncio.Event], Coroutine[None, None, None]]
+    store: Store, kinds: Set[str], follow: Callable[[asyncio.Event], Coroutine[None, None, None]]
 ) -> AsyncIterator[asyncio.Event]:
     """`follow` runs while the block lasts. The event it is given, and the block too, is set whenever the store says
     that objects of these kinds changed."""
     changed = asyncio.Event()
-    forget = store.subscribe(lambda said: changed.set() if any(kind in kinds for kind in said) else None)
+    forget = store.subscribe(lambda said: changed.set() if said & kinds else None)
     try:
         async with beside(follow(changed)):
             yield changed

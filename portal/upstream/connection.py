@@ -237,7 +237,7 @@ class Connection:
     def _lost(self, error: UpstreamError, pause: float) -> None:
         self._set("stale" if self.listing.digest else "error", error.message, retry_at=time.time() + pause)
         self._reading.set()
-        self._begin_reading().set()
+        self._take_asked().set()
 
     async def _keep_listing(self, link: Link, agreement: Agreement) -> None:
         failures = 0
@@ -247,7 +247,7 @@ class Connection:
 
         while True:
             self._outdated.clear()
-            read = self._begin_reading()
+            read = self._take_asked()
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
                     limit, previous = self.config.max_items, self.listing
@@ -281,7 +281,7 @@ class Connection:
         self.retry_at = retry_at
         self._on_change()
 
-    def _begin_reading(self) -> asyncio.Event:
-        """To be set when it ends: those who asked until now wait for it."""
+    def _take_asked(self) -> asyncio.Event:
+        """What those who asked until now wait for: to be set when the reading that begins now has ended."""
         self._reading, self._relisted = self._relisted, asyncio.Event()
         return self._reading

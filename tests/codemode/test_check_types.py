@@ -220,23 +220,24 @@ async def test_a_program_cannot_read_files_through_the_compiler(tmp_path: Path) 
             assert "hunter2" not in str(found), loading
 
 
+def compiler_that(does: str, folder: Path) -> dict[str, str]:
+    """The environment that names a compiler of ours: the shell, doing this."""
+    fake = folder / "tsc"
+    fake.write_text(f"#!{shutil.which('sh')}\n{does}\n")
+    fake.chmod(0o700)
+    return {"CODEMODE_TYPE_CHECKER": str(fake)}
+
+
 async def test_a_compiler_that_takes_too_long_or_fails_is_said(tmp_path: Path) -> None:
-    shell = shutil.which("sh")
     for body, said in (("sleep 60", "took longer than 0.5 s"), ("kill -9 $$", "ended with code -9"), ("exit 7", "7")):
-        fake = tmp_path / "tsc"
-        fake.write_text(f"#!{shell}\n{body}\n")
-        fake.chmod(0o700)
-        checker = Checker({"CODEMODE_TYPE_CHECKER": str(fake)}, seconds=0.5)
+        checker = Checker(compiler_that(body, tmp_path), seconds=0.5)
         found = await checker.check("return 1", CATALOG, TypeScript(seconds=60))
         assert found.unchecked is not None and said in found.unchecked
 
 
 @pytest.fixture
 def endless_compiler(tmp_path: Path) -> dict[str, str]:
-    fake = tmp_path / "tsc"
-    fake.write_text(f"#!{shutil.which('sh')}\nexec sleep 60\n")
-    fake.chmod(0o700)
-    return {"CODEMODE_TYPE_CHECKER": str(fake)}
+    return compiler_that("exec sleep 60", tmp_path)
 
 
 async def test_a_program_that_waited_too_long_for_its_turn_is_told_so(endless_compiler: dict[str, str]) -> None:
@@ -257,11 +258,9 @@ async def test_more_programs_than_can_wait_are_told_so(endless_compiler: dict[st
 
 
 async def test_a_check_that_is_given_up_leaves_no_compiler_behind(tmp_path: Path) -> None:
-    fake, pipe = tmp_path / "tsc", tmp_path / "pipe"
+    pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    fake.write_text(f"#!{shutil.which('sh')}\necho $$ > {pipe}\nexec sleep 60\n")
-    fake.chmod(0o700)
-    checker = Checker({"CODEMODE_TYPE_CHECKER": str(fake)}, seconds=50)
+    checker = Checker(compiler_that(f"echo $$ > {pipe}\nexec sleep 60", tmp_path), seconds=50)
     task = asyncio.create_task(checker.check("return 1", CATALOG, TypeScript(seconds=60)))
     process = int(await asyncio.to_thread(pipe.read_text))
     task.cancel()
