@@ -17,10 +17,10 @@ help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.user ## Start a portal over real upstreams, run three programs through it, show what happened
-	@$(BIN)/python -m portal.demo
+	@$(BIN)/codemode demo
 
 serve: $(VENV)/.user ## Leave the demo portal running for your own client
-	@$(BIN)/python -m portal.demo --serve
+	@$(BIN)/codemode demo --serve
 
 test: $(VENV)/.developer ## Everything needed, then the whole suite
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal

@@ -2,6 +2,8 @@
 
     PortalError
       ConfigError                 the document the operator wrote
+      InputError                  another file that somebody wrote or saved
+      StartError                  what the portal needs to start
       CallError                   a call through the portal that has no result
         ServerUnknown             nothing of that name is configured
         CallDenied                the gate said no
@@ -38,6 +40,14 @@ SESSION_EXPIRED = -32016
 
 class PortalError(Exception):
     """Any error the portal names itself."""
+
+
+class InputError(PortalError):
+    """A file that a developer wrote or saved cannot be used. The message names the file and says why."""
+
+
+class StartError(PortalError):
+    """The portal cannot start, or a command cannot open what it needs. The message says why and what to do."""
 
 
 class ConfigError(PortalError):
@@ -89,7 +99,9 @@ class CallDenied(CallError):
 
 
 class UpstreamError(CallError):
-    """The upstream, or the road to it."""
+    """The upstream, or the road to it. `status` is the HTTP status it answered with, if it answered over HTTP."""
+
+    status: int | None = None
 
 
 class RpcError(UpstreamError):

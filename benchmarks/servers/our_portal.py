@@ -7,9 +7,9 @@ import sys
 
 import uvloop
 
-from portal.app import running
-from portal.cli.assembly import assemble
-from portal.config import parse_config
+from portal.app.asgi import running
+from portal.app.portal import assemble
+from portal.config.config import parse_config
 
 
 class Discard:

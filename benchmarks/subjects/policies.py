@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from benchmarks.cases import Case, Reading
-from portal.access import Access, Group, Identity, Policy, Sources, Standing, compile_policies, read_document
+from portal.access import Access, Policy, Sources, Standing, compile_policies, read_document
+from portal.identity import Group, Identity
 
 SOURCES = Sources(identity_providers={"idp": "okta"}, geo=True)
 ADA = Identity(

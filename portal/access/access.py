@@ -22,12 +22,12 @@ from portal.access.documents import (
     ToolPolicy,
 )
 from portal.access.errors import PolicyError
-from portal.access.identity import Identity
 from portal.access.policies import DEFAULT_DENY, Considered, Decision, Policies
 from portal.access.rules import ExternalEvaluation
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
 from portal.access.tools import Budget, ToolCalled, ToolPolicies
+from portal.identity import Identity
 
 NO_SERVERS = "No allowed servers available, check your Zero Trust Policies"
 SWITCHED_OFF = "tool-settings"

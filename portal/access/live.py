@@ -9,7 +9,7 @@ from typing import Protocol
 import structlog
 
 from portal.access.access import Access, Standing
-from portal.access.identity import Identity
+from portal.identity import Identity
 
 MAX_STANDINGS = 4096
 log = structlog.get_logger("portal.access")

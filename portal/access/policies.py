@@ -12,10 +12,10 @@ from typing import Literal, TypeVar
 
 from portal.access.compiling import Compiler
 from portal.access.documents import AccessGroup, AccessList, Policy, ToolPolicy
-from portal.access.identity import Identity
 from portal.access.selectors import Test
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
+from portal.identity import Identity
 
 DEFAULT_DENY = "default-deny"
 Ordered = TypeVar("Ordered", Policy, ToolPolicy)

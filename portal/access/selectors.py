@@ -12,9 +12,9 @@ from typing import Any
 
 from portal.access import rules
 from portal.access.documents import AccessList
-from portal.access.identity import evaluation_key
 from portal.access.sources import Sources
 from portal.access.subject import Subject
+from portal.identity import evaluation_key
 
 Test = Callable[[Subject], bool | None]
 

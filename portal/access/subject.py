@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from functools import cached_property
 
-from portal.access.identity import Identity
+from portal.identity import Identity
 
 
 class Subject:

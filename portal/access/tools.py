@@ -13,10 +13,10 @@ from typing import Any
 from portal.access.compiling import Compiler
 from portal.access.documents import ToolPolicy
 from portal.access.expressions import Expression, compile_expression
-from portal.access.identity import Identity
 from portal.access.policies import Decision, in_order
 from portal.access.selectors import Test
 from portal.access.subject import Subject
+from portal.identity import Identity
 
 HINTS = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
 """What MCP assumes of a tool that does not say."""

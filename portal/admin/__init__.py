@@ -1,21 +1,31 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
-from portal.admin.application import PREFIX
+from portal.admin.api.application import PREFIX
+from portal.admin.api.errors import AdminError
+from portal.admin.api.operations import Asked, Asker, Operation
+from portal.admin.api.permissions import ALL
+from portal.admin.applying import carry_out, exported, read_existing
 from portal.admin.build import Admin, create_admin
-from portal.admin.decisions import following_access
-from portal.admin.errors import AdminError
-from portal.admin.running import RunningServers
-from portal.admin.upstreams import ErrorDetails, NotRunning, Observed, Upstreams
+from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
+from portal.admin.upstreams import RegistryUpstreams, Upstreams
 
 __all__ = [
+    "ALL",
     "PREFIX",
     "Admin",
     "AdminError",
-    "ErrorDetails",
-    "NotRunning",
-    "Observed",
-    "RunningServers",
+    "Asked",
+    "Asker",
+    "Change",
+    "DeclaredError",
+    "Existing",
+    "Operation",
+    "Plan",
+    "RegistryUpstreams",
     "Upstreams",
+    "carry_out",
     "create_admin",
-    "following_access",
+    "exported",
+    "plan",
+    "read_existing",
 ]

@@ -7,10 +7,10 @@ from typing import Any
 
 import orjson
 
+from portal.admin.api.operations import Asked, Asker, Operation
+from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, Existing, Section, declared_form, ids_of, referring
-from portal.admin.operations import Asked, Asker, Operation
-from portal.admin.permissions import ALL
 from portal.state import Store
 
 BY = "codemode apply"

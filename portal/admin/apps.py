@@ -11,12 +11,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from portal.admin.collection import Collection
-from portal.admin.operations import Asked
-from portal.admin.permissions import POLICIES
+from portal.admin.api.collection import Collection
+from portal.admin.api.operations import Asked
+from portal.admin.api.permissions import POLICIES
 from portal.admin.policies import Duration, Name, PolicyBody
 from portal.admin.servers import Id
-from portal.oauth.redirects import split_redirect
+from portal.oauth import split_redirect
 
 HASH = "client_secret_sha256"
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/]+(/\S*)?$")]

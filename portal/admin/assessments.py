@@ -7,25 +7,21 @@ portal's own configuration says.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any
+from datetime import datetime
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from portal.access.signals.assessments import Assessment
-from portal.admin.collection import Removed
-from portal.admin.errors import conflict, in_use, invalid, not_found
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import POSTURE
-from portal.state import Store, Stored, Transaction
-from portal.state.clock import Clock
+from portal.admin.api.collection import Removed
+from portal.admin.api.errors import conflict, in_use, invalid, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import POSTURE
+from portal.signals import KEPT, KIND, Assessment, merged, told_of
+from portal.state import Clock, Store, Stored, Transaction
 
-KIND = "assessment"
 PATH = "/access/assessments"
 MAX_AT_ONCE = 100
 MAX_SUBJECTS = 10_000
-KEPT = timedelta(days=1)
-"""No portal believes anything longer than this."""
 
 
 class PushBody(BaseModel):
@@ -120,38 +116,6 @@ async def _record(transaction: Transaction, told: Assessment, now: datetime, by:
         for id in over:
             await transaction.delete(KIND, id, by=by)
     await transaction.create(KIND, subject, document, by=by)
-
-
-def merged(before: Mapping[str, Any], told: Assessment, now: datetime) -> dict[str, Any]:
-    """What is stored once this was said: of each fact what was found out last."""
-    at = (now - timedelta(seconds=min(told.age, KEPT.total_seconds() * 2))).isoformat()
-    posture = dict(before.get("device_posture", {}))
-    for integration, passed in (told.device_posture or {}).items():
-        if integration not in posture or not _later(posture[integration]["at"], at):
-            posture[integration] = {"passed": passed, "at": at}
-    risk = before.get("user_risk")
-    if told.user_risk is not None and (risk is None or not _later(risk["at"], at)):
-        risk = {"level": told.user_risk, "at": at}
-    return {"device_posture": posture, "user_risk": risk}
-
-
-def told_of(subject: str, document: Mapping[str, Any], now: datetime, lately: timedelta) -> list[Assessment]:
-    """What a stored document says, as if it were said now: each fact with its age, as far as it is that young."""
-    told = [
-        Assessment(subject=subject, device_posture={integration: entry["passed"]}, age=_age(entry, now))
-        for integration, entry in document["device_posture"].items()
-    ]
-    if (risk := document["user_risk"]) is not None:
-        told.append(Assessment(subject=subject, user_risk=risk["level"], age=_age(risk, now)))
-    return [one for one in told if one.age <= lately.total_seconds()]
-
-
-def _age(entry: Mapping[str, Any], now: datetime) -> float:
-    return max(0.0, (now - datetime.fromisoformat(entry["at"])).total_seconds())
-
-
-def _later(one: str, other: str) -> bool:
-    return datetime.fromisoformat(one) > datetime.fromisoformat(other)
 
 
 def _shown(stored: Stored) -> ShownAssessment:

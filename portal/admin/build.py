@@ -10,23 +10,20 @@ from dataclasses import dataclass
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from portal.admin.application import PREFIX, Proxies, create_admin_app
+from portal.admin.api.application import PREFIX, Proxies, create_admin_app
+from portal.admin.api.operations import Operation
 from portal.admin.apps import Apps
 from portal.admin.assessments import AssessmentApi
-from portal.admin.decisions import check_decisions
 from portal.admin.lists import Lists
-from portal.admin.operations import Operation
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
-from portal.admin.policies import Groups, Policies
+from portal.admin.policies import Groups, Policies, check_decisions
 from portal.admin.portals import Portals
 from portal.admin.servers import Servers
 from portal.admin.signing import Keys
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
-from portal.oauth.service_tokens import ServiceTokens
-from portal.oauth.signing import SigningKeys
-from portal.state import AlreadyExists, Store
-from portal.state.clock import Clock, now
+from portal.oauth import ServiceTokens, SigningKeys
+from portal.state import AlreadyExists, Clock, Store, utc_now
 
 ACCOUNT = "account"
 
@@ -52,7 +49,7 @@ async def create_admin(
     store: Store,
     upstreams: Upstreams | None = None,
     *,
-    clock: Clock = now,
+    clock: Clock = utc_now,
     proxies: Proxies = (),
     integrations: Iterable[str] | None = None,
 ) -> Admin:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, Field, model_validator
 
-from portal.access.documents import ALIAS
+from portal.access import ALIAS
 
 Alias = Annotated[str, Field(pattern=ALIAS, max_length=40)]
 Description = Annotated[str, Field(max_length=65_536)]

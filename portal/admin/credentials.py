@@ -9,11 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field
 
-from portal.admin.errors import invalid
-from portal.config import HeaderName, HeaderValue
+from portal.admin.api.errors import invalid
+from portal.servers import CredentialsInvalid, json_of, parsed, read_headers
 
 AuthType = Literal["oauth", "bearer", "unauthenticated"]
 MAX_CREDENTIALS = 65_536
@@ -53,47 +52,35 @@ class _ManualOAuth(BaseModel):
     registration_info: RegistrationInfo = RegistrationInfo()
 
 
-class _Headers(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-    headers: Annotated[dict[HeaderName, HeaderValue], Field(min_length=1, max_length=64)]
-
-
 def read_public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
     """What of new credentials is no secret: the OAuth client of a manual registration.
 
     Raises:
         AdminError: they are not of this type. The message does not quote them.
     """
+    try:
+        return _public(auth_type, credentials)
+    except CredentialsInvalid as error:
+        raise invalid(str(error), _POINTER) from None
+
+
+def _public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
     if credentials is None:
         return {}
     if auth_type == "unauthenticated" and credentials:
-        raise invalid("a server without authentication takes no credentials", _POINTER)
+        raise CredentialsInvalid("a server without authentication takes no credentials")
     if auth_type == "bearer":
         read_headers(credentials)
         return {}
     if auth_type == "oauth" and credentials:
-        manual = _parsed(_ManualOAuth, _object(credentials), "an object with auth_mode, config and registration_info")
+        manual = parsed(_ManualOAuth, json_of(credentials), "an object with auth_mode, config and registration_info")
         if manual.auth_mode == "manual" and not (
             manual.config.authorization_endpoint and manual.config.token_endpoint and manual.registration_info.client_id
         ):
-            raise invalid("manual OAuth needs authorization_endpoint, token_endpoint and client_id", _POINTER)
+            raise CredentialsInvalid("manual OAuth needs authorization_endpoint, token_endpoint and client_id")
         public: dict[str, Any] = manual.model_dump(mode="json")
         return public
     return {}
-
-
-def read_headers(credentials: str) -> dict[str, str]:
-    """The headers that bearer credentials stand for.
-
-    Raises:
-        AdminError: they cannot be headers.
-    """
-    if credentials.lstrip().startswith("{"):
-        return dict(_parsed(_Headers, _object(credentials), "a token, or an object with headers").headers)
-    if not credentials.strip() or not credentials.isprintable() or not credentials.isascii():
-        raise invalid("a token is one line of printable ASCII", _POINTER)
-    return {"Authorization": f"Bearer {credentials.strip()}"}
 
 
 def seal_together(before: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, str]:
@@ -118,18 +105,3 @@ def authentication_status(document: Mapping[str, Any], *, has_secret: bool) -> s
     if document["auth_type"] == "bearer":
         return "connected" if has_secret else "required"
     return "manual" if (document.get("oauth") or {}).get("auth_mode") == "manual" else "required"
-
-
-def _object(credentials: str) -> Any:
-    try:
-        return orjson.loads(credentials)
-    except orjson.JSONDecodeError:
-        raise invalid("is neither a token nor a JSON object", _POINTER) from None
-
-
-def _parsed(model: type[Any], given: Any, wanted: str) -> Any:
-    try:
-        return model.model_validate(given)
-    except ValidationError:
-        # Not a word of pydantic's: it might repeat a credential.
-        raise invalid(f"must be {wanted}", _POINTER) from None

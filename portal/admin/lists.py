@@ -9,14 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
-from portal.admin.collection import Check, Collection, Removed
-from portal.admin.errors import in_use, invalid, not_found
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import ZERO_TRUST
+from portal.admin.api.collection import Check, Collection, Removed
+from portal.admin.api.errors import in_use, invalid, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import ZERO_TRUST
 from portal.admin.policies import Name
-from portal.login.pin import normal_email
-from portal.state import Store, Transaction
-from portal.state.clock import Clock
+from portal.login import normal_email
+from portal.state import Clock, Store, Transaction
 
 MAX_ITEMS = 5000
 Text = Annotated[str, Field(max_length=256)]

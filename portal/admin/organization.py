@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from portal.admin.collection import MAX_OBJECTS, Collection
-from portal.admin.errors import in_use, invalid, not_found
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
+from portal.admin.api.collection import MAX_OBJECTS, Collection
+from portal.admin.api.errors import in_use, invalid, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
 from portal.admin.policies import Name
-from portal.login.providers import ProviderInvalid, places, read_provider
-from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
+from portal.login import ProviderInvalid, places, read_provider
+from portal.oauth import DEFAULT_DURATION, ServiceTokens, shown_document
 from portal.state import KEEP, Keep, Store, Stored
 
 SECRET = "client_secret"

@@ -8,14 +8,12 @@ from typing import Annotated, Literal
 import structlog
 from pydantic import BaseModel, Field
 
-from portal.admin import errors
-from portal.admin.errors import AdminError, Problem, not_found
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import PORTALS
+from portal.admin.api import errors
+from portal.admin.api.errors import AdminError, Problem, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import PORTALS
 from portal.admin.upstreams import Upstreams
-from portal.pins.differences import in_words
-from portal.pins.judging import Withheld
-from portal.pins.places import PinsUnusable
+from portal.pins import PinsUnusable, Withheld, in_words
 from portal.state import Store
 
 Kind = Literal["tool", "prompt"]

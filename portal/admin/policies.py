@@ -8,9 +8,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
-from portal.access.documents import Rules
-from portal.admin.collection import Collection
-from portal.admin.permissions import ORGANIZATION, POLICIES
+from portal.access import Access, PolicyError, Rules, access_document, read_objects
+from portal.admin.api.collection import Collection
+from portal.admin.api.errors import conflict, invalid
+from portal.admin.api.permissions import ORGANIZATION, POLICIES
+from portal.state import Transaction
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Duration = Annotated[str, Field(max_length=32, pattern=r"^(\d+(ns|us|µs|ms|s|m|h))+$")]
@@ -66,3 +68,32 @@ class Policies(Collection):
 class Groups(Collection):
     kind, path, noun, area = "group", "/access/groups", "group", ORGANIZATION
     body, shown = GroupBody, ShownGroup
+
+
+async def check_decisions(transaction: Transaction) -> None:
+    """Refuse a change that would leave policies nobody could decide by, or an application without its page: a group,
+    policy or page missing, or groups in a circle.
+
+    Raises:
+        AdminError: says which.
+    """
+    objects = await read_objects(transaction)
+    policies = {one.id for one in objects.policies}
+    groups = {one.id for one in objects.groups}
+    pages = {one.id for one in await transaction.list("custom_page")}
+    for app in objects.apps:
+        if not pages.issuperset(app.document.get("custom_pages", ())):
+            raise conflict(f"the application {app.document['name']!r} uses a custom page that is not there")
+        for entry in app.document.get("policies", []):
+            if "decision" not in entry and entry["id"] not in policies:
+                raise conflict(f"the application {app.document['name']!r} uses a policy that is not there")
+    for holder in (*objects.policies, *objects.groups):
+        for rules in ("include", "require", "exclude"):
+            for rule in holder.document.get(rules, ()):
+                if "group" in rule and rule["group"]["id"] not in groups:
+                    raise conflict(f"{holder.document['name']!r} uses a group that is not there")
+    for id in [portal.id for portal in objects.portals] or [""]:
+        try:
+            Access(access_document(objects, id))
+        except PolicyError as error:
+            raise invalid(str(error)) from None

@@ -8,13 +8,13 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 
+from portal.admin.api.errors import conflict, invalid, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import PortalOverrides, ShownOverride, merged
-from portal.admin.errors import conflict, invalid, not_found
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import PORTALS
-from portal.admin.servers import KIND as SERVER
 from portal.admin.servers import Description, Id, Name, Servers, ShownServer
 from portal.config import CodeModePolicy
+from portal.servers import KIND as SERVER
 from portal.state import Store, Stored
 
 KIND = "portal"

@@ -11,16 +11,16 @@ import orjson
 from pydantic import AfterValidator, BaseModel, Field
 
 from portal.admin import credentials
+from portal.admin.api.errors import in_use, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import Override, Overrides
 from portal.admin.credentials import AuthConfigSummary, AuthType
-from portal.admin.errors import in_use, not_found
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import PORTALS
 from portal.admin.pins import Approvals
-from portal.admin.upstreams import Change, ErrorDetails, Status, Upstreams
+from portal.admin.upstreams import ErrorDetails, Status, Upstreams
+from portal.servers import KIND, Change
 from portal.state import KEEP, Keep, Store, Stored, Transaction
 
-KIND = "server"
 PATH = "/access/ai-controls/mcp/servers"
 MAX_SERVERS = 1000
 

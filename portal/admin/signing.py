@@ -7,11 +7,10 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from portal.admin.operations import Asked, Operation
-from portal.admin.permissions import ORGANIZATION
-from portal.oauth.signing import SETTINGS, SigningKeys
-from portal.state import AlreadyExists, Store
-from portal.state.clock import Clock
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import ORGANIZATION
+from portal.oauth import SETTINGS, SigningKeys
+from portal.state import AlreadyExists, Clock, Store
 
 _DAY = timedelta(days=1)
 

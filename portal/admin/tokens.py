@@ -15,11 +15,10 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
-from portal.admin import errors
-from portal.admin.operations import Asked, Asker, Operation
-from portal.admin.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
-from portal.state import Store, Stored
-from portal.state.clock import Clock, now
+from portal.admin.api import errors
+from portal.admin.api.operations import Asked, Asker, Operation
+from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
+from portal.state import Clock, Store, Stored, utc_now
 
 KIND = "api_token"
 VALUE_PREFIX = "cmp_"
@@ -141,7 +140,7 @@ class _Known:
 class ApiTokens:
     """The tokens of one account. Follows the store: a token taken back is refused at once, elsewhere within 0.5 s."""
 
-    def __init__(self, store: Store, account_id: str, clock: Clock = now) -> None:
+    def __init__(self, store: Store, account_id: str, clock: Clock = utc_now) -> None:
         self._store = store
         self._account_id = account_id
         self._clock = clock

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from portal.admin.differences import Difference
-from portal.pins.judging import Withheld
+from portal.pins import Withheld
+from portal.servers import Change, History, Servers, ServerSnapshot, StoredServers
+
+SYNC_SECONDS = 60.0
 
 Status = Literal["waiting", "ready", "stale", "error"]
 
@@ -22,14 +26,6 @@ class ErrorDetails(BaseModel):
     mcp_code: int | None = None
     retryable: bool | None = None
     status_code: int | None = None
-
-
-class Change(BaseModel):
-    """Something a server offered otherwise than before."""
-
-    at: datetime
-    tools: Difference
-    prompts: Difference
 
 
 class Observed(BaseModel):
@@ -74,3 +70,64 @@ class NotRunning:
 
     async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
         return None
+
+
+class RegistryUpstreams:
+    """Implements `Upstreams` over the registry of a running portal."""
+
+    def __init__(self, servers: Servers, stored: StoredServers) -> None:
+        self._servers = servers
+        self._stored = stored
+
+    def observed(self, server_id: str) -> Observed:
+        history = self._stored.history(server_id) or History()
+        past = Observed(
+            last_synced=history.last_synced,
+            last_successful_sync=history.last_successful_sync,
+            capability_changes=tuple(history.changes),
+        )
+        if history.problem is not None:
+            details = ErrorDetails(cause=history.problem, is_upstream=False, retryable=False)
+            return past.model_copy(update={"status": "error", "error": history.problem, "error_details": details})
+        server = self._servers.snapshot.servers.get(server_id)
+        if server is None:
+            return past
+        return past.model_copy(
+            update={
+                "status": server.state,
+                "error": server.reason if server.state in ("error", "stale") else None,
+                "error_details": error_details(server),
+                "tools": server.tools,
+                "prompts": server.prompts,
+                "waiting_approvals": len(server.withheld),
+            }
+        )
+
+    async def sync(self, server_id: str) -> Observed:
+        if server_id in self._servers.snapshot.servers:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SYNC_SECONDS):
+                    await self._servers.refresh(server_id)
+            self._stored.synced(server_id)
+        return self.observed(server_id)
+
+    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+        server = self._servers.snapshot.servers.get(server_id)
+        return server.withheld if server is not None and self._stored.history(server_id) is not None else ()
+
+    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+        await self._servers.approve(server_id, withheld, by=by)
+
+
+def error_details(server: ServerSnapshot) -> ErrorDetails | None:
+    """Why a server is out of service, or None while it is not."""
+    if server.state not in ("error", "stale") or not server.reason:
+        return None
+    # Redirects and successes are no error of the server's own: something else is wrong with the answer.
+    status = server.status if server.status is not None and server.status >= 400 else None
+    return ErrorDetails(
+        cause=server.reason,
+        is_upstream=status is not None,
+        retryable=status is None or status >= 500 or status in (408, 429),
+        status_code=status,
+    )

@@ -13,13 +13,13 @@ from typing import Any, TypeVar
 from codemode import CallOutcome, ToolReturned
 from portal.bench.backend import Backend
 from portal.bench.cases import NOW, SEED
-from portal.bench.documents import read_text
 from portal.bench.mocks import Mocks, open_mocks
 from portal.bench.recording import read_recording, write_recording
 from portal.bench.replay import Replay
 from portal.bench.session import NO_INPUT, Bench, Ran
 from portal.bench.tool_lists import read_servers, servers_of
 from portal.bench.virtual import chance, moment
+from portal.config import read_text
 from sandbox import Limits
 from stubs import Server
 
@@ -146,7 +146,7 @@ class Codemode:
 
         `mocks`: a mapping of `server.tool` to rules or functions of the arguments, or a file of mocks. `tools`: saved
         tools, a file or a document. Time and chance are the same in every run unless `now` and `seed` say otherwise.
-        Python mocks run on another thread. Raises BenchError for what cannot be used; nothing the program does raises.
+        Python mocks run on another thread. Raises InputError for what cannot be used; nothing the program does raises.
         """
         return self._bench.wait(self._run(program, mocks, tools, input, replay, record, now, seed, limits or Limits()))
 

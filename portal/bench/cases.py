@@ -16,10 +16,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portal.bench.documents import kind_of, only_known, read_document
-from portal.bench.errors import BenchError
+from portal.bench.documents import kind_of, only_known
 from portal.bench.mock_rules import check_operators
 from portal.bench.virtual import chance, moment
+from portal.config import read_document
+from portal.errors import InputError
 from sandbox import Limits
 
 ENDINGS = (".test.yaml", ".test.yml", ".test.json")
@@ -62,7 +63,7 @@ class Case:
 
 
 def find_cases(places: list[Path]) -> list[Case]:
-    """The cases in these files and folders, in order of their names. Raises BenchError for a place that is none."""
+    """The cases in these files and folders, in order of their names. Raises InputError for a place that is none."""
     found: dict[Path, str] = {}
     for place in places:
         if place.is_dir():
@@ -73,7 +74,7 @@ def find_cases(places: list[Path]) -> list[Case]:
         elif place.name.endswith(ENDINGS) and place.is_file():
             found.setdefault(place, str(place))
         else:
-            raise BenchError(f"{place} is neither a folder nor a file called name{ENDINGS[0]} or name{ENDINGS[2]}.")
+            raise InputError(f"{place} is neither a folder nor a file called name{ENDINGS[0]} or name{ENDINGS[2]}.")
     return [case for file, title in found.items() for case in read_cases(file, title)]
 
 
@@ -87,15 +88,15 @@ def read_cases(file: Path, title: str) -> list[Case]:
         if cases is None:
             return [_case(content, file, title, None, program)]
         if not isinstance(cases, Mapping) or not cases:
-            raise BenchError(f"{title}: cases must be an object from names to cases, not {kind_of(cases)}.")
-    except BenchError as error:
+            raise InputError(f"{title}: cases must be an object from names to cases, not {kind_of(cases)}.")
+    except InputError as error:
         return [Case(file=file, title=title, broken=str(error))]
     found = []
     for name, one in cases.items():
         try:
             own = only_known(one if one is not None else {}, KEYS, f"{title}: cases.{name}")
             found.append(_case({**content, **own}, file, title, str(name), program))
-        except BenchError as error:
+        except InputError as error:
             found.append(Case(file=file, title=title, name=str(name), broken=str(error)))
     return found
 
@@ -107,13 +108,13 @@ def _program(file: Path) -> Path:
     for ending in PROGRAMS:
         if (program := file.with_name(stem + ending)).is_file():
             return program
-    raise BenchError(f"There is no program beside {file}: {stem}{PROGRAMS[0]} or {stem}{PROGRAMS[1]}.")
+    raise InputError(f"There is no program beside {file}: {stem}{PROGRAMS[0]} or {stem}{PROGRAMS[1]}.")
 
 
 def _case(content: dict[str, Any], file: Path, title: str, name: str | None, program: Path) -> Case:
     where = title if name is None else f"{title}: cases.{name}"
     if content.get("mocks") is not None and content.get("replay") is not None:
-        raise BenchError(f"{where}: either mocks or replay.")
+        raise InputError(f"{where}: either mocks or replay.")
     return Case(
         file=file,
         title=title,
@@ -142,7 +143,7 @@ def _path(value: Any, file: Path, where: str) -> Path | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise BenchError(f"{where} must be a path, not {kind_of(value)}.")
+        raise InputError(f"{where} must be a path, not {kind_of(value)}.")
     return file.parent / value
 
 
@@ -150,27 +151,27 @@ def _limits(value: Any, where: str) -> Limits:
     if value is None:
         return Limits()
     if not isinstance(value, Mapping):
-        raise BenchError(f"{where} must be an object, not {kind_of(value)}.")
+        raise InputError(f"{where} must be an object, not {kind_of(value)}.")
     try:
         return Limits(**{re.sub(r"[A-Z]", lambda m: f"_{m[0].lower()}", str(key)): part for key, part in value.items()})
     except (TypeError, ValueError) as error:
-        raise BenchError(f"{where} cannot be used: {error}.") from error
+        raise InputError(f"{where} cannot be used: {error}.") from error
 
 
 def _expect(value: Any, where: str) -> dict[str, Any]:
     expect = only_known(value, EXPECTED, where)
     if "result" in expect and "error" in expect:
-        raise BenchError(f"{where} has both a result and an error; a run has one of them.")
+        raise InputError(f"{where} has both a result and an error; a run has one of them.")
     if "error" in expect and not isinstance(expect["error"], str):
         only_known(expect["error"], ERROR, f"{where}.error")
     calls = expect.get("calls", [])
     if isinstance(calls, bool) or not isinstance(calls, int | list):
-        raise BenchError(f"{where}.calls must be a list of calls, or how many there are.")
+        raise InputError(f"{where}.calls must be a list of calls, or how many there are.")
     for place, call in enumerate(calls if isinstance(calls, list) else []):
         if not isinstance(call, str) and "tool" not in only_known(call, CALL, f"{where}.calls[{place}]"):
-            raise BenchError(f"{where}.calls[{place}] needs the tool that is called.")
+            raise InputError(f"{where}.calls[{place}] needs the tool that is called.")
     if not isinstance(expect.get("logs", []), list):
-        raise BenchError(f"{where}.logs must be a list of lines.")
+        raise InputError(f"{where}.logs must be a list of lines.")
     for key in EXPECTED:
         check_operators(expect.get(key), f"{where}.{key}")
     return expect

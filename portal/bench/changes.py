@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from portal.bench.schema_changes import Difference, Level, Side, differences
+from portal.pins import Difference, Level, Side, differences
 from stubs import Schema, Server, Tool
 
 _ALIKE = 0.75

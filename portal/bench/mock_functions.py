@@ -16,9 +16,9 @@ from types import CodeType
 from typing import Any
 
 from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
-from portal.bench.documents import read_text
-from portal.bench.errors import BenchError
 from portal.bench.mock_rules import returned
+from portal.config import read_text
+from portal.errors import InputError
 
 MAPPING = "MOCKS"
 TOOLS = "TOOLS"
@@ -29,29 +29,29 @@ Function = Callable[[dict[str, Any]], Any]
 
 
 def compiled(file: Path) -> CodeType:
-    """The code of a file of mocks. Raises BenchError."""
+    """The code of a file of mocks. Raises InputError."""
     try:
         return compile(read_text(file), str(file), "exec", dont_inherit=True)
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
-        raise BenchError(f"{file}{f', line {line}' if line else ''} is not Python: {error}.") from error
+        raise InputError(f"{file}{f', line {line}' if line else ''} is not Python: {error}.") from error
 
 
 def evaluated(code: CodeType, file: Path) -> dict[str, Any]:
-    """The names a file of mocks defines, after it has run. Raises BenchError."""
+    """The names a file of mocks defines, after it has run. Raises InputError."""
     module: dict[str, Any] = {"__name__": f"mocks_{file.stem}", "__file__": str(file)}
     try:
         exec(code, module)  # the developer's own file, named on their own command line
     except Exception as error:  # the edge to the developer's code: whatever it raises is told with its place
-        raise BenchError(f"{_place(error, file)}{type(error).__name__}: {error}") from error
+        raise InputError(f"{_place(error, file)}{type(error).__name__}: {error}") from error
     return module
 
 
 def defined(module: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """By path: the functions named `server__tool`, and what the mapping `MOCKS` holds. Raises BenchError."""
+    """By path: the functions named `server__tool`, and what the mapping `MOCKS` holds. Raises InputError."""
     mapping = module.get(MAPPING, {})
     if not isinstance(mapping, Mapping):
-        raise BenchError(f"{file}: {MAPPING} must be a mapping from paths to functions or rules.")
+        raise InputError(f"{file}: {MAPPING} must be a mapping from paths to functions or rules.")
     found = {
         name.replace("__", ".", 1): value
         for name, value in module.items()

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from codemode import CallOutcome, ToolFailed
-from portal.bench.documents import read_text
-from portal.bench.errors import BenchError
 from portal.bench.mock_rules import Reply, returned
+from portal.config import read_text
+from portal.errors import InputError
 from sandbox import Engine, Execution, Failed, HostCall, InProcessExecutor, Limits, Settlement, Suspended
 
 _EXPORT = re.compile(r"^([ \t]*)export[ \t]+default\b", re.MULTILINE)
@@ -64,11 +64,11 @@ class IsolateMocks:
         self._executor: InProcessExecutor | None = None
 
     async def __aenter__(self) -> IsolateMocks:
-        """Raises BenchError when the file is no module of mocks."""
+        """Raises InputError when the file is no module of mocks."""
         text = read_text(self.file)
         source, exports = _EXPORT.subn(r"\1globalThis.mocks =", text, count=1)
         if not exports:
-            raise BenchError(f'{self.file} needs `export default {{"server.tool": (arguments) => result}}`.')
+            raise InputError(f'{self.file} needs `export default {{"server.tool": (arguments) => result}}`.')
         self._source = source + _SERVE
         self._engine = await asyncio.to_thread(Engine, _LIMITS, slots=_SLOTS)
         self._executor = InProcessExecutor(self._engine)
@@ -105,11 +105,11 @@ class Conversation:
         self._lock = asyncio.Lock()
 
     async def names(self) -> tuple[str, ...]:
-        """The paths that are mocked. Raises BenchError when the file does not run."""
+        """The paths that are mocked. Raises InputError when the file does not run."""
         async with self._lock:
             asked = await self._started()
             if isinstance(asked, str):
-                raise BenchError(asked)
+                raise InputError(asked)
             return tuple(str(path) for path in asked.arguments)
 
     async def reply(self, path: str, arguments: dict[str, Any], now: float) -> Reply:

@@ -18,7 +18,7 @@ from typing import Any
 
 from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
 from portal.bench.documents import kind_of, only_known
-from portal.bench.errors import BenchError
+from portal.errors import InputError
 
 ANSWERS = ("result", "results", "raw", "error", "denied")
 MEMBERS = ("when", *ANSWERS, "delay", "times")
@@ -80,7 +80,7 @@ class Turns:
 
 
 def parse_rules(value: Any, where: str) -> tuple[Rule, ...]:
-    """The rules of one tool: one rule or a list of them. Raises BenchError."""
+    """The rules of one tool: one rule or a list of them. Raises InputError."""
     if isinstance(value, list):
         return tuple(_rule(one, f"{where}[{place}]") for place, one in enumerate(value))
     return (_rule(value, where),)
@@ -99,17 +99,17 @@ def _rule(value: Any, where: str) -> Rule:
     rule = only_known(value, MEMBERS, where)
     given = [key for key in ANSWERS if key in rule]
     if len(given) != 1:
-        raise BenchError(f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(given)} of them' if given else ''}.")
+        raise InputError(f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(given)} of them' if given else ''}.")
     when = rule.get("when")
     if when is not None:
         if not isinstance(when, dict):
-            raise BenchError(f"{where}.when must be an object of arguments, not {kind_of(when)}.")
+            raise InputError(f"{where}.when must be an object of arguments, not {kind_of(when)}.")
         check_operators(when, f"{where}.when")
     times = _number(rule, "times", where, whole=True)
     outcomes = _outcomes(given[0], rule[given[0]], where)
     if given[0] == "results":
         if times is not None:
-            raise BenchError(f"{where} has results, which are given once each; times is for a single answer.")
+            raise InputError(f"{where} has results, which are given once each; times is for a single answer.")
         times = len(outcomes)
     delay = _number(rule, "delay", where) or 0.0
     return Rule(outcomes, when, float(delay), None if times is None else int(times))
@@ -120,11 +120,11 @@ def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
         return (returned(value),)
     if key == "results":
         if not isinstance(value, list) or not value:
-            raise BenchError(f"{where}.results must be a list of results, given in turn.")
+            raise InputError(f"{where}.results must be a list of results, given in turn.")
         return tuple(returned(one) for one in value)
     if key == "raw":
         if not isinstance(value, dict):
-            raise BenchError(f"{where}.raw must be an MCP result with content or structuredContent.")
+            raise InputError(f"{where}.raw must be an MCP result with content or structuredContent.")
         return (ToolReturned(value),)
     if key == "denied":
         return (ToolDenied(str(value)),)
@@ -133,7 +133,7 @@ def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
     error = only_known(value, ("message", "code", "data"), f"{where}.error")
     code = error.get("code")
     if not isinstance(error.get("message"), str) or not isinstance(code, int | None):
-        raise BenchError(f"{where}.error needs a message; its code is a whole number.")
+        raise InputError(f"{where}.error needs a message; its code is a whole number.")
     return (ToolFailed(error["message"], code, error.get("data")),)
 
 
@@ -143,7 +143,7 @@ def _number(rule: Mapping[str, Any], key: str, where: str, *, whole: bool = Fals
         return None
     good = isinstance(value, int) or (isinstance(value, float) and not whole)
     if not good or isinstance(value, bool) or not (1 if whole else 0) <= value <= 1e9:
-        raise BenchError(f"{where}.{key} must be {'a whole number' if whole else 'milliseconds'}, not {value!r:.40}.")
+        raise InputError(f"{where}.{key} must be {'a whole number' if whole else 'milliseconds'}, not {value!r:.40}.")
     return float(value)
 
 
@@ -236,7 +236,7 @@ def _compares(operator: str, operand: Any, value: Any) -> bool:
 
 
 def check_operators(pattern: Any, where: str) -> None:
-    """Refuse an operator that is none, before a run finds out. Raises BenchError."""
+    """Refuse an operator that is none, before a run finds out. Raises InputError."""
     if isinstance(pattern, list):
         for place, part in enumerate(pattern):
             check_operators(part, f"{where}[{place}]")
@@ -252,13 +252,13 @@ def check_operators(pattern: Any, where: str) -> None:
 
 def _check_operand(operator: str, operand: Any, where: str) -> None:
     if operator == "$type" and (not isinstance(operand, str) or operand not in _TYPES):
-        raise BenchError(f"{where} must be one of {', '.join(_TYPES)}.")
+        raise InputError(f"{where} must be one of {', '.join(_TYPES)}.")
     if operator == "$in" and not isinstance(operand, list):
-        raise BenchError(f"{where} must be a list, not {kind_of(operand)}.")
+        raise InputError(f"{where} must be a list, not {kind_of(operand)}.")
     if operator == "$not":
         check_operators(operand, where)
     if operator == "$regex":
         try:
             re.compile(operand)
         except (re.error, TypeError) as error:
-            raise BenchError(f"{where} is no regular expression: {error}.") from error
+            raise InputError(f"{where} is no regular expression: {error}.") from error

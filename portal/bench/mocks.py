@@ -17,12 +17,13 @@ from typing import Any
 from codemode import CallOutcome, Catalog, ToolCall, ToolFailed, ToolReturned
 from portal.bench import mock_functions
 from portal.bench.backend import Backend
-from portal.bench.documents import YAML, only_known, read_document
-from portal.bench.errors import BenchError
+from portal.bench.documents import only_known
 from portal.bench.mock_isolate import Conversation, IsolateMocks
 from portal.bench.mock_rules import Reply, Turns, parse_rules
 from portal.bench.tool_lists import read_servers, servers_of
 from portal.bench.virtual import VirtualPace, chance, moment
+from portal.config import YAML, read_document
+from portal.errors import InputError
 from stubs import Server, Tool
 
 _DOCUMENT = ("mocks", "tools", "now", "seed")
@@ -53,7 +54,7 @@ class Mocks:
         now: float | None = None,
         seed: bytes | None = None,
     ) -> None:
-        """Raises BenchError for a mock of a tool that is not among `servers`."""
+        """Raises InputError for a mock of a tool that is not among `servers`."""
         self.title = title
         self.catalog = Catalog.build(_named(paths) if servers is None else servers)
         self._places = {path: _place(self.catalog, path, title) for path in paths}
@@ -63,7 +64,7 @@ class Mocks:
 
     @classmethod
     def of(cls, mocks: Mapping[str, Any], *, servers: Sequence[Server] | None = None, title: str = "mocks") -> Mocks:
-        """Mocks from a mapping of paths to rules, or to functions of the arguments. Raises BenchError."""
+        """Mocks from a mapping of paths to rules, or to functions of the arguments. Raises InputError."""
         _split(mocks, title)
         file = Path(title)
         return cls(title, list(mocks), lambda now: Answers(by_path=_from_mapping(mocks, file)), servers=servers)
@@ -80,7 +81,7 @@ class Mocks:
 
 async def open_mocks(stack: AsyncExitStack, file: Path, *, tools: Path | None = None) -> Mocks:
     """The mocks in a file. `tools` are saved tools, before those that the file names. What JavaScript needs is closed
-    with the stack. Raises BenchError."""
+    with the stack. Raises InputError."""
     saved = None if tools is None else read_servers(tools)
     if file.suffix in (".json", *YAML):
         return _of_document(read_document(file), file, saved)
@@ -89,7 +90,7 @@ async def open_mocks(stack: AsyncExitStack, file: Path, *, tools: Path | None = 
     if file.suffix in (".js", ".mjs"):
         isolated = await stack.enter_async_context(IsolateMocks(file))
         return Mocks(str(file), isolated.paths, lambda now: _in_isolate(isolated, now), servers=saved)
-    raise BenchError(f"Mocks are a file of .json, .yaml, .py or .js; {file} is none of these.")
+    raise InputError(f"Mocks are a file of .json, .yaml, .py or .js; {file} is none of these.")
 
 
 def document_mocks(document: Any, where: str, folder: Path, saved: Sequence[Server] | None) -> Mocks:
@@ -97,7 +98,7 @@ def document_mocks(document: Any, where: str, folder: Path, saved: Sequence[Serv
     content = only_known(document, _DOCUMENT, where)
     mocks = content.get("mocks")
     if not isinstance(mocks, Mapping):
-        raise BenchError(f'{where} needs "mocks": an object from server.tool to what it answers.')
+        raise InputError(f'{where} needs "mocks": an object from server.tool to what it answers.')
     rules = {str(path): parse_rules(value, f"{where}: mocks.{path}") for path, value in mocks.items()}
     if saved is None and (tools := content.get("tools")) is not None:
         saved = read_servers(folder / tools) if isinstance(tools, str) else servers_of(tools, where)
@@ -120,7 +121,7 @@ def _of_python(file: Path, saved: Sequence[Server] | None) -> Mocks:
     module = mock_functions.evaluated(code, file)
     mocks = mock_functions.defined(module, file)
     if not mocks:
-        raise BenchError(
+        raise InputError(
             f"{file} has no mocks: define functions named server__tool, or {mock_functions.MAPPING} = "
             '{"server.tool": function}.'
         )
@@ -224,7 +225,7 @@ def _named(paths: Sequence[str]) -> list[Server]:
     for path in paths:
         server, separator, tool = path.removeprefix("codemode.").partition(".")
         if not separator or not server or not tool:
-            raise BenchError(f"A mock is named server.tool; {path!r:.100} is not.")
+            raise InputError(f"A mock is named server.tool; {path!r:.100} is not.")
         servers.setdefault(server, {})[tool] = Tool(tool)
     return [Server(server, tools=tuple(tools.values())) for server, tools in servers.items()]
 
@@ -234,8 +235,8 @@ def _place(catalog: Catalog, path: str, title: str) -> str:
     if len(keys) == 1:
         return catalog.names.path(*keys[0])
     if keys:
-        raise BenchError(f"{title}: {path!r:.100} means several tools; name one as server.tool.")
-    raise BenchError(f"{title} mocks {path!r:.100}, and there is no such tool. {catalog.nearest(path)}")
+        raise InputError(f"{title}: {path!r:.100} means several tools; name one as server.tool.")
+    raise InputError(f"{title} mocks {path!r:.100}, and there is no such tool. {catalog.nearest(path)}")
 
 
 def _short(arguments: Mapping[str, Any]) -> str:

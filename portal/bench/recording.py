@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from codemode import CallOutcome, Flight, Pace, RealPace, ToolDenied, ToolFailed, ToolReturned
-from portal.bench.documents import only_known, read_document
-from portal.bench.errors import BenchError
+from portal.bench.documents import only_known
 from portal.bench.tool_lists import as_document, servers_of
+from portal.config import read_document
+from portal.errors import InputError
 from sandbox import Settlement
 from stubs import Server
 
@@ -95,7 +96,7 @@ class NotingPace:
 
 
 def write_recording(recording: Recording, folder: Path) -> Path:
-    """Write it into a folder, which is made when it is not there, in one step. Raises BenchError."""
+    """Write it into a folder, which is made when it is not there, in one step. Raises InputError."""
     file = folder / FILE
     draft = folder / f".{FILE}.{os.getpid()}"
     try:
@@ -106,16 +107,16 @@ def write_recording(recording: Recording, folder: Path) -> Path:
             out.write("\n")
         draft.replace(file)
     except OSError as error:
-        raise BenchError(f"Cannot write the recording {file}: {error.strerror or error}.") from error
+        raise InputError(f"Cannot write the recording {file}: {error.strerror or error}.") from error
     return file
 
 
 def read_recording(folder: Path) -> Recording:
-    """The recording in a folder, or in the file itself. Raises BenchError."""
+    """The recording in a folder, or in the file itself. Raises InputError."""
     file = folder / FILE if folder.is_dir() else folder
     document = read_document(file, largest=LARGEST)
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
-        raise BenchError(f"{file} is no recording of this version ({FORMAT}); `codemode run --record` makes one.")
+        raise InputError(f"{file} is no recording of this version ({FORMAT}); `codemode run --record` makes one.")
     only_known(document, _KEYS, str(file))
     try:
         return Recording(
@@ -132,7 +133,7 @@ def read_recording(folder: Path) -> Recording:
             answer=dict(document["answer"]),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise BenchError(f"{file} is damaged: {type(error).__name__} {error}.") from error
+        raise InputError(f"{file} is damaged: {type(error).__name__} {error}.") from error
 
 
 def _document(recording: Recording) -> dict[str, Any]:

@@ -7,12 +7,12 @@ import textwrap
 from typing import Any
 
 from portal.bench.cases import Case
-from portal.bench.documents import YAML, read_document, read_text
-from portal.bench.errors import BenchError
+from portal.config import YAML, read_document, read_text
+from portal.errors import InputError
 
 
 def write_expectations(case: Case, expect: dict[str, Any]) -> None:
-    """Replace `expect` of one case. Comments and order stay, but for those inside `expect`. Raises BenchError."""
+    """Replace `expect` of one case. Comments and order stay, but for those inside `expect`. Raises InputError."""
     text = read_text(case.file)
     if case.file.suffix in YAML:
         text = yaml_rewritten(text, case.name, expect)
@@ -23,7 +23,7 @@ def write_expectations(case: Case, expect: dict[str, Any]) -> None:
     try:
         case.file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise BenchError(f"Cannot write {case.file}: {error.strerror or error}.") from error
+        raise InputError(f"Cannot write {case.file}: {error.strerror or error}.") from error
 
 
 def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
@@ -64,7 +64,7 @@ def _end(text: str, node: Any) -> int:
 def _member(node: Any, name: str) -> Any:
     found = _key(node, name)
     if found is None:
-        raise BenchError(f"The test has no {name!r} to be updated.")
+        raise InputError(f"The test has no {name!r} to be updated.")
     return found[1]
 
 

@@ -12,14 +12,14 @@ from typing import Literal
 
 from portal.bench.backend import Backend
 from portal.bench.cases import Case
-from portal.bench.documents import read_text
-from portal.bench.errors import BenchError
 from portal.bench.mocks import Mocks, document_mocks, open_mocks
 from portal.bench.recording import read_recording
 from portal.bench.replay import Replay
 from portal.bench.session import NO_INPUT, Bench, Ran
 from portal.bench.tool_lists import read_servers
 from portal.bench.verdict import Mismatch, verdict
+from portal.config import read_text
+from portal.errors import InputError
 from sandbox import Limits
 
 State = Literal["passed", "failed", "error", "skipped"]
@@ -74,7 +74,7 @@ class Suite:
                 bench = await self._bench(case.limits)
                 given = case.input if case.has_input else NO_INPUT
                 ran = await bench.run(source, backend, input=given, title=case.program.name)
-        except BenchError as error:
+        except InputError as error:
             seconds = time.perf_counter() - started
             return Result(case=case, state="error", reason=str(error), seconds=seconds)
         mismatches = tuple(verdict(case.expect, ran))
@@ -109,7 +109,7 @@ async def _mocks(case: Case, stack: AsyncExitStack) -> Mocks:
 
 
 def selected(cases: Sequence[Case], words: str | None) -> list[Case]:
-    """The cases whose id holds the words; `and`, `or`, `not` and brackets as pytest has them. Raises BenchError."""
+    """The cases whose id holds the words; `and`, `or`, `not` and brackets as pytest has them. Raises InputError."""
     if not words or not words.strip():
         return list(cases)
     tokens = _WORD.findall(words)
@@ -129,9 +129,9 @@ class _Words:
         try:
             found = self._either()
         except RecursionError as error:
-            raise BenchError("-k is nested too deep.") from error
+            raise InputError("-k is nested too deep.") from error
         if self._place != len(self._tokens):
-            raise BenchError(f"-k cannot be read at {self._tokens[self._place]!r}.")
+            raise InputError(f"-k cannot be read at {self._tokens[self._place]!r}.")
         return found
 
     def _either(self) -> bool:
@@ -152,10 +152,10 @@ class _Words:
         if self._take("("):
             found = self._either()
             if not self._take(")"):
-                raise BenchError("-k lacks a closing bracket.")
+                raise InputError("-k lacks a closing bracket.")
             return found
         if self._place == len(self._tokens) or self._tokens[self._place] in (")", "and", "or"):
-            raise BenchError("-k lacks a word.")
+            raise InputError("-k lacks a word.")
         self._place += 1
         return self._tokens[self._place - 1].lower() in self._text
 

@@ -14,8 +14,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from portal.bench.documents import kind_of, read_document
-from portal.bench.errors import BenchError
+from portal.bench.documents import kind_of
+from portal.config import read_document
+from portal.errors import InputError
 from stubs import Server, Tool
 
 FORMAT = "codemode-tools/1"
@@ -30,26 +31,26 @@ def as_document(servers: Iterable[Server]) -> dict[str, Any]:
 def servers_of(document: Any, name: str) -> tuple[Server, ...]:
     """The servers in a document of one of the forms above. `name` is for a list that names no server.
 
-    Raises BenchError.
+    Raises InputError.
     """
     if isinstance(document, Mapping) and isinstance(document.get("result"), Mapping):
         document = document["result"]
     if isinstance(document, Mapping) and isinstance(document.get("servers"), list):
         servers = tuple(_server(one, f"{name}: server {place}") for place, one in enumerate(document["servers"], 1))
         if len({server.id for server in servers}) < len(servers):
-            raise BenchError(f"{name} names a server twice.")
+            raise InputError(f"{name} names a server twice.")
         return servers
     if isinstance(document, Mapping):
         document = document.get("tools")
     if isinstance(document, list):
         return (Server(_server_id(name), tools=tuple(_tool(one, name) for one in document)),)
-    raise BenchError(
+    raise InputError(
         f"{name} holds no tools: expected what `codemode stubs --json` writes, or the answer to a tools/list."
     )
 
 
 def read_servers(path: Path) -> tuple[Server, ...]:
-    """The servers saved in a file. Raises BenchError."""
+    """The servers saved in a file. Raises InputError."""
     return servers_of(read_document(path), path.name)
 
 
@@ -69,10 +70,10 @@ def _server_id(name: str) -> str:
 
 def _server(value: Any, where: str) -> Server:
     if not isinstance(value, Mapping) or not isinstance(value.get("id"), str) or not value["id"]:
-        raise BenchError(f"{where} needs an id.")
+        raise InputError(f"{where} needs an id.")
     tools = value.get("tools") or []
     if not isinstance(tools, list):
-        raise BenchError(f"{where}: tools must be a list, not {kind_of(tools)}.")
+        raise InputError(f"{where}: tools must be a list, not {kind_of(tools)}.")
     listed = tuple(_tool(tool, where) for tool in tools)
     return Server(value["id"], _text(value.get("name")), _text(value.get("description")), listed)
 
@@ -80,7 +81,7 @@ def _server(value: Any, where: str) -> Server:
 def _tool(value: Any, where: str) -> Tool:
     name = value.get("rawName", value.get("name")) if isinstance(value, Mapping) else None
     if not isinstance(name, str):
-        raise BenchError(f"{where} has a tool without a name.")
+        raise InputError(f"{where} has a tool without a name.")
     given, returned = value.get("inputSchema"), value.get("outputSchema")
     annotations = value.get("annotations")
     return Tool(

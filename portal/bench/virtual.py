@@ -15,7 +15,7 @@ import time
 from datetime import UTC, datetime
 
 from codemode import Flight
-from portal.bench.errors import BenchError
+from portal.errors import InputError
 from sandbox import Settlement
 
 
@@ -90,7 +90,7 @@ class VirtualPace:
 
 
 def moment(given: object, where: str) -> float:
-    """Milliseconds since the epoch from ISO text or a number of milliseconds. Raises BenchError."""
+    """Milliseconds since the epoch from ISO text or a number of milliseconds. Raises InputError."""
     if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 8.64e15:
         return float(given)
     if isinstance(given, str):
@@ -100,11 +100,11 @@ def moment(given: object, where: str) -> float:
             pass
         else:
             return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000
-    raise BenchError(f'{where} must be a time such as "2026-01-31T12:00:00Z", or milliseconds since 1970.')
+    raise InputError(f'{where} must be a time such as "2026-01-31T12:00:00Z", or milliseconds since 1970.')
 
 
 def chance(given: object, where: str) -> bytes:
-    """32 bytes of randomness from any text or number: equal ones give equal runs. Raises BenchError."""
+    """32 bytes of randomness from any text or number: equal ones give equal runs. Raises InputError."""
     if isinstance(given, str | int) and not isinstance(given, bool):
         return hashlib.sha256(str(given).encode()).digest()
-    raise BenchError(f"{where} must be text or a whole number.")
+    raise InputError(f"{where} must be text or a whole number.")

@@ -10,9 +10,18 @@ from typing import Annotated, Any
 
 import typer
 
-from portal.cli.app_admin import add_to as add_admin_commands
-from portal.cli.app_pins import add_to as add_pin_commands
 from portal.cli.exits import CommandError, Exit
+from portal.cli.options import (
+    ConfigOption,
+    FileArgument,
+    IdArgument,
+    JsonOption,
+    KindArgument,
+    PruneOption,
+    StateOption,
+    StoreConfigOption,
+)
+from portal.errors import InputError, StartError
 
 EXAMPLES = """
 \b
@@ -47,11 +56,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration document to use.")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
-
 
 def _version(wanted: bool) -> None:
     if wanted:
@@ -83,7 +87,7 @@ def serve(
     comes. Changes of the configuration file are taken up while running. Logs
     go to standard error: for people on a terminal, as JSON lines otherwise.
     """
-    from portal.cli.serve import serve as command
+    from portal.cli.commands.serve import serve as command
 
     _finish(lambda: command(config, host, port), serving=True)
 
@@ -125,8 +129,8 @@ def run(
     codemode run report.js --mock mocks.json --watch
     codemode run report.js --record last-run; codemode run --replay last-run
     """
-    from portal.cli.run import Shown, Wanted, read_program
-    from portal.cli.run import run as command
+    from portal.cli.commands.run import Shown, Wanted, read_program
+    from portal.cli.commands.run import run as command
 
     _finish(
         lambda: command(
@@ -146,7 +150,7 @@ def tools(
     json: JsonOption = False,
 ) -> None:
     """List the servers with their state, and their tools."""
-    from portal.cli.catalog import tools as command
+    from portal.cli.commands.catalog import tools as command
 
     _finish(lambda: command(server, config, as_json=json))
 
@@ -167,7 +171,7 @@ def call(
     codemode call shop.list_orders '{"status": "shipped", "limit": 3}'
     codemode call notes.tag id=7 labels:='["a", "b"]'      := is always JSON
     """
-    from portal.cli.call import call as command
+    from portal.cli.commands.call import call as command
 
     _finish(lambda: command(tool, arguments or [], config, as_json=json))
 
@@ -184,7 +188,7 @@ def search(
 
     The same search that a program has as `codemode.search`.
     """
-    from portal.cli.catalog import search as command
+    from portal.cli.commands.catalog import search as command
 
     _finish(lambda: command(query, limit, server, config, as_json=json))
 
@@ -195,7 +199,7 @@ def describe(
     config: ConfigOption = None,
 ) -> None:
     """Print the TypeScript of a tool or a server."""
-    from portal.cli.catalog import describe as command
+    from portal.cli.commands.catalog import describe as command
 
     _finish(lambda: command(path, config))
 
@@ -221,14 +225,9 @@ def stubs(
     codemode stubs --json -o tools.json
     codemode stubs diff tools.json
     """
-    from portal.cli.mistakes import developers_mistakes
-    from portal.cli.stubs import stubs as command
+    from portal.cli.commands.stubs import stubs as command
 
-    async def listed() -> Exit:
-        with developers_mistakes():
-            return await command(words or [], output, config, as_json=json)
-
-    _finish(listed)
+    _finish(lambda: command(words or [], output, config, as_json=json))
 
 
 @app.command()
@@ -248,9 +247,8 @@ def test(
     mocks, and the result, error, calls or logs to expect. No server is needed.
     Ends with 0 when all passed, 1 when one did not, 5 when there was none.
     """
-    from portal.cli.mistakes import developers_mistakes
-    from portal.cli.test import Wanted
-    from portal.cli.test import test as command
+    from portal.cli.commands.test import Wanted
+    from portal.cli.commands.test import test as command
 
     wanted = Wanted(
         places=tuple(places or [Path()]),
@@ -261,11 +259,7 @@ def test(
         verbose=verbose,
     )
 
-    async def tested() -> int:
-        with developers_mistakes():
-            return await command(wanted)
-
-    _finish(tested)
+    _finish(lambda: command(wanted))
 
 
 @app.command("bench-ui")
@@ -284,8 +278,8 @@ def bench_ui(
     runs live or mocked, the calls as a waterfall, logs, result, tokens. The
     first start fetches the editor through npm or deno into the user's cache.
     """
-    from portal.cli.bench_ui import Wanted
-    from portal.cli.bench_ui import bench_ui as command
+    from portal.cli.commands.bench_ui import Wanted
+    from portal.cli.commands.bench_ui import bench_ui as command
 
     wanted = Wanted(program=file, demo=demo, plain=plain, open=open, host=host, port=port)
     _finish(lambda: command(config, wanted), serving=True)
@@ -300,7 +294,7 @@ def typecheck(
     `install` fetches TypeScript's native compiler, one pinned package whose
     hash is checked, through npm or Deno into your cache folder.
     """
-    from portal.cli.typecheck import typecheck as command
+    from portal.cli.commands.typecheck import typecheck as command
 
     _finish(lambda: command(action))
 
@@ -335,8 +329,8 @@ def policy_test(
     codemode policy test access.yaml --identity ada@example.com
     codemode policy test access.yaml --identity '{"email": "ada@example.com", "groups": ["ops"], "idp_id": "okta"}'
     """
-    from portal.cli.policy import Asked
-    from portal.cli.policy import test as command
+    from portal.cli.commands.policy import Asked
+    from portal.cli.commands.policy import test as command
 
     _finish(lambda: command(Asked(file, identity, call, arguments, config, json)))
 
@@ -351,18 +345,13 @@ def demo(
     Starts a portal over three example servers that need no network, runs three
     programs through it as an MCP client would, and shows what happened.
     """
-    from portal.demo.tour import demo as command
+    from portal.cli.commands.demo import demo as command
 
     _finish(lambda: command(port=port, stay=serve), serving=True)
 
 
 keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys that stored secrets are encrypted with.")
 app.add_typer(keys, name="keys")
-
-StateOption = Annotated[
-    str | None,
-    typer.Option("--state", metavar="URL", help="sqlite:///FILE or postgresql://...; by default this user's."),
-]
 
 
 @keys.command("rotate")
@@ -376,7 +365,7 @@ def rotate_keys(
     on meanwhile. Older copies of the database need the older keys, which stay
     in the key file without --forget.
     """
-    from portal.cli.state_commands import rotate as command
+    from portal.cli.commands.state import rotate as command
 
     _finish(lambda: command(state, forget=forget))
 
@@ -391,9 +380,150 @@ def api_token(
     Its value goes to standard output, once. Tokens that may do less are made
     through the API itself.
     """
-    from portal.cli.state_commands import make_token as command
+    from portal.cli.commands.state import make_token as command
 
     _finish(lambda: command(state, name))
+
+
+@app.command()
+def plan(
+    file: FileArgument,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+    prune: PruneOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show what `codemode apply FILE` would change.
+
+    Ends with 1 when that is anything, so that a check can ask for it.
+    """
+    from portal.cli.commands.declared import Wanted, show_plan
+
+    _finish(lambda: show_plan(Wanted(file, state, config, prune, as_json=json)))
+
+
+@app.command()
+def apply(
+    file: FileArgument,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+    prune: PruneOption = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Make servers, portals, policies and the rest as FILE says.
+
+    Sections that FILE does not have are left alone. ${VAR} is taken from
+    the environment, for secrets. A portal on the same database takes the
+    changes up within a second.
+    """
+    from portal.cli.commands.declared import Wanted
+    from portal.cli.commands.declared import apply as command
+
+    _finish(lambda: command(Wanted(file, state, config, prune, yes, json)))
+
+
+@app.command()
+def export(
+    output: Annotated[Path | None, typer.Option("-o", metavar="FILE", help="Write to this file.")] = None,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+) -> None:
+    """Write what is stored as a file for `codemode apply`, without secrets."""
+    from portal.cli.commands.declared import export as command
+
+    _finish(lambda: command(output, state, config))
+
+
+admin_group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at what is stored, and remove of it.")
+app.add_typer(admin_group, name="admin")
+
+
+@admin_group.callback()
+def admin() -> None:
+    """Look at what is stored, and remove of it.
+
+    These commands work on the database itself, beside a portal that runs.
+    """
+
+
+@admin_group.command("list")
+def list_(
+    kind: KindArgument, state: StateOption = None, config: StoreConfigOption = None, json: JsonOption = False
+) -> None:
+    """All objects of one kind."""
+    from portal.cli.commands.administer import listed
+
+    _finish(lambda: listed(kind, state, config, as_json=json))
+
+
+@admin_group.command()
+def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
+    """One object, as the admin API shows it."""
+    from portal.cli.commands.administer import shown
+
+    _finish(lambda: shown(kind, id, state, config))
+
+
+@admin_group.command()
+def remove(kind: KindArgument, id: IdArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
+    """Remove one object; refused while others use it."""
+    from portal.cli.commands.administer import removed
+
+    _finish(lambda: removed(kind, id, state, config))
+
+
+@admin_group.command()
+def audit(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many entries.")] = 50,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+) -> None:
+    """Who changed what, newest first."""
+    from portal.cli.commands.administer import audit as command
+
+    _finish(lambda: command(limit, state, config))
+
+
+pin_group = typer.Typer(rich_markup_mode=None, help="What pinned servers offer otherwise than approved.")
+app.add_typer(pin_group, name="pins")
+
+
+@pin_group.callback(invoke_without_command=True)
+def waiting(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """What pinned servers offer otherwise than approved, and that is therefore withheld.
+
+    Ends with 1 when anything waits, so that a check can ask for it.
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from portal.cli.commands.pins import waiting as command
+
+    _finish(lambda: command(config, as_json=json))
+
+
+@pin_group.command("approve")
+def approve(
+    server: Annotated[str, typer.Argument(metavar="SERVER", help="The server, by its id.")],
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TOOL...]", help="Tools or prompts; NAME@DIGEST approves no other; none: all."),
+    ] = None,
+    config: ConfigOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Let a pinned server offer what waits, as it is now.
+
+    A portal that runs shows it at once. Approved is one definition: when
+    the server changes it again, that waits again.
+
+    \b
+    codemode pins approve tickets
+    codemode pins approve tickets create_ticket@3f9a1c20
+    """
+    from portal.cli.commands.pins import approve as command
+
+    _finish(lambda: command(server, tuple(names or ()), config, as_json=json))
 
 
 def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = False) -> None:
@@ -401,11 +531,11 @@ def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = 
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:
             code = runner.run(command())
-    except CommandError as error:
-        from portal.cli.console import printable
+    except (CommandError, InputError, StartError) as error:
+        from portal.cli.show.console import printable
 
-        typer.echo(f"codemode: {printable(error.message)}", err=True)
-        code = error.code
+        typer.echo(f"codemode: {printable(str(error))}", err=True)
+        code = error.code if isinstance(error, CommandError) else Exit.USAGE
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = Exit.INTERRUPTED
     except Exception:  # the edge of the process: whatever is left is our fault, and must not look like the program's
@@ -413,10 +543,6 @@ def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = 
         typer.echo("codemode: this is a fault in codemode itself; please report it with the lines above.", err=True)
         code = Exit.INTERNAL
     raise typer.Exit(code)
-
-
-add_admin_commands(app, _finish)
-add_pin_commands(app, _finish)
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -11,17 +11,15 @@ from pathlib import Path
 from rich.console import Console
 
 from codemode import Catalog
-from portal.caller import Caller
+from portal.app import pinning_of
+from portal.calls import Caller
 from portal.cli.exits import CommandError, Exit
 from portal.cli.find import find_config
-from portal.cli.logs import configure_logging
-from portal.cli.pinning import pinning_of
 from portal.config import Config, load_config
 from portal.errors import ConfigError
 from portal.learning import Learning
-from portal.records import RecordLog
+from portal.logs import RecordLog, configure_logging
 from portal.servers import Servers, Snapshot
-from sandbox import Limits
 
 SETTLE_SECONDS = 30.0
 
@@ -53,13 +51,6 @@ def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> 
         return file, load_config(file)
     except ConfigError as error:
         raise CommandError(str(error), Exit.USAGE) from error
-
-
-def limits_of(config: Config) -> Limits:
-    try:
-        return Limits(**dict(config.portal.limits))  # type: ignore[arg-type]
-    except (TypeError, ValueError) as error:
-        raise CommandError(f"The configured limits cannot be used: {error}") from error
 
 
 @asynccontextmanager

@@ -13,8 +13,8 @@ from rich.rule import Rule
 from rich.text import Text
 from watchfiles import awatch
 
-from portal.bench.errors import BenchError
 from portal.cli.exits import CommandError, Exit
+from portal.errors import InputError
 
 # Editors write a file in several steps.
 _SETTLE_MS = 100
@@ -47,6 +47,6 @@ async def _told(once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) 
     """One run; a mistake in its files is said, and the next change gets its chance."""
     try:
         await once()
-    except (CommandError, BenchError) as error:
+    except (CommandError, InputError) as error:
         stderr.print(Text(f"codemode: {error}", style="red"), soft_wrap=True)
     stderr.print(Text("Waiting for a change; Ctrl-C ends.", style="dim"))

@@ -2,5 +2,6 @@
 
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health
+from portal.endpoint.modes import CodeModePolicy
 
-__all__ = ["Endpoint", "health"]
+__all__ = ["CodeModePolicy", "Endpoint", "health"]

@@ -12,7 +12,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
 from codemode import CallOutcome, Catalog, CodeTool, ToolCall, ToolCaller
-from portal.caller import Caller, Run
+from portal.calls import Caller, Run
 from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
 from portal.endpoint.relay import context_of

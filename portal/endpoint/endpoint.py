@@ -12,17 +12,17 @@ from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
 from codemode import CodeTool
-from portal.access import ANONYMOUS, LiveAccess
-from portal.caller import Caller
+from portal.access import LiveAccess
+from portal.calls import Caller
 from portal.config import PortalSettings
 from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.changes import Changes
 from portal.endpoint.code import CodeMode
 from portal.endpoint.envelope import malformed
-from portal.endpoint.express import Express
-from portal.endpoint.identity import principal_of
+from portal.endpoint.express.express import Express
 from portal.endpoint.listening import Listening
+from portal.endpoint.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.presence import watched
 from portal.endpoint.prompts import Prompts
@@ -35,7 +35,7 @@ from portal.endpoint.tools import Tools, ToolSurface, refuse_cursor
 from portal.endpoint.view import View
 from portal.errors import DENIED
 from portal.http import BODY, HttpSettings, Refusal, refuse
-from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
+from portal.identity import ANONYMOUS, principal_of
 from portal.servers import Servers
 
 Context = ServerRequestContext[Any, Any]

@@ -9,8 +9,8 @@ from mcp.server.subscriptions import ListenHandler, ResourceUpdated, ServerEvent
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 
-from portal.access import Identity
 from portal.endpoint.view import View
+from portal.identity import Identity
 
 MAX_STREAMS = 1024
 

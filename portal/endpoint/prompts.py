@@ -7,13 +7,13 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
-from portal.caller import Call, Caller
-from portal.endpoint.identity import principal_of
+from portal.calls import Call, Caller
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
 from portal.endpoint.sessions import scope_of
 from portal.endpoint.tools import raw_params, refuse_cursor, unknown_name
 from portal.endpoint.view import View
+from portal.identity import principal_of
 
 Context = ServerRequestContext[Any, Any]
 

@@ -16,7 +16,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from portal.caller import Call, Caller
+from portal.calls import Call, Caller
 from portal.endpoint.relay import context_of, require_capability
 from portal.endpoint.sessions import Sessions
 from portal.upstream import CallContext

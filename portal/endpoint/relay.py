@@ -20,9 +20,9 @@ from mcp_types import (
 )
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from portal.endpoint.identity import identity_of, principal_of
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
+from portal.identity import identity_of, principal_of
 from portal.upstream import CallContext, Client
 
 LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")

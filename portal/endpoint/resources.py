@@ -12,10 +12,9 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from portal.caller import Call, Caller
+from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Target
 from portal.endpoint.background import Background
-from portal.endpoint.identity import identity_of, principal_of
 from portal.endpoint.listening import Listening
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
@@ -23,6 +22,7 @@ from portal.endpoint.sessions import Session, Sessions, scope_of
 from portal.endpoint.tools import raw_params, refuse_cursor
 from portal.endpoint.view import View
 from portal.errors import CallDenied, CallError
+from portal.identity import identity_of, principal_of
 from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]

@@ -17,9 +17,8 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
-from portal.access import Identity
 from portal.endpoint.aggregate import Aggregate, Target
-from portal.endpoint.identity import identity_of, principal_of
+from portal.identity import Identity, identity_of, principal_of
 from portal.upstream import Client
 
 _STATE = "portal"

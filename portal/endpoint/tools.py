@@ -11,13 +11,13 @@ from mcp.shared.inbound import validate_mcp_param_headers
 from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from portal.caller import Call, Caller
+from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Target
-from portal.endpoint.identity import principal_of
 from portal.endpoint.questions import Questions
 from portal.endpoint.relay import own_result
 from portal.endpoint.sessions import scope_of
 from portal.endpoint.view import Seen, View
+from portal.identity import principal_of
 from portal.upstream import CallContext
 
 Context = ServerRequestContext[Any, Any]

@@ -11,12 +11,12 @@ from typing import TypeVar
 from starlette.types import Scope
 
 from codemode import Catalog
-from portal.access import ANONYMOUS, DEFAULT_DENY, NO_SERVERS, Decision, Identity, LiveAccess, Standing
+from portal.access import DEFAULT_DENY, NO_SERVERS, Decision, LiveAccess, Standing
 from portal.endpoint.aggregate import Aggregate, Target
-from portal.endpoint.identity import principal_of
 from portal.endpoint.names import exposed_name
 from portal.endpoint.narrowing import narrowed
 from portal.errors import CallDenied
+from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.servers import Servers, Snapshot
 
 MAX_VIEWS = 256

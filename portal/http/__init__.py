@@ -1,8 +1,12 @@
 """The HTTP edge of the portal: who may connect, how much they may send, how long they may take, how refusals look."""
 
 from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
+from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.http.cors import Cors
 from portal.http.guard import BODY, Guard
+from portal.http.names import normal_origin
+from portal.http.origin import Origins, hostname_of
+from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running, serve
 from portal.http.settings import HttpSettings
@@ -12,11 +16,19 @@ __all__ = [
     "Cors",
     "Guard",
     "HttpSettings",
+    "Origins",
+    "Rate",
     "Refusal",
     "UnsafeBind",
+    "cookie_name",
+    "drop_cookie",
+    "hostname_of",
     "is_loopback",
+    "normal_origin",
+    "read_cookie",
     "refuse",
     "require_safe_bind",
     "running",
     "serve",
+    "write_cookie",
 ]

@@ -10,10 +10,9 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from portal.access.identity import Identity
+from portal.identity import Identity
 from portal.login.passwords import Passwords
-from portal.login.sessions import utc_now
-from portal.state import Store
+from portal.state import Store, utc_now
 
 KIND = "admin"
 CLAIM = "claim"

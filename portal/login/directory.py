@@ -8,11 +8,10 @@ from typing import Any, TypeAlias
 
 import structlog
 
-from portal.login.blocks import APP, block_of, is_portal
 from portal.login.oauth2 import OAuth2
 from portal.login.oidc import Oidc
 from portal.login.providers import OAuthProvider, OidcProvider, OneTimePin, Provider, ProviderInvalid, read_provider
-from portal.login.rules import Block, LoginRules, RulesInvalid, read_rules
+from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, is_portal, read_rules
 from portal.state import Store, Stored
 
 KIND = "identity_provider"

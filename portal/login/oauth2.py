@@ -8,9 +8,9 @@ import httpx2
 from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
 from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
 
-from portal.access.identity import Group, Identity
+from portal.egress import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
+from portal.identity import Group, Identity
 from portal.login.providers import OAuthProvider
-from portal.login.remote import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
 
 PER_PAGE = 100
 PAGES = 10

@@ -19,10 +19,10 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import KeySet
 
-from portal.access.identity import Group, Identity
+from portal.egress import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
 from portal.http import is_loopback
+from portal.identity import Group, Identity
 from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
-from portal.login.remote import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
 
 # Signed by the provider's private key: never `none`, never a secret that we hold ourselves.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")

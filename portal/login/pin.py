@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 import structlog
 
 from portal.login.mail import Mail, MailFailed, Message
-from portal.login.sessions import utc_now
-from portal.login.visitor import Visitor
-from portal.state import Tokens
+from portal.pages import Visitor
+from portal.state import Tokens, utc_now
 
 KIND = "pin"
 LASTS = timedelta(minutes=10)

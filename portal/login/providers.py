@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from portal.egress import forbidden
 from portal.http import is_loopback
-from portal.upstream.addresses import forbidden
 
 SCOPES = ("openid", "email", "profile")
 PIN, GITHUB = "onetimepin", "github"

@@ -13,20 +13,17 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.access.identity import Identity
+from portal.egress import LoginFailed
+from portal.http import Rate
+from portal.identity import Identity
 from portal.login.administrators import Administrators
 from portal.login.directory import Directory, Offer
-from portal.login.pages import STYLE_PATH, Pages, style
 from portal.login.passwords import MIN_LENGTH, why_unfit
 from portal.login.pin import Accepted, Again, Pins, normal_email
 from portal.login.providers import OneTimePin
-from portal.login.rates import Rate
-from portal.login.remote import LoginFailed
-from portal.login.returns import HOME, safe_return
-from portal.login.rules import Block
-from portal.login.sessions import Session, Sessions, utc_now
-from portal.login.visitor import FORM_FIELD, Visitor, Visitors
-from portal.state import Tokens
+from portal.login.sessions import Session, Sessions
+from portal.pages import FORM_FIELD, HOME, STYLE_PATH, Block, Pages, Visitor, Visitors, safe_return, style
+from portal.state import Tokens, utc_now
 
 CALLBACK_PATH = "/login/callback"
 STATE = "login_state"

@@ -5,25 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from portal.access.identity import Identity
-from portal.login.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
-from portal.login.identities import identity_document, identity_from
-from portal.login.visitor import Visitor
-from portal.state import Tokens
+from portal.http import cookie_name, drop_cookie, read_cookie, write_cookie
+from portal.identity import Identity, identity_document, identity_from
+from portal.pages import Visitor
+from portal.state import Tokens, utc_now
 
 COOKIE = "portal_session"
 KIND = "session"
 EVERYWHERE = ("session", "code", "access", "refresh")
 """What a person holds: signing out everywhere ends these kinds of tokens."""
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
-from portal.access.identity import Identity
-from portal.access.policies import Decision
+from portal.access import Decision
+from portal.identity import Identity
 
 Admit: TypeAlias = Callable[[Identity, str], Awaitable[Decision]]
 """`admit(identity, path of the endpoint)`. Asked with what is in memory: at login, at refresh, and on each request."""

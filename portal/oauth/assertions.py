@@ -17,10 +17,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from portal.access.identity import ANONYMOUS, Identity
-from portal.caller import Call, Denial, Gate
+from portal.identity import Identity
 from portal.oauth.signing import SigningKeys
-from portal.upstream import CallContext
 
 CERTS_PATH = "/cdn-cgi/access/certs"
 HEADER = "Cf-Access-Jwt-Assertion"
@@ -72,27 +70,6 @@ class Assertions:
 
     async def _certs(self, request: Request) -> Response:
         return JSONResponse(await self._keys.key_set(), headers={"Cache-Control": "public, max-age=300"})
-
-
-class AssertionGate:
-    """Adds the assertion to the headers of each call that `inner` lets pass."""
-
-    def __init__(self, inner: Gate, assertions: Assertions) -> None:
-        self._inner = inner
-        self._assertions = assertions
-
-    async def admit(self, call: Call, context: CallContext) -> Denial | None:
-        return await self._inner.admit(call, context)
-
-    async def screen(self, call: Call, context: CallContext) -> Call | Denial:
-        return await self._inner.screen(call, context)
-
-    async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-        told = await self._assertions.headers(context.principal or ANONYMOUS, call.server)
-        return {**await self._inner.credentials(call, context), **told}
-
-    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any] | Denial:
-        return await self._inner.screen_result(call, result, context)
 
 
 def claims_of(identity: Identity, issuer: str, audience: str, now: int) -> dict[str, Any]:

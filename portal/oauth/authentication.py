@@ -19,13 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.access.identity import ANONYMOUS, Identity
-from portal.access.policies import Decision
-from portal.http import Refusal, refuse
-from portal.login.origin import Origins
-from portal.login.routes import Login
-from portal.login.rules import DENIED
-from portal.login.visitor import client_ip
+from portal.access import Decision
+from portal.http import Origins, Refusal, refuse
+from portal.identity import ANONYMOUS, Identity
+from portal.login import Login
 from portal.oauth.admission import Admit
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
@@ -33,6 +30,7 @@ from portal.oauth.resources import is_protected, resource_url
 from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
 from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
+from portal.pages import DENIED, client_ip
 
 IDENTITY = "portal.identity"
 LINKED_HEADER = b"cf-access-token"

@@ -13,7 +13,7 @@ from mcp.server.auth.provider import RegistrationError
 from mcp.shared.auth import InvalidRedirectUriError, InvalidScopeError, OAuthClientInformationFull
 from pydantic import AnyUrl, ValidationError
 
-from portal.oauth.egress import FetchRefused
+from portal.egress import FetchRefused
 from portal.oauth.redirects import is_registered, may_have
 from portal.oauth.settings import OAuthSettings
 from portal.state import Store

@@ -15,11 +15,9 @@ from typing import Any
 
 from mcp.shared.auth import OAuthToken
 
-from portal.access.identity import Identity
-from portal.login.identities import identity_document, identity_from
-from portal.login.sessions import utc_now
+from portal.identity import Identity, identity_document, identity_from
 from portal.oauth.settings import OAuthSettings
-from portal.state import Store, Token, Tokens
+from portal.state import Store, Token, Tokens, utc_now
 
 CODE, ACCESS, REFRESH = "code", "access", "refresh"
 CODE_LASTS = timedelta(minutes=2)

@@ -12,12 +12,10 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 
-from portal.access import Access
-from portal.access.identity import Identity
-from portal.access.live import Signals, Unchanging
-from portal.login.administrators import IDP
-from portal.login.administrators import KIND as ADMINISTRATOR
-from portal.login.sessions import EVERYWHERE
+from portal.access import Access, Signals, Unchanging
+from portal.identity import Identity
+from portal.login import EVERYWHERE, IDP
+from portal.login import KIND as ADMINISTRATOR
 from portal.oauth import service_tokens
 from portal.oauth.grants import ACCESS, REFRESH
 from portal.state import StateUnavailable, Store

@@ -24,13 +24,12 @@ from mcp.server.auth.provider import (
 from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyUrl
 
-from portal.login.sessions import utc_now
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.clients import Clients
 from portal.oauth.grants import ACCESS, CODE, REFRESH, Grants, grant_of
 from portal.oauth.resources import ResourceUnknown, read_resource
 from portal.oauth.settings import OAuthSettings
-from portal.state import Store
+from portal.state import Store, utc_now
 
 CONSENT = "consent"
 CONSENT_PATH = "/authorize/consent"

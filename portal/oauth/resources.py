@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from portal.http.names import normal_origin
+from portal.http import normal_origin
 
 _PORTAL_PATH = re.compile(r"/[A-Za-z0-9-]{1,64}/mcp")
 

@@ -24,11 +24,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.http import Refusal, refuse
-from portal.login.durations import write_duration
-from portal.login.rates import Rate
-from portal.login.routes import STALE_FORM, Login
-from portal.login.visitor import Visitor
+from portal.config import write_duration
+from portal.http import Rate, Refusal, refuse
+from portal.login import STALE_FORM, Login
 from portal.oauth.admission import refusal_of
 from portal.oauth.clients import Client
 from portal.oauth.grants import ACCESS, CODE, REFRESH, Asked
@@ -42,6 +40,7 @@ from portal.oauth.metadata import (
 from portal.oauth.provider import CONSENT, CONSENT_PATH, Asking, Authority, Provider
 from portal.oauth.redirects import may_have, stays_here
 from portal.oauth.resources import is_protected
+from portal.pages import Visitor
 from portal.state import Token
 
 FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")

@@ -25,16 +25,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.access.identity import Identity
-from portal.login.blocks import APP
-from portal.login.durations import read_duration
-from portal.login.routes import Login
-from portal.login.sessions import utc_now
+from portal.config import read_duration
+from portal.identity import Identity
+from portal.login import Login
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.grants import Grant, grant_of
 from portal.oauth.redirects import split_redirect
 from portal.oauth.signing import SigningKeys
-from portal.state import Store
+from portal.pages import APP
+from portal.state import Store, utc_now
 
 KIND = "app"
 PREFIX = "/cdn-cgi/access/sso/oidc"

@@ -16,10 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from portal.access.identity import Identity
-from portal.login.durations import read_duration
-from portal.login.sessions import utc_now
-from portal.state import Store, Stored
+from portal.config import read_duration
+from portal.identity import Identity
+from portal.state import Store, Stored, utc_now
 
 KIND = "service_token"
 ID_HEADER, SECRET_HEADER = b"cf-access-client-id", b"cf-access-client-secret"

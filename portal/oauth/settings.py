@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from portal.login.durations import read_duration
+from portal.config import read_duration
 
 SCOPE = "mcp"
 

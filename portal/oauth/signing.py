@@ -15,8 +15,7 @@ from typing import Any
 import jwt
 from joserfc.jwk import ECKey
 
-from portal.login.sessions import utc_now
-from portal.state import Store
+from portal.state import Store, utc_now
 
 KIND = "signing_key"
 SETTINGS = ("settings", "keys")

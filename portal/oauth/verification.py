@@ -8,9 +8,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 
-from portal.login.sessions import utc_now
 from portal.oauth.grants import ACCESS, Grant, grant_of
-from portal.state import Store
+from portal.state import Store, utc_now
 
 REMEMBER_SECONDS = 5.0
 MAX_REMEMBERED = 10_000

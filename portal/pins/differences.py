@@ -7,8 +7,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from portal.bench.schema_changes import Side, differences
 from portal.pins.judging import Withheld
+from portal.pins.schema_changes import Side, differences
 
 LONGEST = 300
 MOST = 50

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from portal.pins.judging import Approved, Kind
 from portal.pins.places import PinsUnusable
-from portal.state import StateError, Store, Stored, Transaction
+from portal.state import StateError
+
+if TYPE_CHECKING:
+    from portal.state import Store, Stored, Transaction
 
 KIND = "pin"
 CHUNK_CHARS = 128 * 1024

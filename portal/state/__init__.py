@@ -3,6 +3,10 @@
 Its chapter is `README.md`. It knows what a document is, and nothing of what documents mean.
 """
 
+from typing import TYPE_CHECKING
+
+from portal.lazy import lazily
+from portal.state.clock import Clock, utc_now
 from portal.state.errors import (
     AlreadyExists,
     Conflict,
@@ -15,16 +19,33 @@ from portal.state.errors import (
     StateUnavailable,
     StateUnusable,
 )
-from portal.state.keys import KeyRing
-from portal.state.objects import KEEP, Keep, Stored
-from portal.state.rotation import Rotation
-from portal.state.store import AuditEntry, Store, Transaction
-from portal.state.tokens import Token, Tokens
+from portal.state.following import beside, beside_changes
+
+if TYPE_CHECKING:
+    from portal.state.keys import KeyRing
+    from portal.state.objects import KEEP, Keep, Stored
+    from portal.state.store import Store, Transaction
+    from portal.state.tokens import Token, Tokens
+else:
+    # A portal without identity starts without a database library: that saves half a second.
+    __getattr__ = lazily(
+        __name__,
+        {
+            "KEEP": "objects",
+            "Keep": "objects",
+            "KeyRing": "keys",
+            "Store": "store",
+            "Stored": "objects",
+            "Token": "tokens",
+            "Tokens": "tokens",
+            "Transaction": "store",
+        },
+    )
 
 __all__ = [
     "KEEP",
     "AlreadyExists",
-    "AuditEntry",
+    "Clock",
     "Conflict",
     "DocumentInvalid",
     "Keep",
@@ -32,7 +53,6 @@ __all__ = [
     "KeysUnusable",
     "Misused",
     "NotFound",
-    "Rotation",
     "SecretUnreadable",
     "StateError",
     "StateUnavailable",
@@ -42,4 +62,7 @@ __all__ = [
     "Token",
     "Tokens",
     "Transaction",
+    "beside",
+    "beside_changes",
+    "utc_now",
 ]

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state import objects
 from portal.state.changes import Callback, Changes, count, read_revisions
-from portal.state.clock import Clock, from_stored, now
+from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
 from portal.state.keys import KeyRing
@@ -107,7 +107,7 @@ class Store:
         self._exits = AsyncExitStack()
 
     @classmethod
-    def open(cls, url: str, keys: KeyRing, *, clock: Clock = now) -> Store:
+    def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now) -> Store:
         """The store of this database, to be entered.
 
         Entering raises:

@@ -4,7 +4,7 @@ from portal.upstream.connection import Connection, State
 from portal.upstream.context import NO_CONTEXT, CallContext, Client
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, Remembered
-from portal.upstream.protocol import Introduction
+from portal.upstream.transports.protocol import Introduction
 
 __all__ = [
     "NO_CONTEXT",

@@ -23,12 +23,12 @@ from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.deadline import Deadline
 from portal.upstream.input_required import complete, needs_answers
 from portal.upstream.keeper import Keeper
-from portal.upstream.link import Link
 from portal.upstream.listing import Listing, fetch
 from portal.upstream.negotiate import PAGE_BYTES, Remembered, open_link
-from portal.upstream.protocol import Agreement, Introduction
 from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
-from portal.upstream.wire import redact, redact_value
+from portal.upstream.transports.link import Link
+from portal.upstream.transports.protocol import Agreement, Introduction
+from portal.upstream.transports.wire import redact, redact_value
 
 State = Literal["waiting", "ready", "stale", "error"]
 OnNotification = Callable[[str, Mapping[str, Any]], None]
@@ -45,8 +45,8 @@ _FLOOD = 2000
 
 
 class Connection:
-    """`state` and `reason` are for people to see; `listing` is the last good one. `retry_at` (Unix time) is when
-    connecting is tried again.
+    """`state` and `reason` are for people to see, `status` is the HTTP status behind the reason; `listing` is the last
+    good one. `retry_at` (Unix time) is when connecting is tried again.
 
     waiting: not connected yet. ready: connected and listed. stale: was ready, is not now; the last listing still
     stands. error: never was ready. A connection that does not list (`lists=False`) is ready when connected.
@@ -65,6 +65,7 @@ class Connection:
         self.config = config
         self.state: State = "waiting"
         self.reason: str | None = None
+        self.status: int | None = None
         self.since = time.time()
         self.retry_at: float | None = None
         self.listing = Listing()
@@ -235,7 +236,8 @@ class Connection:
             beside.create_task(self._subscriptions.attend(link, agreement))
 
     def _lost(self, error: UpstreamError, pause: float) -> None:
-        self._set("stale" if self.listing.digest else "error", error.message, retry_at=time.time() + pause)
+        retry_at = time.time() + pause
+        self._set("stale" if self.listing.digest else "error", error.message, error.status, retry_at=retry_at)
         self._reading.set()
         self._take_asked().set()
 
@@ -256,10 +258,11 @@ class Connection:
                 why = error.message if isinstance(error, UpstreamError) else f"no answer within {_LIST_SECONDS:g} s"
                 failures += 1
                 unreadable = UpstreamUnavailable(f"its lists cannot be read: {why}")
+                unreadable.status = error.status if isinstance(error, UpstreamError) else None
                 if isinstance(error, SessionExpired) or failures >= _UNREADABLE:
                     # Perhaps it is another server by now, of another generation: begin from the beginning.
                     self._keeper.give_up(link, error if isinstance(error, SessionExpired) else unreadable)
-                self._set("stale" if self.listing.digest else "error", unreadable.message)
+                self._set("stale" if self.listing.digest else "error", unreadable.message, unreadable.status)
                 read.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(SHORTEST * 2**failures, LONGEST)):
@@ -273,11 +276,14 @@ class Connection:
                         await self._outdated.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
 
-    def _set(self, state: State, reason: str | None, *, retry_at: float | None = None) -> None:
+    def _set(
+        self, state: State, reason: str | None, status: int | None = None, *, retry_at: float | None = None
+    ) -> None:
         if state != self.state:
             self.since = time.time()
         self.state = state
         self.reason = redact(reason, self.config.secrets) if reason is not None else None
+        self.status = status
         self.retry_at = retry_at
         self._on_change()
 

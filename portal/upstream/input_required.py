@@ -15,7 +15,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.errors import RpcError, UpstreamError
 from portal.upstream.context import CallContext
-from portal.upstream.link import MAX_QUESTIONS
+from portal.upstream.transports.link import MAX_QUESTIONS
 
 MAX_ROUNDS = 10
 

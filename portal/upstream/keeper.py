@@ -15,8 +15,8 @@ import structlog
 
 from portal.errors import OutcomeUnknown, SessionExpired, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream.backoff import Backoff
-from portal.upstream.link import Link
-from portal.upstream.protocol import Agreement
+from portal.upstream.transports.link import Link
+from portal.upstream.transports.protocol import Agreement
 
 _PING_SECONDS = 10.0
 # A link given up while calls are still on it stays open for them this long.

@@ -17,8 +17,8 @@ from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel, ValidationError
 
 from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
-from portal.upstream.protocol import Agreement
-from portal.upstream.wire import encode, snippet
+from portal.upstream.transports.protocol import Agreement
+from portal.upstream.transports.wire import encode, snippet
 
 MAX_PAGES = 1000
 MAX_BYTES = 64 * 1024 * 1024

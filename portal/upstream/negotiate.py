@@ -22,10 +22,10 @@ from portal.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
-from portal.upstream.duplex import DuplexLink
-from portal.upstream.http import HttpLink
-from portal.upstream.link import Inbound, Link
-from portal.upstream.protocol import (
+from portal.upstream.transports.duplex import DuplexLink
+from portal.upstream.transports.http import HttpLink
+from portal.upstream.transports.link import Inbound, Link
+from portal.upstream.transports.protocol import (
     Agreement,
     Introduction,
     discovered,
@@ -34,8 +34,8 @@ from portal.upstream.protocol import (
     other_version,
     probe_version,
 )
-from portal.upstream.sse import SsePipe
-from portal.upstream.stdio import StdioPipe
+from portal.upstream.transports.sse import SsePipe
+from portal.upstream.transports.stdio import StdioPipe
 
 Generation = Literal["legacy", "modern"]
 # A page of a listing may be larger than the result of a call.

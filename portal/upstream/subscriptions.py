@@ -15,8 +15,8 @@ from typing import Any
 
 from portal.errors import OutcomeUnknown, UpstreamError
 from portal.upstream.backoff import LONGEST, SHORTEST
-from portal.upstream.link import Link
-from portal.upstream.protocol import Agreement
+from portal.upstream.transports.link import Link
+from portal.upstream.transports.protocol import Agreement
 
 SUBSCRIBE, UNSUBSCRIBE = "resources/subscribe", "resources/unsubscribe"
 ACKNOWLEDGED = "notifications/subscriptions/acknowledged"

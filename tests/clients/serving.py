@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from portal.cli.connect import CODE_MODE
+from portal.cli.show.connect import CODE_MODE
 
 START_SECONDS = 90
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from portal.config import load_config, parse_config
-from portal.servers import ServerSnapshot, watch_config
+from portal.config.config import load_config, parse_config
+from portal.config.watch import watch_config
+from portal.servers.snapshot import ServerSnapshot
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, run, sdk_client, whole
 from tests.portal.portals import Heard
 from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry

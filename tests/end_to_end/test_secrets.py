@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from portal.cli.logs import configure_logging
+from portal.logs.setup import configure_logging
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, whole
 from tests.portal.upstreams.hosting import stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream

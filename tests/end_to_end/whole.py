@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 from mcp import Client
 
-from portal.app import running
-from portal.cli.assembly import Assembly, assemble
-from portal.config import parse_config
+from portal.app.asgi import running
+from portal.app.portal import Assembly, assemble
+from portal.config.config import parse_config
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"

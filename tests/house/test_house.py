@@ -12,8 +12,8 @@ import pytest
 
 from tests.house.source import FLOORS, ROOT, modules
 
-MAX_FILE_LINES = 600
-MAX_FUNCTION_LINES = 90
+MAX_FILE_LINES = 800
+MAX_FUNCTION_LINES = 80
 
 
 def test_every_module_opens_with_what_it_is_responsible_for() -> None:

@@ -1,4 +1,4 @@
-"""The four floors: imports go down only, through front doors, without cycles, and with few third parties."""
+"""Floors and rooms: imports go down only, through front doors, without cycles, and with few third parties."""
 
 from __future__ import annotations
 
@@ -15,6 +15,25 @@ MAY_IMPORT = {
     "codemode": {"codemode", "stubs", "sandbox"},
     "portal": {"portal", "codemode", "stubs", "sandbox"},
 }
+
+# The rooms of `portal/`, ground first: a room imports only from the lines above its own.
+ROOMS = (
+    ("errors", "identity", "lazy"),
+    ("egress", "demo"),
+    ("config", "http", "state"),
+    ("upstream", "logs", "access", "pages"),
+    ("pins", "signals", "login"),
+    ("oauth",),
+    ("servers",),
+    ("calls",),
+    ("admin", "learning", "endpoint"),
+    ("bench",),
+    ("app",),
+    ("cli",),
+)
+HEIGHT = {room: height for height, line in enumerate(ROOMS) for room in line}
+# Doors of their own within a room.
+SIDE_DOORS = {"portal.bench.ui"}
 
 # A floor's third parties are part of its description: adding one is a decision, made here.
 THIRD_PARTIES = {
@@ -71,6 +90,36 @@ def test_another_floor_is_entered_through_its_front_door(floor: str) -> None:
         if found.package in FLOORS and found.package != floor and "." in found.module
     ]
     assert sideways == []
+
+
+def room_of(module: str) -> str:
+    """The room of a module of `portal`, "" for the package itself."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def test_every_room_of_the_portal_has_its_place_in_the_order() -> None:
+    assert {room_of(module_name(path)) for path in modules("portal")} - {""} == set(HEIGHT)
+
+
+def test_a_room_imports_only_from_rooms_below_it() -> None:
+    upward = [
+        str(found)
+        for found in floor_imports("portal")
+        if found.package == "portal"
+        and (there := room_of(found.module)) != (here := room_of(module_name(found.importer)))
+        if there and HEIGHT[there] >= HEIGHT[here]
+    ]
+    assert upward == []
+
+
+def test_a_room_is_entered_through_its_front_door() -> None:
+    past = [
+        str(found)
+        for found in floor_imports("portal")
+        if found.package == "portal" and room_of(found.module) != room_of(module_name(found.importer))
+        if found.module.count(".") != 1 and found.module not in SIDE_DOORS
+    ]
+    assert past == []
 
 
 @pytest.mark.parametrize("floor", FLOORS)

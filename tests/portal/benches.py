@@ -12,12 +12,12 @@ import httpx2
 import orjson
 
 from codemode import CodeTool
-from portal.bench_ui import Bench, Opened, create_bench_app
-from portal.caller import Caller
-from portal.cli.tokens import count_tokens
-from portal.config import parse_config
+from portal.bench.ui import Bench, Opened, create_bench_app
+from portal.calls.caller import Caller
+from portal.cli.show.tokens import count_tokens
+from portal.config.config import parse_config
 from portal.http import running
-from portal.servers import Servers
+from portal.servers.servers import Servers
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import Kept
 from tests.portal.upstreams.hosting import Hosted

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from portal.app import create_app, running
-from portal.caller import Caller
-from portal.config import parse_config
-from portal.records import CallRecord
-from portal.servers import Servers
+from portal.app.asgi import create_app, running
+from portal.calls.caller import Caller
+from portal.config.config import parse_config
+from portal.logs.records import CallRecord
+from portal.servers.servers import Servers
 from tests.node_tools import install, node
 from tests.portal.everything import everything_server
 

@@ -11,13 +11,14 @@ from typing import Any
 from mcp import Client
 
 from codemode import CodeTool
-from portal.app import create_app, running
-from portal.caller import Caller, Gate
-from portal.config import PortalSettings, parse_config
-from portal.learning import Learning
+from portal.app.asgi import create_app, running
+from portal.calls.caller import Caller
+from portal.calls.gate import Gate
+from portal.config.config import PortalSettings, parse_config
+from portal.learning.learning import Learning
+from portal.logs.records import CallRecord
 from portal.pins import Pinning
-from portal.records import CallRecord
-from portal.servers import Servers
+from portal.servers.servers import Servers
 from tests.portal.upstreams.hosting import Hosted
 
 LEGACY, MODERN = "legacy", "2026-07-28"

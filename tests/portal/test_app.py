@@ -9,11 +9,11 @@ import httpx2
 import pytest
 from starlette.testclient import TestClient
 
-from portal.app import create_app, http_settings, running
-from portal.caller import Caller
-from portal.config import PortalSettings
+from portal.app.asgi import create_app, http_settings, running
+from portal.calls.caller import Caller
+from portal.config.config import PortalSettings
 from portal.http import UnsafeBind
-from portal.servers import Servers
+from portal.servers.servers import Servers
 from tests.portal.portals import Kept, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
 
@@ -113,7 +113,7 @@ def test_a_crash_outside_mcp_is_a_500_in_the_same_shape(monkeypatch: pytest.Monk
     def crash(snapshot: Any) -> Any:
         raise RuntimeError("secret-detail")
 
-    monkeypatch.setattr("portal.app.health", crash)
+    monkeypatch.setattr("portal.app.asgi.health", crash)
     servers = Servers({})
     app = create_app(servers, Caller(servers, Kept()), None)
     client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)

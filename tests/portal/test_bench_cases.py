@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.bench.cases import Case, find_cases
-from portal.bench.errors import BenchError
 from portal.bench.junit import junit_xml
 from portal.bench.rewrite import write_expectations, yaml_rewritten
 from portal.bench.session import Ran
 from portal.bench.suite import Result, Suite, selected
 from portal.bench.verdict import updated, verdict
+from portal.errors import InputError
 
 PROGRAM = """const { n } = await codemode.t.get({ id: input.id });
 console.log('got', n);
@@ -128,7 +128,7 @@ def test_tests_are_found_below_a_folder_in_order_and_once(tmp_path: Path) -> Non
         write(tmp_path / folder, "{}", name="d")
     found = find_cases([tmp_path, tmp_path / "a.test.json"])
     assert [case.file.name for case in found] == ["a.test.json", "b.test.json", "d.test.yaml"]
-    with pytest.raises(BenchError, match="neither a folder nor"):
+    with pytest.raises(InputError, match="neither a folder nor"):
         find_cases([tmp_path / "a.js"])
 
 
@@ -157,7 +157,7 @@ def test_words_choose_as_in_pytest(words: str | None, chosen: list[str]) -> None
 
 @pytest.mark.parametrize("words", ["and", "a b", "(a", "a)", "not", "a or", "(" * 5000])
 def test_words_that_cannot_be_read_are_refused_even_without_tests(words: str) -> None:
-    with pytest.raises(BenchError, match="-k"):
+    with pytest.raises(InputError, match="-k"):
         selected([], words)
 
 

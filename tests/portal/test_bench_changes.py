@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.bench.changes import Change, breaking, changes
-from portal.bench.errors import BenchError
-from portal.bench.schema_changes import differences
 from portal.bench.tool_lists import as_document, servers_of
+from portal.errors import InputError
+from portal.pins.schema_changes import differences
 from stubs import Server, Tool
 
 TEXT: dict[str, Any] = {"type": "string"}
@@ -215,5 +215,5 @@ def test_the_forms_in_which_tools_are_saved() -> None:
     "document", [None, 7, {}, {"tools": 1}, [{}], {"servers": [{}]}, {"servers": [{"id": "a"}, {"id": "a"}]}]
 )
 def test_what_holds_no_tools_is_refused(document: Any) -> None:
-    with pytest.raises(BenchError):
+    with pytest.raises(InputError):
         servers_of(document, "x.json")

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.bench.blocking import BlockingBench, Codemode, ProgramFailed
-from portal.bench.errors import BenchError
 from portal.bench.mock_rules import Turns, agrees, matches, parse_rules, same
 from portal.bench.mocks import Mocks, open_mocks
+from portal.errors import InputError
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
@@ -136,7 +136,7 @@ def test_the_first_rule_that_matches_and_is_not_used_up_answers() -> None:
     ],
 )
 def test_a_mistake_in_a_rule_is_named_before_anything_runs(rules: Any, said: str) -> None:
-    with pytest.raises(BenchError) as error:
+    with pytest.raises(InputError) as error:
         parse_rules(rules, "mocks")
     assert said in str(error.value)
 
@@ -145,7 +145,7 @@ def test_a_mistake_in_a_rule_is_named_before_anything_runs(rules: Any, said: str
 def test_whatever_stands_for_rules_is_read_or_refused(value: Any) -> None:
     try:
         parse_rules(value, "mocks")
-    except BenchError as error:
+    except InputError as error:
         assert "mocks" in str(error)
 
 
@@ -251,7 +251,7 @@ def test_saved_tools_give_mocks_the_real_schemas(codemode: Codemode) -> None:
 
 
 def test_a_mock_of_a_tool_that_does_not_exist_is_refused(codemode: Codemode) -> None:
-    with pytest.raises(BenchError, match="no such tool"):
+    with pytest.raises(InputError, match="no such tool"):
         codemode.run("1", mocks={"shop.get_ordr": {"result": 1}}, tools=ORDERS)
 
 
@@ -331,6 +331,6 @@ def test_a_file_of_mocks_that_cannot_be_used_says_why(tmp_path: Path, name: str,
         async with AsyncExitStack() as stack:
             return await open_mocks(stack, tmp_path / name)
 
-    with pytest.raises(BenchError) as error:
+    with pytest.raises(InputError) as error:
         asyncio.run(opened())
     assert said in str(error.value)

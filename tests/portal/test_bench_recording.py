@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from codemode import CallOutcome, Catalog, ToolCall, ToolDenied, ToolFailed, ToolReturned
 from portal.bench.backend import Backend
 from portal.bench.blocking import BlockingBench
-from portal.bench.errors import BenchError
 from portal.bench.recording import FILE, Recording, read_recording, write_recording
 from portal.bench.replay import Replay
 from portal.bench.session import NO_INPUT, Ran
+from portal.errors import InputError
 from sandbox import Limits
 from stubs import Server, Tool
 
@@ -160,10 +160,10 @@ def test_a_program_that_swallows_the_divergence_still_fails(bench: BlockingBench
 @pytest.mark.parametrize("damage", ['{"format": "x"}', "[]", "{", '{"format": "codemode-recording/1"}', "null"])
 def test_a_damaged_recording_is_refused(tmp_path: Path, damage: str) -> None:
     (tmp_path / FILE).write_text(damage)
-    with pytest.raises(BenchError, match=FILE):
+    with pytest.raises(InputError, match=FILE):
         read_recording(tmp_path)
 
 
 def test_no_recording_is_said_so(tmp_path: Path) -> None:
-    with pytest.raises(BenchError, match="Cannot read"):
+    with pytest.raises(InputError, match="Cannot read"):
         read_recording(tmp_path)

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from portal.bench_ui import Opened
-from portal.bench_ui.access import new_token, page_url, refusal_for
-from portal.bench_ui.requests import parse_run
+from portal.bench.ui import Opened
+from portal.bench.ui.access import new_token, page_url, refusal_for
+from portal.bench.ui.requests import parse_run
 from portal.http import Refusal
 from sandbox import Limits
 from tests.portal.benches import TOKEN, Benched, bench_over

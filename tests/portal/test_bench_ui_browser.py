@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from portal.bench_ui import MONACO, EditorUnavailable, editor_cache, install
+from portal.bench.ui import MONACO, EditorUnavailable, editor_cache, install
 from tests.portal.browser import browser
 
 pytestmark = pytest.mark.timeout(180)

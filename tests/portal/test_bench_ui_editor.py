@@ -14,9 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.bench_ui import MONACO, EditorUnavailable, install
-from portal.bench_ui.assets import TYPES, content_security_policy
-from portal.bench_ui.editor import Pinned, archive_files, checked, installed
+from portal.bench.ui import MONACO, EditorUnavailable, install
+from portal.bench.ui.assets import TYPES, content_security_policy
+from portal.bench.ui.editor import Pinned, archive_files, checked, installed
 
 CONTENTS = {"loader.js": b"load", "editor/main.css": b"a{}"}
 NPM = """#!/bin/sh

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
-from portal.caller import Call, Caller, Denial, Gate, OpenGate
-from portal.config import parse_config
+from portal.calls.call import Call, Denial
+from portal.calls.caller import Caller
+from portal.calls.gate import Gate, OpenGate
+from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
-from portal.records import CallRecord
-from portal.servers import Servers
+from portal.logs.records import CallRecord
+from portal.servers.servers import Servers
 from portal.upstream import CallContext, Client
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from codemode import Checker, CodeTool
-from portal.cli.assembly import checker_for
+from portal.app.code import checker_for
+from portal.cli.commands.typecheck import typecheck
 from portal.cli.exits import CommandError, Exit
-from portal.cli.typecheck import typecheck
-from portal.config import parse_config
+from portal.config.config import parse_config
 from portal.errors import ConfigError
 from sandbox import Engine, InProcessExecutor, Limits
 from tests import node_tools

@@ -12,11 +12,12 @@ import pytest
 import structlog
 from rich.console import Console
 
-from portal.cli.announce import Events, Screens, announcer, changed
-from portal.cli.console import PortalConsole
-from portal.cli.logs import CallLines, configure_logging
-from portal.config import parse_config
-from portal.servers import ServerSnapshot, Snapshot
+from portal.cli.show.announce import Events, Screens, announcer, changed
+from portal.cli.show.console import PortalConsole
+from portal.cli.show.lines import CallLines
+from portal.config.config import parse_config
+from portal.logs.setup import configure_logging
+from portal.servers.snapshot import ServerSnapshot, Snapshot
 from portal.upstream import Listing
 from stubs import Server
 

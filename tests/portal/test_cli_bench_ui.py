@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from portal.cli.app import app
-from portal.cli.bench_ui import opened_in_browser
+from portal.cli.commands.bench_ui import opened_in_browser
 from portal.cli.exits import Exit
 
 

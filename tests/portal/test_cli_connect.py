@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 
-from portal.cli.connect import ways_to_connect
+from portal.cli.show.connect import ways_to_connect
 
 URL = "http://127.0.0.1:8787/mcp"
 

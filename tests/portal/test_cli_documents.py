@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from portal.cli.app import app
-from portal.cli.connect import ways_to_connect
 from portal.cli.exits import Exit
 from portal.cli.find import IN_FOLDER
-from portal.config import PortalSettings, parse_config
+from portal.cli.show.connect import ways_to_connect
+from portal.config.config import PortalSettings, parse_config
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

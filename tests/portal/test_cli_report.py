@@ -8,10 +8,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.cli.console import PortalConsole, printable
-from portal.cli.report import CALL_ROWS, milliseconds, program_frame, result_view, run_report
-from portal.cli.tokens import TokenCount, count_tokens
-from portal.cli.waterfall import Span, bar, spans_of, total_ms
+from portal.cli.show.console import PortalConsole, printable
+from portal.cli.show.report import CALL_ROWS, milliseconds, program_frame, result_view, run_report
+from portal.cli.show.tokens import TokenCount, count_tokens
+from portal.cli.show.waterfall import Span, bar, spans_of, total_ms
 
 CALLS = [
     {"seq": 1, "tool": "shop.list_orders", "status": "ok", "ms": 10, "at": 0},

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.config import Config, HttpServer, StdioServer, load_config, parse_config, server_id
-from portal.config_expand import Expansion
+from portal.config.config import Config, HttpServer, StdioServer, load_config, parse_config, server_id
+from portal.config.expand import Expansion
 from portal.errors import ConfigError
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from portal.config import Config
-from portal.config_watch import watch_config
+from portal.config.config import Config
+from portal.config.watch import watch_config
 from portal.errors import ConfigError
 
 pytestmark = pytest.mark.anyio

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.cli.tokens import count_tokens
+from portal.cli.show.tokens import count_tokens
 from tests.clients.serving import Served
 
 pytestmark = pytest.mark.timeout(240)
@@ -20,7 +20,7 @@ SECONDS = 180
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "portal.demo"],
+        [sys.executable, "-m", "portal.cli", "demo"],
         cwd=tmp_path_factory.mktemp("elsewhere"),
         capture_output=True,
         text=True,
@@ -67,7 +67,7 @@ def test_it_ends_with_how_to_connect(tour: str) -> None:
 
 
 def test_make_serve_leaves_the_portal_running(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "portal.demo", "--serve", "--port", "0"]
+    command = [sys.executable, "-m", "portal.cli", "demo", "--serve", "--port", "0"]
     with subprocess.Popen(
         command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
     ) as process:

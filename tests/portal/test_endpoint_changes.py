@@ -12,7 +12,7 @@ import mcp_types as types
 import pytest
 from mcp.server.subscriptions import ResourceUpdated, ToolsListChanged
 
-from portal.config import parse_config
+from portal.config.config import parse_config
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.changes import list_events
 from tests.portal.portals import LEGACY, MODERN, Heard, client_of, portal_over

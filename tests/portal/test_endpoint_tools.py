@@ -10,7 +10,8 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from portal.caller import Call, OpenGate
+from portal.calls.call import Call
+from portal.calls.gate import OpenGate
 from portal.upstream import CallContext
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted

@@ -16,12 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
-from portal.caller import Call, Denial, OpenGate
-from portal.config import Config, parse_config
+from portal.calls.call import Call, Denial
+from portal.calls.gate import OpenGate
+from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
-from portal.learned import CALM, MOST_SKIPPED, LearnedShapes, fingerprint
-from portal.learning import Learning
-from portal.servers import Servers, Snapshot
+from portal.learning.learning import Learning
+from portal.learning.shapes import CALM, MOST_SKIPPED, LearnedShapes, fingerprint
+from portal.servers.servers import Servers
+from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext
 from sandbox import Engine, InProcessExecutor, Limits
 from stubs import Seen

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.modes import CodeModePolicy, Mode, ModeRefused, select_mode
+from portal.endpoint.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 
 POLICIES = list(CodeModePolicy)
 

@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from portal.cli.listing import servers_table
-from portal.config import parse_config
+from portal.cli.show.listing import servers_table
+from portal.config.config import parse_config
+from portal.config.own_code_mode import advice, asking_for_tools, programs_taken
 from portal.endpoint.health import health
-from portal.own_code_mode import advice, asking_for_tools, programs_taken
-from portal.servers import Servers
+from portal.servers.servers import Servers
 from tests.clients.serving import Served, serving
 from tests.portal.test_cli_commands import SHOP
 

@@ -16,13 +16,14 @@ import structlog
 from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
-from portal.caller import Call, Denial, OpenGate
-from portal.config import Config, parse_config
+from portal.calls.call import Call, Denial
+from portal.calls.gate import OpenGate
+from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.pins import Pinning, PinsUnusable
 from portal.pins.in_file import FilePlace
 from portal.pins.in_store import StorePlace
-from portal.servers import Servers
+from portal.servers.servers import Servers
 from portal.state import KeyRing, Store
 from portal.upstream import CallContext
 from sandbox import Engine, InProcessExecutor, Limits

@@ -8,7 +8,7 @@ import threading
 import orjson
 import pytest
 
-from portal.records import CallRecord, RecordLog
+from portal.logs.records import CallRecord, RecordLog
 
 pytestmark = pytest.mark.anyio
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from portal.config import ServerConfig, parse_config
+from portal.config.config import ServerConfig, parse_config
 from portal.errors import ServerUnknown, UpstreamUnavailable
-from portal.servers import Servers, Snapshot, connection_kind
+from portal.servers.servers import Servers, connection_kind
+from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext, Client
 from tests.portal.upstreams.hosting import hosted, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -241,7 +242,7 @@ async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server
 
 
 async def test_connections_of_single_clients_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.servers.MAX_DEDICATED", {"http": 2})
+    monkeypatch.setattr("portal.servers.servers.MAX_DEDICATED", {"http": 2})
     async with hosted(Behaviour(legacy=True)) as host, Servers(configured(up={"url": host.url})) as servers:
         await servers.settled()
         with servers.lease() as lease:

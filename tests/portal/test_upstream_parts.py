@@ -16,10 +16,10 @@ from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 from portal.errors import ResponseInvalid, RpcError
 from portal.upstream import CallContext, Client, Introduction
 from portal.upstream.backoff import GOOD_LIFE, LONGEST, Backoff
-from portal.upstream.event_stream import EventParser, EventTooLarge
 from portal.upstream.listing import MAX_DEPTH, fetch, too_deep
-from portal.upstream.protocol import Agreement, discovered, initialized, outgoing_headers, outgoing_params
-from portal.upstream.wire import decode, encode, message_in, result_in, rpc_error, snippet
+from portal.upstream.transports.event_stream import EventParser, EventTooLarge
+from portal.upstream.transports.protocol import Agreement, discovered, initialized, outgoing_headers, outgoing_params
+from portal.upstream.transports.wire import decode, encode, message_in, result_in, rpc_error, snippet
 
 pytestmark = pytest.mark.anyio
 PORTAL = Introduction(info={"name": "portal", "version": "1"})

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError
-from portal.upstream.duplex import TooLarge, id_of_answer
-from portal.upstream.stdio import LineReader
+from portal.upstream.transports.duplex import TooLarge, id_of_answer
+from portal.upstream.transports.stdio import LineReader
 from tests.portal.upstreams.hosting import stdio_entry
 from tests.portal.upstreams.watching import ready, watched
 
@@ -160,8 +160,8 @@ async def test_closing_ends_the_process_and_whatever_it_started() -> None:
 
 
 async def test_a_process_that_ignores_the_end_of_its_input_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.upstream.stdio._EXIT_SECONDS", 0.1)
-    monkeypatch.setattr("portal.upstream.stdio._TERM_SECONDS", 0.1)
+    monkeypatch.setattr("portal.upstream.transports.stdio._EXIT_SECONDS", 0.1)
+    monkeypatch.setattr("portal.upstream.transports.stdio._TERM_SECONDS", 0.1)
     async with ready(script()) as up:
         stubborn = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)"
         tell = ANSWER.replace('"fine"', "str(os.getpid())")

@@ -11,13 +11,13 @@ from urllib.parse import parse_qs
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codemode import CodeTool
-from portal.access import Access, Group, Identity, LiveAccess, Signals, Sources, read_document
-from portal.app import create_app, running
-from portal.caller import Caller
-from portal.config import PortalSettings, parse_config
-from portal.endpoint.identity import IDENTITY
-from portal.gate import AccessGate
-from portal.servers import Servers
+from portal.access import Access, LiveAccess, Signals, Sources, read_document
+from portal.app.asgi import create_app, running
+from portal.calls.caller import Caller
+from portal.calls.policy import AccessGate
+from portal.config.config import PortalSettings, parse_config
+from portal.identity import IDENTITY, Group, Identity
+from portal.servers.servers import Servers
 from tests.portal.portals import Kept
 from tests.portal.upstreams.hosting import Hosted
 

@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from portal.access import Identity
+from portal.identity import Identity
 
 Rule = Mapping[str, Any]
 Known = Mapping[str, Any]  # {"providers", "geo", "risk", "posture", "tokens", "certificates", "groups", "lists"}

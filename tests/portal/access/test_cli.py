@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 
-from portal.access import Group, Identity, read_document
+from portal.access import read_document
 from portal.access.assumed import assumed_sources
+from portal.cli.commands.policy import Asked, read_identity, read_policies
+from portal.cli.commands.policy import test as policy_test
 from portal.cli.exits import CommandError, Exit
-from portal.cli.policy import Asked, read_identity, read_policies
-from portal.cli.policy import test as policy_test
+from portal.identity import Group, Identity
 
 DOCUMENT = """
 portal:

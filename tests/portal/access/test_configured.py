@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from portal.access import Identity
-from portal.cli.identity import compiled, note_warnings
-from portal.config import Config, parse_config
+from portal.app.policies import compiled, note_warnings
+from portal.config.config import Config, parse_config
+from portal.identity import Identity
 from portal.state import KeyRing, Store
 
 pytestmark = pytest.mark.anyio

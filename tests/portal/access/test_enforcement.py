@@ -15,11 +15,12 @@ from mcp.server.subscriptions import ResourceUpdated
 from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
-from portal.access import NO_SERVERS, Identity
+from portal.access import NO_SERVERS
 from portal.access.access import Access
-from portal.endpoint import express
+from portal.endpoint.express import express
 from portal.endpoint.view import View
 from portal.errors import DENIED
+from portal.identity import Identity
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.access.guarded import (
     ADA,

@@ -11,22 +11,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from portal.access import (
-    ANONYMOUS,
     DEFAULT_DENY,
     NO_SOURCES,
     SELECTORS,
     Access,
     AccessGroup,
     AccessList,
-    Group,
-    Identity,
     Policy,
     PolicyError,
     Sources,
     compile_policies,
-    evaluation_key,
     read_document,
 )
+from portal.identity import ANONYMOUS, Group, Identity, evaluation_key
 from tests.portal.access import naive
 
 EVERY = Sources(

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from portal.access import NO_SERVERS, SELECTORS, Identity, ToolPolicy
-from portal.cli.identity import compiled
-from portal.config import parse_config
+from portal.access import NO_SERVERS, SELECTORS, ToolPolicy
+from portal.app.policies import compiled
+from portal.config.config import parse_config
+from portal.identity import Identity
 from portal.state import KeyRing, Store
 
 CHAPTER = (Path(__file__).resolve().parents[3] / "portal" / "access" / "README.md").read_text(encoding="utf-8")

@@ -26,11 +26,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from portal.access import Access, Identity, LiveAccess, PolicyError, Sources, evaluation_key, read_document
-from portal.access.signals import Assessments, ClientCertificates, Countries, Evaluations, KnownSignals, PostureFeed
-from portal.access.signals.assessments import Assessment
-from portal.cli.signals import enrich_of, signals_of, with_sources
-from portal.config_identity import IdentitySection
+from portal.access import Access, LiveAccess, PolicyError, Sources, read_document
+from portal.app.signals import enrich_of, signals_of, with_sources
+from portal.config.identity import IdentitySection
+from portal.identity import Identity, evaluation_key
+from portal.signals import Assessments, ClientCertificates, Countries, Evaluations, KnownSignals, PostureFeed
+from portal.signals.assessments import Assessment
 from tests.portal.access.mmdb import database
 from tests.portal.upstreams.hosting import _Server
 from tests.portal.upstreams.server import listen

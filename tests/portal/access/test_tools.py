@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.access import Access, Group, Identity, PolicyError, Standing, read_document
+from portal.access import Access, PolicyError, Standing, read_document
 from portal.access.expressions import MAX_NODES, bounded, compile_expression
 from portal.access.tools import _fits, hint
+from portal.identity import Group, Identity
 
 ADA = Identity(id="ada", email="ada@example.com", groups=(Group(name="ops"),), country="DE")
 EVERYONE: dict[str, Any] = {"include": [{"everyone": {}}]}

@@ -12,13 +12,13 @@ from typing import Any
 from cloudflare import AsyncCloudflare
 
 from portal.admin import Admin
-from portal.app import create_app, running
-from portal.caller import Caller
-from portal.cli.administration import administered
-from portal.cli.identity import Identified, identified
-from portal.config import parse_config
-from portal.login.sessions import utc_now
-from portal.servers import Servers
+from portal.app.access import Identified, identified
+from portal.app.admin import administered
+from portal.app.asgi import create_app, running
+from portal.calls.caller import Caller
+from portal.config.config import parse_config
+from portal.servers.servers import Servers
+from portal.state.clock import utc_now
 from tests.portal.login.guarded import EMAIL, PASSWORD
 from tests.portal.portals import Kept
 

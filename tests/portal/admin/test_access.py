@@ -8,9 +8,10 @@ from typing import Any
 import cloudflare
 import pytest
 
-from portal.access import Identity
+from portal.access import Access
 from portal.access.sources import NO_SOURCES
-from portal.admin.decisions import read_access
+from portal.access.stored import access_document, read_objects
+from portal.identity import Identity
 from tests.portal.admin.conftest import Api, admin_api
 
 EMAIL: Any = {"email": {"email": "ann@example.com"}}
@@ -244,7 +245,7 @@ async def test_what_is_stored_decides_for_the_portal_and_for_each_server(tmp_pat
             destinations=[{"type": "via_mcp_server_portal", "mcp_server_id": "files"}],
             policies=links,
         )
-        decided = await read_access(api.store, "team", NO_SOURCES)
+        decided = Access(access_document(await read_objects(api.store), "team"), NO_SOURCES)
         ann, bob = Identity(id="1", email="ann@example.com"), Identity(id="2", email="bob@example.com")
         assert decided.portal(ann).effect == "allow" and decided.portal(ann).policy == policy.id
         assert decided.portal(bob).effect == "deny"

@@ -10,7 +10,7 @@ import httpx2
 import jwt
 import pytest
 
-from portal.config import parse_config
+from portal.config.config import parse_config
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.admin.test_served import eventually
 from tests.portal.login.browser import browser_at

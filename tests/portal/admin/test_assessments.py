@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.access import Identity
-from portal.access.signals import Assessments
-from portal.access.signals.assessments import Assessment
-from portal.admin.assessments import merged, told_of
+from portal.identity import Identity
+from portal.signals import Assessments
+from portal.signals.assessments import Assessment
+from portal.signals.pushed import merged, told_of
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.admin.test_served import eventually
 from tests.portal.login.browser import browser_at

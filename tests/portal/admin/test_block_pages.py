@@ -8,9 +8,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from portal.access import Access, Identity, Sources, read_document, refused_for_who_it_is
-from portal.login.blocks import block_of
-from portal.login.rules import DENIED, Block
+from portal.access import Access, Sources, read_document, refused_for_who_it_is
+from portal.identity import Identity
+from portal.pages.blocks import block_of
+from portal.pages.rules import DENIED, Block
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.oauth.agent import Agent

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal.admin.permissions import PORTALS, group_id
+from portal.admin.api.permissions import PORTALS, group_id
 from tests.portal.admin.conftest import Api
 
 SERVERS, TOKENS = "/access/ai-controls/mcp/servers", "/tokens"

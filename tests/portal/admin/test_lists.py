@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from cloudflare import APIStatusError
 
-from portal.access import Identity
+from portal.identity import Identity
 from tests.portal.admin.ruled import ruled_portal
 from tests.portal.admin.test_served import eventually
 

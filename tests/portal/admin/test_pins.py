@@ -13,12 +13,14 @@ import httpx2
 import pytest
 from starlette.applications import Starlette
 
-from portal.admin import RunningServers, create_admin
+from portal.admin import create_admin
+from portal.admin.upstreams import RegistryUpstreams
 from portal.http import running
 from portal.http.settings import HttpSettings
 from portal.pins import Pinning
 from portal.pins.in_store import StorePlace
-from portal.servers import Servers
+from portal.servers.servers import Servers
+from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
 from tests.portal.upstreams.hosting import Hosted, hosted
 
@@ -62,9 +64,9 @@ async def portal(folder: Path, upstream: Hosted) -> AsyncIterator[Run]:
         Store.open(f"sqlite:///{folder}/s.db", KeyRing.open(folder / "s.key")) as store,
         Pinning(StorePlace(store)) as pins,
         Servers({}, pins=pins) as servers,
-        RunningServers(store, servers, {}) as upstreams,
+        StoredServers(store, servers, {}) as stored,
     ):
-        admin = await create_admin(store, upstreams)
+        admin = await create_admin(store, RegistryUpstreams(servers, stored))
         token = (await admin.tokens.create_with_all("t", "t")).value
         async with (
             running(Starlette(routes=[admin.route()]), http=HttpSettings()) as url,

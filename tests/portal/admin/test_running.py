@@ -13,13 +13,17 @@ import pytest
 from cloudflare import AsyncCloudflare
 from starlette.applications import Starlette
 
-from portal.access import Identity
+from portal.access import Access, Decision
 from portal.access.sources import NO_SOURCES
-from portal.admin import RunningServers, create_admin, following_access
-from portal.config import parse_config
+from portal.access.stored import access_document, read_objects
+from portal.admin import create_admin
+from portal.admin.upstreams import RegistryUpstreams
+from portal.config.config import parse_config
 from portal.http import running
 from portal.http.settings import HttpSettings
-from portal.servers import Servers
+from portal.identity import Identity
+from portal.servers.servers import Servers
+from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
@@ -35,7 +39,7 @@ ANN = Identity(id="1", email="ann@example.com")
 class Running:
     store: Store
     servers: Servers
-    upstreams: RunningServers
+    stored: StoredServers
     mcp: Any
     access: Any
     account: str
@@ -56,9 +60,9 @@ async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncI
     async with (
         Store.open(f"sqlite:///{folder}/s.db", KeyRing.in_memory()) as store,
         Servers(configured) as servers,
-        RunningServers(store, servers, configured) as upstreams,
+        StoredServers(store, servers, configured) as stored,
     ):
-        admin = await create_admin(store, upstreams)
+        admin = await create_admin(store, RegistryUpstreams(servers, stored))
         token = (await admin.tokens.create_with_all("t", "t")).value
         app = Starlette(routes=[admin.route()])
         async with (
@@ -66,7 +70,7 @@ async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncI
             AsyncCloudflare(api_token=token, base_url=f"{url}/client/v4", max_retries=0) as sdk,
         ):
             access = sdk.zero_trust.access
-            yield Running(store, servers, upstreams, access.ai_controls.mcp, access, admin.account_id)
+            yield Running(store, servers, stored, access.ai_controls.mcp, access, admin.account_id)
 
 
 async def test_a_server_added_through_the_api_becomes_ready_and_shows_its_tools(tmp_path: Path) -> None:
@@ -141,14 +145,17 @@ async def test_a_policy_changed_through_the_api_decides_at_once(tmp_path: Path) 
         await run.access.applications.create(
             account_id=run.account, type="mcp_portal", name="T", domain="team.example", policies=[{"id": policy.id}]
         )
-        async with following_access(run.store, "team", NO_SOURCES) as live:
-            assert live.current.portal(ANN).effect == "allow"
-            changed = asyncio.Event()
-            live.subscribe(changed.set)
-            await run.access.policies.update(
-                policy.id, account_id=run.account, name="Ann", decision="deny", include=[{"everyone": {}}]
-            )
-            async with asyncio.timeout(10):
-                await changed.wait()
-            assert live.current.portal(ANN).effect == "deny"
-            assert live.current.portal(ANN).policy == policy.id
+
+        async def decision() -> Decision:
+            return Access(access_document(await read_objects(run.store), "team"), NO_SOURCES).portal(ANN)
+
+        assert (await decision()).effect == "allow"
+        changed = asyncio.Event()
+        run.store.subscribe(lambda kinds: changed.set() if "policy" in kinds else None)
+        await run.access.policies.update(
+            policy.id, account_id=run.account, name="Ann", decision="deny", include=[{"everyone": {}}]
+        )
+        async with asyncio.timeout(10):
+            await changed.wait()
+        denied = await decision()
+        assert (denied.effect, denied.policy) == ("deny", policy.id)

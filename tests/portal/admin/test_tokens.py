@@ -11,7 +11,7 @@ import cloudflare
 import httpx2
 import pytest
 
-from portal.admin.permissions import ALL, PORTALS, group_id
+from portal.admin.api.permissions import ALL, PORTALS, group_id
 from tests.portal.admin.conftest import Api, admin_api
 
 

@@ -11,18 +11,18 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from portal.access.identity import Identity
 from portal.access.policies import Decision
 from portal.admin import Admin, create_admin
-from portal.app import create_app, running
-from portal.caller import Caller
-from portal.config import parse_config
+from portal.app.asgi import create_app, running
+from portal.app.oauth import IdentitySettings, PortalIdentity, build
+from portal.calls.caller import Caller
+from portal.config.config import parse_config
+from portal.identity import Identity
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
-from portal.oauth.build import IdentitySettings, PortalIdentity, build
 from portal.oauth.clients import Fetch
 from portal.oauth.settings import OAuthSettings
-from portal.servers import Servers
+from portal.servers.servers import Servers
 from portal.state import KeyRing, Store
 from tests.portal.login.browser import Browser, Page
 from tests.portal.portals import Kept

@@ -13,16 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.access.identity import Group, Identity
+from portal.config.durations import read_duration, write_duration
 from portal.http import Refusal
-from portal.login.durations import read_duration, write_duration
-from portal.login.identities import identity_document, identity_from
-from portal.login.origin import Origins
-from portal.login.pages import csp_source
-from portal.login.rates import Rate
-from portal.login.returns import safe_return
-from portal.login.rules import DENIED, LoginRules, RulesInvalid, read_rules
-from portal.login.visitor import client_ip
+from portal.http.origin import Origins
+from portal.http.rates import Rate
+from portal.identity import Group, Identity, identity_document, identity_from
+from portal.pages.pages import csp_source
+from portal.pages.returns import safe_return
+from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules
+from portal.pages.visitor import client_ip
 from tests.house.source import ROOT
 
 BASE = "https://portal.example.com"

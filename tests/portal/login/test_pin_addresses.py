@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.access import ADDRESS, Access, Identity, Possible, Sources, read_document
+from portal.access import ADDRESS, Access, Possible, Sources, read_document
+from portal.identity import Identity
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.login.browser import Browser, Page, browser_at
 

@@ -26,11 +26,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.access.identity import Group, Identity
-from portal.login.identities import identity_from
+from portal.egress.remote import MAX_BYTES, LoginFailed
+from portal.identity import Group, Identity, identity_from
 from portal.login.oidc import identity_of, read_endpoints
 from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
-from portal.login.remote import MAX_BYTES, LoginFailed
 from tests.node_tools import install, needs, node
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal

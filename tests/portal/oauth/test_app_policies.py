@@ -9,9 +9,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from portal.access.identity import Identity
-from portal.cli.identity import identified
-from portal.config import parse_config
+from portal.app.access import identified
+from portal.config.config import parse_config
+from portal.identity import Identity
 from portal.oauth.saas import read_app
 from tests.portal.admin.conftest import admin_api
 

@@ -16,9 +16,11 @@ import httpx2
 import jwt
 import pytest
 
-from portal.access.identity import Identity
-from portal.caller import Call, OpenGate
-from portal.oauth.assertions import HEADER, AssertionGate, claims_of
+from portal.calls.assertions import AssertionGate
+from portal.calls.call import Call
+from portal.calls.gate import OpenGate
+from portal.identity import Identity
+from portal.oauth.assertions import HEADER, claims_of
 from portal.upstream import CallContext
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import Agent

@@ -24,8 +24,8 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.egress.public import FetchRefused, PublicResolver, PublicWeb, is_public
 from portal.oauth.clients import read_document
-from portal.oauth.egress import FetchRefused, PublicResolver, PublicWeb, is_public
 from portal.oauth.redirects import is_registered, may_have, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
 from tests.portal.login.browser import browser_at

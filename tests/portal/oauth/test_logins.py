@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from portal.access.identity import Identity
+from portal.identity import Identity
 from portal.oauth.logins import LoginSignals
 from portal.oauth.service_tokens import KIND
 from tests.portal.login.browser import browser_at

@@ -24,7 +24,7 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from portal.state import KeyRing, Store
-from portal.state.clock import Clock, now
+from portal.state.clock import Clock, utc_now
 
 NewUrl = Callable[[], str]
 Opener = Callable[..., AbstractAsyncContextManager[Store]]
@@ -116,7 +116,7 @@ def keys(tmp_path: Path) -> KeyRing:
 def opened(url: str, keys: KeyRing) -> Opener:
     """Opens the test's database: once more each time it is called, as another process would."""
 
-    def open_store(clock: Clock = now) -> AbstractAsyncContextManager[Store]:
+    def open_store(clock: Clock = utc_now) -> AbstractAsyncContextManager[Store]:
         return Store.open(url, keys, clock=clock)
 
     return open_store

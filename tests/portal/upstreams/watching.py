@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
-from portal.config import ServerConfig, parse_config
+from portal.config.config import ServerConfig, parse_config
 from portal.upstream import Connection, Introduction
 
 INTRODUCTION = Introduction(info={"name": "portal-tests", "version": "1"})

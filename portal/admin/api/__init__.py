@@ -1,0 +1,1 @@
+"""The frame of the admin API: operations, envelopes, errors, permissions, the OpenAPI document."""

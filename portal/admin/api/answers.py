@@ -1,0 +1,94 @@
+"""The envelope of every answer, as Cloudflare's API has it, and the pages of a list."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, Field
+
+from portal.admin.api.errors import Problem
+
+Result = TypeVar("Result")
+
+MAX_PER_PAGE = 1000
+
+
+class ErrorSource(BaseModel):
+    pointer: str
+
+
+class ErrorEntry(BaseModel):
+    code: int
+    message: str
+    source: ErrorSource | None = None
+
+
+class Message(BaseModel):
+    code: int
+    message: str
+
+
+class PageInfo(BaseModel):
+    page: int
+    per_page: int
+    count: int
+    total_count: int
+    total_pages: int
+
+
+class Success(BaseModel, Generic[Result]):
+    result: Result
+    success: Literal[True] = True
+    errors: tuple[ErrorEntry, ...] = ()
+    messages: tuple[Message, ...] = ()
+
+
+class SuccessPage(Success[Result], Generic[Result]):
+    result_info: PageInfo
+
+
+class Failure(BaseModel):
+    result: None = None
+    success: Literal[False] = False
+    errors: tuple[ErrorEntry, ...]
+    messages: tuple[Message, ...] = ()
+
+
+class Paging(BaseModel):
+    """The query of a list."""
+
+    page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    per_page: Annotated[int, Field(ge=1, le=MAX_PER_PAGE)] = 50
+    search: Annotated[str, Field(max_length=256)] = ""
+
+
+def failure(problems: Sequence[Problem]) -> dict[str, Any]:
+    entries = tuple(
+        ErrorEntry(
+            code=problem.code,
+            message=problem.message,
+            source=ErrorSource(pointer=problem.pointer) if problem.pointer else None,
+        )
+        for problem in problems
+    )
+    return Failure(errors=entries).model_dump(mode="json", exclude_none=True) | {"result": None}
+
+
+def success(result: Any) -> dict[str, Any]:
+    return {"result": result, "success": True, "errors": [], "messages": []}
+
+
+def page(items: Sequence[Any], paging: Paging) -> tuple[Sequence[Any], PageInfo]:
+    """The asked for part of all items, and what to say of it."""
+    start = (paging.page - 1) * paging.per_page
+    shown = items[start : start + paging.per_page]
+    info = PageInfo(
+        page=paging.page,
+        per_page=paging.per_page,
+        count=len(shown),
+        total_count=len(items),
+        total_pages=math.ceil(len(items) / paging.per_page),
+    )
+    return shown, info

@@ -1,0 +1,172 @@
+"""The admin API as an ASGI application: one way in for every operation, which authenticates, checks and answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, TypeAlias
+
+import orjson
+import structlog
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from portal.admin.api import answers, errors
+from portal.admin.api.answers import Paging
+from portal.admin.api.errors import AdminError, Problem
+from portal.admin.api.openapi import document
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.tokens import ApiTokens
+from portal.pages import client_ip
+from portal.state import AlreadyExists, Conflict, DocumentInvalid, NotFound, StateError, StateUnavailable
+
+PREFIX = "/client/v4"
+MAX_BODY = 1024 * 1024
+MAX_PROBLEMS = 20
+MAX_IN_PATH = 256
+Proxies: TypeAlias = Sequence[IPv4Network | IPv6Network]
+
+
+def create_admin_app(
+    operations: Sequence[Operation], tokens: ApiTokens, account_id: str, proxies: Proxies = ()
+) -> Starlette:
+    """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`. `proxies` are those whose
+    `X-Forwarded-For` is believed."""
+    described = orjson.dumps(document(operations, PREFIX))
+
+    async def openapi(request: Request) -> Response:
+        return Response(described, media_type="application/json")
+
+    async def refused(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        code = errors.BAD_METHOD if error.status_code == 405 else errors.NO_ROUTE
+        return _answer(error.status_code, answers.failure([Problem(code, str(error.detail))]), error.headers)
+
+    async def crashed(request: Request, error: Exception) -> Response:
+        # The edge of the API: whoever asked hears that it is our fault, the log why.
+        structlog.get_logger("portal.admin").exception("an admin request failed", path=request.url.path)
+        return _answer(500, answers.failure([Problem(errors.FAULT, "the portal failed on this request")]))
+
+    routes = [Route("/openapi.json", openapi, methods=["GET"])]
+    routes += [_route(path, of_path, tokens, account_id, proxies) for path, of_path in _by_path(operations).items()]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: refused, Exception: crashed})
+    app.router.redirect_slashes = False
+    return app
+
+
+def _by_path(operations: Sequence[Operation]) -> dict[str, dict[str, Operation]]:
+    """Fixed paths before those with a name in them, whichever was declared first."""
+    paths: dict[str, dict[str, Operation]] = {}
+    for operation in operations:
+        paths.setdefault(operation.path, {})[operation.method] = operation
+    return dict(sorted(paths.items(), key=lambda item: "{" in item[0].rsplit("/", 1)[1]))
+
+
+def _route(path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, account_id: str, proxies: Proxies) -> Route:
+    async def answer(request: Request) -> Response:
+        operation = of_path["GET" if request.method == "HEAD" else request.method]
+        try:
+            return await _perform(operation, request, tokens, account_id, proxies)
+        except AdminError as error:
+            return _refusal(error)
+        except StateError as error:
+            return _refusal(_of_state(error))
+
+    return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(of_path))
+
+
+async def _perform(
+    operation: Operation, request: Request, tokens: ApiTokens, account_id: str, proxies: Proxies
+) -> Response:
+    address = client_ip(request.scope, proxies)
+    asker = await tokens.authenticate(request.headers.get("authorization", ""), address)
+    # Of another account no one here knows anything, and which accounts there are is nobody's business.
+    if request.path_params["account_id"] != account_id:
+        raise errors.forbidden("Authentication error: the token is not one of this account")
+    if operation.area is not None and not operation.area.allows(asker.held, writing=operation.writing):
+        raise errors.forbidden()
+    names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
+    if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
+        raise errors.not_found("the object")
+    body = await _body(operation, request)
+    paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
+    result = await operation.handler(Asked(asker, account_id, names, body, paging))
+    if operation.listed:
+        shown, info = answers.page(result, paging)
+        return _answer(operation.status, answers.success([_plain(one) for one in shown]) | {"result_info": info})
+    return _answer(operation.status, answers.success(_plain(result)))
+
+
+async def _body(operation: Operation, request: Request) -> BaseModel | None:
+    if operation.body is None:
+        return None
+    received = bytearray()
+    try:
+        async for chunk in request.stream():
+            received += chunk
+            if len(received) > MAX_BODY:
+                raise AdminError(413, [Problem(errors.TOO_LARGE, f"the body is over {MAX_BODY} bytes")])
+    except ClientDisconnect:
+        raise errors.invalid("the body ended early") from None
+    if not received and not operation.body_required:
+        return operation.body()
+    try:
+        given = orjson.loads(bytes(received))
+    except orjson.JSONDecodeError:
+        raise errors.invalid("the body is not JSON") from None
+    if not isinstance(given, dict):
+        raise errors.invalid("the body is not a JSON object")
+    checked: BaseModel = _validated(operation.body, given)
+    return checked
+
+
+def _validated(model: type[Any], given: Mapping[str, Any]) -> Any:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_input=False, include_context=False)
+    except RecursionError:
+        raise errors.invalid("the body is nested too deep") from None
+    problems = [
+        Problem(errors.INVALID, one["msg"].removeprefix("Value error, "), _pointer(one["loc"]))
+        for one in found[:MAX_PROBLEMS]
+    ]
+    raise AdminError(400, problems)
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)[:512]
+
+
+def _of_state(error: StateError) -> AdminError:
+    match error:
+        case NotFound():
+            return errors.not_found(error.kind.replace("_", " "))
+        case AlreadyExists():
+            return errors.conflict(f"a {error.kind.replace('_', ' ')} of that id exists already")
+        case Conflict():
+            return errors.conflict(str(error))
+        case DocumentInvalid():
+            return errors.invalid(str(error))
+        case StateUnavailable():
+            return AdminError(503, [Problem(errors.UNAVAILABLE, "the database does not answer; try again")])
+        case _:
+            raise error
+
+
+def _plain(result: Any) -> Any:
+    return result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
+
+
+def _refusal(error: AdminError) -> Response:
+    headers = {"www-authenticate": "Bearer"} if error.status == 401 else None
+    return _answer(error.status, answers.failure(error.problems), headers)
+
+
+def _answer(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+    encoded = orjson.dumps(content, default=_plain)
+    return Response(encoded, status, {"cache-control": "no-store", **(headers or {})}, "application/json")

@@ -1,0 +1,86 @@
+"""The OpenAPI document of the admin API, from its operations."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from portal.admin.api.answers import Failure, Paging, Success, SuccessPage
+from portal.admin.api.operations import Operation
+
+REFERENCE = "#/components/schemas/{model}"
+REFUSALS = {
+    "400": "What was sent is not valid.",
+    "401": "The token is missing or not valid.",
+    "403": "The token has no permission for this.",
+    "404": "There is nothing of that name.",
+    "409": "It exists already, is in use, or was changed meanwhile.",
+    "413": "The body is too large.",
+    "503": "The database does not answer.",
+}
+
+
+def document(operations: Iterable[Operation], prefix: str) -> dict[str, Any]:
+    """The document, for operations below `prefix` (`/client/v4`)."""
+    operations = list(operations)
+    answers = {operation: answer_model(operation) for operation in operations}
+    bodies = [operation.body for operation in operations if operation.body is not None]
+    wanted: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in answers.values()]
+    wanted += [(model, "validation") for model in bodies] + [(Failure, "serialization")]
+    references, schemas = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REFERENCE)
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        described = _operation(operation, references[(answers[operation], "serialization")])
+        if operation.body is not None:
+            content = {"application/json": {"schema": references[(operation.body, "validation")]}}
+            described["requestBody"] = {"required": operation.body_required, "content": content}
+        described["responses"] |= {
+            status: _answer(words, references[(Failure, "serialization")]) for status, words in REFUSALS.items()
+        }
+        paths.setdefault(f"/accounts/{{account_id}}{operation.path}", {})[operation.method.lower()] = described
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Codemode Portal admin API", "version": "4"},
+        "servers": [{"url": prefix}],
+        "security": [{"api_token": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas.get("$defs", {}),
+            "securitySchemes": {"api_token": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+
+
+def answer_model(operation: Operation) -> type[BaseModel]:
+    # A model is made here of a value that is a type, which annotations cannot say.
+    result: Any = operation.result
+    return SuccessPage[tuple[result, ...]] if operation.listed else Success[result]
+
+
+def _operation(operation: Operation, answer: Mapping[str, Any]) -> dict[str, Any]:
+    names = ["account_id", *re.findall(r"{(\w+)}", operation.path)]
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
+        for name in names
+    ]
+    if operation.listed:
+        properties = Paging.model_json_schema()["properties"]
+        parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in properties.items()]
+    return {
+        "operationId": _identifier(operation),
+        "summary": operation.summary,
+        "parameters": parameters,
+        "responses": {str(operation.status): _answer("Done.", answer)},
+    }
+
+
+def _identifier(operation: Operation) -> str:
+    return operation.method.lower() + re.sub(r"\W+", "_", operation.path).rstrip("_")
+
+
+def _answer(words: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"description": words, "content": {"application/json": {"schema": schema}}}

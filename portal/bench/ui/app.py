@@ -1,0 +1,128 @@
+"""The bench as an HTTP application: the page, its editor, and what the page asks for. Wiring only."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Mount, Route
+from starlette.types import Receive, Scope, Send
+
+from portal.bench.ui.access import TokenRequired
+from portal.bench.ui.assets import EditorFiles, Page
+from portal.bench.ui.bench import Bench
+from portal.bench.ui.editor import MONACO
+from portal.bench.ui.requests import parse_run
+from portal.bench.ui.stream import Streamed
+from portal.http import BODY, Guard, HttpSettings, Refusal, refuse
+
+HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
+MAX_QUERY = 300
+EDITOR_PATH = f"/editor/{MONACO.version}"
+
+
+def create_bench_app(
+    bench: Bench, token: str, *, editor: Path | None, no_editor: str = "", http: HttpSettings = HTTP
+) -> Starlette:
+    """The page at `/` and, behind the token, its interface below `/api`.
+
+    `editor` is the folder of the editor's files; without it the page has a text field, and shows `no_editor`.
+    """
+    api = Mount(
+        "/api",
+        routes=[
+            Route("/state", _State(bench, editor is not None, no_editor), methods=["GET"]),
+            Route("/declarations", _Declarations(bench), methods=["GET"]),
+            Route("/search", _Search(bench), methods=["GET"]),
+            Route("/run", _Run(bench)),
+        ],
+        middleware=[Middleware(TokenRequired, token=token)],
+    )
+    page = Page(editor=editor is not None)
+    app = Starlette(
+        routes=[
+            api,
+            Route(EDITOR_PATH + "/{name:path}", EditorFiles(editor, MONACO.files).__call__, methods=["GET"]),
+            Route("/", page.__call__, methods=["GET"]),
+            Route("/{name}", page.__call__, methods=["GET"]),
+        ],
+        middleware=[Middleware(Guard, settings=http)],
+        exception_handlers={Refusal: _refused, HTTPException: _not_there},
+    )
+    app.router.redirect_slashes = False
+    app.state.http = http
+    app.state.close_streams = bench.stop
+    return app
+
+
+class _Answering:
+    """An endpoint that answers GET with JSON or text nobody keeps."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        response = await self.answer(Request(scope, receive))
+        response.headers["cache-control"] = "no-store"
+        response.headers["x-content-type-options"] = "nosniff"
+        await response(scope, receive, send)
+
+    async def answer(self, request: Request) -> Response:
+        raise NotImplementedError
+
+
+class _State(_Answering):
+    def __init__(self, bench: Bench, editor: bool, no_editor: str) -> None:
+        self._bench = bench
+        self._editor: dict[str, Any] = {"path": EDITOR_PATH} if editor else {"path": None, "reason": no_editor}
+
+    async def answer(self, request: Request) -> Response:
+        return _json({**await self._bench.state(), "editor": self._editor})
+
+
+class _Declarations(_Answering):
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def answer(self, request: Request) -> Response:
+        return _json(await self._bench.declarations())
+
+
+class _Search(_Answering):
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def answer(self, request: Request) -> Response:
+        return _json(await self._bench.search(request.query_params.get("q", "")[:MAX_QUERY]))
+
+
+class _Run:
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] != "POST":
+            raise HTTPException(405, headers={"Allow": "POST"})
+        wanted = parse_run(scope[BODY])
+        self._bench.admit()
+        # The guard has read the body; what is left to receive is the client going away.
+        await receive()
+        await Streamed(lambda emit: self._bench.run(wanted, emit))(scope, receive, send)
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str), media_type="application/json")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)
+    return refuse(error)
+
+
+async def _not_there(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    message = f"{request.method} {request.url.path[:100]}: {error.detail}. The page of the bench is at /."
+    return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))

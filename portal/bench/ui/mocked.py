@@ -1,0 +1,53 @@
+"""What answers the calls of a run: the servers themselves or mocks; and a live run's answers written down as mocks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from codemode import CallOutcome, Catalog, ToolReturned
+from portal.bench.backend import Backend
+from portal.bench.mocks import document_mocks
+from portal.bench.ui.watch import Seen
+
+RECORDED_CALLS = 200
+
+
+def mocked(document: Mapping[str, Any], catalog: Catalog, wall_time: float) -> Backend:
+    """Mocks as in a file of them, `{"mocks": {"server.tool": rules}, "now"?, "seed"?}`, over the tools of the catalog.
+
+    Without any tools they are those that the mocks name. A file of tools is never read for a page. Raises InputError.
+    """
+    content = {name: value for name, value in document.items() if name != "tools"}
+    mocks = document_mocks(content, "the mocks", Path(), catalog.servers or None)
+    return mocks.backend(wall_time=wall_time)
+
+
+def recorded(seen: Sequence[Seen]) -> dict[str, Any]:
+    """Mocks that answer the same calls with the same answers; calls alike are answered in turn."""
+    calls = sorted(seen, key=lambda one: one.call.seq)[:RECORDED_CALLS]
+    rules: dict[str, list[dict[str, Any]]] = {}
+    for place, one in enumerate(calls):
+        again = any(
+            later.path == one.path and later.call.arguments == one.call.arguments for later in calls[place + 1 :]
+        )
+        rule = {**({"when": one.call.arguments} if one.call.arguments else {}), **_answer(one.outcome)}
+        rules.setdefault(one.path, []).append({**rule, "times": 1} if again else rule)
+    for path, several in rules.items():
+        # A rule without `when` matches every call: the more particular ones come first, else they are never reached.
+        rules[path] = sorted(several, key=lambda rule: -len(rule.get("when", ())))
+    return {"mocks": {path: several[0] if len(several) == 1 else several for path, several in rules.items()}}
+
+
+def _answer(outcome: CallOutcome) -> dict[str, Any]:
+    if isinstance(outcome, ToolReturned):
+        result = outcome.result
+        structured = result.get("structuredContent")
+        if result.get("isError") is True or not isinstance(structured, dict | list):
+            return {"raw": {name: value for name, value in result.items() if name != "_meta"}}
+        return {"result": structured}
+    if hasattr(outcome, "reason"):
+        return {"denied": outcome.reason}
+    error = {"message": outcome.message, "code": outcome.code, "data": outcome.data}
+    return {"error": {name: value for name, value in error.items() if value is not None}}

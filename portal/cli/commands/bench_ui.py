@@ -1,0 +1,172 @@
+"""`codemode bench-ui`: the bench as a page on this machine, until it is interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+import webbrowser
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import dataclass
+from html import escape
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from codemode import CodeTool
+from portal.app import checker_for, limits_of, pinning_of
+from portal.bench.ui import (
+    MONACO,
+    Bench,
+    EditorUnavailable,
+    Opened,
+    create_bench_app,
+    editor_cache,
+    install,
+    new_token,
+    page_url,
+)
+from portal.calls import Caller
+from portal.cli.commands.run import read_program
+from portal.cli.commands.serve import asked_to_stop
+from portal.cli.exits import CommandError, Exit
+from portal.cli.session import read_config
+from portal.cli.show.console import consoles
+from portal.cli.show.tokens import count_tokens
+from portal.config import Config, parse_config, watch_config
+from portal.errors import ConfigError
+from portal.http import UnsafeBind, require_safe_bind, running
+from portal.learning import Learning
+from portal.logs import RecordLog, configure_logging
+from portal.servers import Servers
+from portal.state import beside
+from sandbox import WorkerExecutor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """How to open the bench: a program to begin with, the example servers instead of a configuration, a plain text
+    field instead of the editor, the browser opened."""
+
+    program: str | None = None
+    demo: bool = False
+    plain: bool = False
+    open: bool = False
+    host: str = "127.0.0.1"
+    port: int = 0
+
+
+async def bench_ui(config: Path | None, wanted: Wanted) -> Exit:
+    """Serve the page until SIGINT or SIGTERM."""
+    _, stderr = consoles()
+    try:
+        require_safe_bind(wanted.host, identity=False)
+    except UnsafeBind as error:
+        raise CommandError(f"The bench is for this machine only. {error}") from error
+    program = None if wanted.program is None else read_program(wanted.program)[0]
+    configure_logging(level="error", terminal=stderr.is_terminal)
+    if wanted.demo:
+        from portal.demo import example_upstreams
+
+        async with example_upstreams() as document:
+            opened = Opened(title="the example servers", program=program, examples=_demo_programs())
+            return await _serve(parse_config(document, file="the demo's configuration"), None, opened, wanted, stderr)
+    file, read = read_config(config, stderr)
+    return await _serve(read, file, Opened(title=file.name, program=program), wanted, stderr)
+
+
+async def _serve(config: Config, file: Path | None, opened: Opened, wanted: Wanted, stderr: Console) -> Exit:
+    with asked_to_stop() as stop:
+        async with _bench(config, file, opened, stderr) as bench:
+            editor, no_editor = await _editor(stderr, plain=wanted.plain)
+            token = new_token()
+            app = create_bench_app(bench, token, editor=editor, no_editor=no_editor)
+            try:
+                async with running(
+                    app, host=wanted.host, port=wanted.port, http=app.state.http, on_stop=app.state.close_streams
+                ) as base:
+                    url = page_url(base, token)
+                    stderr.print(Text.assemble("The bench is at ", (url, "bold cyan")), soft_wrap=True)
+                    stderr.print("Its URL is the key: whoever has it runs programs with your servers. Ctrl-C stops.")
+                    with opened_in_browser(url, base) if wanted.open else nullcontext():
+                        await stop.wait()
+            except OSError as error:
+                reason = error.strerror or str(error)
+                message = f"Cannot listen on {wanted.host} port {wanted.port}: {reason}. Choose another with --port."
+                raise CommandError(message) from error
+    return Exit.OK
+
+
+@asynccontextmanager
+async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Console) -> AsyncIterator[Bench]:
+    """Programs run in worker processes, as `codemode serve` runs them: whatever one does, the page goes on."""
+    limits, checker = limits_of(config), checker_for(config)
+    async with AsyncExitStack() as stack:
+        with stderr.status("Preparing the isolates ..."):
+            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
+        records = await stack.enter_async_context(RecordLog(_Discard()))
+        learning = await stack.enter_async_context(Learning(config.portal.learned_shapes))
+        pins = await stack.enter_async_context(pinning_of(config))
+        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
+        learning.publish_to(servers.offer_anew)
+        if file is not None:
+            await stack.enter_async_context(beside(_reload(file, servers, stderr)))
+        caller = Caller(servers, records, observer=learning)
+        code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
+        code_tool.warm()
+        yield Bench(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
+
+
+async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:
+    """The editor's folder, or None and why."""
+    if plain:
+        return None, "The bench was started with --plain."
+    try:
+        with stderr.status("Looking for the editor ...") as status:
+            return await asyncio.to_thread(install, MONACO, editor_cache(), say=status.update), ""
+    except EditorUnavailable as error:
+        reason = f"The editor is not available: {error}"
+        stderr.print(Text(f"{reason} The page has a plain text field meanwhile.", style="yellow"), soft_wrap=True)
+        return None, reason
+
+
+async def _reload(file: Path, servers: Servers, stderr: Console) -> None:
+    async def apply(document: Config) -> None:
+        stderr.print(f"{file.name} changed; taking it up.", style="dim", highlight=False)
+        await servers.apply(document.servers)
+
+    def refuse(error: ConfigError) -> None:
+        stderr.print(Text(f"The changed configuration is not taken up: {error}", style="yellow"), soft_wrap=True)
+
+    await watch_config(file, apply, refuse)
+
+
+@contextmanager
+def opened_in_browser(url: str, base: str) -> Iterator[None]:
+    """Open the URL through a file only its owner can read: a command line is there for all users to see."""
+    file = editor_cache().parent / "bench" / f"open-{base.rpartition(':')[2]}.html"
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    file.parent.chmod(0o700)
+    file.unlink(missing_ok=True)
+    file.touch(mode=0o600)
+    try:
+        file.write_text(f'<!doctype html><meta http-equiv="refresh" content="0;url={escape(url)}">\n')
+        webbrowser.open(file.as_uri())
+        yield
+    finally:
+        file.unlink(missing_ok=True)
+
+
+def _demo_programs() -> list[dict[str, Any]]:
+    folder = files("portal.demo") / "programs"
+    titles = {"join.js": "Join three servers", "limit.js": "Run into a limit"}
+    return [{"title": title, "code": (folder / name).read_text(encoding="utf-8")} for name, title in titles.items()]
+
+
+class _Discard:
+    """The page shows the calls of a run; no log of them is kept."""
+
+    def write(self, line: bytes) -> None:
+        return None

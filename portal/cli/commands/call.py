@@ -1,0 +1,81 @@
+"""`codemode call`: one tool, called as a client would call it through the portal."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.text import Text
+
+from codemode import Catalog, CatalogError
+from portal.calls import Call
+from portal.cli.arguments import parse_arguments
+from portal.cli.exits import CommandError, Exit
+from portal.cli.session import connected, read_config
+from portal.cli.show.console import consoles
+from portal.cli.show.report import result_view
+from portal.errors import CallError, UpstreamError
+
+
+async def call(path: str, words: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
+    """Call SERVER.TOOL; 0 when it answered, 1 when it answered with an error, 3 when its server could not."""
+    stdout, stderr = consoles()
+    _, document = read_config(config, stderr, quiet=as_json)
+    async with connected(document, stderr) as session:
+        tool = _find(session.catalog, path, session.snapshot.unavailable())
+        arguments = parse_arguments(words, tool.input_schema)
+        try:
+            result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
+        except CallError as error:
+            raise CommandError(str(error), Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE) from error
+    failed = bool(result.get("isError"))
+    if as_json:
+        stdout.print_json(data=result)
+    elif failed:
+        stderr.print(Text(f"{path} answered with an error: {_text(result)}", style="red"), soft_wrap=True)
+    else:
+        stdout.print(result_view(_value(result)), soft_wrap=True)
+    return Exit.PROGRAM_FAILED if failed else Exit.OK
+
+
+@dataclass(frozen=True, slots=True)
+class _Tool:
+    server: str
+    name: str
+    input_schema: Mapping[str, Any] | bool
+
+
+def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
+    """The tool that a path means, in any spelling a program may use; raises `CommandError` naming the nearest ones."""
+    keys = catalog.names.resolve(path)
+    if len(keys) == 1 and (found := catalog.get(catalog.names.path(*keys[0]))) is not None:
+        return _Tool(found.server.id, found.tool.name, found.tool.input_schema)
+    server = path.partition(".")[0]
+    if server in unavailable:
+        raise CommandError(f"Server {server} is not available: {unavailable[server]}", Exit.UPSTREAM)
+    try:
+        catalog.describe(path)
+    except CatalogError as error:
+        raise CommandError(str(error)) from error
+    raise CommandError(f"{path!r} is a server; name one of its tools, as `codemode tools {path}` lists them.")
+
+
+def _value(result: Mapping[str, Any]) -> object:
+    """What a person wants to see: the structured content, else the text, JSON or not, else the content blocks."""
+    if result.get("structuredContent") is not None:
+        return result["structuredContent"]
+    blocks = result.get("content") or []
+    if not all(block.get("type") == "text" for block in blocks):
+        return blocks
+    text = _text(result)
+    try:
+        return json.loads(text) if text.lstrip().startswith(("{", "[")) else text
+    except ValueError:
+        return text
+
+
+def _text(result: Mapping[str, Any]) -> str:
+    return "\n".join(str(block.get("text", "")) for block in result.get("content") or [] if block.get("type") == "text")

@@ -1,0 +1,172 @@
+"""`codemode plan`, `apply` and `export`: a file that says what there should be, beside what is stored."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from rich.console import Console
+from rich.text import Text
+
+from portal.admin import (
+    Admin,
+    AdminError,
+    Change,
+    DeclaredError,
+    Existing,
+    Plan,
+    carry_out,
+    create_admin,
+    exported,
+    plan,
+    read_existing,
+)
+from portal.app import open_store
+from portal.cli.exits import CommandError, Exit
+from portal.cli.show.console import consoles
+from portal.config import Expansion, load_config, read_document
+from portal.errors import ConfigError, InputError
+from portal.state import StateError, Store
+
+MAX_FILE = 16 * 1024 * 1024
+_SIGNS = {"make": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "red")}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """`state` is the database's URL; without one it is that of the configuration, or this user's own."""
+
+    file: Path
+    state: str | None = None
+    config: Path | None = None
+    prune: bool = False
+    yes: bool = False
+    as_json: bool = False
+
+
+async def show_plan(wanted: Wanted) -> Exit:
+    """Print what `apply` would do; 1 when that is anything."""
+    stdout, _ = consoles()
+    declared = read_declared(wanted.file)
+    async with administered(wanted.state, wanted.config) as (_, store):
+        found = planned(declared, await read_existing(store), wanted.prune)
+    _show(stdout, found, wanted.as_json)
+    return Exit.PROGRAM_FAILED if found.changes else Exit.OK
+
+
+async def apply(wanted: Wanted) -> Exit:
+    """Make everything as the file says, after a yes. A portal that runs on this state takes it up at once."""
+    stdout, stderr = consoles()
+    declared = read_declared(wanted.file)
+    async with administered(wanted.state, wanted.config) as (admin, store):
+        existing = await read_existing(store)
+        found = planned(declared, existing, wanted.prune)
+        if not wanted.as_json:
+            _show(stdout, found, as_json=False)
+        if found.changes and not wanted.yes and not _confirmed(stderr, len(found.changes)):
+            raise CommandError("Nothing was changed. Say --yes to apply without being asked.")
+        made = 0
+        try:
+            async for _ in carry_out(admin, found.changes, existing):
+                made += 1
+        except (AdminError, StateError) as error:
+            failed = found.changes[made]
+            done = f"{made} of {len(found.changes)} changes were made before it"
+            raise CommandError(f"{failed.section.name}.{failed.called}: {error} ({done}).") from error
+    if wanted.as_json:
+        stdout.print_json(data={"made": [_as_dict(change) for change in found.changes]})
+    elif made:
+        stdout.print(f"Done: {_counted(made, 'change')}.", highlight=False)
+    return Exit.OK
+
+
+async def export(output: Path | None, state: str | None, config: Path | None) -> Exit:
+    """Write everything that is stored as a file for `apply`, without secrets."""
+    stdout, stderr = consoles()
+    async with administered(state, config) as (_, store):
+        try:
+            document = exported(await read_existing(store))
+        except DeclaredError as error:
+            raise CommandError(str(error)) from error
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
+    text = f"# What is stored, without its secrets. `codemode plan` shows how a changed copy differs.\n{text}"
+    if output is None:
+        stdout.out(text, highlight=False, end="")
+        return Exit.OK
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"{output}: cannot be written: {error.strerror or error}.") from error
+    stderr.print(f"Written: {output}", highlight=False)
+    return Exit.OK
+
+
+@asynccontextmanager
+async def administered(state: str | None, config: Path | None) -> AsyncIterator[tuple[Admin, Store]]:
+    """The admin API's operations over a store, without a portal. Raises `CommandError`."""
+    try:
+        url = state if state is not None or config is None else load_config(config).portal.state
+        async with open_store(url) as store:
+            yield await create_admin(store), store
+    except (StateError, ConfigError) as error:
+        raise CommandError(str(error)) from error
+
+
+def read_declared(file: Path, environment: Mapping[str, str] = os.environ) -> Any:
+    """The document in a YAML or JSON file, `${VAR}` expanded. Raises `CommandError`."""
+    try:
+        document, expansion = read_document(file, largest=MAX_FILE), Expansion(environment, file=str(file))
+        if not isinstance(document, dict):
+            return document
+        return {name: expansion.expand(entries, str(name)) for name, entries in document.items()}
+    except (InputError, ConfigError) as error:
+        raise CommandError(str(error)) from error
+
+
+def planned(declared: Any, existing: list[Existing], prune: bool) -> Plan:
+    try:
+        return plan(declared, existing, prune=prune)
+    except DeclaredError as error:
+        raise CommandError(str(error)) from error
+
+
+def _show(stdout: Console, found: Plan, as_json: bool) -> None:
+    if as_json:
+        kept = [{"section": one.section.name, "called": one.called} for one in found.unmentioned]
+        stdout.print_json(data={"changes": [_as_dict(change) for change in found.changes], "unmentioned": kept})
+        return
+    for change in found.changes:
+        sign, colour = _SIGNS[change.action]
+        said = f": {', '.join(change.fields)}" if change.action == "change" else ""
+        stdout.print(Text(f"{sign} {change.section.name}.{change.called}{said}", colour), soft_wrap=True)
+    for one in found.unmentioned:
+        line = f"  {one.section.name}.{one.called}: not in the file, and kept (--prune removes it)"
+        stdout.print(Text(line, "dim"), soft_wrap=True)
+    if not found.changes:
+        stdout.print("Everything is as the file says.")
+
+
+def _confirmed(stderr: Console, changes: int) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    answer = stderr.input(f"Apply {_counted(changes, 'change')}? [y/N] ")
+    return answer.strip().lower() in ("y", "yes")
+
+
+def _as_dict(change: Change) -> dict[str, Any]:
+    return {
+        "action": change.action,
+        "section": change.section.name,
+        "called": change.called,
+        "fields": list(change.fields),
+    }
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

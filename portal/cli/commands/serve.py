@@ -1,0 +1,148 @@
+"""`codemode serve`: the portal on loopback until it is interrupted, and what an operator sees meanwhile."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+from rich.console import Console
+
+from portal.app import Assembly, assemble, running
+from portal.cli.exits import CommandError, Exit
+from portal.cli.session import read_config
+from portal.cli.show.announce import Announcer, announcer
+from portal.cli.show.console import consoles
+from portal.cli.show.lines import CallLines
+from portal.config import Config, watch_config
+from portal.errors import ConfigError
+from portal.http import UnsafeBind, require_safe_bind
+from portal.logs import configure_logging
+from portal.servers import Servers
+
+SETTLE_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the portal listens; port 0 takes a free one."""
+
+    host: str
+    port: int
+
+
+async def serve(config: Path | None, host: str | None, port: int | None) -> Exit:
+    """Serve the configured servers until SIGINT or SIGTERM."""
+    _, stderr = consoles()
+    file, document = read_config(config, stderr, quiet=not stderr.is_terminal)
+    address = Address(host or document.portal.host, document.portal.port if port is None else port)
+    return await serve_document(document, address, stderr, file=file)
+
+
+async def serve_document(document: Config, address: Address, stderr: Console, *, file: Path | None = None) -> Exit:
+    """Serve a configuration; with its `file`, take up what changes in it."""
+    try:
+        require_safe_bind(address.host, identity=document.portal.identity is not None)
+    except UnsafeBind as error:
+        raise CommandError(str(error)) from error
+    terminal = stderr.is_terminal
+    configure_logging(level=document.portal.log_level, terminal=terminal)
+    shows = announcer(stderr, structlog.get_logger("codemode"))
+    collect_seldom()
+    with asked_to_stop() as stop, shows.preparing():
+        sink = CallLines(sys.stderr, stderr if terminal else None)
+        async with assemble(document, sink, shows.confided) as assembly:
+            shows.prepared(assembly.prepared_in, assembly.unconfined)
+            await _listen(assembly, document, address, shows, file, stop)
+    shows.stopped()
+    return Exit.OK
+
+
+async def _listen(
+    assembly: Assembly,
+    document: Config,
+    address: Address,
+    shows: Announcer,
+    file: Path | None,
+    stop: asyncio.Event,
+) -> None:
+    unsubscribe = assembly.servers.subscribe(shows.servers_changed)
+    background = [asyncio.create_task(_settled(assembly.servers, shows))]
+    if file is not None:
+        background.append(asyncio.create_task(_reload(file, assembly, shows)))
+    try:
+        identity = document.portal.identity is not None
+        async with running(assembly.app, host=address.host, port=address.port, identity=identity) as base:
+            public = (document.portal.identity and document.portal.identity.public_url.rstrip("/")) or base
+            shows.listening(public + document.portal.path)
+            await _open_to_people(assembly, public, shows)
+            await stop.wait()
+            shows.stopping()
+    except OSError as error:
+        reason = error.strerror or str(error)
+        message = f"Cannot listen on {address.host} port {address.port}: {reason}. Choose another with --port."
+        raise CommandError(message) from error
+    finally:
+        unsubscribe()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+
+
+async def _open_to_people(assembly: Assembly, origin: str, shows: Announcer) -> None:
+    """What only a portal that listens can say: who it is to its servers, and where its first administrator goes."""
+    if assembly.identified is None:
+        return
+    assembly.identified.identity.assertions.issuer = origin
+    claim = await assembly.identified.identity.claim_path()
+    if claim is not None:
+        shows.confided(f"This portal has no administrator yet. Claim it, once, within 24 hours: {origin}{claim}")
+
+
+async def _settled(servers: Servers, shows: Announcer) -> None:
+    shows.settled(await servers.settled(SETTLE_SECONDS))
+
+
+async def _reload(file: Path, assembly: Assembly, shows: Announcer) -> None:
+    async def apply(document: Config) -> None:
+        shows.reloaded(file.name)
+        await assembly.apply(document)
+
+    def refuse(error: ConfigError) -> None:
+        shows.reload_refused(str(error))
+
+    await watch_config(file, apply, refuse)
+
+
+def collect_seldom() -> None:
+    """Let Python look for cycles less often: by default a large JSON value costs ten times its parsing in searches
+    through everything that lives, and the event loop stands still meanwhile."""
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[asyncio.Event]:
+    """Set when SIGINT or SIGTERM asks for an end; a second one, from a person tired of waiting, ends the command."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    stop = asyncio.Event()
+
+    def arrived() -> None:
+        if stop.is_set() and task is not None:
+            task.cancel()
+        stop.set()
+
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    for number in numbers:
+        loop.add_signal_handler(number, arrived)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)

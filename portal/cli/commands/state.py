@@ -1,0 +1,40 @@
+"""`codemode keys rotate` and `codemode api-token`: what an operator does to the state itself."""
+
+from __future__ import annotations
+
+from portal.admin import create_admin
+from portal.app import open_store
+from portal.cli.exits import CommandError, Exit
+from portal.cli.show.console import consoles
+from portal.state import StateError
+
+OPERATOR = "command line"
+
+
+async def rotate(url: str | None, *, forget: bool) -> Exit:
+    """A new key for stored secrets; with `forget` the former ones leave the key file."""
+    stdout, _ = consoles()
+    try:
+        async with open_store(url) as store:
+            rotation = await store.rotate_keys(forget=forget)
+    except StateError as error:
+        raise CommandError(str(error)) from None
+    went_on = "An interrupted rotation is complete: " if rotation.resumed else ""
+    stdout.print(f"{went_on}{rotation.rewrapped} secrets are under key {rotation.kid} now.", highlight=False)
+    if rotation.forgotten:
+        stdout.print(f"Forgotten: {', '.join(rotation.forgotten)}", highlight=False)
+    return Exit.OK
+
+
+async def make_token(url: str | None, name: str) -> Exit:
+    """An API token with every permission. Its value goes to standard output and is shown this once."""
+    stdout, stderr = consoles()
+    try:
+        async with open_store(url) as store:
+            admin = await create_admin(store)
+            made = await admin.tokens.create_with_all(name, OPERATOR)
+    except StateError as error:
+        raise CommandError(str(error)) from None
+    stderr.print(f"API token {made.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
+    stdout.print(made.value, highlight=False, soft_wrap=True)
+    return Exit.OK

@@ -1,0 +1,171 @@
+"""`codemode test`: runs programs that have expectations beside them, and reports as people know it from pytest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.rule import Rule
+from rich.text import Text
+
+from portal.bench import Case, Result, Suite, find_cases, junit_xml, selected, updated, write_expectations
+from portal.cli.exits import CommandError, Exit
+from portal.cli.show.console import consoles
+from portal.cli.show.report import program_frame, run_report
+
+NOTHING_FOUND = 5
+"""What to exit with when there was nothing to run, as pytest does."""
+
+_MARKS = {
+    "passed": (".", "green", "PASSED"),
+    "failed": ("F", "bold red", "FAILED"),
+    "error": ("E", "bold red", "ERROR"),
+    "skipped": ("s", "yellow", "SKIPPED"),
+}
+_FRAME_LINES = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which tests, and what is done with their results."""
+
+    places: tuple[Path, ...]
+    words: str | None = None
+    first_only: bool = False
+    update: bool = False
+    junit: Path | None = None
+    verbose: bool = False
+
+
+async def test(wanted: Wanted) -> int:
+    """0 when all passed, 1 when one did not, 5 when there was none."""
+    stdout, _ = consoles()
+    found = find_cases(list(wanted.places))
+    cases = selected(found, wanted.words)
+    left_out = len(found) - len(cases)
+    stdout.print(
+        Text(f"collected {_count(len(found), 'test')}{f', {left_out} deselected' if left_out else ''}"), soft_wrap=True
+    )
+    started = time.perf_counter()
+    results = await _run(cases, wanted, stdout)
+    seconds = time.perf_counter() - started
+    changed = _update(results) if wanted.update else []
+    bad = [result for result in results if result.state in ("failed", "error") and result not in changed]
+    if bad:
+        _failures(bad, stdout)
+    for result in changed:
+        stdout.print(Text(f"UPDATED {result.case.id}", style="yellow"), soft_wrap=True)
+    for result in bad:
+        stdout.print(Text(_brief(result), style="red"), soft_wrap=True)
+    stdout.print(_summary(results, changed, left_out, seconds))
+    if wanted.junit is not None:
+        _write(wanted.junit, junit_xml(results, seconds))
+    if not results:
+        return NOTHING_FOUND
+    return Exit.PROGRAM_FAILED if bad else Exit.OK
+
+
+async def _run(cases: Sequence[Case], wanted: Wanted, stdout: Console) -> list[Result]:
+    results: list[Result] = []
+    title = ""
+    async with Suite() as suite:
+        # With --update every test is to be brought up to date, so the first that differs is no reason to stop.
+        async for result in suite.results(cases, stop_early=wanted.first_only and not wanted.update):
+            results.append(result)
+            mark, style, word = _MARKS[result.state]
+            if wanted.verbose:
+                stdout.print(Text.assemble(f"{result.case.id} ", (word, style)), soft_wrap=True)
+                continue
+            if result.case.title != title:
+                stdout.print(Text(f"{'' if not title else chr(10)}{result.case.title} "), end="", soft_wrap=True)
+                title = result.case.title
+            stdout.print(Text(mark, style=style), end="")
+    if title:
+        stdout.print()
+    return results
+
+
+def _update(results: Sequence[Result]) -> list[Result]:
+    """Write what happened into the files of the tests that expected otherwise, or nothing at all."""
+    changed = []
+    for result in results:
+        if result.ran is not None and (
+            result.state == "failed" or (result.state == "passed" and not result.case.expect)
+        ):
+            write_expectations(result.case, updated(result.case.expect, result.ran))
+            changed.append(result)
+    return changed
+
+
+def _failures(bad: Sequence[Result], stdout: Console) -> None:
+    stdout.print()
+    stdout.print(Rule(Text("FAILURES", style="bold"), characters="="))
+    for result in bad:
+        stdout.print(Rule(Text(result.case.id, style="bold red"), characters="_"))
+        if result.reason is not None:
+            stdout.print(Padding(Text(result.reason, style="red"), (0, 0, 1, 0)))
+        for mismatch in result.mismatches:
+            stdout.print(Text(mismatch.title, style="bold"))
+            for line in mismatch.lines:
+                stdout.print(Text(f"  {line}", style=_diff_style(line)), soft_wrap=True)
+            stdout.print()
+        if result.ran is not None:
+            _frame(result, stdout)
+            stdout.print(run_report(result.ran.answer, result.ran.elapsed_ms, stdout))
+            for note in result.ran.notes:
+                stdout.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
+            stdout.print()
+
+
+def _frame(result: Result, stdout: Console) -> None:
+    """The program round the place where it failed; all of a short one."""
+    assert result.ran is not None and result.case.program is not None
+    lines = result.source.rstrip("\n").split("\n")
+    error = result.ran.answer.get("error")
+    line = error.get("line") if isinstance(error, dict) else None
+    first = max(1, (line or 1) - _FRAME_LINES)
+    shown = lines[first - 1 : (line or 2 * _FRAME_LINES) + _FRAME_LINES]
+    highlight = {line} if isinstance(line, int) else None
+    title = str(result.case.program)
+    stdout.print(program_frame("\n".join(shown), title, first_line=first, highlight=highlight))
+
+
+def _diff_style(line: str) -> str:
+    return {"-": "red", "+": "green"}.get(line[:1], "dim")
+
+
+def _brief(result: Result) -> str:
+    word = _MARKS[result.state][2]
+    why = result.reason or f"{' and '.join(mismatch.about for mismatch in result.mismatches)} not as expected"
+    return f"{word} {result.case.id} - {why.splitlines()[0]}"
+
+
+def _summary(results: Sequence[Result], changed: Sequence[Result], left_out: int, seconds: float) -> Rule:
+    states = [result.state for result in results if result not in changed]
+    counts = [
+        *((states.count(state), state) for state in ("failed", "passed", "skipped")),
+        (len(changed), "updated"),
+        (left_out, "deselected"),
+    ]
+    parts = [f"{number} {word}" for number, word in counts if number]
+    if errors := states.count("error"):
+        parts.append(_count(errors, "error"))
+    style = "bold red" if {"failed", "error"} & set(states) else "bold green" if results else "bold yellow"
+    text = f"{', '.join(parts) or 'no tests ran'} in {seconds:.2f}s"
+    return Rule(Text(text, style=style), characters="=", style=style)
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"Cannot write {file}: {error.strerror or error}.") from error

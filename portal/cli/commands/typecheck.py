@@ -1,0 +1,32 @@
+"""`codemode typecheck`: what checks the types of programs on this machine, and how it gets there."""
+
+from __future__ import annotations
+
+import asyncio
+
+from codemode import HOW_TO_INSTALL_CHECKER, Checker, CheckUnavailable, install_checker
+from portal.cli.exits import CommandError, Exit
+from portal.cli.show.console import consoles
+
+
+async def typecheck(action: str | None) -> Exit:
+    """Say which compiler there is, after installing one when `action` is "install"; 1 when there is none."""
+    if action not in (None, "install"):
+        raise CommandError(f"`codemode typecheck {action}` is nothing; write `codemode typecheck install`.")
+    stdout, stderr = consoles()
+    if action == "install":
+        with stderr.status("Getting TypeScript's native compiler ..."):
+            try:
+                await asyncio.to_thread(install_checker)
+            except CheckUnavailable as error:
+                raise CommandError(f"Not installed: {error}.", Exit.PROGRAM_FAILED) from error
+    compiler = Checker().compiler
+    if compiler is None:
+        stderr.print(
+            f"No type checker is installed. Install one with: {HOW_TO_INSTALL_CHECKER}", highlight=False, markup=False
+        )
+        return Exit.PROGRAM_FAILED
+    stdout.print(f"Types are checked by {compiler}: {compiler.path}", highlight=False, soft_wrap=True)
+    if compiler.kind == "deno":
+        stderr.print("`codemode typecheck install` gets TypeScript's own compiler, ten times as fast.", highlight=False)
+    return Exit.OK

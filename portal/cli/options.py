@@ -1,0 +1,28 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration document to use.")
+]
+
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs to read.")]
+StateOption = Annotated[
+    str | None,
+    typer.Option(
+        "--state", metavar="URL", envvar="CODEMODE_STATE", help="The database: sqlite:///FILE or postgresql://..."
+    ),
+]
+StoreConfigOption = Annotated[
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Take the database from this configuration.")
+]
+PruneOption = Annotated[bool, typer.Option("--prune", help="Remove what the file's sections do not name.")]
+FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What there should be: YAML or JSON.")]
+KindArgument = Annotated[str, typer.Argument(metavar="KIND", help="servers, portals, policies, groups, apps, ...")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID")]

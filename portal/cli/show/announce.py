@@ -1,0 +1,162 @@
+"""What `codemode serve` tells its operator: screens for people on a terminal, events for whatever reads the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.text import Text
+from structlog.typing import FilteringBoundLogger
+
+from portal.cli.show.connect import ways_to_connect
+from portal.cli.show.listing import STATE_STYLE, servers_table
+from portal.cli.show.report import THEME
+from portal.servers import ServerSnapshot, Snapshot
+
+SLOW_START_SECONDS = 1.0
+
+
+class Announcer(Protocol):
+    """The moments in the life of a served portal."""
+
+    def preparing(self) -> AbstractContextManager[object]: ...
+    def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None: ...
+    def listening(self, url: str) -> None: ...
+    def confided(self, text: str) -> None: ...
+    def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
+    def settled(self, snapshot: Snapshot) -> None: ...
+    def reloaded(self, file: str) -> None: ...
+    def reload_refused(self, reason: str) -> None: ...
+    def stopping(self) -> None: ...
+    def stopped(self) -> None: ...
+
+
+def announcer(console: Console, log: FilteringBoundLogger) -> Announcer:
+    """Screens when the console is a terminal, else events."""
+    return Screens(console) if console.is_terminal else Events(log)
+
+
+def changed(old: Snapshot, new: Snapshot) -> list[ServerSnapshot]:
+    """The servers whose state, reason or number of tools is not what it was. Pure."""
+
+    def facts(server: ServerSnapshot | None) -> object:
+        return server and (server.state, server.reason, len(server.tools))
+
+    return [server for server in new.servers.values() if facts(old.servers.get(server.id)) != facts(server)]
+
+
+class Screens:
+    """For people: how to connect once it listens, then one line for each change."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._settled = False
+        self._preparing = console.status(
+            "Preparing the isolates (the first start compiles the guest, later ones take it from the cache) ..."
+        )
+
+    def preparing(self) -> AbstractContextManager[object]:
+        return self._preparing
+
+    def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None:
+        self._preparing.stop()
+        note = "compiled and cached" if seconds > SLOW_START_SECONDS else "from the cache"
+        self._console.print(Text.assemble("Isolates ready in ", (f"{seconds:.1f} s", "bold"), (f" ({note})", "dim")))
+        for measure, reason in unconfined.items():
+            self._console.print(Text(f"Workers are not confined by {measure} here: {reason}", style="yellow"))
+
+    def listening(self, url: str) -> None:
+        self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops\n"))
+        print_ways(self._console, url)
+
+    def confided(self, text: str) -> None:
+        """A link or PIN for whoever reads this console: nobody else is shown it."""
+        self._console.print(Text(f"{text}\n", style="bold"), soft_wrap=True)
+
+    def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
+        if not self._settled:
+            return
+        for server in changed(old, new):
+            self._console.print(_line(server))
+
+    def settled(self, snapshot: Snapshot) -> None:
+        self._settled = True
+        self._console.print(servers_table(snapshot.servers.values()))
+        self._console.print()
+
+    def reloaded(self, file: str) -> None:
+        self._console.print(f"{file} changed; taking it up.", style="dim", highlight=False)
+
+    def reload_refused(self, reason: str) -> None:
+        self._console.print(Text(f"The changed configuration is not taken up: {reason}", style="yellow"))
+
+    def stopping(self) -> None:
+        self._console.print("Stopping ...", style="dim")
+
+    def stopped(self) -> None:
+        self._console.print("Stopped.", style="dim")
+
+
+class Events:
+    """For machines: one log event for each moment."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+
+    def preparing(self) -> AbstractContextManager[object]:
+        self._log.info("preparing isolates")
+        return nullcontext()
+
+    def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None:
+        if unconfined:
+            self._log.warning("workers less confined", missing=dict(unconfined))
+        self._log.info("isolates ready", seconds=round(seconds, 3))
+
+    def listening(self, url: str) -> None:
+        self._log.info("listening", url=url)
+
+    def confided(self, text: str) -> None:
+        self._log.warning("for the operator", text=text)
+
+    def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
+        for server in changed(old, new):
+            write = self._log.warning if server.state == "error" else self._log.info
+            write("server", server=server.id, state=server.state, reason=server.reason, tools=len(server.tools))
+
+    def settled(self, snapshot: Snapshot) -> None:
+        self._log.info("servers settled", states={server.id: server.state for server in snapshot.servers.values()})
+
+    def reloaded(self, file: str) -> None:
+        self._log.info("configuration changed", file=file)
+
+    def reload_refused(self, reason: str) -> None:
+        self._log.warning("configuration refused", reason=reason)
+
+    def stopping(self) -> None:
+        self._log.info("stopping")
+
+    def stopped(self) -> None:
+        self._log.info("stopped")
+
+
+def print_ways(console: Console, url: str) -> None:
+    """How to connect clients to the portal at `url`."""
+    for way in ways_to_connect(url):
+        console.print(Text.assemble((way.client, "bold"), (f"  {way.place}", "dim")))
+        text = Syntax(f"  {way.text}", way.language, theme=THEME, background_color="default").highlight(f"  {way.text}")
+        text.rstrip()
+        console.print(text, soft_wrap=True)  # a line that is to be pasted stays one line
+    console.print()
+
+
+def _line(server: ServerSnapshot) -> Text:
+    return Text.assemble(
+        (server.id, "bold"),
+        " is ",
+        (server.state, STATE_STYLE.get(server.state, "")),
+        f" with {len(server.tools)} tools" if server.tools else "",
+        f": {server.reason}" if server.reason else "",
+    )

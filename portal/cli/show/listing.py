@@ -1,0 +1,85 @@
+"""How servers, tools and search results are printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.syntax import Syntax
+from rich.table import Table
+from rich.text import Text
+
+from portal.cli.show.report import THEME
+from portal.servers import ServerSnapshot
+
+STATE_STYLE = {"ready": "green", "stale": "yellow", "waiting": "yellow", "error": "red"}
+
+
+def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
+    """One row a server: name, state, how many tools, transport, protocol, and the reason when it does not answer."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    for column in ("server", "state", "tools", "transport", "protocol"):
+        table.add_column(column, justify="right" if column == "tools" else "left", no_wrap=True)
+    table.add_column("", overflow="fold")
+    for server in servers:
+        table.add_row(
+            Text(server.id, style="bold"),
+            Text(server.state, style=STATE_STYLE.get(server.state, "")),
+            str(len(server.tools)) if server.tools else "-",
+            server.transport,
+            server.listing.protocol or "-",
+            _remark(server),
+        )
+    return table
+
+
+def _remark(server: ServerSnapshot) -> Text:
+    if not server.reason and server.withheld:
+        return Text(f"{len(server.withheld)} wait for approval: codemode pins", style="yellow")
+    if not server.reason and server.own_code_mode:
+        return Text(server.own_code_mode, style="yellow")
+    return Text(server.reason or "", style="red" if server.state == "error" else "dim")
+
+
+def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableType:
+    """The tools of one server, by the path a program calls them by."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False, expand=True)
+    table.add_column(no_wrap=True, width=max((len(str(tool["path"])) for tool in tools), default=0))
+    table.add_column(overflow="ellipsis", no_wrap=True, style="dim", ratio=1)
+    for tool in tools:
+        table.add_row(str(tool["path"]), first_line(tool.get("description")))
+    return Group(Text(f"\n{heading}", style="bold"), table)
+
+
+def withheld_table(server: ServerSnapshot) -> RenderableType:
+    """What a pinned server offers and nobody has approved, with what of it changed."""
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", style="dim")
+    for waits in server.withheld:
+        table.add_row(waits.name, f"{waits.kind}: {', '.join(waits.changed) if waits.changed else 'new'}")
+    return Group(Text(f"\n{server.id}, withheld until `codemode pins approve {server.id}`", style="yellow"), table)
+
+
+def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
+    """Ranked tools with their signatures; for no query, the servers."""
+    parts: list[RenderableType] = []
+    for result in results:
+        name = str(result.get("path") or result.get("server"))
+        about = result.get("description") or result.get("unavailable")
+        parts.append(Text.assemble((name, "bold"), "  ", (first_line(about), "dim")))
+        parts.append(typescript(f"  {result['signature']}") if "signature" in result else _how_many(result))
+    return Group(*parts)
+
+
+def _how_many(result: Mapping[str, Any]) -> Text:
+    return Text(f"  {result.get('tools', 0)} tools", style="dim")
+
+
+def typescript(text: str) -> Syntax:
+    return Syntax(text, "typescript", theme=THEME, word_wrap=True, background_color="default")
+
+
+def first_line(text: object) -> str:
+    return str(text or "").strip().split("\n")[0]

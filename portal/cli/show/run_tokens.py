@@ -1,0 +1,53 @@
+"""What a run costs a model in tokens: the program it writes, the answer it reads, and what it does not have to read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from codemode import ToolReturned
+from portal.bench import Ran
+from portal.cli.show.tokens import count_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class RunTokens:
+    """`results` are those of the tools' results, which stayed in the isolate. `exact` False: estimates."""
+
+    program: int
+    answer: int
+    results: int
+    exact: bool
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"program": self.program, "answer": self.answer, "toolResults": self.results, "exact": self.exact}
+
+    def __str__(self) -> str:
+        about = "" if self.exact else "about "
+        text = f"tokens: {about}{self.program:,} program, {self.answer:,} answer"
+        if self.results:
+            text += f"; {self.results:,} of tool results stayed in the isolate"
+        return text if self.exact else f"{text} (estimate)"
+
+
+def run_tokens(source: str, ran: Ran) -> RunTokens:
+    program = count_tokens(source)
+    answer = count_tokens("\n".join(_texts(ran.content)))
+    results = sum(
+        count_tokens(_text(made.outcome.result)).tokens for made in ran.made if isinstance(made.outcome, ToolReturned)
+    )
+    return RunTokens(program.tokens, answer.tokens, results, program.exact)
+
+
+def _text(result: dict[str, Any]) -> str:
+    """What a model would read of a result, had it called the tool itself."""
+    texts = _texts(result.get("content") or [])
+    if texts or result.get("structuredContent") is None:
+        return "\n".join(texts)
+    return json.dumps(result["structuredContent"], ensure_ascii=False, separators=(",", ":"))
+
+
+def _texts(blocks: Iterable[Any]) -> list[str]:
+    return [str(block.get("text", "")) for block in blocks if isinstance(block, dict) and block.get("type") == "text"]

@@ -1,0 +1,45 @@
+"""The configuration document: read, expanded, checked and watched."""
+
+from portal.config.config import (
+    CodeModePolicy,
+    Config,
+    HeaderName,
+    HeaderValue,
+    HttpServer,
+    PortalSettings,
+    ServerConfig,
+    StdioServer,
+    load_config,
+    parse_config,
+)
+from portal.config.document import load_document
+from portal.config.durations import read_duration, write_duration
+from portal.config.expand import Expansion
+from portal.config.files import YAML, read_document, read_text
+from portal.config.identity import IdentitySection
+from portal.config.own_code_mode import advice, programs_taken
+from portal.config.watch import watch_config
+
+__all__ = [
+    "YAML",
+    "CodeModePolicy",
+    "Config",
+    "Expansion",
+    "HeaderName",
+    "HeaderValue",
+    "HttpServer",
+    "IdentitySection",
+    "PortalSettings",
+    "ServerConfig",
+    "StdioServer",
+    "advice",
+    "load_config",
+    "load_document",
+    "parse_config",
+    "programs_taken",
+    "read_document",
+    "read_duration",
+    "read_text",
+    "watch_config",
+    "write_duration",
+]

@@ -1,0 +1,367 @@
+"""The configuration document: what an operator writes, checked, and turned into frozen values.
+
+Read are the forms that MCP clients already use, JSON or TOML: `{"mcpServers": {...}}` (Claude, Cursor, Windsurf, ...)
+and VS Code's `{"servers": {...}}`, with a `portal` section beside them for the portal itself. Keys may be written in
+camelCase or snake_case. Every error names the file and the key and says what to do; no error and no `repr` shows a
+value, because any of them may be a secret.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from portal.config import secrets as config_secrets
+from portal.config.document import describe, load_document
+from portal.config.expand import Expansion
+from portal.config.identity import IdentitySection
+from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
+from portal.errors import ConfigError
+from sandbox import Limits
+
+CodeModePolicy = Literal["off", "opt_in", "default_on", "enforced"]
+TypeCheck = Literal["off", "warn", "enforce"]
+Sharing = Literal["auto", "shared", "dedicated"]
+
+LIMITS = {limit.name: limit.type == "int" for limit in fields(Limits) if limit.init}
+"""The names of the limits, and whether each is a whole number."""
+TRANSPORTS = {
+    "stdio": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamablehttp": "http",
+    "streamable_http": "http",
+    "sse": "sse",
+}
+# Written by other MCP clients into the same document; they mean nothing to a portal.
+FOREIGN_KEYS = {"alwaysAllow", "autoApprove", "trust", "gallery", "version", "dev", "iconUrl", "icon"}
+_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+def _http_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be an http:// or https:// URL with a host")
+    return value
+
+
+def _file_name(value: Path) -> Path:
+    if not value.name:
+        raise ValueError("must name a file")
+    return value
+
+
+def _field_name(value: str) -> str:
+    if not re.fullmatch(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+", value):
+        raise ValueError("must be the name of an HTTP header")
+    return value
+
+
+def _field_line(value: str) -> str:
+    if any(character in value for character in "\r\n\0"):
+        raise ValueError("must not contain line breaks or NUL")
+    return value
+
+
+Text = Annotated[str, Field(max_length=65536)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, allow_inf_nan=False)]
+HeaderName = Annotated[str, AfterValidator(_field_name)]
+HeaderValue = Annotated[str, AfterValidator(_field_line)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+
+
+Checked = TypeVar("Checked", bound=_Section)
+
+
+class PortalSettings(_Section):
+    """The `portal` section. `limits` holds the limits that were written; the others keep the sandbox's defaults."""
+
+    name: str = "codemode-portal"
+    instructions: Text | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8787, ge=0, le=65535)
+    path: str = Field(default="/mcp", pattern=r"^/[A-Za-z0-9._~/-]*$")
+    code_mode: CodeModePolicy = "opt_in"
+    type_check: TypeCheck = "off"
+    limits: Mapping[str, float | int] = Field(default_factory=dict)
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    allowed_hosts: tuple[str, ...] = ()
+    allowed_origins: tuple[str, ...] = ()
+    learned_shapes: Annotated[Path, AfterValidator(_file_name)] | None = None
+    pinned: Annotated[Path, AfterValidator(_file_name)] | None = None
+    state: str | None = Field(default=None, repr=False)
+    identity: IdentitySection | None = None
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a database beside the document."""
+        return self.state is not None or self.identity is not None
+
+
+class _Server(_Section):
+    """What every server has. Times in seconds, sizes in bytes."""
+
+    id: str
+    name: str
+    description: Text | None = None
+    enabled: bool = True
+    prefix: bool = True
+    timeout: Seconds = 60.0
+    max_timeout: Seconds = 600.0
+    connect_timeout: Seconds = 30.0
+    resync: Seconds = 86_400.0
+    max_result_bytes: int = Field(default=5 * 1024 * 1024, ge=1024, le=1024**3)
+    max_items: int = Field(default=5000, ge=1, le=1_000_000)
+    sessions: Sharing = "auto"
+    learn_output: bool = False
+    code_mode_upstream: OwnCodeMode = "advise"
+    pin: bool = False
+    expanded: tuple[str, ...] = Field(default=(), repr=False)
+
+
+class StdioServer(_Server):
+    """A program started by the portal that speaks MCP on its standard input and output."""
+
+    command: str = Field(min_length=1)
+    args: tuple[Text, ...] = Field(default=(), repr=False)
+    env: Mapping[str, Text] = Field(default_factory=dict, repr=False)
+    cwd: Path | None = None
+
+    @property
+    def transport_name(self) -> str:
+        return "stdio"
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not appear in a log, a reason or an error."""
+        return config_secrets.of_process(self.expanded, self.env, self.args)
+
+
+class HttpServer(_Server):
+    """A server reached by URL. `transport` is "auto" when the document does not say: HTTP, then the older SSE."""
+
+    url: Annotated[str, AfterValidator(_http_url)] = Field(repr=False)
+    headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
+    transport: Literal["auto", "http", "sse"] = "auto"
+    assertion_audience: str = Field(default="", max_length=200)
+
+    @property
+    def transport_name(self) -> str:
+        return "sse" if self.transport == "sse" else "http"
+
+    @property
+    def request_url(self) -> str:
+        """Where requests go: the url, which asks for the server's own tools where the document says so."""
+        return asking_for_tools(self.url) if self.code_mode_upstream == "off" else self.url
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Values that must not appear in a log, a reason or an error."""
+        return config_secrets.of_address(self.expanded, self.url, self.headers)
+
+
+ServerConfig = StdioServer | HttpServer
+
+
+class Config(BaseModel):
+    """A whole document. `servers` is in document order, by server id, the disabled ones included."""
+
+    model_config = ConfigDict(frozen=True)
+
+    portal: PortalSettings = PortalSettings()
+    servers: Mapping[str, StdioServer | HttpServer] = Field(default_factory=dict)
+
+
+def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
+    """Read, expand and check a `.json` or `.toml` document.
+
+    Raises:
+        ConfigError: it cannot be read or used.
+    """
+    return parse_config(load_document(path), file=str(path), env=env, folder=path.parent)
+
+
+def parse_config(
+    document: Mapping[str, Any],
+    *,
+    file: str = "<config>",
+    env: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Config:
+    """Check a document that is already a mapping. `folder` is what a relative `cwd` is relative to.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    environment = os.environ if env is None else env
+    _only_known(document, {"$schema", "mcpServers", "servers", "portal", "inputs"}, file, "")
+    spelled = [key for key in ("mcpServers", "servers") if key in document]
+    if len(spelled) == 2:
+        raise ConfigError("has both `mcpServers` and `servers`.", file=file, fix="Keep one of them.")
+    key = spelled[0] if spelled else "mcpServers"
+    entries = document.get(key, {})
+    if not isinstance(entries, dict):
+        raise ConfigError(f"must be an object, found {describe(entries)}.", file=file, key=key)
+    servers: dict[str, ServerConfig] = {}
+    for name, entry in entries.items():
+        server = _server(name, entry, f"{key}.{name}", file, environment, folder)
+        if (other := servers.get(server.id)) is not None:
+            raise ConfigError(
+                f"`{name}` and `{other.name}` would both be called `{server.id}`.",
+                file=file,
+                key=f"{key}.{name}",
+                fix="Rename one of them.",
+            )
+        servers[server.id] = server
+    portal = _portal(document.get("portal", {}), file, environment, folder)
+    _pins_have_a_place(portal, servers, key, file)
+    return Config(portal=portal, servers=servers)
+
+
+def _pins_have_a_place(portal: PortalSettings, servers: Mapping[str, ServerConfig], key: str, file: str) -> None:
+    if portal.pinned is not None and portal.has_store:
+        problem = "is for a portal without a database: with `state` or `identity` approvals are kept there."
+        fix = "Remove it; what the servers offer at the next start is then approved as it is."
+        raise ConfigError(problem, file=file, key="portal.pinned", fix=fix)
+    for server in servers.values():
+        if server.pin and server.enabled and portal.pinned is None and not portal.has_store:
+            problem = "needs a place for what was approved, or every restart would approve whatever is offered then."
+            fix = 'Name a file: `"portal": {"pinned": "pinned.json"}`; or set `portal.state`.'
+            raise ConfigError(problem, file=file, key=f"{key}.{server.name}.pin", fix=fix)
+
+
+def server_id(name: str) -> str:
+    """The id of a server from the name in the document.
+
+    Ids have letters, digits and hyphens only, because tools are named `{server}_{tool}` and split at the first
+    underscore: runs of anything else become one hyphen ("my_server" is `my-server`). "" when nothing is left.
+    """
+    return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")
+
+
+def _server(
+    name: str, entry: Any, key: str, file: str, environment: Mapping[str, str], folder: Path | None
+) -> ServerConfig:
+    if not isinstance(entry, dict):
+        raise ConfigError(f"must be an object, found {describe(entry)}.", file=file, key=key)
+    identifier = server_id(name)
+    if not _ID.fullmatch(identifier):
+        raise ConfigError(
+            "is no name for a server.", file=file, key=key, fix="Use up to 64 letters, digits and hyphens."
+        )
+    expansion = Expansion(environment, file=file)
+    written = _spelled_as_ours(expansion.expand(entry, key), key, file)
+    model = _transport(written, key, file)
+    given = {"id": identifier, "name": name, "expanded": tuple(sorted(expansion.values)), **written}
+    server = _checked(model, given, key, file)
+    if isinstance(server, StdioServer) and server.cwd is not None:
+        cwd = server.cwd.expanduser()
+        server = server.model_copy(update={"cwd": (folder / cwd if folder is not None else cwd)})
+    if server.max_timeout < server.timeout:
+        server = server.model_copy(update={"max_timeout": server.timeout})
+    return server
+
+
+def _spelled_as_ours(entry: dict[str, Any], key: str, file: str) -> dict[str, Any]:
+    """Other clients' spellings of the same thing, and their private keys dropped."""
+    ours = {name: value for name, value in entry.items() if name not in FOREIGN_KEYS}
+    for foreign, own in (("httpUrl", "url"), ("serverUrl", "url"), ("transport", "type"), ("disabled", "enabled")):
+        if foreign in ours:
+            if own in ours:
+                raise ConfigError(f"has both `{foreign}` and `{own}`.", file=file, key=key, fix="Keep one of them.")
+            value = ours.pop(foreign)
+            ours[own] = (not value) if foreign == "disabled" and isinstance(value, bool) else value
+    known = _names(StdioServer) | _names(HttpServer) | {"type"}
+    _only_known(ours, known - {"id", "name", "expanded", "transport"}, file, key)
+    return ours
+
+
+def _transport(given: dict[str, Any], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
+    """Which kind of server this is; puts HTTP's flavour into `given`."""
+    written = given.pop("type", None)
+    kind = TRANSPORTS.get(written.lower()) if isinstance(written, str) else None
+    if written is not None and kind is None:
+        raise ConfigError("is not a transport.", file=file, key=f"{key}.type", fix="Use stdio, http or sse.")
+    local, remote = "command" in given, "url" in given
+    if local == remote:
+        problem = "has both `command` and `url`." if local else "has neither `command` nor `url`."
+        fix = "A local server needs `command`, a remote one `url`."
+        raise ConfigError(problem, file=file, key=key, fix=fix)
+    if kind is not None and (kind == "stdio") != local:
+        problem = f"is `{written}`, but the server has `{'command' if local else 'url'}`."
+        raise ConfigError(problem, file=file, key=f"{key}.type", fix="Correct one of the two.")
+    if local:
+        _only_known(given, _names(StdioServer), file, key, why="is only for servers reached by `url`.")
+        return StdioServer
+    _only_known(given, _names(HttpServer), file, key, why="is only for servers started by `command`.")
+    given["transport"] = kind or "auto"
+    return HttpServer
+
+
+def _portal(section: Any, file: str, environment: Mapping[str, str], folder: Path | None) -> PortalSettings:
+    if not isinstance(section, dict):
+        raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portal")
+    given = Expansion(environment, file=file).expand(section, "portal")
+    _only_known(given, _names(PortalSettings), file, "portal")
+    if isinstance(limits := given.get("limits"), dict):
+        spelled = {to_camel(name): name for name in LIMITS} | {name: name for name in LIMITS}
+        _only_known(limits, set(spelled), file, "portal.limits")
+        for name, value in limits.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 2**53:
+                problem = f"must be a number above 0, found {describe(value)}."
+                raise ConfigError(problem, file=file, key=f"portal.limits.{name}")
+            _check_limit(spelled[name], value, f"portal.limits.{name}", file)
+        given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
+    settings = _checked(PortalSettings, given, "portal", file)
+    for name in ("learned_shapes", "pinned"):
+        written = getattr(settings, name)
+        if written is not None:
+            path = written.expanduser()
+            settings = settings.model_copy(update={name: folder / path if folder is not None else path})
+    return settings
+
+
+def _check_limit(name: str, value: float, key: str, file: str) -> None:
+    if LIMITS[name] and not isinstance(value, int):
+        raise ConfigError("must be a whole number.", file=file, key=key)
+    try:
+        Limits(**{name: value})  # type: ignore[arg-type]
+    except ValueError as error:
+        raise ConfigError(f"must lie{str(error).partition('must lie')[2]}.", file=file, key=key) from None
+
+
+def _checked(model: type[Checked], given: Mapping[str, Any], key: str, file: str) -> Checked:
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+        problem = problem if problem.startswith("must") else f"must be {problem}"
+        raise ConfigError(f"{problem}, found {describe(first['input'])}.", file=file, key=where) from None
+
+
+def _only_known(found: Mapping[str, Any], known: set[str], file: str, key: str, why: str = "") -> None:
+    for name in found:
+        if name in known:
+            continue
+        spellings = sorted(spelling for spelling in known if "_" not in spelling)
+        near = difflib.get_close_matches(name, spellings, n=1)
+        fix = "" if why else (f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(spellings)}.")
+        raise ConfigError(why or "is not a known key.", file=file, key=f"{key}.{name}".lstrip("."), fix=fix)
+
+
+def _names(model: type[_Section]) -> set[str]:
+    return {spelling for name in model.model_fields for spelling in (name, to_camel(name))}

@@ -1,0 +1,1 @@
+"""The short way for frequent requests past the SDK's dispatcher."""

@@ -1,0 +1,126 @@
+"""Who is calling, as one value: what a login, a service token, a certificate and the posture sources say of them.
+
+Made once a request by whoever authenticates it, and never changed. What is not known is empty; the policies tell what
+is empty because nobody was asked from what is known not to be so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    return _NOTHING
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A group as the identity provider names it. GitHub organisations are `acme`, their teams `acme/platform`."""
+
+    id: str = ""
+    name: str = ""
+    email: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """One caller. `id` is a stable subject, "" for nobody who logged in.
+
+    `idp_id` and `login_method` are ids of identity providers, `auth_methods` the RFC 8176 values of the login (`amr`),
+    `claims` the provider's own. `ip` is the address of this request, `country` its ISO code ("XX": in no country's
+    range). `device_posture` says by integration whether the check succeeded, `user_risk` is `low`, `medium`, `high` or
+    `unscored`, `evaluations` the answers of external evaluations by `evaluation_key`; only what is fresh is in them.
+    """
+
+    id: str = ""
+    email: str = ""
+    name: str = ""
+    groups: tuple[Group, ...] = ()
+    idp_id: str = ""
+    idp_type: str = ""
+    login_method: str = ""
+    auth_methods: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = field(default_factory=_nothing, repr=False)
+    ip: str = ""
+    country: str = ""
+    service_token_id: str = ""
+    common_name: str = ""
+    certificate: bool = False
+    device_posture: Mapping[str, bool] = field(default_factory=_nothing)
+    user_risk: str = ""
+    linked_apps: tuple[str, ...] = ()
+    evaluations: Mapping[str, bool] = field(default_factory=_nothing)
+
+    @property
+    def key(self) -> str:
+        """What calls, records and fair queues know this caller by; "" for an anonymous one."""
+        if self.id:
+            return self.id
+        if self.service_token_id:
+            return f"service:{self.service_token_id}"
+        return f"certificate:{self.common_name}" if self.certificate and self.common_name else ""
+
+    @property
+    def label(self) -> str:
+        """What a sentence calls this caller."""
+        return self.email or self.name or self.key or "an anonymous caller"
+
+    @property
+    def logged_in(self) -> bool:
+        return bool(self.id)
+
+    @property
+    def by_credential(self) -> bool:
+        """Whether the caller showed a credential that needs no login."""
+        return bool(self.service_token_id or self.certificate or self.linked_apps)
+
+
+ANONYMOUS = Identity()
+
+
+def evaluation_key(evaluate_url: str, keys_url: str) -> str:
+    """What the answer of an external evaluation is filed under."""
+    return f"{evaluate_url}\n{keys_url}"
+
+
+IDENTITY = "portal.identity"
+
+
+def principal_of(scope: Mapping[str, Any] | None) -> Identity | None:
+    """The identity behind a request; None where nobody authenticates."""
+    found = scope.get(IDENTITY) if scope is not None else None
+    return found if isinstance(found, Identity) else None
+
+
+def identity_of(scope: Mapping[str, Any] | None) -> str:
+    """The stable key of the identity behind a request, "" for nobody in particular."""
+    principal = principal_of(scope)
+    return "" if principal is None else principal.key
+
+
+_TEXTS = ("id", "email", "name", "idp_id", "idp_type", "login_method")
+
+
+def identity_document(identity: Identity) -> dict[str, Any]:
+    return {
+        **{name: getattr(identity, name) for name in _TEXTS},
+        "groups": [{"id": group.id, "name": group.name, "email": group.email} for group in identity.groups],
+        "auth_methods": list(identity.auth_methods),
+        "claims": dict(identity.claims),
+    }
+
+
+def identity_from(document: Mapping[str, Any]) -> Identity:
+    """The inverse."""
+    texts: dict[str, Any] = {name: str(document.get(name, "")) for name in _TEXTS}
+    return Identity(
+        **texts,
+        groups=tuple(Group(**group) for group in document.get("groups", ())),
+        auth_methods=tuple(document.get("auth_methods", ())),
+        claims=dict(document.get("claims", {})),
+    )

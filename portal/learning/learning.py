@@ -1,0 +1,209 @@
+"""Learning what tools return: looks at results on their way, publishes what is new at a pace, keeps it in a file.
+
+Only for servers whose configuration says `learnOutput`, and only shapes: see `stubs.Seen` for what is kept of a result.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tempfile
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import orjson
+import structlog
+
+from codemode import returned
+from portal.calls import Call
+from portal.learning.shapes import LearnedShapes
+from portal.servers import Snapshot
+from stubs import Seen
+
+SMALL = 1_000
+"""Parts of a result that is looked at before its call returns; a larger one is looked at beside the event loop."""
+MOST_WAITING = 8
+LARGEST = 1024 * 1024
+"""Bytes of a text that is parsed to be looked at: parsing holds the interpreter, and with it the event loop."""
+LARGEST_FILE = 64 * 1024 * 1024
+SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Seconds between two publications, each of which makes a new catalog: ever longer while there is ever more new."""
+_CHARS_A_PART = 64
+
+
+class Learning:
+    """An async context manager around the servers it learns of. `shapes` is what is known.
+
+    Results that come faster than they can be looked at are passed over; `unseen` counts them.
+    """
+
+    def __init__(
+        self, file: Path | None = None, *, pauses: tuple[float, float] = (SHORTEST_PAUSE, LONGEST_PAUSE)
+    ) -> None:
+        self.shapes = LearnedShapes()
+        self.unseen = 0
+        self._file = file
+        self._shortest, self._longest = pauses
+        self._pause = 0.0
+        self._next = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._publish_to: Callable[..., None] | None = None
+        self._changed: set[str] = set()
+        self._unsaved = False
+        self._waiting: deque[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = deque()
+        self._looking: asyncio.Task[None] | None = None
+        self._saving: asyncio.Task[None] | None = None
+        self._log = structlog.get_logger("portal.learning")
+
+    async def __aenter__(self) -> Learning:
+        if self._file is not None:
+            try:
+                await asyncio.to_thread(_load, self._file, self.shapes)
+            except (OSError, ValueError) as error:
+                self._log.warning(
+                    "learned shapes cannot be read; learning anew", file=str(self._file), reason=str(error)
+                )
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait([self._looking])
+        if self._saving is not None:
+            await asyncio.wait([self._saving])
+        await self._save()
+
+    def publish_to(self, offer_anew: Callable[..., None]) -> None:
+        """Call this with the ids of servers of which something new is known (`Servers.offer_anew`)."""
+        self._publish_to = offer_anew
+
+    def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
+        """Look at the result of a tool call, now or soon. Never raises, never waits."""
+        server = snapshot.servers.get(call.server)
+        if server is None or not server.config.learn_output:
+            return
+        tool = server.tool(call.name)
+        if tool is None or isinstance(tool.get("outputSchema"), dict | bool):
+            return
+        if result.get("resultType", "complete") != "complete" or not self.shapes.worth_a_look(server.id, tool):
+            return
+        if _is_small(result):
+            self._saw(server.id, tool, _look(result))
+        elif len(self._waiting) < MOST_WAITING:
+            self._waiting.append((server.id, tool, result))
+            if self._looking is None or self._looking.done():
+                self._looking = asyncio.create_task(self._look_at_large())
+        else:
+            self.unseen += 1
+
+    async def settled(self) -> None:
+        """Wait until every result so far was looked at."""
+        if self._looking is not None:
+            await asyncio.wait([self._looking])
+
+    async def _look_at_large(self) -> None:
+        while self._waiting:
+            server, tool, result = self._waiting.popleft()
+            self._saw(server, tool, await asyncio.to_thread(_look, result))
+
+    def _saw(self, server: str, tool: Mapping[str, Any], shape: Seen | None) -> None:
+        if shape is None or not self.shapes.saw(server, tool, shape):
+            return
+        self._unsaved = True
+        self._changed.add(server)
+        if self._timer is not None:
+            return
+        loop = asyncio.get_running_loop()
+        if loop.time() >= self._next:
+            self._publish()
+        else:
+            self._timer = loop.call_at(self._next, self._publish)
+
+    def _publish(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        calm = now - self._next > self._longest
+        self._pause = self._shortest if calm else min(max(self._pause * 2, self._shortest), self._longest)
+        self._next = now + self._pause
+        changed, self._changed = self._changed, set()
+        if self._publish_to is not None:
+            self._publish_to(*sorted(changed))
+        if self._file is not None and (self._saving is None or self._saving.done()):
+            self._saving = asyncio.create_task(self._save())
+
+    async def _save(self) -> None:
+        while self._unsaved and self._file is not None:
+            self._unsaved = False
+            try:
+                await asyncio.to_thread(_store, self._file, self.shapes.document())
+            except OSError as error:
+                self._log.warning(
+                    "learned shapes cannot be kept", file=str(self._file), reason=error.strerror or str(error)
+                )
+
+
+def _look(result: Mapping[str, Any]) -> Seen | None:
+    """What a program gets of a result, as a shape; None when that is an error, or too large a text to parse again."""
+    structured = result.get("structuredContent")
+    if structured is not None:
+        return Seen.of(structured)
+    encoded = returned(result, LARGEST)
+    return None if encoded is None else Seen.of(orjson.loads(encoded))
+
+
+def _is_small(value: Any) -> bool:
+    """Whether a JSON value has at most `SMALL` parts, long strings counted by length."""
+    left = SMALL
+    pending = [value]
+    while pending:
+        part = pending.pop()
+        left -= 1
+        if isinstance(part, str):
+            left -= len(part) // _CHARS_A_PART
+        elif isinstance(part, dict | list):
+            left -= len(part)
+            if left >= 0:
+                pending.extend(part.values() if isinstance(part, dict) else part)
+        if left < 0:
+            return False
+    return True
+
+
+def _load(file: Path, shapes: LearnedShapes) -> None:
+    """Take in what the file holds; nothing when there is none.
+
+    Raises:
+        OSError, ValueError: it cannot be read, or used.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        return
+    if len(data) > LARGEST_FILE:
+        raise ValueError(f"larger than {LARGEST_FILE // 1024**2} MiB")
+    shapes.merge(orjson.loads(data))
+
+
+def _store(file: Path, document: Mapping[str, Any]) -> None:
+    """Put what is known into the file, beside what another process put there since."""
+    merged = LearnedShapes()
+    with suppress(OSError, ValueError):
+        _load(file, merged)
+    merged.merge(document)
+    with tempfile.NamedTemporaryFile(dir=file.parent, prefix=f".{file.name}.", delete=False) as written:
+        try:
+            written.write(orjson.dumps(merged.document(), option=orjson.OPT_INDENT_2))
+            written.close()
+            os.replace(written.name, file)
+        except OSError:
+            Path(written.name).unlink(missing_ok=True)
+            raise

@@ -1,0 +1,27 @@
+"""What a person sees in a browser: the pages, their design, and the browser behind a request."""
+
+from portal.pages.blocks import APP, block_of, is_portal
+from portal.pages.pages import STYLE_PATH, Pages, style
+from portal.pages.returns import HOME, safe_return
+from portal.pages.rules import DENIED, Block, LoginRules, RulesInvalid, read_rules
+from portal.pages.visitor import FORM_FIELD, Visitor, Visitors, client_ip
+
+__all__ = [
+    "APP",
+    "DENIED",
+    "FORM_FIELD",
+    "HOME",
+    "STYLE_PATH",
+    "Block",
+    "LoginRules",
+    "Pages",
+    "RulesInvalid",
+    "Visitor",
+    "Visitors",
+    "block_of",
+    "client_ip",
+    "is_portal",
+    "read_rules",
+    "safe_return",
+    "style",
+]

@@ -1,0 +1,43 @@
+"""What somebody without access is shown: what the application they wanted says, else the login settings. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from portal.pages.rules import Block
+
+APP = "app:"
+"""How an application that signs people in by itself is named where the portal's paths are; followed by its id."""
+IDENTITY_DENIED, FORBIDDEN = "identity_denied", "forbidden"
+
+
+def block_of(
+    app: Mapping[str, Any], pages: Mapping[str, Mapping[str, Any]], otherwise: Block, *, person: bool
+) -> Block:
+    """What the application in this document shows, `pages` being the stored custom pages by id.
+
+    `person` is whether somebody is refused for who they are; `custom_deny_url` and pages of type `identity_denied` are
+    for these, `custom_non_identity_deny_url` and `forbidden` for the others, `custom_deny_message` for both. What the
+    application does not say is as `otherwise` says.
+    """
+    kind, address = (IDENTITY_DENIED, "custom_deny_url") if person else (FORBIDDEN, "custom_non_identity_deny_url")
+    named = (pages[id] for id in app.get("custom_pages") or () if id in pages)
+    html = next((str(page["custom_html"]) for page in named if page.get("type") == kind), "")
+    url, message = str(app.get(address) or ""), str(app.get("custom_deny_message") or "")
+    if not (url or html or message):
+        return otherwise
+    return Block(message=message or otherwise.message, url=url if _leads_somewhere(url) else "", html=html)
+
+
+def is_portal(app: Mapping[str, Any], hostname: str) -> bool:
+    """Whether the application is that of the portal of this host name."""
+    return app.get("type") == "mcp_portal" and str(app.get("domain") or "").lower() == hostname
+
+
+def _leads_somewhere(url: str) -> bool:
+    try:
+        return urlsplit(url).scheme in ("http", "https") and bool(urlsplit(url).hostname)
+    except ValueError:
+        return False

@@ -1,0 +1,103 @@
+"""The browser behind a request, before and beside any sign-in.
+
+A random cookie names the browser. Whatever is begun in it (a login at a provider, a PIN, a consent) is bound to that
+cookie's hash, so that nobody else can finish it, and its forms carry a token derived from it, so that no other site
+can send them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import ipaddress
+import re
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.types import Scope
+
+from portal.http import Origins, read_cookie, write_cookie
+
+COOKIE = "portal_browser"
+FORM_FIELD = "form_token"
+_KEY = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """`key` is the cookie's value and known to that browser only; `new` when the answer must set it."""
+
+    key: str
+    new: bool
+    origin: str
+    ip: str
+
+    @property
+    def binding(self) -> str:
+        """What stored things are bound to: a hash, from which the cookie cannot be had."""
+        return hashlib.sha256(b"browser:" + self.key.encode()).hexdigest()
+
+    @property
+    def form_token(self) -> str:
+        return self.sign("form")
+
+    def sign(self, text: str) -> str:
+        """A keyed digest only this browser's requests can reproduce."""
+        return hmac.new(self.key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+    def sent(self, form_token: str) -> bool:
+        """Whether a form came from a page made for this browser."""
+        return not self.new and hmac.compare_digest(self.form_token.encode(), form_token.encode())
+
+    def owns(self, binding: object) -> bool:
+        return isinstance(binding, str) and hmac.compare_digest(self.binding.encode(), binding.encode())
+
+    def remember(self, response: Response) -> Response:
+        """The response, with the cookie where the browser does not have it yet."""
+        if self.new:
+            write_cookie(response, COOKIE, self.key, self.origin)
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class Visitors:
+    """Recognises browsers. `proxies` are the networks whose `X-Forwarded-For` is believed."""
+
+    origins: Origins
+    proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
+
+    def of(self, request: Request) -> Visitor:
+        origin = self.origins.of(request.scope)
+        key = read_cookie(request, COOKIE, origin)
+        known = _KEY.fullmatch(key) is not None
+        return Visitor(
+            key if known else secrets.token_urlsafe(32), not known, origin, client_ip(request.scope, self.proxies)
+        )
+
+
+def client_ip(scope: Scope, proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()) -> str:
+    """The address of the client: the peer's, or, through trusted proxies, the last one they did not add themselves."""
+    client = scope.get("client")
+    ip = str(client[0]) if client else ""
+    if not proxies or not _within(ip, proxies):
+        return ip
+    forwarded = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"]
+    for hop in reversed([hop.strip() for line in forwarded for hop in line.split(",")]):
+        try:
+            ip = str(ipaddress.ip_address(hop))
+        except ValueError:
+            return ip
+        if not _within(ip, proxies):
+            return ip
+    return ip
+
+
+def _within(ip: str, networks: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network]) -> bool:
+    try:
+        address = ipaddress.ip_address(ip)
+    except ValueError:
+        return False
+    return any(address in network for network in networks)

@@ -1,0 +1,60 @@
+"""The HTTP headers in a stored server's credentials."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from portal.config import HeaderName, HeaderValue
+
+
+class CredentialsInvalid(ValueError):
+    """Credentials cannot be sent as HTTP headers. The message does not quote them."""
+
+
+Checked = TypeVar("Checked", bound=BaseModel)
+
+
+class _Headers(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    headers: Annotated[dict[HeaderName, HeaderValue], Field(min_length=1, max_length=64)]
+
+
+def read_headers(credentials: str) -> dict[str, str]:
+    """The headers that bearer credentials stand for.
+
+    Raises:
+        CredentialsInvalid: they cannot be headers.
+    """
+    if credentials.lstrip().startswith("{"):
+        return dict(parsed(_Headers, json_of(credentials), "a token, or an object with headers").headers)
+    if not credentials.strip() or not credentials.isprintable() or not credentials.isascii():
+        raise CredentialsInvalid("a token is one line of printable ASCII")
+    return {"Authorization": f"Bearer {credentials.strip()}"}
+
+
+def json_of(credentials: str) -> Any:
+    """
+    Raises:
+        CredentialsInvalid: they are not JSON.
+    """
+    try:
+        return orjson.loads(credentials)
+    except orjson.JSONDecodeError:
+        raise CredentialsInvalid("is neither a token nor a JSON object") from None
+
+
+def parsed(model: type[Checked], value: Any, expected: str) -> Checked:
+    """`value` as a `model`.
+
+    Raises:
+        CredentialsInvalid: it is something other than what `expected` says.
+    """
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        # Don't include pydantic's message: it can contain the credential.
+        raise CredentialsInvalid(f"must be {expected}") from None

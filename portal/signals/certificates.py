@@ -1,0 +1,56 @@
+"""Client certificates that a TLS proxy has checked and passes on as `Client-Cert` (RFC 9440), from that proxy alone."""
+
+from __future__ import annotations
+
+import binascii
+import ipaddress
+from base64 import b64decode
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+from starlette.types import Scope
+
+from portal.identity import Identity
+
+HEADER = b"client-cert"
+MAX_HEADER = 32 * 1024
+
+
+class ClientCertificates:
+    """Adds to an identity the certificate its connection was made with. Whoever is no configured proxy is not heard."""
+
+    def __init__(self, proxies: Sequence[IPv4Network | IPv6Network]) -> None:
+        self._proxies = tuple(proxies)
+
+    def __call__(self, identity: Identity, scope: Scope) -> Identity:
+        found = [value for name, value in scope["headers"] if name == HEADER]
+        if len(found) != 1 or not self._trusts(scope):
+            return identity
+        name = common_name_in(found[0])
+        return identity if name is None else replace(identity, certificate=True, common_name=name)
+
+    def _trusts(self, scope: Scope) -> bool:
+        client = scope.get("client")
+        try:
+            peer = ipaddress.ip_address(client[0]) if client else None
+        except ValueError:
+            return False
+        return peer is not None and any(peer in proxy for proxy in self._proxies)
+
+
+@lru_cache(maxsize=1024)
+def common_name_in(header: bytes) -> str | None:
+    """The common name in a `Client-Cert` field, "" for a certificate that has none; None for what is no certificate."""
+    value = header.strip()
+    if len(value) > MAX_HEADER or not value.startswith(b":") or not value.endswith(b":") or len(value) < 3:
+        return None
+    try:
+        certificate = x509.load_der_x509_certificate(b64decode(value[1:-1], validate=True))
+        names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    except (binascii.Error, ValueError):
+        return None
+    return str(names[0].value) if len(names) == 1 else ""

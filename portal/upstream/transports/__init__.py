@@ -1,0 +1,1 @@
+"""The transports to an upstream server: streamable HTTP, SSE, stdio."""

@@ -1,0 +1,228 @@
+"""Links over one pipe each way (stdio, HTTP with SSE): requests and answers matched by id on raw messages.
+
+A pipe does not say which call a question or log message of the server belongs to. It is passed on only while exactly
+one of the calls in flight could take it, and refused otherwise: the wrong person must never be asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
+from portal.upstream.context import NO_CONTEXT, CallContext
+from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
+from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_params
+from portal.upstream.transports.wire import encode, message_in, params_of, result_in
+
+_NEVER_CANCELLED = ("initialize", "server/discover")
+# Progress and log messages one call may have waiting for its reader; further ones are dropped.
+_MAILBOX = 1000
+_ASIDE_SECONDS = 5.0
+# Messages handled before other tasks of the loop get a turn.
+_TURN = 64
+_ENDS = 512
+_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
+_ID = rb'"id"\s*:\s*"?(\d{1,18})"?'
+_ID_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*,")
+_ID_LAST = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge:
+    """Stands for a message that was not kept. `beginning` and `end` are what remains of it."""
+
+    beginning: bytes
+    end: bytes
+
+
+class Pipe(Protocol):
+    """What a transport provides."""
+
+    async def receive(self) -> bytes | TooLarge | None:
+        """The next message; None once nothing more will come."""
+
+    async def send(self, data: bytes) -> None:
+        """Send one message. Raises UpstreamError when it cannot be sent."""
+
+    def gone(self) -> str:
+        """Why nothing more will come."""
+
+    async def aclose(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Call:
+    id: int
+    context: CallContext
+    max_bytes: int
+    mailbox: asyncio.Queue[Mapping[str, Any] | UpstreamError] = field(default_factory=asyncio.Queue)
+
+
+class DuplexLink:
+    """Implements `Link`."""
+
+    def __init__(self, pipe: Pipe, introduction: Introduction, inbound: Inbound, max_bytes: int) -> None:
+        self.closed = asyncio.Event()
+        self.reason = ""
+        self._pipe = pipe
+        self._introduction = introduction
+        self._inbound = inbound
+        self._max_bytes = max_bytes
+        self._version: str | None = None
+        self._last_id = 0
+        self._calls: dict[int, _Call] = {}
+        self._questions = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._spawn(self._read())
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._calls)
+
+    def agree(self, agreement: Agreement) -> None:
+        self._version = agreement.version
+
+    async def request(
+        self,
+        method: str,
+        params: Mapping[str, Any],
+        context: CallContext = NO_CONTEXT,
+        *,
+        version: str | None = None,
+        credentials: Mapping[str, str] | None = None,
+        max_bytes: int | None = None,
+    ) -> dict[str, Any]:
+        if self.closed.is_set():
+            raise UpstreamUnavailable(self.reason)
+        self._last_id += 1
+        call = self._calls[self._last_id] = _Call(self._last_id, context, max_bytes or self._max_bytes)
+        token = call.id if context.on_progress is not None else None
+        sent = outgoing_params(params, version or self._version, self._introduction, context, token)
+        message = {"jsonrpc": "2.0", "id": call.id, "method": method, **({"params": sent} if sent else {})}
+        try:
+            await self._pipe.send(encode(message))
+            return await self._answer(call, token)
+        except asyncio.CancelledError:
+            if method not in _NEVER_CANCELLED:
+                cancelled = {"requestId": call.id, "reason": "the caller went away"}
+                self._spawn(self.notify("notifications/cancelled", cancelled))
+            raise
+        finally:
+            del self._calls[call.id]
+
+    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
+        await self._send_aside({"jsonrpc": "2.0", "method": method, **({"params": dict(params)} if params else {})})
+
+    def end(self, reason: str) -> None:
+        if self.closed.is_set():
+            return
+        self.reason = reason
+        self.closed.set()
+        for call in self._calls.values():
+            call.mailbox.put_nowait(OutcomeUnknown(reason))
+
+    async def aclose(self) -> None:
+        self.end("closed")
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._pipe.aclose()
+
+    async def _answer(self, call: _Call, token: int | None) -> dict[str, Any]:
+        while True:
+            message = await call.mailbox.get()
+            if isinstance(message, UpstreamError):
+                raise message
+            if "method" in message:
+                await deliver(message["method"], params_of(message), call.context, token, self._inbound)
+            elif (result := result_in(message, call.id)) is not None:
+                return result
+
+    async def _read(self) -> None:
+        count = 0
+        while (data := await self._pipe.receive()) is not None:
+            count += 1
+            if isinstance(data, TooLarge) or len(data) > self._max_bytes:
+                self._outsized(data)
+            elif (message := message_in(data)) is not None:
+                self._route(message)
+            if count % _TURN == 0:
+                await asyncio.sleep(0)
+        self.end(self._pipe.gone())
+
+    def _route(self, message: Mapping[str, Any]) -> None:
+        method = message.get("method")
+        if not isinstance(method, str):
+            if (call := self._call(message.get("id"))) is not None:
+                call.mailbox.put_nowait(message)
+        elif "id" in message:
+            if self._questions < MAX_QUESTIONS:
+                self._questions += 1
+                self._spawn(self._reply(message, self._only(lambda context: context.on_request is not None)))
+        elif method == "notifications/progress":
+            self._post(self._call(params_of(message).get("progressToken")), message)
+        elif method == "notifications/message":
+            call = self._only(lambda context: context.on_log is not None)
+            if call is None:
+                self._inbound.notification(method, params_of(message))
+            self._post(call, message)
+        elif method != "notifications/cancelled":
+            self._inbound.notification(method, params_of(message))
+
+    def _post(self, call: _Call | None, message: Mapping[str, Any]) -> None:
+        if call is not None and call.mailbox.qsize() < _MAILBOX:
+            call.mailbox.put_nowait(message)
+
+    def _call(self, found: Any) -> _Call | None:
+        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20:
+            found = int(found)
+        return self._calls.get(found) if isinstance(found, int) and not isinstance(found, bool) else None
+
+    def _only(self, takes: Callable[[CallContext], bool]) -> _Call | None:
+        able = [call for call in self._calls.values() if takes(call.context)]
+        return able[0] if len(able) == 1 else None
+
+    def _outsized(self, data: bytes | TooLarge) -> None:
+        """A message over the ordinary limit: is it an answer, and does the call allow as much?"""
+        beginning, end = (data.beginning, data.end) if isinstance(data, TooLarge) else (data[:_ENDS], data[-_ENDS:])
+        call = self._call(id_of_answer(beginning, end))
+        if isinstance(data, bytes) and call is not None and len(data) <= call.max_bytes:
+            if (message := message_in(data)) is not None:
+                self._route(message)
+        elif call is not None:
+            call.mailbox.put_nowait(ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes"))
+        else:
+            # Some call may be waiting for what was in it.
+            self.end(f"sent a message of more than {self._max_bytes} bytes that answers no call")
+
+    async def _reply(self, message: Mapping[str, Any], call: _Call | None) -> None:
+        try:
+            reply = await reply_to(message, call.context if call is not None else None)
+        finally:
+            self._questions -= 1
+        await self._send_aside(reply)
+
+    async def _send_aside(self, message: Mapping[str, Any]) -> None:
+        with suppress(UpstreamError, TimeoutError):
+            async with asyncio.timeout(_ASIDE_SECONDS):
+                await self._pipe.send(encode(message))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def id_of_answer(beginning: bytes, end: bytes) -> int | None:
+    """The id of an answer that was thrown away, from its first and last bytes; None when they do not show it.
+
+    Servers write it first (`{"jsonrpc":"2.0","id":7,"result":...`) or last (`...,"jsonrpc":"2.0","id":7}`).
+    """
+    match = _ID_FIRST.match(beginning) or _ID_LAST.search(end)
+    return int(match[1]) if match else None
