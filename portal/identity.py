@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
+LOCAL_ACCOUNTS = "local"
+"""The identity provider of the accounts that the portal itself keeps."""
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 

@@ -7,23 +7,16 @@ import sys
 
 import uvloop
 
-from portal.app.asgi import running
-from portal.app.portal import assemble
-from portal.config.config import parse_config
-
-
-class Discard:
-    """Records are made and rendered as always; writing them to a disk is not what is measured."""
-
-    def write(self, line: bytes) -> None:
-        return None
+from portal.app import Instance, serving
+from portal.config import parse_config
+from portal.logs import Discard
 
 
 async def main(upstreams: list[str]) -> None:
     servers = {f"server{index}": {"url": url} for index, url in enumerate(upstreams)}
-    async with assemble(parse_config({"mcpServers": servers}), Discard()) as assembly:
-        await assembly.servers.settled(30)
-        async with running(assembly.app) as url:
+    async with Instance.open(parse_config({"mcpServers": servers}), Discard()) as instance:
+        await instance.servers.settled(30)
+        async with serving(instance) as url:
             print(f"{url}/mcp", flush=True)
             await asyncio.Event().wait()
 

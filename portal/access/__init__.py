@@ -15,17 +15,28 @@ from portal.access.documents import (
 )
 from portal.access.errors import PolicyError
 from portal.access.live import LiveAccess, Signals, Unchanging
-from portal.access.policies import DEFAULT_DENY, Considered, Decision, compile_policies
-from portal.access.possible import ADDRESS, Possible, refused_for_who_it_is
+from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Considered, Decision, compile_policies
+from portal.access.possible import ADDRESS, Possible, refused_for_identity
 from portal.access.rules import SELECTORS
 from portal.access.sources import NO_SOURCES, Sources
-from portal.access.stored import KINDS, access_document, attached_at, attached_to, read_objects
+from portal.access.stored import (
+    KINDS,
+    NOTHING_STORED,
+    Objects,
+    access_document,
+    attached_to,
+    portal_policies,
+    read_objects,
+    server_document,
+)
 
 __all__ = [
     "ADDRESS",
     "ALIAS",
     "DEFAULT_DENY",
     "KINDS",
+    "LOGIN_ENDED",
+    "NOTHING_STORED",
     "NO_SERVERS",
     "NO_SOURCES",
     "SELECTORS",
@@ -37,6 +48,7 @@ __all__ = [
     "Considered",
     "Decision",
     "LiveAccess",
+    "Objects",
     "Policy",
     "PolicyError",
     "Possible",
@@ -50,10 +62,11 @@ __all__ = [
     "Unchanging",
     "access_document",
     "assumed_sources",
-    "attached_at",
     "attached_to",
     "compile_policies",
+    "portal_policies",
     "read_document",
     "read_objects",
-    "refused_for_who_it_is",
+    "refused_for_identity",
+    "server_document",
 ]

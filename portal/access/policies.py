@@ -35,6 +35,10 @@ class Decision:
         return self.effect == "allow"
 
 
+LOGIN_ENDED = Decision("deny", "Your login no longer holds. Sign in again.", "login")
+"""For somebody who signed out, or whose login was ended, since the request or the program began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Considered:
     """What one policy made of an identity: `outcome` True, False or None (cannot be known), and why in a few words."""

@@ -66,7 +66,7 @@ class Possible:
         return False
 
 
-def refused_for_who_it_is(access: Access, identity: Identity) -> bool:
+def refused_for_identity(access: Access, identity: Identity) -> bool:
     """Of somebody refused: whether nothing but being somebody else would have helped.
 
     A caller without a login is refused for what it came with.

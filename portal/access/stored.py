@@ -30,6 +30,9 @@ class Objects:
     apps: Sequence[Stored]
 
 
+NOTHING_STORED = Objects((), (), (), (), (), ())
+
+
 async def read_objects(store: Store | Transaction) -> Objects:
     return Objects(*[await store.list(kind) for kind in KINDS])
 
@@ -49,7 +52,7 @@ def access_document(objects: Objects, portal_id: str) -> AccessDocument:
                 "servers": said["servers"],
                 "policies": _attached(app for app in objects.apps if _is_for_portal(app, said["hostname"])),
             },
-            "servers": [_of_server(server, objects.apps) for server in objects.servers],
+            "servers": [server_document(server, objects) for server in objects.servers],
             "policies": [{**one.document, "id": one.id} for one in objects.policies],
             "groups": [{**one.document, "id": one.id} for one in objects.groups],
             "lists": [{**one.document, "id": one.id} for one in objects.lists],
@@ -57,28 +60,10 @@ def access_document(objects: Objects, portal_id: str) -> AccessDocument:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Attached:
-    """What is stored for the portal of one hostname, to be put beside what its configuration says.
-
-    `policies` are the portal's own; `servers` its settings of servers; `of_servers` documents of servers, with their
-    policies, by id: those of the portal where one is stored for the hostname, else all.
-    """
-
-    policies: Sequence[Mapping[str, Any]]
-    servers: Sequence[Mapping[str, Any]]
-    of_servers: Mapping[str, Mapping[str, Any]]
-
-
-def attached_at(objects: Objects, hostname: str) -> Attached:
-    portal = next((one for one in objects.portals if one.document["hostname"] == hostname.lower()), None)
-    entries = portal.document["servers"] if portal else ()
-    shown = {entry["server_id"] for entry in entries} if portal else {server.id for server in objects.servers}
-    return Attached(
-        policies=_attached(app for app in objects.apps if _is_for_portal(app, hostname.lower())),
-        servers=entries,
-        of_servers={server.id: _of_server(server, objects.apps) for server in objects.servers if server.id in shown},
-    )
+def portal_policies(objects: Objects, hostname: str) -> list[dict[str, Any]]:
+    """The policies that applications attach to the portal of a host name."""
+    hostname = hostname.lower()
+    return _attached(app for app in objects.apps if hostname and _is_for_portal(app, hostname))
 
 
 def attached_to(objects: Objects, server_id: str) -> list[dict[str, Any]]:
@@ -86,12 +71,13 @@ def attached_to(objects: Objects, server_id: str) -> list[dict[str, Any]]:
     return _attached(app for app in objects.apps if _is_for_server(app, server_id))
 
 
-def _of_server(server: Stored, apps: Iterable[Stored]) -> dict[str, Any]:
+def server_document(server: Stored, objects: Objects) -> dict[str, Any]:
+    """A stored server as the access document has it: how it is shown, and the policies attached to it."""
     return {
         "id": server.id,
         "updated_tools": server.document["updated_tools"],
         "updated_prompts": server.document["updated_prompts"],
-        "policies": _attached(app for app in apps if _is_for_server(app, server.id)),
+        "policies": attached_to(objects, server.id),
     }
 
 

@@ -1,6 +1,6 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
-from portal.admin.api.application import PREFIX
+from portal.admin.api.application import PREFIX, AdminSettings
 from portal.admin.api.errors import AdminError
 from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL
@@ -14,6 +14,7 @@ __all__ = [
     "PREFIX",
     "Admin",
     "AdminError",
+    "AdminSettings",
     "Asked",
     "Asker",
     "Change",

@@ -6,12 +6,13 @@ portal's own configuration says.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import Asked, Operation
@@ -55,12 +56,10 @@ class ShownAssessment(BaseModel):
 
 
 class AssessmentApi:
-    """`integrations` are those a portal knows, None where no portal is configured to be told anything."""
-
-    def __init__(self, store: Store, clock: Clock, integrations: Iterable[str] | None) -> None:
+    def __init__(self, store: Store, clock: Clock, settings: AdminSettings) -> None:
         self._store = store
         self._clock = clock
-        self._integrations = None if integrations is None else frozenset(integrations)
+        self._settings = settings
 
     def operations(self) -> list[Operation]:
         one, shown, area = PATH + "/{id}", ShownAssessment, POSTURE
@@ -88,10 +87,11 @@ class AssessmentApi:
 
     async def _push(self, asked: Asked) -> Recorded:
         body: PushBody = asked.body
-        if self._integrations is None:
+        integrations = self._settings.integrations
+        if integrations is None:
             raise conflict("no posture is configured for this portal: set portal.identity.posture")
         for position, one in enumerate(body.assessments):
-            if not self._integrations.issuperset(one.device_posture or ()):
+            if not integrations.issuperset(one.device_posture or ()):
                 pointer = f"/assessments/{position}/device_posture"
                 raise invalid("an integration is not one of portal.identity.posture.integrations", pointer)
         now = self._clock()

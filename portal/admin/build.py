@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
-from portal.admin.api.application import PREFIX, Proxies, create_admin_app
+from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
 from portal.admin.apps import Apps
 from portal.admin.assessments import AssessmentApi
@@ -30,12 +30,13 @@ ACCOUNT = "account"
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """`tokens` makes the first API token."""
+    """`tokens` makes the first API token; `settings` may be set again while it serves."""
 
     app: Starlette
     account_id: str
     tokens: ApiTokens
     operations: Sequence[Operation]
+    settings: AdminSettings
 
     def route(self) -> Mount:
         """The application at `PREFIX`."""
@@ -50,11 +51,10 @@ async def create_admin(
     upstreams: Upstreams | None = None,
     *,
     clock: Clock = utc_now,
-    proxies: Proxies = (),
-    integrations: Iterable[str] | None = None,
+    settings: AdminSettings | None = None,
 ) -> Admin:
-    """The admin API over this store. Without `upstreams` every server is waiting. `integrations` are those of which
-    posture may be pushed; None: nothing may. `proxies` are those whose `X-Forwarded-For` is believed."""
+    """The admin API over this store. Without `upstreams` every server is waiting."""
+    settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
     servers = Servers(store, upstreams or NotRunning())
@@ -69,10 +69,10 @@ async def create_admin(
         *CustomPages(store, check_decisions).operations(),
         *Lists(store, check_decisions, clock).operations(),
         *Keys(store, SigningKeys(store, clock), clock).operations(),
-        *AssessmentApi(store, clock, integrations).operations(),
+        *AssessmentApi(store, clock, settings).operations(),
         *tokens.operations(),
     ]
-    return Admin(create_admin_app(operations, tokens, account_id, proxies), account_id, tokens, operations)
+    return Admin(create_admin_app(operations, tokens, account_id, settings), account_id, tokens, operations, settings)
 
 
 async def read_account_id(store: Store) -> str:

@@ -1,9 +1,8 @@
-"""The one place where a whole portal is put together."""
+"""The one place where everything is put together: an instance and its portals."""
 
-from portal.app.asgi import running
 from portal.app.code import checker_for, limits_of
-from portal.app.pins import pinning_of
-from portal.app.portal import Assembly, assemble
-from portal.app.store import open_store
+from portal.app.instance import Instance, Parts, serving
+from portal.app.store import open_store, store_of_pins
+from portal.app.upstreams import open_upstreams
 
-__all__ = ["Assembly", "assemble", "checker_for", "limits_of", "open_store", "pinning_of", "running"]
+__all__ = ["Instance", "Parts", "checker_for", "limits_of", "open_store", "open_upstreams", "serving", "store_of_pins"]

@@ -1,151 +1,207 @@
-"""The login of a served portal: its store, its policies and its authorization server, from configuration and store."""
+"""What the configuration and the store say of who may do what, compiled for one portal or one application.
+
+Pure, but for `read_stored`.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from ipaddress import ip_network
-from typing import Any
-
-import structlog
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from portal.access import (
-    ADDRESS,
-    Decision,
-    LiveAccess,
+    KINDS,
+    NOTHING_STORED,
+    Access,
+    Objects,
     PolicyError,
     Possible,
-    refused_for_who_it_is,
+    Sources,
+    attached_to,
+    portal_policies,
+    read_document,
+    read_objects,
+    server_document,
 )
-from portal.app.oauth import IdentitySettings, PortalIdentity, build
-from portal.app.policies import LOGIN_OVER, admitted_to, audiences, compiled, could_enter, deciding_anew, note_warnings
-from portal.app.signals import enrich_of, signals_of
-from portal.app.store import open_store
-from portal.calls import AccessGate, AssertionGate, Gate, OpenGate
-from portal.config import Config, IdentitySection
-from portal.errors import StartError
-from portal.identity import Identity
-from portal.login import OneTimePin, Smtp
-from portal.oauth import Admit, LoginSignals, end_departed, read_oauth_settings
-from portal.pages import APP
-from portal.servers import Servers
-from portal.state import Clock, StateError, Store, beside, utc_now
+from portal.app.definitions import OWN, PortalDefinition, own_hostname
+from portal.config import Config, HttpServer, IdentitySection
+from portal.identity import LOCAL_ACCOUNTS, Identity
 
-PURGE_SECONDS = 3600.0
+if TYPE_CHECKING:
+    from portal.state import Store, Stored
+
+DECIDING = frozenset({*KINDS, "identity_provider", "service_token"})
+"""The kinds of stored objects that decisions depend on."""
+ADMINISTRATORS_ONLY: Mapping[str, Any] = {
+    "id": "administrators",
+    "name": "Administrators of this portal",
+    "decision": "allow",
+    "include": [{"login_method": {"id": LOCAL_ACCOUNTS}}],
+}
+EVERYONE: Mapping[str, Any] = {
+    "id": "whoever-may-use-the-portal",
+    "name": "Whoever may use the portal",
+    "decision": "bypass",
+    "include": [{"everyone": {}}],
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Identified:
-    """What a portal with identity has beside one without. `decide_anew` is for a configuration that changed."""
+class StoredState:
+    """What the store says that decisions depend on. `providers` are the types of identity providers by id."""
 
-    identity: PortalIdentity
-    access: LiveAccess
-    decide_anew: Callable[[Config], None]
-    store: Store
-    admit: Admit
-
-    def gate(self, servers: Servers) -> Gate:
-        return AccessGate(self.access, servers, AssertionGate(OpenGate(), self.identity.assertions))
+    objects: Objects = NOTHING_STORED
+    providers: Mapping[str, str] = field(default_factory=dict)
+    service_tokens: frozenset[str] = frozenset()
 
 
-@asynccontextmanager
-async def identified(
-    config: Config, announce: Callable[[str], object], *, now: Clock = utc_now
-) -> AsyncIterator[Identified]:
-    """Login and policies of this configuration, until the block ends.
-
-    Raises:
-        StartError: the store, its keys, or what is configured cannot be used.
+async def read_stored(store: Store) -> StoredState:
     """
-    section = config.portal.identity
-    assert section is not None
-    try:
-        async with open_store(config.portal.state, now) as store:
-            settings = identity_settings(config, section)
-            live = LiveAccess(await compiled(config, store))
-            note_warnings(live.current)
-
-            async def admit(identity: Identity, path: str) -> Decision:
-                if path.startswith(APP):
-                    return await admitted_to(path.removeprefix(APP), identity, config, store, live)
-                await live.prepare(identity)
-                standing = live.standing(identity)
-                return LOGIN_OVER if standing is None else standing.portal
-
-            async def for_who_it_is(identity: Identity, place: str) -> bool:
-                try:
-                    of_app = place.startswith(APP) and await compiled(config, store, app=place.removeprefix(APP))
-                    access = of_app or live.current
-                except PolicyError:
-                    return identity.logged_in
-                return refused_for_who_it_is(access, live.signals.current(identity) or identity)
-
-            possible = [Possible(live.current, ADDRESS)]
-
-            async def pin_allowed(identity: Identity) -> bool:
-                if possible[0].access is not live.current:
-                    possible[0] = Possible(live.current, ADDRESS)
-                return await could_enter(identity, possible[0], store)
-
-            identity = build(
-                store,
-                settings,
-                admit=admit,
-                announce=announce,
-                enrich=enrich_of(section),
-                pin_allowed=pin_allowed,
-                refused_for_who_it_is=for_who_it_is,
-                now=now,
-            )
-
-            async def sign(claims: Mapping[str, Any]) -> str:
-                return await identity.keys.sign({"iss": identity.assertions.issuer, **claims})
-
-            identity.assertions.audiences = audiences(config, await store.list("server"))
-            identity.logins.on_change(live.changed)
-            try:
-                async with (
-                    signals_of(section, sign, live.changed, store, now) as known,
-                    forgetting_expired(store),
-                    deciding_anew(config, store, live, identity.assertions) as decide_anew,
-                ):
-                    live.signals = LoginSignals(identity.logins, known)
-                    yield Identified(identity, live, decide_anew, store, admit)
-            finally:
-                await identity.aclose()
-    except StateError as error:
-        raise StartError(str(error)) from error
-    except (PolicyError, ValueError) as error:
-        raise StartError(f"portal.identity: {error}") from error
-
-
-def identity_settings(config: Config, section: IdentitySection) -> IdentitySettings:
-    smtp = section.smtp
-    return IdentitySettings(
-        public_url=section.public_url,
-        oauth=read_oauth_settings(section.oauth, config.portal.path),
-        proxies=tuple(ip_network(proxy) for proxy in section.trusted_proxies),
-        providers=(OneTimePin(id="onetimepin", name="One-time PIN"),) if section.pin else (),
-        mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
-        name=config.portal.name,
+    Raises:
+        StateUnavailable: the store does not answer.
+    """
+    return StoredState(
+        await read_objects(store),
+        {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")},
+        frozenset(one.id for one in await store.list("service_token")),
     )
 
 
-@asynccontextmanager
-async def forgetting_expired(store: Store) -> AsyncIterator[None]:
-    """Delete tokens that have expired or whose account is gone, now and every hour: each login leaves some."""
-    log = structlog.get_logger("portal.state")
+def portal_access(definition: PortalDefinition, config: Config, stored: StoredState) -> Access:
+    """Who may do what at one portal.
 
-    async def follow() -> None:
-        while True:
-            try:
-                await store.tokens.purge(utc_now())
-                await end_departed(store)
-            except StateError as error:
-                log.error("expired tokens could not be deleted", reason=str(error))
-            await asyncio.sleep(PURGE_SECONDS)
+    Raises:
+        PolicyError: the policies cannot be compiled.
+    """
+    section = config.portal.identity
+    policies = [*definition.policies, *portal_policies(stored.objects, definition.hostname)]
+    if section is None:
+        policies = [EVERYONE]
+    return _compiled(
+        {
+            "name": definition.name,
+            "policies": policies or [ADMINISTRATORS_ONLY],
+            "tool_policies": [*(section.tool_policies if section is not None else ()), *definition.tool_policies],
+            "servers": _settings_of_servers(definition, config, stored.objects),
+        },
+        _servers(definition, config, stored.objects),
+        config,
+        stored,
+    )
 
-    async with beside(follow()):
-        yield
+
+def application_access(id: str, config: Config, stored: StoredState) -> Access:
+    """Who may sign in to an application that signs people in itself.
+
+    Raises:
+        PolicyError: its policies cannot be compiled.
+    """
+    policies = [entry for one in stored.objects.apps if one.id == id for entry in one.document.get("policies", [])]
+    return _compiled({"name": config.portal.name, "policies": policies}, [], config, stored)
+
+
+def audiences(config: Config, stored: Iterable[Stored]) -> dict[str, str]:
+    """The servers that want signed assertions of who calls, with the audience of each. A configured server goes before
+    a stored one of the same id."""
+    named = {one.id: str(one.document.get("assertion_audience", "")) for one in stored}
+    for server in config.servers.values():
+        named[server.id] = server.assertion_audience if isinstance(server, HttpServer) else ""
+    return {server: audience for server, audience in named.items() if audience}
+
+
+def could_enter(identity: Identity, possible: Possible, apps: Iterable[Stored]) -> bool:
+    """Whether a login could lead anywhere: to the portal, or to an application that signs people in itself."""
+    if possible.allows(identity):
+        return True
+    for app in apps:
+        if app.document.get("type") != "saas":
+            continue
+        try:
+            attached = read_document({"portal": {"policies": app.document.get("policies", ())}}).portal.policies
+            if possible.allows(identity, attached):
+                return True
+        except PolicyError:
+            # Policies that cannot be read keep nobody from trying: the application itself refuses.
+            return True
+    return False
+
+
+def _compiled(
+    portal: Mapping[str, Any], servers: list[Mapping[str, Any]], config: Config, stored: StoredState
+) -> Access:
+    section, objects = config.portal.identity, stored.objects
+    reusable = {
+        kind: [*written, *({**one.document, "id": one.id} for one in kept)]
+        for kind, written, kept in (
+            ("policies", (), objects.policies),
+            ("groups", section.groups if section is not None else (), objects.groups),
+            ("lists", section.lists if section is not None else (), objects.lists),
+        )
+    }
+    providers = {**stored.providers, LOCAL_ACCOUNTS: LOCAL_ACCOUNTS}
+    if section is not None and section.pin:
+        providers["onetimepin"] = "onetimepin"
+    sources = Sources(
+        identity_providers=providers,
+        service_tokens=stored.service_tokens,
+        linked_apps=frozenset(audiences(config, objects.servers)),
+    )
+    document = read_document({"portal": portal, "servers": servers, **reusable})
+    return Access(document, with_signals(section, sources) if section is not None else sources)
+
+
+def with_signals(section: IdentitySection, sources: Sources) -> Sources:
+    """What policies may ask for, including what the section configures."""
+    return replace(
+        sources,
+        certificates=section.client_certificates and bool(section.trusted_proxies),
+        geo=section.countries is not None,
+        device_posture=frozenset(section.posture.integrations) if section.posture is not None else frozenset(),
+        user_risk=section.posture is not None,
+        external_evaluation=section.external_evaluation,
+    )
+
+
+def _settings_of_servers(
+    definition: PortalDefinition, config: Config, objects: Objects
+) -> tuple[Mapping[str, Any], ...]:
+    if definition.servers is not None:
+        return definition.servers
+    own = _stored_portal(config, objects)
+    return tuple(own.document["servers"]) if own is not None else ()
+
+
+def _servers(definition: PortalDefinition, config: Config, objects: Objects) -> list[Mapping[str, Any]]:
+    """The servers of a portal with their policies. One that is not among them is nothing there."""
+    stored = {one.id: one for one in objects.servers}
+    if definition.servers is not None:
+        shown = [entry["server_id"] for entry in definition.servers]
+    else:
+        # The document's own portal shows every configured server, and the stored ones that are attached to it.
+        own = _stored_portal(config, objects)
+        attached = list(stored) if own is None else [entry["server_id"] for entry in own.document["servers"]]
+        shown = [*config.servers, *(id for id in attached if id not in config.servers)]
+    return [
+        _configured(id, definition, config, objects) if id in config.servers else server_document(stored[id], objects)
+        for id in shown
+        if id in config.servers or id in stored
+    ]
+
+
+def _configured(id: str, definition: PortalDefinition, config: Config, objects: Objects) -> Mapping[str, Any]:
+    """A server of the document. A stored one of the same id says how it is shown, at the portals it is attached to."""
+    section = config.portal.identity
+    same = next((one for one in objects.servers if one.id == id), None)
+    own = _stored_portal(config, objects)
+    if definition.id == OWN and own is not None and id not in {entry["server_id"] for entry in own.document["servers"]}:
+        same = None
+    settings = server_document(same, objects) if same is not None else {"id": id}
+    written = section.server_policies.get(id, ()) if section is not None else ()
+    # A configured server that no policy is attached to is for everyone who may use the portal.
+    return {**settings, "policies": [*written, *attached_to(objects, id)] or [EVERYONE]}
+
+
+def _stored_portal(config: Config, objects: Objects) -> Stored | None:
+    """The stored portal that speaks of the document's own."""
+    hostname = own_hostname(config)
+    return next((one for one in objects.portals if one.document["hostname"] == hostname), None)

@@ -1,10 +1,9 @@
-"""The portal as one HTTP application. Wiring only: what it serves and how it runs is decided elsewhere."""
+"""An instance as one ASGI application: the HTTP edge, the admin API, and the way of each request to its portal."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from mcp_types import INTERNAL_ERROR
@@ -13,51 +12,107 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from codemode import CodeTool
-from portal.access import LiveAccess
-from portal.calls import Caller
-from portal.config import PortalSettings
-from portal.endpoint import Endpoint, health
-from portal.http import Cors, Guard, HttpSettings, Refusal, refuse
-from portal.http import running as running_app
-from portal.http import serve as serve_app
-from portal.servers import Servers
+from portal.endpoint import health
+from portal.http import Cors, Edge, Guard, Refusal, refuse, split_host
 
 if TYPE_CHECKING:
-    # Login brings a database and more: a portal without identity starts without them.
-    from portal.app.oauth import PortalIdentity
+    from portal.app.instance import Instance
+    from portal.app.portal import Portal
+
+WELL_KNOWN = "/.well-known/"
 
 
-def create_app(
-    servers: Servers,
-    caller: Caller,
-    code_tool: CodeTool | None,
-    settings: PortalSettings | None = None,
-    http: HttpSettings | None = None,
-    identity: PortalIdentity | None = None,
-    access: LiveAccess | None = None,
-) -> Starlette:
-    """The ASGI application of one portal at `settings.path`, with `/healthz` beside it.
+class Addresses:
+    """Which portal a request is for: by host name, else by the first segment of its path, else the document's own."""
 
-    `servers` must be running and stay so for as long as the application; it, `caller` and `code_tool` stay the
-    caller's to close. Further portals will be further `Endpoint`s under `/<portal id>/mcp`. With `identity` people and
-    programs sign in, and nobody else reaches the endpoint. With `access` its policies decide
-    each request for the identity in its scope (`portal.endpoint.identity`); `caller` then has an `AccessGate` over it.
-    """
-    settings = settings or PortalSettings()
-    http = http or http_settings(settings, identity)
-    endpoint = Endpoint(servers, caller, code_tool, settings, http, access)
+    def __init__(self, portals: Iterable[Portal]) -> None:
+        self._by_host: dict[str, Portal] = {}
+        self._by_prefix: dict[str, Portal] = {}
+        self._own: Portal | None = None
+        for portal in portals:
+            definition = portal.definition
+            if not definition.id:
+                self._own = portal
+                continue
+            if definition.hostname:
+                self._by_host[definition.hostname] = portal
+            if definition.prefix:
+                self._by_prefix[definition.prefix] = portal
+
+    @property
+    def hostnames(self) -> tuple[str, ...]:
+        """The host names of portals beside the document's own."""
+        return tuple(self._by_host)
+
+    def find(self, host: str, path: str) -> tuple[Portal, str]:
+        """The portal, and the prefix of the path that is its `root_path`."""
+        name = split_host(host)
+        if name is not None and (portal := self._by_host.get(name[0])) is not None:
+            return portal, ""
+        prefix = prefix_of(path)
+        if (portal := self._by_prefix.get(prefix)) is not None:
+            return portal, prefix
+        assert self._own is not None, "every instance has the document's own portal"
+        return self._own, ""
+
+
+def prefix_of(path: str) -> str:
+    """The first segment of a path, with its slash. In `/.well-known/name/docs/mcp` it is that of what the document
+    speaks of, `/docs` (RFC 8414 section 3.1, RFC 9728 section 3.1)."""
+    if path.startswith(WELL_KNOWN):
+        _, _, path = path.removeprefix(WELL_KNOWN).partition("/")
+        path = f"/{path}"
+    segment, _, _ = path.removeprefix("/").partition("/")
+    return f"/{segment}"
+
+
+class Portals:
+    """The ASGI application that hands each request to its portal, whichever there are at that moment."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        portal, prefix = self._instance.addresses.find(host.decode("latin-1"), scope["path"])
+        await portal.app({**scope, "root_path": prefix}, receive, send)
+
+
+def instance_app(instance: Instance, edge: Edge, routes: Iterable[BaseRoute]) -> Starlette:
+    """The application of an instance. Every path that is none of its `routes` belongs to a portal."""
 
     async def healthz(request: Request) -> Response:
-        # Which servers there are is not for everyone.
-        told = health(servers.snapshot) if access is None else {"status": "ok"}
-        return Response(orjson.dumps(told), media_type="application/json")
+        # With identity only the portal's people may know which servers there are.
+        known = {"status": "ok"} if instance.config.portal.identity is not None else health(instance.servers.snapshot)
+        return Response(orjson.dumps(known), media_type="application/json")
+
+    app = Starlette(
+        routes=[Route("/healthz", healthz, methods=["GET"]), *routes],
+        middleware=[Middleware(Guard, edge=edge), Middleware(Cors, edge=edge)],
+        exception_handlers=error_handlers("/mcp"),
+    )
+    app.router.redirect_slashes = False
+    app.router.default = Portals(instance)
+    return app
+
+
+def portal_app(routes: Iterable[BaseRoute], middleware: Iterable[Middleware], path: str) -> ASGIApp:
+    """The application of one portal, below its `root_path`."""
+    app = Starlette(routes=list(routes), middleware=list(middleware), exception_handlers=error_handlers(path))
+    app.router.redirect_slashes = False
+    return app
+
+
+def error_handlers(path: str) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+    """How errors of an application are answered; `path` is where its MCP endpoint is."""
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        known = f"The MCP endpoint of this portal is {settings.path}, its health is at /healthz."
+        here = request.scope.get("root_path", "") + path
+        known = f"The MCP endpoint of this portal is {here}, its health is at /healthz."
         message = f"{request.method} {request.url.path[:100]}: {error.detail}. {known}"
         return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
 
@@ -68,65 +123,4 @@ def create_app(
         assert isinstance(error, Refusal)
         return refuse(error)
 
-    @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        async with endpoint.run():
-            yield
-
-    app = Starlette(
-        routes=[
-            Route(settings.path, endpoint, name="mcp"),
-            Route("/healthz", healthz, methods=["GET"]),
-            *(identity.routes if identity is not None else ()),
-        ],
-        middleware=[
-            Middleware(Guard, settings=http),
-            Middleware(Cors, settings=http),
-            *([identity.middleware()] if identity is not None else ()),
-        ],
-        exception_handlers={HTTPException: refused, Refusal: turned_away, Exception: crashed},
-        lifespan=lifespan,
-    )
-    app.router.redirect_slashes = False
-    app.state.close_streams = endpoint.close_streams
-    app.state.decide_code_mode = endpoint.decide_code_mode
-    app.state.http = http
-    return app
-
-
-def http_settings(settings: PortalSettings, identity: PortalIdentity | None = None) -> HttpSettings:
-    """The settings of the HTTP edge that a portal's configuration carries, and what its login needs."""
-    return HttpSettings(
-        allowed_hosts=(*settings.allowed_hosts, *(identity.hosts if identity is not None else ())),
-        allowed_origins=(*settings.allowed_origins, *(identity.origins if identity is not None else ())),
-        forms=identity.forms if identity is not None else (),
-    )
-
-
-async def serve(
-    app: Starlette,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8765,
-    identity: bool = False,
-    on_ready: Callable[[str], None] | None = None,
-) -> None:
-    """Serve what `create_app` made, as `portal.http.serve` does and with its errors."""
-    await serve_app(
-        app,
-        host=host,
-        port=port,
-        identity=identity,
-        http=app.state.http,
-        on_ready=on_ready,
-        on_stop=app.state.close_streams,
-    )
-
-
-def running(
-    app: Starlette, *, host: str = "127.0.0.1", port: int = 0, identity: bool = False
-) -> AbstractAsyncContextManager[str]:
-    """Serve what `create_app` made inside a running program. The context gives the base URL."""
-    return running_app(
-        app, host=host, port=port, identity=identity, http=app.state.http, on_stop=app.state.close_streams
-    )
+    return {HTTPException: refused, Refusal: turned_away, Exception: crashed}

@@ -1,35 +1,147 @@
-"""What code mode is made of: the limits of a run and the type checker."""
+"""Code mode of an instance: the isolates, the limits of a run and the type checker, replaced while programs run."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
-from codemode import HOW_TO_INSTALL_CHECKER, Checker
+from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, ToolCaller
 from portal.config import Config
 from portal.errors import StartError
-from sandbox import Limits
+from sandbox import Limits, WorkerExecutor
 
-if TYPE_CHECKING:
-    pass
+
+@dataclass(eq=False, slots=True)
+class _Generation:
+    """A code tool with the executor it runs on, and how many runs it has. It closes after the last of them."""
+
+    tool: CodeTool
+    executor: WorkerExecutor
+    exits: AsyncExitStack
+    runs: int = 0
+    replaced: bool = False
+    idle: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Programs:
+    """Runs programs for every portal of an instance. `apply` takes other limits or another type check from the next run
+    on; runs under way keep what they began with.
+
+    `prepared_in` is how long the first isolates took, in seconds. `unconfined` names the measures that do not confine
+    the workers on this machine, each with the reason.
+    """
+
+    def __init__(self) -> None:
+        self.prepared_in = 0.0
+        self.unconfined: Mapping[str, str] = {}
+        self._settings: tuple[object, ...] = ()
+        self._current: _Generation | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+
+    async def apply(self, config: Config) -> None:
+        """
+        Raises:
+            StartError: the limits cannot be used, or nothing here can check types and the configuration enforces it.
+        """
+        settings = (tuple(sorted(config.portal.limits.items())), config.portal.type_check)
+        if self._current is not None and settings == self._settings:
+            return
+        checker, limits = checker_for(config), limits_of(config)
+        async with AsyncExitStack() as stack:
+            started = time.perf_counter()
+            # The first start on a machine compiles the guest here; later ones take it from the cache.
+            executor = await stack.enter_async_context(WorkerExecutor(limits))
+            self.prepared_in = time.perf_counter() - started
+            tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
+            former, self._current = self._current, _Generation(tool, executor, stack.pop_all())
+        self._settings = settings
+        self.unconfined = dict(item for found in executor.confinement for item in found.missing.items())
+        if former is not None:
+            self._retire(former)
+
+    async def aclose(self) -> None:
+        """Stop every run and the workers."""
+        if self._current is not None:
+            await self._current.exits.aclose()
+        for task in self._closing:
+            task.cancel()
+        await asyncio.gather(*self._closing, return_exceptions=True)
+
+    # What an endpoint asks of a code tool
+
+    def definition(self, catalog: Catalog) -> dict[str, Any]:
+        return self._generation.tool.definition(catalog)
+
+    async def prepare(self, catalog: Catalog) -> None:
+        await self._generation.tool.prepare(catalog)
+
+    async def run(
+        self,
+        arguments: Mapping[str, Any],
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        identity: str = "",
+        run_id: str | None = None,
+    ) -> dict[str, Any]:
+        generation = self._generation
+        generation.runs += 1
+        try:
+            return await generation.tool.run(arguments, catalog, caller, identity=identity, run_id=run_id)
+        finally:
+            generation.runs -= 1
+            if generation.replaced and not generation.runs:
+                generation.idle.set()
+
+    @property
+    def _generation(self) -> _Generation:
+        assert self._current is not None, "apply comes first"
+        return self._current
+
+    def _retire(self, generation: _Generation) -> None:
+        generation.replaced = True
+        if not generation.runs:
+            generation.idle.set()
+        task = asyncio.create_task(_closed_when_idle(generation))
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+
+async def _closed_when_idle(generation: _Generation) -> None:
+    try:
+        await generation.idle.wait()
+    finally:
+        await generation.exits.aclose()
 
 
 def checker_for(config: Config, environment: Mapping[str, str] = os.environ) -> Checker:
-    """What checks programs before they run. A portal that promises to check never starts without being able to."""
-    checker, wanted = Checker(environment), config.portal.type_check
-    if wanted == "off" or checker.compiler is not None:
+    """What checks the types of programs before they run.
+
+    Raises:
+        StartError: the configuration enforces the check, and no type checker is installed.
+    """
+    checker, mode = Checker(environment), config.portal.type_check
+    if mode == "off" or checker.compiler is not None:
         return checker
-    missing = f"portal.typeCheck is `{wanted}`, but no type checker is installed"
-    if wanted == "enforce":
+    missing = f"portal.typeCheck is `{mode}`, but no type checker is installed"
+    if mode == "enforce":
         raise StartError(f"{missing}. Install one with: {HOW_TO_INSTALL_CHECKER}. Or set it to `warn`.")
     structlog.get_logger("codemode").warning("type_check_unavailable", reason=missing, fix=HOW_TO_INSTALL_CHECKER)
     return checker
 
 
 def limits_of(config: Config) -> Limits:
+    """
+    Raises:
+        StartError: the configured limits cannot be used.
+    """
     try:
         return Limits(**dict(config.portal.limits))  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:

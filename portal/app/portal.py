@@ -1,124 +1,141 @@
-"""What a served portal consists of, put together from a configuration and taken apart again in order."""
+"""One running portal: what it is, who may use it, how they sign in, and its MCP endpoint."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from starlette.applications import Starlette
+import structlog
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp
 
-from codemode import CodeTool
-from portal.app.asgi import create_app
-from portal.app.code import checker_for, limits_of
-from portal.app.pins import pinning_of
-from portal.calls import Caller
-from portal.config import Config
-from portal.learning import Learning
-from portal.logs import RecordLog, RecordSink
-from portal.servers import Servers
-from sandbox import WorkerExecutor
+from portal.access import LiveAccess, PolicyError
+from portal.app.access import StoredState, audiences, portal_access
+from portal.app.asgi import portal_app
+from portal.app.definitions import PortalDefinition
+from portal.calls import AccessGate, AssertionGate, Caller, Gate, OpenGate
+from portal.config import IdentitySection
+from portal.endpoint import CodeModePolicy, Endpoint
 
 if TYPE_CHECKING:
-    from portal.app.access import Identified
-    from portal.app.admin import Administered
+    from portal.app.identity import PortalIdentity
+    from portal.app.instance import Instance
+    from portal.oauth import Assertions
+
+MCP_PATH = "/mcp"
 
 
-@dataclass(frozen=True, slots=True)
-class Assembly:
-    """A portal ready to listen; its servers are connecting.
+class Portal:
+    """Its parts are replaced one by one when the configuration or the store says something else; the endpoint, with
+    the sessions that are open on it, stays.
 
-    `prepared_in` is how long the isolates took, in seconds; `unconfined` the measures that do
-    not hold the workers on this machine, each with the reason.
+    `access` decides who may do what, and is None where everyone may do everything. `identity` is None where nobody
+    signs in. `app` is its ASGI application.
     """
 
-    app: Starlette
-    servers: Servers
-    prepared_in: float
-    unconfined: Mapping[str, str]
-    identified: Identified | None = None
-    administered: Administered | None = None
+    def __init__(self, instance: Instance, definition: PortalDefinition, access: LiveAccess | None) -> None:
+        self.definition = definition
+        self.access = access
+        self.identity: PortalIdentity | None = None
+        self.app: ASGIApp
+        self._instance = instance
+        self._log = structlog.get_logger("portal.access")
+        self._section: IdentitySection | None = None
+        self._stop = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self.caller = Caller(
+            instance.servers, instance.records, gate=self._gate(), observer=instance.learning, portal=definition.id
+        )
+        settings = instance.config.portal.model_copy(update={"name": definition.name})
+        self.endpoint = Endpoint(
+            instance.servers, self.caller, instance.runner, settings, instance.edge.settings, access
+        )
+        self._mount()
 
-    async def apply(self, document: Config) -> None:
-        """Take up the servers and policies of a configuration that changed."""
-        if self.administered is not None:
-            await self.administered.stored.configure(document.servers)
-        else:
-            await self.servers.apply(document.servers)
-        if self.identified is not None:
-            self.identified.decide_anew(document)
+    @property
+    def path(self) -> str:
+        """Where its MCP endpoint is, below its prefix."""
+        return MCP_PATH if self.definition.id else self._instance.config.portal.path
 
+    async def start(self) -> None:
+        """Serve until `aclose`."""
+        started = asyncio.Event()
+        self._task = asyncio.create_task(self._run(started), name=f"portal {self.definition.id}")
+        ready = asyncio.create_task(started.wait())
+        await asyncio.wait({ready, self._task}, return_when=asyncio.FIRST_COMPLETED)
+        ready.cancel()
+        if self._task.done():
+            await self._task
 
-@asynccontextmanager
-async def assemble(
-    config: Config, sink: RecordSink, announce: Callable[[str], object] = print
-) -> AsyncIterator[Assembly]:
-    """Isolates in worker processes, upstream servers, the record of calls, and the application over them.
+    async def aclose(self) -> None:
+        """End its sessions and streams. Calls upstream that are under way are cancelled with them."""
+        self.endpoint.close_streams()
+        self._stop.set()
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+        if self.identity is not None:
+            await self.identity.aclose()
 
-    `announce` shows the operator a message meant for nobody else. Raises `StartError` when the configuration wants
-    types checked and nothing here can check them, or an identity that cannot be had.
-    """
-    checker = checker_for(config)
-    started = time.perf_counter()
-    # The first start on a machine compiles the guest here; later ones take it from the cache.
-    async with WorkerExecutor(limits_of(config)) as executor:
-        prepared_in = time.perf_counter() - started
-        async with (
-            RecordLog(sink) as records,
-            Learning(config.portal.learned_shapes) as learning,
-            pinning_of(config, stored=True) as pins,
-            Servers(config.servers, outputs=learning.shapes, pins=pins) as servers,
-            identity_of(config, announce) as found,
-            administration_of(found, servers, config) as admin,
-        ):
-            learning.publish_to(servers.offer_anew)
-            gate = found.gate(servers) if found is not None else None
-            caller = Caller(servers, records, gate=gate, observer=learning)
-            code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
-            identity, access = (found.identity, found.access) if found is not None else (None, None)
-            app = create_app(servers, caller, code_tool, config.portal, identity=identity, access=access)
-            if admin is not None:
-                app.router.routes.append(admin.route)
-            missing = dict(item for confinement in executor.confinement for item in confinement.missing.items())
-            async with code_mode_of(found, config, app):
-                yield Assembly(app, servers, prepared_in, missing, found, admin)
+    async def apply(self, definition: PortalDefinition, stored: StoredState) -> None:
+        """Take up what the configuration and the store say now. Policies that cannot be compiled are not taken up: the
+        former ones go on deciding, and the log says why."""
+        self.definition = definition
+        self.endpoint.apply(definition.name, definition.instructions, CodeModePolicy(definition.code_mode))
+        config = self._instance.config
+        await self._apply_identity(config.portal.identity)
+        if self.identity is not None:
+            self.identity.assertions.audiences = audiences(config, stored.objects.servers)
+        if self.access is not None and self.access is not self._instance.parts.access:
+            try:
+                access = portal_access(definition, config, stored)
+            except PolicyError as error:
+                self._log.error(
+                    "changed policies are not taken up; the former ones hold",
+                    portal=definition.id,
+                    reason=str(error),
+                )
+                return
+            self.access.replace(access)
+            self._warn()
 
+    def _warn(self) -> None:
+        """Log what was configured and has no effect, or not the intended one."""
+        assert self.access is not None
+        for warning in self.access.current.warnings:
+            self._log.warning("policy_warning", portal=self.definition.id, warning=warning)
 
-@asynccontextmanager
-async def identity_of(config: Config, announce: Callable[[str], object]) -> AsyncIterator[Identified | None]:
-    """Login and policies where identity is configured. A portal without starts without a database."""
-    if config.portal.identity is None:
-        yield None
-        return
-    from portal.app.access import identified
+    async def _apply_identity(self, section: IdentitySection | None) -> None:
+        if section is None or section == self._section:
+            return
+        former = self.identity
+        self.identity = self._instance.identity_of(self, section)
+        self._section = section
+        self._mount()
+        if former is not None:
+            await former.aclose()
 
-    async with identified(config, announce) as found:
-        yield found
+    def _mount(self) -> None:
+        """Make the application anew: requests that come from now on meet it, those under way end in the former one."""
+        routes: list[BaseRoute] = [Route(self.path, self.endpoint, name="mcp")]
+        middleware: Sequence[Middleware] = ()
+        if self.identity is not None:
+            routes += self.identity.routes
+            middleware = [self.identity.middleware()]
+        self.app = portal_app(routes, middleware, self.path)
 
+    def _gate(self) -> Gate:
+        if self._instance.parts.gate is not None and not self.definition.id:
+            return self._instance.parts.gate
+        if self.access is None:
+            return OpenGate()
+        return AccessGate(self.access, self._instance.servers, AssertionGate(OpenGate(), self._assertions))
 
-@asynccontextmanager
-async def administration_of(
-    found: Identified | None, servers: Servers, config: Config
-) -> AsyncIterator[Administered | None]:
-    """The admin API where there is a store, which is where identity is configured."""
-    if found is None:
-        yield None
-        return
-    from portal.app.admin import administered
+    def _assertions(self) -> Assertions | None:
+        return self.identity.assertions if self.identity is not None else None
 
-    async with administered(found.store, servers, config) as admin:
-        yield admin
-
-
-@asynccontextmanager
-async def code_mode_of(found: Identified | None, config: Config, app: Starlette) -> AsyncIterator[None]:
-    """What a stored portal says of code mode holds, where there is a store."""
-    if found is None:
-        yield
-        return
-    from portal.app.admin import code_mode_followed
-
-    async with code_mode_followed(found.store, config, app.state.decide_code_mode):
-        yield
+    async def _run(self, started: asyncio.Event) -> None:
+        async with self.endpoint.run():
+            started.set()
+            await self._stop.wait()

@@ -1,77 +1,69 @@
-"""What a served portal knows of callers besides their login, as its configuration says."""
+"""What an instance knows of callers besides their login: opened as the configuration says, and opened again when it
+says something else."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import replace
-from ipaddress import ip_network
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 
-from portal.access import Sources
 from portal.config import IdentitySection
-from portal.signals import (
-    Assessments,
-    ClientCertificates,
-    Countries,
-    Evaluations,
-    KnownSignals,
-    PostureFeed,
-    Sign,
-    pushed_followed,
-)
+from portal.signals import Assessments, Countries, Evaluations, KnownSignals, PostureFeed, Sign, pushed_followed
 from portal.state import Clock, Store, utc_now
 
 
-@asynccontextmanager
-async def signals_of(
-    section: IdentitySection,
-    sign: Sign,
-    changed: Callable[[], None],
-    store: Store | None = None,
-    now: Clock = utc_now,
-) -> AsyncIterator[KnownSignals]:
-    """The configured sources, open until the block ends. `sign` makes the JWTs that ask external evaluations; in
-    `store` is what was pushed.
+class SignalSources:
+    """The configured sources. `changed` is called when one of them has another answer."""
 
-    Raises:
-        PolicyError: the country database cannot be used.
-    """
-    async with AsyncExitStack() as stack:
+    def __init__(self, store: Store, sign: Sign, changed: Callable[[], None], now: Clock = utc_now) -> None:
+        """`sign` makes the JWTs that external evaluations are asked with. `store` has what was pushed."""
+        self._sources: tuple[Countries | None, Assessments | None, Evaluations | None] = (None, None, None)
+        self._store = store
+        self._sign = sign
+        self._changed = changed
+        self._now = now
+        self._settings: tuple[object, ...] | None = None
+        self._open = AsyncExitStack()
+
+    async def apply(self, section: IdentitySection) -> bool:
+        """Whether anything changed.
+
+        Raises:
+            PolicyError: the country database cannot be used. The former sources stay.
+        """
+        settings = (section.posture, section.countries, section.external_evaluation)
+        if settings == self._settings:
+            return False
+        async with AsyncExitStack() as stack:
+            sources = await self._opened(section, stack)
+            former, self._open = self._open, stack.pop_all()
+        self._sources, self._settings = sources, settings
+        await former.aclose()
+        return True
+
+    def known(self) -> KnownSignals:
+        """What is known of the callers of one portal. Each portal has its own, because each asks other evaluations."""
+        countries, assessments, evaluations = self._sources
+        return KnownSignals(countries=countries, assessments=assessments, evaluations=evaluations)
+
+    async def aclose(self) -> None:
+        await self._open.aclose()
+
+    async def _opened(
+        self, section: IdentitySection, stack: AsyncExitStack
+    ) -> tuple[Countries | None, Assessments | None, Evaluations | None]:
         assessments = None
         if (posture := section.posture) is not None:
-            # By the clock on the wall: what was pushed outlives this process.
-            assessments = Assessments(posture.fresh_for, lambda: now().timestamp())
+            # By the wall clock, not a monotonic one: what was pushed outlives this process.
+            assessments = Assessments(posture.fresh_for, lambda: self._now().timestamp())
             if posture.url:
-                headers, every = posture.headers, posture.every
-                feed = PostureFeed(posture.url, assessments, headers=headers, every=every, changed=changed)
+                feed = PostureFeed(
+                    posture.url, assessments, headers=posture.headers, every=posture.every, changed=self._changed
+                )
                 await stack.enter_async_context(feed)
-            if store is not None:
-                await stack.enter_async_context(pushed_followed(store, assessments, changed, now))
+            await stack.enter_async_context(pushed_followed(self._store, assessments, self._changed, self._now))
         evaluations = None
         if section.external_evaluation:
-            evaluations = Evaluations(sign)
+            evaluations = Evaluations(self._sign)
             stack.push_async_callback(evaluations.aclose)
-        yield KnownSignals(
-            countries=Countries.open(section.countries) if section.countries is not None else None,
-            assessments=assessments,
-            evaluations=evaluations,
-        )
-
-
-def with_sources(section: IdentitySection, sources: Sources) -> Sources:
-    """What policies may ask for, with what the section configures."""
-    return replace(
-        sources,
-        certificates=section.client_certificates and bool(section.trusted_proxies),
-        geo=section.countries is not None,
-        device_posture=frozenset(section.posture.integrations) if section.posture is not None else frozenset(),
-        user_risk=section.posture is not None,
-        external_evaluation=section.external_evaluation,
-    )
-
-
-def enrich_of(section: IdentitySection) -> ClientCertificates | None:
-    """What adds the certificate of a connection to its caller."""
-    if not section.client_certificates:
-        return None
-    return ClientCertificates([ip_network(proxy) for proxy in section.trusted_proxies])
+        countries = Countries.open(section.countries) if section.countries is not None else None
+        return countries, assessments, evaluations

@@ -2,8 +2,8 @@
 
 from portal.calls.assertions import AssertionGate
 from portal.calls.call import Call
-from portal.calls.caller import Caller, Run
+from portal.calls.caller import Caller, Records, Run
 from portal.calls.gate import Gate, OpenGate
 from portal.calls.policy import AccessGate
 
-__all__ = ["AccessGate", "AssertionGate", "Call", "Caller", "Gate", "OpenGate", "Run"]
+__all__ = ["AccessGate", "AssertionGate", "Call", "Caller", "Gate", "OpenGate", "Records", "Run"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from portal.calls.call import Call, Denial
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class AssertionGate:
-    """Adds the assertion to the headers of each call that `inner` lets pass."""
+    """Adds the assertion to the headers of each call that `inner` lets pass. `assertions` gives those of the portal,
+    None while nobody signs in."""
 
-    def __init__(self, inner: Gate, assertions: Assertions) -> None:
+    def __init__(self, inner: Gate, assertions: Callable[[], Assertions | None]) -> None:
         self._inner = inner
         self._assertions = assertions
 
@@ -28,8 +29,11 @@ class AssertionGate:
         return await self._inner.screen(call, context)
 
     async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-        told = await self._assertions.headers(context.principal or ANONYMOUS, call.server)
-        return {**await self._inner.credentials(call, context), **told}
+        headers = await self._inner.credentials(call, context)
+        assertions = self._assertions()
+        if assertions is None:
+            return headers
+        return {**headers, **await assertions.headers(context.principal or ANONYMOUS, call.server)}
 
     async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any] | Denial:
         return await self._inner.screen_result(call, result, context)

@@ -37,12 +37,20 @@ class Caller:
     """Makes calls. `call` is for direct ones; `run` gives a program a caller of its own."""
 
     def __init__(
-        self, servers: Servers, records: Records, *, gate: Gate | None = None, observer: Observer | None = None
+        self,
+        servers: Servers,
+        records: Records,
+        *,
+        gate: Gate | None = None,
+        observer: Observer | None = None,
+        portal: str = "",
     ) -> None:
+        """`portal` is the id of the portal whose calls these are, for their records."""
         self._servers = servers
         self._records = records
         self._gate = gate or OpenGate()
         self._observer = observer
+        self._portal = portal
 
     async def call(self, call: Call, context: CallContext = NO_CONTEXT) -> dict[str, Any]:
         """The raw MCP result of one call.
@@ -100,6 +108,7 @@ class Caller:
                     outcome=outcome,
                     error_code=failure.code if failure is not None else None,
                     policy=failure.policy if isinstance(failure, CallDenied) else None,
+                    portal=self._portal,
                     run_id=context.run_id,
                     identity=context.identity,
                     protocol=protocol,

@@ -11,14 +11,13 @@ from pathlib import Path
 from rich.console import Console
 
 from codemode import Catalog
-from portal.app import pinning_of
+from portal.app import open_upstreams, store_of_pins
 from portal.calls import Caller
 from portal.cli.exits import CommandError, Exit
 from portal.cli.find import find_config
 from portal.config import Config, load_config
 from portal.errors import ConfigError
-from portal.learning import Learning
-from portal.logs import RecordLog, configure_logging
+from portal.logs import Discard, configure_logging
 from portal.servers import Servers, Snapshot
 
 SETTLE_SECONDS = 30.0
@@ -58,22 +57,12 @@ async def connected(config: Config, stderr: Console) -> AsyncIterator[Session]:
     """Start every configured server, wait until each is ready or has failed, and close them all at the end."""
     # What goes wrong with a server is said by the command itself, with the server's state.
     configure_logging(level="critical", terminal=stderr.is_terminal)
-    async with (
-        RecordLog(_Discard()) as records,
-        Learning(config.portal.learned_shapes) as learning,
-        pinning_of(config) as pins,
-        Servers(config.servers, outputs=learning.shapes, pins=pins) as servers,
-    ):
+    async with store_of_pins(config) as store, open_upstreams(config, Discard(), store) as upstreams:
+        servers = upstreams.servers
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)
-        yield Session(config, servers, Caller(servers, records, observer=learning), snapshot)
-
-
-class _Discard:
-    """Commands of one call keep no log of calls: they show them."""
-
-    def write(self, line: bytes) -> None:
-        return None
+        caller = Caller(servers, upstreams.records, observer=upstreams.learning)
+        yield Session(config, servers, caller, snapshot)
 
 
 def _relative(path: Path) -> str:

@@ -18,9 +18,11 @@ from portal.config.expand import Expansion
 from portal.config.files import YAML, read_document, read_text
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import advice, programs_taken
+from portal.config.portals import RESERVED_IDS, PortalEntry
 from portal.config.watch import watch_config
 
 __all__ = [
+    "RESERVED_IDS",
     "YAML",
     "CodeModePolicy",
     "Config",
@@ -29,6 +31,7 @@ __all__ = [
     "HeaderValue",
     "HttpServer",
     "IdentitySection",
+    "PortalEntry",
     "PortalSettings",
     "ServerConfig",
     "StdioServer",

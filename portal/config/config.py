@@ -25,6 +25,8 @@ from portal.config.document import describe, load_document
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
+from portal.config.portals import PORTAL_ID, RESERVED_IDS, PortalEntry
+from portal.config.section import Section
 from portal.errors import ConfigError
 from sandbox import Limits
 
@@ -78,14 +80,10 @@ HeaderName = Annotated[str, AfterValidator(_field_name)]
 HeaderValue = Annotated[str, AfterValidator(_field_line)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
+Checked = TypeVar("Checked", bound=Section)
 
 
-Checked = TypeVar("Checked", bound=_Section)
-
-
-class PortalSettings(_Section):
+class PortalSettings(Section):
     """The `portal` section. `limits` holds the limits that were written; the others keep the sandbox's defaults."""
 
     name: str = "codemode-portal"
@@ -105,12 +103,17 @@ class PortalSettings(_Section):
     identity: IdentitySection | None = None
 
     @property
+    def public_url(self) -> str:
+        """The origin people and agents reach the instance by, "" without one."""
+        return self.identity.public_url.rstrip("/") if self.identity is not None else ""
+
+    @property
     def has_store(self) -> bool:
         """Whether there is a database beside the document."""
         return self.state is not None or self.identity is not None
 
 
-class _Server(_Section):
+class _Server(Section):
     """What every server has. Times in seconds, sizes in bytes."""
 
     id: str
@@ -176,12 +179,14 @@ ServerConfig = StdioServer | HttpServer
 
 
 class Config(BaseModel):
-    """A whole document. `servers` is in document order, by server id, the disabled ones included."""
+    """A whole document. `servers` is in document order, by server id, the disabled ones included; `portals` are the
+    further portals, by id."""
 
     model_config = ConfigDict(frozen=True)
 
     portal: PortalSettings = PortalSettings()
     servers: Mapping[str, StdioServer | HttpServer] = Field(default_factory=dict)
+    portals: Mapping[str, PortalEntry] = Field(default_factory=dict)
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
@@ -206,7 +211,7 @@ def parse_config(
         ConfigError: it cannot be used.
     """
     environment = os.environ if env is None else env
-    _only_known(document, {"$schema", "mcpServers", "servers", "portal", "inputs"}, file, "")
+    _only_known(document, {"$schema", "mcpServers", "servers", "portal", "portals", "inputs"}, file, "")
     spelled = [key for key in ("mcpServers", "servers") if key in document]
     if len(spelled) == 2:
         raise ConfigError("has both `mcpServers` and `servers`.", file=file, fix="Keep one of them.")
@@ -227,7 +232,8 @@ def parse_config(
         servers[server.id] = server
     portal = _portal(document.get("portal", {}), file, environment, folder)
     _pins_have_a_place(portal, servers, key, file)
-    return Config(portal=portal, servers=servers)
+    portals = _portals(document.get("portals", {}), portal, servers, file, environment)
+    return Config(portal=portal, servers=servers, portals=portals)
 
 
 def _pins_have_a_place(portal: PortalSettings, servers: Mapping[str, ServerConfig], key: str, file: str) -> None:
@@ -333,6 +339,67 @@ def _portal(section: Any, file: str, environment: Mapping[str, str], folder: Pat
     return settings
 
 
+def _portals(
+    section: Any,
+    portal: PortalSettings,
+    servers: Mapping[str, ServerConfig],
+    file: str,
+    environment: Mapping[str, str],
+) -> dict[str, PortalEntry]:
+    """The further portals, by id. A server may be one of the database, where there is one."""
+    if not isinstance(section, dict):
+        raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portals")
+    portals: dict[str, PortalEntry] = {}
+    hosts: dict[str, str] = {}
+    for id, given in section.items():
+        key = f"portals.{id}"
+        if not PORTAL_ID.fullmatch(id):
+            fix = "Use up to 64 letters, digits and hyphens."
+            raise ConfigError("is no id for a portal.", file=file, key=key, fix=fix)
+        if id.lower() in RESERVED_IDS:
+            raise ConfigError("is the name of a path that is taken.", file=file, key=key, fix="Choose another id.")
+        if not isinstance(given, dict):
+            raise ConfigError(f"must be an object, found {describe(given)}.", file=file, key=key)
+        written = Expansion(environment, file=file).expand(given, key)
+        _only_known(written, _names(PortalEntry) - {"id"}, file, key)
+        entry = _checked(PortalEntry, {**written, "id": id}, key, file)
+        # A server may be named as in the document or by its id.
+        named = [one.model_copy(update={"server_id": server_id(one.server_id)}) for one in entry.servers]
+        entry = entry.model_copy(update={"servers": tuple(named)})
+        _check_portal(entry, portal, servers, file, key)
+        if entry.hostname and entry.hostname in hosts:
+            problem = f"is the host name of the portal `{hosts[entry.hostname]}` too."
+            raise ConfigError(problem, file=file, key=f"{key}.hostname", fix="Each portal needs its own.")
+        hosts[entry.hostname] = id
+        portals[id] = entry
+    return portals
+
+
+def _check_portal(
+    entry: PortalEntry, portal: PortalSettings, servers: Mapping[str, ServerConfig], file: str, key: str
+) -> None:
+    identity = portal.identity
+    for name in ("policies", "tool_policies"):
+        if getattr(entry, name) and identity is None:
+            fix = "Without `portal.identity` nobody signs in, and a portal is for everybody who reaches it."
+            raise ConfigError("needs `portal.identity`.", file=file, key=f"{key}.{to_camel(name)}", fix=fix)
+    if entry.hostname and identity is not None and entry.hostname == urlsplit(identity.public_url).hostname:
+        fix = "The document's own portal has it, from `portal.identity.publicUrl`."
+        raise ConfigError("is taken.", file=file, key=f"{key}.hostname", fix=fix)
+    seen: set[str] = set()
+    for index, server in enumerate(entry.servers):
+        where = f"{key}.servers[{index}]"
+        if server.server_id in seen:
+            raise ConfigError(f"names `{server.server_id}` a second time.", file=file, key=where)
+        if server.server_id not in servers and not portal.has_store:
+            known = ", ".join(servers) or "none"
+            fix = f"There are: {known}."
+            raise ConfigError(
+                f"names the server `{server.server_id}`, which is not there.", file=file, key=where, fix=fix
+            )
+        seen.add(server.server_id)
+
+
 def _check_limit(name: str, value: float, key: str, file: str) -> None:
     if LIMITS[name] and not isinstance(value, int):
         raise ConfigError("must be a whole number.", file=file, key=key)
@@ -363,5 +430,5 @@ def _only_known(found: Mapping[str, Any], known: set[str], file: str, key: str, 
         raise ConfigError(why or "is not a known key.", file=file, key=f"{key}.{name}".lstrip("."), fix=fix)
 
 
-def _names(model: type[_Section]) -> set[str]:
+def _names(model: type[Section]) -> set[str]:
     return {spelling for name in model.model_fields for spelling in (name, to_camel(name))}

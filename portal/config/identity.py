@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, Field
+
+from portal.config.section import Section
 
 
 def _network(value: str) -> str:
@@ -19,11 +20,7 @@ def _network(value: str) -> str:
     return value
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True)
-
-
-class MailServer(_Section):
+class MailServer(Section):
     """Where PINs are handed over for delivery; `sender` is their From address."""
 
     host: str = Field(min_length=1)
@@ -34,7 +31,7 @@ class MailServer(_Section):
     password: str = Field(default="", repr=False)
 
 
-class PostureSource(_Section):
+class PostureSource(Section):
     """How devices and people are doing: pushed through the admin API, and read from a URL (`{"assessments": [...]}`)
     every so many seconds where there is one. `integrations` are the checks that policies may ask for."""
 
@@ -45,7 +42,7 @@ class PostureSource(_Section):
     fresh_for: float = Field(default=600.0, ge=1, le=86_400)
 
 
-class IdentitySection(_Section):
+class IdentitySection(Section):
     """`public_url` is the https origin people and agents reach the portal by; without one it stays on loopback.
 
     `policies` are Access policies for the portal; without any its local administrators may use it and nobody else.

@@ -1,7 +1,8 @@
 """The portal's MCP endpoint: what clients of both protocol generations see, and how their requests reach upstreams."""
 
+from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health
 from portal.endpoint.modes import CodeModePolicy
 
-__all__ = ["CodeModePolicy", "Endpoint", "health"]
+__all__ = ["CodeModePolicy", "CodeRunner", "Endpoint", "health"]

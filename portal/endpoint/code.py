@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import mcp_types as types
@@ -11,7 +11,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
-from codemode import CallOutcome, Catalog, CodeTool, ToolCall, ToolCaller
+from codemode import CallOutcome, Catalog, ToolCall, ToolCaller
 from portal.calls import Caller, Run
 from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
@@ -25,10 +25,30 @@ Context = ServerRequestContext[Any, Any]
 CODE = "code"
 
 
+class CodeRunner(Protocol):
+    """What code mode asks of whoever runs programs; `codemode.CodeTool` is one."""
+
+    def definition(self, catalog: Catalog) -> dict[str, Any]: ...
+
+    async def prepare(self, catalog: Catalog) -> None: ...
+
+    async def run(
+        self,
+        arguments: Mapping[str, Any],
+        catalog: Catalog,
+        caller: ToolCaller,
+        *,
+        identity: str = "",
+        run_id: str | None = None,
+    ) -> dict[str, Any]: ...
+
+
 class CodeMode:
     """`tools/list` and `tools/call` when a request is in code mode."""
 
-    def __init__(self, view: View, caller: Caller, sessions: Sessions, catalogs: Catalogs, code_tool: CodeTool) -> None:
+    def __init__(
+        self, view: View, caller: Caller, sessions: Sessions, catalogs: Catalogs, code_tool: CodeRunner
+    ) -> None:
         self._view = view
         self._caller = caller
         self._sessions = sessions

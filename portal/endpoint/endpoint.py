@@ -11,14 +11,13 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
-from codemode import CodeTool
 from portal.access import LiveAccess
 from portal.calls import Caller
 from portal.config import PortalSettings
 from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.changes import Changes
-from portal.endpoint.code import CodeMode
+from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.envelope import malformed
 from portal.endpoint.express.express import Express
 from portal.endpoint.listening import Listening
@@ -53,7 +52,7 @@ class Endpoint:
         self,
         servers: Servers,
         caller: Caller,
-        code_tool: CodeTool | None,
+        code_tool: CodeRunner | None,
         settings: PortalSettings,
         http: HttpSettings,
         access: LiveAccess | None = None,
@@ -85,7 +84,7 @@ class Endpoint:
             code = self._modes[Mode.CODE] = CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool)
         self._prompts = Prompts(self._view, caller, self._questions)
         self._resources = Resources(self._view, caller, self._questions, self._watches)
-        server = self._server(settings)
+        self._server = server = self._made_server(settings)
         self._express = Express(
             server.server_info_stamp, self._view, self._modes, tools, code, self._sessions, http.session_idle
         )
@@ -147,10 +146,15 @@ class Endpoint:
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
 
-    def decide_code_mode(self, policy: CodeModePolicy) -> None:
-        """The portal's owner has decided anew: it holds from the next request on; clients are told to list again."""
-        if policy is not self._decided:
-            self._decided = policy
+    def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy) -> None:
+        """Take up what the portal's owner decided.
+
+        The code mode holds from the next request on, and clients are told to list again. The name and the instructions
+        hold from the next session on.
+        """
+        self._server.name, self._server.instructions = name, instructions
+        if code_mode is not self._decided:
+            self._decided = code_mode
             self._changes.publish(ToolsListChanged())
 
     def close_streams(self) -> None:
@@ -175,7 +179,7 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _server(self, settings: PortalSettings) -> PortalServer:
+    def _made_server(self, settings: PortalSettings) -> PortalServer:
         server = PortalServer(settings.name, instructions=settings.instructions)
         paged = types.PaginatedRequestParams
         for method, params, handler in (

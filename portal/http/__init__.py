@@ -4,16 +4,17 @@ from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
 from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.http.cors import Cors
 from portal.http.guard import BODY, Guard
-from portal.http.names import normal_origin
+from portal.http.names import normal_origin, split_host
 from portal.http.origin import Origins, hostname_of
 from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
-from portal.http.server import running, serve
-from portal.http.settings import HttpSettings
+from portal.http.server import running
+from portal.http.settings import Edge, HttpSettings
 
 __all__ = [
     "BODY",
     "Cors",
+    "Edge",
     "Guard",
     "HttpSettings",
     "Origins",
@@ -29,6 +30,6 @@ __all__ = [
     "refuse",
     "require_safe_bind",
     "running",
-    "serve",
+    "split_host",
     "write_cookie",
 ]

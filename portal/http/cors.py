@@ -6,8 +6,7 @@ Whether an origin is allowed at all is the guard's decision, made before this; h
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from portal.http.names import NameRules
-from portal.http.settings import HttpSettings
+from portal.http.settings import Edge
 
 METHODS = ("GET", "POST", "DELETE")
 EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate")
@@ -16,9 +15,9 @@ EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate")
 class Cors(CORSMiddleware):
     """Starlette's CORS middleware over the same rules as the guard."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+    def __init__(self, app: ASGIApp, edge: Edge) -> None:
         super().__init__(app, allow_methods=METHODS, allow_headers=["*"], expose_headers=EXPOSED, max_age=600)
-        self._rules = NameRules.compile(settings.allowed_hosts, settings.allowed_origins)
+        self._edge = edge
 
     def is_allowed_origin(self, origin: str) -> bool:
-        return self._rules.origin_allowed(origin)
+        return self._edge.names.origin_allowed(origin)

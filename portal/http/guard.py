@@ -10,9 +10,8 @@ from mcp_types import PARSE_ERROR
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.body import nests_deeper_than
-from portal.http.names import NameRules
 from portal.http.refusal import Refusal, refuse
-from portal.http.settings import HttpSettings
+from portal.http.settings import Edge
 
 BODY = "portal.http.body"
 """The key of the ASGI scope under which the application finds the body of a POST, whole and within its bounds."""
@@ -24,10 +23,9 @@ _CLOSE = {"connection": "close"}
 class Guard:
     """Wrap an ASGI application. Refusals are `portal.http.refusal`'s shape; lifespan passes through untouched."""
 
-    def __init__(self, app: ASGIApp, settings: HttpSettings) -> None:
+    def __init__(self, app: ASGIApp, edge: Edge) -> None:
         self._app = app
-        self._settings = settings
-        self._rules = NameRules.compile(settings.allowed_hosts, settings.allowed_origins)
+        self._edge = edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -42,7 +40,7 @@ class Guard:
         try:
             self._check_names(headers)
             if scope["method"] == "POST":
-                take = self._take_form if self._is_form(scope["path"]) else self._take_body
+                take = self._take_form if self._edge.takes_forms(scope["path"]) else self._take_body
                 body = scope[BODY] = await take(headers, receive)
                 receive = replay(body, receive)
         except Refusal as refusal:
@@ -54,7 +52,7 @@ class Guard:
 
     def _check_names(self, headers: list[tuple[bytes, bytes]]) -> None:
         hosts = [value for name, value in headers if name == b"host"]
-        if len(hosts) != 1 or not self._rules.host_allowed(hosts[0].decode("latin-1")):
+        if len(hosts) != 1 or not self._edge.names.host_allowed(hosts[0].decode("latin-1")):
             raise Refusal(
                 421,
                 "host",
@@ -62,7 +60,7 @@ class Guard:
                 "allowed hosts of the portal.",
             )
         origins = [value for name, value in headers if name == b"origin"]
-        if origins and (len(origins) > 1 or not self._rules.origin_allowed(origins[0].decode("latin-1"))):
+        if origins and (len(origins) > 1 or not self._edge.names.origin_allowed(origins[0].decode("latin-1"))):
             raise Refusal(
                 403,
                 "origin",
@@ -74,22 +72,19 @@ class Guard:
         kinds = [value for name, value in headers if name == b"content-type"]
         if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
-        body = await self._read(headers, receive, self._settings.body_limit)
-        if nests_deeper_than(body, self._settings.depth):
+        body = await self._read(headers, receive, self._edge.settings.body_limit)
+        if nests_deeper_than(body, self._edge.settings.depth):
             raise Refusal(
-                400, "depth", f"The body nests deeper than {self._settings.depth} levels of JSON.", PARSE_ERROR
+                400, "depth", f"The body nests deeper than {self._edge.settings.depth} levels of JSON.", PARSE_ERROR
             )
         return body
-
-    def _is_form(self, path: str) -> bool:
-        return any(path == form or (form.endswith("/") and path.startswith(form)) for form in self._settings.forms)
 
     async def _take_form(self, headers: list[tuple[bytes, bytes]], receive: Receive) -> bytes:
         kinds = [value for name, value in headers if name == b"content-type"]
         if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/x-www-form-urlencoded":
             form = "application/x-www-form-urlencoded"
             raise Refusal(415, "content_type", f"Send the body as a form, with the header Content-Type: {form}.")
-        return await self._read(headers, receive, self._settings.form_limit)
+        return await self._read(headers, receive, self._edge.settings.form_limit)
 
     async def _read(self, headers: list[tuple[bytes, bytes]], receive: Receive, limit: int) -> bytes:
         # The connection stays open: closing it on a body still under way would reset it, and the client see no answer.
@@ -100,7 +95,7 @@ class Guard:
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self._settings.body_time):
+            async with asyncio.timeout(self._edge.settings.body_time):
                 while True:
                     message = await receive()
                     if message["type"] == "http.disconnect":
@@ -113,9 +108,8 @@ class Guard:
                     if not message.get("more_body", False):
                         return b"".join(chunks)
         except TimeoutError:
-            raise Refusal(
-                408, "body_time", f"The body took longer than {self._settings.body_time:g} s to arrive.", headers=_CLOSE
-            ) from None
+            late = f"The body took longer than {self._edge.settings.body_time:g} s to arrive."
+            raise Refusal(408, "body_time", late, headers=_CLOSE) from None
 
 
 class ClientGone(Exception):

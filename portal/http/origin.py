@@ -18,22 +18,21 @@ from portal.http.refusal import Refusal
 
 @dataclass(frozen=True, slots=True)
 class Origins:
-    """`public_url` is `https://portal.example.com`, or "" for a portal on loopback."""
+    """`public_url` is the instance's, `https://portal.example.com`, or "" on loopback. `host_url` is that of a portal
+    with a host name of its own, which may be reached by its path on the instance's address as well."""
 
     public_url: str = ""
+    host_url: str = ""
 
     def __post_init__(self) -> None:
-        if not self.public_url:
-            return
-        normal = normal_origin(self.public_url.rstrip("/"))
-        if normal is None:
-            raise ValueError("must be an origin such as https://portal.example.com, without a path")
-        if not normal.startswith("https://") and not is_loopback(urlsplit(normal).hostname or ""):
-            raise ValueError("must be https: passwords and tokens would cross the network in clear")
-        object.__setattr__(self, "public_url", normal)
+        for name in ("public_url", "host_url"):
+            if given := getattr(self, name):
+                object.__setattr__(self, name, _https_origin(given))
 
     def of(self, scope: Scope) -> str:
         """`scheme://host[:port]`, lower case. Raises `Refusal` for a name that nobody configured."""
+        if self.host_url and not scope.get("root_path"):
+            return self.host_url
         if self.public_url:
             return self.public_url
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
@@ -43,6 +42,15 @@ class Origins:
             raise Refusal(421, "host", message)
         name, port = parts
         return f"http://{name}:{port}" if port else f"http://{name}"
+
+
+def _https_origin(url: str) -> str:
+    normal = normal_origin(url.rstrip("/"))
+    if normal is None:
+        raise ValueError("must be an origin such as https://portal.example.com, without a path")
+    if not normal.startswith("https://") and not is_loopback(urlsplit(normal).hostname or ""):
+        raise ValueError("must be https: passwords and tokens would cross the network in clear")
+    return normal
 
 
 def hostname_of(public_url: str) -> str:

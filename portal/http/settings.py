@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from portal.http.names import NameRules
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpSettings:
@@ -27,3 +29,31 @@ class HttpSettings:
     depth: int = 100
     sessions: int = 10_000
     session_idle: float = 30 * 60.0
+
+
+class Edge:
+    """The settings in force, and the rules for names compiled from them. Another set may take their place while the
+    portal serves: each request is judged by those in force when it comes in."""
+
+    def __init__(self, settings: HttpSettings | None = None) -> None:
+        """Raises ValueError as `replace`."""
+        self.settings = HttpSettings()
+        self.names = NameRules.compile((), ())
+        self.replace(settings or HttpSettings())
+
+    def replace(self, settings: HttpSettings) -> None:
+        """Judge by these settings from now on.
+
+        Raises:
+            ValueError: an allowed host or origin is not one. The former settings stay.
+        """
+        self.names = NameRules.compile(settings.allowed_hosts, settings.allowed_origins)
+        self.settings = settings
+
+    def takes_forms(self, path: str) -> bool:
+        """Whether HTML forms and OAuth requests are sent to this path, of the instance or of one of its portals."""
+        _, _, rest = path.removeprefix("/").partition("/")
+        return self._is_form(path) or self._is_form(f"/{rest}")
+
+    def _is_form(self, path: str) -> bool:
+        return any(path == form or (form.endswith("/") and path.startswith(form)) for form in self.settings.forms)

@@ -10,14 +10,14 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from portal.identity import Identity
+from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login.passwords import Passwords
 from portal.state import Store, utc_now
 
 KIND = "admin"
 CLAIM = "claim"
 CLAIM_LASTS = timedelta(hours=24)
-IDP = "local"
+IDP = LOCAL_ACCOUNTS
 
 
 class Administrators:

@@ -49,7 +49,7 @@ class Login:
         *,
         endpoint: str = "/mcp",
         pin_allowed: Callable[[Identity], Awaitable[bool]] | None = None,
-        refused_for_who_it_is: Callable[[Identity, str], Awaitable[bool]] | None = None,
+        refused_for_identity: Callable[[Identity, str], Awaitable[bool]] | None = None,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self.directory = directory
@@ -61,7 +61,7 @@ class Login:
         self._pins = pins
         self._endpoint = endpoint
         self._pin_allowed = pin_allowed
-        self._refused_for_who_it_is = refused_for_who_it_is
+        self._refused_for_identity = refused_for_identity
         self._now = now
         self._tries = Rate(burst=20, per_minute=20)
         self._tries_each = Rate(burst=6, per_minute=2)
@@ -95,7 +95,7 @@ class Login:
 
     async def block(self, identity: Identity, place: str) -> Block:
         """What is shown to somebody who may not use this place (`Directory.block`)."""
-        asked = self._refused_for_who_it_is
+        asked = self._refused_for_identity
         person = identity.logged_in if asked is None else await asked(identity, place)
         return await self.directory.block(place, person=person)
 

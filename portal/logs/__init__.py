@@ -1,6 +1,6 @@
 """The record of calls."""
 
-from portal.logs.records import MAX_NAME, CallRecord, Kind, RecordLog, RecordSink
-from portal.logs.setup import configure_logging
+from portal.logs.records import MAX_NAME, CallRecord, Discard, Kind, RecordLog, RecordSink
+from portal.logs.setup import configure_logging, set_level
 
-__all__ = ["MAX_NAME", "CallRecord", "Kind", "RecordLog", "RecordSink", "configure_logging"]
+__all__ = ["MAX_NAME", "CallRecord", "Discard", "Kind", "RecordLog", "RecordSink", "configure_logging", "set_level"]

@@ -29,7 +29,8 @@ MAX_NAME = 512
 class CallRecord:
     """`time` is RFC 3339 in UTC, `protocol` the upstream's version, `error_code` the JSON-RPC code of a failed call.
 
-    `name` is the raw name of the tool or prompt, or the URI of the resource; `identity` and `run_id` may be "".
+    `name` is the raw name of the tool or prompt, or the URI of the resource; `portal` is "" for the document's own
+    portal; `identity` and `run_id` may be "".
     """
 
     time: str
@@ -40,6 +41,7 @@ class CallRecord:
     outcome: Outcome
     error_code: int | None = None
     policy: str | None = None
+    portal: str = ""
     run_id: str = ""
     identity: str = ""
     protocol: str | None = None
@@ -114,3 +116,10 @@ def _line(event: dict[str, Any]) -> bytes:
 
 
 _RENDER = structlog.processors.JSONRenderer(serializer=orjson.dumps)
+
+
+class Discard:
+    """A sink for commands that show calls themselves and keep no log of them."""
+
+    def write(self, line: bytes) -> None:
+        return None

@@ -51,5 +51,11 @@ def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr
     )
 
 
+def set_level(level: str) -> None:
+    """Let through what our own loggers say from this level on."""
+    for name in OURS:
+        logging.getLogger(name).setLevel(logging.getLevelNamesMapping()[level.upper()])
+
+
 def _json(record: object, **_: object) -> str:
     return orjson.dumps(record, default=repr).decode()

@@ -1,6 +1,5 @@
 """The portal as OAuth 2.1 authorization server and its own resource server; service tokens; signed assertions."""
 
-from portal.oauth.admission import Admit
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch
@@ -19,7 +18,6 @@ __all__ = [
     "DEFAULT_DURATION",
     "FORMS",
     "SETTINGS",
-    "Admit",
     "Assertions",
     "Authentication",
     "Authority",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
@@ -40,9 +41,9 @@ class AuditEntry:
 class Transaction:
     """Several changes that become true together. What it reads is what it wrote."""
 
-    def __init__(self, connection: AsyncConnection, keys: KeyRing, clock: Clock) -> None:
+    def __init__(self, connection: AsyncConnection, keys: KeyRing, clock: Clock, scope: str = "") -> None:
         self.revoked: set[str] = set()
-        self.tokens = Tokens.within(connection, self.revoked, clock)
+        self.tokens = Tokens.within(connection, self.revoked, clock, scope)
         self._keys = keys
         self._open: AsyncConnection | None = connection
         self._writer = ObjectWriter(connection, keys.find, clock)
@@ -105,6 +106,16 @@ class Store:
         self._clock = clock
         self._changes = Changes()
         self._exits = AsyncExitStack()
+        self._scope = ""
+
+    def scoped(self, scope: str) -> Store:
+        """The same store, whose tokens are those of the portal `scope`. Not to be entered: the store itself is open."""
+        if not scope:
+            return self
+        portal = copy(self)
+        portal.tokens = self.tokens.scoped(scope)
+        portal._scope = scope
+        return portal
 
     @classmethod
     def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now) -> Store:
@@ -199,7 +210,7 @@ class Store:
         Keep it short: meanwhile every other writer waits.
         """
         async with self._database.writing() as connection:
-            transaction = Transaction(connection, self._keys, self._clock)
+            transaction = Transaction(connection, self._keys, self._clock, self._scope)
             try:
                 yield transaction
             finally:

@@ -43,15 +43,20 @@ class Token:
 
 
 class Tokens:
-    """The tokens of a store, or of one of its transactions: then what is done holds when that is committed."""
+    """The tokens of a store, or of one of its transactions: then what is done holds when that is committed.
 
-    def __init__(self, reading: Reading, writing: OpenWriting, clock: Clock) -> None:
+    `scope` is a portal's id. A token of one scope is unknown in every other, because its digest includes the scope.
+    Families, subjects and lists do not: a person's tokens of all portals can be listed and revoked together.
+    """
+
+    def __init__(self, reading: Reading, writing: OpenWriting, clock: Clock, scope: str = "") -> None:
         self._reading = reading
         self._writing = writing
         self._clock = clock
+        self._scope = scope
 
     @classmethod
-    def within(cls, connection: AsyncConnection, revoked: set[str], clock: Clock) -> Tokens:
+    def within(cls, connection: AsyncConnection, revoked: set[str], clock: Clock, scope: str = "") -> Tokens:
         """Those of a transaction."""
 
         @asynccontextmanager
@@ -62,7 +67,11 @@ class Tokens:
         async def writing() -> AsyncIterator[Writing]:
             yield connection, revoked
 
-        return cls(reading, writing, clock)
+        return cls(reading, writing, clock, scope)
+
+    def scoped(self, scope: str) -> Tokens:
+        """The same tokens as the portal `scope` knows them."""
+        return Tokens(self._reading, self._writing, self._clock, scope)
 
     async def issue(
         self,
@@ -83,7 +92,7 @@ class Tokens:
         """
         row = {
             "kind": check_kind(kind),
-            "digest": _digest(token),
+            "digest": _digest(self._scope, token),
             "subject": check_name(subject, "subject"),
             "client": check_name(client, "client"),
             "family": check_name(family, "family"),
@@ -109,7 +118,7 @@ class Tokens:
         None when it is unknown, has expired, or was revoked.
         """
         now = to_stored(self._clock())
-        use = update(tokens).where(_is(kind, token), tokens.c.used_at.is_(None), tokens.c.expires_at > now)
+        use = update(tokens).where(self._is(kind, token), tokens.c.used_at.is_(None), tokens.c.expires_at > now)
         async with self._writing() as (connection, _):
             first = (await connection.execute(use.values(used_at=now))).rowcount == 1
             found = await self._find(connection, kind, token)
@@ -130,13 +139,13 @@ class Tokens:
             row["expires_at"] = to_stored(expires_at)
         if not row:
             return await self.find(kind, token) is not None
-        change = update(tokens).where(_is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
+        change = update(tokens).where(self._is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
         async with self._writing() as (connection, _):
             return (await connection.execute(change.values(**row))).rowcount == 1
 
     async def revoke(self, kind: str, token: str) -> bool:
         """From now on it is unknown. False when it was."""
-        return await self._revoke(_is(kind, token)) == 1
+        return await self._revoke(self._is(kind, token)) == 1
 
     async def revoke_family(self, family: str) -> int:
         """Revoke every token of a family (those that came of one grant), whatever its kind; how many there were."""
@@ -162,9 +171,12 @@ class Tokens:
             return (await connection.execute(delete(tokens).where(tokens.c.expires_at <= to_stored(now)))).rowcount
 
     async def _find(self, connection: AsyncConnection, kind: str, token: str) -> Token | None:
-        query = select(tokens).where(_is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
+        query = select(tokens).where(self._is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
         found = (await connection.execute(query)).first()
         return _token(found) if found else None
+
+    def _is(self, kind: str, token: str) -> ColumnElement[bool]:
+        return and_(tokens.c.kind == kind, tokens.c.digest == _digest(self._scope, token))
 
     async def _revoke(self, which: ColumnElement[bool]) -> int:
         async with self._writing() as (connection, revoked):
@@ -173,12 +185,10 @@ class Tokens:
         return len(gone)
 
 
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-
-
-def _is(kind: str, token: str) -> ColumnElement[bool]:
-    return and_(tokens.c.kind == kind, tokens.c.digest == _digest(token))
+def _digest(scope: str, token: str) -> bytes:
+    # The length keeps every pair of scope and token apart from every other pair.
+    text = f"{len(scope)}:{scope}:{token}" if scope else token
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _token(row: Row[Any]) -> Token:

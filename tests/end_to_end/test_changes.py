@@ -31,10 +31,10 @@ both = pytest.mark.parametrize("version", [MODERN, LEGACY])
 async def until(portal: Whole, true: Callable[[Mapping[str, ServerSnapshot]], bool]) -> None:
     """Wait until it is true of the registry's servers."""
     changed = asyncio.Event()
-    unsubscribe = portal.assembly.servers.subscribe(lambda old, new: changed.set())
+    unsubscribe = portal.instance.servers.subscribe(lambda old, new: changed.set())
     try:
         async with asyncio.timeout(60):
-            while not true(portal.assembly.servers.snapshot.servers):
+            while not true(portal.instance.servers.snapshot.servers):
                 await changed.wait()
                 changed.clear()
     finally:
@@ -54,7 +54,7 @@ async def following(portal: Whole, file: Path) -> AsyncIterator[None]:
     """Take up changes of the file, as `codemode serve` does."""
 
     async def apply(config: Any) -> None:
-        await portal.assembly.servers.apply(config.servers)
+        await portal.instance.servers.apply(config.servers)
 
     async with asyncio.TaskGroup() as group:
         watching = group.create_task(watch_config(file, apply, lambda error: None))
@@ -76,7 +76,7 @@ async def test_a_program_in_flight_ends_well_on_the_server_it_began_with(
             asked = asyncio.create_task(run(client, program))
             await upstream.upstream.journal.wait("call hang")
             servers = {"one": {"url": second.url}, "two": {"url": second.url}}
-            await portal.assembly.servers.apply(parse_config({"mcpServers": servers}).servers)
+            await portal.instance.servers.apply(parse_config({"mcpServers": servers}).servers)
             await heard.until("notifications/tools/list_changed")
             await until_ready(portal, "one", "two")
             # New programs are on the new servers while the old one still waits.
@@ -115,7 +115,7 @@ async def test_a_removed_server_finishes_its_calls_and_is_then_gone(portal: Whol
     async with Raw(portal.code) as raw:
         asked = asyncio.create_task(raw.run("return await codemode.one.hang({text: ''})"))
         await upstream.upstream.journal.wait("call hang")
-        await portal.assembly.servers.apply({})
+        await portal.instance.servers.apply({})
         found = await raw.run("return 'one' in codemode")
         assert found["result"] is False
         upstream.upstream.release.set()
@@ -171,7 +171,7 @@ async def test_an_upstream_that_hangs_delays_neither_lists_nor_calls_of_the_othe
         }
         async with whole(entries) as portal:
             servers = parse_config({"mcpServers": {**entries, "mute": {"url": mute.url}}}).servers
-            await portal.assembly.servers.apply(servers)
+            await portal.instance.servers.apply(servers)
             async with Raw(portal.code, version) as raw, Raw(portal.mcp, version) as plain:
                 stuck = asyncio.create_task(
                     raw.run("try { await codemode.silent.echo({}) } catch (error) { return error.code }")

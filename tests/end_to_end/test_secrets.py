@@ -104,7 +104,7 @@ async def test_no_secret_leaves_the_portal_however_a_server_fails(version: str, 
                 said.append((await plain.post("tools/list", {})).text)
                 assert len(upstream.calls) == 3 * len(FAILURES)
             said.append(json.dumps(await portal.health()))
-            said.append(repr(portal.assembly.servers.snapshot))
+            said.append(repr(portal.instance.servers.snapshot))
     said.append(b"".join(portal.sink.lines).decode())
     said.append(log.getvalue())
     seen = json.dumps(dict(upstream.calls[0].headers)) + upstream.calls[0].path

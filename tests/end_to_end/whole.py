@@ -12,9 +12,8 @@ from typing import Any
 import httpx2
 from mcp import Client
 
-from portal.app.asgi import running
-from portal.app.portal import Assembly, assemble
-from portal.config.config import parse_config
+from portal.app import Instance, serving
+from portal.config import parse_config
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -45,7 +44,7 @@ class Whole:
     """A portal that listens. `url` is its base URL."""
 
     url: str
-    assembly: Assembly
+    instance: Instance
     sink: Lines
 
     @property
@@ -67,10 +66,10 @@ async def whole(servers: Mapping[str, Mapping[str, Any]], **settings: Any) -> As
     """A portal over these entries of `mcpServers`; they have settled. `settings` are those of the `portal` section."""
     config = parse_config({"mcpServers": {name: dict(entry) for name, entry in servers.items()}, "portal": settings})
     sink = Lines()
-    async with assemble(config, sink) as assembly:
-        await assembly.servers.settled()
-        async with running(assembly.app) as url:
-            yield Whole(url, assembly, sink)
+    async with Instance.open(config, sink) as instance:
+        await instance.servers.settled()
+        async with serving(instance) as url:
+            yield Whole(url, instance, sink)
 
 
 class Raw:

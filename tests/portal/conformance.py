@@ -13,11 +13,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from portal.app.asgi import create_app, running
-from portal.calls.caller import Caller
-from portal.config.config import parse_config
-from portal.logs.records import CallRecord
-from portal.servers.servers import Servers
+from portal.app import Instance, Parts, serving
+from portal.config import parse_config
+from portal.logs import Discard
 from tests.node_tools import install, node
 from tests.portal.everything import everything_server
 
@@ -62,20 +60,13 @@ class Outcome:
         return f"{mark} {self.suite.name:20} {self.passed}/{self.suite.checks} checks passed{failed}"
 
 
-class Unrecorded:
-    """Call records nobody reads."""
-
-    def write(self, record: CallRecord) -> None:
-        pass
-
-
 @asynccontextmanager
 async def portal_over(upstream: str) -> AsyncIterator[str]:
     """A portal whose only server is shown as it is; gives its MCP URL, spelt as the suite wants it."""
     config = parse_config({"mcpServers": {"everything": {"url": upstream, "prefix": False}}})
-    async with Servers(config.servers) as servers:
-        await servers.settled()
-        async with running(create_app(servers, Caller(servers, Unrecorded()), None)) as url:
+    async with Instance.open(config, Discard(), parts=Parts(code=None)) as instance:
+        await instance.servers.settled()
+        async with serving(instance) as url:
             yield url.replace("127.0.0.1", "localhost") + "/mcp"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,14 +11,13 @@ from typing import Any
 from mcp import Client
 
 from codemode import CodeTool
-from portal.app.asgi import create_app, running
-from portal.calls.caller import Caller
-from portal.calls.gate import Gate
-from portal.config.config import PortalSettings, parse_config
-from portal.learning.learning import Learning
-from portal.logs.records import CallRecord
+from portal.app import Instance, Parts, serving
+from portal.calls import Caller, Gate
+from portal.config import parse_config
+from portal.learning import Learning
+from portal.logs import CallRecord, Discard
 from portal.pins import Pinning
-from portal.servers.servers import Servers
+from portal.servers import Servers
 from tests.portal.upstreams.hosting import Hosted
 
 LEGACY, MODERN = "legacy", "2026-07-28"
@@ -71,17 +70,23 @@ async def portal_over(
     }
     if pins is not None:
         document["portal"] = {"pinned": "pinned.json"}
-    config = parse_config(document)
+    document["portal"] = {**document.get("portal", {}), **settings}
     kept = Kept()
-    learning = learning or Learning()
-    kept_pins = pins if pins is not None else nullcontext()
-    async with learning, kept_pins, Servers(config.servers, outputs=learning.shapes, pins=pins) as servers:
-        learning.publish_to(servers.offer_anew)
-        await servers.settled()
-        caller = Caller(servers, kept, gate=gate, observer=learning)
-        app = create_app(servers, caller, code_tool, PortalSettings(**settings))
-        async with running(app) as url:
-            yield Portal(url, servers, kept, caller)
+    parts = Parts(code=code_tool, records=kept, gate=gate, learning=learning, pins=pins)
+    async with learning or nullcontext(), pins or nullcontext(), opened(document, parts=parts) as instance:
+        await instance.servers.settled()
+        async with serving(instance) as url:
+            yield Portal(url, instance.servers, kept, instance.own.caller)
+
+
+@asynccontextmanager
+async def opened(
+    document: Mapping[str, Any], announce: Callable[[str], object] = print, *, parts: Parts
+) -> AsyncIterator[Instance]:
+    """An instance of this configuration document, as `codemode serve` opens one."""
+    config = parse_config(document, env={})
+    async with Instance.open(config, Discard(), announce, parts) as instance:
+        yield instance
 
 
 class Heard:

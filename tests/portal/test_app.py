@@ -7,14 +7,10 @@ from typing import Any
 
 import httpx2
 import pytest
-from starlette.testclient import TestClient
 
-from portal.app.asgi import create_app, http_settings, running
-from portal.calls.caller import Caller
-from portal.config.config import PortalSettings
+from portal.app import Parts, serving
 from portal.http import UnsafeBind
-from portal.servers.servers import Servers
-from tests.portal.portals import Kept, client_of, portal_over
+from tests.portal.portals import client_of, opened, portal_over
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [
@@ -91,8 +87,6 @@ async def test_the_path_is_a_setting() -> None:
 
 
 async def test_hosts_and_origins_of_the_configuration_are_allowed() -> None:
-    settings = PortalSettings(allowed_hosts=("mcp.example.com",), allowed_origins=("https://app.example",))
-    assert http_settings(settings).allowed_hosts == ("mcp.example.com",)
     async with portal_over({}, allowed_hosts=("mcp.example.com",)) as portal, httpx2.AsyncClient(verify=False) as http:
         statuses = [
             (await http.get(f"{portal.url}/healthz", headers={"host": host})).status_code
@@ -102,21 +96,19 @@ async def test_hosts_and_origins_of_the_configuration_are_allowed() -> None:
 
 
 async def test_an_address_others_can_reach_is_refused_without_identity() -> None:
-    async with Servers({}) as servers:
-        app = create_app(servers, Caller(servers, Kept()), None)
+    async with opened({}, parts=Parts(code=None)) as instance:
         with pytest.raises(UnsafeBind, match="identity"):
-            async with running(app, host="0.0.0.0"):
+            async with serving(instance, host="0.0.0.0"):
                 pass
 
 
-def test_a_crash_outside_mcp_is_a_500_in_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_crash_outside_mcp_is_a_500_in_the_same_shape(monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(snapshot: Any) -> Any:
         raise RuntimeError("secret-detail")
 
     monkeypatch.setattr("portal.app.asgi.health", crash)
-    servers = Servers({})
-    app = create_app(servers, Caller(servers, Kept()), None)
-    client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
-    answer = client.get("/healthz")
+    async with opened({}, parts=Parts(code=None)) as instance, serving(instance) as url:
+        async with httpx2.AsyncClient(verify=False) as http:
+            answer = await http.get(f"{url}/healthz")
     assert answer.status_code == 500 and "secret" not in answer.text
     assert json.loads(answer.text)["error"]["data"]["reason"] == "crash"

@@ -82,22 +82,24 @@ def test_a_screen_shows_how_to_connect_then_the_servers_then_changes(waiting: Sn
     shows = Screens(console)
     with shows.preparing():
         shows.prepared(2.0, {"landlock": "this kernel has none"})
-        shows.listening(URL)
+        shows.listening(URL, {"Docs": f"{URL}/docs"})
         shows.servers_changed(waiting, failed)
         assert "no such program" not in shown(console)
         shows.settled(failed)
         shows.servers_changed(waiting, failed)
+        shows.reload_waits(["portal.port"])
         shows.reload_refused("codemode.json: wrong")
     text = shown(console)
-    order = ["compiled and cached", "landlock", f"Listening on {URL}", "claude mcp add", "no such program"]
+    order = ["compiled and cached", "landlock", f"Listening on {URL}", "Docs", "claude mcp add", "no such program"]
     assert [part for part in order if part not in text] == []
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
+    assert "Taken up at the next start: portal.port" in text
     assert "shop is error: no such program" in text and "codemode.json: wrong" in text
 
 
 def test_a_line_to_paste_is_never_broken() -> None:
     console = PortalConsole(file=io.StringIO(), width=40)
-    Screens(console).listening(URL)
+    Screens(console).listening(URL, {})
     pasted = [line for line in shown(console).split("\n") if "claude mcp add" in line]
     assert pasted == [f"  claude mcp add --transport http codemode '{URL}?codemode=search_and_execute'"]
 
@@ -105,7 +107,7 @@ def test_a_line_to_paste_is_never_broken() -> None:
 def test_events_carry_the_same_facts_as_fields(waiting: Snapshot, failed: Snapshot) -> None:
     stream = log()
     shows = Events(structlog.get_logger())
-    shows.listening(URL)
+    shows.listening(URL, {})
     shows.servers_changed(waiting, failed)
     shows.settled(failed)
     listening, server, settled = lines(stream)

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from portal.http import Cors, Guard, HttpSettings, running
+from portal.http import Cors, Edge, Guard, HttpSettings, running
 
 pytestmark = pytest.mark.anyio
 
@@ -27,9 +27,10 @@ async def echo(request: Request) -> JSONResponse:
 
 
 def echo_app(settings: HttpSettings) -> Starlette:
+    edge = Edge(settings)
     return Starlette(
         routes=[Route("/echo", echo, methods=["GET", "POST"])],
-        middleware=[Middleware(Guard, settings=settings), Middleware(Cors, settings=settings)],
+        middleware=[Middleware(Guard, edge=edge), Middleware(Cors, edge=edge)],
     )
 
 

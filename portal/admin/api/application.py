@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeAlias
 
@@ -31,11 +32,22 @@ MAX_IN_PATH = 256
 Proxies: TypeAlias = Sequence[IPv4Network | IPv6Network]
 
 
+@dataclass(slots=True)
+class AdminSettings:
+    """What the API asks of the configuration; an instance sets it again when its configuration changes.
+
+    `proxies` are those whose `X-Forwarded-For` is believed. `integrations` are the posture checks that may be pushed,
+    None where no portal takes any.
+    """
+
+    proxies: Proxies = ()
+    integrations: frozenset[str] | None = None
+
+
 def create_admin_app(
-    operations: Sequence[Operation], tokens: ApiTokens, account_id: str, proxies: Proxies = ()
+    operations: Sequence[Operation], tokens: ApiTokens, account_id: str, settings: AdminSettings
 ) -> Starlette:
-    """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`. `proxies` are those whose
-    `X-Forwarded-For` is believed."""
+    """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`."""
     described = orjson.dumps(document(operations, PREFIX))
 
     async def openapi(request: Request) -> Response:
@@ -52,7 +64,7 @@ def create_admin_app(
         return _answer(500, answers.failure([Problem(errors.FAULT, "the portal failed on this request")]))
 
     routes = [Route("/openapi.json", openapi, methods=["GET"])]
-    routes += [_route(path, of_path, tokens, account_id, proxies) for path, of_path in _by_path(operations).items()]
+    routes += [_route(path, of_path, tokens, account_id, settings) for path, of_path in _by_path(operations).items()]
     app = Starlette(routes=routes, exception_handlers={HTTPException: refused, Exception: crashed})
     app.router.redirect_slashes = False
     return app
@@ -66,11 +78,13 @@ def _by_path(operations: Sequence[Operation]) -> dict[str, dict[str, Operation]]
     return dict(sorted(paths.items(), key=lambda item: "{" in item[0].rsplit("/", 1)[1]))
 
 
-def _route(path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, account_id: str, proxies: Proxies) -> Route:
+def _route(
+    path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, account_id: str, settings: AdminSettings
+) -> Route:
     async def answer(request: Request) -> Response:
         operation = of_path["GET" if request.method == "HEAD" else request.method]
         try:
-            return await _perform(operation, request, tokens, account_id, proxies)
+            return await _perform(operation, request, tokens, account_id, settings.proxies)
         except AdminError as error:
             return _refusal(error)
         except StateError as error:

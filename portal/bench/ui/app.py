@@ -20,7 +20,7 @@ from portal.bench.ui.bench import Bench
 from portal.bench.ui.editor import MONACO
 from portal.bench.ui.requests import parse_run
 from portal.bench.ui.stream import Streamed
-from portal.http import BODY, Guard, HttpSettings, Refusal, refuse
+from portal.http import BODY, Edge, Guard, HttpSettings, Refusal, refuse
 
 HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
 MAX_QUERY = 300
@@ -52,7 +52,7 @@ def create_bench_app(
             Route("/", page.__call__, methods=["GET"]),
             Route("/{name}", page.__call__, methods=["GET"]),
         ],
-        middleware=[Middleware(Guard, settings=http)],
+        middleware=[Middleware(Guard, edge=Edge(http))],
         exception_handlers={Refusal: _refused, HTTPException: _not_there},
     )
     app.router.redirect_slashes = False

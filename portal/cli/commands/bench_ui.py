@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codemode import CodeTool
-from portal.app import checker_for, limits_of, pinning_of
+from portal.app import checker_for, limits_of, open_upstreams, store_of_pins
 from portal.bench.ui import (
     MONACO,
     Bench,
@@ -38,8 +38,7 @@ from portal.cli.show.tokens import count_tokens
 from portal.config import Config, parse_config, watch_config
 from portal.errors import ConfigError
 from portal.http import UnsafeBind, require_safe_bind, running
-from portal.learning import Learning
-from portal.logs import RecordLog, configure_logging
+from portal.logs import Discard, configure_logging
 from portal.servers import Servers
 from portal.state import beside
 from sandbox import WorkerExecutor
@@ -106,14 +105,12 @@ async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Cons
     async with AsyncExitStack() as stack:
         with stderr.status("Preparing the isolates ..."):
             executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
-        records = await stack.enter_async_context(RecordLog(_Discard()))
-        learning = await stack.enter_async_context(Learning(config.portal.learned_shapes))
-        pins = await stack.enter_async_context(pinning_of(config))
-        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
-        learning.publish_to(servers.offer_anew)
+        store = await stack.enter_async_context(store_of_pins(config))
+        upstreams = await stack.enter_async_context(open_upstreams(config, Discard(), store))
+        servers = upstreams.servers
         if file is not None:
             await stack.enter_async_context(beside(_reload(file, servers, stderr)))
-        caller = Caller(servers, records, observer=learning)
+        caller = Caller(servers, upstreams.records, observer=upstreams.learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()
         yield Bench(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
@@ -163,10 +160,3 @@ def _demo_programs() -> list[dict[str, Any]]:
     folder = files("portal.demo") / "programs"
     titles = {"join.js": "Join three servers", "limit.js": "Run into a limit"}
     return [{"title": title, "code": (folder / name).read_text(encoding="utf-8")} for name, title in titles.items()]
-
-
-class _Discard:
-    """The page shows the calls of a run; no log of them is kept."""
-
-    def write(self, line: bytes) -> None:
-        return None

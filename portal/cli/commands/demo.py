@@ -17,7 +17,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from portal.app import assemble, running
+from portal.app import Instance, serving
 from portal.cli.commands.serve import Address, serve_document
 from portal.cli.exits import Exit
 from portal.cli.show.announce import print_ways
@@ -28,7 +28,7 @@ from portal.cli.show.report import program_frame, run_report
 from portal.cli.show.tokens import count_tokens
 from portal.config import parse_config
 from portal.demo import CPU_SECONDS, example_upstreams
-from portal.logs import configure_logging
+from portal.logs import Discard, configure_logging
 
 PROGRAMS = (
     ("discover.js", "find tools by what they do, and read their types"),
@@ -64,12 +64,13 @@ async def _portal(document: dict[str, Any], stdout: Console) -> AsyncIterator[st
     """Start the portal, show how it comes up, and yield its MCP URL."""
     config = parse_config(document, file="the demo's configuration")
     with stdout.status("Preparing the isolates (the first start compiles the guest) ...") as status:
-        async with assemble(config, _Discard()) as assembly:
-            stdout.print(f"Isolates ready in {assembly.prepared_in:.1f} s", highlight=False)
+        async with Instance.open(config, Discard()) as instance:
+            assert instance.programs is not None
+            stdout.print(f"Isolates ready in {instance.programs.prepared_in:.1f} s", highlight=False)
             status.update("Connecting to the example servers ...")
-            snapshot = await assembly.servers.settled()
+            snapshot = await instance.servers.settled()
             stdout.print(servers_table(snapshot.servers.values()))
-            async with running(assembly.app) as base:
+            async with serving(instance) as base:
                 status.stop()
                 stdout.print(Text.assemble("Portal at ", (base + config.portal.path, "bold cyan"), "\n"))
                 yield base + config.portal.path
@@ -115,10 +116,3 @@ async def _run(client: Client, name: str, stdout: Console) -> None:
     stdout.print(run_report(result.structured_content or {}, elapsed, stdout))
     text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
     stdout.print(f"one request, one answer: the model reads {count_tokens(text)}\n", highlight=False, style="dim")
-
-
-class _Discard:
-    """The tour shows its calls itself."""
-
-    def write(self, line: bytes) -> None:
-        return None

@@ -14,7 +14,7 @@ from pathlib import Path
 import structlog
 from rich.console import Console
 
-from portal.app import Assembly, assemble, running
+from portal.app import Instance, serving
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import read_config
 from portal.cli.show.announce import Announcer, announcer
@@ -25,6 +25,7 @@ from portal.errors import ConfigError
 from portal.http import UnsafeBind, require_safe_bind
 from portal.logs import configure_logging
 from portal.servers import Servers
+from portal.state import StateUnavailable
 
 SETTLE_SECONDS = 60.0
 
@@ -57,31 +58,26 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
     collect_seldom()
     with asked_to_stop() as stop, shows.preparing():
         sink = CallLines(sys.stderr, stderr if terminal else None)
-        async with assemble(document, sink, shows.confided) as assembly:
-            shows.prepared(assembly.prepared_in, assembly.unconfined)
-            await _listen(assembly, document, address, shows, file, stop)
+        async with Instance.open(document, sink, shows.confided) as instance:
+            assert instance.programs is not None
+            shows.prepared(instance.programs.prepared_in, instance.programs.unconfined)
+            await _listen(instance, address, shows, file, stop)
     shows.stopped()
     return Exit.OK
 
 
 async def _listen(
-    assembly: Assembly,
-    document: Config,
-    address: Address,
-    shows: Announcer,
-    file: Path | None,
-    stop: asyncio.Event,
+    instance: Instance, address: Address, shows: Announcer, file: Path | None, stop: asyncio.Event
 ) -> None:
-    unsubscribe = assembly.servers.subscribe(shows.servers_changed)
-    background = [asyncio.create_task(_settled(assembly.servers, shows))]
+    unsubscribe = instance.servers.subscribe(shows.servers_changed)
+    background = [asyncio.create_task(_settled(instance.servers, shows))]
     if file is not None:
-        background.append(asyncio.create_task(_reload(file, assembly, shows)))
+        background.append(asyncio.create_task(_reload(file, instance, shows)))
     try:
-        identity = document.portal.identity is not None
-        async with running(assembly.app, host=address.host, port=address.port, identity=identity) as base:
-            public = (document.portal.identity and document.portal.identity.public_url.rstrip("/")) or base
-            shows.listening(public + document.portal.path)
-            await _open_to_people(assembly, public, shows)
+        async with serving(instance, host=address.host, port=address.port) as base:
+            own, *others = instance.urls(base)
+            shows.listening(own.url, {portal.name: portal.url for portal in others})
+            await _offer_claim(instance, base, shows)
             await stop.wait()
             shows.stopping()
     except OSError as error:
@@ -95,13 +91,12 @@ async def _listen(
         await asyncio.gather(*background, return_exceptions=True)
 
 
-async def _open_to_people(assembly: Assembly, origin: str, shows: Announcer) -> None:
-    """What only a portal that listens can say: who it is to its servers, and where its first administrator goes."""
-    if assembly.identified is None:
-        return
-    assembly.identified.identity.assertions.issuer = origin
-    claim = await assembly.identified.identity.claim_path()
+async def _offer_claim(instance: Instance, base: str, shows: Announcer) -> None:
+    """Show the operator where the first administrator signs up, once the address is known."""
+    identity = instance.own.identity
+    claim = await identity.claim_path() if identity is not None else None
     if claim is not None:
+        origin = instance.config.portal.public_url or base
         shows.confided(f"This portal has no administrator yet. Claim it, once, within 24 hours: {origin}{claim}")
 
 
@@ -109,10 +104,16 @@ async def _settled(servers: Servers, shows: Announcer) -> None:
     shows.settled(await servers.settled(SETTLE_SECONDS))
 
 
-async def _reload(file: Path, assembly: Assembly, shows: Announcer) -> None:
+async def _reload(file: Path, instance: Instance, shows: Announcer) -> None:
     async def apply(document: Config) -> None:
         shows.reloaded(file.name)
-        await assembly.apply(document)
+        try:
+            waiting = await instance.apply(document)
+        except (ConfigError, StateUnavailable) as error:
+            shows.reload_refused(str(error))
+            return
+        if waiting:
+            shows.reload_waits(waiting)
 
     def refuse(error: ConfigError) -> None:
         shows.reload_refused(str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Protocol
 
@@ -24,11 +24,12 @@ class Announcer(Protocol):
 
     def preparing(self) -> AbstractContextManager[object]: ...
     def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None: ...
-    def listening(self, url: str) -> None: ...
+    def listening(self, url: str, others: Mapping[str, str]) -> None: ...
     def confided(self, text: str) -> None: ...
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
     def settled(self, snapshot: Snapshot) -> None: ...
     def reloaded(self, file: str) -> None: ...
+    def reload_waits(self, keys: Sequence[str]) -> None: ...
     def reload_refused(self, reason: str) -> None: ...
     def stopping(self) -> None: ...
     def stopped(self) -> None: ...
@@ -68,8 +69,11 @@ class Screens:
         for measure, reason in unconfined.items():
             self._console.print(Text(f"Workers are not confined by {measure} here: {reason}", style="yellow"))
 
-    def listening(self, url: str) -> None:
-        self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops\n"))
+    def listening(self, url: str, others: Mapping[str, str]) -> None:
+        self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops"))
+        for name, other in others.items():
+            self._console.print(Text.assemble("          and ", (other, "bold cyan"), (f"   {name}", "dim")))
+        self._console.print()
         print_ways(self._console, url)
 
     def confided(self, text: str) -> None:
@@ -89,6 +93,9 @@ class Screens:
 
     def reloaded(self, file: str) -> None:
         self._console.print(f"{file} changed; taking it up.", style="dim", highlight=False)
+
+    def reload_waits(self, keys: Sequence[str]) -> None:
+        self._console.print(Text(f"Taken up at the next start: {', '.join(keys)}", style="yellow"))
 
     def reload_refused(self, reason: str) -> None:
         self._console.print(Text(f"The changed configuration is not taken up: {reason}", style="yellow"))
@@ -115,8 +122,8 @@ class Events:
             self._log.warning("workers less confined", missing=dict(unconfined))
         self._log.info("isolates ready", seconds=round(seconds, 3))
 
-    def listening(self, url: str) -> None:
-        self._log.info("listening", url=url)
+    def listening(self, url: str, others: Mapping[str, str]) -> None:
+        self._log.info("listening", url=url, **({"portals": dict(others)} if others else {}))
 
     def confided(self, text: str) -> None:
         self._log.warning("for the operator", text=text)
@@ -131,6 +138,9 @@ class Events:
 
     def reloaded(self, file: str) -> None:
         self._log.info("configuration changed", file=file)
+
+    def reload_waits(self, keys: Sequence[str]) -> None:
+        self._log.warning("taken up at the next start", keys=list(keys))
 
     def reload_refused(self, reason: str) -> None:
         self._log.warning("configuration refused", reason=reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,13 +12,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from codemode import CodeTool
 from portal.access import Access, LiveAccess, Signals, Sources, read_document
-from portal.app.asgi import create_app, running
-from portal.calls.caller import Caller
-from portal.calls.policy import AccessGate
-from portal.config.config import PortalSettings, parse_config
+from portal.app import Parts, serving
 from portal.identity import IDENTITY, Group, Identity
-from portal.servers.servers import Servers
-from tests.portal.portals import Kept
+from portal.servers import Servers
+from tests.portal.portals import Kept, opened
 from tests.portal.upstreams.hosting import Hosted
 
 SOURCES = Sources(
@@ -72,7 +69,6 @@ class Guarded:
     servers: Servers
     kept: Kept
     callers: dict[str, Identity]
-    gate: AccessGate = field(repr=False)
 
     def mcp(self, caller: str, mode: str = "") -> str:
         return f"{self.url}/mcp?caller={caller}{mode}"
@@ -94,14 +90,13 @@ async def guarded(
     signals: Signals | None = None,
     sources: Sources = SOURCES,
 ) -> AsyncIterator[Guarded]:
-    config = parse_config({"mcpServers": {name: {"url": hosted.url} for name, hosted in upstreams.items()}})
     kept = Kept()
     callers = {"ada": ADA, "bob": BOB, "eve": EVE, "robot": ROBOT}
-    async with Servers(config.servers) as servers:
-        await servers.settled()
-        live = LiveAccess(access(document, sources), signals)
-        gate = AccessGate(live, servers)
-        app = create_app(servers, Caller(servers, kept, gate=gate), code_tool, PortalSettings(), access=live)
-        app.add_middleware(CallerInUrl, callers=callers)
-        async with running(app) as url:
-            yield Guarded(url, live, servers, kept, callers, gate)
+    live = LiveAccess(access(document, sources), signals)
+    parts = Parts(code=code_tool, records=kept, access=live)
+    servers = {name: {"url": hosted.url} for name, hosted in upstreams.items()}
+    async with opened({"mcpServers": servers}, parts=parts) as instance:
+        await instance.servers.settled()
+        instance.app.add_middleware(CallerInUrl, callers=callers)
+        async with serving(instance) as url:
+            yield Guarded(url, live, instance.servers, kept, callers)

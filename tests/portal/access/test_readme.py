@@ -8,13 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from portal.access import NO_SERVERS, SELECTORS, ToolPolicy
-from portal.app.policies import compiled
-from portal.config.config import parse_config
+from portal.access import NO_SERVERS, SELECTORS, Access, ToolPolicy
+from portal.app.access import portal_access, read_stored
+from portal.app.definitions import definitions
+from portal.config import Config, parse_config
 from portal.identity import Identity
 from portal.state import KeyRing, Store
 
 CHAPTER = (Path(__file__).resolve().parents[3] / "portal" / "access" / "README.md").read_text(encoding="utf-8")
+
+
+async def compiled(config: Config, store: Store) -> Access:
+    """What decides at the document's own portal."""
+    stored = await read_stored(store)
+    return portal_access(definitions(config, stored.objects.portals)[""], config, stored)
 
 
 def fenced(language: str) -> list[str]:

@@ -27,11 +27,13 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from portal.access import Access, LiveAccess, PolicyError, Sources, read_document
-from portal.app.signals import enrich_of, signals_of, with_sources
+from portal.app.access import with_signals
+from portal.app.signals import SignalSources
 from portal.config.identity import IdentitySection
 from portal.identity import Identity, evaluation_key
 from portal.signals import Assessments, ClientCertificates, Countries, Evaluations, KnownSignals, PostureFeed
 from portal.signals.assessments import Assessment
+from portal.state import KeyRing, Store
 from tests.portal.access.mmdb import database
 from tests.portal.upstreams.hosting import _Server
 from tests.portal.upstreams.server import listen
@@ -379,11 +381,14 @@ async def test_a_configuration_opens_its_sources(tmp_path: Path) -> None:
             "trustedProxies": ["10.0.0.0/8"],
         }
         section = IdentitySection.model_validate(given)
-        async with signals_of(section, ours, lambda: None) as known:
-            found = known.current(ADA)
+        async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+            signals = SignalSources(store, ours, lambda: None)
+            assert await signals.apply(section) and not await signals.apply(section)
+            found = signals.known().current(ADA)
+            await signals.aclose()
             assert found is not None and (found.country, found.user_risk) == ("DE", "medium")
-        sources = with_sources(section, Sources())
+        sources = with_signals(section, Sources())
         assert (sources.geo, sources.user_risk, sources.external_evaluation, sources.certificates) == (True,) * 4
-        assert sources.device_posture == {"disk"} and enrich_of(section) is not None
+        assert sources.device_posture == {"disk"}
     bare = IdentitySection()
-    assert with_sources(bare, Sources()) == Sources() and enrich_of(bare) is None
+    assert with_signals(bare, Sources()) == Sources()

@@ -11,16 +11,13 @@ from typing import Any
 
 from cloudflare import AsyncCloudflare
 
+from portal.access import Access
 from portal.admin import Admin
-from portal.app.access import Identified, identified
-from portal.app.admin import administered
-from portal.app.asgi import create_app, running
-from portal.calls.caller import Caller
-from portal.config.config import parse_config
-from portal.servers.servers import Servers
-from portal.state.clock import utc_now
+from portal.app import Instance, Parts, serving
+from portal.app.identity import PortalIdentity
+from portal.state import Store, utc_now
 from tests.portal.login.guarded import EMAIL, PASSWORD
-from tests.portal.portals import Kept
+from tests.portal.portals import Kept, opened
 
 
 @dataclass
@@ -28,11 +25,26 @@ class Ruled:
     """`console` is what the operator was shown."""
 
     url: str
-    found: Identified
+    instance: Instance
     admin: Admin
     sdk: AsyncCloudflare
     token: str = field(repr=False)
     console: list[str] = field(default_factory=list)
+
+    @property
+    def identity(self) -> PortalIdentity:
+        assert self.instance.own.identity is not None
+        return self.instance.own.identity
+
+    @property
+    def access_now(self) -> Access:
+        """What decides at this moment."""
+        assert self.instance.own.access is not None
+        return self.instance.own.access.current
+
+    @property
+    def store(self) -> Store:
+        return self.instance.require_store()
 
     @property
     def mcp(self) -> str:
@@ -54,7 +66,7 @@ class Ruled:
 
     async def person(self, email: str = EMAIL, password: str = PASSWORD) -> None:
         """A local account."""
-        await self.found.identity.login.administrators.create(email, "Ada", password, by="test")
+        await self.identity.login.administrators.create(email, "Ada", password, by="test")
 
     async def portal_app(self, **said: Any) -> Any:
         """The application of this portal, with these policies and whatever else it says."""
@@ -69,20 +81,17 @@ async def ruled_portal(
 ) -> AsyncIterator[Ruled]:
     """`identity` is that section of the configuration. Any `upstream` is the server `fix`."""
     console: list[str] = []
-    servers = {"fix": {"url": upstream}} if upstream else {}
-    portal = {"state": f"sqlite:///{folder / 'state.db'}", "identity": identity}
-    config = parse_config({"mcpServers": servers, "portal": portal})
-    async with (
-        identified(config, console.append, now=now) as found,
-        Servers(config.servers) as running_servers,
-        administered(found.store, running_servers, config, now=now) as administration,
-    ):
-        await running_servers.settled()
-        caller = Caller(running_servers, Kept(), gate=found.gate(running_servers))
-        app = create_app(running_servers, caller, None, config.portal, identity=found.identity, access=found.access)
-        app.router.routes.append(administration.route)
-        made = await administration.admin.tokens.create_with_all("test", "test")
-        async with running(app, identity=True) as url:
-            found.identity.assertions.issuer = url
-            async with AsyncCloudflare(api_token=made.value, base_url=f"{url}/client/v4", max_retries=0) as sdk:
-                yield Ruled(url, found, administration.admin, sdk, made.value, console)
+    document = {
+        "mcpServers": {"fix": {"url": upstream}} if upstream else {},
+        "portal": {"state": f"sqlite:///{folder / 'state.db'}", "identity": identity},
+    }
+    parts = Parts(code=None, records=Kept(), now=now)
+    async with opened(document, console.append, parts=parts) as instance:
+        await instance.servers.settled()
+        assert instance.admin is not None
+        made = await instance.admin.tokens.create_with_all("test", "test")
+        async with (
+            serving(instance) as url,
+            AsyncCloudflare(api_token=made.value, base_url=f"{url}/client/v4", max_retries=0) as sdk,
+        ):
+            yield Ruled(url, instance, instance.admin, sdk, made.value, console)

@@ -89,7 +89,7 @@ async def test_a_stored_server_is_told_who_calls_while_its_setting_says_so(tmp_p
             assert changed.json()["result"]["assertion_audience"] == audience
 
             async def taken_up() -> bool:
-                return portal.found.identity.assertions.audiences == ({"crm": audience} if audience else {})
+                return portal.identity.assertions.audiences == ({"crm": audience} if audience else {})
 
             await eventually(taken_up)
 
@@ -105,9 +105,10 @@ async def test_a_stored_server_is_told_who_calls_while_its_setting_says_so(tmp_p
         assert bent.status_code == 400
         # What is written in the operator's document stands before it, from when the document says so.
         written = {"crm": {"url": upstream.url, "assertionAudience": "written"}}
-        portal.found.decide_anew(parse_config({"mcpServers": written, "portal": {"identity": {}}}))
+        document = {"mcpServers": written, "portal": {"state": f"sqlite:///{tmp_path / 'state.db'}", "identity": {}}}
+        assert await portal.instance.apply(parse_config(document)) == ()
 
         async def as_written() -> bool:
-            return portal.found.identity.assertions.audiences == {"crm": "written"}
+            return portal.identity.assertions.audiences == {"crm": "written"}
 
         await eventually(as_written)

@@ -77,7 +77,7 @@ async def test_a_server_is_there_while_what_was_pushed_of_the_device_is_fresh(tm
 
         # The selectors are configured, and of nobody anything is known yet.
         await eventually(hidden)
-        assert portal.found.access.current.warnings == ()
+        assert portal.access_now.warnings == ()
         told = await push(portal, http, device_posture={"disk": True}, user_risk="low")
         assert (told.status_code, told.json()["result"]) == (200, {"recorded": 1})
         await eventually(shown)
@@ -93,7 +93,7 @@ async def test_a_server_is_there_while_what_was_pushed_of_the_device_is_fresh(tm
         await eventually(shown)
         assert (await http.delete(portal.at(f"{PATH}/{EMAIL}"))).status_code == 202
         await eventually(hidden)
-        made_by = {entry.by for entry in await portal.found.store.audit() if entry.kind == "assessment"}
+        made_by = {entry.by for entry in await portal.store.audit() if entry.kind == "assessment"}
         assert len(made_by) == 1 and made_by.pop().startswith("api-token:")
 
 
@@ -122,7 +122,7 @@ async def test_only_what_is_configured_can_be_pushed_and_so_much_at_once(tmp_pat
         many = [{"subject": f"p{number}", "user_risk": "low"} for number in range(101)]
         assert (await http.post(portal.at(PATH), json={"assessments": many})).status_code == 400
         assert (await push(portal, http, user_risk="low", age=-1)).status_code == 400
-        assert await portal.found.store.list("assessment") == []
+        assert await portal.store.list("assessment") == []
     async with ruled_portal(tmp_path) as portal, client(portal) as http:
         refused = await push(portal, http, user_risk="low")
         assert (refused.status_code, "portal.identity.posture" in refused.text) == (409, True)

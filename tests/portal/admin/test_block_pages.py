@@ -8,7 +8,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from portal.access import Access, Sources, read_document, refused_for_who_it_is
+from portal.access import Access, Sources, read_document, refused_for_identity
 from portal.identity import Identity
 from portal.pages.blocks import block_of
 from portal.pages.rules import DENIED, Block
@@ -156,8 +156,8 @@ async def test_somebody_is_refused_for_who_he_is_when_nothing_else_would_have_he
     sources = Sources(identity_providers={"okta": "okta", "local": "local"})
     access = Access(read_document({"portal": {"policies": [given]}, "groups": groups}), sources)
     assert not access.portal(PERSON).allowed
-    assert refused_for_who_it_is(access, PERSON) is who
-    assert not refused_for_who_it_is(access, Identity(service_token_id="robot"))
+    assert refused_for_identity(access, PERSON) is who
+    assert not refused_for_identity(access, Identity(service_token_id="robot"))
 
 
 async def test_a_deny_by_name_is_for_who_somebody_is_and_one_by_place_is_not() -> None:
@@ -165,7 +165,7 @@ async def test_a_deny_by_name_is_for_who_somebody_is_and_one_by_place_is_not() -
     for rule, who in (({"email": {"email": PERSON.email}}, True), ({"ip": {"ip": "127.0.0.1"}}, False)):
         deny = {"id": "no", "decision": "deny", "include": [rule], "precedence": 1}
         access = Access(read_document({"portal": {"policies": [allow, deny]}}))
-        assert (access.portal(PERSON).policy, refused_for_who_it_is(access, PERSON)) == ("no", who)
+        assert (access.portal(PERSON).policy, refused_for_identity(access, PERSON)) == ("no", who)
 
 
 async def test_what_an_application_does_not_say_is_as_the_login_settings_say() -> None:

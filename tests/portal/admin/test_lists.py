@@ -46,7 +46,7 @@ async def test_who_is_on_a_list_comes_in_and_whoever_is_taken_off_does_not(tmp_p
         )
 
         def allowed(who: Identity) -> bool:
-            return portal.found.access.current.portal(who).allowed
+            return portal.access_now.portal(who).allowed
 
         async def both() -> bool:
             return allowed(ADA) and allowed(EVE)
@@ -58,7 +58,7 @@ async def test_who_is_on_a_list_comes_in_and_whoever_is_taken_off_does_not(tmp_p
             return allowed(ADA) and not allowed(EVE)
 
         await eventually(only_ada)
-        assert portal.found.access.current.warnings == ()
+        assert portal.access_now.warnings == ()
         edited = await lists.edit(staff.id, **account, append=[{"value": "eve@example.com", "description": "New"}])
         assert (edited.count, edited.items[0].created_at, edited.items[1].description) == (
             2,
@@ -81,7 +81,7 @@ async def test_who_is_on_a_list_comes_in_and_whoever_is_taken_off_does_not(tmp_p
             await lists.delete(staff.id, **account)
         spare = await lists.create(**account, name="Spare", type="IP")
         await lists.delete(spare.id, **account)
-        assert len(await portal.found.store.list("list")) == 2
+        assert len(await portal.store.list("list")) == 2
 
 
 async def test_a_list_holds_only_what_it_is_of_and_each_once(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ pytestmark = [
 async def test_the_published_keys_rotate_as_often_as_the_api_was_told_and_when_it_is_asked_to(tmp_path: Path) -> None:
     clock = Clock()
     async with ruled_portal(tmp_path, now=clock) as portal, httpx2.AsyncClient(trust_env=False) as http:
-        keys = portal.found.identity.keys
+        keys = portal.identity.shared.keys
 
         async def published() -> list[str]:
             answer = await http.get(f"{portal.url}/cdn-cgi/access/certs")

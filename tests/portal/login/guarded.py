@@ -4,29 +4,28 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from argon2 import PasswordHasher
 
-from portal.access.policies import Decision
-from portal.admin import Admin, create_admin
-from portal.app.asgi import create_app, running
-from portal.app.oauth import IdentitySettings, PortalIdentity, build
-from portal.calls.caller import Caller
-from portal.config.config import parse_config
+from portal.access import Access, Decision, LiveAccess, read_document
+from portal.admin import Admin
+from portal.app import Parts, serving
+from portal.app.identity import PortalIdentity
 from portal.identity import Identity
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
 from portal.oauth.clients import Fetch
 from portal.oauth.settings import OAuthSettings
-from portal.servers.servers import Servers
-from portal.state import KeyRing, Store
+from portal.state import Store
 from tests.portal.login.browser import Browser, Page
-from tests.portal.portals import Kept
+from tests.portal.portals import Kept, opened
 
+EVERYONE = {"id": "everyone", "decision": "bypass", "include": [{"everyone": {}}]}
+FIX = {"id": "fix", "policies": [EVERYONE]}
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 # Weak on purpose: what is tested is that it is asked, not how long it takes.
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -59,7 +58,13 @@ class Rules:
     allowed: Callable[[Identity], bool] = lambda identity: bool(identity.key)
     asked: list[Identity] = field(default_factory=list)
 
-    async def admit(self, identity: Identity, path: str) -> Decision:
+    async def refused_for_identity(self, identity: Identity, place: str) -> bool:
+        return identity.logged_in
+
+    async def could_enter(self, identity: Identity) -> bool:
+        return True
+
+    async def admit(self, identity: Identity, place: str) -> Decision:
         self.asked.append(identity)
         if self.allowed(identity):
             return Decision("allow", "let in", "p1", "Staff")
@@ -99,27 +104,32 @@ async def guarded_portal(
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, rules, letters, console, kept = Clock(), Rules(), Letters(), list[str](), Kept()
-    settings = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
-    store = Store.open(f"sqlite+aiosqlite:///{folder / 'state.db'}", KeyRing.in_memory(), clock=clock)
-    async with store:
-        identity = build(
-            store,
-            IdentitySettings(**settings),
-            admit=rules.admit,
-            announce=console.append,
-            fetch=fetch,
-            passwords=Passwords(QUICK),
-            now=clock,
-        )
-        config = parse_config({"mcpServers": {"fix": {"url": upstream}} if upstream else {}})
-        async with Servers(config.servers) as servers:
-            await servers.settled()
-            app = create_app(servers, Caller(servers, kept), None, identity=identity)
-            admin = await create_admin(store, proxies=settings.get("proxies", ()))
-            app.router.routes.append(admin.route())
-            async with running(app) as url:
-                yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)
-        await identity.aclose()
+    changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
+    access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
+    parts = Parts(
+        code=None,
+        records=kept,
+        access=access,
+        admission=rules,
+        adjust_identity=lambda made: replace(made, **changes),
+        fetch=fetch,
+        passwords=Passwords(QUICK),
+        now=clock,
+    )
+    proxies = [str(proxy) for proxy in settings.get("proxies", ())]
+    document = {
+        "mcpServers": {"fix": {"url": upstream}} if upstream else {},
+        "portal": {
+            "state": f"sqlite+aiosqlite:///{folder / 'state.db'}",
+            "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
+        },
+    }
+    async with opened(document, console.append, parts=parts) as instance:
+        await instance.servers.settled()
+        identity, store, admin = instance.own.identity, instance.store, instance.admin
+        assert identity is not None and store is not None and admin is not None
+        async with serving(instance) as url:
+            yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)
 
 
 async def sign_in(browser: Browser, page: Page, email: str = EMAIL, password: str = PASSWORD) -> Page:

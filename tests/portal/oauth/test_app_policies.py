@@ -9,11 +9,12 @@ from typing import Any
 import httpx2
 import pytest
 
-from portal.app.access import identified
-from portal.config.config import parse_config
+from portal.app import Parts
+from portal.app.admission import PortalAdmission
 from portal.identity import Identity
 from portal.oauth.saas import read_app
 from tests.portal.admin.conftest import admin_api
+from tests.portal.portals import opened
 
 pytestmark = pytest.mark.anyio
 ADA = Identity(id="okta:1", email="ada@example.com", idp_id="okta", login_method="okta")
@@ -26,13 +27,14 @@ def document(**more: Any) -> dict[str, Any]:
 
 async def test_the_policies_of_an_application_decide_who_gets_through_to_it(tmp_path: Path) -> None:
     portal = {"state": f"sqlite:///{tmp_path / 'state.db'}", "identity": {}}
-    async with identified(parse_config({"mcpServers": {}, "portal": portal}), print) as found:
+    async with opened({"mcpServers": {}, "portal": portal}, parts=Parts(code=None)) as instance:
+        assert instance.own.access is not None
+        found = PortalAdmission(instance, instance.own.access)
+        store = instance.require_store()
         staff = {"name": "Staff", "decision": "allow", "include": [{"email_domain": {"domain": "example.com"}}]}
-        await found.store.create(
-            "policy", "staff", {**staff, "exclude": [{"email": {"email": "root@example.com"}}]}, by="t"
-        )
-        await found.store.create("app", "tickets", document(policies=[{"id": "staff", "precedence": 1}]), by="t")
-        await found.store.create("app", "bare", document(), by="t")
+        await store.create("policy", "staff", {**staff, "exclude": [{"email": {"email": "root@example.com"}}]}, by="t")
+        await store.create("app", "tickets", document(policies=[{"id": "staff", "precedence": 1}]), by="t")
+        await store.create("app", "bare", document(), by="t")
         allowed = await found.admit(ADA, "app:tickets")
         assert (allowed.effect, allowed.policy_name) == ("allow", "Staff")
         assert (await found.admit(ADMINISTRATOR, "app:tickets")).effect == "deny"

@@ -33,7 +33,7 @@ AUDIENCE = "f" * 64
 async def told(portal: Guarded, server: str = "tickets", identity: Identity = ADA) -> str:
     """The assertion a call carries, "" without one."""
     portal.identity.assertions.issuer = portal.url
-    gate = AssertionGate(OpenGate(), portal.identity.assertions)
+    gate = AssertionGate(OpenGate(), lambda: portal.identity.assertions)
     headers = await gate.credentials(Call.tool(server, "list"), CallContext(principal=identity))
     return headers.get(HEADER, "")
 
@@ -57,7 +57,7 @@ async def test_a_server_that_asks_is_told_who_calls_and_can_check_it(tmp_path: P
 
 async def test_keys_rotate_and_the_former_one_stays_published_for_a_while(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path, audiences={"tickets": AUDIENCE}) as portal:
-        keys = portal.identity.keys
+        keys = portal.identity.shared.keys
         first = await keys.current()
         portal.clock.ahead = timedelta(days=43)
         second = await keys.current()
@@ -70,9 +70,9 @@ async def test_keys_rotate_and_the_former_one_stays_published_for_a_while(tmp_pa
 
 async def test_no_private_key_is_stored_readably(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal:
-        private = (await portal.identity.keys.current()).private
+        private = (await portal.identity.shared.keys.current()).private
         assert "PRIVATE KEY" in private
-        assert private not in repr(await portal.identity.keys.current())
+        assert private not in repr(await portal.identity.shared.keys.current())
         kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
         assert private.splitlines()[1].encode() not in kept
         assert b"PRIVATE KEY" not in kept
@@ -105,7 +105,7 @@ def unsigned(claims: dict[str, Any], header: dict[str, Any]) -> str:
 async def test_an_assertion_that_does_not_hold_is_nobodys(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path, audiences={"tickets": AUDIENCE}) as portal:
         assert await portal.identity.assertions.linked(await told(portal))
-        keys, now = portal.identity.keys, int(time.time())
+        keys, now = portal.identity.shared.keys, int(time.time())
         good = claims_of(ADA, portal.url, AUDIENCE, now)
         key = await keys.current()
         public = json.dumps(key.public)

@@ -33,7 +33,7 @@ async def credentials(portal: Guarded, app: Connected, agent: Agent) -> dict[str
         exchange = {"grant_type": "authorization_code", "code": answered["code"], "redirect_uri": APP_REDIRECT}
         secret = {"client_id": app.client_id, "client_secret": app.secret}
         theirs = (await agent.http.post(f"{app.base}/token", data=exchange | secret)).json()
-        service = await portal.identity.service_tokens.create("ci", by="test")
+        service = await portal.identity.shared.service_tokens.create("ci", by="test")
         return {
             "access": tokens["access_token"],
             "refresh": tokens["refresh_token"],
@@ -45,7 +45,7 @@ async def credentials(portal: Guarded, app: Connected, agent: Agent) -> dict[str
             "browser": browser.client.cookies["portal_browser"],
             "API": (await portal.admin.tokens.create_with_all("t", "test")).value,
             "service": service.client_secret,
-            "assertion": await portal.identity.keys.sign(claims_of(ADA, portal.url, AUDIENCE, int(time.time()))),
+            "assertion": await portal.identity.shared.keys.sign(claims_of(ADA, portal.url, AUDIENCE, int(time.time()))),
         }
 
 

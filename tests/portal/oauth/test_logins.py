@@ -21,8 +21,8 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 
 async def ended(portal: Guarded, identity: Identity) -> None:
     """Wait until the identity that a request brought holds no more."""
-    signals, told = LoginSignals(portal.identity.logins), asyncio.Event()
-    portal.identity.logins.on_change(told.set)
+    signals, told = LoginSignals(portal.identity.shared.logins), asyncio.Event()
+    portal.identity.shared.logins.on_change(told.set)
     async with asyncio.timeout(10):
         while signals.current(identity) is not None:
             told.clear()
@@ -40,7 +40,7 @@ async def test_signing_out_everywhere_ends_the_logins_that_are_in_use(tmp_path: 
             await agent.refresh()
             await agent.use()
             assert portal.rules.asked[-1] is identity
-            assert LoginSignals(portal.identity.logins).current(identity) is identity
+            assert LoginSignals(portal.identity.shared.logins).current(identity) is identity
             await browser.submit(await browser.open("/logout"), "/logout", "everywhere")
             await ended(portal, identity)
 
@@ -77,12 +77,12 @@ async def test_revoking_one_agents_grant_leaves_the_others(tmp_path: Path) -> No
             revoked = {"token": agents[0].tokens["refresh_token"], "client_id": agents[0].client_id}
             await http.post(f"{portal.url}/revoke", data=revoked)
             await ended(portal, identities[0])
-            assert portal.identity.logins.holds(identities[1])
+            assert portal.identity.shared.logins.holds(identities[1])
 
 
 async def test_deleting_a_service_token_ends_its_logins(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
-        made = await portal.identity.service_tokens.create("ci", by="test")
+        made = await portal.identity.shared.service_tokens.create("ci", by="test")
         headers = {
             "CF-Access-Client-Id": str(made.stored.document["client_id"]),
             "CF-Access-Client-Secret": made.client_secret,

@@ -26,7 +26,7 @@ async def knock(portal: Guarded, made: Made, secret: str = "") -> int:
 
 async def test_a_program_comes_in_with_its_service_token(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal:
-        made = await portal.identity.service_tokens.create("ci", by="test")
+        made = await portal.identity.shared.service_tokens.create("ci", by="test")
         assert await knock(portal, made) == 200
         identity = portal.rules.asked[-1]
         assert (identity.id, identity.service_token_id) == ("", made.stored.id)
@@ -49,7 +49,7 @@ async def test_a_wrong_service_token_is_refused_even_beside_a_good_bearer_token_
 
 async def test_rotation_lets_the_former_secret_live_as_long_as_it_is_told(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal:
-        tokens = portal.identity.service_tokens
+        tokens = portal.identity.shared.service_tokens
         made = await tokens.create("ci", by="test")
         until = portal.clock() + timedelta(hours=1)
         second = await tokens.rotate(made.stored.id, by="test", previous_until=until)
@@ -64,7 +64,7 @@ async def test_rotation_lets_the_former_secret_live_as_long_as_it_is_told(tmp_pa
 
 async def test_a_service_token_expires_is_refreshed_and_revoked(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal:
-        tokens = portal.identity.service_tokens
+        tokens = portal.identity.shared.service_tokens
         made = await tokens.create("ci", by="test", duration="1h")
         portal.clock.ahead = timedelta(minutes=61)
         assert await knock(portal, made) == 401
@@ -76,7 +76,7 @@ async def test_a_service_token_expires_is_refreshed_and_revoked(tmp_path: Path) 
 
 async def test_neither_the_store_nor_what_is_shown_holds_the_secret(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal:
-        made = await portal.identity.service_tokens.create("ci", by="test")
+        made = await portal.identity.shared.service_tokens.create("ci", by="test")
         assert not any("sha256" in name for name in shown_document(made.stored))
         kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
         assert made.client_secret.encode() not in kept

@@ -1,0 +1,67 @@
+"""Who may come in at one portal, and at the applications that sign people in through it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from portal.access import (
+    ADDRESS,
+    LOGIN_ENDED,
+    Access,
+    Decision,
+    LiveAccess,
+    PolicyError,
+    Possible,
+    refused_for_identity,
+)
+from portal.app.access import application_access, could_enter, read_stored
+from portal.identity import Identity
+from portal.pages import APP
+
+if TYPE_CHECKING:
+    from portal.app.instance import Instance
+
+
+class PortalAdmission:
+    """Decides by what the instance's configuration and store say at the time of the question."""
+
+    def __init__(self, instance: Instance, access: LiveAccess) -> None:
+        self._instance = instance
+        self._access = access
+        self._possible = Possible(access.current, ADDRESS)
+        self._log = structlog.get_logger("portal.access")
+
+    async def admit(self, identity: Identity, place: str) -> Decision:
+        if place.startswith(APP):
+            return await self._admit_to_application(identity, place.removeprefix(APP))
+        await self._access.prepare(identity)
+        standing = self._access.standing(identity)
+        return LOGIN_ENDED if standing is None else standing.portal
+
+    async def refused_for_identity(self, identity: Identity, place: str) -> bool:
+        try:
+            access = await self._application(place.removeprefix(APP)) if place.startswith(APP) else self._access.current
+        except PolicyError:
+            return identity.logged_in
+        return refused_for_identity(access, self._access.signals.current(identity) or identity)
+
+    async def could_enter(self, identity: Identity) -> bool:
+        if self._possible.access is not self._access.current:
+            self._possible = Possible(self._access.current, ADDRESS)
+        return could_enter(identity, self._possible, await self._instance.require_store().list("app"))
+
+    async def _admit_to_application(self, identity: Identity, id: str) -> Decision:
+        try:
+            access = await self._application(id)
+        except PolicyError as error:
+            self._log.error("an application's policies cannot be used", reason=str(error))
+            return Decision("deny", "The policies of this application cannot be used.")
+        await self._access.signals.prepare(identity, access)
+        known = self._access.signals.current(identity)
+        return LOGIN_ENDED if known is None else access.portal(known)
+
+    async def _application(self, id: str) -> Access:
+        """Compiled at each question: sign-ins to applications are rare, and a change must hold at once."""
+        return application_access(id, self._instance.config, await read_stored(self._instance.require_store()))

@@ -1,0 +1,120 @@
+"""Which portals there are: those of the document and those of the database, as one kind of value. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from portal.config import RESERVED_IDS, CodeModePolicy, Config, PortalEntry
+from portal.http import hostname_of, is_loopback
+
+if TYPE_CHECKING:
+    from portal.state import Stored
+
+OWN = ""
+"""The id of the document's own portal, which every instance has."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PortalDefinition:
+    """What one portal is.
+
+    `hostname` is the name it answers to, "" for a portal that is reached by its path alone. `servers` are the servers
+    it shows, in the words of Cloudflare's portal (`server_id`, `default_disabled`, `updated_tools`,
+    `updated_prompts`); None for the document's own portal, which shows every server.
+    """
+
+    id: str
+    name: str
+    hostname: str = ""
+    description: str | None = None
+    instructions: str | None = None
+    code_mode: CodeModePolicy = "opt_in"
+    servers: tuple[Mapping[str, Any], ...] | None = None
+    policies: tuple[Mapping[str, Any], ...] = ()
+    tool_policies: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def prefix(self) -> str:
+        """The path before its own paths on the instance's address."""
+        return f"/{self.id}" if self.id and self.id.lower() not in RESERVED_IDS else ""
+
+
+def own_hostname(config: Config) -> str:
+    """The host name of the document's own portal. A stored portal of this name speaks of that one too."""
+    section = config.portal.identity
+    return hostname_of(section.public_url if section is not None else "")
+
+
+def definitions(config: Config, stored: Sequence[Stored] = ()) -> dict[str, PortalDefinition]:
+    """The portals by id: the document's own, its further ones, then those of the database.
+
+    An id or a host name belongs to the first that has it. A stored portal whose host name is taken keeps its path.
+    """
+    own_host = own_hostname(config)
+    own = next((one for one in stored if one.document["hostname"] == own_host), None)
+    found = {OWN: _own(config, own)}
+    hosts = {own_host}
+    for entry in (*map(_of_document, config.portals.values()), *map(_of_store, stored)):
+        if entry.id in found:
+            continue
+        if entry.hostname in hosts:
+            entry = replace(entry, hostname="")
+        hosts.add(entry.hostname)
+        found[entry.id] = entry
+    return found
+
+
+def _own(config: Config, stored: Stored | None) -> PortalDefinition:
+    section, settings = config.portal.identity, config.portal
+    return PortalDefinition(
+        id=OWN,
+        name=settings.name,
+        hostname=own_hostname(config),
+        instructions=settings.instructions,
+        code_mode=stored.document["code_mode"] if stored is not None else settings.code_mode,
+        policies=tuple(section.policies) if section is not None else (),
+    )
+
+
+def _of_document(entry: PortalEntry) -> PortalDefinition:
+    return PortalDefinition(
+        id=entry.id,
+        name=entry.name or entry.id,
+        hostname=entry.hostname,
+        description=entry.description,
+        instructions=entry.instructions,
+        code_mode=entry.code_mode,
+        servers=tuple(server.model_dump() for server in entry.servers),
+        policies=tuple(entry.policies),
+        tool_policies=tuple(entry.tool_policies),
+    )
+
+
+def _of_store(stored: Stored) -> PortalDefinition:
+    document = stored.document
+    return PortalDefinition(
+        id=stored.id,
+        name=document["name"],
+        hostname=document["hostname"],
+        description=document.get("description"),
+        instructions=document.get("instructions"),
+        code_mode=document["code_mode"],
+        servers=tuple(
+            {key: entry[key] for key in ("server_id", "default_disabled", "updated_tools", "updated_prompts")}
+            for entry in document["servers"]
+        ),
+    )
+
+
+def host_url(definition: PortalDefinition, public_url: str) -> str:
+    """The origin of a portal's own host name, with the scheme and port of the instance's; "" without one. A name of
+    this machine has the origin that a request names, because the port may not be known before the portal listens."""
+    if not definition.id or not definition.hostname:
+        return ""
+    if not public_url:
+        return "" if is_loopback(definition.hostname) else f"https://{definition.hostname}"
+    parts = urlsplit(public_url)
+    return f"{parts.scheme}://{definition.hostname}" + (f":{parts.port}" if parts.port else "")

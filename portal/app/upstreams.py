@@ -1,0 +1,58 @@
+"""The upstream servers of a configuration, running, with the record of their calls and the types learned of them.
+
+For an instance, and for the commands that call servers without one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from portal.app.pins import place_of
+from portal.config import Config
+from portal.errors import StartError
+from portal.learning import Learning
+from portal.logs import RecordLog, RecordSink
+from portal.pins import Pinning, PinsUnusable
+from portal.servers import Servers
+
+if TYPE_CHECKING:
+    from portal.state import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams:
+    servers: Servers
+    records: RecordLog
+    learning: Learning
+
+
+@asynccontextmanager
+async def open_upstreams(
+    config: Config,
+    sink: RecordSink,
+    store: Store | None = None,
+    *,
+    learning: Learning | None = None,
+    pins: Pinning | None = None,
+) -> AsyncIterator[Upstreams]:
+    """The servers, connecting, until the block ends. What is approved of pinned servers is in `store` if there is one.
+    `learning` and `pins`, if given, are open and stay so.
+
+    Raises:
+        StartError: what was approved, or what was learned, cannot be read.
+    """
+    async with AsyncExitStack() as stack:
+        records = await stack.enter_async_context(RecordLog(sink))
+        if learning is None:
+            learning = await stack.enter_async_context(Learning(config.portal.learned_shapes))
+        if pins is None and (place := place_of(config, store)) is not None:
+            try:
+                pins = await stack.enter_async_context(Pinning(place))
+            except PinsUnusable as error:
+                raise StartError(str(error)) from error
+        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
+        learning.publish_to(servers.offer_anew)
+        yield Upstreams(servers, records, learning)
