@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 from mcp_types import INTERNAL_ERROR
@@ -15,23 +15,29 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.endpoint import health
+from portal.app.definitions import PortalDefinition
 from portal.http import Cors, Edge, Guard, Refusal, refuse, split_host
 
-if TYPE_CHECKING:
-    from portal.app.instance import Instance
-    from portal.app.portal import Portal
-
 WELL_KNOWN = "/.well-known/"
+
+
+class Served(Protocol):
+    """A portal as the way to it needs it."""
+
+    @property
+    def definition(self) -> PortalDefinition: ...
+
+    @property
+    def app(self) -> ASGIApp: ...
 
 
 class Addresses:
     """Which portal a request is for: by host name, else by the first segment of its path, else the document's own."""
 
-    def __init__(self, portals: Iterable[Portal]) -> None:
-        self._by_host: dict[str, Portal] = {}
-        self._by_prefix: dict[str, Portal] = {}
-        self._own: Portal | None = None
+    def __init__(self, portals: Iterable[Served]) -> None:
+        self._by_host: dict[str, Served] = {}
+        self._by_prefix: dict[str, Served] = {}
+        self._own: Served | None = None
         for portal in portals:
             definition = portal.definition
             if not definition.id:
@@ -47,7 +53,7 @@ class Addresses:
         """The host names of portals beside the document's own."""
         return tuple(self._by_host)
 
-    def find(self, host: str, path: str) -> tuple[Portal, str]:
+    def find(self, host: str, path: str) -> tuple[Served, str]:
         """The portal, and the prefix of the path that is its `root_path`."""
         name = split_host(host)
         if name is not None and (portal := self._by_host.get(name[0])) is not None:
@@ -72,22 +78,25 @@ def prefix_of(path: str) -> str:
 class Portals:
     """The ASGI application that hands each request to its portal, whichever there are at that moment."""
 
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
+    def __init__(self, addresses: Callable[[], Addresses]) -> None:
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        portal, prefix = self._instance.addresses.find(host.decode("latin-1"), scope["path"])
+        portal, prefix = self._addresses().find(host.decode("latin-1"), scope["path"])
         await portal.app({**scope, "root_path": prefix}, receive, send)
 
 
-def instance_app(instance: Instance, edge: Edge, routes: Iterable[BaseRoute]) -> Starlette:
+def instance_app(
+    edge: Edge,
+    routes: Iterable[BaseRoute],
+    addresses: Callable[[], Addresses],
+    health: Callable[[], Mapping[str, Any]],
+) -> Starlette:
     """The application of an instance. Every path that is none of its `routes` belongs to a portal."""
 
     async def healthz(request: Request) -> Response:
-        # With identity only the portal's people may know which servers there are.
-        known = {"status": "ok"} if instance.config.portal.identity is not None else health(instance.servers.snapshot)
-        return Response(orjson.dumps(known), media_type="application/json")
+        return Response(orjson.dumps(health()), media_type="application/json")
 
     app = Starlette(
         routes=[Route("/healthz", healthz, methods=["GET"]), *routes],
@@ -95,7 +104,7 @@ def instance_app(instance: Instance, edge: Edge, routes: Iterable[BaseRoute]) ->
         exception_handlers=error_handlers("/mcp"),
     )
     app.router.redirect_slashes = False
-    app.router.default = Portals(instance)
+    app.router.default = Portals(addresses)
     return app
 
 

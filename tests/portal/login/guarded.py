@@ -104,6 +104,7 @@ async def guarded_portal(
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, rules, letters, console, kept = Clock(), Rules(), Letters(), list[str](), Kept()
+    audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
     access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
     parts = Parts(
@@ -126,8 +127,9 @@ async def guarded_portal(
     }
     async with opened(document, console.append, parts=parts) as instance:
         await instance.servers.settled()
-        identity, store, admin = instance.own.identity, instance.store, instance.admin
+        identity, store, admin = instance.own.identity, instance.shared.store, instance.admin
         assert identity is not None and store is not None and admin is not None
+        identity.assertions.audiences = dict(audiences)
         async with serving(instance) as url:
             yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)
 

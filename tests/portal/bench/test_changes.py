@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.bench.changes import Change, breaking, changes
+from portal.bench.changes import Change, breaking, changes_between
 from portal.bench.tool_lists import as_document, servers_of
 from portal.errors import InputError
 from portal.pins.schema_changes import differences
@@ -111,37 +111,37 @@ def summary(found: list[Change]) -> list[tuple[str, str, str | None]]:
 
 def test_a_tool_that_went_came_or_only_changed_its_name() -> None:
     search = replace(FIND, name="find_orders")
-    assert summary(changes([SHOP], shop(search, Tool("ping")))) == [("breaking", "tool-renamed", "find")]
-    assert summary(changes([SHOP], shop(FIND))) == [("breaking", "tool-removed", "ping")]
-    assert summary(changes(shop(FIND), [SHOP])) == [("safe", "tool-added", "ping")]
+    assert summary(changes_between([SHOP], shop(search, Tool("ping")))) == [("breaking", "tool-renamed", "find")]
+    assert summary(changes_between([SHOP], shop(FIND))) == [("breaking", "tool-removed", "ping")]
+    assert summary(changes_between(shop(FIND), [SHOP])) == [("safe", "tool-added", "ping")]
     other = Tool("delete_everything", description="Quite another thing.", input_schema=obj("x", x={"type": "integer"}))
-    assert summary(changes(shop(FIND), shop(other))) == [
+    assert summary(changes_between(shop(FIND), shop(other))) == [
         ("breaking", "tool-removed", "find"),
         ("safe", "tool-added", "delete_everything"),
     ]
 
 
 def test_what_is_said_of_a_tool_is_told_too() -> None:
-    assert summary(changes(shop(FIND), shop(replace(FIND, description="Other words.")))) == [
+    assert summary(changes_between(shop(FIND), shop(replace(FIND, description="Other words.")))) == [
         ("safe", "description", "find")
     ]
-    assert summary(changes(shop(FIND), shop(replace(FIND, output_schema=None)))) == [
+    assert summary(changes_between(shop(FIND), shop(replace(FIND, output_schema=None)))) == [
         ("caution", "output-undeclared", "find")
     ]
     reading = replace(FIND, annotations={"readOnlyHint": True})
-    assert summary(changes(shop(reading), shop(FIND))) == [("caution", "annotation", "find")]
-    assert summary(changes(shop(FIND), shop(reading))) == [("safe", "annotation", "find")]
+    assert summary(changes_between(shop(reading), shop(FIND))) == [("caution", "annotation", "find")]
+    assert summary(changes_between(shop(FIND), shop(reading))) == [("safe", "annotation", "find")]
 
 
 def test_an_output_that_was_only_learned_is_no_promise() -> None:
     learned = replace(FIND, output_inferred=True)
-    assert changes(shop(learned), shop(replace(learned, output_schema=obj(m=TEXT)))) == []
-    assert summary(changes(shop(FIND), shop(learned))) == [("caution", "output-undeclared", "find")]
+    assert changes_between(shop(learned), shop(replace(learned, output_schema=obj(m=TEXT)))) == []
+    assert summary(changes_between(shop(FIND), shop(learned))) == [("caution", "output-undeclared", "find")]
     assert servers_of(as_document(shop(learned)), "x") == tuple(shop(learned))
 
 
 def test_servers_come_and_go() -> None:
-    found = changes([SHOP], [Server("news", tools=(Tool("x"),))])
+    found = changes_between([SHOP], [Server("news", tools=(Tool("x"),))])
     assert summary(found) == [("breaking", "server-removed", None), ("safe", "server-added", None)]
     assert breaking(found) == 1
 

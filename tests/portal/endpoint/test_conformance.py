@@ -5,8 +5,8 @@ import os
 import pytest
 
 from tests.node_tools import NodeToolUnavailable
-from tests.portal.conformance import SUITES, Suite, portal_over, run_suite
-from tests.portal.everything import ExampleUnavailable, everything_server
+from tests.portal.endpoint.conformance import SUITES, Suite, portal_over, run_suite
+from tests.portal.endpoint.everything import ExampleUnavailable, everything_server
 
 pytestmark = [pytest.mark.anyio, pytest.mark.conformance, pytest.mark.timeout(600)]
 

@@ -161,7 +161,7 @@ def test_a_member_larger_than_its_pin_is_read_no_further(tmp_path: Path) -> None
 def test_the_pinned_release_names_everything_the_page_loads() -> None:
     assert {"loader.js", "editor/editor.main.js", "editor/editor.main.css"} <= set(MONACO.files)
     assert all(Path(name).suffix in TYPES and ".." not in name for name in MONACO.files)
-    monaco_js = (Path(__file__).parents[2] / "portal" / "bench_ui" / "page" / "monaco.js").read_text()
+    monaco_js = (Path(__file__).parents[4] / "portal" / "bench" / "ui" / "page" / "monaco.js").read_text()
     for worker in ("ts.worker-g3pjEjl4", "json.worker-Csf_TLih", "editor.worker-_vAIFJDs"):
         assert worker in monaco_js and f"assets/{worker}.js" in MONACO.files
 

@@ -11,7 +11,7 @@ from portal.app.code import checker_for
 from portal.cli.commands.typecheck import typecheck
 from portal.cli.exits import CommandError, Exit
 from portal.config.config import parse_config
-from portal.errors import ConfigError
+from portal.errors import ConfigError, StartError
 from sandbox import Engine, InProcessExecutor, Limits
 from tests import node_tools
 from tests.portal.portals import MODERN, client_of, portal_over
@@ -32,7 +32,7 @@ def test_the_setting_is_off_unless_written_and_one_of_three() -> None:
 
 
 def test_a_portal_that_enforces_does_not_start_without_a_compiler_and_says_what_to_do() -> None:
-    with pytest.raises(CommandError, match=r"`enforce`, but no type checker is installed.*codemode typecheck install"):
+    with pytest.raises(StartError, match=r"`enforce`, but no type checker is installed.*codemode typecheck install"):
         checker_for(setting("enforce"), NO_COMPILER)
     compiler = node_tools.needs(node_tools.tsc)
     assert checker_for(setting("enforce"), {"CODEMODE_TYPE_CHECKER": str(compiler)}).compiler is not None

@@ -482,7 +482,7 @@ async def test_a_name_that_points_to_such_an_address_is_not_followed(monkeypatch
     async def resolve(self: object, host: str, port: int = 0, family: Any = None) -> list[dict[str, Any]]:
         return [{"host": "169.254.169.254", "hostname": host, "port": port, "family": 2, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr("portal.upstream.addresses.DefaultResolver.resolve", resolve)
+    monkeypatch.setattr("portal.egress.addresses.DefaultResolver.resolve", resolve)
     async with watched({"url": "http://rebinding.example/mcp"}) as up:
         connection = await up.until(lambda connection: connection.state == "error")
         assert connection.reason == "its host name cannot be resolved"

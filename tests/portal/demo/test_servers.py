@@ -21,7 +21,7 @@ from portal.demo import helpdesk, shipping, shop
 from portal.demo.company import TODAY, Company, build_company
 from portal.demo.upstreams import document
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from portal.config.own_code_mode import advice, asking_for_tools, programs_taken
 from portal.endpoint.health import health
 from portal.servers.servers import Servers
 from tests.clients.serving import Served, serving
-from tests.portal.test_cli_commands import SHOP
+from tests.portal.cli.test_commands import SHOP
 
 
 def taking(name: str, *properties: str, description: str = "", required: list[str] | None = None) -> dict[str, Any]:

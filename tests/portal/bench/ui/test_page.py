@@ -19,7 +19,7 @@ from portal.bench.ui.access import new_token, page_url, refusal_for
 from portal.bench.ui.requests import parse_run
 from portal.http import Refusal
 from sandbox import Limits
-from tests.portal.benches import TOKEN, Benched, bench_over
+from tests.portal.bench.benches import TOKEN, Benched, bench_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -125,7 +125,7 @@ async def test_an_unchanged_file_is_not_sent_again(bench: Benched) -> None:
 
 
 async def test_every_file_the_page_names_is_there(bench: Benched) -> None:
-    folder = Path(__file__).parents[2] / "portal" / "bench_ui" / "page"
+    folder = Path(__file__).parents[4] / "portal" / "bench" / "ui" / "page"
     for file in folder.iterdir():
         assert (await bench.client.get(f"/{file.name}")).content == file.read_bytes()
 

@@ -15,7 +15,7 @@ from portal.cli.find import IN_FOLDER
 from portal.cli.show.connect import ways_to_connect
 from portal.config.config import PortalSettings, parse_config
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CHAPTER = (ROOT / "portal" / "README.md").read_text(encoding="utf-8")
 

@@ -17,7 +17,7 @@ from portal.app import Instance, Parts, serving
 from portal.config import parse_config
 from portal.logs import Discard
 from tests.node_tools import install, node
-from tests.portal.everything import everything_server
+from tests.portal.endpoint.everything import everything_server
 
 PACKAGE = "@modelcontextprotocol/conformance"
 SUITE_SECONDS = 300
