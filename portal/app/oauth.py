@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from portal.egress import PublicWeb
 from portal.http import Origins, hostname_of
 from portal.identity import Identity
 from portal.login import Administrators, Console, Directory, Login, Mail, Passwords, Pins, Provider, Sessions
@@ -37,6 +36,7 @@ from portal.oauth import (
     ServiceTokens,
     SigningKeys,
     Verifier,
+    fetch_document,
 )
 from portal.pages import Pages, Visitors
 from portal.state import Store, utc_now
@@ -129,7 +129,7 @@ def build(
         refused_for_who_it_is=refused_for_who_it_is,
         now=now,
     )
-    clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
+    clients = Clients(store, settings.oauth, fetch or fetch_document)
     authority = Authority(store, settings.oauth, clients, Grants(store, settings.oauth, now), admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     verifier, service_tokens, logins = Verifier(store, now), ServiceTokens(store, now), Logins(store)

@@ -462,9 +462,15 @@ CLOUDS_OWN = [
     "224.0.0.1",
     "2852039166",
     "0xa9.0xfe.43518",
+    "１６９.254.169.254",
+    "①⑥⑨.254.169。254",
     "[64:ff9b::a9fe:a9fe]",
+    "[64:ff9b:1::a9fe:a9fe]",
     "[2002:a9fe:a9fe::1]",
+    "[2001:0:4136:e378:8000:63bf:5601:5601]",
     "[fd00:ec2::254]",
+    "[fd00:ec2::23]",
+    "[fd00:c1::a9fe:a9fe]",
     "100.100.100.200",
 ]
 
@@ -482,7 +488,7 @@ async def test_a_name_that_points_to_such_an_address_is_not_followed(monkeypatch
     async def resolve(self: object, host: str, port: int = 0, family: Any = None) -> list[dict[str, Any]]:
         return [{"host": "169.254.169.254", "hostname": host, "port": port, "family": 2, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr("portal.upstream.addresses.DefaultResolver.resolve", resolve)
+    monkeypatch.setattr("portal.egress.addresses.DefaultResolver.resolve", resolve)
     async with watched({"url": "http://rebinding.example/mcp"}) as up:
         connection = await up.until(lambda connection: connection.state == "error")
         assert connection.reason == "its host name cannot be resolved"

@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from portal.egress import CheckedResolver, forbidden, loopback
+from portal.egress import AddressRule, checked_connector, is_loopback_host
 from portal.errors import ResponseInvalid, UpstreamUnavailable
 from portal.upstream.transports.http_body import translated
 
@@ -28,9 +28,7 @@ class HttpClient:
     def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
         self.url = url
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, resolver=CheckedResolver()
-            ),
+            connector=checked_connector(AddressRule.NOT_LINK_LOCAL, limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **headers},
             auto_decompress=False,
@@ -51,8 +49,8 @@ class HttpClient:
             UpstreamError: no answer came.
         """
         target = url or self.url
-        # Names are checked by the resolver, which is not asked about addresses.
-        if forbidden(origin(target)[1]):
+        # The connector checks what it connects to, which may be a proxy.
+        if not AddressRule.NOT_LINK_LOCAL.allows_host(origin(target)[1]):
             raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
         for _ in range(_REDIRECTS + 1):
             try:
@@ -104,6 +102,6 @@ def origin(url: str) -> tuple[str, str, int]:
 def _proxy_for(url: str) -> str | None:
     """The proxy the environment names for this URL, read once and not per request; none for this machine itself."""
     scheme, host, _ = origin(url)
-    if host == "localhost" or loopback(host) or urllib.request.proxy_bypass(host):
+    if host == "localhost" or is_loopback_host(host) or urllib.request.proxy_bypass(host):
         return None
     return urllib.request.getproxies().get(scheme)
