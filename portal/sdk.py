@@ -37,8 +37,8 @@ def remove_telemetry(server: Server[Any]) -> None:
     Why: without an exporter its spans go nowhere, but cost 13 us a request. The class has no public name. If it moves,
     the import fails; if the SDK no longer adds it, there is nothing to remove.
     """
-    kept = [middleware for middleware in server.middleware if not isinstance(middleware, OpenTelemetryMiddleware)]
-    server.middleware[:] = kept
+    others = [one for one in server.middleware if not isinstance(one, OpenTelemetryMiddleware)]
+    server.middleware[:] = others
 
 
 class StoreForEachSession(StreamableHTTPSessionManager):

@@ -105,7 +105,7 @@ class Fetcher:
         """
         self._check(url)
         try:
-            async with self._opened().request(
+            async with self._open_session().request(
                 method, url, headers=headers, data=body, allow_redirects=False
             ) as response:
                 _check_head(response, statuses, content_types)
@@ -114,7 +114,7 @@ class Fetcher:
             raise FetchFailed(FetchProblem.TIMEOUT, f"it did not answer within {self._seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefused):
-                raise FetchFailed(FetchProblem.ADDRESS, self._forbidden()) from error
+                raise FetchFailed(FetchProblem.ADDRESS, self._refusal()) from error
             raise _unreachable(error) from error
         except aiohttp.InvalidURL as error:
             raise FetchFailed(FetchProblem.URL, "its URL is not valid") from error
@@ -131,14 +131,14 @@ class Fetcher:
             raise FetchFailed(FetchProblem.URL, "its URL is not valid")
         # The connector would refuse it as well; aiohttp reports some spellings as a URL that is not valid.
         if not self._addresses.allows_host(host):
-            raise FetchFailed(FetchProblem.ADDRESS, self._forbidden())
+            raise FetchFailed(FetchProblem.ADDRESS, self._refusal())
 
-    def _forbidden(self) -> str:
+    def _refusal(self) -> str:
         if self._addresses is AddressRule.PUBLIC_ONLY:
             return "its address is not a public one"
         return "its address is one no service may have (link-local, multicast, unspecified or a cloud's own)"
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=checked_connector(self._addresses, self._resolver, ssl=self._tls or True),

@@ -28,9 +28,12 @@ async def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let requests in flight finish for a few seconds.
 
-    `on_ready` is given the base URL once connections are accepted; `on_stop` is called when the server begins to stop,
-    to end streams that would stay open. Raises `UnsafeBind` for an address that others can reach while no identity is
-    configured, and OSError when the address cannot be had.
+    `on_ready` gets the base URL once connections are accepted. `on_stop` is called as the server begins to stop, to end
+    streams that would stay open.
+
+    Raises:
+        UnsafeBind: others can reach the address and no identity is configured.
+        OSError: the address cannot be listened on.
     """
     require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
@@ -54,7 +57,7 @@ async def running(
     http: HttpSettings | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> AsyncIterator[str]:
-    """The same server inside a running program, signals left alone: for tests and the demo. Yields the base URL."""
+    """Yields the base URL of the same server inside a running program, whose signals it leaves alone."""
     require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
         server = _server(app, http or HttpSettings(), on_stop, signals=False)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from joserfc.jwt import ClaimsOption
 from portal.egress import Fetcher, is_loopback_host
 from portal.http import is_loopback
 from portal.identity import Group, Identity
-from portal.jose import TokenInvalid, Verified, read_keys, verify
+from portal.jose import TokenInvalid, VerifiedToken, read_keys, verify
 from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
 from portal.login.remote import (
     LoginFailed,
@@ -136,16 +135,16 @@ def read_id_token(client_id: str, issuer: str, token: Mapping[str, Any], keys: o
     if issuer:
         required["iss"] = {"essential": True, "value": issuer}
     try:
-        verified = verify(token.get("id_token"), read_keys(keys), required, leeway=LEEWAY_SECONDS)
-        check_claims(verified, client_id, nonce, token.get("access_token"))
+        id_token = verify(token.get("id_token"), read_keys(keys), required, leeway=LEEWAY_SECONDS)
+        check_claims(id_token, client_id, nonce, token.get("access_token"))
     except TokenInvalid as error:
         raise LoginFailed("The identity provider's token does not hold.") from error
-    if client_id not in _audiences(verified.claims):
+    if client_id not in _audiences(id_token.claims):
         raise LoginFailed("The identity provider's token is meant for another application.")
-    return dict(verified.claims)
+    return dict(id_token.claims)
 
 
-def check_claims(token: Verified, client_id: str, nonce: str, access_token: object) -> None:
+def check_claims(token: VerifiedToken, client_id: str, nonce: str, access_token: object) -> None:
     """Check the nonce, and the claims that an ID token may leave out (OIDC Core 2 and 3.1.3.8).
 
     Raises:
@@ -163,16 +162,15 @@ def check_claims(token: Verified, client_id: str, nonce: str, access_token: obje
     if claims.get("amr") and not isinstance(claims["amr"], list):
         raise TokenInvalid("amr is no list")
     if claims.get("at_hash") is not None and isinstance(access_token, str):
-        expected = half_hash(access_token, str(token.header["alg"]))
-        if not hmac.compare_digest(expected, str(claims["at_hash"]).encode()):
+        if claims["at_hash"] != half_hash(access_token, str(token.header["alg"])):
             raise TokenInvalid("at_hash is of another access token")
 
 
-def half_hash(text: str, algorithm: str) -> bytes:
+def half_hash(text: str, algorithm: str) -> str:
     """The left half of a hash as long as the algorithm of the signature says, in base64url (OIDC Core 3.1.3.6)."""
     name = {"256": "sha256", "384": "sha384"}.get(algorithm[2:], "sha512")  # EdDSA hashes with SHA-512 (RFC 8032)
     digest = hashlib.new(name, text.encode()).digest()
-    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).rstrip(b"=")
+    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
 
 
 def _audiences(claims: Mapping[str, Any]) -> list[Any]:

@@ -23,7 +23,7 @@ from joserfc.jwt import ClaimsOption
 
 from portal.egress import AddressRule, Fetcher, FetchFailed
 from portal.identity import Identity, evaluation_key
-from portal.jose import KeyUnknown, TokenInvalid, Verified, read_keys, verify
+from portal.jose import KeyUnknown, TokenInvalid, VerifiedToken, read_keys, verify
 
 SECONDS = 3.0
 FRESH_SECONDS = 300.0
@@ -44,7 +44,7 @@ class AnswerInvalid(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a service said of a caller, None after an attempt that failed; and until when, by the object's clock."""
+    """What a service said of a caller, or None after an attempt that failed; `until` is by the object's clock."""
 
     success: bool | None
     until: float
@@ -73,34 +73,34 @@ class Evaluations:
         await asyncio.gather(*self._requests.values(), return_exceptions=True)
         await self._fetcher.aclose()
 
-    def of(self, identity: Identity, asked: Iterable[tuple[str, str]]) -> Mapping[str, bool]:
+    def of(self, identity: Identity, services: Iterable[tuple[str, str]]) -> Mapping[str, bool]:
         """What the services said of a caller and still holds, by `evaluation_key`."""
         now = self._clock()
         known: dict[str, bool] = {}
-        for evaluate_url, keys_url in asked:
+        for evaluate_url, keys_url in services:
             key = evaluation_key(evaluate_url, keys_url)
             result = self._results.get((key, identity.key, identity.ip))
             if result is not None and result.success is not None and result.until > now:
                 known[key] = result.success
         return known
 
-    async def prepare(self, identity: Identity, asked: Iterable[tuple[str, str]]) -> None:
+    async def prepare(self, identity: Identity, services: Iterable[tuple[str, str]]) -> None:
         """Ask each service whose answer is missing or too old. Callers who need the same answer share one request."""
         now = self._clock()
         waiting: list[asyncio.Task[None]] = []
-        for evaluate_url, keys_url in asked:
-            about = (evaluation_key(evaluate_url, keys_url), identity.key, identity.ip)
-            result = self._results.get(about)
+        for evaluate_url, keys_url in services:
+            key = (evaluation_key(evaluate_url, keys_url), identity.key, identity.ip)
+            result = self._results.get(key)
             if result is not None and result.until > now:
                 continue
-            task = self._requests.get(about)
+            task = self._requests.get(key)
             if task is None:
-                task = self._requests[about] = asyncio.create_task(self._ask(about, identity, evaluate_url, keys_url))
+                task = self._requests[key] = asyncio.create_task(self._ask(key, identity, evaluate_url, keys_url))
             waiting.append(task)
         if waiting:
             await asyncio.wait(waiting)
 
-    async def _ask(self, about: tuple[str, str, str], identity: Identity, evaluate_url: str, keys_url: str) -> None:
+    async def _ask(self, key: tuple[str, str, str], identity: Identity, evaluate_url: str, keys_url: str) -> None:
         success: bool | None = None
         lasts = RETRY_SECONDS
         try:
@@ -111,9 +111,9 @@ class Evaluations:
             problem = f"{type(error).__name__}: {error}"[:200]
             log.warning("external_evaluation_failed", url=evaluate_url, problem=problem)
         finally:
-            self._requests.pop(about, None)
-            self._results[about] = _Result(success, self._clock() + lasts)
-            self._results.move_to_end(about)
+            self._requests.pop(key, None)
+            self._results[key] = _Result(success, self._clock() + lasts)
+            self._results.move_to_end(key)
             while len(self._results) > MAX_KEPT:
                 self._results.popitem(last=False)
 
@@ -121,19 +121,19 @@ class Evaluations:
         """`success`, and for how many seconds it counts."""
         nonce = secrets.token_urlsafe(24)
         now = int(time.time())
-        question = await self._sign({"iat": now, "exp": now + 60, "nonce": nonce, "identity": _described(identity)})
+        document = _identity_document(identity)
+        question = await self._sign({"iat": now, "exp": now + 60, "nonce": nonce, "identity": document})
         answer = await self._fetch("POST", evaluate_url, orjson.dumps({"token": question}))
-        claims = (await self._verified(answer.get("token"), keys_url)).claims
-        if not secrets.compare_digest(str(claims.get("nonce")).encode(), nonce.encode()):
+        claims = (await self._verify(answer.get("token"), keys_url)).claims
+        if claims.get("nonce") != nonce:
             raise AnswerInvalid("it answers another question")
         if not isinstance(claims.get("success"), bool):
             raise AnswerInvalid("it has no success")
-        # A number that is no integer may be infinite.
         if not isinstance(claims["exp"], int) or claims["exp"] - now > MAX_LASTS:
             raise AnswerInvalid("it does not say until when it is good")
         return claims["success"], max(0.0, claims["exp"] - time.time())
 
-    async def _verified(self, token: object, keys_url: str) -> Verified:
+    async def _verify(self, token: object, keys_url: str) -> VerifiedToken:
         keys, until = self._keys.get(keys_url, (None, 0.0))
         if keys is not None and until > self._clock():
             try:
@@ -157,7 +157,7 @@ class Evaluations:
         return document
 
 
-def _described(identity: Identity) -> dict[str, Any]:
+def _identity_document(identity: Identity) -> dict[str, Any]:
     return {
         "id": identity.id,
         "email": identity.email,

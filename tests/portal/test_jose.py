@@ -148,6 +148,12 @@ def signed_bytes(payload: bytes) -> str:
     return jws.serialize_compact({"alg": "ES256", "kid": "one"}, payload, KEY)
 
 
+@pytest.mark.parametrize("payload", [rb'{"sub": "\ud800"}', b'{"exp": 1e999}', b"NaN", b"[]", b"", b'{"a": 1', b"\xff"])
+def test_a_payload_that_is_no_strict_json_object_is_refused(payload: bytes) -> None:
+    with pytest.raises(TokenInvalid):
+        verify(signed_bytes(payload), KEYS, {})
+
+
 @given(st.binary(max_size=200) | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
 @settings(max_examples=60)
 def test_no_payload_however_well_signed_is_anything_but_claims_or_a_refusal(payload: bytes) -> None:
