@@ -14,7 +14,6 @@ from starlette.routing import Route
 from portal.access import Decision
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
-from portal.egress import PublicWeb
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -46,6 +45,7 @@ from portal.oauth import (
     ServiceTokens,
     SigningKeys,
     Verifier,
+    fetch_document,
     read_oauth_settings,
 )
 from portal.pages import Pages, Visitors
@@ -188,7 +188,7 @@ def portal_identity(
         refused_for_identity=admission.refused_for_identity,
         now=now,
     )
-    clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
+    clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants = Grants(store, settings.oauth, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)

@@ -13,7 +13,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.egress import LoginFailed
 from portal.http import Rate
 from portal.identity import Identity
 from portal.login.administrators import Administrators
@@ -21,6 +20,7 @@ from portal.login.directory import Directory, Offer
 from portal.login.passwords import MIN_LENGTH, why_unfit
 from portal.login.pin import Accepted, Again, Pins, normal_email
 from portal.login.providers import OneTimePin
+from portal.login.remote import LoginFailed
 from portal.login.sessions import Session, Sessions
 from portal.pages import FORM_FIELD, HOME, STYLE_PATH, Block, Pages, Visitor, Visitors, safe_return, style
 from portal.state import Tokens, utc_now

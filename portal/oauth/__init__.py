@@ -2,7 +2,7 @@
 
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
-from portal.oauth.clients import Clients, Fetch
+from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.provider import Authority
@@ -34,6 +34,7 @@ __all__ = [
     "SigningKeys",
     "Verifier",
     "end_departed",
+    "fetch_document",
     "read_oauth_settings",
     "shown_document",
     "split_redirect",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
@@ -9,11 +10,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import structlog
+from aiohttp.abc import AbstractResolver
 from mcp.server.auth.provider import RegistrationError
 from mcp.shared.auth import InvalidRedirectUriError, InvalidScopeError, OAuthClientInformationFull
 from pydantic import AnyUrl, ValidationError
 
-from portal.egress import FetchRefused
+from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
 from portal.oauth.redirects import is_registered, may_have
 from portal.oauth.settings import OAuthSettings
 from portal.state import Store
@@ -24,6 +26,8 @@ MAX_REDIRECTS = 20
 CACHE_SECONDS = 300.0
 REFUSED_SECONDS = 30.0
 MAX_CACHED = 1000
+FETCH_SECONDS = 5.0
+MAX_DOCUMENT_BYTES = 64 * 1024
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
@@ -108,7 +112,7 @@ class Clients:
             return kept[1]
         try:
             client = read_document(url, await self._fetch(_document_url(url)), self._settings)
-        except (FetchRefused, ValueError) as error:
+        except (FetchFailed, ValueError) as error:
             self._log.warning("a client document was refused", client=url[:300], reason=str(error)[:300])
             client = None
         self._documents[url] = now + (CACHE_SECONDS if client else REFUSED_SECONDS), client
@@ -136,6 +140,36 @@ def _document_url(client_id: str) -> str:
     if parts.path in ("", "/") or any(segment in (".", "..") for segment in parts.path.split("/")):
         raise ValueError("the client id has no proper path")
     return client_id
+
+
+async def fetch_document(
+    url: str,
+    *,
+    addresses: AddressRule = AddressRule.PUBLIC_ONLY,
+    resolver: AbstractResolver | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> bytes:
+    """The metadata document at an https URL with a host name. The other parameters are for tests.
+
+    Anybody who reaches `/authorize` can have it fetched, so it comes from public addresses only (Client ID Metadata
+    Documents, section 6.5).
+
+    Raises:
+        FetchFailed: there is none, or it is not JSON, or too large.
+    """
+    if not url.startswith("https://") or not _is_name(urlsplit(url).hostname or ""):
+        raise FetchFailed(FetchProblem.URL, "only https URLs with a host name are fetched")
+    async with Fetcher(
+        addresses, limit=MAX_DOCUMENT_BYTES, seconds=FETCH_SECONDS, resolver=resolver, tls=tls
+    ) as fetcher:
+        return (await fetcher.fetch(url, headers={"Accept": "application/json"}, content_types=JSON)).body
+
+
+def _is_name(host: str) -> bool:
+    try:
+        return address_of(host) is None
+    except ValueError:
+        return False
 
 
 def read_document(url: str, content: bytes, settings: OAuthSettings) -> Client:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Annotated, Literal
 
-import aiohttp
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from portal.egress import NoAnswer, fetch, open_session
+from portal.egress import AddressRule, Fetcher, FetchFailed
 from portal.identity import Identity
 
 MAX_SUBJECTS = 100_000
@@ -126,10 +125,9 @@ class PostureFeed:
         self._every = every
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._fetcher = Fetcher(AddressRule.NOT_LINK_LOCAL, limit=MAX_BYTES, seconds=SECONDS)
 
     async def __aenter__(self) -> PostureFeed:
-        self._session = open_session(timeout=aiohttp.ClientTimeout(total=SECONDS), headers=self._headers)
         await self.read()
         self._task = asyncio.create_task(self._again(), name="posture feed")
         return self
@@ -140,22 +138,20 @@ class PostureFeed:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._fetcher.aclose()
 
     async def read(self) -> bool:
-        """Read the source once; whether it said something that could be understood. Never raises."""
-        assert self._session is not None
+        """Read the source once. Returns whether its answer could be used; never raises."""
         try:
-            body = await fetch(self._session, "GET", self._url, limit=MAX_BYTES)
-            told = AssessmentList.model_validate_json(body)
-        except NoAnswer as error:
+            answer = await self._fetcher.fetch(self._url, headers=self._headers)
+            received = AssessmentList.model_validate_json(answer.body)
+        except FetchFailed as error:
             log.warning("posture_source_failed", problem=str(error))
             return False
         except ValidationError as error:
             log.warning("posture_source_not_understood", problems=error.error_count())
             return False
-        for assessment in told.assessments:
+        for assessment in received.assessments:
             self._assessments.record(assessment)
         self._changed()
         return True

@@ -173,6 +173,8 @@ class Evaluator:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.answer: Callable[[dict[str, Any]], Any] = lambda claims: signed(claims, success=True)
+        self.kid = "theirs"
+        self.keys_read = 0
         routes = [
             Route("/evaluate", self._evaluate, methods=["POST"]),
             Route("/elsewhere", self._elsewhere, methods=["POST"]),
@@ -192,8 +194,9 @@ class Evaluator:
         return JSONResponse(signed(jwt.decode(token, OURS.public_key(), algorithms=["ES256"]), success=True))
 
     async def _keys(self, request: Request) -> Response:
+        self.keys_read += 1
         key = jwt.algorithms.ECAlgorithm.to_jwk(THEIRS.public_key(), as_dict=True)
-        return JSONResponse({"keys": [{**key, "kid": "theirs", "alg": "ES256", "use": "sig"}]})
+        return JSONResponse({"keys": [{**key, "kid": self.kid, "alg": "ES256", "use": "sig"}]})
 
 
 def signed(claims: Mapping[str, Any], key: Any = THEIRS, kid: str = "theirs", **changes: Any) -> dict[str, str]:
@@ -221,6 +224,24 @@ async def test_a_service_is_asked_once_for_as_long_as_its_answer_is_fresh_and_bo
             assert evaluations.of(ADA, asked) == {}
             await evaluations.prepare(ADA, asked)
             assert (evaluations.of(ADA, asked), len(evaluator.asked)) == ({key: True}, 3)
+        finally:
+            await evaluations.aclose()
+
+
+@pytest.mark.anyio
+async def test_keys_of_a_service_are_read_once_and_again_when_it_signs_with_another() -> None:
+    evaluator, clock = Evaluator(), Clock()
+    async with service(evaluator.app) as url:
+        asked = [(f"{url}/evaluate", f"{url}/keys")]
+        evaluations = Evaluations(ours, fresh_for=30, clock=clock)
+        try:
+            for kid, keys_read in (("theirs", 1), ("theirs", 1), ("next", 2), ("next", 2)):
+                evaluator.kid = kid
+                evaluator.answer = lambda claims: signed(claims, kid=evaluator.kid, success=True)
+                await evaluations.prepare(ADA, asked)
+                assert evaluations.of(ADA, asked) == {evaluation_key(*asked[0]): True}
+                assert evaluator.keys_read == keys_read
+                clock.now += 31
         finally:
             await evaluations.aclose()
 

@@ -106,7 +106,7 @@ async def test_a_crash_outside_mcp_is_a_500_in_the_same_shape(monkeypatch: pytes
     def crash(snapshot: Any) -> Any:
         raise RuntimeError("secret-detail")
 
-    monkeypatch.setattr("portal.app.asgi.health", crash)
+    monkeypatch.setattr("portal.app.instance.health", crash)
     async with opened({}, parts=Parts(code=None)) as instance, serving(instance) as url:
         async with httpx2.AsyncClient(verify=False) as http:
             answer = await http.get(f"{url}/healthz")

@@ -1,13 +1,17 @@
-"""The HTTP/1.1 parser of the server, with the bounds that the server itself does not set.
+"""What the portal changes in uvicorn: bounds on the head and the time of a request, and the ends of a server.
 
-uvicorn on httptools keeps a connection for as long as bytes trickle in and lets header fields grow without end. Here
-a request's head has a size and a time, its body has a time, and a connection that exceeds one is answered and closed.
+Neither `HttpToolsProtocol` nor the methods of `Server` are meant to be overridden, so any release may move them.
+`tests/portal/test_sdk.py` has a test that says which one moved.
 """
 
 import asyncio
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import orjson
+import uvicorn
 from mcp_types import INVALID_REQUEST
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -21,7 +25,13 @@ class HeadTooLarge(Exception):
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """uvicorn's httptools protocol with deadlines and a bound on the head. Bind the settings with `with_settings`."""
+    """uvicorn's httptools protocol with deadlines and a bound on the head. Bind the settings with `with_settings`.
+
+    Why: uvicorn keeps a connection for as long as bytes trickle in, and lets header fields grow without end. Here the
+    head of a request has a size and a time, its body has a time, and a connection that exceeds one is answered and
+    closed. If the parser calls other methods, or the state of a request is no longer in `cycle` and `transport`, a slow
+    or endless request is bounded no more.
+    """
 
     bounds = HttpSettings()
 
@@ -103,3 +113,36 @@ class BoundedHttp(HttpToolsProtocol):
         )
         self.transport.write(head + body)
         self.transport.close()
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server with an event for being ready, a call as it begins to stop, and signals only if `signals`.
+
+    Why: `started` is a flag that would have to be polled; streams must end before uvicorn waits for them; and a server
+    inside a running program must leave its signals alone. If uvicorn calls other methods, `ready` is never set, streams
+    hold up the end, or the program loses its signals.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None, *, signals: bool) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+        self._on_stop = on_stop
+        self._signals = signals
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.ready.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        if self._on_stop is not None:
+            self._on_stop()
+        await super().shutdown(sockets)
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        if not self._signals:
+            yield
+            return
+        with super().capture_signals():
+            yield
