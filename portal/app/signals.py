@@ -16,8 +16,8 @@ from portal.signals import (
     Evaluations,
     KnownSignals,
     PostureFeed,
+    PushedAssessments,
     Sign,
-    pushed_followed,
 )
 from portal.state import Clock, Store, utc_now
 
@@ -46,7 +46,7 @@ async def signals_of(
                 feed = PostureFeed(posture.url, assessments, headers=headers, every=every, changed=changed)
                 await stack.enter_async_context(feed)
             if store is not None:
-                await stack.enter_async_context(pushed_followed(store, assessments, changed, now))
+                await stack.enter_async_context(PushedAssessments(store, assessments, changed, now))
         evaluations = None
         if section.external_evaluation:
             evaluations = Evaluations(sign)
