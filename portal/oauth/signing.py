@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import jwt
-from joserfc.jwk import ECKey
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, GuestProtocol
 
 from portal.state import Kept, Store, utc_now
 
@@ -22,6 +23,7 @@ KEY_SETTINGS = ("settings", "keys")
 ALGORITHM = "ES256"
 ROTATED_EVERY = timedelta(days=42)
 PUBLISHED_AFTERWARDS = timedelta(days=7)
+MAX_VALID_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,31 +90,41 @@ class SigningKeys:
         await self.current()
         return {"keys": [key.public for key in reversed(await self._keys.get()) if self._is_published(key)]}
 
-    async def sign(self, claims: dict[str, Any], **header: Any) -> str:
+    async def sign(self, claims: dict[str, Any]) -> str:
+        """A JWT of these claims (RFC 7519), signed with the current key."""
         key = await self.current()
-        return jwt.encode(claims, key.private, algorithm=ALGORITHM, headers={"kid": key.kid, **header})
+        header = {"alg": ALGORITHM, "kid": key.kid}
+        return jwt.encode(header, claims, ECKey.import_key(key.private), algorithms=[ALGORITHM])
 
     async def verify(self, token: str, *, issuer: str, audience: list[str]) -> dict[str, Any] | None:
-        """The claims of a token we signed ourselves; None when it does not hold."""
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-            key = next((key for key in await self._keys.get() if key.kid == kid and self._is_published(key)), None)
-            if key is None:
-                return None
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                jwt.PyJWK(key.public, ALGORITHM).key,
-                algorithms=[ALGORITHM],
-                issuer=issuer,
-                audience=audience,
-                options={"require": ["exp", "iat", "iss", "aud"]},
-            )
-        except (jwt.PyJWTError, ValueError):
+        """The claims of a JWT that we signed for this issuer and one of these audiences, or None if it is not valid.
+
+        It must name a published key, and have `exp`, `iat`, `iss` and `aud`; it is valid for 24 hours at most.
+        """
+        if not audience:
             return None
-        # PyJWT takes numbers written as text, and years that no clock reaches.
-        times = [claims["exp"], claims["iat"]]
-        whole = all(isinstance(moment, int) and not isinstance(moment, bool) for moment in times)
-        return claims if whole and 0 < claims["exp"] - claims["iat"] <= 24 * 3600 else None
+        published = {key.kid: key.public for key in await self._keys.get() if self._is_published(key)}
+
+        def key_of(signature: GuestProtocol) -> ECKey:
+            return ECKey.import_key(published[signature.headers().get("kid")])
+
+        required = jwt.JWTClaimsRegistry(
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "values": audience},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
+        try:
+            claims = jwt.decode(token, key_of, algorithms=[ALGORITHM]).claims
+            required.validate(claims)
+        except (JoseError, LookupError, ValueError, TypeError, RecursionError):
+            # Joserfc raises TypeError for a header that is not an object, and lets the errors of JSON through.
+            return None
+        exp, iat = claims["exp"], claims["iat"]
+        # Joserfc also accepts fractions, and years that no clock reaches.
+        if type(exp) is not int or type(iat) is not int or not 0 < exp - iat <= MAX_VALID_SECONDS:
+            return None
+        return claims
 
     def _is_due(self, made_at: datetime, every: timedelta) -> bool:
         return self._now() - made_at >= every
