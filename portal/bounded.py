@@ -1,4 +1,4 @@
-"""A map with room for so many entries: for what is remembered of callers, tokens and answers."""
+"""A map of bounded size."""
 
 from __future__ import annotations
 

@@ -103,14 +103,14 @@ class NewToken(ShownToken):
     value: str
 
 
-class Verified(BaseModel):
+class TokenStatus(BaseModel):
     id: str
     status: Literal["active", "disabled", "expired"]
     expires_on: datetime | None = None
     not_before: datetime | None = None
 
 
-class Identified(BaseModel):
+class TokenId(BaseModel):
     id: str
 
 
@@ -184,7 +184,7 @@ class ApiTokens:
         return [
             Operation("GET", "/tokens", "List API tokens", self._list, ShownToken, area, listed=True),
             Operation("POST", "/tokens", "Create an API token", self._create, NewToken, area, TokenBody),
-            Operation("GET", "/tokens/verify", "Is this token valid", self._verify, Verified, None),
+            Operation("GET", "/tokens/verify", "Is this token valid", self._verify, TokenStatus, None),
             Operation(
                 "GET",
                 "/tokens/permission_groups",
@@ -206,7 +206,7 @@ class ApiTokens:
                 NoBody,
                 body_required=False,
             ),
-            Operation("DELETE", one, "Delete an API token", self._delete, Identified, area),
+            Operation("DELETE", one, "Delete an API token", self._delete, TokenId, area),
         ]
 
     async def _list(self, asked: Asked) -> list[ShownToken]:
@@ -237,14 +237,14 @@ class ApiTokens:
         await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return TokenValue(value)
 
-    async def _delete(self, asked: Asked) -> Identified:
-        return Identified(id=(await self._store.delete(API_TOKEN, asked.path["token_id"], by=asked.by)).id)
+    async def _delete(self, asked: Asked) -> TokenId:
+        return TokenId(id=(await self._store.delete(API_TOKEN, asked.path["token_id"], by=asked.by)).id)
 
-    async def _verify(self, asked: Asked) -> Verified:
+    async def _verify(self, asked: Asked) -> TokenStatus:
         stored = await self._store.get(API_TOKEN, asked.asker.token_id)
         if stored is None:
             raise errors.unauthenticated()
-        return Verified.model_validate(self._shown(stored).model_dump())
+        return TokenStatus.model_validate(self._shown(stored).model_dump())
 
     async def _permissions(self, asked: Asked) -> list[ListedPermission]:
         return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
@@ -261,7 +261,7 @@ class ApiTokens:
             raise errors.forbidden("Authentication error: a token cannot grant permissions it does not hold")
 
     def _compiled(self, stored: Stored) -> _Compiled:
-        # With the stored status: what the clock makes of it is asked at each request.
+        # With the stored status: `_status` adds the time of each request.
         token = _token(stored)
         condition = token.condition.request_ip if token.condition else None
         return _Compiled(token, condition, _permissions_of(token.policies, self._account_id))

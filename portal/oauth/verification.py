@@ -1,4 +1,4 @@
-"""Access tokens of requests: looked up by hash, kept for seconds, forgotten at once when any of them is revoked."""
+"""Access tokens of requests: found by hash, kept for seconds, forgotten at once when any access token is revoked."""
 
 from __future__ import annotations
 

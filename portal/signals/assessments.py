@@ -66,7 +66,7 @@ class Assessments:
         self._facts: Bounded[str, _Facts] = Bounded(MAX_SUBJECTS)
 
     def record(self, assessment: Assessment) -> None:
-        """Take in an assessment: of each fact the one found out last is kept."""
+        """Add an assessment. The latest of each fact replaces the others."""
         subject = assessment.subject.lower()
         facts = self._facts.get(subject)
         if facts is None:

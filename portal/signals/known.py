@@ -17,7 +17,7 @@ MAX_SERVICES = 256
 
 
 class KnownSignals:
-    """Implements `Signals`. `holds` is whether a login has not ended: nobody is left of one that has."""
+    """Implements `Signals`. `holds` says whether a login is still valid; without one, nobody is there."""
 
     def __init__(
         self,

@@ -88,7 +88,7 @@ class PushedAssessments:
 
 
 def merged(before: Mapping[str, Any], assessment: Assessment, now: datetime) -> dict[str, Any]:
-    """The document to store for a subject whose stored one is `before`: of each fact the one found out last."""
+    """The document to store in place of `before`: of each fact the latest."""
     at = (now - timedelta(seconds=min(assessment.age, MAX_AGE.total_seconds() * 2))).isoformat()
     posture = dict(before.get("device_posture", {}))
     for integration, passed in (assessment.device_posture or {}).items():

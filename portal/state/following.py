@@ -1,8 +1,8 @@
 """Following the store: values that are read once and forgotten when they change, and work that a change starts.
 
 The store tells its subscribers the kinds of the objects that a commit changed. It may do so while one of them reads:
-what that reading returns can be older than the change. Whoever keeps such a value keeps it until the next change, which
-may be never; a deleted credential would stay valid. The classes here know which readings a change has crossed.
+the value it gets can be older than the change. Kept until the next change, which may never come, it leaves a deleted
+credential valid. The classes here know which readings a change has crossed.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class TellsChanges(Protocol):
 
 @dataclass(slots=True, eq=False)
 class _Reading(Generic[T]):
-    """A reading that some callers wait for. `changes` is how many changes the store had told of when it began."""
+    """A reading that callers wait for. `changes` counts the changes that the store had told of when it began."""
 
     task: asyncio.Task[T]
     changes: int
@@ -45,12 +45,12 @@ class _Reading(Generic[T]):
 class KeptByKey(Generic[K, T]):
     """Values read from the store, by key, until the store tells of a change of objects of `kinds`.
 
-    Holds at most `size` values; see `Bounded` for which one goes first. None is returned and not kept: callers ask for
-    what is missing again each time, because the store does not tell of everything that can appear.
+    Holds at most `size` values; `Bounded` says which one goes first. None is returned and not kept: a missing value is
+    read again each time, because the store does not tell of each new value.
 
-    A caller gets a value that no change has crossed: it has every change that the store told of before the caller goes
-    on. Where changes keep crossing the readings, the caller gets the last of `MAX_CROSSED` readings, which began after
-    it asked and is not kept.
+    A caller gets a value that no change has crossed: every change that the store told of before the caller goes on is
+    in it. When changes cross `MAX_CROSSED` readings in a row, the caller gets the last one, which began after it asked;
+    that value is not kept.
 
     All callers for one key share its reading and its failure, which is not kept either. There is one reading of a key
     at a time: a caller that asks after a change waits for the end of the reading that the change crossed, and shares
@@ -65,7 +65,7 @@ class KeptByKey(Generic[K, T]):
         self._unsubscribe = store.subscribe(self._changed)
 
     def close(self) -> None:
-        """Stop following the store. Nobody may ask afterwards."""
+        """Stop following the store. Do not call `get` afterwards."""
         self._unsubscribe()
         self.forget_all()
 
@@ -75,18 +75,18 @@ class KeptByKey(Generic[K, T]):
         while (value := self._values.get(key)) is None:
             reading = self._readings.get(key) or self._begin(key, read)
             await self._end_of(key, reading)
-            # Not only during the reading: between its end and this line, too, the store may have told of a change.
+            # The store may have told of a change during the reading, and also between its end and this line.
             crossed += reading.changes != self._changes
             if reading.changes == self._changes or crossed == MAX_CROSSED:
                 return reading.task.result()
         return value
 
     def forget(self, key: K) -> None:
-        """Read this value when somebody asks for it the next time. A reading in progress is not concerned."""
+        """Read this value again when it is next needed. A reading in progress goes on and is kept."""
         self._values.pop(key)
 
     def forget_all(self) -> None:
-        """As if the store had told of a change: nothing that was read or is being read is kept."""
+        """Read every value again when it is next needed, as after a change. A reading in progress is not kept."""
         self._changes += 1
         self._values.clear()
 
@@ -96,7 +96,7 @@ class KeptByKey(Generic[K, T]):
 
     def _begin(self, key: K, read: Callable[[], Awaitable[T]]) -> _Reading[T]:
         task = asyncio.create_task(self._read(key, read, self._changes))
-        # Whoever waited may be gone, and then nobody else looks at a failure.
+        # All callers may be gone when it fails, and asyncio complains about an exception that nobody takes.
         task.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         reading = self._readings[key] = _Reading(task, self._changes)
         return reading
@@ -105,7 +105,7 @@ class KeptByKey(Generic[K, T]):
         try:
             value = await read()
         finally:
-            # Here, not when the callers wake: one that comes in between must not share what has ended.
+            # Here and not when the callers wake: a caller that asks in between must not share a reading that is over.
             if (reading := self._readings.get(key)) is not None and reading.task is asyncio.current_task():
                 del self._readings[key]
         if changes == self._changes and value is not None:
@@ -137,7 +137,7 @@ class Kept(Generic[T]):
         self._read = read
 
     def close(self) -> None:
-        """Stop following the store. Nobody may ask afterwards."""
+        """Stop following the store. Do not call `get` afterwards."""
         self._values.close()
 
     async def get(self) -> T:
@@ -145,7 +145,7 @@ class Kept(Generic[T]):
         return await self._values.get(None, self._read)
 
     def forget(self) -> None:
-        """Read it when it is asked for the next time, whatever the store told."""
+        """Read it again when it is next needed, as after a change. A reading in progress is not kept."""
         self._values.forget_all()
 
 

@@ -98,7 +98,7 @@ def test_a_token_of_ours_is_valid_for_a_day_at_most(signer: Signer, lasts: int, 
     assert signer.verified(signer.signed(json.dumps(signer.header()).encode(), too_long)) is None
 
 
-@pytest.mark.parametrize("time_of", [float, str, lambda moment: moment + 0.5, lambda moment: [moment], json.dumps])
+@pytest.mark.parametrize("time_of", [float, str, lambda moment: moment + 0.5, lambda moment: [moment], bool])
 @pytest.mark.parametrize("name", ["exp", "iat"])
 def test_a_time_that_is_not_a_whole_number_is_not_verified(signer: Signer, name: str, time_of: Any) -> None:
     made = {**claims(), name: time_of(claims()[name])}
