@@ -11,13 +11,13 @@ from portal.oauth.routes import FORMS, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
-from portal.oauth.signing import SETTINGS, SigningKeys
+from portal.oauth.signing import KEY_SETTINGS, SigningKeys
 from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
     "FORMS",
-    "SETTINGS",
+    "KEY_SETTINGS",
     "Assertions",
     "Authentication",
     "Authority",

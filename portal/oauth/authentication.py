@@ -6,7 +6,6 @@ that refused. Other paths pass untouched: they have their own rules.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
@@ -20,6 +19,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import Decision
+from portal.bounded import Bounded
 from portal.http import Origins, Refusal, refuse
 from portal.identity import ANONYMOUS, Identity
 from portal.login import Login
@@ -34,7 +34,7 @@ from portal.pages import DENIED, client_ip
 
 IDENTITY = "portal.identity"
 LINKED_HEADER = b"cf-access-token"
-MAX_KEPT = 10_000
+MAX_CALLERS = 10_000
 UNAUTHENTICATED, FORBIDDEN = -32001, -32003
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
@@ -88,7 +88,7 @@ class Authentication:
         self._enrich = enrich
         self._linked = linked
         self._login = login
-        self._kept: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
+        self._callers: Bounded[tuple[str, str, str], Identity] = Bounded(MAX_CALLERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not is_protected(scope["path"], self._settings.path):
@@ -150,15 +150,12 @@ class Authentication:
         if self._enrich is not None:
             identity = self._enrich(identity, scope)
         key = identity.key, identity.ip, family
-        if (kept := self._kept.get(key)) is not None and kept == identity:
-            self._kept.move_to_end(key)
-            return kept
-        self._kept[key] = identity
-        if identity.key and not identity.linked_apps:
-            self._logins.note(identity, family)
-        while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
-        return identity
+        known = self._callers.get(key)
+        if known is None or known != identity:
+            known = self._callers[key] = identity
+        # At each request: of the many logins that are noted, those in use are the last to be forgotten.
+        self._logins.note(known, family)
+        return known
 
     async def _credentials(self, scope: Scope, origin: str) -> tuple[Identity, AccessToken | None, str]:
         """Who shows what, and the grant it came of."""

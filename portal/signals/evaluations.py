@@ -11,16 +11,16 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import structlog
 from joserfc.jwk import KeySet
 from joserfc.jwt import ClaimsOption
 
+from portal.bounded import Bounded
 from portal.egress import AddressRule, Fetcher, FetchFailed
 from portal.identity import Identity, evaluation_key
 from portal.jose import KeyUnknown, TokenInvalid, VerifiedToken, read_keys, verify
@@ -31,7 +31,8 @@ RETRY_SECONDS = 10.0
 KEYS_SECONDS = 600.0
 MAX_BYTES = 64 * 1024
 MAX_LASTS = 365 * 24 * 3600
-MAX_KEPT = 50_000
+MAX_RESULTS = 50_000
+MAX_KEY_SETS = 256
 _CLAIMS: Mapping[str, ClaimsOption] = {"exp": {"essential": True}}
 log = structlog.get_logger("portal.access")
 
@@ -40,6 +41,10 @@ Sign = Callable[[Mapping[str, Any]], Awaitable[str]]
 
 class AnswerInvalid(Exception):
     """The service answered something else than its word about this caller. The text is for logs."""
+
+
+# The service, the caller's key and their address: what a result is about.
+_Question: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +67,9 @@ class Evaluations:
         self._sign = sign
         self._fresh_for = fresh_for
         self._clock = clock
-        self._results: OrderedDict[tuple[str, str, str], _Result] = OrderedDict()
-        self._requests: dict[tuple[str, str, str], asyncio.Task[None]] = {}
-        self._keys: dict[str, tuple[KeySet, float]] = {}
+        self._results: Bounded[_Question, _Result] = Bounded(MAX_RESULTS)
+        self._requests: dict[_Question, asyncio.Task[None]] = {}
+        self._keys: Bounded[str, tuple[KeySet, float]] = Bounded(MAX_KEY_SETS)
         self._fetcher = Fetcher(AddressRule.NOT_LINK_LOCAL, limit=MAX_BYTES, seconds=SECONDS)
 
     async def aclose(self) -> None:
@@ -100,7 +105,7 @@ class Evaluations:
         if waiting:
             await asyncio.wait(waiting)
 
-    async def _ask(self, key: tuple[str, str, str], identity: Identity, evaluate_url: str, keys_url: str) -> None:
+    async def _ask(self, key: _Question, identity: Identity, evaluate_url: str, keys_url: str) -> None:
         success: bool | None = None
         lasts = RETRY_SECONDS
         try:
@@ -113,9 +118,6 @@ class Evaluations:
         finally:
             self._requests.pop(key, None)
             self._results[key] = _Result(success, self._clock() + lasts)
-            self._results.move_to_end(key)
-            while len(self._results) > MAX_KEPT:
-                self._results.popitem(last=False)
 
     async def _answer(self, identity: Identity, evaluate_url: str, keys_url: str) -> tuple[bool, float]:
         """`success`, and for how many seconds it counts."""
@@ -134,7 +136,7 @@ class Evaluations:
         return claims["success"], max(0.0, claims["exp"] - time.time())
 
     async def _verify(self, token: object, keys_url: str) -> VerifiedToken:
-        keys, until = self._keys.get(keys_url, (None, 0.0))
+        keys, until = self._keys.get(keys_url) or (None, 0.0)
         if keys is not None and until > self._clock():
             try:
                 return verify(token, keys, _CLAIMS)

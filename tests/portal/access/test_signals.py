@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -204,6 +204,11 @@ def signed(claims: Mapping[str, Any], key: Any = THEIRS, kid: str = "theirs", **
     return {"token": jwt.encode(told, key, algorithm="ES256", headers={"kid": kid})}
 
 
+def nested(claims: Mapping[str, Any]) -> str:
+    header = b'{"alg":"ES256","kid":"theirs","deep":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    return ".".join([urlsafe_b64encode(header).decode().rstrip("="), *signed(claims)["token"].split(".")[1:]])
+
+
 @pytest.mark.anyio
 async def test_a_service_is_asked_once_for_as_long_as_its_answer_is_fresh_and_both_ways_are_signed() -> None:
     evaluator, clock = Evaluator(), Clock()
@@ -268,6 +273,7 @@ ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
         gzip.compress(orjson.dumps(signed(claims, success=True, padding="x" * 2**22))),
         headers={"content-encoding": "gzip"},
     ),
+    "nested deeper than anybody reads": lambda claims: {"token": nested(claims)},
     "yes in words": lambda claims: signed(claims, success="true"),
     "nothing": lambda claims: {},
     "no JSON": lambda claims: Response("yes"),
@@ -326,6 +332,33 @@ async def test_a_policy_asks_the_service_and_holds_while_the_answer_does() -> No
             clock.now += 31
             stale = live.standing(ADA)
             assert stale is not None and not stale.portal.allowed
+        finally:
+            await evaluations.aclose()
+
+
+@pytest.mark.anyio
+async def test_an_application_that_asks_another_service_takes_nothing_from_the_portals_policies() -> None:
+    evaluator = Evaluator()
+    async with service(evaluator.app) as url:
+        rules = [
+            {"external_evaluation": {"evaluate_url": f"{url}/evaluate", "keys_url": f"{url}/keys?{place}"}}
+            for place in ("portal", "application")
+        ]
+        portal, application = (
+            Access(
+                read_document({"portal": {"policies": [{"id": "asked", "decision": "allow", "include": [rule]}]}}),
+                Sources(external_evaluation=True),
+            )
+            for rule in rules
+        )
+        evaluations = Evaluations(ours)
+        signals = KnownSignals(evaluations=evaluations)
+        try:
+            for access in (portal, application):
+                await signals.prepare(ADA, access)
+            known = signals.current(ADA)
+            assert known is not None
+            assert [access.portal(known).effect for access in (portal, application)] == ["allow", "allow"]
         finally:
             await evaluations.aclose()
 

@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
 CODE = "?codemode=search_and_execute"
-CURATED = {
+CURATED: dict[str, Any] = {
     "name": "Curated",
     "hostname": "curated.example.com",
     "instructions": "Only the echo.",
@@ -170,8 +170,8 @@ async def test_portals_come_change_and_go_while_sessions_are_open() -> None:
 
 
 async def test_a_program_that_runs_loses_a_server_that_its_portal_loses(code_tool: CodeTool) -> None:
-    portals = {"curated": {**CURATED, "codeMode": "enforced"}}
-    async with hosted() as upstream, served(upstream, portals, code_tool=code_tool) as portal:
+    curated = {**CURATED, "codeMode": "enforced", "servers": [*CURATED["servers"], "two"]}
+    async with hosted() as upstream, served(upstream, {"curated": curated}, code_tool=code_tool) as portal:
         program = """
         await codemode.one.repeat({text: 'first'});
         await new Promise((done) => setTimeout(done, 1500));
@@ -182,7 +182,7 @@ async def test_a_program_that_runs_loses_a_server_that_its_portal_loses(code_too
             async with asyncio.timeout(60):
                 while not portal.kept.records:
                     await asyncio.sleep(0.01)
-            await portal.becomes({"curated": {**CURATED, "codeMode": "enforced", "servers": []}})
+            await portal.becomes({"curated": {**curated, "servers": ["two"]}})
             answer = await running
         assert answer.structured_content is not None
         assert "No policy is attached to the server 'one'" in answer.structured_content["result"]

@@ -177,7 +177,7 @@ async def test_a_large_result_is_looked_at_beside_the_call() -> None:
         await echo(portal, json.dumps({"rows": [{"id": n, "text": "x" * 50} for n in range(2_000)]}))
         await learning.settled()
         rows = offered(portal.servers.snapshot).output_schema["properties"]["rows"]
-    assert rows["items"]["required"] == ["id", "text"] and learning.unseen == 0
+    assert rows["items"]["required"] == ["id", "text"] and learning.skipped == 0
 
 
 async def test_what_was_learned_is_kept_in_a_file_over_restarts_and_holds_no_value(tmp_path: Path) -> None:
@@ -235,9 +235,9 @@ def tool(**changes: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("change", [{"description": "Lists all."}, {"inputSchema": {"type": "object", "required": []}}])
 def test_what_was_learned_is_dropped_when_the_tool_changes(change: Mapping[str, Any]) -> None:
     shapes = LearnedShapes()
-    assert shapes.saw("one", tool(), Seen.of({"old": 1}))
+    assert shapes.learn("one", tool(), Seen.of({"old": 1}))
     assert shapes.of("one", [tool()]) and not shapes.of("one", [tool(**change)]) and not shapes.of("two", [tool()])
-    assert shapes.saw("one", tool(**change), Seen.of({"new": 1}))
+    assert shapes.learn("one", tool(**change), Seen.of({"new": 1}))
     assert shapes.of("one", [tool(**change)])["list"]["properties"] == {"new": {"type": "number"}}  # type: ignore[index]
     assert not shapes.of("one", [tool()])
     assert fingerprint(tool()) == fingerprint(tool(annotations={"readOnlyHint": True}, title="List"))
@@ -247,14 +247,14 @@ def test_a_tool_without_news_is_looked_at_ever_less_until_there_are_news() -> No
     shapes, described = LearnedShapes(), tool()
     looks = 0
     for _ in range(10_000):
-        if shapes.worth_a_look("one", described):
+        if shapes.wants("one", described):
             looks += 1
-            shapes.saw("one", described, Seen.of({"a": 1}))
+            shapes.learn("one", described, Seen.of({"a": 1}))
     assert CALM < looks < 10_000 / MOST_SKIPPED + 2 * MOST_SKIPPED
-    while not shapes.worth_a_look("one", described):
+    while not shapes.wants("one", described):
         pass
-    assert shapes.saw("one", described, Seen.of({"b": 1}))
-    assert shapes.worth_a_look("one", described)
+    assert shapes.learn("one", described, Seen.of({"b": 1}))
+    assert shapes.wants("one", described)
 
 
 @given(st.recursive(st.none() | st.text(max_size=3), lambda inner: st.dictionaries(st.sampled_from(
