@@ -34,14 +34,13 @@ from portal.errors import ConfigError, StartError
 from portal.http import Edge, HttpSettings, running
 from portal.logs import RecordSink, set_level
 from portal.servers import Servers, StoredServers
-from portal.state import StateError, StateUnavailable, beside, beside_changes
+from portal.state import Follower, StateError, StateUnavailable, background
 
 if TYPE_CHECKING:
     from portal.admin import Admin
     from portal.app.signals import SignalSources
 
 PURGE_SECONDS = 3600.0
-RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,8 +204,9 @@ class Instance:
         stored = StoredServers(store, self.servers, self.config.servers)
         self._stored_servers = await stack.enter_async_context(stored)
         self.admin = await open_admin(self.shared, stored, section)
-        await stack.enter_async_context(beside(self._forget_expired()))
-        await stack.enter_async_context(beside_changes(store, DECIDING, self._follow))
+        await stack.enter_async_context(background(self._forget_expired()))
+        follower = Follower(store, DECIDING, self._follow, self._unavailable)
+        stack.push_async_callback(follower.aclose)
         return [self.admin.route()]
 
     async def _close_portals(self) -> None:
@@ -214,19 +214,16 @@ class Instance:
 
     # Following
 
-    async def _follow(self, changed: asyncio.Event) -> None:
-        while True:
-            await changed.wait()
-            changed.clear()
-            try:
-                async with self._applying:
-                    await self._refresh()
-            except StateUnavailable as error:
-                self._log.error("the store cannot be read; what was known goes on deciding", reason=str(error))
-                changed.set()
-                await asyncio.sleep(RETRY_SECONDS)
-            except (PolicyError, StateError, ValueError) as error:
-                self._log.error("what is stored is not taken up; what was known goes on deciding", reason=str(error))
+    async def _follow(self) -> None:
+        """Take up what the store says now. What cannot be used changes nothing, and the log says why."""
+        try:
+            async with self._applying:
+                await self._refresh()
+        except (PolicyError, ValueError) as error:
+            self._log.error("what is stored is not taken up; what was known goes on deciding", reason=str(error))
+
+    def _unavailable(self, error: StateUnavailable) -> None:
+        self._log.error("the store cannot be read; what was known goes on deciding", reason=str(error))
 
     async def _refresh(self) -> None:
         """Read the store, and make the portals what configuration and store say."""

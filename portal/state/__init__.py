@@ -19,7 +19,7 @@ from portal.state.errors import (
     StateUnavailable,
     StateUnusable,
 )
-from portal.state.following import Follower, Kept, KeptByKey, beside, beside_changes
+from portal.state.following import Follower, Kept, KeptByKey, background
 
 if TYPE_CHECKING:
     from portal.state.keys import KeyRing
@@ -65,7 +65,6 @@ __all__ = [
     "Token",
     "Tokens",
     "Transaction",
-    "beside",
-    "beside_changes",
+    "background",
     "utc_now",
 ]

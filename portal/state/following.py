@@ -216,7 +216,7 @@ class Follower:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+async def background(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Run `work` while the block lasts. Exceptions from `work` are discarded; handle them inside."""
     task = asyncio.create_task(work)
     try:
@@ -224,20 +224,3 @@ async def beside(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-@asynccontextmanager
-async def beside_changes(
-    store: TellsChanges, kinds: Set[str], follow: Callable[[asyncio.Event], Coroutine[None, None, None]]
-) -> AsyncIterator[asyncio.Event]:
-    """Run `follow(changed)` while the block lasts.
-
-    `changed` is set whenever the store tells of a change of objects of these kinds; the block gets it too.
-    """
-    changed = asyncio.Event()
-    unsubscribe = store.subscribe(lambda told: changed.set() if told & kinds else None)
-    try:
-        async with beside(follow(changed)):
-            yield changed
-    finally:
-        unsubscribe()

@@ -50,6 +50,7 @@ THIRD_PARTIES = {
         "mcp_types",
         "orjson",
         "jinja2",
+        "httpx2",
         "joserfc",
         "jsonschema_rs",
         "jwt",
