@@ -45,10 +45,10 @@ PURGE_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class PortalAddress:
-    """The name of a portal and the URL of its MCP endpoint."""
+    """The name of a portal and the URLs of its MCP endpoint: by path, and under its host name if it has one."""
 
     name: str
-    url: str
+    urls: tuple[str, ...]
 
 
 class Instance:
@@ -145,12 +145,12 @@ class Instance:
     def urls(self, origin: str) -> list[PortalAddress]:
         """Where each portal's MCP endpoint is, the document's own first; `origin` is where the instance listens."""
         base = self.config.portal.public_url or origin
-        return [
-            PortalAddress(
-                portal.definition.name, (self._own_url(portal) or base + portal.definition.prefix) + portal.path
-            )
-            for portal in self.portals.values()
-        ]
+        found: list[PortalAddress] = []
+        for portal in self.portals.values():
+            definition, own = portal.definition, self._own_url(portal)
+            by_path = [base + definition.prefix + portal.path] if definition.prefix or not definition.id else []
+            found.append(PortalAddress(definition.name, (*by_path, *([own + portal.path] if own else []))))
+        return found
 
     def close_streams(self) -> None:
         """Begin to shut down: end the streams that would otherwise stay open."""

@@ -82,7 +82,7 @@ def test_a_screen_shows_how_to_connect_then_the_servers_then_changes(waiting: Sn
     shows = Screens(console)
     with shows.preparing():
         shows.prepared(2.0, {"landlock": "this kernel has none"})
-        shows.listening(URL, {"Docs": f"{URL}/docs"})
+        shows.listening(URL, {"Docs": [f"{URL}/docs"]})
         shows.servers_changed(waiting, failed)
         assert "no such program" not in shown(console)
         shows.settled(failed)

@@ -50,6 +50,11 @@ def test_code_mode_costs_a_fraction_of_the_tools(tour: str) -> None:
     assert count_tokens("x").exact or "estimate" in tour
 
 
+def test_a_second_portal_shows_a_part_of_the_same_servers(tour: str) -> None:
+    assert re.search(r"^ *Support +http://\S+/support/mcp", tour, re.M)
+    assert re.search(r"the curated portal +/support/mcp +3 ", tour)
+
+
 def test_the_programs_search_join_and_run_into_a_limit(tour: str) -> None:
     for name in ("discover.js", "join.js", "limit.js"):
         assert name in tour
