@@ -130,12 +130,13 @@ def build(
         now=now,
     )
     clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
-    authority = Authority(store, settings.oauth, clients, Grants(store, settings.oauth, now), admit, now)
+    grants = Grants(store, now)
+    authority = Authority(store, settings.oauth, clients, grants, admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     verifier, service_tokens, logins = Verifier(store, now), ServiceTokens(store, now), Logins(store)
     keys = SigningKeys(store, now)
     assertions = Assertions(keys, origins.public_url, settings.audiences)
-    saas = SaasProvider(store, keys, login, admit)
+    saas = SaasProvider(store, grants, keys, login, admit)
     guarding: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,

@@ -176,12 +176,15 @@ class Provider(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken,
         if refusal is not None:
             await self._authority.grants.end(grant.family)
             raise TokenError("invalid_grant", refusal)
-        pair = await self._authority.grants.exchange(kind, token, scopes)
-        if pair is None:
+        pair = self._authority.grants.pair(grant, self._authority.settings.access_lifetime, scopes)
+        if not await self._authority.grants.exchange(kind, token, pair):
             raise TokenError("invalid_grant", f"{kind} token does not exist")
-        if REFRESH + "_token" not in client.grant_types:
-            pair.refresh_token = None
-        return pair
+        return OAuthToken(
+            access_token=pair.access,
+            refresh_token=pair.refresh if "refresh_token" in client.grant_types else None,
+            expires_in=pair.seconds,
+            scope=" ".join(pair.scopes),
+        )
 
     def _same_resource(self, granted: str | None) -> None:
         """RFC 8707 section 2.2: what a token request names must be what was authorized."""

@@ -29,7 +29,7 @@ from portal.http import Rate, Refusal, refuse
 from portal.login import STALE_FORM, Login
 from portal.oauth.admission import refusal_of
 from portal.oauth.clients import Client
-from portal.oauth.grants import ACCESS, CODE, REFRESH, Asked
+from portal.oauth.grants import ACCESS, CODE, REFRESH, CodeBinding
 from portal.oauth.metadata import (
     OPENID_ALIAS,
     RESOURCE_METADATA,
@@ -157,11 +157,18 @@ class AuthorizationServer:
         if form.get("answer") != "allow":
             denied = {"error": "access_denied", "error_description": "the person did not allow it"}
             return _leave(construct_redirect_uri(str(document["redirect_uri"]), **denied, **answer))
-        asked = Asked(str(document["challenge"]), str(document["redirect_uri"]), bool(document["redirect_uri_given"]))
-        code = await self._authority.grants.code(
-            session.identity, client.client_id, str(document["resource"]), list(document["scopes"]), asked
+        binding = CodeBinding(
+            str(document["challenge"]), str(document["redirect_uri"]), bool(document["redirect_uri_given"])
         )
-        return _leave(construct_redirect_uri(asked.redirect_uri, code=code, **answer))
+        code = await self._authority.grants.code(
+            session.identity,
+            client.client_id,
+            str(document["resource"]),
+            list(document["scopes"]),
+            binding,
+            lifetime=self._authority.settings.grant_duration,
+        )
+        return _leave(construct_redirect_uri(binding.redirect_uri, code=code, **answer))
 
     async def _ask(self, visitor: Visitor, client: Client, pending: Token, here: str, who: str) -> Response:
         document: Mapping[str, object] = pending.document

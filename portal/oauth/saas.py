@@ -12,10 +12,9 @@ import binascii
 import hashlib
 import hmac
 import secrets
-import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -29,16 +28,14 @@ from portal.config import read_duration
 from portal.identity import Identity
 from portal.login import Login
 from portal.oauth.admission import Admit, refusal_of
-from portal.oauth.grants import Grant, grant_of
+from portal.oauth.grants import ACCESS, CODE, CODE_LIFETIME, REFRESH, CodeBinding, Grants, binding_of, grant_of
 from portal.oauth.redirects import split_redirect
 from portal.oauth.signing import SigningKeys
 from portal.pages import APP
-from portal.state import Store, utc_now
+from portal.state import Store
 
 KIND = "app"
 PREFIX = "/cdn-cgi/access/sso/oidc"
-CODE, ACCESS, REFRESH = "code", "access", "refresh"
-CODE_LASTS = timedelta(minutes=2)
 SCOPES = ("openid", "email", "profile", "groups")
 ONCE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 MAX_PARAMETER = 4096
@@ -103,8 +100,9 @@ def new_credentials() -> tuple[str, str, str]:
 class SaasProvider:
     """The endpoints. `admit(identity, "app:<id>")` asks the policies of an application."""
 
-    def __init__(self, store: Store, keys: SigningKeys, login: Login, admit: Admit) -> None:
+    def __init__(self, store: Store, grants: Grants, keys: SigningKeys, login: Login, admit: Admit) -> None:
         self._store = store
+        self._grants = grants
         self._keys = keys
         self._login = login
         self._admit = admit
@@ -174,18 +172,16 @@ class SaasProvider:
         identity = replace(session.identity, ip=visitor.ip)
         if refusal_of(await self._admit(identity, _policy_path(app))) is not None:
             return await self._login.blocked(visitor, identity, _policy_path(app))
-        now = utc_now()
-        until = now + (app.refresh_lifetime or app.access_lifetime)
-        grant = Grant(session.identity, _client(app), app.id, tuple(scopes), until, str(uuid.uuid4()))
-        document = {
-            **grant.document(),
-            "redirect_uri": redirect,
-            "challenge": asked.get("code_challenge", ""),
-            "nonce": asked.get("nonce", ""),
-            "auth_time": int(session.since.timestamp()),
-        }
-        code = secrets.token_urlsafe(32)
-        await self._issue(CODE, code, grant, document, now + CODE_LASTS)
+        code = await self._grants.code(
+            session.identity,
+            _client(app),
+            app.id,
+            scopes,
+            CodeBinding(asked.get("code_challenge", ""), redirect, nonce=asked.get("nonce", "")),
+            # Without refresh tokens the grant lasts as long as the one access token, which may be issued last of all.
+            lifetime=app.refresh_lifetime or CODE_LIFETIME + app.access_lifetime,
+            auth_time=int(session.since.timestamp()),
+        )
         return _leave(construct_redirect_uri(redirect, code=code, **answer))
 
     async def _token(self, request: Request) -> Response:
@@ -203,47 +199,41 @@ class SaasProvider:
     async def _exchange(self, request: Request, app: SaasApp, kind: str, fields: Mapping[str, str]) -> dict[str, Any]:
         presented = fields.get("code" if kind == CODE else "refresh_token", "")[:MAX_PARAMETER]
         gone = Mistaken("invalid_grant", "it is unknown, expired, or was used before")
-        found = await self._store.tokens.find(kind, presented)
-        if found is None or found.client != _client(app):
+        found = await self._grants.find(kind, presented, _client(app))
+        if found is None:
             raise gone
-        if kind == CODE and found.used_at is None:
+        if kind == CODE:
             _check_code(found.document, fields)
-        used = await self._store.tokens.consume(kind, presented)
-        if used is None or used.reused:
-            await self._store.tokens.revoke_family(found.family)
-            raise gone
-        grant = grant_of(used)
+        grant = grant_of(found)
         refusal = refusal_of(await self._admit(grant.identity, _policy_path(app)))
         if refusal is not None:
-            await self._store.tokens.revoke_family(grant.family)
+            await self._grants.end(grant.family)
             raise Mistaken("invalid_grant", refusal)
-        now = utc_now()
-        access = secrets.token_urlsafe(32)
-        kept = {**grant.document(), "nonce": "", "auth_time": used.document["auth_time"]}
-        await self._issue(ACCESS, access, grant, kept, now + app.access_lifetime)
-        answer: dict[str, Any] = {
-            "access_token": access,
-            "token_type": "Bearer",
-            "expires_in": int(app.access_lifetime.total_seconds()),
-            "scope": " ".join(grant.scopes),
-        }
-        if app.refresh_lifetime is not None:
-            refresh = secrets.token_urlsafe(32)
-            await self._issue(REFRESH, refresh, grant, kept, grant.until)
-            answer["refresh_token"] = refresh
-        issued = int(now.timestamp())
+        pair = self._grants.pair(grant, app.access_lifetime, refresh=app.refresh_lifetime is not None)
+        issued = int(pair.issued_at.timestamp())
         claims = {
             "iss": self._issuer(request, app),
             "aud": app.client_id,
             "iat": issued,
             "exp": issued + int(app.access_lifetime.total_seconds()),
-            "auth_time": used.document["auth_time"],
-            "at_hash": _half_hash(access),
+            "auth_time": grant.auth_time,
+            "at_hash": _half_hash(pair.access),
             **_about(grant.identity, grant.scopes),
         }
-        if used.document["nonce"]:
-            claims["nonce"] = used.document["nonce"]
-        answer["id_token"] = await self._keys.sign(claims)
+        if kind == CODE and (nonce := binding_of(found).nonce):
+            claims["nonce"] = nonce
+        answer: dict[str, Any] = {
+            "access_token": pair.access,
+            "token_type": "Bearer",
+            "expires_in": pair.seconds,
+            "scope": " ".join(pair.scopes),
+            "id_token": await self._keys.sign(claims),
+        }
+        if pair.refresh is not None:
+            answer["refresh_token"] = pair.refresh
+        # Last of all: a failure before this leaves what was presented good for another try.
+        if not await self._grants.exchange(kind, presented, pair):
+            raise gone
         return answer
 
     async def _userinfo(self, request: Request) -> Response:
@@ -286,17 +276,6 @@ class SaasProvider:
 
     def _issuer(self, request: Request, app: SaasApp) -> str:
         return f"{self._login.visitors.origins.of(request.scope)}{PREFIX}/{app.client_id}"
-
-    async def _issue(self, kind: str, token: str, grant: Grant, document: dict[str, Any], expires_at: datetime) -> None:
-        await self._store.tokens.issue(
-            kind,
-            token,
-            subject=grant.identity.id,
-            client=grant.client,
-            family=grant.family,
-            document=document,
-            expires_at=expires_at,
-        )
 
 
 def _checked(asked: Mapping[str, str], app: SaasApp) -> list[str]:
