@@ -5,7 +5,7 @@ from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_coo
 from portal.http.cors import Cors
 from portal.http.guard import BODY, Guard
 from portal.http.names import normal_origin
-from portal.http.origin import Origins, hostname_of
+from portal.http.origin import Origins, PortalAddress, hostname_of
 from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running, serve
@@ -17,6 +17,7 @@ __all__ = [
     "Guard",
     "HttpSettings",
     "Origins",
+    "PortalAddress",
     "Rate",
     "Refusal",
     "UnsafeBind",
