@@ -93,10 +93,10 @@ def binding_of(code: Token) -> CodeBinding:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """An access token and, where the client may refresh, a refresh token. `Grants.exchange` stores them."""
+    """An access and a refresh token. They are good once `Grants.exchange` has stored them."""
 
     access: str = field(repr=False)
-    refresh: str | None = field(repr=False)
+    refresh: str = field(repr=False)
     scopes: tuple[str, ...]
     issued_at: datetime
     expires_at: datetime
@@ -143,15 +143,13 @@ class Grants:
             return None
         return found
 
-    def pair(
-        self, grant: Grant, lifetime: timedelta, scopes: Sequence[str] | None = None, *, refresh: bool = True
-    ) -> TokenPair:
-        """New tokens for this grant, not stored yet. The access token ends with the grant, or after `lifetime`."""
+    def pair(self, grant: Grant, lifetime: timedelta, scopes: Sequence[str]) -> TokenPair:
+        """New tokens for this grant, not stored yet. The access token ends after `lifetime`, or with the grant."""
         now = self._now()
         return TokenPair(
             ACCESS_PREFIX + secrets.token_urlsafe(32),
-            REFRESH_PREFIX + secrets.token_urlsafe(32) if refresh else None,
-            grant.scopes if scopes is None else tuple(scopes),
+            REFRESH_PREFIX + secrets.token_urlsafe(32),
+            tuple(scopes),
             now,
             min(now + lifetime, grant.until),
         )
@@ -171,13 +169,21 @@ class Grants:
             grant = grant_of(used)
             access = {**grant.document(), "scopes": list(pair.scopes)}
             await _issue(transaction.tokens, ACCESS, pair.access, grant, access, pair.expires_at)
-            if pair.refresh is not None:
-                await _issue(transaction.tokens, REFRESH, pair.refresh, grant, grant.document(), grant.until)
+            # Also for a client that may not refresh and never sees it: what the client has open lasts as long as
+            # a token of the grant does (`Logins`), not as long as one access token.
+            await _issue(transaction.tokens, REFRESH, pair.refresh, grant, grant.document(), grant.until)
         return True
 
     async def end(self, family: str) -> None:
         """Revoke every token of a grant."""
         await self._store.tokens.revoke_family(family)
+
+    async def revoke(self, token: str, client: str) -> None:
+        """End the grant of an access or refresh token, if it is this client's (RFC 7009 section 2.1)."""
+        for kind in (ACCESS, REFRESH):
+            found = await self._store.tokens.find(kind, token)
+            if found is not None and found.client == client:
+                await self.end(found.family)
 
 
 async def _issue(
