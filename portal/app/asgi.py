@@ -53,26 +53,30 @@ class Addresses:
         """The host names of portals beside the document's own."""
         return tuple(self._by_host)
 
-    def find(self, host: str, path: str) -> tuple[Served, str]:
-        """The portal, and the prefix of the path that is its `root_path`."""
+    def find(self, host: str, path: str) -> tuple[Served, str, str]:
+        """The portal, its `root_path`, and the path below it that is asked for, with the `root_path` in front."""
         name = split_host(host)
         if name is not None and (portal := self._by_host.get(name[0])) is not None:
-            return portal, ""
-        prefix = prefix_of(path)
+            return portal, "", path
+        prefix, within = split_prefix(path)
         if (portal := self._by_prefix.get(prefix)) is not None:
-            return portal, prefix
+            return portal, prefix, within
         assert self._own is not None, "every instance has the document's own portal"
-        return self._own, ""
+        return self._own, "", path
 
 
-def prefix_of(path: str) -> str:
-    """The first segment of a path, with its slash. In `/.well-known/name/docs/mcp` it is that of what the document
-    speaks of, `/docs` (RFC 8414 section 3.1, RFC 9728 section 3.1)."""
+def split_prefix(path: str) -> tuple[str, str]:
+    """The prefix that a path begins with (`/docs`), and the path as its portal knows it.
+
+    Clients look for the documents of `/docs/mcp` at `/.well-known/{name}/docs/mcp` (RFC 8414 section 3.1, RFC 9728
+    section 3.1), which is `/docs/.well-known/{name}/mcp`.
+    """
     if path.startswith(WELL_KNOWN):
-        _, _, path = path.removeprefix(WELL_KNOWN).partition("/")
-        path = f"/{path}"
+        name, _, rest = path.removeprefix(WELL_KNOWN).partition("/")
+        segment, slash, below = rest.partition("/")
+        return f"/{segment}", f"/{segment}{WELL_KNOWN}{name}{slash}{below}"
     segment, _, _ = path.removeprefix("/").partition("/")
-    return f"/{segment}"
+    return f"/{segment}", path
 
 
 class Portals:
@@ -83,8 +87,8 @@ class Portals:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        portal, prefix = self._addresses().find(host.decode("latin-1"), scope["path"])
-        await portal.app({**scope, "root_path": prefix}, receive, send)
+        portal, prefix, path = self._addresses().find(host.decode("latin-1"), scope["path"])
+        await portal.app({**scope, "root_path": prefix, "path": path}, receive, send)
 
 
 def instance_app(

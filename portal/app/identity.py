@@ -189,12 +189,12 @@ def portal_identity(
         now=now,
     )
     clients = Clients(store, settings.oauth, fetch or fetch_document)
-    grants = Grants(store, settings.oauth, now)
+    grants = Grants(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     verifier = Verifier(store, now)
     assertions = Assertions(shared.keys, origins.public_url, {})
-    saas = SaasProvider(store, shared.keys, login, admission.admit)
+    saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     authentication: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,

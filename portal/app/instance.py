@@ -44,7 +44,7 @@ PURGE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class PortalAddress:
+class PortalUrls:
     """The name of a portal and the URLs of its MCP endpoint: by path, and under its host name if it has one."""
 
     name: str
@@ -142,14 +142,14 @@ class Instance:
         for portal in self.portals.values():
             self._name_issuer(portal)
 
-    def urls(self, origin: str) -> list[PortalAddress]:
+    def urls(self, origin: str) -> list[PortalUrls]:
         """Where each portal's MCP endpoint is, the document's own first; `origin` is where the instance listens."""
         base = self.config.portal.public_url or origin
-        found: list[PortalAddress] = []
+        found: list[PortalUrls] = []
         for portal in self.portals.values():
             definition, own = portal.definition, self._own_url(portal)
             by_path = [base + definition.prefix + portal.path] if definition.prefix or not definition.id else []
-            found.append(PortalAddress(definition.name, (*by_path, *([own + portal.path] if own else []))))
+            found.append(PortalUrls(definition.name, (*by_path, *([own + portal.path] if own else []))))
         return found
 
     def close_streams(self) -> None:

@@ -1,4 +1,4 @@
-"""Under which origin a request reaches the portal: the configured public URL, or, on loopback, the request's own.
+"""Where a portal is: its origin (the configured public URL, or, on loopback, the request's own) and its path prefix.
 
 Everything OAuth compares as text starts with it: issuer, resource, redirect of a login. Without a public URL only
 loopback names are answered for, where the port may not be known before the portal listens.
@@ -14,6 +14,31 @@ from starlette.types import Scope
 from portal.http.bind import is_loopback
 from portal.http.names import normal_origin, split_host
 from portal.http.refusal import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class PortalAddress:
+    """The address of one portal: `https://host`, or `http://127.0.0.1:8787` with the prefix `/docs`.
+
+    `prefix` is "" for a portal at the root of its origin; otherwise it starts with a slash and does not end with one.
+    """
+
+    origin: str
+    prefix: str = ""
+
+    def url(self, path: str = "") -> str:
+        """The URL of a path of this portal; without a path the portal's own, which is its issuer."""
+        return f"{self.origin}{self.prefix}{path}"
+
+    def path(self, path: str) -> str:
+        """A path of this portal as a browser asks the origin for it: for redirects, links and forms."""
+        return f"{self.prefix}{path}"
+
+    def within(self, path: str) -> str | None:
+        """A path of the origin as a path of this portal, "" for the portal itself; None if it belongs to another."""
+        if path != self.prefix and not path.startswith(f"{self.prefix}/"):
+            return None
+        return path.removeprefix(self.prefix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +67,19 @@ class Origins:
             raise Refusal(421, "host", message)
         name, port = parts
         return f"http://{name}:{port}" if port else f"http://{name}"
+
+    def address(self, scope: Scope) -> PortalAddress:
+        """The address of the portal that this request reached: `root_path` is where it is mounted (ASGI 3.0, HTTP).
+
+        Raises `Refusal`, as `of` does.
+        """
+        return PortalAddress(self.of(scope), scope.get("root_path", "").rstrip("/"))
+
+
+def path_within(scope: Scope) -> str:
+    """The path of a request within its portal: without the `root_path` in front (ASGI 3.0, HTTP)."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
 
 
 def _https_origin(url: str) -> str:

@@ -5,9 +5,8 @@ from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
-from portal.oauth.provider import Authority
 from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import FORMS, AuthorizationServer
+from portal.oauth.routes import FORMS, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
 from portal.oauth.settings import OAuthSettings, read_oauth_settings

@@ -16,6 +16,7 @@ from mcp.server.auth.provider import AccessToken
 from mcp_types import INVALID_REQUEST
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import Decision
@@ -26,7 +27,7 @@ from portal.login import Login
 from portal.oauth.admission import Admit
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
-from portal.oauth.resources import is_protected, resource_url
+from portal.oauth.resources import resource_url
 from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
 from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
@@ -91,7 +92,7 @@ class Authentication:
         self._callers: Bounded[tuple[str, str, str], Identity] = Bounded(MAX_CALLERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_protected(scope["path"], self._settings.path):
+        if scope["type"] != "http" or get_route_path(scope) != self._settings.path:
             await self._app(scope, receive, send)
             return
         try:
@@ -117,7 +118,7 @@ class Authentication:
     async def _admitted(self, scope: Scope, origin: str) -> None:
         identity, token, family = await self._credentials(scope, origin)
         identity = self._known_as(identity, scope, family)
-        decision = await self._admit(identity, scope["path"])
+        decision = await self._admit(identity, self._settings.path)
         if decision.effect != "allow":
             if token is None:
                 raise Challenged("", "Sign in: this portal needs an access token or a service token.")
@@ -137,8 +138,8 @@ class Authentication:
             request = Request(scope)
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 visitor = self._login.visitors.of(request)
-                raise Blocked(await self._login.blocked(visitor, identity, scope["path"]))
-            block = await self._login.block(identity, scope["path"])
+                raise Blocked(await self._login.blocked(visitor, identity, self._settings.path))
+            block = await self._login.block(identity, self._settings.path)
             told |= {"url": block.url} if block.url else {}
             told |= {"message": block.message} if block.message != DENIED else {}
         return Refusal(403, "denied", decision.reason, FORBIDDEN, data=told)

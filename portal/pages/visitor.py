@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Scope
 
-from portal.http import Origins, read_cookie, write_cookie
+from portal.http import Origins, PortalAddress, read_cookie, write_cookie
 
 COOKIE = "portal_browser"
 FORM_FIELD = "form_token"
@@ -28,12 +28,19 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class Visitor:
-    """`key` is the cookie's value and known to that browser only; `new` when the answer must set it."""
+    """`key` is the cookie's value and known to that browser only; `new` when the answer must set it.
+
+    `address` is where the browser found the portal.
+    """
 
     key: str
     new: bool
-    origin: str
+    address: PortalAddress
     ip: str
+
+    @property
+    def origin(self) -> str:
+        return self.address.origin
 
     @property
     def binding(self) -> str:
@@ -70,11 +77,11 @@ class Visitors:
     proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
 
     def of(self, request: Request) -> Visitor:
-        origin = self.origins.of(request.scope)
-        key = read_cookie(request, COOKIE, origin)
+        address = self.origins.address(request.scope)
+        key = read_cookie(request, COOKIE, address.origin)
         known = _KEY.fullmatch(key) is not None
         return Visitor(
-            key if known else secrets.token_urlsafe(32), not known, origin, client_ip(request.scope, self.proxies)
+            key if known else secrets.token_urlsafe(32), not known, address, client_ip(request.scope, self.proxies)
         )
 
 

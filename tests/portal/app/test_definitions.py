@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.app.asgi import prefix_of
+from portal.app.asgi import split_prefix
 from portal.app.definitions import OWN, definitions, host_url
 from portal.app.reload import takeable
 from portal.config import RESERVED_IDS, Config, parse_config
@@ -93,24 +93,25 @@ def test_a_host_name_has_the_scheme_and_the_port_of_the_instance(public_url: str
 
 
 @pytest.mark.parametrize(
-    ("path", "prefix"),
+    ("path", "prefix", "within"),
     [
-        ("/docs/mcp", "/docs"),
-        ("/docs", "/docs"),
-        ("/mcp", "/mcp"),
-        ("/", "/"),
-        ("/.well-known/oauth-protected-resource/docs/mcp", "/docs"),
-        ("/.well-known/oauth-authorization-server/docs", "/docs"),
-        ("/.well-known/oauth-authorization-server", "/"),
+        ("/docs/mcp", "/docs", "/docs/mcp"),
+        ("/docs", "/docs", "/docs"),
+        ("/mcp", "/mcp", "/mcp"),
+        ("/", "/", "/"),
+        ("/.well-known/name/docs/mcp", "/docs", "/docs/.well-known/name/mcp"),
+        ("/.well-known/name/docs", "/docs", "/docs/.well-known/name"),
+        ("/docs/.well-known/name", "/docs", "/docs/.well-known/name"),
     ],
 )
-def test_the_first_segment_of_a_path_names_a_portal(path: str, prefix: str) -> None:
-    assert prefix_of(path) == prefix
+def test_the_first_segment_of_a_path_names_a_portal(path: str, prefix: str, within: str) -> None:
+    assert split_prefix(path) == (prefix, within)
 
 
 @given(st.text(max_size=60))
 def test_no_path_is_too_odd_to_have_a_first_segment(path: str) -> None:
-    assert prefix_of(f"/{path}").startswith("/")
+    prefix, within = split_prefix(f"/{path}")
+    assert prefix.startswith("/") and within.startswith(prefix)
 
 
 def test_no_portal_of_the_document_can_stand_where_the_instances_own_paths_are() -> None:
