@@ -106,7 +106,7 @@ class SigningKeys:
         published = {key.kid: key.public for key in await self._keys.get() if self._is_published(key)}
 
         def key_of(signature: GuestProtocol) -> ECKey:
-            return ECKey.import_key(published[signature.headers().get("kid")])
+            return ECKey.import_key(published[str(signature.headers().get("kid"))])
 
         required = jwt.JWTClaimsRegistry(
             iss={"essential": True, "value": issuer},
