@@ -118,6 +118,7 @@ class Instance:
         """
         async with self._applying:
             takes, waiting = takeable(self.config, config)
+            self._check(takes)
             try:
                 self.shared.edge.replace(self._edge_settings(takes))
                 if self.shared.programs is not None:
@@ -135,6 +136,17 @@ class Instance:
             except (PolicyError, ValueError) as error:
                 raise ConfigError(f"portal.identity: {error}", file="the changed configuration") from error
         return waiting
+
+    def _check(self, config: Config) -> None:
+        """Refuse a configuration whose policies cannot be compiled, before any of it is taken up."""
+        if config.portal.identity is None:
+            return
+        found = definitions(config, self._stored.objects.portals)
+        try:
+            for id in (OWN, *config.portals):
+                portal_access(found[id], config, self._stored)
+        except PolicyError as error:
+            raise ConfigError(f"portal.identity: {error}", file="the changed configuration") from error
 
     def listening(self, origin: str) -> None:
         """The address is known now: what a portal without a public URL tells its servers of itself."""

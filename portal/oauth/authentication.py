@@ -16,12 +16,11 @@ from mcp.server.auth.provider import AccessToken
 from mcp_types import INVALID_REQUEST
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import get_route_path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import Decision
 from portal.bounded import Bounded
-from portal.http import Origins, Refusal, refuse
+from portal.http import Origins, Refusal, path_within, refuse
 from portal.identity import ANONYMOUS, Identity
 from portal.login import Login
 from portal.oauth.admission import Admit
@@ -92,7 +91,7 @@ class Authentication:
         self._callers: Bounded[tuple[str, str, str], Identity] = Bounded(MAX_CALLERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or get_route_path(scope) != self._settings.path:
+        if scope["type"] != "http" or path_within(scope) != self._settings.path:
             await self._app(scope, receive, send)
             return
         try:
