@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from codemode.cost import about_tokens, clipped
-from codemode.run import CallRecord, Failure, Run
+from codemode.run import CallRecord, Failure, Rejection, Run
 from codemode.truncation import text_of, truncate, truncate_text
 from sandbox import LogLine
 
@@ -117,8 +117,8 @@ def answer(run: Run, advice: list[str]) -> dict[str, Any]:
     if run.failure is None:
         content = [_text(_result(run, structured))]
     else:
-        structured["error"] = error = _error(run.failure, run.program) | _said_by_tool(run)
-        content = [_text(_failure_text(run, error, advice))]
+        structured["error"] = error = _error(run.failure, run.program)
+        content = [_text(_failure_text(run, run.failure, error, advice))]
     logs = _within(run.logs)
     structured["logs"] = [{"level": line.level, "text": line.text} for line in logs]
     structured["calls"] = [call.as_dict() for call in run.calls]
@@ -171,24 +171,20 @@ def _error(failure: Failure, program: str) -> dict[str, Any]:
             error["snippet"] = shown
     if failure.stack:
         error["stack"] = failure.stack[:_STACK_CHARS]
+    if isinstance(failure.cause, Rejection):
+        error |= _tool_error(failure.cause)
     return error
 
 
-def _said_by_tool(run: Run) -> dict[str, Any]:
-    """Which tool it was that failed, and its `code` and `data`, where a `ToolError` ended the program."""
-    failure = run.failure
-    if failure is None or failure.name != "ToolError":
-        return {}
-    found = next((one for one in reversed(run.rejected) if one.message == failure.message), None)
-    if found is None:
-        return {}
-    said: dict[str, Any] = {"tool": found.tool}
-    if found.code is not None:
-        said["code"] = found.code
-    if found.data is not None:
-        cut = truncate(found.data, _DATA_CHARS, "data")
-        said["data"] = found.data if cut is None else cut.value
-    return said
+def _tool_error(cause: Rejection) -> dict[str, Any]:
+    """The tool that failed, with its `code` and `data`."""
+    error: dict[str, Any] = {"tool": cause.tool}
+    if cause.code is not None:
+        error["code"] = cause.code
+    if cause.data is not None:
+        cut = truncate(cause.data, _DATA_CHARS, "data")
+        error["data"] = cause.data if cut is None else cut.value
+    return error
 
 
 def snippet(program: str, line: int, column: int | None) -> str | None:
@@ -207,12 +203,11 @@ def snippet(program: str, line: int, column: int | None) -> str | None:
     return f"{head}{shown}{ending}\n{' ' * (len(head) + at - start)}^"
 
 
-def _failure_text(run: Run, error: dict[str, Any], advice: list[str]) -> str:
-    failure = run.failure
-    assert failure is not None
+def _failure_text(run: Run, failure: Failure, error: dict[str, Any], advice: list[str]) -> str:
     others = []
-    if said := _tool_line(error):
-        others.append(clipped(said, _DATA_TOKENS))
+    # An error about arguments names its tool already, and has no code or data.
+    if isinstance(failure.cause, Rejection) and not failure.cause.about_arguments:
+        others.append(clipped(_tool_line(error), _DATA_TOKENS))
     if failure.line is not None:
         place = f"at line {failure.line}" + (f", column {failure.column}" if failure.column is not None else "")
         others.append(clipped(f"{place}\n{error['snippet']}" if "snippet" in error else place, _PLACE_TOKENS))
@@ -226,10 +221,8 @@ def _failure_text(run: Run, error: dict[str, Any], advice: list[str]) -> str:
     return _clip("\n".join((head, *others)), _ERROR_CHARS)
 
 
-def _tool_line(error: dict[str, Any]) -> str | None:
-    """`from fix.search, code -32000, data {...}`; nothing for an error about arguments, which names its tool."""
-    if "tool" not in error or error["message"].startswith(f"codemode.{error['tool']}"):
-        return None
+def _tool_line(error: dict[str, Any]) -> str:
+    """`from fix.search, code -32000, data {...}`."""
     parts = [f"from {error['tool']}"]
     parts += [f"code {error['code']}"] if "code" in error else []
     parts += [f"data {text_of(error['data'])}"] if "data" in error else []

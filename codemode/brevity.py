@@ -54,33 +54,37 @@ def shortened(tool: Tool, level: int) -> Tool:
     """The tool at a level, 1 to `LEVELS`, the last the shortest; 0 is the tool itself."""
     if level == 0:
         return tool
-    kept = _LEVELS[level - 1]
+    limits = _LEVELS[level - 1]
+    returned = tool.output_schema
     return replace(
         tool,
-        description=_said(tool.description, kept.text),
-        input_schema=_schema(tool.input_schema, kept, kept.depth),
-        output_schema=None if tool.output_schema is None else _schema(tool.output_schema, kept, kept.returned),
+        description=_first_sentence(tool.description, limits.text),
+        input_schema=_schema(tool.input_schema, limits, limits.depth, limits.required),
+        output_schema=None if returned is None else _schema(returned, limits, limits.returned, limits.required),
     )
 
 
-def _schema(schema: Any, level: _Level, depth: int, nested: int = 0) -> Any:
-    """A schema that whatever is valid under the whole one is valid under, too."""
+def _schema(schema: Any, level: _Level, depth: int, text: int, nested: int = 0) -> Any:
+    """A shorter schema that accepts every value the whole one accepts.
+
+    `text`: the characters of its own description; `depth`: the levels of objects it still writes out.
+    """
     if not isinstance(schema, Mapping) or nested > _MOST_DEEP:
         return schema if isinstance(schema, bool) else {}
     if depth < 0 and isinstance(schema.get("properties"), Mapping) and schema["properties"]:
         return {"type": schema.get("type", "object"), "description": _left_out(len(schema["properties"]), "properties")}
     cut: dict[str, Any] = {key: value for key, value in schema.items() if key not in _NOISE and key not in _TEXTS}
-    if text := _said(schema.get("description"), level.required):
-        cut["description"] = text
+    if sentence := _first_sentence(schema.get("description"), text):
+        cut["description"] = sentence
     for key in _WITHIN:
         if key in cut:
-            cut[key] = _schema(cut[key], level, depth, nested + 1)
+            cut[key] = _schema(cut[key], level, depth, level.required, nested + 1)
     for key in _LISTS:
         if isinstance(cut.get(key), list):
-            cut[key] = [_schema(one, level, depth, nested + 1) for one in cut[key]]
+            cut[key] = [_schema(one, level, depth, level.required, nested + 1) for one in cut[key]]
     for key in _TABLES:
         if isinstance(cut.get(key), Mapping):
-            cut[key] = {name: _schema(one, level, depth, nested + 1) for name, one in cut[key].items()}
+            cut[key] = {name: _schema(one, level, depth, level.required, nested + 1) for name, one in cut[key].items()}
     _shorten_values(cut, level)
     if isinstance(cut.get("properties"), Mapping):
         _shorten_properties(cut, level, depth, nested)
@@ -113,12 +117,8 @@ def _shorten_properties(cut: dict[str, Any], level: _Level, depth: int, nested: 
             room -= 1
             if room < 0:
                 continue
-        short = _schema(one, level, depth - 1, nested + 1)
-        if name not in required and isinstance(short, dict) and "description" in short:
-            own = short.pop("description")
-            if text := own if own.startswith("…") else _said(own, level.optional):
-                short["description"] = text
-        shown[name] = short
+        text = level.required if name in required else level.optional
+        shown[name] = _schema(one, level, depth - 1, text, nested + 1)
     left = len(cut["properties"]) - len(shown)
     cut["properties"] = shown
     if left:
@@ -135,8 +135,8 @@ def _left_out(count: int, what: str) -> str:
     return f"… {count} more {what}"
 
 
-def _said(text: Any, longest: int) -> str | None:
-    """The first sentence, cut to a length; nothing for no length."""
+def _first_sentence(text: Any, longest: int) -> str | None:
+    """The first sentence, cut to `longest` characters; None for none."""
     if not isinstance(text, str) or longest == 0:
         return None
     first = " ".join(_SENTENCE_END.split(text.strip()[: 10 * longest], maxsplit=1)[0].split())

@@ -322,12 +322,12 @@ class Catalog:
         if named not in self.names.servers:
             if missing := self.missing(named):
                 raise CatalogError(missing)
-            raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
+            raise CatalogError(f"there is no tool or server {target!r:.100}. {self._suggestion(target)}")
         server = self._server(named)
         return [entry for entry in self._ordered if entry.server.id == server.id]
 
-    def nearest(self, written: str) -> str:
-        """A sentence with the signatures of the tools that a wrong name may have meant."""
+    def nearest(self, written: str) -> list[str]:
+        """Paths of up to three tools that a wrong name may have meant, likeliest first."""
         wanted = written.removeprefix("codemode.")[:200]
         found = self._namesakes(wanted)[:2]
         if len(self) <= _MOST_COMPARED:
@@ -336,9 +336,16 @@ class Catalog:
         for position in self._search_index().find(wanted.replace(".", " "), limit=3):
             if len(found) < 3 and (path := self._ordered[position].path) not in found:
                 found.append(path)
-        if not found:
-            return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
-        return "Nearest:\n  " + "\n  ".join(self.brief(path) for path in found)
+        return found
+
+    def listing(self) -> str:
+        """A sentence that names the servers."""
+        return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
+
+    def _suggestion(self, written: str) -> str:
+        """What a wrong name may have meant, with signatures; else the servers there are."""
+        found = self.nearest(written)
+        return "Nearest:\n  " + "\n  ".join(map(self.brief, found)) if found else self.listing()
 
     def _namesakes(self, written: str) -> list[str]:
         """Tools that are called so on another server."""

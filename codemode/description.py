@@ -7,7 +7,8 @@ comes from servers is counted by a bound that no text exceeds.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 from codemode.catalog import Catalog, summary
 from codemode.text import encodable
@@ -89,7 +90,7 @@ def description(catalog: Catalog) -> str:
         return encodable(
             "\n".join((_HEAD, declared, *_lines_within(_unavailable(catalog), room - tokens(declared)), _DISCOVER))
         )
-    lines = [*_servers(catalog), *_unavailable(catalog)] or [_NO_SERVERS]
+    lines = [*_servers(catalog), *_unavailable(catalog)] or [_Line(_NO_SERVERS, _NO_SERVERS)]
     return encodable("\n".join((_HEAD, "Servers:", *_lines_within(lines, room), _DISCOVER, _EXAMPLE)))
 
 
@@ -122,36 +123,47 @@ def _declared(catalog: Catalog, room: int) -> str | None:
     return text if tokens(text) <= room else None
 
 
-def _servers(catalog: Catalog) -> Iterator[str]:
+class _Line(NamedTuple):
+    """A line of the list of servers, and a shorter one for where there is little room."""
+
+    text: str
+    short: str
+
+
+def _servers(catalog: Catalog) -> Iterator[_Line]:
     for server in catalog.servers:
         name = catalog.names.server(server.id)
         count = len(catalog.names.tools[server.id]) and len({tool.name for tool in server.tools})
         about = summary(server.description or server.name or "")[:_MAX_SERVER_CHARS]
-        yield f"- {name} ({count} tools)" + (f": {about}" if about else "")
+        short = f"- {name} ({count} tools)"
+        yield _Line(f"{short}: {about}" if about else short, short)
 
 
-def _unavailable(catalog: Catalog) -> Iterator[str]:
+def _unavailable(catalog: Catalog) -> Iterator[_Line]:
     for server_id, reason in sorted(catalog.unavailable.items()):
-        yield f"- {_plain(server_id)} is not available: {_plain(reason)[:_MAX_SERVER_CHARS]}"
+        short = f"- {_plain(server_id)} is not available"
+        yield _Line(f"{short}: {_plain(reason)[:_MAX_SERVER_CHARS]}", short)
 
 
-def _lines_within(lines: Iterator[str] | list[str], room: int) -> list[str]:
-    """As many whole lines as there is room for; then names alone; then how many more there are."""
+def _lines_within(lines: Iterable[_Line], room: int) -> list[str]:
+    """As many whole lines as there is room for; then short ones; then how many more there are."""
     everything = list(lines)
-    last = '- and 0000 more: codemode.search("") lists all'
-    if sum(tokens(line) + 1 for line in everything) <= room:
-        return everything
-    room -= tokens(last) + 1
+    if sum(tokens(line.text) + 1 for line in everything) <= room:
+        return [line.text for line in everything]
+    # However many are left out in the end, their number has no more digits than that of all.
+    room -= tokens(_more(len(everything))) + 1
     shown: list[str] = []
     for line in everything:
-        for form in (line, line.partition(": ")[0]):
-            if tokens(form) + 1 <= room:
-                shown.append(form)
-                room -= tokens(form) + 1
-                break
-        else:
+        fitting = next((text for text in line if tokens(text) + 1 <= room), None)
+        if fitting is None:
             break
-    return [*shown, last.replace("0000", str(len(everything) - len(shown)))]
+        shown.append(fitting)
+        room -= tokens(fitting) + 1
+    return [*shown, _more(len(everything) - len(shown))]
+
+
+def _more(count: int) -> str:
+    return f'- and {count} more: codemode.search("") lists all'
 
 
 def _plain(text: str) -> str:

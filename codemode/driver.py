@@ -22,7 +22,7 @@ from codemode.local import LocalCalls
 from codemode.offload import beside
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
-from codemode.run import CallRecord, Failure, Rejected, Run
+from codemode.run import CallRecord, Failure, Rejection, Run
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
 _log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ async def drive(
         run.logs += outcome.logs
         calls.unawaited(outcome.calls)
         if isinstance(outcome, Failed):
-            run.failure = Failure.of(outcome.error)
+            run.failure = Failure.of(outcome.error, run.causes)
         else:
             run.value, run.has_value = outcome.value, outcome.has_value
     except TimeoutError:
@@ -181,7 +181,7 @@ class _Calls:
             record.status = "ok"
             return Settlement.value(call.id, orjson.Fragment(found.encoded))
         record.status = "denied" if found.denied else "error"
-        self._run.rejected.append(Rejected(entry.path, found.message, found.code, found.data))
+        self._run.causes.append(Rejection(entry.path, found.message, found.code, found.data, found.about_arguments))
         return rejection(call.id, entry.path, found)
 
     async def _outcome(self, entry: CatalogTool, call: HostCall, record: CallRecord) -> Value | ToolError:
@@ -196,7 +196,8 @@ class _Calls:
 
     def _refused(self, entry: CatalogTool, reason: str) -> ToolError:
         """An error about arguments that never left: it shows what was expected."""
-        return ToolError(f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}")
+        message = f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}"
+        return ToolError(message, about_arguments=True)
 
     async def _called(self, call: ToolCall) -> CallOutcome:
         try:

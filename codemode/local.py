@@ -14,7 +14,7 @@ import orjson
 from codemode.catalog import DEFAULT_LIMIT, Catalog
 from codemode.errors import CatalogError
 from codemode.outcome import encode
-from codemode.run import Run
+from codemode.run import Run, UnknownName
 from sandbox import HostCall, Settlement
 
 EMITTED_BYTES = 10 * 1024 * 1024
@@ -59,6 +59,8 @@ class LocalCalls:
                     self._emit(first)
                 case "arity":
                     raise CatalogError(self._arity(first, second))
+                case "unknown":
+                    self._report(arguments)
                 case _:
                     raise CatalogError(f"codemode has no function {call.name!r:.100}")
         except CatalogError as error:
@@ -69,9 +71,21 @@ class LocalCalls:
     def finish(self, calls: Iterable[HostCall]) -> None:
         """Serve what a program asked for and did not wait for: an emitted block counts all the same."""
         for call in calls:
-            if call.name == "emit" and isinstance(call.arguments, list):
+            if not isinstance(call.arguments, list):
+                continue
+            if call.name == "unknown":
+                self._report(call.arguments)
+            elif call.name == "emit":
                 with contextlib.suppress(CatalogError):
                     self._emit(call.arguments[0] if call.arguments else None)
+
+    def _report(self, arguments: list[Any]) -> None:
+        """Record the error for a name that does not exist, as the preload reports it."""
+        match arguments:
+            # A program can patch `toJSON` and change what the preload sends.
+            case [str(message), str(path), list(nearest), bool(signed)]:
+                paths = tuple(one for one in nearest if isinstance(one, str))
+                self._run.causes.append(UnknownName(message, path, paths, signed))
 
     async def _search(self, query: Any, given: Any) -> list[dict[str, Any]]:
         options = _options("search", given, {"limit", "readOnly", "server"})

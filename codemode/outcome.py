@@ -37,12 +37,16 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class ToolError:
-    """How a call failed, as the program's `ToolError` shows it. `denied` tells a refusal from a failure."""
+    """How a call failed, as the program's `ToolError` shows it.
+
+    `denied`: the caller refused it. `about_arguments`: its arguments do not match the schema; it never left.
+    """
 
     message: str
     code: int | None = None
     data: Any = None
     denied: bool = False
+    about_arguments: bool = False
 
 
 def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:

@@ -145,19 +145,30 @@ function candidatesOf(server, into) {
   return into;
 }
 
-function unknown(written, suggestions, otherwise) {
+// The error for `codemode.<path>`. `verb` ends "codemode.<path> ..."; `otherwise` is said where nothing is near.
+function unknown(path, verb, suggestions, otherwise) {
   const lines = [];
   let signed = false;
   for (let i = 0; i < suggestions.length; i++) {
-    const path = suggestions[i];
-    const signature = data.signatures[path];
+    const signature = data.signatures[suggestions[i]];
     if (signature) signed = true;
-    push(lines, signature || "codemode." + path);
+    push(lines, signature || "codemode." + suggestions[i]);
   }
-  let message = written + " does not exist. ";
+  let message = "codemode." + path + " " + verb + ". ";
   if (lines.length) message += "Nearest:" + (signed ? "\n  " + join(lines, "\n  ") : " " + join(lines, ", "));
   else message += otherwise;
+  report(message, path, suggestions, signed);
   return named(new Error(message), "UnknownToolError");
+}
+
+const MOST_REPORTS = 16;
+let reports = 0;
+
+// Name and message are all that leaves the isolate of an error, so the host gets the facts in a call that nobody awaits.
+// It counts among the calls of the run: a program that tries many names spends only a few on this.
+function report(message, path, suggestions, signed) {
+  if (reports++ >= MOST_REPORTS) return;
+  call("unknown", [slice(message, 0, 4096), slice(path, 0, 200), suggestions, signed]);
 }
 
 function named(error, name) {
@@ -173,8 +184,7 @@ function unknownTool(server, name) {
     const other = mapGet(servers, identifiers[i]);
     if (other !== server && member(other, name) !== undefined) push(suggestions, other.identifier + "." + name);
   }
-  const prefix = "codemode." + server.identifier;
-  return unknown(prefix + "." + name, suggestions,
+  return unknown(server.identifier + "." + name, "does not exist", suggestions,
     "Nothing there is called like it: await codemode.search(\"what you need\", {server: \"" + server.identifier +
     "\"}) finds its tools.");
 }
@@ -192,13 +202,13 @@ function unknownServer(name) {
     }
   }
   const suggestions = found.length ? found : [...new Set(nearest(name, candidates))];
-  return unknown("codemode." + name, suggestions,
+  return unknown(name, "does not exist", suggestions,
     "The servers are: " + (join(identifiers, ", ") || "none") +
     "; await codemode.search(\"what you need\") finds tools.");
 }
 
 function ambiguous(name, paths) {
-  return unknown("codemode." + name + " means several tools and therefore", paths, "");
+  return unknown(name, "means several tools and therefore does not exist", paths, "");
 }
 
 // --- the object a program sees -------------------------------------------------------------------------------------

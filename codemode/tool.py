@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from codemode.advice import advise
@@ -116,8 +117,9 @@ class CodeTool:
             await self._run(run, program.typescript, catalog, caller, identity, pace)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
+        advice = advise(run.failure, catalog, run.program) if run.failure is not None else []
         # Cutting a megabyte down to what is shown measures its parts again and again.
-        return await beside(lambda: answer(run, advise(run.failure, catalog) if run.failure else []), run.value)
+        return await beside(lambda: answer(run, advice), run.value)
 
     async def _refused(self, run: Run, catalog: Catalog) -> list[str]:
         """Check a program before it runs. Advice when it must not run, and then the run has failed; else nothing."""
@@ -161,8 +163,7 @@ class CodeTool:
                 return
             await attempt(stripped.text)
         if run.failure is not None and not stripped.own_lines:
-            failure = run.failure
-            run.failure = Failure(failure.kind, failure.name, failure.message)
+            run.failure = replace(run.failure, line=None, column=None, stack=None)
 
     async def _image(self, catalog: Catalog) -> Image:
         """The image of a catalog: made once, by whoever asks first, kept for the catalogs used last."""

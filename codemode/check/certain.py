@@ -33,7 +33,6 @@ _INHERITED = frozenset(
 )
 _OF_PROMISES = _INHERITED | {"then", "catch", "finally"}
 _HANDLERS = frozenset({"try", "catch", "allSettled", "then", "finally"})
-_STUB = re.compile(r"codemode\.([A-Za-z_$][\w$]*\.[A-Za-z_$][\w$]*)\(")
 _MOST_NAMED = 3
 _FAR = 60
 _MOST_PATHS = 300
@@ -123,7 +122,8 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
     if missing := catalog.missing(written):
         return f"{failed}: {missing}.", None
     if keys := catalog.names.ambiguous.get(written, ()):
-        return _listed(catalog, failed.replace("does", "means several tools and therefore does"), _paths(catalog, keys))
+        failed = f"codemode.{written} means several tools and therefore does not exist"
+        return _listed(catalog, failed, _paths(catalog, keys))
     if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_FUNCTIONS), n=1, cutoff=0.7)):
         return f"{failed}. Nearest: codemode.{near[0]}", None
     if members[0] not in catalog.names.servers and len(members) > 1:
@@ -132,10 +132,8 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
             its = f"{server}.{members[1]}"
             known = catalog.get(its) is not None
             return f"{failed}. Nearest: codemode.{its if known else server}", its if known else None
-    nearest = catalog.nearest(written if members[0] in catalog.names.servers else " ".join(members))
-    named: list[str] = _STUB.findall(nearest)
-    found = [path for path in dict.fromkeys(named) if catalog.get(path)]
-    return _listed(catalog, failed, found) if found else (f"{failed}. {nearest}", None)
+    found = catalog.nearest(written if members[0] in catalog.names.servers else " ".join(members))
+    return _listed(catalog, failed, found) if found else (f"{failed}. {catalog.listing()}", None)
 
 
 def _paths(catalog: Catalog, keys: Iterable[ToolKey]) -> list[str]:

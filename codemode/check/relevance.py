@@ -11,12 +11,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codemode.advice import advise
+from codemode.advice import NO_MODULES, for_name
 from codemode.catalog import Catalog
 from codemode.check.certain import called_tool, exists, unknown_tool
 from codemode.check.context import Context
 from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, UNKNOWN_TOOL, Finding, place
-from codemode.run import Failure
 
 _MISSING_NAME = frozenset({2304, 2552, 2580, 2581, 2582, 2583, 2584, 2591, 2592, 2593, 2693, 18004})
 _MISSING_MEMBER = frozenset({2339, 2551})
@@ -66,14 +65,14 @@ def _finding(complaint: Complaint, context: Context, catalog: Catalog) -> Findin
             return None
         return _made(complaint, context, _in_words(complaint.message), called_tool(catalog, members))
     if number in _NO_MODULE or (number in _MISSING_NAME and context.word(offset)[:1] == '"'):
-        return _made(complaint, context, " ".join(("A program cannot import.", *_no_modules(catalog))))
+        return _made(complaint, context, f"A program cannot import. {NO_MODULES}")
     if number in _MISSING_NAME:
         name = (_NAME.search(complaint.message) or [""] * 2)[1]
         if context.is_tested(name):
             return None
-        advice = advise(Failure("exception", "ReferenceError", f"'{name}' is not defined"), catalog)
         words = _HINT.sub("", complaint.message.split("\n")[0])
-        return _made(complaint, context, " ".join((words, *advice)))
+        advice = for_name(name, catalog)
+        return _made(complaint, context, f"{words} {advice}" if advice else words)
     if number in _ALWAYS_THROWS and " | " not in complaint.message and "'never'" not in complaint.message:
         origin = context.called(offset) or context.origin(offset)
         return _made(complaint, context, _promised(complaint.message), called_tool(catalog, origin) if origin else None)
@@ -135,7 +134,3 @@ def _is_union(written: str) -> bool:
     while (inner := _INSIDE.sub("", written)) != written:
         written = inner
     return " | " in written
-
-
-def _no_modules(catalog: Catalog) -> list[str]:
-    return advise(Failure("syntax", "SyntaxError", "import"), catalog)
