@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 from codemode.advice import advise
 from codemode.answer import OUTPUT_SCHEMA, answer
+from codemode.bounded import Bounded
 from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
 from codemode.check.checker import Checker
@@ -58,7 +58,7 @@ class CodeTool:
         self._typescript = typescript or TypeScript()
         self._checker = checker or Checker()
         self._type_check = type_check
-        self._images: OrderedDict[str, asyncio.Task[Image]] = OrderedDict()
+        self._images: Bounded[str, asyncio.Task[Image]] = Bounded(MAX_IMAGES)
 
     def warm(self) -> None:
         """Start in the background what the first program in TypeScript would wait half a second for."""
@@ -169,10 +169,8 @@ class CodeTool:
         """The image of a catalog: made once, by whoever asks first, kept for the catalogs used last."""
         task = self._images.get(catalog.tools_id)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._images[catalog.tools_id] = asyncio.create_task(self._make_image(catalog))
-            while len(self._images) > MAX_IMAGES:
-                self._images.popitem(last=False)
-        self._images.move_to_end(catalog.tools_id)
+            task = asyncio.create_task(self._make_image(catalog))
+            self._images.put(catalog.tools_id, task)
         # Another run may wait for the same image: being cancelled stops this one only.
         return task.result() if task.done() else await asyncio.shield(task)
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from codemode.bounded import Bounded
 from codemode.catalog import Catalog
 from codemode.check.certain import certain_findings, suspicious
 from codemode.check.compiler import Compiler, Diagnostic, compile_program, find
@@ -104,7 +104,7 @@ class Checker:
         self._compiler: Compiler | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._remembered: OrderedDict[tuple[str, str], tuple[Finding, ...]] = OrderedDict()
+        self._remembered: Bounded[tuple[str, str], tuple[Finding, ...]] = Bounded(_REMEMBERED)
 
     @property
     def compiler(self) -> Compiler | None:
@@ -150,7 +150,6 @@ class Checker:
         declared = await asyncio.to_thread(declarations_for, program, catalog)
         key = (program, declared)
         if (known := self._remembered.get(key)) is not None:
-            self._remembered.move_to_end(key)
             return known
         declarations = {"codemode.d.ts": declared, "isolate.d.ts": isolate_declarations()}
         is_typed = stripped.text != program
@@ -170,9 +169,7 @@ class Checker:
             return tuple(relevant(complaints, context, catalog))
 
         findings = await asyncio.to_thread(judged) if found else ()
-        self._remembered[key] = findings
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+        self._remembered.put(key, findings)
         return findings
 
     @asynccontextmanager
