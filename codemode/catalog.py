@@ -322,11 +322,11 @@ class Catalog:
         if named not in self.names.servers:
             if missing := self.missing(named):
                 raise CatalogError(missing)
-            raise CatalogError(f"there is no tool or server {target!r:.100}. {self._suggestion(target)}")
+            raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
         server = self._server(named)
         return [entry for entry in self._ordered if entry.server.id == server.id]
 
-    def nearest(self, written: str) -> list[str]:
+    def nearest_paths(self, written: str) -> list[str]:
         """Paths of up to three tools that a wrong name may have meant, likeliest first."""
         wanted = written.removeprefix("codemode.")[:200]
         found = self._namesakes(wanted)[:2]
@@ -338,14 +338,14 @@ class Catalog:
                 found.append(path)
         return found
 
-    def listing(self) -> str:
+    def nearest(self, written: str) -> str:
+        """A sentence with the signatures of those tools; where there are none, `server_list`."""
+        paths = self.nearest_paths(written)
+        return "Nearest:\n  " + "\n  ".join(map(self.brief, paths)) if paths else self.server_list()
+
+    def server_list(self) -> str:
         """A sentence that names the servers."""
         return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
-
-    def _suggestion(self, written: str) -> str:
-        """What a wrong name may have meant, with signatures; else the servers there are."""
-        found = self.nearest(written)
-        return "Nearest:\n  " + "\n  ".join(map(self.brief, found)) if found else self.listing()
 
     def _namesakes(self, written: str) -> list[str]:
         """Tools that are called so on another server."""

@@ -132,8 +132,8 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
             its = f"{server}.{members[1]}"
             known = catalog.get(its) is not None
             return f"{failed}. Nearest: codemode.{its if known else server}", its if known else None
-    found = catalog.nearest(written if members[0] in catalog.names.servers else " ".join(members))
-    return _listed(catalog, failed, found) if found else (f"{failed}. {catalog.listing()}", None)
+    found = catalog.nearest_paths(written if members[0] in catalog.names.servers else " ".join(members))
+    return _listed(catalog, failed, found) if found else (f"{failed}. {catalog.server_list()}", None)
 
 
 def _paths(catalog: Catalog, keys: Iterable[ToolKey]) -> list[str]:
