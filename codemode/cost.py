@@ -11,11 +11,11 @@ everything else. Measured against o200k_base, which the tests do again:
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from importlib.resources import files
 
 COMMON = frozenset((files(__package__) / "common_words.txt").read_text(encoding="utf-8").split())
 """Words that are one token in lower case and capitalised, with and without a space in front."""
+_COMMON = COMMON | {word.capitalize() for word in COMMON}
 
 _PIECE = re.compile(r"[A-Za-z]+|\d{1,3}| +|\s+|[^\x00-\x7f]|[^\sA-Za-z\d\u0080-\U0010ffff]+")
 _WORD = re.compile(r"[A-Z]*[a-z]+|[A-Z]+")  # tokenizers split a run of letters in the same places
@@ -36,11 +36,11 @@ def clipped(text: str, tokens: int) -> str:
     """The start of a text, about `tokens` long: cut at a line end when one lies in its second half."""
     if about_tokens(text) <= tokens:
         return text
-    left = tokens - 1  # one for the ellipsis
+    room = tokens - 1  # one for the ellipsis
     end = 0
     for piece in _PIECE.finditer(text):
-        left -= _about(piece[0])
-        if left < 0:
+        room -= _about(piece[0])
+        if room < 0:
             break
         end = piece.end()
     line = text.rfind("\n", 0, end)
@@ -54,40 +54,30 @@ def _about(piece: str) -> int:
     if first.isspace() or not first.isascii() or first.isdigit():
         return 1
     if first.isalpha():
-        return _about_letters(piece)
+        words = (piece,) if piece.islower() else _WORD.findall(piece)
+        return sum(1 if word in _COMMON else -(-len(word) // _LETTERS_A_TOKEN) for word in words)
     return (len(piece) + 1) // 2
 
 
-@lru_cache(maxsize=8_192)  # the same words come back in every schema
-def _about_letters(piece: str) -> int:
-    words: list[str] = _WORD.findall(piece)
-    return sum(1 if _is_common(word) else -(-len(word) // _LETTERS_A_TOKEN) for word in words)
-
-
 def _most(piece: re.Match[str], text: str) -> int:
-    found = piece[0]
-    if not found.isascii():
-        return len(found.encode("utf-8", "replace"))
-    if found[0] == " ":
+    part = piece[0]
+    if not part.isascii():
+        return len(part.encode("utf-8", "replace"))
+    if part[0] == " ":
         # The last space is part of the token of a word behind it, not of a number.
         after = text[piece.end() : piece.end() + 1]
         last = 0 if after.isascii() and after.isalpha() else 1
-        return last + (1 + len(found) // 8 if len(found) > 1 else 0)
-    if found.isdigit():
+        return last + (1 + len(part) // 8 if len(part) > 1 else 0)
+    if part.isdigit():
         return 1
-    if not found.isalpha():
-        return len(found)
+    if not part.isalpha():
+        return len(part)
     before = text[piece.start() - 1 : piece.start()] if piece.start() else ""
-    first, *rest = _WORD.findall(found)
+    first, *rest = _WORD.findall(part)
     # A mark or a foreign letter straight in front may take letters of the first word with it into a token.
     joined = before not in ("", " ") and not (before.isascii() and before.isdigit())
     return _most_word(first, 2 if joined else 1) + sum(_most_word(word, 1) for word in rest)
 
 
 def _most_word(word: str, common: int) -> int:
-    return common if _is_common(word) else len(word)
-
-
-def _is_common(word: str) -> bool:
-    lower = word.lower()
-    return lower in COMMON and word in (lower, lower.capitalize())
+    return common if word in _COMMON else len(word)

@@ -1,7 +1,7 @@
-"""What the `code` tool says of itself: at most 600 tokens, however many tools and whatever their texts.
+"""The description of the `code` tool: at most 600 tokens, for any number of tools and any texts of theirs.
 
-The parts that never change are counted once, and a test counts them again. What comes from servers is counted with
-`most_tokens`.
+The tokens of the constant parts are a constant, which a test counts again. `most_tokens` counts the parts that come
+from servers.
 """
 
 from __future__ import annotations
@@ -54,6 +54,7 @@ def description(catalog: Catalog) -> str:
 
 
 def _declared(catalog: Catalog, room: int) -> str | None:
+    """The declarations of a few small tools; None when they are too many or too long."""
     if not 0 < len(catalog) <= _MAX_DECLARED_TOOLS:
         return None
     text = declarations(catalog.servers, catalog.names).strip()
@@ -89,14 +90,14 @@ def _lines_within(lines: Iterable[_Line], room: int) -> list[str]:
         return [line.text for line in everything]
     # However many are left out in the end, their number has no more digits than that of all.
     room -= most_tokens(_more(len(everything))) + 1
-    shown: list[str] = []
+    chosen: list[str] = []
     for line in everything:
         fitting = next((text for text in line if most_tokens(text) + 1 <= room), None)
         if fitting is None:
             break
-        shown.append(fitting)
+        chosen.append(fitting)
         room -= most_tokens(fitting) + 1
-    return [*shown, _more(len(everything) - len(shown))]
+    return [*chosen, _more(len(everything) - len(chosen))]
 
 
 def _more(count: int) -> str:

@@ -1,4 +1,4 @@
-"""What happened in one run, as plain values: the driver fills them in, the answer is made from them."""
+"""The record of one run, as plain values: the driver fills it in, the answer is made from it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 
 @dataclass(slots=True)
 class CallRecord:
-    """One tool call. `status`: ok, error, denied, cancelled or pending; `at` and `ms` in milliseconds, `at` since the
-    run began."""
+    """One tool call. `status`: ok, error, denied, cancelled or pending. `at`: milliseconds from the start of the run to
+    the call; `ms`: milliseconds that it took."""
 
     seq: int
     tool: str
@@ -61,14 +61,14 @@ class UnknownName:
 
 
 Cause: TypeAlias = Rejection | UnknownName
-"""An error that we made and the program may have let through."""
+"""An error of ours that a program gets, and that ends the program unless it catches it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed. `kind` is the stable word; the position is 1-based in the program's own text.
+    """Why a run failed. `kind` is one of a stable set of words; the position is 1-based in the program's own text.
 
-    `cause`: the error of ours that ended the program.
+    `cause`: the error of ours that ended the program, if one did.
     """
 
     kind: str
@@ -81,7 +81,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: GuestError | LimitExceeded, causes: Iterable[Cause] = ()) -> Failure:
-        """The failure of a program that ended with `error`. `causes`: the errors of ours it has met, in order."""
+        """The failure of a program that ended with `error`. `causes`: the errors of ours that it got, in order."""
         if isinstance(error, LimitExceeded):
             name = type(error).__name__
         else:
@@ -96,10 +96,10 @@ class Failure:
 
 @dataclass(slots=True)
 class Run:
-    """`failure` None: completed, with `value` unless it was undefined. `emitted` are MCP content blocks.
+    """Everything about one run. Without a `failure` it completed, with a `value` unless that was undefined.
 
-    `causes` are the last errors of ours that the program has met. `check` is the result of a check before the run, as
-    the agent reads it, and `notes` the same in words.
+    `emitted` are MCP content blocks. `causes` are the last errors of ours that the program got. `check` is the result
+    of a check before the run, as the agent reads it, and `notes` are the same in words.
     """
 
     id: str
@@ -118,11 +118,12 @@ class Run:
 def _cause(name: str, message: str, causes: Iterable[Cause]) -> Cause | None:
     """The last of the errors that has this name and message.
 
-    Name and message are all that leaves the isolate of an error: two errors with the same text cannot be told apart.
+    Only the name and the message of an error leave the isolate, so two errors with equal ones cannot be distinguished.
     """
-    found = [one for one in causes if one.name == name and _is_same(one.message, message)]
-    return found[-1] if found else None
+    matches = [one for one in causes if one.name == name and _is_same(one.message, message)]
+    return matches[-1] if matches else None
 
 
 def _is_same(whole: str, received: str) -> bool:
+    """Whether a message that left the isolate, perhaps cut, is this one."""
     return whole == received or (len(received.encode()) > _CUT_BYTES and whole.startswith(received))

@@ -111,7 +111,7 @@ def test_describing_two_huge_tools_stays_within_their_room_and_says_what_is_miss
     assert "one_property_number_200" in whole and "{full: true}" not in whole
 
 
-def test_a_small_tool_is_told_whole_even_beside_a_huge_one() -> None:
+def test_a_small_tool_stays_whole_next_to_a_huge_one() -> None:
     small = Tool("small", None, "Small. With a second sentence.", {"type": "object", "properties": {"x": {}}})
     catalog = Catalog.build([Server("s", tools=(small, heavy("huge", 200)))])
     assert "Small. With a second sentence." in catalog.describe(["s.small", "s.huge"])
