@@ -6,6 +6,7 @@ that refused. Other paths pass untouched: they have their own rules.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
@@ -35,6 +36,7 @@ from portal.pages import DENIED, client_ip
 IDENTITY = "portal.identity"
 LINKED_HEADER = b"cf-access-token"
 MAX_CALLERS = 10_000
+_ENDPOINT = re.compile(r"/[A-Za-z0-9-]{1,64}/mcp")
 UNAUTHENTICATED, FORBIDDEN = -32001, -32003
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
@@ -91,7 +93,7 @@ class Authentication:
         self._callers: Bounded[tuple[str, str, str], Identity] = Bounded(MAX_CALLERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or path_within(scope) != self._settings.path:
+        if scope["type"] != "http" or not self._is_protected(path_within(scope)):
             await self._app(scope, receive, send)
             return
         try:
@@ -103,6 +105,11 @@ class Authentication:
             await blocked.page(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    def _is_protected(self, path: str) -> bool:
+        """Whether a path is the portal's MCP endpoint, or could be that of a portal that is not there: who is not
+        signed in does not learn which portals there are."""
+        return path == self._settings.path or _ENDPOINT.fullmatch(path) is not None
 
     async def _identify(self, scope: Scope, origin: str) -> None:
         """Set the scope's identity. Raises Refusal."""

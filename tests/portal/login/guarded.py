@@ -118,8 +118,13 @@ async def guarded_portal(
         now=clock,
     )
     proxies = [str(proxy) for proxy in settings.get("proxies", ())]
+    # Servers that are only named: what is tested is who is told, and not that they answer.
+    named = {
+        name: {"url": "http://127.0.0.1:9/mcp", "assertionAudience": audience, "enabled": False}
+        for name, audience in audiences.items()
+    }
     document = {
-        "mcpServers": {"fix": {"url": upstream}} if upstream else {},
+        "mcpServers": {**named, **({"fix": {"url": upstream}} if upstream else {})},
         "portal": {
             "state": f"sqlite+aiosqlite:///{folder / 'state.db'}",
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
@@ -129,7 +134,6 @@ async def guarded_portal(
         await instance.servers.settled()
         identity, store, admin = instance.own.identity, instance.shared.store, instance.admin
         assert identity is not None and store is not None and admin is not None
-        identity.assertions.audiences = dict(audiences)
         async with serving(instance) as url:
             yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)
 
