@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from portal.access import Decision, LiveAccess, Standing
+from portal.access import LOGIN_ENDED, Decision, LiveAccess, Standing
 from portal.calls.call import Call, Denial
 from portal.calls.gate import Gate, OpenGate
 from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext
 
-LOGIN_OVER = Denial("Your login no longer holds. Sign in again.", policy="login")
 # Letting go of something needs no permission, and is done when nobody asks any more.
 _RELEASES = {"resources/unsubscribe"}
 
@@ -37,7 +36,7 @@ class AccessGate:
             await self._access.prepare(identity)
         standing = self._access.standing(identity)
         if standing is None:
-            return LOGIN_OVER
+            return Denial(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
         decision = self._decision(standing, call, context.spent)
         if not decision.allowed:
             return Denial(decision.reason, policy=decision.policy)

@@ -11,7 +11,7 @@ from typing import TypeVar
 from starlette.types import Scope
 
 from codemode import Catalog
-from portal.access import DEFAULT_DENY, NO_SERVERS, Decision, LiveAccess, Standing
+from portal.access import DEFAULT_DENY, LOGIN_ENDED, NO_SERVERS, Decision, LiveAccess, Standing
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.names import exposed_name
 from portal.endpoint.narrowing import narrowed
@@ -21,8 +21,6 @@ from portal.servers import Servers, Snapshot
 
 MAX_VIEWS = 256
 Kept = TypeVar("Kept")
-
-LOGIN_OVER = "Your login no longer holds. Sign in again."
 
 
 class Seen:
@@ -142,7 +140,7 @@ class View:
         assert self.access is not None
         standing = self.access.standing(principal or ANONYMOUS)
         if standing is None:
-            raise CallDenied(LOGIN_OVER, policy="login")
+            raise CallDenied(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
         return standing
 
     def _narrowed(self, snapshot: Snapshot, standing: Standing) -> Seen:
