@@ -16,7 +16,7 @@ from portal.app.access import StoredState, audiences, portal_access
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
-from portal.calls import AccessGate, AssertionGate, Caller, Gate, OpenGate
+from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
 from portal.config import IdentitySection
 from portal.endpoint import CodeModePolicy, Endpoint
 
@@ -152,8 +152,11 @@ class Portal:
         if self._shared.parts.gate is not None and not self.definition.id:
             return self._shared.parts.gate
         if self.access is None:
-            return OpenGate()
-        return AccessGate(self.access, self._shared.servers, AssertionGate(OpenGate(), self._assertions))
+            return Gate()
+        return Gate(
+            admissions=[PolicyAdmission(self.access, self._shared.servers)],
+            credentials=[AssertionCredentials(self._assertions)],
+        )
 
     def _assertions(self) -> Assertions | None:
         return self.identity.assertions if self.identity is not None else None

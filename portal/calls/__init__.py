@@ -1,9 +1,22 @@
 """Every call to an upstream server passes through here, whoever makes it."""
 
-from portal.calls.assertions import AssertionGate
-from portal.calls.call import Call
+from portal.calls.assertions import AssertionCredentials
+from portal.calls.call import Call, Denial
 from portal.calls.caller import Caller, Records, Run
-from portal.calls.gate import Gate, OpenGate
-from portal.calls.policy import AccessGate
+from portal.calls.gate import Admission, Credentials, Direction, Gate, Screening
+from portal.calls.policy import PolicyAdmission
 
-__all__ = ["AccessGate", "AssertionGate", "Call", "Caller", "Gate", "OpenGate", "Records", "Run"]
+__all__ = [
+    "Admission",
+    "AssertionCredentials",
+    "Call",
+    "Caller",
+    "Credentials",
+    "Denial",
+    "Direction",
+    "Gate",
+    "PolicyAdmission",
+    "Records",
+    "Run",
+    "Screening",
+]

@@ -1,39 +1,27 @@
-"""The signed assertion of who calls, added to the headers of a call."""
+"""Credentials by assertion: the portal's signed statement of who is calling, for the servers that ask for it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from portal.calls.call import Call, Denial
-from portal.calls.gate import Gate
+from portal.calls.call import Call
 from portal.identity import ANONYMOUS
 from portal.upstream import CallContext
 
 if TYPE_CHECKING:
+    # The authorization server brings a database and more: a portal without identity starts without them.
     from portal.oauth import Assertions
 
 
-class AssertionGate:
-    """Adds the assertion to the headers of each call that `inner` lets pass. `assertions` gives those of the portal,
-    None while nobody signs in."""
+class AssertionCredentials:
+    """`assertions` gives those of the portal, None while nobody signs in."""
 
-    def __init__(self, inner: Gate, assertions: Callable[[], Assertions | None]) -> None:
-        self._inner = inner
+    def __init__(self, assertions: Callable[[], Assertions | None]) -> None:
         self._assertions = assertions
 
-    async def admit(self, call: Call, context: CallContext) -> Denial | None:
-        return await self._inner.admit(call, context)
-
-    async def screen(self, call: Call, context: CallContext) -> Call | Denial:
-        return await self._inner.screen(call, context)
-
-    async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-        headers = await self._inner.credentials(call, context)
+    async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
         assertions = self._assertions()
         if assertions is None:
-            return headers
-        return {**headers, **await assertions.headers(context.principal or ANONYMOUS, call.server)}
-
-    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any] | Denial:
-        return await self._inner.screen_result(call, result, context)
+            return {}
+        return await assertions.headers(context.principal or ANONYMOUS, call.server)

@@ -1,4 +1,4 @@
-"""One call to an upstream server, and the answer no."""
+"""The values this room is about: one call to an upstream server, and the denial of one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ from typing import Any
 
 from portal.logs import Kind
 
-# Methods a server may be asked twice: they change nothing.
-_READS = {"prompts/get", "resources/read", "completion/complete"}
-
-
+# Methods that change nothing, so that a server may be asked twice.
+READS = frozenset({"prompts/get", "resources/read", "completion/complete"})
 _KINDS: Mapping[str, Kind] = {
     "tools/call": "tool",
     "prompts/get": "prompt",
@@ -35,6 +33,10 @@ class Call:
     name: str
     params: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def kind(self) -> Kind:
+        return _KINDS.get(self.method, "tool")
+
     @classmethod
     def tool(cls, server: str, name: str, arguments: Mapping[str, Any] | None = None) -> Call:
         params: dict[str, Any] = {"name": name, "arguments": arguments if arguments is not None else {}}
@@ -52,7 +54,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Denial:
-    """A gate's no. `reason` is shown to the caller, `policy` names the rule."""
+    """Why a call may not be made. The caller reads `reason`; `policy` names the rule."""
 
     reason: str
     policy: str | None = None

@@ -1,9 +1,18 @@
-"""The one function every call to an upstream goes through, whoever makes it: a client, a program, the command line.
+"""Every call to an upstream server goes through `Caller.call_on`: a client's, a program's, the command line's.
 
-    resolve -> gate.admit (policy) -> gate.screen (DLP) -> pins -> gate.credentials
-            -> upstream -> gate.screen_result -> record
+The order is fixed:
 
-`Gate` is where identity and policy will sit; the default one lets everything pass.
+    resolve      the connection to the server; a call of an unknown server ends here
+    admissions   may this caller make this call? access policies are one
+    screenings   may the params go out? each may change them
+    pins         was the tool or prompt approved as its server offers it now?
+    credentials  the HTTP headers the call carries
+    upstream     the request itself
+    screenings   may the result come back? in reverse order
+    record       one line, however the call ended
+
+Pins are asked after admissions and screenings, because these can take long, and a definition may change meanwhile.
+Credentials come last before the request, so that no token is made for a call that is refused.
 """
 
 from __future__ import annotations
@@ -16,12 +25,15 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
-from portal.calls.call import _KINDS, _READS, Call, Denial
-from portal.calls.gate import Gate, OpenGate, Passed
+from portal.calls.call import READS, Call
+from portal.calls.gate import Gate, refuse
+from portal.calls.pins import PinAdmission
 from portal.errors import CallDenied, CallError, Outcome
 from portal.logs import MAX_NAME, CallRecord
 from portal.servers import Lease, Servers, Snapshot
 from portal.upstream import NO_CONTEXT, CallContext
+
+OPEN = Gate()
 
 
 class Records(Protocol):
@@ -30,25 +42,28 @@ class Records(Protocol):
 
 class Observer(Protocol):
     def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
-        """A tool has returned this, and the gate let it pass. Quick, and never raises."""
+        """Learn from the result of a tool, after the screenings. Quick, and never raises."""
 
 
 class Caller:
-    """Makes calls. `call` is for direct ones; `run` gives a program a caller of its own."""
+    """Makes calls: `call` makes a single one, `run` gives a program a caller of its own.
+
+    Without a `gate` every call may be made: for a portal without identity. `portal` is the id of the portal whose calls
+    these are, for their records.
+    """
 
     def __init__(
         self,
         servers: Servers,
         records: Records,
         *,
-        gate: Gate | None = None,
+        gate: Gate = OPEN,
         observer: Observer | None = None,
         portal: str = "",
     ) -> None:
-        """`portal` is the id of the portal whose calls these are, for their records."""
         self._servers = servers
         self._records = records
-        self._gate = gate or OpenGate()
+        self._gate = gate
         self._observer = observer
         self._portal = portal
 
@@ -56,7 +71,7 @@ class Caller:
         """The raw MCP result of one call.
 
         Raises:
-            CallError: there is none.
+            CallError: the call has no result.
         """
         with self._servers.lease() as lease:
             return await self.call_on(lease, call, context)
@@ -66,7 +81,7 @@ class Caller:
         return Run(self, self._servers.lease(), context)
 
     async def call_on(self, lease: Lease, call: Call, context: CallContext) -> dict[str, Any]:
-        """The one function. Raises as `call`."""
+        """As `call`, on the servers of a lease."""
         began = time.perf_counter()
         started = datetime.now(UTC)
         outcome: Outcome = "cancelled"
@@ -74,19 +89,18 @@ class Caller:
         protocol: str | None = None
         try:
             connection = lease.connection(call.server, context.client, context.protocol)
-            _allowed(await self._gate.admit(call, context), call)
-            sent = _passed(await self._gate.screen(call, context), call)
-            _approved(self._servers.snapshot, lease.snapshot, sent)
-            credentials = await self._gate.credentials(sent, context)
+            await self._gate.admit(call, context)
+            sent = await self._gate.screen_params(call, context)
+            refuse(await PinAdmission(self._servers.snapshot, lease.snapshot).admit(sent, context), sent)
             result = await connection.request(
                 sent.method,
                 sent.params,
                 context,
-                credentials=credentials,
+                credentials=await self._gate.headers(sent, context),
                 repeatable=_repeatable(lease.snapshot, sent),
             )
             protocol = connection.protocol
-            result = _passed(await self._gate.screen_result(sent, result, context), call, ran=True)
+            result = await self._gate.screen_result(sent, result, context)
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
                 self._observer.observe(sent, result, lease.snapshot)
@@ -102,7 +116,7 @@ class Caller:
                 CallRecord(
                     time=started.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
                     server=call.server[:MAX_NAME],
-                    kind=_KINDS.get(call.method, "tool"),
+                    kind=call.kind,
                     name=call.name[:MAX_NAME],
                     duration_ms=round((time.perf_counter() - began) * 1000, 3),
                     outcome=outcome,
@@ -117,12 +131,13 @@ class Caller:
 
 
 class Run:
-    """Implements `codemode.ToolCaller` for one program; a `with` block. `snapshot` is what its servers offer."""
+    """The `codemode.ToolCaller` of one program; a `with` block. `snapshot` is what its servers offer."""
 
     def __init__(self, caller: Caller, lease: Lease, context: CallContext) -> None:
         self._caller = caller
         self._lease = lease
-        # A program cannot be handed a question to come back with: those go to the client, or fail.
+        # No protocol: a program cannot be handed a question to come back with, so upstreams ask its client or fail.
+        # Budgets (`spent`) count the calls of this program alone.
         self._context = replace(context, protocol="", headers={}, spent={})
 
     @property
@@ -149,34 +164,10 @@ class Run:
             return ToolFailed(error.message, error.code, error.data)
 
 
-def _allowed(denial: Denial | None, call: Call) -> None:
-    if denial is not None:
-        raise CallDenied(denial.reason, policy=denial.policy, server=call.server)
-
-
-def _approved(now: Snapshot, leased: Snapshot, call: Call) -> None:
-    """Raises when the server is pinned and this waits for approval now, whatever was listed when a program began."""
-    kind = {"tools/call": "tool", "prompts/get": "prompt"}.get(call.method)
-    server = now.servers.get(call.server)
-    if server is None or not server.listed:
-        server = leased.servers.get(call.server)
-    if kind is None or server is None:
-        return
-    reason = server.unapproved(kind, str(call.params.get("name", call.name)))
-    if reason is not None:
-        raise CallDenied(reason, policy="pin", server=call.server)
-
-
-def _passed(verdict: Passed | Denial, call: Call, *, ran: bool = False) -> Passed:
-    if isinstance(verdict, Denial):
-        raise CallDenied(verdict.reason, policy=verdict.policy, server=call.server, ran="yes" if ran else "no")
-    return verdict
-
-
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:
-    """Whether making the call twice is the same as once: by its nature, or because the server says so of the tool."""
+    """Whether making the call twice is the same as once: by its method, or because the server says so of the tool."""
     if call.method != "tools/call":
-        return call.method in _READS
+        return call.method in READS
     server = snapshot.servers.get(call.server)
     tool = server.tool(call.name) if server is not None else None
     annotations = tool.get("annotations") if tool is not None else None

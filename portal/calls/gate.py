@@ -1,43 +1,117 @@
-"""The questions that decide about a call."""
+"""What stands between a call and its upstream server: three questions, each answered by a sequence of small classes.
+
+    Admission     may this caller make this call?
+    Screening     may this content go out, or come back?
+    Credentials   which HTTP headers does the call carry?
+
+A policy, an approval, a filter against data loss, a credential: each is one class with one method. `Gate` holds the
+sequences and asks them; `Caller` says in which order.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol, TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
 
 from portal.calls.call import Call, Denial
+from portal.errors import CallDenied, Ran
 from portal.upstream import CallContext
 
-Passed = TypeVar("Passed", Call, dict[str, Any])
+Direction = Literal["outgoing", "incoming"]
+
+# The params that say which tool, prompt or resource a call is for. Admissions have decided about these.
+_TARGET = ("name", "uri", "ref")
 
 
-class Gate(Protocol):
-    """Decides about every call. Each method is asked once a call, in this order, on every path."""
-
+class Admission(Protocol):
     async def admit(self, call: Call, context: CallContext) -> Denial | None:
-        """May this identity make this call?"""
-
-    async def screen(self, call: Call, context: CallContext) -> Call | Denial:
-        """May these arguments leave? The call to make, which may be changed."""
-
-    async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-        """HTTP headers this call carries to its upstream."""
-
-    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any] | Denial:
-        """May this result come in? The result to pass on, which may be changed."""
+        """A denial, or None to let the call go on."""
 
 
-class OpenGate:
-    """Lets everything pass: for a portal without identities, on loopback."""
+class Screening(Protocol):
+    async def screen(
+        self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
+    ) -> dict[str, Any] | Denial:
+        """The content that may pass, changed or not, or a denial.
 
-    async def admit(self, call: Call, context: CallContext) -> Denial | None:
-        return None
+        `content` is the call's params on the way out and its result on the way back. A screening that is about one
+        direction returns the content of the other as it is. It must not change which tool, prompt or resource the
+        params name: admissions have decided about that one.
+        """
 
-    async def screen(self, call: Call, context: CallContext) -> Call | Denial:
+
+class Credentials(Protocol):
+    async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
+        """HTTP headers for this call, {} for none. Raises `CallError` if the call cannot be made without them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate:
+    """The classes that decide about the calls of one portal, in the order in which they are asked.
+
+    Without any the gate is open: that is a portal without identity, which serves its operator on loopback. An
+    admission that waits, for a person's approval say, belongs before those that decide by the moment, such as
+    policies. Screenings see results in reverse order, so that the first one has the last word in both directions.
+    """
+
+    admissions: Sequence[Admission] = ()
+    screenings: Sequence[Screening] = ()
+    credentials: Sequence[Credentials] = ()
+
+    async def admit(self, call: Call, context: CallContext) -> None:
+        """Raises `CallDenied` for the first denial; the admissions after it are not asked."""
+        for admission in self.admissions:
+            refuse(await admission.admit(call, context), call)
+
+    async def screen_params(self, call: Call, context: CallContext) -> Call:
+        """The call as it may go out. Raises `CallDenied`."""
+        for screening in self.screenings:
+            params = _passed(await screening.screen(dict(call.params), "outgoing", call, context), call, ran="no")
+            for member in _TARGET:
+                if params.get(member) != call.params.get(member):
+                    raise RuntimeError(f"{type(screening).__name__} has changed {member!r}, which names the target")
+            call = replace(call, params=params)
         return call
 
-    async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-        return {}
-
-    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any] | Denial:
+    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any]:
+        """The result as it may come back. Raises `CallDenied`, which says that the call ran."""
+        for screening in reversed(self.screenings):
+            result = _passed(await screening.screen(result, "incoming", call, context), call, ran="yes")
         return result
+
+    async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
+        """The headers of all credentials. Header names are compared without case.
+
+        None takes precedence: two that set the same header would have one server receive what is meant for another.
+
+        Raises:
+            CallDenied: two set the same header.
+            CallError: as the credentials raise.
+        """
+        merged: dict[str, str] = {}
+        names: set[str] = set()
+        for credentials in self.credentials:
+            for name, value in (await credentials.headers(call, context)).items():
+                if name.lower() in names:
+                    reason = (
+                        f"The portal would send two credentials to the server {call.server!r} in the same header, "
+                        f"{name}. The call was not sent. Ask the portal's operator to remove one of them."
+                    )
+                    raise CallDenied(reason, policy="credentials", server=call.server)
+                names.add(name.lower())
+                merged[name] = value
+        return merged
+
+
+def refuse(denial: Denial | None, call: Call, ran: Ran = "no") -> None:
+    """Raises `CallDenied` if there is a denial."""
+    if denial is not None:
+        raise CallDenied(denial.reason, policy=denial.policy, server=call.server, ran=ran)
+
+
+def _passed(verdict: dict[str, Any] | Denial, call: Call, *, ran: Ran) -> dict[str, Any]:
+    if isinstance(verdict, Denial):
+        refuse(verdict, call, ran)
+    assert isinstance(verdict, dict)
+    return verdict

@@ -1,32 +1,27 @@
-"""The gate of a portal with identities: every call to an upstream is asked of the access policies that hold right now.
+"""Admission by policy: the access policies that hold at this moment decide about every call to an upstream server.
 
-Also the calls of a program that began under other policies, and those of a session that is open for hours: whoever is
-asked about is the caller as known at this moment, address, posture and risk included.
+This covers the calls of a program that began under other policies, and those of a session that has been open for
+hours. The caller is judged as known now, with address, device posture and risk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from portal.access import LOGIN_ENDED, Decision, LiveAccess, Standing
 from portal.calls.call import Call, Denial
-from portal.calls.gate import Gate, OpenGate
 from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext
 
-# Letting go of something needs no permission, and is done when nobody asks any more.
+# Ending a subscription needs no permission: the portal does it after the client, and its login, are gone.
 _RELEASES = {"resources/unsubscribe"}
 
 
-class AccessGate:
-    """Admits by policy; what goes out and comes in is for `inner` to screen."""
-
-    def __init__(self, access: LiveAccess, servers: Servers, inner: Gate | None = None) -> None:
+class PolicyAdmission:
+    def __init__(self, access: LiveAccess, servers: Servers) -> None:
         self._access = access
         self._servers = servers
-        self._inner = inner or OpenGate()
 
     async def admit(self, call: Call, context: CallContext) -> Denial | None:
         if call.method in _RELEASES:
@@ -35,21 +30,8 @@ class AccessGate:
         if self._access.current.evaluations:
             await self._access.prepare(identity)
         standing = self._access.standing(identity)
-        if standing is None:
-            return Denial(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
-        decision = self._decision(standing, call, context.spent)
-        if not decision.allowed:
-            return Denial(decision.reason, policy=decision.policy)
-        return await self._inner.admit(call, context)
-
-    async def screen(self, call: Call, context: CallContext) -> Call | Denial:
-        return await self._inner.screen(call, context)
-
-    async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-        return await self._inner.credentials(call, context)
-
-    async def screen_result(self, call: Call, result: dict[str, Any], context: CallContext) -> dict[str, Any] | Denial:
-        return await self._inner.screen_result(call, result, context)
+        decision = LOGIN_ENDED if standing is None else self._decision(standing, call, context.spent)
+        return None if decision.allowed else Denial(decision.reason, policy=decision.policy)
 
     def _decision(self, standing: Standing, call: Call, spent: dict[str, int] | None) -> Decision:
         if call.method == "tools/call":
@@ -69,13 +51,13 @@ class AccessGate:
             annotations if isinstance(annotations, Mapping) else {},
             arguments if isinstance(arguments, Mapping) else {},
         )
-        # A direct call is a run of one.
-        counted = {} if spent is None else spent
+        # Budgets are per run. A direct call is a run of one call.
+        counts = {} if spent is None else spent
         for budget in budgets:
-            if counted.get(budget.policy, 0) >= budget.calls:
+            if counts.get(budget.policy, 0) >= budget.calls:
                 return budget.spent()
         for budget in budgets:
-            counted[budget.policy] = counted.get(budget.policy, 0) + 1
+            counts[budget.policy] = counts.get(budget.policy, 0) + 1
         return decision
 
 

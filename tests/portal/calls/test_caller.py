@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
 from portal.calls.call import Call, Denial
-from portal.calls.caller import Caller
-from portal.calls.gate import Gate, OpenGate
+from portal.calls.caller import OPEN, Caller
+from portal.calls.gate import Direction, Gate
 from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
 from portal.logs.records import CallRecord
+from portal.pins import Pinning
+from portal.pins.in_file import FilePlace
 from portal.servers.servers import Servers
 from portal.upstream import CallContext, Client
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -49,7 +51,7 @@ class Kept:
 
 
 @asynccontextmanager
-async def calling(gate: Gate | None = None, **settings: Any) -> AsyncIterator[tuple[Caller, Kept, Hosted, Servers]]:
+async def calling(gate: Gate = OPEN, **settings: Any) -> AsyncIterator[tuple[Caller, Kept, Hosted, Servers]]:
     async with hosted() as host:
         entries = {"up": {"url": host.url, **settings}, "dead": {"url": "http://127.0.0.1:1/"}}
         async with Servers(parse_config({"mcpServers": entries}, env={}).servers) as servers:
@@ -104,12 +106,67 @@ async def test_every_way_to_fail_is_raised_and_recorded_as_what_it_is() -> None:
         assert [record.outcome for record in kept.records[3:]] == ["unavailable", "timeout", "cancelled"]
 
 
-async def test_no_argument_result_or_credential_is_in_a_record() -> None:
-    class Bearer(OpenGate):
-        async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-            return {"authorization": f"Bearer {SECRET}"}
+class Bearer:
+    """Credentials: one header, or whatever headers a test gives."""
 
-    async with calling(Bearer()) as (caller, kept, host, _):
+    def __init__(self, **headers: str) -> None:
+        self._headers = headers or {"authorization": f"Bearer {SECRET}"}
+
+    async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
+        return self._headers
+
+
+class Step:
+    """Admission, screening and credentials in one, which write down when they are asked."""
+
+    def __init__(self, name: str, log: list[str]) -> None:
+        self._name = name
+        self._log = log
+
+    async def admit(self, call: Call, context: CallContext) -> Denial | None:
+        self._log.append(f"{self._name} admits {call.name} for {context.identity}")
+        return None
+
+    async def screen(
+        self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
+    ) -> dict[str, Any] | Denial:
+        self._log.append(f"{self._name} screens {direction}")
+        if direction == "incoming":
+            return {**content, "screened": [*content.get("screened", []), self._name]}
+        return {**content, "arguments": {"text": content["arguments"]["text"] + self._name}}
+
+    async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
+        self._log.append(f"{self._name} gives headers for {call.params['arguments']['text']}")
+        return {}
+
+
+class RecordsInto:
+    """Writes that there was a record into the same list as the steps."""
+
+    def __init__(self, log: list[str]) -> None:
+        self._log = log
+
+    def write(self, record: CallRecord) -> None:
+        self._log.append(f"record {record.outcome}")
+
+
+class Denies:
+    """Denies at one step."""
+
+    def __init__(self, step: str) -> None:
+        self._step = step
+
+    async def admit(self, call: Call, context: CallContext) -> Denial | None:
+        return Denial("not on a Friday", policy="calm-fridays") if self._step == "admission" else None
+
+    async def screen(
+        self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
+    ) -> dict[str, Any] | Denial:
+        return Denial("not on a Friday", policy="calm-fridays") if self._step == direction else content
+
+
+async def test_no_argument_result_or_credential_is_in_a_record() -> None:
+    async with calling(Gate(credentials=[Bearer()])) as (caller, kept, host, _):
         await caller.call(Call.tool("up", "echo", {"text": SECRET}), CONTEXT)
         with pytest.raises(RpcError):
             await caller.call(Call.tool("up", "nothing", {"text": SECRET}), CONTEXT)
@@ -117,56 +174,99 @@ async def test_no_argument_result_or_credential_is_in_a_record() -> None:
         assert SECRET not in repr(kept.records)
 
 
-async def test_the_gate_is_asked_once_in_order_on_every_path() -> None:
+async def test_the_steps_of_the_gate_are_asked_once_in_order_on_every_path() -> None:
     asked: list[str] = []
-
-    class Watching(OpenGate):
-        async def admit(self, call: Call, context: CallContext) -> Denial | None:
-            asked.append(f"admit {call.name} for {context.identity}")
-            return None
-
-        async def screen(self, call: Call, context: CallContext) -> Call | Denial:
-            asked.append("screen")
-            return replace(call, params={**call.params, "arguments": {"text": "changed"}})
-
-        async def credentials(self, call: Call, context: CallContext) -> Mapping[str, str]:
-            asked.append(f"credentials {call.params['arguments']['text']}")
-            return {}
-
-        async def screen_result(
-            self, call: Call, result: dict[str, Any], context: CallContext
-        ) -> dict[str, Any] | Denial:
-            asked.append("screen result")
-            return {**result, "seen": True}
-
-    async with calling(Watching()) as (caller, _, _, _):
-        expected = ["admit echo for ada@example.com", "screen", "credentials changed", "screen result"]
+    steps = [Step("a", asked), Step("b", asked)]
+    expected = [
+        "a admits echo for ada@example.com",
+        "b admits echo for ada@example.com",
+        "a screens outgoing",
+        "b screens outgoing",
+        "a gives headers for xab",
+        "b gives headers for xab",
+        "tools/call",
+        "call echo",
+        "b screens incoming",
+        "a screens incoming",
+        "record ok",
+    ]
+    async with calling() as (_, _, host, servers):
+        host.upstream.journal.entries = asked
+        caller = Caller(servers, RecordsInto(asked), gate=Gate(admissions=steps, screenings=steps, credentials=steps))
         result = await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
-        assert (result["content"][0]["text"], result["seen"], asked) == ("changed", True, expected)
+        assert (result["content"][0]["text"], result["screened"], asked) == ("xab", ["b", "a"], expected)
         asked.clear()
         with caller.run(CONTEXT) as run:
             outcome = await run.call_tool(ToolCall("run-1", 1, "up", "echo", {"text": "x"}))
         assert isinstance(outcome, ToolReturned)
-        assert (outcome.result["content"][0]["text"], asked) == ("changed", expected)
+        assert (outcome.result["content"][0]["text"], asked) == ("xab", expected)
+        asked.clear()
+        with pytest.raises(ServerUnknown):
+            await caller.call(Call.tool("nobody", "x"), CONTEXT)
+        assert asked == ["record error"]
 
 
-@pytest.mark.parametrize("stage", ["admit", "screen", "screen_result"])
-async def test_a_denial_at_any_stage_names_its_policy_and_nothing_leaks(stage: str) -> None:
-    async def deny(*_: Any) -> Denial:
-        return Denial("not on a Friday", policy="calm-fridays")
+async def test_pins_are_asked_after_the_screenings_and_before_the_credentials(tmp_path: Path) -> None:
+    asked: list[str] = []
+    steps = [Step("a", asked)]
+    async with hosted() as host, Pinning(FilePlace(tmp_path / "pins.json")) as pins:
+        document = {"mcpServers": {"up": {"url": host.url, "pin": True}}, "portal": {"pinned": "pins.json"}}
+        async with Servers(parse_config(document, env={}).servers, pins=pins) as servers:
+            await servers.settled()
+            caller = Caller(servers, Kept(), gate=Gate(admissions=steps, screenings=steps, credentials=steps))
+            with pytest.raises(CallDenied, match="is not among those of the pinned server") as caught:
+                await caller.call(Call.tool("up", "unlisted", {"text": "x"}), CONTEXT)
+    assert (caught.value.policy, caught.value.ran) == ("pin", "no")
+    assert asked == ["a admits unlisted for ada@example.com", "a screens outgoing"]
 
-    gate = OpenGate()
-    setattr(gate, stage, deny)
+
+@pytest.mark.parametrize("step", ["admission", "outgoing", "incoming"])
+async def test_a_denial_at_any_step_is_one_record_names_its_policy_and_says_whether_it_ran(step: str) -> None:
+    gate = Gate(admissions=[Denies(step)], screenings=[Denies(step)], credentials=[Bearer()])
     async with calling(gate) as (caller, kept, host, _):
         with pytest.raises(CallDenied, match="not on a Friday") as caught:
             await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
-        assert caught.value.ran == ("yes" if stage == "screen_result" else "no")
-        assert ("call echo" in host.upstream.journal.entries) is (stage == "screen_result")
-        assert (kept.last.outcome, kept.last.policy) == ("denied", "calm-fridays")
+        assert caught.value.ran == ("yes" if step == "incoming" else "no")
+        assert ("call echo" in host.upstream.journal.entries) is (step == "incoming")
+        assert [(record.outcome, record.policy) for record in kept.records] == [("denied", "calm-fridays")]
         with caller.run(CONTEXT) as run:
             assert await run.call_tool(ToolCall("r", 1, "up", "echo", {})) == ToolDenied(
                 "not on a Friday", "calm-fridays"
             )
+        assert len(kept.records) == 2
+
+
+async def test_the_headers_of_several_credentials_are_all_sent() -> None:
+    credentials = [Bearer(authorization="a"), Bearer(assertion="b", account="c")]
+    async with calling(Gate(credentials=credentials)) as (caller, _, host, _):
+        await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
+        sent = host.upstream.seen_headers[-1]
+        assert (sent["authorization"], sent["assertion"], sent["account"]) == ("a", "b", "c")
+
+
+async def test_two_credentials_for_one_header_are_refused_before_anything_is_sent() -> None:
+    credentials = [Bearer(authorization=SECRET), Bearer(Authorization="another")]
+    async with calling(Gate(credentials=credentials)) as (caller, kept, host, _):
+        with pytest.raises(CallDenied, match=r"two credentials to the server 'up' .* Authorization") as caught:
+            await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
+        assert (caught.value.ran, caught.value.policy) == ("no", "credentials")
+        assert SECRET not in str(caught.value) and "another" not in str(caught.value)
+        assert "call echo" not in host.upstream.journal.entries
+        assert [(record.outcome, record.policy) for record in kept.records] == [("denied", "credentials")]
+
+
+async def test_a_screening_cannot_turn_a_call_into_one_of_another_tool() -> None:
+    class Renames:
+        async def screen(
+            self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
+        ) -> dict[str, Any] | Denial:
+            return {**content, "name": "fail"}
+
+    async with calling(Gate(screenings=[Renames()])) as (caller, kept, host, _):
+        with pytest.raises(RuntimeError, match="Renames has changed 'name'"):
+            await caller.call(Call.tool("up", "echo", {"text": "x"}), CONTEXT)
+        assert not {"call echo", "call fail"} & set(host.upstream.journal.entries)
+        assert [record.outcome for record in kept.records] == ["error"]
 
 
 async def test_failures_are_values_to_a_program() -> None:

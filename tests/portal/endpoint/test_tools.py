@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from portal.calls.call import Call
-from portal.calls.gate import OpenGate
+from portal.calls.gate import Gate
 from portal.upstream import CallContext
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -211,7 +211,7 @@ async def test_lists_come_whole_and_any_cursor_is_an_error(mode: str) -> None:
             await client.list_tools(cursor="1")
 
 
-class Bug(OpenGate):
+class Bug:
     async def admit(self, call: Call, context: CallContext) -> None:
         raise RuntimeError("secret-token-of-alice in /srv/portal/x.py")
 
@@ -220,7 +220,10 @@ class Bug(OpenGate):
 async def test_what_goes_wrong_inside_is_logged_and_never_told(
     mode: str, upstream: Hosted, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with portal_over({"one": upstream}, gate=Bug()) as portal, client_of(portal.mcp, mode) as client:
+    async with (
+        portal_over({"one": upstream}, gate=Gate(admissions=[Bug()])) as portal,
+        client_of(portal.mcp, mode) as client,
+    ):
         with pytest.raises(MCPError) as raised:
             await client.call_tool("one_echo", {"text": "x"})
     error = raised.value.error

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from codemode import CodeTool
 from portal.calls.call import Call, Denial
-from portal.calls.gate import OpenGate
+from portal.calls.gate import Direction, Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.learning.learning import Learning
@@ -118,16 +118,21 @@ async def test_declared_types_stay_and_errors_are_not_looked_at() -> None:
 
 
 async def test_what_the_gate_keeps_back_or_changes_is_not_learned() -> None:
-    class Screening(OpenGate):
-        async def screen_result(
-            self, call: Call, result: dict[str, Any], context: CallContext
+    class KeepsResults:
+        async def screen(
+            self, content: dict[str, Any], direction: Direction, call: Call, context: CallContext
         ) -> dict[str, Any] | Denial:
+            if direction == "outgoing":
+                return content
             if call.params["arguments"]["text"] == "secret":
                 return Denial("not for you")
             return {"content": [{"type": "text", "text": '{"kept": 1}'}]}
 
     learning = Learning()
-    async with hosted() as upstream, learning_portal(upstream, learning, gate=Screening()) as portal:
+    async with (
+        hosted() as upstream,
+        learning_portal(upstream, learning, gate=Gate(screenings=[KeepsResults()])) as portal,
+    ):
         with pytest.raises(CallDenied):
             await echo(portal, "secret")
         assert learning.shapes.document()["servers"] == {}

@@ -16,9 +16,8 @@ import httpx2
 import jwt
 import pytest
 
-from portal.calls.assertions import AssertionGate
+from portal.calls.assertions import AssertionCredentials
 from portal.calls.call import Call
-from portal.calls.gate import OpenGate
 from portal.identity import Identity
 from portal.oauth.assertions import HEADER, claims_of
 from portal.upstream import CallContext
@@ -33,8 +32,8 @@ AUDIENCE = "f" * 64
 async def told(portal: Guarded, server: str = "tickets", identity: Identity = ADA) -> str:
     """The assertion a call carries, "" without one."""
     portal.identity.assertions.issuer = portal.url
-    gate = AssertionGate(OpenGate(), lambda: portal.identity.assertions)
-    headers = await gate.credentials(Call.tool(server, "list"), CallContext(principal=identity))
+    credentials = AssertionCredentials(lambda: portal.identity.assertions)
+    headers = await credentials.headers(Call.tool(server, "list"), CallContext(principal=identity))
     return headers.get(HEADER, "")
 
 

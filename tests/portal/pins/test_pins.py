@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.calls.call import Call, Denial
-from portal.calls.gate import OpenGate
+from portal.calls.gate import Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.pins import Pinning, PinsUnusable
@@ -144,7 +144,7 @@ async def test_a_program_cannot_find_describe_or_call_it_and_is_told_why(tmp_pat
 async def test_a_program_that_runs_loses_a_tool_the_moment_it_changes(tmp_path: Path, code_tool: CodeTool) -> None:
     reached, go_on = asyncio.Event(), asyncio.Event()
 
-    class Waiting(OpenGate):
+    class Waiting:
         async def admit(self, call: Call, context: CallContext) -> Denial | None:
             if call.name == "fail":
                 reached.set()
@@ -157,7 +157,10 @@ async def test_a_program_that_runs_loses_a_tool_the_moment_it_changes(tmp_path: 
         return await codemode.one.echo({text: "after"}).catch(error => [error.message, error.data]);
     """
     file = tmp_path / "pins.json"
-    async with hosted() as upstream, pinned_portal(upstream, file, code_tool=code_tool, gate=Waiting()) as portal:
+    async with (
+        hosted() as upstream,
+        pinned_portal(upstream, file, code_tool=code_tool, gate=Gate(admissions=[Waiting()])) as portal,
+    ):
         async with client_of(portal.code, MODERN) as client:
             running = asyncio.create_task(client.call_tool("code", {"code": program}))
             await reached.wait()
