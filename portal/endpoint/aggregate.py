@@ -1,11 +1,15 @@
-"""One list out of many servers: what a snapshot of the upstreams looks like to a client, and where each name leads.
+"""One list out of many servers: the names a client knows their tools, prompts and resources by, and where each leads.
 
-Pure: built from a snapshot, immutable, replaced with it. The raw MCP dictionaries of the upstreams are kept as they
-are but for the name (and, where two servers own the same URI, the URI). Order is the order of the configuration, then
-the upstream's own.
+Pure, and immutable. The raw MCP dictionaries of the upstreams stay as they are but for the name (and, where two servers
+list the same URI, the URI). Order is the order of the configuration, then the upstream's own.
+
+A capability is named `{server}_{tool}`, at most 128 characters. Server ids have no underscore, so the first one splits
+a name; the portal itself never splits, it looks names up. 128 is the length SEP-986 allows, and past which clients in
+the field drop a tool without a word.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import hashlib
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -13,13 +17,12 @@ from urllib.parse import quote, unquote
 
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
-from portal.endpoint.names import exposed_name
-
 OWNED_SCHEME = "mcp-server://"
 MAX_URI = 8192
+MAX_NAME = 128
 
 RawNames = Mapping[tuple[str, str], str]
-_AS_NAMED: RawNames = {}
+_NO_ALIASES: RawNames = {}
 
 
 class Source(Protocol):
@@ -50,7 +53,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The lists a client gets and the way back from what it names. Lookups return None for what is not listed."""
+    """The lists a client gets, and the target of each name in them. Lookups return None for what is not listed."""
 
     tools: dict[str, Target]
     prompts: dict[str, Target]
@@ -60,14 +63,12 @@ class Aggregate:
     prompt_list: tuple[Mapping[str, Any], ...]
     resource_list: tuple[Mapping[str, Any], ...]
     template_list: tuple[Mapping[str, Any], ...]
-    # What was made of these lists, by whoever made it: it lives as long as they do.
-    made: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def build(
-        cls, sources: Iterable[Source], raw_tools: RawNames = _AS_NAMED, raw_prompts: RawNames = _AS_NAMED
+        cls, sources: Iterable[Source], raw_tools: RawNames = _NO_ALIASES, raw_prompts: RawNames = _NO_ALIASES
     ) -> "Aggregate":
-        """`raw_tools` and `raw_prompts`: (server, name) -> raw name, of what is named otherwise than by its server."""
+        """`raw_tools` and `raw_prompts` are raw names by (server, alias), for tools and prompts that have an alias."""
         servers = tuple(sources)
         tools, tool_list = _named(((server, server.tools) for server in servers), raw_tools)
         prompts, prompt_list = _named(((server, server.prompts) for server in servers), raw_prompts)
@@ -96,9 +97,10 @@ class Aggregate:
         )
 
     def resource(self, uri: str) -> Target | None:
-        """The owner of a URI: listed, spelt with its owner, matching a template, or else of a scheme one server has.
+        """The server that a URI belongs to: one that lists it, one that is named in it (`owned_uri`), one with a
+        template that matches, or else the only one with resources of its scheme.
 
-        A URI is never tried on one server after another: it may say more than its owner should tell the others.
+        A URI is never tried on one server after another, because it may hold data meant for its own server.
         """
         if len(uri) > MAX_URI:
             return None
@@ -127,14 +129,14 @@ class Aggregate:
         return raw
 
     @cached_property
-    def renamed(self) -> RawNames:
-        """Raw names of the tools that their server names otherwise, by (server, name)."""
-        shown = ((target, target.definition["name"]) for target in self.tools.values())
-        return {(target.server, name): target.name for target, name in shown if name != target.name}
+    def raw_tools(self) -> RawNames:
+        """Raw names by (server, alias), for tools that have an alias."""
+        named = ((target, target.definition["name"]) for target in self.tools.values())
+        return {(target.server, name): target.name for target, name in named if name != target.name}
 
     @cached_property
-    def mirrored(self) -> frozenset[str]:
-        """The tools that declare arguments repeated in `Mcp-Param-*` headers."""
+    def tools_with_headers(self) -> frozenset[str]:
+        """The tools that declare arguments which clients repeat in `Mcp-Param-*` headers."""
         return frozenset(
             name for name, target in self.tools.items() if declares_headers(target.definition.get("inputSchema"))
         )
@@ -145,7 +147,7 @@ class Aggregate:
 
     @cached_property
     def schemes(self) -> dict[str, tuple[str, ...]]:
-        """Which servers list something of a URI scheme."""
+        """The servers that list a resource or template of a URI scheme."""
         found: dict[str, dict[str, None]] = {}
         for target in self._resource_targets():
             uri = target.definition.get("uri") or target.definition.get("uriTemplate") or ""
@@ -175,13 +177,33 @@ def _named(
     return index, tuple(listed)
 
 
+def exposed_name(server: str, raw: str, *, prefix: bool, taken: Container[str]) -> str:
+    """The name under which `raw` of `server` is listed: deterministic for a given order, never one that is taken."""
+    name = shorten(f"{server}_{raw}") if prefix else shorten(raw)
+    if name in taken and not prefix:
+        name = shorten(f"{server}_{raw}")
+    if name in taken:
+        name = _with_digest(name, f"{server}\0{raw}")
+    return name
+
+
+def shorten(name: str) -> str:
+    """A name of at most 128 characters: a longer one keeps its head and ends in a digest of the whole."""
+    return name if len(name) <= MAX_NAME else _with_digest(name, name)
+
+
+def _with_digest(name: str, of: str) -> str:
+    digest = hashlib.sha256(of.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{name[: MAX_NAME - 11]}_{digest}"
+
+
 def owned_uri(server: str, raw: str) -> str:
-    """A URI that names its owner, for a resource whose own URI another server lists too."""
+    """A URI that names its server, for a resource whose own URI another server lists too."""
     return f"{OWNED_SCHEME}{server}/{quote(raw, safe='')}"
 
 
 def split_owned_uri(uri: str) -> tuple[str, str] | None:
-    """(server, raw URI) of what `owned_uri` made; None for any other URI."""
+    """(server, raw URI) of a URI from `owned_uri`, None for any other URI."""
     if not uri.startswith(OWNED_SCHEME):
         return None
     server, slash, raw = uri.removeprefix(OWNED_SCHEME).partition("/")
@@ -189,7 +211,7 @@ def split_owned_uri(uri: str) -> tuple[str, str] | None:
 
 
 def _parsed(uri_template: str) -> UriTemplate | None:
-    """A template that can be matched; None for one that cannot, which is listed all the same."""
+    """A template to match URIs with, None if it is not valid; it is listed all the same."""
     try:
         return UriTemplate.parse(uri_template)
     except InvalidUriTemplate:
@@ -197,7 +219,7 @@ def _parsed(uri_template: str) -> UriTemplate | None:
 
 
 def declares_headers(schema: Any) -> bool:
-    """Whether a property reachable from the root declares `x-mcp-header`: a cheap look before the SDK's whole walk."""
+    """Whether a property reachable from the root declares `x-mcp-header`. Cheaper than the SDK's walk of the schema."""
     stack = [schema]
     while stack:
         node = stack.pop()

@@ -1,4 +1,4 @@
-"""The catalogs of what callers see, built off the event loop; the whole one ready before a program asks for it."""
+"""The catalogs of views, built off the event loop; that of the whole is ready before a program asks for it."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,46 +6,43 @@ from collections.abc import Awaitable, Callable
 
 from codemode import Catalog
 from portal.endpoint.background import Background
-from portal.endpoint.view import Seen
+from portal.endpoint.views import View
 
 MAX_CATALOGS = 64
 
-_Content = tuple[object, ...]
-
 
 class Catalogs:
-    """One catalog for each content that is seen, shared by all who see it; those used last are kept."""
+    """Builds a view's catalog when it is first asked for. Only the views used last keep theirs: a catalog is large."""
 
     def __init__(self, background: Background, warm: Callable[[Catalog], Awaitable[None]]) -> None:
         self._background = background
         self._warm = warm
-        self._kept: OrderedDict[_Content, asyncio.Future[Catalog]] = OrderedDict()
+        self._recent: OrderedDict[View, None] = OrderedDict()
 
-    async def of(self, seen: Seen) -> Catalog:
-        """The catalog of a view. Waits only for a content that nobody has asked for lately."""
-        if seen.catalog is not None:
-            return seen.catalog
-        unavailable = seen.snapshot.unavailable()
-        withheld = seen.snapshot.withheld()
-        content = (seen.snapshot.catalog_id, *sorted(unavailable.items()), *sorted(withheld))
-        building = self._kept.get(content)
-        if building is None or (building.done() and (building.cancelled() or building.exception() is not None)):
-            servers = seen.snapshot.catalog_servers()
-            building = asyncio.ensure_future(asyncio.to_thread(Catalog.build, servers, unavailable, withheld))
-            self._kept[content] = building
-            while len(self._kept) > MAX_CATALOGS:
-                self._kept.popitem(last=False)
-        self._kept.move_to_end(content)
-        # Shielded: one request that is cancelled does not take the catalog from the others.
-        seen.catalog = await asyncio.shield(building)
-        return seen.catalog
+    async def of(self, view: View) -> Catalog:
+        """The catalog of a view. Waits only if it has to be built."""
+        building = view.catalog
+        if building is None or _failed(building):
+            snapshot = view.snapshot
+            arguments = snapshot.catalog_servers(), snapshot.unavailable(), snapshot.withheld()
+            building = view.catalog = asyncio.ensure_future(asyncio.to_thread(Catalog.build, *arguments))
+        self._recent[view] = None
+        self._recent.move_to_end(view)
+        while len(self._recent) > MAX_CATALOGS:
+            self._recent.popitem(last=False)[0].catalog = None
+        # Shielded, because several requests wait for it: one that is cancelled must not cancel it for the others.
+        return building.result() if building.done() else await asyncio.shield(building)
 
-    def prepare(self, seen: Seen) -> None:
+    def prepare(self, view: View) -> None:
         """Start building a catalog, and what its first program and search would wait for."""
-        self._background.spawn(self._prepare(seen))
+        self._background.spawn(self._prepare(view))
 
-    async def _prepare(self, seen: Seen) -> None:
-        await self._warm(await self.of(seen))
+    async def _prepare(self, view: View) -> None:
+        await self._warm(await self.of(view))
+
+
+def _failed(building: asyncio.Future[Catalog]) -> bool:
+    return building.done() and (building.cancelled() or building.exception() is not None)
 
 
 async def warm_search(catalog: Catalog) -> None:

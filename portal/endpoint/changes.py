@@ -1,31 +1,41 @@
-"""Telling clients that a list or a resource has changed, in both generations.
+"""Notifying clients that a list or a resource has changed, in both generations.
 
-A 2026-07-28 client listens on a stream of its own (`subscriptions/listen`); a 2025 client is told on its session's
-stream. One slow client delays nobody: each session is told by a task of its own, one at a time, within a bound.
+A 2026-07-28 client has a stream of its own for this (`subscriptions/listen`); a 2025 client gets it on its session's
+stream. One slow client delays nobody: each session is notified by a task of its own, within a bound. Callers with
+policies get only events that concern their own view.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
 from mcp.server.subscriptions import (
     InMemorySubscriptionBus,
+    ListenHandler,
     PromptsListChanged,
     ResourcesListChanged,
     ResourceUpdated,
     ServerEvent,
+    SubscriptionBus,
     ToolsListChanged,
 )
+from mcp.shared.exceptions import MCPError
+from mcp_types import INTERNAL_ERROR
 
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.background import Background
-from portal.endpoint.listening import as_told
 from portal.endpoint.sessions import Session, Sessions
-from portal.endpoint.view import View
+from portal.endpoint.views import Views
+from portal.identity import Identity
 from portal.servers import Snapshot
 
-TELL_SECONDS = 5.0
-ANNOUNCEMENTS: Mapping[str, ServerEvent] = {
+Context = ServerRequestContext[Any, Any]
+
+MAX_STREAMS = 1024
+SEND_SECONDS = 5.0
+LIST_EVENTS: Mapping[str, ServerEvent] = {
     "notifications/tools/list_changed": ToolsListChanged(),
     "notifications/prompts/list_changed": PromptsListChanged(),
     "notifications/resources/list_changed": ResourcesListChanged(),
@@ -45,10 +55,10 @@ def list_events(old: Aggregate, new: Aggregate) -> tuple[ServerEvent, ...]:
 
 
 class Changes:
-    """Fans events out to the listen streams and the sessions."""
+    """Sends events to the listen streams, over the bus, and to the sessions."""
 
-    def __init__(self, view: View, sessions: Sessions, bus: InMemorySubscriptionBus, background: Background) -> None:
-        self._view = view
+    def __init__(self, views: Views, sessions: Sessions, bus: InMemorySubscriptionBus, background: Background) -> None:
+        self._views = views
         self._sessions = sessions
         self._bus = bus
         self._background = background
@@ -57,74 +67,74 @@ class Changes:
         """A listener for `Servers.subscribe`."""
         if old.content_id == new.content_id:
             return
-        before = self._view.whole_of(old).aggregate
-        events = list_events(before, self._view.whole_of(new).aggregate)
-        if self._view.access is None:
+        events = list_events(self._views.whole_of(old).aggregate, self._views.whole_of(new).aggregate)
+        if self._views.access is None:
             self.publish(*events)
         else:
-            self._announce(events)
-            self._tell_differences()
+            self._publish_on_bus(events)
+            self._notify_of_differences()
 
     def access_replaced(self) -> None:
-        """A listener for `LiveAccess.subscribe`: whoever now sees something else is told to look again."""
-        self._announce(tuple(ANNOUNCEMENTS.values()))
-        self._tell_differences()
+        """A listener for `LiveAccess.subscribe`: callers whose view is another one now should list again."""
+        self._publish_on_bus(tuple(LIST_EVENTS.values()))
+        self._notify_of_differences()
 
     def upstream_notified(self, server: str, method: str, params: Mapping[str, Any]) -> None:
-        """A listener for `Servers.on_notification`: what belongs to no call.
+        """A listener for `Servers.on_notification`: notifications that belong to no call.
 
-        That a list has changed is told when the new list is here and differs; a server that is shown as it is
-        (`prefix` false) is taken at its word.
+        That a list has changed is passed on when the new list is here and differs. A server without prefix is the
+        exception: its clients see it as it is, so its own notification is passed on at once.
         """
-        source = self._view.snapshot.servers.get(server)
-        if method in ANNOUNCEMENTS and source is not None and not source.prefix:
-            self.publish(ANNOUNCEMENTS[method])
+        source = self._views.snapshot.servers.get(server)
+        if method in LIST_EVENTS and source is not None and not source.prefix:
+            self.publish(LIST_EVENTS[method])
         uri = params.get("uri")
         if method == "notifications/resources/updated" and isinstance(uri, str):
-            self.publish(ResourceUpdated(uri=self._view.whole.aggregate.listed_uri(server, uri)))
+            self.publish(ResourceUpdated(uri=self._views.whole.aggregate.listed_uri(server, uri)))
 
     def publish(self, *events: ServerEvent) -> None:
-        """Tell everyone whom it concerns."""
-        self._announce(events)
+        """Notify every client that an event concerns."""
+        self._publish_on_bus(events)
         for session in self._sessions:
-            personal = (as_told(event, session.principal, self._view) for event in events)
-            self._tell(session, [event for event in personal if event is not None and _concerns(event, session)])
+            personal = (personal_event(event, session.principal, self._views) for event in events)
+            self._notify(session, [event for event in personal if event is not None and _concerns(event, session)])
 
-    def _announce(self, events: Iterable[ServerEvent]) -> None:
+    def _publish_on_bus(self, events: Iterable[ServerEvent]) -> None:
         for event in events:
             self._background.spawn(self._bus.publish(event))
 
-    def _tell_differences(self) -> None:
-        """Each session of what differs in its own lists since it was last told."""
+    def _notify_of_differences(self) -> None:
+        """Notify each session of the lists that differ from those it was notified of last."""
         for session in self._sessions:
-            now = self._view.seen_or_nothing(session.principal).aggregate
-            events = tuple(ANNOUNCEMENTS.values()) if session.told is None else list_events(session.told, now)
-            session.told = now
-            self._tell(session, events)
+            current = self._views.for_caller_or_empty(session.principal).aggregate
+            last = session.last_lists
+            events = tuple(LIST_EVENTS.values()) if last is None else list_events(last, current)
+            session.last_lists = current
+            self._notify(session, events)
 
-    def _tell(self, session: Session, events: Iterable[ServerEvent]) -> None:
-        session.untold.update((event, None) for event in events)
-        if session.untold and not session.telling:
-            session.telling = True
-            self._background.spawn(_tell(session))
+    def _notify(self, session: Session, events: Iterable[ServerEvent]) -> None:
+        session.pending_events.update((event, None) for event in events)
+        if session.pending_events and not session.sending:
+            session.sending = True
+            self._background.spawn(_send_pending(session))
 
 
 def _concerns(event: ServerEvent, session: Session) -> bool:
     return not isinstance(event, ResourceUpdated) or event.uri in session.subscriptions
 
 
-async def _tell(session: Session) -> None:
-    """Send what is untold on the session's own stream. A client that does not read is left, it will list again."""
+async def _send_pending(session: Session) -> None:
+    """Send the pending events on the session's own stream. A client that does not read loses them: it lists again."""
     try:
-        while session.untold:
-            event = next(iter(session.untold))
-            del session.untold[event]
-            async with asyncio.timeout(TELL_SECONDS):
+        while session.pending_events:
+            event = next(iter(session.pending_events))
+            del session.pending_events[event]
+            async with asyncio.timeout(SEND_SECONDS):
                 await _send(session, event)
     except TimeoutError:
-        session.untold.clear()
+        session.pending_events.clear()
     finally:
-        session.telling = False
+        session.sending = False
 
 
 async def _send(session: Session, event: ServerEvent) -> None:
@@ -137,3 +147,60 @@ async def _send(session: Session, event: ServerEvent) -> None:
             await session.connection.send_resource_list_changed()
         case ResourceUpdated(uri=uri):
             await session.connection.send_resource_updated(uri)
+
+
+class ListenStreams:
+    """The open `subscriptions/listen` streams. On their bus, events carry the URIs of the whole portal."""
+
+    def __init__(self, bus: SubscriptionBus, views: Views) -> None:
+        self._bus = bus
+        self._views = views
+        self._streams: set[ListenHandler] = set()
+
+    async def listen(
+        self, ctx: Context, params: types.SubscriptionsListenRequestParams, principal: Identity | None
+    ) -> types.SubscriptionsListenResult:
+        """Serve one stream, until its client leaves or `close` ends it."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
+        stream = ListenHandler(_PersonalBus(self._bus, lambda event: personal_event(event, principal, self._views)))
+        self._streams.add(stream)
+        try:
+            return await stream(ctx, params)
+        finally:
+            self._streams.discard(stream)
+
+    def close(self) -> None:
+        """Begin to end all streams."""
+        for stream in tuple(self._streams):
+            stream.close()
+
+
+class _PersonalBus:
+    """A bus that passes on one caller's part of another bus's events."""
+
+    def __init__(self, bus: SubscriptionBus, translate: Callable[[ServerEvent], ServerEvent | None]) -> None:
+        self._bus = bus
+        self._translate = translate
+
+    async def publish(self, event: ServerEvent) -> None:
+        await self._bus.publish(event)
+
+    def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
+        def deliver(event: ServerEvent) -> None:
+            personal = self._translate(event)
+            if personal is not None:
+                listener(personal)
+
+        return self._bus.subscribe(deliver)
+
+
+def personal_event(event: ServerEvent, principal: Identity | None, views: Views) -> ServerEvent | None:
+    """An event for one caller: a resource under the URI of the caller's view, None if it is not in that view."""
+    if views.access is None or not isinstance(event, ResourceUpdated):
+        return event
+    target = views.whole.aggregate.resource(event.uri)
+    view = views.for_caller_or_empty(principal)
+    if target is None or target.server not in view.snapshot.servers:
+        return None
+    return ResourceUpdated(uri=view.aggregate.listed_uri(target.server, target.name))

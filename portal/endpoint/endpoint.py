@@ -1,12 +1,12 @@
 """One portal's MCP endpoint as an ASGI application: the parts of this folder wired together."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import TypeVar
 
 import anyio
 import mcp_types as types
-from mcp.server.context import HandlerResult, ServerRequestContext
+from mcp.server.context import HandlerResult
 from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
@@ -16,30 +16,28 @@ from portal.calls import Caller
 from portal.config import PortalSettings
 from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs, warm_search
-from portal.endpoint.changes import Changes
+from portal.endpoint.changes import Changes, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.envelope import malformed
 from portal.endpoint.express.express import Express
-from portal.endpoint.listening import Listening
 from portal.endpoint.modes import CodeModePolicy, Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
-from portal.endpoint.presence import watched
+from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
+from portal.endpoint.request import MODE, ClientRequest, SdkContext, sdk_request
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
-from portal.endpoint.server import PortalServer, walled
-from portal.endpoint.sessions import Session, Sessions, scope_of
-from portal.endpoint.tools import Tools, ToolSurface, refuse_cursor
-from portal.endpoint.view import View
+from portal.endpoint.server import Handler, PortalServer, walled
+from portal.endpoint.sessions import Session, Sessions
+from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
+from portal.endpoint.views import Views
 from portal.errors import DENIED
 from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.identity import ANONYMOUS, principal_of
 from portal.servers import Servers
 
-Context = ServerRequestContext[Any, Any]
-
-MODE = "portal.mode"
+Params = TypeVar("Params")
 
 
 class Endpoint:
@@ -58,36 +56,34 @@ class Endpoint:
         access: LiveAccess | None = None,
     ) -> None:
         self._servers = servers
-        self._decided = CodeModePolicy(settings.code_mode)
+        self._code_mode = CodeModePolicy(settings.code_mode)
         self._has_code = code_tool is not None
         self._background = Background()
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
         self._access = access
-        self._view = View(servers, access)
+        self._views = Views(servers, access)
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
-        self._listening = Listening(bus, self._view)
-        self._watches = Watches(self._view, caller, self._sessions, self._listening, self._background)
-        self._changes = Changes(self._view, self._sessions, bus, self._background)
-        self._questions = Questions(self._sessions, self._upstream_protocol)
+        self._listen_streams = ListenStreams(bus, self._views)
+        self._watches = Watches(self._views, caller, self._listen_streams, self._background)
+        self._changes = Changes(self._views, self._sessions, bus, self._background)
+        self._questions = Questions(self._upstream_protocol)
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
-        tools = Tools(self._view, caller, self._questions)
+        tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)
-        self._modes: dict[Mode, ToolSurface] = {
+        modes: dict[Mode, ToolMode] = {
             Mode.TOOLS: tools,
-            Mode.MINIMIZE_TOOLS: Minimized(self._view, query, tools),
-            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._view, query, tools),
+            Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
+            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools),
         }
-        code = None
         if code_tool is not None:
-            code = self._modes[Mode.CODE] = CodeMode(self._view, caller, self._sessions, self._catalogs, code_tool)
-        self._prompts = Prompts(self._view, caller, self._questions)
-        self._resources = Resources(self._view, caller, self._questions, self._watches)
-        self._server = server = self._made_server(settings)
-        self._express = Express(
-            server.server_info_stamp, self._view, self._modes, tools, code, self._sessions, http.session_idle
-        )
+            modes[Mode.CODE] = CodeMode(self._views, caller, self._catalogs, code_tool)
+        self._tools = ToolMethods(self._views, modes)
+        self._prompts = Prompts(self._views, caller, self._questions)
+        self._resources = Resources(self._views, caller, self._questions, self._watches)
+        self._server = server = self._make_server(settings)
+        self._express = Express(server.server_info_stamp, self._tools, self._views, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,
@@ -97,7 +93,7 @@ class Endpoint:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            scope[MODE] = select_mode(scope["query_string"], self._decided if self._has_code else CodeModePolicy.OFF)
+            scope[MODE] = select_mode(scope["query_string"], self._code_mode if self._has_code else CodeModePolicy.OFF)
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
@@ -110,63 +106,64 @@ class Endpoint:
             await refuse(refusal)(scope, receive, send)
             return
         if scope["method"] == "DELETE":
-            send = self._sessions.told_of_its_end(scope, send)
+            send = self._sessions.note_end(scope, send)
+        self._sessions.note_sdk_request(scope)
         with self._open_stream(scope):
-            await self._manager.handle_request(scope, watched(scope, receive), send)
+            await self._manager.handle_request(scope, note_departure(scope, receive), send)
 
     @asynccontextmanager
     async def run(self) -> AsyncIterator[None]:
-        forget = [
+        unsubscribe = [
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
-            # With policies too: whoever is given everything shares the catalog of the whole.
-            self._servers.subscribe(lambda _, new: self._catalogs.prepare(self._view.whole_of(new))),
+            # With policies too: callers to whom they give everything share the view of the whole, and its catalog.
+            self._servers.subscribe(lambda _, new: self._catalogs.prepare(self._views.whole_of(new))),
         ]
         if self._access is not None:
-            forget.append(self._access.subscribe(self._changes.access_replaced))
-        self._catalogs.prepare(self._view.whole)
+            unsubscribe.append(self._access.subscribe(self._changes.access_replaced))
+        self._catalogs.prepare(self._views.whole)
         try:
             async with self._manager.run():
                 yield
         finally:
-            for unsubscribe in forget:
-                unsubscribe()
+            for end in unsubscribe:
+                end()
             self._questions.close()
             await self._background.aclose()
 
     async def _refusal(self, scope: Scope) -> Refusal | None:
-        """Why this caller may not use the portal, or not this session. Asked of every request."""
+        """Why this caller may not use the portal, or not this session; None if both are allowed. For every request."""
         assert self._access is not None
         if self._access.current.evaluations:
             await self._access.prepare(principal_of(scope) or ANONYMOUS)
-        decision = self._view.portal(principal_of(scope))
+        decision = self._views.portal_decision(principal_of(scope))
         if not decision.allowed:
             return Refusal(403, "denied", decision.reason, DENIED, data={"policy": decision.policy})
-        if self._sessions.of_another(scope):
+        if self._sessions.belongs_to_another(scope):
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
 
     def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy) -> None:
         """Take up what the portal's owner decided.
 
-        The code mode holds from the next request on, and clients are told to list again. The name and the instructions
-        hold from the next session on.
+        The code mode holds from the next request on, and clients are notified, so that they list again. The name and
+        the instructions hold from the next session on.
         """
         self._server.name, self._server.instructions = name, instructions
-        if code_mode is not self._decided:
-            self._decided = code_mode
+        if code_mode is not self._code_mode:
+            self._code_mode = code_mode
             self._changes.publish(ToolsListChanged())
 
     def close_streams(self) -> None:
         """Begin to shut down: end the streams that would otherwise stay open for ever."""
         self._stopping = True
-        self._listening.close()
+        self._listen_streams.close()
         for stream in tuple(self._streams):
             stream.cancel()
 
     @contextmanager
     def _open_stream(self, scope: Scope) -> Iterator[None]:
-        """A session's own stream (GET) carries no request of the client's, so it need not be waited for at the end."""
+        """Makes a session's own stream (GET) end on shutdown: it carries no request that deserves an answer."""
         if scope["method"] != "GET":
             yield
             return
@@ -179,7 +176,7 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _made_server(self, settings: PortalSettings) -> PortalServer:
+    def _make_server(self, settings: PortalSettings) -> PortalServer:
         server = PortalServer(settings.name, instructions=settings.instructions)
         paged = types.PaginatedRequestParams
         for method, params, handler in (
@@ -192,40 +189,41 @@ class Endpoint:
             ("resources/read", types.ReadResourceRequestParams, self._resources.read),
             ("resources/subscribe", types.SubscribeRequestParams, self._resources.subscribe),
             ("resources/unsubscribe", types.UnsubscribeRequestParams, self._resources.unsubscribe),
-            ("subscriptions/listen", types.SubscriptionsListenRequestParams, self._watches.listen),
             ("completion/complete", types.CompleteRequestParams, self._prompts.complete),
             ("logging/setLevel", types.SetLevelRequestParams, self._set_level),
         ):
-            server.add_request_handler(method, params, walled(handler))  # type: ignore[arg-type]
+            server.add_request_handler(method, params, walled(self._from_sdk(handler)))  # type: ignore[arg-type]
+        listen = types.SubscriptionsListenRequestParams
+        server.add_request_handler("subscriptions/listen", listen, walled(self._watches.listen))
         server.add_notification_handler("notifications/initialized", types.NotificationParams, self._initialized)
         server.add_notification_handler("notifications/cancelled", types.CancelledNotificationParams, self._cancelled)
         return server
 
-    async def _list_tools(self, ctx: Context, params: types.PaginatedRequestParams) -> HandlerResult:
+    def _from_sdk(self, handler: Callable[[ClientRequest, Params], Awaitable[HandlerResult]]) -> Handler[Params]:
+        async def handle(ctx: SdkContext, params: Params) -> HandlerResult:
+            return await handler(sdk_request(ctx, self._sessions.of(ctx)), params)
+
+        return handle
+
+    async def _list_tools(self, request: ClientRequest, params: types.PaginatedRequestParams) -> HandlerResult:
         refuse_cursor(params)
-        return await self._modes[self._mode(ctx)].listed(self._view.of(scope_of(ctx)))
+        return await self._tools.list(request)
 
-    async def _call_tool(self, ctx: Context, params: types.CallToolRequestParams) -> HandlerResult:
-        return await self._modes[self._mode(ctx)].call(ctx, params)
+    async def _call_tool(self, request: ClientRequest, params: types.CallToolRequestParams) -> HandlerResult:
+        return await self._tools.call(request, params.name, params.arguments or {})
 
-    async def _set_level(self, ctx: Context, params: types.SetLevelRequestParams) -> HandlerResult:
-        session = self._sessions.of(ctx)
-        if session is not None:
-            session.log_level = params.level
+    async def _set_level(self, request: ClientRequest, params: types.SetLevelRequestParams) -> HandlerResult:
+        if request.session is not None:
+            request.session.log_level = params.level
         return {}
 
-    async def _initialized(self, ctx: Context, params: types.NotificationParams) -> None:
+    async def _initialized(self, ctx: SdkContext, params: types.NotificationParams) -> None:
         self._sessions.of(ctx)
 
-    async def _cancelled(self, ctx: Context, params: types.CancelledNotificationParams) -> None:
+    async def _cancelled(self, ctx: SdkContext, params: types.CancelledNotificationParams) -> None:
         session = self._sessions.of(ctx)
         if session is not None and params.request_id is not None:
             session.cancel(params.request_id)
-
-    def _mode(self, ctx: Context) -> Mode:
-        """The mode of the request's own URL, which in a session may change from one to the next."""
-        mode = ctx.request.scope[MODE] if ctx.request is not None else Mode.TOOLS
-        return Mode(mode)
 
     def _session_ended(self, session: Session) -> None:
         self._watches.leave(session)

@@ -7,20 +7,16 @@ lists only `query` and `execute`, which calls a tool by its name. Policies and r
 from collections.abc import Mapping
 from typing import Any
 
-import mcp_types as types
 import orjson
-from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from codemode import Catalog, CatalogError
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.catalogs import Catalogs, warm_search
-from portal.endpoint.sessions import scope_of
+from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import Tools, unknown_name
-from portal.endpoint.view import Seen, View
-
-Context = ServerRequestContext[Any, Any]
+from portal.endpoint.views import View, Views
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 50
@@ -69,55 +65,49 @@ EXECUTE: dict[str, Any] = {
 class Minimized:
     """Every tool by name alone, and `query`."""
 
-    def __init__(self, view: View, query: "Query", tools: Tools) -> None:
-        self._view = view
+    def __init__(self, views: Views, query: "Query", tools: Tools) -> None:
+        self._views = views
         self._query = query
         self._tools = tools
 
-    async def listed(self, seen: Seen) -> dict[str, Any]:
-        """The result of `tools/list`; the same object for as long as it says the same."""
-        made = seen.aggregate.made
-        if "minimized" not in made:
-            shown = (name for name in seen.aggregate.tools if name != "query")
-            made["minimized"] = {"tools": [QUERY, *({"name": n, "inputSchema": {"type": "object"}} for n in shown)]}
-        listed: dict[str, Any] = made["minimized"]
-        return listed
+    async def tools(self, view: View) -> list[Mapping[str, Any]]:
+        names = (name for name in view.aggregate.tools if name != "query")
+        return [QUERY, *({"name": name, "inputSchema": {"type": "object"}} for name in names)]
 
-    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
-        if params.name == "query":
-            return await self._query.answer(self._view.of(scope_of(ctx)), params.arguments or {})
-        return await self._tools.call(ctx, params)
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if name == "query":
+            return await self._query.answer(self._views.of(request.scope), arguments)
+        return await self._tools.call(request, name, arguments)
 
 
 class QueryAndExecute:
     """`query` and `execute`."""
 
-    def __init__(self, view: View, query: "Query", tools: Tools) -> None:
-        self._view = view
+    def __init__(self, views: Views, query: "Query", tools: Tools) -> None:
+        self._views = views
         self._query = query
         self._tools = tools
-        self._listed: dict[str, Any] = {"tools": [QUERY, EXECUTE]}
 
-    async def listed(self, seen: Seen) -> dict[str, Any]:
-        return self._listed
+    async def tools(self, view: View) -> list[Mapping[str, Any]]:
+        return [QUERY, EXECUTE]
 
-    async def call(self, ctx: Context, params: types.CallToolRequestParams) -> dict[str, Any]:
-        if params.name == "query":
-            return await self._query.answer(self._view.of(scope_of(ctx)), params.arguments or {})
-        if params.name == "execute":
-            return await self._execute(ctx, params.arguments or {})
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        if name == "query":
+            return await self._query.answer(self._views.of(request.scope), arguments)
+        if name == "execute":
+            return await self._execute(request, arguments)
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
-        raise MCPError(INVALID_PARAMS, f"Unknown tool: {params.name[:128]!r}. {hint}")
+        raise MCPError(INVALID_PARAMS, f"Unknown tool: {name[:128]!r}. {hint}")
 
-    async def _execute(self, ctx: Context, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _execute(self, request: ClientRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
         name, inner = arguments.get("name"), arguments.get("arguments", {})
         if not isinstance(name, str) or not isinstance(inner, Mapping) or arguments.keys() - {"name", "arguments"}:
-            return failed("execute takes {name: string, arguments?: object} and nothing else.")
-        tools = self._view.of(scope_of(ctx)).aggregate.tools
-        target = tools.get(name) or self._tools.refused(ctx, name)
+            return failure("execute takes {name: string, arguments?: object} and nothing else.")
+        tools = self._views.of(request.scope).aggregate.tools
+        target = tools.get(name) or self._views.hidden_target("tool", name, request.principal)
         if target is None:
-            return failed(unknown_name("tool", name, tools))
-        return await self._tools.call_target(ctx, target, inner)
+            return failure(unknown_name("tool", name, tools))
+        return await self._tools.call_target(request, target, inner)
 
 
 class Query:
@@ -126,28 +116,28 @@ class Query:
     def __init__(self, catalogs: Catalogs) -> None:
         self._catalogs = catalogs
 
-    async def answer(self, seen: Seen, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def answer(self, view: View, arguments: Mapping[str, Any]) -> dict[str, Any]:
         problem = query_problem(arguments)
         if problem is not None:
-            return failed(problem)
-        aggregate = seen.aggregate
+            return failure(problem)
+        aggregate = view.aggregate
         names = arguments.get("names")
         if names is None:
-            catalog = await self._catalogs.of(seen)
+            catalog = await self._catalogs.of(view)
             if not catalog.searchable:
                 await warm_search(catalog)
             try:
                 names = search_names(aggregate, catalog, arguments)
             except CatalogError as error:
-                return failed(str(error))
+                return failure(str(error))
         unknown = [name for name in names if name not in aggregate.tools]
         if unknown:
-            return failed(unknown_name("tool", unknown[0], aggregate.tools))
+            return failure(unknown_name("tool", unknown[0], aggregate.tools))
         return definitions([{**aggregate.tools[name].definition, "name": name} for name in names])
 
 
 def query_problem(arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments of `query`, as a sentence; None when nothing is."""
+    """A sentence about what is wrong with the arguments of `query`, None if they are right."""
     if extra := arguments.keys() - QUERY["inputSchema"]["properties"].keys():
         return f"query takes query, names, server and limit, not {', '.join(sorted(extra))[:200]}."
     limit = arguments.get("limit", DEFAULT_LIMIT)
@@ -169,29 +159,29 @@ def query_problem(arguments: Mapping[str, Any]) -> str | None:
 
 def search_names(aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str, Any]) -> list[str]:
     """The names of the tools that a query finds, best first. Raises `CatalogError` for an unknown server."""
-    exposed = {(target.server, target.definition["name"]): name for name, target in aggregate.tools.items()}
+    listed_names = {(target.server, target.definition["name"]): name for name, target in aggregate.tools.items()}
     limit, server = arguments.get("limit", DEFAULT_LIMIT), arguments.get("server")
-    found = (catalog.get(hit["path"]) for hit in catalog.search(arguments["query"], limit, server))
-    named = (exposed.get((hit.server.id, hit.tool.name)) for hit in found if hit is not None)
-    return [name for name in named if name is not None]
+    entries = (catalog.get(hit["path"]) for hit in catalog.search(arguments["query"], limit, server))
+    names = (listed_names.get((entry.server.id, entry.tool.name)) for entry in entries if entry is not None)
+    return [name for name in names if name is not None]
 
 
 def definitions(tools: list[dict[str, Any]]) -> dict[str, Any]:
-    """Definitions within the size of an answer; those that no longer fit are named."""
-    kept: list[dict[str, Any]] = []
+    """As many definitions as fit into an answer, and the names of the others (`omitted`)."""
+    fitting: list[dict[str, Any]] = []
     omitted: list[str] = []
     room = ANSWER_CHARS
     for tool in tools:
         size = len(orjson.dumps(tool))
         if size <= room:
-            kept.append(tool)
+            fitting.append(tool)
             room -= size
         else:
             omitted.append(tool["name"])
-    content: dict[str, Any] = {"tools": kept, **({"omitted": omitted} if omitted else {})}
+    content: dict[str, Any] = {"tools": fitting, **({"omitted": omitted} if omitted else {})}
     text = orjson.dumps(content).decode()
     return {"content": [{"type": "text", "text": text}], "structuredContent": content}
 
 
-def failed(message: str) -> dict[str, Any]:
+def failure(message: str) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": message}], "isError": True}

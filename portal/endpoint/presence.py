@@ -1,7 +1,7 @@
 """Whether the client of a 2025 request is still there, for work that is worth nothing once it has left.
 
-The SDK goes on with a request whose stream has broken, because in those versions a client may come back for the
-answer. This portal keeps no answers, so a program whose client is gone runs for nobody and is stopped.
+The SDK goes on with a request whose stream has broken, because in those versions a client may come back for the answer
+(`resumption`). A program is the exception: it can cost much and have effects, so it stops when its client leaves.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ _KEY = "portal.presence"
 
 
 class Presence:
-    """One request's client. `leave` is called at most once."""
+    """The client of one request. `leave` is called at most once."""
 
     def __init__(self) -> None:
         self.left = False
@@ -38,8 +38,8 @@ class Presence:
                 self._on_leave = None
 
 
-def watched(scope: Scope, receive: Receive) -> Receive:
-    """Note in the request's scope when its connection ends."""
+def note_departure(scope: Scope, receive: Receive) -> Receive:
+    """`receive` that notes in the request's scope when its connection ends."""
     presence = scope[_KEY] = Presence()
 
     async def receive_and_note() -> Message:
@@ -52,5 +52,6 @@ def watched(scope: Scope, receive: Receive) -> Receive:
 
 
 def presence_of(scope: Scope) -> Presence:
+    """The presence noted by `note_departure`; elsewhere one whose client never leaves."""
     presence = scope.get(_KEY)
     return presence if isinstance(presence, Presence) else Presence()

@@ -3,46 +3,40 @@
 from typing import Any
 
 import mcp_types as types
-from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from portal.calls import Call, Caller
 from portal.endpoint.questions import Questions
-from portal.endpoint.relay import own_result
-from portal.endpoint.sessions import scope_of
-from portal.endpoint.tools import raw_params, refuse_cursor, unknown_name
-from portal.endpoint.view import View
-from portal.identity import principal_of
-
-Context = ServerRequestContext[Any, Any]
+from portal.endpoint.request import ClientRequest, own_result
+from portal.endpoint.tools import refuse_cursor, unknown_name
+from portal.endpoint.views import Views
 
 
 class Prompts:
     """`prompts/list`, `prompts/get` and `completion/complete` over the aggregate."""
 
-    def __init__(self, view: View, caller: Caller, questions: Questions) -> None:
-        self._view = view
+    def __init__(self, views: Views, caller: Caller, questions: Questions) -> None:
+        self._views = views
         self._caller = caller
         self._questions = questions
 
-    async def list(self, ctx: Context, params: types.PaginatedRequestParams) -> dict[str, Any]:
+    async def list(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"prompts": list(self._view.of(scope_of(ctx)).aggregate.prompt_list)}
+        return {"prompts": list(self._views.of(request.scope).aggregate.prompt_list)}
 
-    async def get(self, ctx: Context, params: types.GetPromptRequestParams) -> dict[str, Any]:
-        prompts = self._view.of(scope_of(ctx)).aggregate.prompts
+    async def get(self, request: ClientRequest, params: types.GetPromptRequestParams) -> dict[str, Any]:
+        prompts = self._views.of(request.scope).aggregate.prompts
         name = params.name
-        target = prompts.get(name) or self._view.refused("prompt", name, principal_of(scope_of(ctx)))
-        target = target or self._view.withheld("prompt", name)
+        target = prompts.get(name) or self._views.hidden_target("prompt", name, request.principal)
         if target is None:
-            raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.name, prompts))
-        sent = raw_params(ctx, name=target.name)
+            raise MCPError(INVALID_PARAMS, unknown_name("prompt", name, prompts))
+        sent = request.raw_params(name=target.name)
         call = Call(server=target.server, method="prompts/get", name=target.name, params=sent)
-        return own_result(await self._questions.call(ctx, self._caller, call))
+        return own_result(await self._questions.call(request, self._caller, call))
 
-    async def complete(self, ctx: Context, params: types.CompleteRequestParams) -> dict[str, Any]:
-        aggregate = self._view.of(scope_of(ctx)).aggregate
+    async def complete(self, request: ClientRequest, params: types.CompleteRequestParams) -> dict[str, Any]:
+        aggregate = self._views.of(request.scope).aggregate
         if isinstance(params.ref, types.PromptReference):
             target = aggregate.prompts.get(params.ref.name)
             if target is None:
@@ -53,6 +47,6 @@ class Prompts:
             if target is None:
                 raise MCPError(INVALID_PARAMS, f"Unknown resource template: {params.ref.uri[:200]!r}.")
             ref = {"type": "ref/resource", "uri": target.name}
-        sent = raw_params(ctx, ref=ref)
+        sent = request.raw_params(ref=ref)
         call = Call(server=target.server, method="completion/complete", name=target.name, params=sent)
-        return own_result(await self._questions.call(ctx, self._caller, call))
+        return own_result(await self._questions.call(request, self._caller, call))

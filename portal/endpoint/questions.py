@@ -11,20 +11,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS
+from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.calls import Call, Caller
-from portal.endpoint.relay import context_of, require_capability
-from portal.endpoint.sessions import Sessions
+from portal.endpoint.request import CAPABILITIES, ClientRequest, require_capability
+from portal.errors import ResponseInvalid
 from portal.upstream import CallContext
-
-Context = ServerRequestContext[Any, Any]
 
 PARK_SECONDS = 600.0
 MAX_PARKED = 1000
+MAX_ROUNDS = 10
 _PARKED, _UPSTREAM = "portal:", "upstream:"
 
 
@@ -41,51 +39,59 @@ class Question:
 
 @dataclass(slots=True, eq=False)
 class ParkedCall:
-    """A call to a 2025 upstream that outlives the request which made it, while the user thinks."""
+    """A call to a 2025 upstream that outlives the request which made it, while the user thinks.
 
-    ctx: Context
-    context: CallContext
+    `request` is the client's latest one, and `asking` the question it was answered with.
+    """
+
+    request: ClientRequest
     questions: asyncio.Queue[Question] = field(default_factory=asyncio.Queue)
     asking: Question | None = None
     task: asyncio.Task[dict[str, Any]] | None = None
     expiry: asyncio.TimerHandle | None = None
 
     async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        require_capability(self.context.client, method)
+        require_capability(self.request.context.client, method)
         question = Question(method, params, asyncio.get_running_loop().create_future())
         self.questions.put_nowait(question)
         return await question.answer
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
-        await self.ctx.session.report_progress(progress, total, message)
+        on_progress = self.request.context.on_progress
+        if on_progress is not None:
+            await on_progress(progress, total, message)
 
 
 class Questions:
     """Makes the calls whose upstream may ask back. `protocol_of` gives an upstream's protocol version."""
 
-    def __init__(self, sessions: Sessions, protocol_of: Callable[[str], str | None]) -> None:
-        self._sessions = sessions
+    def __init__(self, protocol_of: Callable[[str], str | None]) -> None:
         self._protocol_of = protocol_of
         self._parked: dict[str, ParkedCall] = {}
         self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
 
-    async def call(self, ctx: Context, caller: Caller, call: Call) -> dict[str, Any]:
-        """The upstream's raw result, or an `input_required` one that leads back here. Raises what the caller raises."""
-        session = self._sessions.of(ctx)
-        context = context_of(ctx, session)
-        if session is not None:
+    async def call(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:
+        """The upstream's raw result, or an `input_required` one that leads back here.
+
+        Raises:
+            CallError: as the caller raises.
+            MCPError: the client cannot answer what the upstream asks.
+        """
+        context = request.context
+        if request.session is not None:
             return await caller.call(call, context)
         state = call.params.get("requestState")
         if isinstance(state, str) and state.startswith(_PARKED):
-            return await self._resume(ctx, state.removeprefix(_PARKED), call.params.get("inputResponses"))
+            return await self._resume(request, state.removeprefix(_PARKED), call.params.get("inputResponses"))
         if isinstance(state, str):
             call = replace(call, params={**call.params, "requestState": state.removeprefix(_UPSTREAM)})
-        modern = self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS
-        if modern or context.client is None or not context.client.interactive:
+        if context.client is None or not context.client.interactive:
+            return await _call_for_silent_client(caller, call, context)
+        if self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
             return _marked(await caller.call(call, context))
-        parked = ParkedCall(ctx, context)
-        reporting = parked.progress if context.on_progress is not None else None
-        context = replace(context, on_request=parked.ask, on_progress=reporting)
+        parked = ParkedCall(request)
+        on_progress = parked.progress if context.on_progress is not None else None
+        context = replace(context, on_request=parked.ask, on_progress=on_progress)
         parked.task = asyncio.create_task(caller.call(call, context))
         self._tasks.add(parked.task)
         parked.task.add_done_callback(self._tasks.discard)
@@ -98,7 +104,7 @@ class Questions:
         self._parked.clear()
 
     async def _wait(self, key: str, parked: ParkedCall) -> dict[str, Any]:
-        """Until the call is done or asks; a client that goes away meanwhile stops it."""
+        """Wait until the call is done or asks. A client that leaves meanwhile stops it."""
         assert parked.task is not None
         next_question = asyncio.create_task(parked.questions.get())
         try:
@@ -128,15 +134,16 @@ class Questions:
             "requestState": _PARKED + key,
         }
 
-    async def _resume(self, ctx: Context, key: str, responses: Any) -> dict[str, Any]:
+    async def _resume(self, request: ClientRequest, key: str, responses: Any) -> dict[str, Any]:
         parked = self._parked.get(key)
-        if parked is None or parked.asking is None or parked.context.identity != context_of(ctx, None).identity:
+        if parked is None or parked.asking is None or parked.request.context.identity != request.context.identity:
             raise MCPError(INVALID_PARAMS, "The call this answers is no longer waiting. Call the tool again.")
         answer = responses.get("answer") if isinstance(responses, Mapping) else None
+        # Taken out first: a second answer to the same question must not find it.
         del self._parked[key]
         if parked.expiry is not None:
             parked.expiry.cancel()
-        parked.ctx = ctx
+        parked.request = request
         if not isinstance(answer, Mapping):
             return self._park(key, parked)
         if not parked.asking.answer.done():
@@ -158,7 +165,29 @@ class Questions:
             parked.questions.get_nowait().answer.cancel()
 
 
+async def _call_for_silent_client(caller: Caller, call: Call, context: CallContext) -> dict[str, Any]:
+    """A call for a client that has declared to answer nothing. Rounds without a question need no client.
+
+    Raises:
+        MCPError: the upstream asks something.
+        ResponseInvalid: there is no end to the rounds.
+    """
+    for _ in range(MAX_ROUNDS):
+        result = await caller.call(call, context)
+        if result.get("resultType") != "input_required":
+            return result
+        requests = result.get("inputRequests")
+        if isinstance(requests, Mapping) and requests:
+            methods = [str(request.get("method")) for request in requests.values() if isinstance(request, Mapping)]
+            required: dict[str, Any] = {CAPABILITIES.get(method, "elicitation"): {} for method in methods}
+            message = "The tool asks for input, and this client has declared nothing that could give it."
+            raise MCPError(MISSING_REQUIRED_CLIENT_CAPABILITY, message, {"requiredCapabilities": required})
+        if (state := result.get("requestState")) is not None:
+            call = replace(call, params={**call.params, "requestState": state})
+    raise ResponseInvalid(f"the server has not answered the call after {MAX_ROUNDS} rounds", server=call.server)
+
+
 def _marked(result: dict[str, Any]) -> dict[str, Any]:
-    """An upstream's own state is told apart from ours, so that none of them can name a parked call."""
+    """Mark an upstream's own state, so that no upstream can make up the state of a parked call."""
     state = result.get("requestState")
     return {**result, "requestState": _UPSTREAM + state} if isinstance(state, str) else result

@@ -1,6 +1,6 @@
-"""The clients of the 2025 protocol versions, which have a session: what the portal remembers of each until it ends.
+"""The sessions of clients of the 2025 protocol versions, and what the portal keeps for each until it ends.
 
-Clients of 2026-07-28 have none, every request of theirs says who they are and what they can.
+Clients of 2026-07-28 have no session: each of their requests says who they are and what they can do.
 """
 
 import asyncio
@@ -27,24 +27,26 @@ _STATE = "portal"
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """One downstream session. `client.key` is its id, never shown to upstreams or in errors."""
+    """One downstream session. `client.key` is its id, never shown to upstreams or in errors.
+
+    `subscriptions` are the resources it watches, by the URI its client knows. `runs` are its requests on the short way
+    (`express`), by JSON-RPC id; None instead of the task once the request is cancelled. `last_lists` is the aggregate
+    it was last notified of. `last_sdk_request` is when the SDK last had a request of it, on the monotonic clock.
+    `ended`: its client has ended it and knows that; the portal gives back its resources a moment later.
+    """
 
     connection: Connection
     client: Client
-    log_level: str | None = None
-    # What it watches: the URI its client knows, and whose it is.
-    subscriptions: dict[str, Target] = field(default_factory=dict)
-    untold: dict[ServerEvent, None] = field(default_factory=dict)
-    telling: bool = False
-    # Requests answered without the SDK (`express`), by JSON-RPC id; None instead of the task once it is cancelled.
-    runs: dict[str | int, asyncio.Task[Any] | None] = field(default_factory=dict)
     identity: str = ""
     principal: Identity | None = None
-    # What its client was last told of: the lists of this aggregate.
-    told: Aggregate | None = None
-    heard: float = 0.0
-    # The client has ended it, and was told so; what it held is given back a moment later.
-    over: bool = False
+    log_level: str | None = None
+    subscriptions: dict[str, Target] = field(default_factory=dict)
+    pending_events: dict[ServerEvent, None] = field(default_factory=dict)
+    sending: bool = False
+    runs: dict[str | int, asyncio.Task[Any] | None] = field(default_factory=dict)
+    last_lists: Aggregate | None = None
+    last_sdk_request: float = field(default_factory=time.monotonic)
+    ended: bool = False
 
     def cancel(self, request_id: str | int) -> None:
         """The client cancels a request, or the session ends."""
@@ -58,7 +60,7 @@ class Session:
 
 
 class Sessions:
-    """All open sessions. `on_end` is called once for each that ends, whichever way."""
+    """All open sessions. `on_end` is called once for each, however it ends."""
 
     def __init__(self, on_end: Callable[[Session], None]) -> None:
         self._open: dict[str, Session] = {}
@@ -71,7 +73,7 @@ class Sessions:
         return len(self._open)
 
     def of(self, ctx: ServerRequestContext[Any, Any]) -> Session | None:
-        """The session of a request, entered in the book at its first; None for a client that has none."""
+        """The session of a request, opened at its first one; None for a client that has none."""
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             return None
         connection = connection_of(ctx)
@@ -80,44 +82,53 @@ class Sessions:
             session = self._enter(connection, connection.session_id)
             session.identity = identity_of(scope_of(ctx))
         if session is not None:
-            session.heard = time.monotonic()
             session.principal = principal_of(scope_of(ctx))
         return session
 
-    def ready(self, key: str, version: str, identity: str, idle: float) -> Session | None:
-        """An open session whose requests may be answered without the SDK.
+    def for_short_way(self, key: str, version: str, identity: str, idle: float) -> Session | None:
+        """An open session, if its requests may be answered on the short way.
 
-        That is not so for one of another identity or protocol version, for a client that may be asked something in
-        the middle of a call, and from time to time: the SDK ends sessions it has not heard of for `idle` seconds.
+        They may not for another identity or protocol version than those that opened it, for a client that upstreams
+        may ask something in the middle of a call, and from time to time: the SDK ends a session when it has had no
+        request of it for `idle` seconds.
         """
         session = self._open.get(key)
         if (
             session is None
-            or session.over
+            or session.ended
             or session.identity != identity
             or session.connection.protocol_version != version
         ):
             return None
-        if session.client.interactive or time.monotonic() - session.heard > idle / 4:
+        if session.client.interactive or time.monotonic() - session.last_sdk_request > idle / 4:
             return None
         return session
 
-    def of_another(self, scope: Scope) -> bool:
-        """Whether a request names a session that somebody else has opened."""
-        session = self._open.get(Headers(scope=scope).get(MCP_SESSION_ID_HEADER, ""))
+    def note_sdk_request(self, scope: Scope) -> None:
+        """A request goes to the SDK, which keeps its session from being idle."""
+        session = self._named(scope)
+        if session is not None and session.identity == identity_of(scope):
+            session.last_sdk_request = time.monotonic()
+
+    def belongs_to_another(self, scope: Scope) -> bool:
+        """Whether a request names a session that another identity has opened."""
+        session = self._named(scope)
         return session is not None and session.identity != identity_of(scope)
 
-    def told_of_its_end(self, scope: Scope, send: Send) -> Send:
-        """`send` for a DELETE of a session: once it says yes, no further request of that session is answered."""
-        key = Headers(scope=scope).get(MCP_SESSION_ID_HEADER, "")
+    def note_end(self, scope: Scope, send: Send) -> Send:
+        """`send` for a DELETE of a session: once it reports success, no further request of that session is answered."""
 
-        async def telling(message: Message) -> None:
-            session = self._open.get(key)
+        async def send_and_note(message: Message) -> None:
+            session = self._named(scope)
             if message["type"] == "http.response.start" and message["status"] < 300 and session is not None:
-                session.over = True
+                session.ended = True
             await send(message)
 
-        return telling
+        return send_and_note
+
+    def _named(self, scope: Scope) -> Session | None:
+        """The session that the request's header names."""
+        return self._open.get(Headers(scope=scope).get(MCP_SESSION_ID_HEADER, ""))
 
     def _enter(self, connection: Connection, key: str) -> Session:
         params = connection.client_params

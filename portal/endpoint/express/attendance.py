@@ -1,4 +1,4 @@
-"""Looking after the client of a request that is being answered: keep its connection alive, notice when it leaves.
+"""The HTTP exchange of a request while it is answered: keep its connection alive, notice when its client leaves.
 
 As the SDK does for the requests it serves (its `_streamable_http_modern`), but nothing is started for an answer that
 is quick.

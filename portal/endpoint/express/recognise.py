@@ -1,9 +1,9 @@
-"""Which requests are plain enough for the short way (`express`): decided from headers and body alone, strictly.
+"""Whether a request is plain enough for the short way (`express`), decided strictly from its headers and body alone.
 
-Plain are `tools/list`, and `tools/call` of any tool at 2026-07-28, of `code` in a 2025 session (whose other calls have
-streams that can be resumed, which only the SDK gives them).
+Plain are `tools/list` and, at 2026-07-28, `tools/call`. In a 2025 session only a call of `code` is: the streams of
+other calls can be resumed, which the short way does not offer.
 
-A request that differs in anything, known or unknown, is not recognised, and the SDK deals with it.
+A request that differs in anything, known or unknown, is not recognised and goes to the SDK.
 """
 
 import re
@@ -41,7 +41,7 @@ MAX_CLIENT = 4096
 
 @dataclass(frozen=True, slots=True)
 class PlainRequest:
-    """`tools/list`, or `tools/call` of the tool `name`. `session` is the id of a 2025 session, None at 2026-07-28."""
+    """`tools/list` or `tools/call`. `session` is the id of a 2025 session, None at 2026-07-28. `name` is the tool's."""
 
     id: str | int
     method: Method
@@ -54,22 +54,22 @@ class PlainRequest:
 
 
 def recognise(headers: list[tuple[bytes, bytes]], body: bytes) -> PlainRequest | None:
-    """The plain request in these headers and this body, or None when they are anything else or anything more."""
-    found: dict[bytes, bytes] = {}
+    """The plain request in these headers and this body, or None if there is anything else or anything more in them."""
+    routing: dict[bytes, bytes] = {}
     for name, value in headers:
         if name in _ROUTING:
-            if name in found:
+            if name in routing:
                 return None
-            found[name] = value
+            routing[name] = value
         elif name.startswith(b"mcp-param-"):
             return None
-    if found.get(_ACCEPTS) not in _ACCEPT:
+    if routing.get(_ACCEPTS) not in _ACCEPT:
         return None
-    version, session = found.get(_VERSION), found.get(_SESSION)
+    version, session = routing.get(_VERSION), routing.get(_SESSION)
     if version == _MODERN and session is None:
         request = _parsed(body, LATEST_MODERN_VERSION, None)
-        return request if request is not None and _routed(found, request) and _plain_envelope(request.meta) else None
-    if version in _LEGACY and session is not None and _METHOD not in found and _NAME not in found:
+        return request if request is not None and _routed(routing, request) and _plain_envelope(request.meta) else None
+    if version in _LEGACY and session is not None and _METHOD not in routing and _NAME not in routing:
         return _parsed(body, version.decode(), session.decode("latin-1"))
     return None
 
@@ -103,14 +103,14 @@ def _hashable(value: Any) -> Any:
     return value if isinstance(value, str) else None
 
 
-def _routed(found: Mapping[bytes, bytes], request: PlainRequest) -> bool:
-    """Whether the headers that repeat the body say the same (2026-07-28, "Standard Headers")."""
-    if found.get(_METHOD) != request.method.encode():
+def _routed(routing: Mapping[bytes, bytes], request: PlainRequest) -> bool:
+    """Whether the headers that repeat the body agree with it (2026-07-28, "Standard Headers")."""
+    if routing.get(_METHOD) != request.method.encode():
         return False
     if request.method == "tools/list":
-        return _NAME not in found
+        return _NAME not in routing
     # A name that needs encoding in a header is for the SDK to compare.
-    return _PLAIN_NAME.fullmatch(request.name) is not None and found.get(_NAME) == request.name.encode()
+    return _PLAIN_NAME.fullmatch(request.name) is not None and routing.get(_NAME) == request.name.encode()
 
 
 def _plain_meta(meta: dict[str, Any]) -> bool:

@@ -18,7 +18,7 @@ from codemode import CodeTool
 from portal.access import NO_SERVERS
 from portal.access.access import Access
 from portal.endpoint.express import express
-from portal.endpoint.view import View
+from portal.endpoint.views import Views
 from portal.errors import DENIED
 from portal.identity import Identity
 from sandbox import Engine, InProcessExecutor, Limits
@@ -518,10 +518,12 @@ async def test_the_short_way_gives_every_caller_what_the_sdks_way_gives(
 
 async def test_callers_to_whom_the_policies_give_the_same_share_one_view(portal: Guarded) -> None:
     crowd = [Identity(id=f"u{n}", email=f"u{n}@example.com", idp_id="okta", ip=f"192.0.2.{n}") for n in range(200)]
-    view = View(portal.servers, portal.live)
-    shared = {id(view.seen(identity)) for identity in crowd}
+    views = Views(portal.servers, portal.live)
+    shared = {id(views.for_caller(identity)) for identity in crowd}
     assert len(shared) == 1
-    assert set(view.seen(crowd[0]).snapshot.servers) == {"one"} and set(view.seen(ADA).snapshot.servers) == {
+    assert set(views.for_caller(crowd[0]).snapshot.servers) == {"one"} and set(
+        views.for_caller(ADA).snapshot.servers
+    ) == {
         "one",
         "two",
     }

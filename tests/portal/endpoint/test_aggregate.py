@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.endpoint.aggregate import Aggregate, owned_uri, split_owned_uri
-from portal.endpoint.names import MAX_NAME, exposed_name, shorten
+from portal.endpoint.aggregate import MAX_NAME, Aggregate, exposed_name, owned_uri, shorten, split_owned_uri
 
 
 @dataclass(frozen=True)

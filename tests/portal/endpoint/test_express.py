@@ -84,7 +84,16 @@ PLAIN = [
     (LIST_HEAD, LIST),
     *(
         ({**HEAD, "mcp-name": name}, changed("params", to={**CALL["params"], "name": name, "arguments": {"text": "x"}}))
-        for name in ("one_echo", "one_structured", "one_fail", "one_ghost", "one_mirrored", "one_log", "query")
+        for name in (
+            "one_echo",
+            "one_structured",
+            "one_fail",
+            "one_ghost",
+            "one_mirrored",
+            "one_log",
+            "one_ask",
+            "query",
+        )
     ),
 ]
 OTHERS = [

@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 from portal.endpoint import questions
 from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
+from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
 
 pytestmark = [
@@ -50,6 +51,38 @@ async def test_a_client_that_answers_no_questions_is_not_asked(mode: str) -> Non
         client_of(portal.mcp, mode) as client,
     ):
         assert text(await client.call_tool("one_ask", {"text": "your name?"})).startswith("refused")
+
+
+async def test_a_question_to_a_client_that_answers_none_is_an_error_that_names_the_capability() -> None:
+    async with (
+        hosted() as upstream,
+        portal_over({"one": upstream}) as portal,
+        client_of(portal.mcp, MODERN) as client,
+    ):
+        with pytest.raises(MCPError, match="declared nothing that could give it") as caught:
+            await client.call_tool("one_ask", {"text": "your name?"})
+        error = caught.value.error
+        assert error.code == types.MISSING_REQUIRED_CLIENT_CAPABILITY
+        assert error.data == {"requiredCapabilities": {"elicitation": {}}}
+
+
+async def test_a_round_without_a_question_needs_no_client() -> None:
+    async def in_rounds(exchange: Exchange) -> None:
+        done = int(exchange.message["params"].get("requestState", "0"))
+        if done < int(exchange.message["params"]["arguments"]["rounds"]):
+            await exchange.result({"resultType": "input_required", "requestState": str(done + 1)})
+        else:
+            await exchange.text(f"after {done}")
+
+    async with (
+        raw_upstream(in_rounds) as raw,
+        portal_over({"one": {"url": raw.url}}) as portal,
+        client_of(portal.mcp, MODERN) as client,
+    ):
+        assert text(await client.call_tool("one_echo", {"rounds": 2})) == "after 2"
+        with pytest.raises(MCPError, match="not answered the call after 10 rounds"):
+            await client.call_tool("one_echo", {"rounds": 100})
+        assert len(raw.calls) == 13 and len(portal.kept.records) == 13
 
 
 @both

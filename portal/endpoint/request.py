@@ -1,0 +1,221 @@
+"""One request of a client as its handler gets it, and the context its calls to upstreams run in.
+
+A request comes in over the SDK's transport (`sdk_request`) or on the short way (`express`); there is one handler for
+both. What an upstream sends during a call, progress, logs and questions, goes out on the stream of the request that
+caused the call, in both generations.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+import mcp_types as types
+from mcp.server.context import ServerRequestContext
+from mcp.shared.exceptions import MCPError
+from mcp.shared.message import ServerMessageMetadata
+from mcp_types import (
+    CLIENT_CAPABILITIES_META_KEY,
+    CLIENT_INFO_META_KEY,
+    LOG_LEVEL_META_KEY,
+    METHOD_NOT_FOUND,
+    SERVER_INFO_META_KEY,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.types import Scope
+
+from portal.endpoint.modes import Mode
+from portal.endpoint.sessions import Session, scope_of
+from portal.errors import RpcError
+from portal.identity import Identity, identity_of, principal_of
+from portal.upstream import CallContext, Client
+
+SdkContext = ServerRequestContext[Any, Any]
+
+MODE = "portal.mode"
+LOG_LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+PARAM_HEADER = b"mcp-param-"
+INTERACTIVE: Mapping[str, frozenset[str]] = {
+    "elicitation": frozenset({"form", "url"}),
+    "sampling": frozenset({"context", "tools"}),
+    "roots": frozenset(),
+}
+"""The capabilities with which a client can be asked something, and the parts of each that an upstream may look for."""
+CAPABILITIES = {"elicitation/create": "elicitation", "sampling/createMessage": "sampling", "roots/list": "roots"}
+"""The client capability that each question needs."""
+
+OnRequest = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRequest:
+    """`scope` is the ASGI scope of its HTTP request; `mode` comes from its URL, so within a session it may change.
+
+    `params` are those the client sent, `_meta` included. `session` is None for a client of 2026-07-28. `context` is
+    for the calls to upstreams that the request causes.
+    """
+
+    scope: Scope
+    mode: Mode
+    params: Mapping[str, Any]
+    session: Session | None
+    context: CallContext
+
+    @property
+    def principal(self) -> Identity | None:
+        return self.context.principal
+
+    @property
+    def modern(self) -> bool:
+        return self.context.protocol in MODERN_PROTOCOL_VERSIONS
+
+    def raw_params(self, **replaced: Any) -> dict[str, Any]:
+        """The params without `_meta`, with some replaced."""
+        params = {key: value for key, value in self.params.items() if key != "_meta"}
+        return {**params, **replaced}
+
+
+def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
+    """A request that came in over the SDK's transport."""
+    scope = scope_of(ctx) or {}
+    params = ctx.params or {}
+    meta = params.get("_meta")
+    meta = meta if isinstance(meta, Mapping) else {}
+    context = replace(
+        plain_context(scope, ctx.protocol_version, meta, session),
+        headers=_param_headers(scope),
+        on_log=_log_relay(ctx, session, meta),
+    )
+    if ctx.meta is not None and ctx.meta.get("progress_token") is not None:
+        context = replace(context, on_progress=ctx.session.report_progress)
+    if session is not None:
+        # An upstream that lets its client poll (SEP-1699) lets ours poll too.
+        context = replace(context, on_pause=ctx.close_sse_stream, on_request=_question_relay(ctx, session.client))
+    return ClientRequest(scope=scope, mode=scope.get(MODE, Mode.TOOLS), params=params, session=session, context=context)
+
+
+def plain_context(scope: Scope, version: str, meta: Mapping[str, Any], session: Session | None) -> CallContext:
+    """The context of a request that asks for nothing but its answer: no progress, no logs, no questions."""
+    principal, identity = principal_of(scope), identity_of(scope)
+    return CallContext(
+        identity=identity,
+        principal=principal,
+        protocol=version,
+        client=session.client if session is not None else client_of(identity, meta),
+        meta=_forwarded_meta(meta, session),
+    )
+
+
+def own_result(result: dict[str, Any]) -> dict[str, Any]:
+    """An upstream's result as the portal's own: without the upstream's identity stamp, else untouched."""
+    meta = result.get("_meta")
+    if not isinstance(meta, dict) or SERVER_INFO_META_KEY not in meta:
+        return result
+    own_meta = {key: value for key, value in meta.items() if key != SERVER_INFO_META_KEY}
+    own = {key: value for key, value in result.items() if key != "_meta"}
+    return {**own, "_meta": own_meta} if own_meta else own
+
+
+def at_least(level: object, threshold: object) -> bool:
+    """Whether a log level is as severe as the threshold (RFC 5424 order). An unknown level passes no threshold."""
+    if threshold is None:
+        return True
+    return level in LOG_LEVELS and threshold in LOG_LEVELS and _severity(level) >= _severity(threshold)
+
+
+def _severity(level: object) -> int:
+    return LOG_LEVELS.index(cast("str", level))
+
+
+def client_of(identity: str, meta: Mapping[str, Any]) -> Client:
+    """The client of a 2026-07-28 request. Those of one identity that can answer the same questions share a key.
+
+    A 2025 upstream learns what its client can do once per connection, so these clients need separate connections
+    only where they can do different things.
+    """
+    info, capabilities = meta.get(CLIENT_INFO_META_KEY), meta.get(CLIENT_CAPABILITIES_META_KEY)
+    client = Client(
+        key="",
+        info=info if isinstance(info, dict) else {},
+        capabilities=capabilities if isinstance(capabilities, dict) else {},
+    )
+    if not client.interactive:
+        return client
+    kinds = [name for name in INTERACTIVE if name in client.capabilities]
+    answers = {name: INTERACTIVE[name] & _keys(client.capabilities[name]) for name in kinds}
+    key = ";".join(f"{name}:{','.join(sorted(parts))}" for name, parts in answers.items())
+    capabilities = {name: {part: {} for part in sorted(parts)} for name, parts in answers.items()}
+    return replace(client, key=f"stateless/{identity}/{key}", capabilities=capabilities)
+
+
+def _keys(value: object) -> set[str]:
+    return set(value) if isinstance(value, dict) else set()
+
+
+def _forwarded_meta(meta: Mapping[str, Any], session: Session | None) -> Mapping[str, Any]:
+    """A 2025 client sets its log level once a session; an upstream of 2026-07-28 wants it with each request."""
+    if session is None or session.log_level is None or LOG_LEVEL_META_KEY in meta:
+        return meta
+    return {**meta, LOG_LEVEL_META_KEY: session.log_level}
+
+
+def _param_headers(scope: Scope) -> Mapping[str, str]:
+    headers = scope.get("headers", ())
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in headers if name.startswith(PARAM_HEADER)}
+
+
+def _log_relay(
+    ctx: SdkContext, session: Session | None, meta: Mapping[str, Any]
+) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
+    threshold = session.log_level if session is not None else meta.get(LOG_LEVEL_META_KEY)
+    # At 2026-07-28 a request that names no level gets no logs.
+    silent = session is None and threshold is None
+
+    async def relay(params: Mapping[str, Any]) -> None:
+        if silent or not at_least(params.get("level"), threshold):
+            return
+        try:
+            entry = types.LoggingMessageNotificationParams.model_validate(params, by_name=False)
+        except ValidationError:
+            return
+        await ctx.session.send_notification(
+            types.LoggingMessageNotification(params=entry), related_request_id=ctx.request_id
+        )
+
+    return relay
+
+
+def require_capability(client: Client | None, method: str) -> None:
+    """Raises `RpcError` for a question the client has not declared to answer."""
+    if client is None or CAPABILITIES.get(method) not in client.capabilities:
+        raise RpcError(METHOD_NOT_FOUND, f"The client does not answer {method[:100]}")
+
+
+class _Question(BaseModel):
+    """A server-to-client request passed on as it came."""
+
+    method: str
+    params: dict[str, Any] | None = None
+
+
+class _Answer(BaseModel):
+    """A client's answer passed back as it came."""
+
+    model_config = ConfigDict(extra="allow")
+
+
+def _question_relay(ctx: SdkContext, client: Client) -> OnRequest:
+    """Elicitation, sampling and roots: ask the client on the stream of its request, and return its answer."""
+
+    async def ask(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        require_capability(client, method)
+        own_params = {key: value for key, value in params.items() if key != "_meta"}
+        request = cast("types.ServerRequest", _Question(method=method, params=own_params or None))
+        metadata = ServerMessageMetadata(related_request_id=ctx.request_id)
+        try:
+            answer = await ctx.session.send_request(request, _Answer, metadata=metadata)
+        except MCPError as error:
+            raise RpcError(error.error.code, error.error.message, error.error.data) from error
+        return answer.model_dump()
+
+    return ask

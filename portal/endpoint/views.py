@@ -1,0 +1,208 @@
+"""Views: what a caller of the portal is shown at this moment.
+
+Without identities everyone has one view, the whole of what the servers offer. With them, a view is the part that the
+policies give its caller; callers to whom they give the same share one view, so that thousands of users need few lists
+and few catalogs.
+
+A view owns everything that is made of it: aggregate, lists, encoded answers, catalog. Its content never changes. When
+servers or policies change, callers get another view; nothing has to be invalidated.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from weakref import WeakValueDictionary
+
+from starlette.types import Scope
+
+from codemode import Catalog
+from portal.access import DEFAULT_DENY, LOGIN_ENDED, NO_SERVERS, Decision, LiveAccess, Standing
+from portal.endpoint.aggregate import Aggregate, Target, exposed_name
+from portal.endpoint.modes import Mode
+from portal.endpoint.selection import Selection, select
+from portal.errors import CallDenied
+from portal.identity import ANONYMOUS, Identity, principal_of
+from portal.servers import Servers, Snapshot
+
+MAX_VIEWS = 256
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+_SCOPE_KEY = "portal.view"
+
+AnswerKey = tuple[Mode, bool]
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class View:
+    """`snapshot` is one with the view's content: a later one in which the same is listed has the same view.
+
+    `lists` holds the tools of each mode, `answers` the result of `tools/list` as JSON by mode, and whether it is for
+    2026-07-28.
+    `catalog` is a future because it is built in a thread.
+    """
+
+    snapshot: Snapshot
+    aggregate: Aggregate
+    listing: object = None
+    lists: dict[Mode, list[Mapping[str, Any]]] = field(default_factory=dict)
+    answers: dict[AnswerKey, bytes] = field(default_factory=dict)
+    catalog: asyncio.Future[Catalog] | None = None
+
+
+class Views:
+    """The views of one portal's callers; those used last are kept.
+
+    A view is found by the versions of snapshot and policies and the caller's profile, which is the same for callers
+    whom the policies cannot tell apart. Where several of these lead to the same content, they share the view.
+    """
+
+    def __init__(self, servers: Servers, access: LiveAccess | None = None) -> None:
+        self.access = access
+        self._servers = servers
+        self._views: OrderedDict[tuple[object, ...], View] = OrderedDict()
+        self._by_content: WeakValueDictionary[object, View] = WeakValueDictionary()
+
+    @property
+    def snapshot(self) -> Snapshot:
+        return self._servers.snapshot
+
+    @property
+    def whole(self) -> View:
+        """Everything the servers offer now, for nobody in particular."""
+        return self.whole_of(self._servers.snapshot)
+
+    def whole_of(self, snapshot: Snapshot) -> View:
+        """Everything in a snapshot."""
+        return self._view((snapshot.version,), lambda: Selection(snapshot))
+
+    def of(self, scope: Scope | None) -> View:
+        """The view of a request's caller, the same one however often the request asks. Raises as `for_caller`."""
+        if scope is None:
+            return self.for_caller(None)
+        view = scope.get(_SCOPE_KEY)
+        if not isinstance(view, View):
+            view = scope[_SCOPE_KEY] = self.for_caller(principal_of(scope))
+        return view
+
+    def for_caller(self, principal: Identity | None, snapshot: Snapshot | None = None) -> View:
+        """The view of a caller, on the current snapshot or another one.
+
+        Raises:
+            CallDenied: the portal is not for this caller, or none of its servers is.
+        """
+        snapshot = self._servers.snapshot if snapshot is None else snapshot
+        if self.access is None:
+            return self.whole_of(snapshot)
+        standing = self._standing(principal)
+        if not standing.portal.allowed:
+            raise CallDenied(standing.portal.reason, policy=standing.portal.policy)
+        key = (snapshot.version, standing.access.version, standing.profile)
+        view = self._view(key, lambda: select(snapshot, standing))
+        if not view.snapshot.servers:
+            raise CallDenied(NO_SERVERS, policy=_policy_against_all(snapshot, standing))
+        return view
+
+    def for_caller_or_empty(self, principal: Identity | None) -> View:
+        """As `for_caller`, but an empty view where that raises."""
+        try:
+            return self.for_caller(principal)
+        except CallDenied:
+            return View(Snapshot(), Aggregate.build(()))
+
+    def portal_decision(self, principal: Identity | None) -> Decision:
+        """May this caller use the portal at all?"""
+        if self.access is None:
+            return Decision("allow", "")
+        standing = self.access.standing(principal or ANONYMOUS)
+        return LOGIN_ENDED if standing is None else standing.portal
+
+    def server_denial(self, server: str, principal: Identity | None) -> CallDenied | None:
+        """The error for a server that is not for this caller, or None if it is."""
+        if self.access is None:
+            return None
+        decision = self._standing(principal).server(server)
+        return None if decision.allowed else CallDenied(decision.reason, policy=decision.policy, server=server)
+
+    def hidden_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
+        """The target of a tool, prompt or resource that exists but is not in the caller's view.
+
+        A call of it is worth making: the gate refuses it with the reason, and the record says that somebody tried.
+        """
+        return self._forbidden_target(kind, name, principal) or self._unapproved_target(kind, name)
+
+    def keep_answer(self, view: View, key: AnswerKey, answer: bytes) -> None:
+        """Keep an encoded answer with its view. All together stay within `MAX_ANSWER_BYTES`; those used last stay."""
+        view.answers[key] = answer
+        room = MAX_ANSWER_BYTES
+        for one in dict.fromkeys(reversed(self._views.values())):
+            size = sum(map(len, one.answers.values()))
+            if size > room:
+                one.answers.clear()
+            else:
+                room -= size
+
+    def _forbidden_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
+        if self.access is None:
+            return None
+        aggregate = self.whole.aggregate
+        known: Mapping[str, Target] = aggregate.tools if kind == "tool" else aggregate.prompts
+        target = aggregate.resource(name) if kind == "resource" else known.get(name)
+        if target is None:
+            return None
+        standing = self._standing(principal)
+        if kind == "tool":
+            annotations = target.definition.get("annotations")
+            hints = annotations if isinstance(annotations, Mapping) else {}
+            decision = standing.tool(target.server, target.name, hints)[0]
+        elif kind == "prompt":
+            decision = standing.prompt(target.server, target.name)
+        else:
+            decision = standing.server(target.server)
+        return None if decision.allowed else target
+
+    def _unapproved_target(self, kind: str, name: str) -> Target | None:
+        for server in self.snapshot.servers.values():
+            for item in server.withheld:
+                if item.kind == kind and name == exposed_name(server.id, item.name, prefix=server.prefix, taken=()):
+                    return Target(server.id, item.name, {"name": item.name})
+        return None
+
+    def _standing(self, principal: Identity | None) -> Standing:
+        assert self.access is not None
+        standing = self.access.standing(principal or ANONYMOUS)
+        if standing is None:
+            raise CallDenied(LOGIN_ENDED.reason, policy=LOGIN_ENDED.policy)
+        return standing
+
+    def _view(self, key: tuple[object, ...], select_part: Callable[[], Selection]) -> View:
+        view = self._views.get(key)
+        if view is None:
+            view = self._views[key] = self._shared(select_part())
+            while len(self._views) > MAX_VIEWS:
+                self._views.popitem(last=False)
+        self._views.move_to_end(key)
+        return view
+
+    def _shared(self, part: Selection) -> View:
+        """The view with the content of `part`: one there is already, or a new one."""
+        snapshot = part.snapshot
+        listing = (snapshot.content_id, _items(part.tools), _items(part.prompts))
+        content = (listing, snapshot.catalog_id, _items(snapshot.unavailable()), _items(snapshot.withheld()))
+        view = self._by_content.get(content)
+        if view is None:
+            # Often only the reason has changed for which some server is away, and the same is listed.
+            same = (one.aggregate for one in tuple(self._by_content.values()) if one.listing == listing)
+            aggregate = next(same, None) or Aggregate.build(snapshot.servers.values(), part.tools, part.prompts)
+            view = self._by_content[content] = View(snapshot, aggregate, listing)
+        return view
+
+
+def _items(mapping: Mapping[Any, Any]) -> tuple[object, ...]:
+    return tuple(sorted(mapping.items()))
+
+
+def _policy_against_all(snapshot: Snapshot, standing: Standing) -> str | None:
+    """The policy that keeps a caller from the only server; of several, that nothing allows any."""
+    decisions = [standing.server(server) for server in snapshot.servers]
+    return decisions[0].policy if len(decisions) == 1 else DEFAULT_DENY

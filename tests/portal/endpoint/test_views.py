@@ -1,0 +1,118 @@
+"""Views: who shares one, when a caller gets another one, and what a view owns."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from codemode import Catalog
+from portal.endpoint import catalogs as catalogs_module
+from portal.endpoint import views as views_module
+from portal.endpoint.background import Background
+from portal.endpoint.catalogs import Catalogs
+from portal.endpoint.modes import Mode
+from portal.endpoint.views import Views
+from portal.servers import Snapshot
+from tests.portal.access.guarded import ADA, BOB, ENGINEERS, EVERYONE, STAFF, Guarded, guarded
+from tests.portal.upstreams.hosting import hosted
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
+]
+POLICIES: dict[str, Any] = {
+    "portal": {"policies": [{**EVERYONE, "id": "all", "name": "All"}]},
+    "servers": [{"id": "one", "policies": [STAFF]}, {"id": "two", "policies": [ENGINEERS]}],
+}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def portal() -> AsyncIterator[Guarded]:
+    async with hosted() as one, hosted() as two, guarded({"one": one, "two": two}, POLICIES) as portal:
+        yield portal
+
+
+def later(snapshot: Snapshot, **changes: Any) -> Snapshot:
+    """The next snapshot, in which the server `one` is another one in some members."""
+    servers = {**snapshot.servers, "one": replace(snapshot.servers["one"], **changes)}
+    return Snapshot(version=snapshot.version + 1000, servers=servers)
+
+
+async def test_a_later_snapshot_with_the_same_content_has_the_same_view(portal: Guarded) -> None:
+    views = Views(portal.servers, portal.live)
+    now = portal.servers.snapshot
+    view = views.for_caller(BOB)
+    assert views.for_caller(BOB, later(now, since=now.servers["one"].since + 1.0)) is view
+    assert views.whole_of(later(now, state="stale")) is views.whole
+
+
+async def test_a_snapshot_or_policies_with_another_content_have_another_view(portal: Guarded) -> None:
+    views = Views(portal.servers, portal.live)
+    now, view = portal.servers.snapshot, views.for_caller(BOB)
+    learned = views.for_caller(BOB, later(now, learned={"echo": {"type": "string"}}))
+    assert learned is not view
+    assert learned.aggregate is view.aggregate  # What a client lists is the same.
+    portal.decide_by({**POLICIES, "servers": [{"id": "two", "policies": [STAFF]}]})
+    assert list(views.for_caller(BOB).snapshot.servers) == ["two"]
+    assert list(view.snapshot.servers) == ["one"]
+
+
+async def test_a_caller_who_is_given_everything_shares_the_view_of_the_whole(portal: Guarded) -> None:
+    views = Views(portal.servers, portal.live)
+    assert views.for_caller(ADA) is views.whole
+    assert views.for_caller(BOB) is not views.whole
+
+
+async def test_a_request_has_one_view_even_if_policies_change_while_it_is_answered(portal: Guarded) -> None:
+    views = Views(portal.servers, portal.live)
+    scope: dict[str, Any] = {"portal.identity": BOB}
+    view = views.of(scope)
+    portal.decide_by({**POLICIES, "servers": [{"id": "two", "policies": [STAFF]}]})
+    assert views.of(scope) is view
+    assert views.of({"portal.identity": BOB}) is not view
+
+
+async def test_only_the_views_used_last_are_kept(portal: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(views_module, "MAX_VIEWS", 2)
+    views = Views(portal.servers, portal.live)
+    ada, bob = views.for_caller(ADA), views.for_caller(BOB)
+    assert views.for_caller(ADA) is ada  # Used later than BOB's.
+    views.whole_of(Snapshot(version=5000))
+    assert len(views._views) == 2
+    assert views.for_caller(ADA) is ada
+    bob.lists[Mode.TOOLS] = []
+    del bob
+    assert views.for_caller(BOB).lists == {}
+
+
+async def test_kept_answers_stay_within_their_bound_and_those_used_last_stay(
+    portal: Guarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(views_module, "MAX_ANSWER_BYTES", 100)
+    views = Views(portal.servers, portal.live)
+    ada, bob = views.for_caller(ADA), views.for_caller(BOB)
+    views.keep_answer(ada, (Mode.TOOLS, True), b"x" * 60)
+    views.keep_answer(bob, (Mode.TOOLS, True), b"x" * 60)
+    assert (len(ada.answers), len(bob.answers)) == (0, 1)
+    views.keep_answer(bob, (Mode.CODE, True), b"x" * 101)
+    assert not bob.answers
+
+
+async def test_only_the_catalogs_used_last_are_kept(portal: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def warm(catalog: Catalog) -> None:
+        return None
+
+    monkeypatch.setattr(catalogs_module, "MAX_CATALOGS", 1)
+    views, catalogs = Views(portal.servers, portal.live), Catalogs(Background(), warm)
+    first = await catalogs.of(views.for_caller(ADA))
+    assert await catalogs.of(views.for_caller(ADA)) is first
+    second = await catalogs.of(views.for_caller(BOB))
+    assert (views.for_caller(ADA).catalog, await catalogs.of(views.for_caller(BOB))) == (None, second)
