@@ -86,14 +86,14 @@ def code_mode_of(
     Who sends back what was read, with only one of the two changed, means the one that was changed.
     """
     if policy is None and allowed is None:
-        return before or "opt_in"
-    if policy is not None and (allowed is None or allowed == (policy != "off")):
+        return before or CodeModePolicy.OPT_IN
+    if policy is not None and (allowed is None or allowed == (policy != CodeModePolicy.OFF)):
         return policy
     if policy is not None and policy != before:
         return None
     if allowed is False:
-        return "off"
-    return before if before not in (None, "off") else "opt_in"
+        return CodeModePolicy.OFF
+    return before if before not in (None, CodeModePolicy.OFF) else CodeModePolicy.OPT_IN
 
 
 class Portals:

@@ -31,7 +31,7 @@ class PortalDefinition:
     hostname: str = ""
     description: str | None = None
     instructions: str | None = None
-    code_mode: CodeModePolicy = "opt_in"
+    code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
     servers: tuple[Mapping[str, Any], ...] | None = None
     policies: tuple[Mapping[str, Any], ...] = ()
     tool_policies: tuple[Mapping[str, Any], ...] = ()
@@ -74,7 +74,7 @@ def _own(config: Config, stored: Stored | None) -> PortalDefinition:
         name=settings.name,
         hostname=own_hostname(config),
         instructions=settings.instructions,
-        code_mode=stored.document["code_mode"] if stored is not None else settings.code_mode,
+        code_mode=CodeModePolicy(stored.document["code_mode"]) if stored is not None else settings.code_mode,
         policies=tuple(section.policies) if section is not None else (),
     )
 
@@ -101,7 +101,7 @@ def _of_store(stored: Stored) -> PortalDefinition:
         hostname=document["hostname"],
         description=document.get("description"),
         instructions=document.get("instructions"),
-        code_mode=document["code_mode"],
+        code_mode=CodeModePolicy(document["code_mode"]),
         servers=tuple(
             {key: entry[key] for key in ("server_id", "default_disabled", "updated_tools", "updated_prompts")}
             for entry in document["servers"]

@@ -18,7 +18,7 @@ from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
 from portal.config import IdentitySection
-from portal.endpoint import CodeModePolicy, Endpoint
+from portal.endpoint import Endpoint
 
 if TYPE_CHECKING:
     from portal.app.identity import PortalIdentity
@@ -80,7 +80,7 @@ class Portal:
         """Take up what the configuration and the store say now. Policies that cannot be compiled are not taken up: the
         former ones go on deciding, and the log says why."""
         self.definition = definition
-        self.endpoint.apply(definition.name, definition.instructions, CodeModePolicy(definition.code_mode))
+        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode)
         config = self._shared.config
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:

@@ -1,7 +1,6 @@
 """The configuration document: read, expanded, checked and watched."""
 
 from portal.config.config import (
-    CodeModePolicy,
     Config,
     HeaderName,
     HeaderValue,
@@ -18,7 +17,7 @@ from portal.config.expand import Expansion
 from portal.config.files import YAML, read_document, read_text
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import advice, programs_taken
-from portal.config.portals import RESERVED_IDS, PortalEntry
+from portal.config.portals import RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.watch import watch_config
 
 __all__ = [

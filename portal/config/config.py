@@ -25,12 +25,11 @@ from portal.config.document import describe, load_document
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
-from portal.config.portals import PORTAL_ID, RESERVED_IDS, PortalEntry
+from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section
 from portal.errors import ConfigError
 from sandbox import Limits
 
-CodeModePolicy = Literal["off", "opt_in", "default_on", "enforced"]
 TypeCheck = Literal["off", "warn", "enforce"]
 Sharing = Literal["auto", "shared", "dedicated"]
 
@@ -91,7 +90,7 @@ class PortalSettings(Section):
     host: str = "127.0.0.1"
     port: int = Field(default=8787, ge=0, le=65535)
     path: str = Field(default="/mcp", pattern=r"^/[A-Za-z0-9._~/-]*$")
-    code_mode: CodeModePolicy = "opt_in"
+    code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
     type_check: TypeCheck = "off"
     limits: Mapping[str, float | int] = Field(default_factory=dict)
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from enum import StrEnum
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
 
 from portal.config.section import Section
 
-CodeModeChoice = Literal["off", "opt_in", "default_on", "enforced"]
-
 PORTAL_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 # The first segments of the instance's own paths: a portal of such an id could not be told from them.
 RESERVED_IDS = frozenset({"mcp", "healthz", "login", "logout", "authorize", "token", "revoke", "register", "cdn-cgi"})
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+
+
+class CodeModePolicy(StrEnum):
+    """What a portal's owner has decided about code mode. `opt_in` and `default_on` leave the choice to the URL."""
+
+    OFF = "off"
+    OPT_IN = "opt_in"
+    DEFAULT_ON = "default_on"
+    ENFORCED = "enforced"
 
 
 class CapabilityOverride(Section):
@@ -51,7 +59,7 @@ class PortalEntry(Section):
     hostname: str = Field(default="", max_length=253)
     description: str | None = Field(default=None, max_length=4096)
     instructions: str | None = Field(default=None, max_length=65_536)
-    code_mode: CodeModeChoice = "opt_in"
+    code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
     servers: tuple[PortalServerEntry, ...] = Field(default=(), max_length=1000)
     policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
     tool_policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)

@@ -3,6 +3,5 @@
 from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health
-from portal.endpoint.modes import CodeModePolicy
 
-__all__ = ["CodeModePolicy", "CodeRunner", "Endpoint", "health"]
+__all__ = ["CodeRunner", "Endpoint", "health"]

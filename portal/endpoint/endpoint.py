@@ -13,14 +13,14 @@ from starlette.types import Receive, Scope, Send
 
 from portal.access import LiveAccess
 from portal.calls import Caller
-from portal.config import PortalSettings
+from portal.config import CodeModePolicy, PortalSettings
 from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.changes import Changes, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.envelope import malformed
 from portal.endpoint.express.express import Express
-from portal.endpoint.modes import CodeModePolicy, Mode, ModeRefused, select_mode
+from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
@@ -56,7 +56,7 @@ class Endpoint:
         access: LiveAccess | None = None,
     ) -> None:
         self._servers = servers
-        self._code_mode = CodeModePolicy(settings.code_mode)
+        self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
         self._background = Background()
         self._streams: set[anyio.CancelScope] = set()

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.endpoint.modes import CodeModePolicy, Mode, ModeRefused, select_mode
+from portal.config import CodeModePolicy
+from portal.endpoint.modes import Mode, ModeRefused, select_mode
 
 POLICIES = list(CodeModePolicy)
 
