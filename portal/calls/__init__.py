@@ -1,4 +1,4 @@
-"""Every call to an upstream server passes through here, whoever makes it."""
+"""Every call to an upstream server passes through here, from a client, a program or the command line."""
 
 from portal.calls.assertions import AssertionCredentials
 from portal.calls.call import Call, Denial

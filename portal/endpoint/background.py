@@ -12,9 +12,9 @@ log = structlog.get_logger("portal.endpoint")
 
 
 class Background:
-    """Tasks nobody awaits: an exception is logged, and `aclose` stops what still runs.
+    """Tasks that nobody awaits. An exception is logged; `aclose` stops the tasks that still run.
 
-    Cleaning up is `needed`: it is waited for at the end, for a few seconds.
+    Work that cleans up is `needed`: `aclose` waits for it, for a few seconds.
     """
 
     def __init__(self) -> None:

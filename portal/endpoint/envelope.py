@@ -1,4 +1,4 @@
-"""Whether a body is a JSON-RPC message at all, decided before the SDK's 2025 transport says so in pydantic's words."""
+"""Whether a body is a JSON-RPC message at all, decided before the SDK's 2025 transport, which quotes pydantic."""
 
 import orjson
 from mcp_types import INVALID_REQUEST, jsonrpc_message_adapter
@@ -15,7 +15,7 @@ _MESSAGE = (
 
 
 def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None:
-    """The refusal for a body of a 2025 version that is JSON but no message; None for any other body."""
+    """The refusal for a body of a 2025 version that is JSON but not a message; None for any other body."""
     if any(name == b"mcp-protocol-version" and value not in _LEGACY for name, value in headers):
         return None
     try:
@@ -23,7 +23,7 @@ def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None
     except orjson.JSONDecodeError:
         return None
     if isinstance(message, dict) and "method" in message and not _id_fits(message.get("id", 0)):
-        # The SDK would take it for a notification, and the client wait for its answer.
+        # The SDK would take it for a notification, and the client would wait for an answer.
         return Refusal(400, "message", _MESSAGE, INVALID_REQUEST)
     try:
         jsonrpc_message_adapter.validate_python(message, by_name=False)

@@ -1,4 +1,4 @@
-"""What `/healthz` says: the portal is up, and which of its upstream servers are not, and why."""
+"""The answer of `/healthz`: that the portal is up, and the state of each of its upstream servers."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Answers kept for a while, so that a 2025-11-25 client whose connection broke can come back for them (Last-Event-ID).
+"""Answers stay for a while, so that a 2025-11-25 client whose connection broke can come back for them (Last-Event-ID).
 
 Each session has a store of its own, because the SDK names streams by request ids, which every client counts from the
 same number: with one store for all, one client would be replayed another's answers. What all stores hold together is
@@ -24,7 +24,9 @@ _SMALL = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredEvent:
+    """`size` is in bytes, `stored` on the monotonic clock. A stream begins with an event without a message."""
+
     stream: str
     message: JSONRPCMessage | None
     size: int
@@ -32,22 +34,23 @@ class Kept:
 
 
 class Backlog:
-    """What all sessions' stores hold, oldest first."""
+    """The events in the stores of all sessions, oldest first, within bounds of bytes and age."""
 
     def __init__(self, max_bytes: int = MAX_BYTES, max_seconds: float = MAX_SECONDS) -> None:
         self.bytes = 0
         self._max_bytes = max_bytes
         self._max_seconds = max_seconds
-        self._order: deque[tuple[SessionEvents, str, Kept]] = deque()
+        self._order: deque[tuple[SessionEvents, str, StoredEvent]] = deque()
 
-    def add(self, store: "SessionEvents", event_id: str, kept: Kept) -> None:
-        self._order.append((store, event_id, kept))
-        self.bytes += kept.size
-        oldest = kept.stored - self._max_seconds
+    def add(self, store: "SessionEvents", event_id: str, event: StoredEvent) -> None:
+        """Enter an event, and evict the oldest ones while there are too many bytes, or while they are too old."""
+        self._order.append((store, event_id, event))
+        self.bytes += event.size
+        oldest = event.stored - self._max_seconds
         while self._order and (self.bytes > self._max_bytes or self._order[0][2].stored < oldest):
-            owner, expired, dropped = self._order.popleft()
-            self.bytes -= dropped.size
-            owner.drop(expired)
+            owner, evicted_id, evicted = self._order.popleft()
+            self.bytes -= evicted.size
+            owner.drop(evicted_id)
 
 
 class SessionEvents(EventStore):
@@ -55,24 +58,25 @@ class SessionEvents(EventStore):
 
     def __init__(self, backlog: Backlog) -> None:
         self._backlog = backlog
-        self._events: OrderedDict[str, Kept] = OrderedDict()
+        self._events: OrderedDict[str, StoredEvent] = OrderedDict()
         self._ids = count(1)
 
     async def store_event(self, stream_id: str, message: JSONRPCMessage | None) -> str:
         event_id = str(next(self._ids))
-        kept = self._events[event_id] = Kept(stream_id, message, _size(message), time.monotonic())
-        self._backlog.add(self, event_id, kept)
+        event = self._events[event_id] = StoredEvent(stream_id, message, _size(message), time.monotonic())
+        self._backlog.add(self, event_id, event)
         return event_id
 
     async def replay_events_after(self, last_event_id: str, send_callback: EventCallback) -> str | None:
-        """Send what followed on the same stream; the stream, or None when that is not known any more."""
+        """Send the later events of the same stream, and return its id; None if the event is no longer there."""
         last = self._events.get(last_event_id)
         if last is None:
             return None
-        later = [(event_id, kept) for event_id, kept in self._events.items() if int(event_id) > int(last_event_id)]
-        for event_id, kept in later:
-            if kept.stream == last.stream and kept.message is not None:
-                await send_callback(EventMessage(kept.message, event_id))
+        # A copy: events come and go while these are being sent.
+        later = [(event_id, event) for event_id, event in self._events.items() if int(event_id) > int(last_event_id)]
+        for event_id, event in later:
+            if event.stream == last.stream and event.message is not None:
+                await send_callback(EventMessage(event.message, event_id))
         return last.stream
 
     def drop(self, event_id: str) -> None:

@@ -1,4 +1,4 @@
-"""The SDK's low-level MCP server, set up as a portal needs it: one a portal, both protocol generations at once."""
+"""The SDK's low-level MCP server, set up for a portal: one server for both protocol generations."""
 
 import importlib.util
 import uuid
@@ -63,12 +63,12 @@ def portal_version() -> str:
 
 
 def walled(handler: Handler[Params]) -> Handler[Params]:
-    """A handler of the SDK's server behind the wall."""
+    """A handler for the SDK's server, whose errors are those of `guarded`."""
 
     async def handle(ctx: ServerRequestContext[Any, Any], params: Params) -> HandlerResult:
         result = await guarded(ctx.method, handler(ctx, params))
         if isinstance(result, dict) and ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
-            # Required of every result at this version, unknown to the ones before.
+            # This version requires it in every result; earlier ones do not know it.
             return {"resultType": "complete", **result}
         return result
 
@@ -76,9 +76,11 @@ def walled(handler: Handler[Params]) -> Handler[Params]:
 
 
 async def guarded(method: str, work: Awaitable[Result]) -> Result:
-    """The wall: none of the internals of `work` reach a client. What it did not mean to say is logged by reference.
+    """The result of `work`. No internals reach a client: an error that was not meant for it is logged, and the client
+    gets a reference to find it by.
 
-    Raises `MCPError` and nothing else.
+    Raises:
+        MCPError: and nothing else.
     """
     try:
         return await work
