@@ -9,7 +9,6 @@ servers or policies change, callers get another view; nothing has to be invalida
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +18,7 @@ from starlette.types import Scope
 
 from codemode import Catalog
 from portal.access import DEFAULT_DENY, LOGIN_ENDED, NO_SERVERS, Decision, LiveAccess, Standing
+from portal.bounded import Bounded
 from portal.endpoint.aggregate import Aggregate, Target, exposed_name
 from portal.endpoint.modes import Mode
 from portal.endpoint.selection import Selection, select
@@ -60,7 +60,7 @@ class Views:
     def __init__(self, servers: Servers, access: LiveAccess | None = None) -> None:
         self.access = access
         self._servers = servers
-        self._views: OrderedDict[tuple[object, ...], View] = OrderedDict()
+        self._views: Bounded[tuple[object, ...], View] = Bounded(MAX_VIEWS)
         self._by_content: WeakValueDictionary[object, View] = WeakValueDictionary()
 
     @property
@@ -135,7 +135,7 @@ class Views:
         """Keep an encoded answer with its view. All together stay within `MAX_ANSWER_BYTES`; those used last stay."""
         view.answers[key] = answer
         room = MAX_ANSWER_BYTES
-        for one in dict.fromkeys(reversed(self._views.values())):
+        for one in dict.fromkeys(reversed(tuple(self._views.values()))):
             size = sum(map(len, one.answers.values()))
             if size > room:
                 one.answers.clear()
@@ -179,9 +179,6 @@ class Views:
         view = self._views.get(key)
         if view is None:
             view = self._views[key] = self._shared(select_part())
-            while len(self._views) > MAX_VIEWS:
-                self._views.popitem(last=False)
-        self._views.move_to_end(key)
         return view
 
     def _shared(self, part: Selection) -> View:
