@@ -10,7 +10,7 @@ import pytest
 
 from sandbox import Failed, Limits, MemoryExceeded, Settlement
 
-from .hostile.arena import QUICK, SLACK, Arena, MiB, arena, resident
+from .hostile.arena import HOUR, QUICK, SLACK, Arena, MiB, arena, resident
 from .hostile.programs import GREEDY
 
 
@@ -124,7 +124,7 @@ def test_settlements_into_a_full_heap_end_in_an_outcome(ground: Arena) -> None:
 
 def test_what_the_host_holds_for_a_program_counts_too() -> None:
     """Arguments, timers and logs lie outside the engine's heap: they have limits of their own."""
-    with arena(Limits(cpu_time=1.0, wall_time=5.0, memory=32 * MiB, calls=1_000_000)) as ground:
+    with arena(Limits(cpu_time=1.0, wall_time=HOUR, memory=32 * MiB, calls=1_000_000)) as ground:
         for source in (
             "const s = 'x'.repeat(1e6); for (;;) host.x(s)",
             "for (;;) host.x('x'.repeat(1000))",
@@ -139,7 +139,7 @@ def test_what_the_host_holds_for_a_program_counts_too() -> None:
 
 def test_a_batch_of_calls_is_bounded_before_the_host_reads_it() -> None:
     """A list of empty lists is three bytes of JSON each, and sixty in the host."""
-    with arena(Limits(cpu_time=2.0, wall_time=10.0, calls=200)) as ground:
+    with arena(Limits(cpu_time=2.0, wall_time=HOUR, calls=200)) as ground:
         before = resident()
         ended = ground.run("const a = Array(349000).fill([]); for (let i = 0; i < 60; i++) host.x(a); await host.y()")
         assert ended.kind == "size"

@@ -13,7 +13,7 @@ from .hostile.arena import QUICK, Arena, KiB, MiB, arena
 from .hostile.scripts import lines
 
 LIMITS = replace(
-    QUICK, cpu_time=1.0, memory=64 * MiB, result=64 * KiB, arguments=32 * KiB, log_bytes=8 * KiB, log_lines=50, depth=20
+    QUICK, cpu_time=5.0, memory=64 * MiB, result=64 * KiB, arguments=32 * KiB, log_bytes=8 * KiB, log_lines=50, depth=20
 )
 
 
