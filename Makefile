@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The suite starts hundreds of processes of ours: each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test check types lint format bench bench-once conformance constraints clean
+.PHONY: help demo serve test test-deep check types lint format bench bench-once conformance constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -22,8 +22,11 @@ demo: $(VENV)/.user ## Start a portal over real upstreams, run three programs th
 serve: $(VENV)/.user ## Leave the demo portal running for your own client
 	@$(BIN)/python -m portal.demo --serve
 
-test: $(VENV)/.developer ## Everything needed, then the whole suite
+test: $(VENV)/.developer ## Everything needed, then the suite with a tenth of its large matrices of cases
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+test-deep: $(VENV)/.developer ## The same with every case of the large matrices
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m ""
 
 check: lint types ## Lint, format and strict types
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from sandbox import CpuTimeExceeded, Failed, Suspended, WallTimeExceeded
+from tests.deep import deep
 
 from .hostile.arena import HOUR, NOW, QUICK, SEED, Arena, MiB, arena, let_time_pass
 from .hostile.programs import ARRAY_METHODS, ENDLESS, SLOW_NATIVE
@@ -23,7 +24,7 @@ def ground() -> Iterator[Arena]:
         yield made
 
 
-@pytest.mark.parametrize("how", ENDLESS)
+@pytest.mark.parametrize("how", deep(ENDLESS))
 def test_a_program_that_never_ends_is_stopped(ground: Arena, how: str) -> None:
     ended = ground.run(ENDLESS[how])
     assert isinstance(ended.outcome, Failed)
@@ -31,12 +32,12 @@ def test_a_program_that_never_ends_is_stopped(ground: Arena, how: str) -> None:
     assert "0.15 s" in ended.message
 
 
-@pytest.mark.parametrize("how", SLOW_NATIVE)
+@pytest.mark.parametrize("how", deep(SLOW_NATIVE))
 def test_long_work_inside_a_builtin_is_stopped(ground: Arena, how: str) -> None:
     assert ground.run(SLOW_NATIVE[how]).kind == "cpu_time"
 
 
-@pytest.mark.parametrize("method", ARRAY_METHODS)
+@pytest.mark.parametrize("method", deep(ARRAY_METHODS))
 def test_an_array_like_of_the_greatest_length_is_stopped_or_refused(ground: Arena, method: str) -> None:
     source = f"for (;;) Array.prototype.{method}.call({LIKE}, (x) => x)"
     assert ground.run(source).kind in SETTLED
