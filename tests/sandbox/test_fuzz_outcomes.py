@@ -229,7 +229,7 @@ class Talk:
     def say(self, data: bytes) -> None:
         before = self.conversation.state
         try:
-            outcome = self.conversation.received(data)
+            outcome = self.conversation.receive(data)
         except LocalStateError:
             assert before is not State.RUNNING
             assert self.conversation.state is before
@@ -298,7 +298,7 @@ def test_steps_in_any_order_raise_only_engine_errors(steps: list[str]) -> None:
                 case "start":
                     conversation.start("1", NOW, SEED)
                 case "received":
-                    conversation.received(b'["suspended",[[1,"a",1]],null,[]]')
+                    conversation.receive(b'["suspended",[[1,"a",1]],null,[]]')
                 case "resume":
                     conversation.resume([Settlement.value(1, 1)], NOW)
                 case _:
