@@ -1,7 +1,7 @@
 """The state of one run as its host sees it: which step is allowed next, and which calls wait for a settlement.
 
-No I/O: bytes for the guest come out, bytes from the guest go in. An isolate in this process and one in a
-worker have the same conversation, so ids are checked on the trusted side.
+No I/O: bytes for the guest come out, bytes from the guest go in. An isolate in this process and one in a worker have
+the same conversation, so ids are checked on the trusted side.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from sandbox.errors import EngineError
 
-TICK = 0.01  # seconds: a limit takes effect so much late at most
+TICK = 0.01  # seconds; a limit takes effect at most one tick late
 _LINGER = 100  # ticks without a guest before the thread sleeps, so that a busy host does not wake it for every slice
 
 

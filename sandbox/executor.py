@@ -28,7 +28,7 @@ class Execution(Protocol):
 
     @property
     def identity(self) -> str:
-        """The user of this run. Places to run are shared fairly among identities."""
+        """The owner of this run. Places to run are shared fairly among identities."""
 
     @property
     def queue_time(self) -> float:

@@ -175,7 +175,7 @@ class Slots(Generic[Work, Place]):
             return await waiter.place
         except asyncio.CancelledError:
             granted = waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None
-            if granted:  # at the same moment: the task that would give it back ends here
+            if granted:  # just before the cancellation, and nobody else would release it
                 self.release(waiter.place.result())
             raise
         finally:

@@ -232,7 +232,7 @@ class WasmModule:
 
     @classmethod
     def load(cls, engine: WasmEngine, compiled: bytes) -> WasmModule:
-        """`compiled` is machine code: pass only bytes from `save` that no one else could change since."""
+        """`compiled` is machine code: pass only bytes from `save` that nobody else can have changed."""
         module = c_void_p()
         _checked(_module_load(engine.pointer, compiled, len(compiled), ctypes.byref(module)), "cannot load the guest")
         return cls(engine, module.value or 0)

@@ -63,7 +63,7 @@ def _numbers(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _bound(schema: Mapping[str, Any], inclusive: str, exclusive: str) -> tuple[str | None, bool]:
-    """A limit, and whether it is exclusive. In draft-04 the exclusive keyword is a boolean for the inclusive one."""
+    """A limit, and whether it is exclusive. In draft-04 the exclusive keyword is a boolean about the other."""
     strict = _number(schema.get(exclusive))
     if strict:
         return strict, True

@@ -57,7 +57,7 @@ class Names:
         return f"{self.server(server_id)}.{self.tool(server_id, raw_name)}"
 
     def flat(self, server_id: str, raw_name: str) -> str | None:
-        """The flat spelling of a tool, `server_tool`, or None when that means another thing, or several.
+        """The flat spelling of a tool, `server_tool`, or None when it means something else, or several tools.
 
         Raises KeyError for an unknown tool.
         """

@@ -57,7 +57,7 @@ class Kind(enum.IntEnum):
     BUILT = 69
     """Up: image id, image."""
     FAULT = 70
-    """Up: a `Fault` and a message, see `pack_fault`. The run has ended, except after a failed FREEZE."""
+    """Up: a `Fault` and a message, see `pack_fault`. The worker drops the run, except after a failed FREEZE."""
 
 
 SLICES: Final = frozenset({Kind.START, Kind.RESUME, Kind.THAW})

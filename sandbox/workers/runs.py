@@ -175,7 +175,11 @@ class Runs:
         self._runs[run_id] = run
 
     def _suspended(self, run_id: int) -> Run:
-        """The run, once it is neither computing nor being frozen. To be called with the lock."""
+        """The run if it is suspended. Waits while it is being frozen. To be called with the lock.
+
+        Raises:
+            EngineError: it is unknown, running or lost.
+        """
         run = self._runs.get(run_id)
         while run is not None and run.freezing:
             self._lock.wait()
