@@ -5,12 +5,13 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip
 # Two for each core: many tests wait for processes they started.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(2 * (os.cpu_count() or 1), 16))')
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 PINNED := --quiet --universal --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate --no-header
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The suite starts hundreds of processes of ours: each would compile every module again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo serve test check types lint format bench bench-once conformance constraints clean
+.PHONY: help demo serve test test-deep test-ci check types lint format bench bench-once conformance constraints clean
 .DEFAULT_GOAL := help
 
 help: ## Say what there is
@@ -22,8 +23,15 @@ demo: $(VENV)/.user ## Start a portal over real upstreams, run three programs th
 serve: $(VENV)/.user ## Leave the demo portal running for your own client
 	@$(BIN)/codemode demo --serve
 
-test: $(VENV)/.developer ## Everything needed, then the whole suite
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+test: $(VENV)/.developer ## Everything needed, then the suite with a tenth of its large matrices of cases
+	$(PYTEST)
+
+test-deep: $(VENV)/.developer ## The same with every case of the large matrices
+	$(PYTEST) -m ""
+
+# For continuous integration: a test that fails runs once more, alone, and is named when it passes then.
+test-ci: $(VENV)/.developer
+	@.ci/tests $(PYTEST)
 
 check: lint types ## Lint, format and strict types
 

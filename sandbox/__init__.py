@@ -1,4 +1,4 @@
-"""Runs untrusted JavaScript programs in single-use WebAssembly isolates. No I/O, and no word of MCP or HTTP."""
+"""Runs untrusted JavaScript in single-use WebAssembly isolates. Does no I/O and knows nothing of MCP or HTTP."""
 
 from sandbox.batch import decode_outcome, encode_failed, encode_resume, encode_start
 from sandbox.conversation import Conversation, State

@@ -6,7 +6,7 @@ Into the guest go length-prefixed frames (the payloads are JSON), out of it come
     ["completed", has_value, value, logs, calls]
     ["failed", {"kind", "name"?, "message", "stack"?}, logs, calls]          logs: [[level, text], ...]
 
-Everything from the guest is hostile; what does not fit this shape exactly is a GuestAbiError.
+The guest is hostile: an outcome of any other shape raises GuestAbiError.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ from sandbox.limits import Limits
 
 SEED_SIZE = 32
 _TIME, _ONE, _TWO = struct.Struct("<d"), struct.Struct("<I"), struct.Struct("<II")
-_RESUME, _SETTLED = struct.Struct("<dI"), struct.Struct("<III")
-_PARSER_DEPTH = 1024  # levels orjson reads
-_FRAME_DEPTH = 3  # levels of an outcome round the arguments of a call
+_RESUME, _SETTLEMENT = struct.Struct("<dI"), struct.Struct("<III")
+_PARSER_DEPTH = 1024  # the nesting levels that orjson accepts
+_FRAME_DEPTH = 3  # the nesting levels of an outcome above the arguments of a call
 _LEVELS = frozenset({"log", "info", "warn", "error", "debug"})
 _FRAME = re.compile(r"program\.js:(\d{1,9}):(\d{1,9})")
 _WORD = re.compile(r"[\w$]+")
-# Bounded spaces keep this linear: the source is hostile too.
+# The source is hostile too. Bounded repetition keeps the search linear in its length.
 _FUNCTION = re.compile(
     r"^[ \t]{0,8}(?:export[ \t]{1,4})?(?:(?:async[ \t]{1,4})?function[ \t]{0,4}\*?[ \t]{0,4}([A-Za-z_$][\w$]{0,99})"
     r"|(?:const|let|var)[ \t]{1,4}([A-Za-z_$][\w$]{0,99})[ \t]{0,4}="
@@ -42,9 +42,10 @@ _FUNCTION = re.compile(
 
 
 def encode_start(source: str, now: float, seed: bytes, limits: Limits) -> bytes:
-    """The first batch of a run: the program, the time in milliseconds since the epoch, and 32 bytes of randomness.
+    """The first batch of a run. `now`: milliseconds since the epoch; `seed`: 32 random bytes.
 
-    A source over its limit does not travel; the guest answers with the failure.
+    A source over its limit is left out, and the guest reports the failure. Raises LocalStateError for a seed of another
+    length.
     """
     if len(seed) != SEED_SIZE:
         raise LocalStateError(f"the seed has {len(seed)} bytes, it must have {SEED_SIZE}")
@@ -57,13 +58,14 @@ def encode_start(source: str, now: float, seed: bytes, limits: Limits) -> bytes:
     if size > limits.source:
         text = b""
     elif defined := _FUNCTION.findall(source):
-        names = "\n".join(_unmentioned(source, defined)).encode()
+        names = "\n".join(_entry_candidates(source, defined)).encode()
     parts = (_TIME.pack(now), seed, limits.words, _TWO.pack(min(size, 0xFFFFFFFF), len(names)), names)
     return b"".join((*parts, _ONE.pack(len(text)), text, b"\0"))
 
 
-def _unmentioned(source: str, defined: list[tuple[str, str]]) -> list[str]:
-    """Which of the functions the source seems to define it never mentions again; the guest checks that they exist."""
+def _entry_candidates(source: str, defined: list[tuple[str, str]]) -> list[str]:
+    """The functions that the source seems to define and never mentions again, the last 16. The guest checks that they
+    exist."""
     mentions = Counter(_WORD.findall(source))
     names = (first or second for first, second in defined)
     return [name for name in names if mentions[name] == 1][-16:]
@@ -80,7 +82,7 @@ def encode_resume(settlements: Sequence[Settlement], now: float, limits: Limits)
         if len(payload) > limits.tool_result:
             message = f"the result has {len(payload)} bytes, at most {limits.tool_result} are allowed"
             ok, payload = False, _json(Settlement.error(settlement.id, name="RangeError", message=message))
-        parts += (_SETTLED.pack(settlement.id, ok, len(payload)), payload, b"\0")
+        parts += (_SETTLEMENT.pack(settlement.id, ok, len(payload)), payload, b"\0")
     return b"".join(parts)
 
 
@@ -96,21 +98,24 @@ def _json(settlement: Settlement) -> bytes:
 
 
 def encode_failed(kind: str, message: str, logs: bytes = b"") -> bytes:
-    """A failed outcome made on the host's side of the boundary. `logs` is the inside of the logs array."""
+    """A failed outcome that the host writes in the guest's place. `logs`: the elements of the log array, as JSON."""
     failure = orjson.dumps({"kind": kind, "message": message})
     return b'["failed",%b,[%b],[]]' % (failure, logs)
 
 
 def decode_outcome(data: bytes, limits: Limits) -> Outcome:
-    """Reads one outcome. Raises GuestAbiError unless it has exactly the documented shape, and is no larger and no
-    deeper than these limits let an honest guest's be: a compromised one says what it likes."""
+    """Reads one outcome.
+
+    Raises GuestAbiError for any other shape than the documented one, and for an outcome larger or deeper than an honest
+    guest can write under these limits.
+    """
     if len(data) > limits.outcome:
         raise GuestAbiError(f"the guest's outcome has {len(data)} bytes, at most {limits.outcome} are allowed")
     try:
-        outcome = _loaded(data, limits.depth + _FRAME_DEPTH)
+        outcome = _parse(data, limits.depth + _FRAME_DEPTH)
     except ValueError as error:
         raise GuestAbiError(f"the guest's outcome is not JSON, or nested too deeply: {error}") from None
-    # Not a match statement: this is on the path of every run, and it is three times as fast by hand.
+    # Not a match statement: every run comes through here, and comparing by hand is three times as fast.
     if type(outcome) is list and len(outcome) in (4, 5):
         tag, first = outcome[0], outcome[1]
         if tag == "completed" and type(first) is bool and len(outcome) == 5:
@@ -122,14 +127,14 @@ def decode_outcome(data: bytes, limits: Limits) -> Outcome:
     raise GuestAbiError("the guest's outcome has an unknown shape")
 
 
-def _loaded(data: bytes, depth: int) -> Any:
-    """The JSON, unless it is nested more than `depth` levels deep. Raises ValueError.
+def _parse(data: bytes, depth: int) -> Any:
+    """The JSON value. Raises ValueError when it is nested more than `depth` levels deep.
 
-    The parser has a fixed bound. Brackets round the text, taken off afterwards, make it ours, at the parser's speed: a
-    walk through the values takes as long as parsing them. Each bracket must still hold one thing: text that closes some
-    and opens others would show.
+    The parser's own bound is fixed. Brackets put round the text lower it to `depth` at the parser's speed; walking
+    through the parsed value would take as long as parsing it. Afterwards each added bracket must hold exactly one
+    value, because the text may close some of them and open others.
     """
-    if len(data) <= 2 * depth or data.count(b"[") + data.count(b"{") <= depth:  # it cannot be that deep
+    if len(data) <= 2 * depth or data.count(b"[") + data.count(b"{") <= depth:  # too few brackets to be too deep
         return orjson.loads(data)
     spare = _PARSER_DEPTH - depth
     value = orjson.loads(b"".join((b"[" * spare, data, b"]" * spare)))

@@ -1,5 +1,8 @@
-"""The cache of compiled modules. A compiled module is machine code, so the folder is private (0700, ours) and every
-file carries a MAC; whatever does not check is ignored and made again."""
+"""The cache of compiled modules.
+
+A compiled module is machine code. So the folder is private (mode 0700, owned by this user), and every file carries a
+MAC. A file that fails a check is ignored, and its module is compiled again.
+"""
 
 from __future__ import annotations
 
@@ -22,14 +25,14 @@ def default_cache() -> Path:
 
 
 class CompiledCache:
-    """Compiled modules by name. Never raises for a cache that cannot be used: it is then empty and keeps nothing."""
+    """Compiled modules by name. Never raises: where the folder cannot be used, the cache is empty and stays so."""
 
     def __init__(self, folder: Path | None) -> None:
         self._folder = folder
         self._key = self._open_key() if folder is not None and self._make_private(folder) else None
 
     def load(self, name: str) -> bytes | None:
-        """The module stored under `name`, if it is there and untouched."""
+        """The module stored under `name`. None when it is missing, or its file was changed."""
         if self._key is None or self._folder is None:
             return None
         try:
@@ -57,15 +60,15 @@ class CompiledCache:
     def _make_private(folder: Path) -> bool:
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            found = folder.lstat()
+            status = folder.lstat()  # not stat: a symbolic link may lead into the folder of another user
         except OSError:
             return False
-        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
+        return stat.S_ISDIR(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & 0o077
 
     def _open_key(self) -> bytes | None:
         assert self._folder is not None
         path = self._folder / "key"
-        for _ in range(2):
+        for _ in range(2):  # the second time for the key that was just written, here or by another process
             try:
                 key = _read_private(path)
                 if len(key) == _KEY_SIZE:
@@ -80,16 +83,17 @@ class CompiledCache:
 
 
 def _read_private(path: Path) -> bytes:
-    """Raises OSError for a file that is not ours alone."""
+    """Raises OSError for a file that another user owns or may read."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if found.st_uid != os.getuid() or found.st_mode & 0o077:
+        status = os.fstat(descriptor)
+        if status.st_uid != os.getuid() or status.st_mode & 0o077:
             raise PermissionError(f"{path} is not private")
         return file.read()
 
 
 def _write_private(path: Path, data: bytes) -> None:
+    """Other processes see the whole file or the one before it, never a part. Raises OSError."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:

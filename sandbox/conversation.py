@@ -1,7 +1,7 @@
 """The state of one run as its host sees it: which step is allowed next, and which calls wait for a settlement.
 
-No I/O: bytes for the guest come out, bytes from the guest go in. An isolate in this process and one behind a worker use
-the same conversation, so that ids are checked on the trusted side.
+No I/O: bytes for the guest come out, bytes from the guest go in. An isolate in this process and one in a worker have
+the same conversation, so ids are checked on the trusted side.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ class State(Enum):
 
 
 class Conversation:
-    """start -> received -> (resume -> received)*. A step out of order raises LocalStateError."""
+    """start -> receive -> (resume -> receive)*. A step out of order raises LocalStateError."""
 
     def __init__(self, limits: Limits, *, waiting: Iterable[int] | None = None) -> None:
         self.limits = limits
         self.state = State.NEW if waiting is None else State.SUSPENDED
         self.waiting: set[int] = set(waiting or ())
-        self._last_id: int | None = 0 if waiting is None else None  # of a thawed run only the waiting ids are known
+        self._last_id: int | None = 0 if waiting is None else None  # None for a thawed run: its last id is unknown
 
     def start(self, source: str, now: float, seed: bytes) -> bytes:
         self._expect(State.NEW)
@@ -51,8 +51,8 @@ class Conversation:
         self.state = State.RUNNING
         return data
 
-    def received(self, data: bytes) -> Outcome:
-        """Reads the guest's answer. Raises GuestAbiError, and ends the conversation, when it makes no sense."""
+    def receive(self, data: bytes) -> Outcome:
+        """Reads the guest's outcome. Raises GuestAbiError, and ends the conversation, when it breaks the contract."""
         self._expect(State.RUNNING)
         self.state = State.ENDED
         outcome = decode_outcome(data, self.limits)
@@ -72,8 +72,8 @@ class Conversation:
 
     def _remember(self, calls: tuple[HostCall, ...]) -> None:
         for call in calls:
-            fresh = call.id == self._last_id + 1 if self._last_id is not None else call.id not in self.waiting
-            if not fresh or call.id > self.limits.calls:
+            is_new = call.id == self._last_id + 1 if self._last_id is not None else call.id not in self.waiting
+            if not is_new or call.id > self.limits.calls:
                 raise GuestAbiError(f"the guest made call {call.id} out of turn")
             self._last_id = call.id
             self.waiting.add(call.id)

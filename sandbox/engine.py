@@ -1,4 +1,4 @@
-"""The engine: compiles the guest once, keeps its initialised image, and makes isolates from it."""
+"""The engine: compiles the guest once, initialises its memory once, and makes isolates from both."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from sandbox.limits import Limits, MiB
 from sandbox.snapshot import WASM_PAGE, with_memory
 from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmModule
 
-_Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # size of the memory, (offset, bytes)
-_IMAGES_KEPT = 64
+_Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # the size of the memory, and (offset, bytes) pairs
+_MOST_IMAGES = 64
 ABI = 1
 _SETUP = Limits(cpu_time=60.0, wall_time=600.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An initialised memory with a preload in it. `data` may be kept and given to another engine of the same build."""
+    """The memory that a preload leaves. `data` can be stored and used by another engine of the same build."""
 
     id: str
     data: bytes
@@ -64,7 +64,7 @@ class _Guest:
 
 
 def _largest_memory(limits: Limits) -> int:
-    """The linear memory behind a heap of `limits.memory`: the guest's stack and data, and room for fragmentation."""
+    """Bytes of linear memory for a heap of `limits.memory`, with the guest's stack and data and fragmentation."""
     room = limits.memory + limits.memory // 8 + 4 * MiB
     return -(-room // WASM_PAGE) * WASM_PAGE
 
@@ -72,8 +72,8 @@ def _largest_memory(limits: Limits) -> int:
 class Engine:
     """Makes isolates that all have the same limits. Thread-safe; close it when every isolate is closed.
 
-    `slots` is how many isolates may live at once, `cache` the private folder for the compiled guest (None: no cache).
-    Raises EngineError when the guest is missing or cannot be compiled.
+    `slots` is how many isolates may be open at once, `cache` the private folder for the compiled guest (None: no
+    cache). Raises EngineError when the guest is missing or cannot be compiled.
     """
 
     def __init__(self, limits: Limits | None = None, *, slots: int = 256, cache: Path | None | str = "default") -> None:
@@ -93,7 +93,7 @@ class Engine:
 
     @property
     def live_isolates(self) -> int:
-        """How many isolates are not closed."""
+        """How many isolates are open."""
         return len(self._live)
 
     def isolate(self, image: Image | None = None) -> Isolate:
@@ -105,9 +105,9 @@ class Engine:
         return self._isolate(instance, None)
 
     def image(self, preload: str) -> Image:
-        """Runs trusted JavaScript, the body of `function (host) { ... }`, and keeps the memory it leaves behind.
+        """Runs trusted JavaScript, the body of `function (host) { ... }`, and returns the memory it leaves.
 
-        `host.call(name, argument)` is the way to make host calls; programs of this image have no global `host`.
+        The preload makes host calls with `host.call(name, argument)`; programs of this image have no global `host`.
         Raises EngineError when the preload throws.
         """
         instance = self._instance()
@@ -120,7 +120,7 @@ class Engine:
         return Image.of(data)
 
     def thaw(self, data: bytes) -> Isolate:
-        """The program `Isolate.freeze` kept, suspended as it was. Raises ForeignImage unless it is of this build."""
+        """The suspended program of an `Isolate.freeze`. Raises ForeignImage for damage and for another build."""
         largest = self._wasm.settings.memory
         header, content = frozen.unpack(data, build=self.build_id, kind="program", largest=largest)
         patch = pages.parse(content, largest)
@@ -160,12 +160,12 @@ class Engine:
         return module
 
     def _initialised(self, raw: WasmModule, guest: _Guest) -> bytes:
-        """The memory with the preludes run in it. They are compiled in an instance of their own: the litter that leaves
-        would otherwise be in every isolate."""
+        """The memory in which the preludes have run. They are compiled in another instance, because every isolate would
+        inherit the garbage that compiling leaves."""
         with self._bare(raw) as compiler:
-            compiled = [(name, self._setup(compiler, b"compile", name, text)) for name, text in guest.preludes]
+            bytecodes = [(name, self._setup(compiler, b"compile", name, text)) for name, text in guest.preludes]
         with self._bare(raw) as instance:
-            for name, bytecode in compiled:
+            for name, bytecode in bytecodes:
                 self._setup(instance, b"prelude", name, bytecode)
             return instance.read(0, instance.memory_size())
 
@@ -181,7 +181,7 @@ class Engine:
             instance.close()
 
     def _setup(self, instance: WasmInstance, export: bytes, name: str, content: bytes) -> bytes:
-        """Gives the guest one file, returns what it leaves in its output. Raises EngineError when the guest threw."""
+        """Runs an export on one file and returns the guest's output. Raises EngineError when the file throws."""
         batch = b"".join((struct.pack("<I", len(name)), name.encode(), struct.pack("<I", len(content)), content))
         layout = instance.view(Layout, self._guarded(instance, b"layout", 0))
         at = layout.input if len(batch) <= layout.input_size else self._guarded(instance, b"reserve", len(batch))
@@ -190,7 +190,7 @@ class Engine:
         output = instance.read(layout.output, layout.output_size)
         if failed:
             outcome = decode_outcome(output, _SETUP)
-            reason = outcome.error if isinstance(outcome, Failed) else "it left no reason"
+            reason = outcome.error if isinstance(outcome, Failed) else "no reason given"
             raise EngineError(f"{name} threw: {reason}")
         return output
 
@@ -205,7 +205,7 @@ class Engine:
             self._ticker.leave(budget)
 
     def _inspect(self) -> Home:
-        """What is the same in every instance: where layout and input buffer lie, and the memory it begins with."""
+        """What is the same in every instance: the places of layout and input buffer, and the initial memory."""
         instance = WasmInstance(self._module)
         try:
             layout_at = self._guarded(instance, b"layout", 0)
@@ -231,20 +231,20 @@ class Engine:
         return WasmInstance(self._module)
 
     def _image_runs(self, image: Image) -> _Runs:
-        found = self._images.get(image.id)
-        if found is None:
+        runs = self._images.get(image.id)
+        if runs is None:
             largest = self._wasm.settings.memory
             _, content = frozen.unpack(image.data, build=self.build_id, kind="image", largest=largest)
             patch = pages.parse(content, largest)
-            found = (patch.size, pages.merge(patch.runs, self._home.base))
+            runs = (patch.size, pages.merge(patch.runs, self._home.base))
             with self._lock:
-                while len(self._images) >= _IMAGES_KEPT:
-                    del self._images[next(iter(self._images))]
-                self._images[image.id] = found
-        return found
+                while len(self._images) >= _MOST_IMAGES:
+                    del self._images[next(iter(self._images))]  # the oldest; `data` can be read again
+                self._images[image.id] = runs
+        return runs
 
     def _write(self, instance: WasmInstance, runs: _Runs) -> None:
-        """Makes a fresh instance's memory that of an image, from the host: best for few long runs."""
+        """Copies an image into a fresh instance from the host: fast for a few long runs."""
         try:
             instance.grow_to(runs[0])
             for at, data in runs[1]:
@@ -254,8 +254,8 @@ class Engine:
             raise ForeignImage(f"the image does not fit this engine: {error}") from None
 
     def _patch(self, instance: WasmInstance, patch: pages.Patch) -> None:
-        """The same for many short runs: they are written behind the memory they describe, and the guest puts them in
-        their places."""
+        """Copies a frozen program into a fresh instance, fast for many short runs: they are written behind the memory
+        that they describe, and the guest moves each to its place."""
         try:
             if pages.whole(patch.size + len(patch.runs)) > self._wasm.settings.memory:
                 return self._write(instance, (patch.size, pages.split(patch.runs)))

@@ -1,4 +1,4 @@
-"""The epoch: a thread that ticks while guests run, and the budget a running guest is measured against at every tick."""
+"""The epoch: a thread that ticks while guests run, and the budget that is checked at every tick of a running guest."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from collections.abc import Callable
 
 from sandbox.errors import EngineError
 
-TICK = 0.01  # seconds; how late a limit may be noticed
+TICK = 0.01  # seconds; a limit takes effect at most one tick late
 _LINGER = 100  # ticks without a guest before the thread sleeps, so that a busy host does not wake it for every slice
 
 
 class Budget:
-    """The CPU and wall time of one isolate. CPU time is that of the thread while the guest runs; waiting costs none."""
+    """The CPU and wall time of one isolate, in seconds.
+
+    CPU time is that of the thread while the guest runs. Waiting takes wall time only.
+    """
 
     __slots__ = ("_began", "_cpu_at", "_gate", "cpu_limit", "cpu_used", "paused", "stopped", "wall_limit")
 
@@ -39,8 +42,8 @@ class Budget:
     def wall_used(self) -> float:
         return time.monotonic() - self._began
 
-    def passed(self, *, running: bool = True) -> str | None:
-        """The kind of limit that is used up, if any. Call it in the thread that runs the guest."""
+    def limit_reached(self, *, running: bool = True) -> str | None:
+        """The kind of the limit that is reached, or None. To be called in the guest's thread."""
         cpu = self.cpu_used + (time.thread_time() - self._cpu_at if running else 0.0)
         if cpu >= self.cpu_limit:
             return "cpu_time"
@@ -49,13 +52,13 @@ class Budget:
         return None
 
     def stop(self) -> None:
-        """From any thread: the slice is to end, and so is every later one."""
+        """From any thread: ends the slice that runs, and every later one."""
         self.stopped = True
         self.proceed()
 
     def pause(self) -> None:
-        """From any thread: the slice is to compute no more until `proceed`."""
-        self._gate = threading.Event()
+        """From any thread: the slice that runs computes nothing more until `proceed`."""
+        self._gate = threading.Event()  # before `paused`: the guest's thread reads them the other way round
         self.paused = True
 
     def proceed(self) -> None:
@@ -71,7 +74,7 @@ class Budget:
 
 
 class Ticker:
-    """Calls `tick` every 10 ms while a guest runs (and a second longer), from a thread of its own."""
+    """Calls `tick` every 10 ms from a thread of its own, while a guest runs and for a second after it."""
 
     def __init__(self, tick: Callable[[], None]) -> None:
         self._tick = tick
@@ -80,14 +83,14 @@ class Ticker:
         self._asleep = False
         self._closed = False
         self._ticking = True
-        _forget_after_fork(weakref.ref(self))
+        _stop_after_fork(weakref.ref(self))
         self._thread = threading.Thread(target=self._loop, name="sandbox-epoch", daemon=True)
         self._thread.start()
 
     def enter(self, budget: Budget) -> None:
-        """This thread is about to run a guest. Raises EngineError when nothing would interrupt it, as after a fork."""
+        """To be called before this thread runs a guest. Raises EngineError after a fork: nothing would interrupt it."""
         if not self._ticking:
-            raise EngineError("the epoch thread is gone (was the process forked?): make a new engine")
+            raise EngineError("the epoch thread does not run (was the process forked?): make a new engine")
         self._running[threading.get_ident()] = budget
         budget.enter()
         if self._asleep:
@@ -98,13 +101,13 @@ class Ticker:
         del self._running[threading.get_ident()]
 
     def is_over(self) -> bool:
-        """Whether the guest of this thread must stop. Asked at every tick, so this is where a paused guest waits."""
+        """Whether the guest of this thread must stop. The guest asks at every tick, so a paused one waits in here."""
         budget = self._running.get(threading.get_ident())
         if budget is None:
             return True
         if budget.paused:
             budget.wait_while_paused()
-        return budget.stopped or budget.passed() is not None
+        return budget.stopped or budget.limit_reached() is not None
 
     def close(self) -> None:
         self._closed = True
@@ -123,7 +126,8 @@ class Ticker:
             idle = 0 if self._running else idle + 1
             if idle > _LINGER:
                 self._asleep = True
-                # A guest that entered just before the line above is seen here: enter writes before it reads.
+                # A guest may enter just now. It writes `_running` before it reads `_asleep`, and here it is the other
+                # way round: one of the two threads sees the other.
                 if not self._running:
                     self._awake.wait()
                 self._awake.clear()
@@ -136,8 +140,8 @@ class Ticker:
         self._ticking = False
 
 
-def _forget_after_fork(ticker: weakref.ref[Ticker]) -> None:
-    """A forked child has no ticking thread, and must know it."""
+def _stop_after_fork(ticker: weakref.ref[Ticker]) -> None:
+    """In a forked child the thread does not exist, so the ticker of a child lets no guest run."""
 
     def after_fork() -> None:
         if (alive := ticker()) is not None:

@@ -16,7 +16,7 @@ class SandboxError(Exception):
 
 
 class _ProgramError(SandboxError):
-    """`kind` is the stable word for what happened; the rest is what the program itself said and where (1-based)."""
+    """`kind`: the stable name of the failure. `name`, `stack`, `line` and `column` (from 1) are the program's own."""
 
     kind = "exception"
 
@@ -99,15 +99,15 @@ class SizeExceeded(LimitExceeded):
 
 
 class EngineError(SandboxError):
-    """Our fault, or that of whoever calls us."""
+    """The fault of this package, or of its caller."""
 
 
 class GuestAbiError(EngineError):
-    """The guest broke its contract: it trapped on its own, or what it said cannot be read. The isolate is gone."""
+    """The guest broke its contract: it trapped by itself, or wrote what cannot be read. The isolate is spent."""
 
 
 class LocalStateError(EngineError):
-    """The caller broke the contract, for example by resuming a program that was never started."""
+    """The caller broke the contract, for example by resuming a program that has not started."""
 
 
 class IsolateClosed(EngineError):
@@ -115,7 +115,7 @@ class IsolateClosed(EngineError):
 
 
 class ForeignImage(EngineError):
-    """A frozen program or image belongs to another build, or is damaged."""
+    """A frozen program or image is of another build, or damaged."""
 
 
 class WorkerDied(EngineError):
@@ -123,7 +123,7 @@ class WorkerDied(EngineError):
 
 
 class Overloaded(EngineError):
-    """There is no free isolate, or the queue for one is full."""
+    """No isolate is free, or the queue for one is full."""
 
 
 PROGRAM_ERRORS: dict[str, type[GuestError] | type[LimitExceeded]] = {

@@ -1,4 +1,4 @@
-"""Events: the frozen values that pass between a program and its host. Guest and limit failures are values too."""
+"""Events: the immutable values that pass between a program and its host. Failures of the program are values too."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sandbox.errors import GuestError, LimitExceeded
 
 @dataclass(frozen=True, slots=True)
 class HostCall:
-    """The program asks its host for something. `arguments` is decoded JSON, None when the program passed none."""
+    """A call the program makes to its host. `arguments` is decoded JSON, None when the program passes no argument."""
 
     id: int
     name: str
@@ -47,8 +47,8 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True)
 class Suspended:
-    """The program waits. `calls` are those made since the last outcome; `wake_at` is when its earliest timer is due, in
-    milliseconds since the epoch: resume then, even with no settlement."""
+    """The program waits. `calls`: the calls made since the last outcome. `wake_at`: when its earliest timer is due, in
+    milliseconds since the epoch; resume it then, even without a settlement."""
 
     calls: tuple[HostCall, ...]
     logs: tuple[LogLine, ...] = ()
@@ -57,8 +57,8 @@ class Suspended:
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The program ended. `has_value` is False when its result was undefined (`value` is then None). `calls` are those
-    it made since the last outcome and did not wait for."""
+    """The program ended. `has_value` is False for undefined, and `value` then None. `calls`: the calls made since the
+    last outcome, for which the program does not wait."""
 
     value: Any
     logs: tuple[LogLine, ...] = ()
@@ -68,8 +68,8 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The program threw, could not be compiled, waits for nothing, or passed a limit. `calls` are those it made since
-    the last outcome; none of them when it had to be stopped for its CPU or wall time."""
+    """The program threw, does not compile, can never go on, or reached a limit. `calls`: the calls made since the last
+    outcome; empty when the program was stopped for its CPU or wall time."""
 
     error: GuestError | LimitExceeded
     logs: tuple[LogLine, ...] = ()

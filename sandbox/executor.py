@@ -1,7 +1,7 @@
-"""Running programs from asyncio: the two interfaces everything above uses, and the phases of a run they share.
+"""Running programs from asyncio: the two interfaces that callers use, and the phases of a run.
 
-Nothing above this module knows where a program runs: on threads of this process (`in_process`), in child processes
-(`workers`), or, one day, on other machines.
+A caller does not know where a program runs: on threads of this process (`in_process`), in child processes (`workers`),
+or, one day, on other machines.
 """
 
 import enum
@@ -17,7 +17,7 @@ from sandbox.frozen import Header, read_header
 from sandbox.limits import Limits
 
 QUEUE: Final = 1000
-"""How many programs may wait for a place to run before new ones are refused."""
+"""How many programs may wait for a place to run; more are refused."""
 
 
 class Execution(Protocol):
@@ -28,23 +28,23 @@ class Execution(Protocol):
 
     @property
     def identity(self) -> str:
-        """Whose run it is; places to run are shared out fairly among identities."""
+        """The owner of this run. Places to run are shared fairly among identities."""
 
     @property
     def queue_time(self) -> float:
-        """Seconds this run has waited for a place to run, over all its slices."""
+        """Seconds that this run has waited for a place, over all its slices."""
 
     @property
     def cpu_time(self) -> float:
-        """Seconds of CPU time this run has used, as of its last outcome."""
+        """Seconds of CPU time that this run had used at its last outcome."""
 
     async def start(self, source: str, now: float, seed: bytes) -> Outcome:
         """Run the program up to its first suspension or its end. `now`: milliseconds since the epoch; `seed`: 32 bytes.
 
         Raises:
-            Overloaded: too much waits for a place to run. Nothing has run; it may be tried again.
-            WorkerDied: the process that ran it died.
-            EngineError: any other fault of ours.
+            Overloaded: too many programs wait for a place. Nothing has run; the call can be repeated.
+            WorkerDied: the process in which it ran died.
+            EngineError: another fault of this package or of the caller.
         """
 
     async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
@@ -54,7 +54,7 @@ class Execution(Protocol):
         """The suspended run as bytes, for `Executor.thaw` of any executor of the same build. The run stays usable."""
 
     async def aclose(self) -> None:
-        """End the run, whatever it does; a slice that runs is stopped. Idempotent."""
+        """End the run, and stop its slice if one runs. Idempotent."""
 
     async def __aenter__(self) -> Self: ...
     async def __aexit__(
@@ -69,17 +69,17 @@ class Executor(Protocol):
     def limits(self) -> Limits: ...
 
     async def image(self, preload: str) -> Image:
-        """An image with `preload`, which is trusted JavaScript, evaluated."""
+        """The image that `preload`, which is trusted JavaScript, leaves."""
 
     def execution(self, image: Image | None = None, *, identity: str = "") -> Execution:
         """A new run. Costs nothing until it is started."""
 
     def thaw(self, frozen: bytes, *, identity: str = "") -> Execution:
-        """A suspended run from the bytes of `Execution.freeze`. Costs nothing until it is resumed; that is when a run
-        frozen by another build is found out.
+        """A suspended run from the bytes of `Execution.freeze`. Costs nothing until it is resumed, and only then fails
+        if another build froze it.
 
         Raises:
-            ForeignImage: the bytes are no frozen run, or damaged.
+            ForeignImage: the bytes are not a frozen run, or they are damaged.
         """
 
     async def aclose(self) -> None:
@@ -92,7 +92,7 @@ class Executor(Protocol):
 
 
 class Phase(enum.Enum):
-    """Where an execution stands."""
+    """The state of an execution."""
 
     NEW = "not started"
     FROZEN = "frozen"
@@ -104,7 +104,7 @@ class Phase(enum.Enum):
         """
         Raises:
             IsolateClosed: the run has ended.
-            LocalStateError: it is in no phase that allows this action.
+            LocalStateError: the action is not allowed in this phase.
         """
         if self in phases:
             return
@@ -117,7 +117,7 @@ def read_program(frozen: bytes) -> Header:
     """The header of a frozen run.
 
     Raises:
-        ForeignImage: it is none, or it is damaged.
+        ForeignImage: the bytes are not a frozen run, or they are damaged.
     """
     header = read_header(frozen)
     if header.kind != "program":

@@ -1,7 +1,7 @@
 """Who computes next: work is served round robin across identities and first in, first out within one.
 
-`FairQueue` is that decision alone: no clock, no event loop. `Slots` puts asyncio's waiting and the passing of turns
-round it. Neither knows what a place to run is; their owner, a `Host`, does.
+`FairQueue` is that decision alone, without a clock or an event loop. `Slots` adds waiting (asyncio) and turns. Neither
+knows what a place to run is; its owner, a `Host`, does.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ QUANTUM: Final = 0.05
 LEAST_SHARE: Final = 5
 """The shortest turn is the quantum divided by this."""
 PARKED_SHARE: Final = 3
-"""Turns for the queue before one for what is parked."""
+"""Turns for the queue before one for a parked slice."""
 
 
 class FairQueue(Generic[T]):
@@ -44,9 +44,9 @@ class FairQueue(Generic[T]):
         self._length += 1
 
     def pop(self, take: Callable[[T], bool]) -> T | None:
-        """Remove and return the first item, in fair order, for which `take` is true; None when there is none.
+        """Remove and return the first item in fair order for which `take` is true, else None.
 
-        `take` may have the effect of taking: it is not called again once it has answered yes.
+        `take` may have a side effect: it is not called again after it returned true.
         """
         for identity, line in self._lines.items():
             for item in line:
@@ -58,7 +58,7 @@ class FairQueue(Generic[T]):
         return None
 
     def remove(self, identity: str, item: T) -> bool:
-        """Take `item` out of its line; False when it was not there."""
+        """Remove `item` from its line. False when it is not in it."""
         line = self._lines.get(identity)
         if line is None or item not in line:
             return False
@@ -69,22 +69,24 @@ class FairQueue(Generic[T]):
         return True
 
     def newest(self, identity: str, which: Callable[[T], bool]) -> T | None:
-        """The item of this identity that came last and satisfies `which`."""
+        """The item of this identity that came last, among those for which `which` is true."""
         return next((item for item in reversed(self._lines.get(identity, ())) if which(item)), None)
 
 
 class _Waiter(Generic[Work, Place]):
-    __slots__ = ("granted", "identity", "refusable", "work")
+    """Work in the queue. `place` resolves when it may run."""
 
-    def __init__(self, identity: str, work: Work, refusable: bool, granted: "asyncio.Future[Place]") -> None:
+    __slots__ = ("identity", "place", "refusable", "work")
+
+    def __init__(self, identity: str, work: Work, refusable: bool, place: "asyncio.Future[Place]") -> None:
         self.identity = identity
         self.work = work
         self.refusable = refusable
-        self.granted = granted
+        self.place = place
 
 
 class _Turn(NamedTuple):
-    """Of a slice that computes. `since`: loop time."""
+    """The turn of a slice that computes. `since`: loop time."""
 
     identity: str
     since: float
@@ -92,32 +94,33 @@ class _Turn(NamedTuple):
 
 
 class Host(Protocol[Work_contra, Place]):
-    """Where work runs: it owns the places. Called by `Slots` only, on the event loop."""
+    """The owner of the places to run. `Slots` calls it, on the event loop."""
 
     def take(self, work: Work_contra) -> Place | None:
-        """A free place for this work; None when there is none now."""
+        """A free place for this work, or None."""
 
     def free(self, place: Place) -> None:
         """The work in this place has ended."""
 
     def pause(self, place: Place) -> bool:
-        """Let the work in this place compute no more, for now. False when it cannot be paused."""
+        """Stop the work in this place from computing until `proceed`. False when it cannot be paused."""
 
     def proceed(self, place: Place) -> None:
-        """Let it go on."""
+        """End a pause."""
 
 
 class Slots(Generic[Work, Place]):
     """Lets at most `parallel` slices of work compute at a time, each in a place of its host, in fair order.
 
-    Waiting is bounded for new work; work that runs already is never refused. When the queue is full, the identity with
-    the longest line loses: its newest waiter is refused, or the newcomer is, if no line is longer than the newcomer's
-    own. So one identity cannot fill the queue against the others.
+    Waiting is bounded for new work; a run that has started is never refused. When the queue is full, the newest waiter
+    of the identity with the longest line is refused, or the newcomer, if no line is longer than the newcomer's own. So
+    one identity cannot fill the queue against the others.
 
     A slice that has computed for a `quantum` (seconds) while others wait is parked: paused in its place, without a
-    slot, in a second fair queue that gets every fourth turn, or all if nobody else waits. Turns get shorter the more
-    wait, down to a fifth, and are that short for a slice that was parked before while new ones wait. So a short slice
-    never waits long behind endless ones. No identity holds more than `each` places, computing or parked.
+    slot, in a second fair queue. That queue gets every fourth turn, and every turn when nothing else waits. A turn is
+    shorter the more work waits, down to a fifth of the quantum, and always a fifth for a slice that was parked before
+    while the first queue is not empty. So a short slice never waits long behind endless ones. No identity holds more
+    than `each` places, computing or parked.
     """
 
     def __init__(
@@ -137,7 +140,7 @@ class Slots(Generic[Work, Place]):
         self._parked: FairQueue[Place] = FairQueue()
         self._parked_identity: dict[Place, str] = {}
         self._passed_over = 0
-        """How many turns in a row went to the queue while something was parked."""
+        """How many turns in a row the queue got while a slice was parked."""
         self._timer: asyncio.TimerHandle | None = None
 
     def __repr__(self) -> str:
@@ -145,7 +148,7 @@ class Slots(Generic[Work, Place]):
 
     @property
     def waiting(self) -> int:
-        """How much work waits for its place."""
+        """How many pieces of work wait for a place."""
         return len(self._queue)
 
     @property
@@ -154,7 +157,7 @@ class Slots(Generic[Work, Place]):
         return len(self._parked)
 
     async def acquire(self, identity: str, work: Work, *, refusable: bool = True) -> Place:
-        """A place for `work` and a slot to compute, in turn. To be given back with `release`.
+        """A place for `work` and a slot to compute, in fair order. Give it back with `release`.
 
         Raises:
             Overloaded: the queue is full (only when `refusable`).
@@ -169,11 +172,11 @@ class Slots(Generic[Work, Place]):
         try:
             self.pump()
             self._watch()
-            return await waiter.granted
+            return await waiter.place
         except asyncio.CancelledError:
-            granted = waiter.granted
-            if granted.done() and not granted.cancelled() and granted.exception() is None:
-                self.release(granted.result())
+            granted = waiter.place.done() and not waiter.place.cancelled() and waiter.place.exception() is None
+            if granted:  # just before the cancellation, and nobody else would release it
+                self.release(waiter.place.result())
             raise
         finally:
             self._queue.remove(identity, waiter)
@@ -187,7 +190,7 @@ class Slots(Generic[Work, Place]):
         identity = self._parked_identity.pop(place, None)
         if identity is not None:
             self._parked.remove(identity, place)
-            self._host.proceed(place)  # the pause may be on its way still, and must not hit what comes next there
+            self._host.proceed(place)  # or a pause still on its way would stop the next work in this place
         else:
             identity = self._computing.pop(place).identity
             self._free += 1
@@ -200,20 +203,20 @@ class Slots(Generic[Work, Place]):
             self._watch()
 
     def pump(self) -> None:
-        """Hand out what there is now. To be called when the host may have got a new place."""
+        """Give out the free slots. To be called when the host may have a new place."""
         while self._free and (self._queue or self._parked):
             parked_first = self._passed_over >= PARKED_SHARE
             if not ((parked_first and self._proceed()) or self._grant() or self._proceed()):
                 return
 
     def fail(self, error: Exception, which: Callable[[Work], bool] = lambda _: True) -> None:
-        """Let the waiting work for which `which` is true (all, if not given) fail with `error`."""
+        """Fail the waiting work for which `which` is true (by default all of it). Each gets its own copy of `error`."""
         for waiter in self._queue:
-            if which(waiter.work) and not waiter.granted.done():
-                waiter.granted.set_exception(type(error)(*error.args))
+            if which(waiter.work) and not waiter.place.done():
+                waiter.place.set_exception(type(error)(*error.args))
 
     def close(self) -> None:
-        """No slice is parked from now on."""
+        """From now on no slice is parked."""
         if self._timer is not None:
             self._timer.cancel()
 
@@ -226,14 +229,14 @@ class Slots(Generic[Work, Place]):
         return place
 
     def _grant(self) -> bool:
-        """Give a slot to the next in the queue that has a place."""
+        """Give a slot to the first in the queue for which there is a place."""
 
         def take(waiter: _Waiter[Work, Place]) -> bool:
-            if waiter.granted.done():
+            if waiter.place.done():
                 return False
             place = self._start(waiter.identity, waiter.work)
             if place is not None:
-                waiter.granted.set_result(place)
+                waiter.place.set_result(place)
             return place is not None
 
         if self._queue.pop(take) is None:
@@ -254,7 +257,7 @@ class Slots(Generic[Work, Place]):
         return True
 
     def _watch(self) -> None:
-        """Look again when the first turn is over, if anybody waits for that."""
+        """Look again when the first turn is over, if work waits for it."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -264,7 +267,7 @@ class Slots(Generic[Work, Place]):
             self._timer = asyncio.get_running_loop().call_at(max(over, soonest), self._look)
 
     def _over(self, turn: "_Turn") -> float:
-        """When a turn is over (loop time)."""
+        """The loop time at which a turn is over."""
         least = self._quantum / LEAST_SHARE
         if turn.was_parked and self._queue:
             return turn.since + least
@@ -272,7 +275,7 @@ class Slots(Generic[Work, Place]):
         return turn.since + min(self._quantum, max(least, 2 * self._quantum * self._parallel / others))
 
     def _look(self) -> None:
-        """Park the slices whose turn is over, as many as there are others waiting."""
+        """Park the slices whose turn is over, at most as many as others wait."""
         now = asyncio.get_running_loop().time()
         others = len(self._queue) + len(self._parked)
         over = [place for place, turn in self._computing.items() if self._over(turn) <= now] if others else []
@@ -286,13 +289,18 @@ class Slots(Generic[Work, Place]):
         self._watch()
 
     def _make_room(self, identity: str) -> None:
+        """Refuse one waiter when the queue is full: the newest of the longest line, else the newcomer.
+
+        Raises:
+            Overloaded: it is the newcomer.
+        """
         if self._refusable.total() < self._bound:
             return
-        refusal = Overloaded(f"{self._bound} programs wait for a place to run already: try again later")
+        refusal = Overloaded(f"{self._bound} programs wait for a place to run: try again later")
         longest, length = self._refusable.most_common(1)[0] if self._refusable else (identity, 0)
         if length <= self._refusable[identity] + 1:
-            raise refusal
-        victim = self._queue.newest(longest, lambda waiter: waiter.refusable and not waiter.granted.done())
+            raise refusal  # with the newcomer, its line would be the longest
+        victim = self._queue.newest(longest, lambda waiter: waiter.refusable and not waiter.place.done())
         if victim is None:
             raise refusal
-        victim.granted.set_exception(refusal)
+        victim.place.set_exception(refusal)

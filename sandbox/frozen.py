@@ -1,4 +1,5 @@
-"""The format of frozen programs and images: a header anyone may read, then the compressed difference from the base.
+"""The format of frozen programs and images: a header that needs no engine to read, then the compressed difference from
+the base memory.
 
 magic "CMFZ", version u8 | length of the header u32 | header, JSON | SHA-256 of header and body | body, zlib of a patch
 """
@@ -17,13 +18,13 @@ from sandbox.errors import ForeignImage
 
 _MAGIC = b"CMFZ\x01"
 _SAMPLES, _SAMPLE = 64, 1024
-_LARGEST_HEADER = 8 * 1024 * 1024  # a million calls waiting
-_LEVEL = 1  # measured: higher levels cost ten times the time for a few percent
+_LARGEST_HEADER = 8 * 1024 * 1024  # bytes; the ids of a million waiting calls fit
+_LEVEL = 1  # measured: higher levels take ten times as long and save a few percent
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`waiting` are the ids of the calls that were not settled; times are seconds used before the freeze."""
+    """`waiting`: the ids of the calls without a settlement. Times: seconds used before the freeze."""
 
     build: str
     kind: str
@@ -33,14 +34,14 @@ class Header:
 
 
 def pack(header: Header, pages: bytes) -> bytes:
-    """Raises nothing; `read_header` and `unpack` are its inverse."""
+    """The frozen program or image as bytes, for `read_header` and `unpack`."""
     head = orjson.dumps(asdict(header))
     body = zlib.compress(pages, _LEVEL if _is_compressible(pages) else 0)
     return b"".join((_MAGIC, struct.pack("<I", len(head)), head, hashlib.sha256(head + body).digest(), body))
 
 
 def _is_compressible(pages: bytes) -> bool:
-    """By a sample. Trying in vain costs ten times what writing the bytes as they are does."""
+    """Whether a sample of the pages compresses. Compressing in vain takes ten times as long as storing them."""
     if len(pages) < 16 * _SAMPLES * _SAMPLE:
         return True
     stride = len(pages) // _SAMPLES
@@ -54,7 +55,7 @@ def read_header(frozen: bytes) -> Header:
 
 
 def unpack(frozen: bytes, *, build: str, kind: str, largest: int) -> tuple[Header, bytes]:
-    """The header and the pages. Raises ForeignImage for damage, another build, another kind or too much memory."""
+    """The header and the pages. Raises ForeignImage for damage, another build or kind, or over `largest` bytes."""
     header, body = _split(frozen)
     if header.build != build:
         raise ForeignImage(f"it was made by build {header.build[:12]}, this is build {build[:12]}")
@@ -102,8 +103,8 @@ def _header(fields: Any) -> Header:
     raise ForeignImage("its header is malformed")
 
 
-def are_call_ids(found: Any) -> bool:
-    """Whether this is a list of ids of calls, none of them twice."""
-    if type(found) is not list or not all(type(id) is int and 0 < id < 2**31 for id in found):
+def are_call_ids(value: Any) -> bool:
+    """Whether this is a list of ids of calls, each there once."""
+    if type(value) is not list or not all(type(id) is int and 0 < id < 2**31 for id in value):
         return False
-    return len(set(found)) == len(found)
+    return len(set(value)) == len(value)

@@ -1,6 +1,6 @@
 """The executor that runs isolates on threads of this process: for the library, tests and the command line.
 
-A fault in the engine takes the process with it; a server uses `sandbox.workers`.
+A crash of the engine ends this process, so a server uses `sandbox.workers`.
 """
 
 import asyncio
@@ -23,13 +23,13 @@ from sandbox.limits import Limits
 T = TypeVar("T")
 
 MOST_PARKED: Final = 32
-"""How many slices may be paused in their threads so that others have a turn."""
+"""How many slices may be paused in their threads while others have a turn."""
 GUEST_STACK: Final = 16 * 1024 * 1024
-"""Bytes of stack of a thread that runs guests: the engine's own stack limits must be reached long before its end."""
+"""Bytes of stack of a thread that runs guests: so many that the engine's own stack limits are reached first."""
 
 
 class GuestThread:
-    """A thread with a stack for guests; runs one job at a time. Never the main thread, never the event loop's."""
+    """A thread with a stack for guests, which runs one job at a time. Never the main thread or the event loop's."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
@@ -41,13 +41,13 @@ class GuestThread:
             threading.stack_size(before)
 
         self.work: ThreadExecution | None = None
-        """Whose slice it is here for."""
+        """The execution whose slice it runs."""
 
     def submit(self, job: Callable[[], None]) -> None:
         self._jobs.put(job)
 
     def end(self) -> None:
-        """Let the thread end, and wait for it; it must be idle."""
+        """End the thread, which must be idle, and wait for its end."""
         self._jobs.put(None)
         self._thread.join()
 
@@ -88,13 +88,13 @@ class _Threads:
 
 
 class InProcessExecutor:
-    """An `Executor` on threads. The engine stays the caller's to close, after the executor."""
+    """An `Executor` on threads. The caller closes the engine, after the executor."""
 
     def __init__(
         self, engine: Engine, *, parallel: int | None = None, queue: int = QUEUE, quantum: float = QUANTUM
     ) -> None:
-        """`parallel`: guests that compute at a time (default: cores); `queue`: programs that may wait for that;
-        `quantum`: seconds after which a guest that computes is paused when others wait."""
+        """`parallel`: guests that compute at a time (default: the number of cores). `queue`: programs that may wait.
+        `quantum`: seconds after which a guest that computes is paused while others wait."""
         self._engine = engine
         parallel = parallel or cores()
         self._threads: list[GuestThread] = []
@@ -150,35 +150,35 @@ class InProcessExecutor:
         return await self._slots.acquire("" if work is None else work.identity, work, refusable=refusable)
 
     def _submit(self, thread: GuestThread, job: Callable[[], T], at_end: Callable[[], None]) -> "asyncio.Future[T]":
-        """Run `job` on the thread. The thread is given back, and `at_end` called, when the job ends, whether or not
-        somebody still waits for its result."""
+        """Run `job` on the thread. At its end the thread is released and `at_end` called, even if the task that waits
+        for the result was cancelled."""
         loop = asyncio.get_running_loop()
-        done: asyncio.Future[T] = loop.create_future()
+        reply: asyncio.Future[T] = loop.create_future()
 
         def settle(result: T | None, error: BaseException | None) -> None:
             self._slots.release(thread)
             at_end()
-            if done.cancelled():
+            if reply.cancelled():
                 return
             if error is None:
-                done.set_result(cast(T, result))
+                reply.set_result(cast(T, result))
             else:
-                done.set_exception(error)
+                reply.set_exception(error)
 
         def work() -> None:
             try:
                 report = partial(settle, job(), None)
-            except BaseException as error:  # carried to the task that waits, whatever it is
+            except BaseException as error:  # raised in the task that waits, not on this thread
                 report = partial(settle, None, error)
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits
+            with contextlib.suppress(RuntimeError):  # the loop is closed: no task waits
                 loop.call_soon_threadsafe(report)
 
         thread.submit(work)
-        return done
+        return reply
 
 
 class ThreadExecution:
-    """One run on the threads of an `InProcessExecutor`; an `Execution`."""
+    """An `Execution` on the threads of an `InProcessExecutor`."""
 
     def __init__(
         self,
@@ -232,7 +232,7 @@ class ThreadExecution:
         await self.aclose()
 
     def pause(self) -> bool:
-        """Let a slice that runs compute no more until `proceed`. False when there is none that can be."""
+        """Stop the slice from computing until `proceed`. False when none runs that can be paused."""
         if self._isolate is None or self._at_rest.is_set() or not self._pausable:
             return False
         self._isolate.pause()
@@ -253,46 +253,49 @@ class ThreadExecution:
         return outcome
 
     async def _exclusively(self, job: Callable[[], T]) -> T:
-        """Run `job` in turn. Unless it returns the run has ended; but when it was refused, or the caller mistaken,
-        nothing has changed."""
+        """The result of `job`, which waits its turn for a thread.
+
+        When it raises Overloaded or LocalStateError, nothing has changed. After any other error the run has ended.
+        """
         before, self._phase = self._phase, Phase.RUNNING
-        asked = time.perf_counter()  # not the loop's clock: uvloop's has steps of a millisecond
+        began = time.perf_counter()  # not the loop's clock: uvloop's has steps of a millisecond
         try:
             self._queued = True
             thread = await self._executor._acquire(self, refusable=self._isolate is None)
             self._queued = False
-            self.queue_time += time.perf_counter() - asked
+            self.queue_time += time.perf_counter() - began
             self._at_rest.clear()
             self._executor._open.add(self)
-            result = await self._executor._submit(thread, job, self._rested)
+            result = await self._executor._submit(thread, job, self._leave_thread)
         except (Overloaded, LocalStateError):
             self._queued = False
-            if self._ended_meanwhile():
+            if self._has_ended():
                 raise IsolateClosed("this run was closed") from None
             self._phase = before
             raise
         except BaseException:
             self._end()
             raise
-        if self._ended_meanwhile():
+        if self._has_ended():
             raise IsolateClosed("this run was closed")
         return result
 
-    def _ended_meanwhile(self) -> bool:
+    def _has_ended(self) -> bool:
+        """Whether the run has ended by now; another task may have closed it during an await."""
         return self._phase is Phase.ENDED
 
     def _on_thread(self, step: Callable[[Isolate], Outcome]) -> Outcome:
         isolate = self._isolate or self._make()
         self._isolate = isolate
-        if self._ended_meanwhile():
+        if self._has_ended():
             raise IsolateClosed("this run was closed")
         outcome = step(isolate)
         self.cpu_time = isolate.cpu_time
         return outcome
 
-    def _rested(self) -> None:
+    def _leave_thread(self) -> None:
         self._at_rest.set()
-        if self._ended_meanwhile():
+        if self._has_ended():
             self._close()
 
     def _end(self) -> None:

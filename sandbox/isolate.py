@@ -21,8 +21,8 @@ from sandbox.limits import Limits
 from sandbox.wasm import STACK_OVERFLOW, Layout, Trap, WasmInstance
 
 _NEW, _SUSPENDED, _SPENT = "new", "suspended", "spent"
-_SHORT = 1.0  # seconds of CPU, past which a call that runs nothing of the program is the guest's mistake
-_ID_SIZE = 11  # the digits of an id and a comma
+_SHORT = 1.0  # CPU seconds for a call that runs none of the program's code; needing more is the guest's fault
+_ID_SIZE = 11  # bytes: the digits of an id and a comma
 _MESSAGES = {
     "cpu_time": "the program used more CPU time than its limit of {:g} s",
     "wall_time": "the program took longer than its limit of {:g} s",
@@ -31,7 +31,7 @@ _MESSAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Home:
-    """What isolates of one engine share: constants of the build, its limits, its epoch."""
+    """What the isolates of one engine have in common: the constants of the build, the limits, the epoch."""
 
     build: str
     limits: Limits
@@ -44,10 +44,10 @@ class Home:
 
 
 class Isolate:
-    """Made by `Engine.isolate` and `Engine.thaw`. Single use; a context manager; `close` is idempotent.
+    """One program, from `Engine.isolate` or `Engine.thaw`. Single use; a context manager; `close` is idempotent.
 
-    One thread at a time, which need not stay the same; the thread's stack must have 8 MiB or more. `start` and `resume`
-    block until the program waits or ends, so call them off the event loop and off the main thread.
+    One thread at a time may use it, not always the same one, with a stack of 8 MiB or more. `start` and `resume` block
+    until the program waits or ends, so call them neither on the event loop nor on the main thread.
     """
 
     __slots__ = (
@@ -73,32 +73,32 @@ class Isolate:
 
     @property
     def cpu_time(self) -> float:
-        """Seconds of CPU time the program has used so far."""
+        """Seconds of CPU time that the program has used."""
         return self._budget.cpu_used
 
     def start(self, source: str, now: float, seed: bytes) -> Outcome:
         """Runs a program until it waits or ends. `now` is milliseconds since the epoch, `seed` 32 random bytes.
 
-        Raises LocalStateError when it was started before, IsolateClosed, and GuestAbiError.
+        Raises LocalStateError for a second start, IsolateClosed, and GuestAbiError.
         """
-        return self._conversation.received(self._slice(_NEW, b"start", self._conversation.start(source, now, seed)))
+        return self._conversation.receive(self._slice(_NEW, b"start", self._conversation.start(source, now, seed)))
 
     def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
-        """Settles calls, fires the timers that are due, and runs on. Raises as `start` does."""
-        return self._conversation.received(
+        """Settles calls, fires the timers that are due, and continues. Raises as `start` does."""
+        return self._conversation.receive(
             self._slice(_SUSPENDED, b"resume", self._conversation.resume(settlements, now))
         )
 
     def start_batch(self, batch: bytes) -> bytes:
-        """`start` for bytes made and read elsewhere, by a Conversation."""
+        """`start` for a caller that encodes and decodes the batches itself, with a Conversation."""
         return self._slice(_NEW, b"start", batch)
 
     def resume_batch(self, batch: bytes) -> bytes:
-        """`resume` for bytes made and read elsewhere, by a Conversation."""
+        """`resume` for a caller that encodes and decodes the batches itself, with a Conversation."""
         return self._slice(_SUSPENDED, b"resume", batch)
 
     def freeze(self) -> bytes:
-        """The suspended program as bytes, for `Engine.thaw` of the same build. The isolate stays as it is."""
+        """The suspended program as bytes, for `Engine.thaw` of the same build. The isolate does not change."""
         self._enter()
         try:
             if self._step != _SUSPENDED:
@@ -111,7 +111,7 @@ class Isolate:
             self._leave()
 
     def _pending(self) -> tuple[int, ...]:
-        """The ids of the calls that wait, which the guest says: it may have been thawed from anything."""
+        """The ids of the waiting calls, as the guest reports them. They are checked: it may come from forged bytes."""
         self._call(b"pending", 0)
         output = self._output()
         if len(output) <= _ID_SIZE * self._home.limits.calls + _ID_SIZE:
@@ -122,7 +122,7 @@ class Isolate:
             if frozen.are_call_ids(ids):
                 return tuple(ids)
         self._step = _SPENT
-        raise GuestAbiError("the guest does not know which calls it waits for")
+        raise GuestAbiError("the guest does not say which calls it waits for")
 
     @property
     def suspended(self) -> bool:
@@ -130,13 +130,13 @@ class Isolate:
         return self._step == _SUSPENDED
 
     def interrupt(self) -> None:
-        """From any thread, for good: a running slice ends within a tick or two and raises IsolateClosed, as does every
-        later one."""
+        """From any thread: the slice that runs ends within two ticks. It raises IsolateClosed, and so does every later
+        one."""
         self._budget.stop()
 
     def pause(self) -> None:
-        """From any thread: a running slice computes no more until `proceed`, from its next tick on. It keeps its
-        thread, and waiting counts as wall time. The next slice begins unpaused."""
+        """From any thread: the slice that runs stops computing at its next tick, until `proceed`. It keeps its thread,
+        and the pause counts as wall time. The next slice begins without a pause."""
         with self._lock:
             if self._running:
                 self._budget.pause()
@@ -146,10 +146,10 @@ class Isolate:
         self._budget.proceed()
 
     def close(self) -> None:
-        """Frees the instance. From another thread while a slice runs, it interrupts it and the slice frees it."""
+        """Frees the instance. A slice that runs in another thread is interrupted, and frees it at its end."""
         with self._lock:
             if self._closed:
-                return  # whoever closed it first frees it: a store is deleted once
+                return  # the first call frees it: a store must be deleted only once
             self._closed = True
             if self._running:
                 self.interrupt()
@@ -165,7 +165,7 @@ class Isolate:
         self.close()
 
     def _enter(self) -> None:
-        """Guards against two threads at once, which would be undefined behaviour in the engine."""
+        """Refuses a second thread, which would be undefined behaviour in the engine."""
         with self._lock:
             if self._closed or self._budget.stopped:
                 raise IsolateClosed("the isolate is closed")
@@ -193,14 +193,14 @@ class Isolate:
                 raise LocalStateError(f"the isolate is {self._step}, this needs one that is {step}")
             self._step = _SPENT
             if step == _SUSPENDED:
-                kind = self._budget.passed(running=False)
+                kind = self._budget.limit_reached(running=False)
                 if kind is not None:
                     return self._over(kind, b"")
             at, size = self._home.input_at, len(batch)
             if size > self._home.input_size:
                 at = self._call(b"reserve", size)
                 if not at:
-                    return encode_failed("memory", "the program has no memory left for what it is given")
+                    return encode_failed("memory", "the program has no memory left for the values it receives")
             self._instance.write(at, batch)
             return self._run(export, size)
         finally:
@@ -221,7 +221,8 @@ class Isolate:
         return output
 
     def _call(self, export: bytes, argument: int) -> int:
-        """A short call that runs nothing of the program, so that none of the program's limits can stop it."""
+        """Calls an export that runs none of the program's code. It has a budget of its own: a program past its limits
+        can still be frozen."""
         budget = Budget(_SHORT, math.inf)
         self._home.ticker.enter(budget)
         try:
@@ -236,11 +237,15 @@ class Isolate:
         return self._instance.read(self._layout.output, self._layout.output_size)
 
     def _trapped(self, trap: Trap) -> bytes:
-        """What a trap means. Nothing runs in this instance any more; its memory may still be read."""
+        """The outcome for a trap. Nothing may run in this instance after it; its memory can still be read.
+
+        Raises IsolateClosed after `interrupt`, and GuestAbiError for a trap that no limit explains.
+        """
         if trap.code is None:
             if self._budget.stopped:
                 raise IsolateClosed("the isolate was closed while it ran")
-            return self._over(self._budget.passed() or "cpu_time", self._logs())
+            # No limit is reached when the engine stopped the guest because it could not ask (`WasmEngine`).
+            return self._over(self._budget.limit_reached() or "cpu_time", self._logs())
         if trap.code == STACK_OVERFLOW:
             return encode_failed("stack", "the program's calls are nested too deeply", self._logs())
         if self._layout.stopped == 1:
@@ -253,7 +258,7 @@ class Isolate:
         return encode_failed(kind, _MESSAGES[kind].format(limit), logs)
 
     def _logs(self) -> bytes:
-        """The lines logged in the slice that was stopped, or nothing when they cannot be read."""
+        """The log lines of the slice that was stopped; empty when they cannot be read."""
         try:
             logs = self._instance.read(self._layout.logs, self._layout.logs_size)
             orjson.loads(b"[%b]" % logs)

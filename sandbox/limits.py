@@ -1,4 +1,4 @@
-"""Limits: what one run may use at most. Every limit is enforced outside the program's reach."""
+"""Limits: the most that one run may use. No program can reach the code that enforces them."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Limits:
     source: int = 256 * KiB
     depth: int = 100
     timers: int = 1000
-    words: bytes = field(init=False, repr=False, compare=False)  # those the guest is told, as it reads them (guest.h)
-    outcome: int = field(init=False, repr=False, compare=False)  # what one outcome of an honest guest has at most
+    words: bytes = field(init=False, repr=False, compare=False)  # those of the guest, as `struct limits` of guest.h
+    outcome: int = field(init=False, repr=False, compare=False)  # the most bytes of one outcome of an honest guest
 
     def __post_init__(self) -> None:
         for limit in fields(self):
@@ -44,10 +44,10 @@ class Limits:
         object.__setattr__(self, "outcome", self.result + calls + logs + _FAILURE)
 
 
-_CALLS_OF_ONE_BATCH = 4  # times the arguments of one (BATCH in calls.c)
-_ESCAPED = 6  # bytes of JSON that one byte of text may become
-_LOG_LINE = 64  # bytes of JSON round the text of a line
-_FAILURE = 128 * KiB  # a name, a message and a stack of 4 KiB each, escaped, and what holds it all together
+_CALLS_OF_ONE_BATCH = 4  # times the limit for one call (BATCH in calls.c)
+_ESCAPED = 6  # bytes of JSON for one byte of text, at most
+_LOG_LINE = 64  # bytes of JSON for a line in addition to its text
+_FAILURE = 128 * KiB  # a name, a message and a stack of 4 KiB each, escaped, and the JSON between them
 _GUEST = (
     "memory", "stack", "calls", "arguments", "result", "log_bytes", "log_lines", "depth", "timers", "source",
 )  # fmt: skip

@@ -1,7 +1,7 @@
-"""Memory as its difference from the base memory: pure functions over bytes.
+"""Memory as its difference from a base memory: pure functions over bytes.
 
 A patch is the memory's size and runs of 128-byte blocks that differ, `offset u32 | length u32 | bytes`. The guest
-applies one itself (`patch` in guest.c): a loop of copies there costs a hundredth of what it would from Python.
+applies one itself (`patch` in guest.c): its loop of copies takes a hundredth of the time of one in Python.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from dataclasses import dataclass
 
 from sandbox.errors import ForeignImage
 
-BLOCK = 128  # measured: smaller blocks cost more to find than they save, larger ones compress to more
+BLOCK = 128  # measured: smaller blocks take longer to find than they save, and larger ones compress to more bytes
 PAGE = 4096
 WASM_PAGE = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """`size` is that of the memory once `runs` are in it."""
+    """`size`: bytes of memory after the `runs` are applied."""
 
     size: int
     runs: bytes
@@ -31,7 +31,7 @@ def whole(size: int) -> int:
 
 
 def difference(memory: bytes, base: bytes) -> bytes:
-    """What turns `base` (which counts as zero past its end) into `memory`, serialised."""
+    """The patch that turns `base`, which counts as zeros past its end, into `memory`."""
     parts = [struct.pack("<I", len(memory) // WASM_PAGE)]
     for begin, end in _runs(memory, base):
         parts += (struct.pack("<II", begin, end - begin), memory[begin:end])
@@ -41,7 +41,7 @@ def difference(memory: bytes, base: bytes) -> bytes:
 def parse(data: bytes, largest: int) -> Patch:
     """Reads what `difference` wrote. Raises ForeignImage for a memory larger than `largest` bytes.
 
-    The runs are not looked at: the guest applies them to its own memory only, and traps when one lies outside it.
+    The runs are not checked here: the guest applies them to its own memory, and traps when one lies outside it.
     """
     if len(data) < 4:
         raise ForeignImage("the image is truncated")
@@ -52,8 +52,8 @@ def parse(data: bytes, largest: int) -> Patch:
 
 
 def split(runs: bytes) -> Iterator[tuple[int, bytes]]:
-    """The runs one by one, as (offset, bytes). Raises ForeignImage when they are cut off, or not of whole blocks: so
-    there are never many more of them than their bytes justify."""
+    """The runs one by one, as (offset, bytes). Raises ForeignImage when they are cut off or not of whole blocks; so
+    their number is bounded by their bytes."""
     at = 0
     while at < len(runs):
         if len(runs) - at < 8:
@@ -68,7 +68,7 @@ def split(runs: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def merge(runs: bytes, base: bytes) -> tuple[tuple[int, bytes], ...]:
-    """The runs as few long ones, short gaps filled from `base`: for what is applied often, straight from the host."""
+    """The runs as fewer, longer ones, with short gaps filled from `base`: for an image, which is applied often."""
     merged: list[tuple[int, bytearray]] = []
     for at, data in split(runs):
         end = merged[-1][0] + len(merged[-1][1]) if merged else -PAGE
@@ -92,7 +92,7 @@ def _runs(memory: bytes, base: bytes) -> Iterator[tuple[int, int]]:
 
 
 def _blocks(memory: bytes, base: bytes) -> Iterator[int]:
-    """Where blocks differ, found in three steps of size: most of a memory is untouched."""
+    """The offsets of blocks that differ. Compares large pieces first, since most of a memory is unchanged."""
     zero = bytes(WASM_PAGE)
     for big in range(0, len(memory), WASM_PAGE):
         ours = memory[big : big + WASM_PAGE]

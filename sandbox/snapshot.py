@@ -1,5 +1,5 @@
-"""Snapshots: writes an initialised instance's memory back into its module as data segments, so that every new instance
-begins initialised (the idea of Wizer). Pure functions over bytes (WebAssembly core specification, binary format)."""
+"""Snapshots: writes the memory of an initialised instance into its module as data segments, so that every new instance
+starts initialised (as Wizer does). Pure functions over bytes (WebAssembly core specification, binary format)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _CUSTOM, _MEMORY, _START, _DATA, _DATA_COUNT = 0, 5, 8, 11, 12
 
 
 def with_memory(module: bytes, memory: bytes) -> bytes:
-    """The module with `memory` as its initial memory. Raises ValueError for a module we did not build."""
+    """The module with `memory` as its initial memory. Raises ValueError for a module of another build."""
     if module[:8] != b"\0asm\1\0\0\0" or len(memory) % WASM_PAGE:
         raise ValueError("not a module and its memory")
     segments = list(_segments(memory))

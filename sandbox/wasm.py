@@ -1,8 +1,8 @@
 """The WebAssembly engine through its C API: the only module that touches ctypes and wasmtime.
 
-A crossing costs about 1 us this way and 13 us or more through wasmtime's Python objects. Laws kept here: every pointer
-and length read from the guest is checked against its memory before use; the one callback (the epoch's) never raises; a
-store is used by one thread at a time and deleted by the one that owns it; after a trap the store is only read and
+A call into the guest takes about 1 us this way, and 13 us or more through wasmtime's Python objects. Four rules hold
+here: every pointer and length from the guest is checked against its memory before use; the only callback (the epoch's)
+never raises; a store is used by one thread at a time and deleted by its owner; after a trap a store is only read and
 deleted.
 """
 
@@ -23,7 +23,7 @@ from sandbox.stack import MAX_WASM_STACK, require_deep_stack
 
 WASM_PAGE = 65536
 STACK_OVERFLOW = 0
-_KEPT, _KEPT_TOGETHER = 1 << 20, 1 << 30
+_RESIDENT, _MOST_RESIDENT = 1 << 20, 1 << 30  # bytes of one free slot, and of all
 _FEATURES_OFF = (
     "wasm_threads", "wasm_tail_call", "wasm_reference_types", "wasm_function_references", "wasm_gc",
     "wasm_relaxed_simd",
@@ -35,7 +35,8 @@ _FEATURES_OFF = (
 
 
 def _installed() -> tuple[Path, str]:
-    """Wasmtime's shared library and version. Its Python layer, most of what importing it costs, is not used."""
+    """The path of wasmtime's shared library, and its version. Its Python layer is not imported, which saves most of the
+    import time."""
     spec = find_spec("wasmtime")
     if spec is None or not spec.submodule_search_locations:
         raise ImportError("wasmtime is not installed")
@@ -107,7 +108,7 @@ _set_callback = _function("wasmtime_store_epoch_deadline_callback", None, _P, _P
 
 
 def _take_error(error: int) -> str:
-    """The message of a wasmtime error, which is freed."""
+    """The message of a wasmtime error. Frees the error."""
     text = _Vec()
     _error_message(error, ctypes.byref(text))
     message = ctypes.string_at(text.data, text.size).decode(errors="replace")
@@ -129,28 +130,28 @@ def _set(prefix: str, config: int, **values: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What shapes the engine. `memory` is the largest linear memory in bytes, `slots` the instances alive at once."""
+    """The settings of an engine. `memory`: the largest linear memory, in bytes; `slots`: instances at a time."""
 
     memory: int
     slots: int
 
     @property
     def keep_resident(self) -> int:
-        """How much of a free slot's memory stays resident: more than the image, so that a fresh instance faults no page
-        in, which would be most of its cost. Not with very many slots: their memory would all end up resident."""
-        return _KEPT if self.slots * _KEPT <= _KEPT_TOGETHER else 0
+        """Bytes of a free slot's memory that stay resident: more than the image, because page faults would be most of
+        the time a fresh instance takes. 0 for very many slots, whose memory would all stay resident."""
+        return _RESIDENT if self.slots * _RESIDENT <= _MOST_RESIDENT else 0
 
     @property
     def name(self) -> str:
-        """Names what must be equal for a compiled module to be loadable."""
+        """Names all that must be equal for a compiled module to load."""
         return f"wasmtime-{WASMTIME} stack-{MAX_WASM_STACK} off-{','.join(_FEATURES_OFF)}"
 
 
 class WasmEngine:
-    """One engine: its configuration, its pool of instances, its epoch. Close it after the last of its stores."""
+    """One engine: its configuration, its pool of instances, its epoch. Close it after its last store."""
 
     def __init__(self, settings: Settings, over: Callable[[], bool]) -> None:
-        """`over` is asked at every tick, in the thread that runs the guest, whether the guest must stop."""
+        """`over` says whether the guest must stop. It is called at every tick, in the guest's thread."""
         self.settings = settings
         self.pointer: int | None = _engine_new(_config(settings))
         if not self.pointer:
@@ -162,11 +163,11 @@ class WasmEngine:
                     delta[0] = 1
                     kind[0] = 0
                     return 0
-            except BaseException:  # nothing may be raised into the engine: stop the guest instead
+            except BaseException:  # no exception may reach the engine: stop the guest instead
                 pass
             return int(_error_new(b"stopped"))
 
-        self._callback = _Callback(on_epoch)  # kept: the engine holds only its address
+        self._callback = _Callback(on_epoch)  # a reference for the garbage collector: the engine has only the address
         self.callback = ctypes.cast(self._callback, c_void_p).value
 
     def tick(self) -> None:
@@ -231,7 +232,7 @@ class WasmModule:
 
     @classmethod
     def load(cls, engine: WasmEngine, compiled: bytes) -> WasmModule:
-        """`compiled` is machine code: only ever bytes that `save` made on this machine and that were kept safe."""
+        """`compiled` is machine code: pass only bytes from `save` that nobody else can have changed."""
         module = c_void_p()
         _checked(_module_load(engine.pointer, compiled, len(compiled), ctypes.byref(module)), "cannot load the guest")
         return cls(engine, module.value or 0)
@@ -251,7 +252,7 @@ class WasmModule:
 
 
 class Layout(ctypes.Structure):
-    """The words the guest publishes (guest.h, struct layout). Every field is hostile."""
+    """The words that the guest publishes (`struct layout` in guest.h). Every field is hostile."""
 
     _fields_ = tuple(
         (name, c_uint32)
@@ -281,7 +282,7 @@ class Layout(ctypes.Structure):
 
 
 class Trap(Exception):
-    """The guest did not return. `code` is the trap's code, None when the epoch callback stopped it."""
+    """The guest did not return. `code` is the code of the trap, None when the epoch callback stopped it."""
 
     def __init__(self, code: int | None, message: str) -> None:
         super().__init__(message)
@@ -304,23 +305,23 @@ class WasmInstance:
         self._trap_ref = ctypes.byref(self._trap)
         error = _instantiate(module.prepared, self._context, ctypes.byref(self._instance), self._trap_ref)
         if error or self._trap:
-            message = _take_error(error) if error else "the guest trapped while it was made"
+            message = _take_error(error) if error else "the guest trapped at its start"
             self.close()
             raise Overloaded(f"no isolate is free: {message}")
         self._raw = _RawValues()
         self._exports: dict[bytes, Any] = {}
         self._memory_ref = self._find(b"memory")
-        self._base = _memory_data(self._context, self._memory_ref)  # for good: memory_may_move is off
+        self._base = _memory_data(self._context, self._memory_ref)  # does not change: memory_may_move is off
 
     def _find(self, name: bytes) -> Any:
-        """A reference to the export's handle, which it keeps alive."""
-        found = _Extern()
-        if not _export(self._context, ctypes.byref(self._instance), name, len(name), ctypes.byref(found)):
+        """A reference to the handle of an export. It keeps the handle alive."""
+        extern = _Extern()
+        if not _export(self._context, ctypes.byref(self._instance), name, len(name), ctypes.byref(extern)):
             raise GuestAbiError(f"the guest has no export {name.decode()}")
-        return ctypes.byref(found, _HANDLE)
+        return ctypes.byref(extern, _HANDLE)
 
     def call(self, name: bytes, argument: int = 0) -> int:
-        """Calls an export with at most one i32 and returns its i32. Raises Trap; the instance is then only readable."""
+        """Calls an export with one i32 at most and returns its i32. Raises Trap; then the instance can only be read."""
         require_deep_stack()
         function = self._exports.get(name)
         if function is None:
@@ -332,10 +333,10 @@ class WasmInstance:
         if error:
             raise Trap(None, _take_error(error))
         if self._trap:
-            raise self._taken_trap()
+            raise self._take_trap()
         return raw[0] & 0xFFFFFFFF
 
-    def _taken_trap(self) -> Trap:
+    def _take_trap(self) -> Trap:
         code = c_uint8()
         known = _trap_code(self._trap, ctypes.byref(code))
         _trap_delete(self._trap)
@@ -343,7 +344,7 @@ class WasmInstance:
         return Trap(code.value if known else None, f"the guest trapped (code {code.value if known else 'none'})")
 
     def view(self, kind: type[_View], at: int) -> _View:
-        """Guest memory at `at` as a live structure; what its fields say is hostile. Not to be used after `close`."""
+        """Guest memory at `at` as a live structure with hostile fields. It must not be used after `close`."""
         if at < 0 or at + ctypes.sizeof(kind) > _memory_size(self._context, self._memory_ref):
             raise GuestAbiError(f"the guest's structure at {at} lies outside its memory")
         return kind.from_address(self._base + at)
@@ -352,13 +353,13 @@ class WasmInstance:
         return int(_memory_size(self._context, self._memory_ref))
 
     def read(self, at: int, size: int) -> bytes:
-        """Copies guest memory out. Raises GuestAbiError when any of it lies outside."""
+        """Copies guest memory out. Raises GuestAbiError for bytes outside it."""
         if at < 0 or size < 0 or at + size > _memory_size(self._context, self._memory_ref):
             raise GuestAbiError(f"the guest named {size} bytes at {at}, outside its memory")
         return ctypes.string_at(self._base + at, size)
 
     def write(self, at: int, data: bytes) -> None:
-        """Copies into guest memory. Raises GuestAbiError when any of it lies outside."""
+        """Copies into guest memory. Raises GuestAbiError for bytes outside it."""
         if at < 0 or at + len(data) > _memory_size(self._context, self._memory_ref):
             raise GuestAbiError(f"the guest wants {len(data)} bytes at {at}, outside its memory")
         ctypes.memmove(self._base + at, data, len(data))
@@ -366,8 +367,8 @@ class WasmInstance:
     def grow_to(self, size: int) -> None:
         missing = size - self.memory_size()
         if missing > 0:
-            wanted = -(-missing // WASM_PAGE)
-            error = _memory_grow(self._context, self._memory_ref, wanted, ctypes.byref(c_uint64()))
+            pages = -(-missing // WASM_PAGE)
+            error = _memory_grow(self._context, self._memory_ref, pages, ctypes.byref(c_uint64()))
             _checked(error, "cannot grow the guest's memory")
 
     def close(self) -> None:
@@ -376,6 +377,6 @@ class WasmInstance:
             self._store = None
 
 
-_HANDLE = 8  # the offset of an extern's handle
+_HANDLE = 8  # the offset of the handle in a wasmtime_extern_t
 _View = TypeVar("_View", bound=ctypes.Structure)
 _RawValues = c_uint64 * 4  # two values of 16 bytes

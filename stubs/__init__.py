@@ -1,4 +1,4 @@
-"""Turns tools described by JSON Schema into typed TypeScript text. Pure functions, deterministic, no I/O."""
+"""Turns tools with JSON Schemas into TypeScript text. Pure functions: deterministic, without I/O."""
 
 from stubs.declarations import declarations
 from stubs.identifiers import CODEMODE_FUNCTIONS

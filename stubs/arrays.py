@@ -7,13 +7,13 @@ from stubs.shapes import Shape, Shapes
 
 MOST_ELEMENTS = 40
 LARGEST_EXACT = 4
-"""An array of one kind of item and a fixed length up to this is written as a tuple."""
+"""The longest array of one kind of item and fixed length that is written as a tuple."""
 
 
 def array_shape(schema: Mapping[str, Any], compile_: Callable[[Any], Shape], shapes: Shapes, legacy: bool) -> Shape:
-    """The type of the arrays a schema takes, looking at its array keywords only.
+    """The type of the arrays that a schema allows, by its array keywords only.
 
-    `legacy` is draft-07 and before, which knows no `prefixItems`.
+    `legacy`: the schema is of draft-07 or before, which has no `prefixItems`.
     """
     prefix, rest = _parts(schema, legacy)
     least, most = _size(schema.get("minItems")) or 0, _size(schema.get("maxItems"))
@@ -35,12 +35,12 @@ def array_shape(schema: Mapping[str, Any], compile_: Callable[[Any], Shape], sha
     items += [after] * extra
     if shapes.never in items[:least]:
         return shapes.never
-    # `...never[]` says the same as nothing more.
+    # `...never[]` would mean the same as no further items.
     return shapes.tuple_of(items, min(least, len(items)), None if after is shapes.never else after)
 
 
 def _parts(schema: Mapping[str, Any], legacy: bool) -> tuple[list[Any], Any]:
-    """The schemas of the first items, and the schema of all further ones."""
+    """The schemas of the first items, and the one schema of all further items."""
     prefix, items = schema.get("prefixItems"), schema.get("items", True)
     if isinstance(prefix, list) and prefix and not legacy:
         if "items" not in schema and "unevaluatedItems" in schema:
@@ -52,7 +52,7 @@ def _parts(schema: Mapping[str, Any], legacy: bool) -> tuple[list[Any], Any]:
 
 
 def _alone(schema: Mapping[str, Any]) -> bool:
-    """Whether no other keyword could have evaluated the further items."""
+    """Whether no other keyword can evaluate the further items, as `unevaluatedItems` means it."""
     others = ("allOf", "anyOf", "oneOf", "if", "$ref", "$dynamicRef", "contains")
     return not any(keyword in schema for keyword in others)
 

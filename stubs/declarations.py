@@ -1,6 +1,6 @@
-"""The TypeScript declarations of servers: what an agent reads, an editor completes from, and a compiler checks.
+"""The TypeScript declarations of servers, for agents to read, editors to complete from, and compilers to check.
 
-The text stands alone: it declares `codemode` and every type it mentions, and compiles under `tsc --strict`.
+The text is complete: it declares `codemode` and every type it mentions, and compiles under `tsc --strict`.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -24,8 +24,8 @@ def declarations(
 ) -> str:
     """`declare const codemode: { <server>: { <tool>(input: ...): Promise<...>; } }` with the named types it needs.
 
-    `only` are paths of tools (`server.tool` in identifiers) to declare, None for all. `members` is TypeScript for
-    further members of `codemode`, written in front of the servers; it is trusted text.
+    `only`: the paths of the tools to declare (`server.tool` in identifiers), None for all. `members`: trusted
+    TypeScript for further members of `codemode`, which come before the servers.
     """
     types: list[str] = []
     bodies: list[str] = []
@@ -47,8 +47,8 @@ def _selected(server: Server, names: Names, only: Collection[str] | None) -> lis
         tools: Iterable[Tool] = server.tools
     else:
         keys = (names.paths[path] for path in only if path in names.paths)
-        wanted = {key.tool for key in keys if key.server == server.id}
-        tools = (tool for tool in server.tools if tool.name in wanted)
+        selected = {key.tool for key in keys if key.server == server.id}
+        tools = (tool for tool in server.tools if tool.name in selected)
     first: dict[str, Tool] = {}
     for tool in tools:
         first.setdefault(tool.name, tool)
@@ -65,14 +65,14 @@ def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Printe
 
 
 def _member(tool: Tool, name: str, call: Call, printer: Printer) -> str:
-    given = "{}" if call.bare else printer.text(call.given, _INDENT)
-    returned = printer.text(call.returned, _INDENT)
+    input = "{}" if call.bare else printer.text(call.input, _INDENT)
+    output = printer.text(call.output, _INDENT)
     comment = block(tool_text(tool), _INDENT)
-    return f"{comment}{_INDENT}{name}(input{'?' if call.optional else ''}: {given}): Promise<{returned}>;\n"
+    return f"{comment}{_INDENT}{name}(input{'?' if call.optional else ''}: {input}): Promise<{output}>;\n"
 
 
 def tool_text(tool: Tool) -> str:
-    """The comment over a tool: its description once, its hints, and what its schemas say as wholes."""
+    """The comment of a tool: its description, its hints, and what its schemas say of input and output as a whole."""
     words = (text for text in (tool.description, tool.title) if isinstance(text, str) and text.strip())
     text = paragraphs(next(words, ""))
     hints = tool.annotations if isinstance(tool.annotations, Mapping) else {}
@@ -81,23 +81,20 @@ def tool_text(tool: Tool) -> str:
         marks = ["read-only"]
     if marks:
         text = f"{text} ({', '.join(marks)})" if text else ", ".join(marks)
-    given = describe(_root_words(tool.input_schema, tool))
-    returned = describe(_root_words(tool.output_schema, tool))
-    return "\n".join(
-        part
-        for part in (text, f"@param input {given}" if given else "", f"@returns {returned}" if returned else "")
-        if part
-    )
+    input = describe(_root_words(tool.input_schema, tool))
+    output = describe(_root_words(tool.output_schema, tool))
+    parts = (text, f"@param input {input}" if input else "", f"@returns {output}" if output else "")
+    return "\n".join(filter(None, parts))
 
 
 def _root_words(schema: object, tool: Tool) -> object:
-    """A schema's own words, without those that only repeat the tool's."""
+    """A schema without its title, and without a description that repeats the tool's."""
     if not isinstance(schema, Mapping):
         return None
     description = schema.get("description")
-    known = f"{tool.description} {tool.title}"
-    repeated = not isinstance(description, str) or description.strip() in known
-    return {key: value for key, value in schema.items() if key != "title" and not (key == "description" and repeated)}
+    own = f"{tool.description} {tool.title}"
+    repeats = not isinstance(description, str) or description.strip() in own
+    return {key: value for key, value in schema.items() if key != "title" and not (key == "description" and repeats)}
 
 
 def _server_text(server: Server) -> str:

@@ -1,7 +1,7 @@
-"""What TypeScript cannot say about a value, in a few words: `1..50, default 10`.
+"""Facts about a value that TypeScript cannot express, in a few words: `1..50, default 10`.
 
-The keywords of JSON Schema 2020-12 validation sections 6 to 9, and OpenAPI's `example`. What is of the wrong type or
-too long to be short is left out.
+They come from the keywords of JSON Schema 2020-12 validation, sections 6 to 9, and OpenAPI's `example`. A keyword of
+the wrong type, or too long for a short fact, is left out.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ _SAFE_INTEGER = 2**53 - 1
 
 
 def facts(schema: Any, depth: int = _DEEPEST) -> list[str]:
-    """The facts about values of a schema, shortest useful form, in a fixed order."""
+    """The facts about the values of a schema, each as short as is useful, in a fixed order."""
     if not isinstance(schema, Mapping) or depth == 0:
         return []
-    found = [
+    words = [
         *_numbers(schema),
         *_strings(schema),
         *_arrays(schema, depth),
@@ -27,11 +27,11 @@ def facts(schema: Any, depth: int = _DEEPEST) -> list[str]:
         *_within(schema, depth),
         *_remarks(schema),
     ]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(words))
 
 
 def branches(schema: Mapping[str, Any]) -> list[Any]:
-    """The alternatives of `anyOf` or `oneOf` that are not just null."""
+    """The alternatives of `anyOf` or `oneOf`, without null."""
     for keyword in ("anyOf", "oneOf"):
         alternatives = schema.get(keyword)
         if isinstance(alternatives, list):
@@ -63,7 +63,7 @@ def _numbers(schema: Mapping[str, Any]) -> list[str]:
 
 
 def _bound(schema: Mapping[str, Any], inclusive: str, exclusive: str) -> tuple[str | None, bool]:
-    """A limit and whether it is itself excluded. In draft-04 the exclusive keyword is a boolean beside the other."""
+    """A limit, and whether it is exclusive. In draft-04 the exclusive keyword is a boolean about the other."""
     strict = _number(schema.get(exclusive))
     if strict:
         return strict, True
@@ -71,32 +71,32 @@ def _bound(schema: Mapping[str, Any], inclusive: str, exclusive: str) -> tuple[s
 
 
 def _number(value: Any) -> str | None:
-    """A limit worth saying: generators write the largest safe integer where they mean no limit."""
+    """The text of a limit. None for the largest safe integer and above, which generators write for no limit."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or abs(value) >= _SAFE_INTEGER:
         return None
     return number(value)
 
 
 def _strings(schema: Mapping[str, Any]) -> list[str]:
-    found = [_word(schema.get("format")), _count(schema, "minLength", "maxLength", "chars")]
+    words = [_word(schema.get("format")), _count(schema, "minLength", "maxLength", "chars")]
     pattern = schema.get("pattern")
     if isinstance(pattern, str) and 0 < len(pattern) <= LONGEST_FACT:
-        found.append(f"/{plain(pattern)}/".replace("\n", "\\n"))
-    found += [_word(schema.get("contentEncoding")), _word(schema.get("contentMediaType"))]
-    return [item for item in found if item]
+        words.append(f"/{plain(pattern)}/".replace("\n", "\\n"))
+    words += [_word(schema.get("contentEncoding")), _word(schema.get("contentMediaType"))]
+    return [item for item in words if item]
 
 
 def _arrays(schema: Mapping[str, Any], depth: int) -> list[str]:
     counted = "" if _says_length(schema) else _count(schema, "minItems", "maxItems", "items")
-    found = [counted, "unique" if schema.get("uniqueItems") is True else ""]
+    words = [counted, "unique" if schema.get("uniqueItems") is True else ""]
     each = facts(schema.get("items"), depth - 1)
     if each:
-        found.append(f"each {', '.join(each)}")
-    return [item for item in found if item]
+        words.append(f"each {', '.join(each)}")
+    return [item for item in words if item]
 
 
 def _says_length(schema: Mapping[str, Any]) -> bool:
-    """Whether the type is a tuple that says by itself how long the array is."""
+    """Whether the type is a tuple that shows the length of the array."""
     least, most = schema.get("minItems"), schema.get("maxItems")
     prefix = schema.get("prefixItems", schema.get("items"))
     if isinstance(prefix, list) and prefix:
@@ -105,51 +105,51 @@ def _says_length(schema: Mapping[str, Any]) -> bool:
 
 
 def _objects(schema: Mapping[str, Any]) -> list[str]:
-    found = [_count(schema, "minProperties", "maxProperties", "properties")]
+    words = [_count(schema, "minProperties", "maxProperties", "properties")]
     names = schema.get("propertyNames")
-    if isinstance(names, Mapping) and (words := _strings(names)):
-        found.append(f"names {', '.join(words)}")
+    if isinstance(names, Mapping) and (of_names := _strings(names)):
+        words.append(f"names {', '.join(of_names)}")
     for keyword in ("dependentRequired", "dependencies"):
-        needed = schema.get(keyword)
-        if isinstance(needed, Mapping):
-            pairs = [(key, value) for key, value in list(needed.items())[:4] if isinstance(value, list) and value]
-            found += [
+        dependencies = schema.get(keyword)
+        if isinstance(dependencies, Mapping):
+            pairs = [(key, value) for key, value in list(dependencies.items())[:4] if isinstance(value, list) and value]
+            words += [
                 f"{plain(str(key))} requires {', '.join(map(plain, map(str, value)))}"[:80] for key, value in pairs
             ]
     patterns = schema.get("patternProperties")
     if isinstance(patterns, Mapping):
-        found += [
+        words += [
             f"names like /{plain(str(pattern))}/" for pattern in list(patterns)[:4] if len(str(pattern)) <= LONGEST_FACT
         ]
-    return [item for item in found if item]
+    return [item for item in words if item]
 
 
 def _within(schema: Mapping[str, Any], depth: int) -> list[str]:
-    """Facts of the one alternative beside null, and of everything that holds as well."""
+    """The facts of the only alternative that is not null, of `allOf`, and of `not`."""
     alternatives = branches(schema)
     parts = alternatives if len(alternatives) == 1 else []
     together = schema.get("allOf")
     if isinstance(together, list):
         parts = [*parts, *together[:8]]
-    found = [fact for part in parts for fact in facts(part, depth - 1)]
+    words = [fact for part in parts for fact in facts(part, depth - 1)]
     refused = schema.get("not")
     if isinstance(refused, Mapping):
         values = refused.get("enum") if "enum" in refused else [refused["const"]] if "const" in refused else None
         text = short_json(values, LONGEST_FACT) if isinstance(values, list) and values else None
-        found += [f"not {text[1:-1]}"] if text else []
-    return found
+        words += [f"not {text[1:-1]}"] if text else []
+    return words
 
 
 def _remarks(schema: Mapping[str, Any]) -> list[str]:
-    found: list[str] = []
+    words: list[str] = []
     default = schema.get("default")
     if default is not None and default not in ("", [], {}):
         text = short_json(default, 40)
-        found += [f"default {text}"] if text else []
-    found += _examples(schema)
-    found += [word for key, word in (("readOnly", "read-only"), ("writeOnly", "write-only")) if schema.get(key) is True]
-    found += ["deprecated"] if schema.get("deprecated") is True else []
-    return found
+        words += [f"default {text}"] if text else []
+    words += _examples(schema)
+    words += [word for key, word in (("readOnly", "read-only"), ("writeOnly", "write-only")) if schema.get(key) is True]
+    words += ["deprecated"] if schema.get("deprecated") is True else []
+    return words
 
 
 def _examples(schema: Mapping[str, Any]) -> list[str]:

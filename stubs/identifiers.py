@@ -1,7 +1,7 @@
-"""The rule that turns any name into a JavaScript identifier, and the rule that settles collisions.
+"""The rule that turns any name into a JavaScript identifier, and the rule for collisions.
 
-Both are pure and depend on the set of names only, never on their order, so that the spelling a program was written
-with keeps working when a server lists its tools in another order or adds some.
+Both are pure and depend on the set of names only, not on their order. So a program's spelling of a tool still works
+when the server lists its tools in another order or adds some.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from collections.abc import Collection, Iterable
 LONGEST_IDENTIFIER = 80
 
 RESERVED_WORDS = frozenset(
-    # ECMAScript keywords and literals, words reserved in strict mode, and those of ECMAScript 3, which the
-    # generators agents learned from still avoid.
+    # ECMAScript keywords and literals, words reserved in strict mode, and those of ECMAScript 3, which code generators
+    # still avoid, and so agents expect.
     """
     abstract arguments await boolean break byte case catch char class const continue debugger default delete do
     double else enum eval export extends false final finally float for function goto if implements import in
@@ -22,8 +22,8 @@ RESERVED_WORDS = frozenset(
 )
 
 PROTOCOL_PROPERTIES = frozenset(
-    # JavaScript itself reads these from an object it did not create: to await it, print it, or convert it. A tool
-    # under such a name would be called by accident.
+    # JavaScript reads these from any object: to await it, print it, or convert it. A tool with such a name would be
+    # called by accident.
     """
     then toJSON toString toLocaleString valueOf constructor prototype hasOwnProperty isPrototypeOf
     propertyIsEnumerable __proto__ __defineGetter__ __defineSetter__ __lookupGetter__ __lookupSetter__
@@ -31,17 +31,17 @@ PROTOCOL_PROPERTIES = frozenset(
 )
 
 CODEMODE_FUNCTIONS = frozenset("search describe tools emit step run".split())
-"""What `codemode` itself offers a program, now or soon: no server may hide it."""
+"""The functions of `codemode` itself, present and planned: no server may hide one."""
 
 _SEPARATORS = re.compile(r"[-.\s]")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_$]")
 
 
 def identifier(name: str, reserved: Collection[str] = ()) -> str:
-    """The identifier for a name on its own; empty when no character of it can be kept.
+    """The identifier for a name, regardless of other names. Empty when no character of it is left.
 
-    `[-.\\s]` become `_`, other characters outside `[A-Za-z0-9_$]` go, a leading digit gets `_` in front, a reserved
-    word (of JavaScript, or one of `reserved`) gets `_` behind, and what is longer than 80 characters is cut.
+    `[-.\\s]` become `_`, and other characters outside `[A-Za-z0-9_$]` are removed. A leading digit gets `_` in front, a
+    reserved word (of JavaScript, or one of `reserved`) gets `_` behind. At most 80 characters are left.
     """
     text = _FORBIDDEN.sub("", _SEPARATORS.sub("_", name))[:LONGEST_IDENTIFIER]
     if text[:1].isdigit():
@@ -52,40 +52,40 @@ def identifier(name: str, reserved: Collection[str] = ()) -> str:
 
 
 def distinct(names: Iterable[str], reserved: Collection[str] = (), *, fallback: str) -> dict[str, str]:
-    """Give every name an identifier of its own.
+    """A different identifier for every name.
 
-    A name that is its own identifier always keeps it. Of several others that want the same, the first in code point
-    order gets it and each of the rest gets it with a suffix made from its own raw name; so does a name of which
-    nothing is left, on top of `fallback`. Adding a name to the set renames another only by taking its place.
+    A name that is its own identifier keeps it. Of other names with the same identifier the first in code point order
+    gets it; each of the rest gets it with a suffix, a hash of its raw name. A name without an identifier gets
+    `fallback` with such a suffix. So a new name changes the identifier of another only by taking that very identifier.
     """
     identifiers: dict[str, str] = {}
-    taken: set[str] = set()
-    waiting: list[tuple[str, str]] = []
+    used: set[str] = set()
+    others: list[tuple[str, str]] = []
     for name in sorted(set(names)):
-        wanted = identifier(name, reserved)
-        if name and wanted == name:
+        plain = identifier(name, reserved)
+        if name and plain == name:
             identifiers[name] = name
-            taken.add(name)
+            used.add(name)
         else:
-            waiting.append((name, wanted))
+            others.append((name, plain))
     suffixed: list[tuple[str, str]] = []
-    for name, wanted in waiting:
-        # A cut name would otherwise depend on which other long names share its beginning.
-        if wanted and wanted not in taken and len(name) <= LONGEST_IDENTIFIER:
-            identifiers[name] = wanted
-            taken.add(wanted)
+    for name, plain in others:
+        # A cut name always gets a suffix: else its identifier would depend on other names with the same beginning.
+        if plain and plain not in used and len(name) <= LONGEST_IDENTIFIER:
+            identifiers[name] = plain
+            used.add(plain)
         else:
-            suffixed.append((name, wanted or fallback))
+            suffixed.append((name, plain or fallback))
     for name, base in suffixed:
-        identifiers[name] = _with_suffix(base, name, taken)
-        taken.add(identifiers[name])
+        identifiers[name] = _with_suffix(base, name, used)
+        used.add(identifiers[name])
     return identifiers
 
 
-def _with_suffix(base: str, name: str, taken: Collection[str]) -> str:
+def _with_suffix(base: str, name: str, used: Collection[str]) -> str:
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()
     for length in range(4, len(digest) + 1, 2):
         candidate = f"{base}_{digest[:length]}"
-        if candidate not in taken:
+        if candidate not in used:
             return candidate
     raise AssertionError("two names with one SHA-256")

@@ -1,10 +1,9 @@
-"""What results look like, learned from the results themselves: a lattice of shapes that no value can be read back from.
+"""The shapes of results, learned from the results: a lattice from which no value can be read back.
 
-A `Seen` says which JSON types came, which properties objects had and whether all of them had it, and what items and
-values of maps looked like. `a | b` is what covers both; it is commutative, associative and idempotent, so it
-does not matter in which order results come. Of a value nothing is kept but its type, of an object its property names,
-and those only while they look like names and are few: an object used as a map, keyed by ids, addresses or whatever
-comes, becomes a map.
+A `Seen` has the JSON types that occurred, the properties of objects and whether every object had them, and the shapes
+of items and of the values of maps. `a | b` covers both; it is commutative, associative and idempotent, so the order of
+results does not matter. Of a value only its type is stored, and of an object its property names, while they look like
+names and are few. An object that is used as a map, with ids, addresses or other data for keys, becomes a map.
 """
 
 import re
@@ -20,15 +19,15 @@ INFERRED = "Inferred from results seen."
 DEEPEST = 12
 MOST_NAMES = 64
 MOST_OPTIONAL = 24
-"""An object with more properties than these, or more that only sometimes come, is a map."""
+"""Objects with more than `MOST_NAMES` properties, or `MOST_OPTIONAL` that only some of them have, are maps."""
 LEAST_ALIKE = 5
-"""So is a single one whose values, at least this many, are objects with equal properties, and one with more than
+"""An object whose values, at least this many, are all objects with equal properties, is a map. So is one with more than
 `MOST_OPTIONAL` values of one type."""
 LONGEST_NAME = 40
 MOST_ITEMS = 1_000
-"""Of a longer array as many items, from all over it, are looked at."""
-MOST_LOOKED_AT = 50_000
-"""Values looked at in one result; what is left then stays unseen."""
+"""How many items of a longer array are read, evenly spread over it."""
+MOST_VALUES = 50_000
+"""How many values of one result are read."""
 
 _TYPES: dict[type, str] = {type(None): "null", bool: "boolean", int: "number", float: "number", str: "string"}
 _ORDER = ("string", "number", "boolean", "array", "object", "null")
@@ -40,10 +39,11 @@ _HEX = re.compile(r"(?=[a-f]*\d[a-f]*\d)[a-f\d]{8}", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen at one place. `scalars` are JSON Schema's types of what has no parts; a number is a number, since
-    the next price may not be a whole one.
+    """The shape of the values at one place. `scalars`: the JSON Schema types of the values without parts. Never
+    `integer`: the next price may be no whole number.
 
-    Objects are either a record, `fields` by name, each with whether every object had it, or a map with `values`.
+    Objects are a record or a map. `fields`: the fields of a record by name, each with whether every object had it.
+    `values`: the values of a map.
     """
 
     scalars: frozenset[str] = frozenset()
@@ -54,37 +54,37 @@ class Seen:
 
     @classmethod
     def of(cls, value: Any) -> "Seen":
-        """What one decoded JSON value looks like."""
+        """The shape of one decoded JSON value."""
         return _Look().at([value], DEEPEST)
 
     def __or__(self, other: "Seen") -> "Seen":
-        """What covers both."""
+        """The shape that covers both."""
         if self is other or other == NOTHING:
             return self
         if self == NOTHING:
             return other
         if self.anything or other.anything:
             return ANYTHING
-        fields, values = _joined_objects(self, other)
-        return Seen(self.scalars | other.scalars, _joined(self.items, other.items), fields, values)
+        fields, values = _join_objects(self, other)
+        return Seen(self.scalars | other.scalars, _join(self.items, other.items), fields, values)
 
     @property
     def size(self) -> int:
-        """How many parts it consists of."""
+        """The number of its parts."""
         fields = self.fields.values() if self.fields is not None else ()
         inner = [part for part in (self.items, self.values, *(part for part, _ in fields)) if part is not None]
         return 1 + sum(part.size for part in inner)
 
     def within(self, largest: int) -> "Seen":
-        """The same, with its deepest levels unsaid where it has more than `largest` parts."""
-        found, depth = self, DEEPEST
-        while found.size > largest and depth > 0:
+        """The same shape; if it has more than `largest` parts, without its deepest levels."""
+        shape, depth = self, DEEPEST
+        while shape.size > largest and depth > 0:
             depth -= 1
-            found = _cut(found, depth)
-        return found
+            shape = _cut(shape, depth)
+        return shape
 
     def schema(self) -> Schema:
-        """The JSON Schema that says the same; `read` reads it back."""
+        """The shape as JSON Schema, for `read`."""
         if self.anything:
             return True
         types = set(self.scalars)
@@ -105,16 +105,16 @@ class Seen:
         return {"type": ordered[0] if len(ordered) == 1 else ordered, **schema} if ordered else {}
 
     def output_schema(self) -> Schema | None:
-        """The output schema of a tool, which says where it comes from; None when it would say nothing."""
+        """The shape as the output schema of a tool, marked as inferred. None when nothing is known."""
         schema = self.schema()
         return {"description": INFERRED, **schema} if isinstance(schema, Mapping) and schema else None
 
     @classmethod
     def read(cls, schema: Any) -> "Seen":
-        """What `schema` wrote.
+        """The shape of a JSON Schema from `schema`.
 
         Raises:
-            ValueError: it did not write this.
+            ValueError: it is another JSON Schema.
         """
         return _read(schema, DEEPEST)
 
@@ -125,21 +125,21 @@ ANYTHING = Seen(anything=True)
 
 
 def looks_like_a_name(key: str) -> bool:
-    """Whether a key may be the name of a property: short, made as names are, and no id, date, address or token."""
+    """Whether a key may be the name of a property: short, formed like a name, and not an id, date, address or token."""
     if len(key) > LONGEST_NAME or not _NAME.fullmatch(key):
         return False
     return not (_MANY_DIGITS.match(key) or _HEX.search(key) or _is_jumbled(key))
 
 
 def _is_jumbled(key: str) -> bool:
-    """Whether capitals, small letters and digits change places as often as in a token."""
+    """Whether capitals, small letters and digits alternate as often as in a token."""
     if len(key) < 16 or key.isalpha():
         return False
     return len(key) < 3 * len(_WORD.findall(key))
 
 
 def _cut(shape: Seen, depth: int) -> Seen:
-    """The shape with everything deeper than `depth` levels unsaid."""
+    """The shape with `ANYTHING` below `depth` levels."""
     if depth == 0:
         return shape if shape == NOTHING else ANYTHING
     fields = None
@@ -153,28 +153,28 @@ def _cut(shape: Seen, depth: int) -> Seen:
 def _read(schema: Any, depth: int) -> Seen:
     if schema is True:
         return ANYTHING
-    if not isinstance(schema, Mapping) or not schema.keys() <= _WRITTEN:
+    if not isinstance(schema, Mapping) or not schema.keys() <= _KEYWORDS:
         raise ValueError("not a learned shape")
     if not schema:
         return NOTHING
     if depth == 0:
         return ANYTHING
     types = schema.get("type")
-    named = [types] if isinstance(types, str) else types
-    if not isinstance(named, list) or not named or not all(isinstance(name, str) and name in _ORDER for name in named):
+    names = [types] if isinstance(types, str) else types
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) and name in _ORDER for name in names):
         raise ValueError("not a learned shape")
     fields = values = None
-    if "object" in named:
+    if "object" in names:
         fields, values = _read_object(schema, depth)
     return Seen(
-        frozenset(named) - {"array", "object"},
-        _read(schema.get("items", {}), depth - 1) if "array" in named else None,
+        frozenset(names) - {"array", "object"},
+        _read(schema.get("items", {}), depth - 1) if "array" in names else None,
         fields,
         values,
     )
 
 
-_WRITTEN = frozenset({"type", "items", "properties", "required", "additionalProperties"})
+_KEYWORDS = frozenset({"type", "items", "properties", "required", "additionalProperties"})
 
 
 def _read_object(schema: Mapping[str, Any], depth: int) -> tuple[Fields | None, Seen | None]:
@@ -187,13 +187,13 @@ def _read_object(schema: Mapping[str, Any], depth: int) -> tuple[Fields | None, 
 
 
 class _Look:
-    """One look at one result, column by column: all values that stand at the same place together."""
+    """Reads one result column by column: all values at the same place together."""
 
     def __init__(self) -> None:
-        self._left = MOST_LOOKED_AT
+        self._left = MOST_VALUES
 
     def at(self, values: Sequence[Any], depth: int) -> Seen:
-        """What covers all these values."""
+        """The shape that covers all these values."""
         values = _spread(values)
         self._left -= len(values)
         if self._left < 0 or not values:
@@ -216,7 +216,7 @@ class _Look:
             for key, part in value.items():
                 columns.setdefault(key, []).append(part)
         always = sum(len(column) == len(objects) for column in columns.values())
-        # That several objects have the very same keys speaks for a record.
+        # Several objects with the same keys are more likely records.
         alike = (len(objects) == 1 or always < len(columns)) and _alike(columns)
         if alike or _is_map(columns, always):
             return None, self.at([*chain.from_iterable(columns.values())], depth)
@@ -224,21 +224,21 @@ class _Look:
 
 
 def _spread(values: Sequence[Any]) -> Sequence[Any]:
-    """At most `MOST_ITEMS` of the values, the first among them."""
+    """At most `MOST_ITEMS` of the values, evenly spread, from the first on."""
     step = -(-len(values) // MOST_ITEMS)
     return values[::step] if step > 1 else values
 
 
 def _is_map(names: Collection[Any], always: int) -> bool:
-    """Whether these names, as many of which every object has, are keys of a map."""
+    """Whether these names are keys of a map. `always`: how many of them every object has."""
     if len(names) > MOST_NAMES or len(names) - always > MOST_OPTIONAL:
         return True
     return not all(isinstance(name, str) and looks_like_a_name(name) for name in names)
 
 
 def _alike(columns: Mapping[str, Sequence[Any]]) -> bool:
-    """Whether the values under all names are objects with the same properties, two at least; of many names, whether
-    the values are of one type."""
+    """Whether all values are objects with the same properties, at least two, or, of many names, whether they are of
+    one type."""
     if len(columns) < LEAST_ALIKE:
         return False
     parts = chain.from_iterable(columns.values())
@@ -251,15 +251,15 @@ def _alike(columns: Mapping[str, Sequence[Any]]) -> bool:
     return all(type(part) is dict and part.keys() == first.keys() for part in parts)
 
 
-def _joined(first: Seen | None, second: Seen | None) -> Seen | None:
+def _join(first: Seen | None, second: Seen | None) -> Seen | None:
     if first is None or second is None:
         return second if first is None else first
     return first | second
 
 
-def _joined_objects(first: Seen, second: Seen) -> tuple[Fields | None, Seen | None]:
+def _join_objects(first: Seen, second: Seen) -> tuple[Fields | None, Seen | None]:
     if first.values is not None or second.values is not None:
-        return None, _joined(_values(first), _values(second))
+        return None, _join(_values(first), _values(second))
     if first.fields is None or second.fields is None:
         return second.fields if first.fields is None else first.fields, None
     fields: dict[str, tuple[Seen, bool]] = {}
@@ -278,10 +278,10 @@ def _record_or_map(fields: Fields) -> tuple[Fields | None, Seen | None]:
 
 
 def _values(shape: Seen) -> Seen | None:
-    """What all values of the objects of a shape look like, whatever their key."""
+    """The shape that covers all values of the objects of a shape, under any key."""
     if shape.fields is None:
         return shape.values
-    found = NOTHING
+    values = NOTHING
     for part, _ in shape.fields.values():
-        found |= part
-    return found
+        values |= part
+    return values

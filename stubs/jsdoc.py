@@ -1,4 +1,4 @@
-"""Comments: what a schema says in words, once, and short."""
+"""Comments: the words and facts of a schema, short, and each once."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -12,38 +12,38 @@ PROPERTY_TEXT = 400
 TOOL_TEXT = 1_200
 """Longest description of a tool, in characters."""
 
-_LOOKED_AT = 20_000
+_MOST_READ = 20_000  # characters of one text
 _SPACE = re.compile(r"\s+")
 _NEW_BLOCK = re.compile(r"\s*([-*+>|#]|\d+[.)]|```|~~~)")
 _WORD = re.compile(r"[^a-z0-9]+")
 
 
 def line(text: str, longest: int = PROPERTY_TEXT) -> str:
-    """Text on one line, as a comment carries it."""
+    """Text on one line, safe in a comment."""
     if not text:
         return ""
-    head = text[:_LOOKED_AT]
+    head = text[:_MOST_READ]
     return commented(cut(_SPACE.sub(" ", plain(head)).strip(), longest, len(text) - len(head)))
 
 
 def describe(schema: Any, name: str = "") -> str:
-    """What a comment says about the values of a schema: its description, and its facts in parentheses.
+    """The comment for the values of a schema: its description, and its facts in parentheses.
 
-    `name` is the property's own: a title that only repeats it says nothing.
+    `name`: the name of the property. A title that only repeats it is left out.
     """
     if not isinstance(schema, Mapping):
         return ""
     return with_facts(line(_words(schema, name)), facts(schema))
 
 
-def with_facts(text: str, found: Sequence[str]) -> str:
-    """A description with facts behind it, or the facts alone."""
-    listed = commented(", ".join(found))
-    return f"{text} ({listed})" if text and listed else text or listed
+def with_facts(text: str, facts: Sequence[str]) -> str:
+    """A description with facts behind it, or one of them alone."""
+    words = commented(", ".join(facts))
+    return f"{text} ({words})" if text and words else text or words
 
 
 def block(text: str, indent: str) -> str:
-    """A documentation comment over what follows, or nothing for no text."""
+    """A documentation comment, as lines; empty without text."""
     if not text:
         return ""
     if "\n" not in text:
@@ -53,9 +53,9 @@ def block(text: str, indent: str) -> str:
 
 
 def paragraphs(text: str, longest: int = TOOL_TEXT) -> str:
-    """A longer description: lines wrapped by hand are joined, lists and paragraphs keep their lines."""
-    missing = len(text[_LOOKED_AT:])
-    text = plain(text[:_LOOKED_AT])
+    """A longer description. Joins lines that were wrapped by hand; lists, code and paragraphs keep their lines."""
+    missing = len(text[_MOST_READ:])
+    text = plain(text[:_MOST_READ])
     lines: list[str] = []
     in_code = False
     after_break = True

@@ -1,8 +1,7 @@
-"""The types of one server: compiled documents with their definitions resolved, equal ones made one.
+"""The types of one server: compiled documents with their definitions resolved and equal definitions merged.
 
-A definition that is part of a cycle stays a named type. Every other reference is as good as the type it stands for;
-whether it gets a name in the text is decided where the text is made. Two tools that carry equal definitions, as
-generators write them into each tool, share one.
+A definition that is part of a cycle stays a named type. Any other reference stands for its type; `naming` decides
+whether that gets a name in the text. Generators copy the same definitions into every tool: equal ones become one.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,7 +15,7 @@ from stubs.shapes import (
     Index,
     Intersection,
     JsonTypes,
-    Noted,
+    Note,
     Object,
     Primitive,
     Property,
@@ -30,11 +29,11 @@ from stubs.shapes import (
 )
 
 TALLEST = 16
-"""A definition taller than this, with all it refers to written out in place, gets a name of its own."""
+"""The most levels of a type that is written out in place with its definitions; a taller one gets a name."""
 
 
 class Library:
-    """Compiles schemas into shapes of one table. Not for use by two threads at once."""
+    """Compiles schemas into shapes of one table. Not thread-safe."""
 
     def __init__(self, *, documented: bool = True) -> None:
         self.shapes = Shapes()
@@ -48,50 +47,52 @@ class Library:
         if not compiler.definitions:
             return shape
         final: dict[Definition, Definition] = {}
-        for group in _groups(compiler.definitions, lambda item: _referred(item.body)):
+        for group in _groups(compiler.definitions, lambda item: _definitions(item.body)):
             final.update(self._finish(group, final))
-        return self._replaced(shape, final)
+        return self._replace(shape, final)
 
     def _finish(
         self, group: Sequence[Definition], final: Mapping[Definition, Definition]
     ) -> dict[Definition, Definition]:
-        """The canonical definitions for a group that refer to each other, all they refer to besides being final."""
+        """The canonical definitions for a group whose members refer to each other. All other definitions that they
+        refer to are in `final` already."""
         first = group[0]
-        if len(group) == 1 and first not in _referred(first.body):
+        if len(group) == 1 and first not in _definitions(first.body):
             assert first.body is not None
-            first.body = self._replaced(first.body, final)
-            return {first: self._kept((first.hint, first.doc, first.body), first)}
+            first.body = self._replace(first.body, final)
+            return {first: self._canonical_for((first.hint, first.doc, first.body), first)}
         _cut_empty_cycles(group, self.shapes)
-        # Spelled with a stand-in for each member, equal groups of two documents are equal keys.
+        # With the same stand-ins for their members, equal groups of two documents have equal bodies, and so equal keys.
         stand_ins = {definition: self._stand_in(definition) for definition in group}
-        spelled = [self._replaced(definition.body, {**final, **stand_ins}) for definition in group if definition.body]
+        abstract = [self._replace(definition.body, {**final, **stand_ins}) for definition in group if definition.body]
         own = {**final, **{definition: definition for definition in group}}
-        bodies = [self._replaced(definition.body, own) for definition in group if definition.body]
+        bodies = [self._replace(definition.body, own) for definition in group if definition.body]
         for definition, body in zip(group, bodies, strict=True):
             definition.body, definition.recursive = body, True
         whole = tuple(
-            sorted((item.place, item.hint, item.doc, id(body)) for item, body in zip(group, spelled, strict=True))
+            sorted((item.place, item.hint, item.doc, id(body)) for item, body in zip(group, abstract, strict=True))
         )
-        return {definition: self._kept((whole, definition.place), definition) for definition in group}
+        return {definition: self._canonical_for((whole, definition.place), definition) for definition in group}
 
-    def _kept(self, key: object, definition: Definition) -> Definition:
-        kept = self._canonical.setdefault(key, definition)
-        if kept is definition and definition.body is not None:
+    def _canonical_for(self, key: object, definition: Definition) -> Definition:
+        """The first definition with this key. Completes `definition` if it is the first."""
+        canonical = self._canonical.setdefault(key, definition)
+        if canonical is definition and definition.body is not None:
             definition.breadth = breadth(definition.body)
             definition.height = 1 + _height(definition.body)
             if definition.height > TALLEST:
                 definition.recursive = True
-        return kept
+        return canonical
 
     def _stand_in(self, definition: Definition) -> Definition:
         fresh = Definition(definition.hint, definition.place, definition.json_types, "", definition.wide)
         return self._canonical.setdefault((definition.place, definition.json_types, definition.wide), fresh)
 
-    def _replaced(self, shape: Shape, final: Mapping[Definition, Definition]) -> Shape:
-        return _Replacing(self.shapes, final).shape(shape)
+    def _replace(self, shape: Shape, final: Mapping[Definition, Definition]) -> Shape:
+        return _Replacement(self.shapes, final).shape(shape)
 
 
-class _Replacing:
+class _Replacement:
     """Rebuilds shapes with other definitions behind their references."""
 
     def __init__(self, shapes: Shapes, final: Mapping[Definition, Definition]) -> None:
@@ -101,14 +102,14 @@ class _Replacing:
 
     def shape(self, shape: Shape) -> Shape:
         if shape not in self._done:
-            self._done[shape] = self._rebuilt(shape)
+            self._done[shape] = self._rebuild(shape)
         return self._done[shape]
 
-    def _rebuilt(self, shape: Shape) -> Shape:
+    def _rebuild(self, shape: Shape) -> Shape:
         shapes = self._shapes
         match shape:
             case Reference(definition):
-                return self._referred(self._final.get(definition, definition))
+                return self._reference(self._final.get(definition, definition))
             case Array(item):
                 return shapes.array_of(self.shape(item))
             case Tuple(items, required, rest):
@@ -124,12 +125,12 @@ class _Replacing:
                 return shapes.union(self.shape(member) for member in members)
             case Intersection(members):
                 return shapes.intersection(self.shape(member) for member in members)
-            case Noted(note, inner):
-                return shapes.noted(note, self.shape(inner))
+            case Note(note, inner):
+                return shapes.note(note, self.shape(inner))
             case _:
                 return shape
 
-    def _referred(self, definition: Definition) -> Shape:
+    def _reference(self, definition: Definition) -> Shape:
         body = definition.body
         if isinstance(body, Primitive) and not definition.doc:
             return body
@@ -141,7 +142,7 @@ class _Replacing:
 def _groups(
     nodes: Sequence[Definition], targets: Callable[[Definition], Iterable[Definition]]
 ) -> list[list[Definition]]:
-    """Strongly connected components, what is referred to first (Tarjan 1972, without recursion)."""
+    """The strongly connected components, each after those it refers to (Tarjan 1972, without recursion)."""
     order: dict[Definition, int] = {}
     low: dict[Definition, int] = {}
     stack: list[Definition] = []
@@ -173,46 +174,46 @@ def _groups(
     return groups
 
 
-def _referred(shape: Shape | None) -> dict[Definition, None]:
-    """The definitions a shape refers to, in order of appearance."""
-    found: dict[Definition, None] = {}
-    seen: set[Shape] = set()
-    waiting = [shape] if shape is not None else []
-    while waiting:
-        part = waiting.pop()
-        if part in seen:
+def _definitions(shape: Shape | None) -> dict[Definition, None]:
+    """The definitions that a shape refers to, in their order in the text."""
+    definitions: dict[Definition, None] = {}
+    visited: set[Shape] = set()
+    stack = [shape] if shape is not None else []
+    while stack:
+        part = stack.pop()
+        if part in visited:
             continue
-        seen.add(part)
+        visited.add(part)
         if isinstance(part, Reference):
-            found[part.definition] = None
-        waiting.extend(reversed(children(part)))
-    return found
+            definitions[part.definition] = None
+        stack.extend(reversed(children(part)))
+    return definitions
 
 
 def _cut_empty_cycles(group: Sequence[Definition], shapes: Shapes) -> None:
-    """Break cycles that pass through no object, array or tuple: a type that is defined as itself.
+    """Break cycles that pass through no object, array or tuple: a type that is defined as itself (TS2456).
 
-    As an alternative beside others it adds nothing to its own definition; else nothing is known of it. TypeScript
-    refuses such aliases (TS2456).
+    As one alternative of several the type adds nothing to its own definition and is left out; elsewhere it is
+    `unknown`.
     """
     members = set(group)
-    for cycle in _groups(group, lambda item: _at_once(item.body, members)):
+    for cycle in _groups(group, lambda item: _direct_members(item.body, members)):
         for definition in cycle:
             if definition.body is not None:
                 definition.body = _without(definition.body, definition, set(cycle), shapes)
 
 
-def _at_once(shape: Shape | None, members: set[Definition]) -> dict[Definition, None]:
-    """The members of a group that must be known before the shape is: those outside objects and arrays."""
-    found: dict[Definition, None] = {}
-    waiting = [shape] if shape is not None else []
-    while waiting:
-        part = waiting.pop()
+def _direct_members(shape: Shape | None, members: set[Definition]) -> dict[Definition, None]:
+    """The members of a group to which a shape refers outside objects, arrays and tuples."""
+    direct: dict[Definition, None] = {}
+    stack = [shape] if shape is not None else []
+    while stack:
+        part = stack.pop()
         if isinstance(part, Reference) and part.definition in members:
-            found[part.definition] = None
-        elif isinstance(part, (Union, Intersection, Noted)):
-            waiting.extend(children(part))
-    return found
+            direct[part.definition] = None
+        elif isinstance(part, (Union, Intersection, Note)):
+            stack.extend(children(part))
+    return direct
 
 
 def _without(shape: Shape, own: Definition, cycle: set[Definition], shapes: Shapes) -> Shape:
@@ -220,12 +221,12 @@ def _without(shape: Shape, own: Definition, cycle: set[Definition], shapes: Shap
         case Reference(definition):
             return shapes.unknown if definition in cycle else shape
         case Union(members):
-            kept = [item for item in members if not (isinstance(item, Reference) and item.definition is own)]
-            return shapes.union(_without(item, own, cycle, shapes) for item in kept)
+            others = [item for item in members if not (isinstance(item, Reference) and item.definition is own)]
+            return shapes.union(_without(item, own, cycle, shapes) for item in others)
         case Intersection(members):
             return shapes.intersection(_without(item, own, cycle, shapes) for item in members)
-        case Noted(note, inner):
-            return shapes.noted(note, _without(inner, own, cycle, shapes))
+        case Note(note, inner):
+            return shapes.note(note, _without(inner, own, cycle, shapes))
         case _:
             return shape
 

@@ -8,15 +8,15 @@ from stubs.text import number, quoted
 
 MOST_LITERALS = 60
 MOST_TEXT = 1_200
-SHOWN_LITERALS = 24
-SHOWN_TEXT = 480
+LITERALS_AFTER_CUT = 24
+TEXT_AFTER_CUT = 480
 LONGEST_LITERAL = 200
 _DEEPEST = 4
 _MOST_PARTS = 20
 
 
 def json_type(value: Any) -> str | None:
-    """The JSON type of a decoded value; None for what is no JSON."""
+    """The JSON type of a decoded value; None for a value that is not JSON."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -33,23 +33,23 @@ def json_type(value: Any) -> str | None:
 def enumeration(values: Iterable[Any], allowed: JsonTypes, shapes: Shapes) -> Shape:
     """The union of the values that are of an allowed JSON type.
 
-    A long list is cut: the first values, then the whole JSON types of the others, with a comment saying how many.
+    A long list is cut: the first values, then the JSON types of the others, with a comment that counts these.
     """
     possible = [value for value in values if (json_type(value) or "null") in allowed]
     members = [literal(value, shapes) for value in possible[: MOST_LITERALS + 1]]
     if len(possible) <= MOST_LITERALS and _length(possible) <= MOST_TEXT:
         return shapes.union(members)
-    shown, length = 0, 0
-    while shown < SHOWN_LITERALS and length < SHOWN_TEXT:
-        length += _length(possible[shown : shown + 1])
-        shown += 1
-    others = frozenset(json_type(value) or "null" for value in possible[shown:])
-    note = f"or one of {len(possible) - shown:,} more values"
-    return shapes.union([*members[:shown], shapes.noted(note, shapes.top(others))])
+    count, length = 0, 0
+    while count < LITERALS_AFTER_CUT and length < TEXT_AFTER_CUT:
+        length += _length(possible[count : count + 1])
+        count += 1
+    others = frozenset(json_type(value) or "null" for value in possible[count:])
+    note = f"or one of {len(possible) - count:,} more values"
+    return shapes.union([*members[:count], shapes.note(note, shapes.top(others))])
 
 
 def literal(value: Any, shapes: Shapes, depth: int = _DEEPEST) -> Shape:
-    """The type of one value, as exact as TypeScript can say within bounds."""
+    """The type of one value, as exact as TypeScript and the bounds allow."""
     if isinstance(value, bool):
         return shapes.true if value else shapes.false
     if isinstance(value, str) and len(value) <= LONGEST_LITERAL:
@@ -72,5 +72,5 @@ def _compound(value: Sequence[Any] | Mapping[str, Any], shapes: Shapes, depth: i
 
 
 def _length(values: Sequence[Any]) -> int:
-    """About how many characters values take as literals; only strings can be long."""
+    """About how many characters the values take as literals. Only strings can be long."""
     return sum(len(value) + 5 if isinstance(value, str) else 12 for value in values)

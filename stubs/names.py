@@ -1,8 +1,8 @@
-"""Every spelling under which a program may reach a tool, and what each one means.
+"""Every spelling with which a program may reach a tool, and the tool it means.
 
-`codemode.<server>.<tool>` in identifiers is the spelling; the others (`codemode["my-server"]`,
-`codemode.fix["my-tool"]`, `codemode.fix_my_tool`, `codemode["fix_my-tool"]`, and a bare raw name) are aliases and
-never hide one of the first kind, nor a function of `codemode` itself. An alias that would mean two tools means none.
+The first spelling is `codemode.<server>.<tool>` in identifiers. The others are aliases: `codemode["my-server"]`,
+`codemode.fix["my-tool"]`, `codemode.fix_my_tool`, `codemode["fix_my-tool"]`, and a raw name alone. An alias never hides
+a first spelling or a function of `codemode` itself. An alias that could mean two tools means none.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,7 +17,7 @@ LONGEST_SPELLING = 1_000
 
 
 class ToolKey(NamedTuple):
-    """Which tool a spelling means: the configured id of the server and the raw name of the tool."""
+    """A tool: the configured id of its server and its raw name."""
 
     server: str
     tool: str
@@ -25,14 +25,14 @@ class ToolKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The identifiers of a set of servers and their tools. Made by `assign_names`; never changes.
+    """The identifiers of a set of servers and their tools, from `assign_names`. Immutable.
 
-    The four mappings are what a program's `codemode` object is built from:
+    A program's `codemode` object is built from four mappings:
     `servers`: property of `codemode` (identifier or raw id) -> server id;
     `tools`: server id -> property of that server's object (identifier or raw name) -> raw tool name;
-    `shortcuts`: property of `codemode` that is one tool (flat or bare spelling) -> tool;
+    `shortcuts`: property of `codemode` that is a tool (flat spelling or raw name) -> tool;
     `paths`: `server.tool` in identifiers -> tool.
-    `ambiguous` holds the shortcuts that would mean several tools, for the error that explains them.
+    `ambiguous`: shortcuts that could mean several tools, for the error message.
     """
 
     servers: Mapping[str, str]
@@ -45,34 +45,34 @@ class Names:
     _flat: Mapping[ToolKey, str]
 
     def server(self, server_id: str) -> str:
-        """The identifier of a server. Raises KeyError for an id that was not named."""
+        """The identifier of a server. Raises KeyError for an unknown id."""
         return self._server_identifiers[server_id]
 
     def tool(self, server_id: str, raw_name: str) -> str:
-        """The identifier of a tool within its server. Raises KeyError for a tool that was not named."""
+        """The identifier of a tool within its server. Raises KeyError for an unknown tool."""
         return self._tool_identifiers[ToolKey(server_id, raw_name)]
 
     def path(self, server_id: str, raw_name: str) -> str:
-        """`server.tool` in identifiers, without `codemode.`. Raises KeyError for a tool that was not named."""
+        """`server.tool` in identifiers, without `codemode.`. Raises KeyError for an unknown tool."""
         return f"{self.server(server_id)}.{self.tool(server_id, raw_name)}"
 
     def flat(self, server_id: str, raw_name: str) -> str | None:
-        """The tool's one-word spelling, `server_tool`, or None where that would mean something else as well.
+        """The flat spelling of a tool, `server_tool`, or None when it means something else, or several tools.
 
-        Raises KeyError for a tool that was not named.
+        Raises KeyError for an unknown tool.
         """
         key = ToolKey(server_id, raw_name)
         return self._flat[key] if self.shortcuts.get(self._flat[key]) == key else None
 
     def resolve(self, spelling: str) -> tuple[ToolKey, ...]:
-        """The tools a written spelling can mean: none, one, or several when an alias is ambiguous.
+        """The tools that a spelling can mean: none, one, or several for an ambiguous alias.
 
-        Takes every spelling of this module with or without `codemode.` in front, dotted where a program would use
+        Takes every spelling of this module, with or without `codemode.` in front, and with a dot where a program needs
         brackets (`fix.my-tool`).
         """
         spelling = spelling.removeprefix("codemode.")
-        if found := self.paths.get(spelling) or self.shortcuts.get(spelling):
-            return (found,)
+        if tool_key := self.paths.get(spelling) or self.shortcuts.get(spelling):
+            return (tool_key,)
         for server, tool in _splits(spelling):
             server_id = self.servers.get(server)
             if server_id is not None and tool in self.tools[server_id]:
@@ -83,23 +83,23 @@ class Names:
 def assign_names(servers: Iterable[Server]) -> Names:
     """Name servers and tools. Deterministic, and independent of the order of servers and tools.
 
-    A tool listed twice by its server is one tool. Raises ValueError when two servers have the same id.
+    A tool that its server lists twice is one tool. Raises ValueError when two servers have the same id.
     """
-    listed: dict[str, tuple[str, ...]] = {}
+    tool_names: dict[str, tuple[str, ...]] = {}
     for server in servers:
-        if server.id in listed:
+        if server.id in tool_names:
             raise ValueError(f"two servers have the id {server.id!r}; give one of them another")
-        listed[server.id] = tuple(dict.fromkeys(tool.name for tool in server.tools))
-    keys = [ToolKey(server_id, tool) for server_id in sorted(listed) for tool in sorted(listed[server_id])]
-    server_identifiers = distinct(listed, CODEMODE_FUNCTIONS, fallback="server")
-    within = {server_id: distinct(tools, fallback="tool") for server_id, tools in listed.items()}
+        tool_names[server.id] = tuple(dict.fromkeys(tool.name for tool in server.tools))
+    keys = [ToolKey(server_id, tool) for server_id in sorted(tool_names) for tool in sorted(tool_names[server_id])]
+    server_identifiers = distinct(tool_names, CODEMODE_FUNCTIONS, fallback="server")
+    within = {server_id: distinct(tools, fallback="tool") for server_id, tools in tool_names.items()}
     tool_identifiers = {key: within[key.server][key.tool] for key in keys}
     nested = {key: f"{server_identifiers[key.server]}_{tool_identifiers[key]}" for key in keys}
-    flat = nested | _flat_identifiers(listed)
+    flat = nested | _flat_identifiers(tool_names)
     top = _TopLevel(server_identifiers)
     top.add((flat[key], key) for key in keys)
     top.add((nested[key], key) for key in keys)
-    top.add((_joined(key), key) for key in keys)
+    top.add((_raw_flat(key), key) for key in keys)
     top.add((key.tool, key) for key in keys)
     return Names(
         servers=MappingProxyType(top.servers),
@@ -114,7 +114,7 @@ def assign_names(servers: Iterable[Server]) -> Names:
 
 
 class _TopLevel:
-    """Collects the properties of `codemode`, stronger claims first; a property once given never changes its meaning."""
+    """Collects the properties of `codemode`, the strongest claims first. No later claim changes a property."""
 
     def __init__(self, server_identifiers: Mapping[str, str]) -> None:
         self.servers = {name: server_id for server_id, name in sorted(server_identifiers.items())}
@@ -125,11 +125,11 @@ class _TopLevel:
         self.ambiguous: dict[str, tuple[ToolKey, ...]] = {}
 
     def add(self, claims: Iterable[tuple[str, ToolKey]]) -> None:
-        """Add shortcuts of equal standing: each goes to its tool, or to nobody when several want it."""
-        wanted: dict[str, dict[ToolKey, None]] = {}
+        """Add shortcuts of equal rank. One that several tools claim means none of them."""
+        by_spelling: dict[str, dict[ToolKey, None]] = {}
         for spelling, key in claims:
-            wanted.setdefault(spelling, {})[key] = None
-        for spelling, claimants in wanted.items():
+            by_spelling.setdefault(spelling, {})[key] = None
+        for spelling, claimants in by_spelling.items():
             if spelling in CODEMODE_FUNCTIONS or spelling in PROTOCOL_PROPERTIES:
                 continue
             if spelling in self.servers or spelling in self.shortcuts or spelling in self.ambiguous:
@@ -141,20 +141,21 @@ class _TopLevel:
 
 
 def _flat_identifiers(tools: Mapping[str, Iterable[str]]) -> dict[ToolKey, str]:
-    """The spelling sanitises the whole, so `fix` and `3d` give `fix_3d` where the nested spelling is `fix._3d`.
+    """The flat spellings. Each is the identifier of the whole: `fix` and `3d` give `fix_3d`, where the first spelling
+    is `fix._3d`.
 
-    Tools of whose name nothing can be kept are left out.
+    Tools without an identifier of their own are left out.
     """
     flat: dict[ToolKey, str] = {}
     for server_id, raw_names in tools.items():
-        joined = {_joined(ToolKey(server_id, name)): name for name in raw_names if identifier(name)}
-        named = distinct(joined, CODEMODE_FUNCTIONS, fallback="tool")
-        flat.update({ToolKey(server_id, joined[spelling]): name for spelling, name in named.items()})
+        raw = {_raw_flat(ToolKey(server_id, name)): name for name in raw_names if identifier(name)}
+        identifiers = distinct(raw, CODEMODE_FUNCTIONS, fallback="tool")
+        flat.update({ToolKey(server_id, raw[spelling]): name for spelling, name in identifiers.items()})
     return flat
 
 
 def _members(identifiers: Mapping[str, str]) -> dict[str, str]:
-    """What a server's object answers to: every identifier, and raw names where they hide nothing."""
+    """The properties of a server's object: every identifier, and the raw names that hide none."""
     members = {name: raw for raw, name in sorted(identifiers.items())}
     for raw in sorted(identifiers):
         if raw not in PROTOCOL_PROPERTIES:
@@ -163,10 +164,10 @@ def _members(identifiers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _splits(spelling: str) -> Iterable[tuple[str, str]]:
-    """Every way to read a dotted spelling as server and tool: raw names may have dots themselves."""
+    """Every way to read a dotted spelling as server and tool. Raw names may contain dots."""
     for position in (index for index, character in enumerate(spelling[:LONGEST_SPELLING]) if character == "."):
         yield spelling[:position], spelling[position + 1 :]
 
 
-def _joined(key: ToolKey) -> str:
+def _raw_flat(key: ToolKey) -> str:
     return f"{key.server}_{key.tool}"

@@ -1,7 +1,7 @@
-"""Which types of a text get a name, and which one.
+"""Which types of a text get a name, and which name.
 
-A type is named when it refers to itself, and when writing it out wherever it is used would take more text than a
-name does. The choice looks at the text at hand only, so one tool alone is written out as far as it can be.
+A type gets a name when it refers to itself, or when writing it out at every use would take more text. The choice
+depends on the one text only, so the types of a single tool are mostly written out.
 """
 
 import re
@@ -11,7 +11,7 @@ from stubs.shapes import (
     Array,
     Intersection,
     Literal,
-    Noted,
+    Note,
     Object,
     Primitive,
     Reference,
@@ -30,27 +30,27 @@ _NAME_AND_DECLARATION = 12
 
 
 def name_types(roots: Iterable[tuple[str, Shape]], prefix: str) -> dict[Shape, str]:
-    """Names for some of the shapes within the roots, `prefix_Word`, in the order they first appear.
+    """Names for some of the shapes within the roots, `prefix_Word`, in the order of their first use.
 
-    `roots` are pairs of a word to call the shape by and the shape. A recursive definition is named through its
-    reference and through its body alike.
+    `roots`: pairs of a word for the name, and a shape. The name of a recursive definition stands for its reference and
+    for its body.
     """
     uses: dict[Shape, int] = {}
     hints: dict[Shape, str] = {}
-    waiting = list(reversed([*roots]))
-    while waiting:
-        hint, shape = waiting.pop()
+    stack = list(reversed([*roots]))
+    while stack:
+        hint, shape = stack.pop()
         uses[shape] = uses.get(shape, 0) + 1
         if uses[shape] == 1 or _is_transparent(shape):
             hints.setdefault(shape, shape.definition.hint if isinstance(shape, Reference) else hint)
-            waiting.extend(reversed([*_parts(hint, shape)]))
+            stack.extend(reversed([*_parts(hint, shape)]))
     choice = _Choice(uses, hints, len(prefix))
     names: dict[Shape, str] = {}
-    taken: set[str] = set()
+    used: set[str] = set()
     for shape in uses:
         if shape in names or not choice.is_named(shape):
             continue
-        names[shape] = _distinct(f"{prefix}_{pascal(hints[shape])}", taken)
+        names[shape] = _distinct(f"{prefix}_{pascal(hints[shape])}", used)
         if isinstance(shape, Reference) and shape.definition.recursive:
             body = shape.definition.body
             if isinstance(body, (Object, Union, Intersection, Tuple)):
@@ -64,23 +64,23 @@ def pascal(hint: str) -> str:
     return words[:LONGEST_HINT] or "Type"
 
 
-def _distinct(name: str, taken: set[str]) -> str:
+def _distinct(name: str, used: set[str]) -> str:
     candidate, number = name, 2
-    while candidate in taken:
+    while candidate in used:
         candidate, number = f"{name}{number}", number + 1
-    taken.add(candidate)
+    used.add(candidate)
     return candidate
 
 
 def _is_transparent(shape: Shape) -> bool:
-    """Whether a name for the shape would say less than one for what it holds: `Issue[]`, `Issue | null`."""
+    """Whether a name is better for the part inside than for the shape: `Issue[]`, `Issue | null`."""
     if isinstance(shape, Union):
         return sum(not is_null(member) for member in shape.members) == 1
-    return isinstance(shape, (Array, Noted))
+    return isinstance(shape, (Array, Note))
 
 
 class _Choice:
-    """Decides from the inside out: a type whose parts have names is itself short."""
+    """Decides from the inside out, because a type whose parts have names is short."""
 
     def __init__(self, uses: Mapping[Shape, int], hints: Mapping[Shape, str], prefix: int) -> None:
         self._uses = uses
@@ -94,17 +94,18 @@ class _Choice:
         uses = self._uses.get(shape, 0)
         if uses < 2 or _is_transparent(shape):
             return False
-        weight, name = self._written(shape), self._name(shape)
+        weight, name = self._full_weight(shape), self._name(shape)
         return weight >= SHORTEST_NAMED and uses * weight > weight + (uses + 1) * name + _NAME_AND_DECLARATION
 
     def _name(self, shape: Shape) -> int:
         return self._prefix + 1 + min(len(self._hints.get(shape, "")), LONGEST_HINT)
 
     def _weight(self, shape: Shape) -> int:
-        """About how many characters the shape takes where it is used."""
-        return self._name(shape) if self.is_named(shape) else self._written(shape)
+        """About how many characters the shape takes at each use."""
+        return self._name(shape) if self.is_named(shape) else self._full_weight(shape)
 
-    def _written(self, shape: Shape) -> int:
+    def _full_weight(self, shape: Shape) -> int:
+        """About how many characters the shape takes when it is written out."""
         if shape not in self._weights:
             self._weights[shape] = min(_HEAVY, self._weigh(shape))
         return self._weights[shape]
@@ -116,9 +117,9 @@ class _Choice:
             case Reference(definition):
                 return len(definition.doc) + (self._weight(definition.body) if definition.body is not None else 0)
             case Object(properties, indexes):
-                named = sum(len(item.name) + len(item.doc) + 4 + self._weight(item.shape) for item in properties)
-                return named + sum(16 + self._weight(item.shape) for item in indexes) + (4 if properties else 22)
-            case Noted(note, inner):
+                total = sum(len(item.name) + len(item.doc) + 4 + self._weight(item.shape) for item in properties)
+                return total + sum(16 + self._weight(item.shape) for item in indexes) + (4 if properties else 22)
+            case Note(note, inner):
                 return len(note) + 9 + self._weight(inner)
             case _:
                 return sum(3 + self._weight(part) for _, part in _parts("", shape))
@@ -140,7 +141,7 @@ def _parts(hint: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
             yield from ((_singular(hint), item.shape) for item in indexes)
         case Union(members) | Intersection(members):
             yield from ((hint, member) for member in members)
-        case Noted():
+        case Note():
             yield hint, shape.shape
         case _:
             pass

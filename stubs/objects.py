@@ -1,8 +1,7 @@
 """Objects of JSON Schema: `properties`, `required`, `additionalProperties`, `patternProperties`, `propertyNames`.
 
-An object that does not mention `additionalProperties` gets no index signature although JSON Schema lets other
-properties pass: TypeScript takes them too, except in a literal written in place, where a name that was not declared
-is nearly always a misspelling.
+An object without `additionalProperties` gets no index signature, although JSON Schema allows other properties.
+TypeScript allows them too, except in an object literal, where an undeclared name is nearly always a misspelling.
 """
 
 import re
@@ -17,7 +16,7 @@ MOST_INDEXED_KINDS = 6
 _OBJECT_MEMBERS = frozenset(
     "constructor toString toLocaleString valueOf hasOwnProperty isPrototypeOf propertyIsEnumerable".split()
 )
-"""To TypeScript every object has these, as functions: an object without the property would not fit its type."""
+"""To TypeScript every object has these, as functions: an object without such a property would not fit its type."""
 _APPLICATORS = ("allOf", "anyOf", "oneOf", "if", "$ref", "$dynamicRef", "dependentSchemas")
 _EVERYTHING = re.compile(r"\^?(\.[*+])?\$?|\^?\(\.[*+]\)\$?|\^?\[\\s\\S\][*+]\$?")
 _STARTS_WITH = re.compile(r"\^((?:[A-Za-z0-9_@:/ -]|\\[-./_$])+)(?:\.\*\$?)?")
@@ -29,7 +28,7 @@ Compile = Callable[[Any], Shape]
 def object_shape(
     schema: Mapping[str, Any], compile_: Compile, describe: Callable[[Any, str], str], shapes: Shapes
 ) -> Shape:
-    """The type of the objects a schema takes, looking at its object keywords only."""
+    """The type of the objects that a schema allows, by its object keywords only."""
     declared = schema.get("properties")
     declared = declared if isinstance(declared, Mapping) else {}
     required = _names(schema.get("required"))
@@ -60,14 +59,14 @@ def object_shape(
 
 
 def _undeclared(schema: Mapping[str, Any], required: Mapping[str, None], declared: Mapping[str, Any]) -> list[str]:
-    """Names that are required, or the only ones allowed, without being declared."""
+    """The undeclared names that are required, or that `propertyNames` lists."""
     names = dict(required)
     names.update(dict.fromkeys(_limited_names(schema) or ()))
     return [name for name in names if name not in declared]
 
 
 def _limited_names(schema: Mapping[str, Any]) -> list[str] | None:
-    """The names an object with additional properties can have, where `propertyNames` lists them."""
+    """The names of additional properties, where `propertyNames` lists them."""
     names = schema.get("propertyNames")
     if not isinstance(names, Mapping) or _additional(schema) in (None, False) or "patternProperties" in schema:
         return None
@@ -78,7 +77,7 @@ def _limited_names(schema: Mapping[str, Any]) -> list[str] | None:
 
 
 def _additional(schema: Mapping[str, Any]) -> Any:
-    """The schema of other properties; None where nothing is said of them."""
+    """The schema of other properties; None where no keyword restricts them."""
     if "additionalProperties" in schema:
         return schema["additionalProperties"]
     if "unevaluatedProperties" in schema and not any(keyword in schema for keyword in _APPLICATORS):
@@ -89,10 +88,10 @@ def _additional(schema: Mapping[str, Any]) -> Any:
 def _indexes(
     properties: Mapping[str, Property], patterns: Mapping[str, Any], additional: Any, compile_: Compile, shapes: Shapes
 ) -> list[Index]:
-    """Index signatures that hold for every property a value can have, declared ones included.
+    """Index signatures that hold for every property of a value, the declared ones included.
 
-    TypeScript wants each declared property to fit the signature its name falls under, so the signature takes their
-    types in, and is `unknown` where that would get long.
+    TypeScript requires that each declared property fits the signature for its name. So the signature includes their
+    types, and is `unknown` where that would be long.
     """
     others = shapes.never if additional is False else shapes.unknown if additional is None else compile_(additional)
     if not patterns and additional is None:
@@ -126,18 +125,18 @@ def _widened(shape: Shape, properties: list[Property], shapes: Shapes) -> Shape:
 
 
 def _template(pattern: str) -> tuple[str, Callable[[str], bool]] | None:
-    """The template literal type of the names a simple pattern matches, and the test for a declared name."""
-    if found := _STARTS_WITH.fullmatch(pattern):
-        start = re.sub(r"\\(.)", r"\1", found[1])
+    """The template literal type for the names that a simple pattern matches, and a test for declared names."""
+    if match := _STARTS_WITH.fullmatch(pattern):
+        start = re.sub(r"\\(.)", r"\1", match[1])
         return f"`{start}${{string}}`", lambda name: name.startswith(start)
-    if found := _ENDS_WITH.fullmatch(pattern):
-        end = re.sub(r"\\(.)", r"\1", found[1])
+    if match := _ENDS_WITH.fullmatch(pattern):
+        end = re.sub(r"\\(.)", r"\1", match[1])
         return f"`${{string}}{end}`", lambda name: name.endswith(end)
     return None
 
 
 def _independent(templates: list[tuple[str, Callable[[str], bool]] | None]) -> bool:
-    """Whether every pattern has a template and none of these is a special case of another."""
+    """Whether every pattern has a template, and no template is a special case of another."""
     texts = [template[0].strip("`").split("${string}") if template else ["", ""] for template in templates]
     return all(texts_a != ["", ""] for texts_a in texts) and not any(
         a is not b and b[0].startswith(a[0]) and b[1].endswith(a[1]) for a in texts for b in texts
@@ -145,5 +144,5 @@ def _independent(templates: list[tuple[str, Callable[[str], bool]] | None]) -> b
 
 
 def _names(value: Any) -> dict[str, None]:
-    """A list of names in order, and quick to ask."""
+    """A list of names, in order, as the keys of a dict."""
     return dict.fromkeys(name for name in value if isinstance(name, str)) if isinstance(value, list) else {}

@@ -1,4 +1,4 @@
-"""Shapes as TypeScript source: parentheses, line breaks, and each comment where it belongs, once."""
+"""Shapes as TypeScript source, with parentheses, line breaks, and each comment once in its place."""
 
 from collections.abc import Iterable, Mapping
 
@@ -8,7 +8,7 @@ from stubs.shapes import (
     Index,
     Intersection,
     Literal,
-    Noted,
+    Note,
     Object,
     Primitive,
     Property,
@@ -21,23 +21,23 @@ from stubs.shapes import (
 from stubs.text import property_name
 
 WIDTH = 88
-"""An object without comments is written on one line up to this many characters."""
+"""The most characters of an object on one line. Only an object without comments is on one line."""
 SHORT_DOC = 100
 
 _ATOM, _POSTFIX, _INTERSECTION, _UNION = 0, 1, 2, 3
 
 
 class Printer:
-    """Writes shapes, those in `names` by their name."""
+    """Writes shapes. Those in `names` are written as their names."""
 
     def __init__(self, names: Mapping[Shape, str]) -> None:
         self.mentions_integer = False
-        """Whether a text so far stands on `type integer = number`."""
+        """Whether a text so far needs `type integer = number`."""
         self._names = names
         self._flat: dict[Shape, str | None] = {}
 
     def declarations(self) -> Iterable[str]:
-        """A declaration for every named type, as lines that end with a newline."""
+        """A declaration for every named type, each ending with a newline."""
         declared: set[str] = set()
         for shape, name in self._names.items():
             if name not in declared:
@@ -45,7 +45,7 @@ class Printer:
                 yield self._declaration(shape, name)
 
     def text(self, shape: Shape, indent: str = "") -> str:
-        """A shape as it stands after `: `; further lines begin with `indent`."""
+        """A shape as it is written after `: `. Further lines begin with `indent`."""
         return self._text(shape, indent, commented=True)
 
     def _declaration(self, shape: Shape, name: str) -> str:
@@ -54,7 +54,7 @@ class Printer:
             doc = shape.definition.doc
             assert shape.definition.body is not None
             body = shape.definition.body
-        # The body has this very name when it is looked up again within itself.
+        # Not `self.text(body)`: the body has this name too, and would be declared as itself.
         if isinstance(body, Reference):
             text = self.text(body)
         else:
@@ -70,12 +70,12 @@ class Printer:
         return self._broken(shape, indent, commented=commented)
 
     def _broken(self, shape: Shape, indent: str, *, commented: bool) -> str:
-        """A shape over several lines, or with comments."""
+        """A shape on several lines, or with comments."""
         match shape:
             case Reference(definition) if definition.body is not None:
                 text = self._text(definition.body, indent, commented=commented and not definition.doc)
                 return f"/** {definition.doc} */ {text}" if definition.doc and commented else text
-            case Noted(note, inner):
+            case Note(note, inner):
                 return f"/** {note} */ {self._text(inner, indent, commented=commented)}"
             case Array(item):
                 return self._within(item, indent, _POSTFIX, commented=commented) + "[]"
@@ -97,7 +97,7 @@ class Printer:
         return f"({text})" if self._level(shape) > level else text
 
     def _level(self, shape: Shape) -> int:
-        """How loosely the text of a shape holds together."""
+        """The precedence of the operator of a shape; `_ATOM` needs no parentheses anywhere."""
         if shape in self._names:
             return _ATOM
         match shape:
@@ -107,7 +107,7 @@ class Printer:
                 return _INTERSECTION
             case Array():
                 return _POSTFIX
-            case Noted():
+            case Note():
                 return self._level(shape.shape)
             case Reference(definition) if definition.body is not None:
                 return self._level(definition.body)
@@ -136,40 +136,40 @@ class Printer:
         doc = self._doc(item)
         comment = f"/** {doc} */ " if doc else ""
         mark = "" if item.required else "?"
-        shape = item.shape.shape if isinstance(item.shape, Noted) else item.shape
+        shape = item.shape.shape if isinstance(item.shape, Note) else item.shape
         return f"{comment}{property_name(item.name)}{mark}: {self._text(shape, indent, commented=False)}"
 
     def _doc(self, item: Property) -> str:
-        """The property's own comment, and that of the type it stands for where that is written out in place."""
-        written, named = self._carried_docs(item.shape)
-        if not item.doc or item.doc == named:
-            return written
-        if not written or len(written) > SHORT_DOC or written in item.doc:
+        """The comment of a property: its own, and that of its type where the type is written out in place."""
+        inner, declared = self._docs_of_type(item.shape)
+        if not item.doc or item.doc == declared:
+            return inner
+        if not inner or len(inner) > SHORT_DOC or inner in item.doc:
             return item.doc
-        return f"{item.doc}; {written}"
+        return f"{item.doc}; {inner}"
 
-    def _carried_docs(self, shape: Shape) -> tuple[str, str]:
-        """The comment a shape would bring along, as written out and as declared elsewhere."""
+    def _docs_of_type(self, shape: Shape) -> tuple[str, str]:
+        """The comment of a shape that is written out in place, and that of one with a declaration of its own."""
         match shape:
             case Reference(definition):
                 if shape in self._names:
                     return "", definition.doc
                 if definition.doc or definition.body is None:
                     return definition.doc, ""
-                return self._carried_docs(definition.body)
+                return self._docs_of_type(definition.body)
             case Array(item) if item not in self._names:
-                written, _ = self._carried_docs(item)
-                return f"each: {written}" if written else "", ""
-            case Noted(note):
+                inner, _ = self._docs_of_type(item)
+                return f"each: {inner}" if inner else "", ""
+            case Note(note):
                 return note, ""
             case Union(members) if shape not in self._names:
                 rest = [member for member in members if not is_null(member)]
-                return self._carried_docs(rest[0]) if len(rest) == 1 else ("", "")
+                return self._docs_of_type(rest[0]) if len(rest) == 1 else ("", "")
             case _:
                 return "", ""
 
     def _flat_text(self, shape: Shape) -> str | None:
-        """The shape on one short line, or None when it takes comments or more room."""
+        """The shape on one short line, or None when it has comments or is longer."""
         if shape in self._names:
             return self._names[shape]
         if shape not in self._flat:
@@ -183,7 +183,7 @@ class Printer:
                 return text
             case Reference(definition):
                 return self._flat_text(definition.body) if definition.body is not None and not definition.doc else None
-            case Noted(note, inner):
+            case Note(note, inner):
                 return _prefixed(f"/** {note} */ ", self._flat_text(inner))
             case Array(item):
                 return _prefixed("", self._flat_within(item, _POSTFIX), "[]")
@@ -192,9 +192,9 @@ class Printer:
             case Object(properties, indexes):
                 return self._flat_object(properties, indexes)
             case Union(members):
-                return _joined(" | ", (self._flat_within(item, _UNION) for item in members))
+                return _join(" | ", (self._flat_within(item, _UNION) for item in members))
             case Intersection(members):
-                return _joined(" & ", (self._flat_within(item, _INTERSECTION) for item in members))
+                return _join(" & ", (self._flat_within(item, _INTERSECTION) for item in members))
 
     def _flat_within(self, shape: Shape, level: int) -> str | None:
         text = self._flat_text(shape)
@@ -209,7 +209,7 @@ class Printer:
         if rest is not None:
             text = self._flat_within(rest, _POSTFIX)
             texts.append(None if text is None else f"...{text}[]")
-        inner = _joined(", ", texts)
+        inner = _join(", ", texts)
         return None if inner is None else f"[{inner}]"
 
     def _flat_object(self, properties: Iterable[Property], indexes: Iterable[Index]) -> str | None:
@@ -227,13 +227,13 @@ class Printer:
             if text is not None and not properties and key == "string" and _is_plain(shape):
                 return _short(f"Record<string, {text}>")
             texts.append(None if text is None else f"[key: {key}]: {text}")
-        inner = _joined("; ", texts)
+        inner = _join("; ", texts)
         return None if inner is None else f"{{ {inner} }}"
 
 
 def _is_plain(shape: Shape) -> bool:
-    """Whether a shape is free of names: `Record` looks at its argument at once, which a type that is being declared
-    cannot bear."""
+    """Whether a shape contains no names. TypeScript resolves the argument of `Record` at once, which fails for a type
+    inside its own declaration."""
     match shape:
         case Primitive() | Literal():
             return True
@@ -253,7 +253,7 @@ def _short(text: str) -> str | None:
     return text if len(text) <= WIDTH else None
 
 
-def _joined(separator: str, texts: Iterable[str | None]) -> str | None:
+def _join(separator: str, texts: Iterable[str | None]) -> str | None:
     parts: list[str] = []
     length = 0
     for text in texts:

@@ -1,6 +1,6 @@
-"""Where a `$ref` leads within its own document: JSON pointers, anchors, and embedded resources with an `$id`.
+"""The target of a `$ref` within its document: by JSON pointer, anchor, or embedded resource with an `$id`.
 
-JSON Schema 2020-12 core, sections 8.2 and 9.2; RFC 6901 for pointers. Nothing is ever fetched: what is not in the
+JSON Schema 2020-12 core, sections 8.2 and 9.2; RFC 6901 for pointers. Nothing is ever fetched: a target outside the
 document is unknown.
 """
 
@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin
 
 MOST_INDEXED = 100_000
-"""Bound on the parts of one document looked at for anchors and ids."""
+"""The most parts of one document that are searched for anchors and ids."""
 
 _NOT_SCHEMAS = frozenset({"enum", "const", "default", "examples", "example"})
 _LEGACY = ("draft-03", "draft-04", "draft-05", "draft-06", "draft-07")
@@ -27,7 +27,7 @@ class Resource:
 
 
 class Target(NamedTuple):
-    """A part of the document, the resource it belongs to, and a word to call it by."""
+    """A part of the document, its resource, and a word for its name."""
 
     schema: Any
     resource: Resource
@@ -35,47 +35,47 @@ class Target(NamedTuple):
 
 
 class Document:
-    """One schema document, as far as references within it go."""
+    """The references within one schema document."""
 
     def __init__(self, root: Any) -> None:
         uri = root.get("$id") if isinstance(root, Mapping) else None
         self.legacy = _is_legacy(root)
-        """Whether it says it is of a draft in which `$ref` hides everything beside it."""
+        """Whether its draft is one in which `$ref` hides the other keywords of its schema."""
         self.resource = Resource(_without_fragment(uri) if isinstance(uri, str) else "", root)
         self._resources: dict[int, Resource] | None = None
         self._by_uri: dict[str, Resource] = {}
         self._anchors: dict[tuple[Resource, str], Any] = {}
         self._dynamic_anchors: dict[str, list[Target]] = {}
 
-    def entered(self, schema: Mapping[str, Any], resource: Resource) -> Resource:
-        """The resource that `schema`, found within `resource`, belongs to."""
+    def enter(self, schema: Mapping[str, Any], resource: Resource) -> Resource:
+        """The resource of `schema`, which is a part of `resource`."""
         if "$id" not in schema or schema is resource.root:
             return resource
-        return self._indexed().get(id(schema), resource)
+        return self._index().get(id(schema), resource)
 
     def resolve(self, reference: str, resource: Resource) -> Target | None:
-        """What a reference standing in `resource` leads to; None when that is not in this document."""
+        """The target of a reference in `resource`; None when it is not in this document."""
         address, _, fragment = reference.partition("#")
         if address:
-            found = self._lookup(address, resource)
-            if found is None:
+            addressed = self._lookup(address, resource)
+            if addressed is None:
                 return None
-            resource = found
+            resource = addressed
         fragment = unquote(fragment)
         if not fragment:
             return Target(resource.root, resource, _last_word(address))
         if fragment.startswith("/"):
             return self._follow(fragment, resource)
-        self._indexed()
+        self._index()
         if (resource, fragment) in self._anchors:
             return Target(self._anchors[resource, fragment], resource, fragment)
         return None
 
     def resolve_dynamic(self, reference: str, resource: Resource) -> Target | None:
-        """What a `$dynamicRef` leads to as far as that is known without a value.
+        """The target of a `$dynamicRef`, as far as it is known without a value.
 
-        A `$dynamicAnchor` that it leads to lets the outermost one of that name decide: the document's own when it has
-        one, else the only one there is; None when it depends on how the schema was entered.
+        When it leads to a `$dynamicAnchor`, the outermost anchor of that name is the target: the document's own if it
+        has one, else the only one. None when that depends on the path to the schema.
         """
         name = unquote(reference.partition("#")[2])
         first = self.resolve(reference, resource)
@@ -88,7 +88,7 @@ class Document:
         return first if len(candidates) == 1 else None
 
     def _lookup(self, address: str, resource: Resource) -> Resource | None:
-        self._indexed()
+        self._index()
         try:
             return self._by_uri.get(urljoin(resource.uri, address))
         except ValueError:
@@ -108,11 +108,11 @@ class Document:
             else:
                 return None
             if isinstance(part, Mapping):
-                resource = self.entered(part, resource)
+                resource = self.enter(part, resource)
         return Target(part, resource, token)
 
-    def _indexed(self) -> dict[int, Resource]:
-        """Find anchors and embedded resources, on first need."""
+    def _index(self) -> dict[int, Resource]:
+        """The resource of every schema by its id(). The first call also finds all anchors and embedded resources."""
         if self._resources is None:
             self._resources = {id(self.resource.root): self.resource}
             self._by_uri[self.resource.uri] = self.resource
@@ -122,13 +122,13 @@ class Document:
 
     def _walk(self) -> Iterator[tuple[Mapping[str, Any], Resource]]:
         assert self._resources is not None
-        waiting: list[tuple[Any, Resource]] = [(self.resource.root, self.resource)]
-        seen: set[int] = set()
-        while waiting and len(seen) < MOST_INDEXED:
-            part, resource = waiting.pop()
-            if id(part) in seen:
+        stack: list[tuple[Any, Resource]] = [(self.resource.root, self.resource)]
+        visited: set[int] = set()
+        while stack and len(visited) < MOST_INDEXED:
+            part, resource = stack.pop()
+            if id(part) in visited:
                 continue
-            seen.add(id(part))
+            visited.add(id(part))
             if isinstance(part, Mapping):
                 resource = self._embedded(part, resource)
                 self._resources[id(part)] = resource
@@ -136,7 +136,7 @@ class Document:
                 parts = [value for key, value in part.items() if key not in _NOT_SCHEMAS]
             else:
                 parts = part if isinstance(part, list) else []
-            waiting.extend((value, resource) for value in reversed(parts) if isinstance(value, (Mapping, list)))
+            stack.extend((value, resource) for value in reversed(parts) if isinstance(value, (Mapping, list)))
 
     def _embedded(self, schema: Mapping[str, Any], resource: Resource) -> Resource:
         identifier = schema.get("$id")

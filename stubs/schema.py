@@ -1,9 +1,9 @@
-"""JSON Schema to shapes: 2020-12, draft-07, and what servers send in between.
+"""JSON Schema to shapes: 2020-12, draft-07, and mixtures of both, as servers send them.
 
-Sound first: whatever a schema takes belongs to the type; then as exact as TypeScript can say. A keyword with a value
-of the wrong type counts as absent, what cannot be known is `unknown`, and every size is bounded. The one place where
-convenience goes before soundness: a schema without `type` that has object or array keywords is read as an object or
-an array, although JSON Schema lets everything else pass it.
+Sound first: every value that a schema allows belongs to the type. Then as exact as TypeScript can be. A keyword with a
+value of the wrong type counts as absent, a part that cannot be known is `unknown`, and every size is bounded. In one
+case convenience comes before soundness: a schema without `type` but with object or array keywords is read as an object
+or an array, although JSON Schema allows every other kind of value.
 """
 
 from collections import deque
@@ -22,9 +22,9 @@ from stubs.text import commented, cut, plain
 DEEPEST = 24
 """Schemas nested deeper than this in one definition are `unknown`."""
 MOST_SCHEMAS = 5_000
-"""Schemas of one document that are looked at; the rest are `unknown`."""
+"""The most schemas of one document that are read; the rest are `unknown`."""
 MOST_DOCUMENTATION = 60_000
-"""Characters of comments taken from one document."""
+"""The most characters of comments from one document."""
 MOST_ALTERNATIVES = 64
 
 _OBJECT_KEYWORDS = ("properties", "required", "additionalProperties", "patternProperties", "propertyNames")
@@ -34,7 +34,7 @@ _SINGLE = {name: frozenset({name}) for name in ALL} | {"integer": frozenset({"nu
 
 
 class Compiler:
-    """Makes shapes of one schema document. `definitions` lists every part that was referred to, bodies filled in."""
+    """Compiles one schema document. `definitions`: every part to which a reference leads, with its body."""
 
     def __init__(self, root: Any, shapes: Shapes, *, hint: str = "Root", documented: bool = True) -> None:
         self.definitions: list[Definition] = []
@@ -47,7 +47,7 @@ class Compiler:
         self._waiting: deque[tuple[Definition, Target]] = deque()
 
     def compile(self, allowed: JsonTypes = ALL) -> Shape:
-        """The type of the document's values that are of an allowed JSON type."""
+        """The type of those values of the document that are of an allowed JSON type."""
         root = self._document.resource
         shape = self._shape(root.root, allowed, root, 0)
         while self._waiting:
@@ -63,34 +63,34 @@ class Compiler:
         if self._schemas_left <= 0 or depth > DEEPEST:
             return self._shapes.top(allowed)
         self._schemas_left -= 1
-        resource = self._document.entered(schema, resource)
+        resource = self._document.enter(schema, resource)
         if self._document.legacy and isinstance(schema.get("$ref"), str):
-            return self._referred(schema["$ref"], False, resource, allowed)
+            return self._reference(schema["$ref"], False, resource, allowed)
         types = allowed & declared_types(schema)
         within = _Place(self, types, resource, depth)
         parts = self._conjuncts(schema, within)
         shape = self._shapes.intersection([self._base(schema, within, parts), *parts])
         if schema.get("nullable") is True and "null" in allowed:
-            # OpenAPI's word, which JSON Schema ignores: servers that write it do send null.
+            # A keyword of OpenAPI, which JSON Schema ignores: servers that write it do send null.
             return self._shapes.union([shape, self._shapes.null])
         return shape
 
     def _base(self, schema: Mapping[str, Any], place: "_Place", parts: Sequence[Shape]) -> Shape:
-        """What the schema says by itself; `parts` is what its combinators say."""
+        """The type by the schema's own keywords. `parts`: the types by its combinators."""
         types, shapes = place.types, self._shapes
         if "const" in schema:
             return enumeration([schema["const"]], types, shapes)
         if isinstance(schema.get("enum"), list):
             values = schema["enum"]
             refused = _refused_values(schema)
-            kept = [value for value in values if not (isinstance(value, str) and value in refused)]
-            return enumeration(kept, types, shapes)
+            allowed = [value for value in values if not (isinstance(value, str) and value in refused)]
+            return enumeration(allowed, types, shapes)
         has_object = any(keyword in schema for keyword in _OBJECT_KEYWORDS)
         has_array = any(keyword in schema for keyword in _ARRAY_KEYWORDS)
         if types == ALL:
             types = types.intersection(*map(json_types, parts))
-        said = _named_types(schema.get("type")) is not None
-        if types == ALL and not said and (has_object or has_array):
+        has_type = _named_types(schema.get("type")) is not None
+        if types == ALL and not has_type and (has_object or has_array):
             types = frozenset({"object"} if has_object else ()) | frozenset({"array"} if has_array else ())
         if types == ALL and not (has_object or has_array):
             return shapes.unknown
@@ -116,12 +116,12 @@ class Compiler:
         return shape
 
     def _conjuncts(self, schema: Mapping[str, Any], place: "_Place") -> list[Shape]:
-        """What the combinators say, each of which holds beside the rest."""
+        """The types by the combinators. A value belongs to all of them."""
         parts: list[Shape] = []
         for keyword in ("$ref", "$dynamicRef", "$recursiveRef"):
             reference = schema.get(keyword)
             if isinstance(reference, str):
-                parts.append(self._referred(reference, keyword == "$dynamicRef", place.resource, place.types))
+                parts.append(self._reference(reference, keyword == "$dynamicRef", place.resource, place.types))
         together = schema.get("allOf")
         if isinstance(together, list):
             parts += [place.same(part) for part in together[:MOST_ALTERNATIVES]]
@@ -130,26 +130,26 @@ class Compiler:
             if isinstance(alternatives, list) and alternatives:
                 parts.append(self._alternatives(alternatives, place))
         if "if" in schema and "then" in schema and "else" in schema:
-            met = self._shapes.intersection([place.same(schema["if"]), place.same(schema["then"])])
-            parts.append(self._shapes.union([met, place.same(schema["else"])]))
+            then = self._shapes.intersection([place.same(schema["if"]), place.same(schema["then"])])
+            parts.append(self._shapes.union([then, place.same(schema["else"])]))
         return parts
 
     def _alternatives(self, alternatives: Sequence[Any], place: "_Place") -> Shape:
-        shown = [(part, place.same(part)) for part in alternatives[:MOST_ALTERNATIVES]]
-        several = len([shape for _, shape in shown if shape is not self._shapes.null]) > 1
-        noted = [self._shapes.noted(self._describe(part) if several else "", shape) for part, shape in shown]
+        compiled = [(part, place.same(part)) for part in alternatives[:MOST_ALTERNATIVES]]
+        several = len([shape for _, shape in compiled if shape is not self._shapes.null]) > 1
+        members = [self._shapes.note(self._describe(part) if several else "", shape) for part, shape in compiled]
         hidden = alternatives[MOST_ALTERNATIVES:]
         if hidden:
             others = place.types & _possible_of_any(hidden)
-            noted.append(self._shapes.noted(f"or one of {len(hidden):,} more", self._shapes.top(others)))
-        return self._shapes.union(noted)
+            members.append(self._shapes.note(f"or one of {len(hidden):,} more", self._shapes.top(others)))
+        return self._shapes.union(members)
 
-    def _referred(self, reference: str, dynamic: bool, resource: Resource, allowed: JsonTypes) -> Shape:
+    def _reference(self, reference: str, dynamic: bool, resource: Resource, allowed: JsonTypes) -> Shape:
         resolve = self._document.resolve_dynamic if dynamic else self._document.resolve
         target = resolve(reference, resource)
         if target is None:
             note = commented(cut(plain(f"not in this schema: {reference}").replace("\n", " "), 100))
-            return self._shapes.noted(note, self._shapes.top(allowed))
+            return self._shapes.note(note, self._shapes.top(allowed))
         if not isinstance(target.schema, Mapping) or not target.schema:
             return self._shapes.never if target.schema is False else self._shapes.top(allowed)
         definition = self._by_target.get(id(target.schema))
@@ -182,7 +182,7 @@ class Compiler:
 
 
 class _Place:
-    """Where a schema stands: what its parts compile against."""
+    """The place of a schema: the resource, depth and JSON types with which its parts are compiled."""
 
     def __init__(self, compiler: Compiler, types: JsonTypes, resource: Resource, depth: int) -> None:
         self.types = types
@@ -195,12 +195,12 @@ class _Place:
         return self._compiler._shape(schema, ALL, self.resource, self._depth + 1)
 
     def same(self, schema: Any) -> Shape:
-        """The type another schema gives to the same value."""
+        """The type of the same value by another schema."""
         return self._compiler._shape(schema, self.types, self.resource, self._depth + 1)
 
 
 def declared_types(schema: Any) -> JsonTypes:
-    """The JSON types a schema lets through by `type` and a plain `not`."""
+    """The JSON types that a schema allows by `type` and a plain `not`."""
     if not isinstance(schema, Mapping):
         return NOTHING if schema is False else ALL
     types = _named_types(schema.get("type")) or ALL
@@ -209,14 +209,14 @@ def declared_types(schema: Any) -> JsonTypes:
         return NOTHING
     if isinstance(refused, Mapping) and set(refused) == {"type"}:
         names = _named_types(refused["type"])
-        # Refusing integers refuses only some numbers.
+        # Without integers other numbers remain.
         if names and "integer" not in refused["type"]:
             types -= names
     return types
 
 
 def possible_types(schema: Any, depth: int = 3) -> JsonTypes:
-    """A bound on the JSON types a schema lets through, without following references."""
+    """A bound on the JSON types that a schema allows, without following references."""
     if not isinstance(schema, Mapping) or depth == 0 or schema.get("nullable") is True:
         return ALL if schema is not False else NOTHING
     types = declared_types(schema)
@@ -240,7 +240,7 @@ def _possible_of_any(schemas: Sequence[Any]) -> JsonTypes:
 
 
 def _named_types(declared: Any) -> JsonTypes | None:
-    """The types that a `type` keyword names; None when it is none that JSON Schema knows."""
+    """The types of a `type` keyword; None when it is not valid."""
     names = declared if isinstance(declared, list) else [declared]
     if not names or not all(isinstance(name, str) and name in _SINGLE for name in names):
         return None
@@ -248,10 +248,10 @@ def _named_types(declared: Any) -> JsonTypes | None:
 
 
 def _refused_values(schema: Mapping[str, Any]) -> frozenset[str]:
-    """Strings that a plain `not` takes out of an enumeration."""
+    """The strings that a plain `not` excludes from an enumeration."""
     refused = schema.get("not")
     if not isinstance(refused, Mapping) or len(refused) != 1:
         return frozenset()
     values = refused.get("enum", [refused["const"]] if "const" in refused else [])
-    # Only strings: of numbers Python and JSON Schema disagree on what is equal to what.
+    # Only strings: for numbers equality differs between Python and JSON Schema.
     return frozenset(value for value in values if isinstance(value, str)) if isinstance(values, list) else frozenset()

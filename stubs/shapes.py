@@ -1,7 +1,7 @@
 """TypeScript types as values, and the algebra that keeps unions and intersections of them small.
 
-Shapes are interned by a `Shapes` table: two equal types of one table are one object, so comparing is `is`, a type
-that many tools share is stored once, and the whole is a graph without cycles (recursion goes through a `Definition`).
+Shapes are interned by a `Shapes` table: equal types of one table are one object. So they are compared with `is`, and a
+type of many tools is stored once. Shapes form a graph without cycles; recursion goes through a `Definition`.
 """
 
 import math
@@ -17,16 +17,16 @@ _PRIMITIVES: dict[str, JsonTypes] = {"unknown": ALL, "integer": frozenset({"numb
 _IN_ORDER = ("string", "number", "boolean", "array", "object", "null")
 
 LARGEST_BREADTH = 2_000
-"""An intersection of unions is multiplied out by TypeScript, which gives up at 100,000 members."""
+"""The most members of an intersection after TypeScript has multiplied it out. It gives up at 100,000."""
 
 UNKNOWN_BREADTH = 32
-"""What to reckon with for a definition whose body is not there yet."""
+"""The breadth assumed for a definition that has alternatives and no body yet."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Primitive:
-    """`string`, `number`, `boolean`, `null`, `unknown`, `never`; `integer`, which texts declare as a name for `number`;
-    `undefined` and `Function` beside others only."""
+    """`string`, `number`, `boolean`, `null`, `unknown`, `never`; `integer`, which a text declares as a name for
+    `number`; `undefined` and `Function`, in unions only."""
 
     text: str
 
@@ -46,7 +46,7 @@ class Array:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tuple:
-    """`items` of which the first `required` must be there, then any number of `rest` (None: nothing more)."""
+    """`items`, the first `required` of them required, then any number of `rest` (None: no more items)."""
 
     items: tuple["Shape", ...]
     required: int
@@ -87,8 +87,8 @@ class Intersection:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Noted:
-    """A type with a comment in front of it, where there is no property to carry the comment."""
+class Note:
+    """A type with a comment in front of it, where no property can have the comment."""
 
     note: str
     shape: "Shape"
@@ -99,34 +99,34 @@ class Reference:
     definition: "Definition"
 
 
-Shape = Primitive | Literal | Array | Tuple | Object | Union | Intersection | Noted | Reference
+Shape = Primitive | Literal | Array | Tuple | Object | Union | Intersection | Note | Reference
 
 
 @dataclass(slots=True, eq=False)
 class Definition:
-    """A part of a schema that is referred to. Its body is filled in after the reference was met."""
+    """A part of a schema to which references lead. Its body is set after its first reference was compiled."""
 
     hint: str
-    """What to call the type, roughly; naming makes it distinct."""
+    """A word for the name of the type; `naming` makes it unique."""
     place: str
-    """Where in its document it stands: tells two definitions of one document apart."""
+    """Its place in its document, which distinguishes it from the other definitions there."""
     json_types: JsonTypes
-    """A bound on the JSON types of its values, known before the body is."""
+    """A bound on the JSON types of its values, known before its body."""
     doc: str
     wide: bool
-    """Whether it has alternatives, so that intersections with it multiply."""
+    """Whether it has alternatives, which multiply in an intersection."""
     body: Shape | None = None
     breadth: int | None = None
     height: int = 1
     recursive: bool = False
-    """Written as a named type wherever it is used: part of a cycle, or too tall to write out in place."""
+    """Whether it is always written as a named type: it is part of a cycle, or too tall to write out in place."""
 
 
 S = TypeVar("S", bound=Shape)
 
 
 class Shapes:
-    """The table of interned shapes and the only maker of them."""
+    """The table of interned shapes. All shapes come from it."""
 
     def __init__(self) -> None:
         self._interned: dict[tuple[object, ...], Shape] = {}
@@ -155,11 +155,11 @@ class Shapes:
 
     def top(self, json_types: JsonTypes) -> Shape:
         """The type of every value of these JSON types."""
-        found = self._all_tops.get(json_types)
-        if found is None:
-            found = self.union([self._tops[name] for name in _IN_ORDER if name in json_types])
-            self._all_tops[json_types] = found
-        return found
+        shape = self._all_tops.get(json_types)
+        if shape is None:
+            shape = self.union([self._tops[name] for name in _IN_ORDER if name in json_types])
+            self._all_tops[json_types] = shape
+        return shape
 
     def literal(self, text: str, json_type: str) -> Literal:
         return self._intern((Literal, text), Literal(text, json_type))
@@ -175,14 +175,14 @@ class Shapes:
         properties, indexes = tuple(properties), tuple(indexes)
         return self._intern((Object, properties, indexes), Object(properties, indexes))
 
-    def noted(self, note: str, shape: Shape) -> Shape:
-        return self._intern((Noted, note, shape), Noted(note, shape)) if note else shape
+    def note(self, note: str, shape: Shape) -> Shape:
+        return self._intern((Note, note, shape), Note(note, shape)) if note else shape
 
     def reference(self, definition: Definition) -> Reference:
         return self._intern((Reference, definition), Reference(definition))
 
     def union(self, shapes: Iterable[Shape]) -> Shape:
-        """The type of what belongs to any of the shapes; `null` is written last."""
+        """The type of all values that belong to any of the shapes. `null` is the last member."""
         members: dict[Shape, None] = {}
         for shape in shapes:
             members.update(dict.fromkeys(shape.members if isinstance(shape, Union) else (shape,)))
@@ -204,7 +204,7 @@ class Shapes:
         return self._intern((Union, *members), Union(tuple(members)))
 
     def intersection(self, shapes: Iterable[Shape]) -> Shape:
-        """The type of what belongs to all of the shapes. May be wider where TypeScript could not take the exact one."""
+        """The type of all values that belong to every shape; wider where TypeScript could not bear the exact one."""
         members: dict[Shape, None] = {}
         for shape in shapes:
             members.update(dict.fromkeys(shape.members if isinstance(shape, Intersection) else (shape,)))
@@ -222,16 +222,16 @@ class Shapes:
         tops = [shape for shape in narrowed if self.is_top(shape)]
         merged = self._merge([shape for shape in narrowed if shape not in tops])
         if not merged:
-            # Of several tops, each as wide as the possible types, one says it all.
+            # All of them are tops of the same possible types: one is enough.
             return tops[0]
         bound = ALL
         for shape in merged:
             bound &= json_types(shape)
-        kept = [shape for shape in tops if not bound <= json_types(shape)]
-        return self._finish(dict.fromkeys([*kept, *merged]))
+        narrowing = [shape for shape in tops if not bound <= json_types(shape)]
+        return self._finish(dict.fromkeys([*narrowing, *merged]))
 
     def is_top(self, shape: Shape) -> bool:
-        """Whether the shape takes every value of its JSON types, so that it narrows nothing else."""
+        """Whether the shape allows every value of its JSON types."""
         if isinstance(shape, Union):
             return all(self.is_top(member) for member in shape.members)
         return shape in self._tops.values() or shape is self.unknown
@@ -248,19 +248,19 @@ class Shapes:
         return shape
 
     def _merge(self, shapes: list[Shape]) -> list[Shape]:
-        """Make one of all plain objects, and one of all sets of literals."""
+        """Merge all plain objects into one, and all sets of literals into one."""
         plain = [shape for shape in shapes if isinstance(shape, Object) and self._is_plain(shape)]
         literals = [shape for shape in shapes if is_literals(shape)]
         rest = [shape for shape in shapes if shape not in plain and shape not in literals]
         if plain:
-            rest.insert(0, self._merged_objects(plain))
+            rest.insert(0, self._merge_objects(plain))
         if literals:
             sets = [shape.members if isinstance(shape, Union) else (shape,) for shape in literals]
             common = [member for member in sets[0] if all(member in other for other in sets[1:])]
             rest = [self.union(common), *(shape for shape in rest if shape is not self.integer)]
         return rest
 
-    def _merged_objects(self, objects: Sequence[Object]) -> Shape:
+    def _merge_objects(self, objects: Sequence[Object]) -> Shape:
         if len(objects) == 1:
             return objects[0]
         merged: dict[str, Property] = {}
@@ -273,14 +273,14 @@ class Shapes:
         return self.object_of(merged.values(), dict.fromkeys(index for shape in objects for index in shape.indexes))
 
     def _is_plain(self, shape: Object) -> bool:
-        """Whether nothing is asked of properties that are not named."""
+        """Whether properties without a name of their own may have any type."""
         return all(index == ("string", self.unknown, "") for index in shape.indexes)
 
     def _finish(self, members: dict[Shape, None]) -> Shape:
         if self.never in members:
             return self.never
         if math.prod(map(breadth, members)) > LARGEST_BREADTH:
-            # Leaving conjuncts out only makes the type wider.
+            # Fewer members make the type wider, which is still sound.
             return min(members, key=breadth)
         if len(members) < 2:
             return next(iter(members))
@@ -288,7 +288,7 @@ class Shapes:
 
 
 def json_types(shape: Shape) -> JsonTypes:
-    """The JSON types that values of a shape can have; a bound where it is a reference."""
+    """The JSON types of the values of a shape; for a reference a bound."""
     match shape:
         case Primitive(text):
             return NOTHING if text == "never" else _PRIMITIVES.get(text) or frozenset({text})
@@ -302,14 +302,14 @@ def json_types(shape: Shape) -> JsonTypes:
             return frozenset().union(*map(json_types, members))
         case Intersection(members):
             return ALL.intersection(*map(json_types, members))
-        case Noted():
+        case Note():
             return json_types(shape.shape)
         case Reference(definition):
             return definition.json_types
 
 
 def is_literals(shape: Shape) -> bool:
-    """Whether a shape is one literal, or a union of nothing but literals and `null`."""
+    """Whether a shape is a literal, or a union of literals and `null` only."""
     if isinstance(shape, Union):
         return all(isinstance(member, Literal) or is_null(member) for member in shape.members)
     return isinstance(shape, Literal)
@@ -320,13 +320,13 @@ def is_null(shape: Shape) -> bool:
 
 
 def breadth(shape: Shape) -> int:
-    """About how many members a type has once TypeScript has multiplied out its intersections."""
+    """About how many members a type has after TypeScript has multiplied out its intersections."""
     match shape:
         case Union(members):
             return sum(map(breadth, members))
         case Intersection(members):
             return math.prod(map(breadth, members))
-        case Noted():
+        case Note():
             return breadth(shape.shape)
         case Reference(definition):
             return definition.breadth or (UNKNOWN_BREADTH if definition.wide else 1)
@@ -335,7 +335,7 @@ def breadth(shape: Shape) -> int:
 
 
 def children(shape: Shape) -> tuple[Shape, ...]:
-    """The shapes a shape is directly made of; a reference has none."""
+    """The direct parts of a shape; a reference has none."""
     match shape:
         case Array(item):
             return (item,)
@@ -345,7 +345,7 @@ def children(shape: Shape) -> tuple[Shape, ...]:
             return (*(item.shape for item in properties), *(item.shape for item in indexes))
         case Union(members) | Intersection(members):
             return members
-        case Noted():
+        case Note():
             return (shape.shape,)
         case _:
             return ()

@@ -1,4 +1,4 @@
-"""A tool on one line, for lists of search results: enough to call it, however large its types are."""
+"""A tool on one line, for lists of search results: enough to call it, with types of any size."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from stubs.shapes import (
     Intersection,
     JsonTypes,
     Literal,
-    Noted,
+    Note,
     Object,
     Primitive,
     Property,
@@ -32,7 +32,7 @@ _DETAIL = (
     *((40, 256, 99), (4, 256, 24), (3, 256, 16), (2, 256, 12), (1, 256, 8), (0, 256, 8)),
     *((0, 16, 6), (0, 8, 4), (0, 4, 4), (0, 2, 3)),
 )
-"""Ever less to write: how deep objects are written out, how many properties of each, how many members of a union."""
+"""The tries, each with less detail: levels of objects written out, properties of each, members of a union."""
 
 _WIDEST = {
     "array": "unknown[]",
@@ -54,28 +54,28 @@ def signature(
 ) -> str:
     """`codemode.fix.search(input: { query: string; limit?: number }): Promise<...>`, on one line, without comments.
 
-    Where a type is longer than its limit in characters, first its inner objects and then its optional properties
-    are only counted.
+    `longest_input`, `longest_output`: characters. Of a longer type first the inner objects and then the optional
+    properties are only counted.
     """
     name = names.tool(server.id, tool.name)
     call = call_of(tool, name, Library(documented=False))
     types = name_types(call.roots(name), names.server(server.id))
-    given = "{}" if call.bare else brief(call.given, longest_input, types)
-    returned = brief(call.returned, longest_output, types)
+    input = "{}" if call.bare else brief(call.input, longest_input, types)
+    output = brief(call.output, longest_output, types)
     path = names.path(server.id, tool.name)
-    mark = "/* inferred */ " if tool.output_inferred and returned != "unknown" else ""
-    return f"codemode.{path}(input{'?' if call.optional else ''}: {given}): Promise<{mark}{returned}>"
+    mark = "/* inferred */ " if tool.output_inferred and output != "unknown" else ""
+    return f"codemode.{path}(input{'?' if call.optional else ''}: {input}): Promise<{mark}{output}>"
 
 
 def type_of(schema: Any, longest: int = 100_000) -> str:
-    """The type of one schema on one line, on its own: where it refers to itself it says `unknown`."""
+    """The type of one schema on one line. Where the schema refers to itself, the type is `unknown`."""
     return brief(Library(documented=False).add(schema, "Root"), longest, {})
 
 
 def brief(shape: Shape, longest: int, types: Mapping[Shape, str]) -> str:
-    """A type on one line of at most `longest` characters, in as much detail as fits.
+    """A type on one line of at most `longest` characters, with as much detail as fits.
 
-    `types` are the names for recursive types; one without a name is `unknown`.
+    `types`: names for recursive types. A recursive type without a name is `unknown`.
     """
     for depth, properties, members in _DETAIL:
         try:
@@ -91,11 +91,11 @@ def _widest(types: JsonTypes) -> str:
 
 
 class _TooLong(Exception):
-    """The line does not fit; the next try leaves more out."""
+    """The line is too long; the next try has less detail."""
 
 
 class _Brief:
-    """One try at writing a type within a number of characters."""
+    """One try to write a type within a number of characters."""
 
     def __init__(self, room: int, types: Mapping[Shape, str], most_properties: int, most_members: int) -> None:
         self._room = room
@@ -104,11 +104,11 @@ class _Brief:
         self._most_members = most_members
 
     def text(self, shape: Shape, depth: int, *, tight: bool = False) -> str:
-        """`tight` puts parentheses round what would fall apart beside `[]`, `?` or `&`."""
+        """`tight`: put a union or an intersection in parentheses, because `[]`, `?` or `&` follows."""
         match shape:
             case Primitive(text) | Literal(text):
                 return self._spend("number" if text == "integer" else text)
-            case Noted():
+            case Note():
                 return self.text(shape.shape, depth, tight=tight)
             case Array(item):
                 return self.text(item, depth, tight=True) + self._spend("[]")
@@ -135,12 +135,12 @@ class _Brief:
         return text
 
     def _cut_union(self, members: Sequence[Shape], depth: int, tight: bool) -> str:
-        shown = [self.text(item, depth) for item in members[: self._most_members]]
+        first = [self.text(item, depth) for item in members[: self._most_members]]
         hidden = members[self._most_members :]
         comment = self._spend(" | /* … */ ")
         widest = self._spend(_widest(frozenset().union(*map(json_types, hidden))))
-        self._spend(" | " * len(shown))
-        text = " | ".join(shown) + comment + widest
+        self._spend(" | " * len(first))
+        text = " | ".join(first) + comment + widest
         return f"({text})" if tight else text
 
     def _tuple(self, shape: Tuple, depth: int) -> str:
@@ -161,11 +161,11 @@ class _Brief:
         if not count and len(shape.indexes) == 1 and shape.indexes[0].key == "string" and depth > 0:
             self._spend("Record<string, >")
             return f"Record<string, {self.text(shape.indexes[0].shape, depth - 1)}>"
-        shown = ordered[: self._most_properties]
-        parts = [self._property(item, depth) for item in shown]
+        first = ordered[: self._most_properties]
+        parts = [self._property(item, depth) for item in first]
         for key, inner, _ in shape.indexes:
             parts.append(self._spend(f"[key: {key}]: ") + self.text(inner, depth - 1))
-        hidden = f"; /* {count - len(shown)} more */" if len(shown) < count else ""
+        hidden = f"; /* {count - len(first)} more */" if len(first) < count else ""
         self._spend("; " * len(parts) + hidden)
         return f"{{ {'; '.join(parts)}{hidden} }}"
 

@@ -1,4 +1,4 @@
-"""Characters: what may stand in a comment, a string literal or a property name of TypeScript source."""
+"""Characters: text that is safe in a comment, a string literal or a property name of TypeScript."""
 
 import json
 import re
@@ -7,37 +7,37 @@ from typing import Any
 
 _NAME = re.compile(r"[A-Za-z_$][A-Za-z0-9_$]*")
 _BREAKS = re.compile("\r\n?|[\u2028\u2029\x85]")
-# Marks that reorder text for the eye (CVE-2021-42574), invisible characters and tags, lone surrogates.
+# Marks that reorder the text on a screen (CVE-2021-42574), invisible characters and tags, lone surrogates.
 _HIDDEN = "\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f"
-_UNSEEN = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_HIDDEN}]")
+_INVISIBLE = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f{_HIDDEN}]")
 _NEEDS_ESCAPE = re.compile(f"[\x7f-\x9f\u2028\u2029{_HIDDEN}]")
 
 
 def quoted(text: str) -> str:
-    """A string literal. What the eye would not see, or UTF-8 could not carry, is escaped."""
+    """A string literal. Invisible characters, and those that UTF-8 cannot encode, are escaped."""
     escaped = json.dumps(text, ensure_ascii=False)
     return json.dumps(text) if _NEEDS_ESCAPE.search(escaped) else escaped
 
 
 def property_name(name: str) -> str:
-    """A property name as a type literal spells it, quoted only when it must be."""
+    """A property name in a type literal, quoted where it must be."""
     return name if _NAME.fullmatch(name) else quoted(name)
 
 
 def plain(text: str) -> str:
-    """Text that is safe to show: newlines as `\\n`, unseen characters gone."""
-    return _UNSEEN.sub("", _BREAKS.sub("\n", text))
+    """Text that is safe to display: line breaks as `\\n`, without invisible characters."""
+    return _INVISIBLE.sub("", _BREAKS.sub("\n", text))
 
 
 def commented(text: str) -> str:
-    """Text safe within a block comment: it can neither end the comment nor be a directive to the compiler."""
+    """Text that is safe in a block comment: it can neither end the comment nor be a directive to the compiler."""
     return text.replace("*/", "*\\/").replace("@ts-", "@ts\\-")
 
 
 def cut(text: str, longest: int, missing: int = 0) -> str:
-    """Text of at most about `longest` characters, cut at a space, with a marker that says how much is missing.
+    """Text of at most about `longest` characters, cut at a space, with a marker that counts what is missing.
 
-    `missing` characters were left out before.
+    `missing`: the characters that the caller has left out already.
     """
     if len(text) <= longest + 20 and not missing:
         return text
@@ -60,7 +60,7 @@ def number(value: float) -> str | None:
 
 
 def short_json(value: Any, longest: int) -> str | None:
-    """A JSON value as one short line; None when it would be longer than `longest` characters."""
+    """A JSON value on one line; None when it is longer than `longest` characters."""
     text = _short_json(value, longest, 3)
     return text if text is not None and len(text) <= longest else None
 

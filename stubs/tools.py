@@ -1,11 +1,11 @@
-"""What stubs are made from: a tool as its server describes it, and a server as a named group of tools."""
+"""The input of this package: a tool as its server describes it, and a server as a named group of tools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 Schema = Mapping[str, Any] | bool
-"""A JSON Schema document, 2020-12 or draft-07, as decoded JSON. Taken as hostile: any part may have any type."""
+"""A JSON Schema document, 2020-12 or draft-07, as decoded JSON. It is hostile: any part may have any type."""
 
 
 def _any_object() -> Schema:
@@ -16,7 +16,7 @@ def _any_object() -> Schema:
 class Tool:
     """One tool of one server. `name` is the raw name, exactly as the server spells it.
 
-    `output_inferred`: the server declares no output; `output_schema` is what its results looked like.
+    `output_inferred`: the server declares no output, and `output_schema` was learned from results.
     """
 
     name: str

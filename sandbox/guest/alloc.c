@@ -1,6 +1,6 @@
-/* malloc for the whole guest: two-level segregated fit (Masmano et al., "TLSF", 2004): constant time, little fragmentation,
-   neighbours merged at once. The toolchain's own rounds every size up to a power of two, which would halve the memory a
-   program may use. A block is its header and its payload; payloads are aligned to 16 bytes. */
+/* malloc for the whole guest: two-level segregated fit (Masmano et al., "TLSF", 2004). It takes constant time, fragments
+   little and merges free neighbours at once. The toolchain's malloc rounds every size up to a power of two, which would
+   halve the memory that a program can use. A block is a header and a payload; payloads are aligned to 16 bytes. */
 #include <stdint.h>
 #include <stddef.h>
 #include <string.h>
@@ -16,9 +16,9 @@
 #define WASM_PAGE 65536u
 
 struct block {
-    uint32_t before; /* size of the block that lies before this one, 0 for the first */
-    uint32_t size;   /* of this block with its header, a multiple of 16; the low bit says it is free */
-    struct block *next, *previous; /* only in a free block: its neighbours in its list */
+    uint32_t before; /* size of the block before this one, 0 for the first */
+    uint32_t size;   /* of this block with its header, a multiple of 16; the low bit is set when it is free */
+    struct block *next, *previous; /* in a free block only: its neighbours in its list */
 };
 
 extern uint8_t __heap_base;
@@ -26,7 +26,7 @@ extern uint8_t __heap_base;
 static struct block *lists[CLASSES][SUBCLASSES];
 static uint32_t classes, subclasses[CLASSES];
 static struct block *last;
-static uintptr_t end; /* where the last block ends */
+static uintptr_t end; /* the end of the last block */
 
 static uint32_t size_of(const struct block *b) { return b->size & ~FREE; }
 static void *payload(struct block *b) { return (uint8_t *)b + HEADER; }
@@ -69,22 +69,23 @@ static void take_out(struct block *b) {
     b->size &= ~FREE;
 }
 
-/* A free block of at least `size`, out of its list: from the next class up, where every block fits, else of its own class. */
+/* Removes a free block of at least `size` from its list: one of the first 8 of its own class, else one of a higher class,
+   where every block fits. */
 static struct block *find(uint32_t size) {
-    uint32_t c, s, found;
+    uint32_t c, s, fitting;
     class_of(size, &c, &s);
     struct block *own = lists[c][s];
     for (int tries = 0; own && tries < 8; own = own->next, tries++)
         if (size_of(own) >= size) break;
     if (!own || size_of(own) < size) {
-        found = s + 1 < SUBCLASSES ? subclasses[c] & (~0u << (s + 1)) : 0;
-        if (!found) {
+        fitting = s + 1 < SUBCLASSES ? subclasses[c] & (~0u << (s + 1)) : 0;
+        if (!fitting) {
             uint32_t higher = classes & (~0u << (c + 1));
             if (!higher) return NULL;
             c = (uint32_t)__builtin_ctz(higher);
-            found = subclasses[c];
+            fitting = subclasses[c];
         }
-        own = lists[c][__builtin_ctz(found)];
+        own = lists[c][__builtin_ctz(fitting)];
     }
     take_out(own);
     return own;
@@ -113,7 +114,7 @@ static void release(struct block *b) {
     insert(b);
 }
 
-/* Cuts what is past `size` off and frees it. */
+/* Cuts a block down to `size` and frees the rest. */
 static void trim(struct block *b, uint32_t size) {
     uint32_t rest = size_of(b) - size;
     if (rest < 2 * ALIGN) return;
@@ -127,11 +128,11 @@ static void trim(struct block *b, uint32_t size) {
     release(cut);
 }
 
-/* More memory behind the last block: at least `size` bytes, a sixteenth of the heap when it is large. */
+/* Adds memory behind the last block: at least `size` bytes, and a sixteenth of a large heap. */
 static int grow(uint32_t size) {
     if (!end) {
         uintptr_t base = ((uintptr_t)&__heap_base + ALIGN - 1) & ~(uintptr_t)(ALIGN - 1);
-        end = base + ALIGN - HEADER; /* headers lie 8 before a multiple of 16 */
+        end = base + ALIGN - HEADER; /* a header begins 8 bytes before a multiple of 16 */
     }
     uintptr_t limit = (uintptr_t)__builtin_wasm_memory_size(0) * WASM_PAGE;
     uint32_t have = limit > end ? (uint32_t)(limit - end) & ~(ALIGN - 1) : 0;
@@ -153,14 +154,14 @@ static uint32_t block_size(size_t size) { return ((uint32_t)size + HEADER + ALIG
 
 void *malloc(size_t size) {
     if (size > LARGEST) return NULL;
-    uint32_t wanted = block_size(size);
-    struct block *b = find(wanted);
+    uint32_t needed = block_size(size);
+    struct block *b = find(needed);
     if (!b) {
-        if (!grow(wanted)) return NULL;
-        b = find(wanted);
+        if (!grow(needed)) return NULL;
+        b = find(needed);
         if (!b) return NULL;
     }
-    trim(b, wanted);
+    trim(b, needed);
     return payload(b);
 }
 
@@ -168,19 +169,19 @@ void free(void *p) {
     if (p) release(block_of(p));
 }
 
-/* Not to be recognised as what it is: the compiler would make it call itself. */
+/* no_builtin: the compiler would turn malloc and memset into a call of calloc, which is this function. */
 __attribute__((no_builtin)) void *calloc(size_t count, size_t size) {
     if (size && count > LARGEST / size) return NULL;
     void *p = malloc(count * size);
     return p ? memset(p, 0, count * size) : NULL;
 }
 
-/* Takes in the free block behind `b`, after growing the memory when `b` is the last block; whether `wanted` now fits. */
-static int extend(struct block *b, uint32_t wanted) {
+/* Merges `b` with the free block behind it, and grows the memory if it is the last block. Returns whether `needed` fits. */
+static int extend(struct block *b, uint32_t needed) {
     struct block *next = after(b);
     uint32_t have = size_of(b) + (next && next->size & FREE ? size_of(next) : 0);
     int at_end = b == last || (next == last && next->size & FREE);
-    if (have < wanted && (!at_end || !grow(wanted - have))) return 0;
+    if (have < needed && (!at_end || !grow(needed - have))) return 0;
     next = after(b);
     take_out(next);
     set_size(b, size_of(b) + size_of(next));
@@ -191,9 +192,9 @@ void *realloc(void *p, size_t size) {
     if (!p) return malloc(size);
     if (size > LARGEST) return NULL;
     struct block *b = block_of(p);
-    uint32_t wanted = block_size(size);
-    if (size_of(b) >= wanted || extend(b, wanted)) {
-        trim(b, wanted);
+    uint32_t needed = block_size(size);
+    if (size_of(b) >= needed || extend(b, needed)) {
+        trim(b, needed);
         return p;
     }
     void *moved = malloc(size);
@@ -203,7 +204,7 @@ void *realloc(void *p, size_t size) {
     return moved;
 }
 
-/* Where what was ever handed out ends; memory past it holds nothing. */
+/* The end of the memory that was ever allocated; the rest was never used. */
 uintptr_t alloc_end(void);
 uintptr_t alloc_end(void) { return end; }
 

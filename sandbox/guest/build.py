@@ -2,10 +2,9 @@
 
     python sandbox/guest/build.py [--force | --is-cached]
 
-The third-party sources are two source distributions, downloaded by pip (so pip's own configuration decides from where)
-and checked against the hashes below before anything is unpacked. The compiler is `python -m ziglang`. The finished
-module is cached by the hash of everything that went in, so a second build takes seconds. Runs alone, and from
-`hatch_build.py`.
+The third-party sources are two source distributions. pip downloads them from the index of its own configuration, and
+they are checked against the hashes below before they are unpacked. The compiler is `python -m ziglang`. The module is
+cached by the hash of all its inputs, so a second build takes seconds. Runs alone, and from `hatch_build.py`.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ ZIGLANG = "ziglang==0.17.0"
 
 
 class BuildError(Exception):
-    """The guest could not be built; the message says what to do."""
+    """The guest cannot be built; the message says what to do."""
 
 
 @dataclass(frozen=True)
 class Sdist:
-    """One pinned source distribution and the folder inside it that we compile."""
+    """One pinned source distribution, and the folder in it that is compiled."""
 
     name: str
     version: str
@@ -66,8 +65,8 @@ ADA = Sdist(
     licence="../LICENSE",
 )
 
-# Edits of the hash-checked engine source, each matching exactly once: the two places where the engine gives up for want
-# of memory or stack tell us which error object they made, so that a program cannot pass its own off as one of these.
+# Edits of the engine's source, whose hash is checked; each matches exactly once. In the two places where the engine
+# runs out of memory or stack it reports the error object that it throws, so that no program can pass off its own as it.
 EDITS = (
     (
         'JS_ThrowInternalError(ctx, "out of memory");\n        rt->in_out_of_memory = false;',
@@ -79,8 +78,8 @@ EDITS = (
         'JS_ThrowRangeError(ctx, "Maximum call stack size exceeded");\n'
         "    guest_limit_end(ctx, 1);\n    return JS_EXCEPTION;",
     ),
-    # The engine's other ways out for want of memory: an error that could not be made, one forgotten, two of another
-    # kind.
+    # The engine's other ways to run out of memory: one that throws null, one that forgets to throw, and two that throw
+    # an error of another kind.
     (
         "/* out of memory: throw JS_NULL to avoid recursing */\n",
         "if (JS_HasException(ctx)) return JS_EXCEPTION;\n",
@@ -96,12 +95,12 @@ EDITS = (
         )
         for indent in ("MEMORY_ERROR:\n                ", "MEMORY_ERROR:\n                    ")
     ),
-    # The next collection comes before the limit does, however much is alive.
+    # The next collection must come before the limit is reached, however much memory is alive.
     (
         "rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n            (rt->malloc_state.malloc_size >> 1);",
         "rt->malloc_gc_threshold = guest_gc_threshold(rt->malloc_state.malloc_size);",
     ),
-    # Half the arena, half the unused cells: the image is copied for every isolate.
+    # Half the arena, and so half the unused cells: the image is copied for every isolate.
     ("#define JS_ARENA_SIZE              4096", "#define JS_ARENA_SIZE              2048"),
     (
         '#include "quickjs.h"\n',
@@ -117,7 +116,7 @@ TOOLCHAIN_LICENCES = (
     ("libc++", "lib/libcxx/LICENSE.TXT"),
 )
 
-# Nothing beyond these: the engine that runs the module has every other WebAssembly feature off.
+# Only these: the engine that runs the module has every other WebAssembly feature switched off.
 FEATURES = ("-mcpu=mvp+bulk_memory+bulk_memory_opt+mutable_globals+nontrapping_fptoint+sign_ext",)
 COMPILE = (
     "-target", "wasm32-wasi", "-O2", "-DNDEBUG", "-D_GNU_SOURCE", "-fno-sanitize=all", "-fvisibility=hidden",
@@ -135,7 +134,7 @@ EXPORTS = {
 
 
 def cache_home() -> Path:
-    """The private per-user folder where finished builds are kept (XDG base directories)."""
+    """The private folder of this user for finished builds (XDG base directories)."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "codemode-portal" / "guest"
 
@@ -145,7 +144,7 @@ def own_units() -> list[Path]:
 
 
 def content_hash() -> str:
-    """Names everything that decides the bytes of the module."""
+    """The hash of everything that decides the bytes of the module."""
     digest = hashlib.sha256()
     for path in sorted([Path(__file__).resolve(), *own_units(), *HERE.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -153,14 +152,14 @@ def content_hash() -> str:
 
 
 def is_cached() -> bool:
-    """Whether `build` has nothing to download or compile."""
+    """Whether `build` has nothing to download and nothing to compile."""
     return (cache_home() / content_hash() / "guest.wasm").exists()
 
 
 def build(*, force: bool = False) -> Path:
-    """Writes `guest.wasm` and `NOTICE` beside this file and returns the module's path.
+    """Writes `guest.wasm` and `NOTICE` next to this file and returns the path of the module.
 
-    Raises BuildError when a source cannot be had, a hash differs, or compiling fails.
+    Raises BuildError when a download fails, a hash differs, or compiling fails.
     """
     key = content_hash()
     cached = cache_home() / key
@@ -215,11 +214,11 @@ def _require_compiler() -> None:
 
 
 def _obtain(sdist: Sdist, scratch: Path) -> Path:
-    """Downloads, verifies and unpacks one source distribution; returns the folder with its sources."""
+    """Downloads, verifies and unpacks one source distribution. Returns the folder with its sources."""
     archive = _archive(sdist, scratch)
-    found = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if found != sdist.sha256:
-        raise BuildError(f"{archive.name} has SHA-256 {found}, expected {sdist.sha256}: not unpacking it")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != sdist.sha256:
+        raise BuildError(f"{archive.name} has SHA-256 {digest}, expected {sdist.sha256}: not unpacking it")
     unpacked = scratch / sdist.name
     with tarfile.open(archive) as tar:
         for member in tar.getmembers():
@@ -236,26 +235,26 @@ def _obtain(sdist: Sdist, scratch: Path) -> Path:
 
 
 def _archive(sdist: Sdist, scratch: Path) -> Path:
-    kept = cache_home() / "sdist" / f"{sdist.sha256}.tar.gz"
-    if kept.exists() and hashlib.sha256(kept.read_bytes()).hexdigest() == sdist.sha256:
-        return kept
+    cached = cache_home() / "sdist" / f"{sdist.sha256}.tar.gz"
+    if cached.exists() and hashlib.sha256(cached.read_bytes()).hexdigest() == sdist.sha256:
+        return cached
     say(f"downloading {sdist.name} {sdist.version} with pip")
     downloads = scratch / f"{sdist.name}-download"
     downloads.mkdir()
-    wanted = downloads / "requirements.txt"
-    wanted.write_text(sdist.requirement + "\n")
+    requirements = downloads / "requirements.txt"
+    requirements.write_text(sdist.requirement + "\n")
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes"]
-    command += ["--no-binary", ":all:", "--dest", str(downloads), "-r", str(wanted)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    command += ["--no-binary", ":all:", "--dest", str(downloads), "-r", str(requirements)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
     archives = list(downloads.glob("*.tar.gz"))
-    if done.returncode or len(archives) != 1:
+    if result.returncode or len(archives) != 1:
         raise BuildError(
             f"pip could not download the source of {sdist.name} {sdist.version}. Building the guest needs a package "
-            f"index once; offline, put the archive at {kept}.\n{(done.stderr or done.stdout).strip()[-2000:]}"
+            f"index once; offline, put the archive at {cached}.\n{(result.stderr or result.stdout).strip()[-2000:]}"
         )
-    kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    _install(archives[0], kept)
-    return kept
+    cached.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    _install(archives[0], cached)
+    return cached
 
 
 def _edit(path: Path) -> None:
@@ -274,25 +273,25 @@ def _compile_all(units: list[Path], includes: list[str], out: Path) -> list[Path
     def compile_one(unit: Path, target: Path) -> str:
         nonlocal finished
         tool, extra = ("c++", COMPILE_CXX) if unit.suffix == ".cpp" else ("cc", ())
-        kept = _object_cache(unit)
-        if not kept.exists():
+        cached = _object_cache(unit)
+        if not cached.exists():
             _zig([tool, *COMPILE, *extra, *includes, "-c", str(unit), "-o", str(target)], unit.name)
-            kept.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _install(target, kept)
-        shutil.copyfile(kept, target)
+            cached.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _install(target, cached)
+        shutil.copyfile(cached, target)
         finished += 1
         say(f"compiled {unit.name} ({finished}/{len(units)})")
         return unit.name
 
     with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
-        # Largest first, so that the engine itself never starts last.
+        # Largest first: the engine itself takes longest, and must not start last.
         order = sorted(range(len(units)), key=lambda i: -units[i].stat().st_size)
         list(pool.map(lambda i: compile_one(units[i], objects[i]), order))
     return objects
 
 
 def _object_cache(unit: Path) -> Path:
-    """Where the object of one translation unit is kept, so that editing our own C does not compile the engine again."""
+    """The path for the object of one translation unit. A change of our own C then does not compile the engine again."""
     digest = hashlib.sha256("\0".join([ZIGLANG, *COMPILE, *COMPILE_CXX, QUICKJS.sha256, ADA.sha256]).encode())
     own_headers = sorted(HERE.glob("*.h")) if unit.parent == HERE else []
     for path in [unit, *own_headers]:
@@ -302,13 +301,13 @@ def _object_cache(unit: Path) -> Path:
 
 def _zig(arguments: Iterable[str], what: str) -> None:
     command = [sys.executable, "-m", "ziglang", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BuildError(f"compiling failed at {what}:\n{(done.stderr or done.stdout).strip()[-8000:]}")
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BuildError(f"compiling failed at {what}:\n{(result.stderr or result.stdout).strip()[-8000:]}")
 
 
 def _check_module(path: Path) -> None:
-    """The promise the sandbox stands on: the module can reach nothing, and offers only what we meant."""
+    """What the sandbox rests on: the module has no imports, and exactly the exports below."""
     imports, exports = module_interface(path.read_bytes())
     if imports:
         raise BuildError(f"the guest has imports, it must have none: {', '.join(imports)}")
@@ -391,7 +390,11 @@ def _toolchain_text(path: str) -> str:
 def main() -> int:
     parser = argparse.ArgumentParser(description="Build guest.wasm.")
     parser.add_argument("--force", action="store_true", help="compile even when the cache holds this build")
-    parser.add_argument("--is-cached", action="store_true", help="only say, by the exit code, whether nothing is to do")
+    parser.add_argument(
+        "--is-cached",
+        action="store_true",
+        help="build nothing; the exit code is 0 when the cache holds this build",
+    )
     options = parser.parse_args()
     if options.is_cached:
         return 0 if is_cached() else 1

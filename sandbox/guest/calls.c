@@ -1,28 +1,28 @@
-/* Host calls. A call makes a promise whose resolving functions live only in this table, under an id the host settles it by;
-   the program can neither see nor forge them. */
+/* Host calls. Each returns a promise, whose resolving functions are in this table only, by the id with which the host
+   settles it. The program can neither see nor forge them. */
 #include <stdlib.h>
 #include "guest.h"
 
-/* The calls of one batch together may be this many times as large as the arguments of one: the host decodes them at once. */
+/* All calls of one batch together may have this many times the bytes of one call: the host decodes them at once. */
 #define BATCH 4
 
 struct call {
-    JSValue resolve, reject, error; /* `error` was made at the call site, so that a rejection has its stack */
+    JSValue resolve, reject, error; /* `error` comes from the call site, so that a rejection has its stack */
     bool open;
 };
 
 static struct call *calls;
 static uint32_t made, room, open_calls;
-static Bytes fresh; /* calls not handed to the host yet: "[id,name,arguments],..." */
+static Bytes fresh; /* the calls that the host does not know yet: "[id,name,arguments],..." */
 static JSValue error_constructor = JS_UNDEFINED;
 
 static bool grow(void) {
     if (made < room) return true;
-    uint32_t wanted = room ? room * 2 : 16;
-    struct call *moved = realloc(calls, wanted * sizeof *calls);
+    uint32_t larger = room ? room * 2 : 16;
+    struct call *moved = realloc(calls, larger * sizeof *calls);
     if (!moved) return false;
     calls = moved;
-    room = wanted;
+    room = larger;
     return true;
 }
 
@@ -87,7 +87,7 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
         JS_FreeValue(ctx, JS_GetException(ctx));
         call.error = JS_UNDEFINED;
     }
-    /* The program's own code ran above (getters, Error.prepareStackTrace), and may have made calls. */
+    /* Code of the program may have run above (getters, Error.prepareStackTrace) and made calls: check again. */
     if (made >= guest_limits.calls) stop_for_calls(ctx);
     if (!grow()) {
         forget(ctx, &call);
@@ -171,7 +171,7 @@ void calls_settle(JSContext *ctx, uint32_t id, bool ok, const char *json, size_t
         value = error;
     }
     if (JS_IsException(value)) {
-        ok = false; /* want of memory: the program gets to know */
+        ok = false; /* out of memory: the call is rejected with that */
         value = JS_GetException(ctx);
     }
     JSValue done = JS_Call(ctx, ok ? call->resolve : call->reject, JS_UNDEFINED, 1, (JSValueConst *)&value);

@@ -1,4 +1,4 @@
-/* Time inside the isolate is the batch's `now`, constant within a slice: no timer to measure other tenants with. */
+/* Time in the isolate is the batch's `now`, the same for a whole slice: nothing to time other programs with. */
 #include "guest.h"
 
 static JSValue js_performance_now(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {

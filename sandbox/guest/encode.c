@@ -1,13 +1,13 @@
-/* Values as JSON text, for what leaves the program (strict: what has no JSON form is an error naming its path) and for logs
-   (lenient: it is described). Only captured intrinsics are used, so patched prototypes cannot change another's bytes. */
+/* Values as JSON text. Strict, for results and arguments: a value without a JSON form is an error that names its path.
+   Lenient, for logs: it is described. Only captured intrinsics are used: a patched prototype changes nothing here. */
 #include <stdio.h>
 #include <stdlib.h>
 #include "guest.h"
 
-struct step { /* one level of nesting; the chain is the path and the cycle check */
+struct step { /* one level of nesting. The chain gives the path, and shows cycles */
     const struct step *outer;
     JSValueConst object;
-    JSAtom key;     /* JS_ATOM_NULL: `index` is meant */
+    JSAtom key;     /* JS_ATOM_NULL: the step is `index` */
     uint64_t index;
     uint32_t depth;
 };
@@ -21,7 +21,7 @@ struct encoder {
 
 static struct {
     JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, value_of[4];
-    JSValue plain[8]; /* intrinsic prototypes whose toJSON, if a program put one there, is not honoured */
+    JSValue plain[8]; /* intrinsic prototypes: a toJSON that a program defines on one is ignored */
     JSClassID boxed[4], object, array;
     JSAtom to_json, name, message, cause;
 } captured;
@@ -73,14 +73,14 @@ static bool refuse(struct encoder *e, const struct step *at, const char *problem
     return false;
 }
 
-/* An exception in strict mode ends the encoding; in lenient mode it is described and forgotten. */
+/* An exception ends the encoding in strict mode; in lenient mode it is described and dropped. */
 static bool threw(struct encoder *e) {
     if (!e->lenient) return false;
     JS_FreeValue(e->ctx, JS_GetException(e->ctx));
     return bytes_text(e->out, "[threw]");
 }
 
-/* Longer in UTF-16 than there is room in bytes: not worth converting. */
+/* Whether the text has more UTF-16 units than there is room in bytes: then it is not converted. */
 static bool is_too_long(struct encoder *e, JSValueConst string) {
     int64_t length;
     if (!e->out->cap || JS_GetLength(e->ctx, string, &length)) return false;
@@ -108,7 +108,7 @@ static bool put_raw(struct encoder *e, JSValueConst v) {
     return ok;
 }
 
-/* The text a captured intrinsic makes of `v`, for Date and RegExp. */
+/* Writes the text that a captured intrinsic returns for `v`: Date and RegExp. */
 static bool put_converted(struct encoder *e, JSValueConst v, JSValueConst function) {
     JSValue text = JS_Call(e->ctx, function, v, 0, NULL);
     if (JS_IsException(text)) return threw(e);
@@ -119,7 +119,7 @@ static bool put_converted(struct encoder *e, JSValueConst v, JSValueConst functi
 
 static bool put_date(struct encoder *e, JSValueConst v) {
     JSValue text = JS_Call(e->ctx, captured.date_to_iso, v, 0, NULL);
-    if (JS_IsException(text)) { /* an invalid date, as JSON.stringify has it */
+    if (JS_IsException(text)) { /* an invalid date is null, as in JSON.stringify */
         JS_FreeValue(e->ctx, JS_GetException(e->ctx));
         return bytes_text(e->out, "null");
     }
@@ -188,7 +188,7 @@ static bool put_view(struct encoder *e, JSValueConst v, struct step *step) {
     return ok;
 }
 
-/* Map and Set are copied out first: encoding their members can run code that changes them. */
+/* The members of a Map or Set are copied first: encoding them can run code that changes it. */
 static struct { JSValue *items; size_t count, room; bool failed; } gathered;
 
 static JSValue js_gather(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
@@ -295,7 +295,7 @@ static bool put_error(struct encoder *e, JSValueConst v, struct step *step) {
     return ok;
 }
 
-/* The object's own or inherited toJSON, unless it sits on an intrinsic prototype. 1 found, 0 not, -1 exception. */
+/* The object's toJSON, own or inherited, but not from an intrinsic prototype. Returns 1, 0 without one, -1 on exception. */
 static int find_to_json(struct encoder *e, JSValueConst v, JSValue *function) {
     JSValue at = JS_DupValue(e->ctx, v);
     while (JS_IsObject(at)) {
@@ -353,7 +353,7 @@ static bool put_function(struct encoder *e, JSValueConst v, const struct step *o
     return ok;
 }
 
-/* Built-in objects with nothing to show: silently encoding them as {} would only mislead. */
+/* Built-in objects without data: encoding them as {} would mislead. */
 static const char *special_class(JSContext *ctx, JSClassID class) {
     JSAtom atom = JS_GetClassName(JS_GetRuntime(ctx), class);
     const char *name = atom == JS_ATOM_NULL ? NULL : JS_AtomToCString(ctx, atom), *problem = NULL;
@@ -387,9 +387,9 @@ static bool put_object(struct encoder *e, JSValueConst v, const struct step *out
     for (const struct step *s = outer; s; s = s->outer)
         if (same_object(s->object, v)) return refuse(e, outer, "is a cycle: it contains itself", "[Circular]");
     JSValue function;
-    int found = may_convert ? find_to_json(e, v, &function) : 0;
-    if (found < 0) return threw(e);
-    if (found) {
+    int has = may_convert ? find_to_json(e, v, &function) : 0;
+    if (has < 0) return threw(e);
+    if (has) {
         JSValue converted = JS_Call(ctx, function, v, 0, NULL);
         JS_FreeValue(ctx, function);
         if (JS_IsException(converted)) return threw(e);

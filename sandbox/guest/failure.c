@@ -1,5 +1,5 @@
-/* Turns what a program threw into the failed outcome: {"kind","name","message","stack"}. Whatever is read from the thrown
-   value may run the program's own getters; what they throw is dropped. */
+/* A thrown value as the failed outcome: {"kind","name","message","stack"}. Reading the value may run getters of the program;
+   an exception from one is dropped. */
 #include <stdlib.h>
 #include "guest.h"
 
@@ -13,7 +13,7 @@ static bool is_of_program(const char *line, size_t size) {
     return false;
 }
 
-/* Keeps the frames that lie in the program itself: "    at f (program.js:3:5)". The text may be the program's own. */
+/* The frames in the program itself, such as "    at f (program.js:3:5)". The program may have written the text. */
 static void clean_stack(Bytes *out, const char *stack, size_t size) {
     const char *end = stack + (size < STACK_CAP ? size : STACK_CAP);
     while (stack < end && !out->full) {
@@ -27,7 +27,7 @@ static void clean_stack(Bytes *out, const char *stack, size_t size) {
     }
 }
 
-static JSValue stack_getter = JS_UNDEFINED; /* of Error.prototype, captured before any program ran */
+static JSValue stack_getter = JS_UNDEFINED; /* of Error.prototype, captured before any program runs */
 
 int failure_install(JSContext *ctx) {
     static const char code[] = "Object.getOwnPropertyDescriptor(Error.prototype, 'stack').get";
@@ -35,7 +35,7 @@ int failure_install(JSContext *ctx) {
     return JS_IsException(stack_getter) ? -1 : 0;
 }
 
-/* The stack the engine itself recorded, undefined when there is none. Never throws. */
+/* The stack that the engine recorded, or undefined. Never throws. */
 JSValue error_stack(JSContext *ctx, JSValueConst error) {
     JSValue stack = JS_Call(ctx, stack_getter, error, 0, NULL);
     if (JS_IsException(stack)) {
@@ -68,7 +68,7 @@ void clean_stack_property(JSContext *ctx, JSValueConst error) {
     bytes_release(&text);
 }
 
-/* error[name] as text, false when it is not there. */
+/* Appends error[name]. False when it is not a text, or empty. */
 static bool text_of(JSContext *ctx, JSValueConst error, const char *name, Bytes *out) {
     JSValue value = JS_GetPropertyStr(ctx, error, name);
     bool ok = false;
@@ -85,7 +85,7 @@ static bool text_of(JSContext *ctx, JSValueConst error, const char *name, Bytes 
 
 static void member(Bytes *out, const char *key, const Bytes *text) {
     bytes_text(out, key);
-    /* A cut may have left half a character; the writer passes bytes on, so trim it here. */
+    /* The cut may have left half a character, and the writer does not check: remove it here. */
     size_t size = text->size;
     while (size && size >= TEXT_CAP && ((uint8_t)text->data[size - 1] & 0xC0) == 0x80) size--;
     if (size && size >= TEXT_CAP - 4 && text->data[size - 1] >= 0xC0) size--;

@@ -1,10 +1,10 @@
-/* The exports: what the host can ask of the guest, and the loop that runs a slice. */
+/* The exports that the host calls, and the loop that runs a slice. */
 #include <stdlib.h>
 #include "guest.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define INPUT_SIZE 16384
-#define GC_SLACK (4 << 20) /* a small program ends before the first collection */
+#define GC_SLACK (4 << 20) /* so much that a small program ends before the first collection */
 
 static uint8_t input[INPUT_SIZE + 8];
 static uint8_t *large_input;
@@ -66,7 +66,7 @@ static void fail_plainly(const char *kind, const char *name, const char *message
     finish(true);
 }
 
-/* A trap is the one thing a program can neither catch nor outlive; the outcome is complete before it. */
+/* A trap is all that a program can neither catch nor survive. The outcome is written before it. */
 _Noreturn void guest_stop(JSContext *c, const char *kind, const char *name, const char *message) {
     JSValue error = JS_ThrowRangeError(c, "%s", message);
     error = JS_GetException(c);
@@ -156,15 +156,15 @@ static void run(void) {
         suspend();
 }
 
-/* --- reading batches; the host is trusted, its bytes are still bounds-checked --- */
+/* --- reading batches. The host is trusted, and still every length is checked --- */
 
 struct reader { const uint8_t *at, *end; };
 
 static const uint8_t *take(struct reader *r, size_t size) {
     if ((size_t)(r->end - r->at) < size) __builtin_trap();
-    const uint8_t *found = r->at;
+    const uint8_t *at = r->at;
     r->at += size;
-    return found;
+    return at;
 }
 
 static uint32_t take_u32(struct reader *r) {
@@ -197,8 +197,8 @@ static void done_with_input(uint32_t size) {
 
 EXPORT(layout) struct layout *export_layout(void) { return &guest_layout; }
 
-/* Turns the memory of a fresh instance into that of a frozen program: copies the runs that lie at input[0] (input[1] bytes)
-   and zeroes them. It overwrites everything there is, so it keeps nothing in memory: locals only. */
+/* Turns the memory of a fresh instance into that of a frozen program. input[0] is the address of the runs and input[1] their
+   size in bytes; they are copied to their places and then zeroed. Only locals: the copies overwrite every variable. */
 EXPORT(patch) void export_patch(void) {
     uint32_t *words = (uint32_t *)input;
     uint8_t *at = (uint8_t *)(uintptr_t)words[0], *begin = at, *end = at + words[1];
@@ -212,7 +212,7 @@ EXPORT(patch) void export_patch(void) {
     __builtin_memset(begin, 0, (size_t)(end - begin));
 }
 
-/* Room for a batch larger than the standing buffer; 0 when there is none. */
+/* A buffer for a batch that `input` is too small for; 0 when there is no memory. */
 EXPORT(reserve) uint8_t *export_reserve(uint32_t size) {
     free(large_input);
     large_input = malloc((size_t)size + 8);
@@ -238,7 +238,7 @@ EXPORT(initialize) int export_initialize(void) {
     return 0;
 }
 
-/* A setup batch: file name, then text or bytecode. */
+/* A batch for `compile`, `prelude` or `preload`: a file name, then text or bytecode. */
 struct setup { char file[128]; const uint8_t *data; uint32_t size; };
 
 static struct setup take_setup(struct reader *r) {
@@ -251,7 +251,7 @@ static struct setup take_setup(struct reader *r) {
     return s;
 }
 
-/* The text as the body of function (<parameter>) { "use strict"; ... }, compiled; its own lines begin at 1. */
+/* Compiles the text as the body of function (<parameter>) { "use strict"; ... }. Its own lines begin at 1. */
 static JSValue compile_body(const struct setup *s, const char *parameter) {
     Bytes text = {0};
     bytes_text(&text, "(function (");
@@ -266,7 +266,7 @@ static JSValue compile_body(const struct setup *s, const char *parameter) {
     return compiled;
 }
 
-/* Runs a compiled body with its argument. Steals `compiled`. */
+/* Runs a compiled body with its argument. Frees `compiled`. */
 static bool call_body(JSValue compiled, JSValueConst argument) {
     JSValue function = JS_IsException(compiled) ? JS_EXCEPTION : JS_EvalFunction(ctx, compiled);
     JSValue result = JS_IsException(function) ? JS_EXCEPTION : JS_Call(ctx, function, JS_UNDEFINED, 1, &argument);
@@ -285,8 +285,8 @@ static int setup_done(uint32_t size, bool ok) {
     return ok ? 0 : -1;
 }
 
-/* Leaves a prelude's bytecode in the output. It is compiled in one instance and run in another, so that what compiling
-   leaves behind is not in the image, which every fresh isolate pays for. */
+/* Writes the bytecode of a prelude to the output. It runs in another instance: the garbage of compiling would be in the
+   image, and every fresh isolate would pay for it. */
 EXPORT(compile) int export_compile(uint32_t size) {
     struct reader r = batch(size);
     struct setup s = take_setup(&r);
@@ -355,7 +355,7 @@ EXPORT(resume) void export_resume(uint32_t size) {
     run();
 }
 
-/* The ids of the calls still waiting for a settlement, for a frozen program's header. */
+/* The ids of the calls without a settlement, for the header of a frozen program. */
 EXPORT(pending) void export_pending(void) {
     bytes_release(&output);
     bytes_char(&output, '[');

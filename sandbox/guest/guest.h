@@ -1,5 +1,5 @@
-/* What the guest's own files share. The picture: bytes come in through one buffer, `start`, `resume` or `preload` runs the
-   program until it has nothing left to do, and one JSON batch is left in the output buffer. There are no imports. */
+/* Declarations for the guest's own files. Bytes come in through one buffer; `start`, `resume` or `preload` runs until nothing
+   is left to do; one JSON batch is then in the output buffer. There are no imports. */
 #ifndef GUEST_H
 #define GUEST_H
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 #define GUEST_ABI 1
 #define PROGRAM_FILE "program.js"
 
-/* The first words of guest memory the host reads. Every field is hostile to the host and bounds-checked there. */
+/* The words through which the host finds everything else. To the host every field is hostile and is bounds-checked. */
 struct layout {
     uint32_t abi, input, input_size, output, output_size, logs, logs_size, stopped, heap, end;
 };
@@ -21,23 +21,23 @@ struct limits {
     uint32_t memory, stack, calls, arguments, result, log_bytes, log_lines, depth, timers, source;
 };
 extern struct limits guest_limits;
-extern double guest_now;   /* milliseconds since the epoch, constant within a slice */
-extern double guest_began; /* now of the first slice */
+extern double guest_now;   /* milliseconds since the epoch, the same for a whole slice */
+extern double guest_began; /* `guest_now` of the first slice */
 
 /* alloc.c */
 uintptr_t alloc_end(void);
 
-/* memory.c: the engine's allocator, with a real limit. */
+/* memory.c: the engine's allocator, with the limit of the run. */
 extern const JSMallocFunctions guest_malloc_functions;
 void guest_memory_limit(size_t limit);
 size_t guest_memory_used(void);
 size_t guest_gc_threshold(size_t size);
 
-/* Which error object the engine itself made for want of memory (0) or stack (1). */
+/* Whether the engine itself threw this error because it ran out of memory or stack. */
 enum { LIMIT_MEMORY, LIMIT_STACK, LIMIT_NONE };
 int guest_limit_of(JSValueConst error);
 
-/* output.c: a growing byte buffer; `failed` when memory ran out, `full` when `cap` was reached. */
+/* output.c: a growing byte buffer. `failed`: out of memory; `full`: `cap` is reached. */
 typedef struct {
     uint8_t *data;
     size_t size, room, cap;
@@ -52,7 +52,7 @@ bool bytes_json_string(Bytes *b, const char *utf8, size_t size);
 bool bytes_base64(Bytes *b, const uint8_t *data, size_t size);
 void bytes_release(Bytes *b);
 
-/* encode.c: values as JSON. `inspect` is the lenient form for people. */
+/* encode.c: values as JSON. `inspect_value` writes the lenient form, for logs. */
 int encode_install(JSContext *ctx);
 bool encode_value(JSContext *ctx, Bytes *out, JSValueConst value, const char *root);
 bool inspect_value(JSContext *ctx, Bytes *out, JSValueConst value);
@@ -77,7 +77,7 @@ void random_seed(const uint8_t seed[32]);
 /* clock.c */
 int clock_install(JSContext *ctx);
 
-/* rejections.c: promises rejected with nobody listening. */
+/* rejections.c: rejected promises without a handler. */
 void rejections_install(JSRuntime *rt);
 void rejections_ignore(JSContext *ctx, JSValueConst promise);
 void rejections_report(JSContext *ctx);
@@ -87,7 +87,7 @@ int logs_install(JSContext *ctx, JSValue native);
 void logs_add(const char *level, const char *text, size_t size);
 void logs_take(Bytes *out, bool last);
 
-/* failure.c: turning what was thrown into the failed outcome. */
+/* failure.c: a thrown value as the failed outcome. */
 int failure_install(JSContext *ctx);
 JSValue error_stack(JSContext *ctx, JSValueConst error);
 void clean_stack_property(JSContext *ctx, JSValueConst error);
@@ -95,7 +95,7 @@ void describe_error(JSContext *ctx, JSValueConst error, Bytes *out);
 void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValue thrown);
 void failure_plain(Bytes *out, const char *kind, const char *name, const char *message);
 
-/* Ends the run at once and for good: nothing of the program runs after it. */
+/* Ends the run at once: none of the program's code runs after it. */
 _Noreturn void guest_stop(JSContext *ctx, const char *kind, const char *name, const char *message);
 
 /* program.c: the three forms a program may have. */
@@ -104,7 +104,7 @@ int program_begin(JSContext *ctx, const char *source, size_t size, const char *n
 enum progress { PROGRAM_PENDING, PROGRAM_DONE, PROGRAM_FAILED };
 enum progress program_progress(JSContext *ctx, JSValue *value);
 
-/* web*.c, when present: the web globals' primitives. */
+/* web*.c, where they are compiled in: primitives for the web globals. */
 int web_install(JSContext *ctx, JSValue native) __attribute__((weak));
 
 static inline int define_function(JSContext *ctx, JSValueConst object, const char *name, JSCFunction *f, int length) {

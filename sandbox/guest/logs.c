@@ -1,5 +1,5 @@
-/* What the program logged, bounded in lines and bytes. The buffer always holds whole lines and its place is published in the
-   layout, so that the host can read it even when the program had to be stopped in the middle. */
+/* The program's log, bounded in lines and bytes. The buffer always has whole lines, and its place is in the layout, so that
+   the host can read it even after it has stopped the program. */
 #include <stdio.h>
 #include "guest.h"
 
@@ -19,7 +19,7 @@ static void append(const char *level, const char *text, size_t size, const char 
     bytes_text(&line, "\",");
     bytes_json_string(&line, text, size);
     if (*more) {
-        line.size--; /* the closing quote; `more` is plain ASCII */
+        line.size--; /* without the closing quote; `more` is plain ASCII */
         bytes_text(&line, more);
         bytes_char(&line, '"');
     }
@@ -64,7 +64,7 @@ void logs_take(Bytes *out, bool last) {
 
 static JSValue slice = JS_UNDEFINED; /* String.prototype.slice */
 
-/* A text far longer than the log has room for is cut before it is converted. */
+/* Cuts a text that is far longer than the rest of the log, before it is converted. */
 static JSValue log_cut(JSContext *ctx, JSValueConst text) {
     int64_t length;
     if (!JS_IsString(text)) return JS_ToString(ctx, text);

@@ -1,5 +1,5 @@
-/* The engine's allocator: malloc (alloc.c) with a limit of our own, counted in usable bytes. The engine's built-in limit is not used;
-   its error for want of memory is made out of a small reserve, so that the program gets a proper Error to catch. */
+/* The engine's allocator: malloc (alloc.c) with the limit of the run, in usable bytes; the engine's own limit is not used.
+   When it is reached, a small reserve opens for the error, so that the program gets a proper Error to catch. */
 #include <malloc.h>
 #include <stdlib.h>
 #include "guest.h"
@@ -57,16 +57,16 @@ const JSMallocFunctions guest_malloc_functions = {guest_calloc, guest_malloc, gu
 void guest_memory_limit(size_t bytes) { limit = bytes < SIZE_MAX - RESERVE ? bytes : SIZE_MAX - RESERVE; }
 size_t guest_memory_used(void) { return used; }
 
-/* When to collect next, with `size` bytes alive: at half as much again, but below the limit while there is room. */
+/* The size at which to collect next, with `size` bytes alive: half as much again, but below the limit while there is room. */
 size_t guest_gc_threshold(size_t size) {
-    size_t wanted = size + size / 2, ceiling = limit - limit / 8, step = size + STEP;
-    return wanted < ceiling ? wanted : step > ceiling ? step : ceiling;
+    size_t next = size + size / 2, ceiling = limit - limit / 8, step = size + STEP;
+    return next < ceiling ? next : step > ceiling ? step : ceiling;
 }
 
-/* Called from the two edited places of the engine (see build.py). The last few of each are kept: while one is on its way
-   out, Error.prepareStackTrace can cause another. */
-#define KEPT 8
-static JSValue limit_errors[2][KEPT];
+/* Called from the edited places of the engine (EDITS in build.py). The last errors of each kind are stored: while one is
+   thrown, Error.prepareStackTrace can cause another. */
+#define ERRORS 8
+static JSValue limit_errors[2][ERRORS];
 static uint32_t limit_count[2];
 
 void guest_limit_begin(void);
@@ -77,8 +77,8 @@ void guest_limit_begin(void) { reserve_open = true; }
 void guest_limit_end(JSContext *ctx, int which) {
     reserve_open = false;
     if (!JS_HasException(ctx)) return;
-    JSValue error = JS_GetException(ctx), *slot = &limit_errors[which][limit_count[which]++ % KEPT];
-    if (limit_count[which] > KEPT) JS_FreeValue(ctx, *slot);
+    JSValue error = JS_GetException(ctx), *slot = &limit_errors[which][limit_count[which]++ % ERRORS];
+    if (limit_count[which] > ERRORS) JS_FreeValue(ctx, *slot);
     *slot = JS_DupValue(ctx, error);
     JS_Throw(ctx, error);
 }
@@ -86,9 +86,9 @@ void guest_limit_end(JSContext *ctx, int which) {
 int guest_limit_of(JSValueConst error) {
     if (!JS_IsObject(error)) return LIMIT_NONE;
     for (int which = 0; which < 2; which++) {
-        for (uint32_t i = 0; i < KEPT && i < limit_count[which]; i++) {
-            JSValueConst made = limit_errors[which][i];
-            if (JS_IsObject(made) && JS_VALUE_GET_PTR(made) == JS_VALUE_GET_PTR(error)) return which;
+        for (uint32_t i = 0; i < ERRORS && i < limit_count[which]; i++) {
+            JSValueConst stored = limit_errors[which][i];
+            if (JS_IsObject(stored) && JS_VALUE_GET_PTR(stored) == JS_VALUE_GET_PTR(error)) return which;
         }
     }
     return LIMIT_NONE;

@@ -1,5 +1,5 @@
-/* A growing byte buffer and the few writers the batches need. It lives outside the engine's memory limit but inside the
-   host's, and never grows past its cap. */
+/* A growing byte buffer, and the writers for batches. Its memory does not count for the program's limit but for the host's,
+   and it never grows past its cap. */
 #include <stdlib.h>
 #include "guest.h"
 
@@ -49,7 +49,7 @@ bool bytes_u32(Bytes *b, uint32_t n) {
     return bytes_put(b, digits + at, (size_t)(10 - at));
 }
 
-/* The shortest text that reads back as the same number, as Number.prototype.toString writes it: valid JSON. */
+/* The shortest text for the same number, as Number.prototype.toString writes it. It is valid JSON. */
 bool bytes_double(JSContext *ctx, Bytes *b, double d) {
     if (d != d || d - d != 0) return bytes_text(b, "null");
     JSValue number = JS_NewFloat64(ctx, d);

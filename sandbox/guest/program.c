@@ -1,14 +1,14 @@
-/* A program is a script (top-level await, its last expression is the value), a function body (top-level return) or a module
-   (export default). The forms are tried in that order by compiling; what is a function is then called. */
+/* The three forms of a program: a script (top-level await; its last expression is the value), a function body (top-level
+   return), a module (export default). The first that compiles counts. A value that is a function is then called. */
 #include <stdlib.h>
 #include "guest.h"
 
 enum stage { PLAIN_SCRIPT, SCRIPT, BODY, MODULE, VALUE };
 static enum stage stage;
-static JSValue promise = JS_UNDEFINED; /* of a plain script, which needs none: its value */
+static JSValue promise = JS_UNDEFINED; /* for a plain script, which has no promise: its value */
 static JSModuleDef *module;
 static bool called;
-static char *candidates; /* names of functions the program defines and does not mention again, one a line */
+static char *candidates; /* names of functions that the program defines and does not mention again, one a line */
 static size_t candidates_size;
 
 struct place { int line, column; };
@@ -19,7 +19,7 @@ static JSValue compile(JSContext *ctx, const char *source, size_t size, int flag
     return JS_Eval2(ctx, source, size, &options);
 }
 
-/* `before` ends in two line ends, so that the program's own lines begin at 1: the engine takes no line 0 to start from. */
+/* `before` ends in two line feeds, so that the program's lines begin at 1: the engine cannot start at line 0. */
 static JSValue compile_between(JSContext *ctx, const char *before, const char *source, size_t size, const char *after) {
     Bytes text = {0};
     bytes_text(&text, before);
@@ -31,8 +31,8 @@ static JSValue compile_between(JSContext *ctx, const char *before, const char *s
     return compiled;
 }
 
-/* Compiled in two wrappings, of which one is kept: text that closes the first, as `}); f(); (() => {` would, does not fit
-   the second. */
+/* Compiles the text in two wrappers and uses one. A text that closes the first, such as `}); f(); (() => {`, does not
+   compile in the second. */
 static JSValue compile_body(JSContext *ctx, const char *source, size_t size) {
     JSValue compiled = compile_between(ctx, "(async()=>{\n\n", source, size, "\n})");
     if (JS_IsException(compiled)) return compiled;
@@ -45,7 +45,6 @@ static JSValue compile_body(JSContext *ctx, const char *source, size_t size) {
     return compiled;
 }
 
-/* Where a syntax error lies: its stack begins "    at program.js:LINE:COLUMN". */
 static bool import_refused;
 
 static JSModuleDef *refuse_import(JSContext *ctx, const char *name, void *opaque) {
@@ -59,14 +58,15 @@ static char *keep_name(JSContext *ctx, const char *base, const char *name, void 
 
 void program_install(JSRuntime *rt) { JS_SetModuleLoaderFunc(rt, keep_name, refuse_import, NULL); }
 
+/* The place of a syntax error: its stack begins "    at program.js:LINE:COLUMN". */
 static struct place place_of(JSContext *ctx, JSValueConst error) {
     struct place place = {0, 0};
     JSValue stack = error_stack(ctx, error);
     const char *text = JS_IsString(stack) ? JS_ToCString(ctx, stack) : NULL;
-    const char *found = text ? strstr(text, PROGRAM_FILE ":") : NULL;
-    if (found) {
+    const char *frame = text ? strstr(text, PROGRAM_FILE ":") : NULL;
+    if (frame) {
         char *end;
-        place.line = (int)strtol(found + sizeof PROGRAM_FILE, &end, 10);
+        place.line = (int)strtol(frame + sizeof PROGRAM_FILE, &end, 10);
         if (*end == ':') place.column = (int)strtol(end + 1, NULL, 10);
     }
     JS_FreeCString(ctx, text);
@@ -75,7 +75,7 @@ static struct place place_of(JSContext *ctx, JSValueConst error) {
 }
 
 static bool is_further(struct place a, struct place b, int lines) {
-    if (a.line > lines) return false; /* at the end, where our own wrapping begins */
+    if (a.line > lines) return false; /* behind the program, in our own wrapper */
     return a.line > b.line || (a.line == b.line && a.column > b.column);
 }
 
@@ -85,7 +85,7 @@ static int count_lines(const char *source, size_t size) {
     return lines;
 }
 
-/* Keeps, of two syntax errors, the one that got further; ties go to the earlier attempt. */
+/* Of two syntax errors the one further in the text; of two at the same place the earlier attempt. */
 static void keep_further(JSContext *ctx, JSValue *best, int lines) {
     JSValue error = JS_GetException(ctx);
     if (is_further(place_of(ctx, error), place_of(ctx, *best), lines)) {
@@ -127,7 +127,7 @@ static void replace(JSContext *ctx, JSValue next) {
     promise = next;
 }
 
-/* 1: runs; 0: a syntax error is pending; -1: it threw before its first await. */
+/* 1: it runs; 0: a syntax error is pending; -1: it threw before its first await. */
 int program_begin(JSContext *ctx, const char *source, size_t size, const char *names, size_t names_size) {
     called = false;
     candidates = malloc(names_size + 1);
@@ -149,7 +149,7 @@ int program_begin(JSContext *ctx, const char *source, size_t size, const char *n
     return 1;
 }
 
-/* How late in the source a candidate is defined; 0 for a name that is none. */
+/* The place of a name in `candidates`: greater for a later one, 0 when it is not in them. */
 static size_t candidate_rank(const char *name) {
     size_t size = strlen(name);
     for (size_t at = 0; candidates && at + size <= candidates_size; at++) {
@@ -160,9 +160,9 @@ static size_t candidate_rank(const char *name) {
     return 0;
 }
 
-/* The last of the candidate names that the module exports as a function, else any function it exports. */
+/* Of the functions that the module exports the last candidate, else any. */
 static JSValue exported_function(JSContext *ctx, JSValueConst exports) {
-    JSValue found = JS_UNDEFINED;
+    JSValue function = JS_UNDEFINED;
     JSPropertyEnum *names;
     uint32_t count;
     size_t best = 0;
@@ -174,17 +174,17 @@ static JSValue exported_function(JSContext *ctx, JSValueConst exports) {
         size_t rank = JS_IsFunction(ctx, item) && name ? 1 + candidate_rank(name) : 0;
         JS_FreeCString(ctx, name);
         if (rank > best) {
-            JS_FreeValue(ctx, found);
-            found = JS_DupValue(ctx, item);
+            JS_FreeValue(ctx, function);
+            function = JS_DupValue(ctx, item);
             best = rank;
         }
         JS_FreeValue(ctx, item);
     }
     JS_FreePropertyEnum(ctx, names, count);
-    return found;
+    return function;
 }
 
-/* The module's default export, else the function it exports last. */
+/* The default export of the module, else the last function that it exports. */
 static JSValue module_value(JSContext *ctx) {
     JSValue exports = JS_GetModuleNamespace(ctx, module);
     if (JS_IsException(exports)) return exports;
@@ -207,8 +207,8 @@ static bool is_identifier(const char *name, size_t size) {
     return size > 0 && size < 256;
 }
 
-/* The last function the program defines at its top level and never mentions again. */
-static JSValue forgotten_function(JSContext *ctx) {
+/* The last function that the program defines at its top level and does not mention again. */
+static JSValue uncalled_function(JSContext *ctx) {
     size_t end = candidates_size;
     while (candidates && end) {
         size_t begin = end;
@@ -252,7 +252,7 @@ static JSValue stage_value(JSContext *ctx) {
     return value;
 }
 
-/* An object with a callable `then` is waited for like a promise. Steals `value`. */
+/* Waits for an object with a callable `then` as for a promise. Frees `value`. */
 static JSValue as_promise(JSContext *ctx, JSValue value) {
     if (!JS_IsObject(value) || JS_IsPromise(value)) return value;
     JSValue then = JS_GetPropertyStr(ctx, value, "then");
@@ -274,7 +274,7 @@ static JSValue as_promise(JSContext *ctx, JSValue value) {
     return waiting;
 }
 
-/* Moves on as far as it goes without running jobs. PROGRAM_FAILED leaves the reason in `value`, PROGRAM_DONE the result. */
+/* Continues without running jobs. `value` is the reason for PROGRAM_FAILED, and the result for PROGRAM_DONE. */
 enum progress program_progress(JSContext *ctx, JSValue *value) {
     for (;;) {
         switch (stage == PLAIN_SCRIPT ? JS_PROMISE_FULFILLED : JS_PromiseState(ctx, promise)) {
@@ -287,7 +287,7 @@ enum progress program_progress(JSContext *ctx, JSValue *value) {
         }
         bool first = stage == PLAIN_SCRIPT || stage == SCRIPT || stage == MODULE;
         JSValue v = stage_value(ctx);
-        if (JS_IsUndefined(v) && first && !called) v = forgotten_function(ctx);
+        if (JS_IsUndefined(v) && first && !called) v = uncalled_function(ctx);
         if (!called && JS_IsFunction(ctx, v)) {
             called = true;
             JSValue function = v;

@@ -1,5 +1,5 @@
-/* Random numbers from ChaCha20 (RFC 8439, section 2.3) keyed by the 32 seed bytes of the run: deterministic for the host,
-   unpredictable for whoever does not know the seed. */
+/* Random numbers from ChaCha20 (RFC 8439, section 2.3) with the 32 seed bytes of the run as key: deterministic with the seed,
+   unpredictable without it. */
 #include "guest.h"
 
 static uint32_t state[16];

@@ -1,4 +1,4 @@
-/* Promises that were rejected with nobody listening. They do not fail the run; what is left of them at its end is logged. */
+/* Rejected promises without a handler. They do not fail the run; those still without one at its end are logged. */
 #include "guest.h"
 
 #define KEPT 32

@@ -1,5 +1,5 @@
-/* setTimeout and setInterval (HTML standard, 8.6): timers due by `now` run in order of their time, then of their making.
-   The host learns the earliest time and resumes the isolate then. */
+/* setTimeout and setInterval (HTML standard, 8.6): the timers that are due at `now` run in order of their time, then of their
+   creation. The host gets the earliest time and resumes the isolate then. */
 #include <stdlib.h>
 #include "guest.h"
 
@@ -91,7 +91,7 @@ bool timers_wake_at(double *when) {
     return true;
 }
 
-/* Runs the one timer that is due first among those made before this slice; the caller drains the job queue in between. */
+/* Runs the timer that is due first, of those from before this slice. The caller drains the job queue after each. */
 bool timers_run_next_due(JSContext *ctx, uint32_t made_by, bool *failed) {
     *failed = false;
     uint32_t best = count;

@@ -1,4 +1,4 @@
-/* Natives behind the web globals of prelude/web_*.js. Each unit adds its functions to the `native` object. */
+/* Native functions for the web globals of prelude/web_*.js. Each unit adds its own to the `native` object. */
 #ifndef CODEMODE_WEB_H
 #define CODEMODE_WEB_H
 
@@ -21,14 +21,14 @@ typedef struct {
 } WebUtf8;
 
 /* ToString(value) as well-formed UTF-8 (WebIDL USVString): a lone surrogate becomes U+FFFD.
-   False with an exception pending when the conversion throws. */
+   False, with an exception pending, when the conversion throws. */
 bool web_usv_string(JSContext *ctx, JSValueConst value, WebUtf8 *out);
 
-/* web_cxx.cpp: the memory of one call of ada; false with an exception pending when there is not as much. */
+/* web_cxx.cpp: reserves the memory for one call of ada. False, with an exception pending, when there is too little. */
 bool web_arena_open(JSContext *ctx, size_t size);
 void web_arena_close(JSContext *ctx);
 
-/* UTF-8 to a string, each maximal invalid subpart as one U+FFFD; a byte order mark stays. */
+/* UTF-8 as a string. Each maximal invalid subpart becomes one U+FFFD; a byte order mark stays. */
 JSValue web_utf8_lossy(JSContext *ctx, const uint8_t *bytes, size_t length);
 
 #endif

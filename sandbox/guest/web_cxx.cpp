@@ -1,5 +1,5 @@
-// The few symbols of the C++ runtime that ada needs. libc++ itself is not linked: building it costs a minute, and its
-// abort path would bring stdio along. There are no exceptions: what cannot go on traps, and a trap ends the isolate.
+// The symbols of the C++ runtime that ada needs. libc++ itself is not linked: building it takes a minute, and its abort path
+// needs stdio. There are no exceptions: where one would be thrown the guest traps, and a trap ends the isolate.
 #include <cstdint>
 #include <cstdlib>
 #include <new>
@@ -9,8 +9,8 @@ extern "C" {
 #include "web.h"
 }
 
-// ada cannot report that memory ran out, so its memory is had before it is called: one block for the whole call, counted
-// by the engine like any other, handed out front to back and given back as a whole.
+// ada cannot report that it is out of memory. So one block for a whole call is allocated before it, which the engine counts
+// like any other; ada's allocations are cut from it front to back, and it is freed as a whole.
 static std::uint8_t *arena, *arena_next, *arena_end;
 
 extern "C" bool web_arena_open(JSContext *ctx, size_t size) {
@@ -31,7 +31,7 @@ static void *allocate(std::size_t size) noexcept {
         arena_next += rounded;
         return memory;
     }
-    return std::malloc(size ? size : 1); // when initialising, or a rare input that needs more than was thought
+    return std::malloc(size ? size : 1); // while initialising, or for a rare input that needs more than the block
 }
 
 static void *allocate_or_trap(std::size_t size) {

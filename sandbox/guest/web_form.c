@@ -10,7 +10,7 @@ static int hex_digit(char c) {
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* formUnescape(text): + is a space, %XX a byte, and the bytes are UTF-8 (what is not becomes U+FFFD; a BOM stays). */
+/* formUnescape(text): + is a space, %XX a byte. The bytes are UTF-8: invalid ones become U+FFFD, and a BOM stays. */
 static JSValue form_unescape(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc;
     WebUtf8 text;

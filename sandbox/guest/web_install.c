@@ -1,4 +1,4 @@
-/* Entry point: adds every native the web globals need. */
+/* The entry point: adds every native function that the web globals need. */
 #include "web.h"
 
 int web_install(JSContext *ctx, JSValue native) {

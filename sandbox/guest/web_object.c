@@ -1,8 +1,8 @@
-/* What JavaScript cannot ask about an object without trusting properties the program may have replaced. */
+/* Facts about an object that JavaScript gets only from properties, which the program may have replaced. */
 #include "web.h"
 
-/* className(value): the engine's class of an object ("Map", "Error", "Proxy", ...), whatever its prototype and
-   Symbol.toStringTag say; "" for a primitive. Revoked and live proxies are both "Proxy". */
+/* className(value): the engine's class of an object ("Map", "Error", "Proxy", ...), independent of its prototype and its
+   Symbol.toStringTag; "" for a primitive. Every proxy is "Proxy", a revoked one too. */
 static JSValue class_name(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc;
     if (!JS_IsObject(argv[0]))

@@ -6,15 +6,15 @@
 enum encoding { UTF_8, UTF_16LE, UTF_16BE, WINDOWS_1252 };
 enum flag { FATAL = 1, IGNORE_BOM = 2, STREAM = 4 };
 
-/* A decoder's state between calls, kept by JavaScript in a Uint8Array. */
+/* The state of a decoder between calls, which JavaScript has in a Uint8Array. */
 typedef struct {
     uint8_t pending_length;
     uint8_t pending[4]; /* bytes of a sequence the next chunk may complete */
-    uint8_t bom_passed; /* something was decoded already: U+FEFF is no longer a mark */
+    uint8_t bom_passed; /* text was decoded before: U+FEFF is no longer a byte order mark */
 } DecoderState;
 
-/* Length of the UTF-8 sequence at `bytes`: > 0 when complete; 0 when all of it is a proper prefix of one;
-   -k when the first k bytes are a maximal subpart that nothing can complete (Unicode 3.9, U+FFFD substitution). */
+/* The length of the UTF-8 sequence at `bytes`: > 0 when it is complete; 0 when all the bytes are the beginning of one;
+   -k when the first k bytes are a maximal subpart that no bytes complete (Unicode 3.9, U+FFFD substitution). */
 static int utf8_sequence(const uint8_t *bytes, size_t length) {
     uint8_t lead = bytes[0], low = 0x80, high = 0xbf;
     size_t need;
@@ -54,7 +54,7 @@ static void keep_pending(DecoderState *state, const uint8_t *bytes, size_t lengt
     state->pending_length = (uint8_t)length;
 }
 
-/* Replaces every maximal subpart by U+FFFD; `repaired` is the exact size of the result. */
+/* Replaces every maximal invalid subpart by U+FFFD. `repaired` is the exact size of the result. */
 static JSValue utf8_repair(JSContext *ctx, const uint8_t *bytes, size_t length, size_t repaired) {
     uint8_t *text = js_malloc(ctx, repaired + 1);
     if (!text)
@@ -117,7 +117,7 @@ static bool is_trail(uint16_t unit) {
     return (unit & 0xfc00) == 0xdc00;
 }
 
-/* Decodes into `units`, which holds length / 2 + 1; returns how many, -1 for invalid data in fatal mode. */
+/* Decodes into `units`, which has room for length / 2 + 1. Returns how many, or -1 for invalid data in fatal mode. */
 static ptrdiff_t utf16_units(DecoderState *state, const uint8_t *bytes, size_t length, int big, int flags,
                              uint16_t *units) {
     size_t count = 0, i = 0;
@@ -179,8 +179,8 @@ static JSValue windows_1252_decode(JSContext *ctx, const uint8_t *bytes, size_t 
     return string;
 }
 
-/* The bytes an ArrayBuffer, SharedArrayBuffer or typed array shows. The pointer is good until JavaScript runs again.
-   False with an exception pending for anything else, or a detached buffer. */
+/* The bytes of an ArrayBuffer, SharedArrayBuffer or typed array. The pointer is valid until JavaScript runs. False, with an
+   exception pending, for any other value and for a detached buffer. */
 static bool view_bytes(JSContext *ctx, JSValueConst value, const uint8_t **bytes, size_t *length) {
     size_t offset = 0, view_length = 0, buffer_length = 0;
     bool typed = JS_GetTypedArrayType(value) >= 0;

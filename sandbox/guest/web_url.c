@@ -1,15 +1,15 @@
-/* URL parsing (WHATWG URL Standard) by ada. A URL is its serialisation: every native takes and returns text, so nothing
-   of ada outlives a call and everything a program keeps is counted by the engine's own memory limit. */
+/* URL parsing (WHATWG URL Standard) by ada. Every native function takes and returns the serialised URL. So no object of ada
+   outlives a call, and all memory that a program holds counts for its limit. */
 #include "ada_c.h"
 #include "web.h"
 
-#define MAX_LENGTH (1 << 20) /* of a URL, in bytes, as given and as serialised */
+#define MAX_LENGTH (1 << 20) /* bytes of a URL, before and after serialising */
 
 enum field { HREF, ORIGIN, PROTOCOL, USERNAME, PASSWORD, HOST, HOSTNAME, PORT, PATHNAME, SEARCH, HASH };
 
-/* The text arguments of one native and the memory ada works in. */
+/* The text arguments of one native function, and the memory for ada. */
 typedef struct {
-    WebUtf8 input, other; /* `other`: the base or the new value; no data when undefined */
+    WebUtf8 input, other; /* `other`: the base or the new value; its data is NULL for undefined */
 } Call;
 
 static bool begin(JSContext *ctx, Call *call, JSValueConst input, JSValueConst other) {
@@ -19,7 +19,7 @@ static bool begin(JSContext *ctx, Call *call, JSValueConst input, JSValueConst o
     if (JS_IsUndefined(other) || web_usv_string(ctx, other, &call->other)) {
         size_t length = call->input.length + call->other.length;
         if (length > 2 * MAX_LENGTH)
-            length = 2 * MAX_LENGTH; /* ada looks no further */
+            length = 2 * MAX_LENGTH; /* ada reads no more than that */
         if (web_arena_open(ctx, 16 * length + 16384))
             return true;
     }
@@ -106,7 +106,7 @@ static void set(ada_url url, enum field field, const char *data, size_t length) 
     }
 }
 
-/* urlSet(href, field, value) -> the new href; the old one when the value is refused */
+/* urlSet(href, field, value) -> the new href, or the old one when the value is invalid */
 static JSValue url_set(JSContext *ctx, JSValueConst this_value, int argc, JSValueConst *argv) {
     (void)this_value, (void)argc;
     int field;

@@ -1,4 +1,4 @@
 """Isolates in child processes: the wire, the child, its confinement, and the pool that supervises it.
 
-The child imports `sandbox.workers.child` alone; so this file imports nothing. The door is `sandbox` itself.
+It imports nothing, because the child starts from `sandbox.workers.child` alone. Everything public is in `sandbox`.
 """

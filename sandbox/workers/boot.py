@@ -1,4 +1,4 @@
-"""What the two sides tell each other once: how the worker is to be, and what it has become. JSON, shared by both."""
+"""The two messages at a worker's start, as JSON: its settings from the portal, then its report. Shared by both ends."""
 
 import json
 from dataclasses import dataclass, fields
@@ -9,21 +9,21 @@ from sandbox.workers.frames import ProtocolViolation
 
 
 def most_output(limits: Limits) -> int:
-    """The longest output batch (bytes) a program can have under these limits, generously. Longer ones come from a guest
-    that has got round its limits; they are not carried."""
+    """More bytes than any output batch has under these limits. A longer one comes from a guest that has broken its
+    limits, and is not passed on."""
     escaped = 8 * limits.log_bytes + 64 * limits.log_lines
     return 5 * limits.arguments + limits.result + escaped + MiB
 
 
 def most_memory(limits: Limits) -> int:
-    """The longest frozen run or image (bytes), generously: the guest's memory, not compressible at all."""
+    """More bytes than any frozen run or image has, even of memory that cannot be compressed."""
     return 2 * limits.memory + 16 * MiB
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Boot:
-    """The parent's word. Sizes in bytes; `isolates` live at a time, `frozen_bytes` for suspended runs without one,
-    `image_bytes` for images kept."""
+    """A worker's settings. `isolates`: how many are live at a time; `frozen_bytes`: for suspended runs that have none;
+    `image_bytes`: for the cache of images."""
 
     limits: Limits
     isolates: int
@@ -32,9 +32,9 @@ class Boot:
     cache: str | None
 
     def to_json(self) -> bytes:
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        said["limits"] = {field.name: getattr(self.limits, field.name) for field in fields(self.limits) if field.init}
-        return json.dumps(said).encode()
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        values["limits"] = {field.name: getattr(self.limits, field.name) for field in fields(self.limits) if field.init}
+        return json.dumps(values).encode()
 
     @classmethod
     def from_json(cls, payload: bytes) -> "Boot":
@@ -44,7 +44,7 @@ class Boot:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The worker's word, before its first program. `threads`: the system's ids of its lanes' threads, in order."""
+    """A worker's report before its first program. `threads`: the system's ids of its lanes' threads, in order."""
 
     build_id: str
     confinement: Confinement
@@ -67,10 +67,10 @@ class Report:
             ProtocolViolation: not a report.
         """
         try:
-            said = json.loads(payload)
-            build_id, in_force, missing = said["build_id"], said["in_force"], said["missing"]
+            report = json.loads(payload)
+            build_id, in_force, missing = report["build_id"], report["in_force"], report["missing"]
             texts = [build_id, *in_force.keys(), *in_force.values(), *missing.keys(), *missing.values()]
-            threads = tuple(said["threads"])
+            threads = tuple(report["threads"])
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise ProtocolViolation("a malformed report") from None
         if not all(isinstance(text, str) for text in texts) or not all(type(thread) is int for thread in threads):

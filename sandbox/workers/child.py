@@ -1,7 +1,7 @@
-"""What a worker process runs: one thread a lane that receives a request, runs the slice and sends the reply itself, and
+"""What a worker process runs: a thread for each lane, which receives a request, runs the slice and sends the reply, and
 the main thread on the control channel, which runs no guest and so can always stop one.
 
-It only carries bytes: batches go to the guest and come back as they are; the portal decodes them.
+Batches pass through unread; the portal decodes them.
 """
 
 import gc
@@ -39,11 +39,11 @@ from sandbox.workers.frames import (
 from sandbox.workers.runs import Images, Runs, Slice
 
 GUEST_STACK: Final = 16 * 1024 * 1024
-"""Bytes of stack of a thread that runs guests; the engine's own limits lie far below."""
+"""Bytes of stack of a thread that runs guests; the engine's own limits are far lower."""
 
 
 class MissingImage(EngineError):
-    """The image of a run is not here (any more). The parent sends it and asks again."""
+    """The image of a run is not in this worker. The parent sends it and repeats the request."""
 
 
 FAULTS: Final[dict[type[EngineError], Fault]] = {
@@ -55,7 +55,7 @@ FAULTS: Final[dict[type[EngineError], Fault]] = {
     Overloaded: Fault.OVERLOADED,
     EngineError: Fault.ENGINE,
 }
-"""In the order in which they are tried."""
+"""The first class that fits counts."""
 
 
 def main(words: list[int]) -> NoReturn:
@@ -72,7 +72,7 @@ def main(words: list[int]) -> NoReturn:
         deny_files(confining, libc)
         threads = _start_lanes([Lane(lane, engine, runs, images) for lane in lanes])
         seal(confining, libc, max(descriptors) + 1)
-    except Exception as error:  # the edge of the process: what failed is told, then the end
+    except Exception as error:  # the edge of the process: the parent gets the reason, then the process ends
         control.sendall(pack(Kind.FAULT, 0, pack_fault(Fault.ENGINE, f"{type(error).__name__}: {error}")))
         os._exit(1)
     report = Report(engine.build_id, Confinement(confining.in_force, confining.missing), threads)
@@ -91,7 +91,7 @@ def main(words: list[int]) -> NoReturn:
 
 
 class Lane:
-    """One socket, one thread: reads a request, does it, answers it."""
+    """One socket and one thread, which reads a request, carries it out and answers it."""
 
     def __init__(self, end: socket.socket, engine: Engine, runs: Runs, images: Images) -> None:
         self._end = end
@@ -110,7 +110,7 @@ class Lane:
         except EngineError as error:
             fault = next(fault for kind, fault in FAULTS.items() if isinstance(error, kind))
             return pack(Kind.FAULT, frame.run, pack_fault(fault, str(error)))
-        except Exception as error:  # the edge of a request: the run fails with what is said here, the worker goes on
+        except Exception as error:  # the edge of a request: the run fails with this fault, and the worker continues
             return pack(Kind.FAULT, frame.run, pack_fault(Fault.ENGINE, f"{type(error).__name__} in a worker"))
 
     def _do(self, frame: Frame) -> bytes:
@@ -139,7 +139,7 @@ class Lane:
     def _image(self, name: str) -> Image | None:
         """
         Raises:
-            MissingImage: dropped from the cache, or never sent.
+            MissingImage: it was dropped from the cache, or never sent.
         """
         if not name:
             return None
@@ -155,7 +155,7 @@ def _pack_slice(run: int, result: Slice) -> bytes:
 
 
 def _load(boot: Boot) -> tuple[Engine, Runs, Images]:
-    """Make the engine and walk every path once, so that nothing is loaded lazily behind the closed doors."""
+    """Make the engine and all that later needs files, before the process denies itself the file system."""
     cache = None if boot.cache is None else Path(boot.cache)
     engine = Engine(boot.limits, slots=boot.isolates, cache=cache)
     most = most_output(boot.limits)
@@ -166,7 +166,7 @@ def _load(boot: Boot) -> tuple[Engine, Runs, Images]:
 
 
 def _start_lanes(lanes: list[Lane]) -> tuple[int, ...]:
-    """The system's ids of their threads."""
+    """Start a thread for each lane and return the system's ids of the threads."""
     threading.stack_size(GUEST_STACK)
     threads = [threading.Thread(target=lane.serve, daemon=True) for lane in lanes]
     for thread in threads:
@@ -175,13 +175,13 @@ def _start_lanes(lanes: list[Lane]) -> tuple[int, ...]:
 
 
 def _frames(end: socket.socket) -> Iterator[Frame]:
-    """The frames of a channel, for ever. The parent's end gone, or talking nonsense, is the end of this process."""
+    """The frames of a channel. Ends the process when the parent closes the channel or breaks the protocol."""
     reader = FrameReader(REQUEST_CAP)
     while True:
         try:
             count = end.recv_into(reader.buffer())
             if count == 0:
                 os._exit(0)
-            yield from reader.received(count)
+            yield from reader.feed(count)
         except (OSError, ProtocolViolation):
             os._exit(0)

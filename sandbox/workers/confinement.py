@@ -1,7 +1,8 @@
-"""What a worker gives up before it runs its first program: best effort, each measure reported.
+"""What a worker gives up before its first program, as far as the kernel has the measures. Each one is reported.
 
-`at_birth` comes before anything is loaded, `seal` after all is (the engine's compiled module mapped, its threads and
-the lanes' started). What WebAssembly already denies is denied a second time here, to code that broke out of it.
+`at_birth` comes before anything is loaded, and `seal` after everything: the engine's compiled module is mapped, its
+threads and those of the lanes run. WebAssembly denies all of this already; it is denied here a second time, to code
+that has broken out of it.
 """
 
 import ctypes
@@ -25,14 +26,14 @@ _PR_CAP_AMBIENT: Final = 47
 _CAP_AMBIENT_CLEAR_ALL: Final = 4
 _CAPABILITY_VERSION_3: Final = 0x20080522
 _NICE: Final = 5
-"""How far a worker steps back behind the portal's event loop when they compete for a core."""
+"""The niceness of a worker: the portal's event loop goes first when they compete for a core."""
 _OOM_SCORE: Final = 800
-"""When memory runs out the kernel should take a worker, not the portal (proc(5), oom_score_adj)."""
+"""Makes the kernel end a worker, not the portal, when memory runs out (proc(5), oom_score_adj)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What holds a worker: measures in force and what is denied by each; measures not in force and why."""
+    """The measures that confine a worker: those in force with what each denies, and those missing with the reason."""
 
     in_force: Mapping[str, str]
     missing: Mapping[str, str]
@@ -45,7 +46,7 @@ class Confinement:
 
 @dataclass(slots=True)
 class Confining:
-    """Collects the outcome of each measure while a process confines itself."""
+    """Collects the result of each measure while a process confines itself."""
 
     in_force: dict[str, str] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
@@ -58,27 +59,27 @@ class Confining:
 
 
 def at_birth(confining: Confining, libc: ctypes.CDLL, parent: int) -> None:
-    """Tie this process to its parent, drop capabilities and the right to regain any. Only the main thread runs yet.
+    """Tie this process to its parent and drop all capabilities for good. To be called while only the main thread runs.
 
-    Ends the process when the parent is gone already.
+    Ends the process if the parent has died.
     """
     confining.apply("parent_death", lambda: _parent_death(libc, parent))
     confining.apply("capabilities", lambda: _drop_capabilities(libc))
     confining.apply("no_new_privs", lambda: _prctl(libc, "no privileges by exec", _PR_SET_NO_NEW_PRIVS, 1))
-    confining.apply("oom_score", _oom_score)  # before "dumpable", which gives the process's files in /proc to root
+    confining.apply("oom_score", _oom_score)  # before "dumpable", which makes root the owner of its files in /proc
     confining.apply("dumpable", lambda: _prctl(libc, "no core, not traceable by its own user", _PR_SET_DUMPABLE, 0))
     confining.apply("nice", lambda: f"nice {os.nice(_NICE)}")
 
 
 def deny_files(confining: Confining, libc: ctypes.CDLL) -> None:
-    """Landlock. It holds for threads started later, so it comes before the lanes' threads."""
+    """Landlock. It applies to threads that start later, so it comes before those of the lanes."""
     os.chdir("/")
     os.umask(0o777)
     confining.apply("landlock", lambda: landlock.deny_all(libc))
 
 
 def seal(confining: Confining, libc: ctypes.CDLL, descriptors: int) -> None:
-    """Resource limits and the system call filter, for every thread. `descriptors`: one more than the highest open."""
+    """Resource limits and the system call filter, for every thread. `descriptors`: the highest open one, plus one."""
     confining.apply("limits", lambda: _limits(descriptors))
     confining.apply("seccomp", lambda: seccomp.install(libc))
 
@@ -88,18 +89,19 @@ def load_libc() -> ctypes.CDLL:
 
 
 def _parent_death(libc: ctypes.CDLL, parent: int) -> str:
-    said = _prctl(libc, "killed when the portal dies", _PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:
+    effect = _prctl(libc, "killed when the portal dies", _PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it died before the line above, and no signal will come
         os._exit(0)
-    return said
+    return effect
 
 
-def _prctl(libc: ctypes.CDLL, said: str, option: int, *arguments: int) -> str:
+def _prctl(libc: ctypes.CDLL, effect: str, option: int, *arguments: int) -> str:
+    """Call prctl(2). Returns `effect`, the words for the report. Raises OSError."""
     words = [ctypes.c_ulong(argument) for argument in (*arguments, 0, 0, 0, 0)[:4]]
     if libc.prctl(option, *words) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
-    return said
+    return effect
 
 
 def _drop_capabilities(libc: ctypes.CDLL) -> str:

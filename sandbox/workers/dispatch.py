@@ -1,4 +1,4 @@
-"""Who computes next, and in which worker: the fair queue over all lanes of all workers."""
+"""Who computes next, and in which worker: the fair queue in front of the lanes of all workers."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -10,8 +10,8 @@ from sandbox.workers.frames import Frame, Kind
 from sandbox.workers.process import Lane, Worker
 
 
-class Placed(Protocol):
-    """What asks for a lane. `worker`: the one it must run in; None when any will do."""
+class Work(Protocol):
+    """Work that needs a lane. `worker`: the one in which it must run; None for any."""
 
     @property
     def identity(self) -> str: ...
@@ -20,12 +20,12 @@ class Placed(Protocol):
 
 
 class Lanes:
-    """The lanes of all workers as places to run (`fair.Host`)."""
+    """A `fair.Host`: the lanes of all workers are the places to run."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self._workers = workers
 
-    def take(self, work: Placed) -> Lane | None:
+    def take(self, work: Work) -> Lane | None:
         if work.worker is not None:
             lane = work.worker.free_lane()
         else:
@@ -46,13 +46,13 @@ class Lanes:
 
 
 class Dispatch:
-    """Lanes in turn, and requests on them. At most `runs` live at a time; `watch` is called with every request sent;
-    `grace` as in `WorkerExecutor`."""
+    """Gives out lanes in fair order and sends requests on them. `runs`: how many may exist at a time; `watch`: called
+    after every request; `grace`: as in `WorkerExecutor`."""
 
-    def __init__(self, slots: Slots[Placed, Lane], watch: Callable[[], None], *, runs: int, grace: float) -> None:
+    def __init__(self, slots: Slots[Work, Lane], watch: Callable[[], None], *, runs: int, grace: float) -> None:
         self.grace = grace
         self.runs = 0
-        """How many runs live in some worker; counted by the executions."""
+        """How many runs are in a worker; the executions count them."""
         self._slots = slots
         self._watch = watch
         self._most_runs = runs
@@ -60,14 +60,14 @@ class Dispatch:
     def __repr__(self) -> str:
         return f"<Dispatch {self.runs} runs, {self._slots!r}>"
 
-    async def acquire(self, work: Placed, *, new: bool) -> Lane:
-        """A lane, in turn. Give it back with `release`, when no request is in flight on it.
+    async def acquire(self, work: Work, *, new: bool) -> Lane:
+        """A lane, in fair order. Give it back with `release` when no request is in flight on it.
 
         Raises:
             Overloaded: only when `new`.
         """
         if new and self.runs >= self._most_runs:
-            raise Overloaded(f"{self._most_runs} programs are running or suspended already: try again later")
+            raise Overloaded(f"{self._most_runs} programs are running or suspended: try again later")
         return await self._slots.acquire(work.identity, work, refusable=new)
 
     def release(self, lane: Lane) -> None:
@@ -76,17 +76,17 @@ class Dispatch:
     def ask(
         self, lane: Lane, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
     ) -> "asyncio.Future[Frame]":
-        """Send a request under the watchdog's eyes; see `Lane.request`."""
+        """Send a request, which the watchdog times. See `Lane.request`."""
         reply = lane.request(kind, run, payload, patience, cpu_allowance)
         self._watch()
         return reply
 
     def pump(self) -> None:
-        """A worker became ready."""
+        """To be called when a worker becomes ready."""
         self._slots.pump()
 
-    def fail(self, error: EngineError, which: Callable[[Placed], bool] = lambda _: True) -> None:
-        """Let the waiting work for which `which` is true fail."""
+    def fail(self, error: EngineError, which: Callable[[Work], bool] = lambda _: True) -> None:
+        """Fail the waiting work for which `which` is true."""
         self._slots.fail(error, which)
 
     def close(self) -> None:

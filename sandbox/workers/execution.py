@@ -1,7 +1,7 @@
 """One run in a worker, as its caller sees it.
 
-The conversation with the guest is decoded here, on the trusted side; the worker only carries it. What a worker sends
-that does not fit costs its life; what a guest says that does not fit costs the run's.
+The guest's batches are decoded here, on the trusted side; the worker only passes them on. A worker that breaks its
+protocol is killed. A guest that breaks its contract ends its run.
 """
 
 import asyncio
@@ -30,10 +30,9 @@ from sandbox.workers.process import Lane, Worker
 T = TypeVar("T")
 
 GRACE: Final = 2.0
-"""Seconds (of CPU, of wall time) past its limits, or after it was told to stop, after which a slice that has not ended
-costs its worker's life."""
+"""Seconds of CPU or wall time that a slice may take past its limits or after a stop; then its worker is killed."""
 PATIENCE: Final = 30.0
-"""Seconds for what runs no program: freezing, sending an image."""
+"""Seconds for a request that runs no program: freezing, sending an image."""
 
 _ERRORS: Final[dict[Fault, type[EngineError]]] = {
     Fault.MISSING_IMAGE: ForeignImage,
@@ -47,7 +46,7 @@ _ERRORS: Final[dict[Fault, type[EngineError]]] = {
 
 
 class WorkerExecution:
-    """An `Execution`."""
+    """An `Execution` in a worker process."""
 
     def __init__(
         self,
@@ -63,7 +62,7 @@ class WorkerExecution:
         self.queue_time = 0.0
         self.cpu_time = 0.0
         self.worker: Worker | None = None
-        """Where it runs or is suspended."""
+        """The worker in which it runs or is suspended; None before the first slice and after the last."""
         self._dispatch = dispatch
         self._open = open
         self._run = run
@@ -75,7 +74,7 @@ class WorkerExecution:
         self._queued = False
         self._lane: Lane | None = None
         self._at_rest = asyncio.Event()
-        """Set while it holds no lane."""
+        """Set while it has no lane."""
         self._at_rest.set()
 
     def __repr__(self) -> str:
@@ -116,19 +115,19 @@ class WorkerExecution:
             try:
                 batch = encode()
             except LocalStateError:
-                self._phase = before  # the caller's mistake; nothing has happened
+                self._phase = before  # the caller's mistake: nothing has changed
                 raise
             return await self._guarded(lane, before, self._exchange(lane, before, batch))
         finally:
             lane.when_idle(self._give_back)
 
     async def _acquire(self) -> Lane:
-        """A lane, in turn. Unless there is one the run has ended, or (`Overloaded`) nothing has changed."""
-        if self.worker is not None and (gone := self.worker.gone) is not None:
+        """A lane, in fair order. After `Overloaded` nothing has changed; after any other error the run has ended."""
+        if self.worker is not None and (death := self.worker.death) is not None:
             self._end()
-            raise WorkerDied(*gone.args)
+            raise WorkerDied(*death.args)
         before, self._phase = self._phase, Phase.RUNNING
-        asked = time.perf_counter()  # not the loop's clock: uvloop's has steps of a millisecond
+        began = time.perf_counter()  # not the loop's clock: uvloop's has steps of a millisecond
         self._queued = True
         try:
             if self.worker is None:
@@ -142,8 +141,8 @@ class WorkerExecution:
             raise
         finally:
             self._queued = False
-        self.queue_time += time.perf_counter() - asked
-        if self._is(Phase.ENDED):
+        self.queue_time += time.perf_counter() - began
+        if self._is(Phase.ENDED):  # closed by another task after the lane was granted
             self._dispatch.release(lane)
             raise IsolateClosed("this run was closed")
         self._lane = lane
@@ -151,8 +150,8 @@ class WorkerExecution:
         return lane
 
     async def _guarded(self, lane: Lane, before: Phase, exchange: Awaitable[T]) -> T:
-        """Await an exchange with the worker. Unless it goes well the run has ended, or is where it was before when the
-        worker had no room for it."""
+        """The result of an exchange with the worker. After an error the run has ended; but when the worker had no room
+        for a run that was not in it yet, nothing has changed."""
         try:
             return await exchange
         except Overloaded:
@@ -174,22 +173,22 @@ class WorkerExecution:
     async def _exchange(self, lane: Lane, before: Phase, batch: bytes) -> Outcome:
         frame = await self._run_slice(lane, before, batch)
         if frame.kind is Kind.FAULT and unpack_fault(frame.payload)[0] is Fault.MISSING_IMAGE and self._image:
-            lane.worker.images.discard(self._image.id)
+            lane.worker.images.discard(self._image.id)  # evicted there: send it once more
             frame = await self._run_slice(lane, before, batch)
         payload = _expect(frame, Kind.SUSPENDED, Kind.FINISHED)
         if len(payload) < CPU_TIME.size:
             raise ProtocolViolation("a reply cut short")
         (cpu_time,) = CPU_TIME.unpack_from(payload)
         if not (math.isfinite(cpu_time) and cpu_time >= 0):
-            raise ProtocolViolation("a CPU time that is none")
+            raise ProtocolViolation("an impossible CPU time")
         self.cpu_time = cpu_time
-        outcome = self._conversation.received(payload[CPU_TIME.size :])
+        outcome = self._conversation.receive(payload[CPU_TIME.size :])
         if isinstance(outcome, Suspended) is not (frame.kind is Kind.SUSPENDED):
             raise ProtocolViolation("an outcome that contradicts its frame")
         self._check_open()
         self._frozen = b""
         if frame.kind is Kind.FINISHED:
-            self._end(tell=False)
+            self._end(notify=False)
         else:
             self._phase = Phase.SUSPENDED
         return outcome
@@ -200,7 +199,7 @@ class WorkerExecution:
             sending = self._dispatch.ask(lane, Kind.IMAGE, 0, pack_named(image.id, image.data), PATIENCE)
             _expect(await sending, Kind.STORED)
             worker.images.add(image.id)
-        self._settle_in(worker)
+        self._enter_worker(worker)
         name = "" if image is None else image.id
         match before:
             case Phase.NEW:
@@ -220,7 +219,7 @@ class WorkerExecution:
         self._phase = Phase.SUSPENDED
         return frozen
 
-    def _settle_in(self, worker: Worker) -> None:
+    def _enter_worker(self, worker: Worker) -> None:
         if self.worker is None:
             self.worker = worker
             worker.runs += 1
@@ -231,11 +230,11 @@ class WorkerExecution:
             raise IsolateClosed("this run was closed")
 
     def _is(self, phase: Phase) -> bool:
-        """Whether the run is in this phase by now; another task may have closed it."""
+        """Whether the run is in this phase now; another task may have closed it during an await."""
         return self._phase is phase
 
-    def _end(self, *, tell: bool = True) -> None:
-        """The run is over. `tell`: the worker does not know it yet."""
+    def _end(self, *, notify: bool = True) -> None:
+        """The run is over. `notify`: its worker does not know it yet."""
         if self._phase is Phase.ENDED:
             return
         self._phase = Phase.ENDED
@@ -243,7 +242,7 @@ class WorkerExecution:
         if self._queued:
             self._dispatch.fail(IsolateClosed("this run was closed"), lambda work: work is self)
         worker = self._leave_worker()
-        if worker is not None and tell:
+        if worker is not None and notify:
             worker.stop(self._run)
             if self._lane is not None:
                 self._lane.hurry(self._dispatch.grace)
@@ -265,12 +264,12 @@ class WorkerExecution:
 def _expect(frame: Frame, *kinds: Kind) -> bytes:
     """
     Raises:
-        EngineError: the worker says that it could not.
-        ProtocolViolation: another kind of reply.
+        EngineError: the worker reports a fault.
+        ProtocolViolation: the reply is of another kind.
     """
     if frame.kind is Kind.FAULT:
         fault, message = unpack_fault(frame.payload)
         raise _ERRORS[fault](message)
     if frame.kind not in kinds:
-        raise ProtocolViolation("a reply of another kind than was asked for")
+        raise ProtocolViolation("a reply of the wrong kind")
     return frame.payload

@@ -1,7 +1,7 @@
 """The executor that runs programs in child processes.
 
-A worker that dies is replaced at once and takes only its own runs with it. A run stays in the worker it started in;
-`freeze` takes it out as bytes, which `thaw` puts into any worker.
+A worker that dies ends only its own runs, and is replaced at once. A run stays in the worker in which it started;
+`freeze` returns it as bytes, which `thaw` continues in any worker.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from sandbox.fair import QUANTUM, Slots
 from sandbox.limits import Limits
 from sandbox.workers.boot import Boot, most_memory, most_output
 from sandbox.workers.confinement import Confinement
-from sandbox.workers.dispatch import Dispatch, Lanes, Placed
+from sandbox.workers.dispatch import Dispatch, Lanes, Work
 from sandbox.workers.execution import GRACE, WorkerExecution
 from sandbox.workers.frames import CPU_TIME, SLICES, Kind
 from sandbox.workers.images import ImageBuilder
@@ -28,7 +28,7 @@ from sandbox.workers.process import Lane, Worker
 from sandbox.workers.process import command as worker_command
 
 LANES: Final = 128
-"""Over all workers; a slice paused for others to have a turn keeps its lane."""
+"""Over all workers. A slice that is paused while others have a turn keeps its lane."""
 LEAST_LANES: Final = 4
 MOST_LANES: Final = 64
 ISOLATES: Final = 64
@@ -38,10 +38,10 @@ IMAGE_BYTES: Final = 256 * 1024 * 1024
 
 
 class WorkerExecutor:
-    """An `Executor` on child processes; Linux, and best effort on other POSIX systems (see `confinement`).
+    """An `Executor` on child processes. Confined on Linux; elsewhere `confinement` says what is missing.
 
     `parallel` bounds the guests that compute at a time in all workers together. A slice that takes long while others
-    wait is paused where it is, and goes on in turn.
+    wait is paused in its place, and continues in fair order.
     """
 
     def __init__(
@@ -60,16 +60,16 @@ class WorkerExecutor:
     ) -> None:
         """
         Args:
-            workers: Processes (default: cores).
-            parallel: Guests that compute at a time, over all workers (default: as many as workers).
-            queue: Programs that may wait for their turn; more are refused as `Overloaded`.
-            isolates: Live isolates a worker; further suspended runs are frozen to bytes inside it.
-            runs: Runs started and not ended, over all workers; more are refused as `Overloaded`.
-            quantum: Seconds after which a guest that computes is paused when others wait.
-            grace: Seconds (of wall or CPU time) a slice may take past its limits, or after it was told to stop, before
-                the worker is killed for it.
-            cache: Folder for the compiled guest, as `Engine` takes it.
-            command: The words that start a worker, for one that is not ours.
+            workers: Processes (default: the number of cores).
+            parallel: Guests that compute at a time, over all workers (default: the number of workers).
+            queue: Programs that may wait for their turn; more are refused with `Overloaded`.
+            isolates: Live isolates of a worker; more suspended runs are frozen to bytes inside it.
+            runs: Runs that have started and not ended, over all workers; more are refused with `Overloaded`.
+            quantum: Seconds after which a guest that computes is paused while others wait.
+            grace: Seconds (of wall or CPU time) that a slice may take past its limits or after a stop, before its
+                worker is killed.
+            cache: The folder for the compiled guest, as for `Engine`.
+            command: The command that starts a worker, when it is not the default one.
         """
         self.limits = limits or Limits()
         seats = workers or cores()
@@ -95,8 +95,8 @@ class WorkerExecutor:
             on_death=self._died,
             on_failure=self._failed,
         )
-        self._watchdog = Watchdog(self._pool.known)
-        slots = Slots[Placed, Lane](
+        self._watchdog = Watchdog(self._pool.alive)
+        slots = Slots[Work, Lane](
             Lanes(self._pool.workers),
             parallel=parallel,
             bound=queue,
@@ -111,21 +111,21 @@ class WorkerExecutor:
 
     @property
     def confinement(self) -> tuple[Confinement, ...]:
-        """What holds each worker that is ready now."""
+        """The measures that confine each worker that is ready."""
         return tuple(worker.confinement for worker in self._pool.workers)
 
     @property
     def build_id(self) -> str:
-        """The build all workers share, which images and frozen runs are bound to; empty before the first is ready."""
+        """The build of all workers, to which images and frozen runs belong. Empty before the first worker is ready."""
         return self._pool.build_id
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The process ids of the workers that are ready now."""
+        """The process ids of the workers that are ready."""
         return tuple(worker.pid for worker in self._pool.workers)
 
     async def open(self) -> None:
-        """Start the workers and return when one is ready. The first run does it otherwise.
+        """Start the workers and return when one is ready. Without it the first run does so.
 
         Raises:
             EngineError: the first worker could not start.
@@ -171,8 +171,8 @@ class WorkerExecutor:
     def _ready(self) -> None:
         self._dispatch.pump()
 
-    def _died(self, worker: Worker, died: WorkerDied) -> None:
-        self._dispatch.fail(died, lambda work: work.worker is worker)
+    def _died(self, worker: Worker, death: WorkerDied) -> None:
+        self._dispatch.fail(death, lambda work: work.worker is worker)
 
     def _failed(self, error: EngineError) -> None:
         self._dispatch.fail(error)

@@ -1,10 +1,10 @@
 """The wire between the portal and a worker: a fixed header, then a payload, over a stream socket. Shared by both ends.
 
 A header is 16 bytes, little endian: payload length (u32), kind (u8), zero (u8), magic (u16), run id (u64). The reader
-refuses a bad magic, an unknown kind and a length over its cap before it makes room for the payload.
+refuses a wrong magic, an unknown kind and a length over its cap before it allocates the payload.
 
-A lane (one socket, one thread in the worker) is in lock step: one request, one reply with the same run id. The control
-channel carries `BOOT`, `STOP`, `PAUSE` and `PROCEED` down, and one `READY` (or `FAULT`) up.
+A lane (one socket, one thread in the worker) has one request at a time, and one reply with the same run id. The control
+channel carries `BOOT`, `STOP`, `PAUSE` and `PROCEED` down, and one `READY` or `FAULT` up.
 """
 
 import enum
@@ -15,22 +15,22 @@ HEADER: Final = struct.Struct("<IBBHQ")
 MAGIC: Final = 0xC0DE
 BUFFER: Final = 64 * 1024
 REQUEST_CAP: Final = 256 * 1024 * 1024
-"""The most a worker reads in one frame (bytes). What the parent sends is bounded by the limits long before."""
+"""The longest payload that a worker reads (bytes). The limits bound what the parent sends far below it."""
 
 
 class ProtocolViolation(Exception):
-    """The other end does not speak this protocol. A worker that does this is killed."""
+    """The other end breaks this protocol. A worker that does so is killed."""
 
 
 class Kind(enum.IntEnum):
-    """What a frame is. The payload of each is given by the `pack_*` function beside it, or named here."""
+    """The kinds of frames, with their payloads. Down: to the worker; up: from it."""
 
     BOOT = 1
-    """Down, control: JSON, see `child.Boot`."""
+    """Down, control: JSON, see `boot.Boot`."""
     STOP = 2
-    """Down, control: the run is over: interrupt its slice, or drop it. No payload, no reply."""
+    """Down, control: interrupt the slice of this run, and drop the run. No payload, no reply."""
     PAUSE = 9
-    """Down, control: the run is to compute no more, wherever it is, until PROCEED or STOP. No payload, no reply."""
+    """Down, control: the slice of this run computes nothing until PROCEED or STOP. No payload, no reply."""
     PROCEED = 10
     """Down, control: no payload, no reply."""
     START = 3
@@ -46,18 +46,18 @@ class Kind(enum.IntEnum):
     BUILD = 8
     """Down: a preload as UTF-8. Answered by BUILT."""
     READY = 64
-    """Up, control: JSON, see `child.Ready`."""
+    """Up, control: JSON, see `boot.Report`."""
     SUSPENDED = 65
-    """Up: CPU seconds of the run (f64), output batch. The run is kept."""
+    """Up: CPU seconds of the run (f64), output batch. The run stays in the worker."""
     FINISHED = 66
-    """Up: the same. The isolate is closed and the run forgotten."""
+    """Up: as SUSPENDED. The run has ended."""
     FROZEN = 67
-    """Up: the frozen run, which is kept here too."""
+    """Up: the frozen run, which also stays in the worker."""
     STORED = 68
     BUILT = 69
     """Up: image id, image."""
     FAULT = 70
-    """Up: a code of `FAULTS` and a message, see `pack_fault`. The run is forgotten."""
+    """Up: a `Fault` and a message, see `pack_fault`. The worker drops the run, except after a failed FREEZE."""
 
 
 SLICES: Final = frozenset({Kind.START, Kind.RESUME, Kind.THAW})
@@ -79,9 +79,9 @@ def pack(kind: Kind, run: int = 0, payload: bytes = b"") -> bytes:
 
 
 class FrameReader:
-    """Cuts a stream into frames. Bytes are received into `buffer()`, then `received(n)` gives the frames now complete.
+    """Cuts a stream into frames. The caller reads bytes into `buffer()`; `feed` returns the frames that are complete.
 
-    Small frames are cut from one reused buffer; the rest of a long payload is received straight into its own.
+    Small frames are cut from one buffer. The rest of a long payload is read into a buffer of its own, without a copy.
     """
 
     def __init__(self, cap: int) -> None:
@@ -94,19 +94,19 @@ class FrameReader:
         self._payload_filled = 0
 
     def buffer(self) -> memoryview:
-        """Where the next bytes go; never empty."""
+        """The room for the next bytes; never empty."""
         if self._header is not None:
             return self._payload[self._payload_filled :]
         return self._buffer[self._filled :]
 
-    def received(self, count: int) -> list[Frame]:
-        """Take note of `count` bytes in `buffer()`.
+    def feed(self, count: int) -> list[Frame]:
+        """The frames that are complete now that `count` more bytes are in `buffer()`.
 
         Raises:
-            ProtocolViolation: they are not frames.
+            ProtocolViolation: the bytes are not frames.
         """
         if self._header is not None:
-            return self._payload_received(count)
+            return self._feed_payload(count)
         self._filled += count
         frames: list[Frame] = []
         start = 0
@@ -136,14 +136,14 @@ class FrameReader:
         return length, kind, run
 
     def _begin_payload(self, kind: Kind, run: int, length: int, body: int) -> None:
-        received = self._filled - body
+        count = self._filled - body
         self._payload = memoryview(bytearray(length))
-        self._payload[:received] = self._buffer[body : self._filled]
-        self._payload_filled = received
+        self._payload[:count] = self._buffer[body : self._filled]
+        self._payload_filled = count
         self._header = (kind, run)
         self._filled = 0
 
-    def _payload_received(self, count: int) -> list[Frame]:
+    def _feed_payload(self, count: int) -> list[Frame]:
         assert self._header is not None
         self._payload_filled += count
         if self._payload_filled < len(self._payload):
@@ -156,8 +156,8 @@ class FrameReader:
 
 
 def pack_named(name: str, *parts: bytes) -> bytes:
-    """A name of at most 255 bytes (an image id; empty for the default image), then the parts; all but the last part
-    carry their length (u32)."""
+    """A name of at most 255 bytes (an image id; empty for the default image), then the parts. The length (u32) stands
+    before each part but the last."""
     raw = name.encode()
     pieces = [bytes((len(raw),)), raw]
     for part in parts[:-1]:
@@ -167,10 +167,10 @@ def pack_named(name: str, *parts: bytes) -> bytes:
 
 
 def unpack_named(payload: bytes, parts: int) -> tuple[str, list[bytes]]:
-    """The inverse of `pack_named`, for a known number of parts.
+    """The name and the parts of `pack_named`. `parts`: how many there are.
 
     Raises:
-        ProtocolViolation: the payload is shorter than it says.
+        ProtocolViolation: the payload is too short, or its name is not UTF-8.
     """
     if not payload or len(payload) < 1 + payload[0]:
         raise ProtocolViolation("a payload cut short")
@@ -179,25 +179,25 @@ def unpack_named(payload: bytes, parts: int) -> tuple[str, list[bytes]]:
         name = payload[1:end].decode()
     except UnicodeDecodeError:
         raise ProtocolViolation("a name that is not UTF-8") from None
-    found: list[bytes] = []
+    pieces: list[bytes] = []
     for _ in range(parts - 1):
         length = int.from_bytes(payload[end : end + 4], "little")
         if len(payload) < end + 4 + length:
             raise ProtocolViolation("a payload cut short")
-        found.append(payload[end + 4 : end + 4 + length])
+        pieces.append(payload[end + 4 : end + 4 + length])
         end += 4 + length
-    found.append(payload[end:])
-    return name, found
+    pieces.append(payload[end:])
+    return name, pieces
 
 
 CPU_TIME: Final = struct.Struct("<d")
 
 
 class Fault(enum.IntEnum):
-    """Why a worker could not do as asked; each stands for an engine error, by its name in `sandbox.errors`."""
+    """Why a worker could not carry out a request. Each stands for an error of `sandbox.errors`."""
 
     MISSING_IMAGE = 1
-    """Not an error: the image was dropped from the worker's cache. Send it and ask again."""
+    """Not an error: the worker has dropped the image from its cache. Send it and repeat the request."""
     ENGINE = 2
     ABI = 3
     LOCAL_STATE = 4
@@ -216,7 +216,7 @@ def pack_fault(fault: Fault, message: str) -> bytes:
 def unpack_fault(payload: bytes) -> tuple[Fault, str]:
     """
     Raises:
-        ProtocolViolation: not a fault.
+        ProtocolViolation: the payload is not a fault.
     """
     try:
         return Fault(payload[0]), payload[1:].decode(errors="replace")[:MESSAGE_CAP]

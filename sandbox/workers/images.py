@@ -1,7 +1,7 @@
-"""Builds images, and keeps those built.
+"""Builds images and caches them.
 
-A preload is evaluated in a worker started for it that never runs a program and ends after it: a worker that a program
-has broken out into can so never put its hand to an image others will run in.
+A preload runs in a worker of its own, which never runs a program and ends afterwards. So a program that has taken over
+a worker cannot change an image in which others run.
 """
 
 import asyncio
@@ -16,17 +16,17 @@ from sandbox.workers.frames import Frame, Kind, ProtocolViolation, unpack_fault,
 from sandbox.workers.process import Lane, Worker
 
 PATIENCE: Final = 30.0
-"""Seconds a preload may take."""
+"""Seconds that a preload may take."""
 
 
 class Ask(Protocol):
-    """Sends a request under the watchdog's eyes."""
+    """Sends a request, which the watchdog times (`Dispatch.ask`)."""
 
     def __call__(self, lane: Lane, kind: Kind, run: int, payload: bytes, patience: float) -> Awaitable[Frame]: ...
 
 
 class ImageBuilder:
-    """Images by preload; those used least recently are forgotten when all pass `cap` bytes together."""
+    """Images by preload. The least recently used are dropped when all together have more than `cap` bytes."""
 
     def __init__(self, start_worker: Callable[[], Awaitable[Worker]], ask: Ask, cap: int) -> None:
         self._start_worker = start_worker
@@ -41,7 +41,7 @@ class ImageBuilder:
         return f"<ImageBuilder {len(self._images)} images, {len(self._building)} being built>"
 
     async def build(self, preload: str) -> Image:
-        """The image of this preload: the one built before, the one being built, or a new one.
+        """The image of this preload, from the cache if it is there. Callers at the same time get the same build.
 
         Raises:
             EngineError: the preload failed, or the worker that evaluated it died.
@@ -53,23 +53,24 @@ class ImageBuilder:
         task = self._building.get(key)
         if task is None:
             task = self._building[key] = asyncio.create_task(self._build(key, preload))
-            task.add_done_callback(lambda done: self._built(key, done))
-        return await asyncio.shield(task)
+            task.add_done_callback(lambda task: self._store(key, task))
+        return await asyncio.shield(task)  # other callers may wait for it too
 
     async def aclose(self) -> None:
         for task in tuple(self._building.values()):
             task.cancel()
         await asyncio.gather(*self._building.values(), return_exceptions=True)
 
-    def _built(self, key: str, done: "asyncio.Task[Image]") -> None:
+    def _store(self, key: str, build: "asyncio.Task[Image]") -> None:
+        """Cache the result of a build, unless it failed."""
         del self._building[key]
-        if done.cancelled() or done.exception() is not None:
+        if build.cancelled() or build.exception() is not None:
             return
-        self._images[key] = image = done.result()
+        self._images[key] = image = build.result()
         self._left -= len(image.data)
         while self._left < 0 and len(self._images) > 1:
-            _, forgotten = self._images.popitem(last=False)
-            self._left += len(forgotten.data)
+            _, dropped = self._images.popitem(last=False)  # the least recently used
+            self._left += len(dropped.data)
 
     async def _build(self, key: str, preload: str) -> Image:
         async with self._one_at_a_time:

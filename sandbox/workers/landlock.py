@@ -1,7 +1,7 @@
-"""Takes the file system, TCP and signals to others away from this process, by Linux's landlock (landlock(7)).
+"""Denies this process the file system, TCP, and signals to other processes, with Linux's landlock (landlock(7)).
 
-A rule set that handles every access the running kernel knows, with no rule in it, denies them all. It holds for the
-calling thread and the threads and processes it starts later. Open descriptors stay usable.
+A rule set that handles every kind of access the kernel knows, and has no rule, denies them all. It applies to the
+calling thread and to the threads and processes that it starts later. Open descriptors stay usable.
 """
 
 import ctypes
@@ -12,7 +12,7 @@ _CREATE_RULESET: Final = 444
 _RESTRICT_SELF: Final = 446
 _VERSION: Final = 1
 _ACCESS_FS: Final = {1: 13, 2: 14, 3: 15, 5: 16}
-"""ABI version: how many file system access rights, counted from bit 0, it knows (uapi/linux/landlock.h)."""
+"""ABI version: its number of file system access rights, which begin at bit 0 (uapi/linux/landlock.h)."""
 _NET_ABI: Final = 4
 _NET_TCP: Final = 0b11
 _SCOPE_ABI: Final = 6
@@ -20,7 +20,7 @@ _SCOPES: Final = 0b11
 
 
 def deny_all(libc: ctypes.CDLL) -> str:
-    """Apply to the calling thread. Needs no_new_privs. Returns what is in force, in words.
+    """Apply it to the calling thread, which needs no_new_privs. Returns a description of what is denied.
 
     Raises:
         OSError: the kernel has no landlock, or it is switched off.

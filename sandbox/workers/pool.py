@@ -1,7 +1,7 @@
-"""Keeps a number of workers alive: starts them, replaces each that dies, and kills one that is stuck.
+"""Keeps a number of workers alive: starts them, replaces each that dies, and kills one that hangs.
 
-Every place in the pool (a seat) has one task that starts a worker, waits for its end and starts the next: at once when
-the worker had become ready, after a growing pause when it died before that.
+Each place in the pool (a seat) has a task that starts a worker, waits for its end and starts the next one: at once if
+the worker was ready before, else after a pause that grows.
 """
 
 import asyncio
@@ -12,18 +12,18 @@ from sandbox.errors import EngineError, WorkerDied
 from sandbox.workers.process import Lane, Worker
 
 START_PATIENCE: Final = 120.0
-"""Seconds a worker may take to become ready. The first one on a machine compiles the guest."""
+"""Seconds that a worker may take to become ready. The first one on a machine compiles the guest."""
 PAUSES: Final = (0.05, 0.2, 1.0, 5.0)
-"""Seconds before the next try after a worker died at its start; the last one repeats."""
+"""Seconds before the next try, after a worker died at its start. The last pause repeats."""
 TICK: Final = 0.25
-"""Seconds between two looks of the watchdog while something runs."""
+"""Seconds between two looks of the watchdog while requests are in flight."""
 
 
 class Watchdog:
     """Looks at the lanes with a request in flight; sleeps when there is none.
 
-    A worker stopped by a signal is killed at once. A request over its time must be found so twice: if the portal itself
-    was suspended, the reply is there already and is read between the two looks.
+    A worker that a signal has stopped is killed at once. A request must be over its time at two looks in a row: if this
+    process itself was suspended, the reply has arrived meanwhile and is read between them.
     """
 
     def __init__(self, workers: Callable[[], Iterable[Worker]]) -> None:
@@ -31,7 +31,7 @@ class Watchdog:
         self._timer: asyncio.TimerHandle | None = None
 
     def arm(self) -> None:
-        """To be called whenever a request is sent."""
+        """To be called after every request."""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(TICK, self._look)
 
@@ -57,7 +57,7 @@ class Watchdog:
 
 
 def _is_over(lane: Lane, now: float) -> bool:
-    """Whether a request takes too long, in wall time or in CPU time of its own thread."""
+    """Whether the request of this lane takes too much wall time, or CPU time of the lane's thread."""
     if lane.due is not None and lane.due < now:
         return True
     if lane.cpu_allowance is None or now < lane.cpu_due or (used := lane.cpu_time()) is None:
@@ -70,10 +70,10 @@ def _is_over(lane: Lane, now: float) -> bool:
 
 
 class Pool:
-    """`seats` workers, made by `spawn`. `workers` are those ready now.
+    """`seats` workers, each from `spawn`. `workers` are those that are ready.
 
     `on_ready` is called when a worker becomes ready, `on_death` with a worker that has ended, `on_failure` when one
-    could not start and no other is there.
+    cannot start and no other is ready.
     """
 
     def __init__(
@@ -88,30 +88,30 @@ class Pool:
     ) -> None:
         self.workers: list[Worker] = []
         self.build_id = ""
-        """Of the first worker that became ready. One of another build, from a package replaced under a running
-        portal, is refused: images and frozen runs would not fit it."""
+        """The build of the first worker that became ready. A worker of another build, as after an upgrade of the
+        package under a running portal, is refused: images and frozen runs would not fit it."""
         self._spawn = spawn
         self._boot = boot
         self._seats = seats
         self._on_ready = on_ready
         self._on_death = on_death
         self._on_failure = on_failure
-        self._known: set[Worker] = set()
+        self._alive: set[Worker] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._first: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Pool {len(self.workers)} of {self._seats} workers ready>"
 
-    def known(self) -> frozenset[Worker]:
-        """All processes that may still live, ready or not."""
-        return frozenset(self._known)
+    def alive(self) -> frozenset[Worker]:
+        """All workers whose processes may be alive, ready or not."""
+        return frozenset(self._alive)
 
     async def open(self) -> None:
-        """Start the workers, if they are not; return when one is ready.
+        """Start the workers unless they run. Returns when one is ready.
 
         Raises:
-            EngineError: the first one could not start.
+            EngineError: the first worker cannot start.
         """
         if self._first is None:
             self._first = asyncio.get_running_loop().create_future()
@@ -120,29 +120,29 @@ class Pool:
             await asyncio.shield(self._first)
 
     async def aclose(self) -> None:
-        """Kill all workers and wait until they are reaped."""
+        """Kill all workers and wait until they have ended."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._first is not None:
             self._first.cancel()
-        for worker in self._known:
+        for worker in self._alive:
             worker.kill("the executor was closed")
-        await asyncio.gather(*(worker.ended for worker in self._known))
+        await asyncio.gather(*(worker.ended for worker in self._alive))
 
     async def start_one(self) -> Worker:
-        """A worker that is ready, in no seat: the caller's to kill.
+        """A worker that is ready and has no seat. The caller kills it.
 
         Raises:
             WorkerDied: it died before it was ready, or was not ready in time.
-            EngineError: the process could not be started.
+            EngineError: its process cannot be started.
         """
         try:
             worker = self._spawn()
         except OSError as error:
             raise EngineError(f"a worker process could not be started: {error}") from error
-        self._known.add(worker)
-        worker.ended.add_done_callback(lambda _: self._known.discard(worker))
+        self._alive.add(worker)
+        worker.ended.add_done_callback(lambda _: self._alive.discard(worker))
         try:
             async with asyncio.timeout(START_PATIENCE):
                 await worker.connect(self._boot)
@@ -166,7 +166,7 @@ class Pool:
         while True:
             try:
                 worker = await self.start_one()
-            except Exception as error:  # a background job: whatever went wrong is told, and tried again
+            except Exception as error:  # a background task: the error is reported, then the seat tries again
                 self._failed(error if isinstance(error, EngineError) else EngineError(f"a worker failed: {error!r}"))
                 await asyncio.sleep(PAUSES[min(failures, len(PAUSES) - 1)])
                 failures += 1
@@ -174,16 +174,16 @@ class Pool:
             failures = 0
             self._joined(worker)
             try:
-                died = await asyncio.shield(worker.ended)
+                death = await asyncio.shield(worker.ended)
             finally:
                 self.workers.remove(worker)
-            self._on_death(worker, died)
+            self._on_death(worker, death)
 
     def _joined(self, worker: Worker) -> None:
         self.workers.append(worker)
         if self._first is not None and not self._first.done():
             self._first.set_result(None)
-        # The other seats wait for the first worker, so that only one compiles the guest when it is not cached yet.
+        # The other seats start after the first worker is ready: only that one compiles a guest that is not cached.
         while len(self._tasks) < self._seats:
             self._tasks.append(asyncio.create_task(self._keep(len(self._tasks))))
         self._on_ready()
@@ -191,7 +191,7 @@ class Pool:
     def _failed(self, error: EngineError) -> None:
         if self._first is not None and not self._first.done():
             self._first.set_exception(error)
-            self._first.exception()
+            self._first.exception()  # so that asyncio does not warn where `open` does not wait for it
             self._first = asyncio.get_running_loop().create_future()
         if not self.workers:
             self._on_failure(error)

@@ -1,7 +1,7 @@
 """The parent's side of one worker: its process, the control channel and the lanes, all on the event loop.
 
-A worker is hostile to this module: whatever it sends that the protocol does not ask for, and every end of a channel,
-kills it. `Worker.gone` then tells why, and every request in flight fails with that.
+A worker is hostile: it is killed for every frame outside the protocol, and for the end of any channel. `Worker.death`
+then says why, and every request in flight fails with that error.
 """
 
 import asyncio
@@ -32,19 +32,19 @@ sys.modules["sandbox"] = module_from_spec(PathFinder.find_spec("sandbox", [sys.a
 from sandbox.workers.child import main
 main([int(word) for word in sys.argv[3:]])
 """
-"""What `python -c` runs. The package's own `__init__` is not executed: the portal's half of it would cost the worker
-most of its start-up time."""
+"""What `python -c` runs. The `__init__` of the package is not executed: what only the portal needs of it would take
+most of a worker's start."""
 
 
 def command() -> list[str]:
-    """The words that start a worker; parent id, control and lane descriptors follow. `-S`: no site hooks; the path is
-    the portal's own, so both sides run the same code."""
+    """The command that starts a worker; the ids of the parent and of the descriptors follow it. `-S`: no site hooks.
+    The path is the portal's own, so both sides run the same code."""
     folder = str(Path(sandbox.__file__).parent.parent)
     return [sys.executable, "-I", "-S", "-c", BOOTSTRAP, folder, "\n".join(filter(None, sys.path))]
 
 
 class Channel(asyncio.BufferedProtocol):
-    """One socket to a worker. Frames, violations and the end of the stream go to the functions given."""
+    """One socket to a worker. `on_frame` gets its frames, `on_broken` the reason for which it is of no more use."""
 
     def __init__(self, cap: int, on_frame: Callable[[Frame], None], on_broken: Callable[[str], None]) -> None:
         self._reader = FrameReader(cap)
@@ -53,14 +53,14 @@ class Channel(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is one in all but name
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's has the same methods and another base class
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._reader.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         try:
-            for frame in self._reader.received(nbytes):
+            for frame in self._reader.feed(nbytes):
                 self._on_frame(frame)
         except ProtocolViolation as violation:
             self.abort()
@@ -74,7 +74,7 @@ class Channel(asyncio.BufferedProtocol):
             self._transport.write(frame)
 
     def allow(self, cap: int) -> None:
-        """How long a payload may be from now on (bytes)."""
+        """Set the longest payload from now on (bytes)."""
         self._reader.cap = cap
 
     def abort(self) -> None:
@@ -83,26 +83,26 @@ class Channel(asyncio.BufferedProtocol):
 
 
 class Lane:
-    """One thread of a worker, and one request at a time on it."""
+    """One thread of a worker, with one request at a time."""
 
     def __init__(self, worker: "Worker", caps: Mapping[Kind, int]) -> None:
-        """`caps`: the most bytes of a reply to each kind of request, where it is more than `CONTROL_CAP`."""
+        """`caps`: the longest reply to each kind of request (bytes), by default `CONTROL_CAP`."""
         self.worker = worker
         self._caps = caps
-        self.taken = False
-        """Whether somebody holds this lane."""
+        self.in_use = False
+        """Whether an execution has this lane."""
         self.due: float | None = None
-        """When (loop time) the watchdog gives up on the request in flight; None when there is none."""
+        """The loop time at which the watchdog gives up on the request in flight; None without a request."""
         self.cpu_allowance: float | None = None
-        """CPU seconds of this lane's thread after which it gives up as well."""
+        """CPU seconds of the lane's thread after which the watchdog gives up too."""
         self.cpu_base: float | None = None
-        """What the thread had used when the watchdog first saw this request."""
+        """CPU seconds of the thread when the watchdog first saw this request."""
         self.cpu_due = 0.0
-        """Before this (loop time) the thread cannot have used its allowance, for it has one core at most."""
+        """The loop time before which the thread cannot have used its allowance: it has one core at most."""
         self.thread: int | None = None
-        """The system's id of its thread, by the worker's own word."""
+        """The system's id of its thread, as the worker reports it."""
         self.overdue = False
-        """Whether the watchdog has found it over its time once already."""
+        """Whether the request was over its time at the last look of the watchdog."""
         self.channel = Channel(0, self._on_frame, worker.kill)
         self._run = 0
         self._is_slice = False
@@ -114,34 +114,34 @@ class Lane:
         return self.due is not None
 
     def take(self) -> None:
-        self.taken = True
-        self.worker.taken += 1
+        self.in_use = True
+        self.worker.lanes_in_use += 1
 
     def give_back(self) -> None:
-        self.taken = False
-        self.worker.taken -= 1
+        self.in_use = False
+        self.worker.lanes_in_use -= 1
 
     def pause(self) -> bool:
-        """Let the slice in flight compute no more until `proceed`. False when there is none."""
+        """Stop the slice in flight from computing until `proceed`. False when there is none."""
         if not self._is_slice or not self.busy:
             return False
         self.worker.control.send(pack(Kind.PAUSE, self._run))
         return True
 
     def proceed(self) -> None:
-        """Undo `pause`, even if the slice has ended since."""
+        """End a pause. Also sent when the slice has ended since: the pause may still be on its way."""
         self.worker.control.send(pack(Kind.PROCEED, self._run))
 
     def request(
         self, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
     ) -> "asyncio.Future[Frame]":
-        """Send one request; the reply comes with the future. The watchdog kills the worker when the request takes
-        longer than `patience`, or its thread more CPU time than `cpu_allowance` (seconds both)."""
+        """Send a request and return the future of its reply. The watchdog kills the worker when the request takes
+        longer than `patience`, or its thread uses more CPU time than `cpu_allowance`, both in seconds."""
         assert self._reply is None, "a lane has one request at a time"
         loop = asyncio.get_running_loop()
         reply: asyncio.Future[Frame] = loop.create_future()
-        if self.worker.gone is not None:
-            reply.set_exception(WorkerDied(*self.worker.gone.args))
+        if self.worker.death is not None:
+            reply.set_exception(WorkerDied(*self.worker.death.args))
             return reply
         self._run, self._reply, self.due, self.overdue = run, reply, loop.time() + patience, False
         self.cpu_allowance, self.cpu_base, self.cpu_due = cpu_allowance, None, 0.0
@@ -151,12 +151,12 @@ class Lane:
         return reply
 
     def hurry(self, patience: float) -> None:
-        """Bring the watchdog's time for the request in flight forward."""
+        """Let the watchdog give up on the request in flight within `patience` seconds."""
         if self.due is not None:
             self.due = min(self.due, asyncio.get_running_loop().time() + patience)
 
     def cpu_time(self) -> float | None:
-        """CPU seconds its thread has used; None where the system does not tell, or the worker has no such thread."""
+        """CPU seconds of its thread. None where the system does not tell, or the worker has no such thread."""
         try:
             stat = Path(f"/proc/{self.worker.pid}/task/{self.thread}/stat").read_text(errors="replace")
             fields = stat.rpartition(")")[2].split()
@@ -165,21 +165,21 @@ class Lane:
             return None
 
     def when_idle(self, then: Callable[[], None]) -> None:
-        """Call `then` once no request is in flight: now, or on the reply, or on the worker's death."""
+        """Call `then` when no request is in flight: now, at the reply, or at the worker's death."""
         if self.busy:
             self._on_idle = then
         else:
             then()
 
     def fail(self, error: WorkerDied) -> None:
-        """The worker died."""
+        """Fail the request in flight: the worker has died."""
         if self._reply is not None and not self._reply.done():
             self._reply.set_exception(WorkerDied(*error.args))
         self._settled()
 
     def _on_frame(self, frame: Frame) -> None:
         if self._reply is None:
-            raise ProtocolViolation("a frame nobody asked for")
+            raise ProtocolViolation("a frame without a request")
         if frame.run != self._run:
             raise ProtocolViolation("a reply for another run")
         if not self._reply.done():
@@ -196,43 +196,43 @@ class Lane:
 
 
 class Worker:
-    """One child process. `ready` resolves once it is confined; `gone` is None while it lives.
+    """One child process. `ready` resolves when it is confined; `death` is None while it lives.
 
-    Made by `Worker.spawn`, on the event loop's own thread: the kernel ties the child's life to the thread that made it.
+    `Worker.spawn` must run on the event loop's thread: the kernel kills the child when the thread that started it ends.
     """
 
     def __init__(self, process: "subprocess.Popen[bytes]", ends: list[socket.socket], caps: Mapping[Kind, int]) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._ends = ends
-        """Of the channels not taken up yet."""
+        """The sockets that `connect` has not used yet."""
         self._reason = ""
         self._killed = False
         self.pid = process.pid
-        self.gone: WorkerDied | None = None
+        self.death: WorkerDied | None = None
         self.build_id = ""
         self.confinement = Confinement({}, {})
         self.ready: asyncio.Future[None] = self._loop.create_future()
         self.ready.add_done_callback(_retrieve)
         self.ended: asyncio.Future[WorkerDied] = self._loop.create_future()
-        """Resolves when the process is reaped."""
+        """Resolves when the process has ended and is reaped."""
         self.control = Channel(CONTROL_CAP, self._on_control, self.kill)
         self.lanes = [Lane(self, caps) for _ in ends[1:]]
         self.images: set[str] = set()
-        """Ids of images sent; the worker may have dropped some since."""
-        self.taken = 0
-        """How many of its lanes are taken."""
+        """Ids of the images sent to it; the worker may have dropped some since."""
+        self.lanes_in_use = 0
+        """How many of its lanes executions have."""
         self.runs = 0
-        """How many runs live in this worker."""
+        """How many runs are in this worker."""
 
     def __repr__(self) -> str:
-        state = "ready" if self.is_ready else "gone" if self.gone else "starting"
-        return f"<Worker {self.pid} {state}, {self.runs} runs, {self.taken} lanes taken>"
+        state = "ready" if self.is_ready else "dead" if self.death else "starting"
+        return f"<Worker {self.pid} {state}, {self.runs} runs, {self.lanes_in_use} lanes in use>"
 
     @classmethod
     def spawn(cls, words: Sequence[str], *, lanes: int, caps: Mapping[Kind, int]) -> "Worker":
-        """Start a worker: an empty environment, no descriptor but the channels, a session of its own. `caps` as for
-        `Lane`.
+        """Start a worker with an empty environment, no descriptors but its channels, and a session of its own. `caps`:
+        as for `Lane`.
 
         Raises:
             OSError: the process cannot be started.
@@ -252,10 +252,10 @@ class Worker:
         return worker
 
     async def connect(self, boot: bytes) -> None:
-        """Take up the channels and tell the worker how to be."""
+        """Connect the channels and send the settings of the worker, a `Boot` as JSON."""
         for channel in (self.control, *(lane.channel for lane in self.lanes)):
-            if self.gone is not None:
-                raise WorkerDied(*self.gone.args)
+            if self.death is not None:
+                raise WorkerDied(*self.death.args)
             end = self._ends.pop(0)
             end.setblocking(False)
             await self._loop.create_unix_connection(lambda channel=channel: channel, sock=end)  # type: ignore[misc]
@@ -263,25 +263,25 @@ class Worker:
 
     @property
     def is_ready(self) -> bool:
-        return self.gone is None and self.ready.done() and not self.ready.cancelled() and not self.ready.exception()
+        return self.death is None and self.ready.done() and not self.ready.cancelled() and not self.ready.exception()
 
     def stop(self, run: int) -> None:
-        """Tell the worker that a run is over, whatever it does now."""
+        """Tell the worker that a run is over."""
         self.control.send(pack(Kind.STOP, run))
 
     @property
     def load(self) -> tuple[int, int]:
-        """For choosing the least loaded: slices that run, then runs."""
-        return self.taken, self.runs
+        """A key for choosing the least busy worker: its lanes in use, then its runs."""
+        return self.lanes_in_use, self.runs
 
     def free_lane(self) -> Lane | None:
-        if not self.is_ready or self.taken == len(self.lanes):
+        if not self.is_ready or self.lanes_in_use == len(self.lanes):
             return None
-        return next((lane for lane in self.lanes if not lane.taken), None)
+        return next((lane for lane in self.lanes if not lane.in_use), None)
 
     def is_stopped(self) -> bool:
-        """Whether the process is stopped by a signal: nobody but an enemy or a debugger does that to a worker."""
-        if self.gone is not None or not hasattr(os, "waitid"):
+        """Whether a signal has stopped the process. Only an enemy or a debugger stops a worker."""
+        if self.death is not None or not hasattr(os, "waitid"):
             return False
         try:
             return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT) is not None
@@ -289,16 +289,16 @@ class Worker:
             return False
 
     def kill(self, reason: str = "") -> None:
-        """End the worker and whatever it may have started. Idempotent; the first reason given is the one told."""
+        """Kill the worker and every process of its session. Idempotent; the first reason is the one reported."""
         self._reason = self._reason or reason
-        if not self._killed and self.gone is None:
+        if not self._killed and self.death is None:
             self._killed = True
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def _on_control(self, frame: Frame) -> None:
         if self.ready.done():
-            raise ProtocolViolation("a frame nobody asked for")
+            raise ProtocolViolation("a frame without a request")
         if frame.kind is Kind.FAULT:
             self.kill(f"it could not start: {unpack_fault(frame.payload)[1]}")
             return
@@ -319,7 +319,7 @@ class Worker:
             def exited() -> None:
                 self._loop.remove_reader(descriptor)
                 os.close(descriptor)
-                self.kill()  # whatever it may have started; before it is reaped, while its id is still its own
+                self.kill()  # what it may have started. Before it is reaped: afterwards its id may be another process's
                 self._reaped()
 
             self._loop.add_reader(descriptor, exited)
@@ -330,14 +330,14 @@ class Worker:
     def _reaped(self) -> None:
         status = self._process.wait()
         _close(self._ends)
-        self.gone = died = WorkerDied(_obituary(status, self._reason))
+        self.death = death = WorkerDied(_obituary(status, self._reason))
         for channel in (self.control, *(lane.channel for lane in self.lanes)):
             channel.abort()
         if not self.ready.done():
-            self.ready.set_exception(died)
-        self.ended.set_result(died)
+            self.ready.set_exception(death)
+        self.ended.set_result(death)
         for lane in self.lanes:
-            lane.fail(died)
+            lane.fail(death)
 
 
 def _start(words: Sequence[str], descriptors: list[int]) -> "subprocess.Popen[bytes]":

@@ -1,7 +1,9 @@
-"""The runs and images a worker holds. Knows isolates, no sockets; called by the lanes' threads and the control thread.
+"""The runs and images of a worker. Knows isolates but no sockets; the threads of the lanes and of the control channel
+call it.
 
-A worker has a bounded number of live isolates and may hold many more suspended runs: when a slice needs an isolate and
-none is free, the run suspended longest is frozen to bytes, here in the worker, and thawed when it is resumed.
+A worker has a bounded number of live isolates, and may have many more suspended runs. When a slice needs an isolate and
+none is free, the run that has been suspended longest is frozen to bytes inside the worker. It is thawed when it is
+resumed.
 """
 
 import threading
@@ -16,14 +18,15 @@ from sandbox.errors import EngineError, GuestAbiError, IsolateClosed, LocalState
 from sandbox.isolate import Isolate
 
 EARLY_STOPS: Final = 1024
-"""How many ids of runs stopped before their start was read are remembered; the two travel on different sockets."""
+"""How many ids of stopped but unknown runs are remembered: start and stop travel on different sockets, and a stop may
+arrive first."""
 
 SPARE: Final = 8
-"""Places for live isolates that are kept free when many runs are suspended, where there are that many."""
+"""How many places for live isolates stay free while runs are suspended; at most an eighth of the places."""
 
 
 class Slice(NamedTuple):
-    """What one slice of a run came to."""
+    """The result of one slice. `cpu_time`: seconds that the run has used."""
 
     suspended: bool
     cpu_time: float
@@ -32,7 +35,7 @@ class Slice(NamedTuple):
 
 @dataclass(slots=True)
 class Run:
-    """One execution: live (`isolate`), frozen out (`frozen`), or lost (`error`)."""
+    """One run: live (`isolate`), frozen (`frozen`), or lost (`error`, raised at the next request)."""
 
     image: Image | None = None
     frozen: bytes = b""
@@ -44,10 +47,10 @@ class Run:
 
 
 class Runs:
-    """At most `isolates` live ones, at most `frozen_bytes` for those frozen out, and `output_bytes` a slice.
+    """At most `isolates` live runs, `frozen_bytes` for the frozen ones, and `output_bytes` for the output of a slice.
 
     Raises (from `start`, `resume`, `thaw`, `freeze`):
-        EngineError: the run is unknown, lost or refused. It is forgotten, unless it was `freeze` that failed.
+        EngineError: the run is unknown, lost or refused. It is dropped, except when `freeze` fails.
     """
 
     def __init__(self, engine: Engine, *, isolates: int, frozen_bytes: int, output_bytes: int) -> None:
@@ -59,11 +62,11 @@ class Runs:
         self._live = 0
         self._runs: dict[int, Run] = {}
         self._idle: OrderedDict[int, Run] = OrderedDict()
-        """The live ones that do not run, the one suspended longest first."""
+        """The live runs that do not compute, the one suspended longest first: it is the next to be frozen."""
         self._stopped_early: OrderedDict[int, None] = OrderedDict()
         self._ended: list[Isolate] = []
         self._lock = threading.Condition()
-        """Told when a run has been frozen."""
+        """Notified when a run has been frozen."""
 
     def __repr__(self) -> str:
         return f"<Runs {len(self._runs)} runs, {self._live} of {self._isolates} isolates>"
@@ -74,7 +77,7 @@ class Runs:
         return self._slice(run_id, lambda isolate: isolate.start_batch(batch))
 
     def thaw(self, run_id: int, frozen: bytes, batch: bytes) -> Slice:
-        """Continue a run that was frozen elsewhere, or here."""
+        """Continue a frozen run, of this worker or another."""
         with self._lock:
             self._add(run_id, Run(frozen=frozen))
             self._frozen_left -= len(frozen)
@@ -84,7 +87,7 @@ class Runs:
         return self._slice(run_id, lambda isolate: isolate.resume_batch(batch))
 
     def freeze(self, run_id: int) -> bytes:
-        """The suspended run as bytes. It stays here too."""
+        """The suspended run as bytes. The run stays in this worker."""
         with self._lock:
             run = self._suspended(run_id)
             if run.isolate is None:
@@ -113,18 +116,18 @@ class Runs:
                     self._stopped_early.popitem(last=False)
             elif not run.running and not run.freezing:
                 self._drop(run_id, run)
-            else:
+            else:  # the thread that computes or freezes it drops it
                 run.stopped = True
                 if run.running and run.isolate is not None:
                     run.isolate.interrupt()
 
     def sweep(self) -> None:
-        """Close the isolates of runs that have ended. Not done before their outcome is returned: nobody need wait."""
+        """Close the isolates of runs that have ended. Called after their outcome is sent, so no caller waits for it."""
         with self._lock:
             self._close_ended()
 
     def pause(self, run_id: int) -> None:
-        """Let the slice of this run, if it runs, compute no more until `proceed` or `stop`."""
+        """Stop the slice of this run, if one computes, until `proceed` or `stop`."""
         with self._lock:
             run = self._runs.get(run_id)
             if run is not None and run.running and run.isolate is not None:
@@ -144,7 +147,7 @@ class Runs:
         try:
             output = step(isolate := self._alive(run))
             if len(output) > self._most_output:
-                raise GuestAbiError(f"the guest put out {len(output)} bytes, more than its limits allow")
+                raise GuestAbiError(f"the guest wrote {len(output)} bytes, more than its limits allow")
             cpu_time = isolate.cpu_time
             suspended = isolate.suspended
         except BaseException:
@@ -172,6 +175,11 @@ class Runs:
         self._runs[run_id] = run
 
     def _suspended(self, run_id: int) -> Run:
+        """The run if it is suspended. Waits while it is being frozen. To be called with the lock.
+
+        Raises:
+            EngineError: it is unknown, running or lost.
+        """
         run = self._runs.get(run_id)
         while run is not None and run.freezing:
             self._lock.wait()
@@ -186,7 +194,7 @@ class Runs:
         return run
 
     def _alive(self, run: Run) -> Isolate:
-        """The isolate of a run that this thread runs. What may take long is done outside the lock: others go on."""
+        """The isolate of a run that this thread computes, thawed or new if it has none. It is made without the lock."""
         if run.isolate is not None:
             return run.isolate
         self._take_place()
@@ -206,7 +214,7 @@ class Runs:
         return isolate
 
     def _take_place(self) -> None:
-        """One more live isolate: without a place for it, the run suspended longest is frozen and leaves its own."""
+        """Take a place for a live isolate. When none is free, the run suspended longest is frozen for it."""
         while True:
             with self._lock:
                 if self._live >= self._isolates:
@@ -222,7 +230,8 @@ class Runs:
                 return
 
     def _leave_room(self) -> None:
-        """Whoever suspends pays: a few places are kept free, so no newcomer waits for a large program to freeze."""
+        """Freeze a run when few places are free. The thread of a run that suspends does it, so that no new run waits
+        for a large program to be frozen."""
         with self._lock:
             if self._live <= self._isolates - self._spare or not self._idle:
                 return
@@ -234,13 +243,19 @@ class Runs:
                     self._live -= 1
 
     def _freeze_out(self, run_id: int, run: Run) -> bool:
-        """Whether it left its place: not when it was stopped meanwhile, for then its end leaves it to anybody."""
+        """Freeze a suspended run and close its isolate.
+
+        True when the caller has its place now. False when the run was stopped meanwhile: any thread may take it then.
+
+        Raises:
+            Overloaded: there is no room for the bytes. The run stays live.
+        """
         isolate, frozen, error = run.isolate, b"", None
         assert isolate is not None
         try:
             frozen = isolate.freeze()
-        except EngineError as found:
-            error = found
+        except EngineError as failure:
+            error = failure
         except MemoryError:
             error = EngineError("there was no memory to freeze this program in")
         with self._lock:
@@ -251,7 +266,7 @@ class Runs:
                 return False
             if len(frozen) > self._frozen_left:
                 self._idle[run_id] = run
-                self._idle.move_to_end(run_id, last=False)
+                self._idle.move_to_end(run_id, last=False)  # it is still the one suspended longest
                 raise Overloaded("this worker holds as many suspended programs as it may")
             run.isolate = None
             run.frozen, run.error = frozen, error
@@ -277,7 +292,7 @@ class Runs:
 
 
 class Images:
-    """The images a worker was sent, those used least recently dropped when they pass `cap` bytes together."""
+    """The images sent to a worker. The least recently used are dropped when all together have more than `cap` bytes."""
 
     def __init__(self, cap: int) -> None:
         self._left = cap
@@ -292,7 +307,7 @@ class Images:
             return self._images[image_id]
 
     def add(self, image: Image) -> None:
-        """Keep this image, however large, and drop others to make room."""
+        """Store this image, however large it is, and drop others to make room."""
         with self._lock:
             if image.id in self._images:
                 return

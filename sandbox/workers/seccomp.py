@@ -1,8 +1,8 @@
 """A system call filter for a worker that has loaded all it needs: an allow-list, as a small BPF program (seccomp(2)).
 
-What is left: computing, memory without new executable pages, waiting, the clock, and talking over descriptors already
-open. Opening, creating, connecting, executing, forking, tracing and signalling others answer EPERM, like anything that
-is not on the list. A call of another architecture's table ends the process.
+It allows memory without new executable pages, waiting, the clock, and reading and writing open descriptors. Everything
+else fails with EPERM: opening, creating, connecting, executing, forking, tracing, signals to other processes. A call by
+the table of another architecture ends the process.
 """
 
 import ctypes
@@ -27,7 +27,7 @@ _RETURN: Final = 0x06
 _NUMBER: Final = 0
 _ARCHITECTURE: Final = 4
 _ARGUMENTS: Final = 16
-"""Offsets in struct seccomp_data. Arguments are 8 bytes each; the low half comes first on both machines here."""
+"""Offsets in struct seccomp_data. An argument has 8 bytes; its low half comes first on both machines below."""
 
 _PROT_EXEC: Final = 4
 _X32: Final = 0x40000000
@@ -72,7 +72,7 @@ ALLOWED: Final[dict[str, tuple[int | None, int | None]]] = {
     "exit": (60, 93),
     "exit_group": (231, 94),
 }
-"""Calls allowed whatever their arguments: name, number on x86_64, number on aarch64."""
+"""Calls allowed with any arguments: name, number on x86_64, number on aarch64."""
 
 WITHOUT_EXEC: Final = {"mmap": (9, 222), "mprotect": (10, 226)}
 """Calls allowed unless their third argument asks for executable memory."""
@@ -82,7 +82,7 @@ ON_SELF: Final = {"tgkill": (234, 131)}
 
 
 def install(libc: ctypes.CDLL) -> str:
-    """Filter every thread of this process from now on. Needs no_new_privs. Returns what is in force, in words.
+    """Filter every thread of this process, which needs no_new_privs. Returns a description of the filter.
 
     Raises:
         OSError: the kernel refuses, or the machine is not one of `MACHINES`.
@@ -102,7 +102,7 @@ def install(libc: ctypes.CDLL) -> str:
 
 
 def _program(architecture: int, column: int, pid: int) -> bytes:
-    """The filter: each check returns or falls through to the next; the last instruction denies."""
+    """The filter. Each check returns or falls through to the next one; the last instruction denies the call."""
     deny = _ERRNO | 1  # EPERM
     code = [
         (_LOAD, 0, 0, _ARCHITECTURE),

@@ -216,7 +216,7 @@ def test_a_guest_that_invents_calls_is_not_believed() -> None:
         conversation = Conversation(Limits())
         conversation.start("1", NOW, SEED)
         with pytest.raises(GuestAbiError, match="out of turn"):
-            conversation.received(f'["suspended",{calls},null,[]]'.encode())
+            conversation.receive(f'["suspended",{calls},null,[]]'.encode())
 
 
 def test_then_and_symbols_of_host_are_no_calls(programs: Programs) -> None:

@@ -25,11 +25,11 @@ def test_a_run_goes_from_new_to_its_end() -> None:
     assert state(conversation) is State.NEW
     conversation.start("1", NOW, SEED)
     assert state(conversation) is State.RUNNING
-    conversation.received(SUSPENDED)
+    conversation.receive(SUSPENDED)
     assert (state(conversation), conversation.waiting) == (State.SUSPENDED, {1})
     conversation.resume([Settlement.value(1, None)], NOW)
     assert (state(conversation), conversation.waiting) == (State.RUNNING, set())
-    assert conversation.received(DONE) == Completed(1)
+    assert conversation.receive(DONE) == Completed(1)
     assert state(conversation) is State.ENDED
 
 
@@ -39,8 +39,8 @@ def test_steps_out_of_order_are_refused() -> None:
     conversation = begun()
     with pytest.raises(LocalStateError):
         conversation.start("1", NOW, SEED)
-    conversation.received(DONE)
-    for step in (lambda: conversation.resume((), NOW), lambda: conversation.received(DONE)):
+    conversation.receive(DONE)
+    for step in (lambda: conversation.resume((), NOW), lambda: conversation.receive(DONE)):
         with pytest.raises(LocalStateError):
             step()
 
@@ -49,12 +49,12 @@ def test_a_closed_conversation_says_so() -> None:
     conversation = begun()
     conversation.close()
     with pytest.raises(IsolateClosed):
-        conversation.received(DONE)
+        conversation.receive(DONE)
 
 
 def test_a_refused_settlement_changes_nothing() -> None:
     conversation = begun()
-    conversation.received(SUSPENDED)
+    conversation.receive(SUSPENDED)
     for wrong in ([Settlement.value(2, None)], [Settlement.value(1, None)] * 2, [Settlement.value(1, object())]):
         with pytest.raises(LocalStateError):
             conversation.resume(wrong, NOW)
@@ -63,21 +63,21 @@ def test_a_refused_settlement_changes_nothing() -> None:
 
 def test_a_guest_that_waits_for_nothing_broke_its_contract() -> None:
     with pytest.raises(GuestAbiError, match="nothing to wait for"):
-        begun().received(b'["suspended",[],null,[]]')
+        begun().receive(b'["suspended",[],null,[]]')
 
 
 def test_nonsense_ends_the_conversation() -> None:
     conversation = begun()
     with pytest.raises(GuestAbiError):
-        conversation.received(b"nonsense")
+        conversation.receive(b"nonsense")
     assert state(conversation) is State.ENDED
 
 
 def test_a_thawed_run_knows_only_what_it_waits_for() -> None:
     conversation = Conversation(Limits(), waiting=(3, 5))
     conversation.resume([Settlement.value(5, None)], NOW)
-    conversation.received(b'["suspended",[[9,"x",null]],null,[]]')
+    conversation.receive(b'["suspended",[[9,"x",null]],null,[]]')
     assert conversation.waiting == {3, 9}
     conversation.resume([Settlement.value(3, None)], NOW)
     with pytest.raises(GuestAbiError, match="out of turn"):
-        conversation.received(b'["suspended",[[12,"x",null]],null,[]]')
+        conversation.receive(b'["suspended",[[12,"x",null]],null,[]]')

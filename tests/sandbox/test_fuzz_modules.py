@@ -26,7 +26,7 @@ from sandbox import (
     decode_outcome,
 )
 
-from .hostile.arena import NOW, SEED, MiB, guest_threads, resident
+from .hostile.arena import HOUR, NOW, SEED, MiB, guest_threads, resident
 from .hostile.puppet import (
     DEAF,
     DEEDS,
@@ -43,7 +43,7 @@ from .hostile.puppet import (
     words,
 )
 
-LIMITS = Limits(cpu_time=0.05, wall_time=30.0, memory=1 * MiB)
+LIMITS = Limits(cpu_time=0.05, wall_time=HOUR, memory=1 * MiB)
 SUSPENDED = b'["suspended",[[1,"x",null]],null,[]]'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 from typing import Any
 
 import orjson
@@ -24,6 +25,7 @@ from sandbox import (
     decode_outcome,
     encode_failed,
 )
+from tests.deep import deep
 
 from .hostile.arena import NOW, SEED, KiB, MiB, peak
 from .hostile.strategies import JSON_VALUES, mutated, outcomes
@@ -105,9 +107,16 @@ def test_truncated_outcomes(outcome: list[Any], size: int) -> None:
     check(data[size:])
 
 
-@pytest.mark.parametrize("place", ["value", "argument", "message", "junk"])
-@pytest.mark.parametrize("shape", [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")])
-@pytest.mark.parametrize("levels", [23, 100, 200, 1020, 1025, 2000, 200_000])
+@pytest.mark.parametrize(
+    ("place", "shape", "levels"),
+    deep(
+        product(
+            ["value", "argument", "message", "junk"],
+            [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b"}]")],
+            [23, 100, 200, 1020, 1025, 2000, 200_000],
+        )
+    ),
+)
 def test_a_value_deeper_than_allowed_is_refused(place: str, shape: tuple[bytes, bytes], levels: int) -> None:
     deep = shape[0] * levels + b"1" + shape[1] * levels
     data = {
@@ -135,21 +144,21 @@ def test_the_parser_reads_as_deep_as_is_said() -> None:
             orjson.loads(deeper)
 
 
-@pytest.mark.parametrize(
-    "middle",
-    [
-        b"],[",
-        b"]],[[",
-        b"],1,[",
-        b'],["completed",true,1,[],[]],[',
-        b"",
-        b"1,2",
-        b"],[],[",
-        b"]" * 1002 + b"[" * 1002,
-        b"]]]",
-    ],
+MIDDLES = (
+    b"],[",
+    b"]],[[",
+    b"],1,[",
+    b'],["completed",true,1,[],[]],[',
+    b"",
+    b"1,2",
+    b"],[],[",
+    b"]" * 1002 + b"[" * 1002,
+    b"]]]",
 )
-@pytest.mark.parametrize("around", [b"%b", b'["completed",true,1,[],[]],%b', b'%b,["completed",true,1,[],[]]'])
+AROUND = (b"%b", b'["completed",true,1,[],[]],%b', b'%b,["completed",true,1,[],[]]')
+
+
+@pytest.mark.parametrize(("middle", "around"), deep(product(MIDDLES, AROUND)))
 def test_text_that_closes_brackets_it_did_not_open_is_refused(middle: bytes, around: bytes) -> None:
     padding = b"[" * 50 + b"]" * 50
     for data in (
@@ -220,7 +229,7 @@ class Talk:
     def say(self, data: bytes) -> None:
         before = self.conversation.state
         try:
-            outcome = self.conversation.received(data)
+            outcome = self.conversation.receive(data)
         except LocalStateError:
             assert before is not State.RUNNING
             assert self.conversation.state is before
@@ -289,7 +298,7 @@ def test_steps_in_any_order_raise_only_engine_errors(steps: list[str]) -> None:
                 case "start":
                     conversation.start("1", NOW, SEED)
                 case "received":
-                    conversation.received(b'["suspended",[[1,"a",1]],null,[]]')
+                    conversation.receive(b'["suspended",[[1,"a",1]],null,[]]')
                 case "resume":
                     conversation.resume([Settlement.value(1, 1)], NOW)
                 case _:

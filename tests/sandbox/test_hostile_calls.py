@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from sandbox import Completed, HostCall, IsolateClosed, LocalStateError, Settlement, Suspended
+from tests.deep import deep
 
 from .hostile.arena import NOW, QUICK, SEED, Arena, arena, drive, echo
 
@@ -51,9 +53,9 @@ NESTED = {
 }
 
 
-@pytest.mark.parametrize("how", NESTED)
-@pytest.mark.parametrize("before", [0, 14, 15, 16, 31, 63, 127, 197, 198, 199, 200])
-@pytest.mark.parametrize("inner", [1, 2, 17])
+@pytest.mark.parametrize(
+    ("how", "before", "inner"), deep(product(NESTED, [0, 14, 15, 16, 31, 63, 127, 197, 198, 199, 200], [1, 2, 17]))
+)
 def test_calls_made_while_a_call_is_made_are_calls_like_any_other(
     ground: Arena, how: str, before: int, inner: int
 ) -> None:

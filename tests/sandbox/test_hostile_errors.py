@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from sandbox import Failed, GuestException, GuestSyntaxError, Settlement, StackExceeded
+from tests.deep import deep
 
 from .hostile.arena import QUICK, Arena, arena
 from .hostile.scripts import lines, sections
@@ -25,15 +27,14 @@ KINDS = ("syntax", "exception", "deadlock", "cpu_time", "wall_time", "memory", "
 LOOK_ALIKES = sections("look_alikes.js")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("how", LOOK_ALIKES)
+@pytest.mark.parametrize(("how", "kind"), deep(product(LOOK_ALIKES, KINDS)))
 def test_what_looks_like_another_failure_is_an_exception(ground: Arena, how: str, kind: str) -> None:
     ended = ground.run(LOOK_ALIKES[how].replace("KIND", kind), check=False)
     assert ended.kind == "exception"
     assert type(ended.exception) is GuestException
 
 
-@pytest.mark.parametrize("source", lines("thrown.js"))
+@pytest.mark.parametrize("source", deep(lines("thrown.js")))
 def test_whatever_is_thrown_is_an_exception_with_a_message(ground: Arena, source: str) -> None:
     error = ground.run(source).exception
     assert type(error) is GuestException
@@ -81,7 +82,7 @@ UNCOMPILABLE = [
 """The last few try to step out of the function a program may be wrapped in."""
 
 
-@pytest.mark.parametrize("source", UNCOMPILABLE)
+@pytest.mark.parametrize("source", deep(UNCOMPILABLE))
 def test_what_does_not_compile_is_a_syntax_error(ground: Arena, source: str) -> None:
     ended = ground.run(source)
     assert isinstance(ended.outcome, Failed), ended

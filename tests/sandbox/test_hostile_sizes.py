@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 
 import pytest
 
 from sandbox import GuestError, LimitExceeded, Settlement
+from tests.deep import deep
 
 from .hostile.arena import QUICK, Arena, KiB, MiB, arena
 from .hostile.scripts import lines
 
 LIMITS = replace(
-    QUICK, cpu_time=1.0, memory=64 * MiB, result=64 * KiB, arguments=32 * KiB, log_bytes=8 * KiB, log_lines=50, depth=20
+    QUICK, cpu_time=5.0, memory=64 * MiB, result=64 * KiB, arguments=32 * KiB, log_bytes=8 * KiB, log_lines=50, depth=20
 )
 
 
@@ -52,14 +54,14 @@ GIANTS = {
 }
 
 
-@pytest.mark.parametrize("what", GIANTS)
+@pytest.mark.parametrize("what", deep(GIANTS))
 def test_a_giant_result_is_too_large_whatever_it_is_made_of(ground: Arena, what: str) -> None:
     ended = ground.run(GIANTS[what])
     assert ended.kind == "size"
     assert "result" in ended.message
 
 
-@pytest.mark.parametrize("what", GIANTS)
+@pytest.mark.parametrize("what", deep(GIANTS))
 def test_giant_arguments_end_the_run_and_nothing_is_called(ground: Arena, what: str) -> None:
     *before, last = GIANTS[what].split("; ")
     source = f"{'; '.join(before)}; try {{ await host.take({last}) }} catch {{}} finally {{ host.late(1) }} 'survived'"
@@ -69,7 +71,7 @@ def test_giant_arguments_end_the_run_and_nothing_is_called(ground: Arena, what: 
     assert ended.calls == ()
 
 
-@pytest.mark.parametrize("what", GIANTS)
+@pytest.mark.parametrize("what", deep(GIANTS))
 def test_a_giant_value_in_the_log_is_cut(ground: Arena, what: str) -> None:
     *before, last = GIANTS[what].split("; ")
     ended = ground.run(f"{'; '.join(before)}; for (let i = 0; i < 3; i++) console.log('n', {last}); 1")
@@ -77,7 +79,7 @@ def test_a_giant_value_in_the_log_is_cut(ground: Arena, what: str) -> None:
     assert sum(len(line.text.encode()) for line in ended.logs) < 16 * KiB
 
 
-@pytest.mark.parametrize("what", GIANTS)
+@pytest.mark.parametrize("what", deep(GIANTS))
 def test_a_giant_that_is_thrown_is_described_briefly(ground: Arena, what: str) -> None:
     *before, last = GIANTS[what].split("; ")
     ended = ground.run(f"{'; '.join(before)}; throw {last}")
@@ -159,8 +161,7 @@ DEEP_VALUES = {
 }
 
 
-@pytest.mark.parametrize("how", DEEP_VALUES)
-@pytest.mark.parametrize("depth", [21, 1000, 100_000])
+@pytest.mark.parametrize(("how", "depth"), deep(product(DEEP_VALUES, [21, 1000, 100_000])))
 def test_a_value_nested_too_deeply_is_an_error_that_names_its_path(ground: Arena, how: str, depth: int) -> None:
     made = DEEP_VALUES[how].replace("DEPTH", str(depth))
     ended = ground.run(f"{made}; v")
@@ -218,7 +219,7 @@ def test_a_value_that_throws_while_it_leaves_is_the_programs_exception(ground: A
 BROKEN = lines("broken_values.js")
 
 
-@pytest.mark.parametrize("expression", BROKEN)
+@pytest.mark.parametrize("expression", deep(BROKEN))
 def test_a_broken_object_is_a_value_or_an_error_of_the_program(ground: Arena, expression: str) -> None:
     """Never the engine's fault, in any of the ways a value can leave."""
     for source in (

@@ -1,8 +1,11 @@
 """The life of an isolate: single use, one thread at a time, closed from anywhere, paused and interrupted."""
 
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -20,7 +23,10 @@ from sandbox import (
     Settlement,
     Suspended,
     WallTimeExceeded,
+    epoch,
 )
+from sandbox.epoch import Budget
+from tests.sandbox.hostile.arena import HOUR, let_time_pass
 from tests.sandbox.programs import NOW, SEED, Programs
 
 
@@ -46,6 +52,11 @@ class GuestThread(threading.Thread):
             self.result = self.function()
         except BaseException as error:
             self.error = error
+
+    def cpu_time(self) -> float:
+        """Seconds it has computed, on Linux; 0 where the system does not tell."""
+        assert self.ident is not None
+        return time.clock_gettime(time.pthread_getcpuclockid(self.ident)) if sys.platform == "linux" else 0.0
 
     def outcome(self) -> Any:
         self.join()
@@ -185,14 +196,16 @@ def test_closing_from_two_threads_at_once_frees_it_once() -> None:
         engine.isolate().close()
 
 
-def test_a_program_whose_time_is_over_is_frozen_whole(programs: Programs) -> None:
+def test_a_program_whose_time_is_over_is_frozen_whole(programs: Programs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Freezing asks the guest a question, which a tick of the epoch after the program's limit must not cut short."""
-    with Engine(Limits(wall_time=0.02), slots=2) as engine:
+    monkeypatch.setattr(epoch, "TICK", 0.0)
+    with Engine(Limits(wall_time=HOUR), slots=2) as engine:
 
         def play() -> None:
             with engine.isolate() as isolate:
                 isolate.start("await host.x()", NOW, SEED)
-                while isolate._budget.wall_used < 0.3:
+                let_time_pass(isolate, HOUR)
+                for _ in range(100):
                     frozen = isolate.freeze()
             with engine.thaw(frozen) as thawed:
                 outcome = thawed.resume([Settlement.value(1, 1)], NOW)
@@ -215,14 +228,41 @@ def test_an_isolate_is_used_by_one_thread_at_a_time() -> None:
             running.outcome()
 
 
-def test_a_paused_slice_computes_nothing_until_it_may_proceed() -> None:
-    with Engine(Limits(cpu_time=0.2), slots=1) as engine, engine.isolate() as isolate:
+@dataclass
+class Gates:
+    """Sees every slice that stops at its pause; `before` is called in its thread, just before it stops there."""
+
+    before: Callable[[Budget], None] = lambda budget: None
+    reached: threading.Event = field(default_factory=threading.Event)
+
+
+@pytest.fixture
+def gates(monkeypatch: pytest.MonkeyPatch) -> Gates:
+    gates, wait = Gates(), Budget.wait_while_paused
+
+    def seen(budget: Budget) -> None:
+        gates.before(budget)
+        gates.reached.set()
+        wait(budget)
+
+    monkeypatch.setattr(Budget, "wait_while_paused", seen)
+    return gates
+
+
+def test_a_paused_slice_computes_nothing_until_it_may_proceed(gates: Gates) -> None:
+    with Engine(Limits(cpu_time=100, wall_time=HOUR), slots=2) as engine, engine.isolate() as isolate:
         running = GuestThread.begin(lambda: isolate.start("for (;;);", NOW, SEED))
         while not isolate._running:
             pass
         isolate.pause()
-        running.join(timeout=1.0)
+        assert gates.reached.wait(60)
+        before = running.cpu_time()
+        with engine.isolate() as other:  # runs for tens of ticks
+            computing = GuestThread.begin(lambda: other.start("for (let i = 0; i < 1e7; i++);", NOW, SEED))
+            assert isinstance(computing.outcome(), Completed)
         assert running.is_alive()
+        assert running.cpu_time() - before < 0.01
+        isolate._budget.cpu_limit = 0.0
         isolate.proceed()
         outcome = running.outcome()
         assert isinstance(outcome.error, CpuTimeExceeded)
@@ -239,13 +279,15 @@ def test_a_paused_slice_can_be_interrupted() -> None:
             running.outcome()
 
 
-def test_a_pause_does_not_outlast_the_wall_time() -> None:
-    with Engine(Limits(wall_time=0.1), slots=1) as engine, engine.isolate() as isolate:
+def test_a_pause_does_not_outlast_the_wall_time(gates: Gates) -> None:
+    with Engine(Limits(cpu_time=100, wall_time=HOUR), slots=1) as engine, engine.isolate() as isolate:
+        gates.before = lambda _: let_time_pass(isolate, HOUR - 0.1)
         running = GuestThread.begin(lambda: isolate.start("for (;;);", NOW, SEED))
         while not isolate._running:
             pass
         isolate.pause()
         assert isinstance(running.outcome().error, WallTimeExceeded)
+        assert gates.reached.is_set()
 
 
 def test_pausing_an_isolate_that_does_not_run_means_nothing(programs: Programs, engine: Engine) -> None:

@@ -39,9 +39,8 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not condition():
-            await asyncio.sleep(0.001)
+    while not condition():
+        await asyncio.sleep(0.001)
 
 
 async def answer(executor: WorkerExecutor, source: str = "6 * 7") -> object:
@@ -342,9 +341,8 @@ def test_no_worker_outlives_a_portal_that_is_killed() -> None:
         handles = [os.pidfd_open(pid) for pid in pids]
         portal.kill()
     for handle in handles:
-        ended, _, _ = select.select([handle], [], [], 30)
+        select.select([handle], [], [])  # until it has ended
         os.close(handle)
-        assert ended
 
 
 async def test_closing_the_executor_leaves_no_process_and_no_descriptor() -> None:

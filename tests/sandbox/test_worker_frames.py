@@ -42,7 +42,7 @@ def feed(reader: FrameReader, stream: bytes, cuts: Sequence[int]) -> list[Frame]
         assert len(room) > 0
         piece = stream[position : position + min(len(room), cuts[turn % len(cuts)])]
         room[: len(piece)] = piece
-        found += reader.received(len(piece))
+        found += reader.feed(len(piece))
         position += len(piece)
         turn += 1
     return found

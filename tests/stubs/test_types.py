@@ -1,10 +1,12 @@
 """JSON Schema keywords and the TypeScript they become, one by one."""
 
+from itertools import product
 from typing import Any
 
 import pytest
 
 from stubs import type_of
+from tests.deep import deep
 from tests.stubs import typescript
 
 STRING = {"type": "string"}
@@ -204,9 +206,10 @@ def test_alternatives_past_the_limit_widen_the_type() -> None:
     assert text.endswith("| Record<string, unknown>")
 
 
-@pytest.mark.parametrize(
-    "keyword", ["properties", "required", "items", "anyOf", "$ref", "enum", "type", "not", "$defs"]
-)
-@pytest.mark.parametrize("value", [None, 5, "x", [], [5], {}, {"a": 5}, True])
+KEYWORDS = ("properties", "required", "items", "anyOf", "$ref", "enum", "type", "not", "$defs")
+OF_ANY_TYPE: tuple[Any, ...] = (None, 5, "x", [], [5], {}, {"a": 5}, True)
+
+
+@pytest.mark.parametrize(("keyword", "value"), deep(product(KEYWORDS, OF_ANY_TYPE)))
 def test_a_keyword_of_the_wrong_type_counts_as_absent(keyword: str, value: Any) -> None:
     typescript.parse_type(type_of({keyword: value}))

@@ -1,4 +1,4 @@
-// The default `host`: host.<name>(argument) is a host call. An image with a preload has its own way instead.
+// The default `host`: host.<name>(argument) is a host call. A preload replaces it.
 const call = native.call;
 const host = new Proxy(Object.create(null), {
   get(_target, name) {
@@ -8,7 +8,7 @@ const host = new Proxy(Object.create(null), {
 });
 Object.defineProperty(globalThis, "host", { value: host, writable: true, configurable: true, enumerable: false });
 
-// A call site must not hand out the functions of whoever called: they may be ours.
+// A call site must not give away its function or receiver: they may be ours.
 Error.prepareStackTrace = (_error, sites) => sites;
 const site = Object.getPrototypeOf(new Error().stack[0]);
 for (const name of ["getFunction", "getThis"]) delete site[name];

@@ -1,6 +1,6 @@
-// What the other web_*.js files share, captured before any program runs: a program that replaces a builtin changes what
-// it sees itself, not how these globals work inside. Template literals are left alone while a program runs: the engine
-// makes calls of String.prototype.concat of them.
+// Intrinsics for the other web_*.js files, captured before any program runs: a program that replaces a builtin does not
+// change how these globals work. No template literals in code that runs later: the engine compiles them to calls of
+// String.prototype.concat.
 
 const { defineProperty, getOwnPropertyNames, getOwnPropertyDescriptor } = Object;
 
@@ -43,7 +43,7 @@ function requireArguments(given, needed, operation) {
   }
 }
 
-// Array.prototype.splice makes an array of whatever class the list's constructor names; this does not.
+// Array.prototype.splice makes an array of the class that the list's constructor names; this does not.
 function removeAt(list, at, count) {
   for (let i = at + count; i < list.length; i++) list[i - count] = list[i];
   list.length -= count;

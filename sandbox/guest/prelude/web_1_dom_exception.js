@@ -1,5 +1,5 @@
 // DOMException (Web IDL, section 2.8.1): an Error whose name and message are its class's own. The engine has a class of
-// that name whose instances are no Errors to it; it still knows the legacy codes.
+// that name, whose instances are not errors; it is used for the legacy codes.
 
 const { uncurryThis, defineInterface, domString } = native.web;
 const { DOMException: EngineException, Error, Object } = globalThis;

@@ -1,5 +1,5 @@
-// What other environments have and an isolate does not. Calling these explains what to use instead; names that programs
-// feature-detect with typeof (process, require, Deno, Bun) stay undefined.
+// Functions of other environments that an isolate does not have. Calling one says what to use instead. Names that programs
+// detect with typeof (process, require, Deno, Bun) stay undefined.
 
 const { defineFunction, defineHidden } = native.web;
 const { TypeError } = globalThis;

@@ -3,7 +3,7 @@
 const { defineFunction, requireArguments, domString } = native.web;
 const { DOMException, atob: decode, btoa: encode } = globalThis;
 
-// The text is a string by now, so what the engine throws is its InvalidCharacterError or a want of memory.
+// The text is a string here, so the engine throws its InvalidCharacterError or is out of memory.
 function translated(convert, text, message) {
   try {
     return convert(text);

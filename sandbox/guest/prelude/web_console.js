@@ -1,5 +1,5 @@
 // console (WHATWG Console Standard). Lines go to native.log(level, text); strings as they are, other values as
-// native.inspect shows them. No method throws because of what it is given.
+// native.inspect shows them. No method throws because of its arguments.
 
 const { uncurryThis, record, defineHidden } = native.web;
 const { log, inspect } = native;
@@ -100,7 +100,7 @@ function write(level, text) {
   log(level, indented + indent + slice(text, start));
 }
 
-// Rows and columns as text: an index column, one column for each key of the rows, and one for rows that are no objects.
+// Rows and columns as text: a column for the index, one for each key of the rows, and one for rows that are not objects.
 function tableCells(data, columns) {
   const names = [];
   const rows = [];

@@ -100,7 +100,7 @@ function remove(listeners, listener) {
   }
 }
 
-// What a listener throws is reported, not passed on to whoever dispatched the event.
+// An exception from a listener is reported; `dispatchEvent` does not throw it.
 function call(callback, target, event) {
   try {
     if (typeof callback === "function") apply(callback, target, [event]);

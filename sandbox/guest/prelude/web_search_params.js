@@ -1,5 +1,5 @@
-// URLSearchParams (WHATWG URL Standard, section 6). A list of names and values in turn, and a function to tell the URL
-// the list belongs to, if any, that it changed.
+// URLSearchParams (WHATWG URL Standard, section 6). A list in which a value follows each name, and a function that
+// tells its URL, if it has one, of a change.
 
 const { uncurryThis, record, defineInterface, requireArguments, removeAt, usvString, isPlatformObject } = native.web;
 const { formEscape, formUnescape } = native;
@@ -72,7 +72,7 @@ function listFrom(init) {
   return method === undefined || method === null ? fromRecord(init) : fromSequence(init);
 }
 
-// A live walk over a list: pairs appended meanwhile are visited too.
+// A live iterator over a list: it also visits pairs that are appended meanwhile.
 const NAMES = 0, VALUES = 1, PAIRS = 2;
 
 class SearchParamsIterator {
@@ -83,7 +83,7 @@ class SearchParamsIterator {
   constructor(list, kind) {
     this.#list = list;
     this.#kind = kind;
-    setPrototypeOf(this, iteratorPrototype); // which, unlike a class's, has no constructor
+    setPrototypeOf(this, iteratorPrototype); // without a constructor, unlike the prototype of a class
   }
 
   next() {

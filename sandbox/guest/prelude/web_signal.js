@@ -1,4 +1,4 @@
-// AbortController and AbortSignal (DOM Standard, section 3). Named to be loaded after web_event.js.
+// AbortController and AbortSignal (DOM Standard, section 3). The name makes it load after web_event.js.
 
 const { uncurryThis, defineInterface, requireArguments } = native.web;
 const { DOMException, Event, EventTarget, setTimeout } = globalThis;

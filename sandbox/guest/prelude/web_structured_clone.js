@@ -1,5 +1,5 @@
 // structuredClone (HTML Standard, section 2.7), by a work list instead of recursion: nesting is bounded by memory only.
-// Each object is allocated when first met and filled in when its turn comes.
+// Each object is allocated where it first occurs, and filled in later.
 
 const { uncurryThis, record, defineFunction, requireArguments, domString } = native.web;
 const { isDOMException, isPlatformObject } = native.web;
@@ -64,7 +64,7 @@ const PROPERTIES = 0, ENTRIES = 1, ITEMS = 2, CAUSE = 3;
 
 class Clone {
   #known = new Map(); // original -> copy, so that sharing and cycles survive
-  #unfilled = []; // what to fill, original, copy, in turn
+  #unfilled = []; // three items for each copy: how to fill it, the original, the copy
 
   value(original) {
     if (typeof original === "function") throw refuse("a function");
@@ -127,7 +127,7 @@ class Clone {
         break;
       }
       case ENTRIES: {
-        const entries = []; // taken first: cloning a value may run a getter that changes the map
+        const entries = []; // read first: cloning a value may run a getter that changes the map
         mapForEach(original, (value, key) => push(entries, key, value));
         for (let i = 0; i < entries.length; i += 2) mapSet(copy, this.value(entries[i]), this.value(entries[i + 1]));
         break;
@@ -207,7 +207,7 @@ defineFunction("structuredClone", function structuredClone(value, options = unde
   const list = options?.transfer;
   const buffers = list === undefined ? new Set() : buffersToTransfer(list);
   const copy = new Clone().root(value);
-  // A transfer is a copy whose original is given up: the same to the program, and nothing is lost when cloning fails.
+  // A transfer is a copy whose original is then detached: a program sees no difference, and nothing is lost on failure.
   setForEach(buffers, (buffer) => transferBuffer(buffer, 0));
   return copy;
 });

@@ -26,7 +26,7 @@ addLabels(2, "unicodefffe utf-16be");
 addLabels(3, "ansi_x3.4-1968 ascii cp1252 cp819 csisolatin1 ibm819 iso-8859-1 iso-ir-100 iso8859-1 iso88591");
 addLabels(3, "iso_8859-1 iso_8859-1:1987 l1 latin1 us-ascii windows-1252 x-cp1252");
 
-// "Get an encoding": ASCII white space around a label does not count.
+// "Get an encoding": ASCII white space around a label is ignored.
 function encodingOf(label) {
   const white = "\t\n\f\r ";
   const text = domString(label);

@@ -23,8 +23,8 @@ function invalid(input, base) {
 
 class URL {
   #href;
-  #params; // made when first asked for
-  #stale = false; // the params changed since #href was made
+  #params; // created at the first access
+  #stale = false; // the params have changed since #href was set
 
   constructor(url, base = undefined) {
     requireArguments(arguments.length, 1, "URL");
@@ -89,7 +89,7 @@ class URL {
   }
 
   #change(field, value) {
-    const text = usvString(value); // may run the program's code, so before anything is looked at
+    const text = usvString(value); // may run code of the program, so it comes before everything else
     this.#href = urlSet(this.#current(), field, text);
   }
 

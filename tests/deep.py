@@ -1,0 +1,60 @@
+"""Large matrices of cases: a representative tenth of each runs every time, all of it with `make test-deep`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+
+Key = tuple[int, str]
+
+
+def deep(cases: Iterable[Any], kind: Callable[..., object] | None = None) -> list[Any]:
+    """The cases for `pytest.mark.parametrize`, with the marker `deep` on all but a tenth of them.
+
+    A case is what parametrize takes: one value, or a tuple of the values of several parameters, such as
+    `itertools.product` makes. `kind` is called with the values of a case and returns the kind it belongs to.
+
+    `pytest` and `make test` leave out what is marked `deep`; `make test-deep` runs everything. It is for a test that
+    tries one sentence on 25 cases or more, above all on the product of several lists. A table whose rows are rules of
+    their own stays whole.
+
+    The tenth depends on nothing but the cases and their order:
+
+    1. Each kind is in it, and each value of a parameter that occurs in more than one case. The case that adds most of
+       these is taken first; of equal ones, the one whose values were taken least often; then the first.
+    2. If that is less than a tenth, every tenth case is added, counted from the first, until it is one.
+    """
+    rows = [case if isinstance(case, tuple) else (case,) for case in cases]
+    ordinary = _representatives([_keys(row, kind) for row in rows])
+    return [pytest.param(*row, marks=() if at in ordinary else pytest.mark.deep) for at, row in enumerate(rows)]
+
+
+def _keys(row: tuple[Any, ...], kind: Callable[..., object] | None) -> frozenset[Key]:
+    """The values of a case by parameter; its kind stands before the first of them. Values need not be hashable."""
+    values = {(at, repr(value)) for at, value in enumerate(row)}
+    return frozenset(values if kind is None else {*values, (-1, repr(kind(*row)))})
+
+
+def _representatives(rows: list[frozenset[Key]]) -> set[int]:
+    count = Counter(key for row in rows for key in row)
+    missing = {key for key, times in count.items() if times > 1 or key[0] == -1}
+    chosen: set[int] = set()
+    taken: Counter[Key] = Counter()
+
+    def merit(at: int) -> tuple[int, int, int]:
+        return len(rows[at] & missing), -sum(taken[key] for key in rows[at]), -at
+
+    while missing:
+        best = max(range(len(rows)), key=merit)
+        chosen.add(best)
+        taken.update(rows[best])
+        missing -= rows[best]
+    tenth = -(-len(rows) // 10)
+    for at in (*range(0, len(rows), 10), *range(len(rows))):
+        if len(chosen) >= tenth:
+            break
+        chosen.add(at)
+    return chosen
