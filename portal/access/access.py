@@ -101,6 +101,10 @@ class Access:
         self.warnings = compiler.warnings
         self.evaluations = _evaluations(document)
 
+    def has_server(self, server: str) -> bool:
+        """Whether a server belongs to this portal, for whomever."""
+        return server in self._servers
+
     def standing(self, identity: Identity) -> Standing:
         """All that the policies say of one caller, worked out once and asked for many calls."""
         return Standing(self, identity)

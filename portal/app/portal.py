@@ -49,7 +49,16 @@ class Portal:
             shared.servers, shared.records, gate=self._gate(), observer=shared.learning, portal=definition.id
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
-        self.endpoint = Endpoint(shared.servers, self.caller, shared.runner, settings, shared.edge.settings, access)
+        self.endpoint = Endpoint(
+            shared.servers,
+            self.caller,
+            shared.runner,
+            settings,
+            shared.edge.settings,
+            access,
+            shared.contents,
+            part=definition.servers is not None,
+        )
         self._mount()
 
     @property

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
+from weakref import WeakValueDictionary
 
 from portal.access import LiveAccess
 from portal.app.code import Programs
 from portal.calls import Gate, Records
 from portal.config import Config
-from portal.endpoint import CodeRunner
+from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
 from portal.pins import Pinning
@@ -65,6 +66,7 @@ class Shared:
     servers: Servers = field(init=False)
     records: Records = field(init=False)
     learning: Learning = field(init=False)
+    contents: Contents = field(default_factory=WeakValueDictionary)
     store: Store | None = None
     identity: SharedIdentity | None = None
 

@@ -3,5 +3,6 @@
 from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health
+from portal.endpoint.views import Contents
 
-__all__ = ["CodeRunner", "Endpoint", "health"]
+__all__ = ["CodeRunner", "Contents", "Endpoint", "health"]

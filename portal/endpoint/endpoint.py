@@ -31,7 +31,7 @@ from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.server import Handler, PortalServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
-from portal.endpoint.views import Views
+from portal.endpoint.views import Contents, Views
 from portal.errors import DENIED
 from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.identity import ANONYMOUS, principal_of
@@ -54,7 +54,11 @@ class Endpoint:
         settings: PortalSettings,
         http: HttpSettings,
         access: LiveAccess | None = None,
+        contents: Contents | None = None,
+        *,
+        part: bool = False,
     ) -> None:
+        """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server."""
         self._servers = servers
         self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
@@ -62,7 +66,8 @@ class Endpoint:
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
         self._access = access
-        self._views = Views(servers, access)
+        self._views = Views(servers, access, contents)
+        self._part = part
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
         self._listen_streams = ListenStreams(bus, self._views)
@@ -116,12 +121,14 @@ class Endpoint:
         unsubscribe = [
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
-            # With policies too: callers to whom they give everything share the view of the whole, and its catalog.
-            self._servers.subscribe(lambda _, new: self._catalogs.prepare(self._views.whole_of(new))),
         ]
+        if not self._part:
+            # With policies too: callers to whom they give everything share the view of the whole, and its catalog.
+            prepare = self._catalogs.prepare
+            unsubscribe.append(self._servers.subscribe(lambda _, new: prepare(self._views.whole_of(new))))
+            prepare(self._views.whole)
         if self._access is not None:
             unsubscribe.append(self._access.subscribe(self._changes.access_replaced))
-        self._catalogs.prepare(self._views.whole)
         try:
             async with self._manager.run():
                 yield

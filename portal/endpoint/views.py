@@ -11,7 +11,7 @@ servers or policies change, callers get another view; nothing has to be invalida
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakValueDictionary
 
 from starlette.types import Scope
@@ -50,18 +50,23 @@ class View:
     catalog: asyncio.Future[Catalog] | None = None
 
 
+Contents: TypeAlias = WeakValueDictionary[object, View]
+"""Views by what is in them."""
+
+
 class Views:
     """The views of one portal's callers; those used last are kept.
 
     A view is found by the versions of snapshot and policies and the caller's profile, which is the same for callers
-    whom the policies cannot tell apart. Where several of these lead to the same content, they share the view.
+    whom the policies cannot tell apart. Where several of these lead to the same content, they share the view; portals
+    that are given the same `contents` share it too.
     """
 
-    def __init__(self, servers: Servers, access: LiveAccess | None = None) -> None:
+    def __init__(self, servers: Servers, access: LiveAccess | None = None, contents: Contents | None = None) -> None:
         self.access = access
         self._servers = servers
         self._views: Bounded[tuple[object, ...], View] = Bounded(MAX_VIEWS)
-        self._by_content: WeakValueDictionary[object, View] = WeakValueDictionary()
+        self._by_content: Contents = WeakValueDictionary() if contents is None else contents
 
     @property
     def snapshot(self) -> Snapshot:
@@ -148,7 +153,8 @@ class Views:
         aggregate = self.whole.aggregate
         known: Mapping[str, Target] = aggregate.tools if kind == "tool" else aggregate.prompts
         target = aggregate.resource(name) if kind == "resource" else known.get(name)
-        if target is None:
+        # A server of another portal is unknown here, and not forbidden.
+        if target is None or not self.access.current.has_server(target.server):
             return None
         standing = self._standing(principal)
         if kind == "tool":
