@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from portal.access import Decision
-from portal.app.definitions import PortalDefinition, host_url
+from portal.app.definitions import OWN, PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.egress import PublicWeb
 from portal.http import Origins
@@ -93,7 +93,8 @@ class IdentitySettings:
     """`public_url` is the instance's https origin; "" answers on loopback only. `host_url` is that of the portal's own
     host name, "" without one, and `hostname` the name that applications are attached by. `proxies` are those whose
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
-    `mail`, PINs are shown on the console."""
+    `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
+    the stored login settings may call it something else."""
 
     public_url: str = ""
     host_url: str = ""
@@ -104,6 +105,7 @@ class IdentitySettings:
     mail: Mail | None = None
     enrich: Enrich | None = None
     name: str = "codemode-portal"
+    renameable: bool = True
 
     @classmethod
     def of(cls, definition: PortalDefinition, section: IdentitySection, path: str) -> IdentitySettings:
@@ -123,6 +125,7 @@ class IdentitySettings:
             mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
             enrich=ClientCertificates(list(proxies)) if section.client_certificates else None,
             name=definition.name,
+            renameable=definition.id == OWN,
         )
 
 
@@ -177,7 +180,7 @@ def portal_identity(
     visitors = Visitors(origins, settings.proxies)
     login = Login(
         store.tokens,
-        Directory(store, settings.providers, settings.hostname),
+        Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable),
         Administrators(store, passwords or Passwords(), now),
         Sessions(store.tokens, now=now),
         Pins(store.tokens, settings.mail or Console(announce), now),

@@ -20,7 +20,7 @@ from portal.http.rates import Rate
 from portal.identity import Group, Identity, identity_document, identity_from
 from portal.pages.pages import csp_source
 from portal.pages.returns import safe_return
-from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules
+from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules, with_application
 from portal.pages.visitor import client_ip
 from tests.house.source import ROOT
 
@@ -105,6 +105,34 @@ def test_without_a_public_url_only_loopback_names_are_an_origin() -> None:
 def test_the_words_for_who_has_no_access_are_cloudflares() -> None:
     assert DENIED == "That account does not have access"
     assert LoginRules().block.message == DENIED
+
+
+def test_what_an_application_names_replaces_the_settings() -> None:
+    rules = read_rules({"allowed_idps": ["okta"], "login_design": {"logo_path": "https://acme.example/a.svg"}}, "Docs")
+    # As the admin API stores an application of which nobody said more than its domain.
+    plain: dict[str, Any] = {"type": "mcp_portal", "session_duration": "24h", "allowed_idps": [], "logo_url": None}
+    assert with_application(rules, {**plain, "auto_redirect_to_identity": False}) == rules
+    other = with_application(rules, {**plain, "allowed_idps": ["github"], "logo_url": "https://acme.example/b.svg"})
+    assert (other.design.name, other.design.logo) == ("Docs", "https://acme.example/b.svg")
+    assert (other.providers, other.instant) == (("github",), False)
+    assert with_application(rules, {**plain, "auto_redirect_to_identity": True}).instant
+    # A page loads nothing in clear.
+    assert with_application(rules, {**plain, "logo_url": "http://acme.example/b.svg"}).design.logo == rules.design.logo
+
+
+@pytest.mark.parametrize(
+    ("settings", "application", "lasts"),
+    [("24h", "24h", "24h"), ("30m", "24h", "30m"), ("720h", "24h", "24h"), ("30m", "8h", "8h"), ("720h", "0s", "1m")],
+)
+def test_the_session_of_a_portal_lasts_as_its_application_says(settings: str, application: str, lasts: str) -> None:
+    rules = with_application(read_rules({"session_duration": settings}), {"session_duration": application})
+    assert rules.session_duration == read_duration(lasts)
+
+
+@given(st.text(max_size=400))
+def test_the_name_of_a_portal_is_one_line(name: str) -> None:
+    shown = read_rules({}, name).design.name
+    assert shown and len(shown.splitlines()) == 1
 
 
 def test_the_settings_of_the_chapter_are_read() -> None:
