@@ -223,7 +223,6 @@ class Instance:
             scope=definition.id,
             announce=self._announce,
             fetch=self.parts.fetch,
-            passwords=self.parts.passwords,
         )
 
     # Starting
@@ -256,7 +255,7 @@ class Instance:
         from portal.app.signals import SignalSources
 
         store, now = self.require_store(), self.parts.now
-        self._shared = shared = SharedIdentity.over(store, now)
+        self._shared = shared = SharedIdentity.over(store, now, self.parts.passwords)
         stack.push_async_callback(shared.aclose)
         shared.logins.on_change(self._callers_changed)
 

@@ -1,4 +1,4 @@
-"""Under which origin a request reaches the portal: the configured public URL, or, on loopback, the request's own.
+"""Where a portal is: its origin (the configured public URL, or, on loopback, the request's own) and its path prefix.
 
 Everything OAuth compares as text starts with it: issuer, resource, redirect of a login. Without a public URL only
 loopback names are answered for, where the port may not be known before the portal listens.
@@ -17,6 +17,31 @@ from portal.http.refusal import Refusal
 
 
 @dataclass(frozen=True, slots=True)
+class PortalAddress:
+    """The address of one portal: `https://host`, or `http://127.0.0.1:8787` with the prefix `/docs`.
+
+    `prefix` is "" for a portal at the root of its origin; otherwise it starts with a slash and does not end with one.
+    """
+
+    origin: str
+    prefix: str = ""
+
+    def url(self, path: str = "") -> str:
+        """The URL of a path of this portal; without a path the portal's own, which is its issuer."""
+        return f"{self.origin}{self.prefix}{path}"
+
+    def path(self, path: str) -> str:
+        """A path of this portal as a browser asks the origin for it: for redirects, links and forms."""
+        return f"{self.prefix}{path}"
+
+    def within(self, path: str) -> str | None:
+        """A path of the origin as a path of this portal, "" for the portal itself; None if it belongs to another."""
+        if path != self.prefix and not path.startswith(f"{self.prefix}/"):
+            return None
+        return path.removeprefix(self.prefix)
+
+
+@dataclass(frozen=True, slots=True)
 class Origins:
     """`public_url` is the instance's, `https://portal.example.com`, or "" on loopback. `host_url` is that of a portal
     with a host name of its own, which may be reached by its path on the instance's address as well."""
@@ -30,7 +55,11 @@ class Origins:
                 object.__setattr__(self, name, _https_origin(given))
 
     def of(self, scope: Scope) -> str:
-        """`scheme://host[:port]`, lower case. Raises `Refusal` for a name that nobody configured."""
+        """`scheme://host[:port]`, in lower case.
+
+        Raises:
+            Refusal: there is no public URL, and the request names a host beyond loopback.
+        """
         if self.host_url and not scope.get("root_path"):
             return self.host_url
         if self.public_url:
@@ -43,6 +72,14 @@ class Origins:
         name, port = parts
         return f"http://{name}:{port}" if port else f"http://{name}"
 
+    def address(self, scope: Scope) -> PortalAddress:
+        """The address of the portal that this request reached: `root_path` is where it is mounted (ASGI 3.0, HTTP).
+
+        Raises:
+            Refusal: as `of`.
+        """
+        return PortalAddress(self.of(scope), scope.get("root_path", "").rstrip("/"))
+
 
 def _https_origin(url: str) -> str:
     normal = normal_origin(url.rstrip("/"))
@@ -54,7 +91,7 @@ def _https_origin(url: str) -> str:
 
 
 def hostname_of(public_url: str) -> str:
-    """By which an application and a stored portal are those of the portal with this public URL."""
+    """The name by which applications and stored portals speak of the portal with this public URL."""
     return urlsplit(public_url).hostname or "localhost"
 
 
