@@ -45,7 +45,7 @@ bench-once: $(VENV)/.developer ## The same scripts once, untimed, so that they c
 	$(BIN)/python -m benchmarks --once
 
 conformance: $(VENV)/.developer ## The official MCP conformance suite through the portal, three runs
-	$(BIN)/python -m tests.portal.conformance
+	$(BIN)/python -m tests.portal.endpoint.conformance
 
 constraints: $(VENV)/.developer ## Resolve again and pin every library with its hashes
 	$(BIN)/python -c 'import runpy; print(runpy.run_path("sandbox/guest/build.py")["ZIGLANG"])' \

@@ -8,7 +8,7 @@ from codemode.check.declared import isolate_declarations
 from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
 from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
-from codemode.expose import Exposed, expose, expose_server
+from codemode.expose import ExposedTools, expose, expose_server
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
 from codemode.tool import CodeTool
@@ -23,7 +23,7 @@ __all__ = [
     "CodeTool",
     "CodemodeError",
     "Compiler",
-    "Exposed",
+    "ExposedTools",
     "Flight",
     "Pace",
     "RealPace",

@@ -1,4 +1,4 @@
-"""What kind of deed a tool does, and what kind a person asks for: to read, to make, to change or to remove."""
+"""The kind of action that a tool performs, and the kinds that a query asks for: to read, make, change or remove."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOOL_VERBS = {
     "refresh sync switch modify convert hold rollback roll tune prioritize",
     REMOVE: "delete remove purge clear cancel revoke reset drop stop kick unlink refund abort archive dismiss",
 }
-_ASKED_VERBS = {
+_QUERY_VERBS = {
     READ: "get list read search find query show fetch describe download export view count check compare see look "
     "browse display tell watch who what which whose when where why how is are does do did was were can has have",
     MAKE: "create add make new insert post send push upload write run start open import generate register publish "
@@ -32,70 +32,71 @@ _ASKED_VERBS = {
     REMOVE: "delete remove purge clear cancel revoke reset drop stop kick unlink refund abort erase destroy forget "
     "throw empty discard wipe end uninstall undo ban take cut detach disconnect unsubscribe withdraw expel evict leave",
 }
-_TOOL = {word: deed for deed, listed in _TOOL_VERBS.items() for word in listed.split()}
-_ASKED: dict[str, tuple[str, ...]] = {
-    word: tuple(deed for deed, listed in _ASKED_VERBS.items() if word in listed.split())
-    for words in _ASKED_VERBS.values()
-    for word in words.split()
+_OF_TOOL = {word: action for action, verbs in _TOOL_VERBS.items() for word in verbs.split()}
+_OF_QUERY: dict[str, tuple[str, ...]] = {
+    word: tuple(action for action, verbs in _QUERY_VERBS.items() if word in verbs.split())
+    for verbs in _QUERY_VERBS.values()
+    for word in verbs.split()
 }
 _OPENINGS = frozenset("please i we you want to would like need can could should do help me must".split())
 _QUESTIONS = frozenset("can could should do must".split())
-_ASKING = frozenset("you".split())
+_ADDRESS = frozenset("you".split())
 _NOT = frozenset("no not don never".split())
 _NO_MORE = frozenset("longer more again any anymore".split())
 _AWAY = frozenset("rid away".split())
-_SWITCHED = frozenset("turn switch put set".split())
-_TAKEN = frozenset("take cut throw get log sign".split())
-_LOGGED = frozenset("log sign throw".split())
-_GIVEN = frozenset("get give".split())
+_SWITCH = frozenset("turn switch put set".split())
+_TAKE_OFF = frozenset("take cut throw get log sign".split())
+_LOG_OUT = frozenset("log sign throw".split())
+_GIVE = frozenset("get give".split())
 
 
-def deed_of(name: Sequence[str], annotations: Mapping[str, Any]) -> str | None:
-    """The deed of a tool: from the first or the last word of its name, else from its hints; None when nothing says."""
+def action_of(name: Sequence[str], annotations: Mapping[str, Any]) -> str | None:
+    """The action of a tool by its name, the last and the first two words before the others; else by its hints."""
     for word in (*name[-1:], *name[:2], *name[::-1]):
-        if (deed := _TOOL.get(word)) is not None:
-            return deed
+        if (action := _OF_TOOL.get(word)) is not None:
+            return action
     if annotations.get("readOnlyHint") is True:
         return READ
     return None
 
 
-def deeds_asked(query: Sequence[str]) -> tuple[str, ...]:
-    """The deeds a query may mean, most likely first; none when it only names a thing.
+def actions_in(query: Sequence[str]) -> tuple[str, ...]:
+    """The actions that a query may mean, likeliest first; none when it only names a thing.
 
-    People begin with what they want done: a verb further on tells of the thing, as in "domains I bought".
+    People begin with what they want done: a verb further on is about the thing, as in "domains I bought".
     """
-    said = _asked_for(query)
-    if not said:
+    request = _request(query)
+    if not request:
         return ()
-    first, rest = said[0], said[1:]
+    first, rest = request[0], request[1:]
     if first in _NOT and _NO_MORE.intersection(rest):
         return REMOVE, CHANGE
-    if first in _ASKED and _AWAY.intersection(rest[:4]):
+    if first in _OF_QUERY and _AWAY.intersection(rest[:4]):
         return REMOVE, CHANGE
-    if "off" in rest and first in _SWITCHED:
+    if "off" in rest and first in _SWITCH:
         return CHANGE, REMOVE
-    if ("off" in rest and first in _TAKEN) or ("out" in rest and first in _LOGGED):
+    if ("off" in rest and first in _TAKE_OFF) or ("out" in rest and first in _LOG_OUT):
         return REMOVE, CHANGE
-    if first in _GIVEN:
+    if first in _GIVE:
         return (MAKE, CHANGE) if "new" in rest[:2] else (READ, MAKE)
     if first == "set" and "up" in rest:
         return MAKE, CHANGE
     if first == "stop":
         return REMOVE, CHANGE
-    return _ASKED.get(first, ())
+    return _OF_QUERY.get(first, ())
 
 
-def _asked_for(query: Sequence[str]) -> Sequence[str]:
-    """A query from its first word that is no mere opening of a request: "I want to", "how do I"."""
+def _request(query: Sequence[str]) -> Sequence[str]:
+    """A query without the words that only open a request: "I want to", "how do I"."""
     if query[:1] == ["how"] and not _OPENINGS.intersection(query[1:2]):
         return query
     start = next((n for n, word in enumerate(query) if word not in _OPENINGS and word != "how"), len(query))
-    if start and query[0] in _QUESTIONS and not _ASKING.intersection(query[:start]):
+    # "can you delete it" is a request; "can we delete it" is a question and stays whole.
+    if start and query[0] in _QUESTIONS and not _ADDRESS.intersection(query[:start]):
         return query
     return query[start:]
 
 
 def is_verb(word: str) -> bool:
-    """Whether a word names a deed, which says little of what it is done to."""
-    return word in _ASKED
+    """Whether a word names an action: it says little of the thing that the action is done to."""
+    return word in _OF_QUERY

@@ -1,47 +1,46 @@
-"""What to write instead: sentences added to errors that agents are known to run into."""
+"""What to write instead: lines added to errors that agents are known to run into."""
 
 from __future__ import annotations
 
 import re
 
 from codemode.catalog import Catalog
-from codemode.run import Failure
+from codemode.run import Failure, UnknownName
+from codemode.tokens import tokenize
 
 MAX_SIGNATURES = 2
+_MOST_READ = 16 * 1024  # characters of a program that are searched for an import
+# The engine's words (QuickJS-ng): nothing else of a ReferenceError names the variable.
 _NOT_DEFINED = re.compile(r"^'?([\w$]{1,80})'? is not defined$")
-_MISSING = re.compile(r"^codemode\.(.{1,200}?) does not exist\.")
-_STUB = re.compile(r"codemode\.([A-Za-z_$][\w$]*\.[A-Za-z_$][\w$]*)")
 
 _NO_NETWORK = "A program has no network: call tools (await codemode.server.tool(input)); codemode.search finds them."
-_NO_MODULES = (
+NO_MODULES = (
     "A program has no modules: the language, URL, TextEncoder, crypto.randomUUID, setTimeout and codemode are there."
 )
 _NO_PROCESS = "A program has no process, files or environment: get data from tools and return the result."
 _ABSENT = {
-    **dict.fromkeys(("require", "module", "exports", "importScripts", "define"), _NO_MODULES),
+    **dict.fromkeys(("require", "module", "exports", "importScripts", "define"), NO_MODULES),
     **dict.fromkeys(("process", "Deno", "Bun", "fs", "path", "os", "__dirname", "__filename", "global"), _NO_PROCESS),
     **dict.fromkeys(("axios", "fetch", "http", "https", "Request", "Response", "Headers"), _NO_NETWORK),
     **dict.fromkeys(("window", "document", "localStorage", "alert", "prompt"), "A program does not run in a browser."),
     "Buffer": "There is no Buffer: use Uint8Array, TextEncoder, TextDecoder, atob and btoa.",
 }
-_IMPORT = re.compile(r"\b(?:import|module)\b", re.IGNORECASE)
 
 
-def advise(failure: Failure, catalog: Catalog) -> list[str]:
-    """Lines to add to a failure's text; signatures of the tools it names where the program could not show them."""
+def advise(failure: Failure, catalog: Catalog, program: str) -> list[str]:
+    """Lines to add to the text of a failure of `program`; empty when there is nothing to add."""
+    if isinstance(failure.cause, UnknownName):
+        return _for_path(failure.cause, catalog)
     if failure.name == "ReferenceError" and (absent := _NOT_DEFINED.match(failure.message)):
-        advice = _for_name(absent[1], catalog)
+        advice = for_name(absent[1], catalog)
         return [advice] if advice else []
-    if failure.name == "UnknownToolError":
-        written = _MISSING.match(failure.message)
-        missing = catalog.missing(written[1]) if written else None
-        return [f"{missing}."] if missing else _signatures(failure.message, catalog)
-    if _IMPORT.search(failure.message) and failure.kind in ("syntax", "exception") and failure.name != "ToolError":
-        return [_NO_MODULES]
-    return []
+    # An import that parses fails as a TypeError without a place, before the program's first line runs.
+    may_be_import = failure.kind == "syntax" or (failure.name == "TypeError" and failure.line is None)
+    return [NO_MODULES] if may_be_import and _imports(program) else []
 
 
-def _for_name(name: str, catalog: Catalog) -> str | None:
+def for_name(name: str, catalog: Catalog) -> str | None:
+    """What to write instead of a global that an isolate does not have; None when that is not known."""
     if name in _ABSENT:
         return _ABSENT[name]
     if name in ("search", "describe", "tools", "emit") or name in catalog.names.servers:
@@ -51,10 +50,22 @@ def _for_name(name: str, catalog: Catalog) -> str | None:
     return None
 
 
-def _signatures(message: str, catalog: Catalog) -> list[str]:
-    """The signatures of the nearest tools, unless the program's own error has them already."""
-    if "(input" in message:
+def _for_path(unknown: UnknownName, catalog: Catalog) -> list[str]:
+    """Why a tool or server is not there, else the signatures of the nearest tools unless the message has them."""
+    if (reason := catalog.missing(unknown.path)) is not None:
+        return [f"{reason}."]
+    if unknown.signed:
         return []
-    nearest = message.partition("Nearest:")[2]
-    paths = [path for path in dict.fromkeys(_STUB.findall(nearest)) if catalog.get(path)]
-    return [catalog.brief(path) for path in paths[:MAX_SIGNATURES]]
+    return [catalog.brief(path) for path in unknown.nearest if catalog.get(path)][:MAX_SIGNATURES]
+
+
+def _imports(program: str) -> bool:
+    """Whether a program imports a module: `import` as a word of the language, but not `import.meta`."""
+    start = program[:_MOST_READ]
+    if "import" not in start:
+        return False
+    keys = ["", *(token.key for token in tokenize(start)), ""]
+    return any(
+        key == "import" and keys[index - 1] != "." and keys[index + 1] not in (".", ":")
+        for index, key in enumerate(keys)
+    )

@@ -1,7 +1,7 @@
-"""The answer contract: a run as the MCP `CallToolResult` an agent reads.
+"""The answer contract: a run as the MCP `CallToolResult` that an agent reads.
 
-Text first (the result, or the error with its place in the program), notes and logs in blocks of their own after it,
-emitted blocks last; the same as `structuredContent` for clients that compute. Every part has a budget.
+Text comes first (the result, or the error with its place in the program), then notes and logs in blocks of their own,
+then the emitted blocks. `structuredContent` holds the same for clients that compute. Every part has a budget.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from codemode.cost import about_tokens, clipped
-from codemode.run import CallRecord, Failure, Run
+from codemode.run import CallRecord, Failure, Rejection, Run
 from codemode.truncation import text_of, truncate, truncate_text
 from sandbox import LogLine
 
@@ -28,7 +28,7 @@ _MESSAGE_CHARS = 4_000
 
 CHECK_SCHEMA: dict[str, Any] = {
     "type": "object",
-    "description": "What a check before the run found.",
+    "description": "The findings of a check before the run.",
     "properties": {
         "ok": {"type": "boolean"},
         "diagnostics": {
@@ -74,7 +74,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                 "stack": {"type": "string"},
                 "tool": {"type": "string"},
                 "code": {"type": "integer"},
-                "data": {"description": "What the tool said beside its message, cut."},
+                "data": {"description": "The data of the tool's error, cut."},
             },
             "required": ["kind", "name", "message"],
         },
@@ -112,17 +112,17 @@ OUTPUT_SCHEMA: dict[str, Any] = {
 
 
 def answer(run: Run, advice: list[str]) -> dict[str, Any]:
-    """The `CallToolResult` of a finished run. `advice`: lines that help to repair a failure."""
+    """The `CallToolResult` of a finished run. `advice`: lines that help an agent to repair a failure."""
     structured: dict[str, Any] = {"status": "completed" if run.failure is None else "failed", "executionId": run.id}
     if run.failure is None:
         content = [_text(_result(run, structured))]
     else:
-        structured["error"] = error = _error(run.failure, run.program) | _said_by_tool(run)
-        content = [_text(_failure_text(run, error, advice))]
-    logs = _within(run.logs)
+        structured["error"] = error = _error(run.failure, run.program)
+        content = [_text(_failure_text(run, run.failure, error, advice))]
+    logs = _within_budget(run.logs)
     structured["logs"] = [{"level": line.level, "text": line.text} for line in logs]
     structured["calls"] = [call.as_dict() for call in run.calls]
-    if run.failure is None and (note := _cancelled(run.calls)):
+    if run.failure is None and (note := _note_on_cancelled(run.calls)):
         content.append(_text(note))
     if run.check is not None:
         structured["check"] = run.check
@@ -139,6 +139,7 @@ def _text(text: str) -> dict[str, Any]:
 
 
 def _result(run: Run, structured: dict[str, Any]) -> str:
+    """The text of the result, cut; its value goes into `structured`."""
     if not run.has_value:
         return "undefined"
     value = run.value
@@ -167,52 +168,47 @@ def _error(failure: Failure, program: str) -> dict[str, Any]:
         error["line"] = failure.line
         if failure.column is not None:
             error["column"] = failure.column
-        if shown := snippet(program, failure.line, failure.column):
-            error["snippet"] = shown
+        if lines := snippet(program, failure.line, failure.column):
+            error["snippet"] = lines
     if failure.stack:
         error["stack"] = failure.stack[:_STACK_CHARS]
+    if isinstance(failure.cause, Rejection):
+        error |= _tool_error(failure.cause)
     return error
 
 
-def _said_by_tool(run: Run) -> dict[str, Any]:
-    """Which tool it was that failed, and its `code` and `data`, where a `ToolError` ended the program."""
-    failure = run.failure
-    if failure is None or failure.name != "ToolError":
-        return {}
-    found = next((one for one in reversed(run.rejected) if one.message == failure.message), None)
-    if found is None:
-        return {}
-    said: dict[str, Any] = {"tool": found.tool}
-    if found.code is not None:
-        said["code"] = found.code
-    if found.data is not None:
-        cut = truncate(found.data, _DATA_CHARS, "data")
-        said["data"] = found.data if cut is None else cut.value
-    return said
+def _tool_error(cause: Rejection) -> dict[str, Any]:
+    """The tool that failed, with its `code` and `data`."""
+    error: dict[str, Any] = {"tool": cause.tool}
+    if cause.code is not None:
+        error["code"] = cause.code
+    if cause.data is not None:
+        cut = truncate(cause.data, _DATA_CHARS, "data")
+        error["data"] = cause.data if cut is None else cut.value
+    return error
 
 
 def snippet(program: str, line: int, column: int | None) -> str | None:
-    """The line with its number, and a caret under the column; a long line is shown around the column."""
+    """The line with its number, and a caret under the column. Of a long line the part around the column."""
     lines = program.splitlines()
     if not 1 <= line <= len(lines):
         return None
     text = lines[line - 1].replace("\t", " ")
     at = max(0, min((column or 1) - 1, len(text)))
     start = max(0, min(at - _LINE_CHARS // 2, len(text) - _LINE_CHARS))
-    shown = text[start : start + _LINE_CHARS]
+    part = text[start : start + _LINE_CHARS]
     head = f"{line} | {'…' if start else ''}"
     ending = "…" if start + _LINE_CHARS < len(text) else ""
     if column is None:
-        return head + shown + ending
-    return f"{head}{shown}{ending}\n{' ' * (len(head) + at - start)}^"
+        return head + part + ending
+    return f"{head}{part}{ending}\n{' ' * (len(head) + at - start)}^"
 
 
-def _failure_text(run: Run, error: dict[str, Any], advice: list[str]) -> str:
-    failure = run.failure
-    assert failure is not None
+def _failure_text(run: Run, failure: Failure, error: dict[str, Any], advice: list[str]) -> str:
     others = []
-    if said := _tool_line(error):
-        others.append(clipped(said, _DATA_TOKENS))
+    # An error about arguments names its tool already, and has no code or data.
+    if isinstance(failure.cause, Rejection) and not failure.cause.about_arguments:
+        others.append(clipped(_tool_line(error), _DATA_TOKENS))
     if failure.line is not None:
         place = f"at line {failure.line}" + (f", column {failure.column}" if failure.column is not None else "")
         others.append(clipped(f"{place}\n{error['snippet']}" if "snippet" in error else place, _PLACE_TOKENS))
@@ -220,16 +216,14 @@ def _failure_text(run: Run, error: dict[str, Any], advice: list[str]) -> str:
         others.append(clipped("\n".join(advice), _ADVICE_TOKENS))
     if run.calls:
         others.append(clipped(f"Calls made: {_summary(run.calls)}", _CALLS_TOKENS))
-    # What is said of the failure itself has the rest of the room.
+    # The failure's own message gets the room that the other lines leave.
     room = _ERROR_TOKENS - sum(map(about_tokens, others))
     head = clipped(_clip(f"{failure.name}: {failure.message}", _ERROR_CHARS - sum(map(len, others))), room)
     return _clip("\n".join((head, *others)), _ERROR_CHARS)
 
 
-def _tool_line(error: dict[str, Any]) -> str | None:
-    """`from fix.search, code -32000, data {...}`; nothing for an error about arguments, which names its tool."""
-    if "tool" not in error or error["message"].startswith(f"codemode.{error['tool']}"):
-        return None
+def _tool_line(error: dict[str, Any]) -> str:
+    """`from fix.search, code -32000, data {...}`."""
     parts = [f"from {error['tool']}"]
     parts += [f"code {error['code']}"] if "code" in error else []
     parts += [f"data {text_of(error['data'])}"] if "data" in error else []
@@ -237,55 +231,57 @@ def _tool_line(error: dict[str, Any]) -> str | None:
 
 
 def _clip(text: str, weight: int) -> str:
-    """A text cut by weight: a character beyond ASCII counts as three, about what it costs in tokens."""
+    """A text cut by weight. A character beyond ASCII weighs three: it has about as many tokens as three letters."""
     if len(text) * 3 <= weight or (text.isascii() and len(text) <= weight):
         return text
-    left = weight
+    room = weight
     for position, character in enumerate(text):
-        left -= 1 if character < "\x80" else 3
-        if left < 0:
+        room -= 1 if character < "\x80" else 3
+        if room < 0:
             return text[: max(0, position - 1)] + "…"
     return text
 
 
 def _summary(calls: list[CallRecord]) -> str:
+    """Tools and statuses of calls in their order, equal ones in a row counted."""
     groups = [(key, len(list(members))) for key, members in groupby(calls, lambda call: (call.tool, call.status))]
-    shown = [f"{tool} {status}" + (f" ×{count}" if count > 1 else "") for (tool, status), count in groups]
+    texts = [f"{tool} {status}" + (f" ×{count}" if count > 1 else "") for (tool, status), count in groups]
     more = sum(count for _, count in groups[_CALL_GROUPS:])
-    return ", ".join(shown[:_CALL_GROUPS]) + (f" and {more} more" if more else "")
+    return ", ".join(texts[:_CALL_GROUPS]) + (f" and {more} more" if more else "")
 
 
-def _cancelled(calls: list[CallRecord]) -> str | None:
-    cut = [call.tool for call in calls if call.status == "cancelled"]
-    if not cut:
+def _note_on_cancelled(calls: list[CallRecord]) -> str | None:
+    tools = [call.tool for call in calls if call.status == "cancelled"]
+    if not tools:
         return None
-    named = ", ".join(dict.fromkeys(cut[:_CALL_GROUPS]))
-    return f"Note: {len(cut)} calls were not awaited and were cancelled when the program ended: {named}"
+    names = ", ".join(dict.fromkeys(tools[:_CALL_GROUPS]))
+    return f"Note: {len(tools)} calls were not awaited and were cancelled when the program ended: {names}"
 
 
 def _log_line(line: LogLine) -> str:
     return line.text if line.level == "log" else f"[{line.level}] {line.text}"
 
 
-def _within(logs: list[LogLine]) -> list[LogLine]:
-    """Log lines within their budget: the first and the last ones, with a line that says how many are left out."""
+def _within_budget(logs: list[LogLine]) -> list[LogLine]:
+    """The log lines; of too many the first and the last ones, with a line between them that counts the others."""
     if sum(len(line.text) for line in logs) + 10 * len(logs) <= LOG_CHARS:
         return logs
     half = LOG_CHARS // 2
     first = _take(logs, half)
     last = _take(logs[len(first) :][::-1], half)[::-1]
-    left = len(logs) - len(first) - len(last)
-    if not left:
+    missing = len(logs) - len(first) - len(last)
+    if not missing:
         return first + last
-    return [*first, LogLine("info", f"… {left} log lines left out …"), *last]
+    return [*first, LogLine("info", f"… {missing} log lines left out …"), *last]
 
 
 def _take(logs: list[LogLine], room: int) -> list[LogLine]:
-    taken: list[LogLine] = []
+    """As many lines as have room, the last of them perhaps cut."""
+    lines: list[LogLine] = []
     for line in logs:
         if room < 40:
             break
         short = truncate_text(line.text, room)
-        taken.append(line if short is None else LogLine(line.level, short))
-        room -= len(taken[-1].text) + 10
-    return taken
+        lines.append(line if short is None else LogLine(line.level, short))
+        room -= len(lines[-1].text) + 10
+    return lines

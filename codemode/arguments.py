@@ -1,9 +1,9 @@
 """Checks the arguments of a call against the tool's `inputSchema` before the call leaves.
 
 Schemas come from upstream servers and are hostile: references are never fetched, patterns run in linear time, and a
-schema whose check could cost more than a few milliseconds on the given arguments is left to the upstream. A schema
-that cannot be compiled is retried without its patterns and dialect, and then not checked at all: a broken schema must
-not make a working tool unusable.
+check that could take more than a few milliseconds is left to the upstream server. A schema that does not compile is
+tried again without its patterns and its dialect, and otherwise not checked: a broken schema must not make a working
+tool unusable.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOST_OPTIONS = 12
 _MOST_COMPARED = 2_000
 _MAX_VALUE_CHARS = 60
 _MAX_LINE_CHARS = 200
-_MANY_NODES = 1_000  # every mismatch is collected before the first is seen: only for small arguments
+_MANY_NODES = 1_000  # of larger arguments only the first mismatch is reported: listing all visits everything again
 _PATTERNS = ("pattern", "patternProperties")
 
 
@@ -35,12 +35,12 @@ class _Validator(Protocol):
 
 
 class ArgumentCheck:
-    """The compiled check of one tool. `note` says why arguments are checked in part or not at all, else None."""
+    """The compiled check of one tool. `note`: why the arguments are checked in part or not at all, else None."""
 
     def __init__(self, schema: Mapping[str, Any] | bool) -> None:
         self.note: str | None = None
         self._validator: _Validator | None = None
-        self._known = _properties(schema)
+        self._properties = _properties(schema)
         self._cost = max(1, cost(schema))
         if self._cost >= MAX_COST:
             self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
@@ -59,7 +59,7 @@ class ArgumentCheck:
             self.note = f"inputSchema is not checked: {reason}"
 
     def mismatches(self, arguments: Mapping[str, Any]) -> list[str]:
-        """What is wrong, a line each, at most `MAX_SHOWN`; empty when the arguments match or cannot be checked."""
+        """The mistakes, a line each, at most `MAX_SHOWN`; empty when the arguments match or cannot be checked."""
         validator = self._validator
         if validator is None:
             return []
@@ -68,20 +68,20 @@ class ArgumentCheck:
         if size >= budget or validator.is_valid(arguments):
             return []
         if size <= _MANY_NODES:
-            return _lines(list(itertools.islice(validator.iter_errors(arguments), _MOST_ERRORS)), self._known)
+            return _lines(list(itertools.islice(validator.iter_errors(arguments), _MOST_ERRORS)), self._properties)
         try:
             validator.validate(arguments)
         except ValidationError as error:
-            return _lines([error], self._known)
+            return _lines([error], self._properties)
         return []
 
 
 def _compile(schema: Any) -> _Validator:
-    # Without a retriever references are fetched, from the net and from the disk.
-    return validator_for(schema, retriever=_refuse, pattern_options=RegexOptions())
+    # Without a retriever the library fetches references from the network and the disk.
+    return validator_for(schema, retriever=_refuse_to_fetch, pattern_options=RegexOptions())
 
 
-def _refuse(uri: str) -> Any:
+def _refuse_to_fetch(uri: str) -> Any:
     raise ValueError(f"references outside the schema are not followed: {uri}")
 
 
@@ -103,36 +103,36 @@ def _properties(schema: Any) -> list[str]:
     return [name for name in names if isinstance(name, str)]
 
 
-def _lines(errors: list[ValidationError], known: list[str]) -> list[str]:
-    """What is wrong, in a few lines: all that is missing is one of them, and a wrong name brings the right one."""
+def _lines(errors: list[ValidationError], properties: list[str]) -> list[str]:
+    """The first lines of what is wrong. Missing properties share one line; `properties` are those to suggest."""
     missing = [_path([*error.instance_path, error.kind.value]) for error in errors if error.kind.name == "required"]
-    lines = [_line(error, known) for error in errors if error.kind.name != "required"]
+    lines = [_line(error, properties) for error in errors if error.kind.name != "required"]
     if missing:
         lines.insert(0, f"{_enumerated(missing)} {'is' if len(missing) == 1 else 'are'} missing")
     return lines[:MAX_SHOWN]
 
 
 def _enumerated(paths: list[str]) -> str:
-    """As many as a line has room for, and how many more there are."""
-    shown = paths[:1]
+    """The paths that a line has room for, and how many more there are."""
+    fitting = paths[:1]
     for path in paths[1:]:
-        if sum(map(len, shown)) + 2 * len(shown) + len(path) > _MAX_LINE_CHARS - 30:
+        if sum(map(len, fitting)) + 2 * len(fitting) + len(path) > _MAX_LINE_CHARS - 30:
             break
-        shown.append(path)
-    more = f" and {len(paths) - len(shown)} more" if len(paths) > len(shown) else ""
-    return ", ".join(shown)[: _MAX_LINE_CHARS - 30] + more
+        fitting.append(path)
+    more = f" and {len(paths) - len(fitting)} more" if len(paths) > len(fitting) else ""
+    return ", ".join(fitting)[: _MAX_LINE_CHARS - 30] + more
 
 
-def _line(error: ValidationError, known: list[str]) -> str:
+def _line(error: ValidationError, properties: list[str]) -> str:
     where = _path(error.instance_path)
     kind = error.kind.name
     value = error.kind.value
-    got = _shown(error.instance)
+    got = _literal(error.instance)
     if kind == "type":
         text = f"{where}: expected {' | '.join(value) if isinstance(value, list) else value}, got {got}"
     elif kind in ("additionalProperties", "unevaluatedProperties"):
         names = ", ".join(_path([*error.instance_path, name]) for name in value[:MAX_SHOWN])
-        near = [] if error.instance_path else [_nearest(name, known)[:1] for name in value[:MAX_SHOWN]]
+        near = [] if error.instance_path else [_nearest(name, properties)[:1] for name in value[:MAX_SHOWN]]
         meant = ", ".join(_path(list(one)) for one in near if one)
         text = f"{names}: no such property" + (f", nearest: {meant}" if meant else "")
     elif kind in ("enum", "const"):
@@ -145,13 +145,13 @@ def _line(error: ValidationError, known: list[str]) -> str:
 
 
 def _options(options: list[Any], got: Any) -> str:
-    """The values there are; of many, those that are most like what was given."""
-    shown = options[:_MOST_OPTIONS]
-    if len(options) > len(shown) and isinstance(got, str):
+    """The allowed values; of many, the most similar to the given one."""
+    choice = options[:_MOST_OPTIONS]
+    if len(options) > len(choice) and isinstance(got, str):
         texts = [option for option in options[:_MOST_COMPARED] if isinstance(option, str)]
-        shown = [*_nearest(got, texts), *options][: _MOST_OPTIONS // 2]
-    more = f" | … {len(options) - len(shown)} more" if len(shown) < len(options) else ""
-    return " | ".join(map(_shown, shown)) + more
+        choice = [*_nearest(got, texts), *options][: _MOST_OPTIONS // 2]
+    more = f" | … {len(options) - len(choice)} more" if len(choice) < len(options) else ""
+    return " | ".join(map(_literal, choice)) + more
 
 
 def _nearest(written: str, names: list[str]) -> list[str]:
@@ -159,7 +159,7 @@ def _nearest(written: str, names: list[str]) -> list[str]:
 
 
 def _alternatives(alternatives: list[list[ValidationError]], where: list[str | int]) -> str:
-    """Names the expected types when every alternative failed for its type alone."""
+    """The expected types, when every alternative failed for its type alone."""
     expected: list[str] = []
     for errors in alternatives:
         if len(errors) == 1 and errors[0].kind.name == "type" and errors[0].instance_path == where:
@@ -176,11 +176,12 @@ def _path(parts: list[str | int]) -> str:
         if isinstance(part, int):
             path += f"[{part}]"
         else:
-            path += f".{part}" if part.isidentifier() else f"[{_shown(part)}]"
+            path += f".{part}" if part.isidentifier() else f"[{_literal(part)}]"
     return path
 
 
-def _shown(value: Any) -> str:
+def _literal(value: Any) -> str:
+    """A value as JSON, cut to what a line has room for."""
     try:
         text = orjson.dumps(value).decode()
     except (TypeError, ValueError):

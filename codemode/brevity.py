@@ -1,7 +1,7 @@
-"""A tool with less said about it: what an agent reads first, cut so that the types stay true and say what is missing.
+"""Shortens a tool for its first reading: its types stay true, and say how much of them is left out.
 
 Each level leaves out more: long texts, then texts of optional properties, inner objects and long enumerations, then
-optional properties themselves. An object with something left out takes any further property, and says how many.
+optional properties themselves. An object without some of its properties accepts any, and says how many there are.
 """
 
 from __future__ import annotations
@@ -24,9 +24,12 @@ _MOST_DEEP = 40
 
 @dataclass(frozen=True, slots=True)
 class _Level:
-    """`text`: characters of the tool's own description; `required` and `optional`: of a property's; `depth`: how deep
-    objects are written out; `values`: of an enumeration; `properties`: optional ones of an object; `members`: of a
-    union."""
+    """The limits of one level.
+
+    `text`: characters of the tool's own description; `required`, `optional`: of the description of such a property;
+    `depth`, `returned`: how many levels of objects the input and the output write out; `values`: of an enumeration;
+    `properties`: optional ones of an object; `members`: of a union.
+    """
 
     text: int
     required: int
@@ -51,36 +54,40 @@ LEVELS = len(_LEVELS)
 
 
 def shortened(tool: Tool, level: int) -> Tool:
-    """The tool at a level, 1 to `LEVELS`, the last the shortest; 0 is the tool itself."""
+    """The tool at a level from 1 to `LEVELS`, the shortest; at level 0 the tool itself."""
     if level == 0:
         return tool
-    kept = _LEVELS[level - 1]
+    limits = _LEVELS[level - 1]
+    returned = tool.output_schema
     return replace(
         tool,
-        description=_said(tool.description, kept.text),
-        input_schema=_schema(tool.input_schema, kept, kept.depth),
-        output_schema=None if tool.output_schema is None else _schema(tool.output_schema, kept, kept.returned),
+        description=_first_sentence(tool.description, limits.text),
+        input_schema=_schema(tool.input_schema, limits, limits.depth, limits.required),
+        output_schema=None if returned is None else _schema(returned, limits, limits.returned, limits.required),
     )
 
 
-def _schema(schema: Any, level: _Level, depth: int, nested: int = 0) -> Any:
-    """A schema that whatever is valid under the whole one is valid under, too."""
+def _schema(schema: Any, level: _Level, depth: int, text: int, nested: int = 0) -> Any:
+    """A shorter schema that accepts every value the whole one accepts.
+
+    `text`: the characters of its own description; `depth`: the levels of objects it still writes out.
+    """
     if not isinstance(schema, Mapping) or nested > _MOST_DEEP:
         return schema if isinstance(schema, bool) else {}
     if depth < 0 and isinstance(schema.get("properties"), Mapping) and schema["properties"]:
         return {"type": schema.get("type", "object"), "description": _left_out(len(schema["properties"]), "properties")}
     cut: dict[str, Any] = {key: value for key, value in schema.items() if key not in _NOISE and key not in _TEXTS}
-    if text := _said(schema.get("description"), level.required):
-        cut["description"] = text
+    if sentence := _first_sentence(schema.get("description"), text):
+        cut["description"] = sentence
     for key in _WITHIN:
         if key in cut:
-            cut[key] = _schema(cut[key], level, depth, nested + 1)
+            cut[key] = _schema(cut[key], level, depth, level.required, nested + 1)
     for key in _LISTS:
         if isinstance(cut.get(key), list):
-            cut[key] = [_schema(one, level, depth, nested + 1) for one in cut[key]]
+            cut[key] = [_schema(one, level, depth, level.required, nested + 1) for one in cut[key]]
     for key in _TABLES:
         if isinstance(cut.get(key), Mapping):
-            cut[key] = {name: _schema(one, level, depth, nested + 1) for name, one in cut[key].items()}
+            cut[key] = {name: _schema(one, level, depth, level.required, nested + 1) for name, one in cut[key].items()}
     _shorten_values(cut, level)
     if isinstance(cut.get("properties"), Mapping):
         _shorten_properties(cut, level, depth, nested)
@@ -88,55 +95,51 @@ def _schema(schema: Any, level: _Level, depth: int, nested: int = 0) -> Any:
 
 
 def _shorten_values(cut: dict[str, Any], level: _Level) -> None:
-    """Some of a long enumeration or union, and the types of the rest."""
+    """Leave the first members of a long enumeration or union, and the types of the rest."""
     values = cut.get("enum")
     if isinstance(values, list) and len(values) > level.values + 2:
-        shown = values[: level.values]
         rest = {"type": sorted({_type(value) for value in values[level.values :]})}
         cut.pop("enum")
-        cut["anyOf"] = [{"enum": shown}, rest]
-        _mark(cut, _left_out(len(values) - len(shown), "values"))
+        cut["anyOf"] = [{"enum": values[: level.values]}, rest]
+        _mark(cut, len(values) - level.values, "values")
     for key in ("anyOf", "oneOf"):
         members = cut.get(key)
         if isinstance(members, list) and len(members) > level.members + 1:
             cut[key] = [*members[: level.members], {}]
-            _mark(cut, _left_out(len(members) - level.members, "alternatives"))
+            _mark(cut, len(members) - level.members, "alternatives")
 
 
 def _shorten_properties(cut: dict[str, Any], level: _Level, depth: int, nested: int) -> None:
-    listed = cut.get("required")
-    required = {name for name in listed if isinstance(name, str)} if isinstance(listed, list) else set()
-    shown: dict[str, Any] = {}
+    names = cut.get("required")
+    required = {name for name in names if isinstance(name, str)} if isinstance(names, list) else set()
+    properties: dict[str, Any] = {}
     room = level.properties
     for name, one in cut["properties"].items():
         if name not in required:
             room -= 1
             if room < 0:
                 continue
-        short = _schema(one, level, depth - 1, nested + 1)
-        if name not in required and isinstance(short, dict) and "description" in short:
-            own = short.pop("description")
-            if text := own if own.startswith("…") else _said(own, level.optional):
-                short["description"] = text
-        shown[name] = short
-    left = len(cut["properties"]) - len(shown)
-    cut["properties"] = shown
-    if left:
+        text = level.required if name in required else level.optional
+        properties[name] = _schema(one, level, depth - 1, text, nested + 1)
+    missing = len(cut["properties"]) - len(properties)
+    cut["properties"] = properties
+    if missing:
         cut["additionalProperties"] = True
-        _mark(cut, _left_out(left, "optional properties"))
+        _mark(cut, missing, "optional properties")
 
 
-def _mark(cut: dict[str, Any], text: str) -> None:
-    own = cut.get("description")
-    cut["description"] = f"{own} {text}" if isinstance(own, str) and own else text
+def _mark(cut: dict[str, Any], count: int, things: str) -> None:
+    """Say in a schema's description how much of it is left out."""
+    mark, own = _left_out(count, things), cut.get("description")
+    cut["description"] = f"{own} {mark}" if isinstance(own, str) and own else mark
 
 
-def _left_out(count: int, what: str) -> str:
-    return f"… {count} more {what}"
+def _left_out(count: int, things: str) -> str:
+    return f"… {count} more {things}"
 
 
-def _said(text: Any, longest: int) -> str | None:
-    """The first sentence, cut to a length; nothing for no length."""
+def _first_sentence(text: Any, longest: int) -> str | None:
+    """The first sentence, cut to `longest` characters; None without a text or without room."""
     if not isinstance(text, str) or longest == 0:
         return None
     first = " ".join(_SENTENCE_END.split(text.strip()[: 10 * longest], maxsplit=1)[0].split())

@@ -1,6 +1,6 @@
-"""The one way out of this floor: whoever runs a program brings a `ToolCaller`, and every tool call goes through it.
+"""The one way out of this package: every tool call goes through a `ToolCaller`, which the user of the package provides.
 
-Policy, credentials, transports and records live behind it; nothing here knows them.
+Policies, credentials, transports and records are the caller's; nothing here knows them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ToolCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolReturned:
-    """The tool answered. `result` is the raw MCP `CallToolResult` as a dict; an `isError` one belongs here too."""
+    """The tool answered. `result` is the raw MCP `CallToolResult` as a dict, with or without `isError`."""
 
     result: dict[str, Any] = field(default_factory=dict)
 
@@ -38,7 +38,7 @@ class ToolFailed:
 
 @dataclass(frozen=True, slots=True)
 class ToolDenied:
-    """The call was not allowed to leave. `reason` is shown to the program, with the `policy` that decided."""
+    """The call was not allowed to leave. The program reads the `reason` and the name of the `policy` that decided."""
 
     reason: str
     policy: str | None = None
@@ -49,4 +49,4 @@ CallOutcome = ToolReturned | ToolFailed | ToolDenied
 
 class ToolCaller(Protocol):
     async def call_tool(self, call: ToolCall) -> CallOutcome:
-        """Make the call. Failures are values; a cancelled call must stop what it does upstream."""
+        """Make the call. A failure is a value, not an exception. Cancelling the call must stop its work upstream."""

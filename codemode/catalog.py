@@ -1,4 +1,4 @@
-"""The tools one identity may use, as an immutable snapshot, and everything derived from it, made when first needed."""
+"""The tools that one identity may use, as an immutable snapshot, and what is derived from them, made at first use."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ TOOL_TOKENS = 250
 MAX_SHORTENED_TOOLS = 20
 _HINT = "// Shortened: codemode.describe(path, {full: true}) shows all of it.\n"
 _HINT_TOKENS = 20
-_FAR_TOO_LONG = 8
+_FAR_TOO_LONG = 8  # times the room: such a tool is shortened in larger steps
 _MAX_TARGETS = 1_000
 _MOST_COMPARED = 5_000
 _SUMMARY_CHARS, _SHORT_SUMMARY_CHARS = 140, 60
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
-_SAID_MEMBERS, _SAID_VALUES, _SAID_CHARS = 100, 20, 200
+_SEARCHED_MEMBERS, _SEARCHED_VALUES, _SEARCHED_CHARS = 100, 20, 200
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
 _API = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
@@ -63,7 +63,7 @@ class CatalogTool:
 
 
 class _Result(NamedTuple):
-    """A result of a search, whole and with the least said of it, and what either costs."""
+    """A search result in its whole form and its least, with the tokens of either."""
 
     whole: dict[str, Any]
     least: dict[str, Any]
@@ -87,6 +87,7 @@ class Catalog:
                 path = self.names.path(server.id, tool.name)
                 self._by_path.setdefault(path, CatalogTool(path, server, tool))
         self._ordered = tuple(self._by_path.values())
+        # Made at first use. Two threads may both make one: the results are equal, and either may stay.
         self._tools_id: str | None = None
         self._preload: str | None = None
         self._index: SearchIndex | None = None
@@ -94,7 +95,7 @@ class Catalog:
         self._briefs: dict[str, str] = {}
         self._results: dict[str, _Result] = {}
         self._checks: dict[str, ArgumentCheck] = {}
-        self._absent: dict[str, str] | None = None
+        self._withheld_spellings: dict[str, str] | None = None
 
     @classmethod
     def build(
@@ -103,10 +104,11 @@ class Catalog:
         unavailable: Mapping[str, str] | None = None,
         withheld: Mapping[tuple[str, str], str] | None = None,
     ) -> Catalog:
-        """A catalog of these servers. `unavailable`: id of a server that cannot be used now -> why, in a few words.
-        `withheld`: server and name of a tool that is not to be used now -> why, as a sentence.
+        """A catalog of these servers.
 
-        A tool listed twice by its server is one tool. Raises ValueError when two servers have the same id.
+        `unavailable`: the id of a server that cannot be used now -> the reason in a few words. `withheld`: the server
+        and the name of a tool that must not be used now -> the reason as a sentence. A tool that its server lists twice
+        is one tool. Raises ValueError when two servers have the same id.
         """
         return cls(tuple(servers), unavailable or {}, withheld or {})
 
@@ -114,18 +116,18 @@ class Catalog:
         return f"<Catalog {len(self.servers)} servers, {len(self)} tools>"
 
     def __len__(self) -> int:
-        """How many tools there are."""
+        """The number of tools."""
         return len(self._ordered)
 
     @property
     def id(self) -> str:
-        """A hash of everything a program can see of this catalog."""
+        """A hash of everything that a program can see of this catalog."""
         absent = [sorted(self.unavailable.items()), *([sorted(self.withheld.items())] if self.withheld else ())]
         return hashlib.sha256(_stable([self.tools_id, *absent])).hexdigest()
 
     @property
     def tools_id(self) -> str:
-        """A hash of what is available: why something is not may change every few seconds, and makes no new image."""
+        """A hash of the tools alone. The reasons for what is unavailable may change every few seconds: no new image."""
         if self._tools_id is None:
             self._tools_id = hashlib.sha256(_stable([_content(server) for server in self.servers])).hexdigest()
         return self._tools_id
@@ -134,49 +136,49 @@ class Catalog:
     def preload(self) -> str:
         """The trusted JavaScript that defines `codemode` for these tools."""
         if self._preload is None:
-            few = self._ordered if len(self) <= MAX_SIGNED_TOOLS else ()
-            self._preload = preload(self.names, {tool.path: self.brief(tool.path) for tool in few})
+            signed = self._ordered if len(self) <= MAX_SIGNED_TOOLS else ()
+            self._preload = preload(self.names, {tool.path: self.brief(tool.path) for tool in signed})
         return self._preload
 
     def prepare(self) -> None:
-        """Make all that is made when first needed. Takes a tenth of a second for thousands of tools: use a thread."""
+        """Make now what is otherwise made at first use. Takes half a second for thousands of tools: use a thread."""
         _ = self.tools_id, self.preload, self._search_index()
 
     @property
     def searchable(self) -> bool:
-        """Whether the search index has been built: the first search builds it."""
+        """Whether the search index is built. If not, the first search builds it."""
         return self._index is not None
 
     def get(self, path: str) -> CatalogTool | None:
-        """The tool at a path, exactly as a program's call names it."""
+        """The tool at a path, which is spelled as a program's call spells it."""
         return self._by_path.get(path)
 
     def signature(self, path: str) -> str:
         """`codemode.server.tool(input: ...): Promise<...>` of an existing path, on one line."""
-        found = self._signatures.get(path)
-        if found is None:
+        text = self._signatures.get(path)
+        if text is None:
             entry = self._by_path[path]
-            found = self._signatures[path] = encodable(signature(entry.server, entry.tool, self.names))
-        return found
+            text = self._signatures[path] = encodable(signature(entry.server, entry.tool, self.names))
+        return text
 
     def brief(self, path: str) -> str:
-        """A signature for lists and errors: the optional properties of a large input are only counted."""
-        found = self._briefs.get(path)
-        if found is None:
-            found = self.signature(path)
-            if len(found) > len(path) + _BRIEF_INPUT + _BRIEF_OUTPUT:
+        """A signature for lists and errors: it only counts the optional properties of a large input."""
+        text = self._briefs.get(path)
+        if text is None:
+            text = self.signature(path)
+            if len(text) > len(path) + _BRIEF_INPUT + _BRIEF_OUTPUT:
                 entry = self._by_path[path]
                 limits = {"longest_input": _BRIEF_INPUT, "longest_output": _BRIEF_OUTPUT}
-                found = encodable(signature(entry.server, entry.tool, self.names, **limits))
-            self._briefs[path] = found
-        return found
+                text = encodable(signature(entry.server, entry.tool, self.names, **limits))
+            self._briefs[path] = text
+        return text
 
     def argument_check(self, path: str) -> ArgumentCheck:
         """The compiled check of an existing path's arguments."""
-        found = self._checks.get(path)
-        if found is None:
-            found = self._checks[path] = ArgumentCheck(self._by_path[path].tool.input_schema)
-        return found
+        check = self._checks.get(path)
+        if check is None:
+            check = self._checks[path] = ArgumentCheck(self._by_path[path].tool.input_schema)
+        return check
 
     def search(
         self,
@@ -189,9 +191,10 @@ class Catalog:
     ) -> list[dict[str, Any]]:
         """Tools for plain words, best first: `path`, `signature`, `description`. An empty query lists the servers.
 
-        `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare that
-        they only read, or the others. `full` is for people: an agent is told less of the later ones, so that ten
-        results cost about `SEARCH_TOKENS`. Raises CatalogError for anything else.
+        `limit` is 1 to 50; `server` is a configured id or its identifier; `read_only` keeps the tools that declare to
+        only read (True), or all others (False). Later results have no signature and a shorter description, so that ten
+        of them cost about `SEARCH_TOKENS`; with `full`, which is for people, all are whole. Raises CatalogError for
+        other arguments.
         """
         if not isinstance(query, str):
             raise CatalogError('search needs words as its first argument: codemode.search("open issues", {limit: 5})')
@@ -201,103 +204,89 @@ class Catalog:
             raise CatalogError(f"search: readOnly is true or false, got {read_only!r:.40}")
         server_id = None if server is None else self._server(server).id
         if not query.strip():
-            return self._listed_servers(server_id)[: int(limit)]
-        found = self._search_index().find(query, limit=int(limit), server=server_id, read_only=read_only)
-        entries = [self._ordered[position] for position in found]
-        return [self._found(entry) for entry in entries] if full else self._within(entries)
+            return self._server_results(server_id)[: int(limit)]
+        positions = self._search_index().find(query, limit=int(limit), server=server_id, read_only=read_only)
+        entries = [self._ordered[position] for position in positions]
+        return [self._whole_result(entry) for entry in entries] if full else self._results_within_room(entries)
 
     def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
-        """TypeScript declarations of a tool, a server, or a list of both. Raises CatalogError for an unknown one.
+        """TypeScript declarations of a tool, a server, or a list of both.
 
-        Of a few tools each is told in about `TOOL_TOKENS`, unless `full`: what is left out is said.
+        A few tools are shortened to about `TOOL_TOKENS` each, and say so, unless `full`. Raises CatalogError for an
+        unknown target.
         """
         targets = [target] if isinstance(target, str) else target
         if not isinstance(targets, list | tuple) or not targets or not all(isinstance(one, str) for one in targets):
             raise CatalogError('describe needs a path ("server.tool"), a server, or a list of them')
         if len(targets) > _MAX_TARGETS:
             raise CatalogError(f"describe takes at most {_MAX_TARGETS} targets, got {len(targets)}")
-        wanted: dict[str, CatalogTool] = {}
+        entries: dict[str, CatalogTool] = {}
         for one in targets:
-            for entry in self._described(one):
-                wanted[entry.path] = entry
-        if full or len(wanted) > MAX_SHORTENED_TOOLS:
-            return self._declared([(entry, 0) for entry in wanted.values()])
-        return self._shortened(list(wanted.values()))
+            for entry in self._targets(one):
+                entries[entry.path] = entry
+        if full or len(entries) > MAX_SHORTENED_TOOLS:
+            return self._declarations([(entry, 0) for entry in entries.values()])
+        return self._declarations_within_room(list(entries.values()))
 
-    def _declared(self, wanted: Sequence[tuple[CatalogTool, int]]) -> str:
+    def _declarations(self, entries: Sequence[tuple[CatalogTool, int]]) -> str:
         """Declarations of tools, each at its level of brevity."""
-        chosen = [
-            replace(server, tools=tuple(shortened(e.tool, level) for e, level in wanted if e.server is server))
+        servers = [
+            replace(server, tools=tuple(shortened(e.tool, level) for e, level in entries if e.server is server))
             for server in self.servers
-            if any(entry.server is server for entry, _ in wanted)
+            if any(entry.server is server for entry, _ in entries)
         ]
-        return encodable(declarations(chosen, self.names))
+        return encodable(declarations(servers, self.names))
 
-    def _shortened(self, wanted: list[CatalogTool]) -> str:
-        """Declarations within their room: the longest tool gives way first."""
-        room = TOOL_TOKENS * max(2, len(wanted)) - (_HINT_TOKENS if wanted else 0)
-        levels = [0] * len(wanted)
-        costs = [about_tokens(self._declared([(entry, 0)])) for entry in wanted]
+    def _declarations_within_room(self, entries: list[CatalogTool]) -> str:
+        """Declarations of tools, the longest ones shortened until all fit."""
+        room = TOOL_TOKENS * max(2, len(entries)) - (_HINT_TOKENS if entries else 0)
+        levels = [0] * len(entries)
+        costs = [about_tokens(self._declarations([(entry, 0)])) for entry in entries]
         while sum(costs) > room:
-            longest = max((n for n in range(len(wanted)) if levels[n] < LEVELS), key=costs.__getitem__, default=None)
+            longest = max((n for n in range(len(entries)) if levels[n] < LEVELS), key=costs.__getitem__, default=None)
             if longest is None:
                 break
             steps = 1 if costs[longest] < _FAR_TOO_LONG * room else 4
             levels[longest] = min(LEVELS, levels[longest] + steps)
-            costs[longest] = about_tokens(self._declared([(wanted[longest], levels[longest])]))
-        text = self._declared(list(zip(wanted, levels, strict=True)))
+            costs[longest] = about_tokens(self._declarations([(entries[longest], levels[longest])]))
+        text = self._declarations(list(zip(entries, levels, strict=True)))
         return text + _HINT if any(levels) else text
 
     def declarations(self) -> str:
-        """Declarations of everything, `codemode`'s own functions included: what an editor completes from."""
+        """Declarations of every tool and of `codemode`'s own functions, for an editor's completion."""
         return encodable(declarations(self.servers, self.names, members=_API))
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""
         server_id = None if server is None else self._server(server).id
-        return [self._listed(entry) for entry in self._ordered if server_id in (None, entry.server.id)]
+        return [_listing(entry) for entry in self._ordered if server_id in (None, entry.server.id)]
 
-    def _found(self, entry: CatalogTool) -> dict[str, Any]:
+    def _whole_result(self, entry: CatalogTool) -> dict[str, Any]:
         about = summary(entry.tool.description or entry.tool.title or "")
-        shown = {"path": entry.path, "signature": self.brief(entry.path)}
-        return {**shown, "description": about} if about else shown
+        result = {"path": entry.path, "signature": self.brief(entry.path)}
+        return {**result, "description": about} if about else result
 
-    def _within(self, entries: Sequence[CatalogTool]) -> list[dict[str, Any]]:
-        """Results within their room: all have a path and some words, the first ones their signatures too."""
+    def _results_within_room(self, entries: Sequence[CatalogTool]) -> list[dict[str, Any]]:
+        """Search results: every one has a path and a few words, as many of the first as fit are whole."""
         room = SEARCH_TOKENS * max(DEFAULT_LIMIT, len(entries)) // DEFAULT_LIMIT
-        listed = [self._result(entry) for entry in entries]
-        room -= sum(result.least_tokens for result in listed)
+        results = [self._result(entry) for entry in entries]
+        room -= sum(result.least_tokens for result in results)
         whole = 0
-        while whole < len(listed) and (room := room + listed[whole].least_tokens - listed[whole].tokens) >= 0:
+        while whole < len(results) and (room := room + results[whole].least_tokens - results[whole].tokens) >= 0:
             whole += 1
-        return [{**(one.whole if place < whole else one.least)} for place, one in enumerate(listed)]
+        return [{**(one.whole if place < whole else one.least)} for place, one in enumerate(results)]
 
     def _result(self, entry: CatalogTool) -> _Result:
-        found = self._results.get(entry.path)
-        if found is None:
+        result = self._results.get(entry.path)
+        if result is None:
             about = summary(entry.tool.description or entry.tool.title or "", _SHORT_SUMMARY_CHARS)
             least = {"path": entry.path, **({"description": about} if about else {})}
-            whole = self._found(entry)
-            found = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
-        return found
+            whole = self._whole_result(entry)
+            result = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
+        return result
 
-    def _listed(self, entry: CatalogTool) -> dict[str, Any]:
-        tool = entry.tool
-        listed: dict[str, Any] = {
-            "path": entry.path,
-            "name": entry.path.split(".")[1],
-            "rawName": tool.name,
-            "server": entry.server.id,
-            "description": tool.description,
-            "inputSchema": tool.input_schema,
-            "annotations": tool.annotations,
-        }
-        if tool.output_schema is not None:
-            listed["outputSchema"] = tool.output_schema
-        return listed
-
-    def _listed_servers(self, only: str | None) -> list[dict[str, Any]]:
-        listed: list[dict[str, Any]] = [
+    def _server_results(self, only: str | None) -> list[dict[str, Any]]:
+        servers: list[dict[str, Any]] = [
             {
                 "path": self.names.server(server.id),
                 "server": server.id,
@@ -309,48 +298,56 @@ class Catalog:
         ]
         for server_id, reason in self.unavailable.items():
             if only is None:
-                listed.append({"server": server_id, "tools": 0, "unavailable": reason})
-        return listed
+                servers.append({"server": server_id, "tools": 0, "unavailable": reason})
+        return servers
 
-    def _described(self, target: str) -> list[CatalogTool]:
+    def _targets(self, target: str) -> list[CatalogTool]:
+        """The tools that a target of `describe` stands for. Raises CatalogError when there are none, or several."""
         keys = self.names.resolve(target)
         if len(keys) == 1:
             return [self._by_path[self.names.path(*keys[0])]]
         if keys:
             raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
-        named = target.removeprefix("codemode.")
-        if named not in self.names.servers:
-            if missing := self.missing(named):
-                raise CatalogError(missing)
+        name = target.removeprefix("codemode.")
+        if name not in self.names.servers:
+            if reason := self.missing(name):
+                raise CatalogError(reason)
             raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
-        server = self._server(named)
+        server = self._server(name)
         return [entry for entry in self._ordered if entry.server.id == server.id]
 
-    def nearest(self, written: str) -> str:
-        """A sentence with the signatures of the tools that a wrong name may have meant."""
-        wanted = written.removeprefix("codemode.")[:200]
-        found = self._namesakes(wanted)[:2]
+    def nearest_paths(self, written: str) -> list[str]:
+        """Paths of up to three tools that a wrong name may have meant, likeliest first."""
+        name = written.removeprefix("codemode.")[:200]
+        paths = self._namesakes(name)[:2]
         if len(self) <= _MOST_COMPARED:
-            close = difflib.get_close_matches(wanted, self._by_path, n=3, cutoff=0.5)
-            found = [*found, *(path for path in close if path not in found)][:3]
-        for position in self._search_index().find(wanted.replace(".", " "), limit=3):
-            if len(found) < 3 and (path := self._ordered[position].path) not in found:
-                found.append(path)
-        if not found:
-            return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
-        return "Nearest:\n  " + "\n  ".join(self.brief(path) for path in found)
+            close = difflib.get_close_matches(name, self._by_path, n=3, cutoff=0.5)
+            paths = [*paths, *(path for path in close if path not in paths)][:3]
+        for position in self._search_index().find(name.replace(".", " "), limit=3):
+            if len(paths) < 3 and (path := self._ordered[position].path) not in paths:
+                paths.append(path)
+        return paths
+
+    def nearest(self, written: str) -> str:
+        """A sentence with the signatures of those tools; where there are none, `server_list`."""
+        paths = self.nearest_paths(written)
+        return "Nearest:\n  " + "\n  ".join(map(self.brief, paths)) if paths else self.server_list()
+
+    def server_list(self) -> str:
+        """A sentence that names the servers."""
+        return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
 
     def _namesakes(self, written: str) -> list[str]:
-        """Tools that are called so on another server."""
+        """Paths of the tools with this name, whatever its server."""
         name = written.rpartition(".")[2]
         paths = (f"{self.names.server(server.id)}.{name}" for server in self.servers)
         return [path for path in paths if path in self._by_path]
 
     def missing(self, written: str) -> str | None:
-        """Why a server or tool is not there: the tool is withheld, or the server is unavailable."""
-        if self._absent is None:
-            self._absent = dict(_spelled(self.withheld))
-        if (reason := self._absent.get(written)) is not None:
+        """Why a server or tool is missing: the tool is withheld, or its server unavailable. None for another reason."""
+        if self._withheld_spellings is None:
+            self._withheld_spellings = dict(_spellings(self.withheld))
+        if (reason := self._withheld_spellings.get(written)) is not None:
             return reason
         names = assign_names([Server(server_id) for server_id in self.unavailable])
         for server_id, reason in self.unavailable.items():
@@ -359,15 +356,16 @@ class Catalog:
                     return f"the server {server_id!r} is not available: {reason}"
         return None
 
-    def _server(self, named: str) -> Server:
-        server_id = self.names.servers.get(named) if isinstance(named, str) else None
+    def _server(self, name: str) -> Server:
+        """The server with this id or identifier. Raises CatalogError when there is none."""
+        server_id = self.names.servers.get(name) if isinstance(name, str) else None
         for server in self.servers:
             if server.id == server_id:
                 return server
-        if isinstance(named, str) and (missing := self.missing(named)):
-            raise CatalogError(missing)
-        known = ", ".join(server.id for server in self.servers[:50]) or "none"
-        raise CatalogError(f"there is no server {named!r:.100}. The servers are: {known}")
+        if isinstance(name, str) and (reason := self.missing(name)):
+            raise CatalogError(reason)
+        ids = ", ".join(server.id for server in self.servers[:50]) or "none"
+        raise CatalogError(f"there is no server {name!r:.100}. The servers are: {ids}")
 
     def _search_index(self) -> SearchIndex:
         if self._index is None:
@@ -375,8 +373,25 @@ class Catalog:
         return self._index
 
 
-def _spelled(withheld: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
-    """Every way in which a program may write a tool that is withheld, with the reason."""
+def _listing(entry: CatalogTool) -> dict[str, Any]:
+    """A tool as `codemode.tools` returns it."""
+    tool = entry.tool
+    listing: dict[str, Any] = {
+        "path": entry.path,
+        "name": entry.path.split(".")[1],
+        "rawName": tool.name,
+        "server": entry.server.id,
+        "description": tool.description,
+        "inputSchema": tool.input_schema,
+        "annotations": tool.annotations,
+    }
+    if tool.output_schema is not None:
+        listing["outputSchema"] = tool.output_schema
+    return listing
+
+
+def _spellings(withheld: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    """Every spelling of every withheld tool, with the reason."""
     servers: dict[str, list[Tool]] = {}
     for server_id, name in withheld:
         servers.setdefault(server_id, []).append(Tool(name))
@@ -388,7 +403,7 @@ def _spelled(withheld: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str
 
 
 def _stable(content: Any) -> bytes:
-    """The same bytes for the same content, which comes from upstreams and may hold what orjson refuses."""
+    """The same bytes for the same content, also for content from upstream servers that orjson refuses."""
     try:
         return orjson.dumps(content, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS, default=str)
     except TypeError:  # lone surrogates, integers past 64 bits, deep nesting
@@ -396,17 +411,17 @@ def _stable(content: Any) -> bytes:
     try:
         return json.dumps(content, sort_keys=True, default=str).encode()
     except (TypeError, ValueError, RecursionError):
-        return secrets.token_bytes(32)
+        return secrets.token_bytes(32)  # a catalog of its own: only the reuse of its image is lost
 
 
 def summary(text: str, longest: int = _SUMMARY_CHARS) -> str:
-    """The first sentence of a description on one line, cut to what a list has room for."""
+    """The first sentence of a description, on one line and cut to `longest` characters."""
     first = " ".join(_SENTENCE_END.split(text.strip(), maxsplit=1)[0].split())
     return first if len(first) <= longest else first[: longest - 1].rstrip() + "…"
 
 
 def _cost(result: Mapping[str, str]) -> int:
-    """What a result costs as JSON: its texts, and the names and marks around them."""
+    """The tokens of a result as JSON: its texts, with their keys and punctuation."""
     return sum(about_tokens(text) + 4 for text in result.values()) + 2
 
 
@@ -415,33 +430,34 @@ def _paths(paths: Iterable[str]) -> str:
 
 
 def _entry(entry: CatalogTool) -> Entry:
-    given = _members(entry.tool.input_schema)
-    returned = _members(entry.tool.output_schema)
+    inputs = _members(entry.tool.input_schema)
+    outputs = _members(entry.tool.output_schema)
     return Entry(
         server=entry.server.id,
         name=entry.tool.name,
         title=entry.tool.title or "",
         description=entry.tool.description or "",
-        parameters=[str(name) for name in given],
+        parameters=[str(name) for name in inputs],
         server_name=entry.server.name or "",
         annotations=entry.tool.annotations,
-        details=[*_said(given), *map(str, returned), *_said(returned)],
+        details=[*_texts(inputs), *map(str, outputs), *_texts(outputs)],
     )
 
 
 def _members(schema: Any) -> Mapping[Any, Any]:
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
-    return dict(itertools.islice(properties.items(), _SAID_MEMBERS)) if isinstance(properties, Mapping) else {}
+    return dict(itertools.islice(properties.items(), _SEARCHED_MEMBERS)) if isinstance(properties, Mapping) else {}
 
 
-def _said(members: Mapping[Any, Any]) -> Iterator[str]:
-    """The words of a schema's members: what describes them and the values they may have."""
+def _texts(members: Mapping[Any, Any]) -> Iterator[str]:
+    """The descriptions of a schema's members, and the values they may have."""
     for member in members.values():
         if isinstance(member, Mapping):
-            if isinstance(described := member.get("description"), str):
-                yield described[:_SAID_CHARS]
+            if isinstance(text := member.get("description"), str):
+                yield text[:_SEARCHED_CHARS]
             if isinstance(values := member.get("enum"), list):
-                yield from (value[:_SAID_CHARS] for value in values[:_SAID_VALUES] if isinstance(value, str))
+                texts = (value for value in values[:_SEARCHED_VALUES] if isinstance(value, str))
+                yield from (value[:_SEARCHED_CHARS] for value in texts)
 
 
 def _content(server: Server) -> list[Any]:

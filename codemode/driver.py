@@ -1,7 +1,7 @@
-"""Runs one program: the isolate and its calls side by side, until the program ends or its time is over.
+"""Runs one program and its calls, until the program ends or its time is over.
 
-A program that waits for one call is served in the task that drives it; several calls run as tasks, at most
-`calls_in_flight` at a time, and whatever has settled by then goes back in one batch. Nothing outlives the run: calls
+A single call is served in the task that drives the program. Several calls run as tasks, at most `calls_in_flight` at a
+time, and all that have settled when the program resumes go back in one batch. Nothing outlives the run: calls that are
 still in flight at its end are cancelled and reported as such.
 """
 
@@ -19,16 +19,16 @@ from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolR
 from codemode.catalog import Catalog, CatalogTool
 from codemode.cost import clipped
 from codemode.local import LocalCalls
-from codemode.offload import beside
+from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
-from codemode.run import CallRecord, Failure, Rejected, Run
+from codemode.run import CallRecord, Failure, Rejection, Run
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
 _log = logging.getLogger(__name__)
 
 _MISMATCH_TOKENS = 100
-_PATIENCE = 2.0  # seconds a cancelled call may take to stop before the run ends without it
+_PATIENCE = 2.0  # seconds that a cancelled call has to stop before the run ends without it
 
 
 async def drive(
@@ -41,7 +41,7 @@ async def drive(
     limits: Limits,
     pace: Pace | None = None,
 ) -> None:
-    """Run `source` to its end and fill in `run`. Raises only when it is cancelled itself."""
+    """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation."""
     pace = pace or RealPace()
     calls = _Calls(run, catalog, caller, limits, pace)
     try:
@@ -54,7 +54,7 @@ async def drive(
         run.logs += outcome.logs
         calls.unawaited(outcome.calls)
         if isinstance(outcome, Failed):
-            run.failure = Failure.of(outcome.error)
+            run.failure = Failure.of(outcome.error, run.causes)
         else:
             run.value, run.has_value = outcome.value, outcome.has_value
     except TimeoutError:
@@ -77,8 +77,8 @@ class _Calls:
         self._limits = limits
         self._local = LocalCalls(run, catalog)
         self._pace = pace
-        # What is settled at once need not be asked for.
-        self._at_once = isinstance(pace, RealPace)
+        # Another pace decides about every settlement, so it must see a single call too.
+        self._single_at_once = isinstance(pace, RealPace)
         self._queue: deque[tuple[HostCall, CallRecord | None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiter: asyncio.Future[None] | None = None
@@ -94,24 +94,24 @@ class _Calls:
         return self._fault is not None
 
     async def settlements(self, calls: Sequence[HostCall], wake_at: float | None) -> list[Settlement]:
-        """Start these calls; return what has settled as soon as anything has, or nothing when a timer is due."""
-        if len(calls) == 1 and wake_at is None and self._at_once and not self._tasks and not self.ready:
+        """Start these calls. Returns the settlements that the program resumes with; none when its timer is due."""
+        if len(calls) == 1 and wake_at is None and self._single_at_once and not self._tasks and not self.ready:
             return [await self._perform(calls[0], self._record(calls[0]))]
         self._queue.extend((call, self._record(call)) for call in calls)
         self._launch()
-        settled = await self._pace.settled(self, wake_at)
+        batch = await self._pace.settled(self, wake_at)
         if self._fault is not None:
             raise self._fault
-        return settled
+        return batch
 
     def unawaited(self, calls: Sequence[HostCall]) -> None:
-        """Calls made as the program ended: blocks are emitted, tools are not called but reported as cancelled."""
+        """Serve calls that the program made as it ended: `emit` counts, tools are only reported as cancelled."""
         for call in calls:
             self._record(call)
         self._local.finish(calls)
 
     async def close(self) -> None:
-        """Cancel what is still in flight and wait for it to stop, within reason."""
+        """Cancel the calls in flight and wait until they stop, at most `_PATIENCE` seconds."""
         self._closing = True
         tasks = tuple(self._tasks)
         for task in tasks:
@@ -125,7 +125,7 @@ class _Calls:
                 _log.warning("run %s: %d cancelled calls did not stop", self._run.id, len(stuck))
 
     def _record(self, call: HostCall) -> CallRecord | None:
-        """The line of a tool call in the answer; the local functions of `codemode` have none."""
+        """The record of a tool call, for the answer. The local functions of `codemode` have none."""
         if self._catalog.get(call.name) is None:
             return None
         record = CallRecord(len(self._run.calls) + 1, call.name, self._elapsed())
@@ -140,14 +140,14 @@ class _Calls:
 
     async def _work(self, call: HostCall, record: CallRecord | None) -> None:
         settlement = await self._perform(call, record)
-        # `ready` is another list after every batch: it is looked up after the wait, not before.
+        # Every batch replaces the list `ready`, so it must be looked up after the wait.
         self.ready.append(settlement)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         if self._closing or task.cancelled():
             return
-        # A fault of ours must end the run, not leave the program waiting for it.
+        # Our own fault must end the run. Otherwise the program would wait for a call that never settles.
         self._fault = self._fault or task.exception()
         self._launch()
         self.wake()
@@ -174,40 +174,40 @@ class _Calls:
         assert entry is not None
         record.at = self._elapsed()
         try:
-            found = await self._outcome(entry, call, record)
+            result = await self._result(entry, call, record)
         finally:
             record.ms = round(self._elapsed() - record.at, 3)
-        if isinstance(found, Value):
+        if isinstance(result, Value):
             record.status = "ok"
-            return Settlement.value(call.id, orjson.Fragment(found.encoded))
-        record.status = "denied" if found.denied else "error"
-        self._run.rejected.append(Rejected(entry.path, found.message, found.code, found.data))
-        return rejection(call.id, entry.path, found)
+            return Settlement.value(call.id, orjson.Fragment(result.encoded))
+        record.status = "denied" if result.denied else "error"
+        self._run.causes.append(Rejection(entry.path, result.message, result.code, result.data, result.about_arguments))
+        return _rejecting(call.id, entry.path, result)
 
-    async def _outcome(self, entry: CatalogTool, call: HostCall, record: CallRecord) -> Value | ToolError:
+    async def _result(self, entry: CatalogTool, call: HostCall, record: CallRecord) -> Value | ToolError:
         arguments = {} if call.arguments is None else call.arguments
         if not isinstance(arguments, dict):
-            return self._refused(entry, "the one argument must be an object")
+            return self._wrong_arguments(entry, "the one argument must be an object")
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
-            return self._refused(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
-        made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments)
-        outcome = await self._called(made)
-        return await beside(lambda: settle(outcome, limit=self._limits.tool_result), *_content(outcome))
+            return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
+        outcome = await self._outcome(ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments))
+        return await off_loop(lambda: settle(outcome, limit=self._limits.tool_result), *_content(outcome))
 
-    def _refused(self, entry: CatalogTool, reason: str) -> ToolError:
-        """An error about arguments that never left: it shows what was expected."""
-        return ToolError(f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}")
+    def _wrong_arguments(self, entry: CatalogTool, reason: str) -> ToolError:
+        """The error of a call whose arguments do not match the schema: it shows what the tool expects."""
+        message = f"codemode.{entry.path}: {reason}\nExpected: {self._catalog.brief(entry.path)}"
+        return ToolError(message, about_arguments=True)
 
-    async def _called(self, call: ToolCall) -> CallOutcome:
+    async def _outcome(self, call: ToolCall) -> CallOutcome:
         try:
             return await self._caller.call_tool(call)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if self._closing or (task is not None and task.cancelling()):
                 raise
-            # Cancelled from inside, by a client that gave up: the program may go on.
+            # Nobody cancelled this task: a client behind the caller gave up, and the program may go on.
             return ToolFailed("the call was cancelled on its way")
-        except Exception:  # the host call edge: a fault behind it is one failed call, and never the program's to read
+        except Exception:  # the host call edge: a fault behind it is one failed call, and the program must not read it
             _log.exception("run %s: call %d of %s.%s failed", call.run_id, call.seq, call.server, call.tool)
             return ToolFailed("the call failed inside the portal")
 
@@ -216,13 +216,13 @@ class _Calls:
 
 
 def _content(outcome: CallOutcome) -> tuple[Any, ...]:
-    """What there is to convert of an outcome."""
+    """The part of an outcome that has to be converted, and may be large."""
     if isinstance(outcome, ToolReturned):
         return (outcome.result,)
     return (outcome.data,) if isinstance(outcome, ToolFailed) else ()
 
 
-def rejection(call_id: int, path: str, error: ToolError) -> Settlement:
+def _rejecting(call_id: int, path: str, error: ToolError) -> Settlement:
     """The settlement that rejects a call with the program's `ToolError`."""
     properties: dict[str, Any] = {"tool": path}
     if error.denied:

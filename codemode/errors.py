@@ -1,18 +1,18 @@
-"""Errors of this floor. What a program does wrong never raises: it is part of the answer.
+"""The exceptions of this package. A mistake of a program is never one of them: it is part of the answer.
 
 CodemodeError
-├── CatalogError      the caller asked a catalog for something it does not have: unknown path or server, wrong limit
-└── CheckUnavailable  types cannot be checked here, or the compiler that would is not to be had
+├── CatalogError      a question that a catalog cannot answer: an unknown path or server, a wrong limit
+└── CheckUnavailable  types cannot be checked, or the compiler cannot be installed
 """
 
 
 class CodemodeError(Exception):
-    """The root of what this package raises."""
+    """The root of the exceptions that this package raises."""
 
 
 class CatalogError(CodemodeError):
-    """A question to a catalog that has no answer. The message is one that repairs: it names what is there."""
+    """A question that a catalog cannot answer. The message names what exists, so that the reader can repair it."""
 
 
 class CheckUnavailable(CodemodeError):
-    """Types could not be checked, or the compiler not installed. The message says why, and what would help."""
+    """Types cannot be checked, or the compiler cannot be installed. The message gives the reason and the remedy."""

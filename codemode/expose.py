@@ -1,4 +1,4 @@
-"""A Python developer's own functions, or an MCP server in the same process, as a catalog and its caller.
+"""Makes a catalog and its caller from Python functions, or from an MCP server in the same process.
 
 tools = expose(add, forecast)                      # or: await expose_server(client, id="notes")
 answer = await code_tool.run({"code": "..."}, tools.catalog, tools)
@@ -25,15 +25,15 @@ _Handler = Callable[[str, dict[str, Any]], Awaitable[CallOutcome]]
 
 
 class InProcessServer(Protocol):
-    """What a client of an MCP server, or the server itself, offers: the SDK's and FastMCP's have this shape."""
+    """An MCP server in this process, or a client connected to one. Those of the SDK and of FastMCP have this shape."""
 
     async def list_tools(self) -> Any: ...
     async def call_tool(self, name: str, arguments: dict[str, Any]) -> Any: ...
 
 
 @dataclass(frozen=True)
-class Exposed:
-    """A `ToolCaller` with the catalog it serves. `a | b` serves the servers of both."""
+class ExposedTools:
+    """A `ToolCaller` with the catalog that it serves. `a | b` serves the servers of both."""
 
     catalog: Catalog
     _handlers: Mapping[str, _Handler]
@@ -44,17 +44,17 @@ class Exposed:
             return ToolFailed(f"there is no server {call.server!r}")
         return await handler(call.tool, call.arguments)
 
-    def __or__(self, other: Exposed) -> Exposed:
-        """Raises ValueError when both have a server of the same id."""
+    def __or__(self, other: ExposedTools) -> ExposedTools:
+        """Raises ValueError when both have a server with the same id."""
         catalog = Catalog.build((*self.catalog.servers, *other.catalog.servers))
-        return Exposed(catalog, {**self._handlers, **other._handlers})
+        return ExposedTools(catalog, {**self._handlers, **other._handlers})
 
 
-def expose(*functions: Callable[..., Any], server: str = "python", description: str | None = None) -> Exposed:
+def expose(*functions: Callable[..., Any], server: str = "python", description: str | None = None) -> ExposedTools:
     """Functions as the tools of one server. Docstrings become descriptions, type hints become schemas.
 
-    Coroutine functions run on the event loop, others on a thread. What a function raises rejects the program's call
-    with its message. Raises TypeError for a function whose parameters cannot be given by name.
+    Coroutine functions run on the event loop, others on a thread. An exception of a function rejects the program's call
+    with the same message. Raises TypeError for a function with a parameter that cannot be passed by name.
     """
     by_name = {function.__name__: function for function in functions}
     tools = tuple(
@@ -68,14 +68,14 @@ def expose(*functions: Callable[..., Any], server: str = "python", description: 
     )
 
     async def handle(tool: str, arguments: dict[str, Any]) -> CallOutcome:
-        return await _called(by_name[tool], arguments)
+        return await _outcome(by_name[tool], arguments)
 
-    return Exposed(Catalog.build([Server(server, None, description, tools)]), {server: handle})
+    return ExposedTools(Catalog.build([Server(server, None, description, tools)]), {server: handle})
 
 
-async def expose_server(upstream: InProcessServer, *, id: str, description: str | None = None) -> Exposed:
-    """The tools of an MCP server (a connected client of it) as they are now, all pages of them."""
-    listed = [_as_dict(tool) for tool in await _all_tools(upstream)]
+async def expose_server(upstream: InProcessServer, *, id: str, description: str | None = None) -> ExposedTools:
+    """The tools that an MCP server lists now, on all pages. `upstream` is the server, or a client connected to it."""
+    listings = [_as_dict(tool) for tool in await _all_tools(upstream)]
     tools = tuple(
         Tool(
             name=tool["name"],
@@ -85,31 +85,31 @@ async def expose_server(upstream: InProcessServer, *, id: str, description: str 
             output_schema=tool.get("outputSchema"),
             annotations=tool.get("annotations") or {},
         )
-        for tool in listed
+        for tool in listings
     )
 
     async def handle(tool: str, arguments: dict[str, Any]) -> CallOutcome:
         try:
             result = await upstream.call_tool(tool, arguments)
-        except Exception as error:  # the host call edge: whatever the client raises is a failed call
+        except Exception as error:  # the host call edge: any exception of the client is a failed call
             return ToolFailed(str(error), getattr(error, "code", None), getattr(error, "data", None))
         return ToolReturned(_as_dict(result))
 
-    return Exposed(Catalog.build([Server(id, None, description, tools)]), {id: handle})
+    return ExposedTools(Catalog.build([Server(id, None, description, tools)]), {id: handle})
 
 
-async def _called(function: Callable[..., Any], arguments: dict[str, Any]) -> CallOutcome:
+async def _outcome(function: Callable[..., Any], arguments: dict[str, Any]) -> CallOutcome:
     try:
         hints = typing.get_type_hints(function, include_extras=True)
-        given = {name: converted(value, hints.get(name)) for name, value in arguments.items()}
+        parameters = {name: converted(value, hints.get(name)) for name, value in arguments.items()}
         if inspect.iscoroutinefunction(function):
-            value = await function(**given)
+            value = await function(**parameters)
         else:
-            value = await asyncio.to_thread(function, **given)
+            value = await asyncio.to_thread(function, **parameters)
         if value is None:
             return ToolReturned({"content": []})
         return ToolReturned({"structuredContent": orjson.loads(orjson.dumps(value, default=_plain))})
-    except Exception as error:  # the host call edge: what the developer's function raises is the program's to catch
+    except Exception as error:  # the host call edge: the program may catch any exception of the developer's function
         return ToolReturned(
             {"isError": True, "content": [{"type": "text", "text": str(error) or type(error).__name__}]}
         )
@@ -124,20 +124,20 @@ def _plain(value: Any) -> Any:
 
 
 async def _all_tools(upstream: InProcessServer) -> list[Any]:
-    listed: list[Any] = []
+    tools: list[Any] = []
     page = await upstream.list_tools()
     for _ in range(_MAX_PAGES):
-        listed += page if isinstance(page, list) else page.tools
+        tools += page if isinstance(page, list) else page.tools
         cursor = getattr(page, "next_cursor", None) or getattr(page, "nextCursor", None)
         if not cursor:
             break
         page = await upstream.list_tools(cursor=cursor)  # type: ignore[call-arg]
-    return listed
+    return tools
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
-    """A protocol object as its JSON: models by their wire names."""
+    """A protocol object as JSON, the members of models by the names of the protocol."""
     if isinstance(value, Mapping):
         return dict(value)
-    dumped: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
-    return dumped
+    members: dict[str, Any] = value.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return members

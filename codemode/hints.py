@@ -1,8 +1,8 @@
 """JSON Schema for the parameters and the result of a Python function, from its type hints.
 
-Covers what a tool's signature needs: the JSON types, containers, `Literal`, unions, enums, dataclasses, typed
-dictionaries, dates, and any class that brings its own schema (`model_json_schema`, as pydantic models do). Anything
-else accepts any value. `Annotated[str, "what it is"]` gives a description.
+Covers the JSON types, containers, `Literal`, unions, enums, dataclasses, typed dictionaries, dates, and classes with a
+schema of their own (`model_json_schema`, as pydantic models have). A parameter of any other type accepts every value.
+`Annotated[str, "the city"]` gives a description.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _MAX_DEPTH = 20
 
 
 def input_schema(function: Callable[..., Any]) -> dict[str, Any]:
-    """The schema of a function's parameters as one object. Raises TypeError for parameters that have no name."""
+    """The schema of a function's parameters, as one object. Raises TypeError for one that cannot be passed by name."""
     hints = typing.get_type_hints(function, include_extras=True)
     properties: dict[str, Any] = {}
     required: list[str] = []
@@ -52,7 +52,7 @@ def input_schema(function: Callable[..., Any]) -> dict[str, Any]:
 
 
 def output_schema(function: Callable[..., Any]) -> dict[str, Any] | None:
-    """The schema of a function's result; None when it is not annotated."""
+    """The schema of a function's result; None without an annotation."""
     hints = typing.get_type_hints(function, include_extras=True)
     return schema_of(hints["return"]) if "return" in hints else None
 
@@ -113,7 +113,7 @@ def _object(hint: type, required: list[str], depth: int) -> dict[str, Any]:
 
 
 def converted(value: Any, hint: Any) -> Any:
-    """A JSON value as the type a parameter asks for: models, dataclasses, enums and dates are made, all else stays."""
+    """A JSON value as the type of a parameter: a model, a dataclass, an enum or a date. Other types keep the value."""
     if typing.get_origin(hint) is typing.Annotated:
         hint = typing.get_args(hint)[0]
     if not isinstance(hint, type):

@@ -1,4 +1,4 @@
-"""The functions of `codemode` itself: search, describe, tools and emit. They are answered here and never leave."""
+"""The functions of `codemode` itself: search, describe, tools and emit. They are served here and call no tool."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import orjson
 from codemode.catalog import DEFAULT_LIMIT, Catalog
 from codemode.errors import CatalogError
 from codemode.outcome import encode
-from codemode.run import Run
+from codemode.run import Run, UnknownName
 from sandbox import HostCall, Settlement
 
 EMITTED_BYTES = 10 * 1024 * 1024
@@ -30,7 +30,7 @@ _BLOCKS: dict[str, tuple[str, ...]] = {
 
 
 class LocalCalls:
-    """Serves the local functions for one run."""
+    """Serves the local functions for one run, and two messages of the preload: `arity` and `unknown`."""
 
     def __init__(self, run: Run, catalog: Catalog) -> None:
         self._run = run
@@ -38,7 +38,7 @@ class LocalCalls:
         self._emitted_bytes = 0
 
     async def settle(self, call: HostCall) -> Settlement:
-        """The answer to a call that names no tool. Raises nothing: wrong arguments reject the call."""
+        """The answer to a call that is no tool's. Raises nothing: wrong arguments reject the call."""
         arguments = call.arguments if isinstance(call.arguments, list) else []
         first = arguments[0] if arguments else None
         second = arguments[1] if len(arguments) > 1 else None
@@ -50,7 +50,7 @@ class LocalCalls:
                     value = await self._search(first, second)
                 case "describe":
                     full = _options("describe", second, {"full"}).get("full") is True
-                    # Schemas of one tool alone may take a while.
+                    # In a thread, because the schemas of a single tool may take a tenth of a second.
                     value = await asyncio.to_thread(self._catalog.describe, targets, full=full)
                 case "tools":
                     options = _options("tools", first, {"server"})
@@ -59,6 +59,8 @@ class LocalCalls:
                     self._emit(first)
                 case "arity":
                     raise CatalogError(self._arity(first, second))
+                case "unknown":
+                    self._report(arguments)
                 case _:
                     raise CatalogError(f"codemode has no function {call.name!r:.100}")
         except CatalogError as error:
@@ -67,25 +69,39 @@ class LocalCalls:
         return Settlement.value(call.id, value)
 
     def finish(self, calls: Iterable[HostCall]) -> None:
-        """Serve what a program asked for and did not wait for: an emitted block counts all the same."""
+        """Serve calls that a program did not wait for: its emitted blocks and wrong names count all the same."""
         for call in calls:
-            if call.name == "emit" and isinstance(call.arguments, list):
+            if not isinstance(call.arguments, list):
+                continue
+            if call.name == "unknown":
+                self._report(call.arguments)
+            elif call.name == "emit":
                 with contextlib.suppress(CatalogError):
                     self._emit(call.arguments[0] if call.arguments else None)
 
-    async def _search(self, query: Any, given: Any) -> list[dict[str, Any]]:
-        options = _options("search", given, {"limit", "readOnly", "server"})
-        limit = options.get("limit")
+    def _report(self, arguments: list[Any]) -> None:
+        """Record the error for a name that does not exist, as the preload reports it."""
+        match arguments:
+            # A program can patch `toJSON` and change what the preload sends.
+            case [str(message), str(path), list(nearest), bool(signed)]:
+                paths = tuple(one for one in nearest if isinstance(one, str))
+                self._run.causes.append(UnknownName(message, path, paths, signed))
+
+    async def _search(self, query: Any, options: Any) -> list[dict[str, Any]]:
+        checked = _options("search", options, {"limit", "readOnly", "server"})
+        limit = checked.get("limit")
 
         def search() -> list[dict[str, Any]]:
-            wanted = DEFAULT_LIMIT if limit is None else limit
-            return self._catalog.search(query, wanted, options.get("server"), options.get("readOnly"))
+            most = DEFAULT_LIMIT if limit is None else limit
+            return self._catalog.search(query, most, checked.get("server"), checked.get("readOnly"))
 
+        # The first search builds the index.
         return search() if self._catalog.searchable else await asyncio.to_thread(search)
 
     def _arity(self, path: Any, count: Any) -> str:
-        known = isinstance(path, str) and self._catalog.get(path) is not None
-        expected = f"\nExpected: {self._catalog.brief(path)}" if known else ""
+        """The message for a tool that was called with `count` arguments."""
+        exists = isinstance(path, str) and self._catalog.get(path) is not None
+        expected = f"\nExpected: {self._catalog.brief(path)}" if exists else ""
         return f"codemode.{path} takes one argument, an object; got {count}.{expected}"
 
     def _emit(self, block: Any) -> None:
@@ -99,32 +115,36 @@ class LocalCalls:
         self._run.emitted.append(checked)
 
 
-def _options(function: str, given: Any, known: set[str]) -> dict[str, Any]:
-    if given is None:
+def _options(function: str, options: Any, names: set[str]) -> dict[str, Any]:
+    """The options of a local function. Raises CatalogError for others than `names`."""
+    if options is None:
         return {}
-    if not isinstance(given, dict) or not given.keys() <= known:
-        raise CatalogError(f"the options of {function} are {{{', '.join(sorted(known))}}}, got {given!r:.100}")
-    return given
+    if not isinstance(options, dict) or not options.keys() <= names:
+        raise CatalogError(f"the options of {function} are {{{', '.join(sorted(names))}}}, got {options!r:.100}")
+    return options
 
 
 def _readable(tool: dict[str, Any]) -> orjson.Fragment:
-    """One listed tool as JSON; schemas nested too deep for any reader are left out."""
+    """A tool of the list as JSON, without its schemas when they are nested too deep for any reader."""
     encoded = encode(tool) or encode({**tool, "inputSchema": True, "outputSchema": True, "annotations": {}})
     return orjson.Fragment(encoded or b"null")
 
 
 def _content_block(block: Any) -> dict[str, Any]:
-    """An MCP content block as the protocol has it (2025-11-25, server/tools, tool result)."""
+    """An MCP content block as the protocol defines it (2025-11-25, server/tools, tool result).
+
+    Raises CatalogError for anything else.
+    """
     kinds = ", ".join(_BLOCKS)
     if not isinstance(block, dict) or block.get("type") not in _BLOCKS:
         raise CatalogError(f"emit takes an MCP content block, an object whose type is one of {kinds}")
     checked = {**block}
     if isinstance(data := checked.get("data"), dict) and isinstance(data.get("base64"), str):
-        checked["data"] = data["base64"]  # bytes, as they leave the isolate
+        checked["data"] = data["base64"]  # a Uint8Array leaves the isolate like this
     for member in _BLOCKS[checked["type"]]:
-        wanted = dict if member == "resource" else str
-        if not isinstance(checked.get(member), wanted):
-            raise CatalogError(f"a block of type {checked['type']} needs {member}, {_article(wanted)}")
+        kind = dict if member == "resource" else str
+        if not isinstance(checked.get(member), kind):
+            raise CatalogError(f"a block of type {checked['type']} needs {member}, {_article(kind)}")
     if checked["type"] == "resource" and not isinstance(checked["resource"].get("uri"), str):
         raise CatalogError("a block of type resource needs resource.uri, a string")
     if checked["type"] in ("image", "audio"):
@@ -135,11 +155,12 @@ def _content_block(block: Any) -> dict[str, Any]:
     return checked
 
 
-def _article(wanted: type) -> str:
-    return "an object" if wanted is dict else "a string"
+def _article(kind: type) -> str:
+    return "an object" if kind is dict else "a string"
 
 
 def _size(value: Any) -> int:
+    """About the bytes of a JSON value."""
     if isinstance(value, str):
         return len(value.encode())
     if isinstance(value, dict):

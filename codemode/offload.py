@@ -1,7 +1,7 @@
-"""Keeps the event loop going beside large values: small work is done at once, large work in a thread.
+"""Keeps the event loop responsive: work on small values is done at once, work on large ones in a thread.
 
-What is measured is the value that work is done on, cheaply and no further than the bound: strings by their characters,
-everything else by its parts.
+The size of a value is measured cheaply and only up to the bound: strings by their characters, everything else by its
+parts.
 """
 
 from __future__ import annotations
@@ -11,33 +11,33 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 INLINE = 64 * 1024
-"""The heaviest value worked on in the loop; about a byte of JSON each."""
+"""The weight of the heaviest value that the loop works on itself, about a byte of JSON each."""
 _PART = 16
 
 T = TypeVar("T")
 
 
-async def beside(work: Callable[[], T], *values: Any) -> T:
-    """The result of `work`, done in a thread when `values`, which it works on, are heavy together."""
+async def off_loop(work: Callable[[], T], *values: Any) -> T:
+    """The result of `work`, which runs in a thread when the `values` that it works on are heavy together."""
     return await asyncio.to_thread(work) if heavy(*values) else work()
 
 
 def heavy(*values: Any) -> bool:
-    """Whether these JSON values weigh more than `INLINE`."""
-    left = INLINE
+    """Whether these JSON values together weigh more than `INLINE`."""
+    room = INLINE
     pending: list[Any] = [*values]
     while pending:
         value = pending.pop()
-        left -= len(value) if isinstance(value, str) else _PART
+        room -= len(value) if isinstance(value, str) else _PART
         if isinstance(value, Mapping):
-            left -= _PART * len(value)
-            if left >= 0:
+            room -= _PART * len(value)
+            if room >= 0:
                 pending.extend(value)
                 pending.extend(value.values())
         elif isinstance(value, list | tuple):
-            left -= _PART * len(value)
-            if left >= 0:
+            room -= _PART * len(value)
+            if room >= 0:
                 pending.extend(value)
-        if left < 0:
+        if room < 0:
             return True
     return False

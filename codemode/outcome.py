@@ -1,7 +1,7 @@
-"""What a tool's answer becomes for the program: a value its promise is fulfilled with, or a `ToolError`.
+"""Turns a tool's answer into what the program gets: a value for its promise, or a `ToolError`.
 
-Values: `structuredContent` when there is some; else text, parsed when it is JSON and parsing loses nothing; else the
-MCP content blocks; `null` for no content. A `ToolError` has `message`, `code`, `data` and `tool`.
+The value is `structuredContent` when there is some; else the text, parsed when it is JSON and parsing loses nothing;
+else the MCP content blocks; `null` for no content. A `ToolError` has `message`, `code`, `data` and `tool`.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from codemode.text import encodable
 MAX_MESSAGE_CHARS = 16_000
 NO_MESSAGE = "the tool reported an error without a message"
 _MAX_SAFE_INTEGER = 2**53 - 1
-# Maps digits and the point to 0, e and E to e, all else to a space: then two byte searches find the numbers that a
-# double may not hold (many digits, or an exponent), far faster than a pattern. A find in a string only costs time.
+# Maps digits and the point to 0, e and E to e, everything else to a space. Two byte searches in the result find the
+# numbers that a double may not hold (many digits, an exponent), far faster than a pattern. A match inside a string only
+# costs time.
 _CLASSES = bytes(0x30 if byte in b"0123456789." else 0x65 if byte in b"eE" else 0x20 for byte in range(256))
 _JSON_START = re.compile(r"\s*[\[{\"\dtfn-]")
 
@@ -37,16 +38,20 @@ class Value:
 
 @dataclass(frozen=True, slots=True)
 class ToolError:
-    """How a call failed, as the program's `ToolError` shows it. `denied` tells a refusal from a failure."""
+    """How a call failed, as the program's `ToolError` shows it.
+
+    `denied`: the caller refused it. `about_arguments`: its arguments do not match the schema; it never left.
+    """
 
     message: str
     code: int | None = None
     data: Any = None
     denied: bool = False
+    about_arguments: bool = False
 
 
 def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
-    """What the program gets. Results over `limit` bytes of JSON are a ToolError that says how large they are."""
+    """What the program gets. A result over `limit` bytes of JSON is a ToolError that states its size."""
     if isinstance(outcome, ToolReturned):
         return _returned(outcome.result, limit)
     if isinstance(outcome, ToolDenied):
@@ -56,9 +61,9 @@ def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
 
 
 def returned(result: Mapping[str, Any], limit: int) -> bytes | None:
-    """The JSON a program gets for a tool's result; None when the program gets an error."""
-    found = _returned(result, limit)
-    return found.encoded if isinstance(found, Value) else None
+    """The JSON that a program gets for a tool's result; None when it gets an error."""
+    value = _returned(result, limit)
+    return value.encoded if isinstance(value, Value) else None
 
 
 def _returned(result: Mapping[str, Any], limit: int) -> Value | ToolError:
@@ -85,7 +90,7 @@ def _returned(result: Mapping[str, Any], limit: int) -> Value | ToolError:
 
 
 def encode(value: Any) -> bytes | None:
-    """A JSON value as bytes: lone surrogates replaced, integers past 64 bits as floats; None when it is not JSON."""
+    """A JSON value as bytes, lone surrogates replaced and integers past 64 bits as floats; None for other values."""
     try:
         return orjson.dumps(value)
     except TypeError:
@@ -97,7 +102,7 @@ def encode(value: Any) -> bytes | None:
 
 
 def from_text(text: str) -> bytes:
-    """Text as JSON when it is JSON whose values all survive as JavaScript values; else as a JSON string."""
+    """The JSON in a text when JavaScript can hold all its values; else the text as a JSON string."""
     if _JSON_START.match(text):
         parsed = parse_exactly(text)
         if parsed is not None:
@@ -106,19 +111,21 @@ def from_text(text: str) -> bytes:
 
 
 def parse_exactly(text: str) -> bytes | None:
-    """Compact JSON of the same values as `text`, or None when it is not JSON or parsing it would lose a value.
+    """Compact JSON with the values of `text`; None when it is not JSON or JavaScript would lose one of them.
 
-    Lost are digits past a double's, integers past 2^53, numbers past its range, and all but the last of equal keys.
+    JavaScript loses digits past those of a double, integers past 2^53, numbers past a double's range, and all but the
+    last of equal keys.
     """
     try:
         value = orjson.loads(text)
         compact = orjson.dumps(value)
     except (ValueError, TypeError):
         return None
-    # A dropped member takes its quotes along; most texts are proved harmless without a slow second parse.
-    written = text.encode()
-    if _may_lose_digits(written) or _quotes(written) != _quotes(compact):
-        return compact if _survives(text) else None
+    # A second parse that watches every value is slow. Most texts do not need it: their numbers are short, and no member
+    # is gone, which would have taken its quotes along.
+    encoded = text.encode()
+    if _may_lose_digits(encoded) or _quotes(encoded) != _quotes(compact):
+        return compact if _is_lossless(text) else None
     return compact
 
 
@@ -135,7 +142,7 @@ class _LossError(ValueError):
     pass
 
 
-def _survives(text: str) -> bool:
+def _is_lossless(text: str) -> bool:
     try:
         json.loads(
             text,
@@ -199,7 +206,7 @@ def _clean(message: str) -> str:
 
 
 def _data(value: Any, limit: int) -> Any:
-    """The `data` of an error: dropped when it is too large to travel or no JSON."""
+    """The `data` of an error; None when it is too large or not JSON."""
     if value is None:
         return None
     encoded = encode(value)

@@ -1,6 +1,7 @@
-"""When a program that waits goes on, with which of its calls, and what time it is for it then.
+"""Decides when a waiting program resumes, with which settlements, and what time it reads then.
 
-A `Pace` belongs to one run. The real one follows the clock; others make time, so that a run can be repeated exactly.
+A `Pace` belongs to one run. The real one follows the clock. Others make up the time, so that a run can be repeated
+exactly.
 """
 
 from __future__ import annotations
@@ -13,39 +14,39 @@ from sandbox import Settlement
 
 
 class Flight(Protocol):
-    """The calls of a run that are on their way. `ready` are the settlements nobody has taken yet."""
+    """The calls of a run. `ready` are the settlements that the program has not got yet."""
 
     ready: list[Settlement]
 
     @property
     def in_flight(self) -> int:
-        """How many calls are being made at this moment; those that queue for a place are not."""
+        """The number of calls in progress, without those that still queue."""
 
     @property
     def faulty(self) -> bool:
-        """Whether a fault of ours ended a call: the run is to end."""
+        """Whether a fault of ours ended a call, so that the run must end."""
 
     async def changed(self, seconds: float | None = None) -> None:
-        """Wait until a call has ended or `wake` was called, at most that long."""
+        """Wait until a call ends or `wake` is called, at most `seconds`."""
 
     def wake(self) -> None:
-        """Let whoever waits for a change look again."""
+        """End a wait for a change."""
 
 
 class Pace(Protocol):
-    """Decides about time and turns in one run. All times are milliseconds."""
+    """The time and the order of settlements in one run. All times are milliseconds."""
 
     def begin(self) -> tuple[float, bytes]:
-        """The time since the epoch and the 32 bytes of randomness a program starts with. Begins anew when repeated."""
+        """The time since the epoch and the 32 bytes of randomness to start with. A second call restarts the run."""
 
     def now(self) -> float:
-        """The program's time since the epoch as it is resumed; never goes back within a run."""
+        """The time since the epoch that a resumed program reads. It never goes back within a run."""
 
     def elapsed(self) -> float:
-        """Time since the run began."""
+        """The time since the run began."""
 
     async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
-        """Take from `flight.ready` what the program is resumed with; nothing when its timer at `wake_at` is due."""
+        """Take from `flight.ready` the settlements to resume with; none when the timer at `wake_at` is due."""
 
 
 class RealPace:
@@ -70,7 +71,7 @@ class RealPace:
         if not flight.ready and not flight.faulty:
             await flight.changed(None if wake_at is None else max(0.0, wake_at - self.now()) / 1000)
             if wake_at is not None and not flight.ready:
-                # The loop's clock and the calendar's differ; a due timer must find its time reached.
+                # The loop's clock and the calendar's differ. A timer that is due must not read an earlier time.
                 self._now = max(self._now, wake_at)
         ready, flight.ready = flight.ready, []
         return ready

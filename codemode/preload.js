@@ -1,11 +1,11 @@
-// Defines `codemode` inside the isolate. This is the body of `function (host, data)`, evaluated once a catalog, when its
-// image is made; programs run later, in copies of that image. Nothing here decides what is allowed: the host checks every
-// call again, so a program that changes what it finds here fools only itself.
+// Defines `codemode` inside the isolate. This is the body of `function (host, data)`. It is evaluated once for a catalog,
+// when the image is made; programs run later, in copies of that image. Nothing here decides about permissions: the host
+// checks every call again, so a program that changes an object of this script fools only itself.
 //
-// `data` is compact, because every isolate carries it: names are sorted lines in blocks, found by bisection.
+// Every isolate carries `data`, so it is compact: names are sorted lines in blocks, and a bisection finds them.
 //   servers: [[identifier, id, [block, ...]], ...]   block: "\nname\nalias\tname\n", about 64 lines
-//   shortcuts: {spelling: path or [path, ...]}       only those that the rule of `shortcut` gets wrong; several: ambiguous
-//   signatures: {path: text}                         only of a small catalog; of a large one the host adds them
+//   shortcuts: {spelling: path or [path, ...]}       only those that `shortcut` would get wrong; several: ambiguous
+//   signatures: {path: text}                         of a small catalog only; for a large one the host adds them
 "use strict";
 
 const { call } = host;
@@ -42,10 +42,10 @@ for (const [identifier, id] of data.servers) {
   if (id && !mapGet(servers, id)) mapSet(servers, id, mapGet(servers, identifier));
 }
 
-// The identifier of the tool a server calls `name`, or undefined.
+// The identifier of the tool that has this name on a server, or undefined.
 function member(server, name) {
   const { blocks } = server;
-  const key = "\n" + name + "\x0b"; // behind every line that begins with the name, before every longer name
+  const key = "\n" + name + "\x0b"; // sorts after the lines of this name, and before every longer name
   let low = 0;
   let high = blocks.length;
   while (low < high) {
@@ -73,23 +73,23 @@ function toolNames(server) {
   return names;
 }
 
-// `server_tool` in identifiers or raw names, or a bare name that one server alone has.
+// The paths for `server_tool`, in identifiers or raw names, or for a bare name: one path, unless the name is ambiguous.
 function shortcut(name) {
   if (reflectHas(data.shortcuts, name)) {
-    const meant = data.shortcuts[name];
-    return isArray(meant) ? meant : [meant];
+    const paths = data.shortcuts[name];
+    return isArray(paths) ? paths : [paths];
   }
   for (let at = indexOf(name, "_"); at >= 0; at = indexOf(name, "_", at + 1)) {
     const server = mapGet(servers, slice(name, 0, at));
     const tool = server && member(server, slice(name, at + 1));
     if (tool !== undefined) return [server.identifier + "." + tool];
   }
-  const found = [];
+  const paths = [];
   for (let i = 0; i < identifiers.length; i++) {
     const tool = member(mapGet(servers, identifiers[i]), name);
-    if (tool !== undefined) push(found, identifiers[i] + "." + tool);
+    if (tool !== undefined) push(paths, identifiers[i] + "." + tool);
   }
-  return found;
+  return paths;
 }
 
 // --- wrong names ---------------------------------------------------------------------------------------------------
@@ -98,12 +98,12 @@ const MOST_COMPARED = 5000;
 
 function bigrams(text) {
   const plain = lower(text);
-  const found = [];
-  for (let i = 0; i + 1 < plain.length; i++) push(found, plain[i] + plain[i + 1]);
-  return found;
+  const pairs = [];
+  for (let i = 0; i + 1 < plain.length; i++) push(pairs, plain[i] + plain[i + 1]);
+  return pairs;
 }
 
-// Bigrams say nothing of short names with two letters swapped.
+// The likeness of short names. Bigrams find none between two that differ in the order of two letters.
 function sharedLetters(one, other) {
   if (one.length > 6 || other.length > 6) return 0;
   let rest = lower(other);
@@ -145,19 +145,30 @@ function candidatesOf(server, into) {
   return into;
 }
 
-function unknown(written, suggestions, otherwise) {
+// The error for `codemode.<path>`. `verb` ends the sentence "codemode.<path> ..."; `otherwise` is for no suggestions.
+function unknown(path, verb, suggestions, otherwise) {
   const lines = [];
   let signed = false;
   for (let i = 0; i < suggestions.length; i++) {
-    const path = suggestions[i];
-    const signature = data.signatures[path];
+    const signature = data.signatures[suggestions[i]];
     if (signature) signed = true;
-    push(lines, signature || "codemode." + path);
+    push(lines, signature || "codemode." + suggestions[i]);
   }
-  let message = written + " does not exist. ";
+  let message = "codemode." + path + " " + verb + ". ";
   if (lines.length) message += "Nearest:" + (signed ? "\n  " + join(lines, "\n  ") : " " + join(lines, ", "));
   else message += otherwise;
+  report(message, path, suggestions, signed);
   return named(new Error(message), "UnknownToolError");
+}
+
+const MOST_REPORTS = 16;
+let reports = 0;
+
+// Name and message are all that leaves the isolate of an error, so the host gets the facts in a call that nobody awaits.
+// It counts among the calls of the run: a program that tries many names spends only a few on this.
+function report(message, path, suggestions, signed) {
+  if (reports++ >= MOST_REPORTS) return;
+  call("unknown", [slice(message, 0, 4096), slice(path, 0, 200), suggestions, signed]);
 }
 
 function named(error, name) {
@@ -173,8 +184,7 @@ function unknownTool(server, name) {
     const other = mapGet(servers, identifiers[i]);
     if (other !== server && member(other, name) !== undefined) push(suggestions, other.identifier + "." + name);
   }
-  const prefix = "codemode." + server.identifier;
-  return unknown(prefix + "." + name, suggestions,
+  return unknown(server.identifier + "." + name, "does not exist", suggestions,
     "Nothing there is called like it: await codemode.search(\"what you need\", {server: \"" + server.identifier +
     "\"}) finds its tools.");
 }
@@ -182,7 +192,7 @@ function unknownTool(server, name) {
 function unknownServer(name) {
   const candidates = [];
   for (let i = 0; i < identifiers.length; i++) push(candidates, [identifiers[i], identifiers[i]]);
-  const found = nearest(name, candidates);
+  const similar = nearest(name, candidates);
   for (let i = 0; i < identifiers.length; i++) {
     const server = mapGet(servers, identifiers[i]);
     const own = toolNames(server);
@@ -191,14 +201,14 @@ function unknownServer(name) {
       push(candidates, [identifiers[i] + "_" + own[t], identifiers[i] + "." + own[t]]);
     }
   }
-  const suggestions = found.length ? found : [...new Set(nearest(name, candidates))];
-  return unknown("codemode." + name, suggestions,
+  const suggestions = similar.length ? similar : [...new Set(nearest(name, candidates))];
+  return unknown(name, "does not exist", suggestions,
     "The servers are: " + (join(identifiers, ", ") || "none") +
     "; await codemode.search(\"what you need\") finds tools.");
 }
 
 function ambiguous(name, paths) {
-  return unknown("codemode." + name + " means several tools and therefore", paths, "");
+  return unknown(name, "means several tools and therefore does not exist", paths, "");
 }
 
 // --- the object a program sees -------------------------------------------------------------------------------------
@@ -212,16 +222,16 @@ function makeTool(path) {
 }
 
 function toolOf(server, tool) {
-  let found = mapGet(server.functions, tool);
-  if (found === undefined) {
-    found = makeTool(server.identifier + "." + tool);
-    defineProperty(found, "name", { value: tool, configurable: true });
-    mapSet(server.functions, tool, found);
+  let callable = mapGet(server.functions, tool);
+  if (callable === undefined) {
+    callable = makeTool(server.identifier + "." + tool);
+    defineProperty(callable, "name", { value: tool, configurable: true });
+    mapSet(server.functions, tool, callable);
   }
-  return found;
+  return callable;
 }
 
-// Names the language itself reads (`then`, `toJSON`, what Object.prototype has) are absent or inherited, never wrong.
+// Names that the language itself reads (`then`, `toJSON`, those of Object.prototype) are absent or inherited, never wrong.
 function inherited(name) {
   return typeof name === "symbol" || name === "then" || name === "toJSON" || reflectHas(objectPrototype, name);
 }
@@ -234,7 +244,7 @@ const readOnly = {
   preventExtensions: () => false,
 };
 
-function described(value) {
+function descriptor(value) {
   return { value, enumerable: true, configurable: true, writable: false };
 }
 
@@ -251,7 +261,7 @@ function serverProxy(server) {
     ownKeys: () => toolNames(server),
     getOwnPropertyDescriptor(target, name) {
       const tool = typeof name === "string" ? member(server, name) : undefined;
-      return tool === undefined ? undefined : described(toolOf(server, tool));
+      return tool === undefined ? undefined : descriptor(toolOf(server, tool));
     },
   });
 }
@@ -279,8 +289,8 @@ function property(name) {
 const codemode = new Proxy(create(objectPrototype), {
   ...readOnly,
   get(target, name) {
-    const found = typeof name === "string" ? property(name) : undefined;
-    if (found !== undefined) return found;
+    const value = typeof name === "string" ? property(name) : undefined;
+    if (value !== undefined) return value;
     if (inherited(name)) return reflectGet(target, name);
     const paths = shortcut(name);
     throw paths.length ? ambiguous(name, paths) : unknownServer(name);
@@ -288,12 +298,12 @@ const codemode = new Proxy(create(objectPrototype), {
   has: (target, name) => (typeof name === "string" && property(name) !== undefined) || reflectHas(target, name),
   ownKeys: () => [...identifiers, ...functionNames],
   getOwnPropertyDescriptor(target, name) {
-    const found = typeof name === "string" ? property(name) : undefined;
-    return found === undefined ? undefined : described(found);
+    const value = typeof name === "string" ? property(name) : undefined;
+    return value === undefined ? undefined : descriptor(value);
   },
 });
 
-// The host rejects a call with an Error named ToolError; this makes `instanceof ToolError` and `new ToolError` work.
+// The host rejects a call with an Error named ToolError. This class makes `instanceof ToolError` and `new ToolError` work.
 class ToolError extends Error {
   constructor(message, properties) {
     super(message);

@@ -1,4 +1,4 @@
-"""The trusted JavaScript that gives programs their `codemode` object, made from the names of a catalog."""
+"""Makes the trusted JavaScript that defines `codemode` in an isolate, from the names of a catalog."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _SCRIPT = Path(__file__).with_name("preload.js")
 
 
 def preload(names: Names, signatures: Mapping[str, str]) -> str:
-    """The preload of an image: a body of `function (host)`. `signatures` by path, for errors about wrong names."""
+    """The preload of an image: the body of `function (host)`. `signatures`: by path, for errors about wrong names."""
     data = {"servers": _servers(names), "shortcuts": _exceptions(names), "signatures": dict(signatures)}
-    # JSON is JavaScript; a line separator inside a string is allowed there since ECMAScript 2019.
     script = _SCRIPT.read_text(encoding="utf-8")
-    # `__proto__` as a key of a literal would set the prototype, so the data is parsed, not written out.
+    # The data is parsed from a string: in an object literal a key `__proto__` would set the prototype. The string is
+    # JSON, which is JavaScript too, since ECMAScript 2019 with line separators in it.
     text = orjson.dumps(orjson.dumps(data).decode()).decode()
     return f"const data = JSON.parse({text});\n(function () {{\n{script}\n}})();"
 
@@ -38,7 +38,7 @@ def _blocks(names: Names, server_id: str) -> list[str]:
     lines: list[tuple[str, str]] = []
     for spelling, raw in names.tools[server_id].items():
         identifier = names.tool(server_id, raw)
-        if _writable(spelling):
+        if _is_writable(spelling):
             lines.append((spelling, spelling if spelling == identifier else f"{spelling}\t{identifier}"))
     # JavaScript compares strings by UTF-16 code units.
     lines.sort(key=lambda line: line[0].encode("utf-16-be", "surrogatepass"))
@@ -48,27 +48,27 @@ def _blocks(names: Names, server_id: str) -> list[str]:
     ]
 
 
-def _writable(spelling: str) -> bool:
-    """Whether a spelling can stand in a line of text; what cannot is reached by its identifier alone."""
+def _is_writable(spelling: str) -> bool:
+    """Whether a spelling fits into a line of text. The tool of any other is reached by its identifier alone."""
     return "\n" not in spelling and "\t" not in spelling and encodable(spelling) == spelling
 
 
 def _exceptions(names: Names) -> dict[str, str | list[str]]:
-    """Short spellings that the rule in the script would resolve otherwise than `names` does."""
+    """The short spellings that `shortcut` of the script would resolve differently from `names`."""
     rule = _ShortcutRule(names)
-    found: dict[str, str | list[str]] = {}
+    exceptions: dict[str, str | list[str]] = {}
     for spelling, key in names.shortcuts.items():
-        if _writable(spelling) and rule.meaning(spelling) != [path := names.path(*key)]:
-            found[spelling] = path
+        if _is_writable(spelling) and rule.meaning(spelling) != [path := names.path(*key)]:
+            exceptions[spelling] = path
     for spelling, keys in names.ambiguous.items():
         paths = sorted(names.path(*key) for key in keys)
-        if _writable(spelling) and sorted(rule.meaning(spelling)) != paths:
-            found[spelling] = paths
-    return found
+        if _is_writable(spelling) and sorted(rule.meaning(spelling)) != paths:
+            exceptions[spelling] = paths
+    return exceptions
 
 
 class _ShortcutRule:
-    """`shortcut` of the script, in Python: the same spelling must mean the same."""
+    """`shortcut` of the script, in Python. The two must agree on every spelling."""
 
     def __init__(self, names: Names) -> None:
         self._names = names

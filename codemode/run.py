@@ -1,21 +1,23 @@
-"""What happened in one run, as plain values: the driver fills them in, the answer is made from them."""
+"""The record of one run, as plain values: the driver fills it in, the answer is made from it."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 from sandbox import EngineError, GuestError, LimitExceeded, LogLine
 
-MOST_REJECTED = 50
+MOST_CAUSES = 50
+_CUT_BYTES = 4_000  # the isolate cuts a message at 4,096 bytes, and half a character less
 _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 
 
 @dataclass(slots=True)
 class CallRecord:
-    """One tool call. `status`: ok, error, denied, cancelled or pending; `at` and `ms` in milliseconds, `at` since the
-    run began."""
+    """One tool call. `status`: ok, error, denied, cancelled or pending. `at`: milliseconds from the start of the run to
+    the call; `ms`: milliseconds that it took."""
 
     seq: int
     tool: str
@@ -28,8 +30,46 @@ class CallRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class Rejection:
+    """A call that ended in a `ToolError`: its tool, and what the error carries in addition to its message.
+
+    `about_arguments`: the arguments do not match the schema, so the call never left; the message names the tool.
+    """
+
+    name: ClassVar[str] = "ToolError"
+
+    tool: str
+    message: str
+    code: int | None = None
+    data: Any = None
+    about_arguments: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownName:
+    """An `UnknownToolError`: the program read `codemode.<path>`, which does not exist.
+
+    `nearest` holds the paths that the message suggests; `signed`: it shows their signatures.
+    """
+
+    name: ClassVar[str] = "UnknownToolError"
+
+    message: str
+    path: str
+    nearest: tuple[str, ...] = ()
+    signed: bool = False
+
+
+Cause: TypeAlias = Rejection | UnknownName
+"""An error of ours that a program gets, and that ends the program unless it catches it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a run failed. `kind` is the stable word; the position is 1-based in the program's own text."""
+    """Why a run failed. `kind` is one of a stable set of words; the position is 1-based in the program's own text.
+
+    `cause`: the error of ours that ended the program, if one did.
+    """
 
     kind: str
     name: str
@@ -37,35 +77,29 @@ class Failure:
     line: int | None = None
     column: int | None = None
     stack: str | None = None
+    cause: Cause | None = None
 
     @classmethod
-    def of(cls, error: GuestError | LimitExceeded) -> Failure:
+    def of(cls, error: GuestError | LimitExceeded, causes: Iterable[Cause] = ()) -> Failure:
+        """The failure of a program that ended with `error`. `causes`: the errors of ours that it got, in order."""
         if isinstance(error, LimitExceeded):
             name = type(error).__name__
         else:
             name = error.name or _NAMES.get(error.kind, "Error")
-        return cls(error.kind, name, error.message, error.line, error.column, error.stack)
+        cause = _cause(name, error.message, causes) if error.kind == "exception" else None
+        return cls(error.kind, name, error.message, error.line, error.column, error.stack, cause)
 
     @classmethod
     def of_engine(cls, error: EngineError) -> Failure:
         return cls("engine", type(error).__name__, str(error) or "the sandbox failed")
 
 
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """A call that ended in a `ToolError`, of the last ones: which tool, and what it said beside its message."""
-
-    tool: str
-    message: str
-    code: int | None = None
-    data: Any = None
-
-
 @dataclass(slots=True)
 class Run:
-    """`failure` None: completed, with `value` unless it was undefined. `emitted` are MCP content blocks.
+    """Everything about one run. Without a `failure` it completed, with a `value` unless that was undefined.
 
-    `check` is what a check before the run said, as it is told to the agent, and `notes` the same in words.
+    `emitted` are MCP content blocks. `causes` are the last errors of ours that the program got. `check` is the result
+    of a check before the run, as the agent reads it, and `notes` are the same in words.
     """
 
     id: str
@@ -76,6 +110,20 @@ class Run:
     logs: list[LogLine] = field(default_factory=list)
     calls: list[CallRecord] = field(default_factory=list)
     emitted: list[dict[str, Any]] = field(default_factory=list)
-    rejected: deque[Rejected] = field(default_factory=lambda: deque(maxlen=MOST_REJECTED))
+    causes: deque[Cause] = field(default_factory=lambda: deque(maxlen=MOST_CAUSES))
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+
+
+def _cause(name: str, message: str, causes: Iterable[Cause]) -> Cause | None:
+    """The last of the errors that has this name and message.
+
+    Only the name and the message of an error leave the isolate, so two errors with equal ones cannot be distinguished.
+    """
+    matches = [one for one in causes if one.name == name and _is_same(one.message, message)]
+    return matches[-1] if matches else None
+
+
+def _is_same(whole: str, received: str) -> bool:
+    """Whether a message that left the isolate, perhaps cut, is this one."""
+    return whole == received or (len(received.encode()) > _CUT_BYTES and whole.startswith(received))

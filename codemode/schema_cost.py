@@ -1,7 +1,7 @@
-"""Bounds what a JSON Schema check may cost before it runs.
+"""Counts what a JSON Schema check may cost, before it runs.
 
-A few hundred characters of `allOf` and `$ref` can make a validator visit a schema 2^30 times; a validator cannot be
-stopped and holds the interpreter. So the visits are counted beforehand: subschemas as often as references reach them.
+A few hundred characters of `allOf` and `$ref` can make a validator visit a schema 2^30 times, and a validator holds the
+interpreter and cannot be stopped. So its visits are counted beforehand: a subschema as often as references reach it.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ MAX_COST = 500_000  # subschema visits in one check; about ten nanoseconds each
 _VALUES = frozenset({"enum", "const", "default", "examples", "example", "description", "title"})
 _DEFINITIONS = frozenset({"$defs", "definitions"})
 _MAX_DEPTH = 200
-_CHARS_A_NODE = 64  # a long string costs in patterns what many short ones do
+_CHARS_A_NODE = 64  # patterns take as long for one long string as for many short ones
 
 
 def cost(schema: Any) -> int:
-    """How many subschemas one check of a value may visit, references followed; at most `MAX_COST`.
+    """How many subschemas one check of a value may visit, those behind references included; at most `MAX_COST`.
 
-    A reference back to where it stands counts as one visit (validators remember those). References that are not
-    JSON pointers or anchors of the same document cannot be counted and cost `MAX_COST`.
+    A reference to a schema around it counts as one visit: validators remember those. A reference that is neither a JSON
+    pointer nor an anchor in the same document cannot be counted and costs `MAX_COST`.
     """
     return _Count(schema).of(schema, 0)
 
 
 def nodes(value: Any, limit: int) -> int:
-    """How many values a JSON value consists of, long strings counted by length; stops at `limit`."""
+    """How many values a JSON value consists of, a long string counted by its length; at most `limit`."""
     count = 0
     pending = [value]
     while pending and count < limit:
@@ -47,24 +47,24 @@ def nodes(value: Any, limit: int) -> int:
 class _Count:
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._known: dict[int, int] = {}
+        self._costs: dict[int, int] = {}  # by the identity of a schema; one that is being counted costs 1
         self._anchors: dict[str, Any] | None = None
 
     def of(self, schema: Any, depth: int) -> int:
         if depth > _MAX_DEPTH:
             return MAX_COST
         if isinstance(schema, Mapping):
-            if (known := self._known.get(id(schema))) is not None:
-                return known
-            self._known[id(schema)] = 1
+            if (cost_before := self._costs.get(id(schema))) is not None:
+                return cost_before
+            self._costs[id(schema)] = 1
             total = 1 + self._referenced(schema, depth)
             for key, part in schema.items():
                 if key not in _VALUES and key not in _DEFINITIONS and isinstance(part, (Mapping, list)):
                     total += self.of(part, depth + 1)
                     if total >= MAX_COST:
                         break
-            self._known[id(schema)] = min(total, MAX_COST)
-            return self._known[id(schema)]
+            self._costs[id(schema)] = min(total, MAX_COST)
+            return self._costs[id(schema)]
         if isinstance(schema, list):
             total = 0
             for part in schema:
@@ -80,10 +80,11 @@ class _Count:
         reference = schema.get("$ref")
         if not isinstance(reference, str):
             return 0
-        found, target = self._target(reference)
-        return self.of(target, depth + 1) if found else MAX_COST
+        countable, target = self._target(reference)
+        return self.of(target, depth + 1) if countable else MAX_COST
 
     def _target(self, reference: str) -> tuple[bool, Any]:
+        """Whether a reference stays in the document, and where it leads; None where it leads nowhere."""
         if not reference.startswith("#"):
             return False, None
         fragment = unquote(reference[1:])
@@ -104,16 +105,16 @@ class _Count:
 
 
 def _anchors(root: Any) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    anchors: dict[str, Any] = {}
     pending = [root]
     while pending:
         item = pending.pop()
         if isinstance(item, Mapping):
             if isinstance(name := item.get("$anchor"), str):
-                found[name] = item
+                anchors[name] = item
             if isinstance(name := item.get("$id"), str) and name.startswith("#"):
-                found[name[1:]] = item
+                anchors[name[1:]] = item
             pending.extend(item.values())
         elif isinstance(item, list):
             pending.extend(item)
-    return found
+    return anchors

@@ -1,8 +1,8 @@
 """Splits JavaScript or TypeScript into tokens with their offsets.
 
-Only good enough to lay one text beside another: punctuation is one token a character, so that `>>` closing two type
-argument lists and `=>` need no care, and a wrong guess between a division and a regular expression costs alignment,
-never correctness.
+Good enough to align two texts, and for nothing finer: every character of punctuation is a token of its own, so that a
+`>>` that closes two lists of type arguments needs no care. A wrong guess between a division and a regular expression
+costs alignment, never correctness.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _NUMBER = re.compile(r"(?:0[xXoObB][\da-fA-F_]+|(?:\d[\d_]*\.?[\d_]*|\.\d[\d_]*)
 _STRING = re.compile(r"\"(?:[^\"\\\n]|\\.)*\"?|'(?:[^'\\\n]|\\.)*'?", re.DOTALL)
 _REGEX = re.compile(r"/(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])+/[A-Za-z]*")
 _TEMPLATE = re.compile(r"(?:[^`\\$]|\\.|\$(?!\{))*(?:`|\$\{|\\?\Z)", re.DOTALL)
-_MOST_REFUSED = 50  # slashes that begin no regular expression; after these all are taken for divisions
+_MOST_DIVISIONS = 50  # slashes that could begin a regular expression and do not; all later ones count as divisions
 _BEFORE_REGEX = frozenset("return typeof case in of do else void delete throw new instanceof yield await".split())
 _ESCAPED_QUOTE = re.compile(r"\\(['\"])")
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`key` is equal for two spellings of one token: quotes of strings and forms of numbers do not matter."""
+    """A token and its offsets. `key` is equal for two spellings of one token, such as other quotes of a string."""
 
     key: str
     start: int
@@ -31,7 +31,7 @@ class Token:
 
 
 def tokenize(text: str) -> list[Token]:
-    """All tokens in order; comments and white space are left out. Total over any text."""
+    """All tokens in order, without comments and white space. Accepts any text."""
     tokens: list[Token] = []
     scan = _Scan(text)
     position, length = 0, len(text)
@@ -50,7 +50,7 @@ class _Scan:
     def __init__(self, text: str) -> None:
         self._text = text
         self._templates: list[int] = []  # for each open `${`, how many braces are open inside it
-        self._refused = 0
+        self._divisions = 0
 
     def token(self, start: int, before: str) -> Token:
         text = self._text
@@ -66,10 +66,10 @@ class _Scan:
             return Token('"' + _ESCAPED_QUOTE.sub(r"\1", string[0][1:-1]), start, string.end())
         if first == "`" or (first == "}" and self._templates and self._templates[-1] == 0):
             return self._template(start, first == "}")
-        if first == "/" and self._refused < _MOST_REFUSED and _regex_may_follow(before):
+        if first == "/" and self._divisions < _MOST_DIVISIONS and _regex_may_follow(before):
             if regex := _REGEX.match(text, start):
                 return Token(regex[0], start, regex.end())
-            self._refused += 1
+            self._divisions += 1
         if self._templates and first in "{}":
             self._templates[-1] += 1 if first == "{" else -1
         return Token(first, start, start + 1)

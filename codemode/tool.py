@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from codemode.advice import advise
 from codemode.answer import OUTPUT_SCHEMA, answer
+from codemode.bounded import Bounded
 from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
 from codemode.check.checker import Checker
 from codemode.description import description
 from codemode.driver import drive
-from codemode.offload import beside
+from codemode.offload import off_loop
 from codemode.pace import Pace
 from codemode.run import Failure, Run
 from codemode.source import extract
@@ -39,10 +40,10 @@ INPUT_SCHEMA: dict[str, Any] = {
 
 
 class CodeTool:
-    """Runs programs for any number of catalogs on one executor, which stays the caller's to close.
+    """Runs programs for any number of catalogs on one executor, which the caller closes.
 
-    `type_check`: "off" runs programs unless they are certain to go wrong, "warn" adds what the `checker` finds in their
-    types to the answer, "enforce" runs only programs that it finds nothing in.
+    `type_check`: "off" runs every program that has no certain mistake; "warn" also adds the findings of the `checker`
+    to the answer; "enforce" runs only programs without findings.
     """
 
     def __init__(
@@ -57,20 +58,20 @@ class CodeTool:
         self._typescript = typescript or TypeScript()
         self._checker = checker or Checker()
         self._type_check = type_check
-        self._images: OrderedDict[str, asyncio.Task[Image]] = OrderedDict()
+        self._images: Bounded[str, asyncio.Task[Image]] = Bounded(MAX_IMAGES)
 
     def warm(self) -> None:
-        """Start in the background what the first program in TypeScript would wait half a second for."""
+        """Compile the TypeScript transformer in the background: the first program would wait half a second for it."""
         self._typescript.warm()
 
     async def prepare(self, catalog: Catalog) -> None:
-        """Make everything a catalog needs, off the event loop, so that its first run and first search are quick."""
+        """Make everything that a catalog's first run and first search need, off the event loop."""
         self.warm()
         await asyncio.to_thread(catalog.prepare)
         await self._image(catalog)
 
     def definition(self, catalog: Catalog) -> dict[str, Any]:
-        """The MCP tool: its description stays within 600 tokens however many tools the catalog has."""
+        """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has."""
         return {
             "name": NAME,
             "title": "Run code",
@@ -90,17 +91,18 @@ class CodeTool:
         run_id: str | None = None,
         pace: Pace | None = None,
     ) -> dict[str, Any]:
-        """Run `arguments["code"]` and return the raw `CallToolResult`; nothing a program does raises.
+        """Run `arguments["code"]` and return the raw `CallToolResult`. Nothing that a program does raises.
 
-        With `check: true` nothing runs, and the result is what `Checked.as_dict` holds. Cancelling the task stops the
-        program and its calls. `identity` is whom the executor's queue is fair to. `pace` is the clock and the chance of
-        this run, the real ones when not given.
+        With `check: true` nothing runs, and the result is `CheckResult.as_dict()`. Cancelling the task stops the
+        program and its calls. `identity`: the executor's queue is fair between identities. `pace`: the time and the
+        randomness of this run, by default the real ones.
         """
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
             return answer(Run(run_id, "", failure=Failure("denied", "TypeError", wrong)), [])
         limits = self._executor.limits
-        program = extract(arguments["code"][: 2 * limits.source + 1])  # with prose around it, but not without end
+        # A program may stand in prose, but the length of that is bounded too.
+        program = extract(arguments["code"][: 2 * limits.source + 1])
         run = Run(run_id, program.text)
         if (size := len(program.text.encode())) > limits.source:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
@@ -110,34 +112,36 @@ class CodeTool:
             run.value = (await self._checker.check(run.program, catalog, self._typescript)).as_dict()
             run.has_value = True
             return answer(run, [])
-        if advice := await self._refused(run, catalog):
+        if advice := await self._check(run, catalog):
             return answer(run, advice)
         try:
             await self._run(run, program.typescript, catalog, caller, identity, pace)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
-        # Cutting a megabyte down to what is shown measures its parts again and again.
-        return await beside(lambda: answer(run, advise(run.failure, catalog) if run.failure else []), run.value)
+        advice = advise(run.failure, catalog, run.program) if run.failure is not None else []
+        # Truncating a megabyte measures its parts again and again.
+        return await off_loop(lambda: answer(run, advice), run.value)
 
-    async def _refused(self, run: Run, catalog: Catalog) -> list[str]:
-        """Check a program before it runs. Advice when it must not run, and then the run has failed; else nothing."""
+    async def _check(self, run: Run, catalog: Catalog) -> list[str]:
+        """Check a program before it runs. Returns advice when it must not run, after setting the run's failure."""
         if self._type_check == "off":
-            checked = await self._checker.certain(run.program, catalog, self._typescript)
+            result = await self._checker.certain(run.program, catalog, self._typescript)
         else:
-            checked = await self._checker.check(run.program, catalog, self._typescript)
-            run.check = checked.as_dict()
-        refused = checked.certain or (self._type_check == "enforce" and not checked.ok)
-        if not refused:
+            result = await self._checker.check(run.program, catalog, self._typescript)
+            run.check = result.as_dict()
+        must_not_run = result.certain or (self._type_check == "enforce" and not result.ok)
+        if not must_not_run:
             if self._type_check != "off":
-                run.notes = checked.in_words()
+                run.notes = result.in_words()
             return []
-        run.check = checked.as_dict()
-        run.failure = checked.as_failure()
-        return ["Found before running: nothing was run.", *checked.in_words(beside_failure=True)]
+        run.check = result.as_dict()
+        run.failure = result.as_failure()
+        return ["Found before running: nothing was run.", *result.advice()]
 
     async def _run(
         self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str, pace: Pace | None
     ) -> None:
+        """Run a program as JavaScript, and if that does not parse, as TypeScript."""
         image = await self._image(catalog)
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(run.program):
@@ -161,18 +165,16 @@ class CodeTool:
                 return
             await attempt(stripped.text)
         if run.failure is not None and not stripped.own_lines:
-            failure = run.failure
-            run.failure = Failure(failure.kind, failure.name, failure.message)
+            # The positions are those of the transformer's output, not of the program.
+            run.failure = replace(run.failure, line=None, column=None, stack=None)
 
     async def _image(self, catalog: Catalog) -> Image:
-        """The image of a catalog: made once, by whoever asks first, kept for the catalogs used last."""
+        """The image of a catalog. The first run makes it; it is kept for the catalogs used last."""
         task = self._images.get(catalog.tools_id)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
-            task = self._images[catalog.tools_id] = asyncio.create_task(self._make_image(catalog))
-            while len(self._images) > MAX_IMAGES:
-                self._images.popitem(last=False)
-        self._images.move_to_end(catalog.tools_id)
-        # Another run may wait for the same image: being cancelled stops this one only.
+            task = asyncio.create_task(self._make_image(catalog))
+            self._images.put(catalog.tools_id, task)
+        # Another run may wait for the same image: a cancelled run must not cancel its making.
         return task.result() if task.done() else await asyncio.shield(task)
 
     async def _make_image(self, catalog: Catalog) -> Image:
@@ -180,7 +182,7 @@ class CodeTool:
 
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
-    """What is wrong with the arguments of `code`, in words an agent can repair them from."""
+    """The mistake in the arguments of `code`, in words that tell an agent how to repair it; None without one."""
     others = [str(name)[:60] for name in arguments if name not in INPUT_SCHEMA["properties"]]
     if others:
         return f"code takes `code` and `check`; remove {', '.join(others[:10])}. Nothing was run."
@@ -194,7 +196,7 @@ def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
 
 
 def _syntax_error(untyped: Failure, typed: JavaScript | TypeScriptError) -> Failure:
-    """Where a program is neither language, the error of the parser that got further."""
+    """The error for a program in neither language: that of the parser that got further."""
     if isinstance(typed, JavaScript) or typed.line is None:
         return untyped
     if untyped.line is not None and (untyped.line, untyped.column or 0) >= (typed.line, typed.column or 0):

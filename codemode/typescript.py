@@ -1,8 +1,8 @@
-"""TypeScript to JavaScript on the program's own lines, off the event loop and bounded.
+"""Transforms TypeScript to JavaScript on the program's own lines, off the event loop and within bounds.
 
 The transformer (OXC, from `quickjs-rs`) runs inside this process and cannot be interrupted, and a few hundred hostile
-characters can make it try exponentially many parses. Three bounds hold it: nesting is limited before it starts (where
-no such source has been seen to take 0.1 s), whoever waits gives up after `seconds`, and at most `THREADS` are busy.
+characters can make it try exponentially many parses. Three bounds hold it: sources may not nest deeper than in our
+experience takes 0.1 s, a caller waits at most `seconds`, and at most `THREADS` threads are busy.
 """
 
 from __future__ import annotations
@@ -22,10 +22,11 @@ from codemode.erasure import blank, lay_out, same_program
 from codemode.tokens import Token, tokenize
 
 THREADS = 2
-_COMPILE_SECONDS = 30.0  # once a process, on a machine that does much else
+_COMPILE_SECONDS = 30.0  # once a process, on a busy machine
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
-MAX_PLACED_CHARS = 64 * 1024  # of larger programs errors tell no line: placing tokens is done in Python
+MAX_PLACED_CHARS = 64 * 1024  # errors of larger programs have no line: finding it, in Python, would take too long
+# Words of the transformer's errors: it gives no codes.
 _RETURN_OUTSIDE = "'return' statement"
 _STOP = "\x01"
 _REACHED_STOP = "Invalid Character"
@@ -37,8 +38,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class JavaScript:
-    """A program without its types. `own_lines`: each token stands on the line it has in the source; `returns`: it is
-    the body of a function, with a `return` of its own."""
+    """A program without its types.
+
+    `own_lines`: each token is on the line that it has in the source. `returns`: the program is the body of a function,
+    with a `return` of its own.
+    """
 
     text: str
     own_lines: bool
@@ -47,7 +51,7 @@ class JavaScript:
 
 @dataclass(frozen=True, slots=True)
 class TypeScriptError:
-    """Why a program is not TypeScript either; the position is 1-based and known when the parser stopped there."""
+    """Why a program is not TypeScript. The position is 1-based, and None when the parser does not tell it."""
 
     message: str
     line: int | None = None
@@ -64,30 +68,30 @@ class TypeScript:
         self._compiled = threading.Event()
 
     def warm(self) -> None:
-        """Compile the transformer in the background: its first use takes half a second."""
+        """Compile the transformer in the background. Otherwise its first use takes half a second longer."""
         self._submit(self._compiled.is_set)
 
     async def javascript(self, source: str) -> JavaScript | TypeScriptError:
-        """`source` without its types, or why not; gives up when the time is over."""
-        found = await self.beside(lambda: javascript(source))
-        return found or TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
+        """`source` without its types, or the reason why that is impossible, such as a lack of time."""
+        result = await self.run(lambda: javascript(source))
+        return result or TypeScriptError(f"the TypeScript transformer took longer than {self._seconds:g} s")
 
-    async def beside(self, work: Callable[[], T]) -> T | None:
-        """What `work` returns, done on one of these threads and with no error; None when the time is over before."""
+    async def run(self, work: Callable[[], T]) -> T | None:
+        """The result of `work` on one of these threads; None when the time is over first. `work` must not raise."""
         loop = asyncio.get_running_loop()
         done: asyncio.Future[T] = loop.create_future()
 
-        def settle(found: T) -> None:
+        def settle(result: T) -> None:
             if not done.done():
-                done.set_result(found)
+                done.set_result(result)
 
         def job() -> None:
             if done.done():
                 return
-            found = work()
-            # The loop may be closed by the time a thread nobody waits for is through.
+            result = work()
+            # The loop may be closed when a thread ends whose caller no longer waits.
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(settle, found)
+                loop.call_soon_threadsafe(settle, result)
 
         self._submit(job)
         try:
@@ -99,7 +103,7 @@ class TypeScript:
     def _submit(self, job: Callable[[], object]) -> None:
         self._jobs.put(job)
         if len(self._threads) < THREADS:
-            # Daemons: a transformer that never returns must not keep the process from ending.
+            # A daemon, because a transformer that never returns must not keep the process from ending.
             thread = threading.Thread(target=_work, args=(self._jobs, self._compiled), name="typescript", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -113,12 +117,12 @@ def _work(jobs: queue.SimpleQueue[Callable[[], object]], compiled: threading.Eve
 
 
 def looks_typed(source: str) -> bool:
-    """Whether a program that is valid JavaScript means something else as TypeScript: a call with type arguments."""
+    """Whether a program may be valid JavaScript and still mean TypeScript: it has a call with type arguments."""
     return ">(" in source and _TYPE_CALL.search(source) is not None
 
 
 def javascript(source: str) -> JavaScript | TypeScriptError:
-    """`source` without its types. Blocks for milliseconds; see `TypeScript` for the bounds."""
+    """`source` without its types, or why it is not TypeScript. Blocks for milliseconds; `TypeScript` adds bounds."""
     tokens = tokenize(source)
     if _nests_too_deep(tokens):
         return TypeScriptError("brackets or type arguments are nested too deep for the TypeScript transformer")
@@ -130,20 +134,20 @@ def javascript(source: str) -> JavaScript | TypeScriptError:
     if isinstance(output, TypeScriptError):
         return _located(source, tokens, output)
 
-    def unchanged(candidate: str | None) -> bool:
+    def is_same(candidate: str | None) -> bool:
         again = None if candidate is None else _transform(prefix + candidate + suffix)
         return isinstance(again, str) and same_program(again, output)
 
     body = _unwrapped(output) if prefix else output
-    for placed in (blank, lay_out) if len(source) <= MAX_PLACED_CHARS else ():
-        if unchanged(candidate := placed(source, body)):
+    for place in (blank, lay_out) if len(source) <= MAX_PLACED_CHARS else ():
+        if is_same(candidate := place(source, body)):
             return JavaScript(candidate or "", own_lines=True, returns=bool(prefix))
     return JavaScript(body, own_lines=False, returns=bool(prefix))
 
 
 def printed(source: str) -> str | None:
-    """`source` as the transformer writes it, without types, comments and its author's line breaks; None when it has a
-    syntax error or is nested too deep. Blocks for a millisecond."""
+    """`source` as the transformer prints it, without types, comments and its own line breaks; None when it has a syntax
+    error or nests too deep. Blocks for a millisecond."""
     if _nests_too_deep(tokenize(source)):
         return None
     output = _transform(source)
@@ -155,26 +159,27 @@ def printed(source: str) -> str | None:
 def _transform(source: str) -> str | TypeScriptError:
     try:
         return transform_source("program.ts", source)
-    except Exception as error:  # a trap or a parse error of the transformer: the input is hostile, any is possible
+    except Exception as error:  # a trap or a parse error of the transformer: hostile input may cause any
         message = str(error).split("\n")[0].removeprefix("source parse error in program.ts: ")
         return TypeScriptError(message if type(error).__name__ == "TransformError" else "too complex to parse")
 
 
 def _unwrapped(output: str) -> str:
-    """The body of the arrow function that made a top-level `return` legal."""
+    """The body of the arrow function around a program, which makes its top-level `return` legal."""
     return output[output.index("{") + 1 : output.rindex("}")]
 
 
 def _located(source: str, tokens: list[Token], error: TypeScriptError) -> TypeScriptError:
-    """The place of a syntax error: the parser tells none, but whether it got as far as a character it cannot read.
+    """The error with its place, which the parser does not tell.
 
-    The first token after which it does not is the one it stumbled over, found by bisection.
+    It does tell whether it got as far as a character that it cannot read. With that character put after each token in
+    turn, a bisection finds the first token that the parser does not get past.
     """
     low, high = 0, len(tokens)
     while low < high:
         middle = (low + high) // 2
-        found = _transform(source[: tokens[middle].end] + " " + _STOP)
-        if isinstance(found, TypeScriptError) and _REACHED_STOP in found.message:
+        output = _transform(source[: tokens[middle].end] + " " + _STOP)
+        if isinstance(output, TypeScriptError) and _REACHED_STOP in output.message:
             low = middle + 1
         else:
             high = middle

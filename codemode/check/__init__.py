@@ -1,1 +1,1 @@
-"""Checks a program before it runs: what is certain from its text alone, and, where a compiler is there, its types."""
+"""Checks programs before they run: for certain mistakes by their text, and for types where a compiler is installed."""

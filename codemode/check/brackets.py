@@ -1,7 +1,7 @@
-"""The tokens of a program as far as they are certain, and which brackets belong together.
+"""The tokens of a program as far as they are certain, and its pairs of brackets.
 
-Telling a regular expression from a division needs a parser. Where a slash could be either, the text ends here: what
-stands behind it is not looked at, so nothing is said of it.
+Only a parser can always tell a regular expression from a division. Where a slash could be either, the certain part of
+the text ends: no check looks further.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ _WORDS_BEFORE_REGEX = frozenset("return typeof case in of do else void delete th
 
 @dataclass(frozen=True, slots=True)
 class Brackets:
-    """`pairs` holds for each bracket, by index in `tokens`, its counterpart; `depths` how many are open around it.
+    """The certain part of a program.
 
-    `cut` is the offset behind which nothing is certain.
+    `pairs`: for the index of each bracket in `tokens` that of its counterpart. `depths`: for each token the number of
+    brackets around it. `cut`: the offset after which nothing is certain.
     """
 
     tokens: list[Token]
@@ -28,11 +29,11 @@ class Brackets:
     cut: int | None = None
 
     def key(self, index: int) -> str:
-        """The token at an index; "" outside the text."""
+        """The key of the token at an index; "" outside the text."""
         return self.tokens[index].key if 0 <= index < len(self.tokens) else ""
 
     def after(self, index: int) -> int | None:
-        """The index behind the bracket that closes the one at `index`."""
+        """The index after the bracket that closes the one at `index`; None for a bracket without an end."""
         closing = self.pairs.get(index)
         return None if closing is None or closing < index else closing + 1
 
@@ -49,8 +50,8 @@ def brackets(program: str) -> Brackets | None:
         if key in (")", "]", "}") or continues:
             if not stack or stack[-1][0] != ("`" if continues else key):
                 return None
-            _, opened = stack.pop()
-            pairs[opened], pairs[index] = index, opened
+            _, opening = stack.pop()
+            pairs[opening], pairs[index] = index, opening
         depths.append(len(stack))
         if _uncertain(tokens, index, pairs) or _comments(program, token):
             return Brackets(tokens[:index], pairs, depths[:index], token.start)
@@ -62,7 +63,7 @@ def brackets(program: str) -> Brackets | None:
 
 
 def _uncertain(tokens: list[Token], index: int, pairs: dict[int, int]) -> bool:
-    """Whether a slash was read as one thing and may be the other."""
+    """Whether a slash that was read as a division may begin a regular expression, or the other way round."""
     if tokens[index].key[0] != "/":
         return False
     before = tokens[index - 1].key if index else ""
@@ -72,12 +73,12 @@ def _uncertain(tokens: list[Token], index: int, pairs: dict[int, int]) -> bool:
         return before == "!" or doubled or (before in _WORDS_BEFORE_REGEX and earlier == ".")
     if before[:1] == "}":
         return True
-    opened = pairs.get(index - 1)
-    return before == ")" and opened is not None and opened > 0 and tokens[opened - 1].key in _BEFORE_CONDITION
+    opening = pairs.get(index - 1)
+    return before == ")" and opening is not None and opening > 0 and tokens[opening - 1].key in _BEFORE_CONDITION
 
 
 def _comments(program: str, token: Token) -> bool:
-    """Whether a comment may begin here that only scripts of the Web have (ECMA-262, annex B.1.1)."""
+    """Whether a comment may begin here as only scripts of the Web may have it (ECMA-262, annex B.1.1)."""
     if token.key == "-" and program.startswith("-->", token.start):
         return not program[program.rfind("\n", 0, token.start) + 1 : token.start].strip()
     return (token.key == "<" and program.startswith("<!--", token.start)) or token.key == "#"

@@ -1,16 +1,16 @@
-"""Checks programs against the tools of a catalog: what is certain, then syntax, then types, in that order of cost."""
+"""Checks programs against the tools of a catalog: for certain mistakes, then syntax, then types, the costliest last."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import re
-from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from codemode.bounded import Bounded
 from codemode.catalog import Catalog
 from codemode.check.certain import certain_findings, suspicious
 from codemode.check.compiler import Compiler, Diagnostic, compile_program, find
@@ -26,19 +26,20 @@ from codemode.typescript import JavaScript, TypeScript, TypeScriptError, printed
 SECONDS = 10.0
 AT_ONCE = 2
 _REMEMBERED = 64
-_MOST_INLINE = 8 * 1024  # characters looked at within the event loop
+_MOST_INLINE = 8 * 1024  # characters of a program that the event loop reads itself
 _MOST_WAITING = 64
-_MOST_COMPLAINTS, _MOST_SAID = 300, 2_000
+_MOST_COMPLAINTS, _MOST_COMPLAINT_CHARS = 300, 2_000
 MAX_CHARS = 64 * 1024
 _FUNCTION = ("export async function program() {\n", "\n}")
 _LINE = re.compile(r"\r\n|[\n\r\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True)
-class Checked:
-    """What was found; `by` says what has looked at the program, or `unchecked` why nothing has looked at its types.
+class CheckResult:
+    """The findings of a check.
 
-    `certain`: the program would go wrong for sure.
+    `by`: what checked the program. `unchecked`: why nothing checked its types; one of the two is None. `certain`: the
+    program would go wrong for sure.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -48,34 +49,29 @@ class Checked:
 
     @property
     def ok(self) -> bool:
-        """Whether everything was looked at and nothing found."""
+        """Whether everything was checked, without a finding."""
         return not self.findings and self.unchecked is None
 
-    def in_words(self, *, beside_failure: bool = False) -> list[str]:
-        """A heading, then each finding with its stub; nothing for a program that is right.
-
-        `beside_failure`: what there is to add where the first finding is said as the failure.
-        """
-        lines: list[str] = []
-        said: set[str] = set()
-        first = [self._gravest] if beside_failure and self._gravest else []
-        for finding in (*first, *(one for one in self.findings if one not in first)):
-            if finding not in first:
-                lines.append(finding.as_line())
-            if finding.stub is not None and finding.stub not in said and finding.stub not in finding.message:
-                lines.append(f"  {finding.stub}")
-                said.add(finding.stub)
+    def in_words(self) -> list[str]:
+        """A heading, then each finding with its stub; empty for a program without mistakes."""
         heading = f"Check: {self.unchecked}" if self.unchecked else "Check:"
-        return lines if beside_failure or self.ok else [heading, *lines]
+        return [] if self.ok else [heading, *_lines(self.findings)]
+
+    def advice(self) -> list[str]:
+        """The lines to add to the failure: the stub of its finding, then the other findings with theirs."""
+        first = self._gravest
+        if first is None:
+            return []
+        return _lines((first, *(one for one in self.findings if one != first)))[1:]
 
     @property
     def _gravest(self) -> Finding | None:
-        """The finding that a program is refused for: one that is certain, or else the first."""
-        known = (one for one in self.findings if self.certain and one.code in (UNKNOWN_TOOL, MISSING_AWAIT))
-        return next(known, self.findings[0] if self.findings else None)
+        """The finding that a program is refused for: a certain one before the others."""
+        certain = (one for one in self.findings if self.certain and one.code in (UNKNOWN_TOOL, MISSING_AWAIT))
+        return next(certain, self.findings[0] if self.findings else None)
 
     def as_failure(self) -> Failure:
-        """Why the program is not run."""
+        """The failure of a program that is not run for this result."""
         if self._gravest is not None:
             return self._gravest.as_failure()
         return Failure(
@@ -83,19 +79,32 @@ class Checked:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as data: the result of a program that was only checked."""
-        found: dict[str, Any] = {"ok": self.ok}
-        found["diagnostics"] = [finding.as_dict() for finding in self.findings]
-        return found | ({"unchecked": self.unchecked} if self.unchecked is not None else {"checkedBy": self.by})
+        """The result as data: `{ok, diagnostics}`, and `checkedBy` or `unchecked`."""
+        members: dict[str, Any] = {"ok": self.ok}
+        members["diagnostics"] = [finding.as_dict() for finding in self.findings]
+        return members | ({"unchecked": self.unchecked} if self.unchecked is not None else {"checkedBy": self.by})
 
 
-_NOTHING = Checked(by="text")
+def _lines(findings: Iterable[Finding]) -> list[str]:
+    """Each finding on a line, with its stub on the next one where no line before has it."""
+    lines: list[str] = []
+    stubs: set[str] = set()
+    for finding in findings:
+        lines.append(finding.as_line())
+        if finding.stub is not None and finding.stub not in stubs and finding.stub not in finding.message:
+            lines.append(f"  {finding.stub}")
+            stubs.add(finding.stub)
+    return lines
+
+
+_NO_FINDINGS = CheckResult(by="text")
 
 
 class Checker:
-    """Checks programs; at most `AT_ONCE` compilers run, and those used last are remembered.
+    """Checks programs. At most `AT_ONCE` compilers run, and the last results are remembered.
 
-    `environment` tells where a compiler may be. It is looked for when first needed, and again after an installation.
+    `environment`: the variables that tell where a compiler may be. The search for it happens at first use, and again
+    after an installation.
     """
 
     def __init__(self, environment: Mapping[str, str] = os.environ, *, seconds: float = SECONDS) -> None:
@@ -104,34 +113,34 @@ class Checker:
         self._compiler: Compiler | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._remembered: OrderedDict[tuple[str, str], tuple[Finding, ...]] = OrderedDict()
+        self._remembered: Bounded[tuple[str, str], tuple[Finding, ...]] = Bounded(_REMEMBERED)
 
     @property
     def compiler(self) -> Compiler | None:
-        """The compiler that looks at types, None when this machine has none."""
+        """The compiler that checks types; None when this machine has none."""
         if self._compiler is None or not self._compiler.path.is_file():
             self._compiler = find(self._environment)
         return self._compiler
 
-    async def certain(self, program: str, catalog: Catalog, typescript: TypeScript) -> Checked:
-        """Mistakes that are certain from the text alone. Takes microseconds for a program that has none."""
+    async def certain(self, program: str, catalog: Catalog, typescript: TypeScript) -> CheckResult:
+        """The mistakes that are certain from the text alone. Takes microseconds for a program without any."""
         if "codemode" not in program:
-            return _NOTHING
+            return _NO_FINDINGS
         large = len(program) > _MOST_INLINE
         if not (await asyncio.to_thread(suspicious, program, catalog) if large else suspicious(program, catalog)):
-            return _NOTHING
-        found = await typescript.beside(lambda: certain_findings(program, catalog, printed))
-        return Checked(tuple(found), by="text", certain=True) if found else _NOTHING
+            return _NO_FINDINGS
+        findings = await typescript.run(lambda: certain_findings(program, catalog, printed))
+        return CheckResult(tuple(findings), by="text", certain=True) if findings else _NO_FINDINGS
 
-    async def check(self, program: str, catalog: Catalog, typescript: TypeScript) -> Checked:
-        """Everything there is to say of a program before it runs. Raises nothing."""
+    async def check(self, program: str, catalog: Catalog, typescript: TypeScript) -> CheckResult:
+        """All mistakes that can be known before a program runs. Raises nothing."""
         certain = (await self.certain(program, catalog, typescript)).findings
         stripped = await typescript.javascript(program)
         if isinstance(stripped, TypeScriptError):
             if stripped.line is None:
-                return Checked(certain, unchecked=stripped.message, certain=bool(certain))
+                return CheckResult(certain, unchecked=stripped.message, certain=bool(certain))
             syntax = Finding(stripped.line, stripped.column or 1, SYNTAX, stripped.message[:MAX_MESSAGE_CHARS])
-            return Checked((syntax,), by="parser")
+            return CheckResult((syntax,), by="parser")
         compiler = self.compiler
         try:
             if compiler is None:
@@ -139,45 +148,42 @@ class Checker:
             typed = await self._typed(compiler, program, stripped, catalog)
         except CheckUnavailable as error:
             words = f"only syntax and tool names were checked, not types: {error}"
-            return Checked(certain, unchecked=words, certain=bool(certain))
-        return Checked(_together(certain, typed), by=str(compiler), certain=bool(certain))
+            return CheckResult(certain, unchecked=words, certain=bool(certain))
+        return CheckResult(_together(certain, typed), by=str(compiler), certain=bool(certain))
 
     async def _typed(
         self, compiler: Compiler, program: str, stripped: JavaScript, catalog: Catalog
     ) -> tuple[Finding, ...]:
         if len(program) > MAX_CHARS:
             raise CheckUnavailable(f"the program is longer than {MAX_CHARS:,} characters")
-        declared = await asyncio.to_thread(declarations_for, program, catalog)
-        key = (program, declared)
-        if (known := self._remembered.get(key)) is not None:
-            self._remembered.move_to_end(key)
-            return known
-        declarations = {"codemode.d.ts": declared, "isolate.d.ts": isolate_declarations()}
+        tools = await asyncio.to_thread(declarations_for, program, catalog)
+        key = (program, tools)
+        if (remembered := self._remembered.get(key)) is not None:
+            return remembered
+        declarations = {"codemode.d.ts": tools, "isolate.d.ts": isolate_declarations()}
         is_typed = stripped.text != program
-        # Of what a `return` outside a function returns compilers say nothing.
+        # Compilers do not check the value of a `return` outside a function.
         head, tail = _FUNCTION if stripped.returns else ("", "")
         async with self._turn():
-            found = await compile_program(
+            diagnostics = await compile_program(
                 compiler, head + program + tail, declarations, typed=is_typed, seconds=self._seconds
             )
 
-        def judged() -> tuple[Finding, ...]:
-            complaints = _complaints(program, found, lines_before=len(head) and 1)
+        def judge() -> tuple[Finding, ...]:
+            complaints = _complaints(program, diagnostics, lines_before=len(head) and 1)
             context = Context(program, stripped)
             if context.uncertain is not None and any(one.offset >= context.uncertain for one in complaints):
                 line, _ = place(program, context.uncertain)
                 raise CheckUnavailable(f"a slash or bracket in line {line} can be read in two ways")
             return tuple(relevant(complaints, context, catalog))
 
-        findings = await asyncio.to_thread(judged) if found else ()
-        self._remembered[key] = findings
-        while len(self._remembered) > _REMEMBERED:
-            self._remembered.popitem(last=False)
+        findings = await asyncio.to_thread(judge) if diagnostics else ()
+        self._remembered.put(key, findings)
         return findings
 
     @asynccontextmanager
     async def _turn(self) -> AsyncIterator[None]:
-        """A place among the compilers that run; whoever finds too many waiting, or waits too long, does without."""
+        """A place among the running compilers. Raises `CheckUnavailable` when too many wait or the wait is too long."""
         if self._waiting >= _MOST_WAITING:
             raise CheckUnavailable("too many programs wait to be checked")
         self._waiting += 1
@@ -195,7 +201,7 @@ class Checker:
 
 
 def _together(certain: tuple[Finding, ...], typed: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Both kinds in order; the compiler's own word for what is certain already is left out."""
+    """Both kinds in order, without the compiler's findings about mistakes that are certain already."""
     places = {(one.line, one.column) for one in certain}
     unawaited = {one.line for one in certain if one.code == MISSING_AWAIT}
     rest = [
@@ -207,10 +213,14 @@ def _together(certain: tuple[Finding, ...], typed: tuple[Finding, ...]) -> tuple
 
 
 def _complaints(program: str, diagnostics: list[Diagnostic], lines_before: int) -> list[Complaint]:
-    """Diagnostics by offset into the program. Compilers count lines as the language does, columns in UTF-16 units."""
+    """Diagnostics with offsets into the program. Compilers count lines as JavaScript does, columns in UTF-16 units."""
     starts = [0, *(match.end() for match in _LINE.finditer(program))]
     return [
-        Complaint(_offset(program, starts, one.line - lines_before, one.column), one.number, one.message[:_MOST_SAID])
+        Complaint(
+            _offset(program, starts, one.line - lines_before, one.column),
+            one.number,
+            one.message[:_MOST_COMPLAINT_CHARS],
+        )
         for one in diagnostics[:_MOST_COMPLAINTS]
     ]
 

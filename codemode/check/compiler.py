@@ -1,7 +1,7 @@
-"""TypeScript's native compiler on this machine: where it is, and one bounded run of it over hostile text.
+"""Finds TypeScript's native compiler on this machine, and runs it once over hostile text, within bounds.
 
 A run gets a folder of its own, no environment, no input, its own process group, and limits on time, memory and output.
-It loads no file but the three it is given: imports, references and directives of a program lead nowhere.
+It loads only the files that it is given: imports, references and directives of a program lead nowhere.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ _DENO_BLOCK = re.compile(
     r"^TS(\d+) \[ERROR\]: (.*?)\n[^\n]*\n[ ]*[~^]*\n    at file://\S*/program\.[jt]s:(\d+):(\d+)$",
     re.MULTILINE | re.DOTALL,
 )
-# Whatever could make Deno read another file; TypeScript's compiler is told not to.
+# Any text that could make Deno read another file. TypeScript's compiler has an option against that.
 _LOADS = re.compile(r"\bimport\b|\brequire\b|\bfrom\b(?!\s*[(.:=,)])|@(?:deno|ts)-|@jsx|<\s*(?:reference|amd)|\\u")
 _DIRECTIVE = re.compile(r"@ts-(?=nocheck|check|ignore|expect-error)|(?<=<)[ \t]*r(?=eference\b)")
 
 
 @dataclass(frozen=True, slots=True)
 class Compiler:
-    """A program that checks types: TypeScript's own (`tsc`), or Deno, which has one inside."""
+    """A program that checks types: TypeScript's own (`tsc`), or Deno, which contains one."""
 
     kind: Literal["tsc", "deno"]
     path: Path
@@ -59,7 +59,7 @@ class Compiler:
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One message as the compiler gives it: 1-based line and column, its number, its lines."""
+    """One message of the compiler: its 1-based line and column, its number, and its text, perhaps of several lines."""
 
     line: int
     column: int
@@ -68,26 +68,26 @@ class Diagnostic:
 
 
 def package_name() -> str | None:
-    """The npm package with the native compiler for this machine."""
+    """The npm package with the native compiler for this machine; None when there is none."""
     system, machine = _SYSTEMS.get(sys.platform), _MACHINES.get(platform.machine().lower())
     return f"@typescript/typescript-{system}-{machine}" if system and machine else None
 
 
 def home(environment: Mapping[str, str]) -> Path:
-    """Where the compiler of this version is installed for this user."""
+    """The folder into which `install` puts the compiler of this version, for this user."""
     cache = environment.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(cache) / "codemode-portal" / "typescript" / VERSION
 
 
 def find(environment: Mapping[str, str] = os.environ) -> Compiler | None:
-    """The best compiler there is: the installed one, the one behind `tsc` on the path, Deno.
+    """The best compiler on this machine: the installed one, else the one behind `tsc` on the path, else Deno.
 
-    The variable `CODEMODE_TYPE_CHECKER` names another one, `tsc` or `deno` by its path, or `none`.
+    The variable `CODEMODE_TYPE_CHECKER` overrides this: the path of a `tsc` or `deno`, or `none`.
     """
-    if chosen := environment.get("CODEMODE_TYPE_CHECKER"):
-        path = Path(chosen)
+    if override := environment.get("CODEMODE_TYPE_CHECKER"):
+        path = Path(override)
         kind: Literal["tsc", "deno"] = "deno" if path.stem == "deno" else "tsc"
-        return Compiler(kind, path) if chosen != "none" and path.is_file() else None
+        return Compiler(kind, path) if override != "none" and path.is_file() else None
     name = "tsc.exe" if sys.platform == "win32" else "tsc"
     candidates = [home(environment) / "lib" / name]
     if on_path := shutil.which("tsc", path=environment.get("PATH")):
@@ -106,17 +106,17 @@ def find(environment: Mapping[str, str] = os.environ) -> Compiler | None:
 
 
 def deno_path(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Deno as the package of that name installed it beside this Python, or on the path."""
+    """Deno: in the folder of this Python, where the PyPI package puts it, or on the path."""
     name = "deno.exe" if sys.platform == "win32" else "deno"
-    beside = Path(sys.executable).parent / name
-    if beside.is_file():
-        return beside
-    found = shutil.which("deno", path=environment.get("PATH"))
-    return Path(found) if found else None
+    packaged = Path(sys.executable).parent / name
+    if packaged.is_file():
+        return packaged
+    on_path = shutil.which("deno", path=environment.get("PATH"))
+    return Path(on_path) if on_path else None
 
 
 def _is_native(path: Path) -> bool:
-    """Whether a file is the native compiler, which has its library beside it, and no script that starts Node."""
+    """Whether a file is the native compiler, with its library in the same folder, and not a script that starts Node."""
     with path.open("rb") as file:
         return file.read(2) != b"#!" and (path.parent / "lib.esnext.d.ts").is_file()
 
@@ -124,9 +124,9 @@ def _is_native(path: Path) -> bool:
 async def compile_program(
     compiler: Compiler, program: str, declarations: Mapping[str, str], *, typed: bool, seconds: float
 ) -> list[Diagnostic]:
-    """What the compiler says of a program, given declaration files by name. Raises `CheckUnavailable`.
+    """The compiler's diagnostics for a program, with declaration files by name. Raises `CheckUnavailable`.
 
-    `typed`: it is TypeScript; JavaScript is judged more gently.
+    `typed`: the program is TypeScript. The compiler has fewer complaints about JavaScript.
     """
     program = _without_directives(program)
     if compiler.kind == "deno" and _LOADS.search(program):
@@ -144,7 +144,8 @@ async def compile_program(
 
 
 def _without_directives(program: str) -> str:
-    """Comments do not switch the check off, nor name files: one letter of each directive is changed, nothing moves."""
+    """The program with one letter of each directive changed, so that comments neither switch the check off nor name
+    files. Nothing moves."""
     return _DIRECTIVE.sub(lambda match: match[0][:-1] + "_", program)
 
 
@@ -173,7 +174,7 @@ def _command(compiler: Compiler, name: str, declarations: Mapping[str, str]) -> 
             "deno.json",
             name,
         ]
-    # What a process may use is set by the shell that becomes it: a hook between fork and exec is not safe with threads.
+    # A shell sets the limits and then becomes the compiler: a hook between fork and exec is not safe with threads.
     shell = shutil.which("sh")
     memory = MEMORY if compiler.kind == "tsc" else 2 * MEMORY
     return command if shell is None else [shell, "-c", _LIMITED.format(memory=memory), *command]

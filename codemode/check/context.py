@@ -1,4 +1,4 @@
-"""What stands where in a program: what surrounds the place a compiler complains about."""
+"""Answers questions about the code around a place in a program, for judging the diagnostics of a compiler."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TESTS = frozenset({"|", "&", "?", "!", "typeof", "delete"})
 
 
 class Context:
-    """Questions about one program. Everything is "no" where its text is not certain."""
+    """Questions about one program. Where its text is not certain, every answer is no."""
 
     def __init__(self, program: str, stripped: JavaScript | None) -> None:
         self.program = program
@@ -22,35 +22,37 @@ class Context:
         self._calls = calls(self._text)
         self._results = results(self._text)
         self._paths = {index: path for path in paths(self._text) for index in range(path.first, path.end)}
+        # None for JavaScript: nothing in it is a type.
         self._stripped = stripped.text if stripped is not None and stripped.text != program else None
-        self._kept = {token.key for token in tokenize(self._stripped)} if self._stripped is not None else set()
+        self._code = {token.key for token in tokenize(self._stripped)} if self._stripped is not None else set()
         tokens = self._text.tokens
-        self._tested = {tokens[i + 1].key for i in range(len(tokens) - 1) if tokens[i].key == "typeof"}
+        self._typeof_operands = {tokens[i + 1].key for i in range(len(tokens) - 1) if tokens[i].key == "typeof"}
 
     @property
     def uncertain(self) -> int | None:
-        """The offset behind which nothing is known of what stands where."""
+        """The offset after which the text is not certain; None when all of it is."""
         return self._text.cut
 
     def is_type(self, offset: int) -> bool:
-        """Whether what stands there is a type, gone before the program runs."""
+        """Whether the text there is a type, which is gone when the program runs."""
         if self._stripped is None:
             return False
         if len(self._stripped) == len(self.program):
             return self._stripped[offset : offset + 1] != self.program[offset : offset + 1]
         index = self._index(offset)
-        return index is None or self._text.key(index) not in self._kept
+        return index is None or self._text.key(index) not in self._code
 
     def is_tested(self, name: str) -> bool:
-        """Whether the program asks whether a name is there."""
-        return name in self._tested
+        """Whether the program tests with `typeof` that a name exists."""
+        return name in self._typeof_operands
 
     def word(self, offset: int) -> str:
+        """The key of the token there, or ""."""
         index = self._index(offset)
         return "" if index is None else self._text.key(index)
 
     def called(self, offset: int) -> tuple[str, ...] | None:
-        """The path of the call whose arguments, or whose name, stand there."""
+        """The path of the call whose arguments, or whose name, are there."""
         index = self._index(offset)
         if index is None:
             return None
@@ -67,7 +69,7 @@ class Context:
         return None
 
     def path(self, offset: int) -> tuple[tuple[str, ...], int] | None:
-        """The path `codemode.a.b` that a token belongs to, by whatever name it is called, and where that begins."""
+        """The path that the token there belongs to, also by an alias, and the offset where it begins."""
         index = self._index(offset)
         if index is None:
             return None
@@ -77,7 +79,7 @@ class Context:
         return None if members is None else (members, self._text.tokens[self._head(index)].start)
 
     def origin(self, offset: int) -> tuple[str, ...] | None:
-        """The call that gave the value whose member stands there."""
+        """The path of the call that returned the value whose member is there."""
         index = self._index(offset)
         if index is None:
             return None
@@ -88,11 +90,12 @@ class Context:
         return self._results.get(self._text.key(self._head(index)))
 
     def is_assigned(self, offset: int) -> bool:
+        """Whether the token there is the target of an assignment."""
         index = self._index(offset)
         return index is not None and self._text.key(index + 1) == "=" and self._text.key(index + 2) not in ("=", ">")
 
     def is_probed(self, offset: int) -> bool:
-        """Whether a member is only asked for: `a.b ?? c`, `a?.b`, `if (a.b)`, `!a.b`."""
+        """Whether the program only tests a member: `a.b ?? c`, `a?.b`, `if (a.b)`, `!a.b`."""
         index = self._index(offset)
         if index is None:
             return False
@@ -104,7 +107,7 @@ class Context:
         return condition or any(self._text.key(i) == "?" for i in range(head, index))
 
     def is_literal(self, offset: int) -> bool:
-        """Whether an object written out in place begins there, with nothing spread into it."""
+        """Whether an object literal without a spread begins there."""
         index = self._index(offset)
         end = None if index is None or self._text.key(index) != "{" else self._text.after(index)
         if index is None or end is None:
@@ -118,10 +121,10 @@ class Context:
         return index
 
     def _head(self, index: int) -> int:
-        """The token that an expression of members and calls begins with."""
+        """The index of the first token of an expression of members and calls."""
         while index > 0:
-            if self._text.key(index) in (")", "]") and (opened := self._text.pairs.get(index)) is not None:
-                index = opened if not is_name(self._text.key(opened - 1)) or opened > index else opened - 1
+            if self._text.key(index) in (")", "]") and (opening := self._text.pairs.get(index)) is not None:
+                index = opening if not is_name(self._text.key(opening - 1)) or opening > index else opening - 1
                 continue
             if self._text.key(index - 1) != ".":
                 break

@@ -1,8 +1,8 @@
-"""The declarations one program is checked against: its own tools, what its isolate has, and nothing that costs time.
+"""The declarations that a program is checked against: of the tools it names, and of the globals of its isolate.
 
-Only tools whose names stand in the program are declared, so the check takes as long for ten tools as for ten thousand.
-Everything else of `codemode` is `any`: access by a computed name is never an error. So is what a schema leaves open,
-and what is only known from results seen: the next result may have more.
+With only the tools whose names are in the program, a check takes as long for ten tools as for ten thousand. Every other
+member of `codemode` is `any`, so access by a computed name is never an error. What a schema leaves open is `any` too,
+and so is an output type that was learned from results: the next result may have more.
 """
 
 from __future__ import annotations
@@ -31,35 +31,36 @@ _MEMBERS = """\
 
 @cache
 def isolate_declarations() -> str:
-    """TypeScript declarations of the globals of an isolate that the language itself does not have, `codemode` aside."""
+    """TypeScript declarations of the globals of an isolate, without those of the language itself and `codemode`."""
     return Path(__file__).with_name("isolate.d.ts").read_text(encoding="utf-8")
 
 
 def named_tools(program: str, catalog: Catalog) -> list[str]:
-    """Paths of the tools whose server and own name both stand in a program, in whatever spelling."""
+    """Paths of the tools whose server and own name are both in a program, in any spelling."""
     words = {*_WORD.findall(program), *_QUOTED.findall(program)}
     names = catalog.names
-    found: dict[str, None] = {}
+    paths: set[str] = set()
     for word in words:
         if (key := names.shortcuts.get(word)) is not None:
-            found[names.path(*key)] = None
+            paths.add(names.path(*key))
     for server_id in sorted({names.servers[word] for word in words if word in names.servers}):
         tools = names.tools[server_id]
-        named = [word for word in words if word in tools]
-        # A server whose tools are all spelled wrong is there too, or nothing would be wrong with them.
-        for word in named or (tools if len(tools) <= _MOST_UNNAMED else ()):
-            found[names.path(server_id, tools[word])] = None
-    return sorted(found)
+        spellings = [word for word in words if word in tools]
+        # When a program spells every tool of a server wrong, all its tools are declared. Otherwise the server would be
+        # `any`, and no name an error.
+        for spelling in spellings or (tools if len(tools) <= _MOST_UNNAMED else ()):
+            paths.add(names.path(server_id, tools[spelling]))
+    return sorted(paths)
 
 
 def declarations_for(program: str, catalog: Catalog) -> str:
-    """`declare const codemode: ...` with the tools a program names."""
-    servers = map(_without_guesses, catalog.servers)
+    """`declare const codemode: ...` with the tools that a program names."""
+    servers = map(_without_learned_outputs, catalog.servers)
     text = declarations(servers, catalog.names, named_tools(program, catalog), members=_MEMBERS)
     return encodable(_OPEN_TYPE.sub(lambda match: "any" if match[0] == "unknown" else match[0], text))
 
 
-def _without_guesses(server: Server) -> Server:
+def _without_learned_outputs(server: Server) -> Server:
     if not any(tool.output_inferred for tool in server.tools):
         return server
     tools = (replace(tool, output_schema=None) if tool.output_inferred else tool for tool in server.tools)

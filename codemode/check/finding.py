@@ -1,4 +1,4 @@
-"""What a check has found in a program, as a value."""
+"""A mistake that a check finds in a program, as a value."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ UNKNOWN_TOOL, MISSING_AWAIT, SYNTAX = "unknown-tool", "missing-await", "syntax"
 MAX_FINDINGS = 20
 MAX_MESSAGE_CHARS = 500
 _FAILURES = {
-    # What the isolate would throw is reported as if it had, only earlier.
+    # The same error that running the program would have thrown.
     UNKNOWN_TOOL: ("exception", "UnknownToolError"),
     SYNTAX: ("syntax", "SyntaxError"),
     MISSING_AWAIT: ("type", "MissingAwaitError"),
@@ -20,9 +20,9 @@ _FAILURES = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One mistake: its place, 1-based in the program's own text, and the signature of the tool it is about.
+    """One mistake, with its place, 1-based in the program's own text.
 
-    `code` is a word of this module or TypeScript's own, `TS2345`.
+    `code` is one of the words above, or TypeScript's own, `TS2345`. `stub` is the signature of the tool it is about.
     """
 
     line: int
@@ -32,19 +32,19 @@ class Finding:
     stub: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        found = {"line": self.line, "column": self.column, "code": self.code, "message": self.message}
-        return found if self.stub is None else {**found, "stub": self.stub}
+        members = {"line": self.line, "column": self.column, "code": self.code, "message": self.message}
+        return members if self.stub is None else {**members, "stub": self.stub}
 
     def as_line(self) -> str:
         return f"line {self.line}, column {self.column}: {self.message}"
 
     def as_failure(self) -> Failure:
-        """Why a program with this mistake was not run."""
+        """The failure of a program that is not run for this mistake."""
         kind, name = _FAILURES.get(self.code, ("type", "TypeCheckError"))
         return Failure(kind, name, self.message, self.line, self.column)
 
 
 def place(program: str, offset: int) -> tuple[int, int]:
-    """Line and column of an offset, both 1-based and inside the text."""
+    """The line and the column of an offset, both 1-based and inside the text."""
     offset = max(0, min(offset, len(program)))
     return program.count("\n", 0, offset) + 1, offset - program.rfind("\n", 0, offset)

@@ -1,6 +1,6 @@
-"""Gets TypeScript's native compiler for this user: one pinned npm package, checked against the hash written here.
+"""Installs TypeScript's native compiler for this user: one npm package of a pinned version and hash.
 
-npm or Deno fetches it, whichever is there; no script of any package runs. It is put in place whole or not at all.
+npm or Deno fetches it, without running any script of a package. It is put in place whole or not at all.
 """
 
 from __future__ import annotations
@@ -45,13 +45,14 @@ HOW_TO = "pip install 'codemode-portal[typecheck]' && codemode typecheck install
 
 
 def install(environment: Mapping[str, str] = os.environ, *, integrity: Mapping[str, str] = _INTEGRITY) -> Compiler:
-    """Install the compiler unless it is there. Blocks for seconds. Raises `CheckUnavailable` with what to do."""
+    """Install the compiler, unless it is installed. Blocks for seconds. Raises `CheckUnavailable` with a remedy."""
     package = package_name()
     if package is None or package not in integrity:
         raise CheckUnavailable("there is no native TypeScript compiler for this machine; `deno check` is used instead")
     target = home(environment)
-    if (target / "lib").is_dir() and (found := find(environment)) is not None and found.path.is_relative_to(target):
-        return found
+    present = find(environment) if (target / "lib").is_dir() else None
+    if present is not None and present.path.is_relative_to(target):
+        return present
     target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix="installing-") as scratch:
         content = _fetched(package, integrity[package], Path(scratch), environment)
@@ -64,7 +65,7 @@ def install(environment: Mapping[str, str] = os.environ, *, integrity: Mapping[s
 
 
 def _fetched(package: str, integrity: str, scratch: Path, environment: Mapping[str, str]) -> Path:
-    """The unpacked package, its hash checked."""
+    """The folder of the unpacked package, after its hash was checked."""
     npm, deno = shutil.which("npm", path=environment.get("PATH")), deno_path(environment)
     if npm is not None:
         command = [npm, "pack", "--ignore-scripts", "--silent", f"{package}@{VERSION}"]
@@ -74,7 +75,7 @@ def _fetched(package: str, integrity: str, scratch: Path, environment: Mapping[s
             raise CheckUnavailable(f"npm did not bring {package} {VERSION}")
         return _unpacked(archives[0], integrity, scratch)
     if deno is not None:
-        # The lock file holds the hash, and Deno keeps to it.
+        # Deno refuses a package whose hash is not that of the lock file.
         key = f"{package}@{VERSION}"
         system, machine = package.rsplit("-", 2)[1:]
         locked = {"integrity": integrity, "os": [system], "cpu": [machine]}

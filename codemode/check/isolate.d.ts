@@ -1,4 +1,4 @@
-// What a program finds in its isolate beside the language: for compilers and editors. No DOM, no Node.
+// The globals of an isolate in addition to the language's own, for compilers and editors. No DOM, no Node.
 interface Console {
   log(...values: any[]): void; info(...values: any[]): void; warn(...values: any[]): void; error(...values: any[]): void;
   debug(...values: any[]): void; trace(...values: any[]): void; dir(value?: any, options?: any): void;

@@ -1,4 +1,4 @@
-"""Where a program names tools: `codemode.a.b` and its spellings in brackets, as written, with nothing assumed."""
+"""Finds where a program names tools: `codemode.a.b`, and the same with members in brackets."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from codemode.check.brackets import Brackets
 
-_FAR = 40  # tokens between a call and the name its result is given
+_FAR = 40  # tokens between a call and the variable for its result
 _NAME = re.compile(r"[A-Za-z_$\u0080-\U0010ffff][\w$\u0080-\U0010ffff]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """`codemode` and one or two members, by token index: `first` is `codemode`, `end` what follows."""
+    """`codemode` with one or two members. `first`: the index of the token `codemode`; `end`: of the token after it."""
 
     members: tuple[str, ...]
     first: int
@@ -26,7 +26,7 @@ class Path:
 
 
 def paths(text: Brackets) -> Iterator[Path]:
-    """Every path that begins with the global `codemode`; a member that is computed ends it."""
+    """Every path that begins with the global `codemode`. It ends before a computed member."""
     for index, token in enumerate(text.tokens):
         if token.key == "codemode" and text.key(index - 1) != ".":
             members: list[str] = []
@@ -52,15 +52,15 @@ def _member(text: Brackets, index: int) -> tuple[str, int] | None:
 
 
 def is_global(text: Brackets) -> bool:
-    """Whether `codemode` means the global object everywhere: no variable, parameter or assignment of that name."""
+    """Whether `codemode` is the global object everywhere: the program has no other variable of that name."""
     for index, token in enumerate(text.tokens):
         if token.key in ('"codemode', "eval") or (token.key == "codemode" and not _is_mention(text, index)):
             return False
     return True
 
 
-def looks_around(text: Brackets) -> bool:
-    """Whether the program finds out which servers there are, so that a wrong path may be one it never takes."""
+def enumerates_codemode(text: Brackets) -> bool:
+    """Whether the program uses `codemode` as a value, such as in `Object.keys(codemode)` or `"crm" in codemode`."""
     return any(
         token.key == "codemode" and text.key(index - 1) in ("in", "(", ",") and text.key(index + 1) not in (".", "[")
         for index, token in enumerate(text.tokens)
@@ -95,37 +95,38 @@ def _enclosing_end(text: Brackets, index: int) -> int | None:
 
 
 def calls(text: Brackets) -> dict[int, tuple[str, ...]]:
-    """What is called where, by the index of the opening parenthesis: paths, and the names given to parts of them.
+    """The members of the path that each call calls, by the index of its opening parenthesis.
 
-    `const {fix} = codemode`, `const find = codemode.fix.search`: a name counts when it is declared so.
+    The call may use a name for a part of the path: `const {fix} = codemode`, `const find = codemode.fix.search`.
     """
-    named = _named(text)
-    found = {path.end: path.members for path in paths(text) if text.key(path.end) == "("}
+    aliases = _aliases(text)
+    by_index = {path.end: path.members for path in paths(text) if text.key(path.end) == "("}
     for index, token in enumerate(text.tokens):
-        if (meant := named.get(token.key)) is not None and text.key(index - 1) != ".":
-            members, end = list(meant), index + 1
+        if (alias := aliases.get(token.key)) is not None and text.key(index - 1) != ".":
+            members, end = list(alias), index + 1
             while len(members) < 2 and (member := _member(text, end)) is not None:
                 members.append(member[0])
                 end = member[1]
             if members and text.key(end) == "(":
-                found[end] = tuple(members)
-    return found
+                by_index[end] = tuple(members)
+    return by_index
 
 
 def results(text: Brackets) -> dict[str, tuple[str, ...]]:
-    """Which call a variable holds the result of, or a part of it: `const {a} = await codemode.x.y()` and its like."""
-    found: dict[str, tuple[str, ...]] = {}
-    for opened, members in calls(text).items():
-        index = opened - 1
-        while index > max(0, opened - _FAR) and text.key(index) not in ("=", ";", "(", "{"):
+    """The path of the call whose result, or a part of it, a variable holds: `const {a} = await codemode.x.y()`."""
+    by_name: dict[str, tuple[str, ...]] = {}
+    for opening, members in calls(text).items():
+        index = opening - 1
+        while index > max(0, opening - _FAR) and text.key(index) not in ("=", ";", "(", "{"):
             index -= 1
         if text.key(index) == "=" and text.key(index - 1) != ">":
-            found.update(dict.fromkeys(_declared(text, index - 1), members))
-    return found
+            by_name.update(dict.fromkeys(_declared(text, index - 1), members))
+    return by_name
 
 
-def _named(text: Brackets) -> dict[str, tuple[str, ...]]:
-    named: dict[str, tuple[str, ...]] = {}
+def _aliases(text: Brackets) -> dict[str, tuple[str, ...]]:
+    """The members that a variable stands for, by its name."""
+    aliases: dict[str, tuple[str, ...]] = {}
     for index, token in enumerate(text.tokens):
         if token.key == "codemode" and text.key(index - 1) == "=":
             members: list[str] = []
@@ -137,16 +138,16 @@ def _named(text: Brackets) -> dict[str, tuple[str, ...]]:
                 continue
             pattern = text.key(index - 2) == "}"
             for name in _declared(text, index - 2):
-                named[name] = (*members, name) if pattern else tuple(members)
-    return named
+                aliases[name] = (*members, name) if pattern else tuple(members)
+    return aliases
 
 
 def _declared(text: Brackets, last: int) -> list[str]:
-    """The names declared by what ends at an index, as far as it is a name or a flat pattern without renaming."""
+    """The names in the declaration that ends at an index: one name, or those of a flat pattern without renaming."""
     if is_name(text.key(last)):
         return [text.key(last)]
-    opened = text.pairs.get(last)
-    if opened is None or text.key(last) not in ("}", "]"):
+    opening = text.pairs.get(last)
+    if opening is None or text.key(last) not in ("}", "]"):
         return []
-    inside = [text.key(index) for index in range(opened + 1, last)]
-    return [key for key in inside if is_name(key)] if all(key == "," or is_name(key) for key in inside) else []
+    keys = [text.key(index) for index in range(opening + 1, last)]
+    return [key for key in keys if is_name(key)] if all(key == "," or is_name(key) for key in keys) else []

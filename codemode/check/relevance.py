@@ -1,8 +1,10 @@
-"""Which of a compiler's complaints would matter when a program runs, and how they are said to an agent.
+"""Selects the diagnostics of a compiler that matter when a program runs, and words them for an agent.
 
-Programs are JavaScript that works, or would: most of what a type checker says of it is about style. Kept is what
-throws, what a tool would refuse, and what reads a member that is not there. Where the compiler only cannot know (a
-union, a widened literal, an object filled later, a member that is asked for), nothing is said.
+Programs are JavaScript, and most of what a type checker reports of JavaScript is a matter of style. Findings are made
+of code that throws, arguments that a tool would refuse, and members that do not exist. There is none where the compiler
+only cannot know: for a union, a widened literal, an object that is filled later, a member that is only tested.
+
+The regular expressions here read the compiler's English, which is all that it gives in addition to numbers.
 """
 
 from __future__ import annotations
@@ -11,12 +13,11 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codemode.advice import advise
+from codemode.advice import NO_MODULES, for_name
 from codemode.catalog import Catalog
-from codemode.check.certain import called_tool, exists, unknown_tool
+from codemode.check.certain import callee, exists, unknown_tool
 from codemode.check.context import Context
 from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, UNKNOWN_TOOL, Finding, place
-from codemode.run import Failure
 
 _MISSING_NAME = frozenset({2304, 2552, 2580, 2581, 2582, 2583, 2584, 2591, 2592, 2593, 2693, 18004})
 _MISSING_MEMBER = frozenset({2339, 2551})
@@ -35,7 +36,7 @@ _HINT = re.compile(r" Do you need to .*| Try changing .*| '.*' may be .*", re.DO
 
 @dataclass(frozen=True, slots=True)
 class Complaint:
-    """What a compiler said: an offset into the program, the number of the message, its lines."""
+    """A diagnostic: its offset in the program, the number of its message, and the message, perhaps of several lines."""
 
     offset: int
     number: int
@@ -43,15 +44,15 @@ class Complaint:
 
 
 def relevant(complaints: Iterable[Complaint], context: Context, catalog: Catalog) -> list[Finding]:
-    """The findings among a compiler's complaints, each place once."""
-    found: dict[tuple[int, int], Finding] = {}
+    """The findings among a compiler's complaints, one for each place."""
+    findings: dict[tuple[int, int], Finding] = {}
     for complaint in complaints:
-        if len(found) == MAX_FINDINGS:
+        if len(findings) == MAX_FINDINGS:
             break
         finding = _finding(complaint, context, catalog)
         if finding is not None:
-            found.setdefault((finding.line, finding.column), finding)
-    return sorted(found.values(), key=lambda one: (one.line, one.column))
+            findings.setdefault((finding.line, finding.column), finding)
+    return sorted(findings.values(), key=lambda one: (one.line, one.column))
 
 
 def _finding(complaint: Complaint, context: Context, catalog: Catalog) -> Finding | None:
@@ -64,23 +65,25 @@ def _finding(complaint: Complaint, context: Context, catalog: Catalog) -> Findin
         members = context.called(offset)
         if members is None or _may_fit(complaint, context):
             return None
-        return _made(complaint, context, _in_words(complaint.message), called_tool(catalog, members))
+        return _finding_at(complaint, context, _in_words(complaint.message), callee(catalog, members))
     if number in _NO_MODULE or (number in _MISSING_NAME and context.word(offset)[:1] == '"'):
-        return _made(complaint, context, " ".join(("A program cannot import.", *_no_modules(catalog))))
+        return _finding_at(complaint, context, f"A program cannot import. {NO_MODULES}")
     if number in _MISSING_NAME:
         name = (_NAME.search(complaint.message) or [""] * 2)[1]
         if context.is_tested(name):
             return None
-        advice = advise(Failure("exception", "ReferenceError", f"'{name}' is not defined"), catalog)
         words = _HINT.sub("", complaint.message.split("\n")[0])
-        return _made(complaint, context, " ".join((words, *advice)))
+        advice = for_name(name, catalog)
+        return _finding_at(complaint, context, f"{words} {advice}" if advice else words)
     if number in _ALWAYS_THROWS and " | " not in complaint.message and "'never'" not in complaint.message:
         origin = context.called(offset) or context.origin(offset)
-        return _made(complaint, context, _promised(complaint.message), called_tool(catalog, origin) if origin else None)
+        return _finding_at(
+            complaint, context, _with_await(complaint.message), callee(catalog, origin) if origin else None
+        )
     return None
 
 
-def _made(complaint: Complaint, context: Context, message: str, stub: str | None = None) -> Finding:
+def _finding_at(complaint: Complaint, context: Context, message: str, stub: str | None = None) -> Finding:
     line, column = place(context.program, complaint.offset)
     return Finding(line, column, f"TS{complaint.number}", message[:MAX_MESSAGE_CHARS], stub)
 
@@ -99,43 +102,39 @@ def _member(complaint: Complaint, context: Context, catalog: Catalog) -> Finding
     if types[0].startswith("typeof ") or context.is_assigned(complaint.offset) or context.is_probed(complaint.offset):
         return None
     origin = context.origin(complaint.offset)
-    stub = called_tool(catalog, origin) if origin else None
-    return _made(complaint, context, _promised(complaint.message), stub)
+    stub = callee(catalog, origin) if origin else None
+    return _finding_at(complaint, context, _with_await(complaint.message), stub)
 
 
-def _promised(message: str) -> str:
-    """The compiler's words; where a promise was taken for its value, what to do."""
+def _with_await(message: str) -> str:
+    """The compiler's words, with a remedy where a promise is taken for its value."""
     first = message.split("\n")[0]
     return f"{_HINT.sub('', first)} It is a Promise: await it first." if "'Promise<" in first else _in_words(message)
 
 
 def _in_words(message: str) -> str:
-    """The first line and the last, which says what it comes down to."""
+    """The first line and the last, which names the innermost cause."""
     lines = [line.strip() for line in message.split("\n") if line.strip()]
     return lines[0] if len(lines) < 2 else f"{lines[0]} {lines[-1]}"
 
 
 def _may_fit(complaint: Complaint, context: Context) -> bool:
-    """Whether a value may be right after all: the compiler knows less of it than its author."""
+    """Whether a value may be right after all, because its author knows more of it than the compiler."""
     message = complaint.message
     if "but source may have" in message:
         return True
     missing = "is missing in type" in message or "is missing the following" in message
     if missing and not context.is_literal(complaint.offset):
         return "'Promise<" not in message
-    for given, wanted in _ASSIGNED.findall(message):
-        if _is_union(given) or given in _LOOSE:
+    for source, target in _ASSIGNED.findall(message):
+        if _is_union(source) or source in _LOOSE:
             return True
-        if given in ("string", "number", "boolean") and _LITERAL.match(wanted):
+        if source in ("string", "number", "boolean") and _LITERAL.match(target):
             return True
     return False
 
 
-def _is_union(written: str) -> bool:
-    while (inner := _INSIDE.sub("", written)) != written:
-        written = inner
-    return " | " in written
-
-
-def _no_modules(catalog: Catalog) -> list[str]:
-    return advise(Failure("syntax", "SyntaxError", "import"), catalog)
+def _is_union(type_text: str) -> bool:
+    while (outer := _INSIDE.sub("", type_text)) != type_text:
+        type_text = outer
+    return " | " in type_text

@@ -1,14 +1,14 @@
-"""The snapshot that holds at this moment, and who wants to hear when it is another one."""
+"""The access that decides at this moment, and the listeners to its changes."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from portal.access.access import Access, Standing
+from portal.bounded import Bounded
 from portal.identity import Identity
 
 MAX_STANDINGS = 4096
@@ -16,17 +16,23 @@ log = structlog.get_logger("portal.access")
 
 
 class Signals(Protocol):
-    """What is known of callers besides their login, and goes stale: country, posture, risk, external evaluations."""
+    """Signals about callers besides their login, which become stale: country, posture, risk, external evaluations."""
 
     async def prepare(self, identity: Identity, access: Access) -> None:
-        """Find out what is not known yet or any more of a caller. Bounded in time; never raises."""
+        """Get the signals about a caller that `access` needs and that are missing or stale.
+
+        Bounded in time. Never raises.
+        """
 
     def current(self, identity: Identity) -> Identity | None:
-        """The caller as known now: the same object when nothing changed, None when the login no longer holds."""
+        """The caller with the signals of now, or None if the login has ended.
+
+        The same object as long as nothing changes.
+        """
 
 
 class Unchanging:
-    """Takes callers as whoever authenticated them has described them."""
+    """No signals: callers stay as their login described them."""
 
     async def prepare(self, identity: Identity, access: Access) -> None:
         return None
@@ -36,53 +42,52 @@ class Unchanging:
 
 
 class LiveAccess:
-    """Holds the current snapshot. Replaced as a whole, on the event loop; whoever asks next is told by the new one."""
+    """Holds the current access, which is replaced as a whole. On the event loop only."""
 
     def __init__(self, access: Access, signals: Signals | None = None) -> None:
         self.signals: Signals = signals or Unchanging()
         self._current = access
         self._listeners: list[Callable[[], None]] = []
-        self._standings: OrderedDict[int, Standing] = OrderedDict()
+        # By the id of an identity. The standing holds the identity, so that no other object can get its id.
+        self._standings: Bounded[int, Standing] = Bounded(MAX_STANDINGS)
 
     @property
     def current(self) -> Access:
         return self._current
 
     def replace(self, access: Access) -> None:
-        """From now on this decides, for sessions that are open and programs that run too."""
+        """Let `access` decide from now on, for open sessions and running programs, too."""
         self._current = access
         self.changed()
 
     def changed(self) -> None:
-        """Tell everyone that what callers may do may have changed: also when a posture source says something new."""
+        """Tell the listeners that decisions may have changed, for example by a new signal."""
         for listener in tuple(self._listeners):
             try:
                 listener()
-            except Exception:  # The edge of a background job: a listener's failure does not keep a policy from holding.
+            except (
+                Exception
+            ):  # The edge of a background task: a fault of one listener must not hide a change from the others.
                 log.exception("a listener failed")
 
     def subscribe(self, listener: Callable[[], None]) -> Callable[[], None]:
-        """Call `listener` after each change; what is returned ends that."""
+        """Call `listener` after each change, until the function that is returned is called."""
         self._listeners.append(listener)
         return lambda: self._listeners.remove(listener) if listener in self._listeners else None
 
     def standing(self, identity: Identity) -> Standing | None:
-        """All that holds for a caller now; None when the login no longer does.
+        """All decisions about a caller, or None if the login has ended.
 
-        Kept for identities that come again as the same object: in a run, and where an authenticator keeps them.
+        Kept for identities that come again as the same object: within a run, and where the authentication keeps them.
         """
-        known = self.signals.current(identity)
-        if known is None:
+        caller = self.signals.current(identity)
+        if caller is None:
             return None
-        kept = self._standings.get(id(known))
-        if kept is not None and kept.identity is known and kept.access is self._current:
-            return kept
-        made = self._standings[id(known)] = Standing(self._current, known)
-        self._standings.move_to_end(id(known))
-        while len(self._standings) > MAX_STANDINGS:
-            self._standings.popitem(last=False)
-        return made
+        standing = self._standings.get(id(caller))
+        if standing is None or standing.identity is not caller or standing.access is not self._current:
+            standing = self._standings[id(caller)] = Standing(self._current, caller)
+        return standing
 
     async def prepare(self, identity: Identity) -> None:
-        """Before a request is decided: find out what has to be asked of others."""
+        """Get the signals about a caller that are missing, before a request is decided."""
         await self.signals.prepare(identity, self._current)

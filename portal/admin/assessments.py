@@ -17,7 +17,7 @@ from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import POSTURE
-from portal.signals import KEPT, KIND, Assessment, merged, told_of
+from portal.signals import ASSESSMENT, MAX_AGE, Assessment, assessments_in, merged
 from portal.state import Clock, Store, Stored, Transaction
 
 PATH = "/access/assessments"
@@ -74,16 +74,16 @@ class AssessmentApi:
 
     async def _list(self, asked: Asked) -> list[ShownAssessment]:
         wanted = asked.paging.search.lower()
-        return [_shown(one) for one in await self._store.list(KIND) if wanted in one.id]
+        return [_shown(one) for one in await self._store.list(ASSESSMENT) if wanted in one.id]
 
     async def _get(self, asked: Asked) -> ShownAssessment:
-        stored = await self._store.get(KIND, asked.path["id"].lower())
+        stored = await self._store.get(ASSESSMENT, asked.path["id"].lower())
         if stored is None:
             raise not_found("assessment")
         return _shown(stored)
 
     async def _delete(self, asked: Asked) -> Removed:
-        return Removed(id=(await self._store.delete(KIND, asked.path["id"].lower(), by=asked.by)).id)
+        return Removed(id=(await self._store.delete(ASSESSMENT, asked.path["id"].lower(), by=asked.by)).id)
 
     async def _push(self, asked: Asked) -> Recorded:
         body: PushBody = asked.body
@@ -103,19 +103,19 @@ class AssessmentApi:
 
 async def _record(transaction: Transaction, told: Assessment, now: datetime, by: str) -> None:
     subject = told.subject.lower()
-    before = await transaction.get(KIND, subject)
+    before = await transaction.get(ASSESSMENT, subject)
     document = merged(before.document if before else {}, told, now)
     if before is not None:
-        await transaction.replace(KIND, subject, document, by=by)
+        await transaction.replace(ASSESSMENT, subject, document, by=by)
         return
-    known = await transaction.list(KIND)
+    known = await transaction.list(ASSESSMENT)
     if len(known) >= MAX_SUBJECTS:
-        over = [one.id for one in known if not told_of(one.id, one.document, now, KEPT)]
+        over = [one.id for one in known if not assessments_in(one.id, one.document, now, MAX_AGE)]
         if not over:
             raise in_use(f"there are {MAX_SUBJECTS} of them already")
         for id in over:
-            await transaction.delete(KIND, id, by=by)
-    await transaction.create(KIND, subject, document, by=by)
+            await transaction.delete(ASSESSMENT, id, by=by)
+    await transaction.create(ASSESSMENT, subject, document, by=by)
 
 
 def _shown(stored: Stored) -> ShownAssessment:

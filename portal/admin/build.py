@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from portal.admin.signing import Keys
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
 from portal.oauth import ServiceTokens, SigningKeys
+from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Store, utc_now
 
 ACCOUNT = "account"
@@ -40,10 +40,8 @@ class Admin:
 
     def route(self) -> Mount:
         """The application at `PREFIX`."""
-        mount = Mount(PREFIX, self.app)
-        # An id in a path may be any text, with a line break too: that is for the API to answer, not for nobody.
-        mount.path_regex = re.compile(mount.path_regex.pattern, re.DOTALL)
-        return mount
+        # An id in a path may be any text, also one with a line break.
+        return mount_any_path(PREFIX, self.app)
 
 
 async def create_admin(

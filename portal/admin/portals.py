@@ -14,7 +14,7 @@ from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import PortalOverrides, ShownOverride, merged
 from portal.admin.servers import Description, Id, Name, Servers, ShownServer
 from portal.config import CodeModePolicy
-from portal.servers import KIND as SERVER
+from portal.servers import SERVER
 from portal.state import Store, Stored
 
 KIND = "portal"

@@ -18,7 +18,7 @@ from portal.admin.capabilities import Override, Overrides
 from portal.admin.credentials import AuthConfigSummary, AuthType
 from portal.admin.pins import Approvals
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
-from portal.servers import KIND, Change
+from portal.servers import SERVER, Change
 from portal.state import KEEP, Keep, Store, Stored, Transaction
 
 PATH = "/access/ai-controls/mcp/servers"
@@ -151,12 +151,12 @@ class Servers:
         wanted = asked.paging.search.lower()
         return [
             self.shown(stored)
-            for stored in await self._store.list(KIND)
+            for stored in await self._store.list(SERVER)
             if wanted in stored.id.lower() or wanted in stored.document["name"].lower()
         ]
 
     async def _get(self, asked: Asked) -> ShownServer:
-        stored = await self._store.get(KIND, asked.path["id"])
+        stored = await self._store.get(SERVER, asked.path["id"])
         if stored is None:
             raise not_found("MCP server")
         return self.shown(stored)
@@ -174,17 +174,17 @@ class Servers:
         }
         secret = _sealed(body, {})
         async with self._store.transaction() as transaction:
-            if len(await transaction.list(KIND)) >= MAX_SERVERS:
+            if len(await transaction.list(SERVER)) >= MAX_SERVERS:
                 raise in_use(f"there are {MAX_SERVERS} servers already")
             created = await transaction.create(
-                KIND, body.id, document, by=asked.by, secret=None if isinstance(secret, Keep) else secret
+                SERVER, body.id, document, by=asked.by, secret=None if isinstance(secret, Keep) else secret
             )
         return self.shown(created)
 
     async def _replace(self, asked: Asked) -> ShownServer:
         body: ServerReplacement = asked.body
         async with self._store.transaction() as transaction:
-            stored = await transaction.get(KIND, asked.path["id"])
+            stored = await transaction.get(SERVER, asked.path["id"])
             if stored is None:
                 raise not_found("MCP server")
             before = stored.document
@@ -197,7 +197,7 @@ class Servers:
                 "client_secret_version": before["client_secret_version"] + (1 if body.client_secret else 0),
             }
             secret = _sealed(body, await _opened(transaction, stored.id))
-            replaced = await transaction.replace(KIND, stored.id, document, by=asked.by, secret=secret)
+            replaced = await transaction.replace(SERVER, stored.id, document, by=asked.by, secret=secret)
         return self.shown(replaced)
 
     async def _delete(self, asked: Asked) -> ShownServer:
@@ -210,10 +210,10 @@ class Servers:
             ]
             if users:
                 raise in_use(f"the server is used by the portal {users[0]}; detach it first")
-            return self.shown(await transaction.delete(KIND, id, by=asked.by))
+            return self.shown(await transaction.delete(SERVER, id, by=asked.by))
 
     async def _sync(self, asked: Asked) -> Synced:
-        stored = await self._store.get(KIND, asked.path["id"])
+        stored = await self._store.get(SERVER, asked.path["id"])
         if stored is None:
             raise not_found("MCP server")
         observed = await self._upstreams.sync(stored.id)
@@ -242,6 +242,6 @@ def _sealed(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
 
 
 async def _opened(transaction: Transaction, id: str) -> Mapping[str, str]:
-    secret = await transaction.secret(KIND, id)
+    secret = await transaction.secret(SERVER, id)
     opened: Mapping[str, str] = orjson.loads(secret) if secret else {}
     return opened

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import ORGANIZATION
-from portal.oauth import SETTINGS, SigningKeys
+from portal.oauth import KEY_SETTINGS, SigningKeys
 from portal.state import AlreadyExists, Clock, Store
 
 _DAY = timedelta(days=1)
@@ -48,7 +48,7 @@ class Keys:
         ]
 
     async def _get(self, asked: Asked) -> ShownKeys:
-        made_at, interval = (await self._keys.current()).made_at, await self._keys.rotated_every()
+        made_at, interval = (await self._keys.current()).made_at, await self._keys.rotation_interval()
         left = made_at + interval - self._clock()
         return ShownKeys(
             key_rotation_interval_days=interval // _DAY,
@@ -59,9 +59,9 @@ class Keys:
     async def _update(self, asked: Asked) -> ShownKeys:
         document = asked.body.model_dump()
         try:
-            await self._store.create(*SETTINGS, document, by=asked.by)
+            await self._store.create(*KEY_SETTINGS, document, by=asked.by)
         except AlreadyExists:
-            await self._store.replace(*SETTINGS, document, by=asked.by)
+            await self._store.replace(*KEY_SETTINGS, document, by=asked.by)
         return await self._get(asked)
 
     async def _rotate(self, asked: Asked) -> ShownKeys:

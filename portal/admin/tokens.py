@@ -1,6 +1,6 @@
-"""API tokens: made, listed, taken back, and recognised, without a read of the database for each request.
+"""API tokens: create, list, replace, delete, and authenticate by them without reading the store for each request.
 
-Of a token's value only the SHA-256 is kept; it is 256 random bits, so that no slower hash would make it safer.
+The store has only the SHA-256 of a token's value. The value is 256 random bits: a slower hash would not make it safer.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from portal.admin.api import errors
 from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
-from portal.state import Clock, Store, Stored, utc_now
+from portal.state import Clock, Kept, Store, Stored, utc_now
 
-KIND = "api_token"
+API_TOKEN = "api_token"
 VALUE_PREFIX = "cmp_"
 ACCOUNT = "com.cloudflare.api.account"
 
@@ -44,7 +44,7 @@ class PermissionGroup(BaseModel):
 
 
 class TokenPolicy(BaseModel):
-    """Grants or denies permissions; a denial goes before a grant."""
+    """Grants or denies permissions; a denial overrides a grant."""
 
     id: Annotated[str, Field(max_length=64)] = Field(default_factory=lambda: secrets.token_hex(16))
     effect: Literal["allow", "deny"]
@@ -72,7 +72,7 @@ class Condition(BaseModel):
 
 
 class TokenBody(BaseModel):
-    """What a token is made or replaced with."""
+    """The body of a request that creates or replaces a token."""
 
     name: Annotated[str, Field(min_length=1, max_length=120)]
     policies: Annotated[tuple[TokenPolicy, ...], Field(min_length=1, max_length=64)]
@@ -98,28 +98,28 @@ class ShownToken(BaseModel):
 
 
 class NewToken(ShownToken):
-    """`value` is shown this once."""
+    """`value` is in this answer only."""
 
     value: str
 
 
-class Verified(BaseModel):
+class TokenStatus(BaseModel):
     id: str
     status: Literal["active", "disabled", "expired"]
     expires_on: datetime | None = None
     not_before: datetime | None = None
 
 
-class Identified(BaseModel):
+class TokenId(BaseModel):
     id: str
 
 
 class NoBody(BaseModel):
-    """An empty object, or nothing."""
+    """An empty object, or no body."""
 
 
 class TokenValue(RootModel[str]):
-    """The new value, shown this once."""
+    """The new value, in this answer only."""
 
 
 class ListedPermission(BaseModel):
@@ -131,59 +131,50 @@ class ListedPermission(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
+class _Compiled:
+    """A stored token as a request is checked against it; `permissions` are those it has in this account."""
+
     token: ShownToken
     condition: RequestIP | None
-    held: frozenset[str]
+    permissions: frozenset[str]
 
 
 class ApiTokens:
-    """The tokens of one account. Follows the store: a token taken back is refused at once, elsewhere within 0.5 s."""
+    """The tokens of one account. A deleted token is refused at once here, by other processes within half a second."""
 
     def __init__(self, store: Store, account_id: str, clock: Clock = utc_now) -> None:
         self._store = store
         self._account_id = account_id
         self._clock = clock
-        self._known: Mapping[str, _Known] = {}
-        self._outdated = True
-        store.subscribe(self._heard)
-
-    def _heard(self, kinds: frozenset[str]) -> None:
-        self._outdated = self._outdated or KIND in kinds
+        self._by_hash = Kept(store, {API_TOKEN}, self._read)
 
     async def authenticate(self, authorization: str, address: str) -> Asker:
-        """Who presents this Authorization header from this address.
+        """The token in this Authorization header, for a request from this address.
 
         Raises:
-            AdminError: 401, whatever is wrong with it.
+            AdminError: 401, without saying what is wrong.
         """
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() != "bearer" or not value:
             raise errors.unauthenticated()
-        if self._outdated:
-            # Before the reading: what is changed meanwhile is read again.
-            self._outdated = False
-            try:
-                listed = await self._store.list(KIND)
-            except BaseException:
-                self._outdated = True
-                raise
-            self._known = {stored.document["hash"]: self._knowing(stored) for stored in listed}
-        found = self._known.get(_hash(value.strip()))
+        found = (await self._by_hash.get()).get(_hash(value.strip()))
         if found is None or self._status(found.token) != "active":
             raise errors.unauthenticated()
         if found.condition is not None and not found.condition.allows(address):
             raise errors.unauthenticated()
-        return Asker(f"api-token:{found.token.id}", found.held, found.token.id)
+        return Asker(f"api-token:{found.token.id}", found.permissions, found.token.id)
+
+    async def _read(self) -> Mapping[str, _Compiled]:
+        return {stored.document["hash"]: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
 
     async def create(self, body: TokenBody, by: str) -> NewToken:
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
         document = {**body.model_dump(mode="json", by_alias=True), "status": "active", "hash": _hash(value)}
-        stored = await self._store.create(KIND, secrets.token_hex(16), document, by=by)
+        stored = await self._store.create(API_TOKEN, secrets.token_hex(16), document, by=by)
         return NewToken(**self._shown(stored).model_dump(), value=value)
 
     async def create_with_all(self, name: str, by: str) -> NewToken:
-        """A token with every permission: for the command line and the first administrator, not for the API."""
+        """A new token with every permission: for the command line and the first administrator, not for the API."""
         groups = tuple(PermissionGroup(id=group_id(permission)) for permission in sorted(ALL))
         policy = TokenPolicy(effect="allow", permission_groups=groups, resources={f"{ACCOUNT}.{self._account_id}": "*"})
         return await self.create(TokenBody(name=name, policies=(policy,)), by)
@@ -192,8 +183,8 @@ class ApiTokens:
         one, area = "/tokens/{token_id}", API_TOKENS
         return [
             Operation("GET", "/tokens", "List API tokens", self._list, ShownToken, area, listed=True),
-            Operation("POST", "/tokens", "Make an API token", self._create, NewToken, area, TokenBody),
-            Operation("GET", "/tokens/verify", "Is this token valid", self._verify, Verified, None),
+            Operation("POST", "/tokens", "Create an API token", self._create, NewToken, area, TokenBody),
+            Operation("GET", "/tokens/verify", "Is this token valid", self._verify, TokenStatus, None),
             Operation(
                 "GET",
                 "/tokens/permission_groups",
@@ -215,11 +206,11 @@ class ApiTokens:
                 NoBody,
                 body_required=False,
             ),
-            Operation("DELETE", one, "Take back an API token", self._delete, Identified, area),
+            Operation("DELETE", one, "Delete an API token", self._delete, TokenId, area),
         ]
 
     async def _list(self, asked: Asked) -> list[ShownToken]:
-        return [self._shown(stored) for stored in await self._store.list(KIND)]
+        return [self._shown(stored) for stored in await self._store.list(API_TOKEN)]
 
     async def _get(self, asked: Asked) -> ShownToken:
         return self._shown(await self._stored(asked))
@@ -231,11 +222,11 @@ class ApiTokens:
     async def _replace(self, asked: Asked) -> ShownToken:
         stored, body = await self._stored(asked), asked.body
         self._may_grant(asked.asker, body)
-        # A token may not be woken that holds more than who wakes it.
+        # Nor may they activate a token that has more permissions than they have.
         self._may_grant(asked.asker, self._shown(stored))
         status = body.status or stored.document["status"]
         document = {**body.model_dump(mode="json", by_alias=True), "status": status, "hash": stored.document["hash"]}
-        replaced = await self._store.replace(KIND, stored.id, document, by=asked.by, revision=stored.revision)
+        replaced = await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return self._shown(replaced)
 
     async def _roll(self, asked: Asked) -> TokenValue:
@@ -243,44 +234,40 @@ class ApiTokens:
         self._may_grant(asked.asker, self._shown(stored))
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
         document = {**stored.document, "hash": _hash(value)}
-        await self._store.replace(KIND, stored.id, document, by=asked.by, revision=stored.revision)
+        await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return TokenValue(value)
 
-    async def _delete(self, asked: Asked) -> Identified:
-        return Identified(id=(await self._store.delete(KIND, asked.path["token_id"], by=asked.by)).id)
+    async def _delete(self, asked: Asked) -> TokenId:
+        return TokenId(id=(await self._store.delete(API_TOKEN, asked.path["token_id"], by=asked.by)).id)
 
-    async def _verify(self, asked: Asked) -> Verified:
-        stored = await self._store.get(KIND, asked.asker.token_id)
+    async def _verify(self, asked: Asked) -> TokenStatus:
+        stored = await self._store.get(API_TOKEN, asked.asker.token_id)
         if stored is None:
             raise errors.unauthenticated()
-        return Verified.model_validate(self._shown(stored).model_dump())
+        return TokenStatus.model_validate(self._shown(stored).model_dump())
 
     async def _permissions(self, asked: Asked) -> list[ListedPermission]:
         return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
 
     async def _stored(self, asked: Asked) -> Stored:
-        stored = await self._store.get(KIND, asked.path["token_id"])
+        stored = await self._store.get(API_TOKEN, asked.path["token_id"])
         if stored is None:
             raise errors.not_found("API token")
         return stored
 
     def _may_grant(self, asker: Asker, body: TokenBody | ShownToken) -> None:
-        """Nobody hands on more than they hold."""
-        if not _held(body.policies, self._account_id) <= asker.held:
+        """Raises AdminError: 403, if the asker lacks a permission that the token would have."""
+        if not _permissions_of(body.policies, self._account_id) <= asker.held:
             raise errors.forbidden("Authentication error: a token cannot grant permissions it does not hold")
 
-    def _knowing(self, stored: Stored) -> _Known:
-        token = self._shown(stored)
+    def _compiled(self, stored: Stored) -> _Compiled:
+        # With the stored status: `_status` adds the time of each request.
+        token = _token(stored)
         condition = token.condition.request_ip if token.condition else None
-        return _Known(token, condition, _held(token.policies, self._account_id))
+        return _Compiled(token, condition, _permissions_of(token.policies, self._account_id))
 
     def _shown(self, stored: Stored) -> ShownToken:
-        token = ShownToken(
-            **{key: value for key, value in stored.document.items() if key != "hash"},
-            id=stored.id,
-            issued_on=stored.created_at,
-            modified_on=stored.modified_at,
-        )
+        token = _token(stored)
         return token.model_copy(update={"status": self._status(token)})
 
     def _status(self, token: ShownToken) -> str:
@@ -292,11 +279,20 @@ class ApiTokens:
         return token.status
 
 
-def _held(policies: tuple[TokenPolicy, ...], account_id: str) -> frozenset[str]:
+def _token(stored: Stored) -> ShownToken:
+    return ShownToken(
+        **{key: value for key, value in stored.document.items() if key != "hash"},
+        id=stored.id,
+        issued_on=stored.created_at,
+        modified_on=stored.modified_at,
+    )
+
+
+def _permissions_of(policies: tuple[TokenPolicy, ...], account_id: str) -> frozenset[str]:
     granted: dict[str, set[str]] = {"allow": set(), "deny": set()}
     for policy in policies:
         here = {f"{ACCOUNT}.{account_id}", f"{ACCOUNT}.*"} & set(policy.resources)
-        # A denial of something elsewhere is no harm; a grant must name this account.
+        # A policy for other resources grants nothing here, and denies nothing.
         if here:
             granted[policy.effect] |= named(group.id for group in policy.permission_groups)
     return frozenset(granted["allow"] - granted["deny"])

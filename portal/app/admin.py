@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from ipaddress import ip_network
-from typing import TYPE_CHECKING
 
 from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin
+from portal.app.shared import Shared
 from portal.config import IdentitySection
 from portal.servers import StoredServers
 
-if TYPE_CHECKING:
-    from portal.app.instance import Instance
 
-
-async def open_admin(instance: Instance, stored: StoredServers, section: IdentitySection) -> Admin:
+async def open_admin(shared: Shared, stored: StoredServers, section: IdentitySection) -> Admin:
     """The admin API over the instance's store and its running servers."""
-    upstreams = RegistryUpstreams(instance.servers, stored)
+    upstreams = RegistryUpstreams(shared.servers, stored)
     settings = AdminSettings()
     configure_admin(settings, section)
-    return await create_admin(instance.require_store(), upstreams, clock=instance.now, settings=settings)
+    return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
 
 
 def configure_admin(settings: AdminSettings, section: IdentitySection) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import structlog
 
 from portal.access import (
@@ -17,18 +15,16 @@ from portal.access import (
     refused_for_identity,
 )
 from portal.app.access import application_access, could_enter, read_stored
+from portal.app.shared import Shared
 from portal.identity import Identity
 from portal.pages import APP
-
-if TYPE_CHECKING:
-    from portal.app.instance import Instance
 
 
 class PortalAdmission:
     """Decides by what the instance's configuration and store say at the time of the question."""
 
-    def __init__(self, instance: Instance, access: LiveAccess) -> None:
-        self._instance = instance
+    def __init__(self, shared: Shared, access: LiveAccess) -> None:
+        self._shared = shared
         self._access = access
         self._possible = Possible(access.current, ADDRESS)
         self._log = structlog.get_logger("portal.access")
@@ -50,7 +46,7 @@ class PortalAdmission:
     async def could_enter(self, identity: Identity) -> bool:
         if self._possible.access is not self._access.current:
             self._possible = Possible(self._access.current, ADDRESS)
-        return could_enter(identity, self._possible, await self._instance.require_store().list("app"))
+        return could_enter(identity, self._possible, await self._shared.require_store().list("app"))
 
     async def _admit_to_application(self, identity: Identity, id: str) -> Decision:
         try:
@@ -64,4 +60,4 @@ class PortalAdmission:
 
     async def _application(self, id: str) -> Access:
         """Compiled at each question: sign-ins to applications are rare, and a change must hold at once."""
-        return application_access(id, self._instance.config, await read_stored(self._instance.require_store()))
+        return application_access(id, self._shared.config, await read_stored(self._shared.require_store()))

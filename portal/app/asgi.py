@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import orjson
 from mcp_types import INTERNAL_ERROR
@@ -15,23 +15,29 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.endpoint import health
+from portal.app.definitions import PortalDefinition
 from portal.http import Cors, Edge, Guard, Refusal, refuse, split_host
 
-if TYPE_CHECKING:
-    from portal.app.instance import Instance
-    from portal.app.portal import Portal
-
 WELL_KNOWN = "/.well-known/"
+
+
+class Served(Protocol):
+    """A portal as the way to it needs it."""
+
+    @property
+    def definition(self) -> PortalDefinition: ...
+
+    @property
+    def app(self) -> ASGIApp: ...
 
 
 class Addresses:
     """Which portal a request is for: by host name, else by the first segment of its path, else the document's own."""
 
-    def __init__(self, portals: Iterable[Portal]) -> None:
-        self._by_host: dict[str, Portal] = {}
-        self._by_prefix: dict[str, Portal] = {}
-        self._own: Portal | None = None
+    def __init__(self, portals: Iterable[Served]) -> None:
+        self._by_host: dict[str, Served] = {}
+        self._by_prefix: dict[str, Served] = {}
+        self._own: Served | None = None
         for portal in portals:
             definition = portal.definition
             if not definition.id:
@@ -47,47 +53,54 @@ class Addresses:
         """The host names of portals beside the document's own."""
         return tuple(self._by_host)
 
-    def find(self, host: str, path: str) -> tuple[Portal, str]:
-        """The portal, and the prefix of the path that is its `root_path`."""
+    def find(self, host: str, path: str) -> tuple[Served, str, str]:
+        """The portal, its `root_path`, and the path below it that is asked for, with the `root_path` in front."""
         name = split_host(host)
         if name is not None and (portal := self._by_host.get(name[0])) is not None:
-            return portal, ""
-        prefix = prefix_of(path)
+            return portal, "", path
+        prefix, within = split_prefix(path)
         if (portal := self._by_prefix.get(prefix)) is not None:
-            return portal, prefix
+            return portal, prefix, within
         assert self._own is not None, "every instance has the document's own portal"
-        return self._own, ""
+        return self._own, "", path
 
 
-def prefix_of(path: str) -> str:
-    """The first segment of a path, with its slash. In `/.well-known/name/docs/mcp` it is that of what the document
-    speaks of, `/docs` (RFC 8414 section 3.1, RFC 9728 section 3.1)."""
+def split_prefix(path: str) -> tuple[str, str]:
+    """The prefix that a path begins with (`/docs`), and the path as its portal knows it.
+
+    Clients look for the documents of `/docs/mcp` at `/.well-known/{name}/docs/mcp` (RFC 8414 section 3.1, RFC 9728
+    section 3.1), which is `/docs/.well-known/{name}/mcp`.
+    """
     if path.startswith(WELL_KNOWN):
-        _, _, path = path.removeprefix(WELL_KNOWN).partition("/")
-        path = f"/{path}"
+        name, _, rest = path.removeprefix(WELL_KNOWN).partition("/")
+        segment, slash, below = rest.partition("/")
+        return f"/{segment}", f"/{segment}{WELL_KNOWN}{name}{slash}{below}"
     segment, _, _ = path.removeprefix("/").partition("/")
-    return f"/{segment}"
+    return f"/{segment}", path
 
 
 class Portals:
     """The ASGI application that hands each request to its portal, whichever there are at that moment."""
 
-    def __init__(self, instance: Instance) -> None:
-        self._instance = instance
+    def __init__(self, addresses: Callable[[], Addresses]) -> None:
+        self._addresses = addresses
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-        portal, prefix = self._instance.addresses.find(host.decode("latin-1"), scope["path"])
-        await portal.app({**scope, "root_path": prefix}, receive, send)
+        portal, prefix, path = self._addresses().find(host.decode("latin-1"), scope["path"])
+        await portal.app({**scope, "root_path": prefix, "path": path}, receive, send)
 
 
-def instance_app(instance: Instance, edge: Edge, routes: Iterable[BaseRoute]) -> Starlette:
+def instance_app(
+    edge: Edge,
+    routes: Iterable[BaseRoute],
+    addresses: Callable[[], Addresses],
+    health: Callable[[], Mapping[str, Any]],
+) -> Starlette:
     """The application of an instance. Every path that is none of its `routes` belongs to a portal."""
 
     async def healthz(request: Request) -> Response:
-        # With identity only the portal's people may know which servers there are.
-        known = {"status": "ok"} if instance.config.portal.identity is not None else health(instance.servers.snapshot)
-        return Response(orjson.dumps(known), media_type="application/json")
+        return Response(orjson.dumps(health()), media_type="application/json")
 
     app = Starlette(
         routes=[Route("/healthz", healthz, methods=["GET"]), *routes],
@@ -95,7 +108,7 @@ def instance_app(instance: Instance, edge: Edge, routes: Iterable[BaseRoute]) ->
         exception_handlers=error_handlers("/mcp"),
     )
     app.router.redirect_slashes = False
-    app.router.default = Portals(instance)
+    app.router.default = Portals(addresses)
     return app
 
 

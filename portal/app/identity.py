@@ -14,7 +14,6 @@ from starlette.routing import Route
 from portal.access import Decision
 from portal.app.definitions import OWN, PortalDefinition, host_url
 from portal.config import IdentitySection
-from portal.egress import PublicWeb
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -48,6 +47,7 @@ from portal.oauth import (
     ServiceTokens,
     SigningKeys,
     Verifier,
+    fetch_document,
     read_oauth_settings,
 )
 from portal.pages import Pages, Visitors
@@ -206,13 +206,13 @@ def portal_identity(
         pin_allowed=admission.could_enter,
         now=now,
     )
-    clients = Clients(store, settings.oauth, fetch or PublicWeb().fetch)
-    grants = Grants(store, settings.oauth, now)
+    clients = Clients(store, settings.oauth, fetch or fetch_document)
+    grants = Grants(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     verifier = Verifier(store, now)
     assertions = Assertions(shared.keys, origins.public_url, {})
-    saas = SaasProvider(store, shared.keys, login, admission.admit)
+    saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     authentication: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,

@@ -14,14 +14,14 @@ from starlette.types import ASGIApp
 from portal.access import LiveAccess, PolicyError
 from portal.app.access import StoredState, audiences, portal_access
 from portal.app.asgi import portal_app
-from portal.app.definitions import PortalDefinition
+from portal.app.definitions import OWN, PortalDefinition
+from portal.app.shared import Shared
 from portal.calls import AccessGate, AssertionGate, Caller, Gate, OpenGate
 from portal.config import IdentitySection
 from portal.endpoint import CodeModePolicy, Endpoint
 
 if TYPE_CHECKING:
     from portal.app.identity import PortalIdentity
-    from portal.app.instance import Instance
     from portal.oauth import Assertions
 
 MCP_PATH = "/mcp"
@@ -35,29 +35,27 @@ class Portal:
     signs in. `app` is its ASGI application.
     """
 
-    def __init__(self, instance: Instance, definition: PortalDefinition, access: LiveAccess | None) -> None:
+    def __init__(self, shared: Shared, definition: PortalDefinition, access: LiveAccess | None) -> None:
         self.definition = definition
         self.access = access
         self.identity: PortalIdentity | None = None
         self.app: ASGIApp
-        self._instance = instance
+        self._shared = shared
         self._log = structlog.get_logger("portal.access")
         self._signs_in_as: tuple[IdentitySection, str, str] | None = None
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caller = Caller(
-            instance.servers, instance.records, gate=self._gate(), observer=instance.learning, portal=definition.id
+            shared.servers, shared.records, gate=self._gate(), observer=shared.learning, portal=definition.id
         )
-        settings = instance.config.portal.model_copy(update={"name": definition.name})
-        self.endpoint = Endpoint(
-            instance.servers, self.caller, instance.runner, settings, instance.edge.settings, access
-        )
+        settings = shared.config.portal.model_copy(update={"name": definition.name})
+        self.endpoint = Endpoint(shared.servers, self.caller, shared.runner, settings, shared.edge.settings, access)
         self._mount()
 
     @property
     def path(self) -> str:
         """Where its MCP endpoint is, below its prefix."""
-        return MCP_PATH if self.definition.id else self._instance.config.portal.path
+        return MCP_PATH if self.definition.id else self._shared.config.portal.path
 
     async def start(self) -> None:
         """Serve until `aclose`."""
@@ -83,11 +81,11 @@ class Portal:
         former ones go on deciding, and the log says why."""
         self.definition = definition
         self.endpoint.apply(definition.name, definition.instructions, CodeModePolicy(definition.code_mode))
-        config = self._instance.config
+        config = self._shared.config
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
             self.identity.assertions.audiences = audiences(config, stored.objects.servers)
-        if self.access is not None and self.access is not self._instance.parts.access:
+        if self.access is not None and self.access is not self._shared.parts.access:
             try:
                 access = portal_access(definition, config, stored)
             except PolicyError as error:
@@ -114,11 +112,35 @@ class Portal:
         if signs_in_as == self._signs_in_as:
             return
         former = self.identity
-        self.identity = self._instance.identity_of(self, section)
+        self.identity = self._identity_of(section)
         self._signs_in_as = signs_in_as
         self._mount()
         if former is not None:
             await former.aclose()
+
+    def _identity_of(self, section: IdentitySection) -> PortalIdentity:
+        """The login and the authorization server that this section asks for.
+
+        Raises:
+            ValueError: the section cannot be used.
+        """
+        from portal.app.admission import PortalAdmission
+        from portal.app.identity import IdentitySettings, portal_identity
+
+        shared, parts = self._shared, self._shared.parts
+        assert shared.identity is not None and self.access is not None
+        settings = IdentitySettings.of(self.definition, section, self.path)
+        if parts.adjust_identity is not None:
+            settings = parts.adjust_identity(settings)
+        given = parts.admission if self.definition.id == OWN else None
+        return portal_identity(
+            shared.identity,
+            settings,
+            given or PortalAdmission(shared, self.access),
+            scope=self.definition.id,
+            announce=shared.announce,
+            fetch=parts.fetch,
+        )
 
     def _mount(self) -> None:
         """Make the application anew: requests that come from now on meet it, those under way end in the former one."""
@@ -130,11 +152,11 @@ class Portal:
         self.app = portal_app(routes, middleware, self.path)
 
     def _gate(self) -> Gate:
-        if self._instance.parts.gate is not None and not self.definition.id:
-            return self._instance.parts.gate
+        if self._shared.parts.gate is not None and not self.definition.id:
+            return self._shared.parts.gate
         if self.access is None:
             return OpenGate()
-        return AccessGate(self.access, self._instance.servers, AssertionGate(OpenGate(), self._assertions))
+        return AccessGate(self.access, self._shared.servers, AssertionGate(OpenGate(), self._assertions))
 
     def _assertions(self) -> Assertions | None:
         return self.identity.assertions if self.identity is not None else None

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 from portal.config import IdentitySection
-from portal.signals import Assessments, Countries, Evaluations, KnownSignals, PostureFeed, Sign, pushed_followed
+from portal.signals import Assessments, Countries, Evaluations, KnownSignals, PostureFeed, PushedAssessments, Sign
 from portal.state import Clock, Store, utc_now
 
 
@@ -60,7 +60,7 @@ class SignalSources:
                     posture.url, assessments, headers=posture.headers, every=posture.every, changed=self._changed
                 )
                 await stack.enter_async_context(feed)
-            await stack.enter_async_context(pushed_followed(self._store, assessments, self._changed, self._now))
+            await stack.enter_async_context(PushedAssessments(self._store, assessments, self._changed, self._now))
         evaluations = None
         if section.external_evaluation:
             evaluations = Evaluations(self._sign)

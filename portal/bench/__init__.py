@@ -16,8 +16,7 @@ from portal.lazy import lazily
 if TYPE_CHECKING:
     from portal.bench.backend import Backend
     from portal.bench.cases import Case, find_cases
-    from portal.bench.changes import Change, breaking, changes
-    from portal.bench.declaration_file import declaration_file
+    from portal.bench.changes import Change, breaking, changes_between
     from portal.bench.junit import junit_xml
     from portal.bench.mocks import open_mocks
     from portal.bench.recording import Recording, read_recording, write_recording
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from portal.bench.rewrite import write_expectations
     from portal.bench.session import NO_INPUT, Bench, Ran
     from portal.bench.suite import Result, Suite, selected
-    from portal.bench.tool_lists import as_document, is_configuration, servers_of
+    from portal.bench.tool_lists import as_document, declaration_file, is_configuration, servers_of
     from portal.bench.verdict import updated
 else:
     __getattr__ = lazily(
@@ -43,8 +42,8 @@ else:
             "Suite": "suite",
             "as_document": "tool_lists",
             "breaking": "changes",
-            "changes": "changes",
-            "declaration_file": "declaration_file",
+            "changes_between": "changes",
+            "declaration_file": "tool_lists",
             "find_cases": "cases",
             "is_configuration": "tool_lists",
             "junit_xml": "junit",
@@ -71,7 +70,7 @@ __all__ = [
     "Suite",
     "as_document",
     "breaking",
-    "changes",
+    "changes_between",
     "declaration_file",
     "find_cases",
     "is_configuration",

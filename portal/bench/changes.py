@@ -37,7 +37,7 @@ class Change:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def changes(old: Iterable[Server], new: Iterable[Server]) -> list[Change]:
+def changes_between(old: Iterable[Server], new: Iterable[Server]) -> list[Change]:
     """Everything that is different, server by server and tool by tool, in the order of the old list."""
     before = {server.id: server for server in old}
     after = {server.id: server for server in new}

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from codemode import Catalog, isolate_declarations
 from portal.bench.documents import kind_of
 from portal.config import read_document
 from portal.errors import InputError
@@ -119,3 +120,20 @@ def _tool_document(tool: Tool) -> dict[str, Any]:
 
 def _present(document: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in document.items() if value is not None}
+
+
+_HEAD = """\
+// Made by `codemode stubs`; make it again when the servers change. What the servers say of their tools is in it.
+
+"""
+_INPUT = """
+/** What the run was given: `codemode run --input`, or `input` of a test. */
+declare const input: any;
+
+"""
+
+
+def declaration_file(catalog: Catalog) -> str:
+    """One self-contained `.d.ts` for TypeScript's library of the language, without that of browsers or Node."""
+    unavailable = "".join(f"// Not available when this was made: {server}\n" for server in catalog.unavailable)
+    return f"{_HEAD}{unavailable}{catalog.declarations()}{_INPUT}{isolate_declarations()}"

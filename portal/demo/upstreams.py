@@ -42,4 +42,23 @@ def document(helpdesk_url: str) -> dict[str, Any]:
             "shipping": {"command": sys.executable, "args": ["-P", "-m", "portal.demo.shipping"]},
         },
         "portal": {"name": "codemode-demo", "limits": {"cpu_time": CPU_SECONDS}},
+        # The same servers, curated: those who answer customers look things up, and change nothing.
+        "portals": {
+            "support": {
+                "name": "Support",
+                "instructions": "Look up orders and parcels for a customer. Nothing here changes anything.",
+                "servers": [
+                    {
+                        "server_id": "shop",
+                        "default_disabled": True,
+                        "updated_tools": _only("get_order", "get_customer"),
+                    },
+                    {"server_id": "shipping", "default_disabled": True, "updated_tools": _only("track")},
+                ],
+            }
+        },
     }
+
+
+def _only(*tools: str) -> list[dict[str, Any]]:
+    return [{"name": name, "enabled": True} for name in tools]

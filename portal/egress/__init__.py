@@ -1,22 +1,15 @@
-"""Requests to the outside world, within bounds: which addresses, how much, how long."""
+"""Requests to the outside world, within bounds: which addresses, how many bytes, how many seconds."""
 
-from portal.egress.addresses import CheckedResolver, forbidden, loopback
-from portal.egress.fetch import NoAnswer, fetch, open_session
-from portal.egress.public import FetchRefused, PublicWeb
-from portal.egress.remote import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
+from portal.egress.addresses import AddressRule, address_of, checked_connector, is_loopback_host
+from portal.egress.fetch import JSON, Fetcher, FetchFailed, FetchProblem
 
 __all__ = [
-    "TIMEOUT_SECONDS",
-    "Bounded",
-    "CheckedResolver",
-    "FetchRefused",
-    "LoginFailed",
-    "NoAnswer",
-    "PublicWeb",
-    "fetch",
-    "fetch_json",
-    "forbidden",
-    "http_client",
-    "loopback",
-    "open_session",
+    "JSON",
+    "AddressRule",
+    "FetchFailed",
+    "FetchProblem",
+    "Fetcher",
+    "address_of",
+    "checked_connector",
+    "is_loopback_host",
 ]

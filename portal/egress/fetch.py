@@ -1,45 +1,174 @@
-"""One bounded request to a service an administrator named; no redirects, no link-local address."""
+"""One bounded request to the outside world: no redirect, nothing compressed, so many bytes, so many seconds."""
 
 from __future__ import annotations
 
-from typing import Any
+import ssl
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import TracebackType
 from urllib.parse import urlsplit
 
 import aiohttp
+from aiohttp.abc import AbstractResolver
 
-from portal.egress.addresses import CheckedResolver, forbidden
+from portal.egress.addresses import AddressRefused, AddressRule, checked_connector
 
-
-class NoAnswer(Exception):
-    """The service did not answer, or not so that it could be believed. The text is for logs."""
-
-
-def open_session(**options: Any) -> aiohttp.ClientSession:
-    """Options are aiohttp's. Nothing is unpacked: what is small on the way must not become large here."""
-    headers = {**options.pop("headers", {}), "accept-encoding": "identity"}
-    connector = aiohttp.TCPConnector(resolver=CheckedResolver())
-    return aiohttp.ClientSession(connector=connector, headers=headers, auto_decompress=False, **options)
+# Content types of a JSON document; "+json" stands for every type that ends so (RFC 6839 3.1).
+JSON = ("application/json", "+json")
+_CHUNK = 64 * 1024
 
 
-async def fetch(session: aiohttp.ClientSession, method: str, url: str, *, limit: int, json: Any = None) -> bytes:
-    """The body of a 200 answer, of at most `limit` bytes.
+class FetchProblem(StrEnum):
+    """Why there is no answer that can be used."""
 
-    Raises:
-        NoAnswer: there is none.
+    URL = "url"
+    ADDRESS = "address"
+    UNREACHABLE = "unreachable"
+    TIMEOUT = "timeout"
+    STATUS = "status"
+    CONTENT_TYPE = "content type"
+    COMPRESSED = "compressed"
+    TOO_LARGE = "too large"
+
+
+class FetchFailed(Exception):
+    """There is no answer that can be used. The text is for logs: nothing of the URL or of the answer is in it.
+
+    With `URL` and `ADDRESS` nothing was sent; otherwise the service may have acted.
     """
-    if forbidden(urlsplit(url).hostname or ""):
-        raise NoAnswer("its address is one no service may have")
-    try:
-        async with session.request(method, url, json=json, allow_redirects=False) as response:
-            if response.status != 200:
-                raise NoAnswer(f"status {response.status}")
-            parts: list[bytes] = []
-            size = 0
-            async for part in response.content.iter_chunked(65_536):
-                size += len(part)
-                if size > limit:
-                    raise NoAnswer(f"more than {limit} bytes")
-                parts.append(part)
-            return b"".join(parts)
-    except (aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise NoAnswer(type(error).__name__) from error
+
+    def __init__(self, problem: FetchProblem, text: str, status: int | None = None) -> None:
+        super().__init__(text)
+        self.problem = problem
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The status and the body of an answer."""
+
+    status: int
+    body: bytes
+
+
+class Fetcher:
+    """Asks services within bounds: answers of at most `limit` bytes within `seconds`, at addresses the rule allows.
+
+    Keeps connections open between requests, but no cookies, and uses no proxy. Close it, or use it as an async context
+    manager. `resolver` and `tls` replace the system's.
+    """
+
+    def __init__(
+        self,
+        addresses: AddressRule,
+        *,
+        limit: int,
+        seconds: float,
+        resolver: AbstractResolver | None = None,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self._addresses = addresses
+        self._limit = limit
+        self._seconds = seconds
+        self._resolver = resolver
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Fetcher:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def fetch(
+        self,
+        url: str,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        statuses: Collection[int] = (200,),
+        content_types: Collection[str] = (),
+    ) -> Answer:
+        """The answer of the service at `url`. Any content type will do unless `content_types` lists some, like `JSON`.
+
+        Raises:
+            FetchFailed: there is none that can be used.
+        """
+        self._check(url)
+        try:
+            async with self._open_session().request(
+                method, url, headers=headers, data=body, allow_redirects=False
+            ) as response:
+                _check_head(response, statuses, content_types)
+                return Answer(response.status, await self._body(response))
+        except TimeoutError as error:
+            raise FetchFailed(FetchProblem.TIMEOUT, f"it did not answer within {self._seconds:g} s") from error
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, AddressRefused):
+                raise FetchFailed(FetchProblem.ADDRESS, self._refusal()) from error
+            raise _unreachable(error) from error
+        except aiohttp.InvalidURL as error:
+            raise FetchFailed(FetchProblem.URL, "its URL is not valid") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _unreachable(error) from error
+
+    def _check(self, url: str) -> None:
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            host = ""
+        if not host or parts.scheme not in ("http", "https"):
+            raise FetchFailed(FetchProblem.URL, "its URL is not valid")
+        # The connector would refuse it as well; aiohttp reports some spellings as a URL that is not valid.
+        if not self._addresses.allows_host(host):
+            raise FetchFailed(FetchProblem.ADDRESS, self._refusal())
+
+    def _refusal(self) -> str:
+        if self._addresses is AddressRule.PUBLIC_ONLY:
+            return "its address is not a public one"
+        return "its address is one no service may have (link-local, multicast, unspecified or a cloud's own)"
+
+    def _open_session(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=checked_connector(self._addresses, self._resolver, ssl=self._tls or True),
+                timeout=aiohttp.ClientTimeout(total=self._seconds),
+                headers={"accept-encoding": "identity", "user-agent": "codemode-portal"},
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+        body = bytearray()
+        async for chunk in response.content.iter_chunked(_CHUNK):
+            body += chunk
+            if len(body) > self._limit:
+                raise FetchFailed(FetchProblem.TOO_LARGE, f"its answer is larger than {self._limit} bytes")
+        return bytes(body)
+
+
+def _check_head(response: aiohttp.ClientResponse, statuses: Collection[int], content_types: Collection[str]) -> None:
+    if response.status not in statuses:
+        text = f"it answered with status {response.status}"
+        raise FetchFailed(FetchProblem.STATUS, text, response.status)
+    if response.headers.get("content-encoding", "identity").strip().lower() not in ("identity", ""):
+        raise FetchFailed(FetchProblem.COMPRESSED, "its answer is compressed, which was not asked for")
+    kind = response.content_type
+    if content_types and not any(kind == one or (one[0] == "+" and kind.endswith(one)) for one in content_types):
+        raise FetchFailed(FetchProblem.CONTENT_TYPE, "its answer has another content type than was asked for")
+
+
+def _unreachable(error: Exception) -> FetchFailed:
+    return FetchFailed(FetchProblem.UNREACHABLE, f"it cannot be reached ({type(error).__name__})")

@@ -13,8 +13,9 @@ from typing import Any
 
 import orjson
 from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp_types import JSONRPCError, JSONRPCMessage, JSONRPCResponse
+
+from portal.sdk import StoreForEachSession
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_SECONDS = 300.0
@@ -78,23 +79,12 @@ class SessionEvents(EventStore):
         self._events.pop(event_id, None)
 
 
-class ResumableSessions(StreamableHTTPSessionManager):
-    """The SDK's session manager, giving each session an event store of its own.
-
-    The SDK has one store for all sessions, read from this attribute as it opens each.
-    """
+class ResumableSessions(StoreForEachSession):
+    """The SDK's session manager. The events of all its sessions share one `Backlog`."""
 
     def __init__(self, app: Any, **options: Any) -> None:
-        self._backlog = Backlog()
-        super().__init__(app, retry_interval=RETRY_MILLISECONDS, **options)
-
-    @property
-    def event_store(self) -> EventStore:
-        return SessionEvents(self._backlog)
-
-    @event_store.setter
-    def event_store(self, value: object) -> None:
-        """The SDK's constructor assigns what it was given, which is nothing."""
+        backlog = Backlog()
+        super().__init__(app, lambda: SessionEvents(backlog), retry_interval=RETRY_MILLISECONDS, **options)
 
 
 def _size(message: JSONRPCMessage | None) -> int:

@@ -17,6 +17,7 @@ from mcp_types import INTERNAL_ERROR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.errors import CallError
+from portal.sdk import remove_telemetry
 
 log = structlog.get_logger("portal.endpoint")
 
@@ -33,14 +34,13 @@ class PortalServer(Server[Any]):
             name,
             version=portal_version(),
             instructions=instructions,
-            # What a client sees depends on its URL, and soon on who it is: no shared cache may keep it.
+            # What a client sees depends on its URL and on who it is: no shared cache may keep it.
             cache_hints=dict.fromkeys(get_args(CacheableMethod), CacheHint(ttl_ms=0, scope="private")),
             # Without this the SDK lists all tools on every call to find header declarations; `tools.py` checks those.
             get_tool_input_schema=lambda name: None,
         )
         if importlib.util.find_spec("opentelemetry.sdk") is None:
-            # Spans that no exporter can ever see still cost 13 us a request.
-            self.middleware.clear()
+            remove_telemetry(self)
         self.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name))
 
     def create_initialization_options(

@@ -19,6 +19,7 @@ from starlette.types import Message, Scope, Send
 
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.identity import Identity, identity_of, principal_of
+from portal.sdk import connection_of
 from portal.upstream import Client
 
 _STATE = "portal"
@@ -73,7 +74,7 @@ class Sessions:
         """The session of a request, entered in the book at its first; None for a client that has none."""
         if ctx.protocol_version in MODERN_PROTOCOL_VERSIONS:
             return None
-        connection = _connection(ctx)
+        connection = connection_of(ctx)
         session = connection.state.get(_STATE)
         if session is None and connection.session_id is not None and connection.client_params is not None:
             session = self._enter(connection, connection.session_id)
@@ -139,8 +140,3 @@ class Sessions:
 def scope_of(ctx: ServerRequestContext[Any, Any]) -> Scope | None:
     """The ASGI scope of the HTTP request behind an MCP request."""
     return ctx.request.scope if ctx.request is not None else None
-
-
-def _connection(ctx: ServerRequestContext[Any, Any]) -> Connection:
-    """The connection behind a request. The SDK has no public way to it, nor another hook for the end of a session."""
-    return ctx.session._connection

@@ -5,7 +5,7 @@ from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_coo
 from portal.http.cors import Cors
 from portal.http.guard import BODY, Guard
 from portal.http.names import normal_origin, split_host
-from portal.http.origin import Origins, PortalAddress, hostname_of
+from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running
@@ -27,6 +27,7 @@ __all__ = [
     "hostname_of",
     "is_loopback",
     "normal_origin",
+    "path_within",
     "read_cookie",
     "refuse",
     "require_safe_bind",

@@ -81,6 +81,12 @@ class Origins:
         return PortalAddress(self.of(scope), scope.get("root_path", "").rstrip("/"))
 
 
+def path_within(scope: Scope) -> str:
+    """The path of a request within its portal: without the `root_path` in front (ASGI 3.0, HTTP)."""
+    path: str = scope["path"]
+    return path.removeprefix(scope.get("root_path", ""))
+
+
 def _https_origin(url: str) -> str:
     normal = normal_origin(url.rstrip("/"))
     if normal is None:

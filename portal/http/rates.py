@@ -1,30 +1,35 @@
-"""How often something may be tried: a bounded table of token buckets, in memory."""
+"""How often something may be tried: a bounded map of token buckets, in memory."""
 
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+
+from portal.bounded import Bounded
 
 MAX_KEYS = 50_000
 
 
 class Rate:
-    """At most `burst` at once and `per_minute` on average, for each key. The longest unused keys are forgotten."""
+    """At most `burst` attempts at once and `per_minute` on average, for each key.
+
+    Of more than `MAX_KEYS` keys, those used least recently are forgotten.
+    """
 
     def __init__(self, burst: int, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._burst = burst
         self._per_second = per_minute / 60
         self._clock = clock
-        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        # By key: how many attempts had room at a time of the clock.
+        self._buckets: Bounded[str, tuple[float, float]] = Bounded(MAX_KEYS)
 
     def allows(self, *keys: str) -> bool:
-        """Count one attempt under every key; whether all of them had room."""
+        """Whether every key has room for one attempt, which is counted under all of them."""
         return all([self._take(key) for key in keys])  # noqa: C419 (every key is counted)
 
     def forgive(self, key: str) -> None:
         """Forget the attempts under a key, after one that succeeded."""
-        self._buckets.pop(key, None)
+        self._buckets.pop(key)
 
     @property
     def retry_after(self) -> int:
@@ -33,10 +38,8 @@ class Rate:
 
     def _take(self, key: str) -> bool:
         now = self._clock()
-        left, since = self._buckets.pop(key, (float(self._burst), now))
+        left, since = self._buckets.get(key) or (float(self._burst), now)
         left = min(float(self._burst), left + (now - since) * self._per_second)
         allowed = left >= 1
         self._buckets[key] = (left - 1 if allowed else left, now)
-        while len(self._buckets) > MAX_KEYS:
-            self._buckets.popitem(last=False)
         return allowed

@@ -1,4 +1,4 @@
-"""The HTTP server: uvicorn with our parser, on a socket we open, with a sign that it is ready and an orderly end."""
+"""The HTTP server: uvicorn with our bounds, on a socket that we open; it says when it is ready and ends in order."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from portal.http.bind import is_loopback, require_safe_bind
 from portal.http.parting import Parting
 from portal.http.settings import HttpSettings
-from portal.http.wire import BoundedHttp
+from portal.http.uvicorn import BoundedHttp, Server
 
 GRACE_SECONDS = 5
 
@@ -28,13 +28,16 @@ async def serve(
 ) -> None:
     """Serve until SIGINT or SIGTERM, then let requests in flight finish for a few seconds.
 
-    `on_ready` is given the base URL once connections are accepted; `on_stop` is called when the server begins to stop,
-    to end streams that would stay open. Raises `UnsafeBind` for an address that others can reach while no identity is
-    configured, and OSError when the address cannot be had.
+    `on_ready` gets the base URL once connections are accepted. `on_stop` is called as the server begins to stop, to end
+    streams that would stay open.
+
+    Raises:
+        UnsafeBind: others can reach the address and no identity is configured.
+        OSError: the address cannot be listened on.
     """
     require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
-        server = _Server(app, http or HttpSettings(), on_stop, signals=True)
+        server = _server(app, http or HttpSettings(), on_stop, signals=True)
         ready = asyncio.ensure_future(server.ready.wait())
         if on_ready is not None:
             ready.add_done_callback(lambda done: done.cancelled() or on_ready(base_url(listener)))
@@ -54,10 +57,10 @@ async def running(
     http: HttpSettings | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> AsyncIterator[str]:
-    """The same server inside a running program, signals left alone: for tests and the demo. Yields the base URL."""
+    """Yields the base URL of the same server inside a running program, whose signals it leaves alone."""
     require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
-        server = _Server(app, http or HttpSettings(), on_stop, signals=False)
+        server = _server(app, http or HttpSettings(), on_stop, signals=False)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
         try:
@@ -77,43 +80,21 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-class _Server(uvicorn.Server):
-    def __init__(self, app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None, *, signals: bool) -> None:
-        super().__init__(
-            uvicorn.Config(
-                Parting(app, lambda: self.should_exit),
-                http=BoundedHttp.with_settings(http),
-                ws="none",
-                lifespan="on",
-                log_config=None,
-                access_log=False,
-                server_header=False,
-                proxy_headers=False,
-                timeout_keep_alive=int(http.keep_alive),
-                timeout_graceful_shutdown=GRACE_SECONDS,
-            )
-        )
-        self.ready = asyncio.Event()
-        self._on_stop = on_stop
-        self._signals = signals
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        if self.started:
-            self.ready.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        if self._on_stop is not None:
-            self._on_stop()
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        if not self._signals:
-            yield
-            return
-        with super().capture_signals():
-            yield
+def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None, *, signals: bool) -> Server:
+    config = uvicorn.Config(
+        Parting(app, lambda: server.should_exit),
+        http=BoundedHttp.with_settings(http),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_keep_alive=int(http.keep_alive),
+        timeout_graceful_shutdown=GRACE_SECONDS,
+    )
+    server = Server(config, on_stop, signals=signals)
+    return server
 
 
 @contextmanager

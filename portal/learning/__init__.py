@@ -1,4 +1,4 @@
-"""Output types learned from the results of tools that declare none."""
+"""Output types of tools that declare none, learned from their results."""
 
 from portal.learning.learning import Learning
 

@@ -1,6 +1,6 @@
-"""Learning what tools return: looks at results on their way, publishes what is new at a pace, keeps it in a file.
+"""Learns the output types of tools from their results, publishes changes at a bounded pace, and keeps them in a file.
 
-Only for servers whose configuration says `learnOutput`, and only shapes: see `stubs.Seen` for what is kept of a result.
+Only for servers with `learnOutput` in their configuration, and only shapes: `stubs.Seen` says what is in one.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ from portal.servers import Snapshot
 from stubs import Seen
 
 SMALL = 1_000
-"""Parts of a result that is looked at before its call returns; a larger one is looked at beside the event loop."""
+"""Parts of a result. One with more is read in a thread, after its call has returned."""
 MOST_WAITING = 8
 LARGEST = 1024 * 1024
-"""Bytes of a text that is parsed to be looked at: parsing holds the interpreter, and with it the event loop."""
+"""Bytes of a text result. A longer one is not read: parsing holds the interpreter, and so the event loop."""
 LARGEST_FILE = 64 * 1024 * 1024
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two publications, each of which makes a new catalog: ever longer while there is ever more new."""
-_CHARS_A_PART = 64
+"""Seconds between two publications, each of which makes a new catalog. They double while changes keep coming."""
+_CHARS_PER_PART = 64
 
 
 class Learning:
-    """An async context manager around the servers it learns of. `shapes` is what is known.
+    """An async context manager around the servers whose tools it learns of. `shapes` has what it learned.
 
-    Results that come faster than they can be looked at are passed over; `unseen` counts them.
+    It skips results that come faster than it can read them, and counts them in `skipped`.
     """
 
     def __init__(
         self, file: Path | None = None, *, pauses: tuple[float, float] = (SHORTEST_PAUSE, LONGEST_PAUSE)
     ) -> None:
         self.shapes = LearnedShapes()
-        self.unseen = 0
+        self.skipped = 0
         self._file = file
         self._shortest, self._longest = pauses
         self._pause = 0.0
@@ -55,7 +55,7 @@ class Learning:
         self._changed: set[str] = set()
         self._unsaved = False
         self._waiting: deque[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = deque()
-        self._looking: asyncio.Task[None] | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.learning")
 
@@ -65,7 +65,7 @@ class Learning:
                 await asyncio.to_thread(_load, self._file, self.shapes)
             except (OSError, ValueError) as error:
                 self._log.warning(
-                    "learned shapes cannot be read; learning anew", file=str(self._file), reason=str(error)
+                    "learned shapes cannot be read; starting without them", file=str(self._file), reason=str(error)
                 )
         return self
 
@@ -74,48 +74,48 @@ class Learning:
     ) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait([self._looking])
+        if self._reading is not None:
+            self._reading.cancel()
+            await asyncio.wait([self._reading])
         if self._saving is not None:
             await asyncio.wait([self._saving])
         await self._save()
 
-    def publish_to(self, offer_anew: Callable[..., None]) -> None:
-        """Call this with the ids of servers of which something new is known (`Servers.offer_anew`)."""
-        self._publish_to = offer_anew
+    def publish_to(self, publish: Callable[..., None]) -> None:
+        """Call `publish` with the ids of the servers whose output types changed (`Servers.offer_anew`)."""
+        self._publish_to = publish
 
     def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
-        """Look at the result of a tool call, now or soon. Never raises, never waits."""
+        """Learn from the result of a tool call, now or soon. Never raises, never waits."""
         server = snapshot.servers.get(call.server)
         if server is None or not server.config.learn_output:
             return
         tool = server.tool(call.name)
         if tool is None or isinstance(tool.get("outputSchema"), dict | bool):
             return
-        if result.get("resultType", "complete") != "complete" or not self.shapes.worth_a_look(server.id, tool):
+        if result.get("resultType", "complete") != "complete" or not self.shapes.wants(server.id, tool):
             return
         if _is_small(result):
-            self._saw(server.id, tool, _look(result))
+            self._learn(server.id, tool, _shape_of(result))
         elif len(self._waiting) < MOST_WAITING:
             self._waiting.append((server.id, tool, result))
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._look_at_large())
+            if self._reading is None or self._reading.done():
+                self._reading = asyncio.create_task(self._read_large())
         else:
-            self.unseen += 1
+            self.skipped += 1
 
     async def settled(self) -> None:
-        """Wait until every result so far was looked at."""
-        if self._looking is not None:
-            await asyncio.wait([self._looking])
+        """Wait until every result so far has been read."""
+        if self._reading is not None:
+            await asyncio.wait([self._reading])
 
-    async def _look_at_large(self) -> None:
+    async def _read_large(self) -> None:
         while self._waiting:
             server, tool, result = self._waiting.popleft()
-            self._saw(server, tool, await asyncio.to_thread(_look, result))
+            self._learn(server, tool, await asyncio.to_thread(_shape_of, result))
 
-    def _saw(self, server: str, tool: Mapping[str, Any], shape: Seen | None) -> None:
-        if shape is None or not self.shapes.saw(server, tool, shape):
+    def _learn(self, server: str, tool: Mapping[str, Any], shape: Seen | None) -> None:
+        if shape is None or not self.shapes.learn(server, tool, shape):
             return
         self._unsaved = True
         self._changed.add(server)
@@ -150,8 +150,8 @@ class Learning:
                 )
 
 
-def _look(result: Mapping[str, Any]) -> Seen | None:
-    """What a program gets of a result, as a shape; None when that is an error, or too large a text to parse again."""
+def _shape_of(result: Mapping[str, Any]) -> Seen | None:
+    """The shape of what a program gets of a result, or None for an error or a text of more than `LARGEST` bytes."""
     structured = result.get("structuredContent")
     if structured is not None:
         return Seen.of(structured)
@@ -160,14 +160,14 @@ def _look(result: Mapping[str, Any]) -> Seen | None:
 
 
 def _is_small(value: Any) -> bool:
-    """Whether a JSON value has at most `SMALL` parts, long strings counted by length."""
+    """Whether a JSON value has at most `SMALL` parts. A long string counts as several."""
     left = SMALL
     pending = [value]
     while pending:
         part = pending.pop()
         left -= 1
         if isinstance(part, str):
-            left -= len(part) // _CHARS_A_PART
+            left -= len(part) // _CHARS_PER_PART
         elif isinstance(part, dict | list):
             left -= len(part)
             if left >= 0:
@@ -178,10 +178,11 @@ def _is_small(value: Any) -> bool:
 
 
 def _load(file: Path, shapes: LearnedShapes) -> None:
-    """Take in what the file holds; nothing when there is none.
+    """Add the shapes in a file, if it exists.
 
     Raises:
-        OSError, ValueError: it cannot be read, or used.
+        OSError: the file cannot be read.
+        ValueError: it is too large, or not a file of learned shapes.
     """
     try:
         with file.open("rb") as opened:
@@ -194,7 +195,7 @@ def _load(file: Path, shapes: LearnedShapes) -> None:
 
 
 def _store(file: Path, document: Mapping[str, Any]) -> None:
-    """Put what is known into the file, beside what another process put there since."""
+    """Write the shapes of `document` into the file, together with those another process has written there."""
     merged = LearnedShapes()
     with suppress(OSError, ValueError):
         _load(file, merged)

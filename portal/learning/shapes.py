@@ -1,7 +1,6 @@
-"""Output types learned of tools that declare none: what is known of each, and which results are worth a look.
+"""The output types learned for each tool, and the choice of results to learn from. State only.
 
-State only. An entry belongs to a tool as it was described: when its description or input changes, what was learned of
-it is forgotten.
+An entry belongs to a tool as it was described: a change of its description or input schema discards what was learned.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from stubs import Schema, Seen
 
 MOST_TOOLS = 2_000
 MOST_KEPT = 2_000
-"""Parts of one shape; past them its deepest levels go."""
+"""Parts of one shape. A larger one loses its deepest levels."""
 MOST_SHOWN = 250
 CALM = 16
 MOST_SKIPPED = 63
-"""After `CALM` looks without news every second result is looked at, then ever fewer, until news come."""
+"""After `CALM` results without a change one is skipped, then two, up to so many in a row, until a change."""
 
 _NOTHING = Seen()
 
@@ -37,13 +36,16 @@ class _Entry:
 
 
 class LearnedShapes:
-    """What was learned, by server id and raw name of the tool. Implements `snapshot.Outputs`."""
+    """Shapes by server id and raw tool name. Implements `portal.servers.snapshot.Outputs`.
+
+    At most `MOST_TOOLS` tools: when there are as many, no other tool is added.
+    """
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _Entry] = {}
 
     def of(self, server: str, tools: Iterable[Mapping[str, Any]]) -> dict[str, Schema]:
-        """The output schemas of those of a server's tools of which something is known."""
+        """The learned output schemas of a server's tools, by raw name."""
         found: dict[str, Schema] = {}
         for tool in tools:
             entry = self._entries.get((server, tool["name"]))
@@ -51,8 +53,8 @@ class LearnedShapes:
                 found[tool["name"]] = entry.schema
         return found
 
-    def worth_a_look(self, server: str, tool: Mapping[str, Any]) -> bool:
-        """Whether to look at the result just given by this tool. Counts the results that are passed over."""
+    def wants(self, server: str, tool: Mapping[str, Any]) -> bool:
+        """Whether to learn from the present result of this tool. Counts those it skips."""
         entry = self._entries.get((server, tool["name"]))
         if entry is None:
             return len(self._entries) < MOST_TOOLS
@@ -61,8 +63,8 @@ class LearnedShapes:
             return False
         return True
 
-    def saw(self, server: str, tool: Mapping[str, Any], shape: Seen) -> bool:
-        """Take in what a result looked like. Whether there is something new to show."""
+    def learn(self, server: str, tool: Mapping[str, Any], shape: Seen) -> bool:
+        """Add the shape of a result. Whether that changed the output schema."""
         entry = self._entries.get((server, tool["name"]))
         if entry is None or not _is_of(entry, tool):
             entry = self._entries[server, tool["name"]] = _Entry(fingerprint(tool), tool)
@@ -73,7 +75,7 @@ class LearnedShapes:
             return False
         entry.calm = entry.skip = 0
         entry.shape = known
-        before, entry.schema = entry.schema, _shown(known)
+        before, entry.schema = entry.schema, _schema_of(known)
         return entry.schema != before
 
     def document(self) -> dict[str, Any]:
@@ -84,10 +86,10 @@ class LearnedShapes:
         return {"version": 1, "servers": servers}
 
     def merge(self, document: Any) -> None:
-        """Take in what `document` wrote; of a tool that changed, what is taken in last counts.
+        """Add what `document()` returned. Of two descriptions of one tool, the one added last replaces the other.
 
         Raises:
-            ValueError: it did not write this.
+            ValueError: `document()` did not return this.
         """
         if not isinstance(document, Mapping) or document.get("version") != 1:
             raise ValueError("not a file of learned shapes of this version")
@@ -102,21 +104,25 @@ class LearnedShapes:
                 if entry is None or entry.fingerprint != of:
                     entry = self._entries[server, tool] = _Entry(of)
                 entry.shape = (entry.shape | shape).within(MOST_KEPT)
-                entry.schema = _shown(entry.shape)
+                entry.schema = _schema_of(entry.shape)
 
 
 def fingerprint(tool: Mapping[str, Any]) -> str:
-    """Identifies what a tool says of itself to its callers."""
-    said = [tool.get("description"), tool.get("inputSchema")]
+    """A digest of a tool's description and input schema."""
+    described = [tool.get("description"), tool.get("inputSchema")]
     try:
-        text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-    except TypeError:  # Lone surrogates, integers past 64 bits: as long as it stays the same it is the same.
-        text = repr(said).encode("utf-8", "backslashreplace")
+        text = orjson.dumps(described, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        # Lone surrogates and integers of more than 64 bits are not JSON for orjson. Here it only has to be stable.
+        text = repr(described).encode("utf-8", "backslashreplace")
     return hashlib.sha256(text).hexdigest()[:32]
 
 
 def _is_of(entry: _Entry, tool: Mapping[str, Any]) -> bool:
-    """Whether what is known was learned of this very tool; remembers the object, the same one from call to call."""
+    """Whether an entry was learned from this tool as it is described now.
+
+    The entry keeps the tool's object, which is the same from call to call, to save the digest.
+    """
     if entry.tool is tool:
         return True
     if entry.fingerprint != fingerprint(tool):
@@ -125,7 +131,7 @@ def _is_of(entry: _Entry, tool: Mapping[str, Any]) -> bool:
     return True
 
 
-def _shown(shape: Seen) -> Schema | None:
+def _schema_of(shape: Seen) -> Schema | None:
     return shape.within(MOST_SHOWN).output_schema()
 
 

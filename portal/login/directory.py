@@ -1,4 +1,4 @@
-"""Which ways to sign in the portal offers at this moment, read from the store, and the machinery for each."""
+"""The ways to sign in that the portal offers at this moment, read from the store, and the object that does each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Remote: TypeAlias = Oidc | OAuth2
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The login page's methods: providers that a link leads to, PINs, local accounts; and how it looks."""
+    """What the login page offers: providers to be redirected to, PINs, local accounts; and how the page looks."""
 
     rules: LoginRules
     redirects: tuple[OidcProvider | OAuthProvider, ...]
@@ -30,13 +30,13 @@ class Offer:
 
     @property
     def straight_to(self) -> str:
-        """The provider the login page is skipped for: the only method, when that is asked for. Else ""."""
+        """The id of the provider that a browser goes to without seeing the login page, or ""."""
         only = self.rules.instant and len(self.redirects) == 1 and self.pin is None
         return self.redirects[0].id if only else ""
 
 
 class Directory:
-    """Reads the store each time: logging in is rare, and a change must hold at once."""
+    """Reads the store each time: logins are rare, and a change must hold at once."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Directory:
         self._name = name
         self._renameable = renameable
         self._configured = tuple(configured)
-        self._machinery: dict[str, tuple[Provider, Remote]] = {}
+        self._remotes: dict[str, tuple[Provider, Remote]] = {}
         self._log = structlog.get_logger("portal.login")
 
     async def rules(self) -> LoginRules:
@@ -76,9 +76,9 @@ class Directory:
             return rules
 
     async def block(self, place: str, *, person: bool) -> Block:
-        """What somebody is shown who may not use this place: a path of the portal, or `app:` and an application's id.
+        """What a person is shown who may not use this place: a path of the portal, or `app:` and an application's id.
 
-        `person` is whether that is for who they are.
+        `person`: they are refused for who they are, not for where or with what they come.
         """
         rules, app = await self.rules(), await self._application(place)
         if app is None:
@@ -96,16 +96,17 @@ class Directory:
         return Offer(rules, redirects, pins[0] if pins else None, password)
 
     async def remote(self, id: str) -> Remote | None:
-        """The machinery of a provider that is offered, kept while its configuration stays the same."""
+        """The object that signs people in at an offered provider. It stays the same while the configuration does."""
         offer = await self.offer(password=False)
         provider = next((provider for provider in offer.redirects if provider.id == id), None)
         if provider is None:
             return None
-        kept = self._machinery.get(id)
-        if kept is None or kept[0] != provider:
-            machinery: Remote = Oidc(provider) if isinstance(provider, OidcProvider) else OAuth2(provider)
-            self._machinery[id] = kept = (provider, machinery)
-        return kept[1]
+        configured, remote = self._remotes.get(id, (None, None))
+        if remote is None or configured != provider:
+            # A new one forgets what the provider's discovery document said under the former configuration.
+            remote = Oidc(provider) if isinstance(provider, OidcProvider) else OAuth2(provider)
+            self._remotes[id] = (provider, remote)
+        return remote
 
     async def _application(self, place: str) -> Stored | None:
         """The application of a place; that of the portal itself for "" and for its paths."""
@@ -114,11 +115,11 @@ class Directory:
         return next((app for app in await self._store.list("app") if is_portal(app.document, self._hostname)), None)
 
     async def _stored(self) -> list[Provider]:
-        found: list[Provider] = []
+        providers: list[Provider] = []
         for stored in await self._store.list(KIND):
             secret = await self._store.secret(KIND, stored.id) if stored.has_secret else None
             try:
-                found.append(read_provider(stored.id, stored.document, (secret or b"").decode()))
+                providers.append(read_provider(stored.id, stored.document, (secret or b"").decode()))
             except ProviderInvalid as error:
                 self._log.error("an identity provider cannot be used", id=stored.id, reason=str(error))
-        return found
+        return providers

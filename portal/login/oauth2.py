@@ -1,89 +1,90 @@
-"""Login at GitHub and whatever has its shape: plain OAuth 2 with PKCE, and an API that tells who it is."""
+"""Login at GitHub and at providers of its shape: plain OAuth 2.0 with PKCE, and an API that describes the person."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import httpx2
-from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
-from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
+from aiohttp.abc import AbstractResolver
 
-from portal.egress import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
+from portal.egress import Fetcher
 from portal.identity import Group, Identity
 from portal.login.providers import OAuthProvider
+from portal.login.remote import (
+    LoginFailed,
+    SecretIn,
+    authorization_url,
+    exchange_code,
+    fetch_json,
+    provider_fetcher,
+)
 
 PER_PAGE = 100
 PAGES = 10
 
 
 class OAuth2:
-    """Logins at one provider."""
+    """Logins at one provider. `resolver` is for tests."""
 
-    def __init__(self, provider: OAuthProvider) -> None:
+    def __init__(self, provider: OAuthProvider, resolver: AbstractResolver | None = None) -> None:
         self._provider = provider
+        self._resolver = resolver
 
     async def begin(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
-        """The URL to send the browser to. There is no ID token, so no use for the nonce."""
-        async with self._client(redirect_uri) as client:
-            url, _ = client.create_authorization_url(
-                self._provider.authorization_endpoint, state=state, code_verifier=verifier
-            )
-        return str(url)
+        """The URL to send the browser to. There is no ID token, so the nonce is not used."""
+        return authorization_url(
+            self._provider.authorization_endpoint,
+            client_id=self._provider.client_id,
+            redirect_uri=redirect_uri,
+            scope=" ".join(self._provider.scopes),
+            state=state,
+            verifier=verifier,
+        )
 
     async def finish(self, redirect_uri: str, code: str, issuer: str, nonce: str, verifier: str) -> Identity:
-        """Who it was.
+        """The person who signed in.
 
         Raises:
-            LoginFailed: the provider refused, or what it said does not hold.
+            LoginFailed: the provider refused, or its answer cannot be used.
         """
-        try:
-            async with self._client(redirect_uri) as client:
-                token = await client.fetch_token(
-                    self._provider.token_endpoint,
-                    code=code,
-                    code_verifier=verifier,
-                    headers={"Accept": "application/json"},
-                )
-        except (AuthlibBaseError, httpx2.HTTPError, ValueError) as error:
-            raise LoginFailed("The identity provider did not exchange the code.") from error
-        bearer = {"Authorization": f"Bearer {token.get('access_token')}", "Accept": "application/vnd.github+json"}
-        async with http_client() as http:
-            user = await fetch_json(http, f"{self._provider.api}/user", bearer)
-            emails = await self._pages(http, "/user/emails", bearer)
-            organisations = await self._pages(http, "/user/orgs", bearer)
-            teams = await self._pages(http, "/user/teams", bearer)
+        async with provider_fetcher(self._resolver) as fetcher:
+            token = await exchange_code(
+                fetcher,
+                self._provider.token_endpoint,
+                client_id=self._provider.client_id,
+                client_secret=self._provider.client_secret,
+                secret_in=SecretIn.BODY,
+                redirect_uri=redirect_uri,
+                code=code,
+                verifier=verifier,
+            )
+            if not isinstance(token.get("access_token"), str):
+                raise LoginFailed("The identity provider did not exchange the code.")
+            bearer = {
+                "Authorization": f"Bearer {token['access_token']}",
+                "Accept": "application/vnd.github+json",
+            }
+            user = await fetch_json(fetcher, f"{self._provider.api}/user", bearer)
+            emails = await self._pages(fetcher, "/user/emails", bearer)
+            organisations = await self._pages(fetcher, "/user/orgs", bearer)
+            teams = await self._pages(fetcher, "/user/teams", bearer)
         if not isinstance(user, dict) or not isinstance(user.get("id"), int):
             raise LoginFailed("The identity provider did not say who that is.")
         return identity_of(self._provider, user, emails, organisations, teams)
 
-    async def _pages(self, http: httpx2.AsyncClient, path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
-        """A list of the API, page by page. What the login was not allowed to read is empty."""
-        found: list[dict[str, Any]] = []
+    async def _pages(self, fetcher: Fetcher, path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+        """A list of the API, page by page. A list that this login may not read is empty."""
+        entries: list[dict[str, Any]] = []
         for page in range(1, PAGES + 1):
             url = f"{self._provider.api}{path}?per_page={PER_PAGE}&page={page}"
             try:
-                entries = await fetch_json(http, url, headers)
+                answer = await fetch_json(fetcher, url, headers)
             except LoginFailed:
-                return found
-            entries = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list) else []
-            found += entries
-            if len(entries) < PER_PAGE:
+                return entries
+            on_page = [entry for entry in answer if isinstance(entry, dict)] if isinstance(answer, list) else []
+            entries += on_page
+            if len(on_page) < PER_PAGE:
                 break
-        return found
-
-    def _client(self, redirect_uri: str) -> AsyncOAuth2Client:
-        return AsyncOAuth2Client(
-            client_id=self._provider.client_id,
-            client_secret=self._provider.client_secret,
-            token_endpoint_auth_method="client_secret_post",
-            scope=" ".join(self._provider.scopes),
-            redirect_uri=redirect_uri,
-            code_challenge_method="S256",
-            timeout=TIMEOUT_SECONDS,
-            trust_env=False,
-            follow_redirects=False,
-            transport=Bounded(),
-        )
+        return entries
 
 
 def identity_of(
@@ -93,7 +94,7 @@ def identity_of(
     organisations: list[dict[str, Any]],
     teams: list[dict[str, Any]],
 ) -> Identity:
-    """The person, with the primary address if it is verified; organisations and `organisation/team` are groups."""
+    """The person, with the primary address if it is verified. Organisations and `organisation/team` are the groups."""
     primary = [entry for entry in emails if entry.get("primary") is True and entry.get("verified") is True]
     logins = [str(entry["login"]) for entry in organisations if entry.get("login")]
     slugs = [

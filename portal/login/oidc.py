@@ -1,31 +1,35 @@
-"""Login at an OpenID Connect provider: discovery, code with PKCE and nonce, the ID token checked (OIDC Core 3.1.3.7).
+"""Login at an OpenID Connect provider: discovery, a code with PKCE and nonce, and the ID token (OIDC Core 3.1.3.7).
 
-The protocol is Authlib's; here is what we send, what we believe, and what becomes of the claims.
+Here is what the portal sends, which answers it accepts, and what becomes of the claims.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx2
-from authlib.common.errors import AuthlibBaseError  # type: ignore[import-untyped]
-from authlib.integrations.httpx_client import AsyncOAuth2Client  # type: ignore[import-untyped]
-from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
-from joserfc import jwt
-from joserfc.errors import JoseError
-from joserfc.jwk import KeySet
+from aiohttp.abc import AbstractResolver
+from joserfc.jwt import ClaimsOption
 
-from portal.egress import TIMEOUT_SECONDS, Bounded, LoginFailed, fetch_json, http_client
+from portal.egress import Fetcher, is_loopback_host
 from portal.http import is_loopback
 from portal.identity import Group, Identity
+from portal.jose import TokenInvalid, VerifiedToken, read_keys, verify
 from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
+from portal.login.remote import (
+    LoginFailed,
+    SecretIn,
+    authorization_url,
+    exchange_code,
+    fetch_json,
+    provider_fetcher,
+)
 
-# Signed by the provider's private key: never `none`, never a secret that we hold ourselves.
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519")
 METADATA_SECONDS = 300.0
 LEEWAY_SECONDS = 60
 MAX_GROUPS = 1000
@@ -33,7 +37,7 @@ MAX_GROUPS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """Where a provider does what; `issuer` is "" when only the endpoints are configured."""
+    """The URLs of a provider. `issuer` is "" when only the endpoints are configured."""
 
     issuer: str
     authorization: str
@@ -44,122 +48,151 @@ class Endpoints:
 
 
 class Oidc:
-    """Logins at one provider."""
+    """Logins at one provider. `resolver` is for tests."""
 
-    def __init__(self, provider: OidcProvider) -> None:
+    def __init__(self, provider: OidcProvider, resolver: AbstractResolver | None = None) -> None:
         self._provider = provider
+        self._resolver = resolver
         self._endpoints: tuple[float, Endpoints] | None = None
 
     async def begin(self, redirect_uri: str, state: str, nonce: str, verifier: str) -> str:
         """The URL to send the browser to.
 
         Raises:
-            LoginFailed: the provider's discovery document cannot be had or used.
+            LoginFailed: the provider's discovery document cannot be fetched or used.
         """
-        endpoints = await self._discover()
-        async with self._client(redirect_uri) as client:
-            extra = {"prompt": self._provider.prompt} if self._provider.prompt else {}
-            url, _ = client.create_authorization_url(
-                endpoints.authorization, state=state, code_verifier=verifier, nonce=nonce, **extra
-            )
-        return str(url)
+        async with provider_fetcher(self._resolver) as fetcher:
+            endpoints = await self._discover(fetcher)
+        prompt = {"prompt": self._provider.prompt} if self._provider.prompt else {}
+        return authorization_url(
+            endpoints.authorization,
+            client_id=self._provider.client_id,
+            redirect_uri=redirect_uri,
+            scope=" ".join(self._provider.scopes),
+            state=state,
+            verifier=verifier,
+            nonce=nonce,
+            **prompt,
+        )
 
     async def finish(self, redirect_uri: str, code: str, issuer: str, nonce: str, verifier: str) -> Identity:
-        """Who it was. `issuer` is the callback's `iss` (RFC 9207), "" without one.
+        """The person who signed in. `issuer` is the callback's `iss` (RFC 9207), "" without one.
 
         Raises:
-            LoginFailed: the provider refused, or what it said does not hold.
+            LoginFailed: the provider refused, or its answer does not hold.
         """
-        endpoints = await self._discover()
-        if (issuer and issuer != endpoints.issuer) or (endpoints.returns_issuer and not issuer):
-            raise LoginFailed("The answer came from another identity provider than was asked.")
-        try:
-            async with self._client(redirect_uri) as client:
-                token = await client.fetch_token(endpoints.token, code=code, code_verifier=verifier)
-        except (AuthlibBaseError, httpx2.HTTPError, ValueError) as error:
-            raise LoginFailed("The identity provider did not exchange the code.") from error
-        claims = await self._id_token(endpoints, token, nonce)
-        if endpoints.userinfo and isinstance(token.get("access_token"), str):
-            claims = await self._with_userinfo(endpoints, token["access_token"], claims)
+        async with provider_fetcher(self._resolver) as fetcher:
+            endpoints = await self._discover(fetcher)
+            if (issuer and issuer != endpoints.issuer) or (endpoints.returns_issuer and not issuer):
+                raise LoginFailed("The answer came from another identity provider than was asked.")
+            token = await exchange_code(
+                fetcher,
+                endpoints.token,
+                client_id=self._provider.client_id,
+                client_secret=self._provider.client_secret,
+                secret_in=SecretIn.HEADER,
+                redirect_uri=redirect_uri,
+                code=code,
+                verifier=verifier,
+            )
+            keys = await fetch_json(fetcher, endpoints.jwks)
+            claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce)
+            if endpoints.userinfo and isinstance(token.get("access_token"), str):
+                claims = await _with_userinfo(fetcher, endpoints, token["access_token"], claims)
         return identity_of(self._provider, claims)
 
-    async def _id_token(self, endpoints: Endpoints, token: Mapping[str, Any], nonce: str) -> dict[str, Any]:
-        async with http_client() as http:
-            keys = await fetch_json(http, endpoints.jwks)
-        try:
-            decoded = jwt.decode(
-                str(token.get("id_token", "")), KeySet.import_key_set(keys), algorithms=list(ALGORITHMS)
-            )
-            options: dict[str, Any] = {"aud": {"essential": True}}
-            if endpoints.issuer:
-                options["iss"] = {"essential": True, "value": endpoints.issuer}
-            params = {
-                "nonce": nonce,
-                "client_id": self._provider.client_id,
-                "access_token": token.get("access_token"),
-            }
-            claims = CodeIDToken(decoded.claims, decoded.header, options, params)
-            claims.validate(leeway=LEEWAY_SECONDS)
-        except (JoseError, AuthlibBaseError, ValueError, TypeError, KeyError) as error:
-            raise LoginFailed("The identity provider's token does not hold.") from error
-        audience = claims["aud"]
-        if self._provider.client_id not in (audience if isinstance(audience, list) else [audience]):
-            raise LoginFailed("The identity provider's token is meant for another application.")
-        if not isinstance(claims["exp"], int | float):
-            raise LoginFailed("The identity provider's token does not hold.")
-        return dict(claims)
-
-    async def _with_userinfo(self, endpoints: Endpoints, access_token: str, claims: dict[str, Any]) -> dict[str, Any]:
-        """The ID token's claims over those of userinfo, which count only for the same subject (OIDC Core 5.3.2)."""
-        async with http_client() as http:
-            more = await fetch_json(http, endpoints.userinfo, {"Authorization": f"Bearer {access_token}"})
-        if not isinstance(more, dict) or more.get("sub") != claims["sub"]:
-            raise LoginFailed("The identity provider's userinfo is about somebody else.")
-        return {**more, **claims}
-
-    async def _discover(self) -> Endpoints:
+    async def _discover(self, fetcher: Fetcher) -> Endpoints:
         if self._endpoints is not None and time.monotonic() - self._endpoints[0] < METADATA_SECONDS:
             return self._endpoints[1]
         provider = self._provider
         metadata: Any = {}
         if provider.issuer:
-            async with http_client() as http:
-                metadata = await fetch_json(http, provider.issuer.rstrip("/") + "/.well-known/openid-configuration")
+            metadata = await fetch_json(fetcher, provider.issuer.rstrip("/") + "/.well-known/openid-configuration")
         endpoints = read_endpoints(provider, metadata)
         self._endpoints = time.monotonic(), endpoints
         return endpoints
 
-    def _client(self, redirect_uri: str) -> AsyncOAuth2Client:
-        provider = self._provider
-        return AsyncOAuth2Client(
-            client_id=provider.client_id,
-            client_secret=provider.client_secret or None,
-            token_endpoint_auth_method="client_secret_basic" if provider.client_secret else "none",
-            scope=" ".join(provider.scopes),
-            redirect_uri=redirect_uri,
-            code_challenge_method="S256",
-            timeout=TIMEOUT_SECONDS,
-            trust_env=False,
-            follow_redirects=False,
-            transport=Bounded(),
-        )
+
+async def _with_userinfo(
+    fetcher: Fetcher, endpoints: Endpoints, access_token: str, claims: dict[str, Any]
+) -> dict[str, Any]:
+    """The ID token's claims over those of userinfo, which count only for the same subject (OIDC Core 5.3.2)."""
+    more = await fetch_json(fetcher, endpoints.userinfo, {"Authorization": f"Bearer {access_token}"})
+    if not isinstance(more, dict) or more.get("sub") != claims["sub"]:
+        raise LoginFailed("The identity provider's userinfo is about somebody else.")
+    return {**more, **claims}
+
+
+def read_id_token(client_id: str, issuer: str, token: Mapping[str, Any], keys: object, nonce: str) -> dict[str, Any]:
+    """The claims of the ID token in a token response, once all of OIDC Core 3.1.3.7 holds.
+
+    `keys` is the provider's JWK set; `issuer` is "" when none is configured.
+
+    Raises:
+        LoginFailed: something does not hold.
+    """
+    required: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("iss", "sub", "aud", "exp", "iat")}
+    if issuer:
+        required["iss"] = {"essential": True, "value": issuer}
+    try:
+        id_token = verify(token.get("id_token"), read_keys(keys), required, leeway=LEEWAY_SECONDS)
+        check_claims(id_token, client_id, nonce, token.get("access_token"))
+    except TokenInvalid as error:
+        raise LoginFailed("The identity provider's token does not hold.") from error
+    if client_id not in _audiences(id_token.claims):
+        raise LoginFailed("The identity provider's token is meant for another application.")
+    return dict(id_token.claims)
+
+
+def check_claims(token: VerifiedToken, client_id: str, nonce: str, access_token: object) -> None:
+    """Check the nonce, and the claims that an ID token may leave out (OIDC Core 2 and 3.1.3.8).
+
+    Raises:
+        TokenInvalid: one does not hold.
+    """
+    claims = token.claims
+    if claims.get("nonce") != nonce:
+        raise TokenInvalid("nonce is of another login")
+    authorized = claims.get("azp")
+    # With several audiences it must say which of them asked.
+    if authorized != client_id and (authorized is not None or len(_audiences(claims)) > 1):
+        raise TokenInvalid("azp is another application")
+    if claims.get("auth_time") and not isinstance(claims["auth_time"], int | float):
+        raise TokenInvalid("auth_time is no number")
+    if claims.get("amr") and not isinstance(claims["amr"], list):
+        raise TokenInvalid("amr is no list")
+    if claims.get("at_hash") is not None and isinstance(access_token, str):
+        if claims["at_hash"] != half_hash(access_token, str(token.header["alg"])):
+            raise TokenInvalid("at_hash is of another access token")
+
+
+def half_hash(text: str, algorithm: str) -> str:
+    """The left half of a hash as long as the algorithm of the signature says, in base64url (OIDC Core 3.1.3.6)."""
+    name = {"256": "sha256", "384": "sha384"}.get(algorithm[2:], "sha512")  # EdDSA hashes with SHA-512 (RFC 8032)
+    digest = hashlib.new(name, text.encode()).digest()
+    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
+
+
+def _audiences(claims: Mapping[str, Any]) -> list[Any]:
+    audience = claims["aud"]
+    return audience if isinstance(audience, list) else [audience]
 
 
 def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
-    """What a discovery document says, with what is configured before it.
+    """The endpoints of a discovery document. Those that are configured go before it.
 
     Raises:
-        LoginFailed: it is not that of the issuer, or an endpoint is no place to send anybody.
+        LoginFailed: it is about another issuer, or an endpoint is no URL to send a browser or a secret to.
     """
     if not isinstance(metadata, Mapping):
         raise LoginFailed("The identity provider's discovery document is no JSON object.")
     issuer = provider.issuer
     if issuer:
-        told = str(metadata.get("issuer", ""))
-        # Azure AD's common endpoints answer with a template; nothing else may differ (OIDC Discovery 4.3).
-        if told.rstrip("/") != issuer.rstrip("/"):
+        published = str(metadata.get("issuer", ""))
+        # OIDC Discovery 4.3. The slash at the end differs in practice; tokens repeat the published spelling.
+        if published.rstrip("/") != issuer.rstrip("/"):
             raise LoginFailed("The identity provider's discovery document is about another issuer.")
-        issuer = told
+        issuer = published
     try:
         return Endpoints(
             issuer=issuer,
@@ -175,15 +208,20 @@ def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
 
 def _endpoint(metadata: Mapping[str, Any], name: str, issuer: str) -> str:
     url = checked_url(str(metadata.get(name) or ""), name)
-    # An administrator may name a provider on this machine; a provider elsewhere may not send us to one.
-    if is_loopback(urlsplit(url).hostname or "") and not is_loopback(urlsplit(issuer).hostname or ""):
+    # An administrator may name a provider on this machine; a provider elsewhere may not lead the portal to one.
+    if _is_local(url) and not _is_local(issuer):
         raise ProviderInvalid(f"{name} is on this machine, and the issuer is not")
     return url
 
 
+def _is_local(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return is_loopback(host) or is_loopback_host(host)
+
+
 def identity_of(provider: OidcProvider, claims: Mapping[str, Any]) -> Identity:
-    """The person the claims are about. An address is nobody's where the provider says anything but that it is verified;
-    providers of one organisation do not say it at all."""
+    """The person the claims are about. The e-mail address counts unless `email_verified` is present and not true:
+    providers of one organisation leave it out."""
     email = claims.get(provider.email_claim)
     verified = claims.get("email_verified", True) in (True, "true")
     methods = claims.get("amr")
@@ -201,7 +239,7 @@ def identity_of(provider: OidcProvider, claims: Mapping[str, Any]) -> Identity:
 
 
 def kept_claims(provider: OidcProvider, claims: Mapping[str, Any]) -> dict[str, Any]:
-    """The claims policies may ask for: those the provider's configuration lists, or all but the token's own."""
+    """The claims that policies can use: those the provider's configuration lists, or all except the token's own."""
     if provider.claims:
         return {name: claims[name] for name in provider.claims if name in claims}
     own = {"iss", "aud", "exp", "iat", "nbf", "nonce", "at_hash", "c_hash", "azp", "jti", "auth_time", "sid"}

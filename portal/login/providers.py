@@ -1,7 +1,7 @@
-"""The identity providers of a portal, as Cloudflare's API writes them, read into values. Pure.
+"""The identity providers of a portal: documents of Cloudflare's API, read into values. Pure.
 
-`{"id", "name", "type", "config": {...}}` with the types `onetimepin`, `oidc`, `github`, and any other whose config is
-that of OpenID Connect (`azureAD`, `okta`, `google`, ...). The client secret is not in the document but beside it.
+`{"id", "name", "type", "config": {...}}` with the types `onetimepin`, `oidc`, `github`, and any other with a config for
+OpenID Connect (`azureAD`, `okta`, `google`, ...). The client secret is stored next to the document, not in it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
-from portal.egress import forbidden
+from portal.egress import AddressRule
 from portal.http import is_loopback
 
 SCOPES = ("openid", "email", "profile")
@@ -36,9 +36,9 @@ class OneTimePin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OidcProvider:
-    """An OpenID Connect provider: by `issuer`, whose discovery document names the endpoints, or by the endpoints.
+    """An OpenID Connect provider. The discovery document of its `issuer` names the endpoints that are not configured.
 
-    `groups_claim` is where the ID token or userinfo lists groups, `email_claim` the address.
+    `groups_claim` names the claim with the groups, `email_claim` the one with the e-mail address.
     """
 
     id: str
@@ -59,7 +59,7 @@ class OidcProvider:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuthProvider:
-    """Plain OAuth 2 with an API that tells who it is, as GitHub has it."""
+    """Plain OAuth 2.0 with an API that describes the person, as at GitHub."""
 
     id: str
     name: str
@@ -76,10 +76,10 @@ Provider: TypeAlias = OneTimePin | OidcProvider | OAuthProvider
 
 
 def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Provider:
-    """The provider a document describes.
+    """The provider that a document describes.
 
     Raises:
-        ProviderInvalid: it describes none that can be used.
+        ProviderInvalid: the document cannot be used.
     """
     if not _ID.fullmatch(id):
         raise ProviderInvalid("id must be letters, digits, - and _, at most 64")
@@ -123,22 +123,24 @@ def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Pro
 
 
 def places(document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Where a provider's client secret may be sent, and who vouches for its people.
+    """The URLs that a provider's client secret is sent to and that vouch for its people.
 
     Raises:
         ProviderInvalid: the document describes no provider.
     """
-    found = read_provider("any", document)
-    if isinstance(found, OidcProvider):
-        return found.issuer, found.authorization_endpoint, found.token_endpoint, found.jwks_uri
-    return (found.authorization_endpoint, found.token_endpoint, found.api) if isinstance(found, OAuthProvider) else ()
+    provider = read_provider("any", document)
+    if isinstance(provider, OidcProvider):
+        return provider.issuer, provider.authorization_endpoint, provider.token_endpoint, provider.jwks_uri
+    if isinstance(provider, OAuthProvider):
+        return provider.authorization_endpoint, provider.token_endpoint, provider.api
+    return ()
 
 
 def checked_url(value: str, name: str) -> str:
     """An https URL, or http on loopback.
 
     Raises:
-        ProviderInvalid: it is neither. Tokens and secrets go there, and browsers are sent there.
+        ProviderInvalid: it is neither. Secrets, tokens and browsers are sent there.
     """
     try:
         parts = urlsplit(value)
@@ -149,14 +151,14 @@ def checked_url(value: str, name: str) -> str:
         raise ProviderInvalid(f"{name} must be an https:// URL")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise ProviderInvalid(f"{name} must be an https:// URL")
-    if forbidden(host):
+    if not AddressRule.NOT_LINK_LOCAL.allows_host(host):
         raise ProviderInvalid(f"{name} is at an address no provider may have")
     return value
 
 
 def _issuer(kind: str, config: Mapping[str, Any]) -> str:
-    if given := _url(config, "issuer"):
-        return given
+    if issuer := _url(config, "issuer"):
+        return issuer
     if kind.startswith("google"):
         return GOOGLE_ISSUER
     if kind == "azureAD" and (directory := _text(config, "directory_id")):
@@ -167,8 +169,8 @@ def _issuer(kind: str, config: Mapping[str, Any]) -> str:
     return ""
 
 
-def _scopes(given: object) -> tuple[str, ...]:
-    scopes = [str(scope) for scope in given] if isinstance(given, Sequence) and not isinstance(given, str) else []
+def _scopes(value: object) -> tuple[str, ...]:
+    scopes = [str(scope) for scope in value] if isinstance(value, Sequence) and not isinstance(value, str) else []
     if not scopes:
         return SCOPES
     return tuple(scopes if "openid" in scopes else ["openid", *scopes])

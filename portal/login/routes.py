@@ -15,7 +15,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.egress import LoginFailed
 from portal.identity import Identity
 from portal.login.administrators import Administrators
 from portal.login.attempts import Attempts
@@ -23,6 +22,7 @@ from portal.login.directory import Offer
 from portal.login.passwords import MIN_LENGTH, why_unfit
 from portal.login.pin import Pins, RightPin, WrongPin, normal_email
 from portal.login.providers import OneTimePin
+from portal.login.remote import LoginFailed
 from portal.login.sign_in import LOGIN_PATH, STALE_FORM, Login, see_other
 from portal.pages import HOME, STYLE_PATH, Visitor, safe_return, style
 from portal.state import Tokens, utc_now

@@ -2,22 +2,21 @@
 
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
-from portal.oauth.clients import Clients, Fetch
+from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
-from portal.oauth.provider import Authority
 from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import FORMS, AuthorizationServer
+from portal.oauth.routes import FORMS, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
-from portal.oauth.signing import SETTINGS, SigningKeys
+from portal.oauth.signing import KEY_SETTINGS, SigningKeys
 from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
     "FORMS",
-    "SETTINGS",
+    "KEY_SETTINGS",
     "Assertions",
     "Authentication",
     "Authority",
@@ -34,6 +33,7 @@ __all__ = [
     "SigningKeys",
     "Verifier",
     "end_departed",
+    "fetch_document",
     "read_oauth_settings",
     "shown_document",
     "split_redirect",

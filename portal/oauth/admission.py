@@ -9,9 +9,12 @@ from portal.access import Decision
 from portal.identity import Identity
 
 Admit: TypeAlias = Callable[[Identity, str], Awaitable[Decision]]
-"""`admit(identity, path of the endpoint)`. Asked with what is in memory: at login, at refresh, and on each request."""
+"""`admit(identity, path)`: the decision of the policies on the endpoint at this path of the portal.
+
+It needs nothing but memory, for it is asked at login, at refresh, and on each request.
+"""
 
 
 def refusal_of(decision: Decision) -> str | None:
-    """The sentence for somebody who may not; None for who may."""
+    """Why the policies refuse, in a sentence for the client; None if they allow."""
     return None if decision.effect == "allow" else decision.reason

@@ -1,7 +1,7 @@
-"""`Cf-Access-Jwt-Assertion`: who calls, told to the upstream servers that ask for it, signed by the portal.
+"""`Cf-Access-Jwt-Assertion`: tells the upstream servers that ask for it who calls, signed by the portal.
 
 A server checks signature (keys at `/cdn-cgi/access/certs`), issuer (the portal's origin), audience (its own) and
-expiry, and knows the person without ever holding a credential of theirs. It may pass the assertion on to another
+expiry, and knows the person without ever having one of their credentials. It may pass the assertion on to another
 application of the portal as `Cf-Access-Token`, where a policy of decision `non_identity` with `linked_app_token` lets
 it in: as that application, not as the person.
 """
@@ -9,52 +9,63 @@ it in: as that application, not as the person.
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.oauth.signing import SigningKeys
 
 CERTS_PATH = "/cdn-cgi/access/certs"
 HEADER = "Cf-Access-Jwt-Assertion"
-LASTS_SECONDS = 300
+VALID_SECONDS = 300
 KEPT_SECONDS = 60.0
 MAX_KEPT = 10_000
 MAX_TOKEN = 16 * 1024
 
 
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """An assertion about an identity, to be used again until a time of the monotonic clock."""
+
+    token: str
+    identity: Identity
+    until: float
+
+
 class Assertions:
-    """Signs and checks them. `audiences` is the audience of each server that asks; `issuer` the portal's origin, which
-    a portal on a free port of loopback learns when it listens."""
+    """Signs and verifies assertions.
+
+    `audiences` has the audience of each server that asks for them. `issuer` is the portal's origin; a portal on a free
+    port of loopback knows it once it listens, and signs nothing before.
+    """
 
     def __init__(self, keys: SigningKeys, issuer: str, audiences: Mapping[str, str]) -> None:
         self.issuer = issuer
         self.audiences = dict(audiences)
         self._keys = keys
-        self._kept: OrderedDict[tuple[int, str, str], tuple[float, Identity, str]] = OrderedDict()
+        # By the id of an identity, audience and issuer. The entry holds the identity, so that no other can get its id.
+        self._signed: Bounded[tuple[int, str, str], _Signed] = Bounded(MAX_KEPT)
 
     async def headers(self, identity: Identity, server: str) -> dict[str, str]:
-        """What to send with a call of this caller to this server: nothing where the server does not ask."""
+        """The headers of a call by this caller to this server: empty if the server does not ask for assertions."""
         audience = self.audiences.get(server)
         if not audience or not self.issuer:
             return {}
         key = id(identity), audience, self.issuer
-        kept = self._kept.get(key)
-        if kept is None or kept[1] is not identity or time.monotonic() > kept[0]:
+        signed = self._signed.get(key)
+        if signed is None or signed.identity is not identity or time.monotonic() > signed.until:
             token = await self._keys.sign(claims_of(identity, self.issuer, audience, int(time.time())))
-            self._kept[key] = kept = time.monotonic() + KEPT_SECONDS, identity, token
-            self._kept.move_to_end(key)
-            while len(self._kept) > MAX_KEPT:
-                self._kept.popitem(last=False)
-        return {HEADER: kept[2]}
+            signed = self._signed[key] = _Signed(token, identity, time.monotonic() + KEPT_SECONDS)
+        return {HEADER: signed.token}
 
     async def linked(self, token: str) -> Identity | None:
-        """The application that passes an assertion of ours on; None when it is not one."""
+        """The application that passes on this assertion of ours, or None if the assertion is not valid."""
         servers = {audience: server for server, audience in self.audiences.items()}
         if not self.issuer or not servers or not 0 < len(token) <= MAX_TOKEN:
             return None
@@ -73,17 +84,17 @@ class Assertions:
 
 
 def claims_of(identity: Identity, issuer: str, audience: str, now: int) -> dict[str, Any]:
-    """The claims, named as Cloudflare Access names them. A service token has no subject, but a common name."""
+    """The claims, named as in Cloudflare Access. A service token has an empty subject and a common name."""
     claims: dict[str, Any] = {
         "iss": issuer,
         "aud": [audience],
         "iat": now,
         "nbf": now,
-        "exp": now + LASTS_SECONDS,
+        "exp": now + VALID_SECONDS,
         "type": "app",
         "sub": identity.id,
     }
-    told = {
+    optional = {
         "email": identity.email,
         "name": identity.name if identity.id else "",
         "common_name": identity.common_name,
@@ -92,4 +103,4 @@ def claims_of(identity: Identity, issuer: str, audience: str, now: int) -> dict[
         "groups": [{"id": group.id, "name": group.name, "email": group.email} for group in identity.groups],
         "amr": list(identity.auth_methods),
     }
-    return claims | {name: value for name, value in told.items() if value}
+    return claims | {name: value for name, value in optional.items() if value}

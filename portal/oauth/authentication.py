@@ -6,7 +6,7 @@ that refused. Other paths pass untouched: they have their own rules.
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Network, IPv6Network
@@ -20,13 +20,14 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.access import Decision
-from portal.http import Origins, Refusal, refuse
+from portal.bounded import Bounded
+from portal.http import Origins, Refusal, path_within, refuse
 from portal.identity import ANONYMOUS, Identity
 from portal.login import Login
 from portal.oauth.admission import Admit
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
-from portal.oauth.resources import is_protected, resource_url
+from portal.oauth.resources import resource_url
 from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
 from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
@@ -34,7 +35,8 @@ from portal.pages import DENIED, client_ip
 
 IDENTITY = "portal.identity"
 LINKED_HEADER = b"cf-access-token"
-MAX_KEPT = 10_000
+MAX_CALLERS = 10_000
+_ENDPOINT = re.compile(r"/[A-Za-z0-9-]{1,64}/mcp")
 UNAUTHENTICATED, FORBIDDEN = -32001, -32003
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
 Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
@@ -88,10 +90,10 @@ class Authentication:
         self._enrich = enrich
         self._linked = linked
         self._login = login
-        self._kept: OrderedDict[tuple[str, str, str], Identity] = OrderedDict()
+        self._callers: Bounded[tuple[str, str, str], Identity] = Bounded(MAX_CALLERS)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not is_protected(scope["path"], self._settings.path):
+        if scope["type"] != "http" or not self._is_protected(path_within(scope)):
             await self._app(scope, receive, send)
             return
         try:
@@ -103,6 +105,11 @@ class Authentication:
             await blocked.page(scope, receive, send)
             return
         await self._app(scope, receive, send)
+
+    def _is_protected(self, path: str) -> bool:
+        """Whether a path is the portal's MCP endpoint, or could be that of a portal that is not there: who is not
+        signed in does not learn which portals there are."""
+        return path == self._settings.path or _ENDPOINT.fullmatch(path) is not None
 
     async def _identify(self, scope: Scope, origin: str) -> None:
         """Set the scope's identity. Raises Refusal."""
@@ -117,7 +124,7 @@ class Authentication:
     async def _admitted(self, scope: Scope, origin: str) -> None:
         identity, token, family = await self._credentials(scope, origin)
         identity = self._known_as(identity, scope, family)
-        decision = await self._admit(identity, scope["path"])
+        decision = await self._admit(identity, self._settings.path)
         if decision.effect != "allow":
             if token is None:
                 raise Challenged("", "Sign in: this portal needs an access token or a service token.")
@@ -137,8 +144,8 @@ class Authentication:
             request = Request(scope)
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 visitor = self._login.visitors.of(request)
-                raise Blocked(await self._login.blocked(visitor, identity, scope["path"]))
-            block = await self._login.block(identity, scope["path"])
+                raise Blocked(await self._login.blocked(visitor, identity, self._settings.path))
+            block = await self._login.block(identity, self._settings.path)
             told |= {"url": block.url} if block.url else {}
             told |= {"message": block.message} if block.message != DENIED else {}
         return Refusal(403, "denied", decision.reason, FORBIDDEN, data=told)
@@ -150,15 +157,12 @@ class Authentication:
         if self._enrich is not None:
             identity = self._enrich(identity, scope)
         key = identity.key, identity.ip, family
-        if (kept := self._kept.get(key)) is not None and kept == identity:
-            self._kept.move_to_end(key)
-            return kept
-        self._kept[key] = identity
-        if identity.key and not identity.linked_apps:
-            self._logins.note(identity, family)
-        while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
-        return identity
+        known = self._callers.get(key)
+        if known is None or known != identity:
+            known = self._callers[key] = identity
+        # At each request: of the many logins that are noted, those in use are the last to be forgotten.
+        self._logins.note(known, family)
+        return known
 
     async def _credentials(self, scope: Scope, origin: str) -> tuple[Identity, AccessToken | None, str]:
         """Who shows what, and the grant it came of."""

@@ -1,67 +1,108 @@
-"""The OAuth clients the portal knows: registered ones in its store, and those whose id is the URL of their document."""
+"""The OAuth clients: registered ones in the store, and those whose id is the URL of their metadata document.
+
+A `Client` is the same value for both authorization servers; the one for applications makes its own (`saas`).
+"""
 
 from __future__ import annotations
 
+import hashlib
+import secrets
+import ssl
 import time
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import structlog
-from mcp.server.auth.provider import RegistrationError
-from mcp.shared.auth import InvalidRedirectUriError, InvalidScopeError, OAuthClientInformationFull
-from pydantic import AnyUrl, ValidationError
+from aiohttp.abc import AbstractResolver
+from mcp.shared.auth import JWT_BEARER_GRANT_TYPE, OAuthClientInformationFull, OAuthClientMetadata
+from pydantic import ValidationError
 
-from portal.egress import FetchRefused
-from portal.oauth.redirects import is_registered, may_have
-from portal.oauth.settings import OAuthSettings
+from portal.bounded import Bounded
+from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
+from portal.oauth.messages import OAuthError
+from portal.oauth.redirects import find_redirect, may_have
+from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import Store
 
 KIND = "oauth_client"
 DYNAMIC = "dynamic"
 MAX_REDIRECTS = 20
+MAX_NAME = 200
 CACHE_SECONDS = 300.0
 REFUSED_SECONDS = 30.0
 MAX_CACHED = 1000
+FETCH_SECONDS = 5.0
+MAX_DOCUMENT_BYTES = 64 * 1024
+AUTHORIZATION_CODE, REFRESH_TOKEN = "authorization_code", "refresh_token"
+# Besides `none`. Not `private_key_jwt`: the portal holds no client's key.
+SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
-class Client(OAuthClientInformationFull):
-    """A client as we check it. `publisher` is the host that vouches for it, "" when nobody does."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A client of either authorization server: its credentials, and what it may ask for.
 
+    `holder` is the name that its grants carry. `publisher` is the host that vouches for it, "" if none does.
+    An `openid` client names its redirect URI in each request, exactly as registered, and the scope `openid`. A client
+    without `pkce` may leave PKCE out. `error_redirects` are rules of the portal: with them, an error is sent only to
+    a redirect URI that they allow.
+    """
+
+    id: str
+    holder: str
+    name: str = ""
     publisher: str = ""
-    scopes_known: tuple[str, ...] = ()
+    redirect_uris: tuple[str, ...]
+    scopes: tuple[str, ...]
+    grant_types: frozenset[str] = frozenset({AUTHORIZATION_CODE, REFRESH_TOKEN})
+    auth_methods: frozenset[str]
+    secret_sha256: str = field(default="", repr=False)
+    secret_expires_at: int = 0
+    openid: bool = False
+    pkce: bool = True
+    error_redirects: Registration | None = None
 
-    def validate_redirect_uri(self, redirect_uri: AnyUrl | None) -> AnyUrl:
-        known = [str(uri) for uri in self.redirect_uris or ()]
-        if redirect_uri is None:
-            if len(known) == 1:
-                return AnyUrl(known[0])
-            raise InvalidRedirectUriError("redirect_uri must be given: the client has several")
-        if not is_registered(str(redirect_uri), known):
-            raise InvalidRedirectUriError("redirect_uri is not one that this client may use")
-        return redirect_uri
+    def redirect(self, requested: str) -> str | None:
+        """The redirect URI for a request that names this one, or none (""); None if it may not be used."""
+        if self.openid:
+            return requested if requested in self.redirect_uris else None
+        if not requested:
+            return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
+        return find_redirect(requested, self.redirect_uris)
 
-    def validate_scope(self, requested_scope: str | None) -> list[str] | None:
-        """The scopes to grant: of those asked for the ones there are, all when none is named (RFC 6749 3.3)."""
-        if requested_scope is None or not requested_scope.split():
-            return list(self.scopes_known)
-        granted = [scope for scope in dict.fromkeys(requested_scope.split()) if scope in self.scopes_known]
-        if not granted:
-            raise InvalidScopeError(f"the scopes there are: {' '.join(self.scopes_known)}")
-        return granted
+    def grantable(self, requested: str) -> tuple[str, ...]:
+        """The scopes to grant of those requested; all if none is named (RFC 6749 section 3.3). () is an error."""
+        names = tuple(dict.fromkeys(requested.split()))
+        if not names and not self.openid:
+            return self.scopes
+        granted = tuple(name for name in names if name in self.scopes)
+        return granted if "openid" in granted or not self.openid else ()
+
+    def takes_errors_at(self, redirect_uri: str) -> bool:
+        """Whether an error may send the browser there.
+
+        If only the client's own document vouches for the URI, it may not: otherwise every stranger could make the
+        portal an open redirector. The consent of a person is another matter (RFC 9700 section 4.11.2).
+        """
+        return self.error_redirects is None or may_have(redirect_uri, self.error_redirects)
 
 
 class Clients:
+    """Finds and registers the clients of MCP endpoints."""
+
     def __init__(self, store: Store, settings: OAuthSettings, fetch: Fetch) -> None:
         self._store = store
         self._settings = settings
         self._fetch = fetch
-        self._documents: OrderedDict[str, tuple[float, Client | None]] = OrderedDict()
+        self._documents: Bounded[str, tuple[float, Client | None]] = Bounded(MAX_CACHED)
         self._log = structlog.get_logger("portal.oauth")
 
     async def get(self, client_id: str) -> Client | None:
+        """The client with this id; None if it is unknown, or may not be used under the rules of today."""
         if client_id.startswith("https://"):
             return await self._published(client_id) if self._settings.client_documents else None
         if not client_id.isascii() or not client_id.isprintable() or not 0 < len(client_id) <= 200:
@@ -69,100 +110,177 @@ class Clients:
         stored = await self._store.get(KIND, client_id)
         if stored is None:
             return None
-        document = dict(stored.document)
-        if document.pop("registered", DYNAMIC) == DYNAMIC:
-            if not self._settings.registration.enabled:
-                return None
-            # The rules of today hold, not those of the day it registered.
-            document["redirect_uris"] = [uri for uri in document["redirect_uris"] if self._may_have(uri)]
         secret = await self._store.secret(KIND, client_id)
-        return self._client({**document, "client_secret": secret.decode() if secret else None})
+        return read_client(stored.document, (secret or b"").decode(), self._settings)
 
-    async def register(self, asked: OAuthClientInformationFull) -> None:
-        """Store a client that registered itself.
-
-        Raises:
-            RegistrationError: the rules do not allow it.
-        """
-        uris = [str(uri) for uri in asked.redirect_uris or ()]
-        if not uris or len(uris) > MAX_REDIRECTS:
-            raise RegistrationError("invalid_redirect_uri", f"register 1 to {MAX_REDIRECTS} redirect URIs")
-        refused = [uri for uri in uris if not self._may_have(uri)]
-        if refused:
-            raise RegistrationError(
-                "invalid_redirect_uri", f"this portal does not allow the redirect URI {refused[0][:200]!r}"
-            )
-        if asked.client_name and len(asked.client_name) > 200:
-            raise RegistrationError("invalid_client_metadata", "client_name is longer than 200 characters")
-        # RFC 7591 3.2.1: the server may replace what was asked; the answer says what holds.
-        asked.scope = " ".join(self._settings.scopes)
-        document = asked.model_dump(mode="json", exclude_none=True, exclude={"client_secret", "jwks"})
+    async def register(self, metadata: OAuthClientMetadata, now: float) -> dict[str, Any]:
+        """Store a new client with this metadata (of `read_registration`); the answer of RFC 7591 section 3.2.1."""
+        method = metadata.token_endpoint_auth_method
+        secret = None if method == "none" else secrets.token_hex(32)
+        registered = OAuthClientInformationFull.model_validate(
+            {
+                **metadata.model_dump(),
+                "client_id": str(uuid4()),
+                "client_id_issued_at": int(now),
+                "client_secret": secret,
+                "client_secret_expires_at": None if secret is None else 0,
+            }
+        )
+        document = registered.model_dump(mode="json", exclude_none=True, exclude={"client_secret", "jwks"})
         document["registered"] = DYNAMIC
-        secret = asked.client_secret.encode() if asked.client_secret else None
-        await self._store.create(KIND, asked.client_id, document, by="registration", secret=secret)
+        await self._store.create(
+            KIND, registered.client_id, document, by="registration", secret=secret.encode() if secret else None
+        )
+        return registered.model_dump(mode="json", exclude_none=True)
 
     async def _published(self, url: str) -> Client | None:
-        kept = self._documents.get(url)
+        cached = self._documents.get(url)
         now = time.monotonic()
-        if kept is not None and now < kept[0]:
-            return kept[1]
+        if cached is not None and now < cached[0]:
+            return cached[1]
         try:
             client = read_document(url, await self._fetch(_document_url(url)), self._settings)
-        except (FetchRefused, ValueError) as error:
+        except (FetchFailed, ValueError) as error:
             self._log.warning("a client document was refused", client=url[:300], reason=str(error)[:300])
             client = None
         self._documents[url] = now + (CACHE_SECONDS if client else REFUSED_SECONDS), client
-        while len(self._documents) > MAX_CACHED:
-            self._documents.popitem(last=False)
         return client
 
-    def _may_have(self, uri: str) -> bool:
-        return may_have(uri, self._settings.registration)
 
-    def _client(self, document: dict[str, Any]) -> Client:
-        return Client.model_validate({**document, "scopes_known": self._settings.scopes})
+def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetadata | OAuthError:
+    """The metadata to register for a request (RFC 7591 section 2).
+
+    Error: the body is not client metadata, or the portal does not allow such clients (RFC 7591 section 3.2.2).
+    """
+    try:
+        metadata = OAuthClientMetadata.model_validate_json(body)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
+        return OAuthError("invalid_client_metadata", problems[:1000])
+    uris = [str(uri) for uri in metadata.redirect_uris or ()]
+    if not uris or len(uris) > MAX_REDIRECTS:
+        return OAuthError("invalid_redirect_uri", f"register 1 to {MAX_REDIRECTS} redirect URIs")
+    refused = next((uri for uri in uris if not may_have(uri, settings.registration)), None)
+    if refused is not None:
+        return OAuthError("invalid_redirect_uri", f"this portal does not allow the redirect URI {refused[:200]!r}")
+    problem = _unfit(metadata)
+    if problem:
+        return OAuthError("invalid_client_metadata", problem)
+    # RFC 7591 section 3.2.1: the server may replace what was requested; the answer says what holds.
+    method = metadata.token_endpoint_auth_method or "client_secret_post"
+    return metadata.model_copy(update={"token_endpoint_auth_method": method, "scope": " ".join(settings.scopes)})
+
+
+def _unfit(metadata: OAuthClientMetadata) -> str:
+    """Why this portal cannot serve such a client, or ""."""
+    if metadata.client_name and len(metadata.client_name) > MAX_NAME:
+        return f"client_name is longer than {MAX_NAME} characters"
+    if metadata.token_endpoint_auth_method not in (None, "none", *SECRET_METHODS):
+        return f"token_endpoint_auth_method {metadata.token_endpoint_auth_method!r} is not supported"
+    if AUTHORIZATION_CODE not in metadata.grant_types or "code" not in metadata.response_types:
+        return "grant_types must include 'authorization_code', and response_types must include 'code'"
+    if JWT_BEARER_GRANT_TYPE in metadata.grant_types:
+        return f"grant_types must not include {JWT_BEARER_GRANT_TYPE!r}"
+    return ""
+
+
+def read_client(document: Mapping[str, Any], secret: str, settings: OAuthSettings) -> Client | None:
+    """The client of a stored registration, under the rules of today; None if clients may not register any more."""
+    registered = OAuthClientInformationFull.model_validate(dict(document))
+    uris = tuple(str(uri) for uri in registered.redirect_uris or ())
+    if document.get("registered", DYNAMIC) == DYNAMIC:
+        if not settings.registration.enabled:
+            return None
+        uris = tuple(uri for uri in uris if may_have(uri, settings.registration))
+    return Client(
+        id=registered.client_id,
+        holder=registered.client_id,
+        name=registered.client_name or "",
+        redirect_uris=uris,
+        scopes=settings.scopes,
+        grant_types=frozenset(registered.grant_types),
+        auth_methods=frozenset({registered.token_endpoint_auth_method or ""}),
+        secret_sha256=hash_secret(secret) if secret else "",
+        secret_expires_at=registered.client_secret_expires_at or 0,
+    )
+
+
+def read_document(url: str, content: bytes, settings: OAuthSettings) -> Client:
+    """The client of a metadata document (OAuth Client ID Metadata Document, section 4).
+
+    Raises:
+        ValueError: it is not the document of this client, or no client of this portal can be like that.
+    """
+    try:
+        metadata = OAuthClientInformationFull.model_validate_json(content)
+    except ValidationError as error:
+        raise ValueError("the document is not client metadata") from error
+    if metadata.client_id != url:
+        raise ValueError("the document's client_id is not its URL")
+    if metadata.client_secret is not None or metadata.token_endpoint_auth_method not in (None, "none"):
+        raise ValueError("a client with a document has no secret: token_endpoint_auth_method must be none")
+    host = urlsplit(url).netloc
+    uris = [str(uri) for uri in metadata.redirect_uris or ()][:MAX_REDIRECTS]
+    uris = [uri for uri in uris if may_have(uri, settings.registration, publisher=f"https://{host}")]
+    if not uris:
+        raise ValueError("the document has no redirect URI that this portal allows")
+    return Client(
+        id=url,
+        holder=url,
+        name=(metadata.client_name or "")[:MAX_NAME],
+        publisher=host,
+        redirect_uris=tuple(uris),
+        scopes=settings.scopes,
+        auth_methods=frozenset({"none"}),
+        error_redirects=settings.registration,
+    )
+
+
+def hash_secret(secret: str) -> str:
+    """A client secret as it is compared: SHA-256, in hex. Secrets are random, so nothing slower is needed."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _document_url(client_id: str) -> str:
     """
     Raises:
-        ValueError: no client may have this id (Client ID Metadata Documents, section 3).
+        ValueError: no client may have this id (OAuth Client ID Metadata Document, section 3).
     """
     parts = urlsplit(client_id)
     if len(client_id) > 500 or not client_id.isascii() or not client_id.isprintable():
         raise ValueError("the client id is too long or not printable ASCII")
     if parts.scheme != "https" or not parts.hostname or "@" in parts.netloc or parts.fragment or "#" in client_id:
-        raise ValueError("the client id is no plain https URL")
+        raise ValueError("the client id is not a plain https URL")
     if parts.path in ("", "/") or any(segment in (".", "..") for segment in parts.path.split("/")):
         raise ValueError("the client id has no proper path")
     return client_id
 
 
-def read_document(url: str, content: bytes, settings: OAuthSettings) -> Client:
-    """The client of a metadata document.
+async def fetch_document(
+    url: str,
+    *,
+    addresses: AddressRule = AddressRule.PUBLIC_ONLY,
+    resolver: AbstractResolver | None = None,
+    tls: ssl.SSLContext | None = None,
+) -> bytes:
+    """The metadata document at an https URL with a host name. The other parameters are for tests.
+
+    Anybody who reaches `/authorize` can have it fetched, so it comes from public addresses only (Client ID Metadata
+    Documents, section 6.5).
 
     Raises:
-        ValueError: it is not the document of this client, or the client is not one that can be had.
+        FetchFailed: there is none, or it is not JSON, or too large.
     """
-    parts = urlsplit(url)
+    if not url.startswith("https://") or not _is_name(urlsplit(url).hostname or ""):
+        raise FetchFailed(FetchProblem.URL, "only https URLs with a host name are fetched")
+    async with Fetcher(
+        addresses, limit=MAX_DOCUMENT_BYTES, seconds=FETCH_SECONDS, resolver=resolver, tls=tls
+    ) as fetcher:
+        return (await fetcher.fetch(url, headers={"Accept": "application/json"}, content_types=JSON)).body
+
+
+def _is_name(host: str) -> bool:
     try:
-        asked = OAuthClientInformationFull.model_validate_json(content)
-    except ValidationError as error:
-        raise ValueError("the document is not client metadata") from error
-    if asked.client_id != url:
-        raise ValueError("the document's client_id is not its URL")
-    if asked.client_secret is not None or asked.token_endpoint_auth_method not in (None, "none"):
-        raise ValueError("a client with a document has no secret: token_endpoint_auth_method must be none")
-    publisher = f"https://{parts.netloc}"
-    uris = [str(uri) for uri in asked.redirect_uris or ()][:MAX_REDIRECTS]
-    uris = [uri for uri in uris if may_have(uri, settings.registration, publisher=publisher)]
-    if not uris:
-        raise ValueError("the document has no redirect URI that this portal allows")
-    return Client(
-        client_id=url,
-        client_name=(asked.client_name or "")[:200] or None,
-        redirect_uris=[AnyUrl(uri) for uri in uris],
-        token_endpoint_auth_method="none",
-        publisher=parts.netloc,
-        scopes_known=settings.scopes,
-    )
+        return address_of(host) is None
+    except ValueError:
+        return False

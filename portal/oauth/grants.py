@@ -1,32 +1,32 @@
-"""What a person granted a client, as tokens: a code, then access and refresh tokens of one family.
+"""Grants: what a person allowed a client, as a code, then as access and refresh tokens of one family.
 
-A refresh token is good once. Using one again, or a code again, means that somebody copied it: the family ends
-(OAuth 2.1 sections 4.1.3 and 4.3.1; RFC 9700 section 4.14).
+Both authorization servers issue and exchange here. A code or refresh token is good once. A second use means that it was
+copied, and ends the family (OAuth 2.1 sections 4.1.3 and 4.3.1; RFC 9700 section 4.14).
 """
 
 from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from mcp.shared.auth import OAuthToken
-
 from portal.identity import Identity, identity_document, identity_from
-from portal.oauth.settings import OAuthSettings
 from portal.state import Store, Token, Tokens, utc_now
 
 CODE, ACCESS, REFRESH = "code", "access", "refresh"
-CODE_LASTS = timedelta(minutes=2)
+CODE_LIFETIME = timedelta(minutes=2)
 ACCESS_PREFIX, REFRESH_PREFIX = "cmp_at_", "cmp_rt_"
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Who allowed which client what, at which resource, and until when."""
+    """Who allowed which client what, at which resource, and until when.
+
+    `auth_time` is when the person signed in, in seconds since 1970 (OpenID Connect Core section 2).
+    """
 
     identity: Identity
     client: str
@@ -34,6 +34,7 @@ class Grant:
     scopes: tuple[str, ...]
     until: datetime
     family: str
+    auth_time: int = 0
 
     def document(self) -> dict[str, Any]:
         return {
@@ -41,6 +42,7 @@ class Grant:
             "resource": self.resource,
             "scopes": list(self.scopes),
             "until": self.until.isoformat(),
+            "auth_time": self.auth_time,
         }
 
 
@@ -54,42 +56,85 @@ def grant_of(token: Token) -> Grant:
         tuple(document["scopes"]),
         datetime.fromisoformat(document["until"]),
         token.family,
+        int(document.get("auth_time", 0)),
     )
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What of an authorization request its code must remember: PKCE and the redirect (RFC 7636, RFC 6749 4.1.3)."""
+class CodeBinding:
+    """The part of an authorization request that the exchange of its code must repeat or that its answer repeats.
+
+    PKCE (RFC 7636), the redirect (RFC 6749 section 4.1.3), and the nonce of an ID token (OpenID Connect Core 3.1.3.6).
+    """
 
     challenge: str
     redirect_uri: str
-    redirect_uri_given: bool
+    redirect_uri_given: bool = True
+    nonce: str = ""
+
+    def document(self) -> dict[str, Any]:
+        return {
+            "challenge": self.challenge,
+            "redirect_uri": self.redirect_uri,
+            "redirect_uri_given": self.redirect_uri_given,
+            "nonce": self.nonce,
+        }
+
+
+def binding_of(code: Token) -> CodeBinding:
+    document: Mapping[str, Any] = code.document
+    return CodeBinding(
+        str(document["challenge"]),
+        str(document["redirect_uri"]),
+        bool(document["redirect_uri_given"]),
+        str(document["nonce"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """An access and a refresh token. They are good once `Grants.exchange` has stored them."""
+
+    access: str = field(repr=False)
+    refresh: str = field(repr=False)
+    scopes: tuple[str, ...]
+    issued_at: datetime
+    expires_at: datetime
+
+    @property
+    def seconds(self) -> int:
+        """How long the access token is good."""
+        return max(1, int((self.expires_at - self.issued_at).total_seconds()))
 
 
 class Grants:
-    """Issues and ends them."""
+    """Issues, exchanges and ends codes and tokens."""
 
-    def __init__(self, store: Store, settings: OAuthSettings, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
-        self._settings = settings
         self._now = now
 
-    async def code(self, identity: Identity, client: str, resource: str, scopes: list[str], asked: Asked) -> str:
-        """A code for what somebody has just allowed."""
+    async def code(
+        self,
+        identity: Identity,
+        client: str,
+        resource: str,
+        scopes: Sequence[str],
+        binding: CodeBinding,
+        *,
+        lifetime: timedelta,
+        auth_time: int = 0,
+    ) -> str:
+        """A code for a new grant of this lifetime."""
         now = self._now()
-        grant = Grant(identity, client, resource, tuple(scopes), now + self._settings.grant_duration, str(uuid.uuid4()))
+        grant = Grant(identity, client, resource, tuple(scopes), now + lifetime, str(uuid.uuid4()), auth_time)
         code = secrets.token_urlsafe(32)
-        document = {
-            **grant.document(),
-            "challenge": asked.challenge,
-            "redirect_uri": asked.redirect_uri,
-            "redirect_uri_given": asked.redirect_uri_given,
-        }
-        await self._issue(self._store.tokens, CODE, code, grant, document, now + CODE_LASTS)
+        document = {**grant.document(), **binding.document()}
+        await _issue(self._store.tokens, CODE, code, grant, document, now + CODE_LIFETIME)
         return code
 
     async def find(self, kind: str, token: str, client: str) -> Token | None:
-        """A code or refresh token of this client that was not used. One that was ends its family."""
+        """An unused code or refresh token of this client. A used one ends its family."""
         found = await self._store.tokens.find(kind, token)
         if found is None or found.client != client:
             return None
@@ -98,42 +143,58 @@ class Grants:
             return None
         return found
 
-    async def exchange(self, kind: str, token: str, scopes: list[str] | None = None) -> OAuthToken | None:
-        """Use a code or refresh token up, for a new pair. None when somebody else was faster: then the family ends."""
+    def pair(self, grant: Grant, lifetime: timedelta, scopes: Sequence[str]) -> TokenPair:
+        """New tokens for this grant, not stored yet. The access token ends after `lifetime`, or with the grant."""
+        now = self._now()
+        return TokenPair(
+            ACCESS_PREFIX + secrets.token_urlsafe(32),
+            REFRESH_PREFIX + secrets.token_urlsafe(32),
+            tuple(scopes),
+            now,
+            min(now + lifetime, grant.until),
+        )
+
+    async def exchange(self, kind: str, token: str, pair: TokenPair) -> bool:
+        """Use up a code or refresh token and store its successors, in one transaction: all of it happens, or nothing.
+
+        Returns whether this caller was first. If not, the token was used twice, and the family ends.
+        """
         async with self._store.transaction() as transaction:
             used = await transaction.tokens.consume(kind, token)
-            if used is not None and not used.reused:
-                return await self._pair(transaction.tokens, grant_of(used), scopes)
-            if used is not None:
+            if used is None:
+                return False
+            if used.reused:
                 await transaction.tokens.revoke_family(used.family)
-        return None
+                return False
+            grant = grant_of(used)
+            access = {**grant.document(), "scopes": list(pair.scopes)}
+            await _issue(transaction.tokens, ACCESS, pair.access, grant, access, pair.expires_at)
+            # Also for a client that may not refresh and never sees it: what the client has open lasts as long as
+            # a token of the grant does (`Logins`), not as long as one access token.
+            await _issue(transaction.tokens, REFRESH, pair.refresh, grant, grant.document(), grant.until)
+        return True
 
     async def end(self, family: str) -> None:
+        """Revoke every token of a grant."""
         await self._store.tokens.revoke_family(family)
 
-    async def _pair(self, tokens: Tokens, grant: Grant, scopes: list[str] | None) -> OAuthToken:
-        now = self._now()
-        access, refresh = ACCESS_PREFIX + secrets.token_urlsafe(32), REFRESH_PREFIX + secrets.token_urlsafe(32)
-        expires_at = min(now + self._settings.access_lifetime, grant.until)
-        granted = list(grant.scopes) if scopes is None else scopes
-        await self._issue(tokens, ACCESS, access, grant, {**grant.document(), "scopes": granted}, expires_at)
-        await self._issue(tokens, REFRESH, refresh, grant, grant.document(), grant.until)
-        return OAuthToken(
-            access_token=access,
-            refresh_token=refresh,
-            expires_in=max(1, int((expires_at - now).total_seconds())),
-            scope=" ".join(granted),
-        )
+    async def revoke(self, token: str, client: str) -> None:
+        """End the grant of an access or refresh token, if it is this client's (RFC 7009 section 2.1)."""
+        for kind in (ACCESS, REFRESH):
+            found = await self._store.tokens.find(kind, token)
+            if found is not None and found.client == client:
+                await self.end(found.family)
 
-    async def _issue(
-        self, tokens: Tokens, kind: str, token: str, grant: Grant, document: dict[str, Any], expires_at: datetime
-    ) -> None:
-        await tokens.issue(
-            kind,
-            token,
-            subject=grant.identity.id,
-            client=grant.client,
-            family=grant.family,
-            document=document,
-            expires_at=expires_at,
-        )
+
+async def _issue(
+    tokens: Tokens, kind: str, token: str, grant: Grant, document: dict[str, Any], expires_at: datetime
+) -> None:
+    await tokens.issue(
+        kind,
+        token,
+        subject=grant.identity.id,
+        client=grant.client,
+        family=grant.family,
+        document=document,
+        expires_at=expires_at,
+    )

@@ -1,103 +1,94 @@
-"""Which of the logins that are being used still hold: for programs that run and streams that stay open meanwhile.
+"""The logins in use: for programs that run and streams that stay open after the request that started them.
 
-A request is checked when it comes in. What it started goes on afterwards, and must end when its person signs out
-everywhere, its grant is revoked or its service token deleted; of that the store tells within half a second.
+A request is checked when it comes in. What it started goes on, and must end when its person signs out everywhere, its
+grant is revoked or its service token is deleted. The store tells of that, within half a second.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 import structlog
 
 from portal.access import Access, Signals, Unchanging
+from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.login import EVERYWHERE, IDP
 from portal.login import KIND as ADMINISTRATOR
-from portal.oauth import service_tokens
 from portal.oauth.grants import ACCESS, REFRESH
-from portal.state import StateUnavailable, Store
+from portal.oauth.service_tokens import SERVICE_TOKEN
+from portal.state import Follower, StateUnavailable, Store
 
-MAX_KEPT = 20_000
+MAX_LOGINS = 20_000
 
 
 class Logins:
-    """Remembers the identities that were let in, by object, with the grant each came of ("" for a service token)."""
+    """The identities that were let in, by object, each with the family of its tokens ("" for a service token).
+
+    `changed` is called when some of them have ended.
+    """
 
     def __init__(self, store: Store, changed: Callable[[], None] = lambda: None) -> None:
         self._store = store
         self._changed = changed
-        self._kept: OrderedDict[int, tuple[Identity, str]] = OrderedDict()
-        self._ended: dict[int, Identity] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._forget = store.subscribe(self._heard)
+        self._in_use: Bounded[int, tuple[Identity, str]] = Bounded(MAX_LOGINS)
+        # On its own: a login that ended is not forgotten because many others come in.
+        self._ended: Bounded[int, Identity] = Bounded(MAX_LOGINS)
         self._log = structlog.get_logger("portal.oauth")
+        self._followers = (
+            Follower(store, {ACCESS, REFRESH, SERVICE_TOKEN}, self._end_revoked, self._not_ended),
+            Follower(store, {ADMINISTRATOR}, self._end_departed, self._not_ended),
+        )
 
     async def aclose(self) -> None:
-        self._forget()
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for follower in self._followers:
+            await follower.aclose()
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """Call this when a login has ended."""
+        """Call `changed` when logins have ended."""
         self._changed = changed
 
     def note(self, identity: Identity, family: str) -> None:
-        """This identity was let in."""
-        self._kept[id(identity)] = identity, family
-        self._kept.move_to_end(id(identity))
-        while len(self._kept) > MAX_KEPT:
-            gone, _ = self._kept.popitem(last=False)
-            self._ended.pop(gone, None)
+        """This identity was let in, by a token of this family or by a service token. Others cannot be revoked."""
+        if family or identity.service_token_id:
+            self._in_use[id(identity)] = identity, family
 
     def holds(self, identity: Identity) -> bool:
+        """Whether the login of this identity has not ended."""
         return self._ended.get(id(identity)) is not identity
 
-    def _heard(self, kinds: frozenset[str] | set[str]) -> None:
-        if kinds & {ACCESS, REFRESH, service_tokens.KIND} and self._kept:
-            self._begin(self._look())
-        if ADMINISTRATOR in kinds:
-            self._begin(self._end_departed())
-
-    def _begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.ensure_future(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def _not_ended(self, error: StateUnavailable) -> None:
+        # Tokens cannot be checked either then: nothing new comes in meanwhile.
+        self._log.error("logins that were revoked cannot be ended; trying again", reason=str(error))
 
     async def _end_departed(self) -> None:
-        try:
-            await end_departed(self._store)
-        except StateUnavailable as error:
-            self._log.error("sessions of deleted accounts could not be ended", reason=str(error))
+        await end_departed(self._store)
 
-    async def _look(self) -> None:
-        subjects = {identity.id for identity, family in self._kept.values() if family}
-        try:
-            alive = {
-                token.family
-                for subject in subjects
-                for kind in (ACCESS, REFRESH)
-                for token in await self._store.tokens.list(kind, subject)
-            }
-            services = {stored.id for stored in await self._store.list(service_tokens.KIND)}
-        except StateUnavailable as error:
-            # Tokens cannot be checked either then: nothing new comes in, and what runs has its own end.
-            self._log.error("logins could not be looked up", reason=str(error))
+    async def _end_revoked(self) -> None:
+        # Only those of before the reading: a login that comes in during it may be newer than what is read.
+        in_use = [(identity, family) for identity, family in self._in_use.values() if self.holds(identity)]
+        if not in_use:
             return
-        before = len(self._ended)
-        for key, (identity, family) in tuple(self._kept.items()):
-            known = (family in alive and identity.id in subjects) if family else identity.service_token_id in services
-            if not known and (identity.id in subjects or not family):
-                self._ended[key] = identity
-        if len(self._ended) != before:
+        alive = {
+            token.family
+            for subject in {identity.id for identity, family in in_use if family}
+            for kind in (ACCESS, REFRESH)
+            for token in await self._store.tokens.list(kind, subject)
+        }
+        service_tokens = {stored.id for stored in await self._store.list(SERVICE_TOKEN)}
+        ended = [
+            identity
+            for identity, family in in_use
+            if (family not in alive if family else identity.service_token_id not in service_tokens)
+        ]
+        for identity in ended:
+            self._ended[id(identity)] = identity
+        if ended:
             self._changed()
 
 
 async def end_departed(store: Store) -> int:
-    """End the sessions and grants of local accounts that are no more; how many tokens that were."""
+    """End the sessions and grants of deleted local accounts, and return how many tokens that were."""
     known = {f"{IDP}:{stored.id}" for stored in await store.list(ADMINISTRATOR)}
     held = {token.subject for kind in EVERYWHERE for token in await store.tokens.list(kind)}
     departed = [subject for subject in held if subject.startswith(f"{IDP}:") and subject not in known]
@@ -105,7 +96,7 @@ async def end_departed(store: Store) -> int:
 
 
 class LoginSignals:
-    """`portal.access.live.Signals` in which a login that has ended is nobody; everything else is `inner`'s."""
+    """Implements `Signals`: nobody for a login that has ended, otherwise what `inner` returns."""
 
     def __init__(self, logins: Logins, inner: Signals | None = None) -> None:
         self._logins = logins

@@ -1,11 +1,15 @@
-"""Where an authorization's answer may be sent: which redirect URIs a client may have, and which one it asked for. Pure.
+"""Redirect URIs: which ones a client may have, and which one a request means. Pure.
 
-Exact, character by character, with the one exception of RFC 8252 section 7.3: any port on loopback.
+Exact, character by character once both are in their normal spelling, with the one exception of RFC 8252 section 7.3:
+any port on loopback.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AnyUrl, TypeAdapter, ValidationError
 
 from portal.http import is_loopback
 from portal.oauth.settings import Registration
@@ -13,6 +17,7 @@ from portal.oauth.settings import Registration
 MAX_LENGTH = 2048
 # Schemes that run or read something in the browser instead of calling an application.
 NEVER = frozenset({"javascript", "data", "file", "blob", "about", "vbscript", "view-source", "filesystem", "ws", "wss"})
+_URL: TypeAdapter[AnyUrl] = TypeAdapter(AnyUrl)
 
 
 def split_redirect(uri: str) -> SplitResult | None:
@@ -48,9 +53,29 @@ def may_have(uri: str, rules: Registration, *, publisher: str = "") -> bool:
     return any(_matches(entry, uri) for entry in rules.allowed_uris)
 
 
-def is_registered(asked: str, registered: list[str]) -> bool:
-    """Whether the redirect a request asks for is one of a client's."""
-    return any(asked == uri or _same_but_port(asked, uri) for uri in registered)
+def find_redirect(requested: str, registered: Iterable[str]) -> str | None:
+    """The URI to redirect to for a request that names this one; None if it is none of a client's."""
+    uri = normal_uri(requested)
+    if uri is None:
+        return None
+    known = [normal_uri(one) or one for one in registered]
+    return uri if uri in known or any(_differs_in_port(uri, one) for one in known) else None
+
+
+def is_registered(requested: str, registered: Iterable[str]) -> bool:
+    """Whether the redirect URI of a request is one of a client's."""
+    return find_redirect(requested, registered) is not None
+
+
+def normal_uri(uri: str) -> str | None:
+    """A URI in its normal spelling (lower-case host, a path, no dot segments); None if it is not a URI.
+
+    Registrations are read as URLs, and many clients make their requests with a URL class: both change the spelling.
+    """
+    try:
+        return str(_URL.validate_python(uri))
+    except ValidationError:
+        return None
 
 
 def stays_here(uri: str) -> bool:
@@ -59,8 +84,9 @@ def stays_here(uri: str) -> bool:
     return parts is not None and parts.scheme in ("http", "https") and is_loopback(parts.hostname or "")
 
 
-def _same_but_port(asked: str, registered: str) -> bool:
-    one, other = split_redirect(asked), split_redirect(registered)
+def _differs_in_port(requested: str, registered: str) -> bool:
+    """Whether two redirects on loopback are the same but for their port."""
+    one, other = split_redirect(requested), split_redirect(registered)
     if one is None or other is None or other.scheme != "http" or not is_loopback(other.hostname or ""):
         return False
     return (one.scheme, one.hostname, one.path, one.query) == (other.scheme, other.hostname, other.path, other.query)
@@ -68,8 +94,8 @@ def _same_but_port(asked: str, registered: str) -> bool:
 
 def _loopback_address(parts: SplitResult) -> bool:
     host = parts.hostname or ""
-    named = host == "localhost" or host.endswith(".localhost") or host.endswith(".")
-    return parts.scheme in ("http", "https") and not named and is_loopback(host)
+    is_name = host == "localhost" or host.endswith(".localhost") or host.endswith(".")
+    return parts.scheme in ("http", "https") and not is_name and is_loopback(host)
 
 
 def _matches(entry: str, uri: str) -> bool:

@@ -1,45 +1,41 @@
-"""What tokens are good for: the MCP endpoints of this portal, as RFC 8707 names them. Pure."""
+"""What tokens are good for: the MCP endpoint of this portal, as RFC 8707 names it. Pure."""
 
 from __future__ import annotations
 
-import re
 from urllib.parse import urlsplit
 
-from portal.http import normal_origin
-
-_PORTAL_PATH = re.compile(r"/[A-Za-z0-9-]{1,64}/mcp")
-
-
-class ResourceUnknown(ValueError):
-    """A client asked for a token for something that is not here."""
-
-
-def is_protected(path: str, main: str) -> bool:
-    """Whether a path is an MCP endpoint: the portal's, or `/<portal id>/mcp`."""
-    return path == main or _PORTAL_PATH.fullmatch(path) is not None
+from portal.http import PortalAddress, normal_origin
+from portal.oauth.messages import OAuthError
 
 
 def resource_url(origin: str, path: str) -> str:
+    """The resource of a path of an origin, in the spelling that tokens carry."""
     return origin + path
 
 
-def read_resource(asked: str | None, origin: str, main: str) -> str:
-    """The resource a request is about, in the one spelling that tokens carry; the main endpoint when it names none.
+def read_resource(requested: str, address: PortalAddress, main: str) -> str | OAuthError:
+    """The resource that a request names, in the spelling that tokens carry; the main endpoint if it names none.
 
-    Raises:
-        ResourceUnknown: it is none of this portal's.
+    Error: it is not a resource of this portal (RFC 8707 section 2).
     """
-    if not asked:
-        return resource_url(origin, main)
+    if not requested:
+        return address.url(main)
+    unknown = OAuthError("invalid_target", f"resource must be {address.url(main)}")
     try:
-        parts = urlsplit(asked)
+        parts = urlsplit(requested)
     except ValueError:
-        raise ResourceUnknown("resource is no URL") from None
-    if normal_origin(f"{parts.scheme}://{parts.netloc}".lower()) != origin or parts.fragment or parts.query:
-        raise ResourceUnknown(f"resource must be {resource_url(origin, main)}")
-    path = parts.path.rstrip("/") if parts.path.rstrip("/") else "/"
-    if path != main and not is_protected(path, main):
-        if path == "/":
-            return resource_url(origin, main)
-        raise ResourceUnknown(f"resource must be {resource_url(origin, main)}")
-    return resource_url(origin, path)
+        return OAuthError("invalid_target", "resource is not a URL")
+    origin = normal_origin(f"{parts.scheme}://{parts.netloc}".lower())
+    path = address.within(parts.path.rstrip("/"))
+    if origin != address.origin or parts.fragment or parts.query or path is None:
+        return unknown
+    if not path:
+        # The portal's URL without a path: that is how some clients name its only endpoint.
+        return address.url(main)
+    return address.url(main) if path == main else unknown
+
+
+def endpoint_path(resource: str, address: PortalAddress) -> str:
+    """The path of a resource within its portal: what policies are asked about."""
+    path = urlsplit(resource).path
+    return address.within(path) or path

@@ -1,55 +1,73 @@
-"""The authorization server as HTTP: the SDK's handlers behind our provider, and what they leave to be done around them.
+"""The authorization server of the MCP endpoints as HTTP: metadata, registration, authorization, consent, tokens.
 
-Around them: our own metadata, form parameters that come twice, client ids in Basic credentials, revocation by public
-clients, `iss` in every answer (RFC 9207), pages instead of JSON for people, and the consent page.
+Each endpoint reads its request into a value, decides, acts and answers; the decisions are in `authorization`,
+`exchange`, `credentials` and `clients`. Every answer to a redirect URI names the issuer (RFC 9207).
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
+import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
-from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
 
-import orjson
-from mcp.server.auth.handlers.authorize import AuthorizationHandler
-from mcp.server.auth.handlers.register import RegistrationHandler
-from mcp.server.auth.handlers.revoke import RevocationHandler
-from mcp.server.auth.handlers.token import TokenHandler
-from mcp.server.auth.middleware.client_auth import ClientAuthenticator
-from mcp.server.auth.provider import construct_redirect_uri
-from mcp.server.auth.settings import ClientRegistrationOptions
 from starlette.requests import Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import write_duration
-from portal.http import Rate, Refusal, refuse
+from portal.http import PortalAddress, Rate, Refusal, refuse
 from portal.login import STALE_FORM, Login
-from portal.oauth.admission import refusal_of
-from portal.oauth.clients import Client
-from portal.oauth.grants import ACCESS, CODE, REFRESH, Asked
+from portal.oauth.admission import Admit, refusal_of
+from portal.oauth.authorization import Authorization, authorization_of, decide_authorization
+from portal.oauth.clients import Client, Clients, read_registration
+from portal.oauth.credentials import Credentials, authenticate, read_client_form
+from portal.oauth.exchange import GONE, exchange, read_token_request
+from portal.oauth.grants import ACCESS, CODE, REFRESH, Grants
+from portal.oauth.messages import (
+    NO_STORE,
+    OAuthError,
+    error_answer,
+    json_answer,
+    read_parameters,
+    redirect_answer,
+    see_other,
+)
 from portal.oauth.metadata import (
-    OPENID_ALIAS,
+    OPENID_METADATA,
     RESOURCE_METADATA,
     SERVER_METADATA,
     authorization_server,
     protected_resource,
 )
-from portal.oauth.provider import CONSENT, CONSENT_PATH, Asking, Authority, Provider
-from portal.oauth.redirects import may_have, stays_here
-from portal.oauth.resources import is_protected
+from portal.oauth.redirects import stays_here
+from portal.oauth.resources import endpoint_path, read_resource
+from portal.oauth.settings import OAuthSettings
 from portal.pages import Visitor
-from portal.state import Token
+from portal.state import Store, utc_now
 
+CONSENT = "consent"
+CONSENT_PATH = "/authorize/consent"
+CONSENT_LIFETIME = timedelta(minutes=15)
 FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")
 """The paths of login and authorization server that take forms, for `HttpSettings.forms`."""
-ONCE_ONLY = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 CONSENT_EXPIRED = (
     "The application's request has expired, was answered already, or came from another browser. "
     "Start again from the application."
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The parts an authorization server is made of. `admit` asks the policies."""
+
+    store: Store
+    settings: OAuthSettings
+    clients: Clients
+    grants: Grants
+    admit: Admit
+    now: Callable[[], datetime] = utc_now
 
 
 class AuthorizationServer:
@@ -65,67 +83,59 @@ class AuthorizationServer:
     def routes(self) -> list[Route]:
         routes = [
             Route(SERVER_METADATA, self._server_metadata, methods=["GET"]),
-            Route(OPENID_ALIAS, self._server_metadata, methods=["GET"]),
+            Route(OPENID_METADATA, self._server_metadata, methods=["GET"]),
             Route(RESOURCE_METADATA, self._resource_metadata, methods=["GET"]),
             Route(RESOURCE_METADATA + "/{path:path}", self._resource_metadata, methods=["GET"]),
             Route("/authorize", self._authorize, methods=["GET"]),
             Route(CONSENT_PATH, self._consent, methods=["GET", "POST"]),
-            Route("/token", self._token, methods=["POST"]),
-            Route("/revoke", self._revoke, methods=["POST"]),
+            Route("/token", _json_errors(self._token), methods=["POST"]),
+            Route("/revoke", _json_errors(self._revoke), methods=["POST"]),
         ]
         if self._authority.settings.registration.enabled:
-            routes.append(Route("/register", self._register, methods=["POST"]))
+            routes.append(Route("/register", _json_errors(self._register), methods=["POST"]))
         return routes
 
+    def _address(self, request: Request) -> PortalAddress:
+        return self._login.visitors.origins.address(request.scope)
+
     async def _server_metadata(self, request: Request) -> Response:
-        origin = self._login.visitors.origins.of(request.scope)
-        return _json(authorization_server(origin, self._authority.settings))
+        return json_answer(authorization_server(self._address(request), self._authority.settings), headers={})
 
     async def _resource_metadata(self, request: Request) -> Response:
         settings = self._authority.settings
-        origin = self._login.visitors.origins.of(request.scope)
         path = "/" + request.path_params["path"] if "path" in request.path_params else settings.path
-        if not is_protected(path, settings.path):
+        if path != settings.path:
             return refuse(Refusal(404, "http", f"There is no protected resource at {path[:100]}."))
-        return _json(protected_resource(origin, path, self._name, settings))
+        return json_answer(protected_resource(self._address(request), path, self._name, settings), headers={})
 
     async def _authorize(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
-        repeated = _repeated(request.query_params.multi_items())
-        if repeated or not self._requests.allows(visitor.ip):
-            text = f"The parameter {repeated!r} came twice." if repeated else "Too many requests. Wait a minute."
-            return await self._login.message(visitor, 400 if repeated else 429, "This request does not work", text)
-        provider = Provider(self._authority, Asking(visitor.origin, browser=visitor.binding))
-        response = await AuthorizationHandler(provider).handle(request)
-        location = response.headers.get("location", "")
-        if not location:
-            return await self._unusable(visitor, response)
-        if not location.startswith(CONSENT_PATH + "?"):
-            if not await self._vouched_for(request.query_params.get("client_id", ""), location):
-                return await self._not_sent(visitor, location)
-            response = _leave(construct_redirect_uri(location, iss=visitor.origin))
-        return visitor.remember(response)
+        parameters = read_parameters(request.query_params.multi_items())
+        if isinstance(parameters, OAuthError):
+            return await refused_authorization(self._login, visitor, parameters, visitor.address.url())
+        if not self._requests.allows(visitor.ip):
+            text = "Too many requests. Wait a minute."
+            return await self._login.message(visitor, 429, "This request does not work", text)
+        client = await self._authority.clients.get(parameters.get("client_id", ""))
+        resource = read_resource(parameters.get("resource", ""), visitor.address, self._authority.settings.path)
+        decided = decide_authorization(parameters, client, resource)
+        if isinstance(decided, OAuthError):
+            state = parameters.get("state", "")
+            return await refused_authorization(self._login, visitor, decided, visitor.address.url(), state)
+        return visitor.remember(see_other(await self._begin_consent(decided, visitor)))
 
-    async def _vouched_for(self, client_id: str, location: str) -> bool:
-        """Whether a mistake may send the browser there. Where a client document alone says so, only a person's yes may:
-        else every address under our name would lead wherever a stranger likes (RFC 9700 section 4.11.2)."""
-        client = await self._authority.clients.get(client_id)
-        if client is None or not client.publisher:
-            return True
-        return may_have(location.partition("?")[0], self._authority.settings.registration)
-
-    async def _not_sent(self, visitor: Visitor, location: str) -> Response:
-        said = dict(parse_qsl(urlsplit(location).query))
-        text = f"The application that sent you here made a mistake: {said.get('error_description') or said['error']}"
-        return await self._login.message(visitor, 400, "This request does not work", text[:500])
-
-    async def _unusable(self, visitor: Visitor, response: Response) -> Response:
-        """What a person reads where the SDK says it in JSON: there is no client to send them back to."""
-        said = orjson.loads(response.body)
-        text = (
-            f"The application that sent you here made a mistake: {said.get('error_description') or said.get('error')}"
+    async def _begin_consent(self, authorization: Authorization, visitor: Visitor) -> str:
+        """Keep the request for the consent page; the path of that page."""
+        key = secrets.token_urlsafe(32)
+        await self._authority.store.tokens.issue(
+            CONSENT,
+            key,
+            subject="",
+            client=authorization.client,
+            document={**authorization.document(), "browser": visitor.binding},
+            expires_at=self._authority.now() + CONSENT_LIFETIME,
         )
-        return await self._login.message(visitor, 400, "This request does not work", str(text)[:500])
+        return _consent_path(visitor, key)
 
     async def _consent(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
@@ -133,151 +143,151 @@ class AuthorizationServer:
         pending = await self._authority.store.tokens.find(CONSENT, key) if key else None
         if pending is None or pending.used_at is not None or not visitor.owns(pending.document["browser"]):
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
-        client = await self._authority.clients.get(pending.client)
+        authorization = authorization_of(pending.document)
+        client = await self._authority.clients.get(authorization.client)
         if client is None:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
-        here = f"{CONSENT_PATH}?{urlencode({'request': key})}"
+        here = _consent_path(visitor, key)
         session = await self._login.session(request, visitor)
         if session is None:
             return self._login.sign_in(visitor, here)
         identity = replace(session.identity, ip=visitor.ip)
-        path = urlsplit(str(pending.document["resource"])).path
+        path = endpoint_path(authorization.resource, visitor.address)
         if refusal_of(await self._authority.admit(identity, path)) is not None:
             return await self._login.blocked(visitor, identity, path)
         if request.method == "GET":
-            return await self._ask(visitor, client, pending, here, identity.label)
+            return await self._consent_page(visitor, client, authorization, here, identity.label)
         form = await self._login.read_form(request, visitor)
         if form is None:
             return await self._login.message(visitor, 403, "Open the page again", STALE_FORM, here, "Open it")
         used = await self._authority.store.tokens.consume(CONSENT, key)
         if used is None or used.reused:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
-        document = used.document
-        answer: dict[str, str | None] = {"state": document["state"], "iss": visitor.origin}
+        answer = {"state": authorization.state, "iss": visitor.address.url()}
         if form.get("answer") != "allow":
             denied = {"error": "access_denied", "error_description": "the person did not allow it"}
-            return _leave(construct_redirect_uri(str(document["redirect_uri"]), **denied, **answer))
-        asked = Asked(str(document["challenge"]), str(document["redirect_uri"]), bool(document["redirect_uri_given"]))
+            return redirect_answer(authorization.redirect_uri, {**denied, **answer})
         code = await self._authority.grants.code(
-            session.identity, client.client_id, str(document["resource"]), list(document["scopes"]), asked
+            session.identity,
+            client.holder,
+            authorization.resource,
+            authorization.scopes,
+            authorization.binding,
+            lifetime=self._authority.settings.grant_duration,
+            auth_time=int(session.since.timestamp()),
         )
-        return _leave(construct_redirect_uri(asked.redirect_uri, code=code, **answer))
+        return redirect_answer(authorization.redirect_uri, {"code": code, **answer})
 
-    async def _ask(self, visitor: Visitor, client: Client, pending: Token, here: str, who: str) -> Response:
-        document: Mapping[str, object] = pending.document
-        redirect = str(document["redirect_uri"])
+    async def _consent_page(
+        self, visitor: Visitor, client: Client, authorization: Authorization, here: str, who: str
+    ) -> Response:
         rules = await self._login.directory.rules()
         return self._login.pages.page(
             "consent.html",
             rules.design,
             visitor,
-            form_targets=[redirect],
-            client=client.client_name or client.publisher or "An application without a name",
+            form_targets=[authorization.redirect_uri],
+            client=client.name or client.publisher or "An application without a name",
             verified=client.publisher,
             who=who,
-            destination=redirect.partition("?")[0][:300],
-            loopback=stays_here(redirect),
-            resource=document["resource"],
+            destination=authorization.redirect_uri.partition("?")[0][:300],
+            loopback=stays_here(authorization.redirect_uri),
+            resource=authorization.resource,
             lasts=write_duration(self._authority.settings.grant_duration),
             action=here,
         )
 
-    async def _token(self, request: Request) -> Response:
-        sent = await _read(request)
-        if isinstance(sent, Response):
-            return sent
-        if not await self._held(sent.fields, (CODE, "code"), (REFRESH, "refresh_token")):
-            error = {"error": "invalid_grant", "error_description": "it is unknown, expired, or another client's"}
-            return _json(error, 400, ONCE_ONLY)
-        origin = self._login.visitors.origins.of(request.scope)
-        provider = Provider(self._authority, Asking(origin, resource=sent.fields.get("resource")))
-        response: Response = await TokenHandler(provider, ClientAuthenticator(provider)).handle(sent.request)
-        if response.status_code == 401 and "authorization" in request.headers:
-            # RFC 6749 section 5.2: a client that tried Basic is told the scheme.
-            response.headers["WWW-Authenticate"] = 'Basic realm="token"'
-        return response
+    async def _token(self, request: Request) -> Response | OAuthError:
+        form = read_client_form(await request.body(), request.headers.get("authorization", ""))
+        if isinstance(form, OAuthError):
+            return form
+        shown = (CODE, form.parameters.get("code")), (REFRESH, form.parameters.get("refresh_token"))
+        if not await self._holds(form.credentials, *shown):
+            return GONE
+        client = await self._authenticated(form.credentials)
+        if isinstance(client, OAuthError):
+            return client
+        read = read_token_request(form.parameters, client)
+        if isinstance(read, OAuthError):
+            return read
+        address, settings = self._address(request), self._authority.settings
+        resource = read_resource(read.resource, address, settings.path) if read.resource else ""
+        if isinstance(resource, OAuthError):
+            return resource
+        answer = await exchange(
+            self._authority.grants,
+            replace(read, resource=resource),
+            client,
+            lifetime=settings.access_lifetime,
+            admit=lambda grant: self._authority.admit(grant.identity, endpoint_path(grant.resource, address)),
+        )
+        return answer if isinstance(answer, OAuthError) else json_answer(answer)
 
-    async def _revoke(self, request: Request) -> Response:
-        sent = await _read(request, client_secret="")
-        if isinstance(sent, Response):
-            return sent
-        if not await self._held(sent.fields, (ACCESS, "token"), (REFRESH, "token")):
-            # RFC 7009 section 2.2: what is no token is revoked already.
-            return _json({}, 200, ONCE_ONLY)
-        provider = Provider(self._authority, Asking(self._login.visitors.origins.of(request.scope)))
-        return await RevocationHandler(provider, ClientAuthenticator(provider)).handle(sent.request)
+    async def _revoke(self, request: Request) -> Response | OAuthError:
+        """RFC 7009. `token_type_hint` is not needed: tokens are looked up by their hash."""
+        form = read_client_form(await request.body(), request.headers.get("authorization", ""))
+        if isinstance(form, OAuthError):
+            return form
+        token = form.parameters.get("token")
+        if token is None:
+            return OAuthError("invalid_request", "token is missing")
+        if await self._holds(form.credentials, (ACCESS, token), (REFRESH, token)):
+            client = await self._authenticated(form.credentials)
+            if isinstance(client, OAuthError):
+                return client
+            await self._authority.grants.revoke(token, client.holder)
+        # RFC 7009 section 2.2: an unknown token counts as revoked.
+        return Response(status_code=200, headers=NO_STORE)
 
-    async def _held(self, fields: Mapping[str, str], *kinds: tuple[str, str]) -> bool:
-        """Whether a client with a document shows something it was given. Before that its document is not fetched:
-        `/authorize` alone, which is bounded for each address, has the portal ask servers that strangers name."""
-        client_id = fields.get("client_id", "")
-        if not client_id.startswith("https://"):
+    async def _authenticated(self, credentials: Credentials) -> Client | OAuthError:
+        client = await self._authority.clients.get(credentials.client_id)
+        return authenticate(credentials, client, self._authority.now())
+
+    async def _holds(self, credentials: Credentials, *shown: tuple[str, str | None]) -> bool:
+        """Whether a client with a document shows a code or token of its own; true for every other client.
+
+        Without one, its document is not fetched: only `/authorize`, which is bounded for each address, makes the portal
+        connect to servers that strangers name.
+        """
+        if not credentials.client_id.startswith("https://"):
             return True
-        shown = [await self._authority.store.tokens.find(kind, fields.get(name, "")) for kind, name in kinds]
-        return any(token is not None and token.client == client_id for token in shown)
+        tokens = [await self._authority.store.tokens.find(kind, token) for kind, token in shown if token]
+        return any(token is not None and token.client == credentials.client_id for token in tokens)
 
-    async def _register(self, request: Request) -> Response:
+    async def _register(self, request: Request) -> Response | OAuthError:
         visitor = self._login.visitors.of(request)
         if not self._registrations.allows(visitor.ip):
             headers = {"Retry-After": str(self._registrations.retry_after)}
             return refuse(Refusal(429, "rate", "Too many registrations. Wait a minute.", headers=headers))
-        options = ClientRegistrationOptions(enabled=True, default_scopes=list(self._authority.settings.scopes))
-        provider = Provider(self._authority, Asking(visitor.origin))
-        response = await RegistrationHandler(provider, options).handle(request)
-        response.headers.update(ONCE_ONLY)
-        return response
+        metadata = read_registration(await request.body(), self._authority.settings)
+        if isinstance(metadata, OAuthError):
+            return metadata
+        now = self._authority.now().timestamp()
+        return json_answer(await self._authority.clients.register(metadata, now), 201)
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """A form as the SDK's handlers want it: one value a parameter, the client's id among them."""
-
-    request: Request
-    fields: Mapping[str, str]
-
-
-async def _read(request: Request, **defaults: str) -> Sent | Response:
-    pairs = parse_qsl((await request.body()).decode("latin-1"), keep_blank_values=True, max_num_fields=50)
-    if repeated := _repeated(pairs):
-        # RFC 6749 section 3.2.
-        error = {"error": "invalid_request", "error_description": f"{repeated[:50]!r} came twice"}
-        return _json(error, 400, ONCE_ONLY)
-    fields = {**defaults, **dict(pairs)}
-    if "client_id" not in fields and (client := _basic_client(request)):
-        fields["client_id"] = client
-    body = urlencode(fields).encode()
-
-    async def receive() -> dict[str, object]:
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return Sent(Request(request.scope, receive), fields)
+async def refused_authorization(
+    login: Login, visitor: Visitor, error: OAuthError, issuer: str, state: str = ""
+) -> Response:
+    """The answer to a wrong authorization request: a redirect to the client, or a page if errors may not go there."""
+    if error.redirect_uri:
+        answer = {"error": error.code, "error_description": error.description, "state": state, "iss": issuer}
+        return visitor.remember(redirect_answer(error.redirect_uri, answer))
+    text = f"The application that sent you here made a mistake: {error.description}."
+    return await login.message(visitor, 400, "This request does not work", text)
 
 
-def _basic_client(request: Request) -> str:
-    """The client id of Basic credentials, which need not be in the body as well (RFC 6749 section 2.3.1)."""
-    scheme, _, encoded = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return ""
-    try:
-        return unquote(base64.b64decode(encoded, validate=True).decode().partition(":")[0])
-    except (binascii.Error, UnicodeDecodeError):
-        return ""
+def _consent_path(visitor: Visitor, key: str) -> str:
+    return f"{visitor.address.path(CONSENT_PATH)}?{urlencode({'request': key})}"
 
 
-def _repeated(pairs: list[tuple[str, str]]) -> str:
-    """The first parameter that comes twice, or ""."""
-    seen: set[str] = set()
-    for name, _ in pairs:
-        if name in seen:
-            return name
-        seen.add(name)
-    return ""
+def _json_errors(
+    handle: Callable[[Request], Awaitable[Response | OAuthError]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of a handler: its answer, or its error as JSON."""
 
+    async def endpoint(request: Request) -> Response:
+        answer = await handle(request)
+        return error_answer(answer) if isinstance(answer, OAuthError) else answer
 
-def _leave(url: str) -> Response:
-    headers = {"Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
-    return RedirectResponse(url, 303, headers)
-
-
-def _json(document: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(document), status, dict(headers or {}), media_type="application/json")
+    return endpoint

@@ -1,4 +1,4 @@
-"""What an operator may set of the authorization server, in the words of Cloudflare's `oauth_configuration`."""
+"""The operator's settings of the authorization server, named as in Cloudflare's `oauth_configuration`."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ SCOPE = "mcp"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """Which clients may register themselves, by where their redirects lead.
+    """Which clients may register themselves, by their redirect URIs.
 
-    `allowed_uris` are whole URIs, or prefixes ending in `*` after the host's `/` (`https://claude.ai/api/*`), or an
+    `allowed_uris` are whole URIs, or prefixes that end in `*` after the host's `/` (`https://claude.ai/api/*`), or an
     application's own scheme (`cursor://*`).
     """
 
@@ -28,10 +28,10 @@ class Registration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OAuthSettings:
-    """`path` is the MCP endpoint, the resource tokens are for when a client names none.
+    """`path` is the main MCP endpoint: tokens are for it unless a client names another resource.
 
-    `access_lifetime` is how long an access token lives; policies are asked again when it is refreshed.
-    `grant_duration` is how long after a login a client may refresh.
+    `access_lifetime` is the life of an access token; policies are asked again at each refresh. `grant_duration` is how
+    long a client may refresh after a person has allowed it.
     """
 
     path: str = "/mcp"
@@ -46,7 +46,7 @@ def read_oauth_settings(document: Mapping[str, Any], path: str = "/mcp") -> OAut
     """Settings from an `oauth_configuration` document.
 
     Raises:
-        ValueError: a field is not what it must be.
+        ValueError: a field has the wrong type, or a duration is not one or too short.
     """
     dynamic = _object(document, "dynamic_client_registration")
     grant = _object(document, "grant")

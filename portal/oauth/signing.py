@@ -1,7 +1,7 @@
-"""The portal's own signing keys: ES256, the private part encrypted in the store, the public ones for everybody.
+"""The portal's own signing keys: ES256, the private part encrypted in the store, the public part published.
 
-A new key is made every six weeks, or as often as the stored settings say, or when asked for. The former one stays
-published for as long as anything signed with it may be shown, and longer: for who keeps a copy of the key set.
+A new key replaces the current one every six weeks, or as often as the stored settings say, or on request. The former
+key stays published for longer than anything signed with it is valid: others keep copies of the key set.
 """
 
 from __future__ import annotations
@@ -12,21 +12,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import jwt
-from joserfc.jwk import ECKey
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, GuestProtocol
 
-from portal.state import Store, utc_now
+from portal.state import Kept, Store, utc_now
 
-KIND = "signing_key"
-SETTINGS = ("settings", "keys")
+SIGNING_KEY = "signing_key"
+KEY_SETTINGS = ("settings", "keys")
 ALGORITHM = "ES256"
 ROTATED_EVERY = timedelta(days=42)
 PUBLISHED_AFTERWARDS = timedelta(days=7)
+MAX_VALID_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key pair. `retires_at` is when it is no longer published; None while it signs."""
+    """A key pair, the private part as PEM. `retires_at` is when it is no longer published; None while it signs."""
 
     kid: str
     public: dict[str, Any]
@@ -36,101 +38,106 @@ class SigningKey:
 
 
 class SigningKeys:
+    """Makes keys, signs with the current one, and verifies what any published one signed."""
+
     def __init__(self, store: Store, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
         self._now = now
-        self._kept: list[SigningKey] | None = None
-        self._interval: timedelta | None = None
-        # How often the store has told of a change: what was read meanwhile may be older, and is not kept.
-        self._heard = 0
-        self._forget = store.subscribe(self._changed)
+        self._keys = Kept(store, {SIGNING_KEY}, self._read)
+        self._interval = Kept(store, {KEY_SETTINGS[0]}, lambda: read_rotation_interval(store))
 
     def close(self) -> None:
-        self._forget()
+        self._keys.close()
+        self._interval.close()
 
     async def current(self) -> SigningKey:
-        """The key to sign with, made when there is none or the last one is old enough."""
-        signing = [key for key in await self._keys() if key.retires_at is None]
-        every = await self.rotated_every()
-        if signing and not self._is_due(signing[-1].made_at, every):
+        """The key to sign with: a new one if there is none, or the last one is due."""
+        signing = [key for key in await self._keys.get() if key.retires_at is None]
+        interval = await self.rotation_interval()
+        if signing and not self._is_due(signing[-1].made_at, interval):
             return signing[-1]
-        return await self._rotate("rotation", every)
+        return await self._rotate("rotation", interval)
 
     async def rotate(self, *, by: str) -> SigningKey:
-        """A new key from now on."""
+        """Make a new key, which signs from now on."""
         return await self._rotate(by)
 
-    async def rotated_every(self) -> timedelta:
-        """What `access/keys` was told, kept until it is told something else."""
-        if self._interval is not None:
-            return self._interval
-        heard, interval = self._heard, await read_rotation_interval(self._store)
-        if heard == self._heard:
-            self._interval = interval
-        return interval
+    async def rotation_interval(self) -> timedelta:
+        """How long a key signs."""
+        return await self._interval.get()
 
-    async def _rotate(self, by: str, due_every: timedelta | None = None) -> SigningKey:
-        """With `due_every`, only if nobody else has made a new key meanwhile."""
+    async def _rotate(self, by: str, due_after: timedelta | None = None) -> SigningKey:
+        """With `due_after`, only if no other process has made a new key since this one read the keys."""
         kid = secrets.token_hex(16)
-        made = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": ALGORITHM})
-        document = {"public": made.as_dict(private=False), "retires_at": None}
+        new = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": ALGORITHM})
+        document = {"public": new.as_dict(private=False), "retires_at": None}
         retires_at = (self._now() + PUBLISHED_AFTERWARDS).isoformat()
         async with self._store.transaction() as transaction:
-            signing = [stored for stored in await transaction.list(KIND) if stored.document["retires_at"] is None]
-            if due_every and signing and not self._is_due(signing[-1].created_at, due_every):
+            signing = [one for one in await transaction.list(SIGNING_KEY) if one.document["retires_at"] is None]
+            if due_after and signing and not self._is_due(signing[-1].created_at, due_after):
                 kid = signing[-1].id
             else:
-                for stored in signing:
-                    await transaction.replace(KIND, stored.id, {**stored.document, "retires_at": retires_at}, by=by)
-                await transaction.create(KIND, kid, document, by=by, secret=made.as_pem(private=True))
-        self._kept = None
-        return next(key for key in await self._keys() if key.kid == kid)
+                for former in signing:
+                    retired = {**former.document, "retires_at": retires_at}
+                    await transaction.replace(SIGNING_KEY, former.id, retired, by=by)
+                await transaction.create(SIGNING_KEY, kid, document, by=by, secret=new.as_pem(private=True))
+        # The store may not have told yet of a key that another process made.
+        self._keys.forget()
+        return next(key for key in await self._keys.get() if key.kid == kid)
 
     async def key_set(self) -> dict[str, Any]:
-        """The JWK Set to publish (RFC 7517), the newest first."""
+        """The JWK Set to publish (RFC 7517), the newest key first."""
         await self.current()
-        return {"keys": [key.public for key in reversed(await self._keys()) if self._published(key)]}
+        return {"keys": [key.public for key in reversed(await self._keys.get()) if self._is_published(key)]}
 
-    async def sign(self, claims: dict[str, Any], **header: Any) -> str:
+    async def sign(self, claims: dict[str, Any]) -> str:
+        """A JWT of these claims (RFC 7519), signed with the current key."""
         key = await self.current()
-        return jwt.encode(claims, key.private, algorithm=ALGORITHM, headers={"kid": key.kid, **header})
+        header = {"alg": ALGORITHM, "kid": key.kid}
+        return jwt.encode(header, claims, ECKey.import_key(key.private), algorithms=[ALGORITHM])
 
     async def verify(self, token: str, *, issuer: str, audience: list[str]) -> dict[str, Any] | None:
-        """The claims of a token we signed ourselves; None when it does not hold."""
-        try:
-            kid = jwt.get_unverified_header(token).get("kid")
-            key = next((key for key in await self._keys() if key.kid == kid and self._published(key)), None)
-            if key is None:
-                return None
-            claims: dict[str, Any] = jwt.decode(
-                token,
-                jwt.PyJWK(key.public, ALGORITHM).key,
-                algorithms=[ALGORITHM],
-                issuer=issuer,
-                audience=audience,
-                options={"require": ["exp", "iat", "iss", "aud"]},
-            )
-        except (jwt.PyJWTError, ValueError):
+        """The claims of a JWT that we signed for this issuer and one of these audiences, or None if it is not valid.
+
+        It must name a published key, and have `exp`, `iat`, `iss` and `aud`; it is valid for 24 hours at most.
+        """
+        if not audience:
             return None
-        # PyJWT takes numbers written as text, and years that no clock reaches.
-        times = [claims["exp"], claims["iat"]]
-        whole = all(isinstance(moment, int) and not isinstance(moment, bool) for moment in times)
-        return claims if whole and 0 < claims["exp"] - claims["iat"] <= 24 * 3600 else None
+        published = {key.kid: key.public for key in await self._keys.get() if self._is_published(key)}
+
+        def key_of(signature: GuestProtocol) -> ECKey:
+            return ECKey.import_key(published[str(signature.headers().get("kid"))])
+
+        required = jwt.JWTClaimsRegistry(
+            iss={"essential": True, "value": issuer},
+            aud={"essential": True, "values": audience},
+            exp={"essential": True},
+            iat={"essential": True},
+        )
+        try:
+            claims = jwt.decode(token, key_of, algorithms=[ALGORITHM]).claims
+            required.validate(claims)
+        except (JoseError, LookupError, ValueError, TypeError, RecursionError):
+            # Joserfc raises TypeError for a header that is not an object, and lets the errors of JSON through.
+            return None
+        exp, iat = claims["exp"], claims["iat"]
+        # Joserfc also accepts fractions, and years that no clock reaches.
+        if type(exp) is not int or type(iat) is not int or not 0 < exp - iat <= MAX_VALID_SECONDS:
+            return None
+        return claims
 
     def _is_due(self, made_at: datetime, every: timedelta) -> bool:
         return self._now() - made_at >= every
 
-    def _published(self, key: SigningKey) -> bool:
+    def _is_published(self, key: SigningKey) -> bool:
         return key.retires_at is None or self._now() < key.retires_at
 
-    async def _keys(self) -> list[SigningKey]:
-        if self._kept is not None:
-            return self._kept
-        heard, found = self._heard, list[SigningKey]()
-        for stored in await self._store.list(KIND):
-            private = await self._store.secret(KIND, stored.id)
+    async def _read(self) -> tuple[SigningKey, ...]:
+        keys: list[SigningKey] = []
+        for stored in await self._store.list(SIGNING_KEY):
+            private = await self._store.secret(SIGNING_KEY, stored.id)
             retires = stored.document["retires_at"]
-            found.append(
+            keys.append(
                 SigningKey(
                     stored.id,
                     dict(stored.document["public"]),
@@ -139,18 +146,10 @@ class SigningKeys:
                     datetime.fromisoformat(retires) if retires else None,
                 )
             )
-        if heard == self._heard:
-            self._kept = found
-        return found
-
-    def _changed(self, kinds: frozenset[str] | set[str]) -> None:
-        self._heard += 1
-        if KIND in kinds:
-            self._kept = None
-        if SETTINGS[0] in kinds:
-            self._interval = None
+        return tuple(keys)
 
 
 async def read_rotation_interval(store: Store) -> timedelta:
-    stored = await store.get(*SETTINGS)
+    """How long a key signs, by the stored settings or by default."""
+    stored = await store.get(*KEY_SETTINGS)
     return timedelta(days=stored.document["key_rotation_interval_days"]) if stored else ROTATED_EVERY

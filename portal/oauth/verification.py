@@ -1,23 +1,32 @@
-"""Access tokens on the way in: looked up by hash, remembered for seconds, forgotten at once when any is revoked."""
+"""Access tokens of requests: found by hash, kept for seconds, forgotten at once when any access token is revoked."""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 
 from portal.oauth.grants import ACCESS, Grant, grant_of
-from portal.state import Store, utc_now
+from portal.state import KeptByKey, Store, utc_now
 
-REMEMBER_SECONDS = 5.0
-MAX_REMEMBERED = 10_000
+KEPT_SECONDS = 5.0
+MAX_KEPT = 10_000
 MAX_TOKEN = 512
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A grant, the time of the clock until which it is kept, and when its token expires."""
+
+    grant: Grant
+    until: float
+    expires_at: datetime
+
+
 class Verifier:
-    """`verify` finds the grant behind an access token. The same token gives the same object while it is remembered."""
+    """Finds the grant behind an access token. While it is kept, the same token gives the same object."""
 
     def __init__(
         self, store: Store, now: Callable[[], datetime] = utc_now, clock: Callable[[], float] = time.monotonic
@@ -25,36 +34,28 @@ class Verifier:
         self._store = store
         self._now = now
         self._clock = clock
-        self._known: OrderedDict[bytes, tuple[float, datetime, Grant]] = OrderedDict()
-        self._revocations = 0
-        self._forget = store.subscribe(self._changed)
+        # By the token's hash: the tokens themselves are not kept in memory either.
+        self._verified: KeptByKey[bytes, _Verified | None] = KeptByKey(store, {ACCESS}, MAX_KEPT)
 
     def close(self) -> None:
-        self._forget()
+        self._verified.close()
 
     async def verify(self, token: str) -> Grant | None:
-        """None for a token that is unknown, has expired or was revoked."""
+        """The grant, or None if the token is unknown, has expired or was revoked."""
         if not 0 < len(token) <= MAX_TOKEN:
             return None
         digest = hashlib.sha256(token.encode()).digest()
-        if (known := self._known.get(digest)) is not None:
-            until, expires_at, grant = known
-            if self._clock() < until and self._now() < expires_at:
-                return grant
-            del self._known[digest]
-        before = self._revocations
+        verified = await self._verified.get(digest, lambda: self._find(token))
+        if verified is not None and not self._is_fresh(verified):
+            self._verified.forget(digest)
+            verified = await self._verified.get(digest, lambda: self._find(token))
+        return None if verified is None else verified.grant
+
+    async def _find(self, token: str) -> _Verified | None:
         found = await self._store.tokens.find(ACCESS, token)
         if found is None:
             return None
-        grant = grant_of(found)
-        # Revoked while we were reading: what was read may be older than that.
-        if before == self._revocations:
-            self._known[digest] = self._clock() + REMEMBER_SECONDS, found.expires_at, grant
-            while len(self._known) > MAX_REMEMBERED:
-                self._known.popitem(last=False)
-        return grant
+        return _Verified(grant_of(found), self._clock() + KEPT_SECONDS, found.expires_at)
 
-    def _changed(self, kinds: frozenset[str] | set[str]) -> None:
-        if ACCESS in kinds:
-            self._revocations += 1
-            self._known.clear()
+    def _is_fresh(self, verified: _Verified) -> bool:
+        return self._clock() < verified.until and self._now() < verified.expires_at

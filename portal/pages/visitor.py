@@ -39,10 +39,6 @@ class Visitor:
     ip: str
 
     @property
-    def origin(self) -> str:
-        return self.address.origin
-
-    @property
     def binding(self) -> str:
         """A hash of this browser at this portal, from which the cookie cannot be computed: what is stored about
         something begun here names its browser by it."""

@@ -4,10 +4,10 @@ from portal.servers.credentials import CredentialsInvalid, json_of, parsed, read
 from portal.servers.differences import Change
 from portal.servers.servers import Lease, Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
-from portal.servers.stored import KIND, History, StoredServers
+from portal.servers.stored import SERVER, History, StoredServers
 
 __all__ = [
-    "KIND",
+    "SERVER",
     "Change",
     "CredentialsInvalid",
     "History",

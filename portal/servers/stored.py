@@ -1,11 +1,11 @@
-"""Runs the stored servers next to the configured ones, and remembers what was seen of each."""
+"""Runs the stored servers next to the configured ones, with a history of each."""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import TracebackType
@@ -21,20 +21,22 @@ from portal.servers.credentials import CredentialsInvalid, read_headers
 from portal.servers.differences import Change, difference
 from portal.servers.servers import Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
-from portal.state import SecretUnreadable, StateUnavailable
+from portal.state import Follower, SecretUnreadable, StateUnavailable
 
 if TYPE_CHECKING:
     from portal.state import Store, Stored
 
 MAX_CHANGES = 20
-RETRY_SECONDS = 1.0
 
-KIND = "server"
+SERVER = "server"
 
 
 @dataclass(slots=True)
 class History:
-    """What was seen of one stored server. `problem` is why it cannot even be configured."""
+    """When the lists of a stored server were read, and the last `MAX_CHANGES` changes of them.
+
+    `problem` says why the server cannot be configured; None if it can.
+    """
 
     last_synced: datetime | None = None
     last_successful_sync: datetime | None = None
@@ -43,9 +45,12 @@ class History:
 
 
 class StoredServers:
-    """Keeps the registry in step with the store while it is open.
+    """Keeps the registry in step with the store, from entering to leaving.
 
-    `configured` are the servers of the operator's document. A stored server of the same id gives way to it.
+    `configured` are the servers of the operator's document. They take precedence over stored servers of the same id.
+
+    Entering raises:
+        StateUnavailable: the stored servers cannot be read.
     """
 
     def __init__(self, store: Store, servers: Servers, configured: Mapping[str, ServerConfig]) -> None:
@@ -53,83 +58,72 @@ class StoredServers:
         self._servers = servers
         self._configured = configured
         self._histories: dict[str, History] = {}
-        self._outdated = asyncio.Event()
+        # The follower and `configure` may both read; the one that read first must not apply last.
         self._applying = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
-        self._ends = [store.subscribe(self._heard), servers.subscribe(self._replaced)]
+        self._exits = AsyncExitStack()
         self._log = structlog.get_logger("portal.admin")
 
     async def __aenter__(self) -> StoredServers:
-        await self._apply()
-        self._task = asyncio.create_task(self._follow())
+        async with AsyncExitStack() as exits:
+            exits.callback(self._servers.subscribe(self._replaced))
+            # Before the first reading: what changes during it is read again.
+            self._follower = Follower(self._store, {SERVER}, self._apply, self._not_read)
+            exits.push_async_callback(self._follower.aclose)
+            await self._apply()
+            self._exits = exits.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        for end in self._ends:
-            end()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._exits.aclose()
 
     async def configure(self, configured: Mapping[str, ServerConfig]) -> None:
-        """The operator's document has changed.
+        """Take up a change of the operator's document.
 
         Raises:
-            StateUnavailable: stored servers cannot be read; the change is taken up when they can.
+            StateUnavailable: the stored servers cannot be read; the change is taken up when they can.
         """
         self._configured = configured
         try:
             await self._apply()
         except StateUnavailable:
-            self._outdated.set()
+            self._follower.again()
             raise
 
     def history(self, server_id: str) -> History | None:
-        """What was seen of a stored server, or None if none of that id is stored."""
+        """The history of a stored server, or None if no server of that id is stored."""
         return self._histories.get(server_id)
 
     def synced(self, server_id: str) -> None:
         """Note that the lists of a server were read just now."""
         if (server := self._servers.snapshot.servers.get(server_id)) is not None:
-            self._saw(server)
+            self._note_sync(server)
 
-    def _heard(self, kinds: frozenset[str]) -> None:
-        if KIND in kinds:
-            self._outdated.set()
-
-    async def _follow(self) -> None:
-        while True:
-            await self._outdated.wait()
-            self._outdated.clear()
-            try:
-                await self._apply()
-            except StateUnavailable as error:
-                self._log.error("stored servers cannot be read; those that run go on", reason=str(error))
-                self._outdated.set()
-                await asyncio.sleep(RETRY_SECONDS)
+    def _not_read(self, error: StateUnavailable) -> None:
+        self._log.error("stored servers cannot be read; those that run go on", reason=str(error))
 
     async def _apply(self) -> None:
         async with self._applying:
-            await self._apply_once()
+            stored = await self._read()
+            await self._servers.apply({**stored, **self._configured})
 
-    async def _apply_once(self) -> None:
-        stored: dict[str, ServerConfig] = {}
-        listed = await self._store.list(KIND)
-        for one in listed:
-            history = self._histories.setdefault(one.id, History())
+    async def _read(self) -> dict[str, ServerConfig]:
+        """The stored servers that can be configured; why the others cannot goes into their histories."""
+        configs: dict[str, ServerConfig] = {}
+        listed = await self._store.list(SERVER)
+        for stored in listed:
+            history = self._histories.setdefault(stored.id, History())
             try:
-                stored[one.id] = server_config(one, await self._store.secret(KIND, one.id))
+                configs[stored.id] = server_config(stored, await self._store.secret(SERVER, stored.id))
                 history.problem = None
             except (CredentialsInvalid, SecretUnreadable, ValidationError) as error:
                 # Don't include pydantic's message: it can contain the credential.
-                known = not isinstance(error, ValidationError)
-                history.problem = str(error) if known else "what is stored of it cannot be used"
-        for gone in set(self._histories) - {one.id for one in listed}:
-            del self._histories[gone]
-        await self._servers.apply({**stored, **self._configured})
+                quotable = not isinstance(error, ValidationError)
+                history.problem = str(error) if quotable else "the stored server cannot be used"
+        for removed in set(self._histories) - {stored.id for stored in listed}:
+            del self._histories[removed]
+        return configs
 
     def _replaced(self, old: Snapshot, new: Snapshot) -> None:
         for id, server in new.servers.items():
@@ -137,11 +131,11 @@ class StoredServers:
             if id not in self._histories or server is before:
                 continue
             if before is None or (before.state, before.listing.digest) != (server.state, server.listing.digest):
-                self._saw(server)
+                self._note_sync(server)
             if before is not None and before.listed and server.listed and before.config == server.config:
-                self._compared(before, server)
+                self._note_changes(before, server)
 
-    def _saw(self, server: ServerSnapshot) -> None:
+    def _note_sync(self, server: ServerSnapshot) -> None:
         history = self._histories.get(server.id)
         if history is None or server.state == "waiting":
             return
@@ -149,22 +143,22 @@ class StoredServers:
         if server.state == "ready":
             history.last_successful_sync = history.last_synced
 
-    def _compared(self, before: ServerSnapshot, after: ServerSnapshot) -> None:
+    def _note_changes(self, before: ServerSnapshot, after: ServerSnapshot) -> None:
         if before.listing.digest == after.listing.digest:
             return
         tools = difference(before.tools, after.tools)
         prompts = difference(before.prompts, after.prompts)
         if tools or prompts:
             self._histories[after.id].changes.append(Change(at=datetime.now(UTC), tools=tools, prompts=prompts))
-            self._log.info("a server offers something else", server=after.id, tools=tools.model_dump())
+            self._log.info("the tools or prompts of a server changed", server=after.id, tools=tools.model_dump())
 
 
 def server_config(stored: Stored, secret: bytes | None) -> HttpServer:
-    """A stored server as the registry takes it. Only URLs: what comes through the API never names a program to start.
+    """The configuration of a stored server. It has a URL: the API can never name a program to start.
 
     Raises:
         CredentialsInvalid: its credentials cannot be headers.
-        ValidationError: it is not one the registry takes.
+        ValidationError: the document is not a server's.
     """
     document = stored.document
     opened: Mapping[str, str] = orjson.loads(secret) if secret else {}

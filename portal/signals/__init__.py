@@ -1,15 +1,15 @@
-"""What is known of callers besides their login: country, posture, risk, external evaluations. The part with I/O."""
+"""Signals about callers besides their login, with the I/O to get them: country, posture, risk, external evaluations."""
 
 from portal.signals.assessments import Assessment, Assessments, PostureFeed
 from portal.signals.certificates import ClientCertificates
 from portal.signals.countries import Countries
 from portal.signals.evaluations import Evaluations, Sign
 from portal.signals.known import KnownSignals
-from portal.signals.pushed import KEPT, KIND, merged, pushed_followed, told_of
+from portal.signals.pushed import ASSESSMENT, MAX_AGE, PushedAssessments, assessments_in, merged
 
 __all__ = [
-    "KEPT",
-    "KIND",
+    "ASSESSMENT",
+    "MAX_AGE",
     "Assessment",
     "Assessments",
     "ClientCertificates",
@@ -17,8 +17,8 @@ __all__ = [
     "Evaluations",
     "KnownSignals",
     "PostureFeed",
+    "PushedAssessments",
     "Sign",
+    "assessments_in",
     "merged",
-    "pushed_followed",
-    "told_of",
 ]

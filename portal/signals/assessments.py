@@ -1,20 +1,19 @@
-"""Device posture and risk scores: pushed by an API or read from a URL, believed for as long as they are fresh."""
+"""Device posture and risk scores: pushed through an API or read from a URL, believed as long as they are fresh."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Annotated, Literal
 
-import aiohttp
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from portal.egress import NoAnswer, fetch, open_session
+from portal.bounded import Bounded
+from portal.egress import AddressRule, Fetcher, FetchFailed
 from portal.identity import Identity
 
 MAX_SUBJECTS = 100_000
@@ -27,7 +26,7 @@ Text = Annotated[str, Field(min_length=1, max_length=512)]
 
 
 class Assessment(BaseModel):
-    """What a source says of one caller; what it does not mention stays as it was. `subject` is an id or an e-mail."""
+    """Facts about one caller, whose id or e-mail address is `subject`. Facts that are missing stay as they were."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -35,11 +34,11 @@ class Assessment(BaseModel):
     device_posture: Annotated[Mapping[Text, bool], Field(max_length=100)] | None = None
     user_risk: Literal["low", "medium", "high", "unscored"] | None = None
     age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Seconds since the source found out."""
+    """Seconds since the source found the facts out."""
 
 
 class AssessmentList(BaseModel):
-    """What a posture source answers with: `{"assessments": [...]}`."""
+    """The answer of a posture source: `{"assessments": [...]}`."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
@@ -47,68 +46,72 @@ class AssessmentList(BaseModel):
 
 
 @dataclass(slots=True)
-class _Known:
+class _Facts:
+    """Each fact with the time of the clock at which it was found out."""
+
     posture: dict[str, tuple[bool, float]] = field(default_factory=dict)
     risk: tuple[str, float] | None = None
 
 
 class Assessments:
-    """What is known now. `fresh_for` is how many seconds something said is believed, by `clock`."""
+    """The facts about callers. A fact is fresh for `fresh_for` seconds of `clock` after it was found out.
+
+    Of more than `MAX_SUBJECTS` subjects, those used least recently are forgotten.
+    """
 
     def __init__(self, fresh_for: float = FRESH_SECONDS, clock: Callable[[], float] = time.monotonic) -> None:
         self.fresh_for = fresh_for
         self._clock = clock
-        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._facts: Bounded[str, _Facts] = Bounded(MAX_SUBJECTS)
 
     def record(self, assessment: Assessment) -> None:
-        """Of each fact what was found out last is kept."""
+        """Add an assessment. The latest of each fact replaces the others."""
         subject = assessment.subject.lower()
-        known = self._known.setdefault(subject, _Known())
-        self._known.move_to_end(subject)
-        said = self._clock() - assessment.age
+        facts = self._facts.get(subject)
+        if facts is None:
+            facts = self._facts[subject] = _Facts()
+        at = self._clock() - assessment.age
         for integration, passed in (assessment.device_posture or {}).items():
-            if integration not in known.posture or known.posture[integration][1] <= said:
-                known.posture[integration] = (passed, said)
-        if assessment.user_risk is not None and (known.risk is None or known.risk[1] <= said):
-            known.risk = (assessment.user_risk, said)
-        while len(self._known) > MAX_SUBJECTS:
-            self._known.popitem(last=False)
+            if integration not in facts.posture or facts.posture[integration][1] <= at:
+                facts.posture[integration] = (passed, at)
+        if assessment.user_risk is not None and (facts.risk is None or facts.risk[1] <= at):
+            facts.risk = (assessment.user_risk, at)
 
     def forget(self, subject: str) -> None:
-        self._known.pop(subject.lower(), None)
+        self._facts.pop(subject.lower())
 
     def until_stale(self) -> float | None:
-        """Seconds until the next of what is believed now is no longer; None when there is none."""
+        """Seconds until the next fresh fact becomes stale, or None if no fact is fresh."""
         oldest = self._clock() - self.fresh_for
-        said = (
-            moment
-            for known in self._known.values()
-            for _, moment in (*known.posture.values(), *((known.risk,) if known.risk is not None else ()))
-            if moment >= oldest
+        times = (
+            at
+            for facts in self._facts.values()
+            for _, at in (*facts.posture.values(), *((facts.risk,) if facts.risk is not None else ()))
+            if at >= oldest
         )
-        first = min(said, default=None)
+        first = min(times, default=None)
         return None if first is None else first - oldest
 
     def of(self, identity: Identity) -> tuple[Mapping[str, bool], str]:
-        """(device posture, risk) of a caller, as far as it is fresh. What is said of the id goes before the e-mail."""
+        """The fresh device posture and risk of a caller. Facts about the id override facts about the e-mail address."""
         oldest = self._clock() - self.fresh_for
         posture: dict[str, bool] = {}
         risk = ""
         for subject in (identity.email.lower(), identity.key.lower()):
-            known = self._known.get(subject) if subject else None
-            if known is None:
+            facts = self._facts.get(subject) if subject else None
+            if facts is None:
                 continue
-            posture.update({name: passed for name, (passed, said) in known.posture.items() if said >= oldest})
-            if known.risk is not None and known.risk[1] >= oldest:
-                risk = known.risk[0]
+            posture.update({name: passed for name, (passed, at) in facts.posture.items() if at >= oldest})
+            if facts.risk is not None and facts.risk[1] >= oldest:
+                risk = facts.risk[0]
         return posture, risk
 
 
 class PostureFeed:
-    """Reads a URL again and again while it is open (an async context manager), and tells `changed` each time it has.
+    """Reads a URL every `every` seconds, from entering to leaving, and calls `changed` after each success.
 
     The source answers with `{"assessments": [{"subject", "device_posture"?, "user_risk"?, "age"?}, ...]}`. While it
-    does not answer, what it said goes stale, and the policies treat it as unknown.
+    does not answer, its facts become stale, and the policies treat them as unknown.
     """
 
     def __init__(
@@ -126,12 +129,11 @@ class PostureFeed:
         self._every = every
         self._changed = changed
         self._task: asyncio.Task[None] | None = None
-        self._session: aiohttp.ClientSession | None = None
+        self._fetcher = Fetcher(AddressRule.NOT_LINK_LOCAL, limit=MAX_BYTES, seconds=SECONDS)
 
     async def __aenter__(self) -> PostureFeed:
-        self._session = open_session(timeout=aiohttp.ClientTimeout(total=SECONDS), headers=self._headers)
         await self.read()
-        self._task = asyncio.create_task(self._again(), name="posture feed")
+        self._task = asyncio.create_task(self._repeat(), name="posture feed")
         return self
 
     async def __aexit__(
@@ -140,27 +142,25 @@ class PostureFeed:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        await self._fetcher.aclose()
 
     async def read(self) -> bool:
-        """Read the source once; whether it said something that could be understood. Never raises."""
-        assert self._session is not None
+        """Read the source once. Returns whether its answer could be used; never raises."""
         try:
-            body = await fetch(self._session, "GET", self._url, limit=MAX_BYTES)
-            told = AssessmentList.model_validate_json(body)
-        except NoAnswer as error:
+            answer = await self._fetcher.fetch(self._url, headers=self._headers)
+            received = AssessmentList.model_validate_json(answer.body)
+        except FetchFailed as error:
             log.warning("posture_source_failed", problem=str(error))
             return False
         except ValidationError as error:
             log.warning("posture_source_not_understood", problems=error.error_count())
             return False
-        for assessment in told.assessments:
+        for assessment in received.assessments:
             self._assessments.record(assessment)
         self._changed()
         return True
 
-    async def _again(self) -> None:
+    async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(self._every)
             await self.read()

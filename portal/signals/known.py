@@ -1,22 +1,23 @@
-"""All signals of one portal put together: an identity as it came, with everything that is known of it now."""
+"""All signals of one portal: an identity as its login described it, with the signals about it of now."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 
 from portal.access import Access
+from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.signals.assessments import Assessments
 from portal.signals.countries import Countries
 from portal.signals.evaluations import Evaluations
 
 MAX_KEPT = 4096
+MAX_SERVICES = 256
 
 
 class KnownSignals:
-    """Implements `Signals`. `holds` says whether a login still does: signed out and removed callers are nobody."""
+    """Implements `Signals`. `holds` says whether a login is still valid; without one, nobody is there."""
 
     def __init__(
         self,
@@ -30,40 +31,41 @@ class KnownSignals:
         self._assessments = assessments
         self._evaluations = evaluations
         self._holds = holds
-        self._asked: frozenset[tuple[str, str]] = frozenset()
-        self._kept: OrderedDict[int, tuple[Identity, Identity]] = OrderedDict()
+        # Of every access that was prepared, the portal's and those of applications: each may decide next.
+        self._services: Bounded[tuple[str, str], bool] = Bounded(MAX_SERVICES)
+        # By the id of an identity: that identity, so that no other object can get its id, and what became of it.
+        self._enriched: Bounded[int, tuple[Identity, Identity]] = Bounded(MAX_KEPT)
 
     async def prepare(self, identity: Identity, access: Access) -> None:
-        self._asked = access.evaluations
-        if self._evaluations is not None and self._asked:
-            await self._evaluations.prepare(self._enriched(identity), self._asked)
+        for service in access.evaluations:
+            self._services[service] = True
+        if self._evaluations is not None and access.evaluations:
+            await self._evaluations.prepare(self._enrich(identity), access.evaluations)
 
     def current(self, identity: Identity) -> Identity | None:
         if not self._holds(identity):
             return None
-        now = self._enriched(identity)
+        now = self._enrich(identity)
         if now is identity:
             return identity
-        kept = self._kept.get(id(identity))
-        if kept is not None and kept[0] is identity and kept[1] == now:
-            return kept[1]
-        self._kept[id(identity)] = (identity, now)
-        self._kept.move_to_end(id(identity))
-        while len(self._kept) > MAX_KEPT:
-            self._kept.popitem(last=False)
+        before = self._enriched.get(id(identity))
+        if before is not None and before[0] is identity and before[1] == now:
+            return before[1]
+        self._enriched[id(identity)] = (identity, now)
         return now
 
-    def _enriched(self, identity: Identity) -> Identity:
-        """The same object when nothing is added."""
-        added: dict[str, object] = {}
+    def _enrich(self, identity: Identity) -> Identity:
+        """The identity with its signals: the same object if there are none."""
+        signals: dict[str, object] = {}
         if self._countries is not None and identity.ip and not identity.country:
-            added["country"] = self._countries.of(identity.ip)
+            signals["country"] = self._countries.of(identity.ip)
         if self._assessments is not None:
             posture, risk = self._assessments.of(identity)
             if posture:
-                added["device_posture"] = {**identity.device_posture, **posture}
+                signals["device_posture"] = {**identity.device_posture, **posture}
             if risk:
-                added["user_risk"] = risk
-        if self._evaluations is not None and self._asked:
-            added["evaluations"] = self._evaluations.of(identity, self._asked)
-        return replace(identity, **added) if added else identity  # type: ignore[arg-type]
+                signals["user_risk"] = risk
+        if self._evaluations is not None and len(self._services):
+            services = [service for service, _ in self._services.items()]
+            signals["evaluations"] = self._evaluations.of(identity, services)
+        return replace(identity, **signals) if signals else identity  # type: ignore[arg-type]

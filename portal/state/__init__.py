@@ -19,7 +19,7 @@ from portal.state.errors import (
     StateUnavailable,
     StateUnusable,
 )
-from portal.state.following import beside, beside_changes
+from portal.state.following import Follower, Kept, KeptByKey, background
 
 if TYPE_CHECKING:
     from portal.state.keys import KeyRing
@@ -48,7 +48,10 @@ __all__ = [
     "Clock",
     "Conflict",
     "DocumentInvalid",
+    "Follower",
     "Keep",
+    "Kept",
+    "KeptByKey",
     "KeyRing",
     "KeysUnusable",
     "Misused",
@@ -62,7 +65,6 @@ __all__ = [
     "Token",
     "Tokens",
     "Transaction",
-    "beside",
-    "beside_changes",
+    "background",
     "utc_now",
 ]

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -118,7 +118,7 @@ class Store:
         return portal
 
     @classmethod
-    def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now) -> Store:
+    def open(cls, url: str, keys: KeyRing, *, clock: Clock = utc_now) -> Self:
         """The store of this database, to be entered.
 
         Entering raises:
@@ -130,7 +130,7 @@ class Store:
     def __repr__(self) -> str:
         return f"Store({self._database.name!r})"
 
-    async def __aenter__(self) -> Store:
+    async def __aenter__(self) -> Self:
         async with AsyncExitStack() as exits:
             exits.push_async_callback(self._database.close)
             await self._database.open()

@@ -6,7 +6,7 @@ from typing import Any
 
 from codemode import Catalog
 from codemode.check.certain import certain_findings, suspicious
-from codemode.check.checker import Checked, Checker
+from codemode.check.checker import Checker, CheckResult
 from codemode.check.finding import Finding
 from codemode.typescript import TypeScript, printed
 from stubs import Server, Tool
@@ -68,5 +68,5 @@ def native() -> dict[str, str]:
 NO_COMPILER = {"CODEMODE_TYPE_CHECKER": "none"}
 
 
-async def checked(program: str, environment: dict[str, str], catalog: Catalog = CATALOG) -> Checked:
+async def checked(program: str, environment: dict[str, str], catalog: Catalog = CATALOG) -> CheckResult:
     return await Checker(environment, seconds=60).check(program, catalog, TypeScript(seconds=60))

@@ -134,7 +134,7 @@ async def test_a_wrong_check_is_refused_by_name(engines: Engines, extra: dict[st
         assert calls(b) == []
 
 
-def test_the_input_schema_has_check_and_nothing_else_beside_code() -> None:
+def test_the_input_schema_has_check_and_code_and_nothing_else() -> None:
     valid = jsonschema_rs.validator_for(INPUT_SCHEMA).is_valid
     assert valid({"code": "1"}) and valid({"code": "1", "check": True})
     assert not valid({"check": True}) and not valid({"code": "1", "check": 1}) and not valid({"code": "1", "x": 1})

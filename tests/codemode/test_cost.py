@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import random
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codemode import Catalog
-from codemode.catalog import MAX_SHORTENED_TOOLS, SEARCH_TOKENS, TOOL_TOKENS
-from codemode.cost import about_tokens
+from codemode.catalog import MAX_SHORTENED_TOOLS, SEARCH_TOKENS, TOOL_TOKENS, summary
+from codemode.cost import about_tokens, clipped, most_tokens
 from codemode.description import description
 from codemode.truncation import text_of
 from stubs import Server, Tool
@@ -108,7 +111,7 @@ def test_describing_two_huge_tools_stays_within_their_room_and_says_what_is_miss
     assert "one_property_number_200" in whole and "{full: true}" not in whole
 
 
-def test_a_small_tool_is_told_whole_even_beside_a_huge_one() -> None:
+def test_a_small_tool_stays_whole_next_to_a_huge_one() -> None:
     small = Tool("small", None, "Small. With a second sentence.", {"type": "object", "properties": {"x": {}}})
     catalog = Catalog.build([Server("s", tools=(small, heavy("huge", 200)))])
     assert "Small. With a second sentence." in catalog.describe(["s.small", "s.huge"])
@@ -132,3 +135,27 @@ def test_the_estimate_is_at_least_what_the_tokenizer_counts(large: Catalog) -> N
     texts: Sequence[str] = [large.describe(tool["path"], full=True) for tool in large.tools()[::50]]
     texts = [*texts, *(text_of(large.search(words, full=True)) for words in ASKED[::5])]
     assert all(counted(text) <= about_tokens(text) <= 2 * counted(text) for text in texts)
+
+
+def test_the_error_of_the_estimate_is_the_documented_one(large: Catalog) -> None:
+    tools = large.tools()[::20]
+    code = [large.describe(tool["path"]) for tool in tools] + [text_of(large.search(words)) for words in ASKED[::5]]
+    assert all(1.0 <= about_tokens(text) / counted(text) <= 1.5 for text in code)
+    assert all(1.0 <= most_tokens(text) / counted(text) <= 3.5 for text in code)
+    sentences = [summary(tool["description"]) for tool in tools if len(tool["description"] or "") > 40]
+    assert all(0.8 <= about_tokens(text) / counted(text) <= 1.6 for text in sentences)
+
+
+@pytest.mark.parametrize("alphabet", ["abcdefghijklmnopqrstuvwxyz", "qxzjvkw", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "aZbYcX"])
+def test_letters_at_random_are_underestimated_by_no_more_than_the_documented_factor(alphabet: str) -> None:
+    chance = random.Random(11)
+    for _ in range(200):
+        text = "".join(chance.choice(alphabet) for _ in range(chance.randint(1, 60)))
+        assert counted(text) <= 6 * about_tokens(text), text
+
+
+@given(st.text(), st.integers(2, 40))
+def test_a_clipped_text_is_its_start_and_about_as_long_as_asked(text: str, tokens: int) -> None:
+    short = clipped(text, tokens)
+    assert about_tokens(short) <= max(tokens, about_tokens(text) if short == text else 0)
+    assert short == text or (short.endswith("…") and text.startswith(short[:-1]))

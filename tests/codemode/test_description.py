@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from codemode import Catalog
 from codemode import description as module
-from codemode.description import MAX_TOKENS, description, tokens
+from codemode.cost import COMMON, most_tokens
+from codemode.description import MAX_TOKENS, description
 from stubs import Server, Tool
 from tests.codemode.bench import CATALOG
 
@@ -79,18 +80,18 @@ def test_the_parts_that_never_change_cost_what_the_budget_says() -> None:
 
 
 def test_every_word_that_counts_as_one_token_is_one() -> None:
-    for word in module._COMMON:
+    for word in COMMON:
         assert {counted(one) for one in (word, word.capitalize(), f" {word}", f" {word.capitalize()}")} == {1}, word
 
 
-PIECES = st.sampled_from([*sorted(module._COMMON), "qxz", "ABC", "GitHub", "é", "日本", "😀", "123", "'s", "://"])
+PIECES = st.sampled_from([*sorted(COMMON), "qxz", "ABC", "GitHub", "é", "日本", "😀", "123", "'s", "://"])
 TEXTS = st.lists(PIECES | st.sampled_from([" ", "  ", "-", "_", ".", "(", ")", "\n"]), max_size=60).map("".join)
 
 
 @settings(max_examples=300)
 @given(TEXTS | st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_bound_is_never_below_the_true_count(text: str) -> None:
-    assert counted(text) <= tokens(text)
+    assert counted(text) <= most_tokens(text)
 
 
 def test_the_bound_holds_for_letters_at_random() -> None:
@@ -98,4 +99,4 @@ def test_the_bound_holds_for_letters_at_random() -> None:
     for alphabet in ("abcdefghijklmnopqrstuvwxyz", "qxzjvkw", "ABCDEFGHIJKLMNOPQRSTUVWXYZ", "aZbYcX", "0123456789"):
         for _ in range(300):
             text = "".join(chance.choice(alphabet) for _ in range(chance.randint(1, 60)))
-            assert counted(text) <= tokens(text), text
+            assert counted(text) <= most_tokens(text), text

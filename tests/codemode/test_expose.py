@@ -13,7 +13,7 @@ from mcp import Client
 from mcp.server import MCPServer
 from pydantic import BaseModel
 
-from codemode import CodeTool, Exposed, expose, expose_server
+from codemode import CodeTool, ExposedTools, expose, expose_server
 from codemode.hints import input_schema, output_schema, schema_of
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.codemode.bench import Answer
@@ -66,7 +66,7 @@ async def broken(secret: str) -> str:
     raise ValueError(f"cannot use {secret}")
 
 
-async def run(engines: Engines, exposed: Exposed, code: str) -> Answer:
+async def run(engines: Engines, exposed: ExposedTools, code: str) -> Answer:
     async with InProcessExecutor(engines(Limits())) as executor:
         return Answer(await CodeTool(executor).run({"code": code}, exposed.catalog, exposed))
 

@@ -98,7 +98,7 @@ async def test_a_forged_tool_error_is_an_exception_of_the_program(engines: Engin
         assert (found.error["kind"], found.error["name"], found.calls) == ("exception", "ToolError", [])
 
 
-async def test_a_good_program_is_answered_beside_many_hostile_ones(engines: Engines) -> None:
+async def test_a_good_program_is_answered_next_to_many_hostile_ones(engines: Engines) -> None:
     hostile = ["for (;;) {}", "await codemode.fix.slow({})", "throw 1", "for (;;) await 1", "'x'.repeat(1e9)"]
     async with bench(engines, Limits(cpu_time=0.1, wall_time=5.0)) as b:
         others = [asyncio.create_task(b.run(code)) for code in hostile[:1] * 2 + hostile[2:]]

@@ -1,4 +1,4 @@
-"""Large values are worked on beside the event loop, small ones in it."""
+"""Work on large values runs off the event loop, work on small ones in it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import ToolCall, ToolReturned
-from codemode.offload import INLINE, beside, heavy
+from codemode.offload import INLINE, heavy, off_loop
 from sandbox import Engine, Limits
 from tests.codemode.bench import bench
 
@@ -57,14 +57,14 @@ def test_what_is_not_heavy_is_small_as_json(value: Any) -> None:
 
 async def test_small_work_is_done_at_once_and_large_work_while_the_loop_goes_on() -> None:
     here = threading.get_ident()
-    assert await beside(threading.get_ident, "small") == here
+    assert await off_loop(threading.get_ident, "small") == here
     turned = threading.Event()
 
     def waits_for_the_loop() -> bool:
         return turned.wait(30)
 
     asyncio.get_running_loop().call_soon(turned.set)
-    assert await beside(waits_for_the_loop, "x" * (INLINE + 1)) is True
+    assert await off_loop(waits_for_the_loop, "x" * (INLINE + 1)) is True
 
 
 class Watched(dict[str, Any]):
@@ -78,7 +78,7 @@ class Watched(dict[str, Any]):
 
 
 @pytest.mark.parametrize(("numbers", "in_the_loop"), [(10, True), (20_000, False)])
-async def test_a_large_result_of_a_tool_is_converted_beside_the_loop(
+async def test_a_large_result_of_a_tool_is_converted_off_the_loop(
     engines: Engines, numbers: int, in_the_loop: bool
 ) -> None:
     text = json.dumps([n / 7 for n in range(numbers)])

@@ -117,7 +117,7 @@ async def test_a_property_that_does_not_exist_is_named_with_the_one_meant(engine
         assert (wrong, right) == ("moode", "mode")
 
 
-async def test_what_a_tool_said_beside_its_message_is_there_to_be_used(engines: Engines) -> None:
+async def test_the_code_and_the_data_of_a_tool_s_error_are_there_to_be_used(engines: Engines) -> None:
     def orders(call: Any) -> Any:
         if call.arguments.get("status") == "open":
             return ToolReturned({"structuredContent": {"count": 3}})

@@ -43,7 +43,7 @@ def test_a_value_that_fits_is_left_alone() -> None:
     assert truncate({"a": [1, 2, "three"]}, 256) is None
 
 
-def test_small_values_beside_a_huge_one_survive() -> None:
+def test_small_values_next_to_a_huge_one_stay_whole() -> None:
     cut = truncate({"total": 3, "body": "x" * 100_000, "next": "page-2"}, 1_000)
     assert cut is not None
     assert (cut.value["total"], cut.value["next"], cut.paths) == (3, "page-2", ["result.body"])

@@ -150,7 +150,7 @@ def test_mixed_fragments_are_transformed_or_refused_and_lines_are_never_lost(fra
 
 
 @given(st.text(max_size=60), st.text(max_size=60))
-def test_laying_one_text_beside_any_other_is_total(source: str, output: str) -> None:
+def test_any_two_texts_can_be_aligned(source: str, output: str) -> None:
     blank(source, output)
     lay_out(source, output)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -92,3 +93,27 @@ def test_the_command_line_starts_without_the_heavy_imports() -> None:
     program = f"import sys, portal.cli; print([name for name in {heavy!r} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert found.stdout.strip() == "[]"
+
+
+def test_the_newcomers_table_leads_to_files_that_are_there() -> None:
+    chapter = (
+        (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("### Where is it?")[2].partition("\n## ")[0]
+    )
+    named = re.findall(r"`([a-z_]+/[\w/]+\.py)`", chapter)
+    assert len(named) >= 10
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def test_the_chapter_of_the_portal_has_every_room() -> None:
+    chapter = (ROOT / "portal" / "README.md").read_text(encoding="utf-8").partition("\n## Rooms")[2]
+    rooms = {path.name for path in (ROOT / "portal").iterdir() if (path / "__init__.py").is_file()}
+    assert {room for room in rooms if f"`{room}/`" not in chapter} == set()
+
+
+def test_every_link_of_a_chapter_leads_somewhere() -> None:
+    broken: list[str] = []
+    for chapter in sorted({*ROOT.glob("*.md"), *(path for floor in FLOORS for path in (ROOT / floor).rglob("*.md"))}):
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", chapter.read_text(encoding="utf-8")):
+            if "://" not in target and not (chapter.parent / target).exists():
+                broken.append(f"{chapter.relative_to(ROOT)}: {target}")
+    assert broken == []

@@ -40,7 +40,7 @@ from portal.errors import ConfigError
 from portal.http import UnsafeBind, require_safe_bind, running
 from portal.logs import Discard, configure_logging
 from portal.servers import Servers
-from portal.state import beside
+from portal.state import background
 from sandbox import WorkerExecutor
 
 
@@ -109,7 +109,7 @@ async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Cons
         upstreams = await stack.enter_async_context(open_upstreams(config, Discard(), store))
         servers = upstreams.servers
         if file is not None:
-            await stack.enter_async_context(beside(_reload(file, servers, stderr)))
+            await stack.enter_async_context(background(_reload(file, servers, stderr)))
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()

@@ -20,7 +20,7 @@ from rich.text import Text
 from portal.app import Instance, serving
 from portal.cli.commands.serve import Address, serve_document
 from portal.cli.exits import Exit
-from portal.cli.show.announce import print_ways
+from portal.cli.show.announce import portal_lines, print_ways
 from portal.cli.show.connect import CODE_MODE
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import servers_table
@@ -51,8 +51,8 @@ async def demo(*, port: int, stay: bool) -> Exit:
             "`code`; the program it writes runs in a fresh WebAssembly isolate and calls the servers' tools.\n",
             highlight=False,
         )
-        async with _portal(document, stdout) as url:
-            await _tour(url, stdout)
+        async with _portals(document, stdout) as (url, curated):
+            await _tour(url, curated, stdout)
     stdout.print(Rule(Text("Connect your own client", style="bold")))
     stdout.print("\n`make serve` or `codemode demo --serve` leaves this portal running. Then:\n", highlight=False)
     print_ways(stdout, f"http://127.0.0.1:{port}/mcp")
@@ -60,8 +60,8 @@ async def demo(*, port: int, stay: bool) -> Exit:
 
 
 @asynccontextmanager
-async def _portal(document: dict[str, Any], stdout: Console) -> AsyncIterator[str]:
-    """Start the portal, show how it comes up, and yield its MCP URL."""
+async def _portals(document: dict[str, Any], stdout: Console) -> AsyncIterator[tuple[str, str]]:
+    """Start the instance, show how it comes up, and yield the MCP URLs of its two portals."""
     config = parse_config(document, file="the demo's configuration")
     with stdout.status("Preparing the isolates (the first start compiles the guest) ...") as status:
         async with Instance.open(config, Discard()) as instance:
@@ -72,29 +72,38 @@ async def _portal(document: dict[str, Any], stdout: Console) -> AsyncIterator[st
             stdout.print(servers_table(snapshot.servers.values()))
             async with serving(instance) as base:
                 status.stop()
-                stdout.print(Text.assemble("Portal at ", (base + config.portal.path, "bold cyan"), "\n"))
-                yield base + config.portal.path
+                own, *others = instance.urls(base)
+                stdout.print(Text.assemble("Portal at ", (own.urls[0], "bold cyan")))
+                stdout.print("and a second one over the same servers, curated:")
+                stdout.print(portal_lines({portal.name: portal.urls for portal in others}))
+                yield own.urls[0], others[0].urls[0]
 
 
-async def _tour(url: str, stdout: Console) -> None:
+async def _tour(url: str, curated: str, stdout: Console) -> None:
     async with Client(url) as client:
         plain = (await client.list_tools()).tools
+    async with Client(curated) as client:
+        few = (await client.list_tools()).tools
     async with Client(url + CODE_MODE) as client:
         listed = (await client.list_tools()).tools
-        _show_listing(plain, listed, stdout)
+        _show_listing(plain, few, listed, stdout)
         for number, (name, purpose) in enumerate(PROGRAMS, start=1):
             stdout.print(Rule(Text(f"Program {number}: {purpose}", style="bold")))
             await _run(client, name, stdout)
 
 
-def _show_listing(plain: Sequence[Tool], listed: Sequence[Tool], stdout: Console) -> None:
+def _show_listing(plain: Sequence[Tool], few: Sequence[Tool], listed: Sequence[Tool], stdout: Console) -> None:
     """What the model is given with and without code mode."""
     stdout.print(Rule(Text("What the agent is given", style="bold")))
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("")
     table.add_column("tools", justify="right")
     table.add_column("size", justify="right")
-    for label, tools, url in (("without code mode", plain, "/mcp"), ("in code mode", listed, f"/mcp{CODE_MODE}")):
+    for label, tools, url in (
+        ("without code mode", plain, "/mcp"),
+        ("in code mode", listed, f"/mcp{CODE_MODE}"),
+        ("the curated portal", few, "/support/mcp"),
+    ):
         table.add_row(Text.assemble(label, (f"  {url}", "dim")), str(len(tools)), str(count_tokens(_listing(tools))))
     stdout.print(table)
     for tool in listed:

@@ -76,7 +76,7 @@ async def _listen(
     try:
         async with serving(instance, host=address.host, port=address.port) as base:
             own, *others = instance.urls(base)
-            shows.listening(own.url, {portal.name: portal.url for portal in others})
+            shows.listening(own.urls[0], {portal.name: portal.urls for portal in others})
             await _offer_claim(instance, base, shows)
             await stop.wait()
             shows.stopping()

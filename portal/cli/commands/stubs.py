@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from codemode import Catalog
-from portal.bench import Change, as_document, breaking, changes, declaration_file, is_configuration, servers_of
+from portal.bench import Change, as_document, breaking, changes_between, declaration_file, is_configuration, servers_of
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connected, read_config
 from portal.cli.show.console import consoles
@@ -70,7 +70,7 @@ async def _diff(words: Sequence[str], config: Path | None, *, as_json: bool) -> 
     if len(words) == 1:
         named = {server.id for server in old.servers}
         new = Listed(tuple(s for s in new.servers if s.id in named), {}) if len(named) == 1 else new
-    found = changes(old.servers, new.servers)
+    found = changes_between(old.servers, new.servers)
     count = breaking(found)
     if as_json:
         stdout.print_json(data={"breaking": count, "changes": [change.as_dict() for change in found]})

@@ -24,7 +24,7 @@ class Announcer(Protocol):
 
     def preparing(self) -> AbstractContextManager[object]: ...
     def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None: ...
-    def listening(self, url: str, others: Mapping[str, str]) -> None: ...
+    def listening(self, url: str, others: Mapping[str, Sequence[str]]) -> None: ...
     def confided(self, text: str) -> None: ...
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
     def settled(self, snapshot: Snapshot) -> None: ...
@@ -69,11 +69,9 @@ class Screens:
         for measure, reason in unconfined.items():
             self._console.print(Text(f"Workers are not confined by {measure} here: {reason}", style="yellow"))
 
-    def listening(self, url: str, others: Mapping[str, str]) -> None:
+    def listening(self, url: str, others: Mapping[str, Sequence[str]]) -> None:
         self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops"))
-        for name, other in others.items():
-            self._console.print(Text.assemble("          and ", (other, "bold cyan"), (f"   {name}", "dim")))
-        self._console.print()
+        self._console.print(portal_lines(others))
         print_ways(self._console, url)
 
     def confided(self, text: str) -> None:
@@ -122,8 +120,9 @@ class Events:
             self._log.warning("workers less confined", missing=dict(unconfined))
         self._log.info("isolates ready", seconds=round(seconds, 3))
 
-    def listening(self, url: str, others: Mapping[str, str]) -> None:
-        self._log.info("listening", url=url, **({"portals": dict(others)} if others else {}))
+    def listening(self, url: str, others: Mapping[str, Sequence[str]]) -> None:
+        portals = {name: list(urls) for name, urls in others.items()}
+        self._log.info("listening", url=url, **({"portals": portals} if portals else {}))
 
     def confided(self, text: str) -> None:
         self._log.warning("for the operator", text=text)
@@ -150,6 +149,15 @@ class Events:
 
     def stopped(self) -> None:
         self._log.info("stopped")
+
+
+def portal_lines(portals: Mapping[str, Sequence[str]]) -> Text:
+    """One line for each further portal: its name and its URLs; an empty line for none."""
+    width = max((len(name) for name in portals), default=0)
+    lines = Text()
+    for name, urls in portals.items():
+        lines.append_text(Text.assemble((f"  {name:{width}}  ", "bold"), ("  ".join(urls), "cyan"), "\n"))
+    return lines
 
 
 def print_ways(console: Console, url: str) -> None:

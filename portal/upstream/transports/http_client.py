@@ -1,6 +1,6 @@
-"""One HTTP client for one upstream: pooled connections, no redirect off the origin, no automatic decompression.
+"""One HTTP client for one upstream: pooled connections, no redirect to another origin, no automatic decompression.
 
-aiohttp, because a call through it costs about a fifth of the CPU of the SDK's own client.
+It is aiohttp: a call through it costs about a fifth of the CPU of the SDK's own client.
 """
 
 from __future__ import annotations
@@ -11,26 +11,24 @@ from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
-from portal.egress import CheckedResolver, forbidden, loopback
+from portal.egress import AddressRule, checked_connector, is_loopback_host
 from portal.errors import ResponseInvalid, UpstreamUnavailable
 from portal.upstream.transports.http_body import translated
 
-# Servers close idle connections after 5 seconds by default (uvicorn, Node): be first, even when this process or theirs
-# is late by seconds. A call that meets a closed door may have run, which is worse than one more handshake.
+# Servers close idle connections after 5 seconds by default (uvicorn, Node). Ours are closed first, even when either
+# process is late by seconds: of a call on a connection that just closed nobody knows whether it ran.
 _KEEP_ALIVE = 2.0
 _CONNECTIONS = 128
 _REDIRECTS = 3
 
 
 class HttpClient:
-    """`url` as configured; user and password in it become basic authorization, as in any HTTP client."""
+    """Asks one upstream. A user and a password in `url` become basic authorization."""
 
     def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
         self.url = url
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(
-                limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE, resolver=CheckedResolver()
-            ),
+            connector=checked_connector(AddressRule.NOT_LINK_LOCAL, limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
             headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **headers},
             auto_decompress=False,
@@ -43,16 +41,16 @@ class HttpClient:
     async def send(
         self, method: str, headers: Mapping[str, str], data: bytes | None = None, *, url: str | None = None
     ) -> aiohttp.ClientResponse:
-        """Send one request and return once the head of the answer is there; the caller releases it.
+        """The answer to one request, once its head has arrived. The caller releases it.
 
         A redirect is followed only where it keeps the method (307, 308, or any for GET) and the origin.
 
         Raises:
-            UpstreamError: no answer came.
+            UpstreamError: there is no answer.
         """
         target = url or self.url
-        # Names are checked by the resolver, which is not asked about addresses.
-        if forbidden(origin(target)[1]):
+        # The connector checks what it connects to, which may be a proxy.
+        if not AddressRule.NOT_LINK_LOCAL.allows_host(origin(target)[1]):
             raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
         for _ in range(_REDIRECTS + 1):
             try:
@@ -66,14 +64,16 @@ class HttpClient:
                 return response
             location = response.headers.get("location", "")
             response.release()
-            target = self._followed(target, location, keeps_method=method == "GET" or response.status in (307, 308))
+            target = self._redirect_target(
+                target, location, keeps_method=method == "GET" or response.status in (307, 308)
+            )
         raise ResponseInvalid(f"redirected more than {_REDIRECTS} times")
 
     async def aclose(self) -> None:
         await self._session.close()
 
     @staticmethod
-    def _followed(sent: str, location: str, *, keeps_method: bool) -> str:
+    def _redirect_target(sent: str, location: str, *, keeps_method: bool) -> str:
         target = joined(sent, location)
         if target is None:
             raise ResponseInvalid("redirected to something that is no URL")
@@ -87,7 +87,7 @@ class HttpClient:
 
 
 def joined(base: str, reference: str) -> str | None:
-    """The absolute URL of a reference a server sent; None when it is none."""
+    """The absolute URL of a reference that a server sent, or None if that is no URL."""
     try:
         target = urljoin(base, reference)
         return target if origin(target)[1] else None
@@ -96,14 +96,14 @@ def joined(base: str, reference: str) -> str | None:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port, the default port filled in. Raises ValueError for a port that is no number."""
+    """Scheme, host and port, with the scheme's default port. Raises ValueError for a port that is no number."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def _proxy_for(url: str) -> str | None:
-    """The proxy the environment names for this URL, read once and not per request; none for this machine itself."""
+    """The proxy that the environment names for this URL. None for a URL on this machine."""
     scheme, host, _ = origin(url)
-    if host == "localhost" or loopback(host) or urllib.request.proxy_bypass(host):
+    if host == "localhost" or is_loopback_host(host) or urllib.request.proxy_bypass(host):
         return None
     return urllib.request.getproxies().get(scheme)

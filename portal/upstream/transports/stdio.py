@@ -16,6 +16,7 @@ from mcp.client.stdio import get_default_environment
 
 from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
+from portal.sdk import close_pipes
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.wire import snippet
 
@@ -99,8 +100,8 @@ class StdioPipe:
         self._signal(signal.SIGKILL)
         await self._exited(_KILL_SECONDS)
         self._listener.cancel()
-        # A descendant that left the group may hold the pipes open for ever; nothing public closes our ends.
-        self._process._transport.close()  # type: ignore[attr-defined]
+        # A descendant that left the group may hold the pipes open for ever.
+        close_pipes(self._process)
 
     async def _listen_to_stderr(self) -> None:
         while chunk := await self._stderr.read(_CHUNK):

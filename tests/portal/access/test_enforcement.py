@@ -32,8 +32,8 @@ from tests.portal.access.guarded import (
     guarded,
     policy,
 )
+from tests.portal.endpoint.test_express import CALL, HEAD, LIST, LIST_HEAD, comparable
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, client_of
-from tests.portal.test_endpoint_express import CALL, HEAD, LIST, LIST_HEAD, comparable
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import time
-from base64 import b64encode
+from base64 import b64encode, urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -173,6 +173,8 @@ class Evaluator:
     def __init__(self) -> None:
         self.asked: list[dict[str, Any]] = []
         self.answer: Callable[[dict[str, Any]], Any] = lambda claims: signed(claims, success=True)
+        self.kid = "theirs"
+        self.keys_read = 0
         routes = [
             Route("/evaluate", self._evaluate, methods=["POST"]),
             Route("/elsewhere", self._elsewhere, methods=["POST"]),
@@ -192,13 +194,19 @@ class Evaluator:
         return JSONResponse(signed(jwt.decode(token, OURS.public_key(), algorithms=["ES256"]), success=True))
 
     async def _keys(self, request: Request) -> Response:
+        self.keys_read += 1
         key = jwt.algorithms.ECAlgorithm.to_jwk(THEIRS.public_key(), as_dict=True)
-        return JSONResponse({"keys": [{**key, "kid": "theirs", "alg": "ES256", "use": "sig"}]})
+        return JSONResponse({"keys": [{**key, "kid": self.kid, "alg": "ES256", "use": "sig"}]})
 
 
 def signed(claims: Mapping[str, Any], key: Any = THEIRS, kid: str = "theirs", **changes: Any) -> dict[str, str]:
     told = {"nonce": claims["nonce"], "iat": int(time.time()), "exp": int(time.time()) + 60, **changes}
     return {"token": jwt.encode(told, key, algorithm="ES256", headers={"kid": kid})}
+
+
+def nested(claims: Mapping[str, Any]) -> str:
+    header = b'{"alg":"ES256","kid":"theirs","deep":' + b"[" * 20_000 + b"]" * 20_000 + b"}"
+    return ".".join([urlsafe_b64encode(header).decode().rstrip("="), *signed(claims)["token"].split(".")[1:]])
 
 
 @pytest.mark.anyio
@@ -225,6 +233,24 @@ async def test_a_service_is_asked_once_for_as_long_as_its_answer_is_fresh_and_bo
             await evaluations.aclose()
 
 
+@pytest.mark.anyio
+async def test_keys_of_a_service_are_read_once_and_again_when_it_signs_with_another() -> None:
+    evaluator, clock = Evaluator(), Clock()
+    async with service(evaluator.app) as url:
+        asked = [(f"{url}/evaluate", f"{url}/keys")]
+        evaluations = Evaluations(ours, fresh_for=30, clock=clock)
+        try:
+            for kid, keys_read in (("theirs", 1), ("theirs", 1), ("next", 2), ("next", 2)):
+                evaluator.kid = kid
+                evaluator.answer = lambda claims: signed(claims, kid=evaluator.kid, success=True)
+                await evaluations.prepare(ADA, asked)
+                assert evaluations.of(ADA, asked) == {evaluation_key(*asked[0]): True}
+                assert evaluator.keys_read == keys_read
+                clock.now += 31
+        finally:
+            await evaluations.aclose()
+
+
 ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
     "signed by somebody else": lambda claims: signed(claims, key=OURS, success=True),
     "signed by a key that is not listed": lambda claims: signed(claims, kid="another", success=True),
@@ -247,6 +273,7 @@ ANSWERS: Mapping[str, Callable[[Mapping[str, Any]], Any]] = {
         gzip.compress(orjson.dumps(signed(claims, success=True, padding="x" * 2**22))),
         headers={"content-encoding": "gzip"},
     ),
+    "nested deeper than anybody reads": lambda claims: {"token": nested(claims)},
     "yes in words": lambda claims: signed(claims, success="true"),
     "nothing": lambda claims: {},
     "no JSON": lambda claims: Response("yes"),
@@ -305,6 +332,33 @@ async def test_a_policy_asks_the_service_and_holds_while_the_answer_does() -> No
             clock.now += 31
             stale = live.standing(ADA)
             assert stale is not None and not stale.portal.allowed
+        finally:
+            await evaluations.aclose()
+
+
+@pytest.mark.anyio
+async def test_an_application_that_asks_another_service_takes_nothing_from_the_portals_policies() -> None:
+    evaluator = Evaluator()
+    async with service(evaluator.app) as url:
+        rules = [
+            {"external_evaluation": {"evaluate_url": f"{url}/evaluate", "keys_url": f"{url}/keys?{place}"}}
+            for place in ("portal", "application")
+        ]
+        portal, application = (
+            Access(
+                read_document({"portal": {"policies": [{"id": "asked", "decision": "allow", "include": [rule]}]}}),
+                Sources(external_evaluation=True),
+            )
+            for rule in rules
+        )
+        evaluations = Evaluations(ours)
+        signals = KnownSignals(evaluations=evaluations)
+        try:
+            for access in (portal, application):
+                await signals.prepare(ADA, access)
+            known = signals.current(ADA)
+            assert known is not None
+            assert [access.portal(known).effect for access in (portal, application)] == ["allow", "allow"]
         finally:
             await evaluations.aclose()
 

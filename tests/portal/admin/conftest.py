@@ -14,7 +14,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from cloudflare import AsyncCloudflare, Cloudflare
 from starlette.applications import Starlette
 
-from portal.admin import PREFIX, Admin, Upstreams, create_admin
+from portal.admin import PREFIX, Admin, AdminSettings, Upstreams, create_admin
 from portal.http import running
 from portal.http.settings import HttpSettings
 from portal.state import KeyRing, Store
@@ -59,7 +59,8 @@ class Api:
 @asynccontextmanager
 async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: Any) -> AsyncIterator[Api]:
     async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
-        admin = await create_admin(store, upstreams, **more)
+        settings = AdminSettings(**{name: more.pop(name) for name in ("proxies", "integrations") if name in more})
+        admin = await create_admin(store, upstreams, settings=settings, **more)
         made = await admin.tokens.create_with_all("test", "test")
         app = Starlette(routes=[admin.route()])
         async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:

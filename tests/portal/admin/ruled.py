@@ -44,7 +44,7 @@ class Ruled:
 
     @property
     def store(self) -> Store:
-        return self.instance.require_store()
+        return self.instance.shared.require_store()
 
     @property
     def mcp(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,13 +17,16 @@ from hypothesis import strategies as st
 from portal.identity import Identity
 from portal.signals import Assessments
 from portal.signals.assessments import Assessment
-from portal.signals.pushed import merged, told_of
+from portal.signals.pushed import ASSESSMENT, PushedAssessments, assessments_in, merged
+from portal.state import KeyRing
+from portal.state.clock import utc_now
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.admin.test_served import eventually
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, Clock
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import tools
+from tests.portal.state.held import HeldStore
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [
@@ -146,7 +150,40 @@ def test_what_is_stored_says_the_same_as_what_was_said(said: list[Assessment]) -
     for one in said:
         heard.record(one)
         document = merged(document, one, NOW)
-    for one in told_of("ada", document, NOW, timedelta(seconds=600)):
+    for one in assessments_in("ada", document, NOW, timedelta(seconds=600)):
         read.record(one)
     assert read.of(ada) == heard.of(ada)
     assert read.until_stale() == heard.until_stale()
+
+
+def document(passed: bool, age: timedelta = timedelta()) -> dict[str, Any]:
+    at = (utc_now() - age).isoformat()
+    return {"device_posture": {"disk": {"passed": passed, "at": at}}, "user_risk": None}
+
+
+async def test_what_is_pushed_while_the_stored_assessments_are_being_read_is_known_too(tmp_path: Path) -> None:
+    told, ada, known = asyncio.Event(), Identity(id="ada"), Assessments(600, lambda: utc_now().timestamp())
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        await store.create(ASSESSMENT, "ada", document(True, timedelta(seconds=60)), by="test")
+        pushed = PushedAssessments(store, known, told.set, utc_now)
+        store.hold.begin()
+        entering = asyncio.create_task(pushed.__aenter__())
+        await store.hold.answered.wait()
+        await store.replace(ASSESSMENT, "ada", document(False), by="test")
+        store.hold.end()
+        await entering
+        async with asyncio.timeout(10):
+            await told.wait()
+        assert known.of(ada) == ({"disk": False}, "")
+        await pushed.__aexit__(None, None, None)
+
+
+async def test_a_portal_hears_when_an_assessment_becomes_stale(tmp_path: Path) -> None:
+    told, ada, known = asyncio.Event(), Identity(id="ada"), Assessments(600, lambda: utc_now().timestamp())
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        await store.create(ASSESSMENT, "ada", document(True, timedelta(seconds=599.9)), by="test")
+        async with PushedAssessments(store, known, told.set, utc_now), asyncio.timeout(10):
+            # The first word may come a moment before, and then another one follows.
+            while known.of(ada)[0]:
+                await told.wait()
+                told.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
@@ -11,8 +12,13 @@ import cloudflare
 import httpx2
 import pytest
 
+from portal.admin.api.errors import AdminError
 from portal.admin.api.permissions import ALL, PORTALS, group_id
+from portal.admin.tokens import ApiTokens, PermissionGroup, TokenBody, TokenPolicy
+from portal.state import KeyRing
 from tests.portal.admin.conftest import Api, admin_api
+from tests.portal.login.guarded import Clock
+from tests.portal.state.held import HeldStore
 
 
 def policy(api: Api, *permissions: str, effect: str = "allow") -> dict[str, object]:
@@ -169,10 +175,8 @@ async def test_the_value_of_a_token_is_not_stored_and_its_deeds_are_in_the_audit
 
 @pytest.mark.anyio
 async def test_a_token_taken_back_through_another_process_is_refused_soon(tmp_path: Path) -> None:
-    import asyncio  # noqa: PLC0415
-
     from portal.admin import create_admin  # noqa: PLC0415
-    from portal.state import KeyRing, Store  # noqa: PLC0415
+    from portal.state import Store  # noqa: PLC0415
 
     keys = KeyRing.open(tmp_path / "k")
     url = f"sqlite:///{tmp_path}/s.db"
@@ -195,3 +199,38 @@ async def test_a_token_taken_back_through_another_process_is_refused_soon(tmp_pa
                     assert "Authentication" in str(error)
                     break
                 await asyncio.sleep(0.02)
+
+
+@pytest.mark.anyio
+async def test_a_token_deleted_while_it_is_being_read_is_refused_in_that_request_too(tmp_path: Path) -> None:
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        tokens = ApiTokens(store, "account")
+        made = await tokens.create_with_all("t", "ann")
+        header = f"Bearer {made.value}"
+        store.hold.begin()
+        request = asyncio.create_task(tokens.authenticate(header, "127.0.0.1"))
+        await store.hold.answered.wait()
+        await store.delete("api_token", made.id, by="ann")
+        store.hold.end()
+        with pytest.raises(AdminError):
+            await request
+        with pytest.raises(AdminError):
+            await tokens.authenticate(header, "127.0.0.1")
+
+
+@pytest.mark.anyio
+async def test_a_token_that_is_refused_before_its_time_is_accepted_from_then_on(tmp_path: Path) -> None:
+    clock = Clock()
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        tokens = ApiTokens(store, "account", clock)
+        allowed = TokenPolicy(
+            effect="allow",
+            permission_groups=(PermissionGroup(id=group_id(PORTALS.read)),),
+            resources={"com.cloudflare.api.account.account": "*"},
+        )
+        tomorrow = clock() + timedelta(days=1)
+        made = await tokens.create(TokenBody(name="t", policies=(allowed,), not_before=tomorrow), "ann")
+        with pytest.raises(AdminError):
+            await tokens.authenticate(f"Bearer {made.value}", "127.0.0.1")
+        clock.ahead = timedelta(days=2)
+        assert (await tokens.authenticate(f"Bearer {made.value}", "127.0.0.1")).token_id == made.id

@@ -63,7 +63,7 @@ class Many:
 
     @property
     def store(self) -> Store:
-        return self.instance.require_store()
+        return self.instance.shared.require_store()
 
     @property
     def own(self) -> Place:

@@ -104,6 +104,7 @@ async def guarded_portal(
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, rules, letters, console, kept = Clock(), Rules(), Letters(), list[str](), Kept()
+    audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
     access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
     parts = Parts(
@@ -117,8 +118,13 @@ async def guarded_portal(
         now=clock,
     )
     proxies = [str(proxy) for proxy in settings.get("proxies", ())]
+    # Servers that are only named: what is tested is who is told, and not that they answer.
+    named = {
+        name: {"url": "http://127.0.0.1:9/mcp", "assertionAudience": audience, "enabled": False}
+        for name, audience in audiences.items()
+    }
     document = {
-        "mcpServers": {"fix": {"url": upstream}} if upstream else {},
+        "mcpServers": {**named, **({"fix": {"url": upstream}} if upstream else {})},
         "portal": {
             "state": f"sqlite+aiosqlite:///{folder / 'state.db'}",
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
@@ -126,7 +132,7 @@ async def guarded_portal(
     }
     async with opened(document, console.append, parts=parts) as instance:
         await instance.servers.settled()
-        identity, store, admin = instance.own.identity, instance.store, instance.admin
+        identity, store, admin = instance.own.identity, instance.shared.store, instance.admin
         assert identity is not None and store is not None and admin is not None
         async with serving(instance) as url:
             yield Guarded(url, store, identity, rules, letters, clock, console, kept, admin)

@@ -1,9 +1,9 @@
 // An OpenID provider for tests: the certified `oidc-provider`, with its own login and consent pages.
-// Reads {redirect, groups} as JSON from its first argument; prints its issuer when it listens.
+// Reads {redirect, secret} as JSON from its first argument; prints its issuer when it listens.
 import { createServer } from "node:http";
 import { Provider } from "oidc-provider";
 
-const { redirect } = JSON.parse(process.argv[2]);
+const { redirect, secret } = JSON.parse(process.argv[2]);
 const people = {
   ada: { email: "ada@example.com", email_verified: true, name: "Ada Lovelace", groups: ["engineers", "staff"] },
   eve: { email: "ada@example.com", email_verified: false, name: "Eve", groups: [] },
@@ -15,7 +15,7 @@ server.listen(0, "127.0.0.1", () => {
   const provider = new Provider(issuer, {
     clients: [{
       client_id: "portal",
-      client_secret: "the secret of the portal",
+      client_secret: secret,
       redirect_uris: [redirect],
       grant_types: ["authorization_code"],
       response_types: ["code"],

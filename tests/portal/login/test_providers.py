@@ -9,6 +9,7 @@ import hashlib
 import hmac
 import json
 import secrets
+import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,6 +20,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import uvicorn
+from aiohttp.abc import AbstractResolver, ResolveResult
 from joserfc import jwt
 from joserfc.jwk import ECKey, OctKey
 from starlette.applications import Starlette
@@ -26,10 +28,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from portal.egress.remote import MAX_BYTES, LoginFailed
+from portal.egress import FetchFailed, FetchProblem
 from portal.identity import Group, Identity, identity_from
-from portal.login.oidc import identity_of, read_endpoints
+from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token
 from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
+from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
 from tests.node_tools import install, needs, node
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -55,15 +58,15 @@ async def seen(portal: Guarded, browser: Browser) -> Identity | None:
 
 
 @asynccontextmanager
-async def certified_provider(redirect: str) -> AsyncIterator[str]:
-    """The npm package `oidc-provider`, running; its issuer."""
+async def certified_provider(redirect: str, secret: str = "the secret of the portal") -> AsyncIterator[str]:
+    """The npm package `oidc-provider`, running, with this secret for its client `portal`; its issuer."""
     folder = await asyncio.to_thread(needs, install, OIDC_PROVIDER)
     program = await asyncio.to_thread(needs, node)
     script = folder / "oidc_provider.mjs"
     await asyncio.to_thread(script.write_bytes, Path(__file__).with_name("oidc_provider.mjs").read_bytes())
     process = await asyncio.create_subprocess_exec(
         str(program),
-        *(str(script), json.dumps({"redirect": redirect})),
+        *(str(script), json.dumps({"redirect": redirect, "secret": secret})),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
@@ -90,9 +93,12 @@ async def log_in_there(browser: Browser, page: Page, who: str) -> Page:
 
 @pytest.mark.clients
 async def test_a_person_signs_in_at_a_certified_openid_provider(tmp_path: Path) -> None:
+    # The characters that basic authorization cannot carry as they are (RFC 6749 2.3.1).
+    secret = "100% of a secret: + & more"
     async with guarded_portal(tmp_path) as portal:
-        async with certified_provider(f"{portal.url}/login/callback") as issuer:
-            await offer(portal, "oidc", {"client_id": "portal", "issuer": issuer, "scopes": ["email", "profile"]})
+        async with certified_provider(f"{portal.url}/login/callback", secret) as issuer:
+            config = {"client_id": "portal", "issuer": issuer, "scopes": ["email", "profile"]}
+            await offer(portal, "oidc", config, secret)
             async with browser_at(portal.url, issuer) as browser:
                 page = await browser.open((await browser.open("/login?return=/logout")).link("Sign in with Oidc"))
                 page = await log_in_there(browser, page, "ada")
@@ -266,6 +272,76 @@ async def test_a_token_that_does_not_hold_signs_nobody_in(tmp_path: Path) -> Non
             assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
 
 
+def id_token(key: Any, **changes: Any) -> dict[str, Any]:
+    """A token response whose ID token has these claims changed, or left out where they are None."""
+    now = int(time.time())
+    claims = {
+        "iss": "https://idp.example.com",
+        "aud": "portal",
+        "sub": "ada",
+        "nonce": "n",
+        "iat": now,
+        "exp": now + 60,
+    }
+    claims = {name: value for name, value in {**claims, **changes}.items() if value is not None}
+    return {"access_token": "access", "id_token": jwt.encode({"alg": "ES256", "kid": "one"}, claims, key)}
+
+
+def read(token: dict[str, Any], key: Any, issuer: str = "https://idp.example.com") -> dict[str, Any]:
+    return read_id_token("portal", issuer, token, {"keys": [key.as_dict(private=False)]}, "n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sub": ""},
+        {"sub": 7},
+        {"iat": None},
+        {"iat": int(time.time()) + 3600},
+        {"iss": None},
+        {"aud": []},
+        {"nonce": ["n"]},
+        {"auth_time": "noon"},
+        {"amr": "pwd"},
+        {"aud": ["portal", "another"]},
+        {"aud": ["portal", "another"], "azp": "another"},
+        {"azp": "another"},
+        {"at_hash": half_hash("another token", "ES256")},
+        {"at_hash": 7},
+    ],
+)
+def test_a_claim_of_an_id_token_that_does_not_hold_makes_it_invalid(changes: dict[str, Any]) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "one"})
+    with pytest.raises(LoginFailed):
+        read(id_token(key, **changes), key)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"aud": ["portal"]},
+        {"aud": ["portal", "another"], "azp": "portal", "amr": ["pwd"], "auth_time": int(time.time())},
+        {"at_hash": half_hash("access", "ES256")},
+        {"iat": int(time.time()) + 30},
+    ],
+)
+def test_claims_that_an_id_token_may_have_are_allowed(changes: dict[str, Any]) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "one"})
+    assert read(id_token(key, **changes), key)["sub"] == "ada"
+    # Where only endpoints are configured nobody knows the issuer, but there must be one.
+    assert read(id_token(key, **changes, iss="https://other.example"), key, "")["sub"] == "ada"
+    with pytest.raises(LoginFailed):
+        read(id_token(key, **changes, iss="https://other.example"), key)
+
+
+def test_half_hashes_are_as_long_as_the_algorithm_says() -> None:
+    # The example of OIDC Core A.3.
+    assert half_hash("jHkWEdUXMU1BwAsC4vtUsZwnNvTIxEl0z9K3vx5KF0Y", "RS256") == "77QmUPtjPfzWtF2AnpK9RQ"
+    lengths = {"ES256": 22, "PS384": 32, "RS512": 43, "EdDSA": 43, "Ed25519": 43}
+    assert {algorithm: len(half_hash("a", algorithm)) for algorithm in lengths} == lengths
+
+
 def written(claims: dict[str, Any], header: dict[str, Any], secret: str = "") -> str:
     """A token put together by hand: unsigned, or HS256 with this text as its secret."""
     parts = [json.dumps(part).encode() for part in (header, claims)]
@@ -345,7 +421,15 @@ async def test_a_provider_cannot_fill_the_portals_memory(tmp_path: Path) -> None
 
 @pytest.mark.parametrize(
     "elsewhere",
-    ["http://127.0.0.1:6379/", "http://localhost/", "http://[::1]/", "https://127.0.0.1/", "https://169.254.169.254/"],
+    [
+        "http://127.0.0.1:6379/",
+        "http://localhost/",
+        "http://[::1]/",
+        "https://127.0.0.1/",
+        "https://169.254.169.254/",
+        "https://2130706433/",
+        "https://[::ffff:7f00:1]/",
+    ],
 )
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"])
 def test_a_provider_out_there_cannot_send_the_portal_to_itself_or_to_its_cloud(elsewhere: str, name: str) -> None:
@@ -357,6 +441,76 @@ def test_a_provider_out_there_cannot_send_the_portal_to_itself_or_to_its_cloud(e
     assert read_endpoints(provider, told).token == f"{provider.issuer}/token_endpoint"
     with pytest.raises(LoginFailed, match=name):
         read_endpoints(provider, {**told, name: elsewhere})
+
+
+class Names(AbstractResolver):
+    """A name server that leads every name to the same addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=socket.AF_INET, proto=0, flags=0)
+            for address in self.addresses
+        ]
+
+    async def close(self) -> None:
+        return None
+
+
+@pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254"])
+async def test_a_provider_whose_name_leads_to_a_cloud_s_own_service_is_not_asked(address: str) -> None:
+    document = {"type": "oidc", "config": {"client_id": "c", "issuer": "https://idp.example.com"}}
+    provider = read_provider("p", document)
+    assert isinstance(provider, OidcProvider)
+    with pytest.raises(LoginFailed, match="an address that this portal does not connect to") as caught:
+        await Oidc(provider, Names(address)).begin("https://portal.example/login/callback", "s", "n", "v")
+    assert isinstance(caught.value.__cause__, FetchFailed)
+    assert caught.value.__cause__.problem == FetchProblem.ADDRESS
+
+
+def test_an_authorization_request_keeps_the_parameters_of_its_endpoint() -> None:
+    url = authorization_url(
+        "https://idp.example.com/authorize?tenant=a%26b&empty=",
+        client_id="c",
+        redirect_uri="https://portal.example/cb",
+        scope="openid email",
+        state="s",
+        verifier="dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk",
+        prompt="login",
+    )
+    assert parse_qs(urlsplit(url).query, keep_blank_values=True) == {
+        "tenant": ["a&b"],
+        "empty": [""],
+        "response_type": ["code"],
+        "client_id": ["c"],
+        "redirect_uri": ["https://portal.example/cb"],
+        "scope": ["openid email"],
+        "state": ["s"],
+        # The example of RFC 7636, appendix B.
+        "code_challenge": ["E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"],
+        "code_challenge_method": ["S256"],
+        "prompt": ["login"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("status", "token", "problem"),
+    [
+        (200, {"access_token": "a"}, ""),
+        (200, {"error": "bad_verification_code"}, "status 200 and the error 'bad_verification_code'"),
+        (400, {"error": "invalid_grant"}, "status 400 and the error 'invalid_grant'"),
+        (401, {"access_token": "a"}, "status 401 and no token"),
+        (200, ["a"], "status 200 and no token"),
+        (400, None, "status 400 and no token"),
+    ],
+)
+def test_a_token_endpoint_that_refuses_is_told_from_one_that_answers(status: int, token: object, problem: str) -> None:
+    assert token_problem(status, token).endswith(problem)
+    assert bool(token_problem(status, token)) == bool(problem)
 
 
 @pytest.mark.parametrize("said", [False, "false", "no", None, 0, "", []])

@@ -25,7 +25,7 @@ INITIALIZE = {
 
 @dataclass
 class Agent:
-    """Registers, asks, exchanges. `tokens` is the last answer of `/token`."""
+    """Registers, asks for authorization, exchanges. `tokens` is the last answer of `/token`."""
 
     portal: Guarded
     http: httpx2.AsyncClient
@@ -59,14 +59,14 @@ class Agent:
         )
 
     async def ask(self, browser: Browser, **changes: str | None) -> Page:
-        """Open the authorize URL and sign in: the consent page, or what stands in its place."""
+        """Open the authorize URL and sign in; the consent page, or the page in its place."""
         page = await browser.open(self.authorize_url(**changes))
         if any(form.action == "/login/password" for form in page.forms):
             page = await sign_in(browser, page)
         return page
 
     async def allowed(self, browser: Browser, **changes: str | None) -> dict[str, str]:
-        """Ask, and have it allowed: what comes back to the redirect."""
+        """Ask, and let the person allow it; the answer at the redirect."""
         page = await self.ask(browser, **changes)
         done = await browser.submit(page, "/authorize/consent", "allow")
         assert done.left_for, done.text
@@ -97,7 +97,7 @@ class Agent:
         )
 
     async def log_in(self, browser: Browser, **metadata: Any) -> dict[str, Any]:
-        """The whole way; the tokens."""
+        """Register, ask, exchange; the tokens."""
         assert (await self.register(**metadata)).status_code == 201
         answer = await self.allowed(browser)
         exchanged = await self.exchange(answer["code"])
@@ -105,7 +105,7 @@ class Agent:
         return self.tokens
 
     async def use(self, token: str = "", url: str = "", **headers: str) -> httpx2.Response:
-        """Knock at the MCP endpoint."""
+        """Initialize a session at the MCP endpoint."""
         sent = {"Accept": "application/json, text/event-stream", **headers}
         if token or self.tokens:
             sent.setdefault("Authorization", f"Bearer {token or self.tokens['access_token']}")

@@ -29,8 +29,8 @@ async def test_the_policies_of_an_application_decide_who_gets_through_to_it(tmp_
     portal = {"state": f"sqlite:///{tmp_path / 'state.db'}", "identity": {}}
     async with opened({"mcpServers": {}, "portal": portal}, parts=Parts(code=None)) as instance:
         assert instance.own.access is not None
-        found = PortalAdmission(instance, instance.own.access)
-        store = instance.require_store()
+        found = PortalAdmission(instance.shared, instance.own.access)
+        store = instance.shared.require_store()
         staff = {"name": "Staff", "decision": "allow", "include": [{"email_domain": {"domain": "example.com"}}]}
         await store.create("policy", "staff", {**staff, "exclude": [{"email": {"email": "root@example.com"}}]}, by="t")
         await store.create("app", "tickets", document(policies=[{"id": "staff", "precedence": 1}]), by="t")

@@ -146,6 +146,15 @@ async def test_loopback_redirects_may_have_any_port(tmp_path: Path) -> None:
         assert (await agent.exchange(answer["code"])).status_code == 200
 
 
+@pytest.mark.parametrize("spelling", ["http://127.0.0.1:3333", "http://127.0.0.1:3333/", "HTTP://127.0.0.1:3333"])
+async def test_a_redirect_without_a_path_is_the_one_that_was_registered(tmp_path: Path, spelling: str) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register(redirect_uris=["http://127.0.0.1:3333"])
+        agent.redirect = spelling
+        answer = await agent.allowed(browser)
+        assert (await agent.exchange(answer["code"])).status_code == 200
+
+
 WRONG_EXCHANGES: list[dict[str, str | None]] = [
     {"code_verifier": "x" * 64},
     {"code_verifier": None},

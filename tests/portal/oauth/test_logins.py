@@ -10,11 +10,14 @@ import httpx2
 import pytest
 
 from portal.identity import Identity
-from portal.oauth.logins import LoginSignals
-from portal.oauth.service_tokens import KIND
+from portal.oauth.logins import Logins, LoginSignals
+from portal.oauth.service_tokens import SERVICE_TOKEN, ServiceTokens
+from portal.state import KeyRing
+from portal.state.clock import utc_now
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import Agent
+from tests.portal.state.held import HeldStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
@@ -89,5 +92,41 @@ async def test_deleting_a_service_token_ends_its_logins(tmp_path: Path) -> None:
         }
         await Agent(portal, http).use(**headers)
         identity = portal.rules.asked[-1]
-        await portal.store.delete(KIND, made.stored.id, by="test")
+        await portal.store.delete(SERVICE_TOKEN, made.stored.id, by="test")
         await ended(portal, identity)
+
+
+async def test_deleting_a_service_token_ends_no_login_that_has_none(tmp_path: Path) -> None:
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        told = asyncio.Event()
+        tokens, logins = ServiceTokens(store), Logins(store, told.set)
+        made = await tokens.create("ci", by="test")
+        robot = Identity(service_token_id=made.stored.id, common_name="ci")
+        laptop = Identity(certificate=True, common_name="laptop")
+        for identity in (robot, laptop):
+            logins.note(identity, "")
+        await store.delete(SERVICE_TOKEN, made.stored.id, by="test")
+        async with asyncio.timeout(10):
+            await told.wait()
+        assert (logins.holds(robot), logins.holds(laptop)) == (False, True)
+        await logins.aclose()
+
+
+async def test_a_login_that_comes_in_while_the_revoked_ones_are_looked_up_goes_on(tmp_path: Path) -> None:
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        told, until = asyncio.Event(), utc_now() + timedelta(hours=1)
+        logins = Logins(store, told.set)
+        former, new = (Identity(id="local:1", email="ada@example.com", ip=ip) for ip in ("192.0.2.1", "192.0.2.2"))
+        await store.tokens.issue("access", "1", subject="local:1", document={}, expires_at=until, family="former")
+        logins.note(former, "former")
+        store.hold.begin()
+        await store.tokens.revoke_family("former")
+        await store.hold.answered.wait()
+        # What was read of this person's tokens does not have the one that is issued and used now.
+        await store.tokens.issue("access", "2", subject="local:1", document={}, expires_at=until, family="new")
+        logins.note(new, "new")
+        store.hold.end()
+        async with asyncio.timeout(10):
+            await told.wait()
+        assert (logins.holds(former), logins.holds(new)) == (False, True)
+        await logins.aclose()

@@ -15,7 +15,7 @@ from authlib.oidc.core import CodeIDToken  # type: ignore[import-untyped]
 from joserfc import jwt
 from joserfc.jwk import KeySet
 
-from portal.oauth.saas import new_credentials
+from portal.oauth.clients import hash_secret
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import answer_in
@@ -29,14 +29,14 @@ class Connected:
 
     def __init__(self, portal: Guarded) -> None:
         self.portal = portal
-        self.client_id, self.secret, self.kept = new_credentials()
+        self.client_id, self.secret = secrets.token_hex(32), secrets.token_hex(32)
         self.base = f"{portal.url}/cdn-cgi/access/sso/oidc/{self.client_id}"
 
     async def store(self, **changes: Any) -> Connected:
         saas = {
             "auth_type": "oidc",
             "client_id": self.client_id,
-            "client_secret_sha256": self.kept,
+            "client_secret_sha256": hash_secret(self.secret),
             "redirect_uris": [REDIRECT],
             "grant_types": ["authorization_code", "refresh_tokens"],
             "scopes": ["openid", "email", "profile", "groups"],

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from pathlib import Path
 
 import httpx2
 import pytest
 
-from portal.oauth.service_tokens import KIND, Made, shown_document
+from portal.oauth.service_tokens import SERVICE_TOKEN, NewServiceToken, ServiceTokens, shown_document
+from portal.state import KeyRing
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import Agent
+from tests.portal.state.held import HeldStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 
-async def knock(portal: Guarded, made: Made, secret: str = "") -> int:
+async def knock(portal: Guarded, made: NewServiceToken, secret: str = "") -> int:
     headers = {
         "CF-Access-Client-Id": str(made.stored.document["client_id"]),
         "CF-Access-Client-Secret": secret or made.client_secret,
@@ -70,7 +73,7 @@ async def test_a_service_token_expires_is_refreshed_and_revoked(tmp_path: Path) 
         assert await knock(portal, made) == 401
         await tokens.refresh(made.stored.id, by="test")
         assert await knock(portal, made) == 200
-        await portal.store.delete(KIND, made.stored.id, by="test")
+        await portal.store.delete(SERVICE_TOKEN, made.stored.id, by="test")
         assert await knock(portal, made) == 401
 
 
@@ -80,3 +83,17 @@ async def test_neither_the_store_nor_what_is_shown_holds_the_secret(tmp_path: Pa
         assert not any("sha256" in name for name in shown_document(made.stored))
         kept = b"".join(file.read_bytes() for file in tmp_path.iterdir())
         assert made.client_secret.encode() not in kept
+
+
+async def test_a_service_token_deleted_while_it_is_being_read_is_refused_from_then_on(tmp_path: Path) -> None:
+    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        tokens = ServiceTokens(store)
+        made = await tokens.create("ci", by="test")
+        shown = str(made.stored.document["client_id"]), made.client_secret
+        store.hold.begin()
+        request = asyncio.create_task(tokens.verify(*shown))
+        await store.hold.answered.wait()
+        await store.delete(SERVICE_TOKEN, made.stored.id, by="test")
+        store.hold.end()
+        assert await request is None
+        assert await tokens.verify(*shown) is None

@@ -38,3 +38,15 @@ async def test_the_snapshot_of_the_second_example_follows_what_is_stored(tmp_pat
             while [stored.id for stored in servers.current] != ["a"]:
                 await asyncio.sleep(0.005)
         following.cancel()
+
+
+async def test_the_names_of_the_third_example_are_those_that_are_stored(tmp_path: Path) -> None:
+    found: dict[str, Any] = {}
+    exec(EXAMPLES[2], found)
+    async with Store.open(f"sqlite:///{tmp_path}/s.db", KeyRing.in_memory()) as store:
+        names = found["Names"](store)
+        assert await names.name("a") is None
+        await store.create("server", "a", {"name": "First"}, by="ann")
+        assert await names.name("a") == "First"
+        await store.replace("server", "a", {"name": "Second"}, by="ann")
+        assert await names.name("a") == "Second"

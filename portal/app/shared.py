@@ -1,0 +1,78 @@
+"""What the portals of an instance share, and what an embedding program may put in the place of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from portal.access import LiveAccess
+from portal.app.code import Programs
+from portal.calls import Gate, Records
+from portal.config import Config
+from portal.endpoint import CodeRunner
+from portal.http import Edge, HttpSettings
+from portal.learning import Learning
+from portal.pins import Pinning
+from portal.servers import Servers
+from portal.state import Clock, utc_now
+
+if TYPE_CHECKING:
+    from portal.app.identity import Admission, IdentitySettings, SharedIdentity
+    from portal.login import Passwords
+    from portal.oauth import Fetch
+    from portal.state import Store
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What a program that embeds an instance may put in the place of the real parts.
+
+    `code` runs programs: the instance's own workers, another runner, or None for portals without code mode. `records`
+    takes call records in the place of a log. `learning` and `pins` are the embedding program's to open and close.
+
+    At the document's own portal, `access` decides in the place of configuration and store, `gate` about calls, and
+    `admission` who may sign in. `adjust_identity` changes the settings of a login before it is made.
+    """
+
+    now: Clock = utc_now
+    http: HttpSettings = HttpSettings()
+    code: CodeRunner | Literal["workers"] | None = "workers"
+    records: Records | None = None
+    learning: Learning | None = None
+    pins: Pinning | None = None
+    access: LiveAccess | None = None
+    gate: Gate | None = None
+    admission: Admission | None = None
+    adjust_identity: Callable[[IdentitySettings], IdentitySettings] | None = None
+    fetch: Fetch | None = None
+    passwords: Passwords | None = None
+
+
+@dataclass(slots=True)
+class Shared:
+    """The configuration in force, and the parts of an instance that every portal uses.
+
+    Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
+    a message that is meant for nobody else. `store` and `identity` are None where nobody signs in.
+    """
+
+    config: Config
+    parts: Parts
+    announce: Callable[[str], object]
+    edge: Edge
+    programs: Programs | None
+    servers: Servers = field(init=False)
+    records: Records = field(init=False)
+    learning: Learning = field(init=False)
+    store: Store | None = None
+    identity: SharedIdentity | None = None
+
+    @property
+    def runner(self) -> CodeRunner | None:
+        """What runs programs, or None without code mode."""
+        return self.programs if self.parts.code == "workers" else self.parts.code
+
+    def require_store(self) -> Store:
+        assert self.store is not None, "identity needs a store, and only identity asks for one"
+        return self.store

@@ -1,0 +1,82 @@
+"""What the portal uses of its libraries although it is private or undocumented, with the reason for each.
+
+Any release may move these parts. `tests/portal/test_sdk.py` has a test for each, so a new version that moves one fails
+there and says which. What the portal changes in uvicorn is in `portal/http/uvicorn.py`. No other file may use such
+parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable
+from typing import Any
+
+from mcp.server._otel import OpenTelemetryMiddleware
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import EventStore
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+
+def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
+    """The connection behind a request.
+
+    Why: it holds the id, the state and the end (`exit_stack`) of a session, and a `ServerRequestContext` has it only as
+    a private attribute of its `session`. If that moves, every request of a client with a session fails.
+    """
+    return ctx.session._connection
+
+
+def remove_telemetry(server: Server[Any]) -> None:
+    """Take the SDK's OpenTelemetry middleware from a server, and leave every other middleware where it is.
+
+    Why: without an exporter its spans go nowhere, but cost 13 us a request. The class has no public name. If it moves,
+    the import fails; if the SDK no longer adds it, there is nothing to remove.
+    """
+    others = [one for one in server.middleware if not isinstance(one, OpenTelemetryMiddleware)]
+    server.middleware[:] = others
+
+
+class StoreForEachSession(StreamableHTTPSessionManager):
+    """The SDK's session manager with an event store for each session, made by `new_store`.
+
+    Why: the SDK has one store for all sessions, and names streams by request ids, which every client counts from the
+    same number: a client that resumes would get the answers of another. The SDK reads the attribute `event_store` once
+    as it opens a session. If it reads it at another time, or elsewhere, answers are not resumed or are mixed up.
+    """
+
+    def __init__(self, app: Server[Any], new_store: Callable[[], EventStore], **options: Any) -> None:
+        self._new_store = new_store
+        super().__init__(app, **options)
+
+    @property
+    def event_store(self) -> EventStore:
+        return self._new_store()
+
+    @event_store.setter
+    def event_store(self, value: object) -> None:
+        """The SDK's constructor assigns its argument, which is None here."""
+
+
+def mount_any_path(prefix: str, app: ASGIApp) -> Mount:
+    """A Starlette mount that also matches paths with a line break in them.
+
+    Why: an id in a path may be any text, and the mounted application answers for it in its own form. If Starlette no
+    longer matches by `path_regex`, the outer application answers 404 in another form.
+    """
+    mount = Mount(prefix, app)
+    mount.path_regex = re.compile(mount.path_regex.pattern, mount.path_regex.flags | re.DOTALL)
+    return mount
+
+
+def close_pipes(process: asyncio.subprocess.Process) -> None:
+    """Close our ends of the pipes to a process.
+
+    Why: a descendant that outlived the process may hold the other ends for ever, and asyncio closes ours only when the
+    other ends are closed. If `_transport` moves, closing a stdio server fails.
+    """
+    process._transport.close()  # type: ignore[attr-defined]

@@ -1,0 +1,68 @@
+"""Private parts of third parties are used in two files only, each with its reason, so that an update is no surprise."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.house.source import FLOORS, ROOT, modules
+
+MAY_USE = {"portal/sdk.py", "portal/http/uvicorn.py"}
+
+# Public names that are not documented for what we do with them.
+UNDOCUMENTED = {"HttpToolsProtocol", "capture_signals", "send_400_response", "event_store", "path_regex"}
+# Names with an underscore that are documented.
+DOCUMENTED = {"_exit", "_replace", "_asdict", "_fields", "_make"}
+OURS = {*FLOORS, "tests", "benchmarks"}
+
+
+def is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in DOCUMENTED
+
+
+def names_defined(tree: ast.AST) -> Iterator[str]:
+    """What a file defines: functions, classes, variables, attributes of its objects."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store):
+            yield node.attr
+
+
+def private_uses(path: Path, defined_anywhere: frozenset[str]) -> Iterator[str]:
+    """Where a file imports or reads something private that is not of this project, or something undocumented."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    defined_here = set(names_defined(tree))
+    for node in ast.walk(tree):
+        used = ""
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules_named = [node.module or ""] if isinstance(node, ast.ImportFrom) else [a.name for a in node.names]
+            parts = [*".".join(modules_named).split("."), *(alias.name for alias in node.names)]
+            if parts[0] not in OURS and any(is_private(part) or part in UNDOCUMENTED for part in parts):
+                used = f"import of {'.'.join(parts)}"
+        elif isinstance(node, ast.Attribute):
+            of_itself = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
+            known = defined_anywhere if of_itself else defined_here
+            if node.attr in UNDOCUMENTED or (is_private(node.attr) and node.attr not in known):
+                used = ast.unparse(node)
+        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name in UNDOCUMENTED:
+            used = f"def {node.name}"
+        if used:
+            yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {used}"
+
+
+def uses() -> dict[str, list[str]]:
+    files = modules(*FLOORS)
+    anywhere = frozenset(name for path in files for name in names_defined(ast.parse(path.read_text(encoding="utf-8"))))
+    return {str(path.relative_to(ROOT)): list(private_uses(path, anywhere)) for path in files}
+
+
+def test_private_parts_of_third_parties_are_used_in_their_files_only() -> None:
+    assert [use for file, found in uses().items() if file not in MAY_USE for use in found] == []
+
+
+def test_the_files_that_may_use_them_do() -> None:
+    assert {file for file in MAY_USE if uses()[file]} == MAY_USE

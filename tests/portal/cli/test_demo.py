@@ -1,0 +1,82 @@
+"""The tour runs from start to end in a plain pipe and shows everything it promises."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from portal.cli.show.tokens import count_tokens
+from tests.clients.serving import Served
+
+pytestmark = pytest.mark.timeout(240)
+
+SECONDS = 180
+
+
+@pytest.fixture(scope="module")
+def tour(tmp_path_factory: pytest.TempPathFactory) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "portal.cli", "demo"],
+        cwd=tmp_path_factory.mktemp("elsewhere"),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stderr == ""
+    return done.stdout
+
+
+def test_a_pipe_gets_plain_text(tour: str) -> None:
+    assert "\x1b" not in tour
+    assert "Traceback" not in tour
+
+
+def test_all_three_servers_are_ready(tour: str) -> None:
+    for server, transport in (("shop", "stdio"), ("helpdesk", "http"), ("shipping", "stdio")):
+        assert re.search(rf"^{server} +ready +\d+ +{transport}", tour, re.M)
+
+
+def test_code_mode_costs_a_fraction_of_the_tools(tour: str) -> None:
+    sizes = re.findall(r"^(?:without|in) code mode.* (\d+) +(?:about )?([\d,]+) tokens", tour, re.M)
+    (tools, all_of_them), (one, code) = [(int(count), int(tokens.replace(",", ""))) for count, tokens in sizes]
+    assert (tools, one) == (26, 1)
+    assert code * 5 < all_of_them
+    assert count_tokens("x").exact or "estimate" in tour
+
+
+def test_a_second_portal_shows_a_part_of_the_same_servers(tour: str) -> None:
+    assert re.search(r"^ *Support +http://\S+/support/mcp", tour, re.M)
+    assert re.search(r"the curated portal +/support/mcp +3 ", tour)
+
+
+def test_the_programs_search_join_and_run_into_a_limit(tour: str) -> None:
+    for name in ("discover.js", "join.js", "limit.js"):
+        assert name in tour
+    assert len(re.findall(r"^completed in ", tour, re.M)) == 2
+    assert "declare const codemode" in tour
+    assert "days_late" in tour
+    assert "cpu_time" in tour
+    assert "2 of 2 calls had completed" in tour
+
+
+def test_it_ends_with_how_to_connect(tour: str) -> None:
+    end = tour[tour.index("Connect your own client") :]
+    for word in ("claude mcp add --transport http", ".cursor/mcp.json", "mcp-remote", "?codemode=search_and_execute"):
+        assert word in end
+
+
+def test_make_serve_leaves_the_portal_running(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "portal.cli", "demo", "--serve", "--port", "0"]
+    with subprocess.Popen(
+        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
+    ) as process:
+        served = Served(process)
+        assert served.url.startswith("http://127.0.0.1:")
+        assert set(served.event("servers settled")["states"].values()) == {"ready"}
+        assert served.stop() == 0

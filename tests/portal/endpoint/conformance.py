@@ -1,0 +1,112 @@
+"""The official MCP conformance suite through the portal: `python -m tests.portal.conformance`.
+
+The SDK's everything-server is the portal's only upstream, shown as it is (`prefix` false), and the suite's server
+scenarios are run against the portal with both of its releases: the stable one for the 2025 versions, and the one that
+knows 2026-07-28. Exits with 1 unless every check passes and none is missing.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from portal.app import Instance, Parts, serving
+from portal.config import parse_config
+from portal.logs import Discard
+from tests.node_tools import install, node
+from tests.portal.endpoint.everything import everything_server
+
+PACKAGE = "@modelcontextprotocol/conformance"
+SUITE_SECONDS = 300
+_LINE = re.compile(r"^[✓✗] (?P<scenario>[\w.-]+): (?P<passed>\d+) passed, (?P<failed>\d+) failed", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One run: a release of the suite, the protocol version it is asked for, and how many checks it has."""
+
+    name: str
+    release: str
+    options: tuple[str, ...]
+    checks: int
+
+
+SUITES = (
+    Suite("2025, stable suite", "0.1.16", (), 44),
+    Suite("2025-11-25", "0.2.0-alpha.12", ("--spec-version", "2025-11-25"), 84),
+    Suite("2026-07-28", "0.2.0-alpha.12", ("--spec-version", "2026-07-28"), 152),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run said. `failed` names the scenarios with a failed check."""
+
+    suite: Suite
+    passed: int
+    failed: tuple[str, ...]
+    output: str
+
+    @property
+    def green(self) -> bool:
+        return not self.failed and self.passed == self.suite.checks
+
+    def __str__(self) -> str:
+        mark = "ok  " if self.green else "FAIL"
+        failed = f"; failed: {', '.join(self.failed)}" if self.failed else ""
+        return f"{mark} {self.suite.name:20} {self.passed}/{self.suite.checks} checks passed{failed}"
+
+
+@asynccontextmanager
+async def portal_over(upstream: str) -> AsyncIterator[str]:
+    """A portal whose only server is shown as it is; gives its MCP URL, spelt as the suite wants it."""
+    config = parse_config({"mcpServers": {"everything": {"url": upstream, "prefix": False}}})
+    async with Instance.open(config, Discard(), parts=Parts(code=None)) as instance:
+        await instance.servers.settled()
+        async with serving(instance) as url:
+            yield url.replace("127.0.0.1", "localhost") + "/mcp"
+
+
+async def run_suite(suite: Suite, url: str) -> Outcome:
+    """Run one suite against a server. Raises `NodeToolUnavailable` where Node or the suite cannot be had."""
+    program = await asyncio.to_thread(node)
+    root: Path = await asyncio.to_thread(install, f"{PACKAGE}@{suite.release}")
+    script = root / "node_modules" / PACKAGE / "dist" / "index.js"
+    process = await asyncio.create_subprocess_exec(
+        str(program),
+        *(str(script), "server", "--url", url, "--suite", "all", *suite.options),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    try:
+        async with asyncio.timeout(SUITE_SECONDS):
+            raw, _ = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    output = raw.decode(errors="replace")
+    found = list(_LINE.finditer(output))
+    failed = tuple(match["scenario"] for match in found if match["failed"] != "0")
+    return Outcome(suite, sum(int(match["passed"]) for match in found), failed, output)
+
+
+async def main() -> int:
+    outcomes = []
+    async with everything_server() as upstream, portal_over(upstream) as url:
+        for suite in SUITES:
+            outcome = await run_suite(suite, url)
+            sys.stdout.write(f"{outcome}\n")
+            sys.stdout.flush()
+            outcomes.append(outcome)
+    for outcome in outcomes:
+        if not outcome.green:
+            sys.stdout.write(f"\n--- {outcome.suite.name} ---\n{outcome.output[-6000:]}\n")
+    return 0 if all(outcome.green for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,23 @@
+"""Every check of the official MCP conformance suite passes through the portal, in both protocol generations."""
+
+import os
+
+import pytest
+
+from tests.node_tools import NodeToolUnavailable
+from tests.portal.endpoint.conformance import SUITES, Suite, portal_over, run_suite
+from tests.portal.endpoint.everything import ExampleUnavailable, everything_server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.conformance, pytest.mark.timeout(600)]
+
+
+@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+async def test_every_check_of_the_official_suite_passes_through_the_portal(suite: Suite) -> None:
+    try:
+        async with everything_server() as upstream, portal_over(upstream) as url:
+            outcome = await run_suite(suite, url)
+    except (NodeToolUnavailable, ExampleUnavailable) as error:
+        if os.environ.get("CODEMODE_REQUIRE_NODE") == "1":
+            raise
+        pytest.skip(str(error))
+    assert outcome.green, outcome.output[-6000:]

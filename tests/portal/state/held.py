@@ -1,0 +1,63 @@
+"""A store that holds back what it has read, so that a test can change something while somebody is reading."""
+
+from __future__ import annotations
+
+import asyncio
+
+from portal.state import Clock, KeyRing, Store, Stored, Token, Tokens
+from portal.state.database import Database
+
+
+class Hold:
+    """Answers pass at once; after `begin` they wait for `end`. `answered` is set while one waits."""
+
+    def __init__(self) -> None:
+        self.answered = asyncio.Event()
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def begin(self) -> None:
+        self.answered.clear()
+        self._open.clear()
+
+    def end(self) -> None:
+        self._open.set()
+
+    async def passed(self) -> None:
+        if not self._open.is_set():
+            self.answered.set()
+            await self._open.wait()
+
+
+class HeldTokens(Tokens):
+    hold: Hold
+
+    async def find(self, kind: str, token: str) -> Token | None:
+        found = await super().find(kind, token)
+        await self.hold.passed()
+        return found
+
+    async def list(self, kind: str, subject: str | None = None) -> list[Token]:
+        found = await super().list(kind, subject)
+        await self.hold.passed()
+        return found
+
+
+class HeldStore(Store):
+    """A store on SQLite or PostgreSQL; `hold` holds back what `get`, `list`, `tokens.find` and `tokens.list` read."""
+
+    def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
+        super().__init__(database, keys, clock)
+        self.hold = Hold()
+        self.tokens = HeldTokens(database.reading, self._writing_tokens, clock)
+        self.tokens.hold = self.hold
+
+    async def get(self, kind: str, id: str) -> Stored | None:
+        found = await super().get(kind, id)
+        await self.hold.passed()
+        return found
+
+    async def list(self, kind: str) -> list[Stored]:
+        found = await super().list(kind)
+        await self.hold.passed()
+        return found

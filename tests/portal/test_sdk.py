@@ -1,0 +1,200 @@
+"""The private parts of libraries: each is where `portal.sdk` and `portal.http.uvicorn` look for it, and still needed.
+
+A test that fails after an update names the part that moved; the docstring of the part says what it is for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+import mcp_types as types
+import pytest
+import uvicorn
+from mcp.client import Client
+from mcp.server.connection import Connection
+from mcp.server.context import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.streamable_http import EventCallback, EventStore
+from starlette.applications import Starlette
+from starlette.responses import PlainTextResponse
+from starlette.routing import Mount
+from starlette.types import Receive, Scope, Send
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from portal.http import uvicorn as ours
+from portal.sdk import StoreForEachSession, close_pipes, connection_of, mount_any_path, remove_telemetry
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_the_connection_of_a_request_is_the_private_one_of_its_session() -> None:
+    found: list[Connection] = []
+
+    async def list_tools(ctx: ServerRequestContext[Any, Any], params: Any) -> types.ListToolsResult:
+        found.append(connection_of(ctx))
+        return types.ListToolsResult(tools=[])
+
+    async with Client(Server[Any]("test", on_list_tools=list_tools)) as client:
+        await client.list_tools()
+    (connection,) = found
+    assert isinstance(connection, Connection)
+    for part in ("state", "exit_stack", "session_id", "client_params", "protocol_version"):
+        assert hasattr(connection, part), part
+    public = {name for name in dir(ServerRequestContext) if not name.startswith("_")}
+    assert "connection" not in public, "the SDK has a public way to the connection now: use that"
+
+
+async def test_telemetry_is_the_only_middleware_that_goes() -> None:
+    async def other(ctx: Any, call_next: Any) -> Any:
+        return await call_next(ctx)
+
+    server = Server[Any]("test")
+    assert [type(middleware).__name__ for middleware in server.middleware] == ["OpenTelemetryMiddleware"]
+    server.middleware.append(other)
+    remove_telemetry(server)
+    assert server.middleware == [other]
+
+
+class Recorded(EventStore):
+    """An event store that only counts."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    async def store_event(self, stream_id: str, message: types.JSONRPCMessage | None) -> str:
+        self.events.append(stream_id)
+        return str(len(self.events))
+
+    async def replay_events_after(self, last_event_id: str, send_callback: EventCallback) -> str | None:
+        return None
+
+
+async def test_each_session_reads_its_event_store_once_and_keeps_it() -> None:
+    stores: list[Recorded] = []
+
+    def new_store() -> EventStore:
+        stores.append(Recorded())
+        return stores[-1]
+
+    manager = StoreForEachSession(Server[Any]("test"), new_store)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await manager.handle_request(scope, receive, send)
+
+    params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
+    opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}
+    headers = {"accept": "application/json, text/event-stream"}
+    async with manager.run(), httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://test") as http:
+        for _ in range(2):
+            opened = await http.post("/", json=opening, headers=headers)
+            assert opened.status_code == 200
+            session = {"mcp-session-id": opened.headers["mcp-session-id"], "mcp-protocol-version": "2025-11-25"}
+            ping = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+            assert (await http.post("/", json=ping, headers={**headers, **session})).status_code == 200
+    assert len(stores) == 2
+    # Of the opening and of the ping; under the same names in both stores, which is why there are two.
+    assert len(set(stores[0].events)) >= 2
+    assert stores[0].events == stores[1].events
+
+
+async def test_a_mount_matches_a_path_with_a_line_break_only_with_our_expression() -> None:
+    inner = PlainTextResponse("reached")
+    for mount, expected in ((Mount("/api", inner), 404), (mount_any_path("/api", inner), 200)):
+        transport = httpx2.ASGITransport(Starlette(routes=[mount]))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://test") as http:
+            assert (await http.get("/api/plain")).text == "reached"
+            assert (await http.get("/api/a%0Ab")).status_code == expected, "a plain mount may do by now"
+            assert (await http.get("/other/plain")).status_code == 404
+
+
+@asynccontextmanager
+async def left_behind() -> AsyncIterator[asyncio.subprocess.Process]:
+    """A process that has ended, with a descendant that holds its output."""
+    process = await asyncio.create_subprocess_exec(
+        *("sh", "-c", "sleep 60 & echo started"),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"started\n"
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+async def test_our_ends_of_pipes_close_though_a_descendant_holds_the_others() -> None:
+    async with left_behind() as process:
+        assert process.stdout is not None
+        reading = asyncio.ensure_future(process.stdout.read())
+        close_pipes(process)
+        # The other end stays open for a minute.
+        assert await asyncio.wait_for(reading, 30) == b""
+
+
+PARSER = (
+    "connection_made",
+    "connection_lost",
+    "on_message_begin",
+    "on_url",
+    "on_header",
+    "on_headers_complete",
+    "on_message_complete",
+    "send_400_response",
+)
+
+
+def parameters(function: Any) -> list[str]:
+    return list(inspect.signature(function).parameters)
+
+
+@pytest.mark.parametrize("name", PARSER)
+def test_uvicorn_s_parser_calls_the_methods_that_bound_a_request(name: str) -> None:
+    assert name in vars(ours.BoundedHttp)
+    assert len(parameters(getattr(ours.BoundedHttp, name))) == len(parameters(getattr(HttpToolsProtocol, name)))
+
+
+def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
+    config = uvicorn.Config(PlainTextResponse("x"), http=ours.BoundedHttp)
+    config.load()
+    protocol = ours.BoundedHttp(
+        config=config, server_state=uvicorn.Server(config).server_state, app_state={}, _loop=asyncio.new_event_loop()
+    )
+    protocol.loop.close()
+    assert {"loop", "transport", "cycle"} <= vars(protocol).keys()
+    # `cycle` is one of these once the head of a request is read.
+    source = inspect.getsource(RequestResponseCycle.__init__)
+    assert all(f"self.{name} = False" in source for name in ("response_started", "response_complete"))
+
+
+@pytest.mark.parametrize("name", ["startup", "shutdown", "capture_signals"])
+def test_uvicorn_s_server_begins_and_ends_with_the_methods_that_are_ours(name: str) -> None:
+    assert name in vars(ours.Server)
+    assert parameters(getattr(ours.Server, name)) == parameters(getattr(uvicorn.Server, name))
+
+
+async def test_uvicorn_s_server_is_ready_once_and_says_that_it_begins_to_stop() -> None:
+    steps: list[str] = []
+    config = uvicorn.Config(PlainTextResponse("x"), port=0, lifespan="off", log_config=None)
+    server = ours.Server(config, lambda: steps.append("stopping"), signals=False)
+    before = signal.getsignal(signal.SIGTERM)
+    task = asyncio.create_task(server.serve())
+    await asyncio.wait_for(server.ready.wait(), 30)
+    steps.append("ready")
+    assert server.started and signal.getsignal(signal.SIGTERM) is before
+    server.should_exit = True
+    await task
+    assert steps == ["ready", "stopping"]
