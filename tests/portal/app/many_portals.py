@@ -37,6 +37,10 @@ class Place:
     prefix: str = ""
 
     @property
+    def mcp(self) -> str:
+        return f"{self.url}/mcp"
+
+    @property
     def host(self) -> str:
         return urlsplit(self.url).hostname or ""
 
@@ -152,10 +156,15 @@ class HereTransport(httpx2.AsyncHTTPTransport):
         return await super().handle_async_request(here)
 
 
+def http_client() -> httpx2.AsyncClient:
+    """A client that finds the instance under all its names."""
+    return httpx2.AsyncClient(follow_redirects=False, timeout=30, transport=HereTransport(verify=False))
+
+
 @asynccontextmanager
 async def browser_of(many: Many, *sites: str) -> AsyncIterator[Browser]:
     """A browser that knows the instance under all its names, and these other sites."""
-    async with httpx2.AsyncClient(follow_redirects=False, timeout=30, transport=HereTransport(verify=False)) as client:
+    async with http_client() as client:
         yield Browser(client, [many.own.url, many.hosted.url, *sites])
 
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urljoin, urlsplit
 
+import httpx2
 import pytest
 
-from tests.portal.app.many_portals import Place, browser_of, is_signed_in, many_portals, sign_in_at
+from tests.portal.app.many_portals import (
+    Many,
+    Place,
+    browser_of,
+    http_client,
+    is_signed_in,
+    many_portals,
+    sign_in_at,
+)
 from tests.portal.login.browser import Browser, Page
 from tests.portal.login.guarded import EMAIL, EVERYONE, PASSWORD
 from tests.portal.login.test_providers import Issuer, served
+from tests.portal.oauth.agent import Agent
+from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import listen
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -211,6 +225,113 @@ async def test_signing_out_here_leaves_the_other_portals_and_everywhere_ends_all
         assert signed_in == ["", "ops", "hosted"]
         await browser.submit(await browser.open(f"{many.ops.url}/logout"), "/ops/logout", "everywhere")
         assert [place.id for place in many.places if await is_signed_in(browser, place)] == []
+
+
+# What agents are granted
+
+
+@asynccontextmanager
+async def agents(folder: Path) -> AsyncIterator[tuple[Many, httpx2.AsyncClient, Browser]]:
+    """Portals over one server, a client for agents, and the browser of somebody with an account."""
+    async with hosted() as upstream, many_portals(folder, upstream.url) as many, http_client() as http:
+        await many.account()
+        async with browser_of(many) as browser:
+            yield many, http, browser
+
+
+async def registered(http: httpx2.AsyncClient, place: Place) -> Agent:
+    agent = Agent(place, http)  # type: ignore[arg-type]
+    assert (await agent.register()).status_code == 201
+    return agent
+
+
+async def code_for(agent: Agent, browser: Browser, place: Place) -> str:
+    """Sign in if need be, and allow it."""
+    page = await browser.open(agent.authorize_url())
+    if page.url.startswith(f"{place.url}/login"):
+        page = await browser.submit(page, f"{place.prefix}/login/password", email=EMAIL, password=PASSWORD)
+    done = await browser.submit(page, f"{place.prefix}/authorize/consent", "allow")
+    assert parameters_in(done.left_for)["iss"] == place.url
+    return parameters_in(done.left_for)["code"]
+
+
+async def documents_of(http: httpx2.AsyncClient, refused: httpx2.Response) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The documents that a refused client finds: about the endpoint, and about its authorization server."""
+    assert refused.status_code == 401
+    found = re.search(r'resource_metadata="([^"]+)"', refused.headers["www-authenticate"])
+    assert found is not None
+    resource = (await http.get(found[1])).json()
+    issuer = urlsplit(resource["authorization_servers"][0])
+    path = f"/.well-known/oauth-authorization-server{issuer.path}"
+    return resource, (await http.get(f"{issuer.scheme}://{issuer.netloc}{path}")).json()
+
+
+async def test_an_access_token_opens_one_portal_and_every_other_leads_to_its_own_documents(tmp_path: Path) -> None:
+    async with agents(tmp_path) as (many, http, browser):
+        for place in many.places:
+            agent = await registered(http, place)
+            assert (await agent.exchange(await code_for(agent, browser, place))).status_code == 200
+            assert (await agent.use()).status_code == 200
+            for other in many.others(place):
+                refused = await agent.use(url=other.mcp)
+                assert 'error="invalid_token"' in refused.headers["www-authenticate"]
+                resource, server = await documents_of(http, refused)
+                assert (resource["resource"], resource["authorization_servers"]) == (other.mcp, [other.url])
+                assert (server["issuer"], server["token_endpoint"]) == (other.url, f"{other.url}/token")
+
+
+async def test_a_code_and_a_refresh_token_are_exchanged_where_they_were_granted_only(tmp_path: Path) -> None:
+    async with agents(tmp_path) as (many, http, browser):
+        agent = await registered(http, many.docs)
+        code = await code_for(agent, browser, many.docs)
+        for other in many.others(many.docs):
+            stranger = replace(agent, portal=other)  # type: ignore[arg-type]
+            assert (await stranger.exchange(code)).json()["error"] == "invalid_grant"
+            assert (await stranger.exchange(code, resource=many.docs.mcp)).json()["error"] == "invalid_target"
+        assert (await agent.exchange(code)).status_code == 200
+        for other in many.others(many.docs):
+            stranger = replace(agent, portal=other)  # type: ignore[arg-type]
+            assert (await stranger.refresh()).json()["error"] == "invalid_grant"
+            revoked = await http.post(
+                f"{other.url}/revoke", data={"client_id": agent.client_id, "token": agent.tokens["refresh_token"]}
+            )
+            # RFC 7009 section 2.2: a token that is unknown there counts as revoked, and stays what it is here.
+            assert revoked.status_code == 200
+        assert (await agent.refresh()).status_code == 200
+
+
+async def test_a_consent_is_given_at_the_portal_that_asks_for_it(tmp_path: Path) -> None:
+    async with agents(tmp_path) as (many, http, browser):
+        for place in many.places:
+            await sign_in_at(browser, place)
+        agent = await registered(http, many.docs)
+        page = await browser.open(agent.authorize_url())
+        key, fields = browser.client.cookies[many.docs.browser_cookie], page.forms[0].fields | {"answer": "allow"}
+        request = urlsplit(page.forms[0].action).query
+        for other in many.others(many.docs):
+            refused = await browser.open(agent.authorize_url().replace(many.docs.url, other.url))
+            assert parameters_in(refused.left_for)["error"] == "invalid_target"
+            async with browser_of(many) as thief:
+                thief.client.cookies.set(other.browser_cookie, key, domain=other.host)
+                ended = await thief.open(f"{other.url}/authorize/consent?{request}")
+                assert (ended.status, "This request has ended" in ended.text) == (400, True)
+                sent = await thief.client.post(f"{other.url}/authorize/consent?{request}", data=fields)
+                assert sent.status_code == 400
+        done = await browser.submit(page, "/docs/authorize/consent", "allow")
+        assert (await agent.exchange(parameters_in(done.left_for)["code"])).status_code == 200
+
+
+async def test_signing_out_everywhere_at_one_portal_ends_the_agents_of_all(tmp_path: Path) -> None:
+    async with agents(tmp_path) as (many, http, browser):
+        signed_in = [await registered(http, place) for place in (many.docs, many.hosted)]
+        for agent, place in zip(signed_in, (many.docs, many.hosted), strict=True):
+            assert (await agent.exchange(await code_for(agent, browser, place))).status_code == 200
+        await sign_in_at(browser, many.ops)
+        await browser.submit(await browser.open(f"{many.ops.url}/logout"), "/ops/logout", "here")
+        assert [(await agent.use()).status_code for agent in signed_in] == [200, 200]
+        await sign_in_at(browser, many.ops)
+        await browser.submit(await browser.open(f"{many.ops.url}/logout"), "/ops/logout", "everywhere")
+        assert [(await agent.use()).status_code for agent in signed_in] == [401, 401]
 
 
 # What is counted together
