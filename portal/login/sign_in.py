@@ -48,7 +48,7 @@ class Login:
         return visitor.remember(see_other(f"{visitor.address.path(LOGIN_PATH)}?{urlencode({'return': target})}"))
 
     async def block(self, identity: Identity, place: str) -> Block:
-        """What is shown to somebody who may not use this place."""
+        """The page or redirect for somebody who may not use this place."""
         if self._refused_for_identity is None:
             return await self.directory.block(place, person=identity.logged_in)
         return await self.directory.block(place, person=await self._refused_for_identity(identity, place))

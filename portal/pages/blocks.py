@@ -1,4 +1,4 @@
-"""What somebody without access is shown, as their application says it, or else the login settings. Pure."""
+"""The page or redirect for somebody without access, as their application or the login settings have it. Pure."""
 
 from __future__ import annotations
 

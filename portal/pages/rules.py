@@ -1,10 +1,10 @@
-"""How signing in looks and goes: name, colours, methods offered, session duration, what the refused are shown. Pure.
+"""How signing in looks and goes: name, colours, methods offered, session duration, pages for the refused. Pure.
 
 Two documents say so, in Cloudflare's words. The store's `settings` object `login`, for all portals of an instance, has
 those of its organization and application: `name`, `login_design {background_color, text_color, logo_path, header_text,
 footer_text}`, `session_duration`, `allowed_idps`, `auto_redirect_to_identity`, `custom_deny_message`,
 `custom_deny_url`, `custom_deny_html`. The application of type `mcp_portal` of one portal has `logo_url`,
-`session_duration`, `allowed_idps` and `auto_redirect_to_identity`; what its refused are shown is in `blocks`.
+`session_duration`, `allowed_idps` and `auto_redirect_to_identity`; its pages for the refused are in `blocks`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """What somebody without access is shown: a page of their own, another site, or a sentence."""
+    """The answer to somebody without access: a page of their own, another site, or a sentence."""
 
     message: str = DENIED
     url: str = ""

@@ -52,6 +52,12 @@ async def test_signing_in_leads_back_to_the_portal_that_asked(tmp_path: Path) ->
                 assert [other.id for other in many.places if await is_signed_in(browser, other)] == [place.id]
 
 
+async def test_the_path_of_a_portal_alone_leads_to_its_home_page(tmp_path: Path) -> None:
+    async with many_portals(tmp_path) as many, browser_of(many) as browser:
+        page = await browser.open(many.docs.url)
+        assert (page.url, page.link("Sign in")) == (f"{many.docs.url}/", "/docs/login?return=/docs/")
+
+
 async def test_every_link_form_and_style_of_a_portal_is_below_its_prefix(tmp_path: Path) -> None:
     async with many_portals(tmp_path) as many, browser_of(many) as browser:
         claim = await many.identity(many.docs).claim_path()
