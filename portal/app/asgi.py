@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -88,6 +88,10 @@ class Portals:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         host = next((value for name, value in scope["headers"] if name == b"host"), b"")
         portal, prefix, path = self._addresses().find(host.decode("latin-1"), scope["path"])
+        if prefix and path == prefix and scope.get("method") in ("GET", "HEAD"):
+            # What people type. The home page, like every path of the portal, has a slash after the prefix.
+            await RedirectResponse(f"{prefix}/")(scope, receive, send)
+            return
         await portal.app({**scope, "root_path": prefix, "path": path}, receive, send)
 
 

@@ -12,15 +12,17 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from portal.access import Decision
-from portal.app.definitions import PortalDefinition, host_url
+from portal.app.definitions import OWN, PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
     Administrators,
+    Attempts,
     Console,
     Directory,
     Login,
+    LoginRoutes,
     Mail,
     OneTimePin,
     Passwords,
@@ -69,18 +71,29 @@ class Admission(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SharedIdentity:
-    """What belongs to the instance: every portal recognises the same service tokens and signs with the same keys, and
-    a login that ends anywhere ends for the programs and streams it started."""
+    """What belongs to the instance: every portal recognises the same service tokens and signs with the same keys, a
+    login that ends anywhere ends for the programs and streams it started, attempts to sign in are counted together, and
+    passwords are computed a few at a time."""
 
     store: Store
     service_tokens: ServiceTokens
     keys: SigningKeys
     logins: Logins
+    attempts: Attempts
+    passwords: Passwords
     now: Clock = utc_now
 
     @classmethod
-    def over(cls, store: Store, now: Clock = utc_now) -> SharedIdentity:
-        return cls(store, ServiceTokens(store, now), SigningKeys(store, now), Logins(store), now)
+    def over(cls, store: Store, now: Clock = utc_now, passwords: Passwords | None = None) -> SharedIdentity:
+        return cls(
+            store,
+            ServiceTokens(store, now),
+            SigningKeys(store, now),
+            Logins(store),
+            Attempts(),
+            passwords or Passwords(),
+            now,
+        )
 
     async def aclose(self) -> None:
         await self.logins.aclose()
@@ -93,7 +106,8 @@ class IdentitySettings:
     """`public_url` is the instance's https origin; "" answers on loopback only. `host_url` is that of the portal's own
     host name, "" without one, and `hostname` the name that applications are attached by. `proxies` are those whose
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
-    `mail`, PINs are shown on the console."""
+    `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
+    the stored login settings may call it something else."""
 
     public_url: str = ""
     host_url: str = ""
@@ -104,6 +118,7 @@ class IdentitySettings:
     mail: Mail | None = None
     enrich: Enrich | None = None
     name: str = "codemode-portal"
+    renameable: bool = True
 
     @classmethod
     def of(cls, definition: PortalDefinition, section: IdentitySection, path: str) -> IdentitySettings:
@@ -123,6 +138,7 @@ class IdentitySettings:
             mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
             enrich=ClientCertificates(list(proxies)) if section.client_certificates else None,
             name=definition.name,
+            renameable=definition.id == OWN,
         )
 
 
@@ -132,6 +148,8 @@ class PortalIdentity:
 
     shared: SharedIdentity
     login: Login
+    login_routes: LoginRoutes
+    administrators: Administrators
     server: AuthorizationServer
     assertions: Assertions
     routes: list[Route]
@@ -144,12 +162,13 @@ class PortalIdentity:
         return Middleware(Authentication, **self._authentication)  # type: ignore[arg-type]
 
     async def claim_path(self) -> str | None:
-        """The path of the one-time link that makes the first administrator, or None if there is one."""
-        token = await self.login.administrators.offer_claim()
+        """The path, below the portal's prefix, of the one-time link that makes the first administrator; None if there
+        is one."""
+        token = await self.administrators.offer_claim()
         return f"/login/claim?token={token}" if token else None
 
     async def aclose(self) -> None:
-        await self.login.aclose()
+        await self.login_routes.aclose()
         self.verifier.close()
 
 
@@ -164,7 +183,6 @@ def portal_identity(
     scope: str = "",
     announce: Callable[[str], object],
     fetch: Fetch | None = None,
-    passwords: Passwords | None = None,
 ) -> PortalIdentity:
     """The login of one portal. `scope` keeps its tokens apart from those of every other portal; `announce` writes to
     the operator's console; `fetch` gets the documents that OAuth clients name.
@@ -175,17 +193,17 @@ def portal_identity(
     store, now = shared.store.scoped(scope), shared.now
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
-    login = Login(
+    directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
+    login = Login(visitors, Sessions(store.tokens, now=now), directory, Pages(), admission.refused_for_identity)
+    administrators = Administrators(store, shared.passwords, now)
+    login_routes = LoginRoutes(
+        login,
         store.tokens,
-        Directory(store, settings.providers, settings.hostname),
-        Administrators(store, passwords or Passwords(), now),
-        Sessions(store.tokens, now=now),
+        administrators,
         Pins(store.tokens, settings.mail or Console(announce), now),
-        visitors,
-        Pages(),
+        shared.attempts,
         endpoint=settings.oauth.path,
         pin_allowed=admission.could_enter,
-        refused_for_identity=admission.refused_for_identity,
         now=now,
     )
     clients = Clients(store, settings.oauth, fetch or fetch_document)
@@ -211,9 +229,11 @@ def portal_identity(
     return PortalIdentity(
         shared,
         login,
+        login_routes,
+        administrators,
         server,
         assertions,
-        [*login.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
+        [*login_routes.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,

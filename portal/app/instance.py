@@ -204,7 +204,7 @@ class Instance:
         from portal.app.signals import SignalSources
 
         store, now = self.shared.require_store(), self.shared.parts.now
-        self.shared.identity = shared = SharedIdentity.over(store, now)
+        self.shared.identity = shared = SharedIdentity.over(store, now, self.shared.parts.passwords)
         stack.push_async_callback(shared.aclose)
         shared.logins.on_change(self._callers_changed)
 

@@ -42,7 +42,7 @@ class Portal:
         self.app: ASGIApp
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
-        self._section: IdentitySection | None = None
+        self._signs_in_as: tuple[IdentitySection, str, str] | None = None
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caller = Caller(
@@ -114,11 +114,15 @@ class Portal:
             self._log.warning("policy_warning", portal=self.definition.id, warning=warning)
 
     async def _apply_identity(self, section: IdentitySection | None) -> None:
-        if section is None or section == self._section:
+        """Make the login again if its section, or the name or host name of the portal, is another."""
+        if section is None:
+            return
+        signs_in_as = section, self.definition.name, self.definition.hostname
+        if signs_in_as == self._signs_in_as:
             return
         former = self.identity
         self.identity = self._identity_of(section)
-        self._section = section
+        self._signs_in_as = signs_in_as
         self._mount()
         if former is not None:
             await former.aclose()
@@ -145,7 +149,6 @@ class Portal:
             scope=self.definition.id,
             announce=shared.announce,
             fetch=parts.fetch,
-            passwords=parts.passwords,
         )
 
     def _mount(self) -> None:

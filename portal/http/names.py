@@ -7,6 +7,8 @@ own Origin (DNS rebinding; MCP specification, transports, "Security Warning").
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from portal.http.bind import is_loopback
+
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "[::1]"})
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
@@ -63,7 +65,8 @@ class NameRules:
         return parts is not None and (parts[0] in self.names or parts in self.pairs)
 
     def origin_allowed(self, value: str) -> bool:
-        """Loopback origins of any port and the listed ones; `null` (sandboxed frames, files) never."""
+        """The listed origins, and those of any port on loopback, of allowed hosts such as `docs.localhost` too; `null`
+        (sandboxed frames, files) never."""
         if self.any_origin:
             return True
         origin = normal_origin(value)
@@ -72,7 +75,9 @@ class NameRules:
         if origin in self.origins:
             return True
         parts = split_host(origin.partition("://")[2])
-        return parts is not None and parts[0] in LOOPBACK_NAMES
+        if parts is None:
+            return False
+        return parts[0] in LOOPBACK_NAMES or (parts[0] in self.names and is_loopback(parts[0]))
 
 
 def normal_origin(value: str) -> str | None:

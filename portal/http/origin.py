@@ -55,7 +55,11 @@ class Origins:
                 object.__setattr__(self, name, _https_origin(given))
 
     def of(self, scope: Scope) -> str:
-        """`scheme://host[:port]`, lower case. Raises `Refusal` for a name that nobody configured."""
+        """`scheme://host[:port]`, in lower case.
+
+        Raises:
+            Refusal: there is no public URL, and the request names a host beyond loopback.
+        """
         if self.host_url and not scope.get("root_path"):
             return self.host_url
         if self.public_url:
@@ -71,7 +75,8 @@ class Origins:
     def address(self, scope: Scope) -> PortalAddress:
         """The address of the portal that this request reached: `root_path` is where it is mounted (ASGI 3.0, HTTP).
 
-        Raises `Refusal`, as `of` does.
+        Raises:
+            Refusal: as `of`.
         """
         return PortalAddress(self.of(scope), scope.get("root_path", "").rstrip("/"))
 
@@ -92,7 +97,7 @@ def _https_origin(url: str) -> str:
 
 
 def hostname_of(public_url: str) -> str:
-    """By which an application and a stored portal are those of the portal with this public URL."""
+    """The name by which applications and stored portals speak of the portal with this public URL."""
     return urlsplit(public_url).hostname or "localhost"
 
 

@@ -1,13 +1,15 @@
 """Signing people in: identity providers, browser sessions, and the pages a person sees on the way."""
 
 from portal.login.administrators import IDP, KIND, Administrators
+from portal.login.attempts import Attempts
 from portal.login.directory import Directory
 from portal.login.mail import Console, Mail, Smtp
 from portal.login.passwords import Passwords
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
-from portal.login.routes import STALE_FORM, Login
+from portal.login.routes import LoginRoutes
 from portal.login.sessions import EVERYWHERE, Sessions
+from portal.login.sign_in import STALE_FORM, Login
 
 __all__ = [
     "EVERYWHERE",
@@ -15,9 +17,11 @@ __all__ = [
     "KIND",
     "STALE_FORM",
     "Administrators",
+    "Attempts",
     "Console",
     "Directory",
     "Login",
+    "LoginRoutes",
     "Mail",
     "OneTimePin",
     "Passwords",

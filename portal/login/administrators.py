@@ -1,6 +1,7 @@
-"""Local administrators: accounts of the portal itself, so that it needs no identity provider to start.
+"""Local administrators: accounts of the instance itself, so that it needs no identity provider to start.
 
-The first one claims the portal with a one-time link that only the console of the server shows.
+The first one claims the instance with a one-time link that only the console of the server shows. Every portal knows the
+same accounts; a link is good at the portal that offered it.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ IDP = LOCAL_ACCOUNTS
 
 
 class Administrators:
+    """The accounts in the store. Its tokens are those of the portal whose claim links these are."""
+
     def __init__(self, store: Store, passwords: Passwords, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
         self._passwords = passwords
@@ -30,7 +33,7 @@ class Administrators:
         return bool(await self._store.list(KIND))
 
     async def offer_claim(self) -> str | None:
-        """A fresh claim token while there is no administrator; earlier ones end. None once there is one."""
+        """A new claim token, and all earlier ones end; None if there is an administrator."""
         if await self.exist():
             return None
         await self._store.tokens.revoke_subject(CLAIM, kinds=(CLAIM,))
@@ -39,14 +42,15 @@ class Administrators:
         return token
 
     async def claimable(self, token: str) -> bool:
-        found = await self._store.tokens.find(CLAIM, token) if token else None
-        return found is not None and found.used_at is None and not await self.exist()
+        """Whether this claim token would make the first administrator now."""
+        claim = await self._store.tokens.find(CLAIM, token) if token else None
+        return claim is not None and claim.used_at is None and not await self.exist()
 
     async def claim(self, token: str, email: str, name: str, password: str) -> Identity | None:
-        """Make the first administrator; None when the link was used before, has expired, or comes too late."""
+        """Make the first administrator. None if the link was used, has expired, or there is an administrator."""
         password_hash = await self._passwords.hash(password)
-        consumed = await self._store.tokens.consume(CLAIM, token)
-        if consumed is None or consumed.reused or await self.exist():
+        used = await self._store.tokens.consume(CLAIM, token)
+        if used is None or used.reused or await self.exist():
             return None
         return await self._create(email, name, password_hash, by="claim")
 
@@ -54,9 +58,9 @@ class Administrators:
         return await self._create(email, name, await self._passwords.hash(password), by=by)
 
     async def sign_in(self, email: str, password: str) -> Identity | None:
-        account = next(
-            (found for found in await self._store.list(KIND) if found.document["email"] == _normal(email)), None
-        )
+        """The person with this account, or None if there is no such account or the password is wrong."""
+        accounts = await self._store.list(KIND)
+        account = next((one for one in accounts if one.document["email"] == _normal(email)), None)
         stored = str(account.document["password_hash"]) if account is not None else None
         if not await self._passwords.match(stored, password) or account is None:
             return None

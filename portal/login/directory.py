@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,7 +11,7 @@ import structlog
 from portal.login.oauth2 import OAuth2
 from portal.login.oidc import Oidc
 from portal.login.providers import OAuthProvider, OidcProvider, OneTimePin, Provider, ProviderInvalid, read_provider
-from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, is_portal, read_rules
+from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, is_portal, read_rules, with_application
 from portal.state import Store, Stored
 
 KIND = "identity_provider"
@@ -38,21 +38,42 @@ class Offer:
 class Directory:
     """Reads the store each time: logins are rare, and a change must hold at once."""
 
-    def __init__(self, store: Store, configured: Sequence[Provider] = (), hostname: str = "localhost") -> None:
+    def __init__(
+        self,
+        store: Store,
+        configured: Sequence[Provider] = (),
+        hostname: str = "localhost",
+        name: str = "",
+        *,
+        renameable: bool = True,
+    ) -> None:
+        """`hostname` is the domain of the portal's application. `name` is what pages call the portal; with `renameable`
+        the stored settings may call it something else."""
         self._store = store
         self._hostname = hostname
+        self._name = name
+        self._renameable = renameable
         self._configured = tuple(configured)
         self._remotes: dict[str, tuple[Provider, Remote]] = {}
         self._log = structlog.get_logger("portal.login")
 
     async def rules(self) -> LoginRules:
+        """How this portal signs people in: the stored settings, and what its application says instead."""
         stored = await self._store.get(SETTINGS, SETTINGS_ID)
-        document: Mapping[str, Any] = stored.document if stored is not None else {}
+        document: dict[str, Any] = dict(stored.document) if stored is not None else {}
+        if not self._renameable:
+            document.pop("name", None)
         try:
-            return read_rules(document)
+            rules = read_rules(document, self._name)
         except RulesInvalid as error:
             self._log.error("the login settings cannot be used; the defaults are", reason=str(error))
-            return LoginRules()
+            rules = read_rules({}, self._name)
+        app = await self._application("")
+        try:
+            return rules if app is None else with_application(rules, app.document)
+        except RulesInvalid as error:
+            self._log.error("an application cannot be used; the login settings hold", reason=str(error))
+            return rules
 
     async def block(self, place: str, *, person: bool) -> Block:
         """What a person is shown who may not use this place: a path of the portal, or `app:` and an application's id.
@@ -88,6 +109,7 @@ class Directory:
         return remote
 
     async def _application(self, place: str) -> Stored | None:
+        """The application of a place; that of the portal itself for "" and for its paths."""
         if place.startswith(APP):
             return await self._store.get("app", place.removeprefix(APP))
         return next((app for app in await self._store.list("app") if is_portal(app.document, self._hostname)), None)

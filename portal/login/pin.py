@@ -1,7 +1,7 @@
-"""One-time PINs by e-mail: six digits, ten minutes, five attempts, good for the browser that asked.
+"""One-time PINs by e-mail: six digits, ten minutes, five attempts, good in one browser at one portal.
 
-A flow is a token that every attempt uses up; a wrong PIN gets a new one that counts the attempt.
-So attempts are counted by the store's own atomicity, in every process at once.
+A flow is a token that every attempt uses up; a wrong PIN gets a new one that counts the attempt. So the store counts
+attempts, one after the other, for all processes.
 """
 
 from __future__ import annotations
@@ -28,21 +28,25 @@ _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
-    """The PIN was right: whose address it went to, and where the login was to lead."""
+class RightPin:
+    """The address that the PIN was sent to, and where the login leads."""
 
     email: str
     target: str
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """The PIN was wrong; the next attempt needs this flow token."""
+class WrongPin:
+    """`flow` is the token for the next attempt."""
 
     flow: str
+    email: str
+    target: str
 
 
 class Pins:
+    """Sends and checks PINs. `tokens` are those of the portal."""
+
     def __init__(self, tokens: Tokens, mail: Mail, now: Callable[[], datetime] = utc_now) -> None:
         self._tokens = tokens
         self._mail = mail
@@ -51,7 +55,7 @@ class Pins:
         self._log = structlog.get_logger("portal.login")
 
     async def aclose(self) -> None:
-        """Letters on their way get a few seconds."""
+        """Wait a few seconds for messages on their way."""
         if self._sending:
             _, late = await asyncio.wait(self._sending, timeout=LAST_SECONDS)
             for task in late:
@@ -59,10 +63,10 @@ class Pins:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def begin(self, visitor: Visitor, email: str, target: str, *, portal: str, send: bool = True) -> str:
-        """Return the flow token, and send a PIN. With `send` false nothing is sent and no PIN will be right.
+        """Send a PIN; the flow token of a login that leads to `target`. With `send` false no PIN is sent or right.
 
-        The letter is handed over afterwards: neither how long that takes nor whether it succeeds tells anybody whether
-        there is one.
+        The mail server gets the message afterwards, so that nobody can tell from the time or the answer whether there
+        is one. `portal` is the name that the message says.
         """
         pin = f"{secrets.randbelow(1_000_000):06d}"
         document = {
@@ -86,7 +90,7 @@ class Pins:
 
     def _send(self, message: Message) -> None:
         if len(self._sending) >= MAX_SENDING:
-            self._log.error("a PIN could not be sent", reason=f"{MAX_SENDING} others are still on their way")
+            self._log.error("a PIN could not be sent", reason=f"{MAX_SENDING} messages are on their way already")
             return
         task = asyncio.create_task(self._hand_over(message))
         self._sending.add(task)
@@ -98,20 +102,20 @@ class Pins:
         except MailFailed as error:
             self._log.error("a PIN could not be sent", reason=str(error))
 
-    async def finish(self, visitor: Visitor, flow: str, pin: str) -> Accepted | Again | None:
-        """Try a PIN. None when the flow is unknown, expired, another browser's, or out of attempts."""
+    async def finish(self, visitor: Visitor, flow: str, pin: str) -> RightPin | WrongPin | None:
+        """Try a PIN. None if the flow is unknown, expired, another browser's or portal's, or has no attempt left."""
         used = await self._tokens.consume(KIND, flow) if flow else None
         if used is None or used.reused or not visitor.owns(used.document["browser"]):
             return None
         document = dict(used.document)
-        expected, email = str(document["pin"]), str(document["email"])
+        expected, email, target = (str(document[name]) for name in ("pin", "email", "target"))
         given = visitor.sign(f"pin:{email}:{''.join(pin.split())}")
         if expected and secrets.compare_digest(expected, given):
-            return Accepted(email, str(document["target"]))
+            return RightPin(email, target)
         document["attempts"] += 1
         if document["attempts"] >= ATTEMPTS:
             return None
-        return Again(await self._issue(email, document, used.expires_at))
+        return WrongPin(await self._issue(email, document, used.expires_at), email, target)
 
     async def _issue(self, email: str, document: dict[str, object], expires_at: datetime) -> str:
         flow = secrets.token_urlsafe(32)
@@ -120,6 +124,6 @@ class Pins:
 
 
 def normal_email(text: str) -> str | None:
-    """An address in the one spelling that is compared, or None when it is not one a PIN could be sent to."""
+    """The address in the spelling that is compared, or None if no PIN could be sent to it."""
     text = text.strip()
     return text.lower() if len(text) <= 254 and _EMAIL.fullmatch(text) else None

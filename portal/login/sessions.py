@@ -10,20 +10,19 @@ from datetime import datetime, timedelta
 from starlette.requests import Request
 from starlette.responses import Response
 
-from portal.http import cookie_name, drop_cookie, read_cookie, write_cookie
+from portal.http import PortalAddress, cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.identity import Identity, identity_document, identity_from
-from portal.pages import Visitor
 from portal.state import Tokens, utc_now
 
 COOKIE = "portal_session"
 KIND = "session"
 EVERYWHERE = ("session", "code", "access", "refresh")
-"""What a person holds: signing out everywhere ends these kinds of tokens."""
+"""The kinds of tokens that a person holds, and that signing out everywhere ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Somebody signed in, in one browser, until `expires_at`."""
+    """Somebody signed in, in one browser at one portal, until `expires_at`."""
 
     identity: Identity
     since: datetime
@@ -31,7 +30,7 @@ class Session:
 
 
 class Sessions:
-    """Begins, finds and ends sessions of `duration`."""
+    """The sessions of one portal; `tokens` are those that it knows. `duration` is that of a session that names none."""
 
     def __init__(
         self, tokens: Tokens, duration: timedelta = timedelta(hours=24), now: Callable[[], datetime] = utc_now
@@ -43,13 +42,13 @@ class Sessions:
     async def begin(
         self,
         response: Response,
-        visitor: Visitor,
-        identity: Identity,
         request: Request,
+        address: PortalAddress,
+        identity: Identity,
         duration: timedelta | None = None,
     ) -> None:
-        """Sign in: always a new token, and the browser's former session ends, so that none can be planted."""
-        if former := self._presented(request, visitor.origin):
+        """Sign in: always with a new token, and the browser's former session ends, so that nobody can plant one."""
+        if former := read_cookie(request, COOKIE, address):
             await self._tokens.revoke(KIND, former)
         token = secrets.token_urlsafe(32)
         lasts = duration or self._duration
@@ -60,25 +59,23 @@ class Sessions:
             document={"identity": identity_document(identity)},
             expires_at=self._now() + lasts,
         )
-        write_cookie(response, COOKIE, token, visitor.origin, max_age=int(lasts.total_seconds()))
+        write_cookie(response, COOKIE, token, address, max_age=int(lasts.total_seconds()))
 
-    async def find(self, request: Request, origin: str) -> Session | None:
-        presented = self._presented(request, origin)
-        found = await self._tokens.find(KIND, presented) if presented else None
-        if found is None:
+    async def find(self, request: Request, address: PortalAddress) -> Session | None:
+        """The session of the browser that sends this request, or None if nobody is signed in there."""
+        token = read_cookie(request, COOKIE, address)
+        stored = await self._tokens.find(KIND, token) if token else None
+        if stored is None:
             return None
-        return Session(identity_from(found.document["identity"]), found.issued_at, found.expires_at)
+        return Session(identity_from(stored.document["identity"]), stored.issued_at, stored.expires_at)
 
-    async def end(self, response: Response, request: Request, origin: str) -> None:
-        """Sign this browser out."""
-        if presented := self._presented(request, origin):
-            await self._tokens.revoke(KIND, presented)
-        if cookie_name(COOKIE, origin) in request.cookies:
-            drop_cookie(response, COOKIE, origin)
+    async def end(self, response: Response, request: Request, address: PortalAddress) -> None:
+        """Sign this browser out of this portal."""
+        if token := read_cookie(request, COOKIE, address):
+            await self._tokens.revoke(KIND, token)
+        if cookie_name(COOKIE, address) in request.cookies:
+            drop_cookie(response, COOKIE, address)
 
     async def end_everywhere(self, identity: Identity) -> int:
-        """End every session and grant of a person, in all browsers and agents; how many tokens that were."""
+        """End all sessions and grants of a person, at every portal, in all browsers and agents; how many tokens."""
         return await self._tokens.revoke_subject(identity.id, kinds=EVERYWHERE)
-
-    def _presented(self, request: Request, origin: str) -> str:
-        return read_cookie(request, COOKIE, origin)

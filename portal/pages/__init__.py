@@ -3,7 +3,7 @@
 from portal.pages.blocks import APP, block_of, is_portal
 from portal.pages.pages import STYLE_PATH, Pages, style
 from portal.pages.returns import HOME, safe_return
-from portal.pages.rules import DENIED, Block, LoginRules, RulesInvalid, read_rules
+from portal.pages.rules import DENIED, Block, LoginRules, RulesInvalid, read_rules, with_application
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors, client_ip
 
 __all__ = [
@@ -24,4 +24,5 @@ __all__ = [
     "read_rules",
     "safe_return",
     "style",
+    "with_application",
 ]

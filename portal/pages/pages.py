@@ -51,7 +51,7 @@ dl {{ margin: 0 0 1rem; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 .5rem; }
 
 
 class Pages:
-    """Renders. `design` is the portal's looks at that moment."""
+    """Renders the templates. `design` is how the portal looks at that moment."""
 
     def __init__(self) -> None:
         self._templates = Environment(
@@ -68,15 +68,23 @@ class Pages:
         form_targets: Sequence[str] = (),
         **values: Any,
     ) -> Response:
-        """A page. `form_targets` are URLs to which the answer to its form may send the browser on."""
-        shown = self._templates.get_template(template).render(
-            design=design, style=STYLE_PATH, form_field=FORM_FIELD, form_token=visitor.form_token, **values
+        """A page. `form_targets` are URLs to which the answer to its form may send the browser on.
+
+        Templates write each link to the portal as `path("/logout")`, which adds the portal's prefix.
+        """
+        html = self._templates.get_template(template).render(
+            design=design,
+            path=visitor.address.path,
+            style=visitor.address.path(STYLE_PATH),
+            form_field=FORM_FIELD,
+            form_token=visitor.form_token,
+            **values,
         )
         policy = content_policy(design, form_targets)
-        return visitor.remember(HTMLResponse(shown, status, {**_STRICT, "Content-Security-Policy": policy}))
+        return visitor.remember(HTMLResponse(html, status, {**_STRICT, "Content-Security-Policy": policy}))
 
     def blocked(self, design: Design, visitor: Visitor, block: Block, *, who: str) -> Response:
-        """What somebody without access is shown, with status 403, or a redirect where one is configured."""
+        """The answer to somebody without access: a page with status 403, or a redirect if `block` has a URL."""
         if block.url:
             return visitor.remember(RedirectResponse(block.url, 302, {"Cache-Control": "no-store"}))
         if block.html:
@@ -87,14 +95,14 @@ class Pages:
 
 
 def style(design: Design) -> Response:
-    """The style sheet; the two colours are checked to be colours when the design is read."""
+    """The style sheet. `read_rules` has checked that the two colours are colours."""
     sheet = _STYLE.format(background=design.background, text=design.text)
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
     return Response(sheet, media_type="text/css", headers=headers)
 
 
 def content_policy(design: Design, form_targets: Sequence[str]) -> str:
-    """No script at all, our style sheet, the logo's origin, forms to ourselves and where their answers lead."""
+    """A policy that allows no script: only our style sheet, the logo, and forms to ourselves and to `form_targets`."""
     images = f" {design.logo_origin}" if design.logo else ""
     targets = "".join(f" {source}" for source in sorted({csp_source(url) for url in form_targets} - {""}))
     return (
@@ -104,7 +112,7 @@ def content_policy(design: Design, form_targets: Sequence[str]) -> str:
 
 
 def csp_source(url: str) -> str:
-    """The source expression of a URL: its origin, or its scheme when that is an application's own."""
+    """The source expression of a URL: its origin, or its scheme if that is an application's own; "" without either."""
     parts = urlsplit(url)
     if parts.scheme in ("http", "https"):
         host = parts.netloc.rpartition("@")[2]

@@ -1,15 +1,17 @@
-"""How logging in looks and goes: name, colours, methods offered, session duration, what the refused are shown. Pure.
+"""How signing in looks and goes: name, colours, methods offered, session duration, pages for the refused. Pure.
 
-The document is the store's `settings` object `login`, in the words of Cloudflare's organization and application:
-`name`, `login_design {background_color, text_color, logo_path, header_text, footer_text}`, `session_duration`,
-`allowed_idps`, `auto_redirect_to_identity`, `custom_deny_message`, `custom_deny_url`, `custom_deny_html`.
+Two documents say so, in Cloudflare's words. The store's `settings` object `login`, for all portals of an instance, has
+those of its organization and application: `name`, `login_design {background_color, text_color, logo_path, header_text,
+footer_text}`, `session_duration`, `allowed_idps`, `auto_redirect_to_identity`, `custom_deny_message`,
+`custom_deny_url`, `custom_deny_html`. The application of type `mcp_portal` of one portal has `logo_url`,
+`session_duration`, `allowed_idps` and `auto_redirect_to_identity`; its pages for the refused are in `blocks`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,6 +19,9 @@ from urllib.parse import urlsplit
 from portal.config import read_duration
 
 DENIED = "That account does not have access"
+DURATION = timedelta(hours=24)
+"""How long a session lasts where nothing else is said; so long, too, in every application that says nothing else."""
+SHORTEST = timedelta(minutes=1)
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -26,7 +31,7 @@ class RulesInvalid(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Design:
-    """What the pages look like. Colours are `#rrggbb`; `logo` is an https URL or "" """
+    """What the pages look like. Colours are `#rrggbb`; `logo` is an https URL or ""."""
 
     name: str = "Codemode Portal"
     logo: str = ""
@@ -43,7 +48,7 @@ class Design:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """What somebody without access is shown: a page of their own, another site, or a sentence."""
+    """The answer to somebody without access: a page of their own, another site, or a sentence."""
 
     message: str = DENIED
     url: str = ""
@@ -52,16 +57,19 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoginRules:
+    """How one portal signs people in. With `instant` the login page is skipped if one provider is the only way in."""
+
     design: Design = Design()
     block: Block = Block()
-    session_duration: timedelta = timedelta(hours=24)
+    session_duration: timedelta = DURATION
     instant: bool = False
     providers: tuple[str, ...] = ()
-    """Ids of the providers offered; empty offers all."""
+    """Ids of the providers that are offered; empty offers all."""
 
 
-def read_rules(document: Mapping[str, Any]) -> LoginRules:
-    """
+def read_rules(document: Mapping[str, Any], name: str = "") -> LoginRules:
+    """The rules of the login settings. `name` is what the portal is called if they do not name it.
+
     Raises:
         RulesInvalid: a field is not what it must be.
     """
@@ -70,7 +78,7 @@ def read_rules(document: Mapping[str, Any]) -> LoginRules:
         raise RulesInvalid("login_design must be an object")
     default = Design()
     design = Design(
-        name=_text(document, "name", 100) or default.name,
+        name=_line(_text(document, "name", 100)) or _line(name) or default.name,
         logo=_web(looks, "logo_path"),
         background=_colour(looks, "background_color") or default.background,
         text=_colour(looks, "text_color") or default.text,
@@ -82,22 +90,63 @@ def read_rules(document: Mapping[str, Any]) -> LoginRules:
         url=_web(document, "custom_deny_url"),
         html=_text(document, "custom_deny_html", 200_000),
     )
-    try:
-        lasts = read_duration(_text(document, "session_duration", 40) or "24h")
-    except ValueError as error:
-        raise RulesInvalid(f"session_duration {error}") from None
-    if lasts < timedelta(minutes=1):
+    lasts = _duration(document)
+    if lasts < SHORTEST:
         raise RulesInvalid("session_duration must be at least one minute")
-    offered = document.get("allowed_idps") or ()
-    if not isinstance(offered, list | tuple) or not all(isinstance(entry, str) for entry in offered):
-        raise RulesInvalid("allowed_idps must be a list of ids")
     return LoginRules(
         design=design,
         block=block,
         session_duration=lasts,
         instant=document.get("auto_redirect_to_identity") is True,
-        providers=tuple(offered),
+        providers=_providers(document),
     )
+
+
+def with_application(rules: LoginRules, app: Mapping[str, Any]) -> LoginRules:
+    """The rules of a portal that has this application of type `mcp_portal`: what it names replaces theirs.
+
+    Every application has a `session_duration`, of 24 hours if nobody wrote one. So another one holds, and at 24 hours
+    the shorter of the two.
+
+    Raises:
+        RulesInvalid: a field is not what it must be.
+    """
+    lasts = max(_duration(app), SHORTEST)
+    return replace(
+        rules,
+        design=replace(rules.design, logo=_logo(app) or rules.design.logo),
+        session_duration=lasts if lasts != DURATION else min(lasts, rules.session_duration),
+        instant=rules.instant or app.get("auto_redirect_to_identity") is True,
+        providers=_providers(app) or rules.providers,
+    )
+
+
+def _duration(document: Mapping[str, Any]) -> timedelta:
+    text = _text(document, "session_duration", 40)
+    try:
+        return read_duration(text) if text else DURATION
+    except ValueError as error:
+        raise RulesInvalid(f"session_duration {error}") from None
+
+
+def _logo(app: Mapping[str, Any]) -> str:
+    """The application's logo, "" where it has none or only one in clear: a page loads nothing without TLS."""
+    try:
+        return _web(app, "logo_url")
+    except RulesInvalid:
+        return ""
+
+
+def _providers(document: Mapping[str, Any]) -> tuple[str, ...]:
+    offered = document.get("allowed_idps") or ()
+    if not isinstance(offered, list | tuple) or not all(isinstance(entry, str) for entry in offered):
+        raise RulesInvalid("allowed_idps must be a list of ids")
+    return tuple(offered)
+
+
+def _line(text: str) -> str:
+    """The text in one line: a name is part of the subject of a mail, which has no second one (RFC 5322 section 2.2)."""
+    return " ".join(text.split())
 
 
 def _text(document: Mapping[str, Any], name: str, longest: int) -> str:

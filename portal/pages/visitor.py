@@ -1,8 +1,8 @@
-"""The browser behind a request, before and beside any sign-in.
+"""The browser behind a request, signed in or not.
 
 A random cookie names the browser. Whatever is begun in it (a login at a provider, a PIN, a consent) is bound to that
 cookie's hash, so that nobody else can finish it, and its forms carry a token derived from it, so that no other site
-can send them.
+can send them. Both include the address of the portal: what is begun at one portal is finished at no other.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 class Visitor:
     """`key` is the cookie's value and known to that browser only; `new` when the answer must set it.
 
-    `address` is where the browser found the portal.
+    `address` is where the browser reached the portal.
     """
 
     key: str
@@ -39,33 +39,31 @@ class Visitor:
     ip: str
 
     @property
-    def origin(self) -> str:
-        return self.address.origin
-
-    @property
     def binding(self) -> str:
-        """What stored things are bound to: a hash, from which the cookie cannot be had."""
-        return hashlib.sha256(b"browser:" + self.key.encode()).hexdigest()
+        """A hash of this browser at this portal, from which the cookie cannot be computed: what is stored about
+        something begun here names its browser by it."""
+        return hashlib.sha256(f"browser:{self.address.url()} {self.key}".encode()).hexdigest()
 
     @property
     def form_token(self) -> str:
         return self.sign("form")
 
     def sign(self, text: str) -> str:
-        """A keyed digest only this browser's requests can reproduce."""
-        return hmac.new(self.key.encode(), text.encode(), hashlib.sha256).hexdigest()
+        """A keyed digest that only requests of this browser to this portal can reproduce."""
+        return hmac.new(self.key.encode(), f"{self.address.url()} {text}".encode(), hashlib.sha256).hexdigest()
 
     def sent(self, form_token: str) -> bool:
-        """Whether a form came from a page made for this browser."""
+        """Whether a form came from a page that this portal made for this browser."""
         return not self.new and hmac.compare_digest(self.form_token.encode(), form_token.encode())
 
     def owns(self, binding: object) -> bool:
+        """Whether something with this binding was begun in this browser at this portal."""
         return isinstance(binding, str) and hmac.compare_digest(self.binding.encode(), binding.encode())
 
     def remember(self, response: Response) -> Response:
-        """The response, with the cookie where the browser does not have it yet."""
+        """The response, with the cookie if the browser does not have it yet."""
         if self.new:
-            write_cookie(response, COOKIE, self.key, self.origin)
+            write_cookie(response, COOKIE, self.key, self.address)
         return response
 
 
@@ -77,8 +75,12 @@ class Visitors:
     proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()
 
     def of(self, request: Request) -> Visitor:
+        """
+        Raises:
+            Refusal: nobody signs in at the host that the request names.
+        """
         address = self.origins.address(request.scope)
-        key = read_cookie(request, COOKIE, address.origin)
+        key = read_cookie(request, COOKIE, address)
         known = _KEY.fullmatch(key) is not None
         return Visitor(
             key if known else secrets.token_urlsafe(32), not known, address, client_ip(request.scope, self.proxies)
@@ -86,7 +88,7 @@ class Visitors:
 
 
 def client_ip(scope: Scope, proxies: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = ()) -> str:
-    """The address of the client: the peer's, or, through trusted proxies, the last one they did not add themselves."""
+    """The address of the client: the peer's, or, through trusted proxies, the last one that is none of theirs."""
     client = scope.get("client")
     ip = str(client[0]) if client else ""
     if not proxies or not _within(ip, proxies):

@@ -66,7 +66,7 @@ class Ruled:
 
     async def person(self, email: str = EMAIL, password: str = PASSWORD) -> None:
         """A local account."""
-        await self.identity.login.administrators.create(email, "Ada", password, by="test")
+        await self.identity.administrators.create(email, "Ada", password, by="test")
 
     async def portal_app(self, **said: Any) -> Any:
         """The application of this portal, with these policies and whatever else it says."""

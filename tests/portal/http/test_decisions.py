@@ -69,6 +69,13 @@ def test_a_star_leaves_the_check_to_whoever_stands_in_front() -> None:
     assert rules.host_allowed("evil") and rules.origin_allowed("null")
 
 
+def test_pages_under_an_allowed_name_of_this_machine_may_send_their_forms() -> None:
+    rules = NameRules.compile(("docs.localhost", "docs.example.com"), ())
+    assert rules.origin_allowed("http://docs.localhost:8787")
+    assert not rules.origin_allowed("http://other.localhost:8787")
+    assert not rules.origin_allowed("https://docs.example.com")
+
+
 @pytest.mark.parametrize(("hosts", "origins"), [(("a:b:c",), ()), (("",), ()), ((), ("example.com",)), ((), ("null",))])
 def test_an_entry_that_is_no_name_is_an_error_at_the_start(hosts: tuple[str, ...], origins: tuple[str, ...]) -> None:
     with pytest.raises(ValueError, match="not of the form"):

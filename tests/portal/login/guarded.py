@@ -91,7 +91,7 @@ class Guarded:
 
     async def account(self, email: str = EMAIL, password: str = PASSWORD) -> Identity:
         """A local account."""
-        return await self.identity.login.administrators.create(email, "Ada", password, by="test")
+        return await self.identity.administrators.create(email, "Ada", password, by="test")
 
 
 @asynccontextmanager

@@ -14,14 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.config.durations import read_duration, write_duration
-from portal.http import Refusal
+from portal.http import PortalAddress, Refusal, cookie_name
 from portal.http.origin import Origins
 from portal.http.rates import Rate
 from portal.identity import Group, Identity, identity_document, identity_from
 from portal.pages.pages import csp_source
 from portal.pages.returns import safe_return
-from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules
-from portal.pages.visitor import client_ip
+from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules, with_application
+from portal.pages.visitor import Visitor, client_ip
 from tests.house.source import ROOT
 
 BASE = "https://portal.example.com"
@@ -30,7 +30,7 @@ text = st.text(max_size=60)
 
 @given(st.one_of(text, text.map(lambda rest: "/" + rest), text.map(lambda rest: "//" + rest)))
 def test_a_return_never_leads_to_another_site(target: str) -> None:
-    found = safe_return(target)
+    found = safe_return(target, "")
     assert found.startswith("/")
     # As browsers read it: backslashes are slashes, tabs and line breaks are nothing.
     read = "".join(character for character in found.replace("\\", "/") if character not in "\t\r\n")
@@ -38,7 +38,43 @@ def test_a_return_never_leads_to_another_site(target: str) -> None:
 
 
 def test_a_path_of_ours_with_its_query_is_kept() -> None:
-    assert safe_return("/authorize/consent?request=abc%20d") == "/authorize/consent?request=abc%20d"
+    assert safe_return("/authorize/consent?request=abc%20d", "") == "/authorize/consent?request=abc%20d"
+    assert safe_return("/docs/authorize/consent?request=a/../b", "/docs") == "/docs/authorize/consent?request=a/../b"
+
+
+segments = st.lists(
+    st.sampled_from(["docs", "ops", "login", "authorize", "..", ".", "%2e%2E", ".%2e", "", "\\..", "%252e%252e"]),
+    max_size=6,
+)
+
+
+@given(segments, st.sampled_from(["", "/docs"]))
+def test_a_return_never_leads_to_another_portal(parts: list[str], prefix: str) -> None:
+    found = safe_return("/" + "/".join(parts), prefix)
+    # As browsers resolve it (URL Standard, "path state"): %2e is a dot there, and a backslash is a slash.
+    dotted = found.replace("%2e", ".").replace("%2E", ".").replace("\\", "/")
+    path = urlsplit(urljoin(BASE + "/docs/login", dotted)).path
+    assert path.startswith(prefix + "/")
+    assert not path.startswith(("/ops", "/docs")[: 1 if prefix else 2])
+
+
+def test_a_cookie_has_the_name_of_its_portal_and_with_tls_no_other_host_can_set_it() -> None:
+    assert cookie_name("portal_session", PortalAddress(BASE)) == "__Host-portal_session"
+    assert cookie_name("portal_session", PortalAddress(BASE, "/docs")) == "__Host-portal_session-docs"
+    assert cookie_name("portal_session", PortalAddress("http://localhost:8787", "/docs")) == "portal_session-docs"
+
+
+def visitor(key: str, address: PortalAddress) -> Visitor:
+    return Visitor(key, False, address, "127.0.0.1")
+
+
+@given(st.lists(st.sampled_from(["", "/docs", "/ops"]), min_size=2, max_size=2, unique=True))
+def test_what_is_begun_at_one_portal_is_not_owned_at_another_of_that_host(prefixes: list[str]) -> None:
+    here, there = (visitor("k" * 43, PortalAddress(BASE, prefix)) for prefix in prefixes)
+    assert here.owns(here.binding) and here.sent(here.form_token)
+    assert not there.owns(here.binding)
+    assert not there.sent(here.form_token)
+    assert here.sign("pin") != there.sign("pin")
 
 
 @given(st.integers(min_value=1, max_value=10_000_000))
@@ -105,6 +141,34 @@ def test_without_a_public_url_only_loopback_names_are_an_origin() -> None:
 def test_the_words_for_who_has_no_access_are_cloudflares() -> None:
     assert DENIED == "That account does not have access"
     assert LoginRules().block.message == DENIED
+
+
+def test_what_an_application_names_replaces_the_settings() -> None:
+    rules = read_rules({"allowed_idps": ["okta"], "login_design": {"logo_path": "https://acme.example/a.svg"}}, "Docs")
+    # As the admin API stores an application of which nobody said more than its domain.
+    plain: dict[str, Any] = {"type": "mcp_portal", "session_duration": "24h", "allowed_idps": [], "logo_url": None}
+    assert with_application(rules, {**plain, "auto_redirect_to_identity": False}) == rules
+    other = with_application(rules, {**plain, "allowed_idps": ["github"], "logo_url": "https://acme.example/b.svg"})
+    assert (other.design.name, other.design.logo) == ("Docs", "https://acme.example/b.svg")
+    assert (other.providers, other.instant) == (("github",), False)
+    assert with_application(rules, {**plain, "auto_redirect_to_identity": True}).instant
+    # A page loads nothing in clear.
+    assert with_application(rules, {**plain, "logo_url": "http://acme.example/b.svg"}).design.logo == rules.design.logo
+
+
+@pytest.mark.parametrize(
+    ("settings", "application", "lasts"),
+    [("24h", "24h", "24h"), ("30m", "24h", "30m"), ("720h", "24h", "24h"), ("30m", "8h", "8h"), ("720h", "0s", "1m")],
+)
+def test_the_session_of_a_portal_lasts_as_its_application_says(settings: str, application: str, lasts: str) -> None:
+    rules = with_application(read_rules({"session_duration": settings}), {"session_duration": application})
+    assert rules.session_duration == read_duration(lasts)
+
+
+@given(st.text(max_size=400))
+def test_the_name_of_a_portal_is_one_line(name: str) -> None:
+    shown = read_rules({}, name).design.name
+    assert shown and len(shown.splitlines()) == 1
 
 
 def test_the_settings_of_the_chapter_are_read() -> None:

@@ -34,7 +34,7 @@ def shape(page: Page, email: str) -> str:
 
 async def written_to(portal: Ruled) -> str:
     """Once every letter is on its way."""
-    await portal.identity.login.aclose()
+    await portal.identity.login_routes.aclose()
     return " ".join(portal.console)
 
 

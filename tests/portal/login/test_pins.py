@@ -81,7 +81,7 @@ async def test_a_mail_server_that_is_not_there_is_said_to_the_operator_alone(
             page = await ask(browser)
             # To whoever asked it looks as if there was a letter, or as if there was nobody to write to.
             assert (page.status, "PIN" in page.text) == (200, True)
-            await portal.identity.login.aclose()
+            await portal.identity.login_routes.aclose()
         said = [one for one in logged if one["event"] == "a PIN could not be sent"]
         assert len(said) == 1 and "did not take the message" not in page.text
         assert "s3cret" not in repr(smtp) + str(logged)

@@ -23,7 +23,7 @@ from portal.oauth.metadata import WellKnown, challenge, well_known
 from portal.oauth.resources import endpoint_path, read_resource
 from portal.oauth.settings import OAuthSettings
 from tests.portal.login.browser import Browser, browser_at
-from tests.portal.login.guarded import Guarded, Rules, guarded_portal, sign_in
+from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded, Rules, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
 from tests.portal.oauth.test_saas import REDIRECT as APP_REDIRECT
 from tests.portal.oauth.test_saas import Connected
@@ -41,7 +41,8 @@ async def under_docs(folder: Path) -> AsyncIterator[tuple[Guarded, Browser, http
         app = Starlette(routes=[Mount("/docs", routes=portal.identity.routes)])
         async with running(app) as origin, browser_at(portal.url, origin) as browser:
             await portal.account()
-            await sign_in(browser, await browser.open("/login"))
+            login = await browser.open(f"{origin}/docs/login")
+            await browser.submit(login, "/docs/login/password", email=EMAIL, password=PASSWORD)
             async with httpx2.AsyncClient(trust_env=False) as http:
                 yield replace(portal, url=f"{origin}/docs"), browser, http
 

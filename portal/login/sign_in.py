@@ -1,0 +1,83 @@
+"""Who is signed in at a portal, and where everybody else is sent: what the authorization server needs of the login."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlencode
+
+from starlette.datastructures import FormData
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from portal.identity import Identity
+from portal.login.directory import Directory
+from portal.login.sessions import Session, Sessions
+from portal.pages import FORM_FIELD, Block, Pages, Visitor, Visitors
+
+LOGIN_PATH = "/login"
+STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
+
+
+class Login:
+    """The login of one portal, as others see it. Its own pages are `LoginRoutes`.
+
+    Targets and links are paths of the origin, with the portal's prefix (`Visitor.address.path`). A place is a path of
+    the portal, or `app:` and the id of an application.
+    """
+
+    def __init__(
+        self,
+        visitors: Visitors,
+        sessions: Sessions,
+        directory: Directory,
+        pages: Pages,
+        refused_for_identity: Callable[[Identity, str], Awaitable[bool]] | None = None,
+    ) -> None:
+        self.visitors = visitors
+        self.sessions = sessions
+        self.directory = directory
+        self.pages = pages
+        self._refused_for_identity = refused_for_identity
+
+    async def session(self, request: Request, visitor: Visitor) -> Session | None:
+        """The session of this browser at this portal, or None if nobody is signed in."""
+        return await self.sessions.find(request, visitor.address)
+
+    def sign_in(self, visitor: Visitor, target: str) -> Response:
+        """Send the browser to the login page, and from there back to `target`."""
+        return visitor.remember(see_other(f"{visitor.address.path(LOGIN_PATH)}?{urlencode({'return': target})}"))
+
+    async def block(self, identity: Identity, place: str) -> Block:
+        """The page or redirect for somebody who may not use this place."""
+        if self._refused_for_identity is None:
+            return await self.directory.block(place, person=identity.logged_in)
+        return await self.directory.block(place, person=await self._refused_for_identity(identity, place))
+
+    async def blocked(self, visitor: Visitor, identity: Identity, place: str) -> Response:
+        """The page for somebody who may not use this place."""
+        rules, block = await self.directory.rules(), await self.block(identity, place)
+        who = identity.label if identity.logged_in else ""
+        return self.pages.blocked(rules.design, visitor, block, who=who)
+
+    async def message(
+        self, visitor: Visitor, status: int, title: str, text: str, link: str = "", link_text: str = ""
+    ) -> Response:
+        """A page that says one thing, with a link to go on by."""
+        rules = await self.directory.rules()
+        values = {"title": title, "text": text, "link": link, "link_text": link_text}
+        return self.pages.page("message.html", rules.design, visitor, status=status, **values)
+
+    async def read_form(self, request: Request, visitor: Visitor) -> Mapping[str, str] | None:
+        """The fields of a form that was filled in on a page of this portal, in this browser; None for any other."""
+        fields = text_fields(await request.form(max_files=0, max_fields=30))
+        return fields if visitor.sent(fields.get(FORM_FIELD, "")) else None
+
+
+def text_fields(form: FormData) -> dict[str, str]:
+    """The text fields of a form, each once."""
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def see_other(url: str) -> RedirectResponse:
+    """A redirect to a page, also after a form (RFC 9110 section 15.4.4)."""
+    return RedirectResponse(url, 303, {"Cache-Control": "no-store"})
