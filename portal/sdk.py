@@ -31,6 +31,15 @@ def connection_of(ctx: ServerRequestContext[Any, Any]) -> Connection:
     return ctx.session._connection
 
 
+def rename(server: Server[Any], name: str) -> None:
+    """Give a server another name, in new sessions and in the `serverInfo` of every 2026-07-28 result.
+
+    Why: the SDK computes that stamp once and keeps it. If the attribute moves, results go on naming the former name.
+    """
+    server.name = name
+    server.__dict__.pop("_server_info_stamp_source", None)
+
+
 def remove_telemetry(server: Server[Any]) -> None:
     """Take the SDK's OpenTelemetry middleware from a server, and leave every other middleware where it is.
 

@@ -28,7 +28,7 @@ from sandbox.events import Completed, Failed, HostCall, LogLine, Outcome, Settle
 from sandbox.executor import Execution, Executor
 from sandbox.in_process import InProcessExecutor
 from sandbox.isolate import Isolate
-from sandbox.limits import Limits
+from sandbox.limits import LimitInvalid, Limits
 from sandbox.workers.confinement import Confinement
 from sandbox.workers.executor import WorkerExecutor
 
@@ -55,6 +55,7 @@ __all__ = [
     "Isolate",
     "IsolateClosed",
     "LimitExceeded",
+    "LimitInvalid",
     "Limits",
     "LocalStateError",
     "LogLine",

@@ -9,6 +9,15 @@ KiB = 1024
 MiB = 1024 * KiB
 
 
+class LimitInvalid(ValueError):
+    """The value of a limit is not between its bounds, `low` and `high`."""
+
+    def __init__(self, name: str, value: object, low: float, high: float) -> None:
+        super().__init__(f"limit {name} is {value!r}, it must lie between {low} and {high}")
+        self.low = low
+        self.high = high
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """Sizes are bytes, times are seconds. Raises ValueError for a limit outside its sensible range."""
@@ -37,7 +46,7 @@ class Limits:
             value = getattr(self, limit.name)
             low, high = _RANGES.get(limit.name, (1, 1024 * MiB))
             if not low <= value <= high:
-                raise ValueError(f"limit {limit.name} is {value!r}, it must lie between {low} and {high}")
+                raise LimitInvalid(limit.name, value, low, high)
         object.__setattr__(self, "words", struct.pack("<10I", *(getattr(self, name) for name in _GUEST)))
         calls = _CALLS_OF_ONE_BATCH * self.arguments
         logs = _ESCAPED * self.log_bytes + _LOG_LINE * self.log_lines

@@ -31,10 +31,6 @@ class Capabilities:
     def of(self, name: str) -> Shown:
         return self.settings.get(name, self.others)
 
-    @property
-    def untouched(self) -> bool:
-        return not self.settings and self.others.enabled
-
 
 def tool_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
     return _merged(server.updated_tools, portal.updated_tools, portal.default_disabled)

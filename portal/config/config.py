@@ -28,7 +28,7 @@ from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section
 from portal.errors import ConfigError
-from sandbox import Limits
+from sandbox import LimitInvalid, Limits
 
 TypeCheck = Literal["off", "warn", "enforce"]
 Sharing = Literal["auto", "shared", "dedicated"]
@@ -404,8 +404,8 @@ def _check_limit(name: str, value: float, key: str, file: str) -> None:
         raise ConfigError("must be a whole number.", file=file, key=key)
     try:
         Limits(**{name: value})  # type: ignore[arg-type]
-    except ValueError as error:
-        raise ConfigError(f"must lie{str(error).partition('must lie')[2]}.", file=file, key=key) from None
+    except LimitInvalid as error:
+        raise ConfigError(f"must lie between {error.low} and {error.high}.", file=file, key=key) from None
 
 
 def _checked(model: type[Checked], given: Mapping[str, Any], key: str, file: str) -> Checked:

@@ -35,6 +35,7 @@ from portal.endpoint.views import Contents, Views
 from portal.errors import DENIED
 from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.identity import ANONYMOUS, principal_of
+from portal.sdk import rename
 from portal.servers import Servers
 
 Params = TypeVar("Params")
@@ -156,7 +157,10 @@ class Endpoint:
         The code mode holds from the next request on, and clients are notified, so that they list again. The name and
         the instructions hold from the next session on.
         """
-        self._server.name, self._server.instructions = name, instructions
+        self._server.instructions = instructions
+        if name != self._server.name:
+            rename(self._server, name)
+            self._express.name_server(self._server.server_info_stamp)
         if code_mode is not self._code_mode:
             self._code_mode = code_mode
             self._changes.publish(ToolsListChanged())

@@ -3,7 +3,6 @@
 import importlib.util
 import uuid
 from collections.abc import Awaitable, Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar, get_args
 
 import structlog
@@ -18,6 +17,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.errors import CallError
 from portal.sdk import remove_telemetry
+from portal.version import portal_version
 
 log = structlog.get_logger("portal.endpoint")
 
@@ -52,14 +52,6 @@ class PortalServer(Server[Any]):
         """The SDK's HTTP sessions pass no options and would say that lists never change."""
         options = notification_options or NotificationOptions(True, True, True)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
-
-
-def portal_version() -> str:
-    """The version of the installed distribution, or 0.0.0 in a checkout that is not installed."""
-    try:
-        return version("codemode-portal")
-    except PackageNotFoundError:
-        return "0.0.0"
 
 
 def walled(handler: Handler[Params]) -> Handler[Params]:

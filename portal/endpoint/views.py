@@ -30,15 +30,15 @@ MAX_VIEWS = 256
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 _SCOPE_KEY = "portal.view"
 
-AnswerKey = tuple[Mode, bool]
+AnswerKey = tuple[Mode, bytes]
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class View:
     """`snapshot` is one with the view's content: a later one in which the same is listed has the same view.
 
-    `lists` holds the tools of each mode, `answers` the result of `tools/list` as JSON by mode, and whether it is for
-    2026-07-28.
+    `lists` holds the tools of each mode, `answers` the result of `tools/list` as JSON by mode and by the portal's stamp
+    in it, which only 2026-07-28 has.
     `catalog` is a future because it is built in a thread.
     """
 

@@ -16,37 +16,6 @@ from portal.http.uvicorn import BoundedHttp, Server
 GRACE_SECONDS = 5
 
 
-async def serve(
-    app: ASGIApp,
-    *,
-    host: str = "127.0.0.1",
-    port: int = 8765,
-    identity: bool = False,
-    http: HttpSettings | None = None,
-    on_ready: Callable[[str], None] | None = None,
-    on_stop: Callable[[], None] | None = None,
-) -> None:
-    """Serve until SIGINT or SIGTERM, then let requests in flight finish for a few seconds.
-
-    `on_ready` gets the base URL once connections are accepted. `on_stop` is called as the server begins to stop, to end
-    streams that would stay open.
-
-    Raises:
-        UnsafeBind: others can reach the address and no identity is configured.
-        OSError: the address cannot be listened on.
-    """
-    require_safe_bind(host, identity=identity)
-    with _listen(host, port) as listener:
-        server = _server(app, http or HttpSettings(), on_stop, signals=True)
-        ready = asyncio.ensure_future(server.ready.wait())
-        if on_ready is not None:
-            ready.add_done_callback(lambda done: done.cancelled() or on_ready(base_url(listener)))
-        try:
-            await server.serve(sockets=[listener])
-        finally:
-            ready.cancel()
-
-
 @asynccontextmanager
 async def running(
     app: ASGIApp,
@@ -57,10 +26,18 @@ async def running(
     http: HttpSettings | None = None,
     on_stop: Callable[[], None] | None = None,
 ) -> AsyncIterator[str]:
-    """Yields the base URL of the same server inside a running program, whose signals it leaves alone."""
+    """Serve while the block lasts, inside a running program whose signals it leaves alone. Yields the base URL.
+
+    `on_stop` is called as the server begins to stop, to end streams that would stay open. Requests in flight then have
+    a few seconds to finish.
+
+    Raises:
+        UnsafeBind: others can reach the address and no identity is configured.
+        OSError: the address cannot be listened on.
+    """
     require_safe_bind(host, identity=identity)
     with _listen(host, port) as listener:
-        server = _server(app, http or HttpSettings(), on_stop, signals=False)
+        server = _server(app, http or HttpSettings(), on_stop)
         task = asyncio.create_task(server.serve(sockets=[listener]))
         ready = asyncio.create_task(server.ready.wait())
         try:
@@ -80,7 +57,7 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None, *, signals: bool) -> Server:
+def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None) -> Server:
     config = uvicorn.Config(
         Parting(app, lambda: server.should_exit),
         http=BoundedHttp.with_settings(http),
@@ -93,7 +70,7 @@ def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None
         timeout_keep_alive=int(http.keep_alive),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = Server(config, on_stop, signals=signals)
+    server = Server(config, on_stop)
     return server
 
 

@@ -116,18 +116,17 @@ class BoundedHttp(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server with an event for being ready, a call as it begins to stop, and signals only if `signals`.
+    """uvicorn's server with an event for being ready, a call as it begins to stop, and no handlers of signals.
 
     Why: `started` is a flag that would have to be polled; streams must end before uvicorn waits for them; and a server
     inside a running program must leave its signals alone. If uvicorn calls other methods, `ready` is never set, streams
     hold up the end, or the program loses its signals.
     """
 
-    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None, *, signals: bool) -> None:
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None] | None) -> None:
         super().__init__(config)
         self.ready = asyncio.Event()
         self._on_stop = on_stop
-        self._signals = signals
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -141,8 +140,4 @@ class Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        if not self._signals:
-            yield
-            return
-        with super().capture_signals():
-            yield
+        yield

@@ -21,13 +21,14 @@ from portal.errors import ServerUnknown
 from portal.pins import Pinning, PinsUnusable, Screened, Withheld, screened
 from portal.servers.snapshot import Outputs, ServerSnapshot, Snapshot, offer_of
 from portal.upstream import Client, Connection, Generation, Introduction, Listing, Remembered
+from portal.version import portal_version
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
 
 Listener = Callable[[Snapshot, Snapshot], None]
 NotificationListener = Callable[[str, str, Mapping[str, Any]], None]
 
-PORTAL_INFO = {"name": "codemode-portal", "version": "0.1.0"}
+PORTAL_INFO = {"name": "codemode-portal", "version": portal_version()}
 # Connections of single clients, a server: past it they share. A process is dearer than an HTTP session.
 MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
 IDLE_SECONDS = 900.0

@@ -126,12 +126,6 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername=driver)
 
 
-def is_sqlite(url: str) -> Path | None:
-    """The file, when the URL names one."""
-    parsed = parse_url(url)
-    return Path(parsed.database or "") if parsed.get_backend_name() == "sqlite" else None
-
-
 _LOCK_WRITERS = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_WRITER_LOCK)
 
 

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.state.clock import Clock, from_stored, to_stored
 from portal.state.documents import check_kind, check_name, decode, encode
 from portal.state.errors import AlreadyExists
-from portal.state.objects import KEEP, Keep
 from portal.state.schema import tokens
 
 MAX_LISTED = 10_000
@@ -123,25 +122,6 @@ class Tokens:
             first = (await connection.execute(use.values(used_at=now))).rowcount == 1
             found = await self._find(connection, kind, token)
         return found and replace(found, reused=not first)
-
-    async def touch(
-        self,
-        kind: str,
-        token: str,
-        document: Mapping[str, Any] | Keep = KEEP,
-        expires_at: datetime | Keep = KEEP,
-    ) -> bool:
-        """Change what a token carries or when it expires. False when there is none to change."""
-        row: dict[str, Any] = {}
-        if not isinstance(document, Keep):
-            row["document"] = encode(document)
-        if not isinstance(expires_at, Keep):
-            row["expires_at"] = to_stored(expires_at)
-        if not row:
-            return await self.find(kind, token) is not None
-        change = update(tokens).where(self._is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
-        async with self._writing() as (connection, _):
-            return (await connection.execute(change.values(**row))).rowcount == 1
 
     async def revoke(self, kind: str, token: str) -> bool:
         """From now on it is unknown. False when it was."""

@@ -189,7 +189,7 @@ def test_uvicorn_s_server_begins_and_ends_with_the_methods_that_are_ours(name: s
 async def test_uvicorn_s_server_is_ready_once_and_says_that_it_begins_to_stop() -> None:
     steps: list[str] = []
     config = uvicorn.Config(PlainTextResponse("x"), port=0, lifespan="off", log_config=None)
-    server = ours.Server(config, lambda: steps.append("stopping"), signals=False)
+    server = ours.Server(config, lambda: steps.append("stopping"))
     before = signal.getsignal(signal.SIGTERM)
     task = asyncio.create_task(server.serve())
     await asyncio.wait_for(server.ready.wait(), 30)

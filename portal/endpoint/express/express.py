@@ -41,11 +41,17 @@ class Express:
     def __init__(
         self, stamp: Mapping[str, Any], tools: ToolMethods, views: Views, sessions: Sessions, idle: float
     ) -> None:
-        self._meta = {SERVER_INFO_META_KEY: stamp}
+        self.name_server(stamp)
         self._tools = tools
         self._views = views
         self._sessions = sessions
         self._idle = idle
+
+    def name_server(self, stamp: Mapping[str, Any]) -> None:
+        """From now on this is the portal's `serverInfo`."""
+        self._meta = {SERVER_INFO_META_KEY: stamp}
+        # Portals whose callers see the same share views, with the answers that are kept there; each has its own stamp.
+        self._stamp = encode(self._meta)
 
     async def answered(self, scope: Scope, mode: Mode, receive: Receive, send: Send) -> bool:
         """Answer a plain request; False, with nothing sent and nothing received, for any other."""
@@ -86,7 +92,7 @@ class Express:
 
     async def _list(self, plain: PlainRequest, mode: Mode, scope: Scope, session: Session | None) -> bytes:
         """The result of `tools/list` as JSON, which its view keeps."""
-        view, key = self._views.of(scope), (mode, session is None)
+        view, key = self._views.of(scope), (mode, self._stamp if session is None else b"")
         answer = view.answers.get(key)
         if answer is None:
             # The scope holds the view, so the handler lists this very one.

@@ -197,3 +197,14 @@ async def test_each_upstream_server_is_connected_and_listed_once_for_all_portals
         for id in many:
             await names(f"{portal.url}/{id}/mcp")
         assert upstream.upstream.journal.entries.count("tools/list") == single
+
+
+async def test_portals_that_show_the_same_answer_under_their_own_names() -> None:
+    same: dict[str, Any] = {"a": {"name": "First", "servers": ["one"]}, "b": {"name": "Second", "servers": ["one"]}}
+    async with hosted() as upstream, served(upstream, same) as portal:
+        for _ in range(2):
+            for id, name in (("a", "First"), ("b", "Second")):
+                async with client_of(f"{portal.url}/{id}/mcp", "2026-07-28") as client:
+                    listed = await client.list_tools()
+                    assert listed.meta is not None
+                    assert listed.meta["io.modelcontextprotocol/serverInfo"]["name"] == name

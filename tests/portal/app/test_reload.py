@@ -57,6 +57,12 @@ async def test_hosts_and_instructions_and_the_name_are_those_of_the_changed_file
         async with client_of(f"{url}/mcp", "legacy") as client:
             assert client.server_info is not None
             assert (client.server_info.name, client.instructions) == ("After", "Read first.")
+        async with client_of(f"{url}/mcp", "2026-07-28") as client:
+            stamps = [
+                (await client.list_tools()).meta,
+                (await client.list_resource_templates()).meta,
+            ]
+            assert [stamp and stamp["io.modelcontextprotocol/serverInfo"]["name"] for stamp in stamps] == ["After"] * 2
         assert await instance.apply(config()) == ()
         assert await status("mcp.example.com") == 421
 

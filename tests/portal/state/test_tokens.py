@@ -78,19 +78,6 @@ async def test_revoking_a_family_or_a_subject_takes_all_of_them_and_no_others(op
         assert not await store.tokens.revoke("session", "t")
 
 
-async def test_a_token_can_be_given_more_time_and_other_words_unless_it_has_expired(opened: Opener) -> None:
-    clock = Clock()
-    async with opened(clock) as store:
-        await store.tokens.issue("session", "s", subject="ann", document={"n": 1}, expires_at=START + HOUR)
-        assert await store.tokens.touch("session", "s", {"n": 2})
-        assert await store.tokens.touch("session", "s", expires_at=START + 2 * HOUR)
-        assert await store.tokens.touch("session", "s")
-        found = await store.tokens.find("session", "s")
-        assert found is not None and (found.document, found.expires_at) == ({"n": 2}, START + 2 * HOUR)
-        clock.at += 2 * HOUR
-        assert not await store.tokens.touch("session", "s", expires_at=START + 3 * HOUR)
-
-
 async def test_expired_tokens_are_forgotten_and_the_others_stay(opened: Opener) -> None:
     async with opened() as store:
         at = datetime.now(UTC)
