@@ -21,7 +21,6 @@ from portal.endpoint.express import express
 from portal.endpoint.views import Views
 from portal.errors import DENIED
 from portal.identity import Identity
-from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.access.guarded import (
     ADA,
     ANYBODY,
@@ -51,17 +50,6 @@ OPEN = {
     "servers": [{"id": "one", "policies": [ANYBODY]}, {"id": "two", "policies": [ENGINEERS]}],
 }
 LOST = {**OPEN, "servers": [{"id": "one", "policies": [ANYBODY]}, {"id": "two", "policies": []}]}
-
-
-@pytest.fixture
-async def code_tool() -> AsyncIterator[CodeTool]:
-    engine = Engine(Limits())
-    executor = InProcessExecutor(engine)
-    try:
-        yield CodeTool(executor)
-    finally:
-        await executor.aclose()
-        engine.close()
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from codemode import CodeTool
-from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -23,17 +22,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
 both = pytest.mark.parametrize("mode", GENERATIONS)
-
-
-@pytest.fixture
-async def code_tool() -> AsyncIterator[CodeTool]:
-    engine = Engine(Limits())
-    executor = InProcessExecutor(engine)
-    try:
-        yield CodeTool(executor)
-    finally:
-        await executor.aclose()
-        engine.close()
 
 
 @pytest.fixture

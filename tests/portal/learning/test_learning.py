@@ -25,7 +25,6 @@ from portal.learning.shapes import CALM, MOST_SKIPPED, LearnedShapes, fingerprin
 from portal.servers.servers import Servers
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext
-from sandbox import Engine, InProcessExecutor, Limits
 from stubs import Seen
 from tests.portal.portals import GENERATIONS, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -44,17 +43,6 @@ NO_PAUSE = (0.0, 0.0)
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def code_tool() -> AsyncIterator[CodeTool]:
-    engine = Engine(Limits())
-    executor = InProcessExecutor(engine)
-    try:
-        yield CodeTool(executor)
-    finally:
-        await executor.aclose()
-        engine.close()
 
 
 @asynccontextmanager

@@ -26,7 +26,6 @@ from portal.pins.in_store import StorePlace
 from portal.servers.servers import Servers
 from portal.state import KeyRing, Store
 from portal.upstream import CallContext
-from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import GENERATIONS, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -42,17 +41,6 @@ WAITS = "waits for the approval of the portal's operator"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def code_tool() -> AsyncIterator[CodeTool]:
-    engine = Engine(Limits())
-    executor = InProcessExecutor(engine)
-    try:
-        yield CodeTool(executor)
-    finally:
-        await executor.aclose()
-        engine.close()
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What the tests of instances share."""
+"""What tests of the portal share."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ import pytest
 
 from codemode import CodeTool
 from sandbox import Engine, InProcessExecutor, Limits
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
 
 
 @pytest.fixture
