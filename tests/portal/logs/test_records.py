@@ -56,6 +56,7 @@ async def test_each_record_is_one_json_line_off_the_event_loop() -> None:
         "name": "tool\n0",
         "duration_ms": 1.5,
         "outcome": "ok",
+        "portal": "",
         "run_id": "r",
         "identity": "",
     }
