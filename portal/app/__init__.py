@@ -1,9 +1,40 @@
-"""The one place where everything is put together: an instance and its portals."""
+"""The one place where everything is put together: an instance and its portals.
 
-from portal.app.code import checker_for, limits_of
-from portal.app.instance import Instance, serving
-from portal.app.shared import Parts
-from portal.app.store import open_store, store_of_pins
-from portal.app.upstreams import open_upstreams
+Names are imported when they are used: a command that only calls servers loads neither the endpoint nor the edge.
+"""
 
-__all__ = ["Instance", "Parts", "checker_for", "limits_of", "open_store", "open_upstreams", "serving", "store_of_pins"]
+from typing import TYPE_CHECKING
+
+from portal.lazy import lazily
+
+if TYPE_CHECKING:
+    from portal.app.code import checker_for, limits_of
+    from portal.app.instance import Instance, serving
+    from portal.app.shared import Parts
+    from portal.app.store import open_store, store_of_pins
+    from portal.app.upstreams import open_upstreams
+else:
+    __getattr__ = lazily(
+        __name__,
+        {
+            "Instance": "instance",
+            "Parts": "shared",
+            "checker_for": "code",
+            "limits_of": "code",
+            "open_store": "store",
+            "open_upstreams": "upstreams",
+            "serving": "instance",
+            "store_of_pins": "store",
+        },
+    )
+
+__all__ = [
+    "Instance",
+    "Parts",
+    "checker_for",
+    "limits_of",
+    "open_store",
+    "open_upstreams",
+    "serving",
+    "store_of_pins",
+]

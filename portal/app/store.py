@@ -6,14 +6,21 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from portal.config import Config
 from portal.errors import StartError
-from portal.state import Clock, KeyRing, StateError, Store, utc_now
+from portal.state import Clock, StateError, utc_now
+
+if TYPE_CHECKING:
+    from portal.state import Store
 
 
 def open_store(url: str | None, now: Clock = utc_now) -> Store:
     """The store of this URL; by default an SQLite file of this user. Its keys lie beside the file."""
+    # A command whose configuration needs no database does not load one.
+    from portal.state import KeyRing, Store
+
     home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
     if url is None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -119,3 +119,11 @@ def test_every_link_of_a_chapter_leads_somewhere() -> None:
         if "://" not in target and not (chapter.parent / target).exists()
     ]
     assert broken == []
+
+
+@pytest.mark.parametrize("module", ["portal.cli.commands.catalog", "portal.app.instance"])
+def test_what_needs_no_database_loads_none(module: str) -> None:
+    heavy = ("sqlalchemy", "alembic", "jinja2", "argon2")
+    program = f"import sys, {module}; print([name for name in {heavy!r} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert found.stdout.strip() == "[]"
