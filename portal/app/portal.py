@@ -152,7 +152,7 @@ class Portal:
         )
 
     def _mount(self) -> None:
-        """Make the application anew: requests that come from now on meet it, those under way end in the former one."""
+        """Build the application again. New requests reach it; those in progress end in the former one."""
         routes: list[BaseRoute] = [Route(self.path, self.endpoint, name="mcp")]
         middleware: Sequence[Middleware] = ()
         if self.identity is not None:
