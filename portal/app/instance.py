@@ -10,7 +10,7 @@ same reading of both, one after the other.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ class Instance:
         self.admin: Admin | None = None
         self._signals: SignalSources | None = None
         self._stored_servers: StoredServers | None = None
+        self._follower: Follower | None = None
         self._stored = StoredState()
         self._origin = ""
         self._applying = asyncio.Lock()
@@ -194,7 +195,7 @@ class Instance:
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
-        stack.push_async_callback(self._close_portals)
+        stack.push_async_callback(self._close)
         await self._refresh()
         self.app = instance_app(self.shared.edge, routes, lambda: self.addresses, self._health)
 
@@ -217,11 +218,14 @@ class Instance:
         self._stored_servers = await stack.enter_async_context(stored)
         self.admin = await open_admin(self.shared, stored, section)
         await stack.enter_async_context(background(self._forget_expired()))
-        follower = Follower(store, DECIDING, self._follow, self._unavailable)
-        stack.push_async_callback(follower.aclose)
+        self._follower = Follower(store, DECIDING, self._follow, self._unavailable)
+        stack.push_async_callback(self._follower.aclose)
         return [self.admin.route()]
 
-    async def _close_portals(self) -> None:
+    async def _close(self) -> None:
+        # The follower first: it could begin a portal that nobody closes any more.
+        if self._follower is not None:
+            await self._follower.aclose()
         await asyncio.gather(*(portal.aclose() for portal in self.portals.values()))
 
     # Following
@@ -245,26 +249,28 @@ class Instance:
 
             self._stored = await read_stored(self.shared.require_store())
             assert self._signals is not None
-            renewed = await self._signals.apply(section)
+            if await self._signals.apply(section):
+                self._connect_signals(self.portals.values())
+                self._callers_changed()
             assert self.admin is not None
             configure_admin(self.admin.settings, section)
-        else:
-            renewed = False
         wanted = definitions(self.config, self._stored.objects.portals)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
         for id, definition in wanted.items():
-            portal = self.portals.get(id)
-            if portal is None:
+            if (portal := self.portals.get(id)) is not None:
+                await portal.apply(definition, self._stored)
+                portal.decide(self._stored)
+            else:
+                # Its policies are compiled as it is made.
                 portal = self.portals[id] = Portal(self.shared, definition, self._access_of(definition))
+                self._connect_signals([portal])
                 await portal.start()
-                renewed = True
-            await portal.apply(definition, self._stored)
+                await portal.apply(definition, self._stored)
+                portal.log_warnings()
             self._name_issuer(portal)
             # Compiling the policies of many portals must not hold the event loop.
             await asyncio.sleep(0)
-        if renewed:
-            self._connect_signals()
         self.addresses = Addresses(self.portals.values())
         self.shared.edge.replace(self._edge_settings(self.config))
 
@@ -275,17 +281,16 @@ class Instance:
             return None
         return LiveAccess(portal_access(definition, self.config, self._stored))
 
-    def _connect_signals(self) -> None:
-        """Let every portal's decisions ask the sources that are open now."""
+    def _connect_signals(self, portals: Iterable[Portal]) -> None:
+        """Let the decisions of these portals ask the sources that are open now."""
         shared = self.shared.identity
         if self._signals is None or shared is None:
             return
         from portal.oauth import LoginSignals
 
-        for portal in self.portals.values():
+        for portal in portals:
             if portal.access is not None:
                 portal.access.signals = LoginSignals(shared.logins, self._signals.known())
-                portal.access.changed()
 
     def _callers_changed(self) -> None:
         for portal in self.portals.values():

@@ -86,30 +86,35 @@ class Portal:
             await self.identity.aclose()
 
     async def apply(self, definition: PortalDefinition, stored: StoredState) -> None:
-        """Take up what the configuration and the store say now. Policies that cannot be compiled are not taken up: the
-        former ones go on deciding, and the log says why."""
+        """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
         self.endpoint.apply(definition.name, definition.instructions, definition.code_mode)
         config = self._shared.config
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
             self.identity.assertions.audiences = audiences(config, stored.objects.servers)
-        if self.access is not None and self.access is not self._shared.parts.access:
-            try:
-                access = portal_access(definition, config, stored)
-            except PolicyError as error:
-                self._log.error(
-                    "changed policies are not taken up; the former ones hold",
-                    portal=definition.id,
-                    reason=str(error),
-                )
-                return
-            self.access.replace(access)
-            self._warn()
 
-    def _warn(self) -> None:
+    def decide(self, stored: StoredState) -> None:
+        """Decide by what the configuration and the store say now. Policies that cannot be compiled are not taken up:
+        the former ones go on deciding, and the log says why."""
+        if self.access is None or self.access is self._shared.parts.access:
+            return
+        try:
+            access = portal_access(self.definition, self._shared.config, stored)
+        except PolicyError as error:
+            self._log.error(
+                "changed policies are not taken up; the former ones hold",
+                portal=self.definition.id,
+                reason=str(error),
+            )
+            return
+        self.access.replace(access)
+        self.log_warnings()
+
+    def log_warnings(self) -> None:
         """Log what was configured and has no effect, or not the intended one."""
-        assert self.access is not None
+        if self.access is None or self.access is self._shared.parts.access:
+            return
         for warning in self.access.current.warnings:
             self._log.warning("policy_warning", portal=self.definition.id, warning=warning)
 
