@@ -1,7 +1,7 @@
 """The `code` tool: a catalog of tools, search over it, the driver of a program and its calls. Transport-free."""
 
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
-from codemode.catalog import Catalog
+from codemode.catalog import Catalog, CatalogServer
 from codemode.check.checker import Checker
 from codemode.check.compiler import Compiler
 from codemode.check.declared import isolate_declarations
@@ -18,6 +18,7 @@ __all__ = [
     "CallOutcome",
     "Catalog",
     "CatalogError",
+    "CatalogServer",
     "CheckUnavailable",
     "Checker",
     "CodeTool",

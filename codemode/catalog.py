@@ -1,4 +1,9 @@
-"""The tools that one identity may use, as an immutable snapshot, and what is derived from them, made at first use."""
+"""The tools that one identity may use, as an immutable snapshot, and what is derived from them, made at first use.
+
+What depends on a server alone (names, signatures, the index of its words) is made once for each server, in a
+`CatalogServer`. A catalog is a choice of such servers and of their tools, cheap to make and small, however many of them
+there are over the same servers.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +23,11 @@ from codemode.arguments import ArgumentCheck
 from codemode.brevity import LEVELS, shortened
 from codemode.cost import about_tokens
 from codemode.errors import CatalogError
-from codemode.preload import preload
-from codemode.search import Entry, SearchIndex
+from codemode.postings import Entry, ServerIndex
+from codemode.preload import preload, table
+from codemode.search import Part, Search
 from codemode.text import encodable
-from stubs import Names, Server, Tool, assign_names, declarations, signature
+from stubs import Names, Server, ServerNames, Tool, assign_names, declarations, signature
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 50
@@ -71,30 +77,123 @@ class _Result(NamedTuple):
     least_tokens: int
 
 
-class Catalog:
-    """Made by `Catalog.build`. Equal content has an equal `id`. Safe to share between tasks and threads."""
+class CatalogServer:
+    """One server with what any catalog needs of it, made at first use. Safe to share between tasks and threads."""
 
-    def __init__(
-        self, servers: tuple[Server, ...], unavailable: Mapping[str, str], withheld: Mapping[tuple[str, str], str]
-    ) -> None:
-        self.servers = servers
-        self.unavailable = dict(unavailable)
-        self.withheld = dict(withheld)
-        self.names: Names = assign_names(servers)
-        self._by_path: dict[str, CatalogTool] = {}
-        for server in servers:
-            for tool in server.tools:
-                path = self.names.path(server.id, tool.name)
-                self._by_path.setdefault(path, CatalogTool(path, server, tool))
-        self._ordered = tuple(self._by_path.values())
-        # Made at first use. Two threads may both make one: the results are equal, and either may stay.
-        self._tools_id: str | None = None
-        self._preload: str | None = None
-        self._index: SearchIndex | None = None
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        first: dict[str, Tool] = {}
+        for tool in server.tools:
+            first.setdefault(tool.name, tool)
+        self.tools = tuple(first.values())
+        """The server's tools. One that it lists twice is there once."""
+        self.names = ServerNames(server.id, first)
+        # Two threads may both make one of these: the results are equal, and either may stay.
+        self._index: ServerIndex | None = None
+        self._head: bytes | None = None
+        self._digests: tuple[bytes, ...] = ()
         self._signatures: dict[str, str] = {}
         self._briefs: dict[str, str] = {}
         self._results: dict[str, _Result] = {}
         self._checks: dict[str, ArgumentCheck] = {}
+
+    def __repr__(self) -> str:
+        return f"<CatalogServer {self.server.id}: {len(self.tools)} tools>"
+
+    @property
+    def indexed(self) -> bool:
+        """Whether the index of its words is made."""
+        return self._index is not None
+
+    @property
+    def index(self) -> ServerIndex:
+        if self._index is None:
+            self._index = ServerIndex([_entry(self.server, tool) for tool in self.tools])
+        return self._index
+
+    def visible(self, tools: Iterable[str]) -> bytes | None:
+        """The part that has these tools, by raw names; None if that is all of them. For `Catalog.of`."""
+        wanted = set(tools)
+        part = bytes(name in wanted for name in self.names.positions)
+        return None if all(part) else part
+
+    def chosen(self, part: bytes | None) -> tuple[Tool, ...]:
+        """The tools in a part."""
+        return self.tools if part is None else tuple(itertools.compress(self.tools, part))
+
+    def digest(self, part: bytes | None) -> bytes:
+        """A hash of all that a program can see of a part."""
+        if self._head is None:
+            server = self.server
+            self._digests = tuple(hashlib.sha256(_stable(_content(tool))).digest() for tool in self.tools)
+            self._head = hashlib.sha256(_stable([server.id, server.name, server.description])).digest()
+        digests = self._digests if part is None else itertools.compress(self._digests, part)
+        return hashlib.sha256(b"".join((self._head, *digests))).digest()
+
+    def signature(self, entry: CatalogTool, names: Names) -> str:
+        """`codemode.server.tool(input: ...): Promise<...>`, on one line."""
+        text = self._signatures.get(entry.path)
+        if text is None:
+            text = self._signatures[entry.path] = encodable(signature(self.server, entry.tool, names))
+        return text
+
+    def brief(self, entry: CatalogTool, names: Names) -> str:
+        """A signature for lists and errors: it only counts the optional properties of a large input."""
+        text = self._briefs.get(entry.path)
+        if text is None:
+            text = self.signature(entry, names)
+            if len(text) > len(entry.path) + _BRIEF_INPUT + _BRIEF_OUTPUT:
+                limits = {"longest_input": _BRIEF_INPUT, "longest_output": _BRIEF_OUTPUT}
+                text = encodable(signature(self.server, entry.tool, names, **limits))
+            self._briefs[entry.path] = text
+        return text
+
+    def result(self, entry: CatalogTool, names: Names) -> _Result:
+        """A tool as a search result."""
+        result = self._results.get(entry.path)
+        if result is None:
+            text = entry.tool.description or entry.tool.title or ""
+            about, short = summary(text), summary(text, _SHORT_SUMMARY_CHARS)
+            whole = {"path": entry.path, "signature": self.brief(entry, names)}
+            if about:
+                whole["description"] = about
+            least = {"path": entry.path, **({"description": short} if short else {})}
+            result = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
+        return result
+
+    def argument_check(self, tool: Tool) -> ArgumentCheck:
+        """The compiled check of a tool's arguments."""
+        check = self._checks.get(tool.name)
+        if check is None:
+            check = self._checks[tool.name] = ArgumentCheck(tool.input_schema)
+        return check
+
+
+class Catalog:
+    """Made by `Catalog.build` or `Catalog.of`. Equal content has an equal `id`. Safe to share between tasks, threads.
+
+    `is_part`: it is one of many over the same servers, so nothing large is kept for each.
+    """
+
+    def __init__(
+        self,
+        parts: Sequence[tuple[CatalogServer, bytes | None]],
+        unavailable: Mapping[str, str],
+        withheld: Mapping[tuple[str, str], str],
+        *,
+        is_part: bool,
+    ) -> None:
+        self.unavailable = dict(unavailable)
+        self.withheld = dict(withheld)
+        self.names = Names((part.names, visible) for part, visible in parts)
+        self.is_part = is_part
+        self._parts = {part.server.id: (part, visible) for part, visible in parts}
+        self._size = sum(len(part.tools) if visible is None else sum(visible) for part, visible in parts)
+        # Made at first use. Two threads may both make one: the results are equal, and either may stay.
+        self._tools_id: str | None = None
+        self._preload: str | None = None
+        self._table: str | None = None
+        self._search: Search | None = None
         self._withheld_spellings: dict[str, str] | None = None
 
     @classmethod
@@ -110,14 +209,45 @@ class Catalog:
         and the name of a tool that must not be used now -> the reason as a sentence. A tool that its server lists twice
         is one tool. Raises ValueError when two servers have the same id.
         """
-        return cls(tuple(servers), unavailable or {}, withheld or {})
+        return cls(
+            [(CatalogServer(server), None) for server in servers], unavailable or {}, withheld or {}, is_part=False
+        )
+
+    @classmethod
+    def of(
+        cls,
+        parts: Sequence[tuple[CatalogServer, bytes | None]],
+        unavailable: Mapping[str, str] | None = None,
+        withheld: Mapping[tuple[str, str], str] | None = None,
+        *,
+        is_part: bool = True,
+    ) -> Catalog:
+        """A catalog of parts of servers, from `CatalogServer.visible`; None stands for all tools of a server.
+
+        What a server's other tools are called and say has no influence on it, but for one thing: a tool has the same
+        path in every catalog of its server. Raises as `build`.
+        """
+        return cls(parts, unavailable or {}, withheld or {}, is_part=is_part)
 
     def __repr__(self) -> str:
-        return f"<Catalog {len(self.servers)} servers, {len(self)} tools>"
+        return f"<Catalog {len(self._parts)} servers, {len(self)} tools>"
 
     def __len__(self) -> int:
         """The number of tools."""
-        return len(self._ordered)
+        return self._size
+
+    @property
+    def servers(self) -> tuple[Server, ...]:
+        """The servers, each with the tools that are in the catalog."""
+        return tuple(
+            part.server if visible is None else replace(part.server, tools=part.chosen(visible))
+            for part, visible in self._parts.values()
+        )
+
+    def server_tools(self) -> Iterator[tuple[Server, int]]:
+        """The servers, which may have further tools, and how many of their tools are in the catalog."""
+        for part, visible in self._parts.values():
+            yield part.server, len(part.tools) if visible is None else sum(visible)
 
     @property
     def id(self) -> str:
@@ -129,56 +259,85 @@ class Catalog:
     def tools_id(self) -> str:
         """A hash of the tools alone. The reasons for what is unavailable may change every few seconds: no new image."""
         if self._tools_id is None:
-            self._tools_id = hashlib.sha256(_stable([_content(server) for server in self.servers])).hexdigest()
+            digests = (part.digest(visible) for part, visible in self._parts.values())
+            self._tools_id = hashlib.sha256(b"".join(digests)).hexdigest()
         return self._tools_id
+
+    @property
+    def table(self) -> str:
+        """The names as the script in an isolate reads them, as JSON."""
+        if self._table is None:
+            signed = self._entries() if len(self) <= MAX_SIGNED_TOOLS else ()
+            self._table = table(self.names, {tool.path: self._brief(tool) for tool in signed})
+        return self._table
 
     @property
     def preload(self) -> str:
         """The trusted JavaScript that defines `codemode` for these tools."""
         if self._preload is None:
-            signed = self._ordered if len(self) <= MAX_SIGNED_TOOLS else ()
-            self._preload = preload(self.names, {tool.path: self.brief(tool.path) for tool in signed})
+            self._preload = preload(self.table)
         return self._preload
 
     def prepare(self) -> None:
         """Make now what is otherwise made at first use. Takes half a second for thousands of tools: use a thread."""
-        _ = self.tools_id, self.preload, self._search_index()
+        _ = self.tools_id, self.table, self._search_index()
 
     @property
     def searchable(self) -> bool:
         """Whether the search index is built. If not, the first search builds it."""
-        return self._index is not None
+        return all(part.indexed for part, _ in self._parts.values())
 
     def get(self, path: str) -> CatalogTool | None:
         """The tool at a path, which is spelled as a program's call spells it."""
-        return self._by_path.get(path)
+        key = self.names.of_path(path)
+        if key is None:
+            return None
+        part = self._parts[key.server][0]
+        return CatalogTool(path, part.server, part.tools[part.names.positions[key.tool]])
 
     def signature(self, path: str) -> str:
         """`codemode.server.tool(input: ...): Promise<...>` of an existing path, on one line."""
-        text = self._signatures.get(path)
-        if text is None:
-            entry = self._by_path[path]
-            text = self._signatures[path] = encodable(signature(entry.server, entry.tool, self.names))
-        return text
+        entry = self._existing(path)
+        return self._part(entry).signature(entry, self.names)
 
     def brief(self, path: str) -> str:
         """A signature for lists and errors: it only counts the optional properties of a large input."""
-        text = self._briefs.get(path)
-        if text is None:
-            text = self.signature(path)
-            if len(text) > len(path) + _BRIEF_INPUT + _BRIEF_OUTPUT:
-                entry = self._by_path[path]
-                limits = {"longest_input": _BRIEF_INPUT, "longest_output": _BRIEF_OUTPUT}
-                text = encodable(signature(entry.server, entry.tool, self.names, **limits))
-            self._briefs[path] = text
-        return text
+        return self._brief(self._existing(path))
 
     def argument_check(self, path: str) -> ArgumentCheck:
         """The compiled check of an existing path's arguments."""
-        check = self._checks.get(path)
-        if check is None:
-            check = self._checks[path] = ArgumentCheck(self._by_path[path].tool.input_schema)
-        return check
+        entry = self._existing(path)
+        return self._part(entry).argument_check(entry.tool)
+
+    def _brief(self, entry: CatalogTool) -> str:
+        return self._part(entry).brief(entry, self.names)
+
+    def _existing(self, path: str) -> CatalogTool:
+        entry = self.get(path)
+        if entry is None:
+            raise KeyError(path)
+        return entry
+
+    def _part(self, entry: CatalogTool) -> CatalogServer:
+        return self._parts[entry.server.id][0]
+
+    def _entries(self, server_id: str | None = None) -> Iterator[CatalogTool]:
+        """All tools, or one server's, in order."""
+        for part, visible in self._parts.values():
+            if server_id in (None, part.server.id):
+                server = self.names.server(part.server.id)
+                for tool in part.chosen(visible):
+                    yield CatalogTool(f"{server}.{part.names.identifiers[tool.name]}", part.server, tool)
+
+    def _found(
+        self, query: str, *, limit: int, server: str | None = None, read_only: bool | None = None
+    ) -> list[CatalogTool]:
+        """The best tools for some words."""
+        parts = list(self._parts.values())
+        number = None if server is None else list(self._parts).index(server)
+        found = self._search_index().find(query, limit=limit, part=number, read_only=read_only)
+        tools = ((parts[place][0], parts[place][0].tools[position]) for place, position in found)
+        return [CatalogTool(self.names.path(part.server.id, tool.name), part.server, tool) for part, tool in tools]
 
     def search(
         self,
@@ -205,9 +364,10 @@ class Catalog:
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
-        positions = self._search_index().find(query, limit=int(limit), server=server_id, read_only=read_only)
-        entries = [self._ordered[position] for position in positions]
-        return [self._whole_result(entry) for entry in entries] if full else self._results_within_room(entries)
+        entries = self._found(query, limit=int(limit), server=server_id, read_only=read_only)
+        if full:
+            return [dict(self._part(entry).result(entry, self.names).whole) for entry in entries]
+        return self._results_within_room(entries)
 
     def describe(self, target: str | Sequence[str], *, full: bool = False) -> str:
         """TypeScript declarations of a tool, a server, or a list of both.
@@ -231,9 +391,11 @@ class Catalog:
     def _declarations(self, entries: Sequence[tuple[CatalogTool, int]]) -> str:
         """Declarations of tools, each at its level of brevity."""
         servers = [
-            replace(server, tools=tuple(shortened(e.tool, level) for e, level in entries if e.server is server))
-            for server in self.servers
-            if any(entry.server is server for entry, _ in entries)
+            replace(
+                part.server, tools=tuple(shortened(e.tool, level) for e, level in entries if e.server is part.server)
+            )
+            for part, _ in self._parts.values()
+            if any(entry.server is part.server for entry, _ in entries)
         ]
         return encodable(declarations(servers, self.names))
 
@@ -259,41 +421,27 @@ class Catalog:
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""
         server_id = None if server is None else self._server(server).id
-        return [_listing(entry) for entry in self._ordered if server_id in (None, entry.server.id)]
-
-    def _whole_result(self, entry: CatalogTool) -> dict[str, Any]:
-        about = summary(entry.tool.description or entry.tool.title or "")
-        result = {"path": entry.path, "signature": self.brief(entry.path)}
-        return {**result, "description": about} if about else result
+        return [_listing(entry) for entry in self._entries(server_id)]
 
     def _results_within_room(self, entries: Sequence[CatalogTool]) -> list[dict[str, Any]]:
         """Search results: every one has a path and a few words, as many of the first as fit are whole."""
         room = SEARCH_TOKENS * max(DEFAULT_LIMIT, len(entries)) // DEFAULT_LIMIT
-        results = [self._result(entry) for entry in entries]
+        results = [self._part(entry).result(entry, self.names) for entry in entries]
         room -= sum(result.least_tokens for result in results)
         whole = 0
         while whole < len(results) and (room := room + results[whole].least_tokens - results[whole].tokens) >= 0:
             whole += 1
         return [{**(one.whole if place < whole else one.least)} for place, one in enumerate(results)]
 
-    def _result(self, entry: CatalogTool) -> _Result:
-        result = self._results.get(entry.path)
-        if result is None:
-            about = summary(entry.tool.description or entry.tool.title or "", _SHORT_SUMMARY_CHARS)
-            least = {"path": entry.path, **({"description": about} if about else {})}
-            whole = self._whole_result(entry)
-            result = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
-        return result
-
     def _server_results(self, only: str | None) -> list[dict[str, Any]]:
         servers: list[dict[str, Any]] = [
             {
                 "path": self.names.server(server.id),
                 "server": server.id,
-                "tools": len(self.names.tools[server.id]) and len({tool.name for tool in server.tools}),
+                "tools": count,
                 "description": summary(server.description or server.name or ""),
             }
-            for server in self.servers
+            for server, count in self.server_tools()
             if only in (None, server.id)
         ]
         for server_id, reason in self.unavailable.items():
@@ -305,7 +453,7 @@ class Catalog:
         """The tools that a target of `describe` stands for. Raises CatalogError when there are none, or several."""
         keys = self.names.resolve(target)
         if len(keys) == 1:
-            return [self._by_path[self.names.path(*keys[0])]]
+            return [self._existing(self.names.path(*keys[0]))]
         if keys:
             raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
         name = target.removeprefix("codemode.")
@@ -314,18 +462,18 @@ class Catalog:
                 raise CatalogError(reason)
             raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
         server = self._server(name)
-        return [entry for entry in self._ordered if entry.server.id == server.id]
+        return list(self._entries(server.id))
 
     def nearest_paths(self, written: str) -> list[str]:
         """Paths of up to three tools that a wrong name may have meant, likeliest first."""
         name = written.removeprefix("codemode.")[:200]
         paths = self._namesakes(name)[:2]
         if len(self) <= _MOST_COMPARED:
-            close = difflib.get_close_matches(name, self._by_path, n=3, cutoff=0.5)
+            close = difflib.get_close_matches(name, [entry.path for entry in self._entries()], n=3, cutoff=0.5)
             paths = [*paths, *(path for path in close if path not in paths)][:3]
-        for position in self._search_index().find(name.replace(".", " "), limit=3):
-            if len(paths) < 3 and (path := self._ordered[position].path) not in paths:
-                paths.append(path)
+        for entry in self._found(name.replace(".", " "), limit=3):
+            if len(paths) < 3 and entry.path not in paths:
+                paths.append(entry.path)
         return paths
 
     def nearest(self, written: str) -> str:
@@ -335,13 +483,13 @@ class Catalog:
 
     def server_list(self) -> str:
         """A sentence that names the servers."""
-        return f"The servers are: {', '.join(self.names.server(server.id) for server in self.servers) or 'none'}."
+        return f"The servers are: {', '.join(map(self.names.server, self._parts)) or 'none'}."
 
     def _namesakes(self, written: str) -> list[str]:
         """Paths of the tools with this name, whatever its server."""
         name = written.rpartition(".")[2]
-        paths = (f"{self.names.server(server.id)}.{name}" for server in self.servers)
-        return [path for path in paths if path in self._by_path]
+        paths = (f"{self.names.server(server_id)}.{name}" for server_id in self._parts)
+        return [path for path in paths if self.names.of_path(path) is not None]
 
     def missing(self, written: str) -> str | None:
         """Why a server or tool is missing: the tool is withheld, or its server unavailable. None for another reason."""
@@ -359,18 +507,17 @@ class Catalog:
     def _server(self, name: str) -> Server:
         """The server with this id or identifier. Raises CatalogError when there is none."""
         server_id = self.names.servers.get(name) if isinstance(name, str) else None
-        for server in self.servers:
-            if server.id == server_id:
-                return server
+        if server_id is not None:
+            return self._parts[server_id][0].server
         if isinstance(name, str) and (reason := self.missing(name)):
             raise CatalogError(reason)
-        ids = ", ".join(server.id for server in self.servers[:50]) or "none"
+        ids = ", ".join(itertools.islice(self._parts, 50)) or "none"
         raise CatalogError(f"there is no server {name!r:.100}. The servers are: {ids}")
 
-    def _search_index(self) -> SearchIndex:
-        if self._index is None:
-            self._index = SearchIndex([_entry(entry) for entry in self._ordered])
-        return self._index
+    def _search_index(self) -> Search:
+        if self._search is None:
+            self._search = Search([Part(part.index, visible) for part, visible in self._parts.values()])
+        return self._search
 
 
 def _listing(entry: CatalogTool) -> dict[str, Any]:
@@ -429,17 +576,17 @@ def _paths(paths: Iterable[str]) -> str:
     return ", ".join(sorted(paths))
 
 
-def _entry(entry: CatalogTool) -> Entry:
-    inputs = _members(entry.tool.input_schema)
-    outputs = _members(entry.tool.output_schema)
+def _entry(server: Server, tool: Tool) -> Entry:
+    inputs = _members(tool.input_schema)
+    outputs = _members(tool.output_schema)
     return Entry(
-        server=entry.server.id,
-        name=entry.tool.name,
-        title=entry.tool.title or "",
-        description=entry.tool.description or "",
+        server=server.id,
+        name=tool.name,
+        title=tool.title or "",
+        description=tool.description or "",
         parameters=[str(name) for name in inputs],
-        server_name=entry.server.name or "",
-        annotations=entry.tool.annotations,
+        server_name=server.name or "",
+        annotations=tool.annotations,
         details=[*_texts(inputs), *map(str, outputs), *_texts(outputs)],
     )
 
@@ -460,9 +607,5 @@ def _texts(members: Mapping[Any, Any]) -> Iterator[str]:
                 yield from (value[:_SEARCHED_CHARS] for value in texts)
 
 
-def _content(server: Server) -> list[Any]:
-    tools = [
-        [tool.name, tool.title, tool.description, tool.input_schema, tool.output_schema, dict(tool.annotations)]
-        for tool in server.tools
-    ]
-    return [server.id, server.name, server.description, tools]
+def _content(tool: Tool) -> list[Any]:
+    return [tool.name, tool.title, tool.description, tool.input_schema, tool.output_schema, dict(tool.annotations)]

@@ -69,9 +69,8 @@ class _Line(NamedTuple):
 
 
 def _servers(catalog: Catalog) -> Iterator[_Line]:
-    for server in catalog.servers:
+    for server, count in catalog.server_tools():
         name = catalog.names.server(server.id)
-        count = len(catalog.names.tools[server.id]) and len({tool.name for tool in server.tools})
         about = summary(server.description or server.name or "")[:_MAX_SERVER_CHARS]
         short = f"- {name} ({count} tools)"
         yield _Line(f"{short}: {about}" if about else short, short)

@@ -40,13 +40,17 @@ async def drive(
     caller: ToolCaller,
     limits: Limits,
     pace: Pace | None = None,
+    begin: str = "",
 ) -> None:
-    """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation."""
+    """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation.
+
+    `begin`: the table of the catalog's names, where the image of the execution has none.
+    """
     pace = pace or RealPace()
     calls = _Calls(run, catalog, caller, limits, pace)
     try:
         async with asyncio.timeout(limits.wall_time), execution:
-            outcome = await execution.start(source, *pace.begin())
+            outcome = await execution.start(source, *pace.begin(), begin)
             while isinstance(outcome, Suspended):
                 run.logs += outcome.logs
                 settlements = await calls.settlements(outcome.calls, outcome.wake_at)

@@ -1,8 +1,9 @@
-// Defines `codemode` inside the isolate. This is the body of `function (host, data)`. It is evaluated once for a catalog,
-// when the image is made; programs run later, in copies of that image. Nothing here decides about permissions: the host
-// checks every call again, so a program that changes an object of this script fools only itself.
+// Defines `codemode` inside the isolate. This is the body of `function (host)`. It is evaluated once, when an image is
+// made; programs run later, in copies of that image. `define` gives it the names of a catalog: when the image is made,
+// which is then that of one catalog, or at the start of each run. Nothing here decides about permissions: the host checks
+// every call again, so a program that changes an object of this script fools only itself.
 //
-// Every isolate carries `data`, so it is compact: names are sorted lines in blocks, and a bisection finds them.
+// Every isolate carries the names, so they are compact: sorted lines in blocks, and a bisection finds them.
 //   servers: [[identifier, id, [block, ...]], ...]   block: "\nname\nalias\tname\n", about 64 lines
 //   shortcuts: {spelling: path or [path, ...]}       only those that `shortcut` would get wrong; several: ambiguous
 //   signatures: {path: text}                         of a small catalog only; for a large one the host adds them
@@ -26,20 +27,27 @@ const join = uncurry(Array.prototype.join);
 const objectPrototype = Object.prototype;
 const { isArray } = Array;
 const { max: largest } = Math;
-Object.setPrototypeOf(data.shortcuts, null);
-Object.setPrototypeOf(data.signatures, null);
+const { setPrototypeOf } = Object;
 
 // --- names ---------------------------------------------------------------------------------------------------------
 
 const servers = new Map();
 const identifiers = [];
-for (const [identifier, id, blocks] of data.servers) {
-  const server = { identifier, blocks, functions: new Map(), proxy: undefined };
-  push(identifiers, identifier);
-  mapSet(servers, identifier, server);
-}
-for (const [identifier, id] of data.servers) {
-  if (id && !mapGet(servers, id)) mapSet(servers, id, mapGet(servers, identifier));
+let data = { servers: [], shortcuts: {}, signatures: {} };
+
+function define(names) {
+  data = names;
+  setPrototypeOf(data.shortcuts, null);
+  setPrototypeOf(data.signatures, null);
+  for (let i = 0; i < data.servers.length; i++) {
+    const [identifier, , blocks] = data.servers[i];
+    push(identifiers, identifier);
+    mapSet(servers, identifier, { identifier, blocks, functions: new Map(), proxy: undefined });
+  }
+  for (let i = 0; i < data.servers.length; i++) {
+    const [identifier, id] = data.servers[i];
+    if (id && !mapGet(servers, id)) mapSet(servers, id, mapGet(servers, identifier));
+  }
 }
 
 // The identifier of the tool that has this name on a server, or undefined.

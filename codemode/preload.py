@@ -15,14 +15,23 @@ _BLOCK_LINES = 64
 _SCRIPT = Path(__file__).with_name("preload.js")
 
 
-def preload(names: Names, signatures: Mapping[str, str]) -> str:
-    """The preload of an image: the body of `function (host)`. `signatures`: by path, for errors about wrong names."""
+def table(names: Names, signatures: Mapping[str, str]) -> str:
+    """The names as `preload.js` reads them, as JSON. `signatures`: by path, for errors about wrong names."""
     data = {"servers": _servers(names), "shortcuts": _exceptions(names), "signatures": dict(signatures)}
+    return orjson.dumps(data).decode()
+
+
+def preload(data: str | None) -> str:
+    """The preload of an image: the body of `function (host)`.
+
+    `data`: the `table` that all programs of the image have. With None each program begins with a table of its own.
+    """
     script = _SCRIPT.read_text(encoding="utf-8")
+    if data is None:
+        return f"{script}\nconst {{ parse }} = JSON;\nhost.begin = (text) => define(parse(text));"
     # The data is parsed from a string: in an object literal a key `__proto__` would set the prototype. The string is
     # JSON, which is JavaScript too, since ECMAScript 2019 with line separators in it.
-    text = orjson.dumps(orjson.dumps(data).decode()).decode()
-    return f"const data = JSON.parse({text});\n(function () {{\n{script}\n}})();"
+    return f"{script}\ndefine(JSON.parse({orjson.dumps(data).decode()}));"
 
 
 def _servers(names: Names) -> list[list[Any]]:
@@ -55,35 +64,22 @@ def _is_writable(spelling: str) -> bool:
 
 def _exceptions(names: Names) -> dict[str, str | list[str]]:
     """The short spellings that `shortcut` of the script would resolve differently from `names`."""
-    rule = _ShortcutRule(names)
     exceptions: dict[str, str | list[str]] = {}
-    for spelling, key in names.shortcuts.items():
-        if _is_writable(spelling) and rule.meaning(spelling) != [path := names.path(*key)]:
-            exceptions[spelling] = path
-    for spelling, keys in names.ambiguous.items():
-        paths = sorted(names.path(*key) for key in keys)
-        if _is_writable(spelling) and sorted(rule.meaning(spelling)) != paths:
-            exceptions[spelling] = paths
+    for spelling in sorted(names.uncertain):
+        paths = sorted(names.path(*key) for key in names.shortcut(spelling))
+        if paths and _is_writable(spelling) and sorted(_by_rule(names, spelling)) != paths:
+            exceptions[spelling] = paths if len(paths) > 1 else paths[0]
     return exceptions
 
 
-class _ShortcutRule:
+def _by_rule(names: Names, spelling: str) -> list[str]:
     """`shortcut` of the script, in Python. The two must agree on every spelling."""
-
-    def __init__(self, names: Names) -> None:
-        self._names = names
-        self._owners: dict[str, list[str]] = {}
-        for server_id, members in names.tools.items():
-            for spelling in members:
-                self._owners.setdefault(spelling, []).append(server_id)
-
-    def meaning(self, spelling: str) -> list[str]:
-        names = self._names
-        for position in _underscores(spelling):
-            server_id = names.servers.get(spelling[:position])
-            if server_id is not None and (raw := names.tools[server_id].get(spelling[position + 1 :])) is not None:
-                return [names.path(server_id, raw)]
-        return [names.path(owner, names.tools[owner][spelling]) for owner in self._owners.get(spelling, ())]
+    for position in _underscores(spelling):
+        server_id = names.servers.get(spelling[:position])
+        if server_id is not None and (raw := names.tools[server_id].get(spelling[position + 1 :])) is not None:
+            return [names.path(server_id, raw)]
+    owners = ((server_id, members.get(spelling)) for server_id, members in names.tools.items())
+    return [names.path(server_id, raw) for server_id, raw in owners if raw is not None]
 
 
 def _underscores(text: str) -> Iterable[int]:

@@ -1,58 +1,43 @@
-"""Finds tools by their words: BM25 over names, descriptions and parameters, in memory, one index for each catalog.
+"""Finds tools by their words: BM25 over names, descriptions and parameters, of the tools that one catalog has.
 
-Names are split at case, underscores and digits before they are indexed. A query is plain words, never query syntax.
-A word matches itself in any form, the other words of its thesaurus groups at a lower weight, and, when the index does
-not have it, words one or two letters away. Of equal matches, tools that perform the action of the query come first.
+A query is plain words, never query syntax. A word matches itself in any form, the other words of its thesaurus groups
+at a lower weight, and, when no tool has it, words one or two letters away. Of equal matches, tools that perform the
+action of the query come first.
+
+The words of tools are indexed once for each server (`ServerIndex`). What depends on the other tools of a catalog (how
+many have a word, how long a field is on average) is counted anew for each catalog, exactly, so a catalog of some tools
+ranks them as if there were no others.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import nlargest
+from itertools import accumulate, compress
+from typing import NamedTuple
 
-from tantivy import (
-    Document,
-    Filter,
-    Index,
-    Occur,
-    Query,
-    Schema,
-    SchemaBuilder,
-    Searcher,
-    TextAnalyzer,
-    TextAnalyzerBuilder,
-    Tokenizer,
-)
-
-from codemode.actions import CHANGE, MAKE, READ, action_of, actions_in, is_verb
-from codemode.text import encodable
-from codemode.thesaurus import Thesaurus
+from codemode.actions import CHANGE, MAKE, READ, actions_in, is_verb
+from codemode.postings import ACTION, FIELDS, Kind, Matches, ServerIndex, Unit
+from codemode.thesaurus import thesaurus
+from codemode.words import stem, words
 
 MAX_QUERY_CHARS = 300
 MAX_QUERY_WORDS = 32
-_MAX_TEXT_CHARS = 2_000
-_MAX_PARAMETERS = 100
-_FIELDS = {"name": 1.5, "head": 0.8, "text": 0.4, "server": 1.0}
-_GROUPS = {"name_groups": 1.3, "head_groups": 0.5}
+_BOOSTS = (1.5, 0.8, 0.4, 1.0, 1.3, 0.5)  # of name, head, text, server, groups of the name, groups of the head
+_K1, _B = 1.2, 0.75  # BM25's own
 _TIE = 0.2  # the share of their scores that further fields add to the best one
 _VERB = 0.6  # a verb says less than the thing it is about
 _COVERED = 5.0  # for each word that matches at all: many words that match a little go before one rare word
 _ACTION, _OTHER_ACTION = 9.0, 5.0
 _DEFAULT_ACTION, _OTHER_DEFAULT_ACTION = 5.0, 4.0  # when a query only names a thing
 _DEFAULT_ACTIONS = (READ, MAKE, CHANGE)
-_PADDING = "-"
-_MOST_REMEMBERED = 4_096
-_WRITER_BYTES = 15_000_000  # the least that tantivy accepts; freed once the index is built
+_MOST_KEPT, _MOST_KEPT_OF_PARTS = 4_096, 64
 
-_WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]"  # scripts written without spaces: one character a word
-    r"|[^\W\d_]*[^\W\d_\x00-\x7f][^\W\d_]*"
-    r"|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
-)
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 _ARTICLES = frozenset("a an the my our your this that own".split())
 _STOP_WORDS = frozenset(
     "a an own and are at be by can do does did for from how i in into is it its me my of on or our please that the "
@@ -63,213 +48,221 @@ _STOP_WORDS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """The searchable text of one tool. `server` is the configured id; `details` are the words of its schemas."""
+class Part:
+    """The tools of one server that are in a catalog. `visible` has a byte for each tool, 1 or 0; None: all of them."""
 
-    server: str
-    name: str
-    title: str = ""
-    description: str = ""
-    parameters: Sequence[str] = ()
-    server_name: str = ""
-    annotations: Mapping[str, Any] = field(default_factory=dict)
-    details: Sequence[str] = ()
+    index: ServerIndex
+    visible: bytes | None = None
 
 
-Stemmed = Callable[[Iterable[str]], list[str]]
+_Scores = dict[int, float]
+"""Scores by the place of a tool among all the tools of all parts, visible or not."""
 
 
-class _Unit(NamedTuple):
-    """One thing in a query: the stem of a word with the groups it belongs to, or the group of a phrase."""
+class _Found(NamedTuple):
+    """The tools of a part that match a unit, as in `Matches`; `start` is the place of its first tool."""
 
-    stem: str | None
-    groups: tuple[int, ...]
-    verb: bool = False
-
-
-def words(text: str) -> list[str]:
-    """The words of a name or a text in lower case: `listDNSRecords2` is list, dns, records, 2."""
-    return [word.lower() for word in _WORD.findall(encodable(text))]
+    start: int
+    positions: Sequence[int]
+    kind_of: Sequence[int]
+    kinds: Sequence[Kind]
+    counts: Mapping[int, int]
 
 
-class SearchIndex:
-    """An immutable index over entries; results are positions in the sequence it was made from."""
+class Search:
+    """Ranks the tools of one catalog; its parts are in the catalog's order. Safe to share between threads."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
-        self._analyzer = _analyzer()
-        self._thesaurus = Thesaurus(self._stem)
-        self._unit_queries: dict[_Unit, tuple[Query, ...]] = {}
-        self._action_queries: dict[tuple[str, ...], list[tuple[Occur, Query]]] = {}
-        self._index = self._build(entries)
-        self._schema: Schema = self._index.schema
-        self._searcher: Searcher = self._index.searcher()
-        self._servers = frozenset(entry.server for entry in entries)
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self._parts = tuple(parts)
+        self._starts = tuple(accumulate((part.index.size for part in self._parts), initial=0))
+        self._size = sum(part.index.size if part.visible is None else sum(part.visible) for part in self._parts)
+        # BM25's 1 - b + b * length / average, as a line.
+        self._slopes = [_K1 * _B / average if (average := self._average(number)) else 0.0 for number in FIELDS]
+        kinds: dict[tuple[str, int], int] = {}
+        self._action_of = array("H")
+        for part in self._parts:
+            numbers = [kinds.setdefault(kind, len(kinds)) for kind in part.index.actions]
+            self._action_of.extend(map(numbers.__getitem__, part.index.action_of))
+        self._actions = tuple(kinds)
+        # Making these takes longer than searching with them. A catalog of whole servers is for many people.
+        self._most_kept = _MOST_KEPT if all(part.visible is None for part in self._parts) else _MOST_KEPT_OF_PARTS
+        self._kept: dict[Unit, tuple[array[float], ...]] = {}
+        self._bonuses: dict[tuple[str, ...], list[float]] = {}
 
-    def find(self, query: str, *, limit: int, server: str | None = None, read_only: bool | None = None) -> list[int]:
-        """Positions of the best matches, best first; equal scores keep the order of the entries.
+    def find(
+        self, query: str, *, limit: int, part: int | None = None, read_only: bool | None = None
+    ) -> list[tuple[int, int]]:
+        """The best matches, best first, each as the number of its part and its position in the server's list.
 
-        `read_only` keeps the tools that declare to only read (True), or all others (False).
+        Equal scores keep the order of the tools. `part` keeps the tools of one part; `read_only` those that declare to
+        only read (True), or all others (False).
         """
         query_words = [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
-        if not query_words or (server is not None and server not in self._servers):
+        if not query_words:
             return []
-        parsed = self._query(query_words)
-        filters = [(Occur.Must, Query.const_score_query(part, 0.0)) for part in self._filters(server, read_only)]
-        if filters:
-            parsed = Query.boolean_query([(Occur.Must, parsed), *filters])
-        hits = self._searcher.search(parsed, limit, count=False).hits
-        # One segment, written in order: the address of a document is its position.
-        return [address.doc for _, address in hits]
-
-    def _filters(self, server: str | None, read_only: bool | None) -> Iterator[Query]:
-        if server is not None:
-            yield Query.term_query(self._schema, "id", server)
+        scores: _Scores = {}
+        for unit in _units(query_words):
+            scores = _sum(scores, self._score(unit))
+        if part is not None:
+            scores = {place: scores[place] for place in scores if self._part_of(place) == part}
         if read_only is not None:
-            yield Query.term_query(self._schema, "reads", "yes" if read_only else "no")
+            scores = {place: scores[place] for place in scores if self._reads(place) == read_only}
+        if not scores:
+            return []
+        bonus, action_of = self._bonus(actions_in(query_words)), self._action_of
+        # Most tools match one word of many. Those that no action can bring among the best are left out first.
+        least = _nth(scores, limit) - max(bonus)
+        total = {place: score + bonus[action_of[place]] for place, score in scores.items() if score >= least}
+        least = _nth(total, limit)
+        best = sorted((-score, place) for place, score in total.items() if score >= least)[:limit]
+        return [(number := self._part_of(place), place - self._starts[number]) for _, place in best]
 
-    def _query(self, query_words: list[str]) -> Query:
-        stems = [self._stem(word) for word in query_words]
-        # A query of stop words alone is searched as it is.
-        telling = [n for n, word in enumerate(query_words) if word not in _STOP_WORDS] or range(len(query_words))
-        groups: dict[int, list[int]] = {n: [] for n in telling}
-        units: dict[_Unit, None] = {}
-        for start, length, group in self._thesaurus.in_query(stems):
-            if length == 1 and start in groups:
-                groups[start].append(group)
-            else:
-                units[_Unit(None, (group,))] = None
-        for n in telling:
-            units[_Unit(stems[n], tuple(groups[n]), is_verb(query_words[n]))] = None
-        matches = [(Occur.Should, part) for unit in units for part in self._remembered(unit)]
-        actions = self._preferred(actions_in(query_words))
-        return Query.boolean_query([(Occur.Must, Query.boolean_query(matches)), *actions])
+    def _part_of(self, place: int) -> int:
+        return bisect_right(self._starts, place) - 1
 
-    def _remembered(self, unit: _Unit) -> tuple[Query, ...]:
-        """`_parts`, made once for each unit: making them costs more than searching with them."""
-        parts = self._unit_queries.get(unit)
-        if parts is None:
-            if len(self._unit_queries) >= _MOST_REMEMBERED:
-                self._unit_queries.clear()
-            parts = self._unit_queries[unit] = self._parts(unit)
-        return parts
+    def _reads(self, place: int) -> bool:
+        number = self._part_of(place)
+        return bool(self._parts[number].index.reads[place - self._starts[number]])
 
-    def _parts(self, unit: _Unit) -> tuple[Query, ...]:
-        """The scores of a unit: one by how well it matches, one because it matches at all."""
-        fields = [(name, unit.stem, boost) for name, boost in _FIELDS.items()] if unit.stem is not None else []
-        fields += [(name, f"g{group}", boost) for group in unit.groups for name, boost in _GROUPS.items()]
-        exact = [
-            Query.boost_query(Query.term_query(self._schema, name, term), boost)
-            for name, term, boost in fields
-            if self._searcher.doc_freq(name, term)
-        ]
-        terms = dict.fromkeys(term for _, term, _ in fields)
-        anywhere = [
-            Query.term_query(self._schema, "all", term) for term in terms if self._searcher.doc_freq("all", term)
-        ]
-        matches = exact if anywhere else list(self._near(unit.stem or ""))
-        parts: tuple[Query, ...] = ()
-        if matches:
-            best = Query.disjunction_max_query(matches, _TIE)
-            parts = (Query.boost_query(best, _VERB) if unit.verb else best,)
-        if covered := anywhere or list(parts):
-            parts = (*parts, Query.const_score_query(Query.disjunction_max_query(covered, 0.0), _COVERED))
-        return parts
+    def _average(self, number: int) -> float:
+        """The average length of a field."""
+        total = 0
+        for part in self._parts:
+            lengths = part.index.lengths[number]
+            total += sum(lengths) if part.visible is None else sum(compress(lengths, part.visible))
+        return total / self._size if self._size else 0.0
 
-    def _preferred(self, actions: tuple[str, ...]) -> list[tuple[Occur, Query]]:
-        """The scores of the actions in a query, the first one's highest. A tool with a shorter name scores higher."""
-        queries = self._action_queries.get(actions)
-        if queries is None:
-            first, other = (_ACTION, _OTHER_ACTION) if actions else (_DEFAULT_ACTION, _OTHER_DEFAULT_ACTION)
-            queries = self._action_queries[actions] = [
-                (Occur.Should, self._action(action, other if place else first))
-                for place, action in enumerate(actions or _DEFAULT_ACTIONS)
+    def _score(self, unit: Unit) -> _Scores:
+        """What a unit adds to the scores of the tools that match it."""
+        found = self._visible([part.index.matches(unit) for part in self._parts])
+        if not found and unit.stem is not None:
+            found = self._visible([part.index.near(unit.stem) for part in self._parts])
+            share = _VERB if unit.verb else 1.0
+            return _scores(found, _of_kinds(found, lambda kind: share * _of_fields([_BOOSTS[hit[1]] for hit in kind])))
+        of_kinds = self._kept.get(unit)
+        if of_kinds is None:
+            weights = self._weights(found, unit)
+            of_kinds = _of_kinds(found, lambda kind: self._bm25(kind, weights))
+            if len(self._kept) >= self._most_kept:
+                self._kept.clear()
+            self._kept[unit] = of_kinds
+        return _scores(found, of_kinds)
+
+    def _visible(self, matches: Sequence[Matches]) -> list[_Found]:
+        """The matches in the catalog, of the parts that have any."""
+        found = []
+        for part, start, of_part in zip(self._parts, self._starts, matches, strict=False):
+            if not of_part.positions:
+                continue
+            if part.visible is None:
+                found.append(_Found(start, of_part.positions, of_part.kind_of, of_part.kinds, of_part.counts))
+                continue
+            chosen = bytes(map(part.visible.__getitem__, of_part.positions))
+            if any(chosen):
+                kind_of = tuple(compress(of_part.kind_of, chosen))
+                positions = tuple(compress(of_part.positions, chosen))
+                found.append(_Found(start, positions, kind_of, of_part.kinds, Counter(kind_of)))
+        return found
+
+    def _weights(self, found: Sequence[_Found], unit: Unit) -> list[float]:
+        """What each field is worth for each term of a unit: less the more tools have it."""
+        having = [0] * (4 + 2 * len(unit.groups))
+        for part in found:
+            for place, count in part.counts.items():
+                for slot, _, _, _ in part.kinds[place]:
+                    having[slot] += count
+        boost = (1 + _K1) * (_VERB if unit.verb else 1.0)
+        # The fields of groups follow those of the stem, two for each group.
+        boosts = (*_BOOSTS[:4], *(_BOOSTS[4:] * len(unit.groups)))
+        return [boost * own * self._rarity(count) for own, count in zip(boosts, having, strict=True)]
+
+    def _bm25(self, kind: Kind, weights: Sequence[float]) -> float:
+        slopes = self._slopes
+        return _of_fields(
+            [
+                weights[slot] * count / (count + _K1 * (1 - _B) + slopes[field] * length)
+                for slot, field, count, length in kind
             ]
-        return queries
+        )
 
-    def _action(self, action: str, score: float) -> Query:
-        """`score` for a tool with the action and a name of average length, whether the action is rare or frequent."""
-        having, all_tools = self._searcher.doc_freq("action", action), self._searcher.num_docs
-        rarity = math.log(1 + (all_tools - having + 0.5) / (having + 0.5))  # BM25 multiplies by this
-        return Query.boost_query(Query.term_query(self._schema, "action", action), score / rarity)
+    def _rarity(self, having: int) -> float:
+        return math.log(1 + (self._size - having + 0.5) / (having + 0.5))
 
-    def _near(self, term: str) -> Iterable[Query]:
-        """Words with a similar spelling, for a word that the index does not have."""
-        if len(term) < 4:
-            return
-        distance = 1 if len(term) < 8 else 2
-        for name in ("name", "head", "text"):
-            fuzzy = Query.fuzzy_term_query(self._schema, name, term, distance)
-            yield Query.boost_query(fuzzy, _FIELDS[name])
+    def _bonus(self, actions: tuple[str, ...]) -> list[float]:
+        """What a tool gets for each of `_actions` when a query asks for these, the first one most.
 
-    def _stem(self, word: str) -> str:
-        return next(iter(self._analyzer.analyze(word)), word)
-
-    def _build(self, entries: Sequence[Entry]) -> Index:
-        schema = SchemaBuilder()
-        for name in (*_FIELDS, *_GROUPS, "action"):
-            schema.add_text_field(name, tokenizer_name="stems", index_option="freq")
-        schema.add_text_field("all", tokenizer_name="stems", index_option="basic")
-        for name in ("id", "reads"):
-            schema.add_text_field(name, tokenizer_name="raw", index_option="basic")
-        index = Index(schema.build())
-        index.register_tokenizer("stems", TextAnalyzerBuilder(Tokenizer.whitespace()).build())
-        if not entries:
-            return index
-        writer = index.writer(_WRITER_BYTES, 1)
-        stemmed = self._remembering_stems()
-        for entry in entries:
-            writer.add_document(self._document(entry, stemmed))
-        writer.commit()
-        writer.wait_merging_threads()
-        index.reload()
-        return index
-
-    def _document(self, entry: Entry, stemmed: Stemmed) -> Document:
-        name = words(entry.name)
-        head, *rest = _SENTENCE.split(entry.description[:_MAX_TEXT_CHARS].strip(), maxsplit=1)
-        details = " ".join((*entry.parameters[:_MAX_PARAMETERS], *entry.details))[:_MAX_TEXT_CHARS]
-        stems = {
-            "name": stemmed(name),
-            "head": stemmed(words(f"{entry.title} {head}")),
-            "text": stemmed(words(" ".join(rest))),
-            "server": stemmed(dict.fromkeys(words(f"{entry.server} {entry.server_name}"))),
-        }
-        for name_of_field, source in (("name_groups", "name"), ("head_groups", "head")):
-            stems[name_of_field] = [f"g{group}" for group in self._thesaurus.of_tool(stems[source])]
-        everything = (*stems.values(), stemmed(words(details)))
-        stems["all"] = list(dict.fromkeys(stem for part in everything for stem in part))
-        document = Document()
-        for name_of_field, terms in stems.items():
-            document.add_text(name_of_field, " ".join(terms))
-        document.add_text("id", entry.server)
-        document.add_text("reads", "yes" if entry.annotations.get("readOnlyHint") is True else "no")
-        if (action := action_of(name, entry.annotations)) is not None:
-            # Padded to the length of the name: BM25 scores a match in a shorter field higher.
-            document.add_text("action", " ".join((action, *(_PADDING for _ in name))))
-        return document
-
-    def _remembering_stems(self) -> Stemmed:
-        """Stems of words, each made once: the same words come back thousands of times."""
-        stems: dict[str, str] = {}
-
-        def stemmed(unstemmed: Iterable[str]) -> list[str]:
-            result = []
-            for word in unstemmed:
-                stem = stems.get(word)
-                if stem is None:
-                    stem = stems[word] = self._stem(word)
-                result.append(stem)
-            return result
-
-        return stemmed
+        As a match of BM25 it is more for a tool with a shorter name.
+        """
+        bonus = self._bonuses.get(actions)
+        if bonus is None:
+            first, other = (_ACTION, _OTHER_ACTION) if actions else (_DEFAULT_ACTION, _OTHER_DEFAULT_ACTION)
+            of = {action: other if place else first for place, action in enumerate(actions or _DEFAULT_ACTIONS)}
+            slope = self._slopes[ACTION]
+            bonus = self._bonuses[actions] = [
+                of.get(action, 0.0) * (1 + _K1) / (1 + _K1 * (1 - _B) + slope * length)
+                for action, length in self._actions
+            ]
+        return bonus
 
 
-def _analyzer() -> TextAnalyzer:
-    return (
-        TextAnalyzerBuilder(Tokenizer.simple())
-        .filter(Filter.remove_long(64))
-        .filter(Filter.lowercase())
-        .filter(Filter.ascii_fold())
-        .filter(Filter.stemmer("english"))
-        .build()
-    )
+def _units(query_words: list[str]) -> list[Unit]:
+    """The things that a query names, each once."""
+    stems = [stem(word) for word in query_words]
+    # A query of stop words alone is searched as it is.
+    telling = [n for n, word in enumerate(query_words) if word not in _STOP_WORDS] or range(len(query_words))
+    groups: dict[int, list[int]] = {n: [] for n in telling}
+    units: dict[Unit, None] = {}
+    for start, length, group in thesaurus().in_query(stems):
+        if length == 1 and start in groups:
+            groups[start].append(group)
+        else:
+            units[Unit(None, (group,))] = None
+    for n in telling:
+        units[Unit(stems[n], tuple(groups[n]), is_verb(query_words[n]))] = None
+    return list(units)
+
+
+def _of_kinds(found: Sequence[_Found], score: Callable[[Kind], float]) -> tuple[array[float], ...]:
+    """For each part, the scores of its kinds. Each has one more, because it matches at all."""
+    scores: dict[Kind, float] = {}
+    of_parts = []
+    for part in found:
+        of_part = array("d", bytes(8 * len(part.kinds)))
+        for place in part.counts:
+            kind = part.kinds[place]
+            if kind not in scores:
+                scores[kind] = _COVERED + score(kind)
+            of_part[place] = scores[kind]
+        of_parts.append(of_part)
+    return tuple(of_parts)
+
+
+def _scores(found: Sequence[_Found], of_kinds: Sequence[array[float]]) -> _Scores:
+    """The scores of tools by that of their kind."""
+    scores: _Scores = {}
+    for part, of_part in zip(found, of_kinds, strict=True):
+        places = map(part.start.__add__, part.positions) if part.start else part.positions
+        scores.update(zip(places, map(of_part.__getitem__, part.kind_of), strict=False))
+    return scores
+
+
+def _sum(one: _Scores, other: _Scores) -> _Scores:
+    """The scores of both. Most tools are in one of them, and those are taken over in one step."""
+    both = one.keys() & other.keys()
+    total = one | other
+    for place in both:
+        total[place] = one[place] + other[place]
+    return total
+
+
+def _of_fields(scores: Sequence[float]) -> float:
+    """The score of the best field, with a share of the others'."""
+    if len(scores) < 2:
+        return scores[0] if scores else 0.0
+    best = max(scores)
+    return best + _TIE * (sum(scores) - best)
+
+
+def _nth(scores: _Scores, n: int) -> float:
+    """The n-th best score; of fewer the least."""
+    return nlargest(n, scores.values())[-1]

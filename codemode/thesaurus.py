@@ -7,44 +7,67 @@ a row. Narrow groups find better than wide ones: a word that many tools have say
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from functools import cache
 from importlib.resources import files
 
-GROUPS = (files(__package__) / "thesaurus.txt").read_text(encoding="utf-8")
+from codemode.words import stem
 
-_Groups = dict[tuple[str, ...], list[int]]
+GROUPS = (files(__package__) / "thesaurus.txt").read_text(encoding="utf-8")
 
 
 class Thesaurus:
     """The groups by the stems of their words, so that every form of a word counts."""
 
-    def __init__(self, stem: Callable[[str], str]) -> None:
-        self._of_queries: _Groups = {}
-        self._of_tools: _Groups = {}
+    def __init__(self) -> None:
+        self._of_queries = _Groups()
+        self._of_tools = _Groups()
         for number, line in enumerate(GROUPS.strip().splitlines()):
             query_words, _, tool_words = line.partition(":")
             for spelling in dict.fromkeys(tool_words.split()):
-                _add(self._of_tools, spelling, number, stem)
+                self._of_tools.add(spelling, number)
             for spelling in dict.fromkeys((*query_words.split(), *tool_words.split())):
-                _add(self._of_queries, spelling, number, stem)
+                self._of_queries.add(spelling, number)
 
     def in_query(self, stems: Sequence[str]) -> Iterator[tuple[int, int, int]]:
         """Where a query has words of a group: position, number of words, group."""
-        return _matches(self._of_queries, stems)
+        return self._of_queries.matches(stems)
 
     def of_tool(self, stems: Sequence[str]) -> list[int]:
         """The groups that the words of a tool belong to."""
-        return list(dict.fromkeys(group for _, _, group in _matches(self._of_tools, stems)))
+        return list(dict.fromkeys(group for _, _, group in self._of_tools.matches(stems)))
 
 
-def _add(groups: _Groups, spelling: str, number: int, stem: Callable[[str], str]) -> None:
-    numbers = groups.setdefault(tuple(stem(word) for word in spelling.split("_")), [])
-    if number not in numbers:
-        numbers.append(number)
+class _Groups:
+    """Groups by the stems of their words."""
+
+    def __init__(self) -> None:
+        self._of_words: dict[str, list[int]] = {}
+        # Few words begin a phrase, so most places in a text are passed over at their first word.
+        self._of_phrases: dict[str, dict[tuple[str, ...], list[int]]] = {}
+
+    def add(self, spelling: str, number: int) -> None:
+        first, *rest = (stem(word) for word in spelling.split("_"))
+        if rest:
+            numbers = self._of_phrases.setdefault(first, {}).setdefault((first, *rest), [])
+        else:
+            numbers = self._of_words.setdefault(first, [])
+        if number not in numbers:
+            numbers.append(number)
+
+    def matches(self, stems: Sequence[str]) -> Iterator[tuple[int, int, int]]:
+        """Position, number of words and group, of the longest phrases first."""
+        starts = [(start, phrases) for start, one in enumerate(stems) if (phrases := self._of_phrases.get(one))]
+        for length in (3, 2) if starts else ():
+            for start, phrases in starts:
+                for group in phrases.get(tuple(stems[start : start + length]), ()):
+                    yield start, length, group
+        for start, one in enumerate(stems):
+            for group in self._of_words.get(one, ()):
+                yield start, 1, group
 
 
-def _matches(groups: Mapping[tuple[str, ...], list[int]], stems: Sequence[str]) -> Iterator[tuple[int, int, int]]:
-    for length in (3, 2, 1):
-        for start in range(len(stems) - length + 1):
-            for group in groups.get(tuple(stems[start : start + length]), ()):
-                yield start, length, group
+@cache
+def thesaurus() -> Thesaurus:
+    """The thesaurus, read once: it never changes."""
+    return Thesaurus()

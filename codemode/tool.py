@@ -18,6 +18,7 @@ from codemode.description import description
 from codemode.driver import drive
 from codemode.offload import off_loop
 from codemode.pace import Pace
+from codemode.preload import preload
 from codemode.run import Failure, Run
 from codemode.source import extract
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
@@ -27,6 +28,7 @@ TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
 MAX_IMAGES = 64
+_NOTHING = Catalog.of([])  # its image is that of every catalog of parts
 
 INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -69,6 +71,7 @@ class CodeTool:
         self.warm()
         await asyncio.to_thread(catalog.prepare)
         await self._image(catalog)
+        await self._image(_NOTHING)
 
     def definition(self, catalog: Catalog) -> dict[str, Any]:
         """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has."""
@@ -142,7 +145,7 @@ class CodeTool:
         self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str, pace: Pace | None
     ) -> None:
         """Run a program as JavaScript, and if that does not parse, as TypeScript."""
-        image = await self._image(catalog)
+        image, begin = await self._image(catalog)
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(run.program):
             stripped = await self._typescript.javascript(run.program)
@@ -150,7 +153,7 @@ class CodeTool:
         async def attempt(source: str) -> None:
             execution = self._executor.execution(image, identity=identity)
             limits = self._executor.limits
-            await drive(run, source, execution, catalog=catalog, caller=caller, limits=limits, pace=pace)
+            await drive(run, source, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=begin)
 
         if isinstance(stripped, JavaScript):
             await attempt(stripped.text)
@@ -168,17 +171,24 @@ class CodeTool:
             # The positions are those of the transformer's output, not of the program.
             run.failure = replace(run.failure, line=None, column=None, stack=None)
 
-    async def _image(self, catalog: Catalog) -> Image:
-        """The image of a catalog. The first run makes it; it is kept for the catalogs used last."""
-        task = self._images.get(catalog.tools_id)
+    async def _image(self, catalog: Catalog) -> tuple[Image, str]:
+        """The image for programs over a catalog, and the text that they begin with.
+
+        A catalog of whole servers has an image of its own, which its first run makes; it is kept for the catalogs used
+        last. The catalogs of parts have one in common, and each run begins with the names of its own.
+        """
+        name = "" if catalog.is_part else catalog.tools_id
+        task = self._images.get(name)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             task = asyncio.create_task(self._make_image(catalog))
-            self._images.put(catalog.tools_id, task)
+            self._images.put(name, task)
         # Another run may wait for the same image: a cancelled run must not cancel its making.
-        return task.result() if task.done() else await asyncio.shield(task)
+        image = task.result() if task.done() else await asyncio.shield(task)
+        return image, catalog.table if catalog.is_part else ""
 
     async def _make_image(self, catalog: Catalog) -> Image:
-        return await self._executor.image(await asyncio.to_thread(lambda: catalog.preload))
+        script = preload(None) if catalog.is_part else await asyncio.to_thread(lambda: preload(catalog.table))
+        return await self._executor.image(script)
 
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:

@@ -41,8 +41,9 @@ _FUNCTION = re.compile(
 )
 
 
-def encode_start(source: str, now: float, seed: bytes, limits: Limits) -> bytes:
-    """The first batch of a run. `now`: milliseconds since the epoch; `seed`: 32 random bytes.
+def encode_start(source: str, now: float, seed: bytes, limits: Limits, begin: str = "") -> bytes:
+    """The first batch of a run. `now`: milliseconds since the epoch; `seed`: 32 random bytes; `begin`: text for the
+    preload's `host.begin`, which is called before the program unless the text is empty.
 
     A source over its limit is left out, and the guest reports the failure. Raises LocalStateError for a seed of another
     length.
@@ -59,7 +60,9 @@ def encode_start(source: str, now: float, seed: bytes, limits: Limits) -> bytes:
         text = b""
     elif defined := _FUNCTION.findall(source):
         names = "\n".join(_entry_candidates(source, defined)).encode()
-    parts = (_TIME.pack(now), seed, limits.words, _TWO.pack(min(size, 0xFFFFFFFF), len(names)), names)
+    given = begin.encode()
+    parts = (_TIME.pack(now), seed, limits.words, _ONE.pack(len(given)), given, b"\0")
+    parts = (*parts, _TWO.pack(min(size, 0xFFFFFFFF), len(names)), names)
     return b"".join((*parts, _ONE.pack(len(text)), text, b"\0"))
 
 

@@ -32,9 +32,9 @@ class Conversation:
         self.waiting: set[int] = set(waiting or ())
         self._last_id: int | None = 0 if waiting is None else None  # None for a thawed run: its last id is unknown
 
-    def start(self, source: str, now: float, seed: bytes) -> bytes:
+    def start(self, source: str, now: float, seed: bytes, begin: str = "") -> bytes:
         self._expect(State.NEW)
-        data = encode_start(source, now, seed, self.limits)
+        data = encode_start(source, now, seed, self.limits, begin)
         self.state = State.RUNNING
         return data
 

@@ -25,7 +25,7 @@ from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmM
 
 _Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # the size of the memory, and (offset, bytes) pairs
 _MOST_IMAGES = 64
-ABI = 1
+ABI = 2
 _SETUP = Limits(cpu_time=60.0, wall_time=600.0)
 
 
@@ -107,7 +107,8 @@ class Engine:
     def image(self, preload: str) -> Image:
         """Runs trusted JavaScript, the body of `function (host) { ... }`, and returns the memory it leaves.
 
-        The preload makes host calls with `host.call(name, argument)`; programs of this image have no global `host`.
+        The preload makes host calls with `host.call(name, argument)`; programs of this image have no global `host`. A
+        function that it sets as `host.begin` is called with the text that `Isolate.start` is given as `begin`.
         Raises EngineError when the preload throws.
         """
         instance = self._instance()

@@ -38,8 +38,9 @@ class Execution(Protocol):
     def cpu_time(self) -> float:
         """Seconds of CPU time that this run had used at its last outcome."""
 
-    async def start(self, source: str, now: float, seed: bytes) -> Outcome:
-        """Run the program up to its first suspension or its end. `now`: milliseconds since the epoch; `seed`: 32 bytes.
+    async def start(self, source: str, now: float, seed: bytes, begin: str = "") -> Outcome:
+        """Run the program up to its first suspension or its end. `now`: milliseconds since the epoch; `seed`: 32 bytes;
+        `begin`: text for the preload's `host.begin`, which is called before the program unless the text is empty.
 
         Raises:
             Overloaded: too many programs wait for a place. Nothing has run; the call can be repeated.

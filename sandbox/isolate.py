@@ -76,12 +76,14 @@ class Isolate:
         """Seconds of CPU time that the program has used."""
         return self._budget.cpu_used
 
-    def start(self, source: str, now: float, seed: bytes) -> Outcome:
+    def start(self, source: str, now: float, seed: bytes, begin: str = "") -> Outcome:
         """Runs a program until it waits or ends. `now` is milliseconds since the epoch, `seed` 32 random bytes.
+        `begin` is given to the preload's `host.begin` before the program runs, unless it is empty.
 
         Raises LocalStateError for a second start, IsolateClosed, and GuestAbiError.
         """
-        return self._conversation.receive(self._slice(_NEW, b"start", self._conversation.start(source, now, seed)))
+        batch = self._conversation.start(source, now, seed, begin)
+        return self._conversation.receive(self._slice(_NEW, b"start", batch))
 
     def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
         """Settles calls, fires the timers that are due, and continues. Raises as `start` does."""

@@ -3,7 +3,7 @@
 from stubs.declarations import declarations
 from stubs.identifiers import CODEMODE_FUNCTIONS
 from stubs.inference import Seen
-from stubs.names import Names, ToolKey, assign_names
+from stubs.names import Names, ServerNames, ToolKey, assign_names
 from stubs.signature import signature, type_of
 from stubs.tools import Schema, Server, Tool
 
@@ -13,6 +13,7 @@ __all__ = [
     "Schema",
     "Seen",
     "Server",
+    "ServerNames",
     "Tool",
     "ToolKey",
     "assign_names",

@@ -46,8 +46,8 @@ def _selected(server: Server, names: Names, only: Collection[str] | None) -> lis
     if only is None:
         tools: Iterable[Tool] = server.tools
     else:
-        keys = (names.paths[path] for path in only if path in names.paths)
-        selected = {key.tool for key in keys if key.server == server.id}
+        keys = map(names.of_path, only)
+        selected = {key.tool for key in keys if key is not None and key.server == server.id}
         tools = (tool for tool in server.tools if tool.name in selected)
     first: dict[str, Tool] = {}
     for tool in tools:

@@ -5,8 +5,8 @@ The first spelling is `codemode.<server>.<tool>` in identifiers. The others are 
 a first spelling or a function of `codemode` itself. An alias that could mean two tools means none.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -23,38 +23,92 @@ class ToolKey(NamedTuple):
     tool: str
 
 
-@dataclass(frozen=True, slots=True)
+class ServerNames:
+    """The names of one server's tools, which depend on no other server. Immutable.
+
+    `identifiers`: raw name -> identifier; `members`: property of the server's object (identifier or raw name) -> raw
+    name; `flat`: raw name -> flat spelling, for tools whose name has an identifier; `positions`: raw name -> its place
+    in the server's list, where a name that is there twice counts once.
+    """
+
+    __slots__ = ("flat", "id", "identifiers", "irregular", "members", "of_flat", "positions")
+
+    def __init__(self, server_id: str, tools: Iterable[str]) -> None:
+        raw_names = tuple(dict.fromkeys(tools))
+        self.id = server_id
+        self.positions: Mapping[str, int] = {name: place for place, name in enumerate(raw_names)}
+        identifiers = distinct(raw_names, fallback="tool")
+        self.identifiers: Mapping[str, str] = {name: identifiers[name] for name in raw_names}
+        self.members: Mapping[str, str] = MappingProxyType(_members(identifiers))
+        self.flat: Mapping[str, str] = _flat_identifiers(server_id, raw_names)
+        self.of_flat: Mapping[str, str] = {spelling: name for name, spelling in self.flat.items()}
+        prefix = identifier(server_id, CODEMODE_FUNCTIONS)
+        self.irregular = tuple(
+            name for name, own in self.identifiers.items() if name != own or self.flat.get(name) != f"{prefix}_{own}"
+        )
+        """The raw names that are not identifiers, or whose flat spelling is not that of server and tool."""
+
+    def is_identifier(self, spelling: str) -> bool:
+        """Whether this is the identifier of a tool, and not only its raw name."""
+        raw = self.members.get(spelling)
+        return raw is not None and self.identifiers[raw] == spelling
+
+
+Part = tuple[ServerNames, bytes | None]
+"""A server's names, and a byte for each tool: 1 if it is in the set, 0 if not. None: all are."""
+
+
 class Names:
     """The identifiers of a set of servers and their tools, from `assign_names`. Immutable.
 
-    A program's `codemode` object is built from four mappings:
+    A program's `codemode` object is built from
     `servers`: property of `codemode` (identifier or raw id) -> server id;
     `tools`: server id -> property of that server's object (identifier or raw name) -> raw tool name;
-    `shortcuts`: property of `codemode` that is a tool (flat spelling or raw name) -> tool;
-    `paths`: `server.tool` in identifiers -> tool.
-    `ambiguous`: shortcuts that could mean several tools, for the error message.
+    `shortcut`: property of `codemode` that is a tool (flat spelling or raw name) -> that tool.
+
+    A server may be in the set with a part of its tools. The others are unknown then, but they keep their identifiers:
+    so a tool has one path in every set.
     """
 
-    servers: Mapping[str, str]
-    tools: Mapping[str, Mapping[str, str]]
-    shortcuts: Mapping[str, ToolKey]
-    paths: Mapping[str, ToolKey]
-    ambiguous: Mapping[str, tuple[ToolKey, ...]]
-    _server_identifiers: Mapping[str, str]
-    _tool_identifiers: Mapping[ToolKey, str]
-    _flat: Mapping[ToolKey, str]
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts: dict[str, Part] = {}
+        for names, visible in parts:
+            if names.id in self._parts:
+                raise ValueError(f"two servers have the id {names.id!r}; give one of them another")
+            self._parts[names.id] = (names, visible)
+        self._identifiers = distinct(self._parts, CODEMODE_FUNCTIONS, fallback="server")
+        self._of_identifier = {name: server_id for server_id, name in self._identifiers.items()}
+        self.servers: Mapping[str, str] = MappingProxyType(_top_level_servers(self._identifiers))
+        self.tools: Mapping[str, Mapping[str, str]] = MappingProxyType(
+            {
+                server_id: names.members if visible is None else _VisibleMembers(names, visible)
+                for server_id, (names, visible) in self._parts.items()
+            }
+        )
 
     def server(self, server_id: str) -> str:
         """The identifier of a server. Raises KeyError for an unknown id."""
-        return self._server_identifiers[server_id]
+        return self._identifiers[server_id]
 
     def tool(self, server_id: str, raw_name: str) -> str:
         """The identifier of a tool within its server. Raises KeyError for an unknown tool."""
-        return self._tool_identifiers[ToolKey(server_id, raw_name)]
+        names, visible = self._parts[server_id]
+        if visible is not None and not visible[names.positions[raw_name]]:
+            raise KeyError(raw_name)
+        return names.identifiers[raw_name]
 
     def path(self, server_id: str, raw_name: str) -> str:
         """`server.tool` in identifiers, without `codemode.`. Raises KeyError for an unknown tool."""
         return f"{self.server(server_id)}.{self.tool(server_id, raw_name)}"
+
+    def of_path(self, path: str) -> ToolKey | None:
+        """The tool at a path, or None."""
+        server, _, tool = path.partition(".")
+        server_id = self._of_identifier.get(server)
+        if server_id is None:
+            return None
+        raw = self.tools[server_id].get(tool)
+        return ToolKey(server_id, raw) if raw is not None and self._parts[server_id][0].is_identifier(tool) else None
 
     def flat(self, server_id: str, raw_name: str) -> str | None:
         """The flat spelling of a tool, `server_tool`, or None when it means something else, or several tools.
@@ -62,7 +116,20 @@ class Names:
         Raises KeyError for an unknown tool.
         """
         key = ToolKey(server_id, raw_name)
-        return self._flat[key] if self.shortcuts.get(self._flat[key]) == key else None
+        spelling = self._flat(key, self.tool(server_id, raw_name))
+        return spelling if self.shortcut(spelling) == (key,) else None
+
+    def shortcut(self, spelling: str) -> tuple[ToolKey, ...]:
+        """The tools that a property of `codemode` can mean as a flat spelling or raw name: none, one, or several.
+
+        A flat spelling goes before a raw name, and both give way to servers and to `codemode`'s own functions.
+        """
+        if spelling in CODEMODE_FUNCTIONS or spelling in PROTOCOL_PROPERTIES or spelling in self.servers:
+            return ()
+        for claims in (self._flat_claims, self._nested_claims, self._raw_flat_claims, self._raw_claims):
+            if found := tuple(claims(spelling)):
+                return found
+        return ()
 
     def resolve(self, spelling: str) -> tuple[ToolKey, ...]:
         """The tools that a spelling can mean: none, one, or several for an ambiguous alias.
@@ -71,13 +138,135 @@ class Names:
         brackets (`fix.my-tool`).
         """
         spelling = spelling.removeprefix("codemode.")
-        if tool_key := self.paths.get(spelling) or self.shortcuts.get(spelling):
-            return (tool_key,)
+        if key := self.of_path(spelling):
+            return (key,)
+        if len(keys := self.shortcut(spelling)) == 1:
+            return keys
         for server, tool in _splits(spelling):
             server_id = self.servers.get(server)
             if server_id is not None and tool in self.tools[server_id]:
                 return (ToolKey(server_id, self.tools[server_id][tool]),)
-        return self.ambiguous.get(spelling, ())
+        return keys
+
+    @cached_property
+    def paths(self) -> Mapping[str, ToolKey]:
+        """`server.tool` in identifiers -> tool, for all of them."""
+        keys = self._keys()
+        return MappingProxyType({self.path(*key): key for key in keys})
+
+    @cached_property
+    def shortcuts(self) -> Mapping[str, ToolKey]:
+        """Every shortcut that means one tool."""
+        return MappingProxyType({one: keys[0] for one, keys in self._shortcuts.items() if len(keys) == 1})
+
+    @cached_property
+    def ambiguous(self) -> Mapping[str, tuple[ToolKey, ...]]:
+        """Every shortcut that could mean several tools, and therefore means none."""
+        return MappingProxyType({one: keys for one, keys in self._shortcuts.items() if len(keys) > 1})
+
+    @cached_property
+    def uncertain(self) -> frozenset[str]:
+        """Spellings that may mean something else than their first part that is a server, and the rest as its tool, or
+        else the tools with that name. All others among the shortcuts mean that."""
+        servers = self.servers
+        if any(name[:at] in servers for name in servers for at in _underscores(name)):
+            return frozenset(self._shortcuts)  # `a_b_c` may be `c` of the server `a_b` or `b_c` of `a`
+        uncertain: set[str] = set()
+        everywhere: set[str] = set()
+        irregular: set[str] = set()
+        shared: set[str] = set()
+        for server_id, (names, _) in self._parts.items():
+            server = self._identifiers[server_id]
+            usual = server == identifier(server_id, CODEMODE_FUNCTIONS) and servers.get(server_id) == server_id
+            for raw in names.irregular if usual else names.positions:
+                own = names.identifiers[raw]
+                uncertain.update(
+                    (raw, own, f"{server}_{own}", f"{server}_{raw}", f"{server_id}_{own}", f"{server_id}_{raw}")
+                )
+                if flat := names.flat.get(raw):
+                    uncertain.add(flat)
+                irregular.add(own)
+            shared |= everywhere & names.members.keys()
+            everywhere |= names.members.keys()
+        # One name can be the identifier of a tool here and the raw name of another there.
+        return frozenset(uncertain | (shared & irregular))
+
+    @cached_property
+    def _shortcuts(self) -> dict[str, tuple[ToolKey, ...]]:
+        spellings: dict[str, None] = {}
+        for key in self._keys():
+            own = self.tool(*key)
+            nested = f"{self.server(key.server)}_{own}"
+            spellings.update(dict.fromkeys((self._flat(key, own), nested, _raw_flat(key), key.tool)))
+        meanings = ((spelling, self.shortcut(spelling)) for spelling in spellings)
+        return {spelling: keys for spelling, keys in meanings if keys}
+
+    def _keys(self) -> Iterator[ToolKey]:
+        for server_id in sorted(self._parts):
+            names, visible = self._parts[server_id]
+            for raw in sorted(names.positions):
+                if visible is None or visible[names.positions[raw]]:
+                    yield ToolKey(server_id, raw)
+
+    def _flat(self, key: ToolKey, own: str) -> str:
+        return self._parts[key.server][0].flat.get(key.tool) or f"{self._identifiers[key.server]}_{own}"
+
+    def _flat_claims(self, spelling: str) -> Iterator[ToolKey]:
+        for server_id in sorted(self._parts):
+            flat, of_flat = self._parts[server_id][0].flat, self._parts[server_id][0].of_flat
+            if (raw := of_flat.get(spelling)) is not None and self._has(server_id, raw):
+                yield ToolKey(server_id, raw)
+            # Without a flat spelling of its own a tool has that of server and tool.
+            if (raw := self._nested(server_id, spelling)) is not None and raw not in flat:
+                yield ToolKey(server_id, raw)
+
+    def _nested_claims(self, spelling: str) -> Iterator[ToolKey]:
+        for server_id in sorted(self._parts):
+            if (raw := self._nested(server_id, spelling)) is not None:
+                yield ToolKey(server_id, raw)
+
+    def _raw_flat_claims(self, spelling: str) -> Iterator[ToolKey]:
+        for server_id in sorted(self._parts):
+            if spelling.startswith(f"{server_id}_") and self._has(server_id, raw := spelling[len(server_id) + 1 :]):
+                yield ToolKey(server_id, raw)
+
+    def _raw_claims(self, spelling: str) -> Iterator[ToolKey]:
+        return (ToolKey(server_id, spelling) for server_id in sorted(self._parts) if self._has(server_id, spelling))
+
+    def _nested(self, server_id: str, spelling: str) -> str | None:
+        """The tool of a server for `server_tool` in identifiers."""
+        prefix = f"{self._identifiers[server_id]}_"
+        if not spelling.startswith(prefix) or not self._parts[server_id][0].is_identifier(
+            own := spelling[len(prefix) :]
+        ):
+            return None
+        return self.tools[server_id].get(own)
+
+    def _has(self, server_id: str, raw: str) -> bool:
+        names, visible = self._parts[server_id]
+        place = names.positions.get(raw)
+        return place is not None and (visible is None or bool(visible[place]))
+
+
+class _VisibleMembers(Mapping[str, str]):
+    """The members of a server's object that lead to a tool in the set."""
+
+    def __init__(self, names: ServerNames, visible: bytes) -> None:
+        self._names = names
+        self._visible = visible
+
+    def __getitem__(self, spelling: str) -> str:
+        raw = self._names.members[spelling]
+        if not self._visible[self._names.positions[raw]]:
+            raise KeyError(spelling)
+        return raw
+
+    def __iter__(self) -> Iterator[str]:
+        places, visible = self._names.positions, self._visible
+        return (spelling for spelling, raw in self._names.members.items() if visible[places[raw]])
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def assign_names(servers: Iterable[Server]) -> Names:
@@ -85,73 +274,27 @@ def assign_names(servers: Iterable[Server]) -> Names:
 
     A tool that its server lists twice is one tool. Raises ValueError when two servers have the same id.
     """
-    tool_names: dict[str, tuple[str, ...]] = {}
-    for server in servers:
-        if server.id in tool_names:
-            raise ValueError(f"two servers have the id {server.id!r}; give one of them another")
-        tool_names[server.id] = tuple(dict.fromkeys(tool.name for tool in server.tools))
-    keys = [ToolKey(server_id, tool) for server_id in sorted(tool_names) for tool in sorted(tool_names[server_id])]
-    server_identifiers = distinct(tool_names, CODEMODE_FUNCTIONS, fallback="server")
-    within = {server_id: distinct(tools, fallback="tool") for server_id, tools in tool_names.items()}
-    tool_identifiers = {key: within[key.server][key.tool] for key in keys}
-    nested = {key: f"{server_identifiers[key.server]}_{tool_identifiers[key]}" for key in keys}
-    flat = nested | _flat_identifiers(tool_names)
-    top = _TopLevel(server_identifiers)
-    top.add((flat[key], key) for key in keys)
-    top.add((nested[key], key) for key in keys)
-    top.add((_raw_flat(key), key) for key in keys)
-    top.add((key.tool, key) for key in keys)
-    return Names(
-        servers=MappingProxyType(top.servers),
-        tools=MappingProxyType({server_id: MappingProxyType(_members(names)) for server_id, names in within.items()}),
-        shortcuts=MappingProxyType(top.shortcuts),
-        paths=MappingProxyType({f"{server_identifiers[key.server]}.{tool_identifiers[key]}": key for key in keys}),
-        ambiguous=MappingProxyType(top.ambiguous),
-        _server_identifiers=MappingProxyType(server_identifiers),
-        _tool_identifiers=MappingProxyType(tool_identifiers),
-        _flat=MappingProxyType(flat),
-    )
+    return Names((ServerNames(server.id, (tool.name for tool in server.tools)), None) for server in servers)
 
 
-class _TopLevel:
-    """Collects the properties of `codemode`, the strongest claims first. No later claim changes a property."""
-
-    def __init__(self, server_identifiers: Mapping[str, str]) -> None:
-        self.servers = {name: server_id for server_id, name in sorted(server_identifiers.items())}
-        for server_id in sorted(server_identifiers):
-            if server_id not in CODEMODE_FUNCTIONS and server_id not in PROTOCOL_PROPERTIES:
-                self.servers.setdefault(server_id, server_id)
-        self.shortcuts: dict[str, ToolKey] = {}
-        self.ambiguous: dict[str, tuple[ToolKey, ...]] = {}
-
-    def add(self, claims: Iterable[tuple[str, ToolKey]]) -> None:
-        """Add shortcuts of equal rank. One that several tools claim means none of them."""
-        by_spelling: dict[str, dict[ToolKey, None]] = {}
-        for spelling, key in claims:
-            by_spelling.setdefault(spelling, {})[key] = None
-        for spelling, claimants in by_spelling.items():
-            if spelling in CODEMODE_FUNCTIONS or spelling in PROTOCOL_PROPERTIES:
-                continue
-            if spelling in self.servers or spelling in self.shortcuts or spelling in self.ambiguous:
-                continue
-            if len(claimants) == 1:
-                self.shortcuts[spelling] = next(iter(claimants))
-            else:
-                self.ambiguous[spelling] = tuple(claimants)
+def _top_level_servers(identifiers: Mapping[str, str]) -> dict[str, str]:
+    """The properties of `codemode` that are servers: the identifiers, and the raw ids that hide none."""
+    servers = {name: server_id for server_id, name in sorted(identifiers.items())}
+    for server_id in sorted(identifiers):
+        if server_id not in CODEMODE_FUNCTIONS and server_id not in PROTOCOL_PROPERTIES:
+            servers.setdefault(server_id, server_id)
+    return servers
 
 
-def _flat_identifiers(tools: Mapping[str, Iterable[str]]) -> dict[ToolKey, str]:
+def _flat_identifiers(server_id: str, tools: Iterable[str]) -> dict[str, str]:
     """The flat spellings. Each is the identifier of the whole: `fix` and `3d` give `fix_3d`, where the first spelling
     is `fix._3d`.
 
     Tools without an identifier of their own are left out.
     """
-    flat: dict[ToolKey, str] = {}
-    for server_id, raw_names in tools.items():
-        raw = {_raw_flat(ToolKey(server_id, name)): name for name in raw_names if identifier(name)}
-        identifiers = distinct(raw, CODEMODE_FUNCTIONS, fallback="tool")
-        flat.update({ToolKey(server_id, raw[spelling]): name for spelling, name in identifiers.items()})
-    return flat
+    raw = {_raw_flat(ToolKey(server_id, name)): name for name in tools if identifier(name)}
+    identifiers = distinct(raw, CODEMODE_FUNCTIONS, fallback="tool")
+    return {raw[spelling]: name for spelling, name in identifiers.items()}
 
 
 def _members(identifiers: Mapping[str, str]) -> dict[str, str]:
@@ -171,3 +314,7 @@ def _splits(spelling: str) -> Iterable[tuple[str, str]]:
 
 def _raw_flat(key: ToolKey) -> str:
     return f"{key.server}_{key.tool}"
+
+
+def _underscores(name: str) -> Iterator[int]:
+    return (position for position, character in enumerate(name) if character == "_")

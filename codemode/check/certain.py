@@ -114,7 +114,7 @@ def exists(catalog: Catalog, members: tuple[str, ...]) -> bool:
     """Whether a path, as a program spells it, leads to a tool, a server or another member of `codemode`."""
     names = catalog.names
     first = members[0]
-    if first in _FUNCTIONS or first in _INHERITED or first.startswith("__") or first in names.shortcuts:
+    if first in _FUNCTIONS or first in _INHERITED or first.startswith("__") or len(names.shortcut(first)) == 1:
         return True
     server_id = names.servers.get(first)
     if server_id is None:
@@ -129,13 +129,13 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
     sentence = f"codemode.{written} does not exist"
     if reason := catalog.missing(written):
         return f"{sentence}: {reason}.", None
-    if keys := catalog.names.ambiguous.get(written, ()):
+    if len(keys := catalog.names.shortcut(written)) > 1:
         sentence = f"codemode.{written} means several tools and therefore does not exist"
         return _with_signatures(catalog, sentence, _paths(catalog, keys))
     if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_FUNCTIONS), n=1, cutoff=0.7)):
         return f"{sentence}. Nearest: codemode.{near[0]}", None
     if members[0] not in catalog.names.servers and len(members) > 1:
-        servers = sorted({catalog.names.server(one.id) for one in catalog.servers})
+        servers = sorted(catalog.names.server(one.id) for one, _ in catalog.server_tools())
         for server in difflib.get_close_matches(members[0], servers, n=1, cutoff=0.5):
             path = f"{server}.{members[1]}"
             is_tool = catalog.get(path) is not None
@@ -227,7 +227,7 @@ def callee(catalog: Catalog, members: tuple[str, ...]) -> str | None:
     if len(members) == 1 and members[0] in _FUNCTIONS:
         return f"codemode.{members[0]}(…): Promise<…>"
     keys = catalog.names.resolve(".".join(members))
-    if len(keys) != 1 or (len(members) == 2 and members[0] in catalog.names.shortcuts):
+    if len(keys) != 1 or (len(members) == 2 and len(catalog.names.shortcut(members[0])) == 1):
         return None
     return catalog.signature(catalog.names.path(*keys[0]))
 

@@ -41,8 +41,8 @@ def named_tools(program: str, catalog: Catalog) -> list[str]:
     names = catalog.names
     paths: set[str] = set()
     for word in words:
-        if (key := names.shortcuts.get(word)) is not None:
-            paths.add(names.path(*key))
+        if len(keys := names.shortcut(word)) == 1:
+            paths.add(names.path(*keys[0]))
     for server_id in sorted({names.servers[word] for word in words if word in names.servers}):
         tools = names.tools[server_id]
         spellings = [word for word in words if word in tools]

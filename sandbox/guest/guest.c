@@ -11,6 +11,7 @@ static uint8_t *large_input;
 static JSRuntime *rt;
 static JSContext *ctx;
 static JSValue native = JS_UNDEFINED;
+static JSValue begin = JS_UNDEFINED; /* what the preload set as `host.begin` */
 static Bytes output;
 
 struct layout guest_layout;
@@ -312,6 +313,7 @@ EXPORT(preload) int export_preload(uint32_t size) {
     JS_DefinePropertyValueStr(ctx, host, "call", JS_GetPropertyStr(ctx, native, "call"), 0);
     struct setup s = take_setup(&r);
     bool ok = call_body(compile_body(&s, "host"), host);
+    if (ok) begin = JS_GetPropertyStr(ctx, host, "begin");
     JSAtom name = JS_NewAtom(ctx, "host");
     if (ok) JS_DeleteProperty(ctx, global, name, 0);
     JS_FreeAtom(ctx, name);
@@ -320,11 +322,26 @@ EXPORT(preload) int export_preload(uint32_t size) {
     return setup_done(size, ok);
 }
 
+/* Calls the function that the preload set as `host.begin`. The text is the host's, but it counts as the program's memory. */
+static bool call_begin(const char *text, uint32_t size) {
+    if (!size || !JS_IsFunction(ctx, begin)) return true;
+    JSValue argument = JS_NewStringLen(ctx, text, size);
+    JSValue result = JS_IsException(argument) ? JS_EXCEPTION : JS_Call(ctx, begin, JS_UNDEFINED, 1, &argument);
+    bool ok = !JS_IsException(result);
+    JS_FreeValue(ctx, argument);
+    JS_FreeValue(ctx, result);
+    JS_FreeValue(ctx, begin);
+    begin = JS_UNDEFINED;
+    return ok;
+}
+
 EXPORT(start) void export_start(uint32_t size) {
     struct reader r = batch(size);
     guest_now = guest_began = take_double(&r);
     random_seed(take(&r, 32));
     memcpy(&guest_limits, take(&r, sizeof guest_limits), sizeof guest_limits);
+    uint32_t text_size = take_u32(&r);
+    const char *text = (const char *)take(&r, (size_t)text_size + 1);
     uint32_t claimed = take_u32(&r), names_size = take_u32(&r);
     const char *names = (const char *)take(&r, names_size);
     uint32_t source_size = take_u32(&r);
@@ -336,7 +353,7 @@ EXPORT(start) void export_start(uint32_t size) {
         fail_plainly("size", "RangeError", "the program's source is larger than its limit allows");
         return;
     }
-    int begun = program_begin(ctx, source, source_size, names, names_size);
+    int begun = call_begin(text, text_size) ? program_begin(ctx, source, source_size, names, names_size) : -1;
     done_with_input(size);
     if (begun > 0) run();
     else fail(begun ? "exception" : "syntax", JS_GetException(ctx));

@@ -8,7 +8,7 @@
 #include <string.h>
 #include "quickjs.h"
 
-#define GUEST_ABI 1
+#define GUEST_ABI 2
 #define PROGRAM_FILE "program.js"
 
 /* The words through which the host finds everything else. To the host every field is hostile and is bounds-checked. */

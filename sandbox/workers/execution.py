@@ -80,9 +80,9 @@ class WorkerExecution:
     def __repr__(self) -> str:
         return f"<WorkerExecution {self._run} {self._phase.value}>"
 
-    async def start(self, source: str, now: float, seed: bytes) -> Outcome:
+    async def start(self, source: str, now: float, seed: bytes, begin: str = "") -> Outcome:
         self._phase.require("start", Phase.NEW)
-        return await self._slice(lambda: self._conversation.start(source, now, seed))
+        return await self._slice(lambda: self._conversation.start(source, now, seed, begin))
 
     async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
         self._phase.require("resume", Phase.SUSPENDED, Phase.FROZEN)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from codemode import Catalog
-from codemode.preload import preload
+from codemode.preload import preload, table
 from sandbox import Engine, Limits
 from stubs import Server, Tool, assign_names
 from tests.codemode.bench import CATALOG, bench
@@ -169,7 +169,7 @@ async def test_every_spelling_of_every_tool_resolves_in_the_isolate_as_in_the_ca
 
 def test_the_preload_carries_names_not_closures() -> None:
     servers = [Server("big", tools=tuple(Tool(f"some_operation_{n}_list") for n in range(2_747)))]
-    assert len(preload(assign_names(servers), {})) < 120_000
+    assert len(preload(table(assign_names(servers), {}))) < 120_000
 
 
 async def test_three_thousand_tools_are_all_there_and_found_one_by_one(engines: Engines) -> None:

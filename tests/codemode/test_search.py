@@ -10,7 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode.search import Entry, SearchIndex, words
+from codemode.postings import Entry, ServerIndex
+from codemode.search import Part, Search
+from codemode.words import words
+
+
+class SearchIndex:
+    """An index over tools in any order; results are their positions."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        servers = dict.fromkeys(entry.server for entry in entries)
+        self._servers = list(servers)
+        self._positions = [[n for n, one in enumerate(entries) if one.server == server] for server in servers]
+        indexes = [ServerIndex([entries[n] for n in positions]) for positions in self._positions]
+        self._search = Search([Part(index) for index in indexes])
+
+    def find(self, query: str, *, limit: int, server: str | None = None, read_only: bool | None = None) -> list[int]:
+        if server is not None and server not in self._servers:
+            return []
+        part = None if server is None else self._servers.index(server)
+        found = self._search.find(query, limit=limit, part=part, read_only=read_only)
+        return [self._positions[number][position] for number, position in found]
+
 
 INTENTS = json.loads(Path(__file__).with_name("intents.json").read_text(encoding="utf-8"))
 

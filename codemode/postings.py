@@ -1,0 +1,198 @@
+"""The searchable words of one server's tools, indexed once for all the catalogs that the server is in.
+
+Nothing here depends on other servers or on who may see which tool: how rare a word is, and how long a field is on
+average, is counted by `codemode.search` over the tools of one catalog.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from rapidfuzz.distance import OSA
+from rapidfuzz.process import extract
+
+from codemode.actions import action_of
+from codemode.thesaurus import thesaurus
+from codemode.words import stem, words
+
+NAME, HEAD, TEXT, SERVER, NAME_GROUPS, HEAD_GROUPS, ACTION = FIELDS = range(7)
+MAX_TEXT_CHARS = 2_000
+_MAX_PARAMETERS = 100
+_MOST_KEPT = 2_048
+_EXACT_LENGTH = 16
+_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The searchable text of one tool. `server` is the configured id; `details` are the words of its schemas."""
+
+    server: str
+    name: str
+    title: str = ""
+    description: str = ""
+    parameters: Sequence[str] = ()
+    server_name: str = ""
+    annotations: Mapping[str, object] = field(default_factory=dict)
+    details: Sequence[str] = ()
+
+
+class Unit(NamedTuple):
+    """One thing in a query: the stem of a word with the groups it belongs to, or the group of a phrase."""
+
+    stem: str | None
+    groups: tuple[int, ...]
+    verb: bool = False
+
+    @property
+    def terms(self) -> tuple[str | int, ...]:
+        return self.groups if self.stem is None else (self.stem, *self.groups)
+
+
+Hit = tuple[int, int, int, int]
+"""A term in a field of a tool: the number of the two among those of the unit, the field, how often the term is there,
+and how many words the field has. The numbers are the fields for a stem, and follow them for groups, two for each."""
+Kind = tuple[Hit, ...]
+"""How a unit is in a tool. Without hits: only in its schemas."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """The tools of a server that match a unit: their positions, and for each its place in `kinds`."""
+
+    positions: tuple[int, ...]
+    kind_of: tuple[int, ...]
+    kinds: tuple[Kind, ...]
+    counts: Mapping[int, int]
+    """The number of tools of each kind."""
+
+
+NO_MATCHES = Matches((), (), (), {})
+_Posting = tuple[int, tuple[tuple[int, int, int], ...]]
+
+
+class ServerIndex:
+    """An immutable index over the tools of one server. Safe to share between threads."""
+
+    def __init__(self, entries: Sequence[Entry]) -> None:
+        self.size = len(entries)
+        self.lengths: tuple[list[int], ...] = tuple([0] * self.size for _ in FIELDS)
+        """For each field, the number of its words in each tool."""
+        self.reads = bytes(entry.annotations.get("readOnlyHint") is True for entry in entries)
+        """For each tool, whether it declares that it only reads."""
+        self.actions: list[tuple[str, int]] = [("", 0)]
+        """The different actions with the length of their field; the first one stands for a tool without an action."""
+        self.action_of: list[int] = []
+        """For each tool, its place in `actions`."""
+        self._postings: dict[str | int, list[_Posting]] = {}
+        # Threads may make the same matches: the results are equal, and either may stay.
+        self._matches: dict[tuple[str | int, ...], Matches] = {}
+        self._near: dict[str, Matches] = {}
+        places: dict[tuple[str, int], int] = {self.actions[0]: 0}
+        same: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]] = {}
+        for position, entry in enumerate(entries):
+            self._add(position, entry, same)
+            name = words(entry.name)
+            action = action_of(name, entry.annotations)
+            kind = ("", 0) if action is None else (action, 1 + len(name))
+            self.lengths[ACTION][position] = kind[1]
+            if kind not in places:
+                places[kind] = len(self.actions)
+                self.actions.append(kind)
+            self.action_of.append(places[kind])
+
+    def matches(self, unit: Unit) -> Matches:
+        """The tools that have a term of the unit."""
+        terms = unit.terms
+        found = self._matches.get(terms)
+        if found is None:
+            if len(self._matches) >= _MOST_KEPT:
+                self._matches.clear()
+            found = self._matches[terms] = self._find(terms, has_stem=unit.stem is not None)
+        return found
+
+    def near(self, term: str) -> Matches:
+        """The tools with a word that is spelled like this one: one letter away, two for a word of eight and more.
+
+        Of hits only the field counts.
+        """
+        if len(term) < 4:
+            return NO_MATCHES
+        found = self._near.get(term)
+        if found is None:
+            if len(self._near) >= _MOST_KEPT:
+                self._near.clear()
+            found = self._near[term] = self._find_near(term, 1 if len(term) < 8 else 2)
+        return found
+
+    def _add(
+        self,
+        position: int,
+        entry: Entry,
+        same: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]],
+    ) -> None:
+        head, *rest = _SENTENCE.split(entry.description[:MAX_TEXT_CHARS].strip(), maxsplit=1)
+        fields: list[list[str | int]] = [
+            [stem(word) for word in words(entry.name)],
+            [stem(word) for word in words(f"{entry.title} {head}")],
+            [stem(word) for word in words(" ".join(rest))],
+            [stem(word) for word in dict.fromkeys(words(f"{entry.server} {entry.server_name}"))],
+        ]
+        groups = thesaurus()
+        fields += [list(groups.of_tool([str(one) for one in fields[source]])) for source in (NAME, HEAD)]
+        hits: dict[str | int, list[tuple[int, int, int]]] = {}
+        for number, terms in enumerate(fields):
+            length = self.lengths[number][position] = coarse(len(terms))
+            for term, count in Counter(terms).items():
+                hits.setdefault(term, []).append((number, count, length))
+        details = " ".join((*entry.parameters[:_MAX_PARAMETERS], *entry.details))[:MAX_TEXT_CHARS]
+        for word in words(details):
+            hits.setdefault(stem(word), [])
+        for term, places in hits.items():
+            how = tuple(places)
+            self._postings.setdefault(term, []).append((position, same.setdefault(how, how)))
+
+    def _find(self, terms: tuple[str | int, ...], *, has_stem: bool) -> Matches:
+        of_tool: dict[int, Kind] = {}
+        for place, term in enumerate(terms):
+            # The fields of the stem have their own numbers; those of the groups follow, two for each.
+            shift = 2 * max(0, place - has_stem)
+            for position, places in self._postings.get(term, ()):
+                hits = tuple((shift + number, number, count, length) for number, count, length in places)
+                of_tool[position] = of_tool.get(position, ()) + hits
+        return _matches(of_tool)
+
+    def _find_near(self, term: str, distance: int) -> Matches:
+        spelled = [one for one in self._postings if isinstance(one, str)]
+        close = extract(term, spelled, scorer=OSA.distance, score_cutoff=distance, limit=None)
+        of_tool: dict[int, set[int]] = {}
+        for word, _, _ in close:
+            for position, places in self._postings[word]:
+                if fields := {number for number, _, _ in places if number < SERVER}:
+                    of_tool.setdefault(position, set()).update(fields)
+        return _matches(
+            {
+                position: tuple((number, number, 1, 1) for number in sorted(fields))
+                for position, fields in of_tool.items()
+            }
+        )
+
+
+def coarse(length: int) -> int:
+    """A length in about twelve steps for each doubling: what is scored alike is then scored once."""
+    if length <= _EXACT_LENGTH:
+        return length
+    step = 1 << (length.bit_length() - 4)
+    return length // step * step
+
+
+def _matches(of_tool: Mapping[int, Kind]) -> Matches:
+    if not of_tool:
+        return NO_MATCHES
+    kinds = {kind: place for place, kind in enumerate(dict.fromkeys(of_tool.values()))}
+    kind_of = tuple(kinds[kind] for kind in of_tool.values())
+    return Matches(tuple(of_tool), kind_of, tuple(kinds), Counter(kind_of))
