@@ -191,6 +191,27 @@ POLICIES = Section(
     ),
 )
 
+MANY = Section(
+    "Many callers and portals over 20 servers of 50 tools",
+    "portal",
+    (
+        Row(
+            "memory of 2,000 callers with different tools, over one's",
+            "views_memory",
+            ours="many",
+            bounds=(Bound(100 * 2**20),),
+        ),
+        Row(
+            "a caller's first program over the second, searching",
+            "views_first",
+            ours="many",
+            bounds=(Bound(5e-3),),
+        ),
+        Row("memory of 100 portals, over one's", "portals_memory", ours="many", bounds=(Bound(60e6),)),
+        Row("a request to one of 100 portals / to one alone", "portals_request", ours="many", bounds=(Bound(1.2),)),
+    ),
+)
+
 CHECKS = Section(
     "Checks before the run: a typical program, 50 tools",
     "search",
@@ -201,4 +222,4 @@ CHECKS = Section(
     ),
 )
 
-SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, FOUND, DECLARED, CHECKS, POLICIES, PORTAL, LOAD)
+SECTIONS: tuple[Section, ...] = (ENGINE, WORKERS, LARGE, FOUND, DECLARED, CHECKS, POLICIES, PORTAL, MANY, LOAD)

@@ -42,4 +42,5 @@ def stem(word: str) -> str:
         # Only where letters remain that English has: in other scripts a mark can be what tells two words apart.
         folded = "".join(character for character in plain if not unicodedata.combining(character))
         word = folded if folded.isascii() else word
-    return _stemmer.stemWord(word)
+    stemmed: str = _stemmer.stemWord(word)
+    return stemmed

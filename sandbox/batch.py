@@ -61,9 +61,9 @@ def encode_start(source: str, now: float, seed: bytes, limits: Limits, begin: st
     elif defined := _FUNCTION.findall(source):
         names = "\n".join(_entry_candidates(source, defined)).encode()
     given = begin.encode()
-    parts = (_TIME.pack(now), seed, limits.words, _ONE.pack(len(given)), given, b"\0")
-    parts = (*parts, _TWO.pack(min(size, 0xFFFFFFFF), len(names)), names)
-    return b"".join((*parts, _ONE.pack(len(text)), text, b"\0"))
+    beginning = (_TIME.pack(now), seed, limits.words, _ONE.pack(len(given)), given, b"\0")
+    names_of_program = (_TWO.pack(min(size, 0xFFFFFFFF), len(names)), names)
+    return b"".join((*beginning, *names_of_program, _ONE.pack(len(text)), text, b"\0"))
 
 
 def _entry_candidates(source: str, defined: list[tuple[str, str]]) -> list[str]:

@@ -29,6 +29,7 @@ from portal.access.stored import (
     read_objects,
     server_document,
 )
+from portal.access.tools import ToolList
 
 __all__ = [
     "ADDRESS",
@@ -58,6 +59,7 @@ __all__ = [
     "Signals",
     "Sources",
     "Standing",
+    "ToolList",
     "ToolPolicy",
     "Unchanging",
     "access_document",

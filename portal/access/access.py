@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from portal.access.capabilities import Capabilities, prompt_settings, tool_settings
 from portal.access.compiling import Compiler
@@ -26,7 +27,7 @@ from portal.access.policies import DEFAULT_DENY, Considered, Decision, Policies
 from portal.access.rules import ExternalEvaluation
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
-from portal.access.tools import Budget, ToolCalled, ToolPolicies
+from portal.access.tools import Budget, ToolCalled, ToolList, ToolPolicies
 from portal.identity import Identity
 
 NO_SERVERS = "No allowed servers available, check your Zero Trust Policies"
@@ -90,6 +91,7 @@ class Access:
             )
             for identifier, server in servers.items()
         }
+        self._enabled: WeakKeyDictionary[ToolList, int] = WeakKeyDictionary()
         for identifier in portal_servers:
             if identifier not in servers:
                 compiler.warn(f"server {identifier!r}", "no policy is attached to it; nobody sees it")
@@ -100,6 +102,14 @@ class Access:
         self.sources = sources
         self.warnings = compiler.warnings
         self.evaluations = _evaluations(document)
+
+    def enabled(self, tools: ToolList) -> int:
+        """The tools that the settings switch on, for whomever, as a number (`ToolList.which`)."""
+        enabled = self._enabled.get(tools)
+        if enabled is None:
+            settings = self._servers[tools.server].tools
+            enabled = self._enabled[tools] = tools.which(lambda name, _: settings.of(name).enabled)
+        return enabled
 
     def has_server(self, server: str) -> bool:
         """Whether a server belongs to this portal, for whomever."""
@@ -200,6 +210,17 @@ class Standing:
     def lists(self, server: str, tool: str, annotations: Mapping[str, Any]) -> bool:
         """Whether a call of this tool could be allowed, so that it is worth showing."""
         return self.tool(server, tool, annotations)[0].allowed
+
+    def tools(self, tools: ToolList) -> tuple[bytes | None, bool]:
+        """Which tools of an allowed server are shown (`ToolList.as_bytes`), and whether policies leave any out.
+
+        The same as `lists` says of each.
+        """
+        policies, stands = self._server_stands(tools.server)
+        denied = self.access._portal_tools.denied(self._portal_stands, self.identity, tools)
+        denied |= policies.denied(stands, self.identity, tools)
+        enabled = self.access.enabled(tools)
+        return tools.as_bytes(enabled & ~denied), bool(enabled & denied)
 
     def view(self, server: str) -> ServerView:
         """How an allowed server is shown."""

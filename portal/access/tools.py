@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from portal.access.compiling import Compiler
 from portal.access.documents import ToolPolicy
@@ -30,6 +31,33 @@ class ToolCalled:
     name: str
     annotations: Mapping[str, Any]
     arguments: Mapping[str, Any] | None = None
+
+
+class ToolList:
+    """The tools of a server, by raw names and with their annotations, for a decision about all of them at once.
+
+    What policies say of the tools alone is remembered for as long as the list is in use.
+    """
+
+    __slots__ = ("__weakref__", "server", "tools")
+
+    def __init__(self, server: str, tools: tuple[tuple[str, Mapping[str, Any]], ...]) -> None:
+        self.server = server
+        self.tools = tools
+
+    def which(self, holds: Callable[[str, Mapping[str, Any]], bool]) -> int:
+        """The tools for which this holds, as a number: the n-th bit is that of the n-th tool."""
+        return sum(1 << place for place, (name, annotations) in enumerate(self.tools) if holds(name, annotations))
+
+    def as_bytes(self, chosen: int) -> bytes | None:
+        """A byte for each tool, 1 if its bit is set and else 0; None if all are set."""
+        size = len(self.tools)
+        if chosen == (1 << size) - 1:
+            return None
+        return f"{chosen:0{size}b}".encode()[::-1].translate(_DIGITS) if size else b""
+
+
+_DIGITS = bytes.maketrans(b"01", b"\x00\x01")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +88,8 @@ class ToolPolicies:
 
     def __init__(self, policies: Iterable[ToolPolicy], compiler: Compiler) -> None:
         self._compiled = tuple(_compiled(policy, compiler) for policy in in_order(policies))
+        # For each list of tools and each policy: the tools that it is about, and those of which that is unknown.
+        self._about: WeakKeyDictionary[ToolList, tuple[tuple[int, int], ...]] = WeakKeyDictionary()
 
     def __bool__(self) -> bool:
         return bool(self._compiled)
@@ -93,6 +123,48 @@ class ToolPolicies:
                 continue
             return _decision(policy, identity, called, stands, holds), _budget(policy)
         return None, None
+
+    def denied(self, standing: tuple[bool | None, ...], identity: Identity, tools: ToolList) -> int:
+        """The tools that `decide` denies without arguments, as a number (`ToolList.which`)."""
+        if self.personal:
+            return tools.which(lambda name, hints: self._denies(standing, identity, tools.server, name, hints))
+        about = self._about.get(tools)
+        if about is None:
+            about = self._about[tools] = tuple(_about_all(one, identity, tools) for one in self._compiled)
+        undecided, denied = (1 << len(tools.tools)) - 1, 0
+        for one, stands, (holds, unknown) in zip(self._compiled, standing, about, strict=True):
+            denies = one.policy.decision != "allow"
+            if stands is False or (stands is None and not denies):
+                continue
+            matches = undecided & (holds | unknown if denies else holds)
+            if denies:
+                denied |= matches
+            undecided &= ~matches
+        return denied
+
+    def _denies(
+        self, standing: tuple[bool | None, ...], identity: Identity, server: str, name: str, hints: Mapping[str, Any]
+    ) -> bool:
+        decision, _ = self.decide(standing, identity, ToolCalled(server, name, hints))
+        return decision is not None and not decision.allowed
+
+
+def _about_all(one: _Compiled, identity: Identity, tools: ToolList) -> tuple[int, int]:
+    """The tools that a policy is about, and those of which that cannot be known, whoever calls."""
+    about = tools.which(lambda name, hints: _about(one, ToolCalled(tools.server, name, hints)))
+    expression = one.expression
+    if expression is None:
+        return about, 0
+    if expression.of_arguments:
+        # Without arguments: what it may allow later is listed, and what it may deny later is too.
+        return (about, 0) if one.policy.decision == "allow" else (0, 0)
+    holds = unknown = 0
+    for place, (name, hints) in enumerate(tools.tools):
+        if about >> place & 1:
+            answer = expression.holds(_variables(identity, ToolCalled(tools.server, name, hints)))
+            holds |= bool(answer) << place
+            unknown |= (answer is None) << place
+    return holds, unknown
 
 
 def _compiled(policy: ToolPolicy, compiler: Compiler) -> _Compiled:

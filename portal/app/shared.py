@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
-from weakref import WeakValueDictionary
 
 from portal.access import LiveAccess
 from portal.app.code import Programs
@@ -66,7 +65,7 @@ class Shared:
     servers: Servers = field(init=False)
     records: Records = field(init=False)
     learning: Learning = field(init=False)
-    contents: Contents = field(default_factory=WeakValueDictionary)
+    contents: Contents = field(default_factory=Contents)
     store: Store | None = None
     identity: SharedIdentity | None = None
 

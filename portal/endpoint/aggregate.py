@@ -9,9 +9,10 @@ the field drop a tool without a word.
 """
 
 import hashlib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import Any, Protocol
 from urllib.parse import quote, unquote
 
@@ -51,6 +52,43 @@ class Target:
     definition: Mapping[str, Any] = field(default_factory=dict)
 
 
+Named = tuple[tuple[str, ...], tuple[Target, ...], tuple[Mapping[str, Any], ...]]
+"""The tools or prompts of a server: their names in the list, where each leads, and the definitions to list."""
+
+
+class ServerLists:
+    """What a list takes from one server, made once for all the aggregates that the server is in."""
+
+    def __init__(self, source: Source, raw_tools: RawNames = _NO_ALIASES, raw_prompts: RawNames = _NO_ALIASES) -> None:
+        """`raw_tools` and `raw_prompts` are raw names by (server, alias), for tools and prompts that have an alias."""
+        self.source = source
+        self.raw_tools = raw_tools
+        self.raw_prompts = raw_prompts
+
+    @cached_property
+    def tools(self) -> Named:
+        return _named(self.source, self.source.tools, self.raw_tools)
+
+    @cached_property
+    def prompts(self) -> Named:
+        return _named(self.source, self.source.prompts, self.raw_prompts)
+
+    @cached_property
+    def tools_with_headers(self) -> frozenset[tuple[str, str]]:
+        """The tools, by server and raw name, with arguments that clients repeat in `Mcp-Param-*` headers."""
+        _, targets, items = self.tools
+        return frozenset(
+            (target.server, target.name)
+            for target, item in zip(targets, items, strict=True)
+            if declares_headers(item.get("inputSchema"))
+        )
+
+
+Part = tuple[ServerLists, bytes | None, bytes | None]
+"""A server with a byte for each of its tools, and one for each of its prompts: 1 to list it, 0 to leave it out. None
+lists all."""
+
+
 @dataclass(frozen=True)
 class Aggregate:
     """The lists a client gets, and the target of each name in them. Lookups return None for what is not listed."""
@@ -63,20 +101,25 @@ class Aggregate:
     prompt_list: tuple[Mapping[str, Any], ...]
     resource_list: tuple[Mapping[str, Any], ...]
     template_list: tuple[Mapping[str, Any], ...]
+    servers: tuple[ServerLists, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
     def build(
         cls, sources: Iterable[Source], raw_tools: RawNames = _NO_ALIASES, raw_prompts: RawNames = _NO_ALIASES
     ) -> "Aggregate":
-        """`raw_tools` and `raw_prompts` are raw names by (server, alias), for tools and prompts that have an alias."""
-        servers = tuple(sources)
-        tools, tool_list = _named(((server, server.tools) for server in servers), raw_tools)
-        prompts, prompt_list = _named(((server, server.prompts) for server in servers), raw_prompts)
+        """An aggregate of whole servers."""
+        return cls.of([(ServerLists(source, raw_tools, raw_prompts), None, None) for source in sources])
+
+    @classmethod
+    def of(cls, parts: Sequence[Part]) -> "Aggregate":
+        """An aggregate of parts of servers."""
+        tools, tool_list = _merged([(lists.source, lists.tools, shown) for lists, shown, _ in parts])
+        prompts, prompt_list = _merged([(lists.source, lists.prompts, shown) for lists, _, shown in parts])
         resources: dict[str, Target] = {}
         resource_list: list[Mapping[str, Any]] = []
         templates: list[tuple[UriTemplate | None, Target]] = []
         template_list: list[Mapping[str, Any]] = []
-        for server in servers:
+        for server in (lists.source for lists, _, _ in parts):
             for resource in server.resources:
                 raw = resource["uri"]
                 uri = raw if raw not in resources else owned_uri(server.id, raw)
@@ -94,6 +137,7 @@ class Aggregate:
             prompt_list,
             tuple(resource_list),
             tuple(template_list),
+            tuple(lists for lists, _, _ in parts),
         )
 
     def resource(self, uri: str) -> Target | None:
@@ -128,18 +172,9 @@ class Aggregate:
             return owned_uri(server, raw)
         return raw
 
-    @cached_property
-    def raw_tools(self) -> RawNames:
-        """Raw names by (server, alias), for tools that have an alias."""
-        named = ((target, target.definition["name"]) for target in self.tools.values())
-        return {(target.server, name): target.name for target, name in named if name != target.name}
-
-    @cached_property
-    def tools_with_headers(self) -> frozenset[str]:
-        """The tools that declare arguments which clients repeat in `Mcp-Param-*` headers."""
-        return frozenset(
-            name for name, target in self.tools.items() if declares_headers(target.definition.get("inputSchema"))
-        )
+    def has_headers(self, target: Target) -> bool:
+        """Whether a tool declares arguments which clients repeat in `Mcp-Param-*` headers."""
+        return any((target.server, target.name) in lists.tools_with_headers for lists in self.servers)
 
     @cached_property
     def resource_servers(self) -> frozenset[str]:
@@ -160,20 +195,42 @@ class Aggregate:
             yield target
 
 
-def _named(
-    lists: Iterable[tuple[Source, tuple[Mapping[str, Any], ...]]], raw_names: RawNames
+def _named(server: Source, items: tuple[Mapping[str, Any], ...], raw_names: RawNames) -> Named:
+    """The tools or prompts of a server, by the names that they have if no other server takes them."""
+    taken: set[str] = set()
+    targets: list[Target] = []
+    listed: list[Mapping[str, Any]] = []
+    names: list[str] = []
+    for item in items:
+        named = item["name"]
+        name = exposed_name(server.id, named, prefix=server.prefix, taken=taken)
+        taken.add(name)
+        names.append(name)
+        targets.append(Target(server.id, raw_names.get((server.id, named), named), item))
+        listed.append(item if name == named else {**item, "name": name})
+    return tuple(names), tuple(targets), tuple(listed)
+
+
+def _merged(
+    parts: Iterable[tuple[Source, Named, bytes | None]],
 ) -> tuple[dict[str, Target], tuple[Mapping[str, Any], ...]]:
-    """Index and list of capabilities that have a `name`: tools and prompts."""
+    """Index and list of the tools or prompts of several servers."""
     index: dict[str, Target] = {}
     listed: list[Mapping[str, Any]] = []
-    for server, items in lists:
-        for item in items:
-            named = item["name"]
+    for server, (names, targets, items), shown in parts:
+        if shown is not None:
+            names, targets = tuple(compress(names, shown)), tuple(compress(targets, shown))
+            items = tuple(compress(items, shown))
+        if index.keys().isdisjoint(names):
+            index.update(zip(names, targets, strict=True))
+            listed.extend(items)
+            continue
+        for target, item in zip(targets, items, strict=True):
+            named = target.definition["name"]
             name = exposed_name(server.id, named, prefix=server.prefix, taken=index.keys())
-            if name in index:
-                continue
-            index[name] = Target(server.id, raw_names.get((server.id, named), named), item)
-            listed.append(item if name == named else {**item, "name": name})
+            if name not in index:
+                index[name] = target
+                listed.append(item if item["name"] == name else {**item, "name": name})
     return index, tuple(listed)
 
 

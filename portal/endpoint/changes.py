@@ -201,6 +201,6 @@ def personal_event(event: ServerEvent, principal: Identity | None, views: Views)
         return event
     target = views.whole.aggregate.resource(event.uri)
     view = views.for_caller_or_empty(principal)
-    if target is None or target.server not in view.snapshot.servers:
+    if target is None or target.server not in view.selection.servers:
         return None
     return ResourceUpdated(uri=view.aggregate.listed_uri(target.server, target.name))

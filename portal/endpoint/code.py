@@ -70,7 +70,7 @@ class CodeMode:
             view = self._views.for_caller(context.principal, run.snapshot)
             catalog = await self._catalogs.of(view)
             caller: ToolCaller = run
-            if raw_names := view.aggregate.raw_tools:
+            if raw_names := view.selection.raw_tools:
                 caller = AliasCaller(run, raw_names)
             if context.on_progress is not None:
                 caller = ProgressCaller(caller, context.on_progress)

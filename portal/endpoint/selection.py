@@ -1,77 +1,189 @@
-"""The part of a snapshot that the access policies give one caller: its servers, tools and prompts, under their aliases.
+"""What one caller is shown of the servers: the part that the access policies give, under the portal's aliases.
 
-Pure. The part is a snapshot like any other, so lists, catalogs and searches are made of it in the same way.
+Pure, in two steps. A `CuratedServer` is a server as a portal shows it, with aliases and descriptions. It is the same
+for all callers, and for all portals that change the same. A `Selection` says which of its tools and prompts one caller
+has.
 """
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from typing import Any
+from weakref import WeakValueDictionary
 
 import stubs
-from portal.access import Capabilities, ServerView, Shown, Standing
-from portal.endpoint.aggregate import RawNames
+from codemode import Catalog, CatalogServer
+from portal.access import Capabilities, Shown, Standing, ToolList
+from portal.bounded import Bounded
+from portal.endpoint.aggregate import Part, RawNames, ServerLists
+from portal.pins import Withheld
 from portal.servers import ServerSnapshot, Snapshot
+
+_UNCHANGED = Capabilities({}, Shown())
+_MOST_CURATED = 4_096
+
+
+class CuratedServer:
+    """A server as a portal shows it, with all its tools and prompts. Its content never changes."""
+
+    def __init__(self, server: ServerSnapshot, tools: Capabilities, prompts: Capabilities) -> None:
+        """`tools` and `prompts` give aliases and descriptions. What they switch off is not left out here."""
+        named_tools, named_prompts = _curated(server.tools, tools), _curated(server.prompts, prompts)
+        self.listing = (server.id, server.listing.digest, server.prefix, _changes(tools), _changes(prompts))
+        """Equal for servers of which a client lists the same."""
+        self.id = server.id
+        self.prefix = server.prefix
+        self.tools = tuple(definition for definition, _ in named_tools)
+        self.prompts = tuple(definition for definition, _ in named_prompts)
+        self.resources = server.resources
+        self.resource_templates = server.resource_templates
+        self.lists = ServerLists(self, _aliases(server.id, named_tools), _aliases(server.id, named_prompts))
+        self.raw_tools = ToolList(server.id, tuple((raw, _annotations(item)) for item, raw in named_tools))
+        self.raw_prompts = tuple(raw for _, raw in named_prompts)
+        self.catalog = server.catalog if self.tools == server.tools else CatalogServer(_offer(server, self.tools))
+
+    def part(self, tools: bytes | None) -> tuple[CatalogServer, bytes | None]:
+        """The same tools for a catalog, in which one that is listed twice is there once."""
+        if tools is None or len(self.tools) == len(self.catalog.tools):
+            return self.catalog, tools
+        return self.catalog, self.catalog.visible(item["name"] for item in compress(self.tools, tools))
+
+
+class Curated:
+    """The curated servers of all portals of an instance, by what is in them."""
+
+    def __init__(self) -> None:
+        self._servers: WeakValueDictionary[object, CuratedServer] = WeakValueDictionary()
+        # Those used last stay while no view holds them.
+        self._recent: Bounded[object, CuratedServer] = Bounded(_MOST_CURATED)
+
+    def of(self, server: ServerSnapshot, tools: Capabilities, prompts: Capabilities) -> CuratedServer:
+        key = (server.catalog, server.listing.digest, server.prefix, _changes(tools), _changes(prompts))
+        found = self._servers.get(key)
+        if found is None:
+            found = self._servers[key] = CuratedServer(server, tools, prompts)
+        self._recent[key] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """A server with the tools and prompts that a caller has: a byte for each, or None for all of them.
+
+    `withheld` are those that wait for approval and that the caller would have after it.
+    """
+
+    server: CuratedServer
+    state: ServerSnapshot
+    tools: bytes | None = None
+    prompts: bytes | None = None
+    withheld: tuple[Withheld, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """`tools` and `prompts` are raw names by (server, alias), for those that have an alias."""
+    """The servers that a caller has, in the order of the configuration.
 
-    snapshot: Snapshot
-    tools: RawNames = field(default_factory=dict)
-    prompts: RawNames = field(default_factory=dict)
+    `is_part`: the policies leave something out, which they may give to others.
+    """
 
-
-@dataclass(frozen=True, slots=True)
-class _Item:
-    """A tool or prompt: its index in the server's list, its definition for the caller, its raw name."""
-
-    index: int
-    definition: Mapping[str, Any]
-    raw: str
+    servers: Mapping[str, Selected] = field(default_factory=dict)
+    is_part: bool = False
 
     @property
-    def name(self) -> str:
-        name: str = self.definition["name"]
-        return name
+    def content(self) -> object:
+        """Equal for selections in which a client lists the same and a program sees the same."""
+        listed = self.listing, tuple(one.server.catalog for one in self._listed())
+        return (listed, self.is_part, tuple(sorted(self.unavailable().items())), tuple(sorted(self.withheld().items())))
+
+    @property
+    def listing(self) -> object:
+        """Equal for selections in which a client lists the same."""
+        return tuple((one.server.listing, one.tools, one.prompts) for one in self._listed())
+
+    @property
+    def raw_tools(self) -> RawNames:
+        """Raw names by (server, alias), for tools that have an alias."""
+        return {key: raw for one in self.servers.values() for key, raw in one.server.lists.raw_tools.items()}
+
+    def aggregate_parts(self) -> list[Part]:
+        return [(one.server.lists, one.tools, one.prompts) for one in self.servers.values()]
+
+    def catalog(self) -> Catalog:
+        """The catalog of the servers with something to offer."""
+        parts = [one.server.part(one.tools) for one in self._listed()]
+        return Catalog.of(parts, self.unavailable(), self.withheld(), is_part=self.is_part)
+
+    def unavailable(self) -> dict[str, str]:
+        """Why each of the other servers has nothing to offer."""
+        away = ((name, one.state) for name, one in self.servers.items() if not one.state.listed)
+        return {name: state.reason or "still connecting" for name, state in away}
+
+    def withheld(self) -> dict[tuple[str, str], str]:
+        """Why tools are not there that their pinned servers list, by server and raw name."""
+        waiting = ((name, item) for name, one in self.servers.items() for item in one.withheld)
+        return {(name, item.name): item.notice for name, item in waiting if item.kind == "tool"}
+
+    def _listed(self) -> Iterable[Selected]:
+        return (one for one in self.servers.values() if one.state.listed)
 
 
-def select(snapshot: Snapshot, standing: Standing) -> Selection:
+def select_all(snapshot: Snapshot, curated: Curated) -> Selection:
+    """Everything in a snapshot."""
+    return Selection(
+        {
+            name: Selected(curated.of(server, _UNCHANGED, _UNCHANGED), server, withheld=server.withheld)
+            for name, server in snapshot.servers.items()
+        }
+    )
+
+
+def select(snapshot: Snapshot, standing: Standing, curated: Curated) -> Selection:
     """The part of a snapshot for the caller of `standing`."""
-    servers: dict[str, ServerSnapshot] = {}
-    raw_tools: dict[tuple[str, str], str] = {}
-    raw_prompts: dict[tuple[str, str], str] = {}
-    for identifier, server in snapshot.servers.items():
-        if not standing.server(identifier).allowed:
+    servers: dict[str, Selected] = {}
+    is_part = False
+    for name, server in snapshot.servers.items():
+        if not standing.server(name).allowed:
+            is_part = is_part or standing.access.has_server(name)
             continue
-        settings = standing.view(identifier)
-        tools = _select(server.tools, settings.tools, settings)
-        prompts = _select(server.prompts, settings.prompts, None)
-        servers[identifier] = _select_unapproved(_server(server, tools, prompts), settings)
-        raw_tools.update({(identifier, item.name): item.raw for item in tools if item.name != item.raw})
-        raw_prompts.update({(identifier, item.name): item.raw for item in prompts if item.name != item.raw})
-    return Selection(Snapshot(version=snapshot.version, servers=servers), raw_tools, raw_prompts)
+        settings = standing.view(name)
+        shown = curated.of(server, settings.tools, settings.prompts)
+        tools, hidden = standing.tools(shown.raw_tools)
+        is_part = is_part or hidden
+        prompts = bytes(settings.prompts.of(raw).enabled for raw in shown.raw_prompts)
+        capabilities = {"tool": settings.tools, "prompt": settings.prompts}
+        withheld = tuple(
+            item
+            for item in server.withheld
+            if capabilities[item.kind].of(item.name).enabled
+            and (item.kind == "prompt" or settings.shows(item.name, {}))
+        )
+        servers[name] = Selected(shown, server, tools, None if all(prompts) else prompts, withheld)
+    return Selection(servers, is_part)
 
 
-def _select(items: Iterable[Mapping[str, Any]], settings: Capabilities, tools: ServerView | None) -> list[_Item]:
-    """The items of a list that are enabled. If two have the same alias, the first gets it and the other keeps its name.
+def _changes(settings: Capabilities) -> object:
+    """The aliases and descriptions in some settings."""
+    changed = ((name, one.alias, one.description) for name, one in settings.settings.items())
+    return frozenset(one for one in changed if one[1:] != (None, None))
 
-    `tools` is given for tools, about which policies decide one by one.
+
+def _curated(items: Iterable[Mapping[str, Any]], settings: Capabilities) -> list[tuple[Mapping[str, Any], str]]:
+    """The definitions of a list as the settings change them, each with its raw name.
+
+    Of two with the same alias the first that is switched on gets it, and the other keeps its name.
     """
     listed = list(items)
     taken = {item["name"] for item in listed}
-    selected: list[_Item] = []
-    for index, item in enumerate(listed):
+    curated: list[tuple[Mapping[str, Any], str]] = []
+    for item in listed:
         raw = item["name"]
         setting = settings.of(raw)
-        if not setting.enabled or (tools is not None and not tools.shows(raw, _annotations(item))):
-            continue
-        alias = setting.alias if setting.alias is not None and setting.alias not in taken else None
+        alias = setting.alias if setting.enabled and setting.alias not in taken else None
         if alias is not None:
             taken.add(alias)
-        selected.append(_Item(index, _definition(item, setting, alias), raw))
-    return selected
+        curated.append((_definition(item, setting, alias), raw))
+    return curated
 
 
 def _definition(item: Mapping[str, Any], setting: Shown, alias: str | None) -> Mapping[str, Any]:
@@ -87,56 +199,17 @@ def _annotations(item: Mapping[str, Any]) -> Mapping[str, Any]:
     return annotations if isinstance(annotations, Mapping) else {}
 
 
-def _server(server: ServerSnapshot, tools: list[_Item], prompts: list[_Item]) -> ServerSnapshot:
-    """The same object if none of its tools and prompts is hidden or changed."""
-    tool_list = tuple(item.definition for item in tools)
-    prompt_list = tuple(item.definition for item in prompts)
-    if _same(tool_list, server.tools) and _same(prompt_list, server.prompts):
-        return server
-    listing = replace(
-        server.listing,
-        tools=tool_list,
-        prompts=prompt_list,
-        digest=_digest(server.listing.digest, tools, prompts),
-        by_name={item.name: item.definition for item in tools},
-    )
-    offered = tuple(_stub(server.offer.tools[item.index], item) for item in tools)
-    learned = {item.name: server.learned[item.raw] for item in tools if item.raw in server.learned}
-    return replace(server, listing=listing, offer=replace(server.offer, tools=offered), learned=learned)
+def _aliases(server: str, named: Iterable[tuple[Mapping[str, Any], str]]) -> Mapping[tuple[str, str], str]:
+    return {(server, item["name"]): raw for item, raw in named if item["name"] != raw}
 
 
-def _select_unapproved(server: ServerSnapshot, settings: ServerView) -> ServerSnapshot:
-    """Leaves out the unapproved tools and prompts that this caller could not use after an approval either."""
-    if not server.withheld:
-        return server
-    capabilities = {"tool": settings.tools, "prompt": settings.prompts}
-    enabled = (item for item in server.withheld if capabilities[item.kind].of(item.name).enabled)
-    return replace(
-        server, withheld=tuple(item for item in enabled if item.kind == "prompt" or settings.shows(item.name, {}))
-    )
+def _offer(server: ServerSnapshot, tools: tuple[Mapping[str, Any], ...]) -> stubs.Server:
+    offered = tuple(map(_stub, server.offer.tools, tools))
+    return replace(server.offer, tools=offered)
 
 
-def _stub(tool: stubs.Tool, item: _Item) -> stubs.Tool:
-    if item.name == tool.name and item.definition.get("description") == tool.description:
+def _stub(tool: stubs.Tool, item: Mapping[str, Any]) -> stubs.Tool:
+    description = item.get("description")
+    if item["name"] == tool.name and description == tool.description:
         return tool
-    description = item.definition.get("description")
-    return replace(tool, name=item.name, description=description if isinstance(description, str) else None)
-
-
-def _same(selected: tuple[Mapping[str, Any], ...], whole: tuple[Mapping[str, Any], ...]) -> bool:
-    """Whether they are the same objects."""
-    return len(selected) == len(whole) and all(one is other for one, other in zip(selected, whole, strict=True))
-
-
-def _digest(whole: str, tools: list[_Item], prompts: list[_Item]) -> str:
-    """The digest of a part: that of the whole, with what the settings leave and change. "" if it was never read."""
-    if not whole:
-        return ""
-    digest = hashlib.sha256(whole.encode())
-    for items in (tools, prompts):
-        digest.update(b"\n\n")
-        for item in items:
-            description = item.definition.get("description")
-            parts = (item.raw, item.name, description if isinstance(description, str) else "")
-            digest.update("\0".join(parts).encode("utf-8", "surrogatepass") + b"\n")
-    return digest.hexdigest()
+    return replace(tool, name=item["name"], description=description if isinstance(description, str) else None)

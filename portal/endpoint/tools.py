@@ -67,7 +67,7 @@ class Tools:
         target = aggregate.tools.get(name) or self._views.hidden_target("tool", name, request.principal)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("tool", name, aggregate.tools))
-        if name in aggregate.tools_with_headers:
+        if aggregate.has_headers(target):
             check_param_headers(request, target, arguments)
         return await self.call_target(request, target)
 

@@ -4,14 +4,16 @@ Without identities everyone has one view, the whole of what the servers offer. W
 policies give its caller; callers to whom they give the same share one view, so that thousands of users need few lists
 and few catalogs.
 
-A view owns everything that is made of it: aggregate, lists, encoded answers, catalog. Its content never changes. When
-servers or policies change, callers get another view; nothing has to be invalidated.
+A view is a choice among tools that are named and indexed once for each server. It owns what is made of the choice:
+aggregate, lists, encoded answers, catalog. Its content never changes. When servers or policies change, callers get
+another view; nothing has to be invalidated.
 """
 
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from functools import cached_property
+from typing import Any
 from weakref import WeakValueDictionary
 
 from starlette.types import Scope
@@ -21,7 +23,7 @@ from portal.access import DEFAULT_DENY, LOGIN_ENDED, NO_SERVERS, Decision, LiveA
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Aggregate, Target, exposed_name
 from portal.endpoint.modes import Mode
-from portal.endpoint.selection import Selection, select
+from portal.endpoint.selection import Curated, Selection, select, select_all
 from portal.errors import CallDenied
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.servers import Servers, Snapshot
@@ -33,25 +35,56 @@ _SCOPE_KEY = "portal.view"
 AnswerKey = tuple[Mode, bytes]
 
 
+class Listed:
+    """What a client lists of a selection, made when one first asks. A program does not need it."""
+
+    def __init__(self, selection: Selection) -> None:
+        self._selection = selection
+
+    @cached_property
+    def aggregate(self) -> Aggregate:
+        return Aggregate.of(self._selection.aggregate_parts())
+
+
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class View:
-    """`snapshot` is one with the view's content: a later one in which the same is listed has the same view.
+    """`selection` has the view's content: a later snapshot in which the same is listed has the same view.
 
     `lists` holds the tools of each mode, `answers` the result of `tools/list` as JSON by mode and by the portal's stamp
     in it, which only 2026-07-28 has.
     `catalog` is a future because it is built in a thread.
     """
 
-    snapshot: Snapshot
-    aggregate: Aggregate
-    listing: object = None
+    selection: Selection
+    listed: Listed
     lists: dict[Mode, list[Mapping[str, Any]]] = field(default_factory=dict)
     answers: dict[AnswerKey, bytes] = field(default_factory=dict)
     catalog: asyncio.Future[Catalog] | None = None
 
+    @property
+    def aggregate(self) -> Aggregate:
+        return self.listed.aggregate
 
-Contents: TypeAlias = WeakValueDictionary[object, View]
-"""Views by what is in them."""
+
+class Contents:
+    """What views are made of, shared by the portals of an instance: each by what is in it."""
+
+    def __init__(self) -> None:
+        self.curated = Curated()
+        self._views: WeakValueDictionary[object, View] = WeakValueDictionary()
+        self._listed: WeakValueDictionary[object, Listed] = WeakValueDictionary()
+
+    def view(self, selection: Selection) -> View:
+        """The view with the content of `selection`: one there is already, or a new one."""
+        content, listing = selection.content, selection.listing
+        view = self._views.get(content)
+        if view is None:
+            # Often only the reason has changed for which some server is away, and the same is listed.
+            listed = self._listed.get(listing)
+            if listed is None:
+                listed = self._listed[listing] = Listed(selection)
+            view = self._views[content] = View(selection, listed)
+        return view
 
 
 class Views:
@@ -66,7 +99,7 @@ class Views:
         self.access = access
         self._servers = servers
         self._views: Bounded[tuple[object, ...], View] = Bounded(MAX_VIEWS)
-        self._by_content: Contents = WeakValueDictionary() if contents is None else contents
+        self._contents = contents or Contents()
 
     @property
     def snapshot(self) -> Snapshot:
@@ -79,7 +112,7 @@ class Views:
 
     def whole_of(self, snapshot: Snapshot) -> View:
         """Everything in a snapshot."""
-        return self._view((snapshot.version,), lambda: Selection(snapshot))
+        return self._view((snapshot.version,), lambda: select_all(snapshot, self._contents.curated))
 
     def of(self, scope: Scope | None) -> View:
         """The view of a request's caller, the same one however often the request asks. Raises as `for_caller`."""
@@ -103,8 +136,8 @@ class Views:
         if not standing.portal.allowed:
             raise CallDenied(standing.portal.reason, policy=standing.portal.policy)
         key = (snapshot.version, standing.access.version, standing.profile)
-        view = self._view(key, lambda: select(snapshot, standing))
-        if not view.snapshot.servers:
+        view = self._view(key, lambda: select(snapshot, standing, self._contents.curated))
+        if not view.selection.servers:
             raise CallDenied(NO_SERVERS, policy=_policy_against_all(snapshot, standing))
         return view
 
@@ -113,7 +146,7 @@ class Views:
         try:
             return self.for_caller(principal)
         except CallDenied:
-            return View(Snapshot(), Aggregate.build(()))
+            return self._contents.view(Selection())
 
     def portal_decision(self, principal: Identity | None) -> Decision:
         """May this caller use the portal at all?"""
@@ -184,25 +217,8 @@ class Views:
     def _view(self, key: tuple[object, ...], select_part: Callable[[], Selection]) -> View:
         view = self._views.get(key)
         if view is None:
-            view = self._views[key] = self._shared(select_part())
+            view = self._views[key] = self._contents.view(select_part())
         return view
-
-    def _shared(self, part: Selection) -> View:
-        """The view with the content of `part`: one there is already, or a new one."""
-        snapshot = part.snapshot
-        listing = (snapshot.content_id, _items(part.tools), _items(part.prompts))
-        content = (listing, snapshot.catalog_id, _items(snapshot.unavailable()), _items(snapshot.withheld()))
-        view = self._by_content.get(content)
-        if view is None:
-            # Often only the reason has changed for which some server is away, and the same is listed.
-            same = (one.aggregate for one in tuple(self._by_content.values()) if one.listing == listing)
-            aggregate = next(same, None) or Aggregate.build(snapshot.servers.values(), part.tools, part.prompts)
-            view = self._by_content[content] = View(snapshot, aggregate, listing)
-        return view
-
-
-def _items(mapping: Mapping[Any, Any]) -> tuple[object, ...]:
-    return tuple(sorted(mapping.items()))
 
 
 def _policy_against_all(snapshot: Snapshot, standing: Standing) -> str | None:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import structlog
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+from codemode import CatalogServer
 from portal.config import ServerConfig, watch_config
 from portal.errors import ServerUnknown
 from portal.pins import Pinning, PinsUnusable, Screened, Withheld, screened
@@ -308,12 +309,14 @@ class Servers:
         connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)
         config, listing = slot.config, connection.listing
         if before is not None and slot.read is listing and before.config is config and not anew:
-            shown, offer, learned = Screened(before.listing, before.withheld), before.offer, before.learned
+            shown, catalog, learned = Screened(before.listing, before.withheld), before.catalog, before.learned
         else:
             shown = self._screened(config, listing)
             outputs = self._outputs if config.learn_output else None
             learned = {} if outputs is None else outputs.of(config.id, shown.listing.tools)
             offer = offer_of(config, shown.listing, learned)
+            # What was named and indexed stays while the same is listed.
+            catalog = before.catalog if before is not None and before.offer == offer else CatalogServer(offer)
             slot.read = listing
         return ServerSnapshot(
             id=slot.config.id,
@@ -324,7 +327,7 @@ class Servers:
             since=connection.since,
             retry_at=connection.retry_at,
             listing=shown.listing,
-            offer=offer,
+            catalog=catalog,
             learned=learned,
             withheld=shown.withheld,
         )

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import orjson
 
 import stubs
+from codemode import Catalog, CatalogServer
 from portal.config import HttpServer, ServerConfig, advice, programs_taken
 from portal.pins import Withheld
 from portal.upstream import Listing, State
@@ -28,8 +29,8 @@ class ServerSnapshot:
     """One server. `state`, `reason` and `status` as in `upstream.Connection`; `since` is when the state began,
     `retry_at` when connecting is tried again (Unix times).
 
-    `offer` is the listing as the catalog wants it, with output types that were `learned` where none is declared, by
-    raw name of the tool. Of a pinned server `listing` is without what waits for approval, which is `withheld`.
+    `catalog` is the listing as catalogs want it, with output types that were `learned` where none is declared, by raw
+    name of the tool. Of a pinned server `listing` is without what waits for approval, which is `withheld`.
     """
 
     id: str
@@ -40,9 +41,13 @@ class ServerSnapshot:
     since: float = 0.0
     retry_at: float | None = None
     listing: Listing = field(default_factory=Listing)
-    offer: stubs.Server = field(repr=False)
+    catalog: CatalogServer = field(repr=False)
     learned: Mapping[str, stubs.Schema] = field(default_factory=dict, repr=False)
     withheld: tuple[Withheld, ...] = ()
+
+    @property
+    def offer(self) -> stubs.Server:
+        return self.catalog.server
 
     @property
     def name(self) -> str:
@@ -114,8 +119,13 @@ class Snapshot:
     version: int = 0
     servers: Mapping[str, ServerSnapshot] = field(default_factory=dict)
 
+    def catalog(self) -> Catalog:
+        """The catalog of the servers with something to offer."""
+        parts = [(server.catalog, None) for server in self.servers.values() if server.listed]
+        return Catalog.of(parts, self.unavailable(), self.withheld(), is_part=False)
+
     def catalog_servers(self) -> tuple[stubs.Server, ...]:
-        """The servers with something to offer, for `codemode.Catalog.build`."""
+        """The servers with something to offer."""
         return self._offers
 
     def unavailable(self) -> dict[str, str]:

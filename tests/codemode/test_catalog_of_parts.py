@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode import Catalog, CatalogServer
+from codemode import CallOutcome, Catalog, CatalogServer, CodeTool, ToolCall, ToolReturned
 from codemode.preload import _by_rule
+from sandbox import Engine, Executor, Image, InProcessExecutor
 from stubs import Server, Tool
 from tests.corpus import cloudflare
 from tests.corpus.intents import LARGE, intents
-from tests.stubs.test_names import raw_names
+from tests.stubs.test_identifiers import raw_names
 
 
 def parts_of(servers: Mapping[str, CatalogServer], chosen: Mapping[str, set[str]]) -> Catalog:
@@ -90,3 +92,48 @@ def test_equal_content_has_one_id_whether_it_is_a_part_or_not(operations: dict[s
     assert part.describe("s1") == own.describe("s1")
     assert part.tools() == own.tools()
     assert part.search("") == own.search("")
+
+
+class Counting:
+    """An executor that counts the images it makes."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+        self.images = 0
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._executor, name)
+
+    async def image(self, preload: str) -> Image:
+        self.images += 1
+        return await self._executor.image(preload)
+
+
+class Echo:
+    async def call_tool(self, call: ToolCall) -> CallOutcome:
+        text = {"type": "text", "text": f"{call.server}.{call.tool}"}
+        return ToolReturned({"content": [text]})
+
+
+@pytest.mark.anyio
+async def test_programs_over_parts_share_an_image_and_see_only_their_own_part() -> None:
+    server = CatalogServer(Server("fix", tools=tuple(map(Tool, ("open", "get-it", "then", "close")))))
+    with Engine() as engine:
+        async with InProcessExecutor(engine) as executor:
+            counting = Counting(executor)
+            tool = CodeTool(cast(Executor, counting))
+            for shown in (["open"], ["get-it", "then"], ["close", "open"]):
+                part = Catalog.of([(server, server.visible(shown))])
+                program = """
+                    const seen = Object.keys(codemode.fix);
+                    const values = await Promise.all(seen.map(name => codemode.fix[name]({})));
+                    let wrong; try { codemode.fix.clsoe } catch (error) { wrong = error.message }
+                    return {seen, values, wrong, close: "close" in codemode.fix, flat: "fix_open" in codemode};
+                """
+                answer = await tool.run({"code": program}, part, Echo())
+                value = answer["structuredContent"]["result"]
+                assert value["seen"] == sorted(part.names.tool("fix", name) for name in shown)
+                assert sorted(value["values"]) == sorted(f"fix.{name}" for name in shown)
+                assert (value["close"], value["flat"]) == ("close" in shown, "open" in shown)
+                assert ("fix.close" in value["wrong"]) == ("close" in shown)
+            assert counting.images == 1

@@ -39,7 +39,7 @@ SIDE_DOORS = {"portal.bench.ui"}
 THIRD_PARTIES = {
     "stubs": set[str](),
     "sandbox": {"orjson", "wasmtime"},
-    "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "tantivy"},
+    "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "rapidfuzz", "Stemmer"},
     "portal": {
         "aiohttp",
         "alembic",

@@ -131,5 +131,10 @@ def test_every_tool_has_a_path_of_its_own_and_no_property_means_two_things(tools
 def test_names_do_not_depend_on_the_order_of_servers_and_tools(tools: dict[str, list[str]]) -> None:
     backwards = {server: list(reversed(tools[server])) for server in reversed(tools)}
     one, other = assign_names(servers(**tools)), assign_names(servers(**backwards))
-    assert (one.servers, one.tools, one.paths, one.shortcuts) == (other.servers, other.tools, other.paths, other.shortcuts)
+    assert (one.servers, one.tools, one.paths, one.shortcuts) == (
+        other.servers,
+        other.tools,
+        other.paths,
+        other.shortcuts,
+    )
     assert {name: set(keys) for name, keys in one.ambiguous.items()} == {n: set(k) for n, k in other.ambiguous.items()}

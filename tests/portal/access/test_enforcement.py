@@ -509,8 +509,8 @@ async def test_callers_to_whom_the_policies_give_the_same_share_one_view(portal:
     views = Views(portal.servers, portal.live)
     shared = {id(views.for_caller(identity)) for identity in crowd}
     assert len(shared) == 1
-    assert set(views.for_caller(crowd[0]).snapshot.servers) == {"one"} and set(
-        views.for_caller(ADA).snapshot.servers
+    assert set(views.for_caller(crowd[0]).selection.servers) == {"one"} and set(
+        views.for_caller(ADA).selection.servers
     ) == {
         "one",
         "two",

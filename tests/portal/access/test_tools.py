@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.access import Access, PolicyError, Standing, read_document
+from portal.access import Access, PolicyError, Standing, ToolList, read_document
 from portal.access.expressions import MAX_NODES, bounded, compile_expression
 from portal.access.tools import _fits, hint
 from portal.identity import Group, Identity
@@ -239,3 +239,57 @@ def test_the_portals_setting_goes_before_the_servers() -> None:
 def test_two_tools_under_one_alias_are_told_of() -> None:
     twice = [{"name": "a", "alias": "x"}, {"name": "b", "alias": "x"}]
     assert any("'x' of 'b' is already that of 'a'" in said for said in access(updated_tools=twice).warnings)
+
+
+# All tools of a server at once
+
+DECISIONS = st.sampled_from(["allow", "deny"])
+RULES: Any = st.sampled_from(
+    [
+        EVERYONE,
+        {"include": [{"email": {"email": "ada@example.com"}}]},
+        {"include": [{"email": {"email": "bob@example.com"}}]},
+        {"include": [{"device_posture": {"integration_uid": "unknown"}}]},
+    ]
+)
+WHICH: Any = st.fixed_dictionaries(
+    {},
+    optional={
+        "names": st.lists(st.sampled_from(["a*", "b", "?c", "d"]), max_size=2),
+        "servers": st.lists(st.sampled_from(["s", "other"]), max_size=1),
+        "annotations": st.dictionaries(st.sampled_from(["readOnlyHint", "destructiveHint"]), st.booleans(), max_size=1),
+        "expression": st.sampled_from(
+            [
+                "annotations.readOnlyHint",
+                "tool.startsWith('a')",
+                "arguments.x > 1",
+                "tool.nothing == 1",
+                "identity.country == 'DE'",
+            ]
+        ),
+    },
+)
+POLICIES: Any = st.lists(
+    st.builds(lambda rules, tools, decision: {**rules, "tools": tools, "decision": decision}, RULES, WHICH, DECISIONS),
+    max_size=5,
+)
+
+
+@given(POLICIES, POLICIES, st.sets(st.sampled_from("abcd")), st.booleans())
+def test_a_list_of_tools_is_decided_as_its_tools_are_one_by_one(
+    of_server: list[dict[str, Any]], of_portal: list[dict[str, Any]], off: set[str], by_default: bool
+) -> None:
+    portal = [{"id": f"p{number}", **policy} for number, policy in enumerate(of_portal)]
+    settings = [{"name": name, "enabled": by_default} for name in sorted(off)]
+    found = access(*of_server, portal=portal, updated_tools=settings)
+    tools = ToolList(
+        "s", tuple((name, {"readOnlyHint": True} if name > "b" else {}) for name in ("a", "ab", "b", "bc", "c", "d"))
+    )
+    for identity in (ADA, Identity(id="bob", email="bob@example.com")):
+        standing = Standing(found, identity)
+        each = [standing.lists("s", name, annotations) for name, annotations in tools.tools]
+        at_once, hidden = standing.tools(tools)
+        assert ([True] * len(each) if at_once is None else list(map(bool, at_once))) == each
+        enabled = [found.enabled(tools) >> place & 1 for place in range(len(each))]
+        assert hidden == any(on and not shown for on, shown in zip(enabled, each, strict=True))
+        assert standing.tools(tools) == (at_once, hidden)

@@ -51,7 +51,7 @@ import sys
 
 def test_nothing_heavy_was_imported_for_a_suite_without_the_fixture():
     assert "portal.bench.pytest_plugin" in sys.modules
-    heavy = ("sandbox", "codemode", "wasmtime", "mcp", "pydantic", "tantivy", "portal.bench.session", "yaml")
+    heavy = ("sandbox", "codemode", "wasmtime", "mcp", "pydantic", "Stemmer", "portal.bench.session", "yaml")
     assert [name for name in heavy if name in sys.modules] == []
 """
 

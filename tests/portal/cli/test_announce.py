@@ -12,6 +12,7 @@ import pytest
 import structlog
 from rich.console import Console
 
+from codemode import CatalogServer
 from portal.cli.show.announce import Events, Screens, announcer, changed
 from portal.cli.show.console import PortalConsole
 from portal.cli.show.lines import CallLines
@@ -39,7 +40,10 @@ def waiting() -> Snapshot:
     """Two servers that have not been heard from."""
     document = {"mcpServers": {"shop": {"command": "x"}, "desk": {"url": "http://127.0.0.1:1/mcp"}}}
     configs = parse_config(document).servers.values()
-    servers = {config.id: ServerSnapshot(id=config.id, config=config, offer=Server(config.id)) for config in configs}
+    servers = {
+        config.id: ServerSnapshot(id=config.id, config=config, catalog=CatalogServer(Server(config.id)))
+        for config in configs
+    }
     return Snapshot(servers=servers)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import pytest
 
-from codemode import Catalog
-from portal.endpoint import catalogs as catalogs_module
+from codemode import Catalog, CatalogServer
 from portal.endpoint import views as views_module
 from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs
@@ -23,6 +22,7 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning"),
 ]
+NO_ECHO: dict[str, Any] = {"id": "no", "decision": "deny", "tools": {"names": ["echo"]}}
 POLICIES: dict[str, Any] = {
     "portal": {"policies": [{**EVERYONE, "id": "all", "name": "All"}]},
     "servers": [{"id": "one", "policies": [STAFF]}, {"id": "two", "policies": [ENGINEERS]}],
@@ -57,12 +57,14 @@ async def test_a_later_snapshot_with_the_same_content_has_the_same_view(portal: 
 async def test_a_snapshot_or_policies_with_another_content_have_another_view(portal: Guarded) -> None:
     views = Views(portal.servers, portal.live)
     now, view = portal.servers.snapshot, views.for_caller(BOB)
-    learned = views.for_caller(BOB, later(now, learned={"echo": {"type": "string"}}))
+    one = now.servers["one"]
+    shaped = tuple(replace(tool, output_schema={"type": "string"}, output_inferred=True) for tool in one.offer.tools)
+    learned = views.for_caller(BOB, later(now, catalog=CatalogServer(replace(one.offer, tools=shaped))))
     assert learned is not view
     assert learned.aggregate is view.aggregate  # What a client lists is the same.
     portal.decide_by({**POLICIES, "servers": [{"id": "two", "policies": [STAFF]}]})
-    assert list(views.for_caller(BOB).snapshot.servers) == ["two"]
-    assert list(view.snapshot.servers) == ["one"]
+    assert list(views.for_caller(BOB).selection.servers) == ["two"]
+    assert list(view.selection.servers) == ["one"]
 
 
 async def test_a_caller_who_is_given_everything_shares_the_view_of_the_whole(portal: Guarded) -> None:
@@ -106,13 +108,21 @@ async def test_kept_answers_stay_within_their_bound_and_those_used_last_stay(
     assert not bob.answers
 
 
-async def test_only_the_catalogs_used_last_are_kept(portal: Guarded, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_views_share_all_that_is_made_of_a_server(portal: Guarded) -> None:
     async def warm(catalog: Catalog) -> None:
         return None
 
-    monkeypatch.setattr(catalogs_module, "MAX_CATALOGS", 1)
     views, catalogs = Views(portal.servers, portal.live), Catalogs(Background(), warm)
-    first = await catalogs.of(views.for_caller(ADA))
-    assert await catalogs.of(views.for_caller(ADA)) is first
-    second = await catalogs.of(views.for_caller(BOB))
-    assert (views.for_caller(ADA).catalog, await catalogs.of(views.for_caller(BOB))) == (None, second)
+    bob = await catalogs.of(views.for_caller(BOB))
+    before = views.for_caller(BOB)
+    portal.decide_by(
+        {**POLICIES, "servers": [{"id": "one", "policies": [STAFF], "tool_policies": [{**EVERYONE, **NO_ECHO}]}]}
+    )
+    other = await catalogs.of(views.for_caller(BOB))
+    assert views.for_caller(BOB) is not before
+    assert (bob.get("one.echo") is None, other.get("one.echo") is None) == (False, True)
+    assert len(other) == len(bob) - 1
+    [(server, _)], [(same, _)] = bob.server_tools(), other.server_tools()
+    assert server is same is portal.servers.snapshot.servers["one"].offer
+    bob.prepare()
+    assert other.searchable
