@@ -17,6 +17,7 @@ from portal.access.errors import PolicyError
 from portal.access.live import LiveAccess, Signals, Unchanging
 from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Considered, Decision, compile_policies
 from portal.access.possible import ADDRESS, Possible, refused_for_identity
+from portal.access.requests import denied, keep_standing, portal_decision, standing_of
 from portal.access.rules import SELECTORS
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.stored import (
@@ -66,9 +67,13 @@ __all__ = [
     "assumed_sources",
     "attached_to",
     "compile_policies",
+    "denied",
+    "keep_standing",
+    "portal_decision",
     "portal_policies",
     "read_document",
     "read_objects",
     "refused_for_identity",
     "server_document",
+    "standing_of",
 ]

@@ -88,6 +88,12 @@ class LiveAccess:
             standing = self._standings[id(caller)] = Standing(self._current, caller)
         return standing
 
+    async def decide(self, identity: Identity) -> Standing | None:
+        """As `standing`, with the signals of now: for each request, before it is answered."""
+        if self._current.evaluations:
+            await self.prepare(identity)
+        return self.standing(identity)
+
     async def prepare(self, identity: Identity) -> None:
         """Get the signals about a caller that are missing, before a request is decided."""
         await self.signals.prepare(identity, self._current)

@@ -12,6 +12,8 @@ from portal.access import (
     LiveAccess,
     PolicyError,
     Possible,
+    Standing,
+    portal_decision,
     refused_for_identity,
 )
 from portal.app.access import application_access, could_enter, read_stored
@@ -32,9 +34,10 @@ class PortalAdmission:
     async def admit(self, identity: Identity, place: str) -> Decision:
         if place.startswith(APP):
             return await self._admit_to_application(identity, place.removeprefix(APP))
-        await self._access.prepare(identity)
-        standing = self._access.standing(identity)
-        return LOGIN_ENDED if standing is None else standing.portal
+        return portal_decision(await self.decide(identity))
+
+    async def decide(self, identity: Identity) -> Standing | None:
+        return await self._access.decide(identity)
 
     async def refused_for_identity(self, identity: Identity, place: str) -> bool:
         try:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from portal.access import Decision
+from portal.access import Decision, Standing
 from portal.app.definitions import OWN, PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.http import Origins
@@ -61,6 +61,9 @@ class Admission(Protocol):
 
     async def admit(self, identity: Identity, place: str) -> Decision:
         """May this identity use this place?"""
+
+    async def decide(self, identity: Identity) -> Standing | None:
+        """All that the portal's policies say of somebody, or None where the login has ended."""
 
     async def refused_for_identity(self, identity: Identity, place: str) -> bool:
         """Whether it is who somebody is that keeps them out, and not where or with what they come."""
@@ -219,7 +222,7 @@ def portal_identity(
         "verifier": verifier,
         "service_tokens": shared.service_tokens,
         "logins": shared.logins,
-        "admit": admission.admit,
+        "decide": admission.decide,
         "proxies": settings.proxies,
         "enrich": settings.enrich,
         "linked": assertions.linked,

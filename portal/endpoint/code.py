@@ -14,7 +14,6 @@ from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import View, Views
-from portal.upstream import CallContext
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 
@@ -56,18 +55,19 @@ class CodeMode:
         if name != CODE:
             raise MCPError(INVALID_PARAMS, other_tool(name))
         if request.session is None:
-            return await self._run(arguments, request.context)
+            return await self._run(arguments, request)
         with presence_of(request.scope).required():
-            return await self._run(arguments, request.context)
+            return await self._run(arguments, request)
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
-    async def _run(self, arguments: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+    async def _run(self, arguments: Mapping[str, Any], request: ClientRequest) -> dict[str, Any]:
+        context = request.context
         run_id = f"exec_{secrets.token_hex(12)}"
         # Upstreams are told of a client only if it can answer their questions. Their own progress means nothing to a
         # client that waits for one program; how many of the program's calls are done does.
         client = context.client if context.on_request is not None else None
         with self._caller.run(replace(context, run_id=run_id, client=client, on_progress=None, on_pause=None)) as run:
-            view = self._views.for_caller(context.principal, run.snapshot)
+            view = self._views.of(request.scope, run.snapshot)
             catalog = await self._catalogs.of(view)
             caller: ToolCaller = run
             if raw_names := view.selection.raw_tools:

@@ -11,7 +11,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ToolsListChanged
 from mcp_types import INVALID_PARAMS, INVALID_REQUEST
 from starlette.types import Receive, Scope, Send
 
-from portal.access import LiveAccess
+from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings
 from portal.endpoint.background import Background
@@ -32,7 +32,6 @@ from portal.endpoint.server import Handler, PortalServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Contents, Views
-from portal.errors import DENIED
 from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.identity import ANONYMOUS, principal_of
 from portal.sdk import rename
@@ -142,11 +141,13 @@ class Endpoint:
     async def _refusal(self, scope: Scope) -> Refusal | None:
         """Why this caller may not use the portal, or not this session; None if both are allowed. For every request."""
         assert self._access is not None
-        if self._access.current.evaluations:
-            await self._access.prepare(principal_of(scope) or ANONYMOUS)
-        decision = self._views.portal_decision(principal_of(scope))
-        if not decision.allowed:
-            return Refusal(403, "denied", decision.reason, DENIED, data={"policy": decision.policy})
+        if standing_of(scope) is None:
+            # Nobody signs in at this portal, so nobody has decided before.
+            standing = await self._access.decide(principal_of(scope) or ANONYMOUS)
+            decision = portal_decision(standing)
+            if standing is None or not decision.allowed:
+                return denied(decision)
+            keep_standing(scope, standing)
         if self._sessions.belongs_to_another(scope):
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None

@@ -13,13 +13,22 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 
 from starlette.types import Scope
 
 from codemode import Catalog
-from portal.access import DEFAULT_DENY, LOGIN_ENDED, NO_SERVERS, Decision, LiveAccess, Standing
+from portal.access import (
+    DEFAULT_DENY,
+    LOGIN_ENDED,
+    NO_SERVERS,
+    Decision,
+    LiveAccess,
+    Standing,
+    portal_decision,
+    standing_of,
+)
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Aggregate, Target, exposed_name
 from portal.endpoint.modes import Mode
@@ -114,14 +123,20 @@ class Views:
         """Everything in a snapshot."""
         return self._view((snapshot.version,), lambda: select_all(snapshot, self._contents.curated))
 
-    def of(self, scope: Scope | None) -> View:
-        """The view of a request's caller, the same one however often the request asks. Raises as `for_caller`."""
+    def of(self, scope: Scope | None, snapshot: Snapshot | None = None) -> View:
+        """The view of a request's caller, on the current snapshot or another one. Raises as `for_caller`.
+
+        The same one however often the request asks, by what was decided when it came in.
+        """
         if scope is None:
-            return self.for_caller(None)
-        view = scope.get(_SCOPE_KEY)
-        if not isinstance(view, View):
-            view = scope[_SCOPE_KEY] = self.for_caller(principal_of(scope))
-        return view
+            return self.for_caller(None, snapshot)
+        version, view = scope.get(_SCOPE_KEY, (None, None))
+        if view is None or (snapshot is not None and snapshot.version != version):
+            snapshot = self._servers.snapshot if snapshot is None else snapshot
+            standing = standing_of(scope)
+            view = self.for_caller(principal_of(scope), snapshot) if standing is None else self._of(standing, snapshot)
+            scope[_SCOPE_KEY] = snapshot.version, view
+        return cast(View, view)
 
     def for_caller(self, principal: Identity | None, snapshot: Snapshot | None = None) -> View:
         """The view of a caller, on the current snapshot or another one.
@@ -132,7 +147,12 @@ class Views:
         snapshot = self._servers.snapshot if snapshot is None else snapshot
         if self.access is None:
             return self.whole_of(snapshot)
-        standing = self._standing(principal)
+        return self._of(self._standing(principal), snapshot)
+
+    def _of(self, standing: Standing, snapshot: Snapshot) -> View:
+        """The view of a caller about whom this was decided."""
+        if self.access is None:
+            return self.whole_of(snapshot)
         if not standing.portal.allowed:
             raise CallDenied(standing.portal.reason, policy=standing.portal.policy)
         key = (snapshot.version, standing.access.version, standing.profile)
@@ -152,8 +172,7 @@ class Views:
         """May this caller use the portal at all?"""
         if self.access is None:
             return Decision("allow", "")
-        standing = self.access.standing(principal or ANONYMOUS)
-        return LOGIN_ENDED if standing is None else standing.portal
+        return portal_decision(self.access.standing(principal or ANONYMOUS))
 
     def server_denial(self, server: str, principal: Identity | None) -> CallDenied | None:
         """The error for a server that is not for this caller, or None if it is."""

@@ -1,7 +1,8 @@
 """The ASGI middleware in front of the MCP endpoints: who is calling, and may they come in at all?
 
-It sets `scope["portal.identity"]`, and answers 401 with the way to the authorization server, or 403 with the policy
-that refused. Other paths pass untouched: they have their own rules.
+It decides once for each request, and puts the identity and what the policies say of it into the scope. It answers 401
+with the way to the authorization server, or 403 with the policy that refused. Other paths pass untouched: they have
+their own rules.
 """
 
 from __future__ import annotations
@@ -19,12 +20,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from portal.access import Decision
+from portal.access import Decision, Standing, denied, keep_standing, portal_decision
 from portal.bounded import Bounded
 from portal.http import Origins, Refusal, path_within, refuse
-from portal.identity import ANONYMOUS, Identity
+from portal.identity import ANONYMOUS, IDENTITY, Identity
 from portal.login import Login
-from portal.oauth.admission import Admit
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
 from portal.oauth.resources import resource_url
@@ -33,12 +33,13 @@ from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
 from portal.pages import DENIED, client_ip
 
-IDENTITY = "portal.identity"
 LINKED_HEADER = b"cf-access-token"
 MAX_CALLERS = 10_000
 _ENDPOINT = re.compile(r"/[A-Za-z0-9-]{1,64}/mcp")
-UNAUTHENTICATED, FORBIDDEN = -32001, -32003
+UNAUTHENTICATED = -32001
 Enrich: TypeAlias = Callable[[Identity, Scope], Identity]
+Decide: TypeAlias = Callable[[Identity], Awaitable[Standing | None]]
+"""All that the policies say of a caller, or None where the login has ended. It needs nothing but memory."""
 Linked: TypeAlias = Callable[[str], Awaitable[Identity | None]]
 
 
@@ -73,7 +74,7 @@ class Authentication:
         verifier: Verifier,
         service_tokens: ServiceTokens,
         logins: Logins,
-        admit: Admit,
+        decide: Decide,
         proxies: Sequence[IPv4Network | IPv6Network] = (),
         enrich: Enrich | None = None,
         linked: Linked | None = None,
@@ -85,7 +86,7 @@ class Authentication:
         self._verifier = verifier
         self._service_tokens = service_tokens
         self._logins = logins
-        self._admit = admit
+        self._decide = decide
         self._proxies = proxies
         self._enrich = enrich
         self._linked = linked
@@ -124,12 +125,14 @@ class Authentication:
     async def _admitted(self, scope: Scope, origin: str) -> None:
         identity, token, family = await self._credentials(scope, origin)
         identity = self._known_as(identity, scope, family)
-        decision = await self._admit(identity, self._settings.path)
-        if decision.effect != "allow":
+        standing = await self._decide(identity)
+        decision = portal_decision(standing)
+        if standing is None or not decision.allowed:
             if token is None:
                 raise Challenged("", "Sign in: this portal needs an access token or a service token.")
             raise await self._refused(identity, decision, scope)
         scope[IDENTITY] = identity
+        keep_standing(scope, standing)
         if token is not None:
             # What the MCP transport ties sessions and request states to.
             scope["user"] = AuthenticatedUser(token)
@@ -139,16 +142,16 @@ class Authentication:
 
         Raises Blocked where it is a person who looks.
         """
-        told: dict[str, object] = {"policy": decision.policy}
+        shown: dict[str, object] = {}
         if self._login is not None:
             request = Request(scope)
             if request.method == "GET" and "text/html" in request.headers.get("accept", ""):
                 visitor = self._login.visitors.of(request)
                 raise Blocked(await self._login.blocked(visitor, identity, self._settings.path))
             block = await self._login.block(identity, self._settings.path)
-            told |= {"url": block.url} if block.url else {}
-            told |= {"message": block.message} if block.message != DENIED else {}
-        return Refusal(403, "denied", decision.reason, FORBIDDEN, data=told)
+            shown |= {"url": block.url} if block.url else {}
+            shown |= {"message": block.message} if block.message != DENIED else {}
+        return denied(decision, **shown)
 
     def _known_as(self, identity: Identity, scope: Scope, family: str) -> Identity:
         """The identity with what is known of the request: the same object as long as that stays the same, because

@@ -11,7 +11,7 @@ from typing import Any
 
 from argon2 import PasswordHasher
 
-from portal.access import Access, Decision, LiveAccess, read_document
+from portal.access import Access, Decision, LiveAccess, Standing, read_document
 from portal.admin import Admin
 from portal.app import Parts, serving
 from portal.app.identity import PortalIdentity
@@ -55,6 +55,7 @@ class Letters:
 class Rules:
     """The policies of a test: those it names are let in."""
 
+    access: LiveAccess
     allowed: Callable[[Identity], bool] = lambda identity: bool(identity.key)
     asked: list[Identity] = field(default_factory=list)
 
@@ -69,6 +70,12 @@ class Rules:
         if self.allowed(identity):
             return Decision("allow", "let in", "p1", "Staff")
         return Decision("deny", "Denied by the policy 'Staff'.", "p1", "Staff")
+
+    async def decide(self, identity: Identity) -> Standing | None:
+        standing = self.access.standing(identity)
+        if standing is not None:
+            standing.portal = await self.admit(identity, "/mcp")
+        return standing
 
 
 @dataclass
@@ -103,10 +110,11 @@ async def guarded_portal(
     upstream: str = "",
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
-    clock, rules, letters, console, kept = Clock(), Rules(), Letters(), list[str](), Kept()
+    clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
     access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
+    rules = Rules(access)
     parts = Parts(
         code=None,
         records=kept,
