@@ -101,6 +101,7 @@ async def guarded_portal(
     oauth: OAuthSettings | None = None,
     fetch: Fetch | None = None,
     upstream: str = "",
+    passwords: Passwords | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, rules, letters, console, kept = Clock(), Rules(), Letters(), list[str](), Kept()
@@ -114,7 +115,7 @@ async def guarded_portal(
         admission=rules,
         adjust_identity=lambda made: replace(made, **changes),
         fetch=fetch,
-        passwords=Passwords(QUICK),
+        passwords=passwords or Passwords(QUICK),
         now=clock,
     )
     proxies = [str(proxy) for proxy in settings.get("proxies", ())]
