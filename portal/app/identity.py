@@ -157,10 +157,16 @@ class PortalIdentity:
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
     verifier: Verifier
+    mail: Mail | None
+    """The mail server; None shows PINs on the console."""
     _authentication: dict[str, object] = field(repr=False)
 
     def middleware(self) -> Middleware:
         return Middleware(Authentication, **self._authentication)  # type: ignore[arg-type]
+
+    async def called(self) -> str:
+        """What pages and mails call the portal now."""
+        return (await self.login.directory.rules()).design.name
 
     async def claim_path(self) -> str | None:
         """The path, below the portal's prefix, of the one-time link that makes the first administrator; None if there
@@ -239,5 +245,6 @@ def portal_identity(
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,
+        settings.mail,
         authentication,
     )

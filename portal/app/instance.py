@@ -154,6 +154,7 @@ class Instance:
         self._origin = origin
         for portal in self.portals.values():
             self._name_issuer(portal)
+        self._configure_delivery()
 
     def urls(self, origin: str) -> list[PortalUrls]:
         """Where each portal's MCP endpoint is, the document's own first; `origin` is where the instance listens."""
@@ -273,6 +274,7 @@ class Instance:
             await asyncio.sleep(0)
         self.addresses = Addresses(self.portals.values())
         self.shared.edge.replace(self._edge_settings(self.config))
+        self._configure_delivery()
 
     def _access_of(self, definition: PortalDefinition) -> LiveAccess | None:
         if self.shared.parts.access is not None and definition.id == OWN:
@@ -346,6 +348,16 @@ class Instance:
             return own
         origin = self.config.portal.public_url or self._origin
         return origin + portal.definition.prefix if origin else ""
+
+    def _configure_delivery(self) -> None:
+        """Let the admin API know where people are sent."""
+        identity = self.own.identity
+        if self.admin is None or identity is None:
+            return
+        from portal.app.admin import configure_delivery
+
+        origin = self.config.portal.public_url or self._origin
+        configure_delivery(self.admin.settings, identity, origin, self.own.definition.hostname)
 
     def _name_issuer(self, portal: Portal) -> None:
         if portal.identity is not None:
