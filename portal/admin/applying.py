@@ -19,6 +19,7 @@ _PATHS = {
     "portals": "/access/ai-controls/mcp/portals",
     **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
     "lists": "/gateway/lists",
+    "organization": "/access/organizations",
 }
 
 
@@ -28,6 +29,7 @@ async def read_existing(store: Store) -> list[Existing]:
         Existing(section, one.id, one.document, _opened(section, await store.secret(section.kind, one.id)))
         for section in SECTIONS
         for one in await store.list(section.kind)
+        if section.only in ("", one.id)
     ]
 
 
@@ -41,6 +43,12 @@ async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[
     for change in changes:
         section = change.section
         entry = referring(change.entry, ids)
+        if section.only:
+            # Every member is said: what the file leaves out goes back to what it is anyway.
+            said = section.body.model_validate(entry).model_dump(mode="json")
+            await _perform(admin, "PUT", section, {}, said)
+            yield change
+            continue
         match change.action:
             case "make":
                 made = await _perform(admin, "POST", section, {}, {**entry, section.key: change.called})
@@ -57,7 +65,11 @@ def exported(existing: Sequence[Existing]) -> dict[str, dict[str, Any]]:
     names = {section: {id: called for called, id in known.items()} for section, known in ids_of(existing).items()}
     document: dict[str, dict[str, Any]] = {}
     for one in existing:
-        document.setdefault(one.section.name, {})[one.called] = declared_form(one, names)
+        form = declared_form(one, names)
+        if one.section.only:
+            document[one.section.name] = form
+        else:
+            document.setdefault(one.section.name, {})[one.called] = form
     return document
 
 

@@ -81,7 +81,7 @@ class ShownMember(BaseModel):
 
 
 class Link(BaseModel):
-    """`url` is shown this once; it is a path where the portal's address is not known. `mailed`: a mail server has it."""
+    """`url` is shown this once; it is a path where the portal's address is not known. `mailed`: a server took it."""
 
     url: str
     expires_at: datetime

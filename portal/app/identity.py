@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from portal.access import Decision
-from portal.app.definitions import OWN, PortalDefinition, host_url
+from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.http import Origins
 from portal.identity import Identity
@@ -139,7 +139,7 @@ class IdentitySettings:
             mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
             enrich=ClientCertificates(list(proxies)) if section.client_certificates else None,
             name=definition.name,
-            renameable=definition.id == OWN,
+            renameable=definition.renameable,
         )
 
 

@@ -142,7 +142,7 @@ class Instance:
         """Refuse a configuration whose policies cannot be compiled, before any of it is taken up."""
         if config.portal.identity is None:
             return
-        found = definitions(config, self._stored.objects.portals)
+        found = definitions(config, self._stored.objects.portals, self._stored.login_name)
         try:
             for id in (OWN, *config.portals):
                 portal_access(found[id], config, self._stored)
@@ -255,7 +255,7 @@ class Instance:
                 self._callers_changed()
             assert self.admin is not None
             configure_admin(self.admin.settings, section)
-        wanted = definitions(self.config, self._stored.objects.portals)
+        wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
         for id, definition in wanted.items():

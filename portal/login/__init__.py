@@ -12,7 +12,7 @@ from portal.login.administrators import (
     TooManyAccounts,
 )
 from portal.login.attempts import Attempts
-from portal.login.directory import Directory
+from portal.login.directory import SETTINGS, SETTINGS_ID, Directory, stored_name
 from portal.login.invitations import (
     RESET_PATH,
     AddressInvalid,
@@ -36,6 +36,8 @@ __all__ = [
     "INVITATION",
     "KIND",
     "RESET_PATH",
+    "SETTINGS",
+    "SETTINGS_ID",
     "STALE_FORM",
     "AccountError",
     "AddressInvalid",
@@ -65,5 +67,6 @@ __all__ = [
     "normal_email",
     "places",
     "read_provider",
+    "stored_name",
     "why_unfit",
 ]
