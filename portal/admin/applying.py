@@ -11,7 +11,8 @@ from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, Existing, Section, declared_form, ids_of, referring
-from portal.state import Store
+from portal.admin.login_settings import usable_settings
+from portal.state import Store, Stored
 
 BY = "codemode apply"
 _PATHS = {
@@ -26,7 +27,7 @@ _PATHS = {
 async def read_existing(store: Store) -> list[Existing]:
     """Everything a file can speak of, in the order in which it was made."""
     return [
-        Existing(section, one.id, one.document, _opened(section, await store.secret(section.kind, one.id)))
+        await _existing(store, section, one)
         for section in SECTIONS
         for one in await store.list(section.kind)
         if section.only in ("", one.id)
@@ -44,9 +45,9 @@ async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[
         section = change.section
         entry = referring(change.entry, ids)
         if section.only:
-            # Every member is said: what the file leaves out goes back to what it is anyway.
-            said = section.body.model_validate(entry).model_dump(mode="json")
-            await _perform(admin, "PUT", section, {}, said)
+            # All members: one that the file leaves out goes back to its default.
+            members = section.body.model_validate(entry).model_dump(mode="json")
+            await _perform(admin, "PUT", section, {}, members)
             yield change
             continue
         match change.action:
@@ -81,6 +82,11 @@ async def _perform(admin: Admin, method: str, section: Section, path: dict[str, 
 
 def _operation(admin: Admin, method: str, path: str) -> Operation:
     return next(one for one in admin.operations if (one.method, one.path) == (method, path))
+
+
+async def _existing(store: Store, section: Section, one: Stored) -> Existing:
+    document = usable_settings(one.document) if section.only else one.document
+    return Existing(section, one.id, document, _opened(section, await store.secret(section.kind, one.id)))
 
 
 def _opened(section: Section, secret: bytes | None) -> dict[str, str]:

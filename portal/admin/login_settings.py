@@ -1,6 +1,6 @@
 """How people sign in at every portal, and what the document's own is called: `access/organizations`.
 
-It is the store's `settings` object `login`, which `portal.login` reads for each page: what is written here shows on the
+It is the store's `settings` object `login`, which `portal.login` reads for each page: a change here shows on the
 next one. What can be written is decided by the same rules that read it (`portal.pages`).
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import conflict, invalid
@@ -25,7 +25,7 @@ BUILT_IN = frozenset({"onetimepin"})
 """The identity providers that are no objects."""
 
 
-class _Said(BaseModel):
+class _WithoutNulls(BaseModel):
     """Members that are null count as not sent."""
 
     @model_validator(mode="before")
@@ -34,7 +34,7 @@ class _Said(BaseModel):
         return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
-class LoginDesign(_Said):
+class LoginDesign(_WithoutNulls):
     """ "" is the portal's own. Colours are `#rrggbb`, `logo_path` is an https URL."""
 
     background_color: Annotated[str, Field(max_length=7)] = ""
@@ -50,7 +50,7 @@ class LoginDesign(_Said):
         return given
 
 
-class LoginSettings(_Said):
+class LoginSettings(_WithoutNulls):
     """What can be set. `allowed_idps` and `custom_deny_*` are ours."""
 
     name: Annotated[str, Field(max_length=100)] = ""
@@ -115,6 +115,20 @@ class NewOrganization(OrganizationBody):
     name: Annotated[str, Field(min_length=1, max_length=100)]
 
 
+def usable_settings(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored settings without what cannot be used, which only an embedding program can have written: the pages read
+    none of it either. Members that are not of `LoginSettings` stay."""
+    usable: dict[str, Any] = {}
+    for name, value in document.items():
+        try:
+            settings = LoginSettings.model_validate({name: value})
+        except ValidationError:
+            continue
+        if name not in LoginSettings.model_fields or name in settings.model_fields_set:
+            usable[name] = value
+    return usable
+
+
 class ShownOrganization(BaseModel):
     """`auth_domain` is the host name of the document's own portal, which its configuration says."""
 
@@ -132,22 +146,22 @@ class ShownOrganization(BaseModel):
 
 
 class Organizations:
-    """The one organization. PUT leaves what is not sent as it is; "" takes a text away."""
+    """The one organization. PUT changes the members that are sent; "" takes a text away."""
 
     def __init__(self, store: Store, settings: AdminSettings) -> None:
         self._store = store
         self._settings = settings
 
     def operations(self) -> list[Operation]:
-        area, shown = ORGANIZATION, ShownOrganization
+        area, model = ORGANIZATION, ShownOrganization
         return [
-            Operation("GET", PATH, "Show how people sign in", self._get, shown, area),
-            Operation("POST", PATH, "Say how people sign in", self._create, shown, area, NewOrganization, status=201),
-            Operation("PUT", PATH, "Change how people sign in", self._replace, shown, area, OrganizationBody),
+            Operation("GET", PATH, "Show how people sign in", self._get, model, area),
+            Operation("POST", PATH, "Set how people sign in", self._create, model, area, NewOrganization, status=201),
+            Operation("PUT", PATH, "Change how people sign in", self._replace, model, area, OrganizationBody),
         ]
 
     async def _get(self, asked: Asked) -> ShownOrganization:
-        return self._shown(await self._store.get(SETTINGS, SETTINGS_ID))
+        return self._organization(await self._store.get(SETTINGS, SETTINGS_ID))
 
     async def _create(self, asked: Asked) -> ShownOrganization:
         return await self._write(asked, only_new=True)
@@ -158,30 +172,30 @@ class Organizations:
     async def _write(self, asked: Asked, *, only_new: bool = False) -> ShownOrganization:
         body: LoginSettings = asked.body
         self._require_own_domain(body)
-        said = body.model_dump(mode="json", include=body.model_fields_set & set(LoginSettings.model_fields))
-        if "login_design" in said:
-            said["login_design"] = body.login_design.model_dump(mode="json", exclude_defaults=True)
+        members = body.model_dump(mode="json", include=body.model_fields_set & set(LoginSettings.model_fields))
+        if "login_design" in members:
+            members["login_design"] = body.login_design.model_dump(mode="json", exclude_defaults=True)
         async with self._store.transaction() as transaction:
             there = await transaction.get(SETTINGS, SETTINGS_ID)
             if there is not None and only_new:
                 raise conflict("there is one already; change it with PUT")
-            await _require_providers(transaction, said)
-            before: Mapping[str, Any] = there.document if there is not None else {}
+            await _require_providers(transaction, members)
+            before = usable_settings(there.document) if there is not None else {}
             write = transaction.create if there is None else transaction.replace
-            written = await write(SETTINGS, SETTINGS_ID, {**before, **said}, by=asked.by)
-        return self._shown(written)
+            written = await write(SETTINGS, SETTINGS_ID, {**before, **members}, by=asked.by)
+        return self._organization(written)
 
     def _require_own_domain(self, body: LoginSettings) -> None:
         given = body.auth_domain if isinstance(body, OrganizationBody) else None
         if given and given.lower() != self._settings.hostname:
             raise invalid("is the portal's host name, which its configuration says (publicUrl)", "/auth_domain")
 
-    def _shown(self, stored: Stored | None) -> ShownOrganization:
+    def _organization(self, stored: Stored | None) -> ShownOrganization:
         if stored is None:
             return ShownOrganization(auth_domain=self._settings.hostname)
         return ShownOrganization.model_validate(
             {
-                **{name: value for name, value in stored.document.items() if value is not None},
+                **usable_settings(stored.document),
                 "auth_domain": self._settings.hostname,
                 "created_at": stored.created_at,
                 "updated_at": stored.modified_at,
@@ -189,8 +203,8 @@ class Organizations:
         )
 
 
-async def _require_providers(transaction: Transaction, said: Mapping[str, Any]) -> None:
+async def _require_providers(transaction: Transaction, members: Mapping[str, Any]) -> None:
     there = {one.id for one in await transaction.list("identity_provider")} | BUILT_IN
-    for index, id in enumerate(said.get("allowed_idps", ())):
+    for index, id in enumerate(members.get("allowed_idps", ())):
         if id not in there:
             raise invalid("names no identity provider", f"/allowed_idps/{index}")

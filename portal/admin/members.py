@@ -51,7 +51,7 @@ class MemberBody(BaseModel):
 
     @field_validator("status")
     @classmethod
-    def _pending(cls, given: str | None) -> str | None:
+    def _not_accepted(cls, given: str | None) -> str | None:
         if given not in (None, "pending"):
             raise ValueError("must be pending: somebody is administrator once they have accepted")
         return given
@@ -124,10 +124,10 @@ class Members:
 
     async def _invite(self, asked: Asked) -> NewMember:
         body: MemberBody = asked.body
-        return await self._delivered(await _done(lambda: self._invitations.invite(body.email, by=asked.by)))
+        return await self._delivered(await _in_words(lambda: self._invitations.invite(body.email, by=asked.by)))
 
     async def _renew(self, asked: Asked) -> NewMember:
-        return await self._delivered(await _done(lambda: self._invitations.renew(asked.path["id"], by=asked.by)))
+        return await self._delivered(await _in_words(lambda: self._invitations.renew(asked.path["id"], by=asked.by)))
 
     async def _delete(self, asked: Asked) -> Removed:
         id = asked.path["id"]
@@ -135,23 +135,23 @@ class Members:
         try:
             await self._invitations.revoke(id, by=asked.by)
         except NotFound:
-            await _done(lambda: self._administrators.remove(id, by=asked.by))
+            await _in_words(lambda: self._administrators.remove(id, by=asked.by))
         return Removed(id=id)
 
     async def _all(self) -> list[ShownMember]:
         # Invitations first, here too: who accepts in between is read once more, and not missed.
-        pending = {one.id: _invited(one) for one in await self._invitations.list()}
-        accepted = {one.id: _shown(one) for one in await self._administrators.list()}
+        pending = {one.id: _pending(one) for one in await self._invitations.list()}
+        accepted = {one.id: _accepted(one) for one in await self._administrators.list()}
         return [*accepted.values(), *(one for id, one in pending.items() if id not in accepted)]
 
     async def _delivered(self, made: NewInvitation) -> NewMember:
         delivery = self._settings.delivery
         mailed = await delivery.send(made)
         link = Link(url=delivery.url(made.path), expires_at=made.invitation.expires_at, mailed=mailed)
-        return NewMember(**_invited(made.invitation).model_dump(), invitation=link)
+        return NewMember(**_pending(made.invitation).model_dump(), invitation=link)
 
 
-async def _done(change: Callable[[], Awaitable[Result]]) -> Result:
+async def _in_words(change: Callable[[], Awaitable[Result]]) -> Result:
     try:
         return await change()
     except AddressInvalid as error:
@@ -164,7 +164,7 @@ async def _done(change: Callable[[], Awaitable[Result]]) -> Result:
         raise not_found("member") from None
 
 
-def _shown(one: Administrator) -> ShownMember:
+def _accepted(one: Administrator) -> ShownMember:
     return ShownMember(
         id=one.id,
         email=one.email,
@@ -176,7 +176,7 @@ def _shown(one: Administrator) -> ShownMember:
     )
 
 
-def _invited(one: Invitation) -> ShownMember:
+def _pending(one: Invitation) -> ShownMember:
     return ShownMember(
         id=one.id,
         email=one.email,

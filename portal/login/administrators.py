@@ -101,7 +101,7 @@ class Administrators:
         return [_administrator(stored) for stored in await self._store.list(KIND)]
 
     async def find(self, email: str) -> Administrator | None:
-        """The one with this address, in whatever case, or None."""
+        """The one with this address, in upper or lower case, or None."""
         return next((one for one in await self.list() if one.email == _normal(email)), None)
 
     async def create(self, email: str, name: str, password: str, *, by: str) -> Identity:
@@ -145,7 +145,7 @@ class Administrators:
     async def sign_in(self, email: str, password: str) -> Administrator | None:
         """The account with this address and password, or None, after the same time, if there is none.
 
-        Whoever issues something to it asks `stands` afterwards.
+        A caller that issues something to it asks `stands` afterwards.
         """
         accounts = await self._store.list(KIND)
         account = next((one for one in accounts if one.document["email"] == _normal(email)), None)
@@ -155,8 +155,8 @@ class Administrators:
         return _administrator(account)
 
     async def stands(self, administrator: Administrator) -> bool:
-        """Whether the account is as it was read. If not, it may have been removed, or given another password, and what
-        was issued since must not be given out: the change could not end what did not exist yet."""
+        """Whether the account is as it was read. If not, it may have been removed, or given another password, and a
+        session or code issued since must not be given out: the change could not end it before it was there."""
         stored = await self._store.get(KIND, administrator.id)
         return stored is not None and stored.revision == administrator.revision
 

@@ -1,4 +1,4 @@
-"""Invitations: an administrator names an address, and whoever has the link chooses a password and is administrator.
+"""Invitations: an administrator names an address; the person who has the link chooses a password and is administrator.
 
 A link is a token of the document's own portal: good once, for three days, and stored as a hash. It is given to the one
 who invites, once, and sent to the address where there is a mail server.
@@ -189,11 +189,13 @@ class Delivery:
 
 def letter_of(invitation: Invitation, url: str, portal: str) -> Message:
     """The message to somebody who is invited. `portal` is what the portal is called."""
+    # A subject has one line (RFC 5322 section 2.2).
+    name = " ".join(portal.split()) or "a portal"
     until = invitation.expires_at.strftime("%Y-%m-%d %H:%M UTC")
     return Message(
         invitation.email,
-        f"You are invited to administer {portal or 'a portal'}",
-        f"You are invited to be an administrator of {portal or 'a portal'}. Choose a password here:\n\n{url}\n\n"
+        f"You are invited to administer {name}",
+        f"You are invited to be an administrator of {name}. Choose a password here:\n\n{url}\n\n"
         f"The link works once, until {until}. If you did not expect this, do nothing: without the link nobody becomes "
         "administrator in your name.\n",
     )

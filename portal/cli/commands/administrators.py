@@ -54,7 +54,7 @@ async def invited(email: str, state: str | None, config: Path | None) -> Exit:
     until = f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
     again = "Another link; the earlier one is dead. " if there is not None else ""
     sent = "It was mailed. " if mailed else ""
-    stderr.print(f"{again}{sent}Whoever has it becomes administrator, once, until {until}:", highlight=False)
+    stderr.print(f"{again}{sent}The link makes its holder administrator, once, until {until}:", highlight=False)
     _show_link(stdout, stderr, delivery, made.path)
     return Exit.OK
 
@@ -91,9 +91,7 @@ async def reset(email: str, state: str | None, config: Path | None, *, ask: bool
             raise CommandError(f"{email}: no administrator has this address.", Exit.PROGRAM_FAILED)
         if ask:
             await administrators.set_password(administrator.id, password, by=BY)
-            stderr.print(
-                f"The password is changed, every session has ended: {administrator.email}", highlight=False
-            )
+            stderr.print(f"The password is changed, every session has ended: {administrator.email}", highlight=False)
             return Exit.OK
         await _offer_reset(administrators, administrator, await _delivery(store, config), stdout, stderr)
     return Exit.OK

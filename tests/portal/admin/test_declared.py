@@ -245,7 +245,7 @@ async def test_how_people_sign_in_is_declared_and_what_is_left_out_goes_back(tmp
         assert written["organization"]["login_design"]["text_color"] == "#112233"
         assert (await planned(store, written)).changes == []
         # A file without the section leaves it alone, also when the rest is pruned.
-        kept = {name: {} for name in ("identity_providers", "groups")}
+        kept: dict[str, Any] = {name: {} for name in ("identity_providers", "groups")}
         assert [change.section.name for change in (await planned(store, kept, prune=True)).changes] == [
             "identity_providers"
         ]

@@ -75,7 +75,7 @@ async def test_who_is_refused_and_which_providers_are_offered_is_written_too(tmp
     async with ruled_portal(tmp_path, pin=True) as portal, browser_at(portal.url) as browser:
         await portal.person()
         github: Any = {"name": "GitHub", "type": "github", "config": {"client_id": "us", "client_secret": "hush"}}
-        provider = await portal.sdk.zero_trust.identity_providers.create(account_id=portal.account, **github)
+        provider: Any = await portal.sdk.zero_trust.identity_providers.create(account_id=portal.account, **github)
 
         async def put(body: dict[str, Any]) -> Any:
             return await browser.client.put(portal.at("/access/organizations"), headers=portal.headers(), json=body)
@@ -134,8 +134,26 @@ def test_what_is_not_supported_may_be_said_to_be_off(api: Api) -> None:
     assert "mfa" not in str(answer.to_dict())
 
 
+def test_settings_that_cannot_be_used_are_shown_without_what_is_wrong_and_mended_by_the_next_change(
+    api: Api, loop: Any
+) -> None:
+    wrong = {"name": "Acme", "session_duration": 5, "login_design": {"text_color": "red"}, "of_a_newer_program": True}
+    loop.call(lambda: api.store.create("settings", "login", wrong, by="test"))
+    organizations = api.sdk().zero_trust.organizations
+    shown = organizations.list(account_id=api.account)
+    assert shown is not None and (shown.name, shown.session_duration) == ("Acme", "24h")
+    organizations.update(account_id=api.account, login_design={"text_color": "#112233"})
+    stored = loop.call(lambda: api.store.get("settings", "login"))
+    assert stored.document == {
+        "name": "Acme",
+        "of_a_newer_program": True,
+        "login_design": {"text_color": "#112233"},
+    }
+    assert read_rules(stored.document).design.text == "#112233"
+
+
 texts = st.text(max_size=600)
-SAID = st.fixed_dictionaries(
+SETTINGS = st.fixed_dictionaries(
     {},
     optional={
         "name": texts,
@@ -150,11 +168,11 @@ SAID = st.fixed_dictionaries(
 )
 
 
-@given(SAID)
-def test_whatever_is_accepted_can_be_read_by_the_pages(said: dict[str, Any]) -> None:
+@given(SETTINGS)
+def test_accepted_settings_can_be_read_by_the_pages(members: dict[str, Any]) -> None:
     try:
-        accepted = OrganizationBody.model_validate(said)
+        accepted = OrganizationBody.model_validate(members)
     except ValidationError:
         return
-    rules = read_rules(json.loads(json.dumps(LoginSettings.model_validate(said).model_dump(mode="json"))))
+    rules = read_rules(json.loads(json.dumps(LoginSettings.model_validate(members).model_dump(mode="json"))))
     assert rules.design.header == accepted.login_design.header_text

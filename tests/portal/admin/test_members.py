@@ -83,7 +83,8 @@ async def test_without_a_mail_server_or_with_one_that_does_not_answer_the_link_i
     tmp_path: Path,
 ) -> None:
     dead = {"host": "127.0.0.1", "port": 1, "sender": "portal@example.com", "security": "none"}
-    for name, identity in (("none", {}), ("dead", {"smtp": dead})):
+    cases: list[tuple[str, dict[str, Any]]] = [("none", {}), ("dead", {"smtp": dead})]
+    for name, identity in cases:
         folder = tmp_path / name
         folder.mkdir()
         async with ruled_portal(folder, **identity) as portal, browser_at(portal.url) as browser:
