@@ -90,8 +90,9 @@ class Guarded:
         return f"{self.url}/mcp"
 
     async def account(self, email: str = EMAIL, password: str = PASSWORD) -> Identity:
-        """A local account."""
-        return await self.identity.administrators.create(email, "Ada", password, by="test")
+        """The local account of this address."""
+        there = await self.identity.administrators.find(email)
+        return there.identity if there else await self.identity.administrators.create(email, "Ada", password, by="test")
 
 
 @asynccontextmanager
