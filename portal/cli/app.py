@@ -475,7 +475,7 @@ def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: 
 @admin_group.command()
 def remove(
     kind: RemovedArgument,
-    id: Annotated[str | None, typer.Argument(metavar="[ID]")] = None,
+    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
     state: StateOption = None,
     config: StoreConfigOption = None,
 ) -> None:
