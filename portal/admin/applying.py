@@ -11,7 +11,8 @@ from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, Existing, Section, declared_form, ids_of, referring
-from portal.state import Store
+from portal.admin.login_settings import usable_settings
+from portal.state import Store, Stored
 
 BY = "codemode apply"
 _PATHS = {
@@ -19,15 +20,17 @@ _PATHS = {
     "portals": "/access/ai-controls/mcp/portals",
     **{section.name: f"/access/{section.name}" for section in SECTIONS if section.key == "name"},
     "lists": "/gateway/lists",
+    "organization": "/access/organizations",
 }
 
 
 async def read_existing(store: Store) -> list[Existing]:
     """Everything a file can speak of, in the order in which it was made."""
     return [
-        Existing(section, one.id, one.document, _opened(section, await store.secret(section.kind, one.id)))
+        await _existing(store, section, one)
         for section in SECTIONS
         for one in await store.list(section.kind)
+        if section.only in ("", one.id)
     ]
 
 
@@ -41,6 +44,12 @@ async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[
     for change in changes:
         section = change.section
         entry = referring(change.entry, ids)
+        if section.only:
+            # All members: one that the file leaves out goes back to its default.
+            members = section.body.model_validate(entry).model_dump(mode="json")
+            await _perform(admin, "PUT", section, {}, members)
+            yield change
+            continue
         match change.action:
             case "make":
                 made = await _perform(admin, "POST", section, {}, {**entry, section.key: change.called})
@@ -57,7 +66,11 @@ def exported(existing: Sequence[Existing]) -> dict[str, dict[str, Any]]:
     names = {section: {id: called for called, id in known.items()} for section, known in ids_of(existing).items()}
     document: dict[str, dict[str, Any]] = {}
     for one in existing:
-        document.setdefault(one.section.name, {})[one.called] = declared_form(one, names)
+        form = declared_form(one, names)
+        if one.section.only:
+            document[one.section.name] = form
+        else:
+            document.setdefault(one.section.name, {})[one.called] = form
     return document
 
 
@@ -69,6 +82,11 @@ async def _perform(admin: Admin, method: str, section: Section, path: dict[str, 
 
 def _operation(admin: Admin, method: str, path: str) -> Operation:
     return next(one for one in admin.operations if (one.method, one.path) == (method, path))
+
+
+async def _existing(store: Store, section: Section, one: Stored) -> Existing:
+    document = usable_settings(one.document) if section.only else one.document
+    return Existing(section, one.id, document, _opened(section, await store.secret(section.kind, one.id)))
 
 
 def _opened(section: Section, secret: bytes | None) -> dict[str, str]:

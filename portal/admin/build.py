@@ -14,6 +14,8 @@ from portal.admin.api.operations import Operation
 from portal.admin.apps import Apps
 from portal.admin.assessments import AssessmentApi
 from portal.admin.lists import Lists
+from portal.admin.login_settings import Organizations
+from portal.admin.members import Members
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
 from portal.admin.policies import Groups, Policies, check_decisions
 from portal.admin.portals import Portals
@@ -68,6 +70,8 @@ async def create_admin(
         *Lists(store, check_decisions, clock).operations(),
         *Keys(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
+        *Organizations(store, settings).operations(),
+        *Members(store, clock, settings).operations(),
         *tokens.operations(),
     ]
     return Admin(create_admin_app(operations, tokens, account_id, settings), account_id, tokens, operations, settings)

@@ -14,11 +14,13 @@ from pydantic import BaseModel, ValidationError
 
 from portal.admin.apps import AppBody
 from portal.admin.lists import ListBody
+from portal.admin.login_settings import LoginSettings
 from portal.admin.organization import PageBody, ProviderBody
 from portal.admin.policies import GroupBody, PolicyBody
 from portal.admin.portals import PortalBody, code_mode_of
 from portal.admin.servers import ServerBody
 from portal.errors import PortalError
+from portal.login import SETTINGS, SETTINGS_ID
 
 Document = Mapping[str, Any]
 MAX_OBJECTS = 5000
@@ -31,7 +33,8 @@ class DeclaredError(PortalError):
 @dataclass(frozen=True, slots=True)
 class Section:
     """One kind. `partly`: what an entry leaves out stays as it is, because replacing works that way. `secrets` are
-    written and never shown."""
+    written and never shown. `only` is the id of the one object of a section that has no further ones: the section
+    itself is its entry."""
 
     name: str
     kind: str
@@ -40,6 +43,7 @@ class Section:
     partly: bool = False
     secrets: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    only: str = ""
 
 
 SECTIONS: tuple[Section, ...] = (
@@ -59,6 +63,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section("portals", "portal", PortalBody, key="id", partly=True),
     Section("apps", "app", AppBody),
+    Section("organization", SETTINGS, LoginSettings, key="id", only=SETTINGS_ID),
 )
 """In the order in which they can be made: what others refer to comes first."""
 
@@ -153,6 +158,9 @@ def read(declared: Any) -> dict[str, dict[str, Document]]:
         section = BY_NAME.get(name)
         if section is None:
             raise DeclaredError(f"{str(name)[:60]!r} is no section. There are: {', '.join(BY_NAME)}.")
+        if section.only:
+            read[name] = {section.only: _checked(section, section.only, entries)}
+            continue
         if not isinstance(entries, Mapping) or len(entries) > MAX_OBJECTS:
             raise DeclaredError(f"{name}: must be an object of at most {MAX_OBJECTS} entries, by {section.key}.")
         read[name] = {str(called): _checked(section, str(called), entry) for called, entry in entries.items()}
@@ -202,7 +210,7 @@ def _plain(default: Any) -> Any:
 
 
 def _checked(section: Section, called: str, entry: Any) -> Document:
-    where = f"{section.name}.{called[:80]}"
+    where = section.name if section.only else f"{section.name}.{called[:80]}"
     if not isinstance(entry, Mapping):
         raise DeclaredError(f"{where}: must be an object.")
     unknown = [str(name) for name in entry if name not in section.body.model_fields]
@@ -214,7 +222,7 @@ def _checked(section: Section, called: str, entry: Any) -> Document:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
         raise DeclaredError(f"{place}: {first['msg'].removeprefix('Value error, ')}.") from None
-    if entry.get(section.key, called) != called:
+    if not section.only and entry.get(section.key, called) != called:
         raise DeclaredError(f"{where}: its {section.key} is {called!r}, by the key it is under.")
     return entry
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.app.admin import command_delivery
     from portal.app.code import checker_for, limits_of
     from portal.app.instance import Instance, serving
     from portal.app.shared import Parts
@@ -20,6 +21,7 @@ else:
             "Instance": "instance",
             "Parts": "shared",
             "checker_for": "code",
+            "command_delivery": "admin",
             "limits_of": "code",
             "open_store": "store",
             "open_upstreams": "upstreams",
@@ -32,6 +34,7 @@ __all__ = [
     "Instance",
     "Parts",
     "checker_for",
+    "command_delivery",
     "limits_of",
     "open_store",
     "open_upstreams",

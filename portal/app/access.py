@@ -30,8 +30,8 @@ from portal.identity import LOCAL_ACCOUNTS, Identity
 if TYPE_CHECKING:
     from portal.state import Store, Stored
 
-DECIDING = frozenset({*KINDS, "identity_provider", "service_token"})
-"""The kinds of stored objects that decisions depend on."""
+DECIDING = frozenset({*KINDS, "identity_provider", "service_token", "settings"})
+"""The kinds of stored objects that decisions depend on, or the names of portals."""
 ADMINISTRATORS_ONLY: Mapping[str, Any] = {
     "id": "administrators",
     "name": "Administrators of this portal",
@@ -48,11 +48,14 @@ EVERYONE: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What the store says that decisions depend on. `providers` are the types of identity providers by id."""
+    """What the store says that decisions depend on. `providers` are the types of identity providers by id.
+
+    `login_name` is what the login settings call the document's own portal, "" if nothing."""
 
     objects: Objects = NOTHING_STORED
     providers: Mapping[str, str] = field(default_factory=dict)
     service_tokens: frozenset[str] = frozenset()
+    login_name: str = ""
 
 
 async def read_stored(store: Store) -> StoredState:
@@ -60,10 +63,14 @@ async def read_stored(store: Store) -> StoredState:
     Raises:
         StateUnavailable: the store does not answer.
     """
+    # The login's pages need libraries that an instance without a database does not load.
+    from portal.login import stored_name
+
     return StoredState(
         await read_objects(store),
         {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")},
         frozenset(one.id for one in await store.list("service_token")),
+        await stored_name(store),
     )
 
 

@@ -5,9 +5,14 @@ from __future__ import annotations
 from ipaddress import ip_network
 
 from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin
+from portal.app.access import read_stored
+from portal.app.definitions import OWN, definitions
+from portal.app.identity import PortalIdentity
 from portal.app.shared import Shared
-from portal.config import IdentitySection
+from portal.config import Config, IdentitySection
+from portal.login import Delivery, Smtp
 from portal.servers import StoredServers
+from portal.state import Store
 
 
 async def open_admin(shared: Shared, stored: StoredServers, section: IdentitySection) -> Admin:
@@ -22,3 +27,22 @@ def configure_admin(settings: AdminSettings, section: IdentitySection) -> None:
     """Set what the API asks of the configuration."""
     settings.proxies = [ip_network(proxy) for proxy in section.trusted_proxies]
     settings.integrations = frozenset(section.posture.integrations) if section.posture is not None else None
+
+
+def configure_delivery(settings: AdminSettings, own: PortalIdentity, origin: str, hostname: str) -> None:
+    """Set where the document's own portal is, and how its links get to people. `origin` is "" before it listens."""
+    settings.delivery = Delivery(origin, own.mail, own.called)
+    settings.hostname = hostname
+
+
+async def command_delivery(config: Config, store: Store) -> Delivery:
+    """The same for a command that works on the database, without a portal: from its configuration alone."""
+    settings, stored = config.portal, await read_stored(store)
+    origin = settings.public_url or (f"http://{settings.host}:{settings.port}" if settings.port else "")
+    smtp = settings.identity.smtp if settings.identity is not None else None
+    own = definitions(config, stored.objects.portals, stored.login_name)[OWN]
+
+    async def called() -> str:
+        return own.name
+
+    return Delivery(origin, Smtp(**smtp.model_dump()) if smtp is not None else None, called)

@@ -23,7 +23,8 @@ class PortalDefinition:
 
     `hostname` is the name it answers to, "" for a portal that is reached by its path alone. `servers` are the servers
     it shows, in the words of Cloudflare's portal (`server_id`, `default_disabled`, `updated_tools`,
-    `updated_prompts`); None for the document's own portal, which shows every server.
+    `updated_prompts`); None for the document's own portal, which shows every server. `name` is what pages, mails and
+    clients call it. With `renameable` pages and mails follow the stored login settings, as soon as these are written.
     """
 
     id: str
@@ -35,6 +36,7 @@ class PortalDefinition:
     servers: tuple[Mapping[str, Any], ...] | None = None
     policies: tuple[Mapping[str, Any], ...] = ()
     tool_policies: tuple[Mapping[str, Any], ...] = ()
+    renameable: bool = False
 
     @property
     def prefix(self) -> str:
@@ -48,14 +50,16 @@ def own_hostname(config: Config) -> str:
     return hostname_of(section.public_url if section is not None else "")
 
 
-def definitions(config: Config, stored: Sequence[Stored] = ()) -> dict[str, PortalDefinition]:
+def definitions(config: Config, stored: Sequence[Stored] = (), login_name: str = "") -> dict[str, PortalDefinition]:
     """The portals by id: the document's own, its further ones, then those of the database.
 
+    The document's own is called as the stored portal of its host name is, else as the login settings call it
+    (`login_name`), else as the document does.
     An id or a host name belongs to the first that has it. A stored portal whose host name is taken keeps its path.
     """
     own_host = own_hostname(config)
     own = next((one for one in stored if one.document["hostname"] == own_host), None)
-    found = {OWN: _own(config, own)}
+    found = {OWN: _own(config, own, login_name)}
     hosts = {own_host}
     for entry in (*map(_of_document, config.portals.values()), *map(_of_store, stored)):
         if entry.id in found:
@@ -67,11 +71,13 @@ def definitions(config: Config, stored: Sequence[Stored] = ()) -> dict[str, Port
     return found
 
 
-def _own(config: Config, stored: Stored | None) -> PortalDefinition:
+def _own(config: Config, stored: Stored | None, login_name: str) -> PortalDefinition:
     section, settings = config.portal.identity, config.portal
+    stored_name = _line(stored.document["name"]) if stored is not None else ""
     return PortalDefinition(
         id=OWN,
-        name=settings.name,
+        name=stored_name or login_name or settings.name,
+        renameable=not stored_name,
         hostname=own_hostname(config),
         instructions=settings.instructions,
         code_mode=CodeModePolicy(stored.document["code_mode"]) if stored is not None else settings.code_mode,
@@ -97,7 +103,7 @@ def _of_store(stored: Stored) -> PortalDefinition:
     document = stored.document
     return PortalDefinition(
         id=stored.id,
-        name=document["name"],
+        name=_line(document["name"]) or stored.id,
         hostname=document["hostname"],
         description=document.get("description"),
         instructions=document.get("instructions"),
@@ -107,6 +113,11 @@ def _of_store(stored: Stored) -> PortalDefinition:
             for entry in document["servers"]
         ),
     )
+
+
+def _line(text: str) -> str:
+    """The text in one line, as pages and the subjects of mails have it: a stored name may be any text."""
+    return " ".join(text.split())
 
 
 def host_url(definition: PortalDefinition, public_url: str) -> str:

@@ -12,7 +12,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Route
 
 from portal.access import Decision, Standing
-from portal.app.definitions import OWN, PortalDefinition, host_url
+from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.http import Origins
 from portal.identity import Identity
@@ -21,6 +21,7 @@ from portal.login import (
     Attempts,
     Console,
     Directory,
+    Invitations,
     Login,
     LoginRoutes,
     Mail,
@@ -141,7 +142,7 @@ class IdentitySettings:
             mail=Smtp(**smtp.model_dump()) if smtp is not None else None,
             enrich=ClientCertificates(list(proxies)) if section.client_certificates else None,
             name=definition.name,
-            renameable=definition.id == OWN,
+            renameable=definition.renameable,
         )
 
 
@@ -159,10 +160,16 @@ class PortalIdentity:
     hosts: tuple[str, ...]
     origins: tuple[str, ...]
     verifier: Verifier
+    mail: Mail | None
+    """The mail server; None shows PINs on the console."""
     _authentication: dict[str, object] = field(repr=False)
 
     def middleware(self) -> Middleware:
         return Middleware(Authentication, **self._authentication)  # type: ignore[arg-type]
+
+    async def called(self) -> str:
+        """What pages and mails call the portal now."""
+        return (await self.login.directory.rules()).design.name
 
     async def claim_path(self) -> str | None:
         """The path, below the portal's prefix, of the one-time link that makes the first administrator; None if there
@@ -203,6 +210,7 @@ def portal_identity(
         login,
         store.tokens,
         administrators,
+        Invitations(store, shared.passwords, now),
         Pins(store.tokens, settings.mail or Console(announce), now),
         shared.attempts,
         endpoint=settings.oauth.path,
@@ -240,5 +248,6 @@ def portal_identity(
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,
+        settings.mail,
         authentication,
     )

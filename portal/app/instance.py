@@ -142,7 +142,7 @@ class Instance:
         """Refuse a configuration whose policies cannot be compiled, before any of it is taken up."""
         if config.portal.identity is None:
             return
-        found = definitions(config, self._stored.objects.portals)
+        found = definitions(config, self._stored.objects.portals, self._stored.login_name)
         try:
             for id in (OWN, *config.portals):
                 portal_access(found[id], config, self._stored)
@@ -154,6 +154,7 @@ class Instance:
         self._origin = origin
         for portal in self.portals.values():
             self._name_issuer(portal)
+        self._configure_delivery()
 
     def urls(self, origin: str) -> list[PortalUrls]:
         """Where each portal's MCP endpoint is, the document's own first; `origin` is where the instance listens."""
@@ -254,7 +255,7 @@ class Instance:
                 self._callers_changed()
             assert self.admin is not None
             configure_admin(self.admin.settings, section)
-        wanted = definitions(self.config, self._stored.objects.portals)
+        wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
         for id, definition in wanted.items():
@@ -273,6 +274,7 @@ class Instance:
             await asyncio.sleep(0)
         self.addresses = Addresses(self.portals.values())
         self.shared.edge.replace(self._edge_settings(self.config))
+        self._configure_delivery()
 
     def _access_of(self, definition: PortalDefinition) -> LiveAccess | None:
         if self.shared.parts.access is not None and definition.id == OWN:
@@ -346,6 +348,16 @@ class Instance:
             return own
         origin = self.config.portal.public_url or self._origin
         return origin + portal.definition.prefix if origin else ""
+
+    def _configure_delivery(self) -> None:
+        """Let the admin API know where people are sent."""
+        identity = self.own.identity
+        if self.admin is None or identity is None:
+            return
+        from portal.app.admin import configure_delivery
+
+        origin = self.config.portal.public_url or self._origin
+        configure_delivery(self.admin.settings, identity, origin, self.own.definition.hostname)
 
     def _name_issuer(self, portal: Portal) -> None:
         if portal.identity is not None:

@@ -13,11 +13,13 @@ import typer
 from portal.cli.exits import CommandError, Exit
 from portal.cli.options import (
     ConfigOption,
+    EmailArgument,
     FileArgument,
     IdArgument,
     JsonOption,
     KindArgument,
     PruneOption,
+    RemovedArgument,
     StateOption,
     StoreConfigOption,
 )
@@ -435,13 +437,15 @@ def export(
     _finish(lambda: command(output, state, config))
 
 
-admin_group = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at what is stored, and remove of it.")
+admin_group = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Administrators, and everything else that is stored."
+)
 app.add_typer(admin_group, name="admin")
 
 
 @admin_group.callback()
 def admin() -> None:
-    """Look at what is stored, and remove of it.
+    """Administrators, and everything else that is stored.
 
     These commands work on the database itself, beside a portal that runs.
     """
@@ -449,9 +453,12 @@ def admin() -> None:
 
 @admin_group.command("list")
 def list_(
-    kind: KindArgument, state: StateOption = None, config: StoreConfigOption = None, json: JsonOption = False
+    kind: KindArgument = "administrators",
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+    json: JsonOption = False,
 ) -> None:
-    """All objects of one kind."""
+    """All objects of one kind: administrators and who is invited, unless another is named."""
     from portal.cli.commands.administer import listed
 
     _finish(lambda: listed(kind, state, config, as_json=json))
@@ -466,11 +473,58 @@ def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: 
 
 
 @admin_group.command()
-def remove(kind: KindArgument, id: IdArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
-    """Remove one object; refused while others use it."""
-    from portal.cli.commands.administer import removed
+def remove(
+    kind: RemovedArgument,
+    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+) -> None:
+    """Remove one object, or the administrator of an address with every session.
 
-    _finish(lambda: removed(kind, id, state, config))
+    Refused while others use the object, and for the last administrator.
+
+    \b
+    codemode admin remove servers docs
+    codemode admin remove grace@example.com
+    """
+    from portal.cli.commands import administer, administrators
+
+    _finish(
+        lambda: (
+            administer.removed(kind, id, state, config)
+            if id is not None
+            else administrators.removed(kind, state, config)
+        )
+    )
+
+
+@admin_group.command()
+def invite(email: EmailArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
+    """Invite an administrator: prints a link that works once, within three days.
+
+    It is mailed too where the configuration names a mail server. For an
+    address that is invited already it is made again; the earlier one ends.
+    """
+    from portal.cli.commands.administrators import invited
+
+    _finish(lambda: invited(email, state, config))
+
+
+@admin_group.command("reset-password")
+def reset_password(
+    email: EmailArgument,
+    ask: Annotated[bool, typer.Option("--ask", help="Read the password: from a prompt, or standard input.")] = False,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+) -> None:
+    """A new password for an administrator, whose sessions all end.
+
+    Prints a link, good once within an hour, with which the new password is
+    chosen; the present one ends now. With --ask it is read here.
+    """
+    from portal.cli.commands.administrators import reset
+
+    _finish(lambda: reset(email, state, config, ask=ask))
 
 
 @admin_group.command()

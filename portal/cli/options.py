@@ -25,4 +25,6 @@ StoreConfigOption = Annotated[
 PruneOption = Annotated[bool, typer.Option("--prune", help="Remove what the file's sections do not name.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What there should be: YAML or JSON.")]
 KindArgument = Annotated[str, typer.Argument(metavar="KIND", help="servers, portals, policies, groups, apps, ...")]
+RemovedArgument = Annotated[str, typer.Argument(metavar="KIND|EMAIL", help="A kind and an id, or an address.")]
+EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The administrator's e-mail address.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID")]

@@ -1,10 +1,29 @@
 """Signing people in: identity providers, browser sessions, and the pages a person sees on the way."""
 
-from portal.login.administrators import IDP, KIND, Administrators
+from portal.login.administrators import (
+    IDP,
+    INVITATION,
+    KIND,
+    AccountError,
+    AddressTaken,
+    Administrator,
+    Administrators,
+    LastAdministrator,
+    TooManyAccounts,
+)
 from portal.login.attempts import Attempts
-from portal.login.directory import Directory
+from portal.login.directory import SETTINGS, SETTINGS_ID, Directory, stored_name
+from portal.login.invitations import (
+    RESET_PATH,
+    AddressInvalid,
+    Delivery,
+    Invitation,
+    Invitations,
+    NewInvitation,
+    link_path,
+)
 from portal.login.mail import Console, Mail, Smtp
-from portal.login.passwords import Passwords
+from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.routes import LoginRoutes
@@ -14,15 +33,28 @@ from portal.login.sign_in import STALE_FORM, Login
 __all__ = [
     "EVERYWHERE",
     "IDP",
+    "INVITATION",
     "KIND",
+    "RESET_PATH",
+    "SETTINGS",
+    "SETTINGS_ID",
     "STALE_FORM",
+    "AccountError",
+    "AddressInvalid",
+    "AddressTaken",
+    "Administrator",
     "Administrators",
     "Attempts",
     "Console",
+    "Delivery",
     "Directory",
+    "Invitation",
+    "Invitations",
+    "LastAdministrator",
     "Login",
     "LoginRoutes",
     "Mail",
+    "NewInvitation",
     "OneTimePin",
     "Passwords",
     "Pins",
@@ -30,7 +62,11 @@ __all__ = [
     "ProviderInvalid",
     "Sessions",
     "Smtp",
+    "TooManyAccounts",
+    "link_path",
     "normal_email",
     "places",
     "read_provider",
+    "stored_name",
+    "why_unfit",
 ]

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from portal.http import Rate
 
+TOO_OFTEN = "Too many attempts. Wait a minute and try again."
+"""The sentence for a person whose attempt is not made."""
+
 
 class Attempts:
     """One for all portals of an instance: what somebody tries at one portal counts at the others, because their local

@@ -35,6 +35,17 @@ class Offer:
         return self.redirects[0].id if only else ""
 
 
+async def stored_name(store: Store) -> str:
+    """What the login settings call the document's own portal; "" if nothing, or if they cannot be used."""
+    stored = await store.get(SETTINGS, SETTINGS_ID)
+    if stored is None or not str(stored.document.get("name") or "").strip():
+        return ""
+    try:
+        return read_rules(stored.document).design.name
+    except RulesInvalid:
+        return ""
+
+
 class Directory:
     """Reads the store each time: logins are rare, and a change must hold at once."""
 

@@ -16,14 +16,15 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.identity import Identity
+from portal.login.accounts import AccountRoutes
 from portal.login.administrators import Administrators
-from portal.login.attempts import Attempts
+from portal.login.attempts import TOO_OFTEN, Attempts
 from portal.login.directory import Offer
-from portal.login.passwords import MIN_LENGTH, why_unfit
+from portal.login.invitations import Invitations
 from portal.login.pin import Pins, RightPin, WrongPin, normal_email
 from portal.login.providers import OneTimePin
 from portal.login.remote import LoginFailed
-from portal.login.sign_in import LOGIN_PATH, STALE_FORM, Login, see_other
+from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint, see_other
 from portal.pages import HOME, STYLE_PATH, Visitor, safe_return, style
 from portal.state import Tokens, utc_now
 
@@ -31,10 +32,8 @@ CALLBACK_PATH = "/login/callback"
 STATE = "login_state"
 STATE_LASTS = timedelta(minutes=10)
 EXPIRED = "This sign-in has expired, was used already, or was begun in another browser. Begin again."
-TOO_OFTEN = "Too many attempts. Wait a minute and try again."
 CHOOSE = f"{LOGIN_PATH}?choose"
 """The login page, also where it would be skipped."""
-Handler = Callable[[Request], Awaitable[Response]]
 
 
 class LoginRoutes:
@@ -48,6 +47,7 @@ class LoginRoutes:
         login: Login,
         tokens: Tokens,
         administrators: Administrators,
+        invitations: Invitations,
         pins: Pins,
         attempts: Attempts,
         *,
@@ -59,6 +59,7 @@ class LoginRoutes:
         self._directory = login.directory
         self._tokens = tokens
         self._administrators = administrators
+        self._accounts = AccountRoutes(login, administrators, invitations, attempts)
         self._pins = pins
         self._attempts = attempts
         self._endpoint = endpoint
@@ -71,15 +72,14 @@ class LoginRoutes:
             Route(HOME, self._home, methods=["GET"]),
             Route(LOGIN_PATH, self._page, methods=["GET"]),
             Route(STYLE_PATH, self._style, methods=["GET"]),
-            Route("/login/password", self._form(self._password), methods=["POST"]),
-            Route("/login/pin", self._form(self._pin), methods=["POST"]),
-            Route("/login/pin/check", self._form(self._pin_check), methods=["POST"]),
+            Route("/login/password", form_endpoint(self._login, self._password), methods=["POST"]),
+            Route("/login/pin", form_endpoint(self._login, self._pin), methods=["POST"]),
+            Route("/login/pin/check", form_endpoint(self._login, self._pin_check), methods=["POST"]),
             Route("/login/with/{provider}", self._begin, methods=["GET"]),
             Route(CALLBACK_PATH, self._callback, methods=["GET"]),
-            Route("/login/claim", self._claim_page, methods=["GET"]),
-            Route("/login/claim", self._form(self._claim), methods=["POST"]),
+            *self._accounts.routes(),
             Route("/logout", self._logout_page, methods=["GET"]),
-            Route("/logout", self._form(self._logout), methods=["POST"]),
+            Route("/logout", form_endpoint(self._login, self._logout), methods=["POST"]),
         ]
 
     async def aclose(self) -> None:
@@ -127,12 +127,15 @@ class LoginRoutes:
         account = f"password:{email}"
         if not self._attempts.allows(visitor.ip, account):
             return self._methods(visitor, await self._offer(), target, TOO_OFTEN, 429)
-        identity = await self._administrators.sign_in(email, form.get("password", "")[:4096])
-        if identity is None:
-            self._log.warning("a sign-in failed", method="local", ip=visitor.ip)
-            return self._methods(visitor, await self._offer(), target, "E-mail or password is wrong.", 403)
-        self._attempts.forgive(account)
-        return await self._signed_in(request, visitor, identity, target)
+        administrator = await self._administrators.sign_in(email, form.get("password", "")[:4096])
+        if administrator is not None:
+            response = await self._login.signed_in(request, visitor, administrator.identity, target)
+            # Asked after the session is there: a removal or reset before this moment is seen, a later one ends it.
+            if await self._administrators.stands(administrator):
+                self._attempts.forgive(account)
+                return response
+        self._log.warning("a sign-in failed", method="local", ip=visitor.ip)
+        return self._methods(visitor, await self._offer(), target, "E-mail or password is wrong.", 403)
 
     async def _pin(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
         target, offer = _target(visitor, form), await self._offer()
@@ -159,7 +162,7 @@ class LoginRoutes:
             return self._methods(visitor, offer, visitor.address.path(HOME), TOO_OFTEN, 429)
         match await self._pins.finish(visitor, form.get("flow", "")[:200], form.get("pin", "")[:40]):
             case RightPin(email, target):
-                return await self._signed_in(request, visitor, _pin_identity(offer.pin, email), target)
+                return await self._login.signed_in(request, visitor, _pin_identity(offer.pin, email), target)
             case WrongPin(flow, email, target):
                 return self._pin_page(visitor, offer, email, flow, target, "That PIN is wrong.", 403)
             case _:
@@ -217,7 +220,7 @@ class LoginRoutes:
             )
         except LoginFailed as error:
             return await self._provider_failed(visitor, begun.subject, error)
-        return await self._signed_in(request, visitor, identity, str(begun.document["target"]))
+        return await self._login.signed_in(request, visitor, identity, str(begun.document["target"]))
 
     async def _provider_failed(self, visitor: Visitor, provider: str, error: LoginFailed) -> Response:
         self._log.warning(
@@ -225,52 +228,6 @@ class LoginRoutes:
         )
         choose = visitor.address.path(CHOOSE)
         return await self._login.message(visitor, 502, "Sign-in failed", str(error), choose, "Begin again")
-
-    # The claim of the first administrator
-
-    async def _claim_page(self, request: Request) -> Response:
-        visitor = self._login.visitors.of(request)
-        token = request.query_params.get("token", "")[:200]
-        if not await self._administrators.claimable(token):
-            return await self._not_claimable(visitor)
-        return await self._claim_form(visitor, token)
-
-    async def _claim(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-        token, name = form.get("token", "")[:200], form.get("name", "").strip()[:100]
-        email, password = normal_email(form.get("email", "")), form.get("password", "")
-        if not self._attempts.allows(visitor.ip):
-            return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
-        if not await self._administrators.claimable(token):
-            return await self._not_claimable(visitor)
-        problem = why_unfit(password) if email else "That is not an e-mail address."
-        if problem or email is None:
-            return await self._claim_form(visitor, token, problem or "", name, form.get("email", "")[:254])
-        identity = await self._administrators.claim(token, email, name or email, password)
-        if identity is None:
-            return await self._not_claimable(visitor)
-        self._log.warning("the portal was claimed by its first administrator", who=identity.key, ip=visitor.ip)
-        return await self._signed_in(request, visitor, identity, visitor.address.path(HOME))
-
-    async def _claim_form(
-        self, visitor: Visitor, token: str, problem: str = "", name: str = "", email: str = ""
-    ) -> Response:
-        design = (await self._directory.rules()).design
-        return self._login.pages.page(
-            "claim.html",
-            design,
-            visitor,
-            status=400 if problem else 200,
-            token=token,
-            problem=problem,
-            name=name,
-            email=email,
-            shortest=MIN_LENGTH,
-        )
-
-    async def _not_claimable(self, visitor: Visitor) -> Response:
-        text = "The link was used, has expired, or the portal has an administrator. A restart prints a new one if not."
-        login = visitor.address.path(LOGIN_PATH)
-        return await self._login.message(visitor, 400, "This link does not work", text, login, "Sign in")
 
     # Signing out
 
@@ -296,30 +253,12 @@ class LoginRoutes:
 
     # What they have in common
 
-    async def _signed_in(self, request: Request, visitor: Visitor, identity: Identity, target: str) -> Response:
-        rules = await self._directory.rules()
-        response = see_other(safe_return(target, visitor.address.prefix))
-        await self._login.sessions.begin(response, request, visitor.address, identity, rules.session_duration)
-        self._log.info("signed in", who=identity.key, method=identity.login_method, ip=visitor.ip)
-        return visitor.remember(response)
-
     async def _ended(self, visitor: Visitor) -> Response:
         login = visitor.address.path(LOGIN_PATH)
         return await self._login.message(visitor, 400, "Sign-in ended", EXPIRED, login, "Begin again")
 
     async def _offer(self) -> Offer:
         return await self._directory.offer(password=await self._administrators.exist())
-
-    def _form(self, handle: Callable[[Request, Visitor, Mapping[str, str]], Awaitable[Response]]) -> Handler:
-        async def endpoint(request: Request) -> Response:
-            visitor = self._login.visitors.of(request)
-            form = await self._login.read_form(request, visitor)
-            if form is None:
-                login = visitor.address.path(LOGIN_PATH)
-                return await self._login.message(visitor, 403, "Open the page again", STALE_FORM, login, "Sign in")
-            return await handle(request, visitor, form)
-
-        return endpoint
 
 
 def _target(visitor: Visitor, parameters: Mapping[str, str]) -> str:

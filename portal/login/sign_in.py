@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlencode
 
+import structlog
 from starlette.datastructures import FormData
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -12,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from portal.identity import Identity
 from portal.login.directory import Directory
 from portal.login.sessions import Session, Sessions
-from portal.pages import FORM_FIELD, Block, Pages, Visitor, Visitors
+from portal.pages import FORM_FIELD, Block, Pages, Visitor, Visitors, safe_return
 
 LOGIN_PATH = "/login"
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
@@ -38,6 +39,7 @@ class Login:
         self.directory = directory
         self.pages = pages
         self._refused_for_identity = refused_for_identity
+        self._log = structlog.get_logger("portal.login")
 
     async def session(self, request: Request, visitor: Visitor) -> Session | None:
         """The session of this browser at this portal, or None if nobody is signed in."""
@@ -67,10 +69,34 @@ class Login:
         values = {"title": title, "text": text, "link": link, "link_text": link_text}
         return self.pages.page("message.html", rules.design, visitor, status=status, **values)
 
+    async def signed_in(self, request: Request, visitor: Visitor, identity: Identity, target: str) -> Response:
+        """Begin a session for this person, and send the browser on to `target` if that is a path of the portal."""
+        rules = await self.directory.rules()
+        response = see_other(safe_return(target, visitor.address.prefix))
+        await self.sessions.begin(response, request, visitor.address, identity, rules.session_duration)
+        self._log.info("signed in", who=identity.key, method=identity.login_method, ip=visitor.ip)
+        return visitor.remember(response)
+
     async def read_form(self, request: Request, visitor: Visitor) -> Mapping[str, str] | None:
         """The fields of a form that was filled in on a page of this portal, in this browser; None for any other."""
         fields = text_fields(await request.form(max_files=0, max_fields=30))
         return fields if visitor.sent(fields.get(FORM_FIELD, "")) else None
+
+
+def form_endpoint(
+    login: Login, handle: Callable[[Request, Visitor, Mapping[str, str]], Awaitable[Response]]
+) -> Callable[[Request], Awaitable[Response]]:
+    """The endpoint of a form. `handle` gets the fields if a page of this portal was filled in, in this browser."""
+
+    async def endpoint(request: Request) -> Response:
+        visitor = login.visitors.of(request)
+        fields = await login.read_form(request, visitor)
+        if fields is None:
+            page = visitor.address.path(LOGIN_PATH)
+            return await login.message(visitor, 403, "Open the page again", STALE_FORM, page, "Sign in")
+        return await handle(request, visitor, fields)
+
+    return endpoint
 
 
 def text_fields(form: FormData) -> dict[str, str]:

@@ -176,6 +176,9 @@ class AuthorizationServer:
             lifetime=self._authority.settings.grant_duration,
             auth_time=int(session.since.timestamp()),
         )
+        # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
+        if await self._login.session(request, visitor) is None:
+            return self._login.sign_in(visitor, here)
         return redirect_answer(authorization.redirect_uri, {"code": code, **answer})
 
     async def _consent_page(

@@ -174,6 +174,9 @@ class SaasProvider:
             lifetime=app.refresh_lifetime or CODE_LIFETIME + app.access_lifetime,
             auth_time=int(session.since.timestamp()),
         )
+        # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
+        if await self._login.session(request, visitor) is None:
+            return self._login.sign_in(visitor, f"{request.url.path}?{request.url.query}")
         return redirect_answer(decided.redirect_uri, {"code": code, "state": decided.state, "iss": issuer})
 
     async def _token(self, request: Request) -> Response:

@@ -22,6 +22,7 @@ from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.tokens import ApiTokens
+from portal.login import Delivery
 from portal.pages import client_ip
 from portal.state import AlreadyExists, Conflict, DocumentInvalid, NotFound, StateError, StateUnavailable
 
@@ -37,11 +38,14 @@ class AdminSettings:
     """What the API asks of the configuration; an instance sets it again when its configuration changes.
 
     `proxies` are those whose `X-Forwarded-For` is believed. `integrations` are the posture checks that may be pushed,
-    None where no portal takes any.
+    None where no portal takes any. `delivery` brings links to people. `hostname` is that of the document's own portal,
+    "" where it is not known.
     """
 
     proxies: Proxies = ()
     integrations: frozenset[str] | None = None
+    delivery: Delivery = Delivery()
+    hostname: str = ""
 
 
 def create_admin_app(

@@ -17,6 +17,7 @@ from portal.cli.show.console import consoles
 
 BY = "codemode admin"
 PATHS = {
+    "administrators": "/members",
     "servers": "/access/ai-controls/mcp/servers",
     "portals": "/access/ai-controls/mcp/portals",
     "policies": "/access/policies",
@@ -42,8 +43,10 @@ async def listed(kind: str, state: str | None, config: Path | None, *, as_json: 
     for heading in ("id", "name", "more"):
         table.add_column(heading)
     for one in found:
-        more = [str(one[key]) for key in ("type", "decision", "hostname", "domain", "code_mode") if one.get(key)]
-        table.add_row(Text(str(one.get("id") or one.get("uid"))), Text(str(one.get("name", ""))), Text(" ".join(more)))
+        members = ("type", "decision", "hostname", "domain", "code_mode", "status", "expires_at")
+        more = [str(one[key]) for key in members if one.get(key)]
+        name = str(one.get("name") or one.get("email") or "")
+        table.add_row(Text(str(one.get("id") or one.get("uid"))), Text(name), Text(" ".join(more)))
     stdout.print(table if found else f"There are no {kind}.")
     return Exit.OK
 

@@ -217,3 +217,63 @@ async def test_two_of_one_name_are_said_to_be_so(tmp_path: Path) -> None:
             await store.create("group", id, {"name": "Same", "include": [{"everyone": {}}]}, by="test")
         with pytest.raises(DeclaredError, match="two are called 'Same'"):
             await planned(store, {})
+
+
+LOGIN: dict[str, Any] = {
+    "organization": {
+        "name": "Acme",
+        "login_design": {"text_color": "#112233", "header_text": "Welcome"},
+        "session_duration": "8h",
+        "allowed_idps": ["Company"],
+        "custom_deny_message": "Ask Grace",
+    }
+}
+
+
+async def test_how_people_sign_in_is_declared_and_what_is_left_out_goes_back(tmp_path: Path) -> None:
+    declared = {"identity_providers": EVERYTHING["identity_providers"], **LOGIN}
+    async with administered(tmp_path) as (admin, store):
+        assert (await applied(admin, store, declared))[-1] == (
+            "make organization login: allowed_idps custom_deny_message login_design name session_duration"
+        )
+        stored = await store.get("settings", "login")
+        (provider,) = await store.list("identity_provider")
+        assert stored is not None and stored.document["allowed_idps"] == [provider.id]
+        assert (await planned(store, declared)).changes == []
+        written = exported(await read_existing(store))
+        assert written["organization"]["allowed_idps"] == ["Company"]
+        assert written["organization"]["login_design"]["text_color"] == "#112233"
+        assert (await planned(store, written)).changes == []
+        # A file without the section leaves it alone, also when the rest is pruned.
+        kept: dict[str, Any] = {name: {} for name in ("identity_providers", "groups")}
+        assert [change.section.name for change in (await planned(store, kept, prune=True)).changes] == [
+            "identity_providers"
+        ]
+        fewer = {"organization": {"name": "Acme"}}
+        assert await applied(admin, store, fewer) == [
+            "change organization login: allowed_idps custom_deny_message login_design session_duration"
+        ]
+        assert exported(await read_existing(store))["organization"] == fewer["organization"]
+        # Other settings are not for a file.
+        assert {one.section.name for one in await read_existing(store)} == {"identity_providers", "organization"}
+
+
+@pytest.mark.parametrize(
+    "organization, problem",
+    [
+        ({"nam": "Acme"}, "organization: has no member 'nam'."),
+        ([], "organization: must be an object."),
+        ({"login_design": {"text_color": "hush"}}, "organization.login_design.text_color: text_color must be a colour"),
+        ({"session_duration": "1s"}, "organization.session_duration: session_duration must be at least one minute"),
+        ({"allowed_idps": ["nobody"]}, "organization.login: refers to 'nobody', which is not in identity_providers."),
+        ({"mfa_required_for_all_apps": False}, "organization: has no member 'mfa_required_for_all_apps'."),
+    ],
+)
+async def test_a_mistake_in_how_people_sign_in_is_named_before_anything_is_done(
+    organization: Any, problem: str, tmp_path: Path
+) -> None:
+    async with administered(tmp_path) as (_, store):
+        with pytest.raises(DeclaredError) as refused:
+            await planned(store, {"organization": organization})
+        assert str(refused.value).startswith(problem)
+        assert "hush" not in str(refused.value)

@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urljoin, urlsplit
 import httpx2
 import pytest
 
+from portal.login import RESET_PATH, Invitations, Passwords, link_path
 from tests.portal.app.many_portals import (
     Many,
     Place,
@@ -23,7 +24,7 @@ from tests.portal.app.many_portals import (
     sign_in_at,
 )
 from tests.portal.login.browser import Browser, Page
-from tests.portal.login.guarded import EMAIL, EVERYONE, PASSWORD
+from tests.portal.login.guarded import EMAIL, EVERYONE, PASSWORD, QUICK
 from tests.portal.login.test_providers import Issuer, served
 from tests.portal.oauth.agent import Agent
 from tests.portal.upstreams.hosting import hosted
@@ -138,6 +139,18 @@ async def test_a_session_of_one_portal_is_nothing_at_another(tmp_path: Path) -> 
                 async with browser_of(many) as thief:
                     thief.client.cookies.set(other.session_cookie, session, domain=other.host)
                     assert not await is_signed_in(thief, other), (place, other)
+
+
+async def test_the_links_of_administrators_are_those_of_the_documents_own_portal(tmp_path: Path) -> None:
+    async with many_portals(tmp_path) as many, browser_of(many) as browser:
+        await many.account()
+        administrators = many.identity(many.own).administrators
+        (ada,) = await administrators.list()
+        invited = await Invitations(many.store, Passwords(QUICK)).invite("grace@example.com", by="test")
+        reset = link_path(RESET_PATH, (await administrators.offer_reset(ada.id, by="test")).token)
+        for path in (invited.path, reset):
+            opened = [(await browser.open(f"{place.url}{path}")).status for place in many.places]
+            assert opened == [200, 400, 400, 400]
 
 
 async def test_a_portal_has_sessions_by_its_path_and_by_its_name_apart(tmp_path: Path) -> None:

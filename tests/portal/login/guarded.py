@@ -97,8 +97,9 @@ class Guarded:
         return f"{self.url}/mcp"
 
     async def account(self, email: str = EMAIL, password: str = PASSWORD) -> Identity:
-        """A local account."""
-        return await self.identity.administrators.create(email, "Ada", password, by="test")
+        """The local account of this address."""
+        there = await self.identity.administrators.find(email)
+        return there.identity if there else await self.identity.administrators.create(email, "Ada", password, by="test")
 
 
 @asynccontextmanager
@@ -108,6 +109,7 @@ async def guarded_portal(
     oauth: OAuthSettings | None = None,
     fetch: Fetch | None = None,
     upstream: str = "",
+    passwords: Passwords | None = None,
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
@@ -122,7 +124,7 @@ async def guarded_portal(
         admission=rules,
         adjust_identity=lambda made: replace(made, **changes),
         fetch=fetch,
-        passwords=Passwords(QUICK),
+        passwords=passwords or Passwords(QUICK),
         now=clock,
     )
     proxies = [str(proxy) for proxy in settings.get("proxies", ())]

@@ -1,0 +1,189 @@
+"""The administrators of the portal, and who is invited to be one: `members`.
+
+A member is `accepted`, somebody with a local account, or `pending`, somebody who has a link. It keeps its id when it
+accepts. All of them may do the same: there are no roles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, Field, field_validator
+
+from portal.admin.api.application import AdminSettings
+from portal.admin.api.collection import Removed
+from portal.admin.api.errors import conflict, in_use, invalid, not_found
+from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.permissions import ACCOUNT
+from portal.login import (
+    AccountError,
+    AddressInvalid,
+    AddressTaken,
+    Administrator,
+    Administrators,
+    Invitation,
+    Invitations,
+    NewInvitation,
+    Passwords,
+)
+from portal.state import Clock, NotFound, Store
+
+PATH = "/members"
+Result = TypeVar("Result")
+
+
+class MemberBody(BaseModel):
+    """Who is invited. Cloudflare's SDK sends `roles`, which are empty here."""
+
+    email: Annotated[str, Field(min_length=3, max_length=254)]
+    roles: Annotated[tuple[Any, ...], Field(max_length=100)] = ()
+    policies: Annotated[tuple[Any, ...], Field(max_length=100)] = ()
+    status: str | None = None
+
+    @field_validator("roles", "policies")
+    @classmethod
+    def _none(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        if given:
+            raise ValueError("must be empty: every administrator may do the same")
+        return given
+
+    @field_validator("status")
+    @classmethod
+    def _not_accepted(cls, given: str | None) -> str | None:
+        if given not in (None, "pending"):
+            raise ValueError("must be pending: somebody is administrator once they have accepted")
+        return given
+
+
+class NoBody(BaseModel):
+    """An empty object, or nothing."""
+
+
+class User(BaseModel):
+    email: str
+    first_name: str | None = None
+
+
+class ShownMember(BaseModel):
+    """`expires_at` is when the link of an invitation ends."""
+
+    id: str
+    email: str
+    status: Literal["accepted", "pending"]
+    user: User
+    roles: tuple[str, ...] = ()
+    expires_at: datetime | None = None
+    created_at: datetime
+    created_by: str
+    updated_at: datetime
+
+
+class Link(BaseModel):
+    """`url` is shown this once; it is a path where the portal's address is not known. `mailed`: a server took it."""
+
+    url: str
+    expires_at: datetime
+    mailed: bool
+
+
+class NewMember(ShownMember):
+    invitation: Link
+
+
+class Members:
+    def __init__(self, store: Store, clock: Clock, settings: AdminSettings) -> None:
+        passwords = Passwords()
+        self._administrators = Administrators(store, passwords, clock)
+        self._invitations = Invitations(store, passwords, clock)
+        self._settings = settings
+
+    def operations(self) -> list[Operation]:
+        one, area = PATH + "/{id}", ACCOUNT
+        renew = f"{one}/invitation"
+        return [
+            Operation("GET", PATH, "List administrators and invitations", self._list, ShownMember, area, listed=True),
+            Operation("POST", PATH, "Invite an administrator", self._invite, NewMember, area, MemberBody, status=201),
+            Operation("GET", one, "Show an administrator or invitation", self._get, ShownMember, area),
+            Operation("DELETE", one, "Remove an administrator or invitation", self._delete, Removed, area),
+            Operation("POST", renew, "Make the link again", self._renew, NewMember, area, NoBody, body_required=False),
+        ]
+
+    async def _list(self, asked: Asked) -> list[ShownMember]:
+        wanted = asked.paging.search.lower()
+        return [
+            one for one in await self._all() if wanted in one.email or wanted in (one.user.first_name or "").lower()
+        ]
+
+    async def _get(self, asked: Asked) -> ShownMember:
+        found = next((one for one in await self._all() if one.id == asked.path["id"]), None)
+        if found is None:
+            raise not_found("member")
+        return found
+
+    async def _invite(self, asked: Asked) -> NewMember:
+        body: MemberBody = asked.body
+        return await self._delivered(await _in_words(lambda: self._invitations.invite(body.email, by=asked.by)))
+
+    async def _renew(self, asked: Asked) -> NewMember:
+        return await self._delivered(await _in_words(lambda: self._invitations.renew(asked.path["id"], by=asked.by)))
+
+    async def _delete(self, asked: Asked) -> Removed:
+        id = asked.path["id"]
+        # An invitation first: accepted in between, it is the administrator who is removed, by the same id.
+        try:
+            await self._invitations.revoke(id, by=asked.by)
+        except NotFound:
+            await _in_words(lambda: self._administrators.remove(id, by=asked.by))
+        return Removed(id=id)
+
+    async def _all(self) -> list[ShownMember]:
+        # Invitations first, here too: who accepts in between is read once more, and not missed.
+        pending = {one.id: _pending(one) for one in await self._invitations.list()}
+        accepted = {one.id: _accepted(one) for one in await self._administrators.list()}
+        return [*accepted.values(), *(one for id, one in pending.items() if id not in accepted)]
+
+    async def _delivered(self, made: NewInvitation) -> NewMember:
+        delivery = self._settings.delivery
+        mailed = await delivery.send(made)
+        link = Link(url=delivery.url(made.path), expires_at=made.invitation.expires_at, mailed=mailed)
+        return NewMember(**_pending(made.invitation).model_dump(), invitation=link)
+
+
+async def _in_words(change: Callable[[], Awaitable[Result]]) -> Result:
+    try:
+        return await change()
+    except AddressInvalid as error:
+        raise invalid(str(error), "/email") from None
+    except AddressTaken as error:
+        raise conflict(str(error)) from None
+    except AccountError as error:
+        raise in_use(str(error)) from None
+    except NotFound:
+        raise not_found("member") from None
+
+
+def _accepted(one: Administrator) -> ShownMember:
+    return ShownMember(
+        id=one.id,
+        email=one.email,
+        status="accepted",
+        user=User(email=one.email, first_name=one.name),
+        created_at=one.created_at,
+        created_by=one.created_by,
+        updated_at=one.modified_at,
+    )
+
+
+def _pending(one: Invitation) -> ShownMember:
+    return ShownMember(
+        id=one.id,
+        email=one.email,
+        status="pending",
+        user=User(email=one.email),
+        expires_at=one.expires_at,
+        created_at=one.created_at,
+        created_by=one.created_by,
+        updated_at=one.modified_at,
+    )

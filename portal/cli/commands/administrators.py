@@ -1,0 +1,137 @@
+"""`codemode admin invite`, `remove EMAIL` and `reset-password`: the local administrators of a portal.
+
+They work on the database itself, so they also help somebody who cannot sign in any more. A portal that runs on it takes
+the changes up at once, sessions that end included.
+"""
+
+from __future__ import annotations
+
+import getpass
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from portal.app import command_delivery
+from portal.cli.commands.declared import administered
+from portal.cli.exits import CommandError, Exit
+from portal.cli.show.console import consoles
+from portal.config import load_config
+from portal.login import (
+    RESET_PATH,
+    AccountError,
+    Administrator,
+    Administrators,
+    Delivery,
+    Invitation,
+    Invitations,
+    Passwords,
+    link_path,
+    normal_email,
+    why_unfit,
+)
+from portal.state import Store
+
+BY = "codemode admin"
+MAX_LINE = 4096
+
+
+async def invited(email: str, state: str | None, config: Path | None) -> Exit:
+    """Make an invitation, or another link for the one that there is. The link goes to standard output, this once."""
+    stdout, stderr = consoles()
+    async with administered(state, config) as (_, store):
+        delivery = await _delivery(store, config)
+        invitations = Invitations(store, Passwords())
+        there = await _invitation_of(invitations, email)
+        try:
+            if there is None:
+                made = await invitations.invite(email, by=BY)
+            else:
+                made = await invitations.renew(there.id, by=BY)
+        except AccountError as error:
+            raise CommandError(f"{email}: {error}.") from error
+        mailed = await delivery.send(made)
+    until = f"{made.invitation.expires_at:%Y-%m-%d %H:%M} UTC"
+    again = "Another link; the earlier one is dead. " if there is not None else ""
+    sent = "It was mailed. " if mailed else ""
+    stderr.print(f"{again}{sent}The link makes its holder administrator, once, until {until}:", highlight=False)
+    _show_link(stdout, stderr, delivery, made.path)
+    return Exit.OK
+
+
+async def removed(email: str, state: str | None, config: Path | None) -> Exit:
+    """Remove the administrator with this address, or the invitation for it."""
+    _, stderr = consoles()
+    async with administered(state, config) as (_, store):
+        administrators, invitations = Administrators(store, Passwords()), Invitations(store, Passwords())
+        administrator, invitation = await administrators.find(email), await _invitation_of(invitations, email)
+        if administrator is None and invitation is None:
+            raise CommandError(f"{email}: neither an administrator nor invited.", Exit.PROGRAM_FAILED)
+        try:
+            if administrator is not None:
+                await administrators.remove(administrator.id, by=BY)
+        except AccountError as error:
+            raise CommandError(f"{email}: {error}.", Exit.PROGRAM_FAILED) from error
+        if invitation is not None:
+            await invitations.revoke(invitation.id, by=BY)
+    done = "The invitation is revoked" if administrator is None else "Removed, with every session"
+    stderr.print(f"{done}: {email}", highlight=False)
+    return Exit.OK
+
+
+async def reset(email: str, state: str | None, config: Path | None, *, ask: bool) -> Exit:
+    """A new password: read from a prompt or standard input with `ask`, else chosen with a one-time link, which goes to
+    standard output. Every session of the administrator ends."""
+    stdout, stderr = consoles()
+    password = _read_password() if ask else ""
+    async with administered(state, config) as (_, store):
+        administrators = Administrators(store, Passwords())
+        administrator = await administrators.find(email)
+        if administrator is None:
+            raise CommandError(f"{email}: no administrator has this address.", Exit.PROGRAM_FAILED)
+        if ask:
+            await administrators.set_password(administrator.id, password, by=BY)
+            stderr.print(f"The password is changed, every session has ended: {administrator.email}", highlight=False)
+            return Exit.OK
+        await _offer_reset(administrators, administrator, await _delivery(store, config), stdout, stderr)
+    return Exit.OK
+
+
+async def _offer_reset(
+    administrators: Administrators, administrator: Administrator, delivery: Delivery, stdout: Console, stderr: Console
+) -> None:
+    link = await administrators.offer_reset(administrator.id, by=BY)
+    stderr.print(
+        f"{administrator.email} has no password and no session now. With this link a new one is chosen, once, until "
+        f"{link.expires_at:%Y-%m-%d %H:%M} UTC:",
+        highlight=False,
+    )
+    _show_link(stdout, stderr, delivery, link_path(RESET_PATH, link.token))
+
+
+async def _delivery(store: Store, config: Path | None) -> Delivery:
+    return Delivery() if config is None else await command_delivery(load_config(config), store)
+
+
+async def _invitation_of(invitations: Invitations, email: str) -> Invitation | None:
+    address = normal_email(email)
+    return next((one for one in await invitations.list() if one.email == address), None)
+
+
+def _show_link(stdout: Console, stderr: Console, delivery: Delivery, path: str) -> None:
+    stdout.print(delivery.url(path), highlight=False, soft_wrap=True)
+    if not delivery.origin:
+        stderr.print("Put the portal's address before it; with --config FILE it is there.")
+
+
+def _read_password() -> str:
+    """Raises `CommandError` if it will not do. It is never an argument: others see these in the list of processes."""
+    if sys.stdin.isatty():
+        password = getpass.getpass("New password: ")
+        if password and getpass.getpass("Again: ") != password:
+            raise CommandError("The two are not the same. Nothing was changed.")
+    else:
+        password = sys.stdin.readline(MAX_LINE).rstrip("\r\n")
+    if problem := why_unfit(password):
+        raise CommandError(f"{problem} Nothing was changed.")
+    return password

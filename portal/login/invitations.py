@@ -1,0 +1,216 @@
+"""Invitations: an administrator names an address; the person who has the link chooses a password and is administrator.
+
+A link is a token of the document's own portal: good once, for three days, and stored as a hash. It is given to the one
+who invites, once, and sent to the address where there is a mail server.
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from urllib.parse import urlencode
+
+import structlog
+
+from portal.login.administrators import (
+    INVITATION,
+    KIND,
+    MAX_ACCOUNTS,
+    AccountError,
+    AddressTaken,
+    Administrator,
+    TooManyAccounts,
+    make_account,
+)
+from portal.login.mail import Mail, MailFailed, Message
+from portal.login.passwords import Passwords
+from portal.login.pin import normal_email
+from portal.state import NotFound, Store, Stored, Transaction, utc_now
+
+LASTS = timedelta(days=3)
+INVITATION_PATH, RESET_PATH = "/login/invitation", "/login/reset"
+
+
+class AddressInvalid(AccountError):
+    """That is not an e-mail address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """Somebody who was invited and has not accepted. After `expires_at` the link is dead, until it is made again."""
+
+    id: str
+    email: str
+    expires_at: datetime
+    created_at: datetime
+    created_by: str
+    modified_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewInvitation:
+    """An invitation with the token of its link, which is known this once."""
+
+    invitation: Invitation
+    token: str = field(repr=False)
+
+    @property
+    def path(self) -> str:
+        return link_path(INVITATION_PATH, self.token)
+
+
+class Invitations:
+    """The invitations in the store. Its tokens are those of the portal where they are accepted."""
+
+    def __init__(self, store: Store, passwords: Passwords, now: Callable[[], datetime] = utc_now) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._now = now
+
+    async def list(self) -> list[Invitation]:
+        """All of them, the expired ones too, in order of their creation."""
+        return [_invitation(stored) for stored in await self._store.list(INVITATION)]
+
+    async def invite(self, email: str, *, by: str) -> NewInvitation:
+        """
+        Raises:
+            AddressInvalid: that is not an e-mail address.
+            AddressTaken: there is an administrator with this address, or an invitation for it.
+            TooManyAccounts: there are as many as there may be.
+        """
+        address = normal_email(email)
+        if address is None:
+            raise AddressInvalid("that is not an e-mail address")
+        async with self._store.transaction() as transaction:
+            accounts, invited = await transaction.list(KIND), await transaction.list(INVITATION)
+            if any(one.document["email"] == address for one in accounts):
+                raise AddressTaken("there is an administrator with this address")
+            if any(one.document["email"] == address for one in invited):
+                raise AddressTaken("this address is invited already; make its link again, or revoke the invitation")
+            if len(accounts) + len(invited) >= MAX_ACCOUNTS:
+                raise TooManyAccounts(f"there are {MAX_ACCOUNTS} administrators and invitations")
+            document = {"email": address, "expires_at": self._expiry().isoformat()}
+            stored = await transaction.create(INVITATION, str(uuid.uuid4()), document, by=by)
+            return await self._with_link(transaction, _invitation(stored))
+
+    async def renew(self, id: str, *, by: str) -> NewInvitation:
+        """Another link for an invitation; the earlier one ends.
+
+        Raises:
+            NotFound: there is no such invitation.
+        """
+        async with self._store.transaction() as transaction:
+            stored = await transaction.get(INVITATION, id)
+            if stored is None:
+                raise NotFound(INVITATION, id)
+            document = {**stored.document, "expires_at": self._expiry().isoformat()}
+            renewed = _invitation(await transaction.replace(INVITATION, id, document, by=by))
+            await transaction.tokens.revoke_subject(id, kinds=(INVITATION,))
+            return await self._with_link(transaction, renewed)
+
+    async def revoke(self, id: str, *, by: str) -> Invitation:
+        """
+        Raises:
+            NotFound: there is no such invitation.
+        """
+        async with self._store.transaction() as transaction:
+            revoked = _invitation(await transaction.delete(INVITATION, id, by=by))
+            await transaction.tokens.revoke_subject(id, kinds=(INVITATION,))
+            return revoked
+
+    async def acceptable(self, token: str) -> Invitation | None:
+        """The invitation that this token would accept now; None if it was used, has expired, or was revoked."""
+        found = await self._store.tokens.find(INVITATION, token) if token else None
+        if found is None or found.used_at is not None:
+            return None
+        stored = await self._store.get(INVITATION, found.subject)
+        return _invitation(stored) if stored is not None else None
+
+    async def accept(self, token: str, name: str, password: str) -> Administrator | None:
+        """Make the administrator who was invited. None if the token was used, has expired, or was revoked, or somebody
+        with this address is administrator by now."""
+        password_hash = await self._passwords.hash(password)
+        try:
+            async with self._store.transaction() as transaction:
+                used = await transaction.tokens.consume(INVITATION, token)
+                if used is None or used.reused:
+                    return None
+                by = f"{INVITATION}:{used.subject}"
+                invitation = _invitation(await transaction.delete(INVITATION, used.subject, by=by))
+                # The account has the id of the invitation: who follows a member sees one that was accepted.
+                return await make_account(
+                    transaction, invitation.id, invitation.email, name or invitation.email, password_hash, by=by
+                )
+        except (NotFound, AddressTaken):
+            return None
+
+    def _expiry(self) -> datetime:
+        return self._now() + LASTS
+
+    async def _with_link(self, transaction: Transaction, invitation: Invitation) -> NewInvitation:
+        token = secrets.token_urlsafe(32)
+        await transaction.tokens.issue(
+            INVITATION, token, subject=invitation.id, document={}, expires_at=invitation.expires_at
+        )
+        return NewInvitation(invitation, token)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How a link gets to people.
+
+    `origin` is the address of the document's own portal, "" where it is not known: a link is a path then. `mail` is
+    None where no mail server is configured. `portal` returns what the portal is called now.
+    """
+
+    origin: str = ""
+    mail: Mail | None = None
+    portal: Callable[[], Awaitable[str]] | None = None
+
+    def url(self, path: str) -> str:
+        return self.origin + path
+
+    async def send(self, made: NewInvitation) -> bool:
+        """Send the link to the address; whether a mail server took it. Why it did not is in the log."""
+        if self.mail is None or not self.origin:
+            return False
+        name = await self.portal() if self.portal is not None else ""
+        try:
+            await self.mail.send(letter_of(made.invitation, self.url(made.path), name))
+        except MailFailed as error:
+            log = structlog.get_logger("portal.login")
+            log.error("an invitation could not be sent", id=made.invitation.id, reason=str(error))
+            return False
+        return True
+
+
+def letter_of(invitation: Invitation, url: str, portal: str) -> Message:
+    """The message to somebody who is invited. `portal` is what the portal is called."""
+    # A subject has one line (RFC 5322 section 2.2).
+    name = " ".join(portal.split()) or "a portal"
+    until = invitation.expires_at.strftime("%Y-%m-%d %H:%M UTC")
+    return Message(
+        invitation.email,
+        f"You are invited to administer {name}",
+        f"You are invited to be an administrator of {name}. Choose a password here:\n\n{url}\n\n"
+        f"The link works once, until {until}. If you did not expect this, do nothing: without the link nobody becomes "
+        "administrator in your name.\n",
+    )
+
+
+def link_path(path: str, token: str) -> str:
+    return f"{path}?{urlencode({'token': token})}"
+
+
+def _invitation(stored: Stored) -> Invitation:
+    return Invitation(
+        stored.id,
+        str(stored.document["email"]),
+        datetime.fromisoformat(str(stored.document["expires_at"])),
+        stored.created_at,
+        stored.created_by,
+        stored.modified_at,
+    )
