@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from portal.pins import Difference, Level, Side, differences
+from portal.pins import Level, SchemaChange, Side, schema_changes
 from stubs import Schema, Server, Tool
 
 _ALIKE = 0.75
@@ -85,7 +85,7 @@ def _of_server(old: Server, new: Server) -> list[Change]:
 
 def _of_tool(server: str, old: Tool, new: Tool) -> list[Change]:
     given = [
-        _change(server, old.name, "input", one) for one in differences(old.input_schema, new.input_schema, "input")
+        _change(server, old.name, "input", one) for one in schema_changes(old.input_schema, new.input_schema, "input")
     ]
     found = given + _outputs(server, old, new)
     found += _annotations(server, old, new)
@@ -107,7 +107,7 @@ def _outputs(server: str, old: Tool, new: Tool) -> list[Change]:
     if after is None:
         what = "no longer says what it returns"
         return [Change("caution", "output-undeclared", server, old.name, what)]
-    return [_change(server, old.name, "output", one) for one in differences(before, after, "output")]
+    return [_change(server, old.name, "output", one) for one in schema_changes(before, after, "output")]
 
 
 def _annotations(server: str, old: Tool, new: Tool) -> list[Change]:
@@ -120,7 +120,7 @@ def _annotations(server: str, old: Tool, new: Tool) -> list[Change]:
     return found
 
 
-def _change(server: str, tool: str, side: Side, one: Difference) -> Change:
+def _change(server: str, tool: str, side: Side, one: SchemaChange) -> Change:
     return Change(one.level, f"{side}-{one.kind}", server, tool, one.what, one.breaks, one.where or None)
 
 

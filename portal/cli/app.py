@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -526,7 +526,7 @@ def approve(
     _finish(lambda: command(server, tuple(names or ()), config, as_json=json))
 
 
-def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = False) -> None:
+def _finish(command: Callable[[], Coroutine[object, object, int]], *, serving: bool = False) -> None:
     """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:

@@ -38,7 +38,7 @@ class Session:
 
 
 def catalog_of(snapshot: Snapshot) -> Catalog:
-    return Catalog.build(snapshot.catalog_servers(), snapshot.unavailable(), snapshot.withheld())
+    return Catalog.build(snapshot.catalog_servers(), snapshot.unavailable(), snapshot.pending())
 
 
 def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[Path, Config]:

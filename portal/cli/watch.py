@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.rule import Rule
@@ -20,7 +19,7 @@ from portal.errors import InputError
 _SETTLE_MS = 100
 
 
-async def watched(files: Sequence[Path], once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) -> Exit:
+async def watched(files: Sequence[Path], once: Callable[[], Coroutine[object, object, Exit]], stderr: Console) -> Exit:
     """Run `once` now and after every change of these files; a run that a change overtakes is stopped."""
     names = {file.resolve() for file in files}
     running = asyncio.create_task(_told(once, stderr))
@@ -43,7 +42,7 @@ async def watched(files: Sequence[Path], once: Callable[[], Coroutine[Any, Any, 
     return Exit.OK
 
 
-async def _told(once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) -> None:
+async def _told(once: Callable[[], Coroutine[object, object, Exit]], stderr: Console) -> None:
     """One run; a mistake in its files is said, and the next change gets its chance."""
     try:
         await once()

@@ -24,7 +24,7 @@ class Catalogs:
         building = view.catalog
         if building is None or _failed(building):
             snapshot = view.snapshot
-            arguments = snapshot.catalog_servers(), snapshot.unavailable(), snapshot.withheld()
+            arguments = snapshot.catalog_servers(), snapshot.unavailable(), snapshot.pending()
             building = view.catalog = asyncio.ensure_future(asyncio.to_thread(Catalog.build, *arguments))
         self._recent[view] = None
         self._recent.move_to_end(view)

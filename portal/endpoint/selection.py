@@ -107,12 +107,12 @@ def _server(server: ServerSnapshot, tools: list[_Item], prompts: list[_Item]) ->
 
 def _select_unapproved(server: ServerSnapshot, settings: ServerView) -> ServerSnapshot:
     """Leaves out the unapproved tools and prompts that this caller could not use after an approval either."""
-    if not server.withheld:
+    if not server.pending:
         return server
     capabilities = {"tool": settings.tools, "prompt": settings.prompts}
-    enabled = (item for item in server.withheld if capabilities[item.kind].of(item.name).enabled)
+    enabled = (item for item in server.pending if capabilities[item.kind].of(item.name).enabled)
     return replace(
-        server, withheld=tuple(item for item in enabled if item.kind == "prompt" or settings.shows(item.name, {}))
+        server, pending=tuple(item for item in enabled if item.kind == "prompt" or settings.shows(item.name, {}))
     )
 
 

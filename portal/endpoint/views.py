@@ -169,7 +169,7 @@ class Views:
 
     def _unapproved_target(self, kind: str, name: str) -> Target | None:
         for server in self.snapshot.servers.values():
-            for item in server.withheld:
+            for item in server.pending:
                 if item.kind == kind and name == exposed_name(server.id, item.name, prefix=server.prefix, taken=()):
                     return Target(server.id, item.name, {"name": item.name})
         return None
@@ -191,7 +191,7 @@ class Views:
         """The view with the content of `part`: one there is already, or a new one."""
         snapshot = part.snapshot
         listing = (snapshot.content_id, _items(part.tools), _items(part.prompts))
-        content = (listing, snapshot.catalog_id, _items(snapshot.unavailable()), _items(snapshot.withheld()))
+        content = (listing, snapshot.catalog_id, _items(snapshot.unavailable()), _items(snapshot.pending()))
         view = self._by_content.get(content)
         if view is None:
             # Often only the reason has changed for which some server is away, and the same is listed.

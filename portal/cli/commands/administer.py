@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -87,7 +86,7 @@ def _path(kind: str) -> str:
     return PATHS[kind]
 
 
-async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) -> Any:
+async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) -> object:
     operation = _operation(admin, method, path, one=bool(names))
     given = dict.fromkeys(_names(operation.path), names.get("id", ""))
     try:
@@ -108,5 +107,5 @@ def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-def _plain(found: Any) -> Any:
+def _plain(found: object) -> object:
     return found.model_dump(mode="json", by_alias=True) if isinstance(found, BaseModel) else found

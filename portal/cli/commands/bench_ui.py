@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -156,7 +155,7 @@ def opened_in_browser(url: str, base: str) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def _demo_programs() -> list[dict[str, Any]]:
+def _demo_programs() -> list[dict[str, object]]:
     folder = files("portal.demo") / "programs"
     titles = {"join.js": "Join three servers", "limit.js": "Run into a limit"}
     return [{"title": title, "code": (folder / name).read_text(encoding="utf-8")} for name, title in titles.items()]

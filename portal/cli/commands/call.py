@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
@@ -45,7 +44,7 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
 class _Tool:
     server: str
     name: str
-    input_schema: Mapping[str, Any] | bool
+    input_schema: Mapping[str, object] | bool
 
 
 def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
@@ -63,7 +62,7 @@ def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
     raise CommandError(f"{path!r} is a server; name one of its tools, as `codemode tools {path}` lists them.")
 
 
-def _value(result: Mapping[str, Any]) -> object:
+def _value(result: Mapping[str, object]) -> object:
     """What a person wants to see: the structured content, else the text, JSON or not, else the content blocks."""
     if result.get("structuredContent") is not None:
         return result["structuredContent"]
@@ -77,5 +76,5 @@ def _value(result: Mapping[str, Any]) -> object:
         return text
 
 
-def _text(result: Mapping[str, Any]) -> str:
+def _text(result: Mapping[str, object]) -> str:
     return "\n".join(str(block.get("text", "")) for block in result.get("content") or [] if block.get("type") == "text")

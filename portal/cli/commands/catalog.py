@@ -79,7 +79,7 @@ def _print_tools(shown: list[ServerSnapshot], catalog: Catalog, stdout: Console)
     for one in shown:
         if one.tools:
             stdout.print(tools_table(catalog.tools(one.id), one.id))
-        if one.withheld:
+        if one.pending:
             stdout.print(withheld_table(one))
 
 
@@ -92,7 +92,7 @@ def _as_json(one: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
         "codeMode": one.own_code_mode,
         "transport": one.transport,
         "protocol": one.listing.protocol,
-        "withheld": [{"kind": waits.kind, "name": waits.name, "digest": waits.digest} for waits in one.withheld],
+        "withheld": [{"kind": waits.kind, "name": waits.name, "digest": waits.digest} for waits in one.pending],
         "tools": catalog.tools(one.id) if one.tools else [],
     }
 

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
@@ -118,7 +117,7 @@ async def administered(state: str | None, config: Path | None) -> AsyncIterator[
         raise CommandError(str(error)) from error
 
 
-def read_declared(file: Path, environment: Mapping[str, str] = os.environ) -> Any:
+def read_declared(file: Path, environment: Mapping[str, str] = os.environ) -> object:
     """The document in a YAML or JSON file, `${VAR}` expanded. Raises `CommandError`."""
     try:
         document, expansion = read_document(file, largest=MAX_FILE), Expansion(environment, file=str(file))
@@ -129,7 +128,7 @@ def read_declared(file: Path, environment: Mapping[str, str] = os.environ) -> An
         raise CommandError(str(error)) from error
 
 
-def planned(declared: Any, existing: list[Existing], prune: bool) -> Plan:
+def planned(declared: object, existing: list[Existing], prune: bool) -> Plan:
     try:
         return plan(declared, existing, prune=prune)
     except DeclaredError as error:
@@ -159,7 +158,7 @@ def _confirmed(stderr: Console, changes: int) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _as_dict(change: Change) -> dict[str, Any]:
+def _as_dict(change: Change) -> dict[str, object]:
     return {
         "action": change.action,
         "section": change.section.name,

@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
 
 from mcp.client import Client
 from mcp_types import TextContent, Tool
@@ -60,7 +59,7 @@ async def demo(*, port: int, stay: bool) -> Exit:
 
 
 @asynccontextmanager
-async def _portals(document: dict[str, Any], stdout: Console) -> AsyncIterator[tuple[str, str]]:
+async def _portals(document: dict[str, object], stdout: Console) -> AsyncIterator[tuple[str, str]]:
     """Start the instance, show how it comes up, and yield the MCP URLs of its two portals."""
     config = parse_config(document, file="the demo's configuration")
     with stdout.status("Preparing the isolates (the first start compiles the guest) ...") as status:

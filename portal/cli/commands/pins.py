@@ -5,7 +5,6 @@ from __future__ import annotations
 import getpass
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -13,7 +12,7 @@ from rich.text import Text
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connected, read_config
 from portal.cli.show.console import consoles
-from portal.pins import NotWaiting, PinsUnusable, Withheld, chosen, in_words
+from portal.pins import NotPending, PendingDefinition, PinsUnusable, describe_changes, select_pending
 from portal.servers import ServerSnapshot
 
 DIGEST_CHARS = 12
@@ -27,7 +26,7 @@ async def waiting(config: Path | None, *, as_json: bool) -> Exit:
         servers = [server for server in session.snapshot.servers.values() if server.config.pin]
     if as_json:
         stdout.print_json(
-            data={"servers": {server.id: [_as_json(one) for one in server.withheld] for server in servers}}
+            data={"servers": {server.id: [_as_json(one) for one in server.pending] for server in servers}}
         )
     else:
         _print(servers, stdout)
@@ -35,7 +34,7 @@ async def waiting(config: Path | None, *, as_json: bool) -> Exit:
         if not server.listed:
             reason = server.reason or "still connecting"
             stderr.print(Text(f"Server {server.id} is not available: {reason}", style="yellow"), soft_wrap=True)
-    if any(server.withheld for server in servers):
+    if any(server.pending for server in servers):
         return Exit.PROGRAM_FAILED
     return Exit.OK if all(server.listed for server in servers) else Exit.UPSTREAM
 
@@ -52,10 +51,10 @@ async def approve(server_id: str, names: Sequence[str], config: Path | None, *, 
         if not server.listed:
             raise CommandError(f"Server {server_id} is not available: {server.reason}", Exit.UPSTREAM)
         try:
-            meant = chosen(server.withheld, names)
+            meant = select_pending(server.pending, names)
             if meant:
                 await session.servers.approve(server_id, meant, by=f"command line: {getpass.getuser()}")
-        except NotWaiting as error:
+        except NotPending as error:
             raise CommandError(f"{server_id}: {error}. `codemode pins` lists what waits.") from error
         except PinsUnusable as error:
             raise CommandError(str(error)) from error
@@ -73,27 +72,27 @@ def _print(servers: Sequence[ServerSnapshot], stdout: Console) -> None:
     if not servers:
         stdout.print('No server is pinned. Write `"pin": true` into the entry of one.', highlight=False, markup=False)
     for server in servers:
-        if not server.withheld:
+        if not server.pending:
             stdout.print(f"{server.id}: nothing waits for approval.", highlight=False)
             continue
-        stdout.print(Text(f"{server.id}: {len(server.withheld)} wait for approval", style="bold"))
-        _print_each(server.withheld, stdout)
+        stdout.print(Text(f"{server.id}: {len(server.pending)} wait for approval", style="bold"))
+        _print_each(server.pending, stdout)
         stdout.print(Text(f"  codemode pins approve {server.id}", style="dim"))
 
 
-def _print_each(withheld: Iterable[Withheld], stdout: Console) -> None:
+def _print_each(withheld: Iterable[PendingDefinition], stdout: Console) -> None:
     for waits in withheld:
         head = Text.assemble("  ", (waits.name, "bold"), f"@{waits.digest[:DIGEST_CHARS]}", (f"  {waits.kind}", "dim"))
         stdout.print(head, soft_wrap=True)
-        for words in in_words(waits):
+        for words in describe_changes(waits):
             stdout.print(Text(f"      {words}"), soft_wrap=True)
 
 
-def _as_json(waits: Withheld) -> Mapping[str, Any]:
+def _as_json(waits: PendingDefinition) -> Mapping[str, object]:
     return {
         "kind": waits.kind,
         "name": waits.name,
         "digest": waits.digest,
         "new": waits.is_new,
-        "what": in_words(waits),
+        "what": describe_changes(waits),
     }

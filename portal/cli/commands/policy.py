@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console, Group, RenderableType
@@ -40,7 +39,7 @@ class Asked:
     as_json: bool = False
 
 
-Tools = Mapping[str, Mapping[str, Mapping[str, Any]]]
+Tools = Mapping[str, Mapping[str, Mapping[str, object]]]
 """Annotations by server and raw name."""
 
 
@@ -113,7 +112,7 @@ def read_identity(given: str) -> Identity:
         raise CommandError(f"--identity: {error}") from error
 
 
-def _member(name: str, value: Any) -> Any:
+def _member(name: str, value: object) -> object:
     if name == "groups":
         return tuple(IdentityGroup(name=one) if isinstance(one, str) else IdentityGroup(**one) for one in value)
     if name in _LISTS:
@@ -127,7 +126,7 @@ def _member(name: str, value: Any) -> Any:
 def named_tools(document: AccessDocument) -> Tools:
     """The tools a document names, by server; nothing is known of them but their names."""
     portal = {server.server_id: server for server in document.portal.servers}
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    found: dict[str, dict[str, Mapping[str, object]]] = {}
     for server in document.servers:
         names = [setting.name for setting in server.updated_tools]
         if server.id in portal:
@@ -153,7 +152,7 @@ def merged(named: Tools, listed: Tools) -> Tools:
     return {server: {**named.get(server, {}), **listed.get(server, {})} for server in {**named, **listed}}
 
 
-def decided_call(access: Access, identity: Identity, asked: Asked, tools: Tools) -> dict[str, Any]:
+def decided_call(access: Access, identity: Identity, asked: Asked, tools: Tools) -> dict[str, object]:
     server, dot, tool = str(asked.call).partition(".")
     if not dot or not tool:
         raise CommandError(f"--call {asked.call} names no tool; write SERVER.TOOL")
@@ -167,7 +166,7 @@ def decided_call(access: Access, identity: Identity, asked: Asked, tools: Tools)
     return {"server": server, "tool": tool, **told(access.tool(identity, server, tool, annotations, arguments))}
 
 
-def decisions(access: Access, identity: Identity, tools: Tools) -> dict[str, Any]:
+def decisions(access: Access, identity: Identity, tools: Tools) -> dict[str, object]:
     """Everything there is to say, as JSON."""
     return {
         "portal": {**told(access.portal(identity)), "considered": considered(access.explain(identity))},
@@ -186,7 +185,7 @@ def decisions(access: Access, identity: Identity, tools: Tools) -> dict[str, Any
     }
 
 
-def told(decision: Decision) -> dict[str, Any]:
+def told(decision: Decision) -> dict[str, object]:
     return {
         "effect": decision.effect,
         "reason": decision.reason,
@@ -195,7 +194,7 @@ def told(decision: Decision) -> dict[str, Any]:
     }
 
 
-def considered(policies: Iterable[Considered]) -> list[dict[str, Any]]:
+def considered(policies: Iterable[Considered]) -> list[dict[str, object]]:
     words = {True: "matches", False: "does not match", None: "cannot be known"}
     return [
         {
@@ -209,20 +208,20 @@ def considered(policies: Iterable[Considered]) -> list[dict[str, Any]]:
     ]
 
 
-def rendered(found: Mapping[str, Any], identity: Identity) -> RenderableType:
+def rendered(found: Mapping[str, object], identity: Identity) -> RenderableType:
     """For people: a line for the portal, each server and each tool; below each place, its policies one by one."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
 
-    def line(name: str, decision: Mapping[str, Any], *, bold: bool = False) -> None:
+    def line(name: str, decision: Mapping[str, object], *, bold: bool = False) -> None:
         style = "green" if decision["effect"] == "allow" else "red"
         table.add_row(
             Text(name, style="bold" if bold else ""), Text(decision["effect"], style=style), decision["reason"]
         )
 
-    def policies(place: Mapping[str, Any]) -> None:
+    def policies(place: Mapping[str, object]) -> None:
         for one in place["considered"]:
             what = f"{one['decision']} {one['name'] or one['policy']}: {one['outcome']} ({one['why']})"
             table.add_row("", "", Text(what, style="dim"))

@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -163,7 +162,7 @@ async def _once(
     return Exit.OK if ran.completed else Exit.PROGRAM_FAILED
 
 
-def _input(text: str | None) -> Any:
+def _input(text: str | None) -> object:
     if text is None:
         return NO_INPUT
     try:
@@ -177,13 +176,13 @@ def _same(recorded: Recording, ran: Ran) -> bool:
     return ran.divergence is None and _outcome(recorded.answer) == _outcome(ran.answer)
 
 
-def _outcome(answer: Mapping[str, Any]) -> dict[str, Any]:
+def _outcome(answer: Mapping[str, object]) -> dict[str, object]:
     return {key: answer.get(key) for key in ("status", "result", "error", "logs")}
 
 
 def _print_json(ran: Ran, tokens: RunTokens, kept: Path | None, same: bool | None, stdout: Console) -> None:
     """The answer of the `code` tool, and what is known beside it."""
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         **ran.answer,
         "elapsedMs": round(ran.elapsed_ms, 3),
         "realMs": round(ran.real_ms, 3),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
@@ -35,14 +34,14 @@ def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
 
 
 def _remark(server: ServerSnapshot) -> Text:
-    if not server.reason and server.withheld:
-        return Text(f"{len(server.withheld)} wait for approval: codemode pins", style="yellow")
+    if not server.reason and server.pending:
+        return Text(f"{len(server.pending)} wait for approval: codemode pins", style="yellow")
     if not server.reason and server.own_code_mode:
         return Text(server.own_code_mode, style="yellow")
     return Text(server.reason or "", style="red" if server.state == "error" else "dim")
 
 
-def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableType:
+def tools_table(tools: Sequence[Mapping[str, object]], heading: str) -> RenderableType:
     """The tools of one server, by the path a program calls them by."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False, expand=True)
     table.add_column(no_wrap=True, width=max((len(str(tool["path"])) for tool in tools), default=0))
@@ -57,12 +56,12 @@ def withheld_table(server: ServerSnapshot) -> RenderableType:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", style="dim")
-    for waits in server.withheld:
+    for waits in server.pending:
         table.add_row(waits.name, f"{waits.kind}: {', '.join(waits.changed) if waits.changed else 'new'}")
     return Group(Text(f"\n{server.id}, withheld until `codemode pins approve {server.id}`", style="yellow"), table)
 
 
-def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
+def search_results(results: Sequence[Mapping[str, object]]) -> RenderableType:
     """Ranked tools with their signatures; for no query, the servers."""
     parts: list[RenderableType] = []
     for result in results:
@@ -73,7 +72,7 @@ def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
     return Group(*parts)
 
 
-def _how_many(result: Mapping[str, Any]) -> Text:
+def _how_many(result: Mapping[str, object]) -> Text:
     return Text(f"  {result.get('tools', 0)} tools", style="dim")
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -41,7 +40,7 @@ def program_frame(source: str, title: str, *, first_line: int = 1, highlight: se
     return Panel(code, title=Text(title, style="bold"), title_align="left", border_style="dim", padding=(0, 1))
 
 
-def run_report(answer: Mapping[str, Any], elapsed_ms: float, console: Console) -> RenderableType:
+def run_report(answer: Mapping[str, object], elapsed_ms: float, console: Console) -> RenderableType:
     """Everything about a finished run but its source. `answer` is the `structuredContent` of the `code` tool."""
     parts: list[RenderableType] = []
     spans = spans_of(answer.get("calls") or [])
@@ -106,7 +105,7 @@ def _calls_table(spans: Sequence[Span], console: Console) -> RenderableType:
     return table
 
 
-def _logs(logs: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _logs(logs: Sequence[Mapping[str, object]]) -> RenderableType:
     lines = Text()
     for log in logs[:LOG_ROWS]:
         level = str(log["level"])
@@ -118,7 +117,7 @@ def _logs(logs: Sequence[Mapping[str, Any]]) -> RenderableType:
     return lines
 
 
-def _error(error: Mapping[str, Any]) -> RenderableType:
+def _error(error: Mapping[str, object]) -> RenderableType:
     where = ""
     if error.get("line") is not None:
         where = f" at line {error['line']}"
@@ -135,7 +134,7 @@ def _error(error: Mapping[str, Any]) -> RenderableType:
     return Group(head, Padding(Text(snippet.rstrip(), style="dim"), (1, 0, 0, 2)))
 
 
-def _verdict(answer: Mapping[str, Any], elapsed_ms: float, calls: int) -> RenderableType:
+def _verdict(answer: Mapping[str, object], elapsed_ms: float, calls: int) -> RenderableType:
     status = str(answer.get("status"))
     style = {"completed": "bold green", "failed": "bold red"}.get(status, "bold yellow")
     line = Text.assemble((status, style), f" in {milliseconds(elapsed_ms)}")
@@ -160,7 +159,7 @@ def _columns(value: object) -> list[str]:
     return columns if plain and 1 <= len(columns) <= 8 else []
 
 
-def _rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+def _rows_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in columns:
         numbers = all(isinstance(row[column], int | float) or row[column] is None for row in rows)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from codemode import ToolReturned
 from portal.bench import Ran
@@ -21,7 +20,7 @@ class RunTokens:
     results: int
     exact: bool
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {"program": self.program, "answer": self.answer, "toolResults": self.results, "exact": self.exact}
 
     def __str__(self) -> str:
@@ -41,7 +40,7 @@ def run_tokens(source: str, ran: Ran) -> RunTokens:
     return RunTokens(program.tokens, answer.tokens, results, program.exact)
 
 
-def _text(result: dict[str, Any]) -> str:
+def _text(result: dict[str, object]) -> str:
     """What a model would read of a result, had it called the tool itself."""
     texts = _texts(result.get("content") or [])
     if texts or result.get("structuredContent") is None:
@@ -49,5 +48,5 @@ def _text(result: dict[str, Any]) -> str:
     return json.dumps(result["structuredContent"], ensure_ascii=False, separators=(",", ":"))
 
 
-def _texts(blocks: Iterable[Any]) -> list[str]:
+def _texts(blocks: Iterable[object]) -> list[str]:
     return [str(block.get("text", "")) for block in blocks if isinstance(block, dict) and block.get("type") == "text"]

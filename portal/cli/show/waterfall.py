@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
@@ -20,7 +19,7 @@ class Span:
     at: float | None = None
 
 
-def spans_of(calls: Sequence[Mapping[str, Any]]) -> list[Span]:
+def spans_of(calls: Sequence[Mapping[str, object]]) -> list[Span]:
     """The spans of an answer's `calls`."""
     return [
         Span(call["seq"], call["tool"], call["status"], float(call.get("ms") or 0), call.get("at")) for call in calls

@@ -113,7 +113,7 @@ async def test_a_program_that_is_not_there_is_said_to_be(command: str) -> None:
 async def test_a_server_that_exits_on_an_unknown_first_message_is_served_by_the_handshake() -> None:
     async with ready(script(discover="sys.exit(7)")) as up:
         assert up.connection.protocol == "2025-06-18"
-        assert up.connection.remembered.generation == "legacy"
+        assert up.connection.negotiated.generation == "legacy"
         assert await up.text("act", ANSWER) == "fine"
 
 
