@@ -21,7 +21,7 @@ from portal.calls.gate import Direction, Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.learning.learning import Learning
-from portal.learning.shapes import CALM, MOST_SKIPPED, LearnedShapes, fingerprint
+from portal.learning.shapes import CALM_RESULTS, MAX_SKIPPED, LearnedShapes, fingerprint
 from portal.servers.servers import Servers
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext
@@ -243,7 +243,7 @@ def test_a_tool_without_news_is_looked_at_ever_less_until_there_are_news() -> No
         if shapes.wants("one", described):
             looks += 1
             shapes.learn("one", described, Seen.of({"a": 1}))
-    assert CALM < looks < 10_000 / MOST_SKIPPED + 2 * MOST_SKIPPED
+    assert CALM_RESULTS < looks < 10_000 / MAX_SKIPPED + 2 * MAX_SKIPPED
     while not shapes.wants("one", described):
         pass
     assert shapes.learn("one", described, Seen.of({"b": 1}))
@@ -306,5 +306,5 @@ async def test_a_server_offers_what_is_known_from_its_first_list_on() -> None:
             snapshot = await servers.settled()
             assert offered(snapshot).output_schema == {"type": "string"} and offered(snapshot).output_inferred
             assert offered(snapshot, "fail").output_schema is None
-            servers.offer_anew("nobody")
+            servers.republish("nobody")
             assert servers.snapshot is snapshot
