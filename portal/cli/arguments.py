@@ -1,4 +1,4 @@
-"""Tool arguments as typed on a command line: one JSON object, or `key=value` words read by the tool's schema."""
+"""Reads tool arguments from a command line: one JSON object, or `key=value` words typed by the tool's schema."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ _HOW = (
 
 
 def parse_arguments(words: Sequence[str], input_schema: Mapping[str, object] | bool = True) -> dict[str, object]:
-    """The arguments object for these words; raises `CommandError` (usage) for what cannot be read.
+    """The arguments object for these words, {} if there are none.
 
-    `key=value` stays text where the schema says so; otherwise it is JSON when it reads as JSON, else text.
-    `key:=value` is always JSON. No words are no arguments.
+    The value of `key=value` is text if the schema says string. Otherwise it is JSON if it parses as JSON, else text.
+    The value of `key:=value` is always JSON.
+
+    Raises:
+        CommandError: the words cannot be read as arguments.
     """
     if not words:
         return {}

@@ -1,4 +1,4 @@
-"""`codemode call`: one tool, called as a client would call it through the portal."""
+"""`codemode call`: calls one tool, as a client does through the portal."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from codemode import Catalog, CatalogError
 from portal.calls import Call
 from portal.cli.arguments import parse_arguments
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import connected, read_config
+from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.report import result_view
 from portal.errors import CallError, UpstreamError
 
 
 async def call(path: str, words: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
-    """Call SERVER.TOOL; 0 when it answered, 1 when it answered with an error, 3 when its server could not."""
+    """Call SERVER.TOOL. The exit code is 0 for a result, 1 for a tool's error, 3 if the server does not answer."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    async with connected(document, stderr) as session:
+    async with connect(document, stderr) as session:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
         arguments = parse_arguments(words, tool.input_schema)
         try:
@@ -48,7 +48,11 @@ class _Tool:
 
 
 def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
-    """The tool that a path means, in any spelling a program may use; raises `CommandError` naming the nearest ones."""
+    """The tool at `path`, in any spelling that a program may use.
+
+    Raises:
+        CommandError: there is no such tool. The message names similar ones.
+    """
     keys = catalog.names.resolve(path)
     if len(keys) == 1 and (found := catalog.get(catalog.names.path(*keys[0]))) is not None:
         return _Tool(found.server.id, found.tool.name, found.tool.input_schema)
@@ -63,10 +67,10 @@ def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
 
 
 def _value(result: Mapping[str, object]) -> object:
-    """What a person wants to see: the structured content, else the text, JSON or not, else the content blocks."""
+    """The value to print: the structured content, else the text (parsed if it is JSON), else the content blocks."""
     if result.get("structuredContent") is not None:
         return result["structuredContent"]
-    blocks = result.get("content") or []
+    blocks = _blocks(result)
     if not all(block.get("type") == "text" for block in blocks):
         return blocks
     text = _text(result)
@@ -77,4 +81,9 @@ def _value(result: Mapping[str, object]) -> object:
 
 
 def _text(result: Mapping[str, object]) -> str:
-    return "\n".join(str(block.get("text", "")) for block in result.get("content") or [] if block.get("type") == "text")
+    return "\n".join(str(block.get("text", "")) for block in _blocks(result) if block.get("type") == "text")
+
+
+def _blocks(result: Mapping[str, object]) -> list[Mapping[str, object]]:
+    blocks = result.get("content")
+    return [block for block in blocks if isinstance(block, Mapping)] if isinstance(blocks, list) else []

@@ -1,4 +1,4 @@
-"""`codemode pins`: what waits for approval at pinned servers, and approving it."""
+"""`codemode pins`: shows and approves the new and changed definitions of pinned servers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import connected, read_config
+from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.pins import NotPending, PendingDefinition, PinsUnusable, describe_changes, select_pending
 from portal.servers import ServerSnapshot
@@ -18,11 +18,13 @@ from portal.servers import ServerSnapshot
 DIGEST_CHARS = 12
 
 
-async def waiting(config: Path | None, *, as_json: bool) -> Exit:
-    """Everything that waits, with the differences in words; 1 when there is anything, 3 when a server is silent."""
+async def list_pending(config: Path | None, *, as_json: bool) -> Exit:
+    """Print all pending definitions with their changes. The exit code is 1 if there are any, 3 if a server does not
+    answer.
+    """
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    async with connected(document, stderr) as session:
+    async with connect(document, stderr) as session:
         servers = [server for server in session.snapshot.servers.values() if server.config.pin]
     if as_json:
         stdout.print_json(
@@ -40,10 +42,10 @@ async def waiting(config: Path | None, *, as_json: bool) -> Exit:
 
 
 async def approve(server_id: str, names: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
-    """Approve what waits at a server, all or by name, as it is at this moment."""
+    """Approve pending definitions of a server, all or by name, as they are now."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    async with connected(document, stderr) as session:
+    async with connect(document, stderr) as session:
         server = session.snapshot.servers.get(server_id)
         if server is None or not server.config.pin:
             pinned = ", ".join(one.id for one in session.snapshot.servers.values() if one.config.pin) or "none"
@@ -51,20 +53,20 @@ async def approve(server_id: str, names: Sequence[str], config: Path | None, *, 
         if not server.listed:
             raise CommandError(f"Server {server_id} is not available: {server.reason}", Exit.UPSTREAM)
         try:
-            meant = select_pending(server.pending, names)
-            if meant:
-                await session.servers.approve(server_id, meant, by=f"command line: {getpass.getuser()}")
+            selected = select_pending(server.pending, names)
+            if selected:
+                await session.servers.approve(server_id, selected, by=f"command line: {getpass.getuser()}")
         except NotPending as error:
             raise CommandError(f"{server_id}: {error}. `codemode pins` lists what waits.") from error
         except PinsUnusable as error:
             raise CommandError(str(error)) from error
     if as_json:
-        stdout.print_json(data={"approved": [_as_json(one) for one in meant]})
-    elif not meant:
+        stdout.print_json(data={"approved": [_as_json(one) for one in selected]})
+    elif not selected:
         stdout.print(f"Nothing of {server_id} waits for approval.", highlight=False)
     else:
         stdout.print(Text(f"Approved, {server_id}:", style="bold"))
-        _print_each(meant, stdout)
+        _print_each(selected, stdout)
     return Exit.OK
 
 
@@ -80,19 +82,21 @@ def _print(servers: Sequence[ServerSnapshot], stdout: Console) -> None:
         stdout.print(Text(f"  codemode pins approve {server.id}", style="dim"))
 
 
-def _print_each(withheld: Iterable[PendingDefinition], stdout: Console) -> None:
-    for waits in withheld:
-        head = Text.assemble("  ", (waits.name, "bold"), f"@{waits.digest[:DIGEST_CHARS]}", (f"  {waits.kind}", "dim"))
+def _print_each(pending: Iterable[PendingDefinition], stdout: Console) -> None:
+    for definition in pending:
+        head = Text.assemble(
+            "  ", (definition.name, "bold"), f"@{definition.digest[:DIGEST_CHARS]}", (f"  {definition.kind}", "dim")
+        )
         stdout.print(head, soft_wrap=True)
-        for words in describe_changes(waits):
+        for words in describe_changes(definition):
             stdout.print(Text(f"      {words}"), soft_wrap=True)
 
 
-def _as_json(waits: PendingDefinition) -> Mapping[str, object]:
+def _as_json(definition: PendingDefinition) -> Mapping[str, object]:
     return {
-        "kind": waits.kind,
-        "name": waits.name,
-        "digest": waits.digest,
-        "new": waits.is_new,
-        "what": describe_changes(waits),
+        "kind": definition.kind,
+        "name": definition.name,
+        "digest": definition.digest,
+        "new": definition.is_new,
+        "what": describe_changes(definition),
     }

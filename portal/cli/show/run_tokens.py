@@ -1,4 +1,4 @@
-"""What a run costs a model in tokens: the program it writes, the answer it reads, and what it does not have to read."""
+"""The cost of a run in tokens: the program a model writes, the answer it reads, and the results it does not read."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from dataclasses import dataclass
 
 from codemode import ToolReturned
 from portal.bench import Ran
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 
 
 @dataclass(frozen=True, slots=True)
 class RunTokens:
-    """`results` are those of the tools' results, which stayed in the isolate. `exact` False: estimates."""
+    """Tokens of one run. `results` are those of the tools' results, which stayed in the isolate.
+
+    `exact` is False for estimates.
+    """
 
     program: int
     answer: int
@@ -32,6 +35,7 @@ class RunTokens:
 
 
 def run_tokens(source: str, ran: Ran) -> RunTokens:
+    """The tokens of a run of the program `source`."""
     program = count_tokens(source)
     answer = count_tokens("\n".join(_texts(ran.content)))
     results = sum(
@@ -41,8 +45,9 @@ def run_tokens(source: str, ran: Ran) -> RunTokens:
 
 
 def _text(result: dict[str, object]) -> str:
-    """What a model would read of a result, had it called the tool itself."""
-    texts = _texts(result.get("content") or [])
+    """The text of a result that a model reads if it calls the tool directly."""
+    blocks = result.get("content")
+    texts = _texts(blocks if isinstance(blocks, list) else [])
     if texts or result.get("structuredContent") is None:
         return "\n".join(texts)
     return json.dumps(result["structuredContent"], ensure_ascii=False, separators=(",", ":"))

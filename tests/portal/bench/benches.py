@@ -14,7 +14,7 @@ import orjson
 from codemode import CodeTool
 from portal.bench.ui import Bench, Opened, create_bench_app
 from portal.calls.caller import Caller
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from portal.config.config import parse_config
 from portal.http import running
 from portal.servers.servers import Servers

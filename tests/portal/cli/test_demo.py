@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from tests.clients.serving import Served
 
 pytestmark = pytest.mark.timeout(240)
