@@ -1,4 +1,4 @@
-"""Whether a run was what its test expects, and how it was not. Pure."""
+"""Compares a run with the expectations of its test. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from portal.bench.cases import EXPECTED
 from portal.bench.mock_rules import ABSENT, agrees
-from portal.bench.session import Ran
+from portal.bench.session import ProgramRun
 
 _LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """`about` is what was expected otherwise: result, error, calls or logs. `lines` is a diff: expected -, actual +."""
+    """A difference in the result, error, calls or logs (`about`). `lines` is a diff: expected -, actual +."""
 
     about: str
     expected: Any
@@ -36,8 +36,8 @@ class Mismatch:
         return lines if len(lines) <= _LINES else [*lines[:_LINES], f"  ... and {len(lines) - _LINES} more lines"]
 
 
-def verdict(expect: Mapping[str, Any], ran: Ran) -> list[Mismatch]:
-    """What differs; empty when all is as expected. A failure nobody expected is a mismatch of its own."""
+def verdict(expect: Mapping[str, Any], ran: ProgramRun) -> list[Mismatch]:
+    """The differences between a run and its expectations. A failure that is not expected is one too."""
     actual = outcome(expect, ran)
     found = [
         Mismatch(about, expect[about], actual.get(about, ABSENT))
@@ -49,8 +49,8 @@ def verdict(expect: Mapping[str, Any], ran: Ran) -> list[Mismatch]:
     return found
 
 
-def outcome(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
-    """What happened, in the form of an expectation, with no more detail than `expect` asks about."""
+def outcome(expect: Mapping[str, Any], ran: ProgramRun) -> dict[str, Any]:
+    """The run in the form of an expectation, with only the details that `expect` has."""
     answer = ran.answer
     happened: dict[str, Any] = {}
     if "error" in answer:
@@ -62,8 +62,8 @@ def outcome(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
     return happened
 
 
-def updated(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
-    """The expectations this run meets, changed as little as can be; of a test without any, its result and calls."""
+def updated_expectations(expect: Mapping[str, Any], ran: ProgramRun) -> dict[str, Any]:
+    """Expectations that this run meets, with the fewest changes. Without any before, the run's result and calls."""
     wrong = {mismatch.about for mismatch in verdict(expect, ran)}
     actual = outcome(expect, ran)
     if not expect:
@@ -83,7 +83,7 @@ def _agrees(about: str, expected: Any, actual: Any) -> bool:
 
 
 def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
-    """Text is part of the message; so is the message of an object."""
+    """Whether an error is the expected one. An expected text, or `message`, must be part of the error's message."""
     if isinstance(expected, str):
         return expected in str(actual.get("message"))
     message = expected.get("message")
@@ -102,7 +102,7 @@ def _error(expected: Any, error: Mapping[str, Any]) -> dict[str, Any]:
     return {key: error[key] for key in ("kind", "name", "message", "line") if key in asked and key in error}
 
 
-def _calls(expected: Any, ran: Ran) -> Any:
+def _calls(expected: Any, ran: ProgramRun) -> Any:
     calls = ran.answer.get("calls") or []
     if isinstance(expected, int):
         return len(calls)

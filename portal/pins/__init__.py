@@ -1,6 +1,6 @@
 """Pinned servers: their first listing is approved, and definitions that are new or change later wait for approval."""
 
-from portal.pins.approvals import Approvals, PinsUnusable
+from portal.pins.approvals import ApprovalStore, PinsUnusable
 from portal.pins.definitions import PendingDefinition, canonical, digest, judge
 from portal.pins.file_approvals import FileApprovals
 from portal.pins.pinning import Pinning, ScreenedListing, screen
@@ -10,7 +10,7 @@ from portal.pins.stored_approvals import StoredApprovals
 from portal.pins.wording import describe_changes
 
 __all__ = [
-    "Approvals",
+    "ApprovalStore",
     "FileApprovals",
     "Level",
     "NotPending",

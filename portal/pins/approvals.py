@@ -14,7 +14,7 @@ class PinsUnusable(PortalError):
     """Approvals cannot be read or stored. The message says where, why and what to do."""
 
 
-class Approvals(Protocol):
+class ApprovalStore(Protocol):
     """Stored approvals. Every method may raise `PinsUnusable`."""
 
     async def read(self) -> Mapping[str, Approved]:

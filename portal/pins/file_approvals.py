@@ -23,7 +23,7 @@ _SECTIONS: tuple[tuple[Kind, str], ...] = (("tool", "tools"), ("prompt", "prompt
 
 
 class FileApprovals:
-    """Implements `Approvals` with one JSON file, which several processes may share."""
+    """Implements `ApprovalStore` with one JSON file, which several processes may share."""
 
     def __init__(self, file: Path) -> None:
         self._file = file.absolute()

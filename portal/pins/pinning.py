@@ -14,7 +14,7 @@ from types import TracebackType
 
 import structlog
 
-from portal.pins.approvals import Approvals, PinsUnusable
+from portal.pins.approvals import ApprovalStore, PinsUnusable
 from portal.pins.definitions import Approved, PendingDefinition, approve_all, judge
 from portal.upstream import Listing
 
@@ -58,8 +58,8 @@ class Pinning:
         PinsUnusable: the approvals cannot be read.
     """
 
-    def __init__(self, place: Approvals) -> None:
-        self._approvals = place
+    def __init__(self, approvals: ApprovalStore) -> None:
+        self._approvals = approvals
         self._approved: dict[str, Approved] = {}
         self._unsaved: dict[str, Approved] = {}
         self._screened: dict[str, tuple[Listing, Approved, ScreenedListing]] = {}
@@ -105,6 +105,7 @@ class Pinning:
         if approved is None:
             approved = self._approved[server] = self._unsaved[server] = approve_all(listing.tools, listing.prompts)
             self._start_saving()
+        # Compared by identity: an unchanged listing keeps its objects, so that caches keyed by them stay valid.
         known = self._screened.get(server)
         if known is not None and known[0] is listing and known[1] is approved:
             return known[2]
@@ -168,7 +169,7 @@ class Pinning:
             self._outdated = False
             stored = await self._approvals.read()
             # A server that is missing in the store keeps its approvals here. Dropping them would approve whatever it
-            # lists next.
+            # lists next. A server in `_unsaved` waits for `_save`, which finds out whose first listing was stored.
             self._update({server: approved for server, approved in stored.items() if server not in self._unsaved})
 
     async def _retry(self, work: Callable[[], Coroutine[object, object, None]]) -> None:

@@ -20,7 +20,7 @@ CHUNK_CHARS = 128 * 1024
 
 
 class StoredApprovals:
-    """Implements `Approvals` with the portal's database."""
+    """Implements `ApprovalStore` with the portal's database."""
 
     def __init__(self, store: Store) -> None:
         self._store = store

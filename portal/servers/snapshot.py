@@ -1,4 +1,4 @@
-"""What all servers offer at one moment: immutable, replaced as a whole, so that whoever holds one sees no change."""
+"""The snapshot of what all servers offer: immutable, and replaced as a whole, so that its holders see no change."""
 
 from __future__ import annotations
 

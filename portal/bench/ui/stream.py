@@ -1,4 +1,4 @@
-"""Work whose progress a page reads line by line (NDJSON), and which stops when the page goes away."""
+"""Streams the progress of work to a page, as lines of JSON (NDJSON), and stops the work when the page disconnects."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HEADERS = [
 ]
 
 
-class Streamed:
-    """An ASGI response: runs `work`, which emits JSON objects, and sends each as it comes.
+class ProgressStream:
+    """An ASGI response that runs `work` and sends each JSON object that the work emits at once.
 
-    When the client leaves, the work is cancelled and awaited; what the work raises is the server's to log.
+    When the client disconnects, the work is cancelled and awaited. Exceptions of the work reach the server.
     """
 
     def __init__(self, work: Work) -> None:

@@ -18,9 +18,9 @@ from codemode import CodeTool
 from portal.app import checker_for, limits_of, open_upstreams, store_of_pins
 from portal.bench.ui import (
     MONACO,
-    Bench,
+    BenchPage,
     EditorUnavailable,
-    Opened,
+    InitialContent,
     create_bench_app,
     editor_cache,
     install,
@@ -72,13 +72,15 @@ async def bench_ui(config: Path | None, options: BenchOptions) -> Exit:
         from portal.demo import example_upstreams
 
         async with example_upstreams() as document:
-            opened = Opened(title="the example servers", program=program, examples=_demo_programs())
+            opened = InitialContent(title="the example servers", program=program, examples=_demo_programs())
             return await _serve(parse_config(document, file="the demo's configuration"), None, opened, options, stderr)
     file, read = read_config(config, stderr)
-    return await _serve(read, file, Opened(title=file.name, program=program), options, stderr)
+    return await _serve(read, file, InitialContent(title=file.name, program=program), options, stderr)
 
 
-async def _serve(config: Config, file: Path | None, opened: Opened, options: BenchOptions, stderr: Console) -> Exit:
+async def _serve(
+    config: Config, file: Path | None, opened: InitialContent, options: BenchOptions, stderr: Console
+) -> Exit:
     with stop_on_signal() as stop:
         async with _bench(config, file, opened, stderr) as bench:
             editor, no_editor = await _editor(stderr, plain=options.plain)
@@ -101,7 +103,9 @@ async def _serve(config: Config, file: Path | None, opened: Opened, options: Ben
 
 
 @asynccontextmanager
-async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Console) -> AsyncIterator[Bench]:
+async def _bench(
+    config: Config, file: Path | None, opened: InitialContent, stderr: Console
+) -> AsyncIterator[BenchPage]:
     """The bench. Programs run in worker processes, as in `codemode serve`, so that none of them can stop the page."""
     limits, checker = limits_of(config), checker_for(config)
     async with AsyncExitStack() as stack:
@@ -115,7 +119,7 @@ async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Cons
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()
-        yield Bench(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
+        yield BenchPage(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
 
 
 async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:

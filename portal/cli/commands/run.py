@@ -13,7 +13,17 @@ from rich.console import Console
 from rich.text import Text
 
 from portal.app import limits_of
-from portal.bench import NO_INPUT, Backend, Bench, Ran, Recording, Replay, open_mocks, read_recording, write_recording
+from portal.bench import (
+    NO_INPUT,
+    Backend,
+    Bench,
+    ProgramRun,
+    Recording,
+    Replay,
+    open_mocks,
+    read_recording,
+    write_recording,
+)
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import CommandSession, connect, read_config
 from portal.cli.show.console import consoles
@@ -184,7 +194,7 @@ def _input(text: str | None) -> object:
         raise CommandError(f"--input is JSON, which this is not: {error}.") from error
 
 
-def _same(recorded: Recording, ran: Ran) -> bool:
+def _same(recorded: Recording, ran: ProgramRun) -> bool:
     """Whether the outcome of a replay equals the recorded one."""
     return ran.divergence is None and _outcome(recorded.answer) == _outcome(ran.answer)
 
@@ -193,7 +203,9 @@ def _outcome(answer: Mapping[str, object]) -> dict[str, object]:
     return {key: answer.get(key) for key in ("status", "result", "error", "logs")}
 
 
-def _print_json(ran: Ran, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console) -> None:
+def _print_json(
+    ran: ProgramRun, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console
+) -> None:
     """Print the answer of the `code` tool, with times, tokens, recording and notes."""
     document: dict[str, object] = {
         **ran.answer,
@@ -210,7 +222,9 @@ def _print_json(ran: Ran, tokens: RunTokens, recording_dir: Path | None, same: b
     stdout.print_json(data=document, indent=2 if stdout.is_terminal else None)
 
 
-def _print_rest(ran: Ran, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console) -> None:
+def _print_rest(
+    ran: ProgramRun, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console
+) -> None:
     stdout.print(Text(str(tokens), style="dim"), soft_wrap=True)
     if recording_dir is not None:
         stdout.print(Text(f"Recorded in {recording_dir}; it holds arguments and results as they were.", style="dim"))

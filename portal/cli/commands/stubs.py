@@ -11,7 +11,15 @@ from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from codemode import Catalog
-from portal.bench import Change, as_document, breaking, changes_between, declaration_file, is_configuration, servers_of
+from portal.bench import (
+    ToolChange,
+    as_document,
+    breaking,
+    changes_between,
+    declaration_file,
+    is_configuration,
+    servers_of,
+)
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
@@ -119,7 +127,7 @@ def _write(output: Path, text: str) -> None:
         raise InputError(f"Cannot write {output}: {error.strerror or error}.") from error
 
 
-def _report(changes: Sequence[Change]) -> RenderableType:
+def _report(changes: Sequence[ToolChange]) -> RenderableType:
     """The changes in the order of their levels, and a last line with the verdict."""
     if not changes:
         return Text("Nothing changed.")
@@ -136,7 +144,7 @@ def _report(changes: Sequence[Change]) -> RenderableType:
     return Group(*parts, Text(verdict, style="bold"))
 
 
-def _line(change: Change) -> Text:
+def _line(change: ToolChange) -> Text:
     name = change.server if change.tool is None else f"{change.server}.{change.tool}"
     line = Text.assemble("  ", (name, "bold"), f": {change.what}")
     if change.breaks is not None:

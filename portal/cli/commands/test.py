@@ -12,7 +12,16 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from portal.bench import Case, Result, Suite, find_cases, junit_xml, selected, updated, write_expectations
+from portal.bench import (
+    Case,
+    CaseResult,
+    Suite,
+    find_cases,
+    junit_xml,
+    select_cases,
+    updated_expectations,
+    write_expectations,
+)
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
 from portal.cli.show.report import program_frame, run_report
@@ -45,7 +54,7 @@ async def test(options: SuiteOptions) -> int:
     """Run the tests. The exit code is 0 if all passed, 1 if one failed, 5 if there are none."""
     stdout, _ = consoles()
     found = find_cases(list(options.places))
-    cases = selected(found, options.words)
+    cases = select_cases(found, options.words)
     left_out = len(found) - len(cases)
     stdout.print(
         Text(f"collected {_count(len(found), 'test')}{f', {left_out} deselected' if left_out else ''}"), soft_wrap=True
@@ -69,8 +78,8 @@ async def test(options: SuiteOptions) -> int:
     return Exit.PROGRAM_FAILED if bad else Exit.OK
 
 
-async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console) -> list[Result]:
-    results: list[Result] = []
+async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console) -> list[CaseResult]:
+    results: list[CaseResult] = []
     title = ""
     async with Suite() as suite:
         # --update brings every test up to date, so it does not stop at the first that differs.
@@ -89,19 +98,19 @@ async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console) ->
     return results
 
 
-def _update(results: Sequence[Result]) -> list[Result]:
+def _update(results: Sequence[CaseResult]) -> list[CaseResult]:
     """The results whose tests were updated. Expectations are written where they differed or were missing."""
     changed = []
     for result in results:
         if result.ran is not None and (
             result.state == "failed" or (result.state == "passed" and not result.case.expect)
         ):
-            write_expectations(result.case, updated(result.case.expect, result.ran))
+            write_expectations(result.case, updated_expectations(result.case.expect, result.ran))
             changed.append(result)
     return changed
 
 
-def _failures(bad: Sequence[Result], stdout: Console) -> None:
+def _failures(bad: Sequence[CaseResult], stdout: Console) -> None:
     stdout.print()
     stdout.print(Rule(Text("FAILURES", style="bold"), characters="="))
     for result in bad:
@@ -121,7 +130,7 @@ def _failures(bad: Sequence[Result], stdout: Console) -> None:
             stdout.print()
 
 
-def _frame(result: Result, stdout: Console) -> None:
+def _frame(result: CaseResult, stdout: Console) -> None:
     """Print the lines of the program near the failure, or all of a short program."""
     assert result.ran is not None and result.case.program is not None
     lines = result.source.rstrip("\n").split("\n")
@@ -138,13 +147,13 @@ def _diff_style(line: str) -> str:
     return {"-": "red", "+": "green"}.get(line[:1], "dim")
 
 
-def _brief(result: Result) -> str:
+def _brief(result: CaseResult) -> str:
     word = _MARKS[result.state][2]
     why = result.reason or f"{' and '.join(mismatch.about for mismatch in result.mismatches)} not as expected"
     return f"{word} {result.case.id} - {why.splitlines()[0]}"
 
 
-def _summary(results: Sequence[Result], changed: Sequence[Result], left_out: int, seconds: float) -> Rule:
+def _summary(results: Sequence[CaseResult], changed: Sequence[CaseResult], left_out: int, seconds: float) -> Rule:
     states = [result.state for result in results if result not in changed]
     counts = [
         *((states.count(state), state) for state in ("failed", "passed", "skipped")),

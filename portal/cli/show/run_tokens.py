@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from codemode import ToolReturned
-from portal.bench import Ran
+from portal.bench import ProgramRun
 from portal.cli.show.token_count import count_tokens
 
 
@@ -34,7 +34,7 @@ class RunTokens:
         return text if self.exact else f"{text} (estimate)"
 
 
-def run_tokens(source: str, ran: Ran) -> RunTokens:
+def run_tokens(source: str, ran: ProgramRun) -> RunTokens:
     """The tokens of a run of the program `source`."""
     program = count_tokens(source)
     answer = count_tokens("\n".join(_texts(ran.content)))

@@ -1,4 +1,4 @@
-"""What changed upstream: each kind of change in words, how much it matters, and never a word when nothing did."""
+"""Changes upstream: each kind in words, with its level, and none when nothing changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.bench.changes import Change, breaking, changes_between
+from portal.bench.changes import ToolChange, breaking, changes_between
 from portal.bench.tool_lists import as_document, servers_of
 from portal.errors import InputError
 from portal.pins.schema_changes import schema_changes
@@ -105,7 +105,7 @@ def shop(*tools: Tool) -> list[Server]:
     return [Server("shop", tools=tools)]
 
 
-def summary(found: list[Change]) -> list[tuple[str, str, str | None]]:
+def summary(found: list[ToolChange]) -> list[tuple[str, str, str | None]]:
     return [(one.level, one.kind, one.tool) for one in found]
 
 

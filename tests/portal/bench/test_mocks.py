@@ -1,4 +1,4 @@
-"""Mocks: which rule answers, what its answer becomes, in what time, and what the developer hears of a mistake."""
+"""Mocks: the rule that answers, its answer and its delay, and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def codemode(bench: BlockingBench, tmp_path: Path) -> Codemode:
 
 
 def answers(rules: Any, *arguments: dict[str, Any]) -> list[Any]:
-    """The values a tool with these rules gives to these calls; None where no rule answers."""
+    """The values that a tool with these rules returns for these calls; None if no rule answers."""
     turns = Turns(parse_rules(rules, "mocks"))
     replies = [turns.reply(one) for one in arguments]
     return [None if reply is None else getattr(reply.outcome, "result", reply.outcome) for reply in replies]

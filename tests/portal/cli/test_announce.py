@@ -1,4 +1,4 @@
-"""What an operator of `codemode serve` sees: a screen on a terminal, events in a log, the same facts in both."""
+"""The messages of `codemode serve`: text on a terminal, events in a log, the same facts in both."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def restored_logging() -> Iterator[None]:
 
 @pytest.fixture
 def waiting() -> Snapshot:
-    """Two servers that have not been heard from."""
+    """Two servers that have not answered yet."""
     document = {"mcpServers": {"shop": {"command": "x"}, "desk": {"url": "http://127.0.0.1:1/mcp"}}}
     configs = parse_config(document).servers.values()
     servers = {config.id: ServerSnapshot(id=config.id, config=config, offer=Server(config.id)) for config in configs}
@@ -45,7 +45,7 @@ def waiting() -> Snapshot:
 
 @pytest.fixture
 def failed(waiting: Snapshot) -> Snapshot:
-    """One of them has turned out dead."""
+    """One of them has failed."""
     shop = replace(waiting.servers["shop"], state="error", reason="no such program")
     return replace(waiting, version=waiting.version + 1, servers={**waiting.servers, "shop": shop})
 

@@ -1,4 +1,4 @@
-"""`codemode bench-ui` before there is a page: where it listens, and how the browser learns its key."""
+"""`codemode bench-ui` before the page opens: its address, and how the browser gets the key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which configuration is used when none is named, and what is said when there is none."""
+"""The configuration that is used when none is named, and the message when there is none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person pastes to connect a client is valid for that client and carries code mode."""
+"""The text to paste is valid for each client and turns on code mode."""
 
 from __future__ import annotations
 

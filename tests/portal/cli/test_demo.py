@@ -1,4 +1,4 @@
-"""The tour runs from start to end in a plain pipe and shows everything it promises."""
+"""The tour runs from start to end in a plain pipe and shows everything it announces."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documents promise about the command line is so: addresses, examples, options, exit codes."""
+"""The documentation of the command line is true: addresses, examples, options, exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person reads after a run says everything that happened, on a terminal, in a pipe, and without Unicode."""
+"""The report of a run shows everything that happened: on a terminal, in a pipe, and without Unicode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output types learned from results: opt-in, shapes only, published at a pace, kept in a file, dropped on change."""
+"""Output types learned from results: opt-in, shapes only, published at a pace, stored in a file, dropped on change."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ async def learning_portal(upstream: Hosted, learning: Learning, **options: Any) 
 
 
 async def echo(portal: Portal, text: str = AS_TEXT) -> None:
-    """Have the upstream's tool `echo` return this text."""
+    """Make the upstream's tool `echo` return this text."""
     await portal.caller.call(Call.tool("one", "echo", {"text": text}))
 
 
@@ -102,7 +102,8 @@ async def test_declared_types_stay_and_errors_are_not_looked_at() -> None:
             await portal.caller.call(Call.prompt("one", "greet", {"who": "ada"}))
             assert learning.shapes.document()["servers"] == {}
             await echo(portal)
-        assert list(learning.shapes.document()["servers"]["one"]) == ["echo"]
+        document: Any = learning.shapes.document()
+        assert list(document["servers"]["one"]) == ["echo"]
 
 
 async def test_what_the_gate_keeps_back_or_changes_is_not_learned() -> None:

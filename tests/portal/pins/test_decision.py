@@ -1,4 +1,4 @@
-"""What counts as the same definition, what as changed, and how a difference is put into words."""
+"""Definitions: which are equal, which have changed, and the words for a change."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TOOLS = st.lists(
 
 
 def shuffled(value: Any, chance: random.Random) -> Any:
-    """The same content, its keys in another order."""
+    """The same content with its keys in another order."""
     if isinstance(value, dict):
         keys = list(value)
         chance.shuffle(keys)
@@ -48,7 +48,7 @@ def fixed(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Equal, and of the same JSON types: true is not 1."""
+    """Whether two values are equal and have the same JSON types: true is not 1."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
@@ -75,13 +75,15 @@ def test_shown_is_exactly_what_was_approved_and_the_rest_waits(old: Any, new: An
 def test_either_place_gives_back_what_it_was_given(tools: Any, prompts: Any) -> None:
     approved = approve_all(tools, prompts)
     assert parse(json.loads(render({"one": approved, "none": {}}))) == {"one": approved, "none": {}}
-    stored = [pair for document in chunks("one", approved) for pair in document["definitions"]]
+    documents: Any = chunks("one", approved)
+    stored = [pair for document in documents for pair in document["definitions"]]
     assert {(kind, json.loads(text)["name"]): text for kind, text in stored} == approved
 
 
 def test_much_is_stored_in_several_documents_and_nothing_in_one() -> None:
     tools = [{**TOOL, "name": f"tool{number}", "description": "x" * 1000} for number in range(500)]
-    sizes = [sum(len(text) for _, text in one["definitions"]) for one in chunks("one", approve_all(tools, []))]
+    documents: Any = chunks("one", approve_all(tools, []))
+    sizes = [sum(len(text) for _, text in one["definitions"]) for one in documents]
     assert len(sizes) > 3 and max(sizes) <= CHUNK_CHARS
     assert [one["definitions"] for one in chunks("one", {})] == [[]]
 

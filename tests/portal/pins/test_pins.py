@@ -1,4 +1,4 @@
-"""Pinned servers: what they offer otherwise than approved is withheld on every path until somebody approves it."""
+"""Pinned servers: new and changed definitions are hidden on every path until somebody approves them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def pinned_portal(upstream: Hosted, file: Path, **options: Any) -> AsyncIt
 
 
 async def relisted(portal: Portal, upstream: Hosted, **said: Mapping[str, Any]) -> None:
-    """The upstream says something else of itself, and the portal has read it."""
+    """The upstream has changed a tool, and the portal has read its lists."""
     upstream.behaviour.said.update({name: dict(words) for name, words in said.items()})
     await portal.servers.refresh("one")
 

@@ -1,4 +1,4 @@
-"""The registry: all servers at once, immutable snapshots, reload under running calls, connections of single clients."""
+"""The registry: all servers at once, immutable snapshots, reload during calls, connections for single clients."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server
             assert lease.connection("up", ASKABLE) is own
             ask = {"name": "ask", "arguments": {"text": "?"}}
             context = CallContext(client=ASKABLE, on_request=on_request)
-            result = await own.request("tools/call", ask, context)
+            result: Any = await own.request("tools/call", ask, context)
             assert result["content"][0]["text"] == "accept legacy"
         await servers.release("session-1")
         await servers.release("session-1")

@@ -1,4 +1,4 @@
-"""One supervised connection to real servers of both generations, which change, hang, restart and die."""
+"""One supervised connection to real servers of both generations that change, hang, restart and die."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pure parts under a connection: event streams, JSON, protocol stamps, listings, backoff."""
+"""The pure parts of a connection: event streams, JSON, protocol metadata, listings, backoff."""
 
 from __future__ import annotations
 

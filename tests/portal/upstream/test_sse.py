@@ -1,4 +1,4 @@
-"""HTTP with SSE, the oldest transport, found when the newer one is not there."""
+"""HTTP with SSE, the oldest transport, used if the newer one is not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that are child processes: how they start, what they may send, how they die, and that nothing stays behind."""
+"""Servers that are child processes: their start, their messages, their end, and that no process stays behind."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def anyio_backend() -> str:
 
 
 class Running:
-    """A process of the system, by a handle that cannot come to mean another one."""
+    """A process of the system, by a handle that can never mean another one."""
 
     def __init__(self, pid: int) -> None:
         self._handle = os.pidfd_open(pid)
 
     def ended(self) -> bool:
-        """Whether it ends within ten seconds."""
+        """Whether the process ends within ten seconds."""
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)
         try:
