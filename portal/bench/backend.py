@@ -41,16 +41,16 @@ class MadeCall:
 
 
 class CallJournal:
-    """A `ToolCaller` that forwards calls to another and keeps them in `made`."""
+    """A `ToolCaller` that forwards calls to another and keeps them in `calls`."""
 
     def __init__(self, caller: ToolCaller, catalog: Catalog) -> None:
-        self.made: list[MadeCall] = []
+        self.calls: list[MadeCall] = []
         self._caller = caller
         self._catalog = catalog
 
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         path = self._catalog.names.path(call.server, call.tool)
-        made = MadeCall(call.seq, path, call.server, call.tool, call.arguments)
-        self.made.append(made)
-        made.outcome = await self._caller.call_tool(call)
-        return made.outcome
+        record = MadeCall(call.seq, path, call.server, call.tool, call.arguments)
+        self.calls.append(record)
+        record.outcome = await self._caller.call_tool(call)
+        return record.outcome

@@ -41,24 +41,24 @@ class ProgramCall:
 
 
 class RunResult:
-    """The result of a run, for assertions. `ran` has every detail."""
+    """The result of a run, for assertions. `program_run` has every detail."""
 
-    def __init__(self, ran: ProgramRun) -> None:
-        self.ran = ran
+    def __init__(self, program_run: ProgramRun) -> None:
+        self.program_run = program_run
 
     def __repr__(self) -> str:
-        return f"<Result {self.ran.answer['status']}, {len(self.calls)} calls>"
+        return f"<Result {self.program_run.answer['status']}, {len(self.calls)} calls>"
 
     @property
     def ok(self) -> bool:
-        return self.ran.completed
+        return self.program_run.completed
 
     @property
     def value(self) -> Any:
         """The value that the program returned, None for undefined. Raises `ProgramFailed` if it failed."""
         if self.error is not None:
-            raise ProgramFailed(_failure_text(self.error, self.ran))
-        return self.ran.answer.get("result")
+            raise ProgramFailed(_failure_text(self.error, self.program_run))
+        return self.program_run.answer.get("result")
 
     @property
     def error(self) -> dict[str, Any] | None:
@@ -66,26 +66,26 @@ class RunResult:
 
         It has `kind`, `name`, `message`, and if they are known `line`, `column` and `snippet`.
         """
-        return self.ran.answer.get("error")
+        return self.program_run.answer.get("error")
 
     @property
     def calls(self) -> list[ProgramCall]:
         """The calls of tools, in the order in which the program made them."""
-        made = {one.seq: one for one in self.ran.made}
+        calls_by_seq = {made.seq: made for made in self.program_run.calls}
         return [
-            ProgramCall(call["tool"], one.arguments, call["status"], _raw(one.outcome))
-            for call in self.ran.answer["calls"]
-            if (one := made.get(call["seq"])) is not None
+            ProgramCall(call["tool"], made.arguments, call["status"], _raw(made.outcome))
+            for call in self.program_run.answer["calls"]
+            if (made := calls_by_seq.get(call["seq"])) is not None
         ]
 
     @property
     def logs(self) -> list[str]:
-        return [log["text"] for log in self.ran.answer["logs"]]
+        return [log["text"] for log in self.program_run.answer["logs"]]
 
     @property
     def emitted(self) -> list[dict[str, Any]]:
         """The content blocks of the answer that are not text."""
-        return [block for block in self.ran.content if block.get("type") != "text"]
+        return [block for block in self.program_run.content if block.get("type") != "text"]
 
 
 class BlockingBench:
@@ -162,7 +162,7 @@ class Codemode:
         program: str | Path,
         mocks: Mapping[str, Any] | str | Path | None,
         tools: Any,
-        given: Any,
+        program_input: Any,
         replay: str | Path | None,
         record: str | Path | None,
         now: str | float,
@@ -174,21 +174,21 @@ class Codemode:
         async with AsyncExitStack() as stack:
             if replay is not None:
                 recording = read_recording(self._folder / replay)
-                given = recording.input if recording.has_input else NO_INPUT
+                program_input = recording.input if recording.has_input else NO_INPUT
                 backend = Replay(recording).backend()
             else:
                 opened = await self._mocks(stack, mocks, tools)
                 start, chosen = parse_time(now, "now"), parse_seed(seed, "seed")
                 backend = opened.backend(now=start, seed=chosen, wall_time=limits.wall_time)
-            return RunResult(await self._run_and_record(bench, source, backend, given, record))
+            return RunResult(await self._run_and_record(bench, source, backend, program_input, record))
 
     async def _run_and_record(
-        self, bench: Bench, source: str, backend: Backend, given: Any, record: str | Path | None
+        self, bench: Bench, source: str, backend: Backend, program_input: Any, record: str | Path | None
     ) -> ProgramRun:
-        ran = await bench.run(source, backend, input=given, record=record is not None)
-        if record is not None and ran.recording is not None:
-            write_recording(ran.recording, self._folder / record)
-        return ran
+        program_run = await bench.run(source, backend, input=program_input, record=record is not None)
+        if record is not None and program_run.recording is not None:
+            write_recording(program_run.recording, self._folder / record)
+        return program_run
 
     async def _mocks(self, stack: AsyncExitStack, mocks: Any, tools: Any) -> Mocks:
         if isinstance(mocks, str | Path):
@@ -210,9 +210,9 @@ def _raw(outcome: CallOutcome | None) -> dict[str, Any] | None:
     return outcome.result if isinstance(outcome, ToolReturned) else None
 
 
-def _failure_text(error: Mapping[str, Any], ran: ProgramRun) -> str:
+def _failure_text(error: Mapping[str, Any], program_run: ProgramRun) -> str:
     place = f" at line {error['line']}" if error.get("line") else ""
     lines = [f"the program failed ({error['kind']}{place}): {error['name']}: {error['message']}"]
     lines += [str(error["snippet"])] if error.get("snippet") else []
-    lines += [f"log: {log['text']}" for log in ran.answer["logs"][-10:]]
+    lines += [f"log: {log['text']}" for log in program_run.answer["logs"][-10:]]
     return "\n".join(lines)

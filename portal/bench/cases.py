@@ -69,18 +69,18 @@ def find_cases(places: list[Path]) -> list[Case]:
     Raises:
         InputError: a place is neither a folder nor a file of tests.
     """
-    found: dict[Path, str] = {}
+    files: dict[Path, str] = {}
     for place in places:
         if place.is_dir():
             for file in sorted(place.rglob("*")):
                 hidden = any(part.startswith(".") or part in _FOLDERS_SKIPPED for part in file.relative_to(place).parts)
                 if file.name.endswith(ENDINGS) and not hidden and file.is_file():
-                    found.setdefault(file, str(file))
+                    files.setdefault(file, str(file))
         elif place.name.endswith(ENDINGS) and place.is_file():
-            found.setdefault(place, str(place))
+            files.setdefault(place, str(place))
         else:
             raise InputError(f"{place} is neither a folder nor a file called name{ENDINGS[0]} or name{ENDINGS[2]}.")
-    return [case for file, title in found.items() for case in read_cases(file, title)]
+    return [case for file, title in files.items() for case in read_cases(file, title)]
 
 
 def read_cases(file: Path, title: str) -> list[Case]:
@@ -96,14 +96,14 @@ def read_cases(file: Path, title: str) -> list[Case]:
             raise InputError(f"{title}: cases must be an object from names to cases, not {json_kind(cases)}.")
     except InputError as error:
         return [Case(file=file, title=title, broken=str(error))]
-    found = []
-    for name, one in cases.items():
+    read = []
+    for name, members in cases.items():
         try:
-            own = check_keys(one if one is not None else {}, KEYS, f"{title}: cases.{name}")
-            found.append(_case({**content, **own}, file, title, str(name), program))
+            own = check_keys(members if members is not None else {}, KEYS, f"{title}: cases.{name}")
+            read.append(_case({**content, **own}, file, title, str(name), program))
         except InputError as error:
-            found.append(Case(file=file, title=title, name=str(name), broken=str(error)))
-    return found
+            read.append(Case(file=file, title=title, name=str(name), broken=str(error)))
+    return read
 
 
 def _program(file: Path) -> Path:

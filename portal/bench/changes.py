@@ -44,63 +44,63 @@ def changes_between(old: Iterable[Server], new: Iterable[Server]) -> list[ToolCh
     """The changes from `old` to `new`, by server and tool, in the order of the old list."""
     before = {server.id: server for server in old}
     after = {server.id: server for server in new}
-    found: list[ToolChange] = []
+    changes: list[ToolChange] = []
     for server_id, server in before.items():
         if server_id in after:
-            found += _of_server(server, after[server_id])
+            changes += _of_server(server, after[server_id])
         else:
             breaks = f"programs that call its {len(server.tools)} tools fail" if server.tools else None
             level: Level = "breaking" if server.tools else "caution"
-            found.append(ToolChange(level, "server-removed", server_id, None, "the server was removed", breaks))
+            changes.append(ToolChange(level, "server-removed", server_id, None, "the server was removed", breaks))
     for server_id, server in after.items():
         if server_id not in before:
             what = f"the server was added, with {len(server.tools)} tools"
-            found.append(ToolChange("safe", "server-added", server_id, None, what))
-    return found
+            changes.append(ToolChange("safe", "server-added", server_id, None, what))
+    return changes
 
 
-def breaking(found: Iterable[ToolChange]) -> int:
+def breaking(changes: Iterable[ToolChange]) -> int:
     """The number of changes that break programs."""
-    return sum(change.level == "breaking" for change in found)
+    return sum(change.level == "breaking" for change in changes)
 
 
 def _of_server(old: Server, new: Server) -> list[ToolChange]:
     before, after = _by_name(old), _by_name(new)
     renamed = _renamed(before, after)
-    found: list[ToolChange] = []
+    changes: list[ToolChange] = []
     for name, tool in before.items():
         if name in after:
-            found += _of_tool(old.id, tool, after[name])
+            changes += _of_tool(old.id, tool, after[name])
         elif name in renamed:
             now = renamed[name]
             breaks = f"programs that call it fail; it is {now} now"
-            found.append(ToolChange("breaking", "tool-renamed", old.id, name, f"was renamed to {now}", breaks))
-            found += _of_tool(old.id, tool, after[now])
+            changes.append(ToolChange("breaking", "tool-renamed", old.id, name, f"was renamed to {now}", breaks))
+            changes += _of_tool(old.id, tool, after[now])
         else:
-            found.append(
+            changes.append(
                 ToolChange("breaking", "tool-removed", old.id, name, "was removed", "programs that call it fail")
             )
-    found += [
+    changes += [
         ToolChange("safe", "tool-added", old.id, name, "was added")
         for name in after
         if name not in before and name not in renamed.values()
     ]
-    return found
+    return changes
 
 
 def _of_tool(server: str, old: Tool, new: Tool) -> list[ToolChange]:
-    given = [
+    inputs = [
         _change(server, old.name, "input", one) for one in schema_changes(old.input_schema, new.input_schema, "input")
     ]
-    found = given + _outputs(server, old, new)
-    found += _annotations(server, old, new)
+    changes = inputs + _outputs(server, old, new)
+    changes += _annotations(server, old, new)
     if _words(old.description) != _words(new.description) or _words(old.title) != _words(new.title):
-        found.append(ToolChange("safe", "description", server, old.name, "its description changed"))
-    elif not found and _shape(old) != _shape(new):
-        found.append(
+        changes.append(ToolChange("safe", "description", server, old.name, "its description changed"))
+    elif not changes and _shape(old) != _shape(new):
+        changes.append(
             ToolChange("safe", "description", server, old.name, "the descriptions of its parameters or output changed")
         )
-    return found
+    return changes
 
 
 def _outputs(server: str, old: Tool, new: Tool) -> list[ToolChange]:
@@ -116,32 +116,34 @@ def _outputs(server: str, old: Tool, new: Tool) -> list[ToolChange]:
 
 
 def _annotations(server: str, old: Tool, new: Tool) -> list[ToolChange]:
-    found: list[ToolChange] = []
+    changes: list[ToolChange] = []
     for hint, (absent, became, ceased) in _HINTS.items():
         before, after = old.annotations.get(hint, absent), new.annotations.get(hint, absent)
         if bool(before) != bool(after):
             level: Level = "caution" if (hint, bool(after)) in _WORSE else "safe"
-            found.append(ToolChange(level, "annotation", server, old.name, became if after else ceased))
-    return found
+            changes.append(ToolChange(level, "annotation", server, old.name, became if after else ceased))
+    return changes
 
 
-def _change(server: str, tool: str, side: Side, one: SchemaChange) -> ToolChange:
-    return ToolChange(one.level, f"{side}-{one.kind}", server, tool, one.what, one.breaks, one.where or None)
+def _change(server: str, tool: str, side: Side, change: SchemaChange) -> ToolChange:
+    return ToolChange(
+        change.level, f"{side}-{change.kind}", server, tool, change.what, change.breaks, change.where or None
+    )
 
 
 def _renamed(before: Mapping[str, Tool], after: Mapping[str, Tool]) -> dict[str, str]:
     """New names by old ones, for a removed tool and an added one that are clearly the same tool."""
-    gone = [tool for name, tool in before.items() if name not in after]
-    come = [tool for name, tool in after.items() if name not in before]
-    found: dict[str, str] = {}
-    if len(gone) * len(come) > 10_000:
-        return found
-    for tool in gone:
-        scored = [(_likeness(tool, other), other.name) for other in come if other.name not in found.values()]
+    removed = [tool for name, tool in before.items() if name not in after]
+    added = [tool for name, tool in after.items() if name not in before]
+    names: dict[str, str] = {}
+    if len(removed) * len(added) > 10_000:
+        return names
+    for tool in removed:
+        scored = [(_likeness(tool, other), other.name) for other in added if other.name not in names.values()]
         best = max(scored, default=(0.0, ""))
         if best[0] >= _ALIKE:
-            found[tool.name] = best[1]
-    return found
+            names[tool.name] = best[1]
+    return names
 
 
 def _likeness(old: Tool, new: Tool) -> float:
@@ -170,10 +172,10 @@ def _ratio(first: str, second: str) -> float:
 
 
 def _by_name(server: Server) -> dict[str, Tool]:
-    found: dict[str, Tool] = {}
+    tools: dict[str, Tool] = {}
     for tool in server.tools:
-        found.setdefault(tool.name, tool)
-    return found
+        tools.setdefault(tool.name, tool)
+    return tools
 
 
 def _words(text: str | None) -> str:

@@ -69,10 +69,10 @@ def _end(text: str, node: Any) -> int:
 
 
 def _member(node: Any, name: str) -> Any:
-    found = _key(node, name)
-    if found is None:
+    entry = _key(node, name)
+    if entry is None:
         raise InputError(f"The test has no {name!r} to be updated.")
-    return found[1]
+    return entry[1]
 
 
 def _key(node: Any, name: str) -> tuple[Any, Any] | None:

@@ -52,12 +52,12 @@ def mocks_in(module: Mapping[str, Any], file: Path) -> dict[str, Any]:
     mapping = module.get(MAPPING, {})
     if not isinstance(mapping, Mapping):
         raise InputError(f"{file}: {MAPPING} must be a mapping from paths to functions or rules.")
-    found = {
+    functions = {
         name.replace("__", ".", 1): value
         for name, value in module.items()
         if inspect.isfunction(value) and "__" in name.strip("_") and not name.startswith("_")
     }
-    return {**found, **{str(path): value for path, value in mapping.items()}}
+    return {**functions, **{str(path): value for path, value in mapping.items()}}
 
 
 async def call_function(function: Function, arguments: dict[str, Any], file: Path) -> CallOutcome:

@@ -101,17 +101,19 @@ def tool_result(value: Any) -> ToolReturned:
 
 def _rule(value: Any, where: str) -> Rule:
     rule = check_keys(value, MEMBERS, where)
-    given = [key for key in ANSWERS if key in rule]
-    if len(given) != 1:
-        raise InputError(f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(given)} of them' if given else ''}.")
+    answers = [key for key in ANSWERS if key in rule]
+    if len(answers) != 1:
+        raise InputError(
+            f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(answers)} of them' if answers else ''}."
+        )
     when = rule.get("when")
     if when is not None:
         if not isinstance(when, dict):
             raise InputError(f"{where}.when must be an object of arguments, not {json_kind(when)}.")
         check_operators(when, f"{where}.when")
     times = _number(rule, "times", where, whole=True)
-    outcomes = _outcomes(given[0], rule[given[0]], where)
-    if given[0] == "results":
+    outcomes = _outcomes(answers[0], rule[answers[0]], where)
+    if answers[0] == "results":
         if times is not None:
             raise InputError(f"{where} has results, which are given once each; times is for a single answer.")
         times = len(outcomes)
@@ -212,8 +214,8 @@ def _holds(operator: str, operand: Any, value: Any) -> bool:
         case "$any":
             return True
         case "$type":
-            wanted = _TYPES[operand]
-            return isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+            types = _TYPES[operand]
+            return isinstance(value, types) and (bool in types or not isinstance(value, bool))
         case "$in":
             return any(same(one, value) for one in operand)
         case "$not":

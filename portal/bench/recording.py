@@ -148,12 +148,12 @@ def read_recording(folder: Path) -> Recording:
 
 
 def _document(recording: Recording) -> dict[str, Any]:
-    given = {"input": recording.input} if recording.has_input else {}
+    members = {"input": recording.input} if recording.has_input else {}
     return {
         "format": FORMAT,
         "title": recording.title,
         "source": recording.source,
-        **given,
+        **members,
         "now": recording.now,
         "seed": recording.seed.hex(),
         "servers": as_document(recording.servers)["servers"],

@@ -47,12 +47,12 @@ class Replay:
         """The divergence after the end of a run, or None. A recorded call that the run did not make counts too."""
         if self.divergence is not None:
             return self.divergence
-        left = [call for call in self.recording.calls if call.seq not in self._seen_calls]
-        if not left:
+        missing = [call for call in self.recording.calls if call.seq not in self._seen_calls]
+        if not missing:
             return None
-        path = self._path(left[0])
-        made = f"{len(self._seen_calls)} of {len(self.recording.calls)} recorded calls"
-        return ReplayDiverged(f"the program ended after {made}; the next one was {path}.", left[0].seq)
+        path = self._path(missing[0])
+        progress = f"{len(self._seen_calls)} of {len(self.recording.calls)} recorded calls"
+        return ReplayDiverged(f"the program ended after {progress}; the next one was {path}.", missing[0].seq)
 
     # The calls
 
@@ -74,15 +74,15 @@ class Replay:
         raise AssertionError("unreachable")
 
     def _difference(self, call: ToolCall, recorded: RecordedCall | None) -> str | None:
-        made = self._catalog.names.path(call.server, call.tool)
+        path = self._catalog.names.path(call.server, call.tool)
         if recorded is None:
-            return f"call {call.seq} is {made}({_json(call.arguments)}), and the recording has no call {call.seq}."
-        was = self._path(recorded)
+            return f"call {call.seq} is {path}({_json(call.arguments)}), and the recording has no call {call.seq}."
+        recorded_path = self._path(recorded)
         if (call.server, call.tool) != (recorded.server, recorded.tool):
-            return f"call {call.seq} is {made}, and was {was} in the recording."
+            return f"call {call.seq} is {path}, and was {recorded_path} in the recording."
         if call.arguments != recorded.arguments:
             return (
-                f"call {call.seq} is {made} with other arguments.\n"
+                f"call {call.seq} is {path} with other arguments.\n"
                 f"  recorded: {_json(recorded.arguments)}\n  now:      {_json(call.arguments)}"
             )
         return None

@@ -31,7 +31,7 @@ class ProgramRun:
     """A finished run. `answer` is the `structuredContent` of the `code` tool, `content` its blocks.
 
     `elapsed_ms` is the time in the program: virtual with mocks, recorded in a replay. `real_ms` is the real time.
-    `made` are the program's calls, in order. `recording` is set if the run was recorded, `divergence` if a replay
+    `calls` are the program's calls, in order. `recording` is set if the run was recorded, `divergence` if a replay
     differed from its recording. `notes` are messages of the backend for the developer.
     """
 
@@ -39,7 +39,7 @@ class ProgramRun:
     content: tuple[dict[str, Any], ...]
     elapsed_ms: float
     real_ms: float
-    made: tuple[MadeCall, ...] = ()
+    calls: tuple[MadeCall, ...] = ()
     recording: Recording | None = None
     divergence: ReplayDiverged | None = None
     notes: tuple[str, ...] = field(default=())
@@ -86,9 +86,9 @@ class Bench:
 
         `input` is the program's global `input`, `title` the name in messages.
         """
-        observed = CallJournal(backend.caller, backend.catalog)
+        journal = CallJournal(backend.caller, backend.catalog)
         pace = backend.pace or RealPace()
-        noted = RecordingPace(pace) if record else None
+        recorder = RecordingPace(pace) if record else None
         tool = self._tool_with(input)
         answer: dict[str, Any]
         divergence: ReplayDiverged | None = None
@@ -97,9 +97,9 @@ class Bench:
             result = await tool.run(
                 {"code": source},
                 backend.catalog,
-                observed,
+                journal,
                 run_id=run_id or secrets.token_hex(8),
-                pace=noted or pace,
+                pace=recorder or pace,
             )
             elapsed = pace.elapsed()
             answer, content = result["structuredContent"], tuple(result["content"])
@@ -116,33 +116,35 @@ class Bench:
             answer.pop("result", None)
         if backend.correct_times is not None:
             backend.correct_times(answer["calls"])
-        recording = _recording(title, source, input, backend, noted, observed, answer) if noted is not None else None
+        recording = (
+            _recording(title, source, input, backend, recorder, journal, answer) if recorder is not None else None
+        )
         return ProgramRun(
             answer=answer,
             content=content,
             elapsed_ms=elapsed,
             real_ms=(time.perf_counter() - started) * 1000,
-            made=tuple(sorted(observed.made, key=lambda made: made.seq)),
+            calls=tuple(sorted(journal.calls, key=lambda call: call.seq)),
             recording=recording,
             divergence=divergence,
             notes=tuple(backend.notes),
         )
 
-    def _tool_with(self, given: Any) -> CodeTool:
+    def _tool_with(self, input: Any) -> CodeTool:
         assert self._tool is not None and self._executor is not None, "the bench is used inside `async with`"
-        if isinstance(given, _Nothing):
+        if isinstance(input, _Nothing):
             return self._tool
         # A tool of its own: tools cache images by catalog, and this image contains the input.
-        return CodeTool(_WithInput(self._executor, given))
+        return CodeTool(_WithInput(self._executor, input))
 
 
 class _WithInput:
     """An `Executor` whose images have one more global, `input`. It does not close the executor it wraps."""
 
-    def __init__(self, executor: Executor, given: Any) -> None:
+    def __init__(self, executor: Executor, input: Any) -> None:
         self._executor = executor
         # JSON in a JSON string: in an object literal `__proto__` would set the prototype.
-        self._line = f"globalThis.input = JSON.parse({json.dumps(json.dumps(given))});"
+        self._line = f"globalThis.input = JSON.parse({json.dumps(json.dumps(input))});"
 
     @property
     def limits(self) -> Limits:
@@ -171,35 +173,37 @@ class _WithInput:
 
 def _error_of(divergence: ReplayDiverged, error: dict[str, Any]) -> dict[str, Any]:
     """The divergence as the run's error, with the place in the program if the failed call has it."""
-    told = divergence.message in str(error.get("message"))
-    place: dict[str, Any] = {key: error[key] for key in ("line", "column", "snippet", "stack") if told and key in error}
+    quoted = divergence.message in str(error.get("message"))
+    place: dict[str, Any] = {
+        key: error[key] for key in ("line", "column", "snippet", "stack") if quoted and key in error
+    }
     return {"kind": "replay", "name": "ReplayDiverged", "message": divergence.message, **place}
 
 
 def _recording(
     title: str,
     source: str,
-    given: Any,
+    input: Any,
     backend: Backend,
-    noted: RecordingPace,
-    observed: CallJournal,
+    recorder: RecordingPace,
+    journal: CallJournal,
     answer: dict[str, Any],
 ) -> Recording:
     times = {call["seq"]: (call.get("at", 0.0), call.get("ms", 0.0)) for call in answer["calls"]}
     calls = tuple(
-        RecordedCall(made.seq, made.server, made.tool, made.arguments, made.outcome, *times.get(made.seq, (0.0, 0.0)))
-        for made in sorted(observed.made, key=lambda made: made.seq)
+        RecordedCall(call.seq, call.server, call.tool, call.arguments, call.outcome, *times.get(call.seq, (0.0, 0.0)))
+        for call in sorted(journal.calls, key=lambda call: call.seq)
     )
     return Recording(
         title=title,
         source=source,
-        input=None if isinstance(given, _Nothing) else given,
-        has_input=not isinstance(given, _Nothing),
-        now=noted.start,
-        seed=noted.seed,
+        input=None if isinstance(input, _Nothing) else input,
+        has_input=not isinstance(input, _Nothing),
+        now=recorder.start,
+        seed=recorder.seed,
         servers=backend.catalog.servers,
         unavailable=backend.catalog.unavailable,
         calls=calls,
-        resumes=tuple(noted.resumes),
+        resumes=tuple(recorder.resumes),
         answer=answer,
     )

@@ -37,7 +37,7 @@ class CaseResult:
     state: State
     seconds: float = 0.0
     source: str = ""
-    ran: ProgramRun | None = None
+    program_run: ProgramRun | None = None
     mismatches: tuple[Mismatch, ...] = ()
     reason: str | None = None
 
@@ -75,18 +75,18 @@ class Suite:
             async with AsyncExitStack() as stack:
                 backend = await _backend(case, stack)
                 bench = await self._bench(case.limits)
-                given = case.input if case.has_input else NO_INPUT
-                ran = await bench.run(source, backend, input=given, title=case.program.name)
+                program_input = case.input if case.has_input else NO_INPUT
+                program_run = await bench.run(source, backend, input=program_input, title=case.program.name)
         except InputError as error:
             seconds = time.perf_counter() - started
             return CaseResult(case=case, state="error", reason=str(error), seconds=seconds)
-        mismatches = tuple(verdict(case.expect, ran))
+        mismatches = tuple(verdict(case.expect, program_run))
         return CaseResult(
             case=case,
             state="failed" if mismatches else "passed",
             seconds=time.perf_counter() - started,
             source=source,
-            ran=ran,
+            program_run=program_run,
             mismatches=mismatches,
         )
 
@@ -134,33 +134,33 @@ class _Words:
 
     def whole(self) -> bool:
         try:
-            found = self._either()
+            matched = self._either()
         except RecursionError as error:
             raise InputError("-k is nested too deep.") from error
         if self._place != len(self._tokens):
             raise InputError(f"-k cannot be read at {self._tokens[self._place]!r}.")
-        return found
+        return matched
 
     def _either(self) -> bool:
-        found = self._both()
+        matched = self._both()
         while self._take("or"):
-            found = self._both() or found
-        return found
+            matched = self._both() or matched
+        return matched
 
     def _both(self) -> bool:
-        found = self._one()
+        matched = self._one()
         while self._take("and"):
-            found = self._one() and found
-        return found
+            matched = self._one() and matched
+        return matched
 
     def _one(self) -> bool:
         if self._take("not"):
             return not self._one()
         if self._take("("):
-            found = self._either()
+            matched = self._either()
             if not self._take(")"):
                 raise InputError("-k lacks a closing bracket.")
-            return found
+            return matched
         if self._place == len(self._tokens) or self._tokens[self._place] in (")", "and", "or"):
             raise InputError("-k lacks a word.")
         self._place += 1

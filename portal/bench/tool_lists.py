@@ -84,14 +84,14 @@ def _tool(value: Any, where: str) -> Tool:
     name = value.get("rawName", value.get("name")) if isinstance(value, Mapping) else None
     if not isinstance(name, str):
         raise InputError(f"{where} has a tool without a name.")
-    given, returned = value.get("inputSchema"), value.get("outputSchema")
+    input_schema, output_schema = value.get("inputSchema"), value.get("outputSchema")
     annotations = value.get("annotations")
     return Tool(
         name=name,
         title=_text(value.get("title")),
         description=_text(value.get("description")),
-        input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
-        output_schema=returned if isinstance(returned, dict | bool) else None,
+        input_schema=input_schema if isinstance(input_schema, dict | bool) else {"type": "object"},
+        output_schema=output_schema if isinstance(output_schema, dict | bool) else None,
         annotations=annotations if isinstance(annotations, dict) else {},
         output_inferred=value.get("outputInferred") is True,
     )

@@ -93,13 +93,13 @@ class VirtualPace:
         return woken
 
 
-def parse_time(given: object, where: str) -> float:
+def parse_time(value: object, where: str) -> float:
     """Milliseconds since the epoch, from ISO text or a number of milliseconds. Raises `InputError`."""
-    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 8.64e15:
-        return float(given)
-    if isinstance(given, str):
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 8.64e15:
+        return float(value)
+    if isinstance(value, str):
         try:
-            parsed = datetime.fromisoformat(given)
+            parsed = datetime.fromisoformat(value)
         except ValueError:
             pass
         else:
@@ -107,8 +107,8 @@ def parse_time(given: object, where: str) -> float:
     raise InputError(f'{where} must be a time such as "2026-01-31T12:00:00Z", or milliseconds since 1970.')
 
 
-def parse_seed(given: object, where: str) -> bytes:
+def parse_seed(value: object, where: str) -> bytes:
     """A seed of 32 bytes from a text or a number. Equal ones give equal runs. Raises `InputError`."""
-    if isinstance(given, str | int) and not isinstance(given, bool):
-        return hashlib.sha256(str(given).encode()).digest()
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return hashlib.sha256(str(value).encode()).digest()
     raise InputError(f"{where} must be text or a whole number.")

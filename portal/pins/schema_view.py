@@ -105,8 +105,8 @@ def _pointed(reference: str, root: object) -> object:
 
 def _alternatives(schema: Mapping[str, object]) -> Sequence[object] | None:
     for key in ("anyOf", "oneOf"):
-        if isinstance(found := schema.get(key), list) and found and len(found) <= 64:
-            return found
+        if isinstance(alternatives := schema.get(key), list) and alternatives and len(alternatives) <= 64:
+            return alternatives
     return None
 
 
@@ -148,8 +148,8 @@ def _kinds(schema: Mapping[str, object], values: tuple[str, ...] | None) -> froz
 def _values(schema: Mapping[str, object]) -> tuple[str, ...] | None:
     if "const" in schema:
         return (_text(schema["const"]),)
-    found = schema.get("enum")
-    return tuple(dict.fromkeys(map(_text, found))) if isinstance(found, list) else None
+    enum = schema.get("enum")
+    return tuple(dict.fromkeys(map(_text, enum))) if isinstance(enum, list) else None
 
 
 def _kind_of(value: object) -> str:

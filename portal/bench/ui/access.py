@@ -34,9 +34,9 @@ def refusal_for(headers: Headers, token: str) -> Refusal | None:
         return Refusal(403, "origin", "Only the bench's own page may use the bench.")
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return Refusal(403, "origin", "Only the bench's own page may use the bench.")
-    given = headers.get("authorization", "")
-    if given[: len(_SCHEME)].lower() != _SCHEME or not hmac.compare_digest(
-        given[len(_SCHEME) :].strip().encode("latin-1", "replace"), token.encode()
+    authorization = headers.get("authorization", "")
+    if authorization[: len(_SCHEME)].lower() != _SCHEME or not hmac.compare_digest(
+        authorization[len(_SCHEME) :].strip().encode("latin-1", "replace"), token.encode()
     ):
         message = "Open the URL that `codemode bench-ui` printed when it started: its token is missing here, or old."
         return Refusal(401, "token", message, headers={"WWW-Authenticate": "Bearer"})

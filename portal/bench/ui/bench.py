@@ -53,37 +53,37 @@ class BenchPage:
         *,
         limits: Limits,
         count: Count,
-        opened: InitialContent | None = None,
+        initial: InitialContent | None = None,
     ) -> None:
         self._servers = servers
         self._caller = caller
         self._code_tool = code_tool
         self._limits = limits
         self._count = count
-        self._opened = opened or InitialContent()
-        self._offers = EditorCatalogs(self._code_tool, count)
+        self._initial = initial or InitialContent()
+        self._editor_catalogs = EditorCatalogs(self._code_tool, count)
         self._runs: set[asyncio.Task[Any]] = set()
 
     async def state(self) -> dict[str, Any]:
         """The servers, tools and examples for the page, with the id of their catalog."""
         snapshot = self._servers.snapshot
-        offer = await self._offers.of(snapshot)
+        editor_catalog = await self._editor_catalogs.of(snapshot)
         return {
-            "title": self._opened.title,
-            "program": self._opened.program,
-            "catalog": offer.catalog.id,
-            "tools": len(offer.catalog),
-            "servers": await asyncio.to_thread(server_list, snapshot, offer.catalog),
-            "examples": [*self._opened.examples, *examples(offer.catalog)],
+            "title": self._initial.title,
+            "program": self._initial.program,
+            "catalog": editor_catalog.catalog.id,
+            "tools": len(editor_catalog.catalog),
+            "servers": await asyncio.to_thread(server_list, snapshot, editor_catalog.catalog),
+            "examples": [*self._initial.examples, *examples(editor_catalog.catalog)],
         }
 
     async def declarations(self) -> dict[str, str]:
         """TypeScript for the editor: the servers' tools, and the globals of an isolate."""
-        return {"codemode": await (await self._offer()).declarations(), "isolate": isolate_declarations()}
+        return {"codemode": await (await self._editor_catalog()).declarations(), "isolate": isolate_declarations()}
 
     async def search(self, query: str) -> list[dict[str, Any]]:
         """The tools that `codemode.search` finds. Raises `Refusal` for a query that it does not accept."""
-        catalog = (await self._offer()).catalog
+        catalog = (await self._editor_catalog()).catalog
         try:
             return await asyncio.to_thread(catalog.search, query, FOUND)
         except CatalogError as error:
@@ -106,14 +106,14 @@ class BenchPage:
         """
         run_id = f"bench_{secrets.token_hex(8)}"
         with self._counted(), self._caller.run(CallContext(run_id=run_id)) as live:
-            offer = await self._offers.of(live.snapshot)
+            editor_catalog = await self._editor_catalogs.of(live.snapshot)
             try:
-                backend = self._backend(request, offer, live)
+                backend = self._backend(request, editor_catalog, live)
             except InputError as error:
                 emit({"type": "refused", "message": str(error)})
                 return
             await self._code_tool.prepare(backend.catalog)
-            emit({"type": "started", "id": run_id, "mode": request.mode, "catalog": offer.catalog.id})
+            emit({"type": "started", "id": run_id, "mode": request.mode, "catalog": editor_catalog.catalog.id})
             watched = CallWatcher(backend.caller, backend.catalog, emit)
             began = time.perf_counter()
             try:
@@ -124,13 +124,13 @@ class BenchPage:
                 if backend.finish is not None:
                     await backend.finish()
             elapsed = (time.perf_counter() - began) * 1000
-            emit(await self._done(request, backend, offer, watched, result, elapsed))
+            emit(await self._done(request, backend, editor_catalog, watched, result, elapsed))
 
     async def _done(
         self,
         request: RunRequest,
         backend: Backend,
-        offer: EditorCatalog,
+        editor_catalog: EditorCatalog,
         watched: CallWatcher,
         result: dict[str, Any],
         ms: float,
@@ -138,8 +138,8 @@ class BenchPage:
         answer, content = result["structuredContent"], result["content"]
         if backend.correct_times is not None:
             backend.correct_times(answer["calls"])
-        listing_cost = await offer.listing_cost()
-        cost = await asyncio.to_thread(run_cost, request.code, content, watched.seen, listing_cost, self._count)
+        listing_cost = await editor_catalog.listing_cost()
+        cost = await asyncio.to_thread(run_cost, request.code, content, watched.finished, listing_cost, self._count)
         return {
             "type": "done",
             "answer": answer,
@@ -148,16 +148,16 @@ class BenchPage:
             "elapsed": round(ms, 3),
             "cost": cost.as_dict(),
             "notes": list(backend.notes),
-            "mocks": mocks_from_calls(watched.seen) if request.mode == "live" else None,
+            "mocks": mocks_from_calls(watched.finished) if request.mode == "live" else None,
         }
 
-    def _backend(self, request: RunRequest, offer: EditorCatalog, live: Run) -> Backend:
+    def _backend(self, request: RunRequest, editor_catalog: EditorCatalog, live: Run) -> Backend:
         if request.mocks is None:
-            return Backend(offer.catalog, live)
-        return mock_backend(request.mocks, offer.catalog, self._limits.wall_time)
+            return Backend(editor_catalog.catalog, live)
+        return mock_backend(request.mocks, editor_catalog.catalog, self._limits.wall_time)
 
-    async def _offer(self) -> EditorCatalog:
-        return await self._offers.of(self._servers.snapshot)
+    async def _editor_catalog(self) -> EditorCatalog:
+        return await self._editor_catalogs.of(self._servers.snapshot)
 
     @contextmanager
     def _counted(self) -> Any:

@@ -66,7 +66,7 @@ def listing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], co
 def run_cost(
     program: str,
     content: Sequence[Mapping[str, Any]],
-    seen: Sequence[FinishedCall],
+    finished: Sequence[FinishedCall],
     listing_cost: ListingCost,
     count: Count,
 ) -> Cost:
@@ -77,9 +77,9 @@ def run_cost(
         program=written,
         answer=count_long(_texts(content), count)[0],
         description=listing_cost.description,
-        calls=len(seen),
-        arguments=sum(count_long(_json(one.call.arguments), count)[0] for one in seen),
-        results=sum(count_long(_result_text(one), count)[0] for one in seen),
+        calls=len(finished),
+        arguments=sum(count_long(_json(each.call.arguments), count)[0] for each in finished),
+        results=sum(count_long(_result_text(each), count)[0] for each in finished),
         definitions=listing_cost.definitions,
     )
 
@@ -87,22 +87,22 @@ def run_cost(
 def count_long(text: str, count: Count) -> tuple[int, bool]:
     """The tokens of a text of any length, and whether the number is exact."""
     head = text[:COUNTED_CHARS]
-    found = count(head)
+    counted = count(head)
     if len(head) == len(text):
-        return found.tokens, found.exact
-    return round(found.tokens * len(text) / len(head)), False
+        return counted.tokens, counted.exact
+    return round(counted.tokens * len(text) / len(head)), False
 
 
 def _read(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tool[name] for name in ("name", "description", "inputSchema") if name in tool}
 
 
-def _result_text(one: FinishedCall) -> str:
-    if not isinstance(one.outcome, ToolReturned):
-        return str(getattr(one.outcome, "message", "") or getattr(one.outcome, "reason", ""))
-    content = one.outcome.result.get("content")
+def _result_text(call: FinishedCall) -> str:
+    if not isinstance(call.outcome, ToolReturned):
+        return str(getattr(call.outcome, "message", "") or getattr(call.outcome, "reason", ""))
+    content = call.outcome.result.get("content")
     text = _texts(content) if isinstance(content, list) else ""
-    return text or _json(one.outcome.result.get("structuredContent"))
+    return text or _json(call.outcome.result.get("structuredContent"))
 
 
 def _texts(content: Sequence[Any]) -> str:

@@ -84,9 +84,9 @@ def install(pinned: PinnedRelease, cache: Path, *, say: Callable[[str], None] = 
     Raises:
         EditorUnavailable: the files cannot be fetched, checked or stored.
     """
-    found = installed_copy(pinned, cache)
-    if found is not None:
-        return found
+    copy = installed_copy(pinned, cache)
+    if copy is not None:
+        return copy
     client = next(_clients(), None)
     if client is None:
         raise EditorUnavailable(f"neither npm nor deno is on this machine. {HOW}")
@@ -172,10 +172,10 @@ def _through_deno(deno: str, pinned: PinnedRelease, scratch: Path) -> Iterator[t
 
 
 @contextmanager
-def _only(found: list[Path], pinned: PinnedRelease) -> Iterator[Path]:
-    if len(found) != 1:
+def _only(folders: list[Path], pinned: PinnedRelease) -> Iterator[Path]:
+    if len(folders) != 1:
         raise EditorUnavailable(f"{pinned.spec} did not come where it was expected")
-    yield found[0]
+    yield folders[0]
 
 
 def _run(command: list[str], pinned: PinnedRelease, folder: Path, **environment: str) -> None:

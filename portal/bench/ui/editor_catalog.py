@@ -45,16 +45,16 @@ class EditorCatalogs:
         self._count = count
         self._lock = asyncio.Lock()
         self._content: object = None
-        self._offer: EditorCatalog | None = None
+        self._catalog: EditorCatalog | None = None
 
     async def of(self, snapshot: Snapshot) -> EditorCatalog:
         unavailable = snapshot.unavailable()
         content = (snapshot.catalog_id, tuple(sorted(unavailable.items())))
         async with self._lock:
-            if self._offer is None or content != self._content:
+            if self._catalog is None or content != self._content:
                 catalog = await asyncio.to_thread(_built, snapshot, unavailable)
-                self._offer, self._content = EditorCatalog(snapshot, catalog, self._code_tool, self._count), content
-            return self._offer
+                self._catalog, self._content = EditorCatalog(snapshot, catalog, self._code_tool, self._count), content
+            return self._catalog
 
 
 def _built(snapshot: Snapshot, unavailable: Mapping[str, str]) -> Catalog:

@@ -26,11 +26,11 @@ def examples(catalog: Catalog) -> list[dict[str, str]]:
     tools = catalog.tools()
     if not tools:
         return [{"title": "Only the language", "code": EMPTY}]
-    made = [{"title": "Find tools", "code": DISCOVER.format(query=_quoted(_words(tools[0]["name"])))}]
+    programs = [{"title": "Find tools", "code": DISCOVER.format(query=_quoted(_words(tools[0]["name"])))}]
     simple = [tool for tool in tools if _read_only(tool) and not _required(tool)]
     if simple:
-        made.insert(0, {"title": "Call tools together", "code": _together(simple)})
-    return made
+        programs.insert(0, {"title": "Call tools together", "code": _together(simple)})
+    return programs
 
 
 def _together(tools: list[dict[str, Any]]) -> str:

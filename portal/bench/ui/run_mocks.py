@@ -25,9 +25,9 @@ def mock_backend(document: Mapping[str, Any], catalog: Catalog, wall_time: float
     return mocks.backend(wall_time=wall_time)
 
 
-def mocks_from_calls(seen: Sequence[FinishedCall]) -> dict[str, Any]:
+def mocks_from_calls(finished: Sequence[FinishedCall]) -> dict[str, Any]:
     """Mocks that answer the same calls with the same answers. Equal calls are answered in turn."""
-    calls = sorted(seen, key=lambda one: one.call.seq)[:RECORDED_CALLS]
+    calls = sorted(finished, key=lambda one: one.call.seq)[:RECORDED_CALLS]
     rules: dict[str, list[dict[str, Any]]] = {}
     for place, one in enumerate(calls):
         again = any(

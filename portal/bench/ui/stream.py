@@ -32,22 +32,22 @@ class ProgressStream:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         work = asyncio.ensure_future(self._work(queue.put_nowait))
-        gone = asyncio.ensure_future(_gone(receive))
-        for end in (work, gone):
+        disconnected = asyncio.ensure_future(_disconnected(receive))
+        for end in (work, disconnected):
             end.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (event := await queue.get()) is not None:
                 line = orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE, default=str)
                 await send({"type": "http.response.body", "body": line, "more_body": True})
-            if not gone.done():
+            if not disconnected.done():
                 work.result()
                 await send({"type": "http.response.body", "body": b""})
         finally:
-            gone.cancel()
+            disconnected.cancel()
             work.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await asyncio.gather(work, disconnected, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

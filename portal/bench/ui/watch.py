@@ -27,10 +27,10 @@ class FinishedCall:
 
 
 class CallWatcher:
-    """Wraps the caller of one run. `seen` are the finished calls, in the order of their ends."""
+    """Wraps the caller of one run. `finished` has its finished calls, in the order of their ends."""
 
     def __init__(self, caller: ToolCaller, catalog: Catalog, emit: Emit) -> None:
-        self.seen: list[FinishedCall] = []
+        self.finished: list[FinishedCall] = []
         self._caller = caller
         self._catalog = catalog
         self._emit = emit
@@ -44,7 +44,7 @@ class CallWatcher:
             {"type": "call", "seq": call.seq, "tool": path, "at": at, "arguments": self._bounded(call.arguments)}
         )
         outcome = await self._caller.call_tool(call)
-        self.seen.append(FinishedCall(call, path, outcome))
+        self.finished.append(FinishedCall(call, path, outcome))
         status, value = _status(outcome)
         ms = round(self._elapsed() - at, 3)
         self._emit({"type": "settled", "seq": call.seq, "status": status, "ms": ms, "result": self._bounded(value)})

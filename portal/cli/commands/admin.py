@@ -54,8 +54,8 @@ async def show_object(kind: str, id: str, state: str | None, config: Path | None
     """Print one object as the API returns it."""
     stdout, _ = consoles()
     async with open_admin(state, config) as (admin, _):
-        found = await _perform(admin, "GET", _path(kind), {"id": id})
-    stdout.print_json(orjson.dumps(_plain(found)).decode())
+        item = await _perform(admin, "GET", _path(kind), {"id": id})
+    stdout.print_json(orjson.dumps(_plain(item)).decode())
     return Exit.OK
 
 

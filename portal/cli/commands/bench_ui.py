@@ -72,17 +72,17 @@ async def bench_ui(config: Path | None, options: BenchOptions) -> Exit:
         from portal.demo import example_upstreams
 
         async with example_upstreams() as document:
-            opened = InitialContent(title="the example servers", program=program, examples=_demo_programs())
-            return await _serve(parse_config(document, file="the demo's configuration"), None, opened, options, stderr)
+            initial = InitialContent(title="the example servers", program=program, examples=_demo_programs())
+            return await _serve(parse_config(document, file="the demo's configuration"), None, initial, options, stderr)
     file, read = read_config(config, stderr)
     return await _serve(read, file, InitialContent(title=file.name, program=program), options, stderr)
 
 
 async def _serve(
-    config: Config, file: Path | None, opened: InitialContent, options: BenchOptions, stderr: Console
+    config: Config, file: Path | None, initial: InitialContent, options: BenchOptions, stderr: Console
 ) -> Exit:
     with stop_on_signal() as stop:
-        async with _bench(config, file, opened, stderr) as bench:
+        async with _bench(config, file, initial, stderr) as bench:
             editor, no_editor = await _editor(stderr, plain=options.plain)
             token = new_token()
             app = create_bench_app(bench, token, editor=editor, no_editor=no_editor)
@@ -104,7 +104,7 @@ async def _serve(
 
 @asynccontextmanager
 async def _bench(
-    config: Config, file: Path | None, opened: InitialContent, stderr: Console
+    config: Config, file: Path | None, initial: InitialContent, stderr: Console
 ) -> AsyncIterator[BenchPage]:
     """The bench. Programs run in worker processes, as in `codemode serve`, so that none of them can stop the page."""
     limits, checker = limits_of(config), checker_for(config)
@@ -119,7 +119,7 @@ async def _bench(
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()
-        yield BenchPage(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
+        yield BenchPage(servers, caller, code_tool, limits=limits, count=count_tokens, initial=initial)
 
 
 async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:

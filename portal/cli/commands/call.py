@@ -54,8 +54,8 @@ def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
         CommandError: there is no such tool. The message names similar ones.
     """
     keys = catalog.names.resolve(path)
-    if len(keys) == 1 and (found := catalog.get(catalog.names.path(*keys[0]))) is not None:
-        return _Tool(found.server.id, found.tool.name, found.tool.input_schema)
+    if len(keys) == 1 and (entry := catalog.get(catalog.names.path(*keys[0]))) is not None:
+        return _Tool(entry.server.id, entry.tool.name, entry.tool.input_schema)
     server = path.partition(".")[0]
     if server in unavailable:
         raise CommandError(f"Server {server} is not available: {unavailable[server]}", Exit.UPSTREAM)

@@ -57,9 +57,9 @@ async def show_plan(options: DeclarationOptions) -> Exit:
     stdout, _ = consoles()
     declared = read_declaration(options.file)
     async with open_admin(options.state, options.config) as (_, store):
-        found = make_plan(declared, await read_existing(store), options.prune)
-    _show(stdout, found, options.as_json)
-    return Exit.PROGRAM_FAILED if found.changes else Exit.OK
+        changes_plan = make_plan(declared, await read_existing(store), options.prune)
+    _show(stdout, changes_plan, options.as_json)
+    return Exit.PROGRAM_FAILED if changes_plan.changes else Exit.OK
 
 
 async def apply(options: DeclarationOptions) -> Exit:
@@ -68,23 +68,23 @@ async def apply(options: DeclarationOptions) -> Exit:
     declared = read_declaration(options.file)
     async with open_admin(options.state, options.config) as (admin, store):
         existing = await read_existing(store)
-        found = make_plan(declared, existing, options.prune)
+        changes_plan = make_plan(declared, existing, options.prune)
         if not options.as_json:
-            _show(stdout, found, as_json=False)
-        if found.changes and not options.yes and not _confirmed(stderr, len(found.changes)):
+            _show(stdout, changes_plan, as_json=False)
+        if changes_plan.changes and not options.yes and not _confirmed(stderr, len(changes_plan.changes)):
             raise CommandError("Nothing was changed. Say --yes to apply without being asked.")
-        made = 0
+        applied = 0
         try:
-            async for _ in carry_out(admin, found.changes, existing):
-                made += 1
+            async for _ in carry_out(admin, changes_plan.changes, existing):
+                applied += 1
         except (AdminError, StateError) as error:
-            failed = found.changes[made]
-            done = f"{made} of {len(found.changes)} changes were made before it"
+            failed = changes_plan.changes[applied]
+            done = f"{applied} of {len(changes_plan.changes)} changes were made before it"
             raise CommandError(f"{failed.section.name}.{failed.called}: {error} ({done}).") from error
     if options.as_json:
-        stdout.print_json(data={"made": [_as_dict(change) for change in found.changes]})
-    elif made:
-        stdout.print(f"Done: {_counted(made, 'change')}.", highlight=False)
+        stdout.print_json(data={"made": [_as_dict(change) for change in changes_plan.changes]})
+    elif applied:
+        stdout.print(f"Done: {_counted(applied, 'change')}.", highlight=False)
     return Exit.OK
 
 
@@ -147,19 +147,21 @@ def make_plan(declared: object, existing: list[Existing], prune: bool) -> Plan:
         raise CommandError(str(error)) from error
 
 
-def _show(stdout: Console, found: Plan, as_json: bool) -> None:
+def _show(stdout: Console, changes_plan: Plan, as_json: bool) -> None:
     if as_json:
-        kept = [{"section": one.section.name, "called": one.called} for one in found.unmentioned]
-        stdout.print_json(data={"changes": [_as_dict(change) for change in found.changes], "unmentioned": kept})
+        unmentioned = [{"section": one.section.name, "called": one.called} for one in changes_plan.unmentioned]
+        stdout.print_json(
+            data={"changes": [_as_dict(change) for change in changes_plan.changes], "unmentioned": unmentioned}
+        )
         return
-    for change in found.changes:
+    for change in changes_plan.changes:
         sign, colour = _SIGNS[change.action]
         fields = f": {', '.join(change.fields)}" if change.action == "change" else ""
         stdout.print(Text(f"{sign} {change.section.name}.{change.called}{fields}", colour), soft_wrap=True)
-    for one in found.unmentioned:
+    for one in changes_plan.unmentioned:
         line = f"  {one.section.name}.{one.called}: not in the file, and kept (--prune removes it)"
         stdout.print(Text(line, "dim"), soft_wrap=True)
-    if not found.changes:
+    if not changes_plan.changes:
         stdout.print("Everything is as the file says.")
 
 

@@ -179,7 +179,7 @@ def _member(name: str, value: Any) -> Any:
 def tools_in_document(document: AccessDocument) -> Tools:
     """The tools that a document names, by server, without annotations."""
     portal = {server.server_id: server for server in document.portal.servers}
-    found: dict[str, dict[str, Mapping[str, object]]] = {}
+    tools: dict[str, dict[str, Mapping[str, object]]] = {}
     for server in document.servers:
         names = [setting.name for setting in server.updated_tools]
         if server.id in portal:
@@ -187,8 +187,8 @@ def tools_in_document(document: AccessDocument) -> Tools:
         policies = [policy.tools for policy in (*server.tool_policies, *document.portal.tool_policies)]
         about = (tools for tools in policies if not tools.servers or server.id in tools.servers)
         names += [name for tools in about for name in tools.names if not set(name) & {"*", "?"}]
-        found[server.id] = {name: {} for name in names}
-    return found
+        tools[server.id] = {name: {} for name in names}
+    return tools
 
 
 async def tools_of_servers(config: Path, stderr: Console) -> Tools:

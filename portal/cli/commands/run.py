@@ -158,31 +158,35 @@ async def _run_once(
         assert recorded is not None
         program = recorded.source, recorded.title
     source, title = program
-    given = _input(options.input) if recorded is None else recorded.input if recorded.has_input else NO_INPUT
+    program_input = _input(options.input) if recorded is None else recorded.input if recorded.has_input else NO_INPUT
     async with setup.backend(options) as backend:
-        ran = await setup.bench.run(source, backend, input=given, record=options.record is not None, title=title)
+        program_run = await setup.bench.run(
+            source, backend, input=program_input, record=options.record is not None, title=title
+        )
     recording_dir = (
-        write_recording(ran.recording, options.record) if options.record is not None and ran.recording else None
+        write_recording(program_run.recording, options.record)
+        if options.record is not None and program_run.recording
+        else None
     )
-    tokens = run_tokens(source, ran)
-    same = None if recorded is None else _same(recorded, ran)
+    tokens = run_tokens(source, program_run)
+    same = None if recorded is None else _same(recorded, program_run)
     if output.json:
-        _print_json(ran, tokens, recording_dir, same, stdout)
-    elif output.result_only and "error" not in ran.answer:
-        stdout.out(json.dumps(ran.answer.get("result"), ensure_ascii=False), highlight=False)
+        _print_json(program_run, tokens, recording_dir, same, stdout)
+    elif output.result_only and "error" not in program_run.answer:
+        stdout.out(json.dumps(program_run.answer.get("result"), ensure_ascii=False), highlight=False)
     else:
         if not output.result_only:
             stdout.print(program_frame(source, title))
-        (stderr if output.result_only else stdout).print(run_report(ran.answer, ran.elapsed_ms, stdout))
+        (stderr if output.result_only else stdout).print(run_report(program_run.answer, program_run.elapsed_ms, stdout))
         if not output.result_only:
             if options.mock is not None:
-                took = f"times are the program's own, under mocks; it really took {milliseconds(ran.real_ms)}"
+                took = f"times are the program's own, under mocks; it really took {milliseconds(program_run.real_ms)}"
                 stdout.print(Text(took, style="dim"), soft_wrap=True)
-            _print_rest(ran, tokens, recording_dir, same, stdout)
+            _print_rest(program_run, tokens, recording_dir, same, stdout)
     if not output.json:
-        for note in ran.notes:
+        for note in program_run.notes:
             stderr.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
-    return Exit.OK if ran.completed else Exit.PROGRAM_FAILED
+    return Exit.OK if program_run.completed else Exit.PROGRAM_FAILED
 
 
 def _input(text: str | None) -> object:
@@ -194,9 +198,9 @@ def _input(text: str | None) -> object:
         raise CommandError(f"--input is JSON, which this is not: {error}.") from error
 
 
-def _same(recorded: Recording, ran: ProgramRun) -> bool:
+def _same(recorded: Recording, program_run: ProgramRun) -> bool:
     """Whether the outcome of a replay equals the recorded one."""
-    return ran.divergence is None and _outcome(recorded.answer) == _outcome(ran.answer)
+    return program_run.divergence is None and _outcome(recorded.answer) == _outcome(program_run.answer)
 
 
 def _outcome(answer: Mapping[str, object]) -> dict[str, object]:
@@ -204,31 +208,31 @@ def _outcome(answer: Mapping[str, object]) -> dict[str, object]:
 
 
 def _print_json(
-    ran: ProgramRun, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console
+    program_run: ProgramRun, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console
 ) -> None:
     """Print the answer of the `code` tool, with times, tokens, recording and notes."""
     document: dict[str, object] = {
-        **ran.answer,
-        "elapsedMs": round(ran.elapsed_ms, 3),
-        "realMs": round(ran.real_ms, 3),
+        **program_run.answer,
+        "elapsedMs": round(program_run.elapsed_ms, 3),
+        "realMs": round(program_run.real_ms, 3),
         "tokens": tokens.as_dict(),
     }
     if recording_dir is not None:
         document["recording"] = str(recording_dir)
     if same is not None:
-        document["replay"] = {"diverged": ran.divergence is not None, "same": same}
-    if ran.notes:
-        document["notes"] = list(ran.notes)
+        document["replay"] = {"diverged": program_run.divergence is not None, "same": same}
+    if program_run.notes:
+        document["notes"] = list(program_run.notes)
     stdout.print_json(data=document, indent=2 if stdout.is_terminal else None)
 
 
 def _print_rest(
-    ran: ProgramRun, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console
+    program_run: ProgramRun, tokens: RunTokens, recording_dir: Path | None, same: bool | None, stdout: Console
 ) -> None:
     stdout.print(Text(str(tokens), style="dim"), soft_wrap=True)
     if recording_dir is not None:
         stdout.print(Text(f"Recorded in {recording_dir}; it holds arguments and results as they were.", style="dim"))
-    if same is not None and ran.divergence is None:
+    if same is not None and program_run.divergence is None:
         stdout.print(
             Text("The replay came to what was recorded.", style="green")
             if same

@@ -32,9 +32,9 @@ async def make_token(url: str | None, name: str) -> Exit:
     try:
         async with open_store(url) as store:
             admin = await create_admin(store)
-            made = await admin.tokens.create_with_all(name, OPERATOR)
+            token = await admin.tokens.create_with_all(name, OPERATOR)
     except StateError as error:
         raise CommandError(str(error)) from None
-    stderr.print(f"API token {made.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
-    stdout.print(made.value, highlight=False, soft_wrap=True)
+    stderr.print(f"API token {token.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
+    stdout.print(token.value, highlight=False, soft_wrap=True)
     return Exit.OK

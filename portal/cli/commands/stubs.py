@@ -48,16 +48,16 @@ async def stubs(words: Sequence[str], output: Path | None, config: Path | None, 
     if len(words) > 1:
         raise CommandError("Name one server or one file, or: codemode stubs diff OLD [NEW].")
     stdout, stderr = consoles()
-    listed = await _list_tools(words[0] if words else None, config, stderr)
-    catalog = Catalog.build(listed.servers, listed.unavailable)
-    text = json.dumps(as_document(listed.servers), indent=2) + "\n" if as_json else declaration_file(catalog)
+    listing = await _list_tools(words[0] if words else None, config, stderr)
+    catalog = Catalog.build(listing.servers, listing.unavailable)
+    text = json.dumps(as_document(listing.servers), indent=2) + "\n" if as_json else declaration_file(catalog)
     if output is None:
         stdout.out(text, end="", highlight=False)
     else:
         _write(output, text)
         what = f"{len(catalog)} tools of {len(catalog.servers)} servers"
         stderr.print(f"Wrote {output}: {what}.", highlight=False, soft_wrap=True)
-    return _warn_unavailable(listed, stderr)
+    return _warn_unavailable(listing, stderr)
 
 
 async def _diff(words: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
@@ -87,18 +87,18 @@ async def _diff(words: Sequence[str], config: Path | None, *, as_json: bool) -> 
     return Exit.PROGRAM_FAILED if count else Exit.OK
 
 
-async def _list_tools(named: str | None, config: Path | None, stderr: Console) -> ToolListing:
+async def _list_tools(name: str | None, config: Path | None, stderr: Console) -> ToolListing:
     """The tools in a file, of all configured servers, or of one of them."""
-    if named is not None and (Path(named).suffix in _FILES or Path(named).is_file()):
-        file = Path(named)
+    if name is not None and (Path(name).suffix in _FILES or Path(name).is_file()):
+        file = Path(name)
         if not file.is_file():
-            raise CommandError(f"There is no file {named}.")
+            raise CommandError(f"There is no file {name}.")
         if file.suffix != ".toml":
             document = read_document(file)
             if not is_configuration(document):
                 return ToolListing(servers_of(document, file.name), {})
         return await _list_live(None, file, stderr)
-    return await _list_live(named, config, stderr)
+    return await _list_live(name, config, stderr)
 
 
 async def _list_live(only: str | None, config: Path | None, stderr: Console) -> ToolListing:
@@ -110,14 +110,14 @@ async def _list_live(only: str | None, config: Path | None, stderr: Console) -> 
         servers, unavailable = session.snapshot.catalog_servers(), session.snapshot.unavailable()
     if only is None:
         return ToolListing(servers, unavailable)
-    chosen = tuple(server for server in servers if server.id == only)
-    return ToolListing(chosen, {server: why for server, why in unavailable.items() if server == only})
+    selected = tuple(server for server in servers if server.id == only)
+    return ToolListing(selected, {server: why for server, why in unavailable.items() if server == only})
 
 
-def _warn_unavailable(listed: ToolListing, stderr: Console) -> Exit:
-    for server, reason in listed.unavailable.items():
+def _warn_unavailable(listing: ToolListing, stderr: Console) -> Exit:
+    for server, reason in listing.unavailable.items():
         stderr.print(Text(f"Server {server} is not available: {reason}", style="yellow"), soft_wrap=True)
-    return Exit.UPSTREAM if listed.unavailable else Exit.OK
+    return Exit.UPSTREAM if listing.unavailable else Exit.OK
 
 
 def _write(output: Path, text: str) -> None:
@@ -133,10 +133,10 @@ def _report(changes: Sequence[ToolChange]) -> RenderableType:
         return Text("Nothing changed.")
     parts: list[RenderableType] = []
     for level, heading in _HEADINGS.items():
-        chosen = [change for change in changes if change.level == level]
-        if chosen:
-            parts.append(Text(f"{heading} ({len(chosen)})", style=f"bold {_STYLES[level]}"))
-            parts += [_line(change) for change in chosen]
+        selected = [change for change in changes if change.level == level]
+        if selected:
+            parts.append(Text(f"{heading} ({len(selected)})", style=f"bold {_STYLES[level]}"))
+            parts += [_line(change) for change in selected]
             parts.append(Text(""))
     count = breaking(changes)
     word = "change breaks" if count == 1 else "changes break"

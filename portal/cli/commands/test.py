@@ -53,11 +53,12 @@ class SuiteOptions:
 async def test(options: SuiteOptions) -> int:
     """Run the tests. The exit code is 0 if all passed, 1 if one failed, 5 if there are none."""
     stdout, _ = consoles()
-    found = find_cases(list(options.places))
-    cases = select_cases(found, options.words)
-    left_out = len(found) - len(cases)
+    all_cases = find_cases(list(options.places))
+    cases = select_cases(all_cases, options.words)
+    left_out = len(all_cases) - len(cases)
     stdout.print(
-        Text(f"collected {_count(len(found), 'test')}{f', {left_out} deselected' if left_out else ''}"), soft_wrap=True
+        Text(f"collected {_count(len(all_cases), 'test')}{f', {left_out} deselected' if left_out else ''}"),
+        soft_wrap=True,
     )
     started = time.perf_counter()
     results = await _run(cases, options, stdout)
@@ -102,10 +103,10 @@ def _update(results: Sequence[CaseResult]) -> list[CaseResult]:
     """The results whose tests were updated. Expectations are written where they differed or were missing."""
     changed = []
     for result in results:
-        if result.ran is not None and (
+        if result.program_run is not None and (
             result.state == "failed" or (result.state == "passed" and not result.case.expect)
         ):
-            write_expectations(result.case, updated_expectations(result.case.expect, result.ran))
+            write_expectations(result.case, updated_expectations(result.case.expect, result.program_run))
             changed.append(result)
     return changed
 
@@ -122,19 +123,19 @@ def _failures(bad: Sequence[CaseResult], stdout: Console) -> None:
             for line in mismatch.lines:
                 stdout.print(Text(f"  {line}", style=_diff_style(line)), soft_wrap=True)
             stdout.print()
-        if result.ran is not None:
+        if result.program_run is not None:
             _frame(result, stdout)
-            stdout.print(run_report(result.ran.answer, result.ran.elapsed_ms, stdout))
-            for note in result.ran.notes:
+            stdout.print(run_report(result.program_run.answer, result.program_run.elapsed_ms, stdout))
+            for note in result.program_run.notes:
                 stdout.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
             stdout.print()
 
 
 def _frame(result: CaseResult, stdout: Console) -> None:
     """Print the lines of the program near the failure, or all of a short program."""
-    assert result.ran is not None and result.case.program is not None
+    assert result.program_run is not None and result.case.program is not None
     lines = result.source.rstrip("\n").split("\n")
-    error = result.ran.answer.get("error")
+    error = result.program_run.answer.get("error")
     line = error.get("line") if isinstance(error, dict) else None
     first = max(1, (line or 1) - _FRAME_LINES)
     shown = lines[first - 1 : (line or 2 * _FRAME_LINES) + _FRAME_LINES]

@@ -34,12 +34,14 @@ class RunTokens:
         return text if self.exact else f"{text} (estimate)"
 
 
-def run_tokens(source: str, ran: ProgramRun) -> RunTokens:
+def run_tokens(source: str, program_run: ProgramRun) -> RunTokens:
     """The tokens of a run of the program `source`."""
     program = count_tokens(source)
-    answer = count_tokens("\n".join(_texts(ran.content)))
+    answer = count_tokens("\n".join(_texts(program_run.content)))
     results = sum(
-        count_tokens(_text(made.outcome.result)).tokens for made in ran.made if isinstance(made.outcome, ToolReturned)
+        count_tokens(_text(made.outcome.result)).tokens
+        for made in program_run.calls
+        if isinstance(made.outcome, ToolReturned)
     )
     return RunTokens(program.tokens, answer.tokens, results, program.exact)
 

@@ -52,7 +52,7 @@ async def bench_over(
     *,
     limits: Limits | None = None,
     editor: Path | None = None,
-    opened: InitialContent | None = None,
+    initial: InitialContent | None = None,
 ) -> AsyncIterator[Benched]:
     """A bench over these upstreams, after they have settled."""
     document = {
@@ -72,7 +72,7 @@ async def bench_over(
                 CodeTool(executor),
                 limits=executor.limits,
                 count=count_tokens,
-                opened=opened,
+                initial=initial,
             )
             app = create_bench_app(bench, TOKEN, editor=editor, no_editor="There is no editor in this test.")
             headers = {"Authorization": f"Bearer {TOKEN}"}

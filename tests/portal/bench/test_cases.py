@@ -211,8 +211,8 @@ def test_an_update_changes_one_expectation_and_nothing_else(expect: dict[str, An
 def test_a_test_without_an_expectation_gets_one(tmp_path: Path) -> None:
     file = write(tmp_path, MOCKS + "# the end\n")
     [result] = results(file)
-    assert result.ran is not None
-    write_expectations(result.case, updated_expectations({}, result.ran))
+    assert result.program_run is not None
+    write_expectations(result.case, updated_expectations({}, result.program_run))
     assert file.read_text().startswith(MOCKS) and "# the end" in file.read_text()
     assert yaml.safe_load(file.read_text())["expect"] == {
         "result": {"n": 3},

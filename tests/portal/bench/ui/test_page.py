@@ -38,7 +38,7 @@ async def upstream() -> AsyncIterator[Hosted]:
 
 @pytest.fixture
 async def bench(upstream: Hosted) -> AsyncIterator[Benched]:
-    async with bench_over({"one": upstream}, opened=InitialContent(title="test.json", program="return 1")) as bench:
+    async with bench_over({"one": upstream}, initial=InitialContent(title="test.json", program="return 1")) as bench:
         yield bench
 
 
