@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.cases import Measurement, Reading, Unavailable
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from tests.corpus import cloudflare
 from tests.node_tools import NodeToolUnavailable
 from tests.stubs.measured import declared, synthetic

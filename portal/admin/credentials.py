@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field
 
 from portal.admin.api.errors import invalid
-from portal.servers import CredentialsInvalid, json_of, parsed, read_headers
+from portal.servers import CredentialsInvalid, parse_as, parse_json, read_headers
 
 AuthType = Literal["oauth", "bearer", "unauthenticated"]
 MAX_CREDENTIALS = 65_536
@@ -73,7 +73,9 @@ def _public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
         read_headers(credentials)
         return {}
     if auth_type == "oauth" and credentials:
-        manual = parsed(_ManualOAuth, json_of(credentials), "an object with auth_mode, config and registration_info")
+        manual = parse_as(
+            _ManualOAuth, parse_json(credentials), "an object with auth_mode, config and registration_info"
+        )
         if manual.auth_mode == "manual" and not (
             manual.config.authorization_endpoint and manual.config.token_endpoint and manual.registration_info.client_id
         ):

@@ -13,7 +13,7 @@ from portal.admin.api.errors import AdminError, Problem, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.upstreams import Upstreams
-from portal.pins import PinsUnusable, Withheld, in_words
+from portal.pins import PendingDefinition, PinsUnusable, describe_changes
 from portal.state import Store
 
 Kind = Literal["tool", "prompt"]
@@ -82,27 +82,27 @@ class Approvals:
         await self._keep(asked, meant)
         return Approved(approved=body.approve, waiting_approvals=len(await self._withheld(asked)))
 
-    async def _keep(self, asked: Asked, meant: Iterable[Withheld]) -> None:
+    async def _keep(self, asked: Asked, meant: Iterable[PendingDefinition]) -> None:
         try:
             await self._upstreams.approve(asked.path["id"], meant, by=asked.by)
         except PinsUnusable as error:
             structlog.get_logger("portal.admin").error("an approval is not kept", reason=str(error))
             raise AdminError(503, [Problem(errors.UNAVAILABLE, "the approval cannot be kept; try again")]) from None
 
-    async def _withheld(self, asked: Asked) -> tuple[Withheld, ...]:
+    async def _withheld(self, asked: Asked) -> tuple[PendingDefinition, ...]:
         id = asked.path["id"]
         if await self._store.get("server", id) is None:
             raise not_found("MCP server")
         return self._upstreams.withheld(id)
 
 
-def shown(waits: Withheld) -> ShownWithheld:
+def shown(waits: PendingDefinition) -> ShownWithheld:
     return ShownWithheld(
         kind=waits.kind,
         name=waits.name,
         digest=waits.digest,
         new=waits.is_new,
-        what=tuple(in_words(waits)),
+        what=tuple(describe_changes(waits)),
         definition=waits.now,
         approved_definition=waits.before,
     )

@@ -18,7 +18,7 @@ from portal.admin.capabilities import Override, Overrides
 from portal.admin.credentials import AuthConfigSummary, AuthType
 from portal.admin.pins import Approvals
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
-from portal.servers import SERVER, Change
+from portal.servers import SERVER, ListingChange
 from portal.state import KEEP, Keep, Store, Stored, Transaction
 
 PATH = "/access/ai-controls/mcp/servers"
@@ -108,7 +108,7 @@ class ShownServer(BaseModel):
     last_successful_sync: datetime | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     prompts: tuple[Mapping[str, Any], ...] = ()
-    capability_changes: tuple[Change, ...] = ()
+    capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
     created_at: datetime
     created_by: str

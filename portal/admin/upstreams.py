@@ -10,8 +10,8 @@ from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel
 
-from portal.pins import Withheld
-from portal.servers import Change, History, Servers, ServerSnapshot, StoredServers
+from portal.pins import PendingDefinition
+from portal.servers import History, ListingChange, Servers, ServerSnapshot, StoredServers
 
 SYNC_SECONDS = 60.0
 
@@ -38,7 +38,7 @@ class Observed(BaseModel):
     last_successful_sync: datetime | None = None
     tools: tuple[Mapping[str, Any], ...] = ()
     prompts: tuple[Mapping[str, Any], ...] = ()
-    capability_changes: tuple[Change, ...] = ()
+    capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
 
 
@@ -49,10 +49,10 @@ class Upstreams(Protocol):
     async def sync(self, server_id: str) -> Observed:
         """Read its lists now, and say how that went."""
 
-    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+    def withheld(self, server_id: str) -> tuple[PendingDefinition, ...]:
         """What a pinned server offers and nobody has approved."""
 
-    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+    async def approve(self, server_id: str, withheld: Iterable[PendingDefinition], *, by: str) -> None:
         """Let it offer that. Raises `PinsUnusable`."""
 
 
@@ -65,10 +65,10 @@ class NotRunning:
     async def sync(self, server_id: str) -> Observed:
         return Observed()
 
-    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+    def withheld(self, server_id: str) -> tuple[PendingDefinition, ...]:
         return ()
 
-    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+    async def approve(self, server_id: str, withheld: Iterable[PendingDefinition], *, by: str) -> None:
         return None
 
 
@@ -99,7 +99,7 @@ class RegistryUpstreams:
                 "error_details": error_details(server),
                 "tools": server.tools,
                 "prompts": server.prompts,
-                "waiting_approvals": len(server.withheld),
+                "waiting_approvals": len(server.pending),
             }
         )
 
@@ -111,11 +111,11 @@ class RegistryUpstreams:
             self._stored.synced(server_id)
         return self.observed(server_id)
 
-    def withheld(self, server_id: str) -> tuple[Withheld, ...]:
+    def withheld(self, server_id: str) -> tuple[PendingDefinition, ...]:
         server = self._servers.snapshot.servers.get(server_id)
-        return server.withheld if server is not None and self._stored.history(server_id) is not None else ()
+        return server.pending if server is not None and self._stored.history(server_id) is not None else ()
 
-    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
+    async def approve(self, server_id: str, withheld: Iterable[PendingDefinition], *, by: str) -> None:
         await self._servers.approve(server_id, withheld, by=by)
 
 

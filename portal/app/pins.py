@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from portal.config import Config
-from portal.pins import FilePlace, Place, StorePlace
+from portal.pins import ApprovalStore, FileApprovals, StoredApprovals
 
 if TYPE_CHECKING:
     from portal.state import Store
 
 
-def place_of(config: Config, store: Store | None) -> Place | None:
+def place_of(config: Config, store: Store | None) -> ApprovalStore | None:
     """The file of the configuration, or the database, or None if there is neither."""
     if config.portal.pinned is not None:
-        return FilePlace(config.portal.pinned)
-    return StorePlace(store) if store is not None else None
+        return FileApprovals(config.portal.pinned)
+    return StoredApprovals(store) if store is not None else None

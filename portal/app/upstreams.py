@@ -54,5 +54,5 @@ async def open_upstreams(
             except PinsUnusable as error:
                 raise StartError(str(error)) from error
         servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
-        learning.publish_to(servers.offer_anew)
+        learning.publish_to(servers.republish)
         yield Upstreams(servers, records, learning)

@@ -1,12 +1,12 @@
-"""The bench: programs run against live servers, mocks or a recording, in the same isolates as a portal's.
+"""The bench: runs programs against live servers, mocks or a recording, in the same isolates as a portal.
 
-Names are imported when they are used, so that the pytest plugin costs nothing where it is not used. The modules:
+Names are imported when they are used, so that the pytest plugin costs nothing in suites without it. The modules:
 
-    session, backend     run a program and say what happened
-    mocks, virtual       answers that are written down, in time that is made up
-    recording, replay    what happened, to be repeated exactly
-    tool_lists, changes  saved tools, and what changed between two of them
-    cases, verdict, suite, junit, pytest_plugin    programs with expectations beside them
+    session, backend      run a program, with its calls and its answer
+    mocks, virtual_time   prepared answers, in virtual time
+    recording, replay     a run that can be repeated exactly
+    tool_lists, changes   saved tools, and the changes between two lists of them
+    cases, verdict, suite, junit, pytest_plugin    programs with expected results
 """
 
 from typing import TYPE_CHECKING
@@ -16,16 +16,16 @@ from portal.lazy import lazily
 if TYPE_CHECKING:
     from portal.bench.backend import Backend
     from portal.bench.cases import Case, find_cases
-    from portal.bench.changes import Change, breaking, changes_between
+    from portal.bench.changes import ToolChange, breaking, changes_between
+    from portal.bench.expectations_file import write_expectations
     from portal.bench.junit import junit_xml
     from portal.bench.mocks import open_mocks
     from portal.bench.recording import Recording, read_recording, write_recording
     from portal.bench.replay import Replay
-    from portal.bench.rewrite import write_expectations
-    from portal.bench.session import NO_INPUT, Bench, Ran
-    from portal.bench.suite import Result, Suite, selected
+    from portal.bench.session import NO_INPUT, Bench, ProgramRun
+    from portal.bench.suite import CaseResult, Suite, select_cases
     from portal.bench.tool_lists import as_document, declaration_file, is_configuration, servers_of
-    from portal.bench.verdict import updated
+    from portal.bench.verdict import updated_expectations
 else:
     __getattr__ = lazily(
         __name__,
@@ -33,12 +33,12 @@ else:
             "Backend": "backend",
             "Bench": "session",
             "Case": "cases",
-            "Change": "changes",
+            "ToolChange": "changes",
             "NO_INPUT": "session",
-            "Ran": "session",
+            "ProgramRun": "session",
             "Recording": "recording",
             "Replay": "replay",
-            "Result": "suite",
+            "CaseResult": "suite",
             "Suite": "suite",
             "as_document": "tool_lists",
             "breaking": "changes",
@@ -49,10 +49,10 @@ else:
             "junit_xml": "junit",
             "open_mocks": "mocks",
             "read_recording": "recording",
-            "selected": "suite",
+            "select_cases": "suite",
             "servers_of": "tool_lists",
-            "updated": "verdict",
-            "write_expectations": "rewrite",
+            "updated_expectations": "verdict",
+            "write_expectations": "expectations_file",
             "write_recording": "recording",
         },
     )
@@ -62,12 +62,12 @@ __all__ = [
     "Backend",
     "Bench",
     "Case",
-    "Change",
-    "Ran",
+    "CaseResult",
+    "ProgramRun",
     "Recording",
     "Replay",
-    "Result",
     "Suite",
+    "ToolChange",
     "as_document",
     "breaking",
     "changes_between",
@@ -77,9 +77,9 @@ __all__ = [
     "junit_xml",
     "open_mocks",
     "read_recording",
-    "selected",
+    "select_cases",
     "servers_of",
-    "updated",
+    "updated_expectations",
     "write_expectations",
     "write_recording",
 ]

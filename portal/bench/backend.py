@@ -1,4 +1,4 @@
-"""What answers the calls of one run: live servers, mocks or a recording; and a note of every call made."""
+"""The backend of a run, which answers its calls (live servers, mocks or a recording), and a journal of the calls."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ from codemode import CallOutcome, Catalog, Pace, ToolCall, ToolCaller
 
 @dataclass(frozen=True)
 class Backend:
-    """For one run. `pace` None is the real clock. `finish` is awaited when the run has ended, whatever its end.
+    """Answers the calls of one run. `pace` is its clock, or None for the real one.
 
-    `corrected` may replace the times of the calls in the answer, where the real ones mean nothing.
+    `finish` is awaited at the end of the run, also if it fails. `correct_times` may replace the times of the calls in
+    the answer. `notes` are messages for the developer.
     """
 
     catalog: Catalog
     caller: ToolCaller
     pace: Pace | None = None
     finish: Callable[[], Awaitable[None]] | None = None
-    corrected: Callable[[list[dict[str, Any]]], None] | None = None
+    correct_times: Callable[[list[dict[str, Any]]], None] | None = None
     notes: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Made:
-    """One call that left the program: `outcome` is None while it is under way, and stays so when it was cancelled.
+class MadeCall:
+    """One call of a program. `outcome` is None while the call is in flight, and stays None if it is cancelled.
 
     `path` is `server.tool` in identifiers; `server` and `tool` are the configured id and the raw name.
     """
@@ -39,17 +40,17 @@ class Made:
     outcome: CallOutcome | None = None
 
 
-class Observed:
-    """A `ToolCaller` that notes the calls which pass through it."""
+class CallJournal:
+    """A `ToolCaller` that forwards calls to another and keeps them in `calls`."""
 
     def __init__(self, caller: ToolCaller, catalog: Catalog) -> None:
-        self.made: list[Made] = []
+        self.calls: list[MadeCall] = []
         self._caller = caller
         self._catalog = catalog
 
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         path = self._catalog.names.path(call.server, call.tool)
-        made = Made(call.seq, path, call.server, call.tool, call.arguments)
-        self.made.append(made)
-        made.outcome = await self._caller.call_tool(call)
-        return made.outcome
+        record = MadeCall(call.seq, path, call.server, call.tool, call.arguments)
+        self.calls.append(record)
+        record.outcome = await self._caller.call_tool(call)
+        return record.outcome

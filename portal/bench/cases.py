@@ -1,8 +1,8 @@
-"""Tests of programs: `name.js` or `name.ts`, and beside it `name.test.yaml` (or `.json`) that says what to expect.
+"""Reads tests of programs: `name.js` or `name.ts`, with `name.test.yaml` (or `.json`) next to it.
 
 description: What it is about          input: {...}            the program's `input`
 tools: tools.json                      now: 2026-01-31T12:00:00Z
-mocks: mocks.json, .py, .js or {...}   seed: 7                 time and chance; both have defaults
+mocks: mocks.json, .py, .js or {...}   seed: 7                 time and randomness; both have defaults
 replay: folder of a recording          limits: {cpuTime: 1}
 skip: why                              expect: {result, error, calls, logs}
 cases: {name: {any of these, over those of the file}}
@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from portal.bench.documents import kind_of, only_known
+from portal.bench.json_checks import check_keys, json_kind
 from portal.bench.mock_rules import check_operators
-from portal.bench.virtual import chance, moment
+from portal.bench.virtual_time import parse_seed, parse_time
 from portal.config import read_document
 from portal.errors import InputError
 from sandbox import Limits
@@ -36,9 +36,10 @@ _FOLDERS_SKIPPED = {"node_modules", "__pycache__"}
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """One program with one set of expectations. `name` is None when the file has no cases.
+    """One program with one set of expectations. `name` is None if the file has no `cases`.
 
-    `broken` is why it cannot be run: the file is wrong, and that is a failure too.
+    `now` is milliseconds since the epoch, `seed` 32 bytes. `broken` is the reason the case cannot run, which is a
+    mistake in its file.
     """
 
     file: Path
@@ -63,42 +64,46 @@ class Case:
 
 
 def find_cases(places: list[Path]) -> list[Case]:
-    """The cases in these files and folders, in order of their names. Raises InputError for a place that is none."""
-    found: dict[Path, str] = {}
+    """The cases in these files and folders, in the order of their names.
+
+    Raises:
+        InputError: a place is neither a folder nor a file of tests.
+    """
+    files: dict[Path, str] = {}
     for place in places:
         if place.is_dir():
             for file in sorted(place.rglob("*")):
                 hidden = any(part.startswith(".") or part in _FOLDERS_SKIPPED for part in file.relative_to(place).parts)
                 if file.name.endswith(ENDINGS) and not hidden and file.is_file():
-                    found.setdefault(file, str(file))
+                    files.setdefault(file, str(file))
         elif place.name.endswith(ENDINGS) and place.is_file():
-            found.setdefault(place, str(place))
+            files.setdefault(place, str(place))
         else:
             raise InputError(f"{place} is neither a folder nor a file called name{ENDINGS[0]} or name{ENDINGS[2]}.")
-    return [case for file, title in found.items() for case in read_cases(file, title)]
+    return [case for file, title in files.items() for case in read_cases(file, title)]
 
 
 def read_cases(file: Path, title: str) -> list[Case]:
-    """The cases of one file; a file that is wrong is one broken case."""
+    """The cases of one file. A file with a mistake is one broken case."""
     try:
         document = read_document(file)
-        content = only_known(document, (*KEYS, "cases"), title)
+        content = check_keys(document, (*KEYS, "cases"), title)
         program = _program(file)
         cases = content.pop("cases", None)
         if cases is None:
             return [_case(content, file, title, None, program)]
         if not isinstance(cases, Mapping) or not cases:
-            raise InputError(f"{title}: cases must be an object from names to cases, not {kind_of(cases)}.")
+            raise InputError(f"{title}: cases must be an object from names to cases, not {json_kind(cases)}.")
     except InputError as error:
         return [Case(file=file, title=title, broken=str(error))]
-    found = []
-    for name, one in cases.items():
+    read = []
+    for name, members in cases.items():
         try:
-            own = only_known(one if one is not None else {}, KEYS, f"{title}: cases.{name}")
-            found.append(_case({**content, **own}, file, title, str(name), program))
+            own = check_keys(members if members is not None else {}, KEYS, f"{title}: cases.{name}")
+            read.append(_case({**content, **own}, file, title, str(name), program))
         except InputError as error:
-            found.append(Case(file=file, title=title, name=str(name), broken=str(error)))
-    return found
+            read.append(Case(file=file, title=title, name=str(name), broken=str(error)))
+    return read
 
 
 def _program(file: Path) -> Path:
@@ -125,8 +130,8 @@ def _case(content: dict[str, Any], file: Path, title: str, name: str | None, pro
         replay=_path(content.get("replay"), file, f"{where}: replay"),
         input=content.get("input"),
         has_input="input" in content,
-        now=moment(content.get("now", NOW), f"{where}: now"),
-        seed=chance(content.get("seed", SEED), f"{where}: seed"),
+        now=parse_time(content.get("now", NOW), f"{where}: now"),
+        seed=parse_seed(content.get("seed", SEED), f"{where}: seed"),
         limits=_limits(content.get("limits"), f"{where}: limits"),
         expect=_expect(content.get("expect", {}), f"{where}: expect"),
         skip=str(content["skip"]) if content.get("skip") else None,
@@ -143,7 +148,7 @@ def _path(value: Any, file: Path, where: str) -> Path | None:
     if value is None:
         return None
     if not isinstance(value, str):
-        raise InputError(f"{where} must be a path, not {kind_of(value)}.")
+        raise InputError(f"{where} must be a path, not {json_kind(value)}.")
     return file.parent / value
 
 
@@ -151,7 +156,7 @@ def _limits(value: Any, where: str) -> Limits:
     if value is None:
         return Limits()
     if not isinstance(value, Mapping):
-        raise InputError(f"{where} must be an object, not {kind_of(value)}.")
+        raise InputError(f"{where} must be an object, not {json_kind(value)}.")
     try:
         return Limits(**{re.sub(r"[A-Z]", lambda m: f"_{m[0].lower()}", str(key)): part for key, part in value.items()})
     except (TypeError, ValueError) as error:
@@ -159,16 +164,16 @@ def _limits(value: Any, where: str) -> Limits:
 
 
 def _expect(value: Any, where: str) -> dict[str, Any]:
-    expect = only_known(value, EXPECTED, where)
+    expect = check_keys(value, EXPECTED, where)
     if "result" in expect and "error" in expect:
         raise InputError(f"{where} has both a result and an error; a run has one of them.")
     if "error" in expect and not isinstance(expect["error"], str):
-        only_known(expect["error"], ERROR, f"{where}.error")
+        check_keys(expect["error"], ERROR, f"{where}.error")
     calls = expect.get("calls", [])
     if isinstance(calls, bool) or not isinstance(calls, int | list):
         raise InputError(f"{where}.calls must be a list of calls, or how many there are.")
     for place, call in enumerate(calls if isinstance(calls, list) else []):
-        if not isinstance(call, str) and "tool" not in only_known(call, CALL, f"{where}.calls[{place}]"):
+        if not isinstance(call, str) and "tool" not in check_keys(call, CALL, f"{where}.calls[{place}]"):
             raise InputError(f"{where}.calls[{place}] needs the tool that is called.")
     if not isinstance(expect.get("logs", []), list):
         raise InputError(f"{where}.logs must be a list of lines.")

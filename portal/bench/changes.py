@@ -1,4 +1,4 @@
-"""What changed between two lists of tools, in words, and what it breaks. Pure."""
+"""The changes between two lists of tools, in words, and the programs they break. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from portal.pins import Difference, Level, Side, differences
+from portal.pins import Level, SchemaChange, Side, schema_changes
 from stubs import Schema, Server, Tool
 
 _ALIKE = 0.75
@@ -22,8 +22,11 @@ _WORSE = {("readOnlyHint", False), ("destructiveHint", True), ("idempotentHint",
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One change. `tool` None: the whole server. `where` is the member of the schema it is about, if it is."""
+class ToolChange:
+    """One change. `tool` is None if it is about the whole server. `where` is the schema's member, or None.
+
+    `breaks` is a clause about the programs that no longer work, or None.
+    """
 
     level: Level
     kind: str
@@ -37,117 +40,121 @@ class Change:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 
-def changes_between(old: Iterable[Server], new: Iterable[Server]) -> list[Change]:
-    """Everything that is different, server by server and tool by tool, in the order of the old list."""
+def changes_between(old: Iterable[Server], new: Iterable[Server]) -> list[ToolChange]:
+    """The changes from `old` to `new`, by server and tool, in the order of the old list."""
     before = {server.id: server for server in old}
     after = {server.id: server for server in new}
-    found: list[Change] = []
+    changes: list[ToolChange] = []
     for server_id, server in before.items():
         if server_id in after:
-            found += _of_server(server, after[server_id])
+            changes += _of_server(server, after[server_id])
         else:
             breaks = f"programs that call its {len(server.tools)} tools fail" if server.tools else None
             level: Level = "breaking" if server.tools else "caution"
-            found.append(Change(level, "server-removed", server_id, None, "the server was removed", breaks))
+            changes.append(ToolChange(level, "server-removed", server_id, None, "the server was removed", breaks))
     for server_id, server in after.items():
         if server_id not in before:
             what = f"the server was added, with {len(server.tools)} tools"
-            found.append(Change("safe", "server-added", server_id, None, what))
-    return found
+            changes.append(ToolChange("safe", "server-added", server_id, None, what))
+    return changes
 
 
-def breaking(found: Iterable[Change]) -> int:
-    """How many of them break programs."""
-    return sum(change.level == "breaking" for change in found)
+def breaking(changes: Iterable[ToolChange]) -> int:
+    """The number of changes that break programs."""
+    return sum(change.level == "breaking" for change in changes)
 
 
-def _of_server(old: Server, new: Server) -> list[Change]:
+def _of_server(old: Server, new: Server) -> list[ToolChange]:
     before, after = _by_name(old), _by_name(new)
     renamed = _renamed(before, after)
-    found: list[Change] = []
+    changes: list[ToolChange] = []
     for name, tool in before.items():
         if name in after:
-            found += _of_tool(old.id, tool, after[name])
+            changes += _of_tool(old.id, tool, after[name])
         elif name in renamed:
             now = renamed[name]
             breaks = f"programs that call it fail; it is {now} now"
-            found.append(Change("breaking", "tool-renamed", old.id, name, f"was renamed to {now}", breaks))
-            found += _of_tool(old.id, tool, after[now])
+            changes.append(ToolChange("breaking", "tool-renamed", old.id, name, f"was renamed to {now}", breaks))
+            changes += _of_tool(old.id, tool, after[now])
         else:
-            found.append(Change("breaking", "tool-removed", old.id, name, "was removed", "programs that call it fail"))
-    found += [
-        Change("safe", "tool-added", old.id, name, "was added")
+            changes.append(
+                ToolChange("breaking", "tool-removed", old.id, name, "was removed", "programs that call it fail")
+            )
+    changes += [
+        ToolChange("safe", "tool-added", old.id, name, "was added")
         for name in after
         if name not in before and name not in renamed.values()
     ]
-    return found
+    return changes
 
 
-def _of_tool(server: str, old: Tool, new: Tool) -> list[Change]:
-    given = [
-        _change(server, old.name, "input", one) for one in differences(old.input_schema, new.input_schema, "input")
+def _of_tool(server: str, old: Tool, new: Tool) -> list[ToolChange]:
+    inputs = [
+        _change(server, old.name, "input", one) for one in schema_changes(old.input_schema, new.input_schema, "input")
     ]
-    found = given + _outputs(server, old, new)
-    found += _annotations(server, old, new)
+    changes = inputs + _outputs(server, old, new)
+    changes += _annotations(server, old, new)
     if _words(old.description) != _words(new.description) or _words(old.title) != _words(new.title):
-        found.append(Change("safe", "description", server, old.name, "its description changed"))
-    elif not found and _shape(old) != _shape(new):
-        found.append(
-            Change("safe", "description", server, old.name, "what is said of its parameters or output changed")
+        changes.append(ToolChange("safe", "description", server, old.name, "its description changed"))
+    elif not changes and _shape(old) != _shape(new):
+        changes.append(
+            ToolChange("safe", "description", server, old.name, "the descriptions of its parameters or output changed")
         )
-    return found
+    return changes
 
 
-def _outputs(server: str, old: Tool, new: Tool) -> list[Change]:
+def _outputs(server: str, old: Tool, new: Tool) -> list[ToolChange]:
     before, after = _declared(old), _declared(new)
     if before is None and after is None:
         return []
     if before is None:
-        return [Change("safe", "output-declared", server, old.name, "now says what it returns")]
+        return [ToolChange("safe", "output-declared", server, old.name, "now says what it returns")]
     if after is None:
         what = "no longer says what it returns"
-        return [Change("caution", "output-undeclared", server, old.name, what)]
-    return [_change(server, old.name, "output", one) for one in differences(before, after, "output")]
+        return [ToolChange("caution", "output-undeclared", server, old.name, what)]
+    return [_change(server, old.name, "output", one) for one in schema_changes(before, after, "output")]
 
 
-def _annotations(server: str, old: Tool, new: Tool) -> list[Change]:
-    found: list[Change] = []
+def _annotations(server: str, old: Tool, new: Tool) -> list[ToolChange]:
+    changes: list[ToolChange] = []
     for hint, (absent, became, ceased) in _HINTS.items():
         before, after = old.annotations.get(hint, absent), new.annotations.get(hint, absent)
         if bool(before) != bool(after):
             level: Level = "caution" if (hint, bool(after)) in _WORSE else "safe"
-            found.append(Change(level, "annotation", server, old.name, became if after else ceased))
-    return found
+            changes.append(ToolChange(level, "annotation", server, old.name, became if after else ceased))
+    return changes
 
 
-def _change(server: str, tool: str, side: Side, one: Difference) -> Change:
-    return Change(one.level, f"{side}-{one.kind}", server, tool, one.what, one.breaks, one.where or None)
+def _change(server: str, tool: str, side: Side, change: SchemaChange) -> ToolChange:
+    return ToolChange(
+        change.level, f"{side}-{change.kind}", server, tool, change.what, change.breaks, change.where or None
+    )
 
 
 def _renamed(before: Mapping[str, Tool], after: Mapping[str, Tool]) -> dict[str, str]:
-    """Old names to new ones, where one tool went, one came, and they are plainly the same."""
-    gone = [tool for name, tool in before.items() if name not in after]
-    come = [tool for name, tool in after.items() if name not in before]
-    found: dict[str, str] = {}
-    if len(gone) * len(come) > 10_000:
-        return found
-    for tool in gone:
-        scored = [(_likeness(tool, other), other.name) for other in come if other.name not in found.values()]
+    """New names by old ones, for a removed tool and an added one that are clearly the same tool."""
+    removed = [tool for name, tool in before.items() if name not in after]
+    added = [tool for name, tool in after.items() if name not in before]
+    names: dict[str, str] = {}
+    if len(removed) * len(added) > 10_000:
+        return names
+    for tool in removed:
+        scored = [(_likeness(tool, other), other.name) for other in added if other.name not in names.values()]
         best = max(scored, default=(0.0, ""))
         if best[0] >= _ALIKE:
-            found[tool.name] = best[1]
-    return found
+            names[tool.name] = best[1]
+    return names
 
 
 def _likeness(old: Tool, new: Tool) -> float:
-    """0 to 1. Half is the input, which nearly always stays when only a name changes."""
+    """The likeness of two tools, 0 to 1. Half of it is the input, which rarely changes when a tool is renamed."""
     same_input = json.dumps(old.input_schema, sort_keys=True, default=str) == json.dumps(
         new.input_schema, sort_keys=True, default=str
     )
     members = _members(old), _members(new)
     union = members[0] | members[1]
     shape = 1.0 if same_input else (len(members[0] & members[1]) / len(union) * 0.8 if union else 0.5)
-    # Having no parameters in common is no likeness, nor is having none at all.
+    # Two tools without parameters are neither alike nor different in them.
     if not union:
         shape = 0.5
     words = _ratio(_words(old.description), _words(new.description)) if old.description else 0.0
@@ -165,10 +172,10 @@ def _ratio(first: str, second: str) -> float:
 
 
 def _by_name(server: Server) -> dict[str, Tool]:
-    found: dict[str, Tool] = {}
+    tools: dict[str, Tool] = {}
     for tool in server.tools:
-        found.setdefault(tool.name, tool)
-    return found
+        tools.setdefault(tool.name, tool)
+    return tools
 
 
 def _words(text: str | None) -> str:
@@ -180,5 +187,5 @@ def _shape(tool: Tool) -> Sequence[str]:
 
 
 def _declared(tool: Tool) -> Schema | None:
-    """The output a server promises: what was learned from results is no promise."""
+    """The output schema that the server declares. A learned one is not a declaration."""
     return None if tool.output_inferred else tool.output_schema

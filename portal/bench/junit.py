@@ -1,4 +1,4 @@
-"""The results of a suite as the JUnit XML that continuous integration reads. Pure."""
+"""Writes the results of a suite as JUnit XML, for continuous integration. Pure."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
 
-from portal.bench.suite import Result
+from portal.bench.suite import CaseResult
 
-# What XML 1.0 cannot hold, escaped or not.
+# Characters that XML 1.0 does not allow, not even escaped.
 _UNWRITABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def junit_xml(results: Sequence[Result], seconds: float) -> str:
-    """One `testsuite`; a failed case carries its differences, one that could not be run its reason."""
+def junit_xml(results: Sequence[CaseResult], seconds: float) -> str:
+    """The results as one `testsuite`. A failed case has its differences, and a case that could not run its reason."""
     counts = {
         "tests": len(results),
         "failures": sum(result.state == "failed" for result in results),
@@ -29,7 +29,7 @@ def junit_xml(results: Sequence[Result], seconds: float) -> str:
     return ElementTree.tostring(root, encoding="unicode", xml_declaration=True) + "\n"
 
 
-def _case(suite: ElementTree.Element, result: Result) -> None:
+def _case(suite: ElementTree.Element, result: CaseResult) -> None:
     title = _text(result.case.title)
     name = _text(result.case.name or result.case.file.name.split(".")[0])
     case = ElementTree.SubElement(

@@ -1,12 +1,12 @@
-"""Mocks in JavaScript: they run in an isolate of their own, like a program, and reach nothing but their arguments.
+"""Mocks in JavaScript: they run in an isolate of their own, like a program, and see only their arguments.
 
     export default {
       "shop.get_order": ({ id }) => ({ id, total: 12 }),
       "shop.list_orders": { orders: [] },          // a plain value is the result
     };
 
-The isolate lives as long as the run it answers; calls are answered one after the other. Its timers are the run's own
-time: a mock that waits a second makes the call take a second, and nobody wait.
+The isolate lives as long as the run. It answers one call after the other. Its timers use the virtual time of the run: a
+mock that waits a second makes the call take a second of that time, and no real time.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from codemode import CallOutcome, ToolFailed
-from portal.bench.mock_rules import Reply, returned
+from portal.bench.mock_rules import Reply, tool_result
 from portal.config import read_text
 from portal.errors import InputError
 from sandbox import Engine, Execution, Failed, HostCall, InProcessExecutor, Limits, Settlement, Suspended
@@ -27,7 +27,8 @@ from sandbox import Engine, Execution, Failed, HostCall, InProcessExecutor, Limi
 _EXPORT = re.compile(r"^([ \t]*)export[ \t]+default\b", re.MULTILINE)
 _LIMITS = Limits(calls=1_000_000, wall_time=86_400.0)
 _SLOTS = 8
-# After the developer's text, so that their lines stay their own. `mocks` is read once, like what a program captures.
+# After the developer's text, so that their line numbers stay right. `mocks` is read once, so that later changes of the
+# global have no effect.
 _SERVE = """
 ;await (async () => {
   const mocks = globalThis.mocks;
@@ -54,7 +55,7 @@ _SERVE = """
 
 
 class IsolateMocks:
-    """One file of mocks, and the engine its isolates come from. An async context manager; `paths` after entering."""
+    """One file of mocks, and the engine for its isolates. An async context manager, which sets `paths` on entering."""
 
     def __init__(self, file: Path) -> None:
         self.file = file
@@ -64,7 +65,7 @@ class IsolateMocks:
         self._executor: InProcessExecutor | None = None
 
     async def __aenter__(self) -> IsolateMocks:
-        """Raises InputError when the file is no module of mocks."""
+        """Raises `InputError` if the file is not a module of mocks."""
         text = read_text(self.file)
         source, exports = _EXPORT.subn(r"\1globalThis.mocks =", text, count=1)
         if not exports:
@@ -73,9 +74,9 @@ class IsolateMocks:
         self._engine = await asyncio.to_thread(Engine, _LIMITS, slots=_SLOTS)
         self._executor = InProcessExecutor(self._engine)
         try:
-            conversation = self.conversation(0.0)
-            self.paths = await conversation.names()
-            await conversation.aclose()
+            isolate = self.isolate(0.0)
+            self.paths = await isolate.names()
+            await isolate.aclose()
         except BaseException:
             await self.__aexit__()
             raise
@@ -87,61 +88,61 @@ class IsolateMocks:
         if self._engine is not None:
             self._engine.close()
 
-    def conversation(self, now: float) -> Conversation:
-        """A fresh isolate with the mocks, whose clock starts at `now`."""
+    def isolate(self, now: float) -> MockIsolate:
+        """A new isolate with the mocks. Its clock starts at `now` (milliseconds since the epoch)."""
         assert self._executor is not None, "mocks are used inside `async with`"
-        return Conversation(self._executor.execution(), self._source, self.file, lambda: now)
+        return MockIsolate(self._executor.execution(), self._source, self.file, lambda: now)
 
 
-class Conversation:
-    """The isolate of one run. Calls wait for one another."""
+class MockIsolate:
+    """The isolate that answers one run, one call at a time."""
 
     def __init__(self, execution: Execution, source: str, file: Path, now: Callable[[], float]) -> None:
         self._execution = execution
         self._source = source
         self._file = file
         self._now = now()
-        self._asked: HostCall | None = None
+        self._pending: HostCall | None = None
         self._lock = asyncio.Lock()
 
     async def names(self) -> tuple[str, ...]:
-        """The paths that are mocked. Raises InputError when the file does not run."""
+        """The paths of the mocks. Raises `InputError` if the file fails."""
         async with self._lock:
-            asked = await self._started()
-            if isinstance(asked, str):
-                raise InputError(asked)
-            return tuple(str(path) for path in asked.arguments)
+            request = await self._current_request()
+            if isinstance(request, str):
+                raise InputError(request)
+            return tuple(str(path) for path in request.arguments)
 
     async def reply(self, path: str, arguments: dict[str, Any], now: float) -> Reply:
-        """What the mock of this path answers at this time."""
+        """The answer of the mock at `path`. `now` is the time of the call."""
         async with self._lock:
             self._now = began = max(self._now, now)
-            asked = await self._started()
-            if not isinstance(asked, str):
-                settlement = Settlement.value(asked.id, {"tool": path, "arguments": arguments})
-                asked = await self._until_asked(self._execution.resume([settlement], self._now))
-            if isinstance(asked, str):
-                return Reply(ToolFailed(asked))
-            return Reply(_outcome(asked.arguments), self._now - began)
+            request = await self._current_request()
+            if not isinstance(request, str):
+                settlement = Settlement.value(request.id, {"tool": path, "arguments": arguments})
+                request = await self._next_request(self._execution.resume([settlement], self._now))
+            if isinstance(request, str):
+                return Reply(ToolFailed(request))
+            return Reply(_outcome(request.arguments), self._now - began)
 
     async def aclose(self) -> None:
         await self._execution.aclose()
 
-    async def _started(self) -> HostCall | str:
-        if self._asked is None:
+    async def _current_request(self) -> HostCall | str:
+        if self._pending is None:
             seed = secrets.token_bytes(32)
-            return await self._until_asked(self._execution.start(self._source, self._now, seed))
-        return self._asked
+            return await self._next_request(self._execution.start(self._source, self._now, seed))
+        return self._pending
 
-    async def _until_asked(self, step: Any) -> HostCall | str:
-        """On to the next time the isolate asks for a call; its timers are due at once. Else what went wrong."""
+    async def _next_request(self, step: Any) -> HostCall | str:
+        """The isolate's next request for a call, or what went wrong. Timers fire at once, in virtual time."""
         outcome = await step
         while isinstance(outcome, Suspended) and not outcome.calls and outcome.wake_at is not None:
             self._now = max(self._now, outcome.wake_at)
             outcome = await self._execution.resume([], self._now)
         if isinstance(outcome, Suspended) and len(outcome.calls) == 1:
-            self._asked = outcome.calls[0]
-            return self._asked
+            self._pending = outcome.calls[0]
+            return self._pending
         if isinstance(outcome, Failed):
             place = f", line {outcome.error.line}" if outcome.error.line else ""
             return f"{self._file.name}{place}: {outcome.error.message}"
@@ -153,4 +154,4 @@ def _outcome(reply: Any) -> CallOutcome:
         reply = reply if isinstance(reply, dict) else {}
         code = reply.get("code")
         return ToolFailed(str(reply.get("error", "")), code if isinstance(code, int) else None, reply.get("data"))
-    return returned(reply.get("value"))
+    return tool_result(reply.get("value"))

@@ -1,4 +1,4 @@
-"""Mocks as data: for each tool a result, or rules that answer the calls they match. Pure; a `Turns` counts for one run.
+"""Mocks as data: for each tool a result, or rules that answer the calls they match. Pure, except `Turns`, which counts.
 
     {"shop.get_order": {"result": {"id": 7}}}
     {"shop.get_order": [
@@ -6,7 +6,7 @@
         {"results": [{"id": 1}, {"id": 2}], "delay": 250}
     ]}
 
-A call is answered by the first rule that matches its arguments and is not used up.
+The first rule that matches a call's arguments and is not used up answers it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
-from portal.bench.documents import kind_of, only_known
+from portal.bench.json_checks import check_keys, json_kind
 from portal.errors import InputError
 
 ANSWERS = ("result", "results", "raw", "error", "denied")
@@ -33,12 +33,12 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 ABSENT = object()
-"""What a member that is not there is compared as."""
+"""Stands for a missing member in comparisons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a call is answered with, and how long that takes in the program's own time."""
+    """The answer to a call, and the milliseconds it takes in the program's virtual time."""
 
     outcome: CallOutcome
     delay_ms: float = 0.0
@@ -46,8 +46,11 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`when` None matches everything. `outcomes` are given in turn, and again and again when `times` is None and there
-    is one only; `times` is how many calls a rule answers in all."""
+    """Answers the calls whose arguments match `when`; None matches all.
+
+    `outcomes` are given in turn, and from the beginning after the last. `times` is the number of calls that the rule
+    answers in all, or None for any number.
+    """
 
     outcomes: tuple[CallOutcome, ...]
     when: Mapping[str, Any] | None = None
@@ -55,7 +58,7 @@ class Rule:
     times: int | None = None
 
     def outcome(self, used: int) -> CallOutcome | None:
-        """The answer to the next call, when `used` have been answered; None when the rule is used up."""
+        """The answer to the next call after `used` answers, or None if the rule is used up."""
         if self.times is not None and used >= self.times:
             return None
         return self.outcomes[used % len(self.outcomes)]
@@ -63,12 +66,13 @@ class Rule:
 
 @dataclass(slots=True)
 class Turns:
-    """Which rules have been used how often: the state of one run."""
+    """The rules of one tool, and how often each was used in one run."""
 
     rules: Sequence[Rule]
     used: dict[int, int] = field(default_factory=dict)
 
     def reply(self, arguments: Mapping[str, Any]) -> Reply | None:
+        """The answer of the first rule that matches, or None if there is none."""
         for place, rule in enumerate(self.rules):
             if rule.when is not None and not matches(rule.when, arguments):
                 continue
@@ -80,14 +84,14 @@ class Turns:
 
 
 def parse_rules(value: Any, where: str) -> tuple[Rule, ...]:
-    """The rules of one tool: one rule or a list of them. Raises InputError."""
+    """The rules of one tool, from one rule or a list of them. Raises `InputError`."""
     if isinstance(value, list):
         return tuple(_rule(one, f"{where}[{place}]") for place, one in enumerate(value))
     return (_rule(value, where),)
 
 
-def returned(value: Any) -> ToolReturned:
-    """A plain value as the answer of a tool that gives it: null has no content, text is text, all else structured."""
+def tool_result(value: Any) -> ToolReturned:
+    """The MCP result for a plain value: null is no content, text is a text block, anything else structured content."""
     if value is None:
         return ToolReturned({"content": []})
     if isinstance(value, str):
@@ -96,18 +100,20 @@ def returned(value: Any) -> ToolReturned:
 
 
 def _rule(value: Any, where: str) -> Rule:
-    rule = only_known(value, MEMBERS, where)
-    given = [key for key in ANSWERS if key in rule]
-    if len(given) != 1:
-        raise InputError(f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(given)} of them' if given else ''}.")
+    rule = check_keys(value, MEMBERS, where)
+    answers = [key for key in ANSWERS if key in rule]
+    if len(answers) != 1:
+        raise InputError(
+            f"{where} needs one of {', '.join(ANSWERS)}{f', not {len(answers)} of them' if answers else ''}."
+        )
     when = rule.get("when")
     if when is not None:
         if not isinstance(when, dict):
-            raise InputError(f"{where}.when must be an object of arguments, not {kind_of(when)}.")
+            raise InputError(f"{where}.when must be an object of arguments, not {json_kind(when)}.")
         check_operators(when, f"{where}.when")
     times = _number(rule, "times", where, whole=True)
-    outcomes = _outcomes(given[0], rule[given[0]], where)
-    if given[0] == "results":
+    outcomes = _outcomes(answers[0], rule[answers[0]], where)
+    if answers[0] == "results":
         if times is not None:
             raise InputError(f"{where} has results, which are given once each; times is for a single answer.")
         times = len(outcomes)
@@ -117,11 +123,11 @@ def _rule(value: Any, where: str) -> Rule:
 
 def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
     if key == "result":
-        return (returned(value),)
+        return (tool_result(value),)
     if key == "results":
         if not isinstance(value, list) or not value:
             raise InputError(f"{where}.results must be a list of results, given in turn.")
-        return tuple(returned(one) for one in value)
+        return tuple(tool_result(one) for one in value)
     if key == "raw":
         if not isinstance(value, dict):
             raise InputError(f"{where}.raw must be an MCP result with content or structuredContent.")
@@ -130,7 +136,7 @@ def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
         return (ToolDenied(str(value)),)
     if isinstance(value, str):
         return (ToolReturned({"isError": True, "content": [{"type": "text", "text": value}]}),)
-    error = only_known(value, ("message", "code", "data"), f"{where}.error")
+    error = check_keys(value, ("message", "code", "data"), f"{where}.error")
     code = error.get("code")
     if not isinstance(error.get("message"), str) or not isinstance(code, int | None):
         raise InputError(f"{where}.error needs a message; its code is a whole number.")
@@ -151,7 +157,7 @@ def _number(rule: Mapping[str, Any], key: str, where: str, *, whole: bool = Fals
 
 
 def matches(pattern: Any, value: Any) -> bool:
-    """Whether a value is as the pattern says: members named must match, others do not matter; lists match in full."""
+    """Whether a value matches a pattern. The pattern's members must match, others may be there. Lists match in full."""
     if isinstance(pattern, dict):
         if _is_operator(pattern):
             return all(_holds(operator, operand, value) for operator, operand in pattern.items())
@@ -166,7 +172,7 @@ def matches(pattern: Any, value: Any) -> bool:
 
 
 def agrees(expected: Any, actual: Any) -> bool:
-    """Whether a value is exactly what is expected; operators may stand anywhere in that."""
+    """Whether a value equals the expected one, in which operators may be anywhere."""
     if isinstance(expected, dict):
         if _is_operator(expected):
             return all(_holds(operator, operand, actual) for operator, operand in expected.items())
@@ -185,7 +191,7 @@ def agrees(expected: Any, actual: Any) -> bool:
 
 
 def same(first: Any, second: Any) -> bool:
-    """Equal as JSON: true is not 1, and 1.0 is 1."""
+    """Whether two values are equal as JSON: true is not 1, and 1.0 is 1."""
     if isinstance(first, bool) or isinstance(second, bool):
         return first is second
     if isinstance(first, dict) and isinstance(second, dict):
@@ -208,8 +214,8 @@ def _holds(operator: str, operand: Any, value: Any) -> bool:
         case "$any":
             return True
         case "$type":
-            wanted = _TYPES[operand]
-            return isinstance(value, wanted) and (bool in wanted or not isinstance(value, bool))
+            types = _TYPES[operand]
+            return isinstance(value, types) and (bool in types or not isinstance(value, bool))
         case "$in":
             return any(same(one, value) for one in operand)
         case "$not":
@@ -236,7 +242,7 @@ def _compares(operator: str, operand: Any, value: Any) -> bool:
 
 
 def check_operators(pattern: Any, where: str) -> None:
-    """Refuse an operator that is none, before a run finds out. Raises InputError."""
+    """Check the operators in a pattern before a run uses it. Raises `InputError` for an unknown or malformed one."""
     if isinstance(pattern, list):
         for place, part in enumerate(pattern):
             check_operators(part, f"{where}[{place}]")
@@ -246,7 +252,7 @@ def check_operators(pattern: Any, where: str) -> None:
         for key, part in pattern.items():
             check_operators(part, f"{where}.{key}")
         return
-    for operator, operand in only_known(pattern, OPERATORS, where).items():
+    for operator, operand in check_keys(pattern, OPERATORS, where).items():
         _check_operand(operator, operand, f"{where}.{operator}")
 
 
@@ -254,7 +260,7 @@ def _check_operand(operator: str, operand: Any, where: str) -> None:
     if operator == "$type" and (not isinstance(operand, str) or operand not in _TYPES):
         raise InputError(f"{where} must be one of {', '.join(_TYPES)}.")
     if operator == "$in" and not isinstance(operand, list):
-        raise InputError(f"{where} must be a list, not {kind_of(operand)}.")
+        raise InputError(f"{where} must be a list, not {json_kind(operand)}.")
     if operator == "$not":
         check_operators(operand, where)
     if operator == "$regex":

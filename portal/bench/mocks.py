@@ -1,8 +1,8 @@
 """Mocks: answers in place of upstream servers, from a file of data, Python or JavaScript, or from a mapping.
 
-No server is contacted. What a mock does not answer is an error that says so. With a list of saved tools the stubs,
-search and the check of arguments are those of the real servers, and mocks of tools that do not exist are refused;
-without one the tools are those that the mocks name, and take any object.
+No server is contacted. A call that no mock answers is an error that says so. With saved tools, the stubs, the search
+and the check of arguments are those of the real servers, and a mock of an unknown tool is refused. Without saved tools,
+the tools are those that the mocks name, and they accept any object.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 from codemode import CallOutcome, Catalog, ToolCall, ToolFailed, ToolReturned
 from portal.bench import mock_functions
 from portal.bench.backend import Backend
-from portal.bench.documents import only_known
-from portal.bench.mock_isolate import Conversation, IsolateMocks
+from portal.bench.json_checks import check_keys
+from portal.bench.mock_isolate import IsolateMocks, MockIsolate
 from portal.bench.mock_rules import Reply, Turns, parse_rules
 from portal.bench.tool_lists import read_servers, servers_of
-from portal.bench.virtual import VirtualPace, chance, moment
+from portal.bench.virtual_time import VirtualPace, parse_seed, parse_time
 from portal.config import YAML, read_document
 from portal.errors import InputError
 from stubs import Server, Tool
@@ -30,19 +30,19 @@ _DOCUMENT = ("mocks", "tools", "now", "seed")
 _SHOWN = 200
 
 Answer = Callable[[dict[str, Any], float], Awaitable[Reply | None]]
-"""Answers a call's arguments at a time; None when there is no mock for these arguments."""
+"""The answer to a call with these arguments at this time, or None if no mock is for them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answers:
-    """The mocks of one run by their paths as written, and how their run is ended."""
+    """The mocks of one run, by path as written. `finish` is awaited at the end of the run."""
 
     by_path: Mapping[str, Answer]
     finish: Callable[[], Awaitable[None]] | None = None
 
 
 class Mocks:
-    """Made by `open_mocks` or `Mocks.of`. `backend` is for one run each; runs share nothing."""
+    """Mocks for any number of runs, from `open_mocks` or `Mocks.of`. Runs share no state."""
 
     def __init__(
         self,
@@ -54,7 +54,7 @@ class Mocks:
         now: float | None = None,
         seed: bytes | None = None,
     ) -> None:
-        """Raises InputError for a mock of a tool that is not among `servers`."""
+        """Raises `InputError` if a mock is for a tool that `servers` does not have."""
         self.title = title
         self.catalog = Catalog.build(_named(paths) if servers is None else servers)
         self._places = {path: _place(self.catalog, path, title) for path in paths}
@@ -64,13 +64,16 @@ class Mocks:
 
     @classmethod
     def of(cls, mocks: Mapping[str, Any], *, servers: Sequence[Server] | None = None, title: str = "mocks") -> Mocks:
-        """Mocks from a mapping of paths to rules, or to functions of the arguments. Raises InputError."""
+        """Mocks from a mapping of paths to rules or functions of the arguments. Raises `InputError`."""
         _split(mocks, title)
         file = Path(title)
         return cls(title, list(mocks), lambda now: Answers(by_path=_from_mapping(mocks, file)), servers=servers)
 
     def backend(self, *, now: float | None = None, seed: bytes | None = None, wall_time: float = 60.0) -> Backend:
-        """What answers one run. Its time is virtual and starts at `now`, else where the mocks say, else at present."""
+        """A backend for one run, in virtual time.
+
+        Time starts at `now`, or the time that the mocks set, or else the present. `wall_time` is in seconds.
+        """
         start = now if now is not None else self._now
         pace = VirtualPace(start, seed if seed is not None else self._seed, wall_time=wall_time)
         answers = self._fresh(pace.begin()[0])
@@ -80,22 +83,27 @@ class Mocks:
 
 
 async def open_mocks(stack: AsyncExitStack, file: Path, *, tools: Path | None = None) -> Mocks:
-    """The mocks in a file. `tools` are saved tools, before those that the file names. What JavaScript needs is closed
-    with the stack. Raises InputError."""
+    """The mocks in a file. `tools` are saved tools, which take precedence over those that the file names.
+
+    An isolate for JavaScript closes with the stack.
+
+    Raises:
+        InputError: the file cannot be used.
+    """
     saved = None if tools is None else read_servers(tools)
     if file.suffix in (".json", *YAML):
         return _of_document(read_document(file), file, saved)
     if file.suffix == ".py":
         return _of_python(file, saved)
     if file.suffix in (".js", ".mjs"):
-        isolated = await stack.enter_async_context(IsolateMocks(file))
-        return Mocks(str(file), isolated.paths, lambda now: _in_isolate(isolated, now), servers=saved)
+        mocks_file = await stack.enter_async_context(IsolateMocks(file))
+        return Mocks(str(file), mocks_file.paths, lambda now: _in_isolate(mocks_file, now), servers=saved)
     raise InputError(f"Mocks are a file of .json, .yaml, .py or .js; {file} is none of these.")
 
 
 def document_mocks(document: Any, where: str, folder: Path, saved: Sequence[Server] | None) -> Mocks:
     """Mocks from a document `{"mocks": {...}, "tools"?, "now"?, "seed"?}`, whose paths are relative to `folder`."""
-    content = only_known(document, _DOCUMENT, where)
+    content = check_keys(document, _DOCUMENT, where)
     mocks = content.get("mocks")
     if not isinstance(mocks, Mapping):
         raise InputError(f'{where} needs "mocks": an object from server.tool to what it answers.')
@@ -107,8 +115,8 @@ def document_mocks(document: Any, where: str, folder: Path, saved: Sequence[Serv
         list(rules),
         lambda now: Answers(by_path={path: _turns(Turns(one)) for path, one in rules.items()}),
         servers=saved,
-        now=None if "now" not in content else moment(content["now"], f"{where}: now"),
-        seed=None if "seed" not in content else chance(content["seed"], f"{where}: seed"),
+        now=None if "now" not in content else parse_time(content["now"], f"{where}: now"),
+        seed=None if "seed" not in content else parse_seed(content["seed"], f"{where}: seed"),
     )
 
 
@@ -117,9 +125,9 @@ def _of_document(document: Any, file: Path, saved: Sequence[Server] | None) -> M
 
 
 def _of_python(file: Path, saved: Sequence[Server] | None) -> Mocks:
-    code = mock_functions.compiled(file)
-    module = mock_functions.evaluated(code, file)
-    mocks = mock_functions.defined(module, file)
+    code = mock_functions.compile_file(file)
+    module = mock_functions.run_file(code, file)
+    mocks = mock_functions.mocks_in(module, file)
     if not mocks:
         raise InputError(
             f"{file} has no mocks: define functions named server__tool, or {mock_functions.MAPPING} = "
@@ -131,14 +139,14 @@ def _of_python(file: Path, saved: Sequence[Server] | None) -> Mocks:
         saved = read_servers(file.parent / tools) if isinstance(tools, str | Path) else servers_of(tools, str(file))
 
     def fresh(now: float) -> Answers:
-        again = mock_functions.defined(mock_functions.evaluated(code, file), file)
+        again = mock_functions.mocks_in(mock_functions.run_file(code, file), file)
         return Answers(by_path=_from_mapping(again, file))
 
     return Mocks(str(file), list(mocks), fresh, servers=saved)
 
 
 def _split(mocks: Mapping[str, Any], where: str) -> None:
-    """Read the rules among the mocks once, so that a mistake in them is found before a run."""
+    """Check the rules among the mocks, so that a mistake is found before a run."""
     for path, value in mocks.items():
         if not callable(value):
             parse_rules(value, f"{where}: {path}")
@@ -160,25 +168,25 @@ def _turns(turns: Turns) -> Answer:
 
 def _function(function: mock_functions.Function, file: Path) -> Answer:
     async def answer(arguments: dict[str, Any], now: float) -> Reply | None:
-        return Reply(await mock_functions.call(function, arguments, file))
+        return Reply(await mock_functions.call_function(function, arguments, file))
 
     return answer
 
 
-def _in_isolate(isolated: IsolateMocks, now: float) -> Answers:
-    conversation = isolated.conversation(now)
+def _in_isolate(mocks_file: IsolateMocks, now: float) -> Answers:
+    isolate = mocks_file.isolate(now)
 
     def answer_of(path: str) -> Answer:
         async def answer(arguments: dict[str, Any], now: float) -> Reply | None:
-            return await conversation.reply(path, arguments, now)
+            return await isolate.reply(path, arguments, now)
 
         return answer
 
-    return Answers(by_path={path: answer_of(path) for path in isolated.paths}, finish=_closing(conversation))
+    return Answers(by_path={path: answer_of(path) for path in mocks_file.paths}, finish=_closing(isolate))
 
 
-def _closing(conversation: Conversation) -> Callable[[], Awaitable[None]]:
-    return conversation.aclose
+def _closing(isolate: MockIsolate) -> Callable[[], Awaitable[None]]:
+    return isolate.aclose
 
 
 @dataclass
@@ -205,13 +213,13 @@ class _MockCaller:
         return reply.outcome
 
     def _note(self, path: str, outcome: CallOutcome) -> None:
-        """Say once a tool when a mock answers what the real one never would."""
+        """Note, once for each tool, that a mock's answer does not fit the tool's output schema."""
         entry = self.catalog.get(path)
         if path in self._checked or entry is None or entry.tool.output_schema is None or entry.tool.output_inferred:
             return
         if not isinstance(outcome, ToolReturned) or (value := outcome.result.get("structuredContent")) is None:
             return
-        # The same careful check that arguments get, with the other schema in its place.
+        # The check for arguments, used with the output schema in place of an input schema.
         imagined = Catalog.build([Server("output", tools=(Tool("value", input_schema=entry.tool.output_schema),))])
         if wrong := imagined.argument_check("output.value").mismatches(value):
             self._checked.add(path)
@@ -220,7 +228,7 @@ class _MockCaller:
 
 
 def _named(paths: Sequence[str]) -> list[Server]:
-    """The servers that paths name, with tools of which nothing else is known."""
+    """The servers that the paths name, with tools that have no schema."""
     servers: dict[str, dict[str, Tool]] = {}
     for path in paths:
         server, separator, tool = path.removeprefix("codemode.").partition(".")

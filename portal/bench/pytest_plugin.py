@@ -1,10 +1,10 @@
-"""The fixture `codemode` for Python tests: programs in the same isolates, with the same mocks.
+"""The pytest fixture `codemode`: runs programs in the same isolates as a portal, with mocks.
 
     def test_the_report(codemode):
         result = codemode.run("return await codemode.shop.count()", mocks={"shop.count": {"result": {"total": 3}}})
         assert result.value == {"total": 3} and result.calls[0].tool == "shop.count"
 
-Everything heavy is imported when the fixture is first used: a suite without it pays for reading this module.
+Heavy modules are imported when the fixture is first used: a suite without it pays only for this module.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ def _codemode_bench() -> Iterator[BlockingBench]:
 
 @pytest.fixture
 def codemode(_codemode_bench: BlockingBench, request: pytest.FixtureRequest) -> Codemode:
-    """Runs programs: `codemode.run(source, mocks=..., tools=..., input=..., replay=...)`. Relative paths are looked up
-    beside the test's file."""
+    """Runs programs: `codemode.run(source, mocks=..., tools=..., input=..., replay=...)`.
+
+    Relative paths start at the folder of the test's file.
+    """
     from portal.bench.blocking import Codemode  # noqa: PLC0415  see above
 
     return Codemode(_codemode_bench, request.path.parent)

@@ -1,7 +1,7 @@
-"""A recording of a run: everything it was given from outside, in order, so that it can be repeated exactly.
+"""Recordings: everything a run received from outside, in order, so that it can be repeated exactly.
 
-One file, `recording.json`, in a folder of the developer's choice. It holds arguments and results as they were, which
-may be secrets: the file is readable by its owner only.
+A recording is one file, `recording.json`, in a folder of the developer's choice. It has unchanged arguments and
+results, which may be secrets, so only its owner can read it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from codemode import CallOutcome, Flight, Pace, RealPace, ToolDenied, ToolFailed, ToolReturned
-from portal.bench.documents import only_known
+from portal.bench.json_checks import check_keys
 from portal.bench.tool_lists import as_document, servers_of
 from portal.config import read_document
 from portal.errors import InputError
@@ -23,7 +23,7 @@ from stubs import Server
 
 FILE = "recording.json"
 FORMAT = "codemode-recording/1"
-LARGEST = 1024 * 1024 * 1024
+MAX_BYTES = 1024 * 1024 * 1024
 _KEYS = (
     *("format", "title", "source", "input", "now", "seed", "servers", "unavailable", "calls", "resumes", "answer"),
 )
@@ -31,7 +31,7 @@ _KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class RecordedCall:
-    """A call as it was made and answered; `outcome` None: it never was. Times in milliseconds."""
+    """A call and its outcome, which is None if there was no answer. `at` and `ms` are in milliseconds."""
 
     seq: int
     server: str
@@ -44,7 +44,7 @@ class RecordedCall:
 
 @dataclass(frozen=True, slots=True)
 class Resume:
-    """One time the program went on: at what time, and with which of its host calls, in which order."""
+    """One continuation of the program: the time, and the ids of the host calls that were settled, in order."""
 
     now: float
     settled: tuple[int, ...]
@@ -52,7 +52,10 @@ class Resume:
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A run and all it was given. `answer` is what came of it; `input` absent is None and `has_input` False."""
+    """A run with everything it received. `answer` is its result. Without an input, `has_input` is False.
+
+    `now` is milliseconds since the epoch.
+    """
 
     title: str
     source: str
@@ -67,8 +70,8 @@ class Recording:
     has_input: bool = False
 
 
-class NotingPace:
-    """A `Pace` that notes what another decides."""
+class RecordingPace:
+    """A `Pace` that records the decisions of another."""
 
     def __init__(self, pace: Pace | None = None) -> None:
         self.start = 0.0
@@ -96,7 +99,11 @@ class NotingPace:
 
 
 def write_recording(recording: Recording, folder: Path) -> Path:
-    """Write it into a folder, which is made when it is not there, in one step. Raises InputError."""
+    """The file of the recording, written atomically into a folder, which is created if it is missing.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
     file = folder / FILE
     draft = folder / f".{FILE}.{os.getpid()}"
     try:
@@ -112,12 +119,16 @@ def write_recording(recording: Recording, folder: Path) -> Path:
 
 
 def read_recording(folder: Path) -> Recording:
-    """The recording in a folder, or in the file itself. Raises InputError."""
+    """The recording in a folder, or in a file.
+
+    Raises:
+        InputError: the file cannot be read, is not a recording, or is damaged.
+    """
     file = folder / FILE if folder.is_dir() else folder
-    document = read_document(file, largest=LARGEST)
+    document = read_document(file, largest=MAX_BYTES)
     if not isinstance(document, Mapping) or document.get("format") != FORMAT:
         raise InputError(f"{file} is no recording of this version ({FORMAT}); `codemode run --record` makes one.")
-    only_known(document, _KEYS, str(file))
+    check_keys(document, _KEYS, str(file))
     try:
         return Recording(
             title=str(document["title"]),
@@ -137,12 +148,12 @@ def read_recording(folder: Path) -> Recording:
 
 
 def _document(recording: Recording) -> dict[str, Any]:
-    given = {"input": recording.input} if recording.has_input else {}
+    members = {"input": recording.input} if recording.has_input else {}
     return {
         "format": FORMAT,
         "title": recording.title,
         "source": recording.source,
-        **given,
+        **members,
         "now": recording.now,
         "seed": recording.seed.hex(),
         "servers": as_document(recording.servers)["servers"],
@@ -165,7 +176,7 @@ def _document(recording: Recording) -> dict[str, Any]:
 
 
 def outcome_document(outcome: CallOutcome | None) -> dict[str, Any]:
-    """An outcome as JSON: `result` (the raw MCP one), `failed` or `denied`; nothing for a call without one."""
+    """An outcome as JSON: `result` (the raw MCP result), `failed` or `denied`; {} for a call without an outcome."""
     if isinstance(outcome, ToolReturned):
         return {"result": outcome.result}
     if isinstance(outcome, ToolFailed):

@@ -1,6 +1,6 @@
-"""A recorded run, repeated: the same time, the same chance, the same answers in the same order, and no server.
+"""Repeats a recorded run: the same time, the same randomness, the same answers in the same order, without a server.
 
-A program that asks for something else than it did diverges, and the replay ends there and says where.
+A program that makes another call than in the recording diverges. The replay ends there and says where.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _SHOWN = 300
 
 
 class ReplayDiverged(Exception):
-    """The program did something else than the recorded run. `seq` is the call it happened at, if it was a call."""
+    """The program differs from the recorded run. `seq` is the number of the call that differs, or None."""
 
     def __init__(self, message: str, seq: int | None = None) -> None:
         super().__init__(message)
@@ -27,38 +27,38 @@ class ReplayDiverged(Exception):
 
 
 class Replay:
-    """For one run: a `ToolCaller` and a `Pace` out of a recording."""
+    """A `ToolCaller` and a `Pace` for one run, from a recording. `divergence` is set when the run differs."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self._catalog = Catalog.build(recording.servers, recording.unavailable)
         self._calls = {call.seq: call for call in recording.calls}
-        self._made: set[int] = set()
+        self._seen_calls: set[int] = set()
         self._position = 0
         self._now = recording.now
-        self._held = 0
+        self._unanswered = 0
         self._flight: Flight | None = None
         self.divergence: ReplayDiverged | None = None
 
     def backend(self) -> Backend:
-        return Backend(self._catalog, self, self, corrected=self._correct)
+        return Backend(self._catalog, self, self, correct_times=self._correct)
 
-    def left(self) -> ReplayDiverged | None:
-        """How the run left the recording, when it has ended: what differed, or what it did not come to."""
+    def final_divergence(self) -> ReplayDiverged | None:
+        """The divergence after the end of a run, or None. A recorded call that the run did not make counts too."""
         if self.divergence is not None:
             return self.divergence
-        left = [call for call in self.recording.calls if call.seq not in self._made]
-        if not left:
+        missing = [call for call in self.recording.calls if call.seq not in self._seen_calls]
+        if not missing:
             return None
-        path = self._path(left[0])
-        made = f"{len(self._made)} of {len(self.recording.calls)} recorded calls"
-        return ReplayDiverged(f"the program ended after {made}; the next one was {path}.", left[0].seq)
+        path = self._path(missing[0])
+        progress = f"{len(self._seen_calls)} of {len(self.recording.calls)} recorded calls"
+        return ReplayDiverged(f"the program ended after {progress}; the next one was {path}.", missing[0].seq)
 
     # The calls
 
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         recorded = self._calls.get(call.seq)
-        self._made.add(call.seq)
+        self._seen_calls.add(call.seq)
         if self.divergence is not None:
             return ToolFailed("the replay has diverged before this call")
         if (difference := self._difference(call, recorded)) is not None:
@@ -66,23 +66,23 @@ class Replay:
             return ToolFailed(f"the replay diverged: {difference}")
         if recorded is not None and recorded.outcome is not None:
             return recorded.outcome
-        # The recorded run was never answered either.
-        self._held += 1
+        # The recorded call had no answer: this one waits for the end of the run too.
+        self._unanswered += 1
         if self._flight is not None:
             self._flight.wake()
         await asyncio.Event().wait()
         raise AssertionError("unreachable")
 
     def _difference(self, call: ToolCall, recorded: RecordedCall | None) -> str | None:
-        made = self._catalog.names.path(call.server, call.tool)
+        path = self._catalog.names.path(call.server, call.tool)
         if recorded is None:
-            return f"call {call.seq} is {made}({_json(call.arguments)}), and the recording has no call {call.seq}."
-        was = self._path(recorded)
+            return f"call {call.seq} is {path}({_json(call.arguments)}), and the recording has no call {call.seq}."
+        recorded_path = self._path(recorded)
         if (call.server, call.tool) != (recorded.server, recorded.tool):
-            return f"call {call.seq} is {made}, and was {was} in the recording."
+            return f"call {call.seq} is {path}, and was {recorded_path} in the recording."
         if call.arguments != recorded.arguments:
             return (
-                f"call {call.seq} is {made} with other arguments.\n"
+                f"call {call.seq} is {path} with other arguments.\n"
                 f"  recorded: {_json(recorded.arguments)}\n  now:      {_json(call.arguments)}"
             )
         return None
@@ -106,7 +106,7 @@ class Replay:
         return self._now - self.recording.now
 
     async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
-        """As it was recorded; once the program has left the recording, as it comes, and never waiting for a timer."""
+        """The recorded settlements. After a divergence, those that are ready, and timers fire without waiting."""
         self._flight = flight
         while not flight.faulty:
             if self.divergence is None and (settled := self._next(flight)) is not None:
@@ -114,7 +114,7 @@ class Replay:
             if self.divergence is not None and flight.ready:
                 ready, flight.ready = flight.ready, []
                 return ready
-            if flight.in_flight > self._held:
+            if flight.in_flight > self._unanswered:
                 await flight.changed()
             elif self.divergence is None:
                 self.divergence = ReplayDiverged(
@@ -130,7 +130,7 @@ class Replay:
         return []
 
     def _next(self, flight: Flight) -> list[Settlement] | None:
-        """What the program went on with at this place of the recording, when all of it is there."""
+        """The settlements of the next recorded continuation, or None if they are not all ready."""
         if self._position == len(self.recording.resumes):
             return None
         resume = self.recording.resumes[self._position]
@@ -143,7 +143,7 @@ class Replay:
         return [ready[id] for id in resume.settled]
 
     def _correct(self, calls: list[dict[str, Any]]) -> None:
-        """Each call's times are those of the recording."""
+        """Set the times of the calls to the recorded ones."""
         for call in calls:
             if (recorded := self._calls.get(call["seq"])) is not None:
                 call.update(at=recorded.at, ms=recorded.ms)

@@ -1,4 +1,4 @@
-"""Runs programs against a backend, in isolates of this process, and says everything that happened."""
+"""Runs programs against a backend, in isolates of this process."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import TracebackType
 from typing import Any, Final
 
 from codemode import CodeTool, RealPace
-from portal.bench.backend import Backend, Made, Observed
-from portal.bench.recording import NotingPace, RecordedCall, Recording
+from portal.bench.backend import Backend, CallJournal, MadeCall
+from portal.bench.recording import RecordedCall, Recording, RecordingPace
 from portal.bench.replay import Replay, ReplayDiverged
 from sandbox import Engine, Execution, Executor, Image, InProcessExecutor, Limits
 
@@ -20,26 +20,26 @@ SLOTS = 32
 
 
 class _Nothing:
-    """Told apart from null, which is an input too."""
+    """Stands for no input. Null is an input."""
 
 
 NO_INPUT: Final = _Nothing()
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
-    """What came of a run. `answer` is the `structuredContent` of the `code` tool, `content` its blocks.
+class ProgramRun:
+    """A finished run. `answer` is the `structuredContent` of the `code` tool, `content` its blocks.
 
-    `elapsed_ms` is the program's own time, virtual under mocks and that of the recording in a replay; `real_ms` is how
-    long it took. `made` are the calls that left the program, in order; `recording` is there when it was asked for,
-    `divergence` when a replay was not the recorded run; `notes` are what the backend has to say to the developer.
+    `elapsed_ms` is the time in the program: virtual with mocks, recorded in a replay. `real_ms` is the real time.
+    `calls` are the program's calls, in order. `recording` is set if the run was recorded, `divergence` if a replay
+    differed from its recording. `notes` are messages of the backend for the developer.
     """
 
     answer: dict[str, Any]
     content: tuple[dict[str, Any], ...]
     elapsed_ms: float
     real_ms: float
-    made: tuple[Made, ...] = ()
+    calls: tuple[MadeCall, ...] = ()
     recording: Recording | None = None
     divergence: ReplayDiverged | None = None
     notes: tuple[str, ...] = field(default=())
@@ -50,7 +50,7 @@ class Ran:
 
 
 class Bench:
-    """An async context manager for one event loop. Runs may overlap."""
+    """Runs programs with one set of limits. An async context manager for one event loop. Runs may overlap."""
 
     def __init__(self, limits: Limits | None = None) -> None:
         self.limits = limits or Limits()
@@ -81,11 +81,14 @@ class Bench:
         record: bool = False,
         title: str = "program.js",
         run_id: str | None = None,
-    ) -> Ran:
-        """Run a program. Nothing it does raises; cancelling the task stops it. `input` is its global of that name."""
-        observed = Observed(backend.caller, backend.catalog)
+    ) -> ProgramRun:
+        """The finished run of a program. Its failure is in the answer and raises nothing; cancelling the task stops it.
+
+        `input` is the program's global `input`, `title` the name in messages.
+        """
+        journal = CallJournal(backend.caller, backend.catalog)
         pace = backend.pace or RealPace()
-        noted = NotingPace(pace) if record else None
+        recorder = RecordingPace(pace) if record else None
         tool = self._tool_with(input)
         answer: dict[str, Any]
         divergence: ReplayDiverged | None = None
@@ -94,14 +97,14 @@ class Bench:
             result = await tool.run(
                 {"code": source},
                 backend.catalog,
-                observed,
+                journal,
                 run_id=run_id or secrets.token_hex(8),
-                pace=noted or pace,
+                pace=recorder or pace,
             )
             elapsed = pace.elapsed()
             answer, content = result["structuredContent"], tuple(result["content"])
             if isinstance(backend.caller, Replay):
-                divergence = backend.caller.left()
+                divergence = backend.caller.final_divergence()
         except ReplayDiverged as error:
             elapsed = pace.elapsed()
             divergence, answer, content = error, {"status": "failed", "executionId": "", "logs": [], "calls": []}, ()
@@ -111,35 +114,37 @@ class Bench:
         if divergence is not None:
             answer = {**answer, "status": "failed", "error": _error_of(divergence, answer.get("error") or {})}
             answer.pop("result", None)
-        if backend.corrected is not None:
-            backend.corrected(answer["calls"])
-        recording = _recording(title, source, input, backend, noted, observed, answer) if noted is not None else None
-        return Ran(
+        if backend.correct_times is not None:
+            backend.correct_times(answer["calls"])
+        recording = (
+            _recording(title, source, input, backend, recorder, journal, answer) if recorder is not None else None
+        )
+        return ProgramRun(
             answer=answer,
             content=content,
             elapsed_ms=elapsed,
             real_ms=(time.perf_counter() - started) * 1000,
-            made=tuple(sorted(observed.made, key=lambda made: made.seq)),
+            calls=tuple(sorted(journal.calls, key=lambda call: call.seq)),
             recording=recording,
             divergence=divergence,
             notes=tuple(backend.notes),
         )
 
-    def _tool_with(self, given: Any) -> CodeTool:
+    def _tool_with(self, input: Any) -> CodeTool:
         assert self._tool is not None and self._executor is not None, "the bench is used inside `async with`"
-        if isinstance(given, _Nothing):
+        if isinstance(input, _Nothing):
             return self._tool
-        # A tool of its own: it keeps images by catalog, and this one has the input in it.
-        return CodeTool(_WithInput(self._executor, given))
+        # A tool of its own: tools cache images by catalog, and this image contains the input.
+        return CodeTool(_WithInput(self._executor, input))
 
 
 class _WithInput:
-    """An `Executor` whose images have one more global, `input`. Closing stays with the executor inside."""
+    """An `Executor` whose images have one more global, `input`. It does not close the executor it wraps."""
 
-    def __init__(self, executor: Executor, given: Any) -> None:
+    def __init__(self, executor: Executor, input: Any) -> None:
         self._executor = executor
-        # JSON twice: as an object literal `__proto__` would be no ordinary key.
-        self._line = f"globalThis.input = JSON.parse({json.dumps(json.dumps(given))});"
+        # JSON in a JSON string: in an object literal `__proto__` would set the prototype.
+        self._line = f"globalThis.input = JSON.parse({json.dumps(json.dumps(input))});"
 
     @property
     def limits(self) -> Limits:
@@ -167,36 +172,38 @@ class _WithInput:
 
 
 def _error_of(divergence: ReplayDiverged, error: dict[str, Any]) -> dict[str, Any]:
-    """The divergence as the run's error, with its place in the program where the failed call told it."""
-    told = divergence.message in str(error.get("message"))
-    place: dict[str, Any] = {key: error[key] for key in ("line", "column", "snippet", "stack") if told and key in error}
+    """The divergence as the run's error, with the place in the program if the failed call has it."""
+    quoted = divergence.message in str(error.get("message"))
+    place: dict[str, Any] = {
+        key: error[key] for key in ("line", "column", "snippet", "stack") if quoted and key in error
+    }
     return {"kind": "replay", "name": "ReplayDiverged", "message": divergence.message, **place}
 
 
 def _recording(
     title: str,
     source: str,
-    given: Any,
+    input: Any,
     backend: Backend,
-    noted: NotingPace,
-    observed: Observed,
+    recorder: RecordingPace,
+    journal: CallJournal,
     answer: dict[str, Any],
 ) -> Recording:
     times = {call["seq"]: (call.get("at", 0.0), call.get("ms", 0.0)) for call in answer["calls"]}
     calls = tuple(
-        RecordedCall(made.seq, made.server, made.tool, made.arguments, made.outcome, *times.get(made.seq, (0.0, 0.0)))
-        for made in sorted(observed.made, key=lambda made: made.seq)
+        RecordedCall(call.seq, call.server, call.tool, call.arguments, call.outcome, *times.get(call.seq, (0.0, 0.0)))
+        for call in sorted(journal.calls, key=lambda call: call.seq)
     )
     return Recording(
         title=title,
         source=source,
-        input=None if isinstance(given, _Nothing) else given,
-        has_input=not isinstance(given, _Nothing),
-        now=noted.start,
-        seed=noted.seed,
+        input=None if isinstance(input, _Nothing) else input,
+        has_input=not isinstance(input, _Nothing),
+        now=recorder.start,
+        seed=recorder.seed,
         servers=backend.catalog.servers,
         unavailable=backend.catalog.unavailable,
         calls=calls,
-        resumes=tuple(noted.resumes),
+        resumes=tuple(recorder.resumes),
         answer=answer,
     )

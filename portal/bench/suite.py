@@ -1,4 +1,4 @@
-"""Runs the cases of a suite one after the other, each against its own mocks or recording."""
+"""Runs the cases of a suite in order, each against its own mocks or recording."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from portal.bench.cases import Case
 from portal.bench.mocks import Mocks, document_mocks, open_mocks
 from portal.bench.recording import read_recording
 from portal.bench.replay import Replay
-from portal.bench.session import NO_INPUT, Bench, Ran
+from portal.bench.session import NO_INPUT, Bench, ProgramRun
 from portal.bench.tool_lists import read_servers
 from portal.bench.verdict import Mismatch, verdict
 from portal.config import read_text
@@ -27,20 +27,23 @@ _WORD = re.compile(r"\s*(\(|\)|[^\s()]+)")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Result:
-    """What became of a case. `error`: it could not be run, and `reason` says why; so does that of a skipped one."""
+class CaseResult:
+    """The result of a case. In the state "error" it could not run. `reason` says why, as for a skipped case.
+
+    `mismatches` are the differences of a failed case, `seconds` its real duration.
+    """
 
     case: Case
     state: State
     seconds: float = 0.0
     source: str = ""
-    ran: Ran | None = None
+    program_run: ProgramRun | None = None
     mismatches: tuple[Mismatch, ...] = ()
     reason: str | None = None
 
 
 class Suite:
-    """An async context manager; isolates are shared by the cases with the same limits, and nothing else is."""
+    """Runs cases. Cases with the same limits share an engine and nothing else. An async context manager."""
 
     def __init__(self) -> None:
         self._stack = AsyncExitStack()
@@ -52,19 +55,19 @@ class Suite:
     async def __aexit__(self, *error: object) -> None:
         await self._stack.aclose()
 
-    async def results(self, cases: Sequence[Case], *, stop_early: bool = False) -> AsyncIterator[Result]:
-        """The results as they come; with `stop_early` none after the first that is not good."""
+    async def results(self, cases: Sequence[Case], *, stop_early: bool = False) -> AsyncIterator[CaseResult]:
+        """The results in order. With `stop_early` the first failure or error is the last one."""
         for case in cases:
             result = await self.run(case)
             yield result
             if stop_early and result.state in ("failed", "error"):
                 return
 
-    async def run(self, case: Case) -> Result:
+    async def run(self, case: Case) -> CaseResult:
         if case.skip is not None:
-            return Result(case=case, state="skipped", reason=case.skip)
+            return CaseResult(case=case, state="skipped", reason=case.skip)
         if case.broken is not None:
-            return Result(case=case, state="error", reason=case.broken)
+            return CaseResult(case=case, state="error", reason=case.broken)
         assert case.program is not None
         started = time.perf_counter()
         try:
@@ -72,18 +75,18 @@ class Suite:
             async with AsyncExitStack() as stack:
                 backend = await _backend(case, stack)
                 bench = await self._bench(case.limits)
-                given = case.input if case.has_input else NO_INPUT
-                ran = await bench.run(source, backend, input=given, title=case.program.name)
+                program_input = case.input if case.has_input else NO_INPUT
+                program_run = await bench.run(source, backend, input=program_input, title=case.program.name)
         except InputError as error:
             seconds = time.perf_counter() - started
-            return Result(case=case, state="error", reason=str(error), seconds=seconds)
-        mismatches = tuple(verdict(case.expect, ran))
-        return Result(
+            return CaseResult(case=case, state="error", reason=str(error), seconds=seconds)
+        mismatches = tuple(verdict(case.expect, program_run))
+        return CaseResult(
             case=case,
             state="failed" if mismatches else "passed",
             seconds=time.perf_counter() - started,
             source=source,
-            ran=ran,
+            program_run=program_run,
             mismatches=mismatches,
         )
 
@@ -97,7 +100,7 @@ async def _backend(case: Case, stack: AsyncExitStack) -> Backend:
     if case.replay is not None:
         return Replay(read_recording(case.replay)).backend()
     mocks = await _mocks(case, stack)
-    # What a file of mocks says of time and chance holds for runs by hand; a test has its own.
+    # The time and seed in a file of mocks are for runs by hand. A test has its own.
     return mocks.backend(now=case.now, seed=case.seed, wall_time=case.limits.wall_time)
 
 
@@ -108,17 +111,21 @@ async def _mocks(case: Case, stack: AsyncExitStack) -> Mocks:
     return document_mocks({"mocks": case.mocks or {}}, case.id, case.file.parent, servers)
 
 
-def selected(cases: Sequence[Case], words: str | None) -> list[Case]:
-    """The cases whose id holds the words; `and`, `or`, `not` and brackets as pytest has them. Raises InputError."""
+def select_cases(cases: Sequence[Case], words: str | None) -> list[Case]:
+    """The cases whose id contains the words. `and`, `or`, `not` and brackets work as in pytest.
+
+    Raises:
+        InputError: the expression cannot be parsed.
+    """
     if not words or not words.strip():
         return list(cases)
     tokens = _WORD.findall(words)
-    _Words(tokens, "").whole()  # a mistake is found even when there is no case
+    _Words(tokens, "").whole()  # Find a mistake even if there are no cases.
     return [case for case in cases if _Words(tokens, case.id.lower()).whole()]
 
 
 class _Words:
-    """An expression of words, as a recursive descent over its tokens."""
+    """A recursive descent parser that evaluates an expression of words for one text."""
 
     def __init__(self, tokens: Sequence[str], text: str) -> None:
         self._tokens = tokens
@@ -127,33 +134,33 @@ class _Words:
 
     def whole(self) -> bool:
         try:
-            found = self._either()
+            matched = self._either()
         except RecursionError as error:
             raise InputError("-k is nested too deep.") from error
         if self._place != len(self._tokens):
             raise InputError(f"-k cannot be read at {self._tokens[self._place]!r}.")
-        return found
+        return matched
 
     def _either(self) -> bool:
-        found = self._both()
+        matched = self._both()
         while self._take("or"):
-            found = self._both() or found
-        return found
+            matched = self._both() or matched
+        return matched
 
     def _both(self) -> bool:
-        found = self._one()
+        matched = self._one()
         while self._take("and"):
-            found = self._one() and found
-        return found
+            matched = self._one() and matched
+        return matched
 
     def _one(self) -> bool:
         if self._take("not"):
             return not self._one()
         if self._take("("):
-            found = self._either()
+            matched = self._either()
             if not self._take(")"):
                 raise InputError("-k lacks a closing bracket.")
-            return found
+            return matched
         if self._place == len(self._tokens) or self._tokens[self._place] in (")", "and", "or"):
             raise InputError("-k lacks a word.")
         self._place += 1

@@ -1,9 +1,9 @@
-"""Tools as they are saved: what `codemode stubs --json` writes, what `codemode tools --json` prints, a raw tools/list.
+"""Lists of tools in files: of `codemode stubs --json`, of `codemode tools --json`, or a raw tools/list.
 
     {"servers": [{"id": "shop", "name"?, "description"?, "tools": [{"name", "inputSchema", ...}]}]}
-    {"tools": [...]}    {"result": {"tools": [...]}}    [...]       one server, named for its file
+    {"tools": [...]}    {"result": {"tools": [...]}}    [...]       one server, named after its file
 
-A list that was saved is an upstream's word: what has the wrong type is left out, and only a tool without a name is
+The contents come from upstream servers: members of a wrong type are left out, and only a tool without a name is
 refused.
 """
 
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from codemode import Catalog, isolate_declarations
-from portal.bench.documents import kind_of
+from portal.bench.json_checks import json_kind
 from portal.config import read_document
 from portal.errors import InputError
 from stubs import Server, Tool
@@ -25,14 +25,15 @@ _ENDINGS = (".tools", ".tool-list", "-tools")
 
 
 def as_document(servers: Iterable[Server]) -> dict[str, Any]:
-    """What is saved of these servers; `servers_of` reads it back to the same."""
+    """The document for these servers. `servers_of` reads the same servers from it."""
     return {"format": FORMAT, "servers": [_server_document(server) for server in servers]}
 
 
 def servers_of(document: Any, name: str) -> tuple[Server, ...]:
-    """The servers in a document of one of the forms above. `name` is for a list that names no server.
+    """The servers in a document of one of the forms above. `name` names the server of a list without one.
 
-    Raises InputError.
+    Raises:
+        InputError: the document has no tools, or a tool without a name.
     """
     if isinstance(document, Mapping) and isinstance(document.get("result"), Mapping):
         document = document["result"]
@@ -51,12 +52,12 @@ def servers_of(document: Any, name: str) -> tuple[Server, ...]:
 
 
 def read_servers(path: Path) -> tuple[Server, ...]:
-    """The servers saved in a file. Raises InputError."""
+    """The servers in a file. Raises `InputError` as `servers_of`, and if the file cannot be read."""
     return servers_of(read_document(path), path.name)
 
 
 def is_configuration(document: Any) -> bool:
-    """Whether a document says where servers are, and not what tools they have."""
+    """Whether a document is a configuration of servers, and not a list of tools."""
     if not isinstance(document, Mapping):
         return False
     return isinstance(document.get("mcpServers"), Mapping) or isinstance(document.get("servers"), Mapping)
@@ -74,7 +75,7 @@ def _server(value: Any, where: str) -> Server:
         raise InputError(f"{where} needs an id.")
     tools = value.get("tools") or []
     if not isinstance(tools, list):
-        raise InputError(f"{where}: tools must be a list, not {kind_of(tools)}.")
+        raise InputError(f"{where}: tools must be a list, not {json_kind(tools)}.")
     listed = tuple(_tool(tool, where) for tool in tools)
     return Server(value["id"], _text(value.get("name")), _text(value.get("description")), listed)
 
@@ -83,14 +84,14 @@ def _tool(value: Any, where: str) -> Tool:
     name = value.get("rawName", value.get("name")) if isinstance(value, Mapping) else None
     if not isinstance(name, str):
         raise InputError(f"{where} has a tool without a name.")
-    given, returned = value.get("inputSchema"), value.get("outputSchema")
+    input_schema, output_schema = value.get("inputSchema"), value.get("outputSchema")
     annotations = value.get("annotations")
     return Tool(
         name=name,
         title=_text(value.get("title")),
         description=_text(value.get("description")),
-        input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
-        output_schema=returned if isinstance(returned, dict | bool) else None,
+        input_schema=input_schema if isinstance(input_schema, dict | bool) else {"type": "object"},
+        output_schema=output_schema if isinstance(output_schema, dict | bool) else None,
         annotations=annotations if isinstance(annotations, dict) else {},
         output_inferred=value.get("outputInferred") is True,
     )
@@ -134,6 +135,6 @@ declare const input: any;
 
 
 def declaration_file(catalog: Catalog) -> str:
-    """One self-contained `.d.ts` for TypeScript's library of the language, without that of browsers or Node."""
+    """One self-contained `.d.ts`. It needs TypeScript's library of the language, without that of browsers or Node."""
     unavailable = "".join(f"// Not available when this was made: {server}\n" for server in catalog.unavailable)
     return f"{_HEAD}{unavailable}{catalog.declarations()}{_INPUT}{isolate_declarations()}"

@@ -1,4 +1,4 @@
-"""Whether a run was what its test expects, and how it was not. Pure."""
+"""Compares a run with the expectations of its test. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from portal.bench.cases import EXPECTED
 from portal.bench.mock_rules import ABSENT, agrees
-from portal.bench.session import Ran
+from portal.bench.session import ProgramRun
 
 _LINES = 60
 
 
 @dataclass(frozen=True, slots=True)
 class Mismatch:
-    """`about` is what was expected otherwise: result, error, calls or logs. `lines` is a diff: expected -, actual +."""
+    """A difference in the result, error, calls or logs (`about`). `lines` is a diff: expected -, actual +."""
 
     about: str
     expected: Any
@@ -36,43 +36,43 @@ class Mismatch:
         return lines if len(lines) <= _LINES else [*lines[:_LINES], f"  ... and {len(lines) - _LINES} more lines"]
 
 
-def verdict(expect: Mapping[str, Any], ran: Ran) -> list[Mismatch]:
-    """What differs; empty when all is as expected. A failure nobody expected is a mismatch of its own."""
-    actual = outcome(expect, ran)
-    found = [
+def verdict(expect: Mapping[str, Any], program_run: ProgramRun) -> list[Mismatch]:
+    """The differences between a run and its expectations. A failure that is not expected is one too."""
+    actual = outcome(expect, program_run)
+    mismatches = [
         Mismatch(about, expect[about], actual.get(about, ABSENT))
         for about in EXPECTED
         if about in expect and not _agrees(about, expect[about], actual.get(about, ABSENT))
     ]
-    if not ran.completed and "error" not in expect:
-        found.append(Mismatch("error", ABSENT, actual["error"]))
-    return found
+    if not program_run.completed and "error" not in expect:
+        mismatches.append(Mismatch("error", ABSENT, actual["error"]))
+    return mismatches
 
 
-def outcome(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
-    """What happened, in the form of an expectation, with no more detail than `expect` asks about."""
-    answer = ran.answer
+def outcome(expect: Mapping[str, Any], program_run: ProgramRun) -> dict[str, Any]:
+    """The run in the form of an expectation, with only the details that `expect` has."""
+    answer = program_run.answer
     happened: dict[str, Any] = {}
     if "error" in answer:
         happened["error"] = _error(expect.get("error"), answer["error"])
     elif "result" in answer:
         happened["result"] = answer["result"]
-    happened["calls"] = _calls(expect.get("calls"), ran)
+    happened["calls"] = _calls(expect.get("calls"), program_run)
     happened["logs"] = _logs(expect.get("logs"), answer.get("logs") or [])
     return happened
 
 
-def updated(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
-    """The expectations this run meets, changed as little as can be; of a test without any, its result and calls."""
-    wrong = {mismatch.about for mismatch in verdict(expect, ran)}
-    actual = outcome(expect, ran)
+def updated_expectations(expect: Mapping[str, Any], program_run: ProgramRun) -> dict[str, Any]:
+    """Expectations that this run meets, with the fewest changes. Without any before, the run's result and calls."""
+    wrong = {mismatch.about for mismatch in verdict(expect, program_run)}
+    actual = outcome(expect, program_run)
     if not expect:
         return {key: actual[key] for key in ("result", "error", "calls") if key in actual}
-    kept = {key: value for key, value in expect.items() if key not in wrong}
-    fresh = {key: actual[key] for key in wrong if key in actual}
+    unchanged = {key: value for key, value in expect.items() if key not in wrong}
+    replaced = {key: actual[key] for key in wrong if key in actual}
     if wrong & {"result", "error"}:
-        fresh.update({key: actual[key] for key in ("result", "error") if key in actual})
-    merged = {**kept, **fresh}
+        replaced.update({key: actual[key] for key in ("result", "error") if key in actual})
+    merged = {**unchanged, **replaced}
     return {key: merged[key] for key in EXPECTED if key in merged}
 
 
@@ -83,7 +83,7 @@ def _agrees(about: str, expected: Any, actual: Any) -> bool:
 
 
 def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
-    """Text is part of the message; so is the message of an object."""
+    """Whether an error is the expected one. An expected text, or `message`, must be part of the error's message."""
     if isinstance(expected, str):
         return expected in str(actual.get("message"))
     message = expected.get("message")
@@ -97,30 +97,30 @@ def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
 
 
 def _error(expected: Any, error: Mapping[str, Any]) -> dict[str, Any]:
-    asked = set(expected) if isinstance(expected, Mapping) else {"kind", "message"}
-    asked |= {"message"}
-    return {key: error[key] for key in ("kind", "name", "message", "line") if key in asked and key in error}
+    members = set(expected) if isinstance(expected, Mapping) else {"kind", "message"}
+    members |= {"message"}
+    return {key: error[key] for key in ("kind", "name", "message", "line") if key in members and key in error}
 
 
-def _calls(expected: Any, ran: Ran) -> Any:
-    calls = ran.answer.get("calls") or []
+def _calls(expected: Any, program_run: ProgramRun) -> Any:
+    calls = program_run.answer.get("calls") or []
     if isinstance(expected, int):
         return len(calls)
-    made = {made.seq: made.arguments for made in ran.made}
+    arguments = {call.seq: call.arguments for call in program_run.calls}
     described = expected if isinstance(expected, list) else []
-    shown = []
+    calls_as_expected = []
     for place, call in enumerate(calls):
         like = described[place] if place < len(described) else {"arguments": None}
         if isinstance(like, str):
-            shown.append(call["tool"])
+            calls_as_expected.append(call["tool"])
             continue
-        one: dict[str, Any] = {"tool": call["tool"]}
-        if "arguments" in like and call["seq"] in made:
-            one["arguments"] = made[call["seq"]]
+        described_call: dict[str, Any] = {"tool": call["tool"]}
+        if "arguments" in like and call["seq"] in arguments:
+            described_call["arguments"] = arguments[call["seq"]]
         if "status" in like or (call["status"] != "ok" and "arguments" not in like):
-            one["status"] = call["status"]
-        shown.append(one)
-    return shown
+            described_call["status"] = call["status"]
+        calls_as_expected.append(described_call)
+    return calls_as_expected
 
 
 def _logs(expected: Any, logs: list[Mapping[str, Any]]) -> list[Any]:

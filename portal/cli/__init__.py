@@ -1,4 +1,4 @@
-"""The `codemode` command line. Nothing heavy is imported until a command needs it."""
+"""The `codemode` command line. Heavy modules are imported only by the commands that need them."""
 
 from portal.cli.app import main
 

@@ -1,4 +1,4 @@
-"""`python -m portal.cli` is the `codemode` command, for where the script is not on PATH."""
+"""`python -m portal.cli` is the `codemode` command, for environments where the script is not on PATH."""
 
 from portal.cli import main
 

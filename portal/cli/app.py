@@ -1,4 +1,4 @@
-"""The commands, their options and help. What a command does is in a module of its own, imported when it runs."""
+"""The commands with their options and help. Each command has a module of its own, which is imported when it runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -59,8 +59,8 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(requested: bool) -> None:
+    if requested:
         from importlib.metadata import version
 
         typer.echo(f"codemode {version('codemode-portal')}")
@@ -86,7 +86,7 @@ def serve(
     """Serve the configured servers behind one URL until interrupted.
 
     Prints the URL, how to connect a client, and each server's state as it
-    comes. Changes of the configuration file are taken up while running. Logs
+    becomes known. Changes of the configuration file apply while it runs. Logs
     go to standard error: for people on a terminal, as JSON lines otherwise.
     """
     from portal.cli.commands.serve import serve as command
@@ -103,19 +103,19 @@ def run(
     config: ConfigOption = None,
     mock: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Answer calls from mocks (.json, .yaml, .py, .js) and no server."),
+        typer.Option(metavar="FILE", help="Answer calls from mocks (.json, .yaml, .py, .js), without servers."),
     ] = None,
     tools: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Saved tools that the mocks stand for."),
+        typer.Option(metavar="FILE", help="Saved tools that the mocks replace."),
     ] = None,
     record: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Keep every call with its result there; it may hold secrets.")
+        Path | None, typer.Option(metavar="DIR", help="Record every call with its result there; it may hold secrets.")
     ] = None,
     replay: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Repeat a recorded run exactly, without any server.")
+        Path | None, typer.Option(metavar="DIR", help="Repeat a recorded run exactly, without servers.")
     ] = None,
-    input: Annotated[str | None, typer.Option(metavar="JSON", help="The program finds it as `input`.")] = None,
+    input: Annotated[str | None, typer.Option(metavar="JSON", help="The value of `input` in the program.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Run again whenever a file changes.")] = False,
     json: JsonOption = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the result, as JSON.")] = False,
@@ -123,7 +123,7 @@ def run(
     """Run a program against the configured servers, mocks or a recording.
 
     Shows the program, its calls with their times, its logs, its result and
-    what it costs in tokens.
+    its cost in tokens.
 
     \b
     echo 'codemode.search("orders")' | codemode run -
@@ -131,7 +131,7 @@ def run(
     codemode run report.js --mock mocks.json --watch
     codemode run report.js --record last-run; codemode run --replay last-run
     """
-    from portal.cli.commands.run import Shown, Wanted, read_program
+    from portal.cli.commands.run import RunOptions, RunOutput, read_program
     from portal.cli.commands.run import run as command
 
     _finish(
@@ -139,8 +139,8 @@ def run(
             file,
             read_program(file) if file is not None else None,
             config,
-            Wanted(mock=mock, tools=tools, record=record, replay=replay, input=input, watch=watch),
-            Shown(json=json, result_only=quiet),
+            RunOptions(mock=mock, tools=tools, record=record, replay=replay, input=input, watch=watch),
+            RunOutput(json=json, result_only=quiet),
         )
     )
 
@@ -212,15 +212,17 @@ def stubs(
         list[str] | None,
         typer.Argument(metavar="[SERVER|FILE] | diff OLD [NEW]", help="Default: every configured server."),
     ] = None,
-    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write it there.")] = None,
+    output: Annotated[Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.")] = None,
     config: ConfigOption = None,
-    json: Annotated[bool, typer.Option("--json", help="The tools themselves, to save; of diff: the changes.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print the tools, to save them; with diff, the changes.")
+    ] = False,
 ) -> None:
-    """Declarations for an editor, and what changed upstream.
+    """Print declarations for an editor, or what changed upstream.
 
     FILE is a configuration, saved tools, or the JSON of a tools/list. `diff`
-    says in words what changed from OLD to NEW (default: the servers now) and
-    what it breaks; it ends with 1 when programs break, 0 when none does.
+    says what changed from OLD to NEW (default: the servers now) and whether
+    it breaks programs; it ends with 1 if it does, else 0.
 
     \b
     codemode stubs -o codemode.d.ts
@@ -237,22 +239,24 @@ def test(
     places: Annotated[
         list[Path] | None, typer.Argument(metavar="[DIR|FILE]...", help="Default: this folder.", show_default=False)
     ] = None,
-    words: Annotated[str | None, typer.Option("-k", metavar="WORDS", help="Only tests so named; and, or, not.")] = None,
-    first_only: Annotated[bool, typer.Option("-x", help="Stop at the first that fails.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Write what happened into the expectations.")] = False,
+    words: Annotated[
+        str | None, typer.Option("-k", metavar="WORDS", help="Only tests with these names; and, or, not.")
+    ] = None,
+    first_only: Annotated[bool, typer.Option("-x", help="Stop at the first failure.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Write the results into the expectations.")] = False,
     junit: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the results as JUnit XML.")] = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="One line a test.")] = False,
 ) -> None:
-    """Run programs that have expectations beside them.
+    """Run tests: programs with expected results.
 
     A test is name.js (or .ts) and name.test.yaml (or .json) with its input,
     mocks, and the result, error, calls or logs to expect. No server is needed.
-    Ends with 0 when all passed, 1 when one did not, 5 when there was none.
+    Ends with 0 if all passed, 1 if one failed, 5 if there are none.
     """
-    from portal.cli.commands.test import Wanted
+    from portal.cli.commands.test import SuiteOptions
     from portal.cli.commands.test import test as command
 
-    wanted = Wanted(
+    options = SuiteOptions(
         places=tuple(places or [Path()]),
         words=words,
         first_only=first_only,
@@ -261,7 +265,7 @@ def test(
         verbose=verbose,
     )
 
-    _finish(lambda: command(wanted))
+    _finish(lambda: command(options))
 
 
 @app.command("bench-ui")
@@ -280,18 +284,18 @@ def bench_ui(
     runs live or mocked, the calls as a waterfall, logs, result, tokens. The
     first start fetches the editor through npm or deno into the user's cache.
     """
-    from portal.cli.commands.bench_ui import Wanted
+    from portal.cli.commands.bench_ui import BenchOptions
     from portal.cli.commands.bench_ui import bench_ui as command
 
-    wanted = Wanted(program=file, demo=demo, plain=plain, open=open, host=host, port=port)
-    _finish(lambda: command(config, wanted), serving=True)
+    options = BenchOptions(program=file, demo=demo, plain=plain, open=open, host=host, port=port)
+    _finish(lambda: command(config, options), serving=True)
 
 
 @app.command()
 def typecheck(
     action: Annotated[str | None, typer.Argument(metavar="[install]", help="Get TypeScript's compiler.")] = None,
 ) -> None:
-    """What checks the types of programs here.
+    """Show which compiler checks the types of programs.
 
     `install` fetches TypeScript's native compiler, one pinned package whose
     hash is checked, through npm or Deno into your cache folder.
@@ -301,13 +305,13 @@ def typecheck(
     _finish(lambda: command(action))
 
 
-policies = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Who may do what, tried before it holds.")
+policies = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Try access policies before they apply.")
 app.add_typer(policies, name="policy")
 
 
 @policies.callback()
 def policy() -> None:
-    """Who may do what, tried before it holds."""
+    """Try access policies before they apply."""
 
 
 @policies.command("test")
@@ -321,20 +325,21 @@ def policy_test(
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """What the policies in FILE decide about somebody, and why.
+    """Show what the policies in FILE decide about a person, and why.
 
-    Each server and tool with the policy that decides. Tools are those FILE
-    names; with --config also those its servers list. Sources FILE refers to
-    count as configured. Ends with 1 when the call, or the portal, is denied.
+    Prints each server and tool with the policy that decides. The tools are
+    those that FILE names, and with --config those that its servers list.
+    Sources that FILE refers to count as configured. Ends with 1 if the call,
+    or the portal, is denied.
 
     \b
     codemode policy test access.yaml --identity ada@example.com
     codemode policy test access.yaml --identity '{"email": "ada@example.com", "groups": ["ops"], "idp_id": "okta"}'
     """
-    from portal.cli.commands.policy import Asked
+    from portal.cli.commands.policy import PolicyQuery
     from portal.cli.commands.policy import test as command
 
-    _finish(lambda: command(Asked(file, identity, call, arguments, config, json)))
+    _finish(lambda: command(PolicyQuery(file, identity, call, arguments, config, json)))
 
 
 @app.command()
@@ -363,9 +368,9 @@ def rotate_keys(
 ) -> None:
     """Encrypt stored secrets under a new key.
 
-    May be interrupted anywhere: the next one goes on. A portal that runs goes
-    on meanwhile. Older copies of the database need the older keys, which stay
-    in the key file without --forget.
+    It may be interrupted: the next one continues. A running portal is not
+    disturbed. Older copies of the database need the older keys, which stay
+    in the key file unless --forget is given.
     """
     from portal.cli.commands.state import rotate as command
 
@@ -379,8 +384,8 @@ def api_token(
 ) -> None:
     """Make a token for the admin API with every permission.
 
-    Its value goes to standard output, once. Tokens that may do less are made
-    through the API itself.
+    Its value goes to standard output, once. Make tokens with fewer
+    permissions through the API itself.
     """
     from portal.cli.commands.state import make_token as command
 
@@ -397,11 +402,11 @@ def plan(
 ) -> None:
     """Show what `codemode apply FILE` would change.
 
-    Ends with 1 when that is anything, so that a check can ask for it.
+    Ends with 1 if there are changes, so that scripts can check for them.
     """
-    from portal.cli.commands.declared import Wanted, show_plan
+    from portal.cli.commands.declared import DeclarationOptions, show_plan
 
-    _finish(lambda: show_plan(Wanted(file, state, config, prune, as_json=json)))
+    _finish(lambda: show_plan(DeclarationOptions(file, state, config, prune, as_json=json)))
 
 
 @app.command()
@@ -413,16 +418,16 @@ def apply(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Make servers, portals, policies and the rest as FILE says.
+    """Create and change servers, portals, policies and the rest as FILE says.
 
-    Sections that FILE does not have are left alone. ${VAR} is taken from
-    the environment, for secrets. A portal on the same database takes the
-    changes up within a second.
+    Sections that FILE does not have are left alone. ${VAR} comes from the
+    environment, for secrets. A running portal on the same database applies
+    the changes within a second.
     """
-    from portal.cli.commands.declared import Wanted
+    from portal.cli.commands.declared import DeclarationOptions
     from portal.cli.commands.declared import apply as command
 
-    _finish(lambda: command(Wanted(file, state, config, prune, yes, json)))
+    _finish(lambda: command(DeclarationOptions(file, state, config, prune, yes, json)))
 
 
 @app.command()
@@ -431,23 +436,23 @@ def export(
     state: StateOption = None,
     config: StoreConfigOption = None,
 ) -> None:
-    """Write what is stored as a file for `codemode apply`, without secrets."""
+    """Write the stored objects as a file for `codemode apply`, without secrets."""
     from portal.cli.commands.declared import export as command
 
     _finish(lambda: command(output, state, config))
 
 
 admin_group = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Administrators, and everything else that is stored."
+    no_args_is_help=True, rich_markup_mode=None, help="Manage administrators and other stored objects."
 )
 app.add_typer(admin_group, name="admin")
 
 
 @admin_group.callback()
 def admin() -> None:
-    """Administrators, and everything else that is stored.
+    """Manage administrators and other stored objects.
 
-    These commands work on the database itself, beside a portal that runs.
+    These commands work on the database itself, also while a portal runs.
     """
 
 
@@ -458,18 +463,18 @@ def list_(
     config: StoreConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """All objects of one kind: administrators and who is invited, unless another is named."""
-    from portal.cli.commands.administer import listed
+    """List all objects of one kind: administrators and invitations, if none is named."""
+    from portal.cli.commands.admin import list_objects
 
-    _finish(lambda: listed(kind, state, config, as_json=json))
+    _finish(lambda: list_objects(kind, state, config, as_json=json))
 
 
 @admin_group.command()
 def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
-    """One object, as the admin API shows it."""
-    from portal.cli.commands.administer import shown
+    """Show one object as the admin API does."""
+    from portal.cli.commands.admin import show_object
 
-    _finish(lambda: shown(kind, id, state, config))
+    _finish(lambda: show_object(kind, id, state, config))
 
 
 @admin_group.command()
@@ -487,14 +492,11 @@ def remove(
     codemode admin remove servers docs
     codemode admin remove grace@example.com
     """
-    from portal.cli.commands import administer, administrators
+    from portal.cli.commands.admin import remove_object
+    from portal.cli.commands.administrators import remove_administrator
 
     _finish(
-        lambda: (
-            administer.removed(kind, id, state, config)
-            if id is not None
-            else administrators.removed(kind, state, config)
-        )
+        lambda: remove_object(kind, id, state, config) if id is not None else remove_administrator(kind, state, config)
     )
 
 
@@ -502,12 +504,12 @@ def remove(
 def invite(email: EmailArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
     """Invite an administrator: prints a link that works once, within three days.
 
-    It is mailed too where the configuration names a mail server. For an
-    address that is invited already it is made again; the earlier one ends.
+    The link is mailed too if the configuration names a mail server. For an
+    address that is invited already, a new link replaces the earlier one.
     """
-    from portal.cli.commands.administrators import invited
+    from portal.cli.commands.administrators import invite_administrator
 
-    _finish(lambda: invited(email, state, config))
+    _finish(lambda: invite_administrator(email, state, config))
 
 
 @admin_group.command("reset-password")
@@ -517,14 +519,14 @@ def reset_password(
     state: StateOption = None,
     config: StoreConfigOption = None,
 ) -> None:
-    """A new password for an administrator, whose sessions all end.
+    """Give an administrator a new password, and end every session.
 
-    Prints a link, good once within an hour, with which the new password is
-    chosen; the present one ends now. With --ask it is read here.
+    Prints a link that works once, within an hour, to choose the new password.
+    The present one ends now. With --ask the new password is read here.
     """
-    from portal.cli.commands.administrators import reset
+    from portal.cli.commands.administrators import reset_administrator
 
-    _finish(lambda: reset(email, state, config, ask=ask))
+    _finish(lambda: reset_administrator(email, state, config, ask=ask))
 
 
 @admin_group.command()
@@ -533,25 +535,25 @@ def audit(
     state: StateOption = None,
     config: StoreConfigOption = None,
 ) -> None:
-    """Who changed what, newest first."""
-    from portal.cli.commands.administer import audit as command
+    """Show who changed what, newest first."""
+    from portal.cli.commands.admin import audit as command
 
     _finish(lambda: command(limit, state, config))
 
 
-pin_group = typer.Typer(rich_markup_mode=None, help="What pinned servers offer otherwise than approved.")
+pin_group = typer.Typer(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
 app.add_typer(pin_group, name="pins")
 
 
 @pin_group.callback(invoke_without_command=True)
-def waiting(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
-    """What pinned servers offer otherwise than approved, and that is therefore withheld.
+def pins(context: typer.Context, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show the new and changed tools of pinned servers, which wait for approval.
 
-    Ends with 1 when anything waits, so that a check can ask for it.
+    Ends with 1 if any wait, so that scripts can check for them.
     """
     if context.invoked_subcommand is not None:
         return
-    from portal.cli.commands.pins import waiting as command
+    from portal.cli.commands.pins import list_pending as command
 
     _finish(lambda: command(config, as_json=json))
 
@@ -561,15 +563,15 @@ def approve(
     server: Annotated[str, typer.Argument(metavar="SERVER", help="The server, by its id.")],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TOOL...]", help="Tools or prompts; NAME@DIGEST approves no other; none: all."),
+        typer.Argument(metavar="[TOOL...]", help="Tools or prompts; NAME@DIGEST for one definition; default: all."),
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Let a pinned server offer what waits, as it is now.
+    """Approve tools and prompts of a pinned server as they are now.
 
-    A portal that runs shows it at once. Approved is one definition: when
-    the server changes it again, that waits again.
+    A running portal shows them at once. An approval is for one definition:
+    if the server changes it again, it waits again.
 
     \b
     codemode pins approve tickets
@@ -580,8 +582,8 @@ def approve(
     _finish(lambda: command(server, tuple(names or ()), config, as_json=json))
 
 
-def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = False) -> None:
-    """Run a command to its exit code: its own, that of its error, or 130 when the person stopped it."""
+def _finish(command: Callable[[], Coroutine[object, object, int]], *, serving: bool = False) -> None:
+    """Run a command and exit with its code, that of its error, or 130 if it was interrupted."""
     try:
         with asyncio.Runner(loop_factory=_fast_loop() if serving else None) as runner:
             code = runner.run(command())
@@ -592,7 +594,7 @@ def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = 
         code = error.code if isinstance(error, CommandError) else Exit.USAGE
     except (KeyboardInterrupt, asyncio.CancelledError):
         code = Exit.INTERRUPTED
-    except Exception:  # the edge of the process: whatever is left is our fault, and must not look like the program's
+    except Exception:  # The edge of the process: any other error is our fault, and must not look like the program's.
         traceback.print_exc()
         typer.echo("codemode: this is a fault in codemode itself; please report it with the lines above.", err=True)
         code = Exit.INTERNAL
@@ -600,12 +602,12 @@ def _finish(command: Callable[[], Coroutine[Any, Any, int]], *, serving: bool = 
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where it is installed, as uvicorn finds out."""
+    """uvicorn's choice of an event loop: uvloop if it is installed."""
     import uvicorn
 
     return uvicorn.Config("", loop="auto", log_config=None).get_loop_factory()
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """The `codemode` command; `arguments` are the process's own when not given."""
+    """Run the `codemode` command with these arguments, or those of the process."""
     app(arguments, prog_name="codemode")

@@ -1,10 +1,9 @@
-"""Tool arguments as typed on a command line: one JSON object, or `key=value` words read by the tool's schema."""
+"""Reads tool arguments from a command line: one JSON object, or `key=value` words typed by the tool's schema."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from portal.cli.exits import CommandError
 
@@ -14,11 +13,14 @@ _HOW = (
 )
 
 
-def parse_arguments(words: Sequence[str], input_schema: Mapping[str, Any] | bool = True) -> dict[str, Any]:
-    """The arguments object for these words; raises `CommandError` (usage) for what cannot be read.
+def parse_arguments(words: Sequence[str], input_schema: Mapping[str, object] | bool = True) -> dict[str, object]:
+    """The arguments object for these words, {} if there are none.
 
-    `key=value` stays text where the schema says so; otherwise it is JSON when it reads as JSON, else text.
-    `key:=value` is always JSON. No words are no arguments.
+    The value of `key=value` is text if the schema says string. Otherwise it is JSON if it parses as JSON, else text.
+    The value of `key:=value` is always JSON.
+
+    Raises:
+        CommandError: the words cannot be read as arguments.
     """
     if not words:
         return {}
@@ -26,7 +28,7 @@ def parse_arguments(words: Sequence[str], input_schema: Mapping[str, Any] | bool
         if len(words) > 1:
             raise CommandError(f"Expected one JSON object, got {len(words)} words. {_HOW}")
         return _object(words[0])
-    arguments: dict[str, Any] = {}
+    arguments: dict[str, object] = {}
     for word in words:
         key, value = _pair(word, input_schema)
         if key in arguments:
@@ -35,7 +37,7 @@ def parse_arguments(words: Sequence[str], input_schema: Mapping[str, Any] | bool
     return arguments
 
 
-def _object(text: str) -> dict[str, Any]:
+def _object(text: str) -> dict[str, object]:
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -45,7 +47,7 @@ def _object(text: str) -> dict[str, Any]:
     return value
 
 
-def _pair(word: str, input_schema: Mapping[str, Any] | bool) -> tuple[str, Any]:
+def _pair(word: str, input_schema: Mapping[str, object] | bool) -> tuple[str, object]:
     key, separator, text = word.partition("=")
     if not separator or not key.rstrip(":"):
         raise CommandError(f"Cannot read the argument {word!r}. {_HOW}")
@@ -62,7 +64,7 @@ def _pair(word: str, input_schema: Mapping[str, Any] | bool) -> tuple[str, Any]:
         return key, text
 
 
-def _is_text(input_schema: Mapping[str, Any] | bool, key: str) -> bool:
+def _is_text(input_schema: Mapping[str, object] | bool, key: str) -> bool:
     """Whether the schema says that this argument is a string (or a string or null)."""
     if isinstance(input_schema, bool):
         return False
@@ -73,7 +75,7 @@ def _is_text(input_schema: Mapping[str, Any] | bool, key: str) -> bool:
     return bool(kinds := _kinds(schema)) and kinds <= {"string", "null"} and "string" in kinds
 
 
-def _kinds(schema: Mapping[str, Any]) -> set[str]:
+def _kinds(schema: Mapping[str, object]) -> set[str]:
     kind = schema.get("type")
     if isinstance(kind, str):
         return {kind}

@@ -1,4 +1,4 @@
-"""Exit codes of the `codemode` command, and the error that carries one out of a command."""
+"""The exit codes of the `codemode` command, and the error that ends a command with one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 
 
 class Exit(IntEnum):
-    """What the shell sees. 1 is about the program, 2 about the command line, 3 about an upstream, 4 about ourselves."""
+    """An exit code. 1 is a failure of the program, 2 of the command line, 3 of an upstream server, 4 of codemode."""
 
     OK = 0
     PROGRAM_FAILED = 1
@@ -17,7 +17,7 @@ class Exit(IntEnum):
 
 
 class CommandError(Exception):
-    """A command cannot go on: `message` is one clear sentence for standard error, `code` what to exit with."""
+    """A command cannot continue. `message` is one sentence for standard error, `code` the exit code."""
 
     def __init__(self, message: str, code: Exit = Exit.USAGE) -> None:
         super().__init__(message)

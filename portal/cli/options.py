@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""The options and arguments that several commands share."""
 
 from __future__ import annotations
 

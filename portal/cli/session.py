@@ -1,4 +1,4 @@
-"""What every command that talks to upstream servers shares: the configuration, the running registry, one caller."""
+"""The configuration, connected servers and caller of a command that calls upstream servers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rich.console import Console
 from codemode import Catalog
 from portal.app import open_upstreams, store_of_pins
 from portal.calls import Caller
+from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
-from portal.cli.find import find_config
 from portal.config import Config, load_config
 from portal.errors import ConfigError
 from portal.logs import Discard, configure_logging
@@ -24,8 +24,8 @@ SETTLE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
-    """Connected servers and the one way to call them, for the length of a command."""
+class CommandSession:
+    """The connected servers of one command, their snapshot, and a caller for them."""
 
     config: Config
     servers: Servers
@@ -38,11 +38,18 @@ class Session:
 
 
 def catalog_of(snapshot: Snapshot) -> Catalog:
+    """The catalog of a snapshot, as a program sees it."""
     return snapshot.catalog()
 
 
 def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[Path, Config]:
-    """Find and read the configuration; says which one is used, because it may start programs on this machine."""
+    """The file and the configuration in it.
+
+    If no file is named, the one that is found is printed: a configuration may start programs on this machine.
+
+    Raises:
+        CommandError: there is no configuration, or it is not valid.
+    """
     file = find_config(named, Path.cwd(), os.environ)
     if named is None and not quiet:
         stderr.print(f"Using {_relative(file)}", style="dim", highlight=False)
@@ -53,16 +60,16 @@ def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> 
 
 
 @asynccontextmanager
-async def connected(config: Config, stderr: Console) -> AsyncIterator[Session]:
-    """Start every configured server, wait until each is ready or has failed, and close them all at the end."""
-    # What goes wrong with a server is said by the command itself, with the server's state.
+async def connect(config: Config, stderr: Console) -> AsyncIterator[CommandSession]:
+    """Connect every configured server, and wait until each is ready or has failed. All are closed at the end."""
+    # No log lines: the command itself prints the state of each server.
     configure_logging(level="critical", terminal=stderr.is_terminal)
     async with store_of_pins(config) as store, open_upstreams(config, Discard(), store) as upstreams:
         servers = upstreams.servers
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
-        yield Session(config, servers, caller, snapshot)
+        yield CommandSession(config, servers, caller, snapshot)
 
 
 def _relative(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Running something again whenever one of its files changes, until the person stops it."""
+"""Runs a command again whenever one of its files changes, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.rule import Rule
@@ -20,12 +19,14 @@ from portal.errors import InputError
 _SETTLE_MS = 100
 
 
-async def watched(files: Sequence[Path], once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) -> Exit:
-    """Run `once` now and after every change of these files; a run that a change overtakes is stopped."""
+async def run_on_change(
+    files: Sequence[Path], once: Callable[[], Coroutine[object, object, Exit]], stderr: Console
+) -> Exit:
+    """Run `once` now and after every change of these files. A change during a run stops that run."""
     names = {file.resolve() for file in files}
-    running = asyncio.create_task(_told(once, stderr))
+    running = asyncio.create_task(_run_and_report(once, stderr))
     try:
-        # Folders and not files: editors replace a file, and then the old one is never written again.
+        # Watch the folders: editors replace a file, and a watch on the old file would see no more changes.
         async for _ in awatch(
             *sorted({file.parent for file in names}),
             watch_filter=lambda change, path: Path(path).resolve() in names,
@@ -36,15 +37,15 @@ async def watched(files: Sequence[Path], once: Callable[[], Coroutine[Any, Any, 
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
             stderr.print(Rule(Text(f"changed {datetime.now():%H:%M:%S}"), style="dim"))
-            running = asyncio.create_task(_told(once, stderr))
+            running = asyncio.create_task(_run_and_report(once, stderr))
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
     return Exit.OK
 
 
-async def _told(once: Callable[[], Coroutine[Any, Any, Exit]], stderr: Console) -> None:
-    """One run; a mistake in its files is said, and the next change gets its chance."""
+async def _run_and_report(once: Callable[[], Coroutine[object, object, Exit]], stderr: Console) -> None:
+    """Run once. An error in the files is printed, and the next change may fix it."""
     try:
         await once()
     except (CommandError, InputError) as error:

@@ -1,4 +1,4 @@
-"""Example upstream servers over one made-up company, and a guided tour through a portal over them. Needs no network."""
+"""Example upstream servers over one made-up company. They need no network."""
 
 from portal.demo.upstreams import CPU_SECONDS, example_upstreams
 

@@ -196,11 +196,11 @@ def _writing_tools(server: MCPServer, company: Company) -> None:
 
 def main(port: int = 0) -> None:
     """Serve on loopback until interrupted, after printing the URL."""
-    # Named as TCP, so that asyncio switches Nagle's algorithm off on what it accepts.
+    # The protocol is named so that asyncio switches Nagle's algorithm off on accepted connections.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
-    listening.listen(128)  # before the URL is said, so that nobody who reads it is refused
+    listening.listen(128)  # Before the URL is printed, so that no reader of it is refused.
     app = build_server(build_company()).streamable_http_app(host="127.0.0.1")
     sys.stdout.write(f"http://127.0.0.1:{listening.getsockname()[1]}/mcp\n")
     sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""Example upstream that checks who calls: `python -m portal.demo.secured --portal URL --audience NAME [--port PORT]`.
+"""Example upstream that knows its callers: `python -m portal.demo.secured --portal URL --audience NAME [--port PORT]`.
 
-It believes the portal and nobody else: each call must have a `Cf-Access-Jwt-Assertion` signed by the portal, for this
-audience, not expired. It prints its URL as the first line of standard output; port 0 takes a free one.
+It trusts only the portal: each call must have a `Cf-Access-Jwt-Assertion` that the portal signed for this audience and
+that has not expired. It prints its URL as the first line of standard output. Port 0 takes a free port.
 """
 
 from __future__ import annotations
@@ -9,22 +9,23 @@ from __future__ import annotations
 import argparse
 import socket
 import sys
-from typing import Any
 
 import uvicorn
 from httpx2 import AsyncClient, HTTPError
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
-from joserfc.jwk import KeySet
+from joserfc.jwk import KeySet, KeySetSerialization
+from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_REQUEST, CallToolResult, ListToolsResult, TextContent, Tool
+from starlette.requests import Request
 
 HEADER = "cf-access-jwt-assertion"
 WHO_AM_I = Tool(name="who_am_i", description="Says who is calling.", input_schema={"type": "object"})
 
 
-class NotAsserted(Exception):
+class AssertionInvalid(Exception):
     """The assertion is missing, or not valid here."""
 
 
@@ -43,42 +44,43 @@ class Callers:
             sub={"essential": True, "allow_blank": True},
         )
 
-    async def who(self, assertion: str) -> dict[str, Any]:
+    async def claims(self, assertion: str) -> dict[str, object]:
         """The claims about the caller.
 
         Raises:
-            NotAsserted: the assertion is missing or not valid.
+            AssertionInvalid: the assertion is missing or not valid.
         """
         try:
-            claims = (await self._verified(assertion)).claims
+            claims = (await self._decode(assertion)).claims
             self._required.validate(claims)
         except (JoseError, HTTPError, LookupError, ValueError, TypeError, RecursionError) as error:
-            raise NotAsserted(str(error)) from error
+            raise AssertionInvalid(str(error)) from error
         return claims
 
-    async def _verified(self, assertion: str) -> jwt.Token:
+    async def _decode(self, assertion: str) -> jwt.Token:
         try:
             return jwt.decode(assertion, self._keys, algorithms=["ES256"])
         except InvalidKeyIdError:
-            # A new key, or none of the portal's.
+            # The key is new, or not one of the portal's.
             self._keys = KeySet.import_key_set(await self._fetch())
             return jwt.decode(assertion, self._keys, algorithms=["ES256"])
 
-    async def _fetch(self) -> Any:
+    async def _fetch(self) -> KeySetSerialization:
         async with AsyncClient(trust_env=False) as http:
-            return (await http.get(self._certs)).raise_for_status().json()
+            keys: KeySetSerialization = (await http.get(self._certs)).raise_for_status().json()
+            return keys
 
 
-def build_server(callers: Callers) -> Server[Any]:
-    """Anybody may list the tools: the portal does so before anybody has signed in. A call needs an identity."""
+def build_server(callers: Callers) -> Server[object]:
+    """The MCP server. A call needs an identity. Listing does not: the portal lists tools before anybody signs in."""
 
-    async def list_tools(context: Any, params: Any) -> ListToolsResult:
+    async def list_tools(context: object, params: object) -> ListToolsResult:
         return ListToolsResult(tools=[WHO_AM_I])
 
-    async def call_tool(context: Any, params: Any) -> CallToolResult:
+    async def call_tool(context: ServerRequestContext[object, Request], params: object) -> CallToolResult:
         try:
-            claims = await callers.who(context.request.headers.get(HEADER, ""))
-        except NotAsserted:
+            claims = await callers.claims(context.request.headers.get(HEADER, "") if context.request else "")
+        except AssertionInvalid:
             raise MCPError(INVALID_REQUEST, "Calls are taken from people who signed in at the portal.") from None
         who = claims.get("email") or claims.get("common_name") or claims["sub"]
         return CallToolResult(content=[TextContent(type="text", text=f"You are {who}.")])

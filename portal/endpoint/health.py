@@ -21,7 +21,7 @@ def health(snapshot: Snapshot) -> dict[str, Any]:
                 "tools": len(server.tools),
                 "prompts": len(server.prompts),
                 "resources": len(server.resources),
-                **({"withheld": len(server.withheld)} if server.withheld else {}),
+                **({"withheld": len(server.pending)} if server.pending else {}),
             }
             for server in snapshot.servers.values()
         },

@@ -28,7 +28,7 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
 from portal.identity import Identity, identity_of, principal_of
-from portal.upstream import CallContext, Client
+from portal.upstream import CallContext, DownstreamClient
 
 SdkContext = ServerRequestContext[Any, Any]
 
@@ -127,14 +127,14 @@ def _severity(level: object) -> int:
     return LOG_LEVELS.index(cast("str", level))
 
 
-def client_of(identity: str, meta: Mapping[str, Any]) -> Client:
+def client_of(identity: str, meta: Mapping[str, Any]) -> DownstreamClient:
     """The client of a 2026-07-28 request. Those of one identity that can answer the same questions share a key.
 
     A 2025 upstream learns what its client can do once per connection, so these clients need separate connections
     only where they can do different things.
     """
     info, capabilities = meta.get(CLIENT_INFO_META_KEY), meta.get(CLIENT_CAPABILITIES_META_KEY)
-    client = Client(
+    client = DownstreamClient(
         key="",
         info=info if isinstance(info, dict) else {},
         capabilities=capabilities if isinstance(capabilities, dict) else {},
@@ -185,7 +185,7 @@ def _log_relay(
     return relay
 
 
-def require_capability(client: Client | None, method: str) -> None:
+def require_capability(client: DownstreamClient | None, method: str) -> None:
     """Raises `RpcError` for a question the client has not declared to answer."""
     if client is None or CAPABILITIES.get(method) not in client.capabilities:
         raise RpcError(METHOD_NOT_FOUND, f"The client does not answer {method[:100]}")
@@ -204,7 +204,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="allow")
 
 
-def _question_relay(ctx: SdkContext, client: Client) -> OnRequest:
+def _question_relay(ctx: SdkContext, client: DownstreamClient) -> OnRequest:
     """Elicitation, sampling and roots: ask the client on the stream of its request, and return its answer."""
 
     async def ask(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:

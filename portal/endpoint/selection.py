@@ -16,7 +16,7 @@ from codemode import Catalog, CatalogServer
 from portal.access import Capabilities, Shown, Standing, ToolList
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Part, RawNames, ServerLists
-from portal.pins import Withheld
+from portal.pins import PendingDefinition
 from portal.servers import ServerSnapshot, Snapshot
 
 _UNCHANGED = Capabilities({}, Shown())
@@ -70,14 +70,14 @@ class Curated:
 class Selected:
     """A server with the tools and prompts that a caller has: a byte for each, or None for all of them.
 
-    `withheld` are those that wait for approval and that the caller would have after it.
+    `pending` are those that wait for approval and that the caller would have after it.
     """
 
     server: CuratedServer
     state: ServerSnapshot
     tools: bytes | None = None
     prompts: bytes | None = None
-    withheld: tuple[Withheld, ...] = ()
+    pending: tuple[PendingDefinition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Selection:
     def content(self) -> object:
         """Equal for selections in which a client lists the same and a program sees the same."""
         listed = self.listing, tuple(one.server.catalog for one in self._listed())
-        return (listed, self.is_part, tuple(sorted(self.unavailable().items())), tuple(sorted(self.withheld().items())))
+        return (listed, self.is_part, tuple(sorted(self.unavailable().items())), tuple(sorted(self.pending().items())))
 
     @property
     def listing(self) -> object:
@@ -112,16 +112,16 @@ class Selection:
     def catalog(self) -> Catalog:
         """The catalog of the servers with something to offer."""
         parts = [one.server.part(one.tools) for one in self._listed()]
-        return Catalog.of(parts, self.unavailable(), self.withheld(), is_part=self.is_part)
+        return Catalog.of(parts, self.unavailable(), self.pending(), is_part=self.is_part)
 
     def unavailable(self) -> dict[str, str]:
         """Why each of the other servers has nothing to offer."""
         away = ((name, one.state) for name, one in self.servers.items() if not one.state.listed)
         return {name: state.reason or "still connecting" for name, state in away}
 
-    def withheld(self) -> dict[tuple[str, str], str]:
+    def pending(self) -> dict[tuple[str, str], str]:
         """Why tools are not there that their pinned servers list, by server and raw name."""
-        waiting = ((name, item) for name, one in self.servers.items() for item in one.withheld)
+        waiting = ((name, item) for name, one in self.servers.items() for item in one.pending)
         return {(name, item.name): item.notice for name, item in waiting if item.kind == "tool"}
 
     def _listed(self) -> Iterable[Selected]:
@@ -132,7 +132,7 @@ def select_all(snapshot: Snapshot, curated: Curated) -> Selection:
     """Everything in a snapshot."""
     return Selection(
         {
-            name: Selected(curated.of(server, _UNCHANGED, _UNCHANGED), server, withheld=server.withheld)
+            name: Selected(curated.of(server, _UNCHANGED, _UNCHANGED), server, pending=server.pending)
             for name, server in snapshot.servers.items()
         }
     )
@@ -152,13 +152,13 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated) -> Selectio
         is_part = is_part or hidden
         prompts = bytes(settings.prompts.of(raw).enabled for raw in shown.raw_prompts)
         capabilities = {"tool": settings.tools, "prompt": settings.prompts}
-        withheld = tuple(
+        pending = tuple(
             item
-            for item in server.withheld
+            for item in server.pending
             if capabilities[item.kind].of(item.name).enabled
             and (item.kind == "prompt" or settings.shows(item.name, {}))
         )
-        servers[name] = Selected(shown, server, tools, None if all(prompts) else prompts, withheld)
+        servers[name] = Selected(shown, server, tools, None if all(prompts) else prompts, pending)
     return Selection(servers, is_part)
 
 

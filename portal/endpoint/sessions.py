@@ -20,7 +20,7 @@ from starlette.types import Message, Scope, Send
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.identity import Identity, identity_of, principal_of
 from portal.sdk import connection_of
-from portal.upstream import Client
+from portal.upstream import DownstreamClient
 
 _STATE = "portal"
 
@@ -36,7 +36,7 @@ class Session:
     """
 
     connection: Connection
-    client: Client
+    client: DownstreamClient
     identity: str = ""
     principal: Identity | None = None
     log_level: str | None = None
@@ -135,7 +135,7 @@ class Sessions:
         assert params is not None
         info = params.client_info.model_dump(by_alias=True, mode="json", exclude_none=True)
         capabilities = params.capabilities.model_dump(by_alias=True, mode="json", exclude_none=True)
-        session = Session(connection, Client(key=key, info=info, capabilities=capabilities))
+        session = Session(connection, DownstreamClient(key=key, info=info, capabilities=capabilities))
         connection.state[_STATE] = self._open[key] = session
         connection.exit_stack.callback(self._end, key)
         return session

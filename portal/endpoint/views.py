@@ -221,7 +221,7 @@ class Views:
 
     def _unapproved_target(self, kind: str, name: str) -> Target | None:
         for server in self.snapshot.servers.values():
-            for item in server.withheld:
+            for item in server.pending:
                 if item.kind == kind and name == exposed_name(server.id, item.name, prefix=server.prefix, taken=()):
                     return Target(server.id, item.name, {"name": item.name})
         return None

@@ -1,6 +1,7 @@
-"""Learns the output types of tools from their results, publishes changes at a bounded pace, and keeps them in a file.
+"""Learns the output types of tools from their results, publishes changes at a bounded pace, and stores them in a file.
 
-Only for servers with `learnOutput` in their configuration, and only shapes: `stubs.Seen` says what is in one.
+It learns only from servers with `learnOutput` in their configuration, and stores only shapes, never values: see
+`stubs.Seen`.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import orjson
 import structlog
@@ -24,21 +24,21 @@ from portal.learning.shapes import LearnedShapes
 from portal.servers import Snapshot
 from stubs import Seen
 
-SMALL = 1_000
-"""Parts of a result. One with more is read in a thread, after its call has returned."""
-MOST_WAITING = 8
-LARGEST = 1024 * 1024
-"""Bytes of a text result. A longer one is not read: parsing holds the interpreter, and so the event loop."""
-LARGEST_FILE = 64 * 1024 * 1024
+SMALL_PARTS = 1_000
+"""Parts of a result. A result with more parts is read in a thread, after its call has returned."""
+MAX_WAITING = 8
+MAX_TEXT_BYTES = 1024 * 1024
+"""Bytes of a text result. A longer one is not read: parsing holds the interpreter and blocks the event loop."""
+MAX_FILE_BYTES = 64 * 1024 * 1024
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Seconds between two publications, each of which makes a new catalog. They double while changes keep coming."""
+"""Seconds between two publications. Each makes a new catalog, so the pause doubles while changes keep coming."""
 _CHARS_PER_PART = 64
 
 
 class Learning:
-    """An async context manager around the servers whose tools it learns of. `shapes` has what it learned.
+    """Learns while the block is open. `shapes` has the learned output types.
 
-    It skips results that come faster than it can read them, and counts them in `skipped`.
+    `skipped` counts the large results that came faster than they could be read.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Learning:
         self._publish_to: Callable[..., None] | None = None
         self._changed: set[str] = set()
         self._unsaved = False
-        self._waiting: deque[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = deque()
+        self._waiting: deque[tuple[str, Mapping[str, object], Mapping[str, object]]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.learning")
@@ -82,11 +82,11 @@ class Learning:
         await self._save()
 
     def publish_to(self, publish: Callable[..., None]) -> None:
-        """Call `publish` with the ids of the servers whose output types changed (`Servers.offer_anew`)."""
+        """From now on call `publish` with the ids of servers whose output types changed (`Servers.republish`)."""
         self._publish_to = publish
 
-    def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
-        """Learn from the result of a tool call, now or soon. Never raises, never waits."""
+    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
+        """Learn from the result of a tool call, now or soon. Does not raise and does not block."""
         server = snapshot.servers.get(call.server)
         if server is None or not server.config.learn_output:
             return
@@ -97,7 +97,7 @@ class Learning:
             return
         if _is_small(result):
             self._learn(server.id, tool, _shape_of(result))
-        elif len(self._waiting) < MOST_WAITING:
+        elif len(self._waiting) < MAX_WAITING:
             self._waiting.append((server.id, tool, result))
             if self._reading is None or self._reading.done():
                 self._reading = asyncio.create_task(self._read_large())
@@ -114,7 +114,7 @@ class Learning:
             server, tool, result = self._waiting.popleft()
             self._learn(server, tool, await asyncio.to_thread(_shape_of, result))
 
-    def _learn(self, server: str, tool: Mapping[str, Any], shape: Seen | None) -> None:
+    def _learn(self, server: str, tool: Mapping[str, object], shape: Seen | None) -> None:
         if shape is None or not self.shapes.learn(server, tool, shape):
             return
         self._unsaved = True
@@ -150,19 +150,19 @@ class Learning:
                 )
 
 
-def _shape_of(result: Mapping[str, Any]) -> Seen | None:
-    """The shape of what a program gets of a result, or None for an error or a text of more than `LARGEST` bytes."""
+def _shape_of(result: Mapping[str, object]) -> Seen | None:
+    """The shape of the value a program gets, or None for an error or a text of more than `MAX_TEXT_BYTES`."""
     structured = result.get("structuredContent")
     if structured is not None:
         return Seen.of(structured)
-    encoded = returned(result, LARGEST)
+    encoded = returned(result, MAX_TEXT_BYTES)
     return None if encoded is None else Seen.of(orjson.loads(encoded))
 
 
-def _is_small(value: Any) -> bool:
-    """Whether a JSON value has at most `SMALL` parts. A long string counts as several."""
-    left = SMALL
-    pending = [value]
+def _is_small(value: object) -> bool:
+    """Whether a JSON value has at most `SMALL_PARTS` parts. A long string counts as several."""
+    left = SMALL_PARTS
+    pending: list[object] = [value]
     while pending:
         part = pending.pop()
         left -= 1
@@ -186,16 +186,16 @@ def _load(file: Path, shapes: LearnedShapes) -> None:
     """
     try:
         with file.open("rb") as opened:
-            data = opened.read(LARGEST_FILE + 1)
+            data = opened.read(MAX_FILE_BYTES + 1)
     except FileNotFoundError:
         return
-    if len(data) > LARGEST_FILE:
-        raise ValueError(f"larger than {LARGEST_FILE // 1024**2} MiB")
+    if len(data) > MAX_FILE_BYTES:
+        raise ValueError(f"larger than {MAX_FILE_BYTES // 1024**2} MiB")
     shapes.merge(orjson.loads(data))
 
 
-def _store(file: Path, document: Mapping[str, Any]) -> None:
-    """Write the shapes of `document` into the file, together with those another process has written there."""
+def _store(file: Path, document: Mapping[str, object]) -> None:
+    """Write the shapes of `document` into the file, merged with those another process has written there."""
     merged = LearnedShapes()
     with suppress(OSError, ValueError):
         _load(file, merged)

@@ -1,6 +1,6 @@
-"""The output types learned for each tool, and the choice of results to learn from. State only.
+"""The learned output type of each tool, and the choice of results to learn from. State only.
 
-An entry belongs to a tool as it was described: a change of its description or input schema discards what was learned.
+An entry belongs to one description and input schema of a tool. A change of either discards the learned type.
 """
 
 from __future__ import annotations
@@ -8,19 +8,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import orjson
 
 from stubs import Schema, Seen
 
-MOST_TOOLS = 2_000
-MOST_KEPT = 2_000
+MAX_TOOLS = 2_000
+MAX_KEPT_PARTS = 2_000
 """Parts of one shape. A larger one loses its deepest levels."""
-MOST_SHOWN = 250
-CALM = 16
-MOST_SKIPPED = 63
-"""After `CALM` results without a change one is skipped, then two, up to so many in a row, until a change."""
+MAX_SHOWN_PARTS = 250
+CALM_RESULTS = 16
+MAX_SKIPPED = 63
+"""Results that may be skipped in a row. Skipping starts after `CALM_RESULTS` results without a change, and grows."""
 
 _NOTHING = Seen()
 
@@ -28,7 +27,7 @@ _NOTHING = Seen()
 @dataclass(slots=True)
 class _Entry:
     fingerprint: str
-    tool: Mapping[str, Any] | None = None
+    tool: Mapping[str, object] | None = None
     shape: Seen = _NOTHING
     schema: Schema | None = None
     calm: int = 0
@@ -36,60 +35,62 @@ class _Entry:
 
 
 class LearnedShapes:
-    """Shapes by server id and raw tool name. Implements `portal.servers.snapshot.Outputs`.
+    """Shapes by server id and raw tool name. Implements `portal.servers.snapshot.LearnedOutputs`.
 
-    At most `MOST_TOOLS` tools: when there are as many, no other tool is added.
+    There are at most `MAX_TOOLS` tools. Beyond that no tool is added.
     """
 
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _Entry] = {}
 
-    def of(self, server: str, tools: Iterable[Mapping[str, Any]]) -> dict[str, Schema]:
+    def of(self, server: str, tools: Iterable[Mapping[str, object]]) -> dict[str, Schema]:
         """The learned output schemas of a server's tools, by raw name."""
-        found: dict[str, Schema] = {}
+        schemas: dict[str, Schema] = {}
         for tool in tools:
-            entry = self._entries.get((server, tool["name"]))
-            if entry is not None and _is_of(entry, tool) and entry.schema is not None:
-                found[tool["name"]] = entry.schema
-        return found
+            name = str(tool["name"])
+            entry = self._entries.get((server, name))
+            if entry is not None and _describes(entry, tool) and entry.schema is not None:
+                schemas[name] = entry.schema
+        return schemas
 
-    def wants(self, server: str, tool: Mapping[str, Any]) -> bool:
-        """Whether to learn from the present result of this tool. Counts those it skips."""
-        entry = self._entries.get((server, tool["name"]))
+    def wants(self, server: str, tool: Mapping[str, object]) -> bool:
+        """Whether to learn from the next result of this tool. Counts the results that are skipped."""
+        entry = self._entries.get((server, str(tool["name"])))
         if entry is None:
-            return len(self._entries) < MOST_TOOLS
-        if entry.skip > 0 and _is_of(entry, tool):
+            return len(self._entries) < MAX_TOOLS
+        if entry.skip > 0 and _describes(entry, tool):
             entry.skip -= 1
             return False
         return True
 
-    def learn(self, server: str, tool: Mapping[str, Any], shape: Seen) -> bool:
-        """Add the shape of a result. Whether that changed the output schema."""
-        entry = self._entries.get((server, tool["name"]))
-        if entry is None or not _is_of(entry, tool):
-            entry = self._entries[server, tool["name"]] = _Entry(fingerprint(tool), tool)
-        known = (entry.shape | shape).within(MOST_KEPT)
+    def learn(self, server: str, tool: Mapping[str, object], shape: Seen) -> bool:
+        """Whether the shape of a result changed the output schema. The shape is added to the tool's entry."""
+        key = server, str(tool["name"])
+        entry = self._entries.get(key)
+        if entry is None or not _describes(entry, tool):
+            entry = self._entries[key] = _Entry(fingerprint(tool), tool)
+        known = (entry.shape | shape).within(MAX_KEPT_PARTS)
         if known == entry.shape:
             entry.calm += 1
-            entry.skip = min(max(0, entry.calm - CALM), MOST_SKIPPED)
+            entry.skip = min(max(0, entry.calm - CALM_RESULTS), MAX_SKIPPED)
             return False
         entry.calm = entry.skip = 0
         entry.shape = known
         before, entry.schema = entry.schema, _schema_of(known)
         return entry.schema != before
 
-    def document(self) -> dict[str, Any]:
-        """Everything as plain JSON, for `merge`."""
-        servers: dict[str, dict[str, Any]] = {}
+    def document(self) -> dict[str, object]:
+        """All learned shapes as plain JSON, for `merge`."""
+        servers: dict[str, dict[str, object]] = {}
         for (server, tool), entry in self._entries.items():
             servers.setdefault(server, {})[tool] = {"of": entry.fingerprint, "output": entry.shape.schema()}
         return {"version": 1, "servers": servers}
 
-    def merge(self, document: Any) -> None:
-        """Add what `document()` returned. Of two descriptions of one tool, the one added last replaces the other.
+    def merge(self, document: object) -> None:
+        """Add the shapes that `document()` returned. A tool's shape of another description is replaced.
 
         Raises:
-            ValueError: `document()` did not return this.
+            ValueError: `document` does not have that form.
         """
         if not isinstance(document, Mapping) or document.get("version") != 1:
             raise ValueError("not a file of learned shapes of this version")
@@ -99,29 +100,29 @@ class LearnedShapes:
                 if not isinstance(of, str):
                     raise ValueError("a tool without its fingerprint")
                 entry = self._entries.get((server, tool))
-                if entry is None and len(self._entries) >= MOST_TOOLS:
+                if entry is None and len(self._entries) >= MAX_TOOLS:
                     return
                 if entry is None or entry.fingerprint != of:
                     entry = self._entries[server, tool] = _Entry(of)
-                entry.shape = (entry.shape | shape).within(MOST_KEPT)
+                entry.shape = (entry.shape | shape).within(MAX_KEPT_PARTS)
                 entry.schema = _schema_of(entry.shape)
 
 
-def fingerprint(tool: Mapping[str, Any]) -> str:
+def fingerprint(tool: Mapping[str, object]) -> str:
     """A digest of a tool's description and input schema."""
     described = [tool.get("description"), tool.get("inputSchema")]
     try:
         text = orjson.dumps(described, option=orjson.OPT_SORT_KEYS)
     except TypeError:
-        # Lone surrogates and integers of more than 64 bits are not JSON for orjson. Here it only has to be stable.
+        # orjson refuses lone surrogates and integers of more than 64 bits. The text only has to be stable.
         text = repr(described).encode("utf-8", "backslashreplace")
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def _is_of(entry: _Entry, tool: Mapping[str, Any]) -> bool:
-    """Whether an entry was learned from this tool as it is described now.
+def _describes(entry: _Entry, tool: Mapping[str, object]) -> bool:
+    """Whether an entry was learned from a tool with this description.
 
-    The entry keeps the tool's object, which is the same from call to call, to save the digest.
+    The entry refers to the tool's object, which is the same from call to call: that saves the digest.
     """
     if entry.tool is tool:
         return True
@@ -132,10 +133,10 @@ def _is_of(entry: _Entry, tool: Mapping[str, Any]) -> bool:
 
 
 def _schema_of(shape: Seen) -> Schema | None:
-    return shape.within(MOST_SHOWN).output_schema()
+    return shape.within(MAX_SHOWN_PARTS).output_schema()
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError("not a file of learned shapes")
     return value

@@ -1,7 +1,7 @@
-"""One structured line for every call to an upstream: who called what, how long it took, how it ended.
+"""One JSON line for every call to an upstream: who called what, how long it took, how it ended.
 
-Never arguments, results or secrets. Lines go to a sink in batches, off the event loop; what the sink is too slow for
-is dropped, counted, and the count is itself a line: nothing is lost in silence.
+A line never has arguments, results or secrets. Lines go to a sink in batches, in a thread. If the sink is too slow,
+lines are dropped and counted, and the count is a line of its own.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import orjson
 import structlog
@@ -27,7 +27,7 @@ MAX_NAME = 512
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecord:
-    """`time` is RFC 3339 in UTC, `protocol` the upstream's version, `error_code` the JSON-RPC code of a failed call.
+    """One call. `time` is RFC 3339 in UTC, `protocol` the upstream's version, `error_code` a failure's JSON-RPC code.
 
     `name` is the raw name of the tool or prompt, or the URI of the resource; `portal` is "" for the document's own
     portal; `identity` and `run_id` may be "".
@@ -49,11 +49,14 @@ class CallRecord:
 
 class RecordSink(Protocol):
     def write(self, line: bytes) -> None:
-        """Take one JSON line, newline included. Called from one thread at a time, never the event loop's."""
+        """Write one JSON line, which ends with a newline. Called from one thread at a time, never the event loop's."""
 
 
 class RecordLog:
-    """An async context manager: while it is open, records given to `write` reach the sink; at the end, the rest."""
+    """Writes records to a sink while the block is open, and the remaining ones at its end.
+
+    `dropped` counts the records that were not written. `recent` has the last `RECENT` records.
+    """
 
     def __init__(self, sink: RecordSink, *, capacity: int = CAPACITY) -> None:
         self.dropped = 0
@@ -61,8 +64,8 @@ class RecordLog:
         self._sink = sink
         self._capacity = capacity
         self._waiting: list[CallRecord] = []
-        self._untold = 0
-        self._some = asyncio.Event()
+        self._unreported = 0
+        self._available = asyncio.Event()
         self._writer: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.records")
 
@@ -74,43 +77,43 @@ class RecordLog:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         writer, self._writer = self._writer, None
-        self._some.set()
+        self._available.set()
         if writer is not None:
             await writer
 
     def write(self, record: CallRecord) -> None:
-        """Note a call. Does not block and does not fail."""
+        """Queue a record. Does not block and does not fail."""
         self.recent.append(record)
         if len(self._waiting) >= self._capacity:
             self.dropped += 1
-            self._untold += 1
+            self._unreported += 1
             return
         self._waiting.append(record)
-        self._some.set()
+        self._available.set()
 
     async def _drain(self) -> None:
-        while self._writer is not None or self._waiting or self._untold:
-            await self._some.wait()
-            self._some.clear()
+        while self._writer is not None or self._waiting or self._unreported:
+            await self._available.wait()
+            self._available.clear()
             batch, self._waiting = self._waiting, []
-            untold, self._untold = self._untold, 0
+            dropped, self._unreported = self._unreported, 0
             try:
-                await asyncio.to_thread(self._deliver, batch, untold)
+                await asyncio.to_thread(self._deliver, batch, dropped)
             except Exception:  # The edge of a background job: a broken sink must not end the log, nor the portal.
                 self.dropped += len(batch)
                 self._log.exception("call records could not be written", count=len(batch))
             if self._writer is None:
-                self._some.set()
+                self._available.set()
 
-    def _deliver(self, batch: Sequence[CallRecord], untold: int) -> None:
+    def _deliver(self, batch: Sequence[CallRecord], dropped: int) -> None:
         for record in batch:
             fields = {name: value for name, value in asdict(record).items() if value is not None}
             self._sink.write(_line({"event": "call", **fields}))
-        if untold:
-            self._sink.write(_line({"event": "calls_dropped", "count": untold}))
+        if dropped:
+            self._sink.write(_line({"event": "calls_dropped", "count": dropped}))
 
 
-def _line(event: dict[str, Any]) -> bytes:
+def _line(event: dict[str, object]) -> bytes:
     rendered = _RENDER(None, "info", event)
     return (rendered if isinstance(rendered, bytes) else rendered.encode()) + b"\n"
 
@@ -119,7 +122,7 @@ _RENDER = structlog.processors.JSONRenderer(serializer=orjson.dumps)
 
 
 class Discard:
-    """A sink for commands that show calls themselves and keep no log of them."""
+    """A sink that drops every line, for commands that show calls themselves."""
 
     def write(self, line: bytes) -> None:
         return None

@@ -1,4 +1,4 @@
-"""Logging set up once: lines for people on a terminal, one JSON object a line everywhere else."""
+"""Sets up logging once: lines for people on a terminal, one JSON object a line everywhere else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 import structlog
 from structlog.typing import Processor
 
-OURS = ("codemode", "portal", "sandbox", "stubs")
+OUR_LOGGERS = ("codemode", "portal", "sandbox", "stubs")
 
 
 def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr) -> None:
@@ -34,9 +34,9 @@ def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr
     )
     root = logging.getLogger()
     root.handlers[:] = [handler]
-    # What libraries say below a warning repeats what the portal says itself, or shows arguments and results.
+    # Below warnings, libraries repeat what the portal logs itself, or log arguments and results.
     root.setLevel(max(number, logging.WARNING))
-    for name in OURS:
+    for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(number)
     structlog.configure(
         processors=[
@@ -52,8 +52,8 @@ def configure_logging(*, level: str, terminal: bool, stream: TextIO = sys.stderr
 
 
 def set_level(level: str) -> None:
-    """Let through what our own loggers say from this level on."""
-    for name in OURS:
+    """Set the level of our own loggers."""
+    for name in OUR_LOGGERS:
         logging.getLogger(name).setLevel(logging.getLevelNamesMapping()[level.upper()])
 
 

@@ -1,31 +1,31 @@
-"""Pinned servers: what they offer is fixed at the first listing, and what is otherwise later waits for approval."""
+"""Pinned servers: their first listing is approved, and definitions that are new or change later wait for approval."""
 
-from portal.pins.choosing import NotWaiting, chosen
-from portal.pins.differences import in_words
-from portal.pins.in_file import FilePlace
-from portal.pins.in_store import StorePlace
-from portal.pins.judging import Withheld, canonical, digest, judged
-from portal.pins.pinning import Pinning, Screened, screened
-from portal.pins.places import PinsUnusable, Place
-from portal.pins.schema_changes import Difference, Level, Side, differences
+from portal.pins.approvals import ApprovalStore, PinsUnusable
+from portal.pins.definitions import PendingDefinition, canonical, digest, judge
+from portal.pins.file_approvals import FileApprovals
+from portal.pins.pinning import Pinning, ScreenedListing, screen
+from portal.pins.schema_changes import Level, SchemaChange, Side, schema_changes
+from portal.pins.selection import NotPending, select_pending
+from portal.pins.stored_approvals import StoredApprovals
+from portal.pins.wording import describe_changes
 
 __all__ = [
-    "Difference",
-    "FilePlace",
+    "ApprovalStore",
+    "FileApprovals",
     "Level",
-    "NotWaiting",
+    "NotPending",
+    "PendingDefinition",
     "Pinning",
     "PinsUnusable",
-    "Place",
-    "Screened",
+    "SchemaChange",
+    "ScreenedListing",
     "Side",
-    "StorePlace",
-    "Withheld",
+    "StoredApprovals",
     "canonical",
-    "chosen",
-    "differences",
+    "describe_changes",
     "digest",
-    "in_words",
-    "judged",
-    "screened",
+    "judge",
+    "schema_changes",
+    "screen",
+    "select_pending",
 ]

@@ -1,6 +1,6 @@
-"""Holds the listings of pinned servers against what was approved, and has approvals kept where they outlive us.
+"""Compares the listings of pinned servers with their approvals, and stores approvals so that they survive a restart.
 
-The first listing of a server is approved as it is, at once, and kept as soon as that is possible.
+The first listing of a server is approved at once, as it is, and stored as soon as that is possible.
 """
 
 from __future__ import annotations
@@ -11,58 +11,61 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any
 
 import structlog
 
-from portal.pins.judging import Approved, Withheld, everything, judged
-from portal.pins.places import PinsUnusable, Place
+from portal.pins.approvals import ApprovalStore, PinsUnusable
+from portal.pins.definitions import Approved, PendingDefinition, approve_all, judge
 from portal.upstream import Listing
 
 RETRY_SECONDS = 5.0
-MOST_LOGGED = 20
+MAX_LOGGED = 20
 FIRST = "first listing"
 
 
 @dataclass(frozen=True, slots=True)
-class Screened:
-    """A listing without what waits."""
+class ScreenedListing:
+    """The approved part of a listing, and the definitions that are pending."""
 
     listing: Listing
-    withheld: tuple[Withheld, ...] = ()
+    pending: tuple[PendingDefinition, ...] = ()
 
 
-def screened(listing: Listing, approved: Approved) -> Screened:
-    """What may be shown of a listing: the listing itself when that is all of it."""
-    verdict = judged(approved, listing.tools, listing.prompts)
-    if not verdict.withheld:
-        return Screened(listing)
+def screen(listing: Listing, approved: Approved) -> ScreenedListing:
+    """The approved part of a listing. It is the same object if everything is approved."""
+    judgement = judge(approved, listing.tools, listing.prompts)
+    if not judgement.pending:
+        return ScreenedListing(listing)
     content = hashlib.sha256(listing.digest.encode())
-    for waits in verdict.withheld:
-        content.update(f"\n{waits.kind} {waits.digest}".encode())
-    by_name = {tool["name"]: tool for tool in verdict.tools}
-    shown = replace(
+    for definition in judgement.pending:
+        content.update(f"\n{definition.kind} {definition.digest}".encode())
+    by_name = {str(tool["name"]): tool for tool in judgement.tools}
+    approved_listing = replace(
         listing,
-        tools=verdict.tools,
-        prompts=verdict.prompts,
+        tools=judgement.tools,
+        prompts=judgement.prompts,
         digest=content.hexdigest(),
         by_name=by_name,
         mirrored={name: paths for name, paths in listing.mirrored.items() if name in by_name},
     )
-    return Screened(shown, verdict.withheld)
+    return ScreenedListing(approved_listing, judgement.pending)
 
 
 class Pinning:
-    """An async context manager around the servers it watches over; entering raises `PinsUnusable`."""
+    """The approvals of all pinned servers. An async context manager that is open while the servers are.
 
-    def __init__(self, place: Place) -> None:
-        self._place = place
+    Entering raises:
+        PinsUnusable: the approvals cannot be read.
+    """
+
+    def __init__(self, approvals: ApprovalStore) -> None:
+        self._approvals = approvals
         self._approved: dict[str, Approved] = {}
-        self._unkept: dict[str, Approved] = {}
-        self._judged: dict[str, tuple[Listing, Approved, Screened]] = {}
-        self._told: dict[str, frozenset[str]] = {}
-        self._publish_to: Callable[..., None] | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self._unsaved: dict[str, Approved] = {}
+        self._screened: dict[str, tuple[Listing, Approved, ScreenedListing]] = {}
+        self._logged: dict[str, frozenset[str]] = {}
+        self._publish: Callable[..., None] | None = None
+        self._saving: asyncio.Task[None] | None = None
         self._reading: asyncio.Task[None] | None = None
         self._outdated = False
         self._exits = AsyncExitStack()
@@ -70,8 +73,8 @@ class Pinning:
 
     async def __aenter__(self) -> Pinning:
         async with AsyncExitStack() as exits:
-            await exits.enter_async_context(self._place.following(self._changed))
-            self._approved = dict(await self._place.read())
+            await exits.enter_async_context(self._approvals.following(self._changed))
+            self._approved = dict(await self._approvals.read())
             self._exits = exits.pop_all()
         return self
 
@@ -79,94 +82,97 @@ class Pinning:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self._exits.aclose()
-        for task in (self._keeping, self._reading):
+        for task in (self._saving, self._reading):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
-        for server, approved in self._unkept.items():
+        for server, approved in self._unsaved.items():
             try:
-                await self._place.keep(server, approved, by=FIRST, first=True)
+                await self._approvals.keep(server, approved, by=FIRST, first=True)
             except PinsUnusable as unusable:
                 self._log.error("what was pinned is not kept", server=server, reason=str(unusable))
 
-    def publish_to(self, offer_anew: Callable[..., None]) -> None:
-        """Call this with the ids of servers of which something else is approved now."""
-        self._publish_to = offer_anew
+    def publish_to(self, republish: Callable[..., None]) -> None:
+        """From now on call `republish` with the ids of servers whose approvals changed."""
+        self._publish = republish
 
-    def screened(self, server: str, listing: Listing) -> Screened:
-        """What may be shown of what a pinned server lists."""
+    def screen(self, server: str, listing: Listing) -> ScreenedListing:
+        """The approved part of a pinned server's listing. Its first listing is approved as a whole."""
         if not listing.digest:
-            return Screened(listing)
+            return ScreenedListing(listing)
         approved = self._approved.get(server)
         if approved is None:
-            approved = self._approved[server] = self._unkept[server] = everything(listing.tools, listing.prompts)
-            self._start_keeping()
-        known = self._judged.get(server)
+            approved = self._approved[server] = self._unsaved[server] = approve_all(listing.tools, listing.prompts)
+            self._start_saving()
+        # Compared by identity: an unchanged listing keeps its objects, so that caches keyed by them stay valid.
+        known = self._screened.get(server)
         if known is not None and known[0] is listing and known[1] is approved:
             return known[2]
-        found = screened(listing, approved)
-        self._judged[server] = (listing, approved, found)
-        self._tell(server, found.withheld)
-        return found
+        result = screen(listing, approved)
+        self._screened[server] = (listing, approved, result)
+        self._log_pending(server, result.pending)
+        return result
 
-    async def approve(self, server: str, withheld: Iterable[Withheld], *, by: str) -> None:
-        """Approve these definitions, exactly as they are in `withheld`.
+    async def approve(self, server: str, pending: Iterable[PendingDefinition], *, by: str) -> None:
+        """Approve these definitions, exactly as they are in `pending`.
 
         Raises:
-            PinsUnusable: that cannot be kept; nothing is approved.
+            PinsUnusable: the approvals cannot be stored. Nothing is approved.
         """
-        if (first := self._unkept.get(server)) is not None:
-            await self._place.keep(server, first, by=FIRST, first=True)
-            self._unkept.pop(server, None)
-        wanted = {(waits.kind, waits.name): waits.now for waits in withheld}
-        self._take({server: await self._place.keep(server, wanted, by=by, first=False)})
+        if (first := self._unsaved.get(server)) is not None:
+            await self._approvals.keep(server, first, by=FIRST, first=True)
+            self._unsaved.pop(server, None)
+        definitions = {(definition.kind, definition.name): definition.now for definition in pending}
+        self._update({server: await self._approvals.keep(server, definitions, by=by, first=False)})
 
-    def _take(self, approved: Mapping[str, Approved]) -> None:
-        changed = [server for server, one in approved.items() if self._approved.get(server) != one]
+    def _update(self, approved: Mapping[str, Approved]) -> None:
+        changed = [server for server, definitions in approved.items() if self._approved.get(server) != definitions]
         self._approved.update({server: approved[server] for server in changed})
-        if changed and self._publish_to is not None:
-            self._publish_to(*changed)
+        if changed and self._publish is not None:
+            self._publish(*changed)
 
-    def _tell(self, server: str, withheld: tuple[Withheld, ...]) -> None:
-        waiting = frozenset(waits.digest for waits in withheld)
-        news = waiting - self._told.get(server, frozenset())
-        self._told[server] = waiting
-        if news:
-            names = [waits.name[:100] for waits in withheld if waits.digest in news]
+    def _log_pending(self, server: str, pending: tuple[PendingDefinition, ...]) -> None:
+        """Log each pending definition once."""
+        digests = frozenset(definition.digest for definition in pending)
+        new = digests - self._logged.get(server, frozenset())
+        self._logged[server] = digests
+        if new:
+            names = [definition.name[:100] for definition in pending if definition.digest in new]
             self._log.warning(
                 "a pinned server offers something new or changed; it is withheld until approved",
                 server=server,
-                names=names[:MOST_LOGGED],
+                names=names[:MAX_LOGGED],
                 count=len(names),
                 fix="codemode pins",
             )
 
-    def _start_keeping(self) -> None:
-        if self._keeping is None or self._keeping.done():
-            self._keeping = asyncio.create_task(self._retried(self._keep))
+    def _start_saving(self) -> None:
+        if self._saving is None or self._saving.done():
+            self._saving = asyncio.create_task(self._retry(self._save))
 
     def _changed(self) -> None:
         self._outdated = True
         if self._reading is None or self._reading.done():
-            self._reading = asyncio.create_task(self._retried(self._read))
+            self._reading = asyncio.create_task(self._retry(self._read))
 
-    async def _keep(self) -> None:
-        while self._unkept:
-            server, approved = next(iter(self._unkept.items()))
-            kept = await self._place.keep(server, approved, by=FIRST, first=True)
-            self._unkept.pop(server, None)
-            # Another process may have been first.
-            self._take({server: kept})
+    async def _save(self) -> None:
+        while self._unsaved:
+            server, approved = next(iter(self._unsaved.items()))
+            stored = await self._approvals.keep(server, approved, by=FIRST, first=True)
+            self._unsaved.pop(server, None)
+            # Another process may have stored its first listing before us. Then that one is approved.
+            self._update({server: stored})
 
     async def _read(self) -> None:
         while self._outdated:
             self._outdated = False
-            found = await self._place.read()
-            # Whoever takes a server's approvals away changes nothing for those who run: it would approve anything.
-            self._take({server: one for server, one in found.items() if server not in self._unkept})
+            stored = await self._approvals.read()
+            # A server that is missing in the store keeps its approvals here. Dropping them would approve whatever it
+            # lists next. A server in `_unsaved` waits for `_save`, which finds out whose first listing was stored.
+            self._update({server: approved for server, approved in stored.items() if server not in self._unsaved})
 
-    async def _retried(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _retry(self, work: Callable[[], Coroutine[object, object, None]]) -> None:
         while True:
             try:
                 return await work()

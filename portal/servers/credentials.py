@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,20 +24,21 @@ class _Headers(BaseModel):
 
 
 def read_headers(credentials: str) -> dict[str, str]:
-    """The headers that bearer credentials stand for.
+    """The HTTP headers for bearer credentials: a token, or a JSON object `{"headers": {name: value}}`.
 
     Raises:
-        CredentialsInvalid: they cannot be headers.
+        CredentialsInvalid: the credentials cannot be sent as headers.
     """
     if credentials.lstrip().startswith("{"):
-        return dict(parsed(_Headers, json_of(credentials), "a token, or an object with headers").headers)
+        return dict(parse_as(_Headers, parse_json(credentials), "a token, or an object with headers").headers)
     if not credentials.strip() or not credentials.isprintable() or not credentials.isascii():
         raise CredentialsInvalid("a token is one line of printable ASCII")
     return {"Authorization": f"Bearer {credentials.strip()}"}
 
 
-def json_of(credentials: str) -> Any:
-    """
+def parse_json(credentials: str) -> object:
+    """The JSON value in `credentials`.
+
     Raises:
         CredentialsInvalid: they are not JSON.
     """
@@ -47,11 +48,11 @@ def json_of(credentials: str) -> Any:
         raise CredentialsInvalid("is neither a token nor a JSON object") from None
 
 
-def parsed(model: type[Checked], value: Any, expected: str) -> Checked:
-    """`value` as a `model`.
+def parse_as(model: type[Checked], value: object, expected: str) -> Checked:
+    """`value` as an instance of `model`.
 
     Raises:
-        CredentialsInvalid: it is something other than what `expected` says.
+        CredentialsInvalid: `value` does not fit the model. The message says what was `expected`.
     """
     try:
         return model.model_validate(value)

@@ -1,6 +1,6 @@
 """The registry of upstream servers: starts them all at once, keeps one immutable snapshot of what they offer, reloads.
 
-One dead server delays none of the others. What is removed or changed lives on for whoever holds a lease on it.
+A dead server delays none of the others. A server that is removed or changed stays open until the last lease on it ends.
 """
 
 from __future__ import annotations
@@ -11,38 +11,40 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import structlog
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
 from codemode import CatalogServer
-from portal.config import ServerConfig, watch_config
+from portal.config import ServerConfig
 from portal.errors import ServerUnknown
-from portal.pins import Pinning, PinsUnusable, Screened, Withheld, screened
-from portal.servers.snapshot import Outputs, ServerSnapshot, Snapshot, offer_of
-from portal.upstream import Client, Connection, Generation, Introduction, Listing, Remembered
+from portal.pins import PendingDefinition, Pinning, PinsUnusable, ScreenedListing, screen
+from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot, offer_of
+from portal.upstream import Connection, DownstreamClient, Generation, Introduction, Listing, NegotiationCache
 from portal.version import portal_version
 
-__all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
+__all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind"]
 
 Listener = Callable[[Snapshot, Snapshot], None]
-NotificationListener = Callable[[str, str, Mapping[str, Any]], None]
+NotificationListener = Callable[[str, str, Mapping[str, object]], None]
+T = TypeVar("T")
 
 PORTAL_INFO = {"name": "codemode-portal", "version": portal_version()}
-# Connections of single clients, a server: past it they share. A process is dearer than an HTTP session.
+# Connections for single clients that one server may have. Beyond it clients share one: a process costs more than an
+# HTTP session.
 MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
 IDLE_SECONDS = 900.0
 
 
 def connection_kind(
-    config: ServerConfig, generation: Generation | None, client: Client | None, protocol: str = ""
+    config: ServerConfig, generation: Generation | None, client: DownstreamClient | None, protocol: str = ""
 ) -> Literal["shared", "dedicated", "legacy"]:
-    """Which connection a call by this client, speaking this protocol version, uses; "legacy" is a dedicated one too.
+    """The kind of connection for a call by this client, which speaks `protocol`. "legacy" is a dedicated one too.
 
-    A modern upstream is told with each request what the client can do, and a client that cannot be asked anything
-    needs no connection of its own. A process is shared unless the configuration says otherwise. A server that is shown
-    as it is (`prefix` false) is to a legacy session the legacy server, even if it speaks both.
+    A modern upstream receives the client's capabilities with each request, and a client that cannot answer questions
+    needs no connection of its own: both share. A process is shared unless the configuration says otherwise. A server
+    without a prefix looks to a legacy session like the legacy server itself, even if it speaks both generations.
     """
     if client is None or not client.key:
         return "shared"
@@ -63,28 +65,28 @@ class _Dedicated:
 
 @dataclass(slots=True)
 class _Slot:
-    """One configured server and its connections. `read` is the listing that the snapshot was made of."""
+    """One configured server and its connections. `published` is the listing that the current snapshot shows."""
 
     config: ServerConfig
     shared: Connection
-    remembered: Remembered
-    read: Listing | None = None
+    negotiated: NegotiationCache
+    published: Listing | None = None
     dedicated: dict[str, _Dedicated] = field(default_factory=dict)
 
     def connections(self) -> list[Connection]:
-        return [self.shared, *(kept.connection for kept in self.dedicated.values())]
+        return [self.shared, *(entry.connection for entry in self.dedicated.values())]
 
 
 @dataclass(eq=False, slots=True)
 class _Generation:
-    """The servers of one configuration, and how many leases are held on them."""
+    """The servers of one configuration, and the number of leases on them."""
 
     slots: Mapping[str, _Slot]
     leases: int = 0
 
 
 class Lease:
-    """The servers as they were when it was taken: `connection` works until the block ends, whatever is reloaded."""
+    """The servers of one moment. `connection` works until the `with` block ends, even if the configuration changes."""
 
     def __init__(self, servers: Servers, generation: _Generation, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
@@ -101,11 +103,11 @@ class Lease:
         self._generation.leases -= 1
         self._servers.sweep()
 
-    def connection(self, server_id: str, client: Client | None = None, protocol: str = "") -> Connection:
-        """The connection for a call by this client, which speaks this version downstream.
+    def connection(self, server_id: str, client: DownstreamClient | None = None, protocol: str = "") -> Connection:
+        """The connection for a call by `client`; `protocol` is the version it speaks to the portal.
 
         Raises:
-            ServerUnknown: nothing of that id is configured.
+            ServerUnknown: no server of this id is configured.
         """
         slot = self._generation.slots.get(server_id)
         if slot is None:
@@ -121,12 +123,13 @@ class Servers:
         self,
         configs: Mapping[str, ServerConfig],
         *,
-        client_info: Mapping[str, Any] = PORTAL_INFO,
-        outputs: Outputs | None = None,
+        client_info: Mapping[str, object] = PORTAL_INFO,
+        outputs: LearnedOutputs | None = None,
         pins: Pinning | None = None,
     ) -> None:
-        """`outputs` knows what servers that declare no output types return, `pins` what of pinned ones is approved.
-        Without `pins` nothing of a pinned server is shown.
+        """`outputs` has the output types of tools that declare none. `pins` has the approvals of pinned servers.
+
+        Without `pins`, pinned servers show nothing.
         """
         self.snapshot = Snapshot()
         self._outputs = outputs
@@ -145,9 +148,9 @@ class Servers:
     async def __aenter__(self) -> Servers:
         self._open = True
         if self._pins is not None:
-            self._pins.publish_to(self.offer_anew)
+            self._pins.publish_to(self.republish)
         await self.apply(self._configs)
-        _keep(self._tasks, self._close_idle())
+        _spawn(self._tasks, self._close_idle())
         return self
 
     async def __aexit__(
@@ -162,20 +165,22 @@ class Servers:
         await _close_all([connection for slot in slots.values() for connection in slot.connections()])
         await asyncio.gather(*self._closing)
 
-    # What there is
+    # The snapshot and its listeners
 
     def subscribe(self, listener: Listener) -> Callable[[], None]:
-        """Call `listener(old, new)` after each replacement of the snapshot; what is returned ends that."""
+        """A function that unsubscribes. Until then `listener(old, new)` is called after each change of the snapshot."""
         self._listeners.append(listener)
         return lambda: _discard(self._listeners, listener)
 
     def on_notification(self, listener: NotificationListener) -> Callable[[], None]:
-        """Call `listener(server, method, params)` for notifications that belong to no call, in order of arrival."""
+        """A function that unsubscribes. Until then `listener(server, method, params)` is called for each notification
+        that belongs to no call, in order of arrival.
+        """
         self._notified.append(listener)
         return lambda: _discard(self._notified, listener)
 
     async def settled(self, seconds: float = 30.0) -> Snapshot:
-        """The snapshot once no server is waiting any more, or as it is after that many seconds."""
+        """The snapshot once no server is "waiting", or the current one after `seconds`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(
@@ -184,26 +189,26 @@ class Servers:
         return self.snapshot
 
     async def refresh(self, server_id: str | None = None) -> None:
-        """Read the lists of one server, or of all, again now."""
+        """Read the lists again now: those of one server, or of all if the id is None or unknown."""
         slots = self._generations[-1].slots
         chosen = [slots[server_id]] if server_id is not None and server_id in slots else list(slots.values())
         await asyncio.gather(*(slot.shared.refresh() for slot in chosen))
 
-    async def approve(self, server_id: str, withheld: Iterable[Withheld], *, by: str) -> None:
-        """From now on this is what a pinned server may offer.
+    async def approve(self, server_id: str, pending: Iterable[PendingDefinition], *, by: str) -> None:
+        """Approve definitions of a pinned server, which offers them from now on.
 
         Raises:
-            PinsUnusable: it cannot be kept.
+            PinsUnusable: the approvals cannot be stored.
         """
         if self._pins is None:
             raise PinsUnusable("There is no place for approvals: name a file in portal.pinned, or set portal.state.")
-        await self._pins.approve(server_id, withheld, by=by)
+        await self._pins.approve(server_id, pending, by=by)
 
-    def offer_anew(self, *server_ids: str) -> None:
-        """What `outputs` or `pins` say of these servers has changed: offer them with it."""
+    def republish(self, *server_ids: str) -> None:
+        """Publish a snapshot with what `outputs` and `pins` now say about these servers. Unknown ids are ignored."""
         slots = self._generations[-1].slots
         changed = {
-            name: self._snapshot_of(slots[name], anew=True)
+            name: self._snapshot_of(slots[name], rebuild=True)
             for name in server_ids
             if name in slots and name in self.snapshot.servers
         }
@@ -214,37 +219,37 @@ class Servers:
     # Connections
 
     def lease(self) -> Lease:
-        """The servers of this moment, for the length of a `with` block."""
+        """A lease on the current servers, for a `with` block."""
         return Lease(self, self._generations[-1], self.snapshot)
 
-    def connection_for(self, slot: _Slot, client: Client | None, protocol: str) -> Connection:
-        kind = connection_kind(slot.config, slot.remembered.generation, client, protocol)
+    def connection_for(self, slot: _Slot, client: DownstreamClient | None, protocol: str) -> Connection:
+        kind = connection_kind(slot.config, slot.negotiated.generation, client, protocol)
         if client is None or kind == "shared":
             return slot.shared
-        kept = slot.dedicated.get(client.key)
-        if kept is None:
+        dedicated = slot.dedicated.get(client.key)
+        if dedicated is None:
             if len(slot.dedicated) >= MAX_DEDICATED[slot.config.transport_name]:
                 self._log.warning("too many connections for single clients; sharing", server=slot.config.id)
                 return slot.shared
-            remembered = replace(slot.remembered, generation="legacy") if kind == "legacy" else slot.remembered
-            kept = self._dedicate(slot, client, remembered)
-        kept.used = time.monotonic()
-        return kept.connection
+            negotiated = replace(slot.negotiated, generation="legacy") if kind == "legacy" else slot.negotiated
+            dedicated = self._dedicate(slot, client, negotiated)
+        dedicated.used = time.monotonic()
+        return dedicated.connection
 
     async def release(self, client_key: str) -> None:
-        """A downstream session has ended: close the connections that were its own."""
-        kept = [
+        """Close the connections of a downstream session that has ended."""
+        dedicated = [
             slot.dedicated.pop(client_key)
             for generation in self._generations
             for slot in generation.slots.values()
             if client_key in slot.dedicated
         ]
-        await _close_all([one.connection for one in kept])
+        await _close_all([entry.connection for entry in dedicated])
 
     # Reload
 
     async def apply(self, configs: Mapping[str, ServerConfig]) -> None:
-        """Make these the servers. Those whose configuration is the same are not touched."""
+        """Replace the servers. A server whose configuration is unchanged keeps its connections."""
         before = self._generations[-1].slots
         slots: dict[str, _Slot] = {}
         for identifier, config in configs.items():
@@ -260,64 +265,69 @@ class Servers:
         self.sweep()
 
     def sweep(self) -> None:
-        """Close what no configuration and no lease needs any more."""
-        needless = [generation for generation in self._generations[:-1] if not generation.leases]
-        if not needless:
+        """Close the servers that neither the current configuration nor a lease uses."""
+        unused = [generation for generation in self._generations[:-1] if not generation.leases]
+        if not unused:
             return
-        self._generations = [generation for generation in self._generations if generation not in needless]
-        needed = {id(slot) for generation in self._generations for slot in generation.slots.values()}
-        closing = [slot for generation in needless for slot in generation.slots.values() if id(slot) not in needed]
+        self._generations = [generation for generation in self._generations if generation not in unused]
+        in_use = {id(slot) for generation in self._generations for slot in generation.slots.values()}
+        closing = [slot for generation in unused for slot in generation.slots.values() if id(slot) not in in_use]
         connections = [connection for slot in closing for connection in slot.connections()]
         if connections and self._open:
-            _keep(self._closing, _close_all(connections))
+            _spawn(self._closing, _close_all(connections))
 
     def _connect(self, config: ServerConfig) -> _Slot:
-        remembered = Remembered()
+        negotiated = NegotiationCache()
         connection = Connection(
             config,
             introduction=self._introduction,
-            remembered=remembered,
+            negotiated=negotiated,
             on_change=lambda: self._connection_changed(slot),
             on_notification=lambda method, params: self._notify(config.id, method, params),
         )
-        slot = _Slot(config, connection, remembered)
+        slot = _Slot(config, connection, negotiated)
         return slot
 
-    def _dedicate(self, slot: _Slot, client: Client, remembered: Remembered) -> _Dedicated:
+    def _dedicate(self, slot: _Slot, client: DownstreamClient, negotiated: NegotiationCache) -> _Dedicated:
         """A connection that introduces itself upstream as this client."""
         connection = Connection(
             slot.config,
             introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
-            remembered=remembered,
+            negotiated=negotiated,
             lists=False,
             on_notification=lambda method, params: self._notify(slot.config.id, method, params),
         )
         connection.start()
-        kept = slot.dedicated[client.key] = _Dedicated(connection, time.monotonic())
-        return kept
+        dedicated = slot.dedicated[client.key] = _Dedicated(connection, time.monotonic())
+        return dedicated
 
     def _connection_changed(self, slot: _Slot) -> None:
         if self._generations[-1].slots.get(slot.config.id) is not slot:
-            return  # Removed or replaced; somebody still holds it.
-        found, before = self._snapshot_of(slot), self.snapshot.servers.get(slot.config.id)
-        if found.own_code_mode and (before is None or before.own_code_mode != found.own_code_mode):
-            self._log.warning("a server is in code mode itself", server=slot.config.id, advice=found.own_code_mode)
-        servers = {**self.snapshot.servers, slot.config.id: found}
+            return  # The server was removed or replaced; a lease keeps this connection open.
+        server, before = self._snapshot_of(slot), self.snapshot.servers.get(slot.config.id)
+        if server.own_code_mode and (before is None or before.own_code_mode != server.own_code_mode):
+            self._log.warning("a server is in code mode itself", server=slot.config.id, advice=server.own_code_mode)
+        servers = {**self.snapshot.servers, slot.config.id: server}
         self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
 
-    def _snapshot_of(self, slot: _Slot, *, anew: bool = False) -> ServerSnapshot:
+    def _snapshot_of(self, slot: _Slot, *, rebuild: bool = False) -> ServerSnapshot:
         connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)
         config, listing = slot.config, connection.listing
-        if before is not None and slot.read is listing and before.config is config and not anew:
-            shown, catalog, learned = Screened(before.listing, before.withheld), before.catalog, before.learned
+        if before is not None and slot.published is listing and before.config is config and not rebuild:
+            # Only the state changed: the same objects, so that caches keyed by them stay valid.
+            approved, catalog, learned = (
+                ScreenedListing(before.listing, before.pending),
+                before.catalog,
+                before.learned,
+            )
         else:
-            shown = self._screened(config, listing)
+            approved = self._screen(config, listing)
             outputs = self._outputs if config.learn_output else None
-            learned = {} if outputs is None else outputs.of(config.id, shown.listing.tools)
-            offer = offer_of(config, shown.listing, learned)
+            learned = {} if outputs is None else outputs.of(config.id, approved.listing.tools)
+            offer = offer_of(config, approved.listing, learned)
             # What was named and indexed stays while the same is listed.
             catalog = before.catalog if before is not None and before.offer == offer else CatalogServer(offer)
-            slot.read = listing
+            slot.published = listing
         return ServerSnapshot(
             id=slot.config.id,
             config=slot.config,
@@ -326,33 +336,33 @@ class Servers:
             status=connection.status,
             since=connection.since,
             retry_at=connection.retry_at,
-            listing=shown.listing,
+            listing=approved.listing,
             catalog=catalog,
             learned=learned,
-            withheld=shown.withheld,
+            pending=approved.pending,
         )
 
-    def _screened(self, config: ServerConfig, listing: Listing) -> Screened:
+    def _screen(self, config: ServerConfig, listing: Listing) -> ScreenedListing:
         if not config.pin:
-            return Screened(listing)
+            return ScreenedListing(listing)
         if self._pins is not None:
-            return self._pins.screened(config.id, listing)
+            return self._pins.screen(config.id, listing)
         if listing.digest:
             fix = "Restart with portal.pinned or portal.state."
             self._log.error("a pinned server has no place for approvals; it shows nothing", server=config.id, fix=fix)
-        return screened(listing, {})
+        return screen(listing, {})
 
     def _replace(self, snapshot: Snapshot) -> None:
         old, self.snapshot = self.snapshot, snapshot
         for listener in tuple(self._listeners):
             self._call(listener, old, snapshot)
-        _keep(self._tasks, self._wake())
+        _spawn(self._tasks, self._wake())
 
-    def _notify(self, server_id: str, method: str, params: Mapping[str, Any]) -> None:
+    def _notify(self, server_id: str, method: str, params: Mapping[str, object]) -> None:
         for listener in tuple(self._notified):
             self._call(listener, server_id, method, params)
 
-    def _call(self, listener: Callable[..., None], *args: Any) -> None:
+    def _call(self, listener: Callable[..., None], *args: object) -> None:
         try:
             listener(*args)
         except Exception:  # The edge of a background job: a listener's failure is not the registry's.
@@ -363,12 +373,12 @@ class Servers:
             self._changed.notify_all()
 
     async def _close_idle(self) -> None:
-        """Connections of clients that never said goodbye."""
+        """Close the connections of clients that left without ending their session."""
         while True:
             await asyncio.sleep(IDLE_SECONDS / 10)
             oldest = time.monotonic() - IDLE_SECONDS
             for slot in self._generations[-1].slots.values():
-                idle = [key for key, kept in slot.dedicated.items() if kept.used < oldest]
+                idle = [key for key, entry in slot.dedicated.items() if entry.used < oldest]
                 await _close_all([slot.dedicated.pop(key).connection for key in idle])
 
 
@@ -376,12 +386,12 @@ async def _close_all(connections: list[Connection]) -> None:
     await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)
 
 
-def _discard(listeners: list[Any], listener: Any) -> None:
+def _discard(listeners: list[T], listener: T) -> None:
     with suppress(ValueError):
         listeners.remove(listener)
 
 
-def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+def _spawn(tasks: set[asyncio.Task[None]], work: Coroutine[object, object, None]) -> None:
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)

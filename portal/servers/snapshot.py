@@ -1,4 +1,4 @@
-"""What all servers offer at one moment: immutable, replaced as a whole, so that whoever holds one sees no change."""
+"""The snapshot of what all servers offer: immutable, and replaced as a whole, so that its holders see no change."""
 
 from __future__ import annotations
 
@@ -6,31 +6,32 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
 import stubs
 from codemode import Catalog, CatalogServer
 from portal.config import HttpServer, ServerConfig, advice, programs_taken
-from portal.pins import Withheld
+from portal.pins import PendingDefinition
 from portal.upstream import Listing, State
 
 
-class Outputs(Protocol):
-    """Knows what tools return that do not say so themselves."""
+class LearnedOutputs(Protocol):
+    """The output types of tools that declare none."""
 
-    def of(self, server: str, tools: Iterable[Mapping[str, Any]]) -> Mapping[str, stubs.Schema]:
-        """Output schemas by raw name, of those tools of a server of which something is known."""
+    def of(self, server: str, tools: Iterable[Mapping[str, object]]) -> Mapping[str, stubs.Schema]:
+        """Output schemas by raw tool name. A tool without a known output type is left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ServerSnapshot:
-    """One server. `state`, `reason` and `status` as in `upstream.Connection`; `since` is when the state began,
-    `retry_at` when connecting is tried again (Unix times).
+    """One server. `state`, `reason` and `status` are those of `upstream.Connection`. `since` is the time the state
+    began, `retry_at` the time of the next attempt to connect (Unix times).
 
-    `catalog` is the listing as catalogs want it, with output types that were `learned` where none is declared, by raw
-    name of the tool. Of a pinned server `listing` is without what waits for approval, which is `withheld`.
+    `catalog` is the listing in the catalog's form. `learned` has output schemas by raw tool name, which `catalog` uses
+    for tools that declare none. If the server is pinned, `listing` has only approved definitions, and `pending` has
+    those that wait for approval.
     """
 
     id: str
@@ -43,7 +44,7 @@ class ServerSnapshot:
     listing: Listing = field(default_factory=Listing)
     catalog: CatalogServer = field(repr=False)
     learned: Mapping[str, stubs.Schema] = field(default_factory=dict, repr=False)
-    withheld: tuple[Withheld, ...] = ()
+    pending: tuple[PendingDefinition, ...] = ()
 
     @property
     def offer(self) -> stubs.Server:
@@ -63,7 +64,7 @@ class ServerSnapshot:
 
     @property
     def prefix(self) -> bool:
-        """Whether its tools are listed as `{server}_{tool}`; else by their raw names."""
+        """Whether its tools are listed as `{server}_{tool}`. If False, they are listed by their raw names."""
         return self.config.prefix
 
     @property
@@ -71,45 +72,45 @@ class ServerSnapshot:
         return self.listing.protocol
 
     @property
-    def tools(self) -> tuple[Mapping[str, Any], ...]:
+    def tools(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.tools
 
     @property
-    def prompts(self) -> tuple[Mapping[str, Any], ...]:
+    def prompts(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.prompts
 
     @property
-    def resources(self) -> tuple[Mapping[str, Any], ...]:
+    def resources(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.resources
 
     @property
-    def resource_templates(self) -> tuple[Mapping[str, Any], ...]:
+    def resource_templates(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.resource_templates
 
     @property
     def listed(self) -> bool:
-        """Whether it was ever read: then it has something to offer, even while it is away."""
+        """Whether its lists were ever read. If so, they are offered even while the server is away."""
         return bool(self.listing.digest)
 
     @cached_property
     def own_code_mode(self) -> str | None:
-        """What to tell the operator when the server is in code mode itself, whose tools are then out of sight."""
+        """Advice for the operator if the server is in code mode itself, which hides its tools; None if it is not."""
         url = self.config.url if isinstance(self.config, HttpServer) else None
         return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
 
-    def tool(self, name: str) -> Mapping[str, Any] | None:
+    def tool(self, name: str) -> Mapping[str, object] | None:
         """The raw tool with this raw name."""
         return self.listing.by_name.get(name)
 
     def unapproved(self, kind: str, name: str) -> str | None:
-        """Why a pinned server's tool or prompt may not be called, as a sentence; None when it may."""
+        """The reason a pinned server's tool or prompt may not be called, as a sentence; None if it may be called."""
         if not self.config.pin:
             return None
-        for waits in self.withheld:
-            if (waits.kind, waits.name) == (kind, name):
-                return waits.notice
-        listed = name in self.listing.by_name if kind == "tool" else any(one["name"] == name for one in self.prompts)
-        return None if listed else f"This {kind} is not among those of the pinned server {self.id!r}."
+        for definition in self.pending:
+            if (definition.kind, definition.name) == (kind, name):
+                return definition.notice
+        names = self.listing.by_name if kind == "tool" else {prompt["name"] for prompt in self.prompts}
+        return None if name in names else f"This {kind} is not among those of the pinned server {self.id!r}."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,24 +123,24 @@ class Snapshot:
     def catalog(self) -> Catalog:
         """The catalog of the servers with something to offer."""
         parts = [(server.catalog, None) for server in self.servers.values() if server.listed]
-        return Catalog.of(parts, self.unavailable(), self.withheld(), is_part=False)
+        return Catalog.of(parts, self.unavailable(), self.pending(), is_part=False)
 
     def catalog_servers(self) -> tuple[stubs.Server, ...]:
-        """The servers with something to offer."""
+        """The servers whose lists were read."""
         return self._offers
 
     def unavailable(self) -> dict[str, str]:
-        """Why each of the other servers has nothing to offer."""
+        """The reason by server id, for each server whose lists were never read."""
         return {server.id: server.reason or "still connecting" for server in self.servers.values() if not server.listed}
 
-    def withheld(self) -> dict[tuple[str, str], str]:
-        """Why tools are not there that their pinned servers list, by server and raw name."""
-        waiting = ((server.id, waits) for server in self.servers.values() for waits in server.withheld)
-        return {(server, waits.name): waits.notice for server, waits in waiting if waits.kind == "tool"}
+    def pending(self) -> dict[tuple[str, str], str]:
+        """The notices of tools that wait for approval, by server id and raw tool name."""
+        pending = ((server.id, definition) for server in self.servers.values() for definition in server.pending)
+        return {(server, tool.name): tool.notice for server, tool in pending if tool.kind == "tool"}
 
     @cached_property
     def content_id(self) -> str:
-        """A hash of everything a client can list: unchanged while only states and reasons change."""
+        """A hash of everything a client can list. It stays the same while only states and reasons change."""
         digest = hashlib.sha256()
         for server in self.servers.values():
             if server.listed:
@@ -149,7 +150,7 @@ class Snapshot:
 
     @cached_property
     def catalog_id(self) -> str:
-        """A hash of everything a program can see: what is listed, and what was learned of it."""
+        """A hash of everything a program can see: the listings and the learned output types."""
         learned = {server.id: dict(server.learned) for server in self.servers.values() if server.listed}
         return hashlib.sha256(self.content_id.encode() + _encoded(learned)).hexdigest()
 
@@ -159,7 +160,7 @@ class Snapshot:
 
 
 def offer_of(config: ServerConfig, listing: Listing, learned: Mapping[str, stubs.Schema] | None = None) -> stubs.Server:
-    """A listing as stubs and search want it. Total: what has the wrong type is left out."""
+    """A listing in the form for stubs and search. Members of a wrong type are left out; nothing is raised."""
     learned = learned or {}
     info = listing.server_info
     described = config.description or _text(info.get("description")) or listing.instructions
@@ -167,23 +168,23 @@ def offer_of(config: ServerConfig, listing: Listing, learned: Mapping[str, stubs
         id=config.id,
         name=_text(info.get("title")) or config.name,
         description=described,
-        tools=tuple(_tool(tool, learned.get(tool["name"])) for tool in listing.tools),
+        tools=tuple(_tool(tool, learned.get(str(tool["name"]))) for tool in listing.tools),
     )
 
 
-def _tool(raw: Mapping[str, Any], learned: stubs.Schema | None) -> stubs.Tool:
+def _tool(raw: Mapping[str, object], learned: stubs.Schema | None) -> stubs.Tool:
     annotations = raw.get("annotations")
     title = _text(raw.get("title"))
     if title is None and isinstance(annotations, dict):
         title = _text(annotations.get("title"))
     declared = raw.get("outputSchema")
     output = declared if isinstance(declared, dict | bool) else None
-    given = raw.get("inputSchema")
+    input_schema = raw.get("inputSchema")
     return stubs.Tool(
-        name=raw["name"],
+        name=str(raw["name"]),
         title=title,
         description=_text(raw.get("description")),
-        input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
+        input_schema=input_schema if isinstance(input_schema, dict | bool) else {"type": "object"},
         output_schema=learned if output is None else output,
         annotations=annotations if isinstance(annotations, dict) else {},
         output_inferred=output is None and learned is not None,
@@ -191,9 +192,9 @@ def _tool(raw: Mapping[str, Any], learned: stubs.Schema | None) -> stubs.Tool:
 
 
 def _encoded(learned: Mapping[str, Mapping[str, stubs.Schema]]) -> bytes:
-    """The same bytes for the same shapes."""
+    """Equal bytes for equal schemas."""
     return orjson.dumps(learned, option=orjson.OPT_SORT_KEYS)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None

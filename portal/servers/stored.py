@@ -1,4 +1,4 @@
-"""Runs the stored servers next to the configured ones, with a history of each."""
+"""Runs the servers in the store together with those of the operator's document, and keeps a history of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 
 from portal.config import HttpServer, ServerConfig
 from portal.servers.credentials import CredentialsInvalid, read_headers
-from portal.servers.differences import Change, difference
+from portal.servers.listing_changes import ListingChange, name_changes
 from portal.servers.servers import Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
 from portal.state import Follower, SecretUnreadable, StateUnavailable
@@ -33,15 +33,16 @@ SERVER = "server"
 
 @dataclass(slots=True)
 class History:
-    """When the lists of a stored server were read, and the last `MAX_CHANGES` changes of them.
+    """The last readings of a stored server's lists, and their last `MAX_CHANGES` changes.
 
-    `problem` says why the server cannot be configured; None if it can.
+    `last_synced` is the time of the last attempt, `last_successful_sync` that of the last one that worked. `problem`
+    is the reason the server cannot be configured, or None.
     """
 
     last_synced: datetime | None = None
     last_successful_sync: datetime | None = None
     problem: str | None = None
-    changes: deque[Change] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES))
+    changes: deque[ListingChange] = field(default_factory=lambda: deque(maxlen=MAX_CHANGES))
 
 
 class StoredServers:
@@ -66,7 +67,7 @@ class StoredServers:
     async def __aenter__(self) -> StoredServers:
         async with AsyncExitStack() as exits:
             exits.callback(self._servers.subscribe(self._replaced))
-            # Before the first reading: what changes during it is read again.
+            # Follow before the first reading, so that a change during it is read too.
             self._follower = Follower(self._store, {SERVER}, self._apply, self._not_read)
             exits.push_async_callback(self._follower.aclose)
             await self._apply()
@@ -79,10 +80,10 @@ class StoredServers:
         await self._exits.aclose()
 
     async def configure(self, configured: Mapping[str, ServerConfig]) -> None:
-        """Take up a change of the operator's document.
+        """Apply a change of the operator's document.
 
         Raises:
-            StateUnavailable: the stored servers cannot be read; the change is taken up when they can.
+            StateUnavailable: the stored servers cannot be read. The change applies as soon as they can.
         """
         self._configured = configured
         try:
@@ -96,7 +97,7 @@ class StoredServers:
         return self._histories.get(server_id)
 
     def synced(self, server_id: str) -> None:
-        """Note that the lists of a server were read just now."""
+        """Record that the lists of a server were just read."""
         if (server := self._servers.snapshot.servers.get(server_id)) is not None:
             self._note_sync(server)
 
@@ -109,7 +110,9 @@ class StoredServers:
             await self._servers.apply({**stored, **self._configured})
 
     async def _read(self) -> dict[str, ServerConfig]:
-        """The stored servers that can be configured; why the others cannot goes into their histories."""
+        """The configurations of the stored servers. A server that cannot be configured gets a `problem` in its history
+        instead.
+        """
         configs: dict[str, ServerConfig] = {}
         listed = await self._store.list(SERVER)
         for stored in listed:
@@ -146,15 +149,15 @@ class StoredServers:
     def _note_changes(self, before: ServerSnapshot, after: ServerSnapshot) -> None:
         if before.listing.digest == after.listing.digest:
             return
-        tools = difference(before.tools, after.tools)
-        prompts = difference(before.prompts, after.prompts)
+        tools = name_changes(before.tools, after.tools)
+        prompts = name_changes(before.prompts, after.prompts)
         if tools or prompts:
-            self._histories[after.id].changes.append(Change(at=datetime.now(UTC), tools=tools, prompts=prompts))
+            self._histories[after.id].changes.append(ListingChange(at=datetime.now(UTC), tools=tools, prompts=prompts))
             self._log.info("the tools or prompts of a server changed", server=after.id, tools=tools.model_dump())
 
 
 def server_config(stored: Stored, secret: bytes | None) -> HttpServer:
-    """The configuration of a stored server. It has a URL: the API can never name a program to start.
+    """The configuration of a stored server. It always has a URL: the API cannot make the portal start a program.
 
     Raises:
         CredentialsInvalid: its credentials cannot be headers.

@@ -1,19 +1,19 @@
 """Connections to upstream MCP servers: transports, both generations of the protocol, supervision, listings."""
 
 from portal.upstream.connection import Connection, State
-from portal.upstream.context import NO_CONTEXT, CallContext, Client
+from portal.upstream.context import NO_CONTEXT, CallContext, DownstreamClient
 from portal.upstream.listing import Listing
-from portal.upstream.negotiate import Generation, Remembered
+from portal.upstream.negotiate import Generation, NegotiationCache
 from portal.upstream.transports.protocol import Introduction
 
 __all__ = [
     "NO_CONTEXT",
     "CallContext",
-    "Client",
     "Connection",
+    "DownstreamClient",
     "Generation",
     "Introduction",
     "Listing",
-    "Remembered",
+    "NegotiationCache",
     "State",
 ]

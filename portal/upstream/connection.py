@@ -1,7 +1,7 @@
-"""One upstream server as the rest of the portal knows it: its state, what it offers, and calls to it.
+"""One upstream server for the rest of the portal: its state, its listing, and calls to it.
 
-A task of its own keeps it connected (`keeper`) and its listing fresh. Nothing that happens there, a crash, a restart,
-an expired session, a hang, reaches a caller as anything but one `UpstreamError`.
+A background task keeps the server connected (`keeper`) and its listing up to date. Whatever happens there (a crash, a
+restart, an expired session, a hang) reaches a caller only as an `UpstreamError`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Literal
 
 from mcp.shared.inbound import mcp_param_headers
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -24,32 +24,39 @@ from portal.upstream.deadline import Deadline
 from portal.upstream.input_required import complete, needs_answers
 from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, fetch
-from portal.upstream.negotiate import PAGE_BYTES, Remembered, open_link
+from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
 from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from portal.upstream.transports.link import Link
 from portal.upstream.transports.protocol import Agreement, Introduction
 from portal.upstream.transports.wire import redact, redact_value
 
 State = Literal["waiting", "ready", "stale", "error"]
-OnNotification = Callable[[str, Mapping[str, Any]], None]
+OnNotification = Callable[[str, Mapping[str, object]], None]
 
-# Timeouts in a row, with no answer of any kind between them, after which the server itself is asked if it lives.
-_SUSPICIOUS = 3
+# Timeouts in a row, with no answer between them, after which the server is pinged.
+_TIMEOUTS_BEFORE_PING = 3
 _LIST_SECONDS = 60.0
-# Failures in a row to read the lists, after which the link itself is not trusted any more.
-_UNREADABLE = 3
-# One change is often announced several times in a row.
+# Failed readings of the lists in a row, after which the link is replaced.
+_FAILED_READINGS = 3
+# Servers often announce one change several times in a row.
 _SETTLE_SECONDS = 0.1
-# Notifications a second past which a server is flooding and not informing.
-_FLOOD = 2000
+# Notifications per second that a server may send. A server that sends more is disconnected.
+_MAX_NOTIFICATIONS = 2000
 
 
 class Connection:
-    """`state` and `reason` are for people to see, `status` is the HTTP status behind the reason; `listing` is the last
-    good one. `retry_at` (Unix time) is when connecting is tried again.
+    """A supervised connection to one server.
 
-    waiting: not connected yet. ready: connected and listed. stale: was ready, is not now; the last listing still
-    stands. error: never was ready. A connection that does not list (`lists=False`) is ready when connected.
+    `state` is one of
+
+        waiting   not connected yet
+        ready     connected, and its lists are read
+        stale     was ready before and is not now; the last listing still holds
+        error     was never ready
+
+    `reason` says why it is not ready, for people; `status` is the HTTP status behind the reason. `since` is the time
+    the state began, `retry_at` the time of the next attempt to connect (Unix times). `listing` is the last one that
+    could be read. A connection with `lists=False` reads no lists and is ready as soon as it is connected.
     """
 
     def __init__(
@@ -57,7 +64,7 @@ class Connection:
         config: ServerConfig,
         *,
         introduction: Introduction,
-        remembered: Remembered | None = None,
+        negotiated: NegotiationCache | None = None,
         lists: bool = True,
         on_change: Callable[[], None] = lambda: None,
         on_notification: OnNotification = lambda method, params: None,
@@ -69,7 +76,7 @@ class Connection:
         self.since = time.time()
         self.retry_at: float | None = None
         self.listing = Listing()
-        self.remembered = remembered or Remembered()
+        self.negotiated = negotiated or NegotiationCache()
         self.protocol: str | None = None
         self._introduction = introduction
         self._lists = lists
@@ -78,52 +85,53 @@ class Connection:
         self._keeper = Keeper(self._open, self._attend, self._lost, patience=config.connect_timeout)
         self._outdated = asyncio.Event()
         self._subscriptions = Subscriptions(missed=self._outdated.set)
-        # Who asked for the lists is answered by a reading that began after that: `_reading` is of the one under way.
-        self._relisted, self._reading = asyncio.Event(), asyncio.Event()
+        # `refresh` waits for a reading that began after its call. `_reading` is set when the current reading ends,
+        # `_next_reading` when the one after it ends.
+        self._next_reading, self._reading = asyncio.Event(), asyncio.Event()
         self._timeouts = 0
-        self._second, self._heard = 0, 0
+        self._second, self._notifications = 0, 0
 
     def start(self) -> None:
         self._keeper.start(f"upstream {self.config.id}")
 
     async def aclose(self) -> None:
-        """End the link for good; calls on it fail. Idempotent."""
+        """Close the connection for good. Calls on it fail. Idempotent."""
         await self._keeper.aclose()
         self._reading.set()
-        self._relisted.set()
+        self._next_reading.set()
 
     async def refresh(self) -> None:
-        """Read the lists again now; returns once that was tried, by a reading that began after this call."""
-        relisted = self._relisted
+        """Read the lists again now. Returns when a reading that began after this call has ended, even if it failed."""
+        reading = self._next_reading
         self._outdated.set()
         self._keeper.hurry()
-        await relisted.wait()
+        await reading.wait()
 
-    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Send a notification, if there is a link to send it on."""
+    async def notify(self, method: str, params: Mapping[str, object]) -> None:
+        """Send a notification if the server is connected, else do nothing."""
         if (link := self._keeper.current) is not None:
             await link.notify(method, params)
 
     async def request(
         self,
         method: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         context: CallContext = NO_CONTEXT,
         *,
         credentials: Mapping[str, str] | None = None,
         repeatable: bool = False,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         """The raw result of one request, within the server's timeouts.
 
-        `timeout` starts again with every progress message and stands still while the downstream is being asked;
-        `max_timeout` does neither. A call that certainly did not run, because its session had expired, is sent once
-        more; one whose connection was lost only when `repeatable`. `credentials` are HTTP headers.
+        `timeout` starts again with every progress message and stops while the downstream client answers a question.
+        `max_timeout` does neither. A request that did not run because its session had expired is sent once more. A
+        request whose connection was lost is sent once more only if it is `repeatable`. `credentials` are HTTP headers.
 
         Raises:
-            UpstreamError: there is no result; its `ran` says whether the call may have had an effect.
+            UpstreamError: there is no result. Its `ran` says whether the call may have had an effect.
         """
 
-        async def once(params: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+        async def once(params: Mapping[str, object], context: CallContext) -> dict[str, object]:
             return await self._request(method, params, context, credentials, repeatable)
 
         try:
@@ -144,14 +152,14 @@ class Connection:
                 error.message += "; the call may have run"
             raise
 
-    def notification(self, method: str, params: Mapping[str, Any]) -> None:
+    def notification(self, method: str, params: Mapping[str, object]) -> None:
         """Implements `Inbound`."""
         second = int(time.monotonic())
-        self._heard = self._heard + 1 if second == self._second else 1
+        self._notifications = self._notifications + 1 if second == self._second else 1
         self._second = second
-        if self._heard > _FLOOD:
+        if self._notifications > _MAX_NOTIFICATIONS:
             if (link := self._keeper.current) is not None:
-                link.end(f"sent more than {_FLOOD} notifications in a second")
+                link.end(f"sent more than {_MAX_NOTIFICATIONS} notifications in a second")
         elif method == ACKNOWLEDGED:
             self._subscriptions.acknowledged()
         else:
@@ -164,11 +172,11 @@ class Connection:
     async def _request(
         self,
         method: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         context: CallContext,
         credentials: Mapping[str, str] | None,
         repeatable: bool,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         for last in (False, True):
             link = await self._keeper.link()
             deadline = Deadline(self.config.timeout, self.config.max_timeout)
@@ -178,7 +186,7 @@ class Connection:
                     result = await link.request(method, params, watched, credentials=credentials)
             except TimeoutError:
                 self._timeouts += 1
-                if self._timeouts >= _SUSPICIOUS:
+                if self._timeouts >= _TIMEOUTS_BEFORE_PING:
                     self._keeper.suspect()
                 raise UpstreamTimeout(deadline.spent) from None
             except SessionExpired as error:
@@ -190,7 +198,7 @@ class Connection:
                 if last or not repeatable or not isinstance(error, OutcomeUnknown):
                     raise
             except UpstreamError:
-                self._timeouts = 0  # An error is an answer too.
+                self._timeouts = 0  # An error is an answer too: the server lives.
                 raise
             else:
                 self._timeouts = 0
@@ -198,9 +206,9 @@ class Connection:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _subscribe(
-        self, method: str, params: Mapping[str, Any], request: Callable[[], Awaitable[dict[str, Any]]]
-    ) -> dict[str, Any]:
-        """Watch a resource, or no longer: a request to a legacy server, a word in the stream of a modern one."""
+        self, method: str, params: Mapping[str, object], request: Callable[[], Awaitable[dict[str, object]]]
+    ) -> dict[str, object]:
+        """Start or stop watching a resource. A legacy server gets a request, a modern one an entry in its stream."""
         await self._keeper.link()
         if self.protocol in MODERN_PROTOCOL_VERSIONS:
             if self._subscriptions.note(method, params.get("uri")):
@@ -210,46 +218,48 @@ class Connection:
         self._subscriptions.note(method, params.get("uri"))
         return result
 
-    def _mirroring(self, method: str, params: Mapping[str, Any], context: CallContext) -> CallContext:
-        """With the headers that repeat arguments, for a call that did not come with them from a modern client."""
+    def _mirroring(self, method: str, params: Mapping[str, object], context: CallContext) -> CallContext:
+        """The context with the headers that repeat arguments (`x-mcp-header`). A modern client sent them itself."""
         if method == "tools/call" and self.listing.mirrored and context.protocol not in MODERN_PROTOCOL_VERSIONS:
             mapping = self.listing.mirrored.get(str(params.get("name")))
+            arguments = params.get("arguments")
             if mapping is not None:
-                return replace(context, headers=mcp_param_headers(mapping, params.get("arguments") or {}))
+                headers = mcp_param_headers(mapping, arguments if isinstance(arguments, Mapping) else {})
+                return replace(context, headers=headers)
         return context
 
-    # What the keeper calls
+    # Called by the keeper
 
     async def _open(self) -> tuple[Link, Agreement]:
-        return await open_link(self.config, self._introduction, self, self.remembered)
+        return await open_link(self.config, self._introduction, self, self.negotiated)
 
     async def _attend(self, link: Link, agreement: Agreement) -> None:
-        """Beside a link, while it lives: keep the listing fresh, and hear of changes."""
+        """Keep the listing up to date and receive changes, for as long as the link lives."""
         self.protocol = agreement.version
         if not self._lists:
             self._set("ready", None)
             await self._subscriptions.attend(link, agreement)
             await link.closed.wait()
             return
-        async with asyncio.TaskGroup() as beside:
-            beside.create_task(self._keep_listing(link, agreement))
-            beside.create_task(self._subscriptions.attend(link, agreement))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_listing(link, agreement))
+            tasks.create_task(self._subscriptions.attend(link, agreement))
 
     def _lost(self, error: UpstreamError, pause: float) -> None:
         retry_at = time.time() + pause
         self._set("stale" if self.listing.digest else "error", error.message, error.status, retry_at=retry_at)
         self._reading.set()
-        self._take_asked().set()
+        self._begin_reading().set()
 
     async def _keep_listing(self, link: Link, agreement: Agreement) -> None:
         failures = 0
 
-        async def page(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        async def page(method: str, params: Mapping[str, object]) -> Mapping[str, object]:
             return await link.request(method, params, max_bytes=PAGE_BYTES)
 
         while True:
             self._outdated.clear()
-            read = self._take_asked()
+            ended = self._begin_reading()
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
                     limit, previous = self.config.max_items, self.listing
@@ -259,19 +269,19 @@ class Connection:
                 failures += 1
                 unreadable = UpstreamUnavailable(f"its lists cannot be read: {why}")
                 unreadable.status = error.status if isinstance(error, UpstreamError) else None
-                if isinstance(error, SessionExpired) or failures >= _UNREADABLE:
-                    # Perhaps it is another server by now, of another generation: begin from the beginning.
+                if isinstance(error, SessionExpired) or failures >= _FAILED_READINGS:
+                    # It may be another server by now, of another generation: connect again from the start.
                     self._keeper.give_up(link, error if isinstance(error, SessionExpired) else unreadable)
                 self._set("stale" if self.listing.digest else "error", unreadable.message, unreadable.status)
-                read.set()
+                ended.set()
                 with suppress(TimeoutError):
                     async with asyncio.timeout(min(SHORTEST * 2**failures, LONGEST)):
                         await self._outdated.wait()
             else:
                 failures = 0
                 self._set("ready", None)
-                read.set()
-                with suppress(TimeoutError):  # Not every server says that its lists have changed.
+                ended.set()
+                with suppress(TimeoutError):  # Not every server announces that its lists have changed.
                     async with asyncio.timeout(self.config.resync):
                         await self._outdated.wait()
                 await asyncio.sleep(_SETTLE_SECONDS)
@@ -287,7 +297,7 @@ class Connection:
         self.retry_at = retry_at
         self._on_change()
 
-    def _take_asked(self) -> asyncio.Event:
-        """What those who asked until now wait for: to be set when the reading that begins now has ended."""
-        self._reading, self._relisted = self._relisted, asyncio.Event()
+    def _begin_reading(self) -> asyncio.Event:
+        """The event to set when the reading that begins now ends. Calls of `refresh` until now wait for it."""
+        self._reading, self._next_reading = self._next_reading, asyncio.Event()
         return self._reading

@@ -1,23 +1,23 @@
-"""What a downstream request offers to the upstream call it causes. Values only; no transport is known here."""
+"""The context of an upstream call: what it needs to know about the downstream request that causes it. Values only."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from portal.identity import Identity
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
-OnLog: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[None]]
+OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
-OnRequest: TypeAlias = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Client:
+class DownstreamClient:
     """The downstream client of a session, as it introduced itself.
 
     `key` is unique to the session. `info` is its Implementation (`name`, `version`), `capabilities` its
@@ -25,30 +25,30 @@ class Client:
     """
 
     key: str
-    info: Mapping[str, Any] = field(default_factory=dict)
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    info: Mapping[str, object] = field(default_factory=dict)
+    capabilities: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def interactive(self) -> bool:
-        """Whether an upstream may ask it something in the middle of a call."""
+        """Whether an upstream may ask the client something during a call."""
         return any(name in self.capabilities for name in INTERACTIVE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallContext:
-    """Everything about the downstream request that an upstream call needs to know or may use.
+    """What an upstream call may use of the downstream request.
 
-    `principal` is the caller where callers have identities, `identity` its key. `spent` counts, for one run, the calls
-    made under each policy that bounds them.
+    `principal` is the caller, or None in a portal without identity; `identity` is its key. `spent` counts the calls of
+    one run by policy, for policies with a budget.
 
-    `protocol` is the downstream protocol version, "" when the call has no MCP request behind it. `meta` is the
-    downstream `_meta`: what is about the connection in it is replaced, the rest is passed on. Of `headers` only
-    `mcp-param-*` are forwarded.
+    `protocol` is the downstream protocol version, or "" if no MCP request causes the call. `meta` is the downstream
+    `_meta`: its members about the connection are replaced, the others are forwarded. Of `headers` only `mcp-param-*`
+    are forwarded.
 
-    `on_progress(progress, total, message)` is given only when the downstream asked for progress. `on_log(params)`
-    receives `notifications/message` of this call. `on_request(method, params)` answers `elicitation/create`,
-    `sampling/createMessage` and `roots/list` of this call; to refuse it raises `portal.errors.RpcError`. `on_pause()`
-    hears that a legacy server has ended the call's stream and lets the portal ask again later (SEP-1699).
+    `on_progress(progress, total, message)` is set only if the downstream asked for progress. `on_log(params)` receives
+    `notifications/message` of this call. `on_request(method, params)` answers `elicitation/create`,
+    `sampling/createMessage` and `roots/list` of this call, and raises `portal.errors.RpcError` to refuse. `on_pause()`
+    is called when a legacy server ends the call's stream and will continue it later (SEP-1699).
     """
 
     run_id: str = ""
@@ -56,8 +56,8 @@ class CallContext:
     principal: Identity | None = None
     spent: dict[str, int] | None = None
     protocol: str = ""
-    client: Client | None = None
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    client: DownstreamClient | None = None
+    meta: Mapping[str, object] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     on_progress: OnProgress | None = None
     on_log: OnLog | None = None

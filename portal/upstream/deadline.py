@@ -1,4 +1,4 @@
-"""How long one call may take: a time without a sign of life, and an absolute maximum."""
+"""The time one call may take: a limit without progress, and an absolute maximum."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Any
 
 from portal.upstream.context import CallContext
 
 
 class Deadline:
-    """Raises TimeoutError out of its block after `idle` seconds without progress, or `maximum` seconds in all.
+    """An async context manager. After `idle` seconds without progress, or `maximum` in all, it raises TimeoutError.
 
-    The idle clock stands still while the downstream is being asked something: a person may take a while.
+    The idle time does not count while the downstream client answers a question: a person may take a while.
     """
 
     def __init__(self, idle: float, maximum: float) -> None:
@@ -39,23 +38,23 @@ class Deadline:
 
     @property
     def spent(self) -> str:
-        """What ran out, for a message."""
+        """The limit that was reached, as words for a message."""
         if asyncio.get_running_loop().time() >= self._latest:
             return f"no answer within {self._maximum:g} s"
         return f"no answer and no progress for {self._idle:g} s"
 
     def watching(self, context: CallContext) -> CallContext:
-        """The same context, its progress and questions noticed by this clock."""
+        """The same context, with progress and questions also reported to this deadline."""
         on_progress, on_request = context.on_progress, context.on_request
         if on_progress is None and on_request is None:
             return context
 
-        async def progressed(progress: float, total: float | None, message: str | None) -> None:
+        async def forward_progress(progress: float, total: float | None, message: str | None) -> None:
             self._restart()
             assert on_progress is not None
             await on_progress(progress, total, message)
 
-        async def asked(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        async def forward_request(method: str, params: Mapping[str, object]) -> Mapping[str, object]:
             assert on_request is not None
             self._asking += 1
             self._restart()
@@ -67,12 +66,12 @@ class Deadline:
 
         return replace(
             context,
-            on_progress=progressed if on_progress is not None else None,
-            on_request=asked if on_request is not None else None,
+            on_progress=forward_progress if on_progress is not None else None,
+            on_request=forward_request if on_request is not None else None,
         )
 
     def _restart(self) -> None:
         # A question may be answered after the call it belongs to has ended.
         if not self._over and not self._timeout.expired():
-            next_sign = asyncio.get_running_loop().time() + self._idle
-            self._timeout.reschedule(self._latest if self._asking else min(next_sign, self._latest))
+            idle_at = asyncio.get_running_loop().time() + self._idle
+            self._timeout.reschedule(self._latest if self._asking else min(idle_at, self._latest))

@@ -1,14 +1,13 @@
-"""Answering a modern upstream's `input_required` for a downstream that does not speak it.
+"""Answers `input_required` of a modern upstream for a downstream that cannot.
 
-In 2026-07-28 a server asks by *returning* questions; the client repeats the call with the answers. For a legacy client
-or a program the portal plays that client: each question goes to `CallContext.on_request`, as a legacy server's would.
+In 2026-07-28 a server asks by *returning* questions, and the client repeats the call with the answers. The portal does
+that for legacy clients and programs: each question goes to `CallContext.on_request`, as that of a legacy server does.
 Source: MCP 2026-07-28, "Multi Round-Trip Requests".
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
 
 from mcp_types import METHOD_NOT_FOUND
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
@@ -19,45 +18,46 @@ from portal.upstream.transports.link import MAX_QUESTIONS
 
 MAX_ROUNDS = 10
 
-Ask = Callable[[Mapping[str, Any], CallContext], Awaitable[dict[str, Any]]]
+Ask = Callable[[Mapping[str, object], CallContext], Awaitable[dict[str, object]]]
 
 
-def needs_answers(result: Mapping[str, Any], context: CallContext) -> bool:
-    """Whether `result` is a question that the downstream cannot be handed as it is."""
+def needs_answers(result: Mapping[str, object], context: CallContext) -> bool:
+    """Whether `result` has questions, and the downstream cannot answer them itself."""
     return result.get("resultType") == "input_required" and context.protocol not in MODERN_PROTOCOL_VERSIONS
 
 
 async def complete(
-    call: Ask, params: Mapping[str, Any], result: dict[str, Any], context: CallContext
-) -> dict[str, Any]:
-    """Answer and repeat until there is a result.
+    call: Ask, params: Mapping[str, object], result: dict[str, object], context: CallContext
+) -> dict[str, object]:
+    """The final result of a call: questions are answered and the call is repeated, at most `MAX_ROUNDS` times.
 
     Raises:
-        UpstreamError: nobody can answer, or there is no end to the questions.
+        UpstreamError: no client can answer, or the server still asks after the last round.
+        RpcError: the client refuses to answer, or a question is malformed.
     """
     for _ in range(MAX_ROUNDS):
         if not needs_answers(result, context):
             return result
-        asked = result.get("inputRequests")
+        questions = result.get("inputRequests")
         again = dict(params)
-        if isinstance(asked, dict) and asked:
-            again["inputResponses"] = await _answers(asked, context)
+        if isinstance(questions, dict) and questions:
+            again["inputResponses"] = await _answers(questions, context)
         if (state := result.get("requestState")) is not None:
             again["requestState"] = state
         result = await call(again, context)
     raise UpstreamError(f"the tool still asks for input after {MAX_ROUNDS} rounds")
 
 
-async def _answers(asked: Mapping[str, Any], context: CallContext) -> dict[str, Any]:
+async def _answers(questions: Mapping[str, object], context: CallContext) -> dict[str, object]:
     if context.on_request is None:
         raise UpstreamError("the tool asks for input, and there is nobody to answer")
-    if len(asked) > MAX_QUESTIONS:
-        raise UpstreamError(f"the tool asks {len(asked)} questions at once; the limit is {MAX_QUESTIONS}")
-    answers: dict[str, Any] = {}
-    for key, question in asked.items():
+    if len(questions) > MAX_QUESTIONS:
+        raise UpstreamError(f"the tool asks {len(questions)} questions at once; the limit is {MAX_QUESTIONS}")
+    answers: dict[str, object] = {}
+    for key, question in questions.items():
         method = question.get("method") if isinstance(question, dict) else None
         if not isinstance(method, str):
             raise RpcError(METHOD_NOT_FOUND, "the tool asks for input in a form that cannot be read")
-        params = question.get("params")
+        params = question.get("params") if isinstance(question, dict) else None
         answers[key] = await context.on_request(method, params if isinstance(params, dict) else {})
     return answers

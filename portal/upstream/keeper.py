@@ -1,7 +1,7 @@
-"""Keeps one link open: opens it, watches it, and opens another when it is gone, with growing pauses.
+"""Keeps one link open: opens it, watches it, and opens another when it ends, with growing pauses.
 
-The task that runs here is the only owner of the link; callers borrow it. It knows nothing of what is said on the link
-beyond whether the other side still answers.
+The task that runs here is the only owner of the link; callers borrow it. It does not read the messages on the link. It
+only checks whether the server still answers.
 """
 
 from __future__ import annotations
@@ -19,18 +19,21 @@ from portal.upstream.transports.link import Link
 from portal.upstream.transports.protocol import Agreement
 
 _PING_SECONDS = 10.0
-# A link given up while calls are still on it stays open for them this long.
+# A link that is given up stays open this many seconds for the calls that still use it.
 _DRAIN_SECONDS = 600.0
 _DRAIN_POLL = 0.05
 
-Open = Callable[[], Coroutine[Any, Any, tuple[Link, Agreement]]]
-Attend = Callable[[Link, Agreement], Coroutine[Any, Any, None]]
+Open = Callable[[], Coroutine[object, object, tuple[Link, Agreement]]]
+Attend = Callable[[Link, Agreement], Coroutine[object, object, None]]
 Lost = Callable[[UpstreamError, float], None]
 
 
 class Keeper:
-    """`attend(link, agreement)` runs beside each link for as long as it lives; `lost(error, pause)` hears why one did
-    not come to be, or ended, and in how many seconds the next one is tried."""
+    """Owns the link to one server.
+
+    `attend(link, agreement)` runs while a link is open. `lost(error, pause)` is called when a link cannot be opened or
+    has ended, and the next attempt is in `pause` seconds. `patience` is how many seconds a caller waits for a link.
+    """
 
     def __init__(self, open_link: Open, attend: Attend, lost: Lost, *, patience: float) -> None:
         self._open = open_link
@@ -41,9 +44,9 @@ class Keeper:
         self._backoff = Backoff()
         self._link: Link | None = None
         self._error: UpstreamError | None = None
-        self._gone: asyncio.Future[UpstreamError] | None = None
+        self._given_up: asyncio.Future[UpstreamError] | None = None
         self._suspected = asyncio.Event()
-        self._wanted = asyncio.Event()
+        self._hurried = asyncio.Event()
         self._tried = asyncio.Event()
         self._draining: dict[asyncio.Task[None], Link] = {}
         self._task: asyncio.Task[None] | None = None
@@ -68,10 +71,10 @@ class Keeper:
         return self._link if self._link is not None and not self._link.closed.is_set() else None
 
     async def link(self) -> Link:
-        """The link; while there is none, the outcome of the next attempt is waited for.
+        """The open link. If there is none, wait for the next attempt to open one.
 
-        After several failed attempts nobody waits any more (an open circuit breaker): an attempt is then made only
-        when its time has come.
+        After several failures in a row the circuit breaker is open: callers then do not wait, and do not cause an
+        attempt before its time.
 
         Raises:
             UpstreamUnavailable: there is no link.
@@ -79,7 +82,7 @@ class Keeper:
         if (link := self.current) is not None:
             return link
         if self._task is not None and not self._backoff.open:
-            self._wanted.set()
+            self._hurried.set()
             tried = self._tried
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._patience):
@@ -89,18 +92,18 @@ class Keeper:
         raise self._unavailable()
 
     def give_up(self, link: Link, error: UpstreamError) -> None:
-        """This link is of no more use; calls still on it may finish."""
-        if link is self._link and self._gone is not None and not self._gone.done():
+        """Replace this link. Calls that still use it may finish."""
+        if link is self._link and self._given_up is not None and not self._given_up.done():
             self._link = None
-            self._gone.set_result(error)
+            self._given_up.set_result(error)
 
     def suspect(self) -> None:
-        """Something went wrong on the link: find out whether the server still answers."""
+        """Check whether the server still answers, after something went wrong on the link."""
         self._suspected.set()
 
     def hurry(self) -> None:
-        """Do not wait for the next attempt's time."""
-        self._wanted.set()
+        """Make the next attempt to connect now."""
+        self._hurried.set()
 
     def _unavailable(self) -> UpstreamUnavailable:
         wait = self._backoff.retry_at - asyncio.get_running_loop().time()
@@ -118,7 +121,7 @@ class Keeper:
             except UpstreamError as failure:
                 error = failure
                 self._announce()
-            except Exception as failure:  # The edge of a background job: it must go on, whatever that was.
+            except Exception as failure:  # The edge of a background job: it must go on.
                 self._log.exception("connecting failed unexpectedly")
                 error = UpstreamUnavailable(f"connecting failed unexpectedly ({type(failure).__name__})")
                 self._announce()
@@ -126,7 +129,7 @@ class Keeper:
                 self._backoff.opened()
                 error = await self._serve(link, agreement)
             lived = clock() - began
-            # A session that expired is no failure, unless the next one is refused as soon as it is made.
+            # An expired session is not a failure, unless the next session expires as soon as it begins.
             renewed = isinstance(error, SessionExpired) and not (renewed and lived < 1)
             if not renewed:
                 self._error = error
@@ -135,21 +138,21 @@ class Keeper:
                 await self._pause(pause)
 
     async def _serve(self, link: Link, agreement: Agreement) -> UpstreamError:
-        """Let callers have the link until it ends; why it ended."""
+        """The reason the link ended. Until then callers may use it."""
         self._link, self._error = link, None
-        gone: asyncio.Future[UpstreamError] = asyncio.get_running_loop().create_future()
-        self._gone = gone
+        given_up: asyncio.Future[UpstreamError] = asyncio.get_running_loop().create_future()
+        self._given_up = given_up
         self._suspected.clear()
-        self._wanted.clear()
+        self._hurried.clear()
         self._announce()
         attending = asyncio.create_task(self._attend(link, agreement))
         closed = asyncio.create_task(link.closed.wait())
         health = asyncio.create_task(self._health(link, agreement))
         try:
-            ends: set[asyncio.Future[Any]] = {attending, closed, health, gone}
+            ends: tuple[asyncio.Future[Any], ...] = (attending, closed, health, given_up)
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
-            if gone.done():
-                return gone.result()
+            if given_up.done():
+                return given_up.result()
             if health.done():
                 error = health.result()
                 link.end(error.message)
@@ -166,7 +169,7 @@ class Keeper:
             self._retire(link)
 
     async def _health(self, link: Link, agreement: Agreement) -> UpstreamError:
-        """Ask the server itself whenever there is doubt; returns once it does not answer."""
+        """Ping the server whenever `suspect` was called. Returns when it does not answer."""
         while True:
             await self._suspected.wait()
             self._suspected.clear()
@@ -178,27 +181,27 @@ class Keeper:
             except UpstreamError as error:
                 if error.ran == "no" or isinstance(error, OutcomeUnknown):
                     return error
-                # Anything it says shows that it lives.
+                # Any other error is an answer: the server lives.
 
     async def _pause(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await self._wanted.wait()
-        self._wanted.clear()
+                await self._hurried.wait()
+        self._hurried.clear()
 
     def _announce(self) -> None:
-        """An attempt has an outcome: wake who waits for one."""
+        """Wake the callers that wait for the outcome of an attempt."""
         tried, self._tried = self._tried, asyncio.Event()
         tried.set()
 
     def _retire(self, link: Link) -> None:
-        task = asyncio.create_task(_drained(link))
+        task = asyncio.create_task(_close_when_idle(link))
         self._draining[task] = link
         task.add_done_callback(self._draining.pop)
 
 
-async def _drained(link: Link) -> None:
-    """Close a link once nothing is on it any more."""
+async def _close_when_idle(link: Link) -> None:
+    """Close a link when no call uses it any more."""
     with suppress(TimeoutError):
         async with asyncio.timeout(_DRAIN_SECONDS):
             while link.in_flight and not link.closed.is_set():

@@ -1,7 +1,7 @@
-"""Everything a server offers: all pages of its lists, bounded, with what no client could use left out.
+"""Reads everything a server offers: all pages of its lists, bounded, without the items no client could use.
 
-A listing is kept as the server sent it (raw MCP objects). Names, descriptions and schemas are hostile input: an item
-that is malformed, enormous or too deep is skipped and named, and never stops the rest.
+A listing has raw MCP objects, as the server sent them. Names, descriptions and schemas are hostile input: an item that
+is malformed, too large or nested too deeply is skipped with a note, and the others are used.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
@@ -28,17 +27,21 @@ MAX_NAME = 256
 _MAX_NOTES = 50
 _TURN = 50
 
-Request = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
-Item = Mapping[str, Any]
+Request = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
+Item = Mapping[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
-    """What one server offers. `skipped` says, a line each, what was left out; `digest` identifies the content."""
+    """What one server offers, in raw MCP objects.
+
+    `skipped` has a line for each item that was left out. `digest` identifies the content; it is "" if the lists were
+    never read. `by_name` has the tools by name.
+    """
 
     protocol: str | None = None
-    server_info: Mapping[str, Any] = field(default_factory=dict)
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    server_info: Mapping[str, object] = field(default_factory=dict)
+    capabilities: Mapping[str, object] = field(default_factory=dict)
     instructions: str | None = None
     tools: tuple[Item, ...] = ()
     prompts: tuple[Item, ...] = ()
@@ -46,14 +49,14 @@ class Listing:
     resource_templates: tuple[Item, ...] = ()
     skipped: tuple[str, ...] = ()
     digest: str = ""
-    # Tools whose arguments travel in HTTP headers too (`x-mcp-header`): by tool, header by property path.
+    # Tools whose arguments are repeated in HTTP headers (`x-mcp-header`): by tool name, the header by property path.
     mirrored: Mapping[str, Mapping[tuple[str, ...], str]] = field(default_factory=dict)
     by_name: Mapping[str, Item] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the lists. `field` is its attribute in Listing, `identity` the key that must be unique."""
+    """One of the lists. `field` is its attribute in `Listing`, `identity` the member that must be unique in it."""
 
     field: str
     method: str
@@ -79,9 +82,10 @@ OTHERS = (
 
 
 async def fetch(request: Request, agreement: Agreement, *, max_items: int, previous: Listing | None = None) -> Listing:
-    """Read every list the server says it has.
+    """The listing of a server: every list that its capabilities name.
 
-    Without its tools a server is not usable, so their failure is raised; the other lists keep what `previous` had.
+    A server is not usable without its tools, so their failure is raised. Another list that fails is taken from
+    `previous`.
 
     Raises:
         UpstreamError: the tools cannot be read.
@@ -96,7 +100,7 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
         try:
             lists[kind.field] = await _all_pages(request, kind, max_items, notes)
         except UpstreamError as error:
-            # Many servers with resources have no templates, and say so with an error.
+            # Many servers with resources have no templates, and answer with an error.
             if kind.field != "resource_templates":
                 notes.append(f"{kind.method} failed: {snippet(error.message)}")
             lists[kind.field] = getattr(previous, kind.field) if previous is not None else ()
@@ -113,7 +117,7 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
         skipped=tuple(notes[:_MAX_NOTES]),
         digest=await _digest(agreement, lists),
         mirrored=_mirrored(tools) if agreement.modern else {},
-        by_name={tool["name"]: tool for tool in tools},
+        by_name={str(tool["name"]): tool for tool in tools},
     )
 
 
@@ -136,9 +140,10 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: list[
                 raise ResponseTooLarge(f"{kind.method} has more than {MAX_BYTES} bytes")
             if position % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
-        cursor = result.get("nextCursor")
-        if not isinstance(cursor, str) or not cursor:
+        following = result.get("nextCursor")
+        if not isinstance(following, str) or not following:
             return tuple(items.values())
+        cursor = following
         if cursor in cursors:
             notes.append(f"{kind.method}: the server names the same next page twice; stopped there")
             return tuple(items.values())
@@ -147,9 +152,12 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: list[
     return tuple(items.values())
 
 
-def _take(item: Any, kind: _Kind, items: dict[str, Item], notes: list[str]) -> int:
-    """Add one item to `items`, or a line to `notes`; its size in bytes."""
-    name = item.get(kind.identity) if isinstance(item, dict) else None
+def _take(item: object, kind: _Kind, items: dict[str, Item], notes: list[str]) -> int:
+    """The size of an item in bytes. It is added to `items`, or a line about it to `notes`."""
+    if not isinstance(item, dict):
+        _note(notes, kind, "an item", f"has no usable `{kind.identity}`")
+        return 0
+    name = item.get(kind.identity)
     if not isinstance(name, str) or not name or len(name) > (MAX_NAME if kind.identity == "name" else 4096):
         _note(notes, kind, "an item", f"has no usable `{kind.identity}`")
         return 0
@@ -179,9 +187,9 @@ def _note(notes: list[str], kind: _Kind, what: str, problem: str) -> None:
         notes.append(f"{kind.method}: {what} {problem}")
 
 
-def too_deep(value: Any, limit: int) -> bool:
-    """Whether lists and objects in `value` are nested deeper than `limit`; not recursive itself."""
-    level: list[Any] = [value]
+def too_deep(value: object, limit: int) -> bool:
+    """Whether lists and objects in `value` are nested deeper than `limit`. Not recursive, so no depth is too much."""
+    level: list[object] = [value]
     for _ in range(limit):
         level = [child for parent in level for child in _children(parent)]
         if not level:
@@ -189,7 +197,7 @@ def too_deep(value: Any, limit: int) -> bool:
     return True
 
 
-def _children(value: Any) -> list[Any]:
+def _children(value: object) -> list[object]:
     if isinstance(value, dict):
         return [child for child in value.values() if isinstance(child, dict | list)]
     if isinstance(value, list):
@@ -202,7 +210,7 @@ def _mirrored(tools: tuple[Item, ...]) -> dict[str, Mapping[tuple[str, ...], str
     for tool in tools:
         schema = tool.get("inputSchema")
         if b"x-mcp-header" in encode(schema) and find_invalid_x_mcp_header(schema) is None:
-            found[tool["name"]] = x_mcp_header_map(schema)
+            found[str(tool["name"])] = x_mcp_header_map(schema)
     return found
 
 

@@ -1,8 +1,8 @@
-"""Opening a link and settling which generation of the protocol is spoken on it.
+"""Opens a link and negotiates the generation of the protocol on it.
 
-Probe for the modern one, fall back to the handshake; for a URL whose transport is not named, fall back from streamable
-HTTP to SSE. What worked is remembered, so that reconnecting costs no probe. Source: MCP 2026-07-28 "Versioning",
-2025-06-18 "Backwards Compatibility".
+The portal probes for the modern generation first and falls back to the handshake. For a URL without a named transport
+it falls back from streamable HTTP to SSE. It remembers what worked, so that reconnecting needs no probe. Source: MCP
+2026-07-28 "Versioning", 2025-06-18 "Backwards Compatibility".
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from portal.upstream.transports.link import Inbound, Link
 from portal.upstream.transports.protocol import (
     Agreement,
     Introduction,
-    discovered,
+    agreement_from_discover,
+    agreement_from_initialize,
     initialize_params,
-    initialized,
-    other_version,
     probe_version,
+    version_to_retry,
 )
 from portal.upstream.transports.sse import SsePipe
 from portal.upstream.transports.stdio import StdioPipe
@@ -46,53 +46,53 @@ T = TypeVar("T")
 
 
 @dataclass(slots=True)
-class Remembered:
-    """What worked with one server last time."""
+class NegotiationCache:
+    """The generation and transport that worked with one server last time, or None."""
 
     generation: Generation | None = None
     transport: Literal["http", "sse"] | None = None
 
 
 async def open_link(
-    config: ServerConfig, introduction: Introduction, inbound: Inbound, remembered: Remembered
+    config: ServerConfig, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache
 ) -> tuple[Link, Agreement]:
-    """An open link and what was agreed on it, within the server's connect timeout.
+    """An open link and the agreement on it, within the server's connect timeout.
 
     Raises:
-        UpstreamError: it cannot be had.
+        UpstreamError: no link can be opened, or there is no agreement.
     """
     try:
         async with asyncio.timeout(config.connect_timeout):
             if isinstance(config, StdioServer):
-                return await _over_stdio(config, introduction, inbound, remembered)
-            return await _over_http(config, introduction, inbound, remembered)
+                return await _over_stdio(config, introduction, inbound, negotiated)
+            return await _over_http(config, introduction, inbound, negotiated)
     except TimeoutError:
         raise UpstreamTimeout(f"did not answer within {config.connect_timeout:g} s of connecting") from None
 
 
 async def _over_stdio(
-    config: StdioServer, introduction: Introduction, inbound: Inbound, remembered: Remembered
+    config: StdioServer, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache
 ) -> tuple[Link, Agreement]:
     for _ in range(2):
         pipe = await StdioPipe.open(config, max(PAGE_BYTES, config.max_result_bytes))
         link = DuplexLink(pipe, introduction, inbound, config.max_result_bytes)
         try:
-            return link, await closing_on_failure(link, agree(link, introduction, remembered, config.connect_timeout))
+            return link, await close_on_failure(link, agree(link, introduction, negotiated, config.connect_timeout))
         except _ProbeFatal:
-            # Servers exist that exit on a first message other than `initialize`.
-            remembered.generation = "legacy"
+            # Some servers exit if the first message is not `initialize`.
+            negotiated.generation = "legacy"
     raise UpstreamUnavailable(f"ended as soon as it was asked anything: {link.reason}")
 
 
 async def _over_http(
-    config: HttpServer, introduction: Introduction, inbound: Inbound, remembered: Remembered
+    config: HttpServer, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache
 ) -> tuple[Link, Agreement]:
     refused: UpstreamError | None = None
-    if config.transport == "http" or (config.transport == "auto" and remembered.transport != "sse"):
+    if config.transport == "http" or (config.transport == "auto" and negotiated.transport != "sse"):
         link = HttpLink(config, introduction, inbound)
         try:
-            agreement = await closing_on_failure(link, agree(link, introduction, remembered, config.connect_timeout))
-            remembered.transport = "http"
+            agreement = await close_on_failure(link, agree(link, introduction, negotiated, config.connect_timeout))
+            negotiated.transport = "http"
             return link, agreement
         except ResponseInvalid as error:
             if config.transport == "http" or error.status not in _NO_STREAMABLE_HTTP:
@@ -101,51 +101,51 @@ async def _over_http(
     try:
         pipe = await SsePipe.open(config, max(PAGE_BYTES, config.max_result_bytes))
     except UpstreamError as error:
-        remembered.transport = None
+        negotiated.transport = None
         raise refused or error from None
     older = DuplexLink(pipe, introduction, inbound, config.max_result_bytes)
-    # This transport ended long before 2026-07-28: nothing to probe for.
-    known = Remembered(generation="legacy")
-    agreement = await closing_on_failure(older, agree(older, introduction, known, config.connect_timeout))
-    remembered.transport = "sse"
+    # No server over this transport is modern: it was replaced long before 2026-07-28.
+    known = NegotiationCache(generation="legacy")
+    agreement = await close_on_failure(older, agree(older, introduction, known, config.connect_timeout))
+    negotiated.transport = "sse"
     return older, agreement
 
 
-async def agree(link: Link, introduction: Introduction, remembered: Remembered, seconds: float) -> Agreement:
-    """Settle the generation on an open link; `seconds` is what connecting may take in all.
+async def agree(link: Link, introduction: Introduction, negotiated: NegotiationCache, seconds: float) -> Agreement:
+    """The agreement on an open link. `seconds` is the time that connecting may take in all.
 
     Raises:
-        UpstreamError: no version in common, or no answer.
+        UpstreamError: there is no common version, or no answer.
     """
     agreement = None
-    if remembered.generation != "legacy":
+    if negotiated.generation != "legacy":
         agreement = await _probe(link, probe_version(), min(_PROBE_SECONDS, seconds / 2))
     if agreement is None:
         try:
-            agreement = initialized(await link.request("initialize", initialize_params(introduction)))
+            agreement = agreement_from_initialize(await link.request("initialize", initialize_params(introduction)))
         except RpcError as error:
-            # A server that answered the probe late is modern by now, and says so; so does one that was upgraded.
-            version = other_version(error.code, error.data)
+            # The server refuses the handshake because it is modern: it answered the probe too late, or was upgraded.
+            version = version_to_retry(error.code, error.data)
             agreement = await _probe(link, version, _PROBE_SECONDS) if version is not None else None
             if agreement is None:
-                remembered.generation = None
+                negotiated.generation = None
                 raise ResponseInvalid(f"refused `initialize`: {error.message[:200]} ({error.code})") from None
     link.agree(agreement)
-    remembered.generation = "modern" if agreement.modern else "legacy"
+    negotiated.generation = "modern" if agreement.modern else "legacy"
     if not agreement.modern:
         await link.notify("notifications/initialized", {})
     return agreement
 
 
 async def _probe(link: Link, version: str, seconds: float) -> Agreement | None:
-    """Ask as a modern client does; None when the answer is no sign of a modern server."""
+    """The agreement with a modern server, or None if the answer does not show a modern server."""
     try:
         async with asyncio.timeout(seconds):
-            return discovered(await link.request("server/discover", {}, version=version))
+            return agreement_from_discover(await link.request("server/discover", {}, version=version))
     except TimeoutError:
         return None
     except RpcError as error:
-        again = other_version(error.code, error.data)
+        again = version_to_retry(error.code, error.data)
         return await _probe(link, again, seconds) if again not in (None, version) else None
     except (AuthorizationRequired, UpstreamUnavailable):
         raise
@@ -157,14 +157,14 @@ async def _probe(link: Link, version: str, seconds: float) -> Agreement | None:
         return None
 
 
-async def closing_on_failure(link: Link, work: Awaitable[T]) -> T:
+async def close_on_failure(link: Link, work: Awaitable[T]) -> T:
     try:
         return await work
     except BaseException:
-        # Whatever ended it, cancellation included: nobody else knows this link yet.
+        # Cancellation too: no other code knows this link yet, so nothing else would close it.
         await asyncio.shield(link.aclose())
         raise
 
 
 class _ProbeFatal(UpstreamUnavailable):
-    """The link did not survive the probe."""
+    """The link ended during the probe."""

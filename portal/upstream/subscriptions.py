@@ -1,7 +1,7 @@
-"""What one connection wants to hear about: changed lists always, changed resources as long as somebody watches them.
+"""The subscriptions of one connection: changes of lists always, changes of a resource while a client watches it.
 
-Legacy servers are told resource by resource (`resources/subscribe`), and again after every new session; modern ones
-get one `subscriptions/listen` stream that names everything. Source: MCP 2025-11-25 "Subscriptions", 2026-07-28
+A legacy server gets a `resources/subscribe` for each resource, again in every new session. A modern server gets one
+`subscriptions/listen` stream for everything. Source: MCP 2025-11-25 "Subscriptions", 2026-07-28
 "Subscriptions".
 """
 
@@ -11,7 +11,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Any
 
 from portal.errors import OutcomeUnknown, UpstreamError
 from portal.upstream.backoff import LONGEST, SHORTEST
@@ -30,7 +29,7 @@ _ACKNOWLEDGE_SECONDS = 5.0
 
 
 class Subscriptions:
-    """`missed` is called when changes may have gone unheard."""
+    """`missed` is called when changes may have been missed."""
 
     def __init__(self, missed: Callable[[], None]) -> None:
         self._missed = missed
@@ -39,7 +38,7 @@ class Subscriptions:
         self._acknowledged = asyncio.Event()
 
     def note(self, method: str, uri: object) -> bool:
-        """A subscription that succeeded (legacy), or is wanted (modern); whether that changed anything."""
+        """Whether the set of watched resources changed by `resources/subscribe` or `resources/unsubscribe` of `uri`."""
         if not isinstance(uri, str):
             return False
         before = len(self._watched)
@@ -50,7 +49,7 @@ class Subscriptions:
         return len(self._watched) != before
 
     async def relisten(self) -> None:
-        """Tell a modern server what is watched now; returns once it has acknowledged that, or has had the time to."""
+        """Update the stream of a modern server. Returns when the server acknowledges it, or after a few seconds."""
         self._acknowledged.clear()
         self._changed.set()
         with suppress(TimeoutError):
@@ -61,7 +60,7 @@ class Subscriptions:
         self._acknowledged.set()
 
     async def attend(self, link: Link, agreement: Agreement) -> None:
-        """Keep the server informed for as long as the link lives."""
+        """Keep the subscriptions on the server while the link lives."""
         if agreement.modern:
             await self._listen(link, agreement)
             return
@@ -79,10 +78,10 @@ class Subscriptions:
         try:
             while True:
                 self._changed.clear()
-                wanted: dict[str, Any] = {**lists}
+                notifications: dict[str, object] = {**lists}
                 if self._watched:
-                    wanted["resourceSubscriptions"] = sorted(self._watched)
-                stream = await self._replaced(stream, link, wanted)
+                    notifications["resourceSubscriptions"] = sorted(self._watched)
+                stream = await self._replace_stream(stream, link, notifications)
                 changed = asyncio.create_task(self._changed.wait())
                 try:
                     await asyncio.wait({changed, stream} if stream else {changed}, return_when=asyncio.FIRST_COMPLETED)
@@ -94,11 +93,11 @@ class Subscriptions:
             if stream is not None:
                 stream.cancel()
 
-    async def _replaced(
-        self, old: asyncio.Task[bool] | None, link: Link, wanted: Mapping[str, Any]
+    async def _replace_stream(
+        self, old: asyncio.Task[bool] | None, link: Link, notifications: Mapping[str, object]
     ) -> asyncio.Task[bool] | None:
-        """A stream for what is wanted now. The old one ends when the new one has begun: nothing is missed between."""
-        new = asyncio.create_task(self._stream(link, wanted)) if wanted else None
+        """A stream for the current subscriptions. The old one ends after the new one begins, so no change is missed."""
+        new = asyncio.create_task(self._stream(link, notifications)) if notifications else None
         if old is not None:
             if new is not None and not old.done():
                 acknowledged = asyncio.create_task(self._acknowledged.wait())
@@ -111,19 +110,19 @@ class Subscriptions:
             self._acknowledged.set()
         return new
 
-    async def _stream(self, link: Link, wanted: Mapping[str, Any]) -> bool:
-        """Listen, again and again; returns False when the server does not offer it."""
+    async def _stream(self, link: Link, notifications: Mapping[str, object]) -> bool:
+        """Listen, and listen again when the stream ends. Returns False if the server refuses the method."""
         pause = SHORTEST
         while True:
             began = time.monotonic()
             with suppress(OutcomeUnknown):
                 try:
-                    await link.request("subscriptions/listen", {"notifications": wanted})
+                    await link.request("subscriptions/listen", {"notifications": notifications})
                 except OutcomeUnknown:
                     raise
                 except UpstreamError:
                     return False
             pause = SHORTEST if time.monotonic() - began > LONGEST else min(pause * 2, LONGEST)
             await asyncio.sleep(pause)
-            # Whatever changed while nobody listened was not told.
+            # The server did not announce what changed while there was no stream.
             self._missed()

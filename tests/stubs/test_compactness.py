@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from tests import node_tools
 from tests.stubs import corpus, original
 from tests.stubs.measured import declared, listed, synthetic

@@ -1,4 +1,4 @@
-"""The shop, in Python: a function for each tool, and rules where a function would be too much."""
+"""The shop in Python: a function for each tool, and rules where no function is needed."""
 
 from typing import Any
 

@@ -1,6 +1,6 @@
-type Asked = { order: string };
+type Input = { order: string };
 
-async function refund({ order }: Asked): Promise<string> {
+async function refund({ order }: Input): Promise<string> {
   try {
     await codemode.shop.refund_order({ order_id: order, reason: "late" });
     return `refunded ${order}`;
@@ -10,4 +10,4 @@ async function refund({ order }: Asked): Promise<string> {
   }
 }
 
-await refund(input as Asked);
+await refund(input as Input);

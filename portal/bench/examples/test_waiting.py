@@ -16,12 +16,12 @@ def test_the_dearest_order_comes_first(codemode: Codemode) -> None:
 
 
 def test_mocks_are_functions_too(codemode: Codemode) -> None:
-    asked: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
 
     def list_orders(arguments: dict[str, Any]) -> dict[str, Any]:
-        asked.append(arguments)
+        calls.append(arguments)
         return {"total": 0, "orders": []}
 
     mocks = {"shop.list_orders": list_orders}
     result = codemode.run(PROGRAM, mocks=mocks, tools="tools.json", input={"limit": 1})
-    assert result.value == [] and asked == [{"status": "paid", "limit": 1}]
+    assert result.value == [] and calls == [{"status": "paid", "limit": 1}]

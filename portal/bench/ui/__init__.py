@@ -1,15 +1,15 @@
-"""The bench as a page on this machine: write a program against the servers' types, run it, see what it did."""
+"""The bench as a page on this machine: write a program against the servers' types, run it, and see its calls."""
 
 from portal.bench.ui.access import new_token, page_url
 from portal.bench.ui.app import create_bench_app
-from portal.bench.ui.bench import Bench, Opened
+from portal.bench.ui.bench import BenchPage, InitialContent
 from portal.bench.ui.editor import MONACO, EditorUnavailable, editor_cache, install
 
 __all__ = [
     "MONACO",
-    "Bench",
+    "BenchPage",
     "EditorUnavailable",
-    "Opened",
+    "InitialContent",
     "create_bench_app",
     "editor_cache",
     "install",

@@ -1,7 +1,7 @@
-"""Who may drive the bench: only the page that was opened with the token of this start.
+"""Access to the bench: only a page that was opened with the token of this start may use it.
 
-The token travels in the fragment of the URL, which no request carries, and then in a header that no other site can
-make a browser send. A cookie would do neither: browsers share cookies between all ports of a host.
+The token is in the fragment of the URL, which browsers do not send, and then in a header that no other site can make a
+browser send. A cookie would not be safe: browsers send cookies to all ports of a host.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _SCHEME = "bearer "
 
 
 def new_token() -> str:
-    """256 bits that fit into a URL."""
+    """A token of 256 random bits, in characters that fit into a URL."""
     return secrets.token_urlsafe(32)
 
 
 def page_url(base: str, token: str) -> str:
-    """The URL to open; what is behind `#` stays in the browser."""
+    """The URL to open. The token after `#` stays in the browser."""
     return f"{base}/#{token}"
 
 
 def refusal_for(headers: Headers, token: str) -> Refusal | None:
-    """Why a request is not let through, or None."""
+    """The refusal of a request, or None if it may pass."""
     origin, host = headers.get("origin"), headers.get("host", "")
     if origin is not None and origin.lower() != f"http://{host.lower()}":
         return Refusal(403, "origin", "Only the bench's own page may use the bench.")
     if headers.get("sec-fetch-site", "same-origin") != "same-origin":
         return Refusal(403, "origin", "Only the bench's own page may use the bench.")
-    given = headers.get("authorization", "")
-    if given[: len(_SCHEME)].lower() != _SCHEME or not hmac.compare_digest(
-        given[len(_SCHEME) :].strip().encode("latin-1", "replace"), token.encode()
+    authorization = headers.get("authorization", "")
+    if authorization[: len(_SCHEME)].lower() != _SCHEME or not hmac.compare_digest(
+        authorization[len(_SCHEME) :].strip().encode("latin-1", "replace"), token.encode()
     ):
         message = "Open the URL that `codemode bench-ui` printed when it started: its token is missing here, or old."
         return Refusal(401, "token", message, headers={"WWW-Authenticate": "Bearer"})
@@ -44,7 +44,7 @@ def refusal_for(headers: Headers, token: str) -> Refusal | None:
 
 
 class TokenRequired:
-    """Wrap the ASGI application whose every request needs the token."""
+    """An ASGI middleware: every request needs the token."""
 
     def __init__(self, app: ASGIApp, token: str) -> None:
         self._app = app

@@ -1,4 +1,4 @@
-"""The bench as an HTTP application: the page, its editor, and what the page asks for. Wiring only."""
+"""The HTTP application of the bench: the page, its editor and its API. Wiring only."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from starlette.types import Receive, Scope, Send
 
 from portal.bench.ui.access import TokenRequired
 from portal.bench.ui.assets import EditorFiles, Page
-from portal.bench.ui.bench import Bench
+from portal.bench.ui.bench import BenchPage
 from portal.bench.ui.editor import MONACO
-from portal.bench.ui.requests import parse_run
-from portal.bench.ui.stream import Streamed
+from portal.bench.ui.run_request import parse_run
+from portal.bench.ui.stream import ProgressStream
 from portal.http import BODY, Edge, Guard, HttpSettings, Refusal, refuse
 
 HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
@@ -28,11 +28,11 @@ EDITOR_PATH = f"/editor/{MONACO.version}"
 
 
 def create_bench_app(
-    bench: Bench, token: str, *, editor: Path | None, no_editor: str = "", http: HttpSettings = HTTP
+    bench: BenchPage, token: str, *, editor: Path | None, no_editor: str = "", http: HttpSettings = HTTP
 ) -> Starlette:
-    """The page at `/` and, behind the token, its interface below `/api`.
+    """The page at `/` and its API below `/api`, which needs the token.
 
-    `editor` is the folder of the editor's files; without it the page has a text field, and shows `no_editor`.
+    `editor` is the folder of the editor's files. Without it the page has a text field and shows the reason `no_editor`.
     """
     api = Mount(
         "/api",
@@ -61,7 +61,7 @@ def create_bench_app(
     return app
 
 
-class _Answering:
+class _JsonEndpoint:
     """An endpoint that answers GET with JSON or text nobody keeps."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,8 +74,8 @@ class _Answering:
         raise NotImplementedError
 
 
-class _State(_Answering):
-    def __init__(self, bench: Bench, editor: bool, no_editor: str) -> None:
+class _State(_JsonEndpoint):
+    def __init__(self, bench: BenchPage, editor: bool, no_editor: str) -> None:
         self._bench = bench
         self._editor: dict[str, Any] = {"path": EDITOR_PATH} if editor else {"path": None, "reason": no_editor}
 
@@ -83,16 +83,16 @@ class _State(_Answering):
         return _json({**await self._bench.state(), "editor": self._editor})
 
 
-class _Declarations(_Answering):
-    def __init__(self, bench: Bench) -> None:
+class _Declarations(_JsonEndpoint):
+    def __init__(self, bench: BenchPage) -> None:
         self._bench = bench
 
     async def answer(self, request: Request) -> Response:
         return _json(await self._bench.declarations())
 
 
-class _Search(_Answering):
-    def __init__(self, bench: Bench) -> None:
+class _Search(_JsonEndpoint):
+    def __init__(self, bench: BenchPage) -> None:
         self._bench = bench
 
     async def answer(self, request: Request) -> Response:
@@ -100,17 +100,17 @@ class _Search(_Answering):
 
 
 class _Run:
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: BenchPage) -> None:
         self._bench = bench
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] != "POST":
             raise HTTPException(405, headers={"Allow": "POST"})
-        wanted = parse_run(scope[BODY])
+        request = parse_run(scope[BODY])
         self._bench.admit()
-        # The guard has read the body; what is left to receive is the client going away.
+        # The guard has read the body. The next message is that the client has disconnected.
         await receive()
-        await Streamed(lambda emit: self._bench.run(wanted, emit))(scope, receive, send)
+        await ProgressStream(lambda emit: self._bench.run(request, emit))(scope, receive, send)
 
 
 def _json(value: object) -> Response:

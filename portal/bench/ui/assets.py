@@ -1,4 +1,4 @@
-"""The files of the page and of its editor, each by its name: no path of a request ever reaches the file system."""
+"""The files of the page and of its editor, by name from a fixed list: no path of a request reaches the file system."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PAGE = (
     "tools.js",
     "waterfall.js",
 )
-# By suffix and not by what the system thinks: a wrong type and a browser runs nothing.
+# Not the system's table of types: with a wrong type a browser does not run a script.
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
@@ -41,10 +41,10 @@ _SAME = {
 
 
 def content_security_policy(*, editor: bool) -> str:
-    """What the page may load and do: scripts, workers and requests of its own origin, nothing inline.
+    """The policy of the page: scripts, workers and requests of its own origin, nothing inline.
 
-    The editor places its lines by style attributes and makes its themes' sheets itself: only with it are inline styles
-    let through, and the font of its icons, which its sheet carries inside. Images are those a program emitted.
+    Only with the editor are inline styles allowed, because it positions lines by style attributes and creates the style
+    sheets of its themes, and the icon font in its style sheet. Images are those that programs emit.
     """
     styles = "'self' 'unsafe-inline'" if editor else "'self'"
     return (
@@ -55,14 +55,14 @@ def content_security_policy(*, editor: bool) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Held:
+class _File:
     content: bytes
     type: str
     etag: str
 
 
 class Page:
-    """Our own files, read once."""
+    """The page's own files, read once."""
 
     def __init__(self, *, editor: bool) -> None:
         self._headers = {
@@ -71,25 +71,25 @@ class Page:
             "cache-control": "no-cache",
         }
         folder = files("portal.bench.ui") / "page"
-        self._held = {name: _hold(name, (folder / name).read_bytes()) for name in PAGE}
+        self._files = {name: _load(name, (folder / name).read_bytes()) for name in PAGE}
 
     async def __call__(self, request: Request) -> Response:
-        held = self._held.get(request.path_params.get("name") or "index.html")
-        if held is None:
+        file = self._files.get(request.path_params.get("name") or "index.html")
+        if file is None:
             return Response("There is no such file.", 404, self._headers, "text/plain")
-        headers = {**self._headers, "etag": held.etag}
-        if request.headers.get("if-none-match") == held.etag:
+        headers = {**self._headers, "etag": file.etag}
+        if request.headers.get("if-none-match") == file.etag:
             return Response(status_code=304, headers=headers)
-        return Response(held.content, 200, headers, held.type)
+        return Response(file.content, 200, headers, file.type)
 
 
 class EditorFiles:
-    """The editor's files out of its folder, whose URL carries the version."""
+    """The editor's files from its folder. Their URL contains the version, so browsers may cache them for ever."""
 
     def __init__(self, folder: Path | None, names: Mapping[str, object]) -> None:
         self._folder = folder
         self._names = frozenset(names)
-        # A worker lives by its own policy, not by the page's.
+        # A worker has its own policy, not that of the page.
         self._headers = {
             **_SAME,
             "content-security-policy": "default-src 'none'; script-src 'self'; connect-src 'self'",
@@ -103,5 +103,5 @@ class EditorFiles:
         return FileResponse(self._folder / name, 200, self._headers, TYPES[Path(name).suffix])
 
 
-def _hold(name: str, content: bytes) -> _Held:
-    return _Held(content, TYPES[Path(name).suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')
+def _load(name: str, content: bytes) -> _File:
+    return _File(content, TYPES[Path(name).suffix], f'"{hashlib.sha256(content).hexdigest()[:32]}"')

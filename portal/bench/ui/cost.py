@@ -1,4 +1,4 @@
-"""What a run costs the model that wrote it, and what its calls would have cost one by one. Pure but for the counter."""
+"""The cost of a run in tokens, compared with the same calls made directly. Pure, except for the counter."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from codemode import ToolReturned
-from portal.bench.ui.watch import Seen
+from portal.bench.ui.watch import FinishedCall
 
 COUNTED_CHARS = 2_000_000
-"""Of one text; the rest is taken to be like it."""
+"""Characters of one text that are counted. The rest is estimated from them."""
 
 
-class Counted(Protocol):
+class TokenEstimate(Protocol):
     """A number of tokens; `exact` is False for an estimate."""
 
     @property
@@ -23,15 +23,15 @@ class Counted(Protocol):
     def exact(self) -> bool: ...
 
 
-Count = Callable[[str], Counted]
+Count = Callable[[str], TokenEstimate]
 
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """In tokens. `program` is what the model writes, `answer` what it reads; `description` is the `code` tool's own.
+    """The tokens of one run. The model writes `program` and reads `answer` and the `description` of the `code` tool.
 
-    As plain calls: `definitions` of every tool in the list, and for the calls of this run the `arguments` the model
-    would have written and the `results` it would have read, each counted once.
+    With direct calls it would read the `definitions` of all tools, write the `arguments` and read the `results` of this
+    run's calls, each counted once. `calls` is the number of calls. `exact` is False for estimates.
     """
 
     exact: bool
@@ -48,23 +48,27 @@ class Cost:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """What a client has read before its first call: the `code` tool, or all the tools."""
+class ListingCost:
+    """The tokens a model reads before its first call: of the `code` tool, or of all tools."""
 
     description: int
     definitions: int
 
 
-def standing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], count: Count) -> Standing:
-    """Clients show a model the name, the description and the input schema of a tool."""
-    return Standing(
+def listing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], count: Count) -> ListingCost:
+    """The cost of the definitions. Clients show a model the name, the description and the input schema of a tool."""
+    return ListingCost(
         description=count_long(_json(_read(code)), count)[0],
         definitions=count_long(_json([_read(tool) for tool in tools]), count)[0],
     )
 
 
 def run_cost(
-    program: str, content: Sequence[Mapping[str, Any]], seen: Sequence[Seen], standing: Standing, count: Count
+    program: str,
+    content: Sequence[Mapping[str, Any]],
+    finished: Sequence[FinishedCall],
+    listing_cost: ListingCost,
+    count: Count,
 ) -> Cost:
     """The cost of one run. `content` are the blocks of its answer."""
     written, exact = count_long(program, count)
@@ -72,33 +76,33 @@ def run_cost(
         exact=exact,
         program=written,
         answer=count_long(_texts(content), count)[0],
-        description=standing.description,
-        calls=len(seen),
-        arguments=sum(count_long(_json(one.call.arguments), count)[0] for one in seen),
-        results=sum(count_long(_result_text(one), count)[0] for one in seen),
-        definitions=standing.definitions,
+        description=listing_cost.description,
+        calls=len(finished),
+        arguments=sum(count_long(_json(each.call.arguments), count)[0] for each in finished),
+        results=sum(count_long(_result_text(each), count)[0] for each in finished),
+        definitions=listing_cost.definitions,
     )
 
 
 def count_long(text: str, count: Count) -> tuple[int, bool]:
-    """The tokens of a text of any length, and whether that is more than an estimate."""
+    """The tokens of a text of any length, and whether the number is exact."""
     head = text[:COUNTED_CHARS]
-    found = count(head)
+    counted = count(head)
     if len(head) == len(text):
-        return found.tokens, found.exact
-    return round(found.tokens * len(text) / len(head)), False
+        return counted.tokens, counted.exact
+    return round(counted.tokens * len(text) / len(head)), False
 
 
 def _read(tool: Mapping[str, Any]) -> dict[str, Any]:
     return {name: tool[name] for name in ("name", "description", "inputSchema") if name in tool}
 
 
-def _result_text(one: Seen) -> str:
-    if not isinstance(one.outcome, ToolReturned):
-        return str(getattr(one.outcome, "message", "") or getattr(one.outcome, "reason", ""))
-    content = one.outcome.result.get("content")
+def _result_text(call: FinishedCall) -> str:
+    if not isinstance(call.outcome, ToolReturned):
+        return str(getattr(call.outcome, "message", "") or getattr(call.outcome, "reason", ""))
+    content = call.outcome.result.get("content")
     text = _texts(content) if isinstance(content, list) else ""
-    return text or _json(one.outcome.result.get("structuredContent"))
+    return text or _json(call.outcome.result.get("structuredContent"))
 
 
 def _texts(content: Sequence[Any]) -> str:

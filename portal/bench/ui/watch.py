@@ -1,4 +1,4 @@
-"""A tool caller that tells, while a program runs, what is called with what, what comes back and when."""
+"""A tool caller that emits an event for each call of a running program and for each result."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from codemode import Catalog, ToolCall, ToolCaller, ToolDenied, ToolFailed, Tool
 Emit = Callable[[dict[str, Any]], None]
 
 SHOWN_CHARS = 20_000
-"""Of one call's arguments or result; the program itself gets all of it."""
+"""Characters of one call's arguments or result in an event. The program gets all of it."""
 SHOWN_IN_ALL = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """One call as it left and what came back."""
+class FinishedCall:
+    """A call and its outcome. `path` is `server.tool` in identifiers."""
 
     call: ToolCall
     path: str
     outcome: ToolReturned | ToolFailed | ToolDenied
 
 
-class Watched:
-    """Wraps the caller of one run. `seen` are the finished calls, in the order in which they ended."""
+class CallWatcher:
+    """Wraps the caller of one run. `finished` has its finished calls, in the order of their ends."""
 
     def __init__(self, caller: ToolCaller, catalog: Catalog, emit: Emit) -> None:
-        self.seen: list[Seen] = []
+        self.finished: list[FinishedCall] = []
         self._caller = caller
         self._catalog = catalog
         self._emit = emit
@@ -40,25 +40,27 @@ class Watched:
     async def call_tool(self, call: ToolCall) -> ToolReturned | ToolFailed | ToolDenied:
         path = self._catalog.names.path(call.server, call.tool)
         at = self._elapsed()
-        self._emit({"type": "call", "seq": call.seq, "tool": path, "at": at, "arguments": self._shown(call.arguments)})
+        self._emit(
+            {"type": "call", "seq": call.seq, "tool": path, "at": at, "arguments": self._bounded(call.arguments)}
+        )
         outcome = await self._caller.call_tool(call)
-        self.seen.append(Seen(call, path, outcome))
+        self.finished.append(FinishedCall(call, path, outcome))
         status, value = _status(outcome)
         ms = round(self._elapsed() - at, 3)
-        self._emit({"type": "settled", "seq": call.seq, "status": status, "ms": ms, "result": self._shown(value)})
+        self._emit({"type": "settled", "seq": call.seq, "status": status, "ms": ms, "result": self._bounded(value)})
         return outcome
 
     def _elapsed(self) -> float:
         return round((time.perf_counter() - self._began) * 1000, 3)
 
-    def _shown(self, value: object) -> str:
-        text = shown(value, min(SHOWN_CHARS, self._room))
+    def _bounded(self, value: object) -> str:
+        text = bounded_json(value, min(SHOWN_CHARS, self._room))
         self._room = max(0, self._room - len(text))
         return text
 
 
-def shown(value: object, limit: int) -> str:
-    """A value as indented JSON, its end cut off past `limit` characters and that said."""
+def bounded_json(value: object, limit: int) -> str:
+    """A value as indented JSON, at most `limit` characters and a note about the rest."""
     try:
         text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
     except RecursionError:
@@ -67,7 +69,7 @@ def shown(value: object, limit: int) -> str:
 
 
 def content_of(result: dict[str, Any]) -> object:
-    """What a tool's result says: structured content, else its one text (read, when it is JSON), else the blocks."""
+    """The value of a tool's result: structured content, else its only text (parsed if it is JSON), else the blocks."""
     if "structuredContent" in result:
         return result["structuredContent"]
     content = result.get("content")

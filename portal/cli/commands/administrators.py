@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 
 from portal.app import command_delivery
-from portal.cli.commands.declared import administered
+from portal.cli.commands.declared import open_admin
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
 from portal.config import load_config
@@ -36,10 +36,10 @@ BY = "codemode admin"
 MAX_LINE = 4096
 
 
-async def invited(email: str, state: str | None, config: Path | None) -> Exit:
+async def invite_administrator(email: str, state: str | None, config: Path | None) -> Exit:
     """Make an invitation, or another link for the one that there is. The link goes to standard output, this once."""
     stdout, stderr = consoles()
-    async with administered(state, config) as (_, store):
+    async with open_admin(state, config) as (_, store):
         delivery = await _delivery(store, config)
         invitations = Invitations(store, Passwords())
         there = await _invitation_of(invitations, email)
@@ -59,10 +59,10 @@ async def invited(email: str, state: str | None, config: Path | None) -> Exit:
     return Exit.OK
 
 
-async def removed(email: str, state: str | None, config: Path | None) -> Exit:
+async def remove_administrator(email: str, state: str | None, config: Path | None) -> Exit:
     """Remove the administrator with this address, or the invitation for it."""
     _, stderr = consoles()
-    async with administered(state, config) as (_, store):
+    async with open_admin(state, config) as (_, store):
         administrators, invitations = Administrators(store, Passwords()), Invitations(store, Passwords())
         administrator, invitation = await administrators.find(email), await _invitation_of(invitations, email)
         if administrator is None and invitation is None:
@@ -79,12 +79,12 @@ async def removed(email: str, state: str | None, config: Path | None) -> Exit:
     return Exit.OK
 
 
-async def reset(email: str, state: str | None, config: Path | None, *, ask: bool) -> Exit:
+async def reset_administrator(email: str, state: str | None, config: Path | None, *, ask: bool) -> Exit:
     """A new password: read from a prompt or standard input with `ask`, else chosen with a one-time link, which goes to
     standard output. Every session of the administrator ends."""
     stdout, stderr = consoles()
     password = _read_password() if ask else ""
-    async with administered(state, config) as (_, store):
+    async with open_admin(state, config) as (_, store):
         administrators = Administrators(store, Passwords())
         administrator = await administrators.find(email)
         if administrator is None:

@@ -1,4 +1,4 @@
-"""`codemode bench-ui`: the bench as a page on this machine, until it is interrupted."""
+"""`codemode bench-ui`: serves the bench as a page on this machine, until it is interrupted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.text import Text
@@ -19,9 +18,9 @@ from codemode import CodeTool
 from portal.app import checker_for, limits_of, open_upstreams, store_of_pins
 from portal.bench.ui import (
     MONACO,
-    Bench,
+    BenchPage,
     EditorUnavailable,
-    Opened,
+    InitialContent,
     create_bench_app,
     editor_cache,
     install,
@@ -30,11 +29,11 @@ from portal.bench.ui import (
 )
 from portal.calls import Caller
 from portal.cli.commands.run import read_program
-from portal.cli.commands.serve import asked_to_stop
+from portal.cli.commands.serve import stop_on_signal
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import read_config
 from portal.cli.show.console import consoles
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from portal.config import Config, parse_config, watch_config
 from portal.errors import ConfigError
 from portal.http import UnsafeBind, require_safe_bind, running
@@ -45,9 +44,12 @@ from sandbox import WorkerExecutor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
-    """How to open the bench: a program to begin with, the example servers instead of a configuration, a plain text
-    field instead of the editor, the browser opened."""
+class BenchOptions:
+    """Options of the command. `program` is a file to begin with, "-" for standard input.
+
+    `demo` uses the example servers instead of a configuration, `plain` a text field instead of the editor, and `open`
+    opens the page in the browser.
+    """
 
     program: str | None = None
     demo: bool = False
@@ -57,50 +59,54 @@ class Wanted:
     port: int = 0
 
 
-async def bench_ui(config: Path | None, wanted: Wanted) -> Exit:
+async def bench_ui(config: Path | None, options: BenchOptions) -> Exit:
     """Serve the page until SIGINT or SIGTERM."""
     _, stderr = consoles()
     try:
-        require_safe_bind(wanted.host, identity=False)
+        require_safe_bind(options.host, identity=False)
     except UnsafeBind as error:
         raise CommandError(f"The bench is for this machine only. {error}") from error
-    program = None if wanted.program is None else read_program(wanted.program)[0]
+    program = None if options.program is None else read_program(options.program)[0]
     configure_logging(level="error", terminal=stderr.is_terminal)
-    if wanted.demo:
+    if options.demo:
         from portal.demo import example_upstreams
 
         async with example_upstreams() as document:
-            opened = Opened(title="the example servers", program=program, examples=_demo_programs())
-            return await _serve(parse_config(document, file="the demo's configuration"), None, opened, wanted, stderr)
+            initial = InitialContent(title="the example servers", program=program, examples=_demo_programs())
+            return await _serve(parse_config(document, file="the demo's configuration"), None, initial, options, stderr)
     file, read = read_config(config, stderr)
-    return await _serve(read, file, Opened(title=file.name, program=program), wanted, stderr)
+    return await _serve(read, file, InitialContent(title=file.name, program=program), options, stderr)
 
 
-async def _serve(config: Config, file: Path | None, opened: Opened, wanted: Wanted, stderr: Console) -> Exit:
-    with asked_to_stop() as stop:
-        async with _bench(config, file, opened, stderr) as bench:
-            editor, no_editor = await _editor(stderr, plain=wanted.plain)
+async def _serve(
+    config: Config, file: Path | None, initial: InitialContent, options: BenchOptions, stderr: Console
+) -> Exit:
+    with stop_on_signal() as stop:
+        async with _bench(config, file, initial, stderr) as bench:
+            editor, no_editor = await _editor(stderr, plain=options.plain)
             token = new_token()
             app = create_bench_app(bench, token, editor=editor, no_editor=no_editor)
             try:
                 async with running(
-                    app, host=wanted.host, port=wanted.port, http=app.state.http, on_stop=app.state.close_streams
+                    app, host=options.host, port=options.port, http=app.state.http, on_stop=app.state.close_streams
                 ) as base:
                     url = page_url(base, token)
                     stderr.print(Text.assemble("The bench is at ", (url, "bold cyan")), soft_wrap=True)
                     stderr.print("Its URL is the key: whoever has it runs programs with your servers. Ctrl-C stops.")
-                    with opened_in_browser(url, base) if wanted.open else nullcontext():
+                    with browser_window(url, base) if options.open else nullcontext():
                         await stop.wait()
             except OSError as error:
                 reason = error.strerror or str(error)
-                message = f"Cannot listen on {wanted.host} port {wanted.port}: {reason}. Choose another with --port."
+                message = f"Cannot listen on {options.host} port {options.port}: {reason}. Choose another with --port."
                 raise CommandError(message) from error
     return Exit.OK
 
 
 @asynccontextmanager
-async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Console) -> AsyncIterator[Bench]:
-    """Programs run in worker processes, as `codemode serve` runs them: whatever one does, the page goes on."""
+async def _bench(
+    config: Config, file: Path | None, initial: InitialContent, stderr: Console
+) -> AsyncIterator[BenchPage]:
+    """The bench. Programs run in worker processes, as in `codemode serve`, so that none of them can stop the page."""
     limits, checker = limits_of(config), checker_for(config)
     async with AsyncExitStack() as stack:
         with stderr.status("Preparing the isolates ..."):
@@ -113,11 +119,11 @@ async def _bench(config: Config, file: Path | None, opened: Opened, stderr: Cons
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()
-        yield Bench(servers, caller, code_tool, limits=limits, count=count_tokens, opened=opened)
+        yield BenchPage(servers, caller, code_tool, limits=limits, count=count_tokens, initial=initial)
 
 
 async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:
-    """The editor's folder, or None and why."""
+    """The editor's folder and "", or None and the reason there is no editor."""
     if plain:
         return None, "The bench was started with --plain."
     try:
@@ -141,8 +147,11 @@ async def _reload(file: Path, servers: Servers, stderr: Console) -> None:
 
 
 @contextmanager
-def opened_in_browser(url: str, base: str) -> Iterator[None]:
-    """Open the URL through a file only its owner can read: a command line is there for all users to see."""
+def browser_window(url: str, base: str) -> Iterator[None]:
+    """Open the URL in the browser, through a file that only its owner can read.
+
+    The URL contains the key of the page, and all users of a machine can read the arguments of a browser's process.
+    """
     file = editor_cache().parent / "bench" / f"open-{base.rpartition(':')[2]}.html"
     file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     file.parent.chmod(0o700)
@@ -156,7 +165,7 @@ def opened_in_browser(url: str, base: str) -> Iterator[None]:
         file.unlink(missing_ok=True)
 
 
-def _demo_programs() -> list[dict[str, Any]]:
+def _demo_programs() -> list[dict[str, str]]:
     folder = files("portal.demo") / "programs"
     titles = {"join.js": "Join three servers", "limit.js": "Run into a limit"}
     return [{"title": title, "code": (folder / name).read_text(encoding="utf-8")} for name, title in titles.items()]

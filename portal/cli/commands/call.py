@@ -1,4 +1,4 @@
-"""`codemode call`: one tool, called as a client would call it through the portal."""
+"""`codemode call`: calls one tool, as a client does through the portal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.text import Text
 
@@ -14,17 +13,17 @@ from codemode import Catalog, CatalogError
 from portal.calls import Call
 from portal.cli.arguments import parse_arguments
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import connected, read_config
+from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.report import result_view
 from portal.errors import CallError, UpstreamError
 
 
 async def call(path: str, words: Sequence[str], config: Path | None, *, as_json: bool) -> Exit:
-    """Call SERVER.TOOL; 0 when it answered, 1 when it answered with an error, 3 when its server could not."""
+    """Call SERVER.TOOL. The exit code is 0 for a result, 1 for a tool's error, 3 if the server does not answer."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    async with connected(document, stderr) as session:
+    async with connect(document, stderr) as session:
         tool = _find(session.catalog, path, session.snapshot.unavailable())
         arguments = parse_arguments(words, tool.input_schema)
         try:
@@ -45,14 +44,18 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
 class _Tool:
     server: str
     name: str
-    input_schema: Mapping[str, Any] | bool
+    input_schema: Mapping[str, object] | bool
 
 
 def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
-    """The tool that a path means, in any spelling a program may use; raises `CommandError` naming the nearest ones."""
+    """The tool at `path`, in any spelling that a program may use.
+
+    Raises:
+        CommandError: there is no such tool. The message names similar ones.
+    """
     keys = catalog.names.resolve(path)
-    if len(keys) == 1 and (found := catalog.get(catalog.names.path(*keys[0]))) is not None:
-        return _Tool(found.server.id, found.tool.name, found.tool.input_schema)
+    if len(keys) == 1 and (entry := catalog.get(catalog.names.path(*keys[0]))) is not None:
+        return _Tool(entry.server.id, entry.tool.name, entry.tool.input_schema)
     server = path.partition(".")[0]
     if server in unavailable:
         raise CommandError(f"Server {server} is not available: {unavailable[server]}", Exit.UPSTREAM)
@@ -63,11 +66,11 @@ def _find(catalog: Catalog, path: str, unavailable: Mapping[str, str]) -> _Tool:
     raise CommandError(f"{path!r} is a server; name one of its tools, as `codemode tools {path}` lists them.")
 
 
-def _value(result: Mapping[str, Any]) -> object:
-    """What a person wants to see: the structured content, else the text, JSON or not, else the content blocks."""
+def _value(result: Mapping[str, object]) -> object:
+    """The value to print: the structured content, else the text (parsed if it is JSON), else the content blocks."""
     if result.get("structuredContent") is not None:
         return result["structuredContent"]
-    blocks = result.get("content") or []
+    blocks = _blocks(result)
     if not all(block.get("type") == "text" for block in blocks):
         return blocks
     text = _text(result)
@@ -77,5 +80,10 @@ def _value(result: Mapping[str, Any]) -> object:
         return text
 
 
-def _text(result: Mapping[str, Any]) -> str:
-    return "\n".join(str(block.get("text", "")) for block in result.get("content") or [] if block.get("type") == "text")
+def _text(result: Mapping[str, object]) -> str:
+    return "\n".join(str(block.get("text", "")) for block in _blocks(result) if block.get("type") == "text")
+
+
+def _blocks(result: Mapping[str, object]) -> list[Mapping[str, object]]:
+    blocks = result.get("content")
+    return [block for block in blocks if isinstance(block, Mapping)] if isinstance(blocks, list) else []

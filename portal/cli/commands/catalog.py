@@ -1,4 +1,4 @@
-"""`codemode tools`, `search` and `describe`: what there is to call, as a program sees it."""
+"""`codemode tools`, `search` and `describe`: the tools that programs can call."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from rich.text import Text
 
 from codemode import Catalog, CatalogError
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import connected, read_config
+from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
-from portal.cli.show.listing import search_results, servers_table, tools_table, typescript, withheld_table
+from portal.cli.show.listing import pending_table, search_results, servers_table, tools_table, typescript
 from portal.servers import ServerSnapshot, Snapshot
 
 
 async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Exit:
-    """Servers with state and reason, then their tools; 3 when a server does not answer."""
+    """Print servers with state and reason, then their tools. The exit code is 3 if a server does not answer."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    async with connected(document, stderr) as session:
+    async with connect(document, stderr) as session:
         snapshot, catalog = session.snapshot, session.catalog
-    shown = _chosen(snapshot, server)
+    servers = _select(snapshot, server)
     if as_json:
-        stdout.print_json(data={"servers": [_as_json(one, catalog) for one in shown]})
+        stdout.print_json(data={"servers": [_as_json(one, catalog) for one in servers]})
     else:
-        _print_tools(shown, catalog, stdout)
-    return Exit.UPSTREAM if any(one.state == "error" for one in shown) else Exit.OK
+        _print_tools(servers, catalog, stdout)
+    return Exit.UPSTREAM if any(one.state == "error" for one in servers) else Exit.OK
 
 
 async def search(query: str, limit: int, server: str | None, config: Path | None, *, as_json: bool) -> Exit:
-    """Ranked tools for some words; the same search a program has as `codemode.search`."""
+    """Print ranked tools for some words: the search that a program has as `codemode.search`."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    async with connected(document, stderr) as session:
-        _warn_of_silent(session.snapshot, stderr)
+    async with connect(document, stderr) as session:
+        _warn_unavailable(session.snapshot, stderr)
         try:
             results = session.catalog.search(query, limit, server, full=True)
         except CatalogError as error:
@@ -49,11 +49,11 @@ async def search(query: str, limit: int, server: str | None, config: Path | None
 
 
 async def describe(path: str, config: Path | None) -> Exit:
-    """The TypeScript declarations of a tool or of a whole server."""
+    """Print the TypeScript declarations of a tool or of a server."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr)
-    async with connected(document, stderr) as session:
-        _warn_of_silent(session.snapshot, stderr)
+    async with connect(document, stderr) as session:
+        _warn_unavailable(session.snapshot, stderr)
         try:
             text = session.catalog.describe(path, full=True)
         except CatalogError as error:
@@ -65,7 +65,7 @@ async def describe(path: str, config: Path | None) -> Exit:
     return Exit.OK
 
 
-def _chosen(snapshot: Snapshot, server: str | None) -> list[ServerSnapshot]:
+def _select(snapshot: Snapshot, server: str | None) -> list[ServerSnapshot]:
     if server is None:
         return list(snapshot.servers.values())
     if server not in snapshot.servers:
@@ -74,30 +74,30 @@ def _chosen(snapshot: Snapshot, server: str | None) -> list[ServerSnapshot]:
     return [snapshot.servers[server]]
 
 
-def _print_tools(shown: list[ServerSnapshot], catalog: Catalog, stdout: Console) -> None:
-    stdout.print(servers_table(shown))
-    for one in shown:
-        if one.tools:
-            stdout.print(tools_table(catalog.tools(one.id), one.id))
-        if one.withheld:
-            stdout.print(withheld_table(one))
+def _print_tools(servers: list[ServerSnapshot], catalog: Catalog, stdout: Console) -> None:
+    stdout.print(servers_table(servers))
+    for server in servers:
+        if server.tools:
+            stdout.print(tools_table(catalog.tools(server.id), server.id))
+        if server.pending:
+            stdout.print(pending_table(server))
 
 
-def _as_json(one: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
+def _as_json(server: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
     return {
-        "id": one.id,
-        "name": one.name,
-        "state": one.state,
-        "reason": one.reason,
-        "codeMode": one.own_code_mode,
-        "transport": one.transport,
-        "protocol": one.listing.protocol,
-        "withheld": [{"kind": waits.kind, "name": waits.name, "digest": waits.digest} for waits in one.withheld],
-        "tools": catalog.tools(one.id) if one.tools else [],
+        "id": server.id,
+        "name": server.name,
+        "state": server.state,
+        "reason": server.reason,
+        "codeMode": server.own_code_mode,
+        "transport": server.transport,
+        "protocol": server.listing.protocol,
+        "withheld": [{"kind": item.kind, "name": item.name, "digest": item.digest} for item in server.pending],
+        "tools": catalog.tools(server.id) if server.tools else [],
     }
 
 
-def _warn_of_silent(snapshot: Snapshot, stderr: Console) -> None:
-    """Say which servers are missing from what is printed, so that an absent tool is no riddle."""
+def _warn_unavailable(snapshot: Snapshot, stderr: Console) -> None:
+    """Print which servers do not answer, because their tools are missing in the output."""
     for server, reason in snapshot.unavailable().items():
         stderr.print(Text(f"Server {server} is not available: {reason}", style="yellow"), soft_wrap=True)

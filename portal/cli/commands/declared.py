@@ -1,4 +1,4 @@
-"""`codemode plan`, `apply` and `export`: a file that says what there should be, beside what is stored."""
+"""`codemode plan`, `apply` and `export`: compare a declared file with the stored objects, apply it, write it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
@@ -39,8 +38,11 @@ _SIGNS = {"make": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "re
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """`state` is the database's URL; without one it is that of the configuration, or this user's own."""
+class DeclarationOptions:
+    """Options of `plan` and `apply`. `state` is the URL of the database.
+
+    Without `state` the database is that of the configuration, or else the user's own.
+    """
 
     file: Path
     state: str | None = None
@@ -50,46 +52,46 @@ class Wanted:
     as_json: bool = False
 
 
-async def show_plan(wanted: Wanted) -> Exit:
-    """Print what `apply` would do; 1 when that is anything."""
+async def show_plan(options: DeclarationOptions) -> Exit:
+    """Print what `apply` would do. The exit code is 1 if there are changes."""
     stdout, _ = consoles()
-    declared = read_declared(wanted.file)
-    async with administered(wanted.state, wanted.config) as (_, store):
-        found = planned(declared, await read_existing(store), wanted.prune)
-    _show(stdout, found, wanted.as_json)
-    return Exit.PROGRAM_FAILED if found.changes else Exit.OK
+    declared = read_declaration(options.file)
+    async with open_admin(options.state, options.config) as (_, store):
+        changes_plan = make_plan(declared, await read_existing(store), options.prune)
+    _show(stdout, changes_plan, options.as_json)
+    return Exit.PROGRAM_FAILED if changes_plan.changes else Exit.OK
 
 
-async def apply(wanted: Wanted) -> Exit:
-    """Make everything as the file says, after a yes. A portal that runs on this state takes it up at once."""
+async def apply(options: DeclarationOptions) -> Exit:
+    """Apply the file, after the person confirms. A running portal on this database applies the changes at once."""
     stdout, stderr = consoles()
-    declared = read_declared(wanted.file)
-    async with administered(wanted.state, wanted.config) as (admin, store):
+    declared = read_declaration(options.file)
+    async with open_admin(options.state, options.config) as (admin, store):
         existing = await read_existing(store)
-        found = planned(declared, existing, wanted.prune)
-        if not wanted.as_json:
-            _show(stdout, found, as_json=False)
-        if found.changes and not wanted.yes and not _confirmed(stderr, len(found.changes)):
+        changes_plan = make_plan(declared, existing, options.prune)
+        if not options.as_json:
+            _show(stdout, changes_plan, as_json=False)
+        if changes_plan.changes and not options.yes and not _confirmed(stderr, len(changes_plan.changes)):
             raise CommandError("Nothing was changed. Say --yes to apply without being asked.")
-        made = 0
+        applied = 0
         try:
-            async for _ in carry_out(admin, found.changes, existing):
-                made += 1
+            async for _ in carry_out(admin, changes_plan.changes, existing):
+                applied += 1
         except (AdminError, StateError) as error:
-            failed = found.changes[made]
-            done = f"{made} of {len(found.changes)} changes were made before it"
+            failed = changes_plan.changes[applied]
+            done = f"{applied} of {len(changes_plan.changes)} changes were made before it"
             raise CommandError(f"{failed.section.name}.{failed.called}: {error} ({done}).") from error
-    if wanted.as_json:
-        stdout.print_json(data={"made": [_as_dict(change) for change in found.changes]})
-    elif made:
-        stdout.print(f"Done: {_counted(made, 'change')}.", highlight=False)
+    if options.as_json:
+        stdout.print_json(data={"made": [_as_dict(change) for change in changes_plan.changes]})
+    elif applied:
+        stdout.print(f"Done: {_counted(applied, 'change')}.", highlight=False)
     return Exit.OK
 
 
 async def export(output: Path | None, state: str | None, config: Path | None) -> Exit:
-    """Write everything that is stored as a file for `apply`, without secrets."""
+    """Write the stored objects as a file for `apply`, without secrets."""
     stdout, stderr = consoles()
-    async with administered(state, config) as (_, store):
+    async with open_admin(state, config) as (_, store):
         try:
             document = exported(await read_existing(store))
         except DeclaredError as error:
@@ -108,8 +110,12 @@ async def export(output: Path | None, state: str | None, config: Path | None) ->
 
 
 @asynccontextmanager
-async def administered(state: str | None, config: Path | None) -> AsyncIterator[tuple[Admin, Store]]:
-    """The admin API's operations over a store, without a portal. Raises `CommandError`."""
+async def open_admin(state: str | None, config: Path | None) -> AsyncIterator[tuple[Admin, Store]]:
+    """The admin API's operations and their store, without a portal.
+
+    Raises:
+        CommandError: the database cannot be opened, or the configuration is not valid.
+    """
     try:
         url = state if state is not None or config is None else load_config(config).portal.state
         async with open_store(url) as store:
@@ -118,8 +124,12 @@ async def administered(state: str | None, config: Path | None) -> AsyncIterator[
         raise CommandError(str(error)) from error
 
 
-def read_declared(file: Path, environment: Mapping[str, str] = os.environ) -> Any:
-    """The document in a YAML or JSON file, `${VAR}` expanded. Raises `CommandError`."""
+def read_declaration(file: Path, environment: Mapping[str, str] = os.environ) -> object:
+    """The document in a YAML or JSON file, with `${VAR}` expanded.
+
+    Raises:
+        CommandError: the file cannot be read, or a variable is not set.
+    """
     try:
         document, expansion = read_document(file, largest=MAX_FILE), Expansion(environment, file=str(file))
         if not isinstance(document, dict):
@@ -129,26 +139,29 @@ def read_declared(file: Path, environment: Mapping[str, str] = os.environ) -> An
         raise CommandError(str(error)) from error
 
 
-def planned(declared: Any, existing: list[Existing], prune: bool) -> Plan:
+def make_plan(declared: object, existing: list[Existing], prune: bool) -> Plan:
+    """The changes that turn the existing objects into the declared ones. Raises `CommandError` if there is no way."""
     try:
         return plan(declared, existing, prune=prune)
     except DeclaredError as error:
         raise CommandError(str(error)) from error
 
 
-def _show(stdout: Console, found: Plan, as_json: bool) -> None:
+def _show(stdout: Console, changes_plan: Plan, as_json: bool) -> None:
     if as_json:
-        kept = [{"section": one.section.name, "called": one.called} for one in found.unmentioned]
-        stdout.print_json(data={"changes": [_as_dict(change) for change in found.changes], "unmentioned": kept})
+        unmentioned = [{"section": one.section.name, "called": one.called} for one in changes_plan.unmentioned]
+        stdout.print_json(
+            data={"changes": [_as_dict(change) for change in changes_plan.changes], "unmentioned": unmentioned}
+        )
         return
-    for change in found.changes:
+    for change in changes_plan.changes:
         sign, colour = _SIGNS[change.action]
-        said = f": {', '.join(change.fields)}" if change.action == "change" else ""
-        stdout.print(Text(f"{sign} {change.section.name}.{change.called}{said}", colour), soft_wrap=True)
-    for one in found.unmentioned:
+        fields = f": {', '.join(change.fields)}" if change.action == "change" else ""
+        stdout.print(Text(f"{sign} {change.section.name}.{change.called}{fields}", colour), soft_wrap=True)
+    for one in changes_plan.unmentioned:
         line = f"  {one.section.name}.{one.called}: not in the file, and kept (--prune removes it)"
         stdout.print(Text(line, "dim"), soft_wrap=True)
-    if not found.changes:
+    if not changes_plan.changes:
         stdout.print("Everything is as the file says.")
 
 
@@ -159,7 +172,7 @@ def _confirmed(stderr: Console, changes: int) -> bool:
     return answer.strip().lower() in ("y", "yes")
 
 
-def _as_dict(change: Change) -> dict[str, Any]:
+def _as_dict(change: Change) -> dict[str, object]:
     return {
         "action": change.action,
         "section": change.section.name,

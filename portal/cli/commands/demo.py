@@ -1,4 +1,4 @@
-"""The guided tour: a portal over the example servers, and three programs sent to it as an MCP client would."""
+"""`codemode demo`: a guided tour with a portal over the example servers and three programs of an MCP client."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from importlib.resources import files
-from typing import Any
 
 from mcp.client import Client
 from mcp_types import TextContent, Tool
@@ -20,12 +19,12 @@ from rich.text import Text
 from portal.app import Instance, serving
 from portal.cli.commands.serve import Address, serve_document
 from portal.cli.exits import Exit
-from portal.cli.show.announce import portal_lines, print_ways
+from portal.cli.show.announce import portal_lines, print_client_setups
 from portal.cli.show.connect import CODE_MODE
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import servers_table
 from portal.cli.show.report import program_frame, run_report
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from portal.config import parse_config
 from portal.demo import CPU_SECONDS, example_upstreams
 from portal.logs import Discard, configure_logging
@@ -38,7 +37,7 @@ PROGRAMS = (
 
 
 async def demo(*, port: int, stay: bool) -> Exit:
-    """The tour; or, to `stay`, the example portal on `port` until it is interrupted."""
+    """Show the tour. With `stay`, serve the example portal on `port` instead, until it is interrupted."""
     stdout, stderr = consoles()
     async with example_upstreams() as document:
         config = parse_config(document, file="the demo's configuration")
@@ -55,13 +54,13 @@ async def demo(*, port: int, stay: bool) -> Exit:
             await _tour(url, curated, stdout)
     stdout.print(Rule(Text("Connect your own client", style="bold")))
     stdout.print("\n`make serve` or `codemode demo --serve` leaves this portal running. Then:\n", highlight=False)
-    print_ways(stdout, f"http://127.0.0.1:{port}/mcp")
+    print_client_setups(stdout, f"http://127.0.0.1:{port}/mcp")
     return Exit.OK
 
 
 @asynccontextmanager
-async def _portals(document: dict[str, Any], stdout: Console) -> AsyncIterator[tuple[str, str]]:
-    """Start the instance, show how it comes up, and yield the MCP URLs of its two portals."""
+async def _portals(document: dict[str, object], stdout: Console) -> AsyncIterator[tuple[str, str]]:
+    """Start the instance and show its start. Yields the MCP URLs of its two portals."""
     config = parse_config(document, file="the demo's configuration")
     with stdout.status("Preparing the isolates (the first start compiles the guest) ...") as status:
         async with Instance.open(config, Discard()) as instance:
@@ -93,7 +92,7 @@ async def _tour(url: str, curated: str, stdout: Console) -> None:
 
 
 def _show_listing(plain: Sequence[Tool], few: Sequence[Tool], listed: Sequence[Tool], stdout: Console) -> None:
-    """What the model is given with and without code mode."""
+    """Print the tools that the model gets with and without code mode."""
     stdout.print(Rule(Text("What the agent is given", style="bold")))
     table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("")

@@ -1,4 +1,4 @@
-"""`codemode policy test`: what the policies of a document decide about somebody, with reason and policy."""
+"""`codemode policy test`: shows what the policies of a file decide about a person, with reason and policy."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 import yaml
 from rich.console import Console, Group, RenderableType
@@ -15,7 +15,7 @@ from rich.text import Text
 
 from portal.access import Access, AccessDocument, Considered, Decision, PolicyError, assumed_sources, read_document
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import connected, read_config
+from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.config import load_document
 from portal.errors import ConfigError
@@ -29,8 +29,12 @@ _KINDS = {str: "a text", bool: "true or false", dict: "an object"}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a person wants to know. `call` is `server.tool`; `arguments` is JSON."""
+class PolicyQuery:
+    """The question to the policies in `file`. `identity` is read by `read_identity`.
+
+    `call` is `server.tool` and `arguments` its JSON object. With `config`, the tools that its servers list are decided
+    too.
+    """
 
     file: Path
     identity: str
@@ -40,43 +44,88 @@ class Asked:
     as_json: bool = False
 
 
-Tools = Mapping[str, Mapping[str, Mapping[str, Any]]]
-"""Annotations by server and raw name."""
+Tools = Mapping[str, Mapping[str, Mapping[str, object]]]
+"""Annotations of tools, by server id and raw tool name."""
 
 
-async def test(asked: Asked) -> Exit:
-    """Print the decisions; the exit code is 1 when the call asked about, or else the portal, is denied."""
+class DecisionJson(TypedDict):
+    """One decision. `policy` is the id of the policy that decided, or None for the default."""
+
+    effect: str
+    reason: str
+    policy: str | None
+    policy_name: str | None
+
+
+class ConsideredJson(TypedDict):
+    """One policy that was considered, and whether it matches."""
+
+    policy: str
+    name: str
+    decision: str
+    outcome: str
+    why: str
+
+
+class PortalJson(DecisionJson):
+    considered: list[ConsideredJson]
+
+
+class ServerJson(PortalJson):
+    tools: dict[str, DecisionJson]
+
+
+class CallJson(DecisionJson):
+    server: str
+    tool: str
+
+
+class DecisionsJson(TypedDict):
+    """All decisions about one identity; servers by id, tools by raw name."""
+
+    portal: PortalJson
+    servers: dict[str, ServerJson]
+    warnings: list[str]
+    call: NotRequired[CallJson]
+
+
+async def test(query: PolicyQuery) -> Exit:
+    """Print the decisions. The exit code is 1 if the call is denied, or without a call, if the portal is."""
     stdout, stderr = consoles()
-    document = read_policies(asked.file)
-    identity = read_identity(asked.identity)
+    document = read_policies(query.file)
+    identity = read_identity(query.identity)
     try:
         access = Access(document, assumed_sources(document))
     except PolicyError as error:
-        raise CommandError(f"{asked.file}: {error}") from error
-    tools = named_tools(document)
-    if asked.config is not None:
-        tools = merged(tools, await listed_tools(asked.config, stderr))
-    called = None if asked.call is None else decided_call(access, identity, asked, tools)
-    found = decisions(access, identity, tools)
+        raise CommandError(f"{query.file}: {error}") from error
+    tools = tools_in_document(document)
+    if query.config is not None:
+        tools = merge_tools(tools, await tools_of_servers(query.config, stderr))
+    called = None if query.call is None else decide_call(access, identity, query, tools)
+    report = decisions(access, identity, tools)
     if called is not None:
-        found["call"] = called
-    if asked.as_json:
-        stdout.print_json(data=found)
+        report["call"] = called
+    if query.as_json:
+        stdout.print_json(data=report)
     else:
-        stdout.print(rendered(found, identity))
-    decisive = found["portal"] if called is None else called
+        stdout.print(render(report, identity))
+    decisive: DecisionJson = report["portal"] if called is None else called
     return Exit.OK if decisive["effect"] == "allow" else Exit.PROGRAM_FAILED
 
 
 def read_policies(file: Path) -> AccessDocument:
-    """The document in a JSON, TOML or YAML file. Raises `CommandError`."""
+    """The access policies in a JSON, TOML or YAML file.
+
+    Raises:
+        CommandError: the file cannot be read, or is not valid.
+    """
     try:
         if file.suffix in (".yaml", ".yml"):
             with file.open("rb") as opened:
-                given = yaml.safe_load(opened.read(MAX_BYTES))
+                document = yaml.safe_load(opened.read(MAX_BYTES))
         else:
-            given = load_document(file)
-        return read_document(given, where=str(file))
+            document = load_document(file)
+        return read_document(document, where=str(file))
     except OSError as error:
         raise CommandError(f"{file}: cannot be read: {error.strerror or error}.") from error
     except yaml.YAMLError as error:
@@ -85,21 +134,23 @@ def read_policies(file: Path) -> AccessDocument:
         raise CommandError(str(error)) from error
 
 
-def read_identity(given: str) -> Identity:
-    """An identity: an e-mail address, a JSON object with the members of one, or `@file` with such an object.
+def read_identity(text: str) -> Identity:
+    """The identity for an e-mail address, a JSON object with an identity's members, or `@file` with such an object.
 
-    `groups` are names or objects `{id, name, email}`. Somebody with an e-mail address and without an id is logged in.
-    Raises `CommandError`.
+    `groups` are names or objects `{id, name, email}`. A person with an e-mail address and no id counts as logged in.
+
+    Raises:
+        CommandError: `text` cannot be read as an identity.
     """
-    if given.startswith("@"):
+    if text.startswith("@"):
         try:
-            given = Path(given[1:]).read_text(encoding="utf-8")
+            text = Path(text[1:]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"--identity {given}: cannot be read: {error}") from error
-    if not given.lstrip().startswith("{"):
-        return Identity(id=given, email=given if "@" in given else "") if given else Identity()
+            raise CommandError(f"--identity {text}: cannot be read: {error}") from error
+    if not text.lstrip().startswith("{"):
+        return Identity(id=text, email=text if "@" in text else "") if text else Identity()
     try:
-        members = json.loads(given)
+        members = json.loads(text)
     except json.JSONDecodeError as error:
         raise CommandError(f"--identity is not JSON: {error}") from error
     known = {one.name for one in fields(Identity)}
@@ -114,20 +165,21 @@ def read_identity(given: str) -> Identity:
 
 
 def _member(name: str, value: Any) -> Any:
+    """A member of an identity from JSON. Raises TypeError or ValueError for a value of a wrong type."""
     if name == "groups":
         return tuple(IdentityGroup(name=one) if isinstance(one, str) else IdentityGroup(**one) for one in value)
     if name in _LISTS:
         return tuple(value)
-    wanted = str if name in _TEXTS or name == "service_token_id" else bool if name == "certificate" else dict
-    if not isinstance(value, wanted):
-        raise ValueError(f"{name} must be {_KINDS[wanted]}")
+    expected = str if name in _TEXTS or name == "service_token_id" else bool if name == "certificate" else dict
+    if not isinstance(value, expected):
+        raise ValueError(f"{name} must be {_KINDS[expected]}")
     return value
 
 
-def named_tools(document: AccessDocument) -> Tools:
-    """The tools a document names, by server; nothing is known of them but their names."""
+def tools_in_document(document: AccessDocument) -> Tools:
+    """The tools that a document names, by server, without annotations."""
     portal = {server.server_id: server for server in document.portal.servers}
-    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    tools: dict[str, dict[str, Mapping[str, object]]] = {}
     for server in document.servers:
         names = [setting.name for setting in server.updated_tools]
         if server.id in portal:
@@ -135,48 +187,59 @@ def named_tools(document: AccessDocument) -> Tools:
         policies = [policy.tools for policy in (*server.tool_policies, *document.portal.tool_policies)]
         about = (tools for tools in policies if not tools.servers or server.id in tools.servers)
         names += [name for tools in about for name in tools.names if not set(name) & {"*", "?"}]
-        found[server.id] = {name: {} for name in names}
-    return found
+        tools[server.id] = {name: {} for name in names}
+    return tools
 
 
-async def listed_tools(config: Path, stderr: Console) -> Tools:
+async def tools_of_servers(config: Path, stderr: Console) -> Tools:
     """The tools the configured servers list now."""
     _, read = read_config(config, stderr)
-    async with connected(read, stderr) as session:
+    async with connect(read, stderr) as session:
         return {
-            server.id: {tool["name"]: tool.get("annotations") or {} for tool in server.tools}
+            server.id: {str(tool["name"]): _annotations(tool) for tool in server.tools}
             for server in session.snapshot.servers.values()
         }
 
 
-def merged(named: Tools, listed: Tools) -> Tools:
+def _annotations(tool: Mapping[str, object]) -> Mapping[str, object]:
+    annotations = tool.get("annotations")
+    return annotations if isinstance(annotations, Mapping) else {}
+
+
+def merge_tools(named: Tools, listed: Tools) -> Tools:
+    """All tools of both. The annotations of listed tools are known, so they win."""
     return {server: {**named.get(server, {}), **listed.get(server, {})} for server in {**named, **listed}}
 
 
-def decided_call(access: Access, identity: Identity, asked: Asked, tools: Tools) -> dict[str, Any]:
-    server, dot, tool = str(asked.call).partition(".")
+def decide_call(access: Access, identity: Identity, query: PolicyQuery, tools: Tools) -> CallJson:
+    """The decision about the call of a query. Raises `CommandError` if the call or its arguments cannot be read."""
+    server, dot, tool = str(query.call).partition(".")
     if not dot or not tool:
-        raise CommandError(f"--call {asked.call} names no tool; write SERVER.TOOL")
+        raise CommandError(f"--call {query.call} names no tool; write SERVER.TOOL")
     try:
-        arguments = json.loads(asked.arguments)
+        arguments = json.loads(query.arguments)
     except json.JSONDecodeError as error:
         raise CommandError(f"--arguments is not JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise CommandError("--arguments must be a JSON object")
     annotations = tools.get(server, {}).get(tool, {})
-    return {"server": server, "tool": tool, **told(access.tool(identity, server, tool, annotations, arguments))}
-
-
-def decisions(access: Access, identity: Identity, tools: Tools) -> dict[str, Any]:
-    """Everything there is to say, as JSON."""
     return {
-        "portal": {**told(access.portal(identity)), "considered": considered(access.explain(identity))},
+        "server": server,
+        "tool": tool,
+        **decision_json(access.tool(identity, server, tool, annotations, arguments)),
+    }
+
+
+def decisions(access: Access, identity: Identity, tools: Tools) -> DecisionsJson:
+    """The decisions about an identity: for the portal, each server and each tool."""
+    return {
+        "portal": {**decision_json(access.portal(identity)), "considered": considered_json(access.explain(identity))},
         "servers": {
             server: {
-                **told(access.server(identity, server)),
-                "considered": considered(access.explain(identity, server)),
+                **decision_json(access.server(identity, server)),
+                "considered": considered_json(access.explain(identity, server)),
                 "tools": {
-                    tool: told(access.tool(identity, server, tool, annotations))
+                    tool: decision_json(access.tool(identity, server, tool, annotations))
                     for tool, annotations in tools[server].items()
                 },
             }
@@ -186,7 +249,7 @@ def decisions(access: Access, identity: Identity, tools: Tools) -> dict[str, Any
     }
 
 
-def told(decision: Decision) -> dict[str, Any]:
+def decision_json(decision: Decision) -> DecisionJson:
     return {
         "effect": decision.effect,
         "reason": decision.reason,
@@ -195,7 +258,7 @@ def told(decision: Decision) -> dict[str, Any]:
     }
 
 
-def considered(policies: Iterable[Considered]) -> list[dict[str, Any]]:
+def considered_json(policies: Iterable[Considered]) -> list[ConsideredJson]:
     words = {True: "matches", False: "does not match", None: "cannot be known"}
     return [
         {
@@ -209,33 +272,33 @@ def considered(policies: Iterable[Considered]) -> list[dict[str, Any]]:
     ]
 
 
-def rendered(found: Mapping[str, Any], identity: Identity) -> RenderableType:
-    """For people: a line for the portal, each server and each tool; below each place, its policies one by one."""
+def render(report: DecisionsJson, identity: Identity) -> RenderableType:
+    """A table for people: a line for the portal, each server and each tool, with the policies that were considered."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
 
-    def line(name: str, decision: Mapping[str, Any], *, bold: bool = False) -> None:
+    def line(name: str, decision: DecisionJson, *, bold: bool = False) -> None:
         style = "green" if decision["effect"] == "allow" else "red"
         table.add_row(
             Text(name, style="bold" if bold else ""), Text(decision["effect"], style=style), decision["reason"]
         )
 
-    def policies(place: Mapping[str, Any]) -> None:
+    def policies(place: PortalJson) -> None:
         for one in place["considered"]:
             what = f"{one['decision']} {one['name'] or one['policy']}: {one['outcome']} ({one['why']})"
             table.add_row("", "", Text(what, style="dim"))
 
-    line("portal", found["portal"], bold=True)
-    policies(found["portal"])
-    for server, place in found["servers"].items():
+    line("portal", report["portal"], bold=True)
+    policies(report["portal"])
+    for server, place in report["servers"].items():
         line(server, place, bold=True)
         policies(place)
         if place["effect"] == "allow":
             for tool, decision in place["tools"].items():
                 line(f"  {tool}", decision)
-    if "call" in found:
-        line(f"call {found['call']['server']}.{found['call']['tool']}", found["call"], bold=True)
-    warnings = [Text(f"warning: {warning}", style="yellow") for warning in found["warnings"]]
+    if "call" in report:
+        line(f"call {report['call']['server']}.{report['call']['tool']}", report["call"], bold=True)
+    warnings = [Text(f"warning: {warning}", style="yellow") for warning in report["warnings"]]
     return Group(Text(f"{identity.label}", style="bold"), table, *warnings)

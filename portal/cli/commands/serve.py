@@ -1,4 +1,4 @@
-"""`codemode serve`: the portal on loopback until it is interrupted, and what an operator sees meanwhile."""
+"""`codemode serve`: serves the portal until it is interrupted, and tells the operator what happens."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rich.console import Console
 from portal.app import Instance, serving
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import read_config
-from portal.cli.show.announce import Announcer, announcer
+from portal.cli.show.announce import Announcer, announcer_for
+from portal.cli.show.call_lines import CallLines
 from portal.cli.show.console import consoles
-from portal.cli.show.lines import CallLines
 from portal.config import Config, watch_config
 from portal.errors import ConfigError
 from portal.http import UnsafeBind, require_safe_bind
@@ -32,7 +32,7 @@ SETTLE_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where the portal listens; port 0 takes a free one."""
+    """The address to listen on. Port 0 takes a free port."""
 
     host: str
     port: int
@@ -47,39 +47,39 @@ async def serve(config: Path | None, host: str | None, port: int | None) -> Exit
 
 
 async def serve_document(document: Config, address: Address, stderr: Console, *, file: Path | None = None) -> Exit:
-    """Serve a configuration; with its `file`, take up what changes in it."""
+    """Serve a configuration. If its `file` is given, changes of the file are applied."""
     try:
         require_safe_bind(address.host, identity=document.portal.identity is not None)
     except UnsafeBind as error:
         raise CommandError(str(error)) from error
     terminal = stderr.is_terminal
     configure_logging(level=document.portal.log_level, terminal=terminal)
-    shows = announcer(stderr, structlog.get_logger("codemode"))
-    collect_seldom()
-    with asked_to_stop() as stop, shows.preparing():
+    announcer = announcer_for(stderr, structlog.get_logger("codemode"))
+    collect_garbage_seldom()
+    with stop_on_signal() as stop, announcer.preparing():
         sink = CallLines(sys.stderr, stderr if terminal else None)
-        async with Instance.open(document, sink, shows.confided) as instance:
+        async with Instance.open(document, sink, announcer.tell_operator) as instance:
             assert instance.programs is not None
-            shows.prepared(instance.programs.prepared_in, instance.programs.unconfined)
-            await _listen(instance, address, shows, file, stop)
-    shows.stopped()
+            announcer.prepared(instance.programs.prepared_in, instance.programs.unconfined)
+            await _listen(instance, address, announcer, file, stop)
+    announcer.stopped()
     return Exit.OK
 
 
 async def _listen(
-    instance: Instance, address: Address, shows: Announcer, file: Path | None, stop: asyncio.Event
+    instance: Instance, address: Address, announcer: Announcer, file: Path | None, stop: asyncio.Event
 ) -> None:
-    unsubscribe = instance.servers.subscribe(shows.servers_changed)
-    background = [asyncio.create_task(_settled(instance.servers, shows))]
+    unsubscribe = instance.servers.subscribe(announcer.servers_changed)
+    background = [asyncio.create_task(_announce_settled(instance.servers, announcer))]
     if file is not None:
-        background.append(asyncio.create_task(_reload(file, instance, shows)))
+        background.append(asyncio.create_task(_reload(file, instance, announcer)))
     try:
         async with serving(instance, host=address.host, port=address.port) as base:
             own, *others = instance.urls(base)
-            shows.listening(own.urls[0], {portal.name: portal.urls for portal in others})
-            await _offer_claim(instance, base, shows)
+            announcer.listening(own.urls[0], {portal.name: portal.urls for portal in others})
+            await _offer_claim(instance, base, announcer)
             await stop.wait()
-            shows.stopping()
+            announcer.stopping()
     except OSError as error:
         reason = error.strerror or str(error)
         message = f"Cannot listen on {address.host} port {address.port}: {reason}. Choose another with --port."
@@ -91,57 +91,62 @@ async def _listen(
         await asyncio.gather(*background, return_exceptions=True)
 
 
-async def _offer_claim(instance: Instance, base: str, shows: Announcer) -> None:
+async def _offer_claim(instance: Instance, base: str, announcer: Announcer) -> None:
     """Show the operator where the first administrator signs up, once the address is known."""
     identity = instance.own.identity
     claim = await identity.claim_path() if identity is not None else None
     if claim is not None:
         origin = instance.config.portal.public_url or base
-        shows.confided(f"This portal has no administrator yet. Claim it, once, within 24 hours: {origin}{claim}")
+        announcer.tell_operator(
+            f"This portal has no administrator yet. Claim it, once, within 24 hours: {origin}{claim}"
+        )
 
 
-async def _settled(servers: Servers, shows: Announcer) -> None:
-    shows.settled(await servers.settled(SETTLE_SECONDS))
+async def _announce_settled(servers: Servers, announcer: Announcer) -> None:
+    announcer.settled(await servers.settled(SETTLE_SECONDS))
 
 
-async def _reload(file: Path, instance: Instance, shows: Announcer) -> None:
+async def _reload(file: Path, instance: Instance, announcer: Announcer) -> None:
     async def apply(document: Config) -> None:
-        shows.reloaded(file.name)
+        announcer.reloaded(file.name)
         try:
             waiting = await instance.apply(document)
         except (ConfigError, StateUnavailable) as error:
-            shows.reload_refused(str(error))
+            announcer.reload_refused(str(error))
             return
         if waiting:
-            shows.reload_waits(waiting)
+            announcer.reload_waits(waiting)
 
     def refuse(error: ConfigError) -> None:
-        shows.reload_refused(str(error))
+        announcer.reload_refused(str(error))
 
     await watch_config(file, apply, refuse)
 
 
-def collect_seldom() -> None:
-    """Let Python look for cycles less often: by default a large JSON value costs ten times its parsing in searches
-    through everything that lives, and the event loop stands still meanwhile."""
+def collect_garbage_seldom() -> None:
+    """Make Python's garbage collector search for cycles less often.
+
+    By default a large JSON value costs ten times its parsing in searches through all objects, and each of them blocks
+    the event loop.
+    """
     gc.freeze()
     gc.set_threshold(10_000, 10, 10)
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[asyncio.Event]:
-    """Set when SIGINT or SIGTERM asks for an end; a second one, from a person tired of waiting, ends the command."""
+def stop_on_signal() -> Iterator[asyncio.Event]:
+    """An event that SIGINT or SIGTERM sets. A second signal, from a person who does not wait, cancels the command."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     stop = asyncio.Event()
 
-    def arrived() -> None:
+    def handle() -> None:
         if stop.is_set() and task is not None:
             task.cancel()
         stop.set()
 
     numbers = (signal.SIGINT, signal.SIGTERM)
     for number in numbers:
-        loop.add_signal_handler(number, arrived)
+        loop.add_signal_handler(number, handle)
     try:
         yield stop
     finally:

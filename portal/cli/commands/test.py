@@ -1,4 +1,4 @@
-"""`codemode test`: runs programs that have expectations beside them, and reports as people know it from pytest."""
+"""`codemode test`: runs programs with expected results, and reports in the manner of pytest."""
 
 from __future__ import annotations
 
@@ -12,13 +12,22 @@ from rich.padding import Padding
 from rich.rule import Rule
 from rich.text import Text
 
-from portal.bench import Case, Result, Suite, find_cases, junit_xml, selected, updated, write_expectations
+from portal.bench import (
+    Case,
+    CaseResult,
+    Suite,
+    find_cases,
+    junit_xml,
+    select_cases,
+    updated_expectations,
+    write_expectations,
+)
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
 from portal.cli.show.report import program_frame, run_report
 
 NOTHING_FOUND = 5
-"""What to exit with when there was nothing to run, as pytest does."""
+"""The exit code when there are no tests, as in pytest."""
 
 _MARKS = {
     "passed": (".", "green", "PASSED"),
@@ -30,8 +39,8 @@ _FRAME_LINES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """Which tests, and what is done with their results."""
+class SuiteOptions:
+    """Options of the command. `words` selects tests by name, `junit` is a file for the results."""
 
     places: tuple[Path, ...]
     words: str | None = None
@@ -41,19 +50,20 @@ class Wanted:
     verbose: bool = False
 
 
-async def test(wanted: Wanted) -> int:
-    """0 when all passed, 1 when one did not, 5 when there was none."""
+async def test(options: SuiteOptions) -> int:
+    """Run the tests. The exit code is 0 if all passed, 1 if one failed, 5 if there are none."""
     stdout, _ = consoles()
-    found = find_cases(list(wanted.places))
-    cases = selected(found, wanted.words)
-    left_out = len(found) - len(cases)
+    all_cases = find_cases(list(options.places))
+    cases = select_cases(all_cases, options.words)
+    left_out = len(all_cases) - len(cases)
     stdout.print(
-        Text(f"collected {_count(len(found), 'test')}{f', {left_out} deselected' if left_out else ''}"), soft_wrap=True
+        Text(f"collected {_count(len(all_cases), 'test')}{f', {left_out} deselected' if left_out else ''}"),
+        soft_wrap=True,
     )
     started = time.perf_counter()
-    results = await _run(cases, wanted, stdout)
+    results = await _run(cases, options, stdout)
     seconds = time.perf_counter() - started
-    changed = _update(results) if wanted.update else []
+    changed = _update(results) if options.update else []
     bad = [result for result in results if result.state in ("failed", "error") and result not in changed]
     if bad:
         _failures(bad, stdout)
@@ -62,22 +72,22 @@ async def test(wanted: Wanted) -> int:
     for result in bad:
         stdout.print(Text(_brief(result), style="red"), soft_wrap=True)
     stdout.print(_summary(results, changed, left_out, seconds))
-    if wanted.junit is not None:
-        _write(wanted.junit, junit_xml(results, seconds))
+    if options.junit is not None:
+        _write(options.junit, junit_xml(results, seconds))
     if not results:
         return NOTHING_FOUND
     return Exit.PROGRAM_FAILED if bad else Exit.OK
 
 
-async def _run(cases: Sequence[Case], wanted: Wanted, stdout: Console) -> list[Result]:
-    results: list[Result] = []
+async def _run(cases: Sequence[Case], options: SuiteOptions, stdout: Console) -> list[CaseResult]:
+    results: list[CaseResult] = []
     title = ""
     async with Suite() as suite:
-        # With --update every test is to be brought up to date, so the first that differs is no reason to stop.
-        async for result in suite.results(cases, stop_early=wanted.first_only and not wanted.update):
+        # --update brings every test up to date, so it does not stop at the first that differs.
+        async for result in suite.results(cases, stop_early=options.first_only and not options.update):
             results.append(result)
             mark, style, word = _MARKS[result.state]
-            if wanted.verbose:
+            if options.verbose:
                 stdout.print(Text.assemble(f"{result.case.id} ", (word, style)), soft_wrap=True)
                 continue
             if result.case.title != title:
@@ -89,19 +99,19 @@ async def _run(cases: Sequence[Case], wanted: Wanted, stdout: Console) -> list[R
     return results
 
 
-def _update(results: Sequence[Result]) -> list[Result]:
-    """Write what happened into the files of the tests that expected otherwise, or nothing at all."""
+def _update(results: Sequence[CaseResult]) -> list[CaseResult]:
+    """The results whose tests were updated. Expectations are written where they differed or were missing."""
     changed = []
     for result in results:
-        if result.ran is not None and (
+        if result.program_run is not None and (
             result.state == "failed" or (result.state == "passed" and not result.case.expect)
         ):
-            write_expectations(result.case, updated(result.case.expect, result.ran))
+            write_expectations(result.case, updated_expectations(result.case.expect, result.program_run))
             changed.append(result)
     return changed
 
 
-def _failures(bad: Sequence[Result], stdout: Console) -> None:
+def _failures(bad: Sequence[CaseResult], stdout: Console) -> None:
     stdout.print()
     stdout.print(Rule(Text("FAILURES", style="bold"), characters="="))
     for result in bad:
@@ -113,19 +123,19 @@ def _failures(bad: Sequence[Result], stdout: Console) -> None:
             for line in mismatch.lines:
                 stdout.print(Text(f"  {line}", style=_diff_style(line)), soft_wrap=True)
             stdout.print()
-        if result.ran is not None:
+        if result.program_run is not None:
             _frame(result, stdout)
-            stdout.print(run_report(result.ran.answer, result.ran.elapsed_ms, stdout))
-            for note in result.ran.notes:
+            stdout.print(run_report(result.program_run.answer, result.program_run.elapsed_ms, stdout))
+            for note in result.program_run.notes:
                 stdout.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
             stdout.print()
 
 
-def _frame(result: Result, stdout: Console) -> None:
-    """The program round the place where it failed; all of a short one."""
-    assert result.ran is not None and result.case.program is not None
+def _frame(result: CaseResult, stdout: Console) -> None:
+    """Print the lines of the program near the failure, or all of a short program."""
+    assert result.program_run is not None and result.case.program is not None
     lines = result.source.rstrip("\n").split("\n")
-    error = result.ran.answer.get("error")
+    error = result.program_run.answer.get("error")
     line = error.get("line") if isinstance(error, dict) else None
     first = max(1, (line or 1) - _FRAME_LINES)
     shown = lines[first - 1 : (line or 2 * _FRAME_LINES) + _FRAME_LINES]
@@ -138,13 +148,13 @@ def _diff_style(line: str) -> str:
     return {"-": "red", "+": "green"}.get(line[:1], "dim")
 
 
-def _brief(result: Result) -> str:
+def _brief(result: CaseResult) -> str:
     word = _MARKS[result.state][2]
     why = result.reason or f"{' and '.join(mismatch.about for mismatch in result.mismatches)} not as expected"
     return f"{word} {result.case.id} - {why.splitlines()[0]}"
 
 
-def _summary(results: Sequence[Result], changed: Sequence[Result], left_out: int, seconds: float) -> Rule:
+def _summary(results: Sequence[CaseResult], changed: Sequence[CaseResult], left_out: int, seconds: float) -> Rule:
     states = [result.state for result in results if result not in changed]
     counts = [
         *((states.count(state), state) for state in ("failed", "passed", "skipped")),

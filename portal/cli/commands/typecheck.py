@@ -1,4 +1,4 @@
-"""`codemode typecheck`: what checks the types of programs on this machine, and how it gets there."""
+"""`codemode typecheck`: shows and installs the compiler that checks the types of programs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from portal.cli.show.console import consoles
 
 
 async def typecheck(action: str | None) -> Exit:
-    """Say which compiler there is, after installing one when `action` is "install"; 1 when there is none."""
+    """Print the compiler, after installing one if `action` is "install". The exit code is 1 if there is none."""
     if action not in (None, "install"):
         raise CommandError(f"`codemode typecheck {action}` is nothing; write `codemode typecheck install`.")
     stdout, stderr = consoles()

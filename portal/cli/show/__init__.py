@@ -1,1 +1,1 @@
-"""What the command line shows on a terminal."""
+"""The output of the command line: tables, reports and lines for a terminal."""

@@ -1,4 +1,4 @@
-"""What `codemode serve` tells its operator: screens for people on a terminal, events for whatever reads the log."""
+"""The messages of `codemode serve` to its operator: text on a terminal, log events otherwise."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
-from portal.cli.show.connect import ways_to_connect
+from portal.cli.show.connect import client_setups
 from portal.cli.show.listing import STATE_STYLE, servers_table
 from portal.cli.show.report import THEME
 from portal.servers import ServerSnapshot, Snapshot
@@ -20,12 +20,12 @@ SLOW_START_SECONDS = 1.0
 
 
 class Announcer(Protocol):
-    """The moments in the life of a served portal."""
+    """Tells the operator about each event in the life of a served portal."""
 
     def preparing(self) -> AbstractContextManager[object]: ...
     def prepared(self, seconds: float, unconfined: Mapping[str, str]) -> None: ...
     def listening(self, url: str, others: Mapping[str, Sequence[str]]) -> None: ...
-    def confided(self, text: str) -> None: ...
+    def tell_operator(self, text: str) -> None: ...
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
     def settled(self, snapshot: Snapshot) -> None: ...
     def reloaded(self, file: str) -> None: ...
@@ -35,13 +35,13 @@ class Announcer(Protocol):
     def stopped(self) -> None: ...
 
 
-def announcer(console: Console, log: FilteringBoundLogger) -> Announcer:
-    """Screens when the console is a terminal, else events."""
+def announcer_for(console: Console, log: FilteringBoundLogger) -> Announcer:
+    """`Screens` if the console is a terminal, else `Events`."""
     return Screens(console) if console.is_terminal else Events(log)
 
 
-def changed(old: Snapshot, new: Snapshot) -> list[ServerSnapshot]:
-    """The servers whose state, reason or number of tools is not what it was. Pure."""
+def changed_servers(old: Snapshot, new: Snapshot) -> list[ServerSnapshot]:
+    """The servers whose state, reason or number of tools changed. Pure."""
 
     def facts(server: ServerSnapshot | None) -> object:
         return server and (server.state, server.reason, len(server.tools))
@@ -50,7 +50,7 @@ def changed(old: Snapshot, new: Snapshot) -> list[ServerSnapshot]:
 
 
 class Screens:
-    """For people: how to connect once it listens, then one line for each change."""
+    """For people: how to connect a client, then one line for each change."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -72,16 +72,16 @@ class Screens:
     def listening(self, url: str, others: Mapping[str, Sequence[str]]) -> None:
         self._console.print(Text.assemble("Listening on ", (url, "bold cyan"), "   Ctrl-C stops"))
         self._console.print(portal_lines(others))
-        print_ways(self._console, url)
+        print_client_setups(self._console, url)
 
-    def confided(self, text: str) -> None:
-        """A link or PIN for whoever reads this console: nobody else is shown it."""
+    def tell_operator(self, text: str) -> None:
+        """Print a link or PIN that is for the operator alone."""
         self._console.print(Text(f"{text}\n", style="bold"), soft_wrap=True)
 
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
         if not self._settled:
             return
-        for server in changed(old, new):
+        for server in changed_servers(old, new):
             self._console.print(_line(server))
 
     def settled(self, snapshot: Snapshot) -> None:
@@ -106,7 +106,7 @@ class Screens:
 
 
 class Events:
-    """For machines: one log event for each moment."""
+    """For machines: one log event for each method."""
 
     def __init__(self, log: FilteringBoundLogger) -> None:
         self._log = log
@@ -124,11 +124,11 @@ class Events:
         portals = {name: list(urls) for name, urls in others.items()}
         self._log.info("listening", url=url, **({"portals": portals} if portals else {}))
 
-    def confided(self, text: str) -> None:
+    def tell_operator(self, text: str) -> None:
         self._log.warning("for the operator", text=text)
 
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None:
-        for server in changed(old, new):
+        for server in changed_servers(old, new):
             write = self._log.warning if server.state == "error" else self._log.info
             write("server", server=server.id, state=server.state, reason=server.reason, tools=len(server.tools))
 
@@ -152,7 +152,7 @@ class Events:
 
 
 def portal_lines(portals: Mapping[str, Sequence[str]]) -> Text:
-    """One line for each further portal: its name and its URLs; an empty line for none."""
+    """A line for each portal with its name and URLs, or an empty line if there are none."""
     width = max((len(name) for name in portals), default=0)
     lines = Text()
     for name, urls in portals.items():
@@ -160,13 +160,13 @@ def portal_lines(portals: Mapping[str, Sequence[str]]) -> Text:
     return lines
 
 
-def print_ways(console: Console, url: str) -> None:
-    """How to connect clients to the portal at `url`."""
-    for way in ways_to_connect(url):
+def print_client_setups(console: Console, url: str) -> None:
+    """Print how to connect clients to the portal at `url`."""
+    for way in client_setups(url):
         console.print(Text.assemble((way.client, "bold"), (f"  {way.place}", "dim")))
         text = Syntax(f"  {way.text}", way.language, theme=THEME, background_color="default").highlight(f"  {way.text}")
         text.rstrip()
-        console.print(text, soft_wrap=True)  # a line that is to be pasted stays one line
+        console.print(text, soft_wrap=True)  # A line to paste must stay one line.
     console.print()
 
 

@@ -1,4 +1,4 @@
-"""How to connect a client to a running portal: the lines and documents a person pastes."""
+"""How to connect clients to a running portal: commands and documents to paste."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ CODE_MODE = "?codemode=search_and_execute"
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
-    """One client: what it is called, where the text goes (a shell or a file), and the text."""
+class ClientSetup:
+    """How to set up one client: its name, where the text goes (a shell or a file), and the text."""
 
     client: str
     place: str
@@ -20,15 +20,17 @@ class Way:
     text: str
 
 
-def ways_to_connect(base_url: str, name: str = "codemode") -> tuple[Way, ...]:
-    """The ways to connect to the portal at `base_url` (such as http://127.0.0.1:8787/mcp), in code mode."""
+def client_setups(base_url: str, name: str = "codemode") -> tuple[ClientSetup, ...]:
+    """The setup of each known client for the portal at `base_url` (such as http://127.0.0.1:8787/mcp), in code mode."""
     url = base_url + CODE_MODE
     insecure = ["--allow-http"] if url.startswith("http:") else []
     return (
-        Way("Claude Code", "in a shell", "bash", f"claude mcp add --transport http {name} {shlex.quote(url)}"),
-        Way("Cursor", "in .cursor/mcp.json", "json", _document({"mcpServers": {name: {"url": url}}})),
-        Way("VS Code", "in .vscode/mcp.json", "json", _document({"servers": {name: {"type": "http", "url": url}}})),
-        Way(
+        ClientSetup("Claude Code", "in a shell", "bash", f"claude mcp add --transport http {name} {shlex.quote(url)}"),
+        ClientSetup("Cursor", "in .cursor/mcp.json", "json", _document({"mcpServers": {name: {"url": url}}})),
+        ClientSetup(
+            "VS Code", "in .vscode/mcp.json", "json", _document({"servers": {name: {"type": "http", "url": url}}})
+        ),
+        ClientSetup(
             "Clients that only start programs",
             "in their mcpServers document, through mcp-remote",
             "json",

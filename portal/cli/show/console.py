@@ -1,4 +1,4 @@
-"""Consoles that nothing foreign can steer: programs, tools and their results may carry terminal escape sequences."""
+"""Consoles that text from outside cannot control: programs, tools and results may contain terminal escape sequences."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import TextIO, cast
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-# C0 and C1 controls but tab and newline, and the marks that reorder the text around them.
-_STEERING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# C0 and C1 controls except tab and newline, and the marks that change the direction of text.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _PADDING = re.compile(r" +\n")
 
 
 def printable(text: str) -> str:
-    """`text` with everything that could steer a terminal replaced by U+FFFD."""
-    return _STEERING.sub("\N{REPLACEMENT CHARACTER}", text)
+    """`text` with every character that could control a terminal replaced by U+FFFD."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class PortalConsole(Console):
-    """A console whose text is made printable whatever renderable it came from; rich's own control codes pass."""
+    """A console that makes the text of every renderable printable. Control codes of rich itself pass."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         for segment in super().render(renderable, options):
@@ -34,7 +34,7 @@ class PortalConsole(Console):
 
 
 class _Unpadded(io.TextIOBase):
-    """A stream whose lines lose the blanks that fill them up to the width of a screen."""
+    """A stream that removes the blanks with which rich pads lines to the width of the screen."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -54,7 +54,7 @@ class _Unpadded(io.TextIOBase):
 
 
 def consoles() -> tuple[Console, Console]:
-    """Standard output and standard error, each for people on a terminal or for a pipe."""
+    """Consoles for standard output and standard error, each for a terminal or a pipe."""
     return _console(sys.stdout), _console(sys.stderr)
 
 

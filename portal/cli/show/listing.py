@@ -1,9 +1,8 @@
-"""How servers, tools and search results are printed."""
+"""Tables of servers, tools, pending definitions and search results."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.syntax import Syntax
@@ -17,7 +16,7 @@ STATE_STYLE = {"ready": "green", "stale": "yellow", "waiting": "yellow", "error"
 
 
 def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
-    """One row a server: name, state, how many tools, transport, protocol, and the reason when it does not answer."""
+    """A row for each server: name, state, number of tools, transport, protocol, and why it does not answer."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in ("server", "state", "tools", "transport", "protocol"):
         table.add_column(column, justify="right" if column == "tools" else "left", no_wrap=True)
@@ -35,15 +34,15 @@ def servers_table(servers: Iterable[ServerSnapshot]) -> Table:
 
 
 def _remark(server: ServerSnapshot) -> Text:
-    if not server.reason and server.withheld:
-        return Text(f"{len(server.withheld)} wait for approval: codemode pins", style="yellow")
+    if not server.reason and server.pending:
+        return Text(f"{len(server.pending)} wait for approval: codemode pins", style="yellow")
     if not server.reason and server.own_code_mode:
         return Text(server.own_code_mode, style="yellow")
     return Text(server.reason or "", style="red" if server.state == "error" else "dim")
 
 
-def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableType:
-    """The tools of one server, by the path a program calls them by."""
+def tools_table(tools: Sequence[Mapping[str, object]], heading: str) -> RenderableType:
+    """The tools of one server, with the paths that programs use."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False, expand=True)
     table.add_column(no_wrap=True, width=max((len(str(tool["path"])) for tool in tools), default=0))
     table.add_column(overflow="ellipsis", no_wrap=True, style="dim", ratio=1)
@@ -52,18 +51,18 @@ def tools_table(tools: Sequence[Mapping[str, Any]], heading: str) -> RenderableT
     return Group(Text(f"\n{heading}", style="bold"), table)
 
 
-def withheld_table(server: ServerSnapshot) -> RenderableType:
-    """What a pinned server offers and nobody has approved, with what of it changed."""
+def pending_table(server: ServerSnapshot) -> RenderableType:
+    """The pending definitions of a pinned server, with the members that changed."""
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", style="dim")
-    for waits in server.withheld:
-        table.add_row(waits.name, f"{waits.kind}: {', '.join(waits.changed) if waits.changed else 'new'}")
+    for item in server.pending:
+        table.add_row(item.name, f"{item.kind}: {', '.join(item.changed) if item.changed else 'new'}")
     return Group(Text(f"\n{server.id}, withheld until `codemode pins approve {server.id}`", style="yellow"), table)
 
 
-def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
-    """Ranked tools with their signatures; for no query, the servers."""
+def search_results(results: Sequence[Mapping[str, object]]) -> RenderableType:
+    """Ranked tools with their signatures, or servers if the query was empty."""
     parts: list[RenderableType] = []
     for result in results:
         name = str(result.get("path") or result.get("server"))
@@ -73,7 +72,7 @@ def search_results(results: Sequence[Mapping[str, Any]]) -> RenderableType:
     return Group(*parts)
 
 
-def _how_many(result: Mapping[str, Any]) -> Text:
+def _how_many(result: Mapping[str, object]) -> Text:
     return Text(f"  {result.get('tools', 0)} tools", style="dim")
 
 

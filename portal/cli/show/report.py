@@ -1,10 +1,9 @@
-"""What a person reads after a run: the program, its calls as a waterfall, its logs, and its result or error."""
+"""The report of a run for a person: the program, its calls as a waterfall, its logs, and its result or error."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
@@ -14,7 +13,7 @@ from rich.syntax import Syntax
 from rich.table import Table
 from rich.text import Text
 
-from portal.cli.show.waterfall import Span, bar, spans_of, total_ms
+from portal.cli.show.waterfall import Span, bar, mappings_in, spans_of, total_ms
 
 THEME = "ansi_dark"
 RESULT_LINES = 60
@@ -41,16 +40,17 @@ def program_frame(source: str, title: str, *, first_line: int = 1, highlight: se
     return Panel(code, title=Text(title, style="bold"), title_align="left", border_style="dim", padding=(0, 1))
 
 
-def run_report(answer: Mapping[str, Any], elapsed_ms: float, console: Console) -> RenderableType:
-    """Everything about a finished run but its source. `answer` is the `structuredContent` of the `code` tool."""
+def run_report(answer: Mapping[str, object], elapsed_ms: float, console: Console) -> RenderableType:
+    """The report of a finished run, without its source. `answer` is the `structuredContent` of the `code` tool."""
     parts: list[RenderableType] = []
-    spans = spans_of(answer.get("calls") or [])
+    spans = spans_of(answer.get("calls"))
     if spans:
         parts.append(_section(_calls_title(spans), _calls_table(spans, console)))
-    if logs := answer.get("logs"):
+    if logs := mappings_in(answer.get("logs")):
         parts.append(_section("logs", _logs(logs)))
-    if "error" in answer:
-        parts.append(_section("error", _error(answer["error"])))
+    error = answer.get("error")
+    if isinstance(error, Mapping):
+        parts.append(_section("error", _error(error)))
     elif "result" in answer:
         parts.append(_section("result", result_view(answer["result"])))
     else:
@@ -60,7 +60,7 @@ def run_report(answer: Mapping[str, Any], elapsed_ms: float, console: Console) -
 
 
 def result_view(value: object) -> RenderableType:
-    """A JSON value: rows of plain fields as a table, text as it is, anything else as indented JSON."""
+    """A view of a JSON value: rows of plain fields become a table, text stays text, anything else is indented JSON."""
     if isinstance(value, str):
         return Text(_head(value, RESULT_LINES))
     columns = _columns(value)
@@ -106,7 +106,7 @@ def _calls_table(spans: Sequence[Span], console: Console) -> RenderableType:
     return table
 
 
-def _logs(logs: Sequence[Mapping[str, Any]]) -> RenderableType:
+def _logs(logs: Sequence[Mapping[str, object]]) -> RenderableType:
     lines = Text()
     for log in logs[:LOG_ROWS]:
         level = str(log["level"])
@@ -118,7 +118,7 @@ def _logs(logs: Sequence[Mapping[str, Any]]) -> RenderableType:
     return lines
 
 
-def _error(error: Mapping[str, Any]) -> RenderableType:
+def _error(error: Mapping[str, object]) -> RenderableType:
     where = ""
     if error.get("line") is not None:
         where = f" at line {error['line']}"
@@ -135,20 +135,21 @@ def _error(error: Mapping[str, Any]) -> RenderableType:
     return Group(head, Padding(Text(snippet.rstrip(), style="dim"), (1, 0, 0, 2)))
 
 
-def _verdict(answer: Mapping[str, Any], elapsed_ms: float, calls: int) -> RenderableType:
+def _verdict(answer: Mapping[str, object], elapsed_ms: float, calls: int) -> RenderableType:
     status = str(answer.get("status"))
     style = {"completed": "bold green", "failed": "bold red"}.get(status, "bold yellow")
     line = Text.assemble((status, style), f" in {milliseconds(elapsed_ms)}")
-    if truncated := answer.get("truncated"):
+    truncated = answer.get("truncated")
+    if isinstance(truncated, Mapping):
         line.append(f", result cut to {truncated.get('chars', '?')} characters", style="yellow")
-    finished = sum(call.get("status") == "ok" for call in answer.get("calls") or [])
+    finished = sum(call.get("status") == "ok" for call in mappings_in(answer.get("calls")))
     if status == "failed" and calls:
         line.append(f"; {finished} of {calls} calls had completed before that")
     return line
 
 
 def _columns(value: object) -> list[str]:
-    """The column names when `value` is rows of plain fields that fit a table, else nothing."""
+    """The column names if `value` is a list of rows with plain fields that fit a table, else []."""
     if not isinstance(value, list) or len(value) < 2 or not all(isinstance(row, dict) for row in value):
         return []
     columns = list(value[0])
@@ -160,7 +161,7 @@ def _columns(value: object) -> list[str]:
     return columns if plain and 1 <= len(columns) <= 8 else []
 
 
-def _rows_table(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> Table:
+def _rows_table(rows: Sequence[Mapping[str, object]], columns: Sequence[str]) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     for column in columns:
         numbers = all(isinstance(row[column], int | float) or row[column] is None for row in rows)
@@ -187,7 +188,7 @@ def _head(text: str, lines: int) -> str:
 
 
 def milliseconds(ms: float) -> str:
-    """A duration as people read it: 0.4 ms, 12 ms, 1.25 s."""
+    """A duration for people, such as 0.4 ms, 12 ms, 1.25 s."""
     if ms < 9.95:
         return f"{ms:.1f} ms"
     return f"{ms:.0f} ms" if ms < 999.5 else f"{ms / 1000:.2f} s"

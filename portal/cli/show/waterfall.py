@@ -1,17 +1,16 @@
-"""When each call of a run started and how long it took, as bars. Pure."""
+"""The waterfall of a run: the start and duration of each call as a bar. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One tool call of a run. `at` and `ms` are milliseconds; `at` counts from the run's start, None when unknown."""
+    """One tool call of a run. `ms` is its duration, `at` the time since the start of the run or None, both in ms."""
 
     seq: int
     tool: str
@@ -20,15 +19,29 @@ class Span:
     at: float | None = None
 
 
-def spans_of(calls: Sequence[Mapping[str, Any]]) -> list[Span]:
-    """The spans of an answer's `calls`."""
-    return [
-        Span(call["seq"], call["tool"], call["status"], float(call.get("ms") or 0), call.get("at")) for call in calls
-    ]
+def spans_of(calls: object) -> list[Span]:
+    """The spans of an answer's `calls`, [] if there are none."""
+    return [_span(call) for call in mappings_in(calls)]
+
+
+def mappings_in(value: object) -> list[Mapping[str, object]]:
+    """The objects in a JSON array, [] if `value` is not an array."""
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
+
+
+def _span(call: Mapping[str, object]) -> Span:
+    seq, ms, at = call.get("seq"), call.get("ms"), call.get("at")
+    return Span(
+        seq=seq if isinstance(seq, int) else 0,
+        tool=str(call.get("tool", "")),
+        status=str(call.get("status", "")),
+        ms=float(ms) if isinstance(ms, int | float) else 0.0,
+        at=at if isinstance(at, int | float) else None,
+    )
 
 
 def bar(span: Span, total: float, width: int, *, ascii_only: bool = False) -> str:
-    """A bar of `width` cells for a span within `total` ms: blank before it starts, at least one mark wide."""
+    """The bar for a span in a run of `total` ms: at most `width` cells, blank before its start, at least one mark."""
     if total <= 0 or width <= 0:
         return ""
     start = min(max((span.at or 0.0) / total, 0.0), 1.0)
@@ -43,5 +56,5 @@ def bar(span: Span, total: float, width: int, *, ascii_only: bool = False) -> st
 
 
 def total_ms(spans: Sequence[Span]) -> float:
-    """From the run's start to the end of its last call."""
+    """The milliseconds from the start of the run to the end of its last call."""
     return max(((span.at or 0.0) + span.ms for span in spans), default=0.0)

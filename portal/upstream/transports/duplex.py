@@ -1,7 +1,7 @@
-"""Links over one pipe each way (stdio, HTTP with SSE): requests and answers matched by id on raw messages.
+"""Links over one pipe each way (stdio, HTTP with SSE): answers are matched to requests by id, on raw messages.
 
-A pipe does not say which call a question or log message of the server belongs to. It is passed on only while exactly
-one of the calls in flight could take it, and refused otherwise: the wrong person must never be asked.
+A pipe does not show which call a question or log message of the server belongs to. It is forwarded only while exactly
+one call in flight can receive it, and refused otherwise: a question must never reach the wrong person.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
 from portal.upstream.context import NO_CONTEXT, CallContext
@@ -20,12 +20,12 @@ from portal.upstream.transports.protocol import Agreement, Introduction, outgoin
 from portal.upstream.transports.wire import encode, message_in, params_of, result_in
 
 _NEVER_CANCELLED = ("initialize", "server/discover")
-# Progress and log messages one call may have waiting for its reader; further ones are dropped.
+# Progress and log messages that may wait in the mailbox of one call. More are dropped.
 _MAILBOX = 1000
-_ASIDE_SECONDS = 5.0
-# Messages handled before other tasks of the loop get a turn.
+_UNANSWERED_SECONDS = 5.0
+# Messages handled before other tasks of the event loop get a turn.
 _TURN = 64
-_ENDS = 512
+_END_BYTES = 512
 _VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
 _ID = rb'"id"\s*:\s*"?(\d{1,18})"?'
 _ID_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*,")
@@ -34,23 +34,23 @@ _ID_LAST = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
 
 @dataclass(frozen=True, slots=True)
 class TooLarge:
-    """Stands for a message that was not kept. `beginning` and `end` are what remains of it."""
+    """A message that was too large to keep. `beginning` and `end` are its first and last bytes."""
 
     beginning: bytes
     end: bytes
 
 
 class Pipe(Protocol):
-    """What a transport provides."""
+    """A transport for a `DuplexLink`: messages in, messages out."""
 
     async def receive(self) -> bytes | TooLarge | None:
-        """The next message; None once nothing more will come."""
+        """The next message, or None at the end."""
 
     async def send(self, data: bytes) -> None:
-        """Send one message. Raises UpstreamError when it cannot be sent."""
+        """Send one message. Raises `UpstreamError` if it cannot be sent."""
 
-    def gone(self) -> str:
-        """Why nothing more will come."""
+    def end_reason(self) -> str:
+        """The reason there are no more messages."""
 
     async def aclose(self) -> None: ...
 
@@ -60,11 +60,11 @@ class _Call:
     id: int
     context: CallContext
     max_bytes: int
-    mailbox: asyncio.Queue[Mapping[str, Any] | UpstreamError] = field(default_factory=asyncio.Queue)
+    mailbox: asyncio.Queue[Mapping[str, object] | UpstreamError] = field(default_factory=asyncio.Queue)
 
 
 class DuplexLink:
-    """Implements `Link`."""
+    """Implements `Link` over a pipe. `max_bytes` bounds a message that is no answer with a limit of its own."""
 
     def __init__(self, pipe: Pipe, introduction: Introduction, inbound: Inbound, max_bytes: int) -> None:
         self.closed = asyncio.Event()
@@ -90,13 +90,13 @@ class DuplexLink:
     async def request(
         self,
         method: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         context: CallContext = NO_CONTEXT,
         *,
         version: str | None = None,
         credentials: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         if self.closed.is_set():
             raise UpstreamUnavailable(self.reason)
         self._last_id += 1
@@ -115,8 +115,10 @@ class DuplexLink:
         finally:
             del self._calls[call.id]
 
-    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        await self._send_aside({"jsonrpc": "2.0", "method": method, **({"params": dict(params)} if params else {})})
+    async def notify(self, method: str, params: Mapping[str, object]) -> None:
+        await self._send_unanswered(
+            {"jsonrpc": "2.0", "method": method, **({"params": dict(params)} if params else {})}
+        )
 
     def end(self, reason: str) -> None:
         if self.closed.is_set():
@@ -134,13 +136,13 @@ class DuplexLink:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipe.aclose()
 
-    async def _answer(self, call: _Call, token: int | None) -> dict[str, Any]:
+    async def _answer(self, call: _Call, token: int | None) -> dict[str, object]:
         while True:
             message = await call.mailbox.get()
             if isinstance(message, UpstreamError):
                 raise message
             if "method" in message:
-                await deliver(message["method"], params_of(message), call.context, token, self._inbound)
+                await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound)
             elif (result := result_in(message, call.id)) is not None:
                 return result
 
@@ -149,14 +151,14 @@ class DuplexLink:
         while (data := await self._pipe.receive()) is not None:
             count += 1
             if isinstance(data, TooLarge) or len(data) > self._max_bytes:
-                self._outsized(data)
+                self._route_oversized(data)
             elif (message := message_in(data)) is not None:
                 self._route(message)
             if count % _TURN == 0:
                 await asyncio.sleep(0)
-        self.end(self._pipe.gone())
+        self.end(self._pipe.end_reason())
 
-    def _route(self, message: Mapping[str, Any]) -> None:
+    def _route(self, message: Mapping[str, object]) -> None:
         method = message.get("method")
         if not isinstance(method, str):
             if (call := self._call(message.get("id"))) is not None:
@@ -164,33 +166,37 @@ class DuplexLink:
         elif "id" in message:
             if self._questions < MAX_QUESTIONS:
                 self._questions += 1
-                self._spawn(self._reply(message, self._only(lambda context: context.on_request is not None)))
+                self._spawn(self._reply(message, self._only_call(lambda context: context.on_request is not None)))
         elif method == "notifications/progress":
             self._post(self._call(params_of(message).get("progressToken")), message)
         elif method == "notifications/message":
-            call = self._only(lambda context: context.on_log is not None)
+            call = self._only_call(lambda context: context.on_log is not None)
             if call is None:
                 self._inbound.notification(method, params_of(message))
             self._post(call, message)
         elif method != "notifications/cancelled":
             self._inbound.notification(method, params_of(message))
 
-    def _post(self, call: _Call | None, message: Mapping[str, Any]) -> None:
+    def _post(self, call: _Call | None, message: Mapping[str, object]) -> None:
         if call is not None and call.mailbox.qsize() < _MAILBOX:
             call.mailbox.put_nowait(message)
 
-    def _call(self, found: Any) -> _Call | None:
-        if isinstance(found, str) and found.isascii() and found.isdigit() and len(found) < 20:
-            found = int(found)
-        return self._calls.get(found) if isinstance(found, int) and not isinstance(found, bool) else None
+    def _call(self, id: object) -> _Call | None:
+        """The call in flight with this id, which some servers return as a string."""
+        if isinstance(id, str) and id.isascii() and id.isdigit() and len(id) < 20:
+            id = int(id)
+        return self._calls.get(id) if isinstance(id, int) and not isinstance(id, bool) else None
 
-    def _only(self, takes: Callable[[CallContext], bool]) -> _Call | None:
-        able = [call for call in self._calls.values() if takes(call.context)]
-        return able[0] if len(able) == 1 else None
+    def _only_call(self, receives: Callable[[CallContext], bool]) -> _Call | None:
+        """The call whose context `receives` the message, if it is the only one."""
+        receivers = [call for call in self._calls.values() if receives(call.context)]
+        return receivers[0] if len(receivers) == 1 else None
 
-    def _outsized(self, data: bytes | TooLarge) -> None:
-        """A message over the ordinary limit: is it an answer, and does the call allow as much?"""
-        beginning, end = (data.beginning, data.end) if isinstance(data, TooLarge) else (data[:_ENDS], data[-_ENDS:])
+    def _route_oversized(self, data: bytes | TooLarge) -> None:
+        """Route a message over the link's limit. An answer may be longer if its call allows that."""
+        beginning, end = (
+            (data.beginning, data.end) if isinstance(data, TooLarge) else (data[:_END_BYTES], data[-_END_BYTES:])
+        )
         call = self._call(id_of_answer(beginning, end))
         if isinstance(data, bytes) and call is not None and len(data) <= call.max_bytes:
             if (message := message_in(data)) is not None:
@@ -198,29 +204,29 @@ class DuplexLink:
         elif call is not None:
             call.mailbox.put_nowait(ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes"))
         else:
-            # Some call may be waiting for what was in it.
+            # A call may wait for the answer in this message. It would wait until its timeout if the link stayed open.
             self.end(f"sent a message of more than {self._max_bytes} bytes that answers no call")
 
-    async def _reply(self, message: Mapping[str, Any], call: _Call | None) -> None:
+    async def _reply(self, message: Mapping[str, object], call: _Call | None) -> None:
         try:
             reply = await reply_to(message, call.context if call is not None else None)
         finally:
             self._questions -= 1
-        await self._send_aside(reply)
+        await self._send_unanswered(reply)
 
-    async def _send_aside(self, message: Mapping[str, Any]) -> None:
+    async def _send_unanswered(self, message: Mapping[str, object]) -> None:
         with suppress(UpstreamError, TimeoutError):
-            async with asyncio.timeout(_ASIDE_SECONDS):
+            async with asyncio.timeout(_UNANSWERED_SECONDS):
                 await self._pipe.send(encode(message))
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
 
 def id_of_answer(beginning: bytes, end: bytes) -> int | None:
-    """The id of an answer that was thrown away, from its first and last bytes; None when they do not show it.
+    """The id of an answer that was not kept, from its first and last bytes, or None if they do not show it.
 
     Servers write it first (`{"jsonrpc":"2.0","id":7,"result":...`) or last (`...,"jsonrpc":"2.0","id":7}`).
     """

@@ -1,4 +1,4 @@
-"""Server-sent events from bytes: a parser without I/O (WHATWG HTML, section 9.2), bounded."""
+"""A parser of server-sent events, without I/O and bounded. Source: WHATWG HTML, section 9.2."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 
 class EventTooLarge(ValueError):
-    """One event is longer than the parser was told to accept."""
+    """An event is longer than the parser accepts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event. `id` is the last id seen so far on the stream; `retry` in milliseconds."""
+    """One event. `name` is its type, `id` the last id on the stream so far, `retry` milliseconds."""
 
     name: str
     data: bytes
@@ -21,7 +21,7 @@ class Event:
 
 
 class EventParser:
-    """Feed it chunks as they arrive; it yields the events they complete."""
+    """Feed it the chunks of a stream in order; it returns the events that are complete."""
 
     def __init__(self, max_event_bytes: int) -> None:
         self._max = max_event_bytes
@@ -36,10 +36,10 @@ class EventParser:
         self._retry: int | None = None
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Events completed by `chunk`.
+        """The events that `chunk` completes.
 
         Raises:
-            EventTooLarge: the event in progress has more than the allowed bytes.
+            EventTooLarge: an event has more than `max_event_bytes`.
         """
         for line in self._lines(chunk):
             if line:
@@ -48,7 +48,7 @@ class EventParser:
                 yield event
 
     def _lines(self, chunk: bytes) -> list[bytes]:
-        """Complete lines in `chunk` and before; a line ends with LF, CR or CRLF, also across chunks."""
+        """The lines that `chunk` completes. A line ends with LF, CR or CRLF, which may be split between chunks."""
         if self._after_cr and chunk:
             self._after_cr = False
             chunk = chunk.removeprefix(b"\n")
@@ -89,10 +89,10 @@ class EventParser:
 
     def _dispatch(self) -> Event | None:
         event = Event(self._name or "message", b"\n".join(self._data), self._id, self._retry)
-        # An event that only sets id or retry is no event to a browser, but resuming a stream needs it.
-        something = bool(self._data) or self._retry is not None or self._size > 0
+        # A browser ignores an event that only sets id or retry, but resuming a stream needs it.
+        relevant = bool(self._data) or self._retry is not None or self._size > 0
         self._name, self._data, self._size, self._retry = "", [], 0, None
-        return event if something else None
+        return event if relevant else None
 
     def _check(self, pending: int) -> None:
         if self._size + pending > self._max:

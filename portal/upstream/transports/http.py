@@ -1,4 +1,4 @@
-"""Streamable HTTP, both generations: each request is a POST of its own, answered with JSON or an event stream.
+"""Streamable HTTP in both generations: each request is a POST of its own, answered with JSON or an event stream.
 
 Source: MCP 2025-11-25 "Streamable HTTP" (sessions, GET stream, resumption) and 2026-07-28 (none of these; closing the
 answer cancels the request).
@@ -11,7 +11,6 @@ import re
 from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 
@@ -30,11 +29,11 @@ LISTEN = "subscriptions/listen"
 _HEAD = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 _STREAM_HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 _NEVER_CANCELLED = ("initialize", "server/discover")
-# What an answer may cost beyond its result: progress and log messages on the same stream.
+# Bytes of an answer beyond its result: progress and log messages on the same stream.
 _CHATTER_BYTES = 16 * 1024 * 1024
 _REFUSAL_BYTES = 256 * 1024
-_FRUITLESS_RESUMES = 3
-_ASIDE_SECONDS = 5.0
+_MAX_FRUITLESS_RESUMES = 3
+_UNANSWERED_SECONDS = 5.0
 _GOODBYE_SECONDS = 2.0
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 
@@ -52,7 +51,7 @@ class _Call:
 
 @dataclass(slots=True)
 class _Cursor:
-    """How far an event stream was read, and how long its server wants us to wait before asking for the rest."""
+    """The position in an event stream, and the seconds its server asks to wait before the stream is resumed."""
 
     last_event: str = ""
     pause: float = _PAUSE
@@ -66,7 +65,7 @@ class _Cursor:
 
 
 class HttpLink:
-    """Implements `Link`."""
+    """Implements `Link` over HTTP."""
 
     def __init__(self, config: HttpServer, introduction: Introduction, inbound: Inbound) -> None:
         self.closed = asyncio.Event()
@@ -93,13 +92,13 @@ class HttpLink:
     async def request(
         self,
         method: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         context: CallContext = NO_CONTEXT,
         *,
         version: str | None = None,
         credentials: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         self._last_id += 1
         version = version or self._version
         token = self._last_id if context.on_progress is not None else None
@@ -111,9 +110,9 @@ class HttpLink:
             call.session = self._session
         self._in_flight += 1
         try:
-            return await self._answered(await self._post(message, headers, call.session), call)
+            return await self._read_answer(await self._post(message, headers, call.session), call)
         except asyncio.CancelledError:
-            # Closing the answer is the cancellation of 2026-07-28; before that it takes a notification.
+            # In 2026-07-28 closing the answer cancels the request. Older versions need a notification.
             if not self._modern and method not in _NEVER_CANCELLED:
                 cancelled = {"requestId": call.id, "reason": "the caller went away"}
                 self._spawn(self.notify("notifications/cancelled", cancelled))
@@ -121,8 +120,10 @@ class HttpLink:
         finally:
             self._in_flight -= 1
 
-    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        await self._post_aside({"jsonrpc": "2.0", "method": method, **({"params": dict(params)} if params else {})})
+    async def notify(self, method: str, params: Mapping[str, object]) -> None:
+        await self._post_unanswered(
+            {"jsonrpc": "2.0", "method": method, **({"params": dict(params)} if params else {})}
+        )
         if method == "notifications/initialized" and self._session is not None:
             self._spawn(self._attend_stream())
 
@@ -145,7 +146,7 @@ class HttpLink:
 
     # The answer to a request
 
-    async def _answered(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, Any]:
+    async def _read_answer(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, object]:
         done = False
         try:
             kind = media_type(response)
@@ -154,7 +155,7 @@ class HttpLink:
             if call.method == "initialize":
                 self._adopt_session(response.headers.get(SESSION_HEADER, ""))
             if kind == "text/event-stream":
-                result = await self._streamed(response, call)
+                result = await self._read_streamed_answer(response, call)
             elif kind == "application/json":
                 result = self._result(await body(response, call.max_bytes), call)
             else:
@@ -166,9 +167,9 @@ class HttpLink:
             if done and not response.content.at_eof():
                 self._spawn(finish(response))
             else:
-                response.release()  # closes the connection when the answer was not read to its end
+                response.release()  # This closes the connection if the answer was not read to its end.
 
-    def _result(self, data: bytes, call: _Call) -> dict[str, Any]:
+    def _result(self, data: bytes, call: _Call) -> dict[str, object]:
         message = message_in(data)
         if message is None:
             raise self._invalid("the answer is not a JSON-RPC message", data)
@@ -177,13 +178,13 @@ class HttpLink:
             raise self._invalid("the answer is not to this request", data)
         return result
 
-    async def _streamed(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, Any]:
-        """The result in an event stream, resumed where the server allows it (Last-Event-ID)."""
+    async def _read_streamed_answer(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, object]:
+        """The result in an event stream. It is resumed if it ends early and the server allows that (Last-Event-ID)."""
         cursor = _Cursor()
         result = await self._read(response, call, cursor)
         fruitless = 0
         while result is None:
-            if self._modern or not cursor.last_event or fruitless >= _FRUITLESS_RESUMES:
+            if self._modern or not cursor.last_event or fruitless >= _MAX_FRUITLESS_RESUMES:
                 raise OutcomeUnknown("the answer ended before it was complete")
             response.release()
             if call.context.on_pause is not None:
@@ -201,21 +202,21 @@ class HttpLink:
             fruitless = fruitless + 1 if cursor.seen == seen else 0
         return result
 
-    async def _read(self, response: aiohttp.ClientResponse, call: _Call, cursor: _Cursor) -> dict[str, Any] | None:
-        """Read one stream to the result; None when it ended before and can be resumed."""
+    async def _read(self, response: aiohttp.ClientResponse, call: _Call, cursor: _Cursor) -> dict[str, object] | None:
+        """The result in one stream, or None if the stream ended before it and can be resumed."""
         limit = None if call.method == LISTEN else call.max_bytes + _CHATTER_BYTES
         try:
             async for event in events(response, max_event_bytes=call.max_bytes, max_bytes=limit):
                 cursor.note(event)
-                if event.data and (result := await self._heard(event.data, call)) is not None:
+                if event.data and (result := await self._handle_message(event.data, call)) is not None:
                     return result
         except OutcomeUnknown:
             if not cursor.last_event:
                 raise
         return None
 
-    async def _heard(self, data: bytes, call: _Call) -> dict[str, Any] | None:
-        """One message on the way to the result: the result when it is that."""
+    async def _handle_message(self, data: bytes, call: _Call) -> dict[str, object] | None:
+        """The result if this message is the answer, else None: notifications are delivered, questions answered."""
         message = message_in(data)
         if message is None:
             raise self._invalid("the answer contains what is not a JSON-RPC message", data)
@@ -233,14 +234,14 @@ class HttpLink:
         return None
 
     async def _refusal(self, response: aiohttp.ClientResponse, kind: str, call: _Call) -> UpstreamError:
-        """What a status of 400 and more means."""
+        """The error for an answer with a status of 400 or more."""
         if response.status in (401, 403):
             return authorization_required(response)
         data = await body(response, _REFUSAL_BYTES)
         message = message_in(data) or {}
         error = rpc_error(message.get("error"))
         if call.session is not None:
-            # 404 is what the specification says; servers built on the TypeScript SDK's examples say 400.
+            # The specification says 404. Servers that follow the TypeScript SDK's examples answer 400.
             unknown = response.status == 400 and error is not None and "session" in error.message.lower()
             if response.status == 404 or unknown:
                 return SessionExpired("the server no longer knows the session")
@@ -255,33 +256,33 @@ class HttpLink:
         found = snippet(data, self._config.secrets)
         return ResponseInvalid(f"{what}: {found}" if found else what, status=status)
 
-    # What goes on beside requests
+    # Messages that are not requests
 
-    async def _reply(self, message: Mapping[str, Any], call: _Call | None) -> None:
-        """Answer a question of the server's own."""
+    async def _reply(self, message: Mapping[str, object], call: _Call | None) -> None:
+        """Answer a request of the server. `call` is the call it belongs to, if any."""
         try:
             reply = await reply_to(message, call.context if call is not None else None)
         finally:
             if call is not None:
                 call.questions -= 1
-        await self._post_aside(reply)
+        await self._post_unanswered(reply)
 
-    async def _post_aside(self, message: Mapping[str, Any]) -> None:
-        """Send what has no answer; a refusal would be of no use to anybody."""
+    async def _post_unanswered(self, message: Mapping[str, object]) -> None:
+        """Send a message that has no answer. Failures are ignored, because nothing waits for it."""
         headers = {**_HEAD, **outgoing_headers(str(message.get("method", "")), {}, self._version, NO_CONTEXT)}
         with suppress(UpstreamError, TimeoutError):
-            async with asyncio.timeout(_ASIDE_SECONDS):
+            async with asyncio.timeout(_UNANSWERED_SECONDS):
                 (await self._post(message, headers, self._session)).release()
 
     async def _post(
-        self, message: Mapping[str, Any], headers: Mapping[str, str], session: str | None
+        self, message: Mapping[str, object], headers: Mapping[str, str], session: str | None
     ) -> aiohttp.ClientResponse:
         if session is not None:
             headers = {**headers, SESSION_HEADER: session}
         return await self._client.send("POST", headers, encode(message))
 
     async def _attend_stream(self) -> None:
-        """The GET stream of a legacy session: notifications and questions that belong to no call."""
+        """Read the GET stream of a legacy session: notifications and questions that belong to no call."""
         cursor, failures = _Cursor(), 0
         limit = self._config.max_result_bytes
         while not self.closed.is_set():
@@ -293,16 +294,16 @@ class HttpLink:
                     if response.status == 404:
                         self.end("the server no longer knows the session")
                     if response.status < 500 and media_type(response) != "text/event-stream":
-                        return  # It has none: HTTP 405, as a rule.
+                        return  # The server has no such stream. Most say so with HTTP 405.
                     async for event in events(response, max_event_bytes=limit, max_bytes=None):
                         failures = 0
                         cursor.note(event)
-                        self._overhear(event.data)
+                        self._handle_unsolicited(event.data)
                 finally:
                     response.release()
             await asyncio.sleep(min(cursor.pause * 2**failures, _LONGEST_PAUSE))
 
-    def _overhear(self, data: bytes) -> None:
+    def _handle_unsolicited(self, data: bytes) -> None:
         message = (message_in(data) if data else None) or {}
         method = message.get("method")
         if not isinstance(method, str):
@@ -320,7 +321,7 @@ class HttpLink:
         headers = outgoing_headers("", {}, self._version, NO_CONTEXT)
         return {**headers, SESSION_HEADER: self._session} if self._session else headers
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

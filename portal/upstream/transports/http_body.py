@@ -1,4 +1,4 @@
-"""Reading an HTTP answer from a server that owes us nothing: bounded, decompressed within the same bound."""
+"""Reads HTTP answers of servers that are not trusted: bounded, and decompressed within the same bound."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ async def body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """The whole body, decompressed.
 
     Raises:
-        UpstreamError: over `max_bytes` (the rest is not read), damaged, or the connection was lost.
+        UpstreamError: the body is damaged or has more than `max_bytes` (the rest is not read), or the connection was
+            lost.
     """
     length = response.content_length
     if length is None or length > max_bytes or _encoding(response):
@@ -35,11 +36,11 @@ async def body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     try:
         return await response.content.read(-1)
     except aiohttp.ClientError as error:
-        raise translated(error) from None
+        raise as_upstream_error(error) from None
 
 
 async def chunks(response: aiohttp.ClientResponse, max_bytes: int | None) -> AsyncIterator[bytes]:
-    """The body as it comes, decompressed; None is no limit. Raises as `body`."""
+    """The pieces of the body as they arrive, decompressed. `max_bytes` None means no limit. Raises as `body`."""
     length = response.content_length
     if max_bytes is not None and length is not None and length > max_bytes:
         raise ResponseTooLarge(f"the answer has {length} bytes; the limit is {max_bytes}")
@@ -53,7 +54,7 @@ async def chunks(response: aiohttp.ClientResponse, max_bytes: int | None) -> Asy
                     raise ResponseTooLarge(f"the answer has more than {max_bytes} bytes")
                 yield piece
     except aiohttp.ClientError as error:
-        raise translated(error) from None
+        raise as_upstream_error(error) from None
 
 
 async def events(
@@ -70,10 +71,10 @@ async def events(
 
 
 async def finish(response: aiohttp.ClientResponse) -> None:
-    """Read the end of an answer whose message has arrived, so that the connection can be used again."""
+    """Read the end of an answer after its result, so that the connection can be used again."""
     with suppress(TimeoutError, aiohttp.ClientError):
         async with asyncio.timeout(_DRAIN_SECONDS):
-            # More than a chunk or two is not an ending; `release` then closes the connection.
+            # More than a few chunks is not an end. `release` then closes the connection.
             for _ in range(4):
                 if response.content.at_eof():
                     break
@@ -81,8 +82,8 @@ async def finish(response: aiohttp.ClientResponse) -> None:
     response.release()
 
 
-def translated(error: Exception) -> OutcomeUnknown | UpstreamUnavailable | ResponseInvalid:
-    """An error of the HTTP client as one of ours, with nothing of the URL in it."""
+def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable | ResponseInvalid:
+    """An error of the HTTP client as an `UpstreamError`, without the URL, which may contain a secret."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
         return UpstreamUnavailable(f"TLS failed ({type(error).__name__})")
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -99,6 +100,7 @@ def translated(error: Exception) -> OutcomeUnknown | UpstreamUnavailable | Respo
 
 
 def authorization_required(response: aiohttp.ClientResponse) -> AuthorizationRequired:
+    """The error for a 401 or 403, with the `WWW-Authenticate` challenge."""
     challenge = response.headers.get("www-authenticate")
     what = "asks for authorization" if response.status == 401 else "refuses access"
     return AuthorizationRequired(
@@ -107,6 +109,7 @@ def authorization_required(response: aiohttp.ClientResponse) -> AuthorizationReq
 
 
 def media_type(response: aiohttp.ClientResponse) -> str:
+    """The media type in lower case, without parameters, or ""."""
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
 
 
@@ -124,14 +127,14 @@ def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[by
     decompressor = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
 
     def inflate(chunk: bytes) -> Iterator[bytes]:
-        """A bounded piece at a time, so that a bomb is never larger in memory than one piece."""
+        """Decompressed pieces of a bounded size, so that a decompression bomb never fills the memory."""
         full = False
         while chunk or full:
             try:
                 piece = decompressor.decompress(chunk, _PIECE)
             except zlib.error:
                 raise ResponseInvalid("the answer is damaged (bad compressed data)") from None
-            full = len(piece) == _PIECE  # then more may wait inside, with no input left
+            full = len(piece) == _PIECE  # More output may be left even if there is no more input.
             chunk = decompressor.unconsumed_tail
             yield piece
 

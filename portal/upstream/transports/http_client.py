@@ -1,6 +1,6 @@
-"""One HTTP client for one upstream: pooled connections, no redirect to another origin, no automatic decompression.
+"""The HTTP client for one upstream: pooled connections, no redirect to another origin, no automatic decompression.
 
-It is aiohttp: a call through it costs about a fifth of the CPU of the SDK's own client.
+It uses aiohttp: a call costs about a fifth of the CPU of the SDK's own client.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ import aiohttp
 
 from portal.egress import AddressRule, checked_connector, is_loopback_host
 from portal.errors import ResponseInvalid, UpstreamUnavailable
-from portal.upstream.transports.http_body import translated
+from portal.upstream.transports.http_body import as_upstream_error
 
-# Servers close idle connections after 5 seconds by default (uvicorn, Node). Ours are closed first, even when either
-# process is late by seconds: of a call on a connection that just closed nobody knows whether it ran.
+# Servers close idle connections after 5 seconds by default (uvicorn, Node). The portal closes them first, even if one
+# of the processes is seconds late: if a connection closes under a call, nobody knows whether the call ran.
 _KEEP_ALIVE = 2.0
 _CONNECTIONS = 128
 _REDIRECTS = 3
 
 
 class HttpClient:
-    """Asks one upstream. A user and a password in `url` become basic authorization."""
+    """Sends requests to one upstream. A user and a password in `url` become basic authorization."""
 
     def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
         self.url = url
@@ -41,7 +41,7 @@ class HttpClient:
     async def send(
         self, method: str, headers: Mapping[str, str], data: bytes | None = None, *, url: str | None = None
     ) -> aiohttp.ClientResponse:
-        """The answer to one request, once its head has arrived. The caller releases it.
+        """The answer to one request, as soon as its headers have arrived. The caller releases it.
 
         A redirect is followed only where it keeps the method (307, 308, or any for GET) and the origin.
 
@@ -49,7 +49,7 @@ class HttpClient:
             UpstreamError: there is no answer.
         """
         target = url or self.url
-        # The connector checks what it connects to, which may be a proxy.
+        # The connector checks the address it connects to. That may be a proxy, so check the target here.
         if not AddressRule.NOT_LINK_LOCAL.allows_host(origin(target)[1]):
             raise UpstreamUnavailable("its address is one no server may have (link-local, multicast or unspecified)")
         for _ in range(_REDIRECTS + 1):
@@ -58,8 +58,8 @@ class HttpClient:
                     method, target, headers=headers, data=data, allow_redirects=False
                 )
             except (aiohttp.ClientError, RuntimeError, OSError) as error:
-                # RuntimeError: the session was closed meanwhile.
-                raise translated(error) from None
+                # RuntimeError means that the session was closed in the meantime.
+                raise as_upstream_error(error) from None
             if response.status not in (301, 302, 303, 307, 308):
                 return response
             location = response.headers.get("location", "")
@@ -74,7 +74,7 @@ class HttpClient:
 
     @staticmethod
     def _redirect_target(sent: str, location: str, *, keeps_method: bool) -> str:
-        target = joined(sent, location)
+        target = resolve_url(sent, location)
         if target is None:
             raise ResponseInvalid("redirected to something that is no URL")
         before, after = origin(sent), origin(target)
@@ -86,8 +86,8 @@ class HttpClient:
         return target
 
 
-def joined(base: str, reference: str) -> str | None:
-    """The absolute URL of a reference that a server sent, or None if that is no URL."""
+def resolve_url(base: str, reference: str) -> str | None:
+    """The absolute URL for a reference that a server sent, or None if it is not a URL."""
     try:
         target = urljoin(base, reference)
         return target if origin(target)[1] else None
@@ -96,13 +96,13 @@ def joined(base: str, reference: str) -> str | None:
 
 
 def origin(url: str) -> tuple[str, str, int]:
-    """Scheme, host and port, with the scheme's default port. Raises ValueError for a port that is no number."""
+    """Scheme, host and port, with the scheme's default port. Raises ValueError if the port is not a number."""
     parts = urlsplit(url)
     return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
 
 
 def _proxy_for(url: str) -> str | None:
-    """The proxy that the environment names for this URL. None for a URL on this machine."""
+    """The proxy that the environment names for this URL, or None. A URL on this machine has no proxy."""
     scheme, host, _ = origin(url)
     if host == "localhost" or is_loopback_host(host) or urllib.request.proxy_bypass(host):
         return None

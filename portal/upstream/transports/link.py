@@ -1,14 +1,14 @@
-"""One live road to one upstream server, whatever the transport: what the supervisor above asks of it.
+"""The interface of an open link to one upstream server, for every transport.
 
-A link carries raw MCP messages and knows nothing of listings, retries or policies. `http` implements it for
-streamable HTTP, `duplex` for the transports that are one pipe each way (stdio, and HTTP with SSE).
+A link carries raw MCP messages and knows nothing about listings, retries or policies. `http` implements it for
+streamable HTTP, `duplex` for the transports with one pipe each way (stdio, and HTTP with SSE).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import structlog
 from mcp.shared.exceptions import MCPError
@@ -19,72 +19,71 @@ from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.protocol import Agreement
 from portal.upstream.transports.wire import params_of, same_id
 
-# A server that asks more than this at once while one call runs is not asking a person.
+# Questions that a server may have open at once during one call. No person can answer more.
 MAX_QUESTIONS = 16
 
 
 class Inbound(Protocol):
-    """Who hears what the server says of its own accord."""
+    """The receiver of notifications that belong to no call."""
 
-    def notification(self, method: str, params: Mapping[str, Any]) -> None:
-        """A notification that belongs to no call. Called in the order of arrival; must not block."""
+    def notification(self, method: str, params: Mapping[str, object]) -> None:
+        """Handle one notification. Called in the order of arrival; must not block."""
 
 
 class Link(Protocol):
-    """An open link. `closed` is set when it can carry nothing more, and `reason` then says why."""
+    """An open link. `closed` is set when it carries no more messages; `reason` then says why."""
 
     closed: asyncio.Event
     reason: str
 
     @property
     def in_flight(self) -> int:
-        """Requests waiting for their answer."""
+        """The number of requests without an answer yet."""
 
     def agree(self, agreement: Agreement) -> None:
-        """From now on speak the version agreed on."""
+        """Use the agreed protocol version from now on."""
 
     async def request(
         self,
         method: str,
-        params: Mapping[str, Any],
+        params: Mapping[str, object],
         context: CallContext = NO_CONTEXT,
         *,
         version: str | None = None,
         credentials: Mapping[str, str] | None = None,
         max_bytes: int | None = None,
-    ) -> dict[str, Any]:
-        """The raw result of one request. No deadline of its own: cancelling the task cancels the request upstream.
+    ) -> dict[str, object]:
+        """The raw result of one request. It has no deadline: cancelling the task cancels the request upstream.
 
-        `version` speaks another version than the agreed one (probes). `credentials` are HTTP headers. `max_bytes`
-        bounds the answer (default: the server's setting).
+        `version` is used instead of the agreed version, for probes. `credentials` are HTTP headers. `max_bytes`
+        bounds the answer (default: the server's `maxResultBytes`).
 
         Raises:
-            UpstreamError: whatever became of it.
+            UpstreamError: there is no result. Its `ran` says whether the call may have had an effect.
         """
 
-    async def notify(self, method: str, params: Mapping[str, Any]) -> None:
-        """Send a notification; whether it arrives is not known."""
+    async def notify(self, method: str, params: Mapping[str, object]) -> None:
+        """Send a notification. It is not known whether it arrives."""
 
     def end(self, reason: str) -> None:
-        """It is of no more use: say so to whoever waits on it. It is still to be closed. Idempotent."""
+        """Mark the link as unusable: requests without an answer fail. `aclose` is still to be called. Idempotent."""
 
     async def aclose(self) -> None:
-        """Close it; requests still waiting fail with OutcomeUnknown. Idempotent."""
+        """Close the link. Requests without an answer fail with `OutcomeUnknown`. Idempotent."""
 
 
-async def reply_to(message: Mapping[str, Any], context: CallContext | None) -> dict[str, Any]:
-    """The reply to a request of the server's own. It always gets one: a server left waiting holds up its call."""
-    reply: dict[str, Any] = {"jsonrpc": "2.0", "id": message["id"]}
+async def reply_to(message: Mapping[str, object], context: CallContext | None) -> dict[str, object]:
+    """The reply to a request of the server. There is always one, because a server that waits for it delays its call."""
+    reply: dict[str, object] = {"jsonrpc": "2.0", "id": message["id"]}
     try:
-        reply["result"] = await _answer(message["method"], params_of(message), context)
+        reply["result"] = await _answer(str(message["method"]), params_of(message), context)
     except RpcError as error:
-        reply["error"] = {"code": error.code, "message": error.message}
-        if error.data is not None:
-            reply["error"]["data"] = error.data
+        data = {} if error.data is None else {"data": error.data}
+        reply["error"] = {"code": error.code, "message": error.message, **data}
     return reply
 
 
-async def _answer(method: str, params: Mapping[str, Any], context: CallContext | None) -> Mapping[str, Any]:
+async def _answer(method: str, params: Mapping[str, object], context: CallContext | None) -> Mapping[str, object]:
     if method == "ping":
         return {}
     if context is None or context.on_request is None:
@@ -100,15 +99,18 @@ async def _answer(method: str, params: Mapping[str, Any], context: CallContext |
         if task is not None and task.cancelling():
             raise
         raise RpcError(INTERNAL_ERROR, "the client went away before it answered") from None
-    except Exception:  # The edge to the downstream: whatever went wrong there, the server must not wait for ever.
+    except Exception:  # The edge to the downstream: the server must not wait for ever, whatever went wrong there.
         structlog.get_logger("portal.upstream").exception("asking the client failed", method=method)
         raise RpcError(INTERNAL_ERROR, "the client could not be asked") from None
 
 
 async def deliver(
-    method: str, params: Mapping[str, Any], context: CallContext, token: int | None, inbound: Inbound
+    method: str, params: Mapping[str, object], context: CallContext, token: int | None, inbound: Inbound
 ) -> None:
-    """Hand a notification that came with a call's answer to whom it is for."""
+    """Deliver a notification that came with a call's answer: to the call's context, or to `inbound`.
+
+    `token` is the call's progress token, or None if it asked for no progress.
+    """
     if method == "notifications/progress":
         if context.on_progress is not None and same_id(params.get("progressToken"), token):
             progress, message = _number(params.get("progress")), params.get("message")
@@ -121,5 +123,5 @@ async def deliver(
         inbound.notification(method, params)
 
 
-def _number(value: Any) -> float | None:
+def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None

@@ -1,14 +1,13 @@
-"""The two generations of MCP as seen by a client: what to say first, and what every later request must carry.
+"""The two generations of MCP for a client: the first messages, and the metadata of every later request.
 
 *Legacy* (2024-11-05 to 2025-11-25): `initialize`, then a session. *Modern* (2026-07-28): no handshake and no session;
-`server/discover` tells what there is, and every request describes itself in `_meta` and in HTTP headers. Pure.
+`server/discover` lists the capabilities, and every request describes itself in `_meta` and in HTTP headers. Pure.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from mcp.shared.inbound import (
     MCP_METHOD_HEADER,
@@ -47,11 +46,11 @@ MAX_INSTRUCTIONS = 64 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """What client and server settled on. Objects are the raw MCP ones."""
+    """The protocol version that client and server use, and what the server said about itself (raw MCP objects)."""
 
     version: str
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
-    server_info: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: Mapping[str, object] = field(default_factory=dict)
+    server_info: Mapping[str, object] = field(default_factory=dict)
     instructions: str | None = None
 
     @property
@@ -61,13 +60,16 @@ class Agreement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Introduction:
-    """Who the portal says it is on one connection: itself, or the one downstream client the connection is for."""
+    """The identity the portal gives on a connection: its own, or that of the one client the connection is for.
 
-    info: Mapping[str, Any]
-    capabilities: Mapping[str, Any] = field(default_factory=dict)
+    `info` is a raw MCP Implementation, `capabilities` a raw ClientCapabilities.
+    """
+
+    info: Mapping[str, object]
+    capabilities: Mapping[str, object] = field(default_factory=dict)
 
 
-def initialize_params(introduction: Introduction) -> dict[str, Any]:
+def initialize_params(introduction: Introduction) -> dict[str, object]:
     return {
         "protocolVersion": LATEST_HANDSHAKE_VERSION,
         "capabilities": dict(introduction.capabilities),
@@ -75,8 +77,12 @@ def initialize_params(introduction: Introduction) -> dict[str, Any]:
     }
 
 
-def initialized(result: Mapping[str, Any]) -> Agreement:
-    """Raises ResponseInvalid when the server chose a version this client does not speak."""
+def agreement_from_initialize(result: Mapping[str, object]) -> Agreement:
+    """The agreement in an `initialize` result.
+
+    Raises:
+        ResponseInvalid: the server chose a version that the portal does not speak.
+    """
     version = result.get("protocolVersion")
     if version not in HANDSHAKE_PROTOCOL_VERSIONS:
         raise ResponseInvalid(f"the server answered `initialize` with protocol version {str(version)[:40]!r}")
@@ -84,8 +90,8 @@ def initialized(result: Mapping[str, Any]) -> Agreement:
     return _agreement(version, result, info)
 
 
-def discovered(result: Mapping[str, Any]) -> Agreement | None:
-    """The agreement in a `server/discover` result; None when it offers no modern version that both speak."""
+def agreement_from_discover(result: Mapping[str, object]) -> Agreement | None:
+    """The agreement in a `server/discover` result, or None if there is no common modern version."""
     offered = result.get("supportedVersions")
     mutual = [version for version in MODERN_PROTOCOL_VERSIONS if isinstance(offered, list) and version in offered]
     if not mutual:
@@ -94,8 +100,8 @@ def discovered(result: Mapping[str, Any]) -> Agreement | None:
     return _agreement(mutual[-1], result, meta.get(SERVER_INFO_META_KEY) if isinstance(meta, dict) else None)
 
 
-def other_version(code: int, data: Any) -> str | None:
-    """The modern version to probe again with, when an error says "unsupported version" and names one we speak."""
+def version_to_retry(code: int, data: object) -> str | None:
+    """The modern version to probe with again, if the error is "unsupported version" and names one the portal speaks."""
     offered = data.get("supported") if isinstance(data, dict) else None
     if code != UNSUPPORTED_PROTOCOL_VERSION or not isinstance(offered, list):
         return None
@@ -104,11 +110,15 @@ def other_version(code: int, data: Any) -> str | None:
 
 
 def outgoing_params(
-    params: Mapping[str, Any], version: str | None, introduction: Introduction, context: CallContext, token: int | None
-) -> dict[str, Any]:
-    """The params of one request as they leave: downstream `_meta` passed on, the connection's own part stamped.
+    params: Mapping[str, object],
+    version: str | None,
+    introduction: Introduction,
+    context: CallContext,
+    token: int | None,
+) -> dict[str, object]:
+    """The params to send: with the downstream `_meta`, whose members about the connection are replaced.
 
-    `token` is the progress token to ask for progress with.
+    `token` is the progress token, or None to ask for no progress.
     """
     sent = dict(params)
     meta = {name: value for name, value in context.meta.items() if name not in _CONNECTION_META}
@@ -127,9 +137,9 @@ def outgoing_params(
 
 
 def outgoing_headers(
-    method: str, params: Mapping[str, Any], version: str | None, context: CallContext
+    method: str, params: Mapping[str, object], version: str | None, context: CallContext
 ) -> dict[str, str]:
-    """HTTP headers of one request, next to those of the connection. `version` is None before it is settled."""
+    """The HTTP headers of one request, in addition to those of the connection. `version` is None before they agree."""
     if version is None:
         return {}
     headers = {MCP_PROTOCOL_VERSION_HEADER: version}
@@ -147,7 +157,7 @@ def probe_version() -> str:
     return LATEST_MODERN_VERSION
 
 
-def _agreement(version: str, result: Mapping[str, Any], info: Any) -> Agreement:
+def _agreement(version: str, result: Mapping[str, object], info: object) -> Agreement:
     capabilities = result.get("capabilities")
     instructions = result.get("instructions")
     return Agreement(

@@ -1,4 +1,4 @@
-"""HTTP with SSE, the transport of 2024-11-05: one event stream back, a POST for every message out."""
+"""HTTP with SSE, the transport of 2024-11-05: one event stream in, a POST for every message out."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_body import authorization_required, events, media_type
-from portal.upstream.transports.http_client import HttpClient, joined, origin
+from portal.upstream.transports.http_client import HttpClient, origin, resolve_url
 
 _HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 
 
 class SsePipe:
-    """Implements `Pipe`."""
+    """Implements `Pipe` with an event stream and POSTs to its endpoint."""
 
     def __init__(
         self, client: HttpClient, response: aiohttp.ClientResponse, stream: AsyncIterator[Event], endpoint: str
@@ -26,14 +26,14 @@ class SsePipe:
         self._response = response
         self._events = stream
         self._endpoint = endpoint
-        self._gone = "the server closed the event stream"
+        self._end_reason = "the server closed the event stream"
 
     @classmethod
     async def open(cls, config: HttpServer, max_bytes: int) -> SsePipe:
-        """Open the stream and wait for the endpoint it names.
+        """An open stream, after it has named its endpoint.
 
         Raises:
-            UpstreamError: there is no such stream.
+            UpstreamError: the server has no such stream, or it names no endpoint.
         """
         client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
         response = None
@@ -47,7 +47,7 @@ class SsePipe:
             stream = events(response, max_event_bytes=max_bytes, max_bytes=None)
             return cls(client, response, stream, await _endpoint(client.url, stream))
         except BaseException:
-            # Whatever ended it, cancellation included: nobody else will close these.
+            # Cancellation too: nothing else would close these.
             if response is not None:
                 response.release()
             await client.aclose()
@@ -59,9 +59,9 @@ class SsePipe:
                 if event.name == "message" and event.data:
                     return event.data
         except ResponseTooLarge as error:
-            self._gone = error.message
+            self._end_reason = error.message
         except UpstreamError:
-            self._gone = "the event stream was lost"
+            self._end_reason = "the event stream was lost"
         return None
 
     async def send(self, data: bytes) -> None:
@@ -74,8 +74,8 @@ class SsePipe:
         finally:
             response.release()
 
-    def gone(self) -> str:
-        return self._gone
+    def end_reason(self) -> str:
+        return self._end_reason
 
     async def aclose(self) -> None:
         self._response.release()
@@ -85,7 +85,7 @@ class SsePipe:
 async def _endpoint(base: str, stream: AsyncIterator[Event]) -> str:
     async for event in stream:
         if event.name == "endpoint":
-            endpoint = joined(base, event.data.decode("utf-8", "replace"))
+            endpoint = resolve_url(base, event.data.decode("utf-8", "replace"))
             if endpoint is None or origin(endpoint) != origin(base):
                 raise ResponseInvalid("the event stream names an endpoint that is not on its own origin")
             return endpoint

@@ -1,7 +1,7 @@
 """A server that is a child process: newline-delimited JSON-RPC on its standard input and output.
 
-The child gets a small environment of its own, a session of its own (so that its descendants end with it), and its
-standard error is read, bounded, for the reason why it died. Source: MCP 2025-11-25, "stdio" and "Shutdown".
+The child gets a small environment of its own, and a session of its own so that its descendants end with it. Its
+standard error is read, bounded: the last lines say why it ended. Source: MCP 2025-11-25, "stdio" and "Shutdown".
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.wire import snippet
 
 _CHUNK = 64 * 1024
-_ENDS = 512
+_END_BYTES = 512
 _STDERR_LINES = 5
 _EXIT_SECONDS = 2.0
 _TERM_SECONDS = 2.0
@@ -31,7 +31,7 @@ _POLL_SECONDS = 0.005
 
 
 class StdioPipe:
-    """Implements `Pipe`."""
+    """Implements `Pipe` with a child process."""
 
     def __init__(self, config: StdioServer, process: asyncio.subprocess.Process, max_bytes: int) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
@@ -44,10 +44,10 @@ class StdioPipe:
 
     @classmethod
     async def open(cls, config: StdioServer, max_bytes: int) -> StdioPipe:
-        """Start the process.
+        """The pipe to a new process.
 
         Raises:
-            UpstreamUnavailable: it cannot be started.
+            UpstreamUnavailable: the process cannot be started.
         """
         try:
             process = await asyncio.create_subprocess_exec(
@@ -68,7 +68,7 @@ class StdioPipe:
     async def receive(self) -> bytes | TooLarge | None:
         line = await self._lines.next()
         if line is None:
-            await self._last_words_spoken()
+            await self._await_last_words()
         return line
 
     async def send(self, data: bytes) -> None:
@@ -76,10 +76,10 @@ class StdioPipe:
             self._stdin.write(data + b"\n")
             await self._stdin.drain()
         except (ConnectionError, RuntimeError):
-            await self._last_words_spoken()
-            raise OutcomeUnknown(self.gone()) from None
+            await self._await_last_words()
+            raise OutcomeUnknown(self.end_reason()) from None
 
-    def gone(self) -> str:
+    def end_reason(self) -> str:
         status = self._process.returncode
         if status is None:
             what = "the process closed its output"
@@ -91,12 +91,12 @@ class StdioPipe:
         return f"{what} ({words})" if words else what
 
     async def aclose(self) -> None:
-        """Ask it to end by closing its input, then end its whole process group. Bounded; idempotent."""
+        """Close the process's input, wait a little for its end, then kill its process group. Bounded; idempotent."""
         self._stdin.close()
         if not await self._exited(_EXIT_SECONDS):
             self._signal(signal.SIGTERM)
             await self._exited(_TERM_SECONDS)
-        # Also when it exited by itself: whatever it started must not stay behind.
+        # Also if it exited by itself: its descendants must not stay behind.
         self._signal(signal.SIGKILL)
         await self._exited(_KILL_SECONDS)
         self._listener.cancel()
@@ -108,13 +108,16 @@ class StdioPipe:
             lines = chunk.decode("utf-8", "replace").splitlines()
             self._last_words.extend(line.strip() for line in lines[-_STDERR_LINES:] if line.strip())
 
-    async def _last_words_spoken(self) -> None:
-        """A little time, so that `gone` can tell how it ended and what it said."""
+    async def _await_last_words(self) -> None:
+        """Wait a little for exit status and standard error, which `end_reason` quotes."""
         if await self._exited(_LAST_WORDS_SECONDS):
             await asyncio.wait({self._listener}, timeout=_LAST_WORDS_SECONDS)
 
     async def _exited(self, seconds: float) -> bool:
-        """Whether it ends within that time. `Process.wait` would also wait for the pipes, which a child may hold."""
+        """Whether the process ends within that time.
+
+        `Process.wait` is not used: it also waits for the pipes, which a descendant may hold open.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while self._process.returncode is None:
@@ -128,7 +131,7 @@ class StdioPipe:
 
 
 class LineReader:
-    """Lines from a stream, none longer than `max_bytes`: of a longer one only the ends are kept."""
+    """Reads lines from a stream. Of a line longer than `max_bytes` only the first and last bytes are kept."""
 
     def __init__(self, stream: asyncio.StreamReader, max_bytes: int) -> None:
         self._stream = stream
@@ -138,7 +141,7 @@ class LineReader:
         self._size = 0
 
     async def next(self) -> bytes | TooLarge | None:
-        """The next line without its newline; None at the end. An unfinished last line is no message."""
+        """The next line without its newline, or None at the end. A last line without a newline is dropped."""
         while not self._ready:
             chunk = await self._stream.read(_CHUNK)
             if not chunk:
@@ -147,6 +150,7 @@ class LineReader:
         return self._ready.popleft()
 
     def feed(self, chunk: bytes) -> None:
+        """Add bytes; complete lines become available to `next`."""
         *finished, rest = chunk.split(b"\n")
         for line in finished:
             self._keep(line)
@@ -160,8 +164,8 @@ class LineReader:
         self._parts.append(part)
         if self._size > self._max:
             whole = b"".join(self._parts)
-            self._parts = [whole[:_ENDS], whole[-_ENDS:]] if len(whole) > 2 * _ENDS else [whole]
+            self._parts = [whole[:_END_BYTES], whole[-_END_BYTES:]] if len(whole) > 2 * _END_BYTES else [whole]
 
     def _line(self) -> bytes | TooLarge:
         whole = b"".join(self._parts)
-        return whole if self._size <= self._max else TooLarge(whole[:_ENDS], whole[-_ENDS:])
+        return whole if self._size <= self._max else TooLarge(whole[:_END_BYTES], whole[-_END_BYTES:])

@@ -12,7 +12,7 @@ import pytest
 
 from portal.access import read_document
 from portal.access.assumed import assumed_sources
-from portal.cli.commands.policy import Asked, read_identity, read_policies
+from portal.cli.commands.policy import PolicyQuery, read_identity, read_policies
 from portal.cli.commands.policy import test as policy_test
 from portal.cli.exits import CommandError, Exit
 from portal.identity import Group, Identity
@@ -51,7 +51,7 @@ def file(tmp_path: Path) -> Path:
 
 
 async def asked(capsys: pytest.CaptureFixture[str], file: Path, identity: str, **more: Any) -> tuple[Exit, Any]:
-    code = await policy_test(Asked(file, identity, as_json=True, **more))
+    code = await policy_test(PolicyQuery(file, identity, as_json=True, **more))
     return code, json.loads(capsys.readouterr().out)
 
 

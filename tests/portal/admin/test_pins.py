@@ -18,7 +18,7 @@ from portal.admin.upstreams import RegistryUpstreams
 from portal.http import running
 from portal.http.settings import HttpSettings
 from portal.pins import Pinning
-from portal.pins.in_store import StorePlace
+from portal.pins.stored_approvals import StoredApprovals
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
@@ -62,7 +62,7 @@ class Run:
 async def portal(folder: Path, upstream: Hosted) -> AsyncIterator[Run]:
     async with (
         Store.open(f"sqlite:///{folder}/s.db", KeyRing.open(folder / "s.key")) as store,
-        Pinning(StorePlace(store)) as pins,
+        Pinning(StoredApprovals(store)) as pins,
         Servers({}, pins=pins) as servers,
         StoredServers(store, servers, {}) as stored,
     ):

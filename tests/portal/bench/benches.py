@@ -1,4 +1,4 @@
-"""A bench for tests: its real application on a real socket, over real upstreams and isolates."""
+"""A bench for tests: the real application on a real socket, over real upstreams and isolates."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import httpx2
 import orjson
 
 from codemode import CodeTool
-from portal.bench.ui import Bench, Opened, create_bench_app
+from portal.bench.ui import BenchPage, InitialContent, create_bench_app
 from portal.calls.caller import Caller
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from portal.config.config import parse_config
 from portal.http import running
 from portal.servers.servers import Servers
@@ -27,7 +27,7 @@ TOKEN = "the-key-of-this-start"
 
 @dataclass
 class Benched:
-    """A running bench. `client` has its key."""
+    """A running bench. `client` sends its key."""
 
     url: str
     servers: Servers
@@ -52,9 +52,9 @@ async def bench_over(
     *,
     limits: Limits | None = None,
     editor: Path | None = None,
-    opened: Opened | None = None,
+    initial: InitialContent | None = None,
 ) -> AsyncIterator[Benched]:
-    """A bench over these upstreams, which have settled."""
+    """A bench over these upstreams, after they have settled."""
     document = {
         "mcpServers": {
             name: {"url": entry.url} if isinstance(entry, Hosted) else dict(entry) for name, entry in entries.items()
@@ -66,13 +66,13 @@ async def bench_over(
     try:
         async with Servers(parse_config(document).servers) as servers:
             await servers.settled()
-            bench = Bench(
+            bench = BenchPage(
                 servers,
                 Caller(servers, kept),
                 CodeTool(executor),
                 limits=executor.limits,
                 count=count_tokens,
-                opened=opened,
+                initial=initial,
             )
             app = create_bench_app(bench, TOKEN, editor=editor, no_editor="There is no editor in this test.")
             headers = {"Authorization": f"Bearer {TOKEN}"}

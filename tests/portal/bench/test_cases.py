@@ -1,4 +1,4 @@
-"""Tests of programs: what a file may say, when a run is as expected, and what updating leaves alone."""
+"""Tests of programs: the members of a file, when a run is as expected, and what an update does not change."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.bench.cases import Case, find_cases
+from portal.bench.expectations_file import rewrite_yaml, write_expectations
 from portal.bench.junit import junit_xml
-from portal.bench.rewrite import write_expectations, yaml_rewritten
-from portal.bench.session import Ran
-from portal.bench.suite import Result, Suite, selected
-from portal.bench.verdict import updated, verdict
+from portal.bench.session import ProgramRun
+from portal.bench.suite import CaseResult, Suite, select_cases
+from portal.bench.verdict import updated_expectations, verdict
 from portal.errors import InputError
 
 PROGRAM = """const { n } = await codemode.t.get({ id: input.id });
@@ -36,15 +36,15 @@ def write(folder: Path, test: str, *, name: str = "p", program: str = PROGRAM, e
     return file
 
 
-def results(*places: Path) -> list[Result]:
-    async def all_of_them() -> list[Result]:
+def results(*places: Path) -> list[CaseResult]:
+    async def all_of_them() -> list[CaseResult]:
         async with Suite() as suite:
             return [result async for result in suite.results(find_cases(list(places)))]
 
     return asyncio.run(all_of_them())
 
 
-def states(found: Sequence[Result]) -> list[str]:
+def states(found: Sequence[CaseResult]) -> list[str]:
     return [result.state for result in found]
 
 
@@ -152,13 +152,13 @@ def case(name: str) -> Case:
     ],
 )
 def test_words_choose_as_in_pytest(words: str | None, chosen: list[str]) -> None:
-    assert [one.name for one in selected([case("one big"), case("one small"), case("two")], words)] == chosen
+    assert [one.name for one in select_cases([case("one big"), case("one small"), case("two")], words)] == chosen
 
 
 @pytest.mark.parametrize("words", ["and", "a b", "(a", "a)", "not", "a or", "(" * 5000])
 def test_words_that_cannot_be_read_are_refused_even_without_tests(words: str) -> None:
     with pytest.raises(InputError, match="-k"):
-        selected([], words)
+        select_cases([], words)
 
 
 # Updating
@@ -200,7 +200,7 @@ json_values = st.recursive(
     st.dictionaries(st.sampled_from(["result", "calls", "logs"]), json_values), st.sampled_from([None, "one", "two"])
 )
 def test_an_update_changes_one_expectation_and_nothing_else(expect: dict[str, Any], name: str | None) -> None:
-    text = yaml_rewritten(BY_HAND, name, expect)
+    text = rewrite_yaml(BY_HAND, name, expect)
     wanted = yaml.safe_load(BY_HAND)
     (wanted if name is None else wanted["cases"][name])["expect"] = expect
     assert yaml.safe_load(text) == wanted
@@ -211,8 +211,8 @@ def test_an_update_changes_one_expectation_and_nothing_else(expect: dict[str, An
 def test_a_test_without_an_expectation_gets_one(tmp_path: Path) -> None:
     file = write(tmp_path, MOCKS + "# the end\n")
     [result] = results(file)
-    assert result.ran is not None
-    write_expectations(result.case, updated({}, result.ran))
+    assert result.program_run is not None
+    write_expectations(result.case, updated_expectations({}, result.program_run))
     assert file.read_text().startswith(MOCKS) and "# the end" in file.read_text()
     assert yaml.safe_load(file.read_text())["expect"] == {
         "result": {"n": 3},
@@ -221,9 +221,9 @@ def test_a_test_without_an_expectation_gets_one(tmp_path: Path) -> None:
     assert states(results(file)) == ["passed"]
 
 
-def ran(**answer: Any) -> Ran:
+def ran(**answer: Any) -> ProgramRun:
     whole = {"status": "failed" if "error" in answer else "completed", "calls": [], "logs": [], **answer}
-    return Ran(answer=whole, content=(), elapsed_ms=0, real_ms=0)
+    return ProgramRun(answer=whole, content=(), elapsed_ms=0, real_ms=0)
 
 
 @given(
@@ -236,7 +236,7 @@ def ran(**answer: Any) -> Ran:
 def test_what_an_update_writes_is_what_the_same_run_meets(expect: dict[str, Any], fails: bool, value: Any) -> None:
     error = {"kind": "exception", "name": "Error", "message": "why", "line": 1}
     run = ran(error=error) if fails else ran(result=value)
-    after = updated(expect, run)
+    after = updated_expectations(expect, run)
     assert verdict(after, run) == []
     assert fails or verdict(expect, run) or not expect or after == expect
 
@@ -247,9 +247,9 @@ def test_what_an_update_writes_is_what_the_same_run_meets(expect: dict[str, Any]
 @given(st.text(), st.text())
 def test_junit_is_xml_whatever_a_test_is_called_and_says(name: str, reason: str) -> None:
     found = [
-        Result(case=case(name), state="error", reason=reason, seconds=0.5),
-        Result(case=case(name), state="skipped", reason=reason),
-        Result(case=case(name), state="passed"),
+        CaseResult(case=case(name), state="error", reason=reason, seconds=0.5),
+        CaseResult(case=case(name), state="skipped", reason=reason),
+        CaseResult(case=case(name), state="passed"),
     ]
     root = ElementTree.fromstring(junit_xml(found, 1.25).encode())
     suite = root[0]

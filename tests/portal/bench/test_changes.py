@@ -1,4 +1,4 @@
-"""What changed upstream: each kind of change in words, how much it matters, and never a word when nothing did."""
+"""Changes upstream: each kind in words, with its level, and none when nothing changed."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.bench.changes import Change, breaking, changes_between
+from portal.bench.changes import ToolChange, breaking, changes_between
 from portal.bench.tool_lists import as_document, servers_of
 from portal.errors import InputError
-from portal.pins.schema_changes import differences
+from portal.pins.schema_changes import schema_changes
 from stubs import Server, Tool
 
 TEXT: dict[str, Any] = {"type": "string"}
@@ -24,7 +24,7 @@ def obj(required: str = "", **properties: Any) -> dict[str, Any]:
 
 
 def told(old: Any, new: Any, side: Any = "input") -> list[tuple[str, str]]:
-    return [(one.level, one.what) for one in differences(old, new, side)]
+    return [(one.level, one.what) for one in schema_changes(old, new, side)]
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def shop(*tools: Tool) -> list[Server]:
     return [Server("shop", tools=tools)]
 
 
-def summary(found: list[Change]) -> list[tuple[str, str, str | None]]:
+def summary(found: list[ToolChange]) -> list[tuple[str, str, str | None]]:
     return [(one.level, one.kind, one.tool) for one in found]
 
 
@@ -164,8 +164,8 @@ any_json = st.recursive(
 
 @given(any_json, any_json, st.sampled_from(["input", "output"]))
 def test_whatever_servers_send_is_compared_and_equal_things_are_equal(old: Any, new: Any, side: Any) -> None:
-    assert differences(old, old, side) == []
-    for one in differences(old, new, side):
+    assert schema_changes(old, old, side) == []
+    for one in schema_changes(old, new, side):
         assert one.what and (one.breaks is not None) == (one.level == "breaking")
 
 
@@ -189,7 +189,7 @@ def inputs(draw: st.DrawFn) -> dict[str, Any]:
     st.dictionaries(st.sampled_from("abc"), st.sampled_from(["a", "b", "x", 1, 2, 1.5, True, None]), max_size=3),
 )
 def test_arguments_that_were_accepted_still_are_when_nothing_is_breaking(old: Any, new: Any, arguments: Any) -> None:
-    safe = not any(one.level == "breaking" for one in differences(old, new, "input"))
+    safe = not any(one.level == "breaking" for one in schema_changes(old, new, "input"))
     known = {key: value for key, value in arguments.items() if key in old["properties"]}
     if safe and jsonschema_rs.is_valid(old, known):
         assert jsonschema_rs.is_valid(new, known)

@@ -1,4 +1,4 @@
-"""The chapter of the bench: its commands run as they stand in a copy of its examples; its tables are complete."""
+"""The chapter of the bench: its commands run unchanged in a copy of its examples, and its tables are complete."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def printed(folder: Path) -> str:
-    """What the commands of the chapter print, one after the other."""
+    """The output of the commands of the chapter, in order."""
     commands = [shlex.split(line) for block in blocks("sh") for line in block.splitlines()]
     assert len(commands) >= 10 and {words[0] for words in commands} == {"codemode", "pytest"}
     return run(folder, sys.executable, "-c", DRIVER, json.dumps([*commands, ["pytest", "test_chapter.py"]]))

@@ -1,4 +1,4 @@
-"""`codemode run`, `stubs` and `test` as a developer runs them: what is printed, what is written, how they end."""
+"""`codemode run`, `stubs` and `test` as a developer runs them: their output, their files, their exit codes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ TOOLS = {"servers": [{"id": "shop", "tools": [{"name": "find", "inputSchema": {"
 
 
 class Done:
-    """How a command ended."""
+    """The end of a command."""
 
     def __init__(self, result: Any) -> None:
         self.code: int = result.exit_code

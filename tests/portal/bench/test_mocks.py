@@ -1,4 +1,4 @@
-"""Mocks: which rule answers, what its answer becomes, in what time, and what the developer hears of a mistake."""
+"""Mocks: the rule that answers, its answer and its delay, and the messages about mistakes."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def codemode(bench: BlockingBench, tmp_path: Path) -> Codemode:
 
 
 def answers(rules: Any, *arguments: dict[str, Any]) -> list[Any]:
-    """The values a tool with these rules gives to these calls; None where no rule answers."""
+    """The values that a tool with these rules returns for these calls; None if no rule answers."""
     turns = Turns(parse_rules(rules, "mocks"))
     replies = [turns.reply(one) for one in arguments]
     return [None if reply is None else getattr(reply.outcome, "result", reply.outcome) for reply in replies]
@@ -189,14 +189,14 @@ def test_time_is_virtual_and_a_timer_can_win_against_a_call(codemode: Codemode) 
     mocks = {"t.slow": {"result": "slow", "delay": 20_000}, "t.quick": {"result": "quick", "delay": 500}}
     result = codemode.run(program, mocks=mocks)
     assert result.value == ["timer", ["slow", "quick"], 23_000]
-    times = {(call["seq"], call["at"], call["ms"]) for call in result.ran.answer["calls"]}
+    times = {(call["seq"], call["at"], call["ms"]) for call in result.program_run.answer["calls"]}
     assert times == {(1, 0.0, 20_000.0), (2, 3_000.0, 20_000.0), (3, 3_000.0, 500.0)}
 
 
 def test_a_call_still_under_way_at_the_end_is_cancelled(codemode: Codemode) -> None:
     result = codemode.run("codemode.t.slow(); return 1", mocks={"t.slow": {"result": 1, "delay": 10}})
     assert result.value == 1
-    assert [call["status"] for call in result.ran.answer["calls"]] == ["cancelled"]
+    assert [call["status"] for call in result.program_run.answer["calls"]] == ["cancelled"]
 
 
 def test_a_run_that_takes_too_long_of_its_own_time_ends_as_a_real_one(codemode: Codemode) -> None:
@@ -208,7 +208,7 @@ def test_more_calls_than_may_be_in_flight_take_turns(codemode: Codemode) -> None
     program = "(await Promise.all(Array.from({ length: 40 }, (_, n) => codemode.t.slow({ n })))).length"
     result = codemode.run(program, mocks={"t.slow": {"result": 1, "delay": 100}})
     assert result.value == 40
-    assert result.ran.elapsed_ms == 300.0  # sixteen at a time
+    assert result.program_run.elapsed_ms == 300.0  # sixteen at a time
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 50)), min_size=1, max_size=12))
@@ -246,7 +246,7 @@ def test_saved_tools_give_mocks_the_real_schemas(codemode: Codemode) -> None:
     assert result.error is not None and "id" in result.error["message"] and result.calls == []
     right = codemode.run("await codemode.shop.get_order({ id: 7 })", mocks=mocks, tools=ORDERS)
     assert right.value == {"number": 7}
-    [note] = right.ran.notes
+    [note] = right.program_run.notes
     assert "shop.get_order answers what its output schema does not allow" in note
 
 

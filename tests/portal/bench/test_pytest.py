@@ -1,4 +1,4 @@
-"""The fixture `codemode`, in suites of their own as a developer has them."""
+"""The fixture `codemode`, in suites of their own, as a developer uses it."""
 
 from __future__ import annotations
 

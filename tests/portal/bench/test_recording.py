@@ -1,4 +1,4 @@
-"""Recordings: a replay is the same run, whatever time, chance and the servers made of it; or it says where not."""
+"""Recordings: a replay is the same run, with the same time, randomness and results, or says where it is not."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from portal.bench.backend import Backend
 from portal.bench.blocking import BlockingBench
 from portal.bench.recording import FILE, Recording, read_recording, write_recording
 from portal.bench.replay import Replay
-from portal.bench.session import NO_INPUT, Ran
+from portal.bench.session import NO_INPUT, ProgramRun
 from portal.errors import InputError
 from sandbox import Limits
 from stubs import Server, Tool
@@ -38,7 +38,7 @@ return seen;
 
 
 class Live:
-    """A server that takes its time, never the same."""
+    """A server that takes its time and never answers the same."""
 
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         await asyncio.sleep(random.random() / 100)
@@ -57,8 +57,10 @@ def bench() -> Iterator[BlockingBench]:
         yield made
 
 
-def run(bench: BlockingBench, source: str, backend: Backend, *, record: bool = False, given: Any = NO_INPUT) -> Ran:
-    async def ran() -> Ran:
+def run(
+    bench: BlockingBench, source: str, backend: Backend, *, record: bool = False, given: Any = NO_INPUT
+) -> ProgramRun:
+    async def ran() -> ProgramRun:
         return await (await bench.bench(Limits())).run(source, backend, record=record, input=given)
 
     return bench.wait(ran())
@@ -70,7 +72,7 @@ def recorded(bench: BlockingBench, source: str, given: Any = NO_INPUT) -> Record
     return recording
 
 
-def replayed(bench: BlockingBench, recording: Recording, source: str | None = None) -> Ran:
+def replayed(bench: BlockingBench, recording: Recording, source: str | None = None) -> ProgramRun:
     given = recording.input if recording.has_input else NO_INPUT
     return run(bench, recording.source if source is None else source, Replay(recording).backend(), given=given)
 

@@ -18,9 +18,9 @@ from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
 from portal.logs.records import CallRecord
 from portal.pins import Pinning
-from portal.pins.in_file import FilePlace
+from portal.pins.file_approvals import FileApprovals
 from portal.servers.servers import Servers
-from portal.upstream import CallContext, Client
+from portal.upstream import CallContext, DownstreamClient
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -209,7 +209,7 @@ async def test_the_steps_of_the_gate_are_asked_once_in_order_on_every_path() -> 
 async def test_pins_are_asked_after_the_screenings_and_before_the_credentials(tmp_path: Path) -> None:
     asked: list[str] = []
     steps = [Step("a", asked)]
-    async with hosted() as host, Pinning(FilePlace(tmp_path / "pins.json")) as pins:
+    async with hosted() as host, Pinning(FileApprovals(tmp_path / "pins.json")) as pins:
         document = {"mcpServers": {"up": {"url": host.url, "pin": True}}, "portal": {"pinned": "pins.json"}}
         async with Servers(parse_config(document, env={}).servers, pins=pins) as servers:
             await servers.settled()
@@ -295,7 +295,7 @@ async def test_a_question_to_a_program_goes_to_its_client_or_fails() -> None:
     async def on_request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"action": "accept", "content": {}}
 
-    client = Client(key="", capabilities={"elicitation": {"form": {}}})
+    client = DownstreamClient(key="", capabilities={"elicitation": {"form": {}}})
     asking = ToolCall("r", 1, "up", "ask", {"text": "?"})
     async with calling() as (caller, _, _, _):
         with caller.run(CallContext(protocol="2026-07-28", client=client)) as run:

@@ -1,4 +1,4 @@
-"""What an operator of `codemode serve` sees: a screen on a terminal, events in a log, the same facts in both."""
+"""The messages of `codemode serve`: text on a terminal, events in a log, the same facts in both."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import structlog
 from rich.console import Console
 
 from codemode import CatalogServer
-from portal.cli.show.announce import Events, Screens, announcer, changed
+from portal.cli.show.announce import Events, Screens, announcer_for, changed_servers
+from portal.cli.show.call_lines import CallLines
 from portal.cli.show.console import PortalConsole
-from portal.cli.show.lines import CallLines
 from portal.config.config import parse_config
 from portal.logs.setup import configure_logging
 from portal.servers.snapshot import ServerSnapshot, Snapshot
@@ -37,7 +37,7 @@ def restored_logging() -> Iterator[None]:
 
 @pytest.fixture
 def waiting() -> Snapshot:
-    """Two servers that have not been heard from."""
+    """Two servers that have not answered yet."""
     document = {"mcpServers": {"shop": {"command": "x"}, "desk": {"url": "http://127.0.0.1:1/mcp"}}}
     configs = parse_config(document).servers.values()
     servers = {
@@ -49,7 +49,7 @@ def waiting() -> Snapshot:
 
 @pytest.fixture
 def failed(waiting: Snapshot) -> Snapshot:
-    """One of them has turned out dead."""
+    """One of them has failed."""
     shop = replace(waiting.servers["shop"], state="error", reason="no such program")
     return replace(waiting, version=waiting.version + 1, servers={**waiting.servers, "shop": shop})
 
@@ -74,11 +74,11 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 
 def test_only_what_differs_is_news(waiting: Snapshot, failed: Snapshot) -> None:
-    assert changed(waiting, waiting) == []
-    assert [server.id for server in changed(waiting, failed)] == ["shop"]
-    assert [server.id for server in changed(replace(waiting, servers={}), waiting)] == ["shop", "desk"]
+    assert changed_servers(waiting, waiting) == []
+    assert [server.id for server in changed_servers(waiting, failed)] == ["shop"]
+    assert [server.id for server in changed_servers(replace(waiting, servers={}), waiting)] == ["shop", "desk"]
     listed = replace(waiting.servers["shop"], listing=Listing(tools=({"name": "a"},)))
-    assert changed(waiting, replace(waiting, servers={"shop": listed})) == [listed]
+    assert changed_servers(waiting, replace(waiting, servers={"shop": listed})) == [listed]
 
 
 def test_a_screen_shows_how_to_connect_then_the_servers_then_changes(waiting: Snapshot, failed: Snapshot) -> None:
@@ -127,8 +127,8 @@ def test_events_carry_the_same_facts_as_fields(waiting: Snapshot, failed: Snapsh
 
 def test_a_terminal_gets_screens_and_a_pipe_events() -> None:
     logger = structlog.get_logger()
-    assert isinstance(announcer(screen(), logger), Screens)
-    assert isinstance(announcer(PortalConsole(file=io.StringIO()), logger), Events)
+    assert isinstance(announcer_for(screen(), logger), Screens)
+    assert isinstance(announcer_for(PortalConsole(file=io.StringIO()), logger), Events)
 
 
 def test_the_standard_librarys_loggers_come_out_in_the_same_form() -> None:

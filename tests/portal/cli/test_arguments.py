@@ -1,4 +1,4 @@
-"""Arguments typed on a command line become the object the tool expects, or one clear sentence."""
+"""Arguments on a command line become the object the tool expects, or one clear sentence."""
 
 from __future__ import annotations
 

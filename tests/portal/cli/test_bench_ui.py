@@ -1,4 +1,4 @@
-"""`codemode bench-ui` before there is a page: where it listens, and how the browser learns its key."""
+"""`codemode bench-ui` before the page opens: its address, and how the browser gets the key."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from portal.cli.app import app
-from portal.cli.commands.bench_ui import opened_in_browser
+from portal.cli.commands.bench_ui import browser_window
 from portal.cli.exits import Exit
 
 
@@ -31,7 +31,7 @@ def test_the_browser_gets_the_key_through_a_file_and_no_command_line(
     shown: list[str] = []
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr("webbrowser.open", shown.append)
-    with opened_in_browser("http://127.0.0.1:7/#the-key", "http://127.0.0.1:7"):
+    with browser_window("http://127.0.0.1:7/#the-key", "http://127.0.0.1:7"):
         [opened] = shown
         assert opened.startswith("file://") and "the-key" not in opened
         file = Path(opened.removeprefix("file://"))

@@ -1,4 +1,4 @@
-"""The commands as a person runs them: what is printed where, and with which exit code they end."""
+"""The commands as a person runs them: their output, on which stream, and their exit codes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ SECONDS = 90
 
 @pytest.fixture(scope="module")
 def shop() -> Iterator[dict[str, Any]]:
-    """The shop as it runs already, so that each command does not have to start it."""
+    """A running shop, so that each command does not have to start one."""
     app = build_server(build_company()).streamable_http_app(host="127.0.0.1")
     with start_blocking_portal() as loop, loop.wrap_async_context_manager(running(app)) as url:
         yield {"url": f"{url}/mcp"}
@@ -59,7 +59,7 @@ def codemode(folder: Path, *arguments: str, stdin: str = "") -> subprocess.Compl
 
 
 def cache() -> str:
-    """The ordinary cache, although HOME is another folder: the compiled guest is in it."""
+    """The ordinary cache, although HOME is another folder: it has the compiled guest."""
     return os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
 
 

@@ -1,4 +1,4 @@
-"""The tour runs from start to end in a plain pipe and shows everything it promises."""
+"""The tour runs from start to end in a plain pipe and shows everything it announces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.cli.show.tokens import count_tokens
+from portal.cli.show.token_count import count_tokens
 from tests.clients.serving import Served
 
 pytestmark = pytest.mark.timeout(240)

@@ -1,4 +1,4 @@
-"""What the documents promise about the command line is so: addresses, examples, options, exit codes."""
+"""The documentation of the command line is true: addresses, examples, options, exit codes."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from portal.cli.app import app
+from portal.cli.config_file import IN_FOLDER
 from portal.cli.exits import Exit
-from portal.cli.find import IN_FOLDER
-from portal.cli.show.connect import ways_to_connect
+from portal.cli.show.connect import client_setups
 from portal.config.config import PortalSettings, parse_config
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -26,7 +26,7 @@ def fenced(text: str, language: str) -> list[str]:
 
 def test_the_readme_connects_clients_as_the_command_does() -> None:
     settings = PortalSettings()
-    for way in ways_to_connect(f"http://{settings.host}:{settings.port}{settings.path}")[:3]:
+    for way in client_setups(f"http://{settings.host}:{settings.port}{settings.path}")[:3]:
         assert f"`{way.text}`" in README, way.client
 
 

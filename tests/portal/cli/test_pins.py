@@ -1,4 +1,4 @@
-"""`codemode pins`, as an operator runs it, over a server that changes what it says of itself."""
+"""`codemode pins`, as an operator runs it, over a server that changes its tools."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 
 
 async def codemode(folder: Path, *arguments: str) -> tuple[int, str]:
-    """Exit code, and everything that was printed."""
+    """The exit code, and the whole output."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",

@@ -1,4 +1,4 @@
-"""What a person reads after a run says everything that happened, on a terminal, in a pipe, and without Unicode."""
+"""The report of a run shows everything that happened: on a terminal, in a pipe, and without Unicode."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from portal.cli.show.console import PortalConsole, printable
 from portal.cli.show.report import CALL_ROWS, milliseconds, program_frame, result_view, run_report
-from portal.cli.show.tokens import TokenCount, count_tokens
+from portal.cli.show.token_count import TokenCount, count_tokens
 from portal.cli.show.waterfall import Span, bar, spans_of, total_ms
 
 CALLS = [

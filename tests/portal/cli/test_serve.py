@@ -1,4 +1,4 @@
-"""`codemode serve` from start to end: what it logs, what it refuses, what it takes up, how it stops."""
+"""`codemode serve` from start to end: its log, what it refuses, which changes it applies, how it stops."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Output types learned from results: opt-in, shapes only, published at a pace, kept in a file, dropped on change."""
+"""Output types learned from results: opt-in, shapes only, published at a pace, stored in a file, dropped on change."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from portal.calls.gate import Direction, Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.learning.learning import Learning
-from portal.learning.shapes import CALM, MOST_SKIPPED, LearnedShapes, fingerprint
+from portal.learning.shapes import CALM_RESULTS, MAX_SKIPPED, LearnedShapes, fingerprint
 from portal.servers.servers import Servers
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext
@@ -53,7 +53,7 @@ async def learning_portal(upstream: Hosted, learning: Learning, **options: Any) 
 
 
 async def echo(portal: Portal, text: str = AS_TEXT) -> None:
-    """Have the upstream's tool `echo` return this text."""
+    """Make the upstream's tool `echo` return this text."""
     await portal.caller.call(Call.tool("one", "echo", {"text": text}))
 
 
@@ -102,7 +102,8 @@ async def test_declared_types_stay_and_errors_are_not_looked_at() -> None:
             await portal.caller.call(Call.prompt("one", "greet", {"who": "ada"}))
             assert learning.shapes.document()["servers"] == {}
             await echo(portal)
-        assert list(learning.shapes.document()["servers"]["one"]) == ["echo"]
+        document: Any = learning.shapes.document()
+        assert list(document["servers"]["one"]) == ["echo"]
 
 
 async def test_what_the_gate_keeps_back_or_changes_is_not_learned() -> None:
@@ -243,7 +244,7 @@ def test_a_tool_without_news_is_looked_at_ever_less_until_there_are_news() -> No
         if shapes.wants("one", described):
             looks += 1
             shapes.learn("one", described, Seen.of({"a": 1}))
-    assert CALM < looks < 10_000 / MOST_SKIPPED + 2 * MOST_SKIPPED
+    assert CALM_RESULTS < looks < 10_000 / MAX_SKIPPED + 2 * MAX_SKIPPED
     while not shapes.wants("one", described):
         pass
     assert shapes.learn("one", described, Seen.of({"b": 1}))
@@ -306,5 +307,5 @@ async def test_a_server_offers_what_is_known_from_its_first_list_on() -> None:
             snapshot = await servers.settled()
             assert offered(snapshot).output_schema == {"type": "string"} and offered(snapshot).output_inferred
             assert offered(snapshot, "fail").output_schema is None
-            servers.offer_anew("nobody")
+            servers.republish("nobody")
             assert servers.snapshot is snapshot

@@ -1,4 +1,4 @@
-"""Call records: one JSON line each, in batches, bounded, and honest about what was lost."""
+"""Call records: one JSON line each, in batches, bounded, with a count of the lost ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def record(name: str) -> CallRecord:
 
 
 class Lines:
-    """A sink; while `held` it takes no more."""
+    """A sink that blocks while `held`."""
 
     def __init__(self) -> None:
         self.lines: list[bytes] = []

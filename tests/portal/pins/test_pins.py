@@ -1,4 +1,4 @@
-"""Pinned servers: what they offer otherwise than approved is withheld on every path until somebody approves it."""
+"""Pinned servers: new and changed definitions are hidden on every path until somebody approves them."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from portal.calls.gate import Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.pins import Pinning, PinsUnusable
-from portal.pins.in_file import FilePlace
-from portal.pins.in_store import StorePlace
+from portal.pins.file_approvals import FileApprovals
+from portal.pins.stored_approvals import StoredApprovals
 from portal.servers.servers import Servers
 from portal.state import KeyRing, Store
 from portal.upstream import CallContext
@@ -46,18 +46,18 @@ def anyio_backend() -> str:
 @asynccontextmanager
 async def pinned_portal(upstream: Hosted, file: Path, **options: Any) -> AsyncIterator[Portal]:
     entry = {"url": upstream.url, "pin": True}
-    async with portal_over({"one": entry}, pins=Pinning(FilePlace(file)), **options) as portal:
+    async with portal_over({"one": entry}, pins=Pinning(FileApprovals(file)), **options) as portal:
         yield portal
 
 
 async def relisted(portal: Portal, upstream: Hosted, **said: Mapping[str, Any]) -> None:
-    """The upstream says something else of itself, and the portal has read it."""
+    """The upstream has changed a tool, and the portal has read its lists."""
     upstream.behaviour.said.update({name: dict(words) for name, words in said.items()})
     await portal.servers.refresh("one")
 
 
 def waiting(portal: Portal) -> dict[str, tuple[str, ...]]:
-    return {waits.name: waits.changed for waits in portal.servers.snapshot.servers["one"].withheld}
+    return {waits.name: waits.changed for waits in portal.servers.snapshot.servers["one"].pending}
 
 
 async def until(servers: Servers, so: Callable[[], bool]) -> None:
@@ -71,7 +71,7 @@ async def until(servers: Servers, so: Callable[[], bool]) -> None:
 
 
 async def approve_all(portal: Portal) -> None:
-    await portal.servers.approve("one", portal.servers.snapshot.servers["one"].withheld, by="test")
+    await portal.servers.approve("one", portal.servers.snapshot.servers["one"].pending, by="test")
 
 
 @pytest.mark.parametrize("mode", GENERATIONS)
@@ -221,7 +221,7 @@ async def test_clients_are_told_of_new_lists_when_it_is_approved_and_only_then(t
 @asynccontextmanager
 async def places(folder: Path) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
     async with Store.open(f"sqlite:///{folder}/s.db", KeyRing.in_memory()) as store:
-        yield {"file": lambda: FilePlace(folder / "pins.json"), "store": lambda: StorePlace(store)}
+        yield {"file": lambda: FileApprovals(folder / "pins.json"), "store": lambda: StoredApprovals(store)}
 
 
 @pytest.mark.parametrize("kind", ["file", "store"])
@@ -256,7 +256,7 @@ async def test_an_approval_elsewhere_reaches_a_portal_that_runs(kind: str, tmp_p
 async def test_an_approval_is_of_one_definition_and_not_of_a_name(tmp_path: Path) -> None:
     async with hosted() as upstream, pinned_portal(upstream, tmp_path / "pins.json") as portal:
         await relisted(portal, upstream, echo={"description": "harmless"})
-        reviewed = portal.servers.snapshot.servers["one"].withheld
+        reviewed = portal.servers.snapshot.servers["one"].pending
         await relisted(portal, upstream, echo={"description": EVIL})
         await portal.servers.approve("one", reviewed, by="test")
         assert waiting(portal) == {"echo": ("description",)}
@@ -264,7 +264,10 @@ async def test_an_approval_is_of_one_definition_and_not_of_a_name(tmp_path: Path
 
 
 async def test_a_server_that_is_not_pinned_is_taken_at_its_word(tmp_path: Path) -> None:
-    async with hosted() as upstream, portal_over({"one": upstream}, pins=Pinning(FilePlace(tmp_path / "p"))) as portal:
+    async with (
+        hosted() as upstream,
+        portal_over({"one": upstream}, pins=Pinning(FileApprovals(tmp_path / "p"))) as portal,
+    ):
         await relisted(portal, upstream, echo={"description": EVIL})
         assert waiting(portal) == {} and not (tmp_path / "p").exists()
 
@@ -274,9 +277,9 @@ async def test_without_a_place_nothing_of_a_pinned_server_is_shown() -> None:
         document = {"mcpServers": {"one": {"url": upstream.url, "pin": True}}, "portal": {"pinned": "p"}}
         async with Servers(parse_config(document).servers) as servers:
             one = (await servers.settled()).servers["one"]
-            assert one.listed and one.tools == () and one.prompts == () and len(one.withheld) > 5
+            assert one.listed and one.tools == () and one.prompts == () and len(one.pending) > 5
             with pytest.raises(PinsUnusable, match="portal.pinned"):
-                await servers.approve("one", one.withheld, by="test")
+                await servers.approve("one", one.pending, by="test")
 
 
 async def test_the_file_is_its_owners_and_can_be_read(tmp_path: Path) -> None:
@@ -308,7 +311,7 @@ async def test_a_file_that_cannot_be_used_stops_the_start_and_is_not_replaced(tm
     file.write_text(content, "utf-8")
     file.chmod(0o600)
     with pytest.raises(PinsUnusable, match="these are no approvals"):
-        async with Pinning(FilePlace(file)):
+        async with Pinning(FileApprovals(file)):
             pass
     assert file.read_text("utf-8") == content
 

@@ -1,4 +1,4 @@
-"""The registry: all servers at once, immutable snapshots, reload under running calls, connections of single clients."""
+"""The registry: all servers at once, immutable snapshots, reload during calls, connections for single clients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portal.config.config import ServerConfig, parse_config
 from portal.errors import ServerUnknown, UpstreamUnavailable
 from portal.servers.servers import Servers, connection_kind
 from portal.servers.snapshot import Snapshot
-from portal.upstream import CallContext, Client
+from portal.upstream import CallContext, DownstreamClient
 from tests.portal.upstreams.hosting import hosted, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -184,7 +184,7 @@ async def test_notifications_that_belong_to_no_call_are_told_with_their_server()
 
 # Connections of single clients
 
-ASKABLE = Client(key="session-1", info={"name": "them", "version": "1"}, capabilities={"elicitation": {}})
+ASKABLE = DownstreamClient(key="session-1", info={"name": "them", "version": "1"}, capabilities={"elicitation": {}})
 HTTP = next(iter(configured(a=DEAD).values()))
 STDIO = next(iter(configured(a={"command": "x"}).values()))
 
@@ -196,24 +196,24 @@ STDIO = next(iter(configured(a={"command": "x"}).values()))
         (HTTP, "modern", ASKABLE, "shared"),
         (HTTP, None, ASKABLE, "shared"),
         (HTTP, "legacy", None, "shared"),
-        (HTTP, "legacy", Client(key="x"), "shared"),
-        (HTTP, "legacy", Client(key="", capabilities={"roots": {}}), "shared"),
+        (HTTP, "legacy", DownstreamClient(key="x"), "shared"),
+        (HTTP, "legacy", DownstreamClient(key="", capabilities={"roots": {}}), "shared"),
         (STDIO, "legacy", ASKABLE, "shared"),
         (STDIO.model_copy(update={"sessions": "dedicated"}), "legacy", ASKABLE, "dedicated"),
         (HTTP.model_copy(update={"sessions": "shared"}), "legacy", ASKABLE, "shared"),
-        (HTTP.model_copy(update={"prefix": False}), "modern", Client(key="x"), "shared"),
+        (HTTP.model_copy(update={"prefix": False}), "modern", DownstreamClient(key="x"), "shared"),
     ],
 )
-def test_which_connection_a_call_uses(config: Any, generation: Any, client: Client | None, kind: str) -> None:
+def test_which_connection_a_call_uses(config: Any, generation: Any, client: DownstreamClient | None, kind: str) -> None:
     assert connection_kind(config, generation, client) == kind
     assert connection_kind(config, generation, client, "2026-07-28") == kind
 
 
 def test_a_server_shown_as_it_is_is_a_legacy_server_to_a_legacy_session() -> None:
     shown = HTTP.model_copy(update={"prefix": False})
-    assert connection_kind(shown, "modern", Client(key="x"), "2025-11-25") == "legacy"
-    assert connection_kind(shown, "modern", Client(key=""), "2025-11-25") == "shared"
-    assert connection_kind(HTTP, "modern", Client(key="x"), "2025-11-25") == "shared"
+    assert connection_kind(shown, "modern", DownstreamClient(key="x"), "2025-11-25") == "legacy"
+    assert connection_kind(shown, "modern", DownstreamClient(key=""), "2025-11-25") == "shared"
+    assert connection_kind(HTTP, "modern", DownstreamClient(key="x"), "2025-11-25") == "shared"
 
 
 async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server() -> None:
@@ -232,7 +232,7 @@ async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server
             assert lease.connection("up", ASKABLE) is own
             ask = {"name": "ask", "arguments": {"text": "?"}}
             context = CallContext(client=ASKABLE, on_request=on_request)
-            result = await own.request("tools/call", ask, context)
+            result: Any = await own.request("tools/call", ask, context)
             assert result["content"][0]["text"] == "accept legacy"
         await servers.release("session-1")
         await servers.release("session-1")
@@ -246,7 +246,7 @@ async def test_connections_of_single_clients_are_bounded(monkeypatch: pytest.Mon
     async with hosted(Behaviour(legacy=True)) as host, Servers(configured(up={"url": host.url})) as servers:
         await servers.settled()
         with servers.lease() as lease:
-            clients = [Client(key=str(number), capabilities={"roots": {}}) for number in range(4)]
+            clients = [DownstreamClient(key=str(number), capabilities={"roots": {}}) for number in range(4)]
             found = [lease.connection("up", client) for client in clients]
             assert found[0] is not found[1]
             assert found[2] is found[3] is lease.connection("up")

@@ -1,4 +1,4 @@
-"""One supervised connection to real servers of both generations, which change, hang, restart and die."""
+"""One supervised connection to real servers of both generations that change, hang, restart and die."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from portal.errors import RpcError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
-from portal.upstream import CallContext, Client, Introduction
+from portal.upstream import CallContext, DownstreamClient, Introduction
 from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -264,7 +264,7 @@ async def test_log_messages_reach_the_call_they_belong_to(kind: str) -> None:
 
 @ENTRIES
 async def test_questions_reach_the_call_they_belong_to(kind: str) -> None:
-    client = Client(key="c", capabilities={"elicitation": {"form": {}}})
+    client = DownstreamClient(key="c", capabilities={"elicitation": {"form": {}}})
     introduction = Introduction(info={"name": "c", "version": "1"}, capabilities=client.capabilities)
     asked: list[object] = []
 
@@ -322,7 +322,7 @@ async def test_a_refusal_of_the_client_goes_back_to_the_server() -> None:
 
 
 async def test_input_required_is_passed_on_to_a_modern_client_as_it_is() -> None:
-    client = Client(key="", capabilities={"elicitation": {"form": {}}})
+    client = DownstreamClient(key="", capabilities={"elicitation": {"form": {}}})
     async with hosted() as host, ready({"url": host.url}) as up:
         result = await up.call("ask", "?", context=CallContext(client=client, protocol="2026-07-28"))
         assert result["resultType"] == "input_required"
@@ -340,7 +340,7 @@ async def test_calls_on_one_connection_run_at_the_same_time() -> None:
 
 
 async def test_a_flood_of_notifications_ends_the_link_and_not_the_portal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.upstream.connection._FLOOD", 200)
+    monkeypatch.setattr("portal.upstream.connection._MAX_NOTIFICATIONS", 200)
     async with ready(stdio_entry("--legacy")) as up:
         with pytest.raises(UpstreamError, match="sent more than 200 notifications in a second"):
             await up.call("flood", "1000000")

@@ -1,4 +1,4 @@
-"""Streamable HTTP against a server of raw bytes: whatever it sends, one call fails, clearly, and nothing else."""
+"""Streamable HTTP against a server of raw bytes: bad data fails one call with a clear error, and nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ async def answered_by(on_call: OnCall, *, legacy: bool = False, **settings: Any)
 
 
 async def failing_with(on_call: OnCall, expected: type[UpstreamError], **settings: Any) -> UpstreamError:
-    """Call once and expect this error; then the server behaves, and the same connection works."""
+    """Call once and expect this error. Then the server behaves, and the same connection works."""
     async with answered_by(on_call, **settings) as (raw, up):
         with pytest.raises(expected) as caught:
             await up.call("echo")

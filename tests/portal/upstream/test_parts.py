@@ -1,4 +1,4 @@
-"""The pure parts under a connection: event streams, JSON, protocol stamps, listings, backoff."""
+"""The pure parts of a connection: event streams, JSON, protocol metadata, listings, backoff."""
 
 from __future__ import annotations
 
@@ -14,11 +14,17 @@ from hypothesis import strategies as st
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from portal.errors import ResponseInvalid, RpcError
-from portal.upstream import CallContext, Client, Introduction
+from portal.upstream import CallContext, DownstreamClient, Introduction
 from portal.upstream.backoff import GOOD_LIFE, LONGEST, Backoff
 from portal.upstream.listing import MAX_DEPTH, fetch, too_deep
 from portal.upstream.transports.event_stream import EventParser, EventTooLarge
-from portal.upstream.transports.protocol import Agreement, discovered, initialized, outgoing_headers, outgoing_params
+from portal.upstream.transports.protocol import (
+    Agreement,
+    agreement_from_discover,
+    agreement_from_initialize,
+    outgoing_headers,
+    outgoing_params,
+)
 from portal.upstream.transports.wire import decode, encode, message_in, result_in, rpc_error, snippet
 
 pytestmark = pytest.mark.anyio
@@ -165,7 +171,7 @@ def test_a_snippet_is_one_short_line_without_secrets(data: bytes, secret: str) -
 
 def test_a_modern_request_is_stamped_with_the_client_it_is_made_for() -> None:
     context = CallContext(
-        client=Client(key="k", info={"name": "them"}, capabilities={"roots": {}}),
+        client=DownstreamClient(key="k", info={"name": "them"}, capabilities={"roots": {}}),
         meta={"traceparent": "t", "progressToken": "theirs", "io.modelcontextprotocol/clientInfo": {"name": "forged"}},
         headers={"Mcp-Param-Region": "eu", "authorization": "secret"},
     )
@@ -186,7 +192,7 @@ def test_a_modern_request_is_stamped_with_the_client_it_is_made_for() -> None:
 
 
 def test_a_legacy_request_carries_only_what_was_passed_on() -> None:
-    context = CallContext(client=Client(key="k", info={"name": "them"}), meta={"progressToken": 1})
+    context = CallContext(client=DownstreamClient(key="k", info={"name": "them"}), meta={"progressToken": 1})
     assert outgoing_params({"name": "x"}, LATEST_HANDSHAKE_VERSION, PORTAL, context, None) == {"name": "x"}
     headers = outgoing_headers("tools/call", {"name": "x"}, LATEST_HANDSHAKE_VERSION, context)
     assert headers == {"mcp-protocol-version": LATEST_HANDSHAKE_VERSION}
@@ -194,9 +200,9 @@ def test_a_legacy_request_carries_only_what_was_passed_on() -> None:
 
 @given(st.dictionaries(st.sampled_from(["protocolVersion", "supportedVersions", "capabilities", "_meta"]), json_values))
 def test_any_answer_to_the_first_request_is_an_agreement_or_refused(result: Mapping[str, Any]) -> None:
-    assert discovered(result) is None or LATEST_MODERN_VERSION in result["supportedVersions"]
+    assert agreement_from_discover(result) is None or LATEST_MODERN_VERSION in result["supportedVersions"]
     try:
-        agreement = initialized(result)
+        agreement = agreement_from_initialize(result)
     except ResponseInvalid:
         return
     assert not agreement.modern

@@ -1,4 +1,4 @@
-"""HTTP with SSE, the oldest transport, found when the newer one is not there."""
+"""HTTP with SSE, the oldest transport, used if the newer one is not available."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def anyio_backend() -> str:
 @pytest.mark.parametrize("kind", [{}, {"type": "sse"}], ids=["unnamed", "named"])
 async def test_a_server_that_has_only_sse_is_found_and_remembered(kind: dict[str, str]) -> None:
     async with hosted(transport="sse") as host, ready({"url": host.url, **kind}) as up:
-        assert up.connection.remembered.transport == "sse"
+        assert up.connection.negotiated.transport == "sse"
         assert up.connection.protocol == "2025-11-25"
         assert await up.text("echo", "hello") == "hello"
 

@@ -1,4 +1,4 @@
-"""Servers that are child processes: how they start, what they may send, how they die, and that nothing stays behind."""
+"""Servers that are child processes: their start, their messages, their end, and that no process stays behind."""
 
 from __future__ import annotations
 
@@ -48,13 +48,13 @@ def anyio_backend() -> str:
 
 
 class Running:
-    """A process of the system, by a handle that cannot come to mean another one."""
+    """A process of the system, by a handle that can never mean another one."""
 
     def __init__(self, pid: int) -> None:
         self._handle = os.pidfd_open(pid)
 
     def ended(self) -> bool:
-        """Whether it ends within ten seconds."""
+        """Whether the process ends within ten seconds."""
         poll = select.poll()
         poll.register(self._handle, select.POLLIN)
         try:
@@ -113,7 +113,7 @@ async def test_a_program_that_is_not_there_is_said_to_be(command: str) -> None:
 async def test_a_server_that_exits_on_an_unknown_first_message_is_served_by_the_handshake() -> None:
     async with ready(script(discover="sys.exit(7)")) as up:
         assert up.connection.protocol == "2025-06-18"
-        assert up.connection.remembered.generation == "legacy"
+        assert up.connection.negotiated.generation == "legacy"
         assert await up.text("act", ANSWER) == "fine"
 
 

@@ -1,4 +1,4 @@
-// What the page asks the bench for. The key comes in the URL's fragment, which no request carries, and stays in this tab.
+// The requests of the page to the bench. The key is in the URL's fragment, which browsers do not send, and stays in this tab.
 
 const KEY = "codemode-bench-key";
 
@@ -51,7 +51,7 @@ export async function* run(request, signal) {
       for (const line of lines) yield JSON.parse(line);
     }
   } finally {
-    // Whoever has read enough need not wait for the connection's end.
+    // A caller that has read enough does not wait for the end of the connection.
     reader.cancel().catch(() => {});
   }
 }

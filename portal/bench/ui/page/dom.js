@@ -1,4 +1,4 @@
-// Elements from text alone: whatever a server, a program or a result says is shown, and never markup.
+// Creates elements from text only: output of servers, programs and results is never markup.
 
 /** make("p", {class: "dim", title: "..."}, "text", child, ...); a function value is a listener. */
 export function make(tag, properties = {}, ...children) {

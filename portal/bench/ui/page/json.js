@@ -1,4 +1,4 @@
-// A JSON value for people: rows of plain fields as a table, text as it is, anything else as coloured JSON.
+// Shows a JSON value: rows of plain fields as a table, text unchanged, anything else as coloured JSON.
 
 import { make } from "./dom.js";
 

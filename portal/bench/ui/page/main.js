@@ -1,4 +1,4 @@
-// The page: what is edited, what is run, and which part of the page hears of it.
+// The page: it holds the program and the mocks, runs them, and updates the parts of the page.
 
 import * as api from "./api.js";
 import { counted, find, make } from "./dom.js";
@@ -70,7 +70,7 @@ async function refresh() {
   try {
     await take(await api.state());
   } catch {
-    // The next run says that the bench is gone; until then what is shown stays true.
+    // Nothing to do: the next run reports that the bench does not answer, and the list is right until then.
   }
 }
 
@@ -195,7 +195,7 @@ function cancel() {
 
 function running(yes) {
   document.body.classList.toggle("running", yes);
-  // The focus stays where it was unless its button goes.
+  // The focus moves only if its button disappears.
   const held = [find("run"), find("cancel")].includes(document.activeElement);
   find("run").hidden = yes;
   find("cancel").hidden = !yes;

@@ -1,5 +1,5 @@
-// The editor: Monaco with the servers' types, completion, and the type checker's findings on the program as it runs,
-// which is the body of an async function. Its files are served by the bench itself, its workers too.
+// The editor: Monaco with the servers' types, completion, and the type checker's findings. The checker sees the program as
+// it runs, as the body of an async function. The bench serves the files and the workers of Monaco.
 
 const LIGHT = { "editor.background": "#ffffff", "editorLineNumber.foreground": "#a3aab8", "editorLineNumber.activeForeground": "#4b5563", "editor.lineHighlightBackground": "#f6f7f9", "editor.lineHighlightBorder": "#00000000", "editorGutter.background": "#ffffff", "editorWidget.background": "#ffffff", "editorWidget.border": "#d9dde5", "focusBorder": "#00000000" };
 const DARK = { "editor.background": "#14171d", "editorLineNumber.foreground": "#4d5566", "editorLineNumber.activeForeground": "#aab2c2", "editor.lineHighlightBackground": "#1a1e26", "editor.lineHighlightBorder": "#00000000", "editorGutter.background": "#14171d", "editorWidget.background": "#1b1f27", "editorWidget.border": "#313846", "focusBorder": "#00000000" };
@@ -9,9 +9,9 @@ const ISOLATE = "file:///isolate.d.ts";
 const CHECKED = "file:///checked.ts";
 const BEFORE = "export {};(async () => {\n";
 const PAUSE = 350;
-// `return` outside of a function: what a program is allowed.
+// `return` outside of a function, which is allowed in a program.
 const ALLOWED = [1108];
-// "'x' is of type 'unknown'": nobody's mistake where a tool says nothing of what it returns.
+// "'x' is of type 'unknown'": not a mistake of the program if a tool declares no output type.
 const UNTYPED = [18046, 2571];
 
 export async function open(parent, { path, onChange, onPosition, onProblems, onRun, onTypes }) {
@@ -30,13 +30,13 @@ export async function open(parent, { path, onChange, onPosition, onProblems, onR
     moduleDetection: 3,
     lib: ["lib.esnext.d.ts"],
     strict: true,
-    // Programs are JavaScript as often as TypeScript.
+    // Programs are often JavaScript, so implicit any is allowed.
     noImplicitAny: false,
     useUnknownInCatchVariables: false,
     allowNonTsExtensions: true,
     noEmit: true,
   });
-  // What Monaco itself would find takes the program for a script; `check` below finds it.
+  // Monaco's own checks treat the program as a script, so they are off. `check` below replaces them.
   typescript.typescriptDefaults.setDiagnosticsOptions({ noSemanticValidation: true, noSyntaxValidation: true, noSuggestionDiagnostics: true });
 
   const models = {
@@ -83,7 +83,7 @@ export async function open(parent, { path, onChange, onPosition, onProblems, onR
     soon();
   });
   models.mocks.onDidChangeContent(() => onChange("mocks"));
-  // "Go to definition" of a tool leads to its declaration.
+  // "Go to definition" on a tool goes to its declaration.
   ui.registerEditorOpener({
     openCodeEditor(source, resource, target) {
       if (resource.toString() !== TYPES) return false;
@@ -218,7 +218,7 @@ async function load(path) {
   const amd = window.require;
   amd.config({ paths: { vs: path } });
   await new Promise((resolve, reject) => amd(["vs/editor/editor.main"], resolve, reject));
-  // Workers come from our own origin like everything else, which lets the page forbid `blob:`.
+  // Workers come from our own origin too, so the page can forbid `blob:`.
   self.MonacoEnvironment = {
     getWorker: (_, label) => new Worker(`${path}/assets/${WORKERS[label] ?? "editor.worker-_vAIFJDs"}.js`, { name: label }),
   };

@@ -1,4 +1,4 @@
-// What a run did: verdict, calls, result or error, logs, the answer as an agent reads it, tokens.
+// The report of a run: verdict, calls, result or error, logs, the answer as an agent reads it, tokens.
 
 import { copyButton, counted, find, make, milliseconds } from "./dom.js";
 import * as json from "./json.js";
@@ -55,7 +55,7 @@ export class Output {
     if (answer.check?.diagnostics.length) parts.push(this._check(answer.check));
     if (event.emitted.length) parts.push(section("Emitted", "", ...event.emitted.map(block)));
     if (answer.logs?.length) parts.push(section("Logs", counted(answer.logs.length, "line"), logs(answer.logs)));
-    // The error and the result come first: they are what a person looks for.
+    // The error and the result come first, because a person looks for them.
     find("report").prepend(...parts.slice(0, 1));
     if (event.notes.length) parts.push(section("Notes", "", ...event.notes.map((note) => make("p", {}, note))));
     find("report").append(...parts.slice(1), cost(event.cost, failed), asRead(event));
@@ -88,7 +88,7 @@ export class Output {
     const frame = snippet && make("pre", { tabindex: 0 }, snippet);
     if (frame) {
       body.push(frame);
-      // The caret under a long line is what there is to see.
+      // Scroll to the caret, which is far right under a long line.
       const caret = snippet.split("\n").at(-1).indexOf("^");
       requestAnimationFrame(() => (frame.scrollLeft = (frame.scrollWidth / Math.max(...snippet.split("\n").map((l) => l.length))) * (caret - 30)));
     }

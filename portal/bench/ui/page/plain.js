@@ -1,4 +1,4 @@
-// The editor without the editor: text fields. Everything works, nothing completes.
+// Text fields in place of the editor: everything works, without completion.
 
 import { make } from "./dom.js";
 

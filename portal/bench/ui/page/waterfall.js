@@ -1,4 +1,4 @@
-// The calls of a run as they happen: a row each, its bar where it was in time, what it was given and gave back behind it.
+// The calls of a run while it runs: a row for each, with a bar for its time, and its arguments and result on a click.
 
 import { counted, make, milliseconds } from "./dom.js";
 import { json } from "./json.js";

@@ -1,4 +1,4 @@
-"""The page in a real browser, opened as its user opens it: from the URL that `codemode bench-ui` prints."""
+"""The page in a real browser, opened from the URL that `codemode bench-ui` prints."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ WRITE_CLIPBOARD = """async (text) => {
 
 @contextmanager
 def bench_ui(*options: str) -> Iterator[str]:
-    """The command in a process of its own; gives the URL it prints."""
+    """The command in a process of its own, and the URL it prints."""
     command = [sys.executable, "-m", "portal.cli", "bench-ui", *options]
     with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
         assert process.stderr is not None
@@ -67,8 +67,8 @@ def url(chromium: Browser) -> Iterator[str]:
         yield url
 
 
-class Opened:
-    """The page, and everything the browser complained about."""
+class OpenPage:
+    """An open page, and every error that the browser reported."""
 
     def __init__(self, page: Page) -> None:
         self.page = page
@@ -78,14 +78,14 @@ class Opened:
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
 
     def open(self, url: str, *, checked: bool = True) -> None:
-        """Wait for the servers, and for the first check of the program: by then the editor's workers have started."""
+        """Open the page, and wait for the servers and the first check of the program: then the workers have started."""
         self.page.goto(url)
         self.page.wait_for_selector("body[data-servers=settled]")
         if checked:
             self.page.wait_for_selector("body[data-problems]")
 
     def write(self, text: str) -> None:
-        """Replace what is in the editor by pasting, which the browser and the editor do some time after the keys."""
+        """Replace the text in the editor by pasting, which takes effect some time after the keys."""
         lines = self.page.locator("#editor .view-lines")
         lines.click()
         self.page.evaluate(WRITE_CLIPBOARD, text)
@@ -97,7 +97,7 @@ class Opened:
             expect(lines).to_contain_text(line, timeout=PATIENCE)
 
     def run(self) -> None:
-        """As soon as the run before this one has ended."""
+        """Run the program, after the last run has ended."""
         expect(self.page.locator("#run")).to_be_visible(timeout=PATIENCE)
         self.page.keyboard.press("ControlOrMeta+Enter")
 
@@ -106,17 +106,17 @@ class Opened:
 
 
 @pytest.fixture
-def opened(chromium: Browser) -> Iterator[Opened]:
+def opened(chromium: Browser) -> Iterator[OpenPage]:
     permissions = ["clipboard-read", "clipboard-write"]
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, permissions=permissions)
-    page = Opened(context.new_page())
+    page = OpenPage(context.new_page())
     yield page
     context.close()
     assert page.complaints == []
 
 
-def test_the_page_from_the_first_letter_to_a_cancelled_run(url: str, opened: Opened) -> None:
-    """One page in one process: starting both is what costs."""
+def test_the_page_from_the_first_letter_to_a_cancelled_run(url: str, opened: OpenPage) -> None:
+    """One page in one process, because starting both takes the time."""
     opened.open(url)
     assert opened.page.url == url.partition("#")[0], "the key leaves the address bar"
     completes_from_the_stubs(opened)
@@ -129,7 +129,7 @@ def test_the_page_from_the_first_letter_to_a_cancelled_run(url: str, opened: Ope
     has_room_for_all_in_a_narrow_window(opened)
 
 
-def completes_from_the_stubs(opened: Opened) -> None:
+def completes_from_the_stubs(opened: OpenPage) -> None:
     page = opened.page
     opened.write(PROGRAM + "const other = await codemode.")
     page.keyboard.type("shop")
@@ -141,7 +141,7 @@ def completes_from_the_stubs(opened: Opened) -> None:
     page.keyboard.press("Escape")
 
 
-def checks_against_them(opened: Opened) -> None:
+def checks_against_them(opened: OpenPage) -> None:
     """A page has a `document`, an isolate has none; a program may `return`."""
     problems = opened.page.locator("#problems")
     opened.write(
@@ -154,7 +154,7 @@ def checks_against_them(opened: Opened) -> None:
     expect(problems).to_be_hidden(timeout=PATIENCE)
 
 
-def runs_live(opened: Opened) -> None:
+def runs_live(opened: OpenPage) -> None:
     page = opened.page
     opened.run()
     opened.verdict("Completed")
@@ -170,7 +170,7 @@ def runs_live(opened: Opened) -> None:
     expect(page.locator(".cost-row")).to_have_count(2)
 
 
-def runs_mocked(opened: Opened) -> None:
+def runs_mocked(opened: OpenPage) -> None:
     page = opened.page
     page.get_by_role("tab", name="Mocks").click()
     opened.write(MOCKED)
@@ -182,7 +182,7 @@ def runs_mocked(opened: Opened) -> None:
     page.get_by_role("tab", name="Program").click()
 
 
-def shows_where_a_program_fails(opened: Opened) -> None:
+def shows_where_a_program_fails(opened: OpenPage) -> None:
     page = opened.page
     opened.write("const order = await codemode.shop.get_order({ order_id: 'none' });\nreturn order;")
     opened.run()
@@ -194,7 +194,7 @@ def shows_where_a_program_fails(opened: Opened) -> None:
     expect(page.locator(".failing-line")).to_have_count(0)
 
 
-def shows_text_and_never_markup(opened: Opened) -> None:
+def shows_text_and_never_markup(opened: OpenPage) -> None:
     opened.write('console.log("<img src=x onerror=alert(1)>"); throw new Error("<script>alert(2)</script>")')
     opened.run()
     expect(opened.page.locator("#report")).to_contain_text("<script>alert(2)</script>", timeout=PATIENCE)
@@ -202,7 +202,7 @@ def shows_text_and_never_markup(opened: Opened) -> None:
     expect(opened.page.locator("#report img, #report script")).to_have_count(0)
 
 
-def cancels(opened: Opened) -> None:
+def cancels(opened: OpenPage) -> None:
     page = opened.page
     opened.write(
         "const some = await codemode.shop.list_orders({ limit: 1 });\n"
@@ -215,7 +215,7 @@ def cancels(opened: Opened) -> None:
     expect(page.locator("#run")).to_be_visible()
 
 
-def has_room_for_all_in_a_narrow_window(opened: Opened) -> None:
+def has_room_for_all_in_a_narrow_window(opened: OpenPage) -> None:
     page = opened.page
     page.set_viewport_size({"width": 800, "height": 900})
     opened.write("")
@@ -233,7 +233,7 @@ def test_without_the_editor_a_text_field_does_and_without_the_key_nothing_does(
     (tmp_path / "codemode.json").write_text('{"mcpServers": {}}')
     with bench_ui("--plain", "--config", str(tmp_path / "codemode.json")) as url:
         context = chromium.new_context(viewport={"width": 1280, "height": 800})
-        opened = Opened(context.new_page())
+        opened = OpenPage(context.new_page())
         opened.open(url, checked=False)
         page = opened.page
         expect(page.locator("#notice")).to_contain_text("--plain")

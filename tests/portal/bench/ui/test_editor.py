@@ -1,4 +1,4 @@
-"""The editor's files: only what is pinned, only as it is pinned, and a clear word where they cannot be had."""
+"""The editor's files: only pinned files, only with their hashes, and a clear message if they are not available."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from portal.bench.ui import MONACO, EditorUnavailable, install
 from portal.bench.ui.assets import TYPES, content_security_policy
-from portal.bench.ui.editor import Pinned, archive_files, checked, installed
+from portal.bench.ui.editor import PinnedRelease, archive_files, check_files, installed_copy
 
 CONTENTS = {"loader.js": b"load", "editor/main.css": b"a{}"}
 NPM = """#!/bin/sh
@@ -27,9 +27,9 @@ cp "{archive}" "$2/editor-1.0.0.tgz"
 """
 
 
-def pinned(archive: bytes, contents: dict[str, bytes] | None = None) -> Pinned:
+def pinned(archive: bytes, contents: dict[str, bytes] | None = None) -> PinnedRelease:
     files = {name: (len(data), hashlib.sha256(data).hexdigest()) for name, data in (contents or CONTENTS).items()}
-    return Pinned("editor", "1.0.0", len(archive), hashlib.sha512(archive).hexdigest(), "min/vs", files)
+    return PinnedRelease("editor", "1.0.0", len(archive), hashlib.sha512(archive).hexdigest(), "min/vs", files)
 
 
 def packed(members: dict[str, bytes], links: dict[str, str] | None = None) -> bytes:
@@ -51,7 +51,7 @@ GOOD = packed({f"package/min/vs/{name}": data for name, data in CONTENTS.items()
 
 @pytest.fixture
 def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command `npm` whose archive the test writes into the file returned."""
+    """A command `npm`. The test writes its archive into the returned file."""
     archive, folder = tmp_path / "archive.tgz", tmp_path / "bin"
     folder.mkdir()
     command = folder / "npm"
@@ -76,7 +76,7 @@ def test_the_files_come_once_into_a_private_folder(npm: Path, tmp_path: Path) ->
 def test_a_file_that_was_changed_in_the_cache_is_brought_again(npm: Path, tmp_path: Path) -> None:
     folder = install(pinned(GOOD), tmp_path / "cache")
     (folder / "loader.js").write_bytes(b"LOAD")
-    assert installed(pinned(GOOD), tmp_path / "cache") is None
+    assert installed_copy(pinned(GOOD), tmp_path / "cache") is None
     assert (install(pinned(GOOD), tmp_path / "cache") / "loader.js").read_bytes() == b"load"
 
 
@@ -115,7 +115,7 @@ def test_a_link_in_place_of_a_file_is_a_missing_file(npm: Path, tmp_path: Path) 
 @given(st.dictionaries(st.sampled_from([*CONTENTS, "other.js"]), st.binary(max_size=8)))
 def test_whatever_comes_only_the_pinned_bytes_pass(contents: dict[str, bytes]) -> None:
     try:
-        passed = dict(checked(pinned(GOOD), contents.items()))
+        passed = dict(check_files(pinned(GOOD), contents.items()))
     except EditorUnavailable:
         return
     assert passed == CONTENTS

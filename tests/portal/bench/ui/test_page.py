@@ -1,4 +1,4 @@
-"""The bench behind its page: who may use it, what it says of the servers, and what a run tells while it goes."""
+"""The bench behind its page: access, the list of servers, and the events of a run."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
-from portal.bench.ui import Opened
+from portal.bench.ui import InitialContent
 from portal.bench.ui.access import new_token, page_url, refusal_for
-from portal.bench.ui.requests import parse_run
+from portal.bench.ui.run_request import parse_run
 from portal.http import Refusal
 from sandbox import Limits
 from tests.portal.bench.benches import TOKEN, Benched, bench_over
@@ -38,7 +38,7 @@ async def upstream() -> AsyncIterator[Hosted]:
 
 @pytest.fixture
 async def bench(upstream: Hosted) -> AsyncIterator[Benched]:
-    async with bench_over({"one": upstream}, opened=Opened(title="test.json", program="return 1")) as bench:
+    async with bench_over({"one": upstream}, initial=InitialContent(title="test.json", program="return 1")) as bench:
         yield bench
 
 

@@ -1,4 +1,4 @@
-"""What the page may send: a program to run, checked before anything else sees it."""
+"""Parses the page's request to run a program. Every member is checked here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Mode = Literal["live", "mock"]
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """A program, and what answers its calls: the servers, or `mocks`."""
+    """A program to run. In the mode "mock", `mocks` answer its calls; in "live", the servers do."""
 
     code: str
     mode: Mode
@@ -23,7 +23,7 @@ class RunRequest:
 
 
 def parse_run(body: bytes) -> RunRequest:
-    """Read the body of a run. Raises `Refusal` (400) that says what is wrong."""
+    """The request in the body of a POST. Raises `Refusal` (400) if it is not valid."""
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as error:

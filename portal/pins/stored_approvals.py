@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from portal.pins.judging import Approved, Kind
-from portal.pins.places import PinsUnusable
+from portal.pins.approvals import PinsUnusable
+from portal.pins.definitions import Approved, Kind
 from portal.state import StateError
 
 if TYPE_CHECKING:
@@ -16,10 +16,12 @@ if TYPE_CHECKING:
 
 KIND = "pin"
 CHUNK_CHARS = 128 * 1024
-"""Of definitions in one document, unless one alone is larger: a document may have 1 MiB."""
+"""Characters of definitions in one document, except for a single larger definition. A document may have 1 MiB."""
 
 
-class StorePlace:
+class StoredApprovals:
+    """Implements `ApprovalStore` with the portal's database."""
+
     def __init__(self, store: Store) -> None:
         self._store = store
 
@@ -32,23 +34,23 @@ class StorePlace:
     async def keep(self, server: str, approved: Approved, *, by: str, first: bool) -> Approved:
         try:
             async with self._store.transaction() as transaction:
-                stored = [one for one in await transaction.list(KIND) if one.document["server"] == server]
+                stored = [pin for pin in await transaction.list(KIND) if pin.document["server"] == server]
                 known = _by_server(stored).get(server)
                 if known is not None and first:
                     return known
-                kept = {**(known or {}), **approved}
-                await _put(transaction, server, {one.id: one for one in stored}, kept, by)
-                return kept
+                updated = {**(known or {}), **approved}
+                await _put(transaction, server, {document.id: document for document in stored}, updated, by)
+                return updated
         except StateError as error:
             raise PinsUnusable(str(error)) from error
 
     @asynccontextmanager
     async def following(self, changed: Callable[[], None]) -> AsyncIterator[None]:
-        forget = self._store.subscribe(lambda kinds: changed() if KIND in kinds else None)
+        unsubscribe = self._store.subscribe(lambda kinds: changed() if KIND in kinds else None)
         try:
             yield
         finally:
-            forget()
+            unsubscribe()
 
 
 async def _put(
@@ -64,8 +66,8 @@ async def _put(
         await transaction.delete(KIND, id, by=by)
 
 
-def chunks(server: str, approved: Approved) -> Iterator[dict[str, Any]]:
-    """The approvals of a server as documents, one at least: having approved nothing is something too."""
+def chunks(server: str, approved: Approved) -> Iterator[dict[str, object]]:
+    """The approvals of a server as documents. There is at least one, because an empty first listing counts too."""
     definitions: list[list[str]] = []
     size = 0
     for kind, name in sorted(approved):
@@ -79,8 +81,8 @@ def chunks(server: str, approved: Approved) -> Iterator[dict[str, Any]]:
 
 
 def _by_server(stored: Iterable[Stored]) -> dict[str, Approved]:
-    found: dict[str, dict[tuple[Kind, str], str]] = {}
-    for one in stored:
-        approved = found.setdefault(one.document["server"], {})
-        approved.update({(kind, json.loads(text)["name"]): text for kind, text in one.document["definitions"]})
-    return {**found}
+    servers: dict[str, dict[tuple[Kind, str], str]] = {}
+    for pin in stored:
+        approved = servers.setdefault(pin.document["server"], {})
+        approved.update({(kind, json.loads(text)["name"]): text for kind, text in pin.document["definitions"]})
+    return {**servers}

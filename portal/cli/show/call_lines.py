@@ -1,4 +1,4 @@
-"""Logs on standard error: lines for people on a terminal, one JSON object a line everywhere else."""
+"""Call records on standard error: short lines on a terminal, JSON lines otherwise."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OUTCOME_STYLE = {"ok": "green", "tool_error": "yellow", "denied": "yellow", "can
 
 
 class CallLines:
-    """A sink of call records that shows one line a call: for people on a terminal, the record itself otherwise."""
+    """A sink of call records: short lines on `console`, or the records on `stream` if there is no console."""
 
     def __init__(self, stream: TextIO, console: Console | None) -> None:
         self._stream = stream

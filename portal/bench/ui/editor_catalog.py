@@ -1,4 +1,4 @@
-"""What the servers offer at one moment, as the page and the programs need it, made once for each change."""
+"""The catalog of the servers' tools for the page and its programs, built once for each change of the tools."""
 
 from __future__ import annotations
 
@@ -7,54 +7,54 @@ from collections.abc import Mapping
 from typing import Any
 
 from codemode import Catalog, CodeTool
-from portal.bench.ui.cost import Count, Standing, standing_cost
+from portal.bench.ui.cost import Count, ListingCost, listing_cost
 from portal.servers import Snapshot
 
 
-class Offer:
-    """A catalog with its declarations for the editor and the cost of knowing its tools, each made when asked for."""
+class EditorCatalog:
+    """A catalog, its declarations for the editor and the cost of its definitions, computed on first use."""
 
     def __init__(self, snapshot: Snapshot, catalog: Catalog, code_tool: CodeTool, count: Count) -> None:
         self.catalog = catalog
         self._snapshot = snapshot
         self._code_tool = code_tool
         self._count = count
-        self._standing: asyncio.Task[Standing] | None = None
+        self._listing_cost: asyncio.Task[ListingCost] | None = None
         self._declarations: asyncio.Task[str] | None = None
 
-    async def standing(self) -> Standing:
-        if self._standing is None:
-            self._standing = asyncio.ensure_future(asyncio.to_thread(self._cost))
-        return await asyncio.shield(self._standing)
+    async def listing_cost(self) -> ListingCost:
+        if self._listing_cost is None:
+            self._listing_cost = asyncio.ensure_future(asyncio.to_thread(self._cost))
+        return await asyncio.shield(self._listing_cost)
 
     async def declarations(self) -> str:
         if self._declarations is None:
             self._declarations = asyncio.ensure_future(asyncio.to_thread(self.catalog.declarations))
         return await asyncio.shield(self._declarations)
 
-    def _cost(self) -> Standing:
+    def _cost(self) -> ListingCost:
         tools = (tool for server in self._snapshot.servers.values() for tool in server.tools)
-        return standing_cost(self._code_tool.definition(self.catalog), tools, self._count)
+        return listing_cost(self._code_tool.definition(self.catalog), tools, self._count)
 
 
-class Offers:
-    """Keeps the offer of the newest content asked for."""
+class EditorCatalogs:
+    """Caches the catalog of the latest snapshot."""
 
     def __init__(self, code_tool: CodeTool, count: Count) -> None:
         self._code_tool = code_tool
         self._count = count
         self._lock = asyncio.Lock()
         self._content: object = None
-        self._offer: Offer | None = None
+        self._catalog: EditorCatalog | None = None
 
-    async def of(self, snapshot: Snapshot) -> Offer:
+    async def of(self, snapshot: Snapshot) -> EditorCatalog:
         unavailable = snapshot.unavailable()
         content = (snapshot.catalog_id, tuple(sorted(unavailable.items())))
         async with self._lock:
-            if self._offer is None or content != self._content:
+            if self._catalog is None or content != self._content:
                 catalog = await asyncio.to_thread(_built, snapshot, unavailable)
-                self._offer, self._content = Offer(snapshot, catalog, self._code_tool, self._count), content
-            return self._offer
+                self._catalog, self._content = EditorCatalog(snapshot, catalog, self._code_tool, self._count), content
+            return self._catalog
 
 
 def _built(snapshot: Snapshot, unavailable: Mapping[str, str]) -> Catalog:
@@ -63,8 +63,8 @@ def _built(snapshot: Snapshot, unavailable: Mapping[str, str]) -> Catalog:
     return catalog
 
 
-def listed(snapshot: Snapshot, catalog: Catalog) -> list[dict[str, Any]]:
-    """The servers with their states and tools, as the page lists them."""
+def server_list(snapshot: Snapshot, catalog: Catalog) -> list[dict[str, Any]]:
+    """The servers with their states and tools, for the list in the page."""
     return [
         {
             "id": server.id,

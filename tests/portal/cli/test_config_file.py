@@ -1,4 +1,4 @@
-"""Which configuration is used when none is named, and what is said when there is none."""
+"""The configuration that is used when none is named, and the message when there is none."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from portal.cli.config_file import IN_FOLDER, find_config
 from portal.cli.exits import CommandError, Exit
-from portal.cli.find import IN_FOLDER, find_config
 
 
 def test_a_named_file_wins(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a text costs a model: o200k tokens where the tokenizer is installed, else an estimate that says it is one."""
+"""Counts the tokens of a text: o200k tokens if the tokenizer is installed, else an estimate that is marked as one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 
 @dataclass(frozen=True, slots=True)
 class TokenCount:
-    """A number of tokens; `exact` is False for an estimate from the length of the text."""
+    """A number of tokens. `exact` is False for an estimate from the length of the text."""
 
     tokens: int
     exact: bool
@@ -19,7 +19,7 @@ class TokenCount:
 
 
 def count_tokens(text: str) -> TokenCount:
-    """Tokens of `text` in o200k_base (the optional package `splintr-rs`), or a quarter of its characters."""
+    """The tokens of `text` in o200k_base (needs the optional package `splintr-rs`), or a quarter of its characters."""
     encode = _encoder()
     if encode is None:
         return TokenCount(-(-len(text) // 4), exact=False)

@@ -1,4 +1,4 @@
-"""Writes new expectations into a test's file, and leaves the rest of the file as its author wrote it."""
+"""Writes new expectations into a test's file, without changing the rest of the file."""
 
 from __future__ import annotations
 
@@ -12,10 +12,14 @@ from portal.errors import InputError
 
 
 def write_expectations(case: Case, expect: dict[str, Any]) -> None:
-    """Replace `expect` of one case. Comments and order stay, but for those inside `expect`. Raises InputError."""
+    """Replace `expect` of one case. Comments and order outside `expect` stay.
+
+    Raises:
+        InputError: the file cannot be read or written.
+    """
     text = read_text(case.file)
     if case.file.suffix in YAML:
-        text = yaml_rewritten(text, case.name, expect)
+        text = rewrite_yaml(text, case.name, expect)
     else:
         document = read_document(case.file)
         (document if case.name is None else document["cases"][case.name])["expect"] = expect
@@ -26,8 +30,8 @@ def write_expectations(case: Case, expect: dict[str, Any]) -> None:
         raise InputError(f"Cannot write {case.file}: {error.strerror or error}.") from error
 
 
-def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
-    """YAML text with another `expect`, of the file or of one of its cases."""
+def rewrite_yaml(text: str, name: str | None, expect: dict[str, Any]) -> str:
+    """YAML text with a new `expect`: that of the case `name`, or of the file if `name` is None."""
     import yaml  # noqa: PLC0415  only where there is YAML
 
     root: Any = yaml.compose(text, yaml.SafeLoader)
@@ -42,7 +46,7 @@ def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
         return f"{before}\n{block}{text[end:].lstrip(chr(10)) if text[end:].strip() else ''}"
     key, value = place
     if node.flow_style:
-        # In braces the new value stands in braces too.
+        # In flow style the new value is written in flow style too.
         return text[: value.start_mark.index] + json.dumps(expect, ensure_ascii=False) + text[value.end_mark.index :]
     start = text.rfind("\n", 0, key.start_mark.index) + 1
     end = _end(text, value)
@@ -50,7 +54,10 @@ def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
 
 
 def _end(text: str, node: Any) -> int:
-    """Where a node's last line ends: a block's mark is at what comes next, after comments that belong to that."""
+    """The index of the end of a node's last line.
+
+    The end mark of a block is at the next node, after the comments that belong to that one.
+    """
     lines = text[: node.end_mark.index].split("\n")
     if node.end_mark.column == 0 or not lines[-1].strip():
         lines.pop()
@@ -62,10 +69,10 @@ def _end(text: str, node: Any) -> int:
 
 
 def _member(node: Any, name: str) -> Any:
-    found = _key(node, name)
-    if found is None:
+    entry = _key(node, name)
+    if entry is None:
         raise InputError(f"The test has no {name!r} to be updated.")
-    return found[1]
+    return entry[1]
 
 
 def _key(node: Any, name: str) -> tuple[Any, Any] | None:

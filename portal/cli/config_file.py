@@ -1,4 +1,4 @@
-"""Which configuration document a command uses when none is named."""
+"""Finds the configuration file of a command when none is named."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ EXAMPLE = '{"mcpServers": {"time": {"command": "uvx", "args": ["mcp-server-time"
 
 
 def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]) -> Path:
-    """The named document, else the first that exists: the known names in `folder`, then the user's own.
+    """The named file, else the first of `IN_FOLDER` that exists in `folder`, else the user's own configuration.
 
-    Raises `CommandError` (usage) saying what was looked for and what to write.
+    Raises:
+        CommandError: there is no such file. The message lists the names and shows an example.
     """
     if named is not None:
         if not named.is_file():

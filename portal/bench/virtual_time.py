@@ -1,7 +1,7 @@
-"""Time that is made up: a delay of an hour takes no time, and equal runs take equal turns.
+"""Virtual time: a delay of an hour takes no real time, and equal runs settle their calls in the same order.
 
-The clock of a run stands still while anything is under way, and then jumps to whatever is due next: a mock's delay, or
-a timer of the program. Calls that settle at the same instant go back together, in the order they were made.
+The clock of a run stands still while a call is in flight. Then it jumps to the next event: the end of a mock's delay,
+or a timer of the program. Calls that settle at the same time return together, in the order in which they were made.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from sandbox import Settlement
 
 
 class VirtualPace:
-    """A `Pace` whose time only `sleep` and timers move. `now` is in milliseconds since the epoch.
+    """A `Pace` whose time moves only by `sleep` and timers. `now` is in milliseconds since the epoch.
 
-    A run that would take longer than `wall_time` seconds of its own time ends as one that really does.
+    A run that takes more than `wall_time` seconds of virtual time ends with a timeout.
     """
 
     def __init__(self, now: float | None = None, seed: bytes | None = None, *, wall_time: float = 60.0) -> None:
@@ -45,7 +45,7 @@ class VirtualPace:
         return self._now - self._start
 
     async def sleep(self, milliseconds: float) -> None:
-        """Let a call take this long."""
+        """Wait in virtual time."""
         if milliseconds <= 0:
             return
         waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -62,7 +62,7 @@ class VirtualPace:
             raise
 
     async def settled(self, flight: Flight, wake_at: float | None) -> list[Settlement]:
-        """Raises TimeoutError when the program's own time has run out."""
+        """The settlements to continue with. Raises TimeoutError if the virtual time has run out."""
         self._flight = flight
         while not flight.faulty:
             if flight.in_flight > len(self._sleeping):
@@ -75,8 +75,12 @@ class VirtualPace:
         return []
 
     def _jump(self, wake_at: float | None) -> bool:
-        """To what is due next; False when that is only a timer of the program."""
-        due = min(moment for moment in (wake_at, *(entry[0] for entry in self._sleeping[:1])) if moment is not None)
+        """Move the clock to the next event. Returns False if that is only a timer of the program."""
+        due = min(
+            parse_time
+            for parse_time in (wake_at, *(entry[0] for entry in self._sleeping[:1]))
+            if parse_time is not None
+        )
         if due - self._start > self._wall_time * 1000:
             raise TimeoutError
         self._now = max(self._now, due)
@@ -89,13 +93,13 @@ class VirtualPace:
         return woken
 
 
-def moment(given: object, where: str) -> float:
-    """Milliseconds since the epoch from ISO text or a number of milliseconds. Raises InputError."""
-    if isinstance(given, int | float) and not isinstance(given, bool) and 0 <= given < 8.64e15:
-        return float(given)
-    if isinstance(given, str):
+def parse_time(value: object, where: str) -> float:
+    """Milliseconds since the epoch, from ISO text or a number of milliseconds. Raises `InputError`."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 8.64e15:
+        return float(value)
+    if isinstance(value, str):
         try:
-            parsed = datetime.fromisoformat(given)
+            parsed = datetime.fromisoformat(value)
         except ValueError:
             pass
         else:
@@ -103,8 +107,8 @@ def moment(given: object, where: str) -> float:
     raise InputError(f'{where} must be a time such as "2026-01-31T12:00:00Z", or milliseconds since 1970.')
 
 
-def chance(given: object, where: str) -> bytes:
-    """32 bytes of randomness from any text or number: equal ones give equal runs. Raises InputError."""
-    if isinstance(given, str | int) and not isinstance(given, bool):
-        return hashlib.sha256(str(given).encode()).digest()
+def parse_seed(value: object, where: str) -> bytes:
+    """A seed of 32 bytes from a text or a number. Equal ones give equal runs. Raises `InputError`."""
+    if isinstance(value, str | int) and not isinstance(value, bool):
+        return hashlib.sha256(str(value).encode()).digest()
     raise InputError(f"{where} must be text or a whole number.")

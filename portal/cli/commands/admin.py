@@ -1,9 +1,9 @@
-"""`codemode admin`: look at what is stored, and remove of it, by the operations of the admin API."""
+"""`codemode admin`: shows and removes stored objects, with the operations of the admin API."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from portal.admin import ALL, Admin, AdminError, Asked, Asker, Operation
-from portal.cli.commands.declared import administered
+from portal.cli.commands.declared import open_admin
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
 
@@ -31,48 +31,50 @@ PATHS = {
 }
 
 
-async def listed(kind: str, state: str | None, config: Path | None, *, as_json: bool) -> Exit:
-    """All objects of one kind."""
+async def list_objects(kind: str, state: str | None, config: Path | None, *, as_json: bool) -> Exit:
+    """Print all objects of one kind."""
     stdout, _ = consoles()
-    async with administered(state, config) as (admin, _):
-        found = [_plain(one) for one in await _perform(admin, "GET", _path(kind), {})]
+    async with open_admin(state, config) as (admin, _):
+        objects = await _perform(admin, "GET", _path(kind), {})
+    assert isinstance(objects, list | tuple)
+    rows = [_plain(item) for item in objects]
     if as_json:
-        stdout.print_json(orjson.dumps(found).decode())
+        stdout.print_json(orjson.dumps(rows).decode())
         return Exit.OK
     table = Table(box=None, pad_edge=False)
     for heading in ("id", "name", "more"):
         table.add_column(heading)
-    for one in found:
+    for row in rows:
         members = ("type", "decision", "hostname", "domain", "code_mode", "status", "expires_at")
-        more = [str(one[key]) for key in members if one.get(key)]
-        name = str(one.get("name") or one.get("email") or "")
-        table.add_row(Text(str(one.get("id") or one.get("uid"))), Text(name), Text(" ".join(more)))
-    stdout.print(table if found else f"There are no {kind}.")
+        more = [str(row[key]) for key in members if row.get(key)]
+        name = str(row.get("name") or row.get("email") or "")
+        table.add_row(Text(str(row.get("id") or row.get("uid"))), Text(name), Text(" ".join(more)))
+    stdout.print(table if rows else f"There are no {kind}.")
     return Exit.OK
 
 
-async def shown(kind: str, id: str, state: str | None, config: Path | None) -> Exit:
-    """One object, as the API shows it."""
+async def show_object(kind: str, id: str, state: str | None, config: Path | None) -> Exit:
+    """Print one object as the API returns it."""
     stdout, _ = consoles()
-    async with administered(state, config) as (admin, _):
-        found = await _perform(admin, "GET", _path(kind), {"id": id})
-    stdout.print_json(orjson.dumps(_plain(found)).decode())
+    async with open_admin(state, config) as (admin, _):
+        item = await _perform(admin, "GET", _path(kind), {"id": id})
+    stdout.print_json(orjson.dumps(_plain(item)).decode())
     return Exit.OK
 
 
-async def removed(kind: str, id: str, state: str | None, config: Path | None) -> Exit:
-    """Remove one object; refused while others use it."""
+async def remove_object(kind: str, id: str, state: str | None, config: Path | None) -> Exit:
+    """Remove one object. The API refuses while others use it."""
     _, stderr = consoles()
-    async with administered(state, config) as (admin, _):
+    async with open_admin(state, config) as (admin, _):
         await _perform(admin, "DELETE", _path(kind), {"id": id})
     stderr.print(f"Removed from {kind}: {id}", highlight=False)
     return Exit.OK
 
 
 async def audit(limit: int, state: str | None, config: Path | None) -> Exit:
-    """Who changed what, newest first."""
+    """Print who changed what, newest first."""
     stdout, _ = consoles()
-    async with administered(state, config) as (_, store):
+    async with open_admin(state, config) as (_, store):
         entries = await store.audit(limit=limit)
     table = Table(box=None, pad_edge=False)
     for heading in ("when", "who", "did", "what"):
@@ -90,11 +92,11 @@ def _path(kind: str) -> str:
     return PATHS[kind]
 
 
-async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) -> Any:
+async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) -> object:
     operation = _operation(admin, method, path, one=bool(names))
-    given = dict.fromkeys(_names(operation.path), names.get("id", ""))
+    parameters = dict.fromkeys(_names(operation.path), names.get("id", ""))
     try:
-        return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, given))
+        return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, parameters))
     except AdminError as error:
         raise CommandError(f"{error}.", Exit.PROGRAM_FAILED) from error
 
@@ -111,5 +113,9 @@ def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-def _plain(found: Any) -> Any:
-    return found.model_dump(mode="json", by_alias=True) if isinstance(found, BaseModel) else found
+def _plain(item: object) -> Mapping[str, object]:
+    """The JSON object of an answer of the API."""
+    if isinstance(item, BaseModel):
+        return item.model_dump(mode="json", by_alias=True)
+    assert isinstance(item, Mapping)
+    return item

@@ -1,4 +1,4 @@
-"""What answers the calls of a run: the servers themselves or mocks; and a live run's answers written down as mocks."""
+"""Mocks in the page: a backend from the mocks a person writes, and mocks from the calls of a live run."""
 
 from __future__ import annotations
 
@@ -9,24 +9,25 @@ from typing import Any
 from codemode import CallOutcome, Catalog, ToolReturned
 from portal.bench.backend import Backend
 from portal.bench.mocks import document_mocks
-from portal.bench.ui.watch import Seen
+from portal.bench.ui.watch import FinishedCall
 
 RECORDED_CALLS = 200
 
 
-def mocked(document: Mapping[str, Any], catalog: Catalog, wall_time: float) -> Backend:
-    """Mocks as in a file of them, `{"mocks": {"server.tool": rules}, "now"?, "seed"?}`, over the tools of the catalog.
+def mock_backend(document: Mapping[str, Any], catalog: Catalog, wall_time: float) -> Backend:
+    """The backend for a document of mocks, `{"mocks": {"server.tool": rules}, "now"?, "seed"?}`.
 
-    Without any tools they are those that the mocks name. A file of tools is never read for a page. Raises InputError.
+    The tools are those of the catalog, or if it is empty, those that the mocks name. `tools` in the document is
+    ignored: a page must not make the bench read files. Raises `InputError`.
     """
     content = {name: value for name, value in document.items() if name != "tools"}
     mocks = document_mocks(content, "the mocks", Path(), catalog.servers or None)
     return mocks.backend(wall_time=wall_time)
 
 
-def recorded(seen: Sequence[Seen]) -> dict[str, Any]:
-    """Mocks that answer the same calls with the same answers; calls alike are answered in turn."""
-    calls = sorted(seen, key=lambda one: one.call.seq)[:RECORDED_CALLS]
+def mocks_from_calls(finished: Sequence[FinishedCall]) -> dict[str, Any]:
+    """Mocks that answer the same calls with the same answers. Equal calls are answered in turn."""
+    calls = sorted(finished, key=lambda one: one.call.seq)[:RECORDED_CALLS]
     rules: dict[str, list[dict[str, Any]]] = {}
     for place, one in enumerate(calls):
         again = any(
@@ -35,7 +36,7 @@ def recorded(seen: Sequence[Seen]) -> dict[str, Any]:
         rule = {**({"when": one.call.arguments} if one.call.arguments else {}), **_answer(one.outcome)}
         rules.setdefault(one.path, []).append({**rule, "times": 1} if again else rule)
     for path, several in rules.items():
-        # A rule without `when` matches every call: the more particular ones come first, else they are never reached.
+        # A rule without `when` matches every call, so more specific rules come first.
         rules[path] = sorted(several, key=lambda rule: -len(rule.get("when", ())))
     return {"mocks": {path: several[0] if len(several) == 1 else several for path, several in rules.items()}}
 

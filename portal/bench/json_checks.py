@@ -1,4 +1,4 @@
-"""Reading what developers write and save: JSON and YAML files, bounded, with errors that name the file."""
+"""Checks of JSON values in developers' files, with errors that say where the mistake is."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from typing import Any
 from portal.errors import InputError
 
 
-def only_known(value: Any, known: Collection[str], where: str) -> dict[str, Any]:
-    """`value` as an object with no other keys than these. Raises InputError naming the nearest."""
+def check_keys(value: Any, known: Collection[str], where: str) -> dict[str, Any]:
+    """`value` as an object that has only known keys.
+
+    Raises:
+        InputError: it is not an object, or has another key. The message names the most similar known one.
+    """
     if not isinstance(value, Mapping):
-        raise InputError(f"{where} must be an object, not {kind_of(value)}.")
+        raise InputError(f"{where} must be an object, not {json_kind(value)}.")
     for key in value:
         if key not in known:
             near = difflib.get_close_matches(str(key), known, n=1)
@@ -21,7 +25,7 @@ def only_known(value: Any, known: Collection[str], where: str) -> dict[str, Any]
     return dict(value)
 
 
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in words."""
+def json_kind(value: Any) -> str:
+    """The kind of a JSON value, in words."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

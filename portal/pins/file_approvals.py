@@ -11,19 +11,20 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
 from watchfiles import awatch
 
-from portal.pins.judging import Approved, Kind, canonical
-from portal.pins.places import PinsUnusable
+from portal.pins.approvals import PinsUnusable
+from portal.pins.definitions import Approved, Kind, canonical
 
 VERSION = 1
-LARGEST = 256 * 1024 * 1024
+MAX_BYTES = 256 * 1024 * 1024
 _SECTIONS: tuple[tuple[Kind, str], ...] = (("tool", "tools"), ("prompt", "prompts"))
 
 
-class FilePlace:
+class FileApprovals:
+    """Implements `ApprovalStore` with one JSON file, which several processes may share."""
+
     def __init__(self, file: Path) -> None:
         self._file = file.absolute()
 
@@ -52,21 +53,21 @@ class FilePlace:
             await asyncio.wait([task])
 
 
-def parse(document: Any) -> dict[str, Approved]:
-    """What the file says.
+def parse(document: object) -> dict[str, Approved]:
+    """The approvals in the file's JSON value, by server id.
 
     Raises:
-        ValueError: it is no such file.
+        ValueError: `document` does not have the form of the file.
     """
     if not isinstance(document, dict) or document.get("version") != VERSION:
         raise ValueError(f"it is not of version {VERSION}")
     servers = document.get("servers")
-    if not isinstance(servers, dict) or not all(isinstance(one, dict) for one in servers.values()):
+    if not isinstance(servers, dict) or not all(isinstance(sections, dict) for sections in servers.values()):
         raise ValueError("it has no `servers`")
-    return {server: _approved(one) for server, one in servers.items()}
+    return {server: _approved(sections) for server, sections in servers.items()}
 
 
-def _approved(sections: Mapping[str, Any]) -> Approved:
+def _approved(sections: Mapping[str, object]) -> Approved:
     approved: dict[tuple[Kind, str], str] = {}
     for kind, section in _SECTIONS:
         items = sections.get(section)
@@ -79,33 +80,33 @@ def _approved(sections: Mapping[str, Any]) -> Approved:
     return approved
 
 
-def written(servers: Mapping[str, Approved]) -> str:
-    """The file that says this: definitions to read, sorted, so that versions of it can be compared."""
-    shown = {
+def render(servers: Mapping[str, Approved]) -> str:
+    """The text of the file: readable and sorted, so that two versions of it can be compared."""
+    document = {
         server: {
             section: [json.loads(approved[key]) for key in sorted(approved) if key[0] == kind]
             for kind, section in _SECTIONS
         }
         for server, approved in servers.items()
     }
-    return json.dumps({"version": VERSION, "servers": shown}, indent=1, sort_keys=True) + "\n"
+    return json.dumps({"version": VERSION, "servers": document}, indent=1, sort_keys=True) + "\n"
 
 
 def _read(file: Path) -> dict[str, Approved]:
-    # A broken file must not count as none: then whatever servers offer now would be taken for what was approved.
+    # A broken file must not count as a missing one: everything the servers offer now would then be approved.
     try:
         with file.open("rb") as opened:
             if os.fstat(opened.fileno()).st_mode & (stat.S_IWGRP | stat.S_IWOTH):
                 raise PinsUnusable(f"{file}: others than its owner may change it. Do: chmod 600 {file.name}")
-            data = opened.read(LARGEST + 1)
+            data = opened.read(MAX_BYTES + 1)
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise PinsUnusable(f"{file}: {error.strerror or error}.") from error
     fix = "Restore it, or remove it to approve whatever the servers offer at the next start."
     try:
-        if len(data) > LARGEST:
-            raise ValueError(f"it is larger than {LARGEST // 1024**2} MiB")
+        if len(data) > MAX_BYTES:
+            raise ValueError(f"it is larger than {MAX_BYTES // 1024**2} MiB")
         return parse(json.loads(data))
     except (ValueError, RecursionError) as error:
         raise PinsUnusable(f"{file}: these are no approvals: {error}. {fix}") from error
@@ -113,21 +114,21 @@ def _read(file: Path) -> dict[str, Approved]:
 
 def _keep(file: Path, server: str, approved: Approved, first: bool) -> Approved:
     try:
-        with _alone(file.parent):
+        with _locked(file.parent):
             servers = _read(file)
             known = servers.get(server)
-            if known is not None and (first or all(known.get(key) == one for key, one in approved.items())):
+            if known is not None and (first or all(known.get(key) == text for key, text in approved.items())):
                 return known
-            kept = {**(known or {}), **approved}
-            _write(file, written({**servers, server: kept}))
-            return kept
+            updated = {**(known or {}), **approved}
+            _write(file, render({**servers, server: updated}))
+            return updated
     except OSError as error:
         raise PinsUnusable(f"{file}: {error.strerror or error}.") from error
 
 
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """No other process that asks so too, until the block ends."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock. A lock on the file itself would be lost when the file is replaced."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
