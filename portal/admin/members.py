@@ -80,7 +80,7 @@ class ShownMember(BaseModel):
     updated_at: datetime
 
 
-class Link(BaseModel):
+class InvitationLink(BaseModel):
     """`url` is shown this once; it is a path where the portal's address is not known. `mailed`: a server took it."""
 
     url: str
@@ -89,7 +89,7 @@ class Link(BaseModel):
 
 
 class NewMember(ShownMember):
-    invitation: Link
+    invitation: InvitationLink
 
 
 class Members:
@@ -147,7 +147,7 @@ class Members:
     async def _delivered(self, made: NewInvitation) -> NewMember:
         delivery = self._settings.delivery
         mailed = await delivery.send(made)
-        link = Link(url=delivery.url(made.path), expires_at=made.invitation.expires_at, mailed=mailed)
+        link = InvitationLink(url=delivery.url(made.path), expires_at=made.invitation.expires_at, mailed=mailed)
         return NewMember(**_pending(made.invitation).model_dump(), invitation=link)
 
 
