@@ -99,10 +99,9 @@ def principal_of(scope: Mapping[str, Any] | None) -> Identity | None:
     return found if isinstance(found, Identity) else None
 
 
-def identity_of(scope: Mapping[str, Any] | None) -> str:
-    """The stable key of the identity behind a request, "" for nobody in particular."""
-    principal = principal_of(scope)
-    return "" if principal is None else principal.key
+def key_of(identity: Identity | None) -> str:
+    """The stable key of an identity, "" for nobody in particular."""
+    return "" if identity is None else identity.key
 
 
 _TEXTS = ("id", "email", "name", "idp_id", "idp_type", "login_method")

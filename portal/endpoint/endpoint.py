@@ -33,7 +33,7 @@ from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Contents, Views
 from portal.http import BODY, HttpSettings, Refusal, refuse
-from portal.identity import ANONYMOUS, principal_of
+from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.sdk import rename
 from portal.servers import Servers
 
@@ -88,7 +88,7 @@ class Endpoint:
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._server = server = self._make_server(settings)
-        self._express = Express(server.server_info_stamp, self._tools, self._views, self._sessions, http.session_idle)
+        self._express = Express(server.server_info_stamp, self._tools, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,
@@ -102,17 +102,18 @@ class Endpoint:
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
-        if self._access is not None and (refusal := await self._refusal(scope)) is not None:
+        caller = principal_of(scope)
+        if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
-        if await self._express.answered(scope, scope[MODE], receive, send):
+        if await self._express.answered(scope, caller, receive, send):
             return
         if isinstance(body := scope.get(BODY), bytes) and (refusal := malformed(scope["headers"], body)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
         if scope["method"] == "DELETE":
             send = self._sessions.note_end(scope, send)
-        self._sessions.note_sdk_request(scope)
+        self._sessions.note_sdk_request(scope, caller)
         with self._open_stream(scope):
             await self._manager.handle_request(scope, note_departure(scope, receive), send)
 
@@ -138,17 +139,17 @@ class Endpoint:
             self._questions.close()
             await self._background.aclose()
 
-    async def _refusal(self, scope: Scope) -> Refusal | None:
+    async def _refusal(self, scope: Scope, caller: Identity | None) -> Refusal | None:
         """Why this caller may not use the portal, or not this session; None if both are allowed. For every request."""
         assert self._access is not None
         if standing_of(scope) is None:
             # Nobody signs in at this portal, so nobody has decided before.
-            standing = await self._access.decide(principal_of(scope) or ANONYMOUS)
+            standing = await self._access.decide(caller or ANONYMOUS)
             decision = portal_decision(standing)
             if standing is None or not decision.allowed:
                 return denied(decision)
             keep_standing(scope, standing)
-        if self._sessions.belongs_to_another(scope):
+        if self._sessions.belongs_to_another(scope, caller):
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
 

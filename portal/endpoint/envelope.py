@@ -1,4 +1,7 @@
-"""Whether a body is a JSON-RPC message at all, decided before the SDK's 2025 transport, which quotes pydantic."""
+"""JSON-RPC bodies: whether one is a message at all, decided before the SDK's 2025 transport, which quotes pydantic;
+and values written as JSON."""
+
+import json
 
 import orjson
 from mcp_types import INVALID_REQUEST, jsonrpc_message_adapter
@@ -30,6 +33,14 @@ def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None
     except ValidationError:
         return Refusal(400, "message", _MESSAGE, INVALID_REQUEST)
     return None
+
+
+def encode(value: object) -> bytes:
+    """JSON, by the quick encoder where it can (it knows no integers beyond 64 bits, and no lone surrogates)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
 
 
 def _id_fits(id: object) -> bool:

@@ -27,7 +27,7 @@ from starlette.types import Scope
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
-from portal.identity import Identity, identity_of, principal_of
+from portal.identity import Identity, key_of, principal_of
 from portal.upstream import CallContext, DownstreamClient
 
 SdkContext = ServerRequestContext[Any, Any]
@@ -82,7 +82,7 @@ def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
     meta = params.get("_meta")
     meta = meta if isinstance(meta, Mapping) else {}
     context = replace(
-        plain_context(scope, ctx.protocol_version, meta, session),
+        plain_context(principal_of(scope), ctx.protocol_version, meta, session),
         headers=_param_headers(scope),
         on_log=_log_relay(ctx, session, meta),
     )
@@ -94,12 +94,14 @@ def sdk_request(ctx: SdkContext, session: Session | None) -> ClientRequest:
     return ClientRequest(scope=scope, mode=scope.get(MODE, Mode.TOOLS), params=params, session=session, context=context)
 
 
-def plain_context(scope: Scope, version: str, meta: Mapping[str, Any], session: Session | None) -> CallContext:
+def plain_context(
+    caller: Identity | None, version: str, meta: Mapping[str, Any], session: Session | None
+) -> CallContext:
     """The context of a request that asks for nothing but its answer: no progress, no logs, no questions."""
-    principal, identity = principal_of(scope), identity_of(scope)
+    identity = key_of(caller)
     return CallContext(
         identity=identity,
-        principal=principal,
+        principal=caller,
         protocol=version,
         client=session.client if session is not None else client_of(identity, meta),
         meta=_forwarded_meta(meta, session),

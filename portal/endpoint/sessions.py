@@ -18,7 +18,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
 from portal.endpoint.aggregate import Aggregate, Target
-from portal.identity import Identity, identity_of, principal_of
+from portal.identity import Identity, key_of, principal_of
 from portal.sdk import connection_of
 from portal.upstream import DownstreamClient
 
@@ -80,12 +80,12 @@ class Sessions:
         session = connection.state.get(_STATE)
         if session is None and connection.session_id is not None and connection.client_params is not None:
             session = self._enter(connection, connection.session_id)
-            session.identity = identity_of(scope_of(ctx))
+            session.identity = key_of(principal_of(scope_of(ctx)))
         if session is not None:
             session.principal = principal_of(scope_of(ctx))
         return session
 
-    def for_short_way(self, key: str, version: str, identity: str, idle: float) -> Session | None:
+    def for_short_way(self, key: str, version: str, caller: Identity | None, idle: float) -> Session | None:
         """An open session, if its requests may be answered on the short way.
 
         They may not for another identity or protocol version than those that opened it, for a client that upstreams
@@ -96,24 +96,25 @@ class Sessions:
         if (
             session is None
             or session.ended
-            or session.identity != identity
+            or session.identity != key_of(caller)
             or session.connection.protocol_version != version
         ):
             return None
         if session.client.interactive or time.monotonic() - session.last_sdk_request > idle / 4:
             return None
+        session.principal = caller
         return session
 
-    def note_sdk_request(self, scope: Scope) -> None:
+    def note_sdk_request(self, scope: Scope, caller: Identity | None) -> None:
         """A request goes to the SDK, which keeps its session from being idle."""
         session = self._named(scope)
-        if session is not None and session.identity == identity_of(scope):
+        if session is not None and session.identity == key_of(caller):
             session.last_sdk_request = time.monotonic()
 
-    def belongs_to_another(self, scope: Scope) -> bool:
+    def belongs_to_another(self, scope: Scope, caller: Identity | None) -> bool:
         """Whether a request names a session that another identity has opened."""
         session = self._named(scope)
-        return session is not None and session.identity != identity_of(scope)
+        return session is not None and session.identity != key_of(caller)
 
     def note_end(self, scope: Scope, send: Send) -> Send:
         """`send` for a DELETE of a session: once it reports success, no further request of that session is answered."""

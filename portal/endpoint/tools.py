@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 
 from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Target
+from portal.endpoint.envelope import encode
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, own_result
@@ -41,10 +42,24 @@ class ToolMethods:
         self._modes = modes
 
     async def list(self, request: ClientRequest) -> dict[str, Any]:
-        view = self._views.of(request.scope)
-        tools = view.lists.get(request.mode)
+        return await self._list(self._views.of(request.scope), request.mode)
+
+    async def list_as_json(self, request: ClientRequest, stamp: bytes, members: Mapping[str, Any]) -> bytes:
+        """The result of `tools/list` as JSON, with `members` that are part of it. Its view keeps it.
+
+        Portals whose callers see the same share views; `stamp` keeps apart what they answer with other members.
+        """
+        view, key = self._views.of(request.scope), (request.mode, stamp)
+        answer = view.answers.get(key)
+        if answer is None:
+            answer = encode({**members, **await self._list(view, request.mode)})
+            self._views.keep_answer(view, key, answer)
+        return answer
+
+    async def _list(self, view: View, mode: Mode) -> dict[str, Any]:
+        tools = view.lists.get(mode)
         if tools is None:
-            tools = view.lists[request.mode] = await self._modes[request.mode].tools(view)
+            tools = view.lists[mode] = await self._modes[mode].tools(view)
         return {"tools": tools}
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

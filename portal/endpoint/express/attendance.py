@@ -5,11 +5,14 @@ is quick.
 """
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import orjson
 from starlette.types import Receive, Send
+
+from portal.endpoint.request import at_least
+from portal.endpoint.sessions import Session
 
 WATCH_AFTER = 0.005
 PING_SECONDS = 15.0
@@ -49,6 +52,15 @@ class Attendance:
     async def event(self, message: Mapping[str, Any]) -> None:
         """Send a notification ahead of the answer, which makes the answer a stream."""
         await self._stream(b"event: message\r\ndata: " + orjson.dumps(message) + b"\r\n\r\n")
+
+    def relay_logs(self, session: Session) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
+        """Sends the log messages of an upstream to the client, from the level on that the session has set."""
+
+        async def relay(params: Mapping[str, Any]) -> None:
+            if at_least(params.get("level"), session.log_level):
+                await self.event({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
+
+        return relay
 
     async def aclose(self) -> None:
         """Stop watching. Idempotent."""

@@ -7,28 +7,26 @@ rules. Both ways give the same answers; tests send every kind of request down ea
 """
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from typing import Any
 
-import orjson
 from mcp.shared.exceptions import MCPError
 from mcp.shared.inbound import ERROR_CODE_HTTP_STATUS
 from mcp_types import INTERNAL_ERROR, SERVER_INFO_META_KEY, methods
 from pydantic import ValidationError
 from starlette.types import Receive, Scope, Send
 
+from portal.endpoint.envelope import encode
 from portal.endpoint.express.attendance import Attendance
 from portal.endpoint.express.recognise import PlainRequest, recognise
 from portal.endpoint.modes import Mode
-from portal.endpoint.request import ClientRequest, at_least, plain_context
+from portal.endpoint.request import MODE, ClientRequest, plain_context
 from portal.endpoint.server import guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
-from portal.endpoint.views import Views
 from portal.http import BODY
-from portal.identity import identity_of, principal_of
+from portal.identity import Identity
 
 # As the SDK answers a cancelled request of a 2025 version, whose stream must end with something.
 REQUEST_CANCELLED = -32800
@@ -38,22 +36,18 @@ _JSON = (b"content-type", b"application/json")
 class Express:
     """Answers plain requests. `stamp` is the portal's `serverInfo`; `idle` the seconds after which sessions end."""
 
-    def __init__(
-        self, stamp: Mapping[str, Any], tools: ToolMethods, views: Views, sessions: Sessions, idle: float
-    ) -> None:
+    def __init__(self, stamp: Mapping[str, Any], tools: ToolMethods, sessions: Sessions, idle: float) -> None:
         self.name_server(stamp)
         self._tools = tools
-        self._views = views
         self._sessions = sessions
         self._idle = idle
 
     def name_server(self, stamp: Mapping[str, Any]) -> None:
         """From now on this is the portal's `serverInfo`."""
         self._meta = {SERVER_INFO_META_KEY: stamp}
-        # Portals whose callers see the same share views, with the answers that are kept there; each has its own stamp.
         self._stamp = encode(self._meta)
 
-    async def answered(self, scope: Scope, mode: Mode, receive: Receive, send: Send) -> bool:
+    async def answered(self, scope: Scope, caller: Identity | None, receive: Receive, send: Send) -> bool:
         """Answer a plain request; False, with nothing sent and nothing received, for any other."""
         body = scope.get(BODY)
         plain = recognise(scope["headers"], body) if isinstance(body, bytes) else None
@@ -61,21 +55,26 @@ class Express:
             return False
         session = None
         if plain.session is not None:
-            session = self._sessions.for_short_way(plain.session, plain.version, identity_of(scope), self._idle)
+            session = self._sessions.for_short_way(plain.session, plain.version, caller, self._idle)
             if session is None or plain.id in session.runs:
                 return False
-            session.principal = principal_of(scope)
+        context = plain_context(caller, plain.version, plain.meta, session)
+        request = ClientRequest(scope=scope, mode=scope[MODE], params=plain.params, session=session, context=context)
+        if plain.method == "tools/call" and request.mode is not Mode.CODE and not _has_plain_answer(request):
+            return False
         attendance = Attendance(receive, send)
-        if plain.method == "tools/list":
-            work = self._list(plain, mode, scope, session)
-        else:
-            request = _client_request(plain, mode, scope, session, attendance)
-            if mode is not Mode.CODE and not _has_plain_answer(request):
-                await attendance.aclose()
-                return False
-            work = self._call(request, plain)
+        if session is not None:
+            request = replace(request, context=replace(context, on_log=attendance.relay_logs(session)))
+        work = self._list(request) if plain.method == "tools/list" else self._call(request, plain)
         await self._answer(plain, guarded(plain.method, work), session, attendance)
         return True
+
+    async def _list(self, request: ClientRequest) -> bytes:
+        """The result of `tools/list` as JSON."""
+        if not request.modern:
+            return await self._tools.list_as_json(request, b"", {})
+        members = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": self._meta}
+        return await self._tools.list_as_json(request, self._stamp, members)
 
     async def _call(self, request: ClientRequest, plain: PlainRequest) -> bytes:
         """The result of `tools/call` as JSON."""
@@ -89,19 +88,6 @@ class Express:
             except ValidationError as error:
                 raise MCPError(INTERNAL_ERROR, "Handler returned an invalid result") from error
         return encode({**result, "_meta": {**self._meta, **result.get("_meta", {})}})
-
-    async def _list(self, plain: PlainRequest, mode: Mode, scope: Scope, session: Session | None) -> bytes:
-        """The result of `tools/list` as JSON, which its view keeps."""
-        view, key = self._views.of(scope), (mode, self._stamp if session is None else b"")
-        answer = view.answers.get(key)
-        if answer is None:
-            # The scope holds the view, so the handler lists this very one.
-            result = await self._tools.list(_client_request(plain, mode, scope, session))
-            if session is None:
-                result = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private", "_meta": self._meta, **result}
-            answer = encode(result)
-            self._views.keep_answer(view, key, answer)
-        return answer
 
     async def _answer(
         self, plain: PlainRequest, work: Awaitable[bytes], session: Session | None, attendance: Attendance
@@ -136,15 +122,6 @@ class Express:
             await attendance.aclose()
 
 
-def _client_request(
-    plain: PlainRequest, mode: Mode, scope: Scope, session: Session | None, attendance: Attendance | None = None
-) -> ClientRequest:
-    context = plain_context(scope, plain.version, plain.meta, session)
-    if session is not None and attendance is not None:
-        context = replace(context, on_log=_log_relay(attendance, session))
-    return ClientRequest(scope=scope, mode=mode, params=plain.params, session=session, context=context)
-
-
 def _has_plain_answer(request: ClientRequest) -> bool:
     """Whether a call of an upstream's tool is answered by nothing but a result.
 
@@ -153,19 +130,3 @@ def _has_plain_answer(request: ClientRequest) -> bool:
     """
     client = request.context.client
     return request.session is None and client is not None and not client.interactive
-
-
-def _log_relay(attendance: Attendance, session: Session) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
-    async def relay(params: Mapping[str, Any]) -> None:
-        if at_least(params.get("level"), session.log_level):
-            await attendance.event({"jsonrpc": "2.0", "method": "notifications/message", "params": params})
-
-    return relay
-
-
-def encode(value: Any) -> bytes:
-    """JSON, by the quick encoder where it can (it knows no integers beyond 64 bits, and no lone surrogates)."""
-    try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
