@@ -18,6 +18,7 @@ from portal.admin import PREFIX, Admin, AdminSettings, Upstreams, create_admin
 from portal.http import running
 from portal.http.settings import HttpSettings
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ class Api:
 
 @asynccontextmanager
 async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: Any) -> AsyncIterator[Api]:
-    async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(folder), KeyRing.in_memory()) as store:
         settings = AdminSettings(**{name: more.pop(name) for name in ("proxies", "integrations") if name in more})
         admin = await create_admin(store, upstreams, settings=settings, **more)
         made = await admin.tokens.create_with_all("test", "test")
