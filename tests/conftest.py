@@ -8,10 +8,15 @@ from functools import cache
 
 import httpcore2
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+from tests.deep import DEEP, ORDINARY, register_profiles
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before the tests are imported, whose decorators ask for it.
+    register_profiles()
+    settings.load_profile(ORDINARY if "not deep" in config.option.markexpr else DEEP)
 
 
 def pytest_sessionstart() -> None:

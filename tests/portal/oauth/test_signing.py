@@ -24,14 +24,11 @@ from portal.oauth.signing import KEY_SETTINGS, SIGNING_KEY, SigningKey, SigningK
 from portal.state import KeyRing
 from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
+from tests.strategies import SHORT, json_values
 
 ISSUER, AUDIENCES = "https://portal.example", ["tickets", "weather"]
 DAY = 24 * 3600
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=5,
-)
+JSON = json_values(st.integers(), st.floats(), SHORT, keys=st.text(max_size=4), size=3, leaves=5)
 NOW = int(time.time())
 # Values that a careless reader takes for good ones.
 NEARLY = st.sampled_from(
