@@ -7,30 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
-from portal.demo.shop import build_server
-from portal.http import running
 from tests.portal.cli.command import SECONDS, as_process
 from tests.portal.cli.command import in_process as codemode
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
-
-
-@pytest.fixture(scope="module")
-def shop() -> Iterator[dict[str, Any]]:
-    """The shop as it runs already, so that each command does not have to start it."""
-    app = build_server(build_company()).streamable_http_app(host="127.0.0.1")
-    with start_blocking_portal() as loop, loop.wrap_async_context_manager(running(app)) as url:
-        yield {"url": f"{url}/mcp"}
 
 
 @pytest.fixture
