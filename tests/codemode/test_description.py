@@ -14,14 +14,10 @@ from codemode.cost import COMMON, most_tokens
 from codemode.description import MAX_TOKENS, description
 from stubs import Server, Tool
 from tests.codemode.bench import CATALOG
+from tests.codemode.counting import counted
 from tests.deep import examples
 
-splintr = pytest.importorskip("splintr")
-TOKENIZER = splintr.Tokenizer.from_pretrained("o200k_base")
-
-
-def counted(text: str) -> int:
-    return len(TOKENIZER.encode(text))
+pytest.importorskip("splintr")
 
 
 def many(servers: int, tools: int, about: str = "Reads and writes {n} things for the {n} team") -> Catalog:

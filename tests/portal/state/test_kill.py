@@ -1,4 +1,4 @@
-"""SIGKILL at any moment, fifty times, and hundreds of times in the deep run: what was answered is there, and the database opens each time."""
+"""SIGKILL at any moment, fifty times (hundreds in the deep run): what was answered is there, and the database opens."""
 
 from __future__ import annotations
 
