@@ -27,6 +27,7 @@ from portal.state import (
     StateUnusable,
     Store,
 )
+from tests.deep import deep
 from tests.portal.state.conftest import Opener
 
 pytestmark = pytest.mark.anyio
@@ -347,7 +348,7 @@ async def test_a_connection_that_was_given_up_while_it_was_made_is_waited_for(
     assert not [one for one in threading.enumerate() if one not in before]
 
 
-@pytest.mark.parametrize("cut_off_at", range(0, 60, 2))
+@pytest.mark.parametrize("cut_off_at", deep(range(0, 60, 2)))
 async def test_a_write_that_is_cut_off_anywhere_leaves_the_next_one_nothing_to_wait_for(
     opened: Opener, cut_off_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
