@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
+from functools import cache
 
-from hypothesis import HealthCheck, settings
+import httpcore2
+import pytest
+from hypothesis import settings
 
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("untimed")
+from tests.deep import DEEP, ORDINARY, register_profiles
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # Before the tests are imported, whose decorators ask for it.
+    register_profiles()
+    settings.load_profile(ORDINARY if "not deep" in config.option.markexpr else DEEP)
 
 
 def pytest_sessionstart() -> None:
@@ -18,3 +27,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_tls_context() -> Iterator[None]:
+    """HTTP clients that name no TLS context share one: reading the certificates takes longer than their requests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(httpcore2, "default_ssl_context", cache(httpcore2.default_ssl_context))
+        yield

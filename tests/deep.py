@@ -1,4 +1,7 @@
-"""Large matrices of cases: a representative tenth of each runs every time, all of it with `make test-deep`."""
+"""Many cases and many examples: a part of each runs every time, all of it with `make test-deep`.
+
+Of a large matrix that part is a representative tenth, of the examples that hypothesis draws a quarter.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,28 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 Key = tuple[int, str]
+ORDINARY, DEEP = "ordinary", "deep"
+# Hypothesis's own number for a test that names none.
+EXAMPLES = 100
+
+
+def register_profiles() -> None:
+    """Neither profile has a deadline: no test measures a wall clock."""
+    for name, count in ((ORDINARY, EXAMPLES // 4), (DEEP, EXAMPLES)):
+        settings.register_profile(name, deadline=None, max_examples=count, suppress_health_check=[HealthCheck.too_slow])
+
+
+def examples(count: int, like: settings | None = None) -> settings:
+    """The settings of a test that draws so many examples, a quarter of them with `pytest` and `make test`.
+
+    `like` has the other settings. It is for 40 examples or more; of fewer all are drawn every time.
+    """
+    if settings.get_current_profile_name() != DEEP:
+        count = count // 4
+    return settings(like, max_examples=count)
 
 
 def deep(cases: Iterable[Any], kind: Callable[..., object] | None = None) -> list[Any]:

@@ -25,7 +25,7 @@ def open_store(url: str | None, now: Clock = utc_now) -> Store:
     if url is None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         url = f"sqlite:///{home / 'state.db'}"
-    file = url.partition(":///")[2] if url.startswith("sqlite") else ""
+    file = url.partition(":///")[2].partition("?")[0] if url.startswith("sqlite") else ""
     keys = Path(file).with_suffix(".key") if file else home / "state.key"
     return Store.open(url, KeyRing.open(keys), clock=now)
 

@@ -12,6 +12,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from threading import Thread, current_thread
 from time import monotonic
@@ -40,11 +41,11 @@ class Database:
     """Opened once, closed once. Reading does not wait for writing."""
 
     def __init__(self, url: str) -> None:
-        self._url = parse_url(url)
+        self._url, synchronous = _take_synchronous(parse_url(url))
         self.name = self._url.render_as_string(hide_password=True)
         self._sqlite = self._url.get_backend_name() == "sqlite"
         self._threads = _ConnectionThreads()
-        self._engine = _engine(self._url, self._threads, sqlite=self._sqlite)
+        self._engine = _engine(self._url, self._threads, synchronous, sqlite=self._sqlite)
         # Writers of this process queue here, in order, instead of spinning on the file's lock.
         self._writer = asyncio.Lock()
         self._writing_task: asyncio.Task[Any] | None = None
@@ -126,6 +127,21 @@ def parse_url(url: str) -> URL:
     return parsed.set(drivername=driver)
 
 
+def _take_synchronous(url: URL) -> tuple[URL, str]:
+    """The URL without its `synchronous`, and what SQLite is told of it (https://sqlite.org/pragma.html#pragma_synchronous).
+
+    Raises:
+        StateUnusable: it is none of these words.
+    """
+    if not url.drivername.startswith("sqlite"):
+        return url, ""
+    # By default an answered write survives the loss of power too.
+    written = url.query.get("synchronous", "full")
+    if written not in ("full", "normal", "off"):
+        raise StateUnusable("`synchronous` in the URL of the state is full, normal or off")
+    return url.difference_update_query(["synchronous"]), written
+
+
 _LOCK_WRITERS = text("SELECT pg_advisory_xact_lock(:lock)").bindparams(lock=_WRITER_LOCK)
 
 
@@ -189,7 +205,7 @@ class _ConnectionThreads:
                 thread.result(max(0.0, until - monotonic())).join(max(0.0, until - monotonic()))
 
 
-def _engine(url: URL, threads: _ConnectionThreads, *, sqlite: bool) -> AsyncEngine:
+def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: bool) -> AsyncEngine:
     shared: dict[str, Any] = {
         "hide_parameters": True,
         "pool_size": CONNECTIONS,
@@ -205,18 +221,17 @@ def _engine(url: URL, threads: _ConnectionThreads, *, sqlite: bool) -> AsyncEngi
     except ModuleNotFoundError:
         raise StateUnusable("PostgreSQL needs the extra: pip install 'codemode-portal[postgres]'") from None
     event.listen(engine.sync_engine, "do_connect", threads.expect)
-    event.listen(engine.sync_engine, "connect", _set_up_sqlite)
+    event.listen(engine.sync_engine, "connect", partial(_set_up_sqlite, synchronous))
     event.listen(engine.sync_engine, "begin", _begin_sqlite)
     return engine
 
 
-def _set_up_sqlite(connection: Any, record: object) -> None:
+def _set_up_sqlite(synchronous: str, connection: Any, record: object) -> None:
     # Transactions are begun by `_begin_sqlite`, not by the driver's guess at what a statement does.
     connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode = WAL")
-    # An answered write survives the loss of power too.
-    cursor.execute("PRAGMA synchronous = FULL")
+    cursor.execute(f"PRAGMA synchronous = {synchronous}")
     cursor.execute("PRAGMA secure_delete = ON")
     cursor.close()
 

@@ -18,6 +18,7 @@ from codemode.tool import INPUT_SCHEMA
 from codemode.truncation import text_of
 from sandbox import Engine, Limits, LogLine
 from tests.codemode.bench import CATALOG, Answer, bench
+from tests.codemode.counting import counted
 
 Engines = Callable[[Limits], Engine]
 SCHEMA = validator_for(OUTPUT_SCHEMA)
@@ -268,11 +269,6 @@ async def test_every_run_has_an_id_of_its_own_or_the_one_given(engines: Engines)
         assert one != two and one.startswith("exec_")
         given = await b.tool.run({"code": "1"}, CATALOG, b.caller, run_id="mine")
         assert given["structuredContent"]["executionId"] == "mine"
-
-
-def counted(text: str) -> int:
-    splintr = pytest.importorskip("splintr")
-    return len(splintr.Tokenizer.from_pretrained("o200k_base").encode(text))
 
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=3_000) | st.text(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from codemode import Catalog
@@ -13,6 +13,7 @@ from codemode.check.finding import MISSING_AWAIT, UNKNOWN_TOOL
 from codemode.typescript import printed
 from stubs import Server, Tool
 from tests.codemode.checking import CATALOG, at_once
+from tests.deep import examples
 
 UNKNOWN = [
     ("return await codemode.shop.list_order({})", 14, "codemode.shop.list_orders"),
@@ -164,7 +165,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.one_of(st.text(), st.lists(PIECES, max_size=25).map(" ".join), st.lists(PIECES, max_size=25).map("".join)))
 @example("codemode.a.b()\r\n`${")
 def test_any_text_is_looked_at_and_every_place_lies_inside_it(program: str) -> None:

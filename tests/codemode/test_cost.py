@@ -17,18 +17,14 @@ from codemode.cost import about_tokens, clipped, most_tokens
 from codemode.description import description
 from codemode.truncation import text_of
 from stubs import Server, Tool
+from tests.codemode.counting import counted
 from tests.corpus import cloudflare
 from tests.corpus.intents import LARGE, intents
 from tests.stubs import typescript
 
-splintr = pytest.importorskip("splintr")
-TOKENIZER = splintr.Tokenizer.from_pretrained("o200k_base")
+pytest.importorskip("splintr")
 ALL_STEPS = 1_500
 ASKED = [intent.words for part in (intents(LARGE, "tuned"), intents(LARGE, "held_out")) for intent in part]
-
-
-def counted(text: str) -> int:
-    return len(TOKENIZER.encode(text))
 
 
 def three_steps(catalog: Catalog, words: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import Catalog
@@ -14,13 +14,10 @@ from codemode.cost import COMMON, most_tokens
 from codemode.description import MAX_TOKENS, description
 from stubs import Server, Tool
 from tests.codemode.bench import CATALOG
+from tests.codemode.counting import counted
+from tests.deep import examples
 
-splintr = pytest.importorskip("splintr")
-TOKENIZER = splintr.Tokenizer.from_pretrained("o200k_base")
-
-
-def counted(text: str) -> int:
-    return len(TOKENIZER.encode(text))
+pytest.importorskip("splintr")
 
 
 def many(servers: int, tools: int, about: str = "Reads and writes {n} things for the {n} team") -> Catalog:
@@ -88,7 +85,7 @@ PIECES = st.sampled_from([*sorted(COMMON), "qxz", "ABC", "GitHub", "é", "日本
 TEXTS = st.lists(PIECES | st.sampled_from([" ", "  ", "-", "_", ".", "(", ")", "\n"]), max_size=60).map("".join)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(TEXTS | st.text(st.characters(exclude_categories=["Cs"])))
 def test_the_bound_is_never_below_the_true_count(text: str) -> None:
     assert counted(text) <= most_tokens(text)

@@ -16,13 +16,11 @@ from codemode import ToolCall, ToolReturned
 from codemode.offload import INLINE, heavy, off_loop
 from sandbox import Engine, Limits
 from tests.codemode.bench import bench
+from tests.strategies import json_values
 
 Engines = Callable[[Limits], Engine]
 pytestmark = pytest.mark.anyio
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
+JSON = json_values(st.integers(), st.floats(allow_nan=False), st.text(), keys=st.text(), size=10, leaves=30)
 
 
 @pytest.mark.parametrize(

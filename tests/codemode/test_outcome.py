@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from codemode import ToolDenied, ToolFailed, ToolReturned
 from codemode.outcome import NO_MESSAGE, ToolError, Value, encode, from_text, parse_exactly, settle
+from tests.strategies import FINITE, json_values
 
 LIMIT = 10_000
 
@@ -80,15 +81,7 @@ def test_text_is_parsed_when_only_its_spelling_is_lost(written: str, value: obje
     assert value_of(content=text(written)) == value
 
 
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner),
-    max_leaves=12,
-)
+JSON = json_values(st.integers(), FINITE, st.text(), keys=st.text(), size=10)
 
 
 def as_javascript(value: Any) -> Any:

@@ -13,10 +13,10 @@ from codemode import Catalog, ToolFailed, ToolReturned
 from sandbox import Engine, Limits
 from stubs import Server, Tool
 from tests.codemode.bench import Answer, Bench, bench
+from tests.codemode.counting import counted
 from tests.corpus import cloudflare
 
-splintr = pytest.importorskip("splintr")
-TOKENIZER = splintr.Tokenizer.from_pretrained("o200k_base")
+pytest.importorskip("splintr")
 Engines = Callable[[Limits], Engine]
 pytestmark = pytest.mark.anyio
 
@@ -52,7 +52,7 @@ async def failed(b: Bench, program: str) -> str:
     found = await b.run(program)
     assert not found.ok
     text = "\n".join(block["text"] for block in found.raw["content"])
-    assert len(TOKENIZER.encode(text)) <= 300, text
+    assert counted(text) <= 300, text
     return text
 
 

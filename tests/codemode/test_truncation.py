@@ -6,25 +6,17 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode.truncation import MARK, text_of, truncate, truncate_text
+from tests.deep import examples
+from tests.strategies import FINITE, json_values
 
-JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53), 2**53)
-    | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=2_000),
-    lambda inner: (
-        st.lists(inner, max_size=30) | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), inner)
-    ),
-    max_leaves=60,
-)
+JSON = json_values(st.integers(-(2**53), 2**53), FINITE, st.text(max_size=2_000), keys=st.text(), size=30, leaves=60)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(JSON, st.sampled_from([256, 400, 1_000, 24_000]))
 def test_any_value_is_cut_to_valid_json_within_the_budget(value: Any, budget: int) -> None:
     cut = truncate(value, budget)

@@ -6,12 +6,13 @@ import asyncio
 from itertools import pairwise
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode.erasure import blank, lay_out, matches
 from codemode.tokens import tokenize
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, javascript, looks_typed
+from tests.deep import examples
 
 ERASED = [
     "const a: number = 1;\nlet b = (x: string, y: {a: string, b: string}, z?: Map<A, number>): void => { f(x!) }",
@@ -140,7 +141,7 @@ FRAGMENTS = st.sampled_from(
 )
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(st.lists(FRAGMENTS, max_size=8))
 def test_mixed_fragments_are_transformed_or_refused_and_lines_are_never_lost(fragments: list[str]) -> None:
     source = "".join(fragments)

@@ -10,7 +10,7 @@ from tests.end_to_end.whole import Whole, whole
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def anyio_backend() -> str:
     return "asyncio"
 
@@ -24,4 +24,11 @@ async def upstream() -> AsyncIterator[Hosted]:
 @pytest.fixture
 async def portal(upstream: Hosted) -> AsyncIterator[Whole]:
     async with whole({"one": {"url": upstream.url}}) as portal:
+        yield portal
+
+
+@pytest.fixture(scope="module")
+async def shared() -> AsyncIterator[Whole]:
+    """One portal like that for the tests of a module that change nothing of it, nor of its upstream."""
+    async with hosted() as upstream, whole({"one": {"url": upstream.url}}) as portal:
         yield portal

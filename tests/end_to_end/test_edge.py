@@ -17,6 +17,11 @@ pytestmark = [
 PROGRAM = {"name": "code", "arguments": {"code": "return 1"}}
 
 
+@pytest.fixture
+def portal(shared: Whole) -> Whole:
+    return shared
+
+
 async def test_whatever_is_sent_is_refused_in_words_and_the_next_program_runs(portal: Whole) -> None:
     """Bodies, content types, sizes, depths, versions: each a JSON-RPC error and never a 500."""
     async with Raw(portal.code, MODERN) as modern, Raw(portal.code, LEGACY) as legacy:

@@ -20,6 +20,11 @@ MiB = 1024 * 1024
 both = pytest.mark.parametrize("version", [MODERN, LEGACY])
 
 
+@pytest.fixture
+def portal(shared: Whole) -> Whole:
+    return shared
+
+
 @both
 async def test_a_result_of_nearly_five_mebibytes_reaches_the_program(version: str, portal: Whole) -> None:
     async with Raw(portal.code, version) as raw:

@@ -30,6 +30,7 @@ from tests.portal.oauth.agent import REDIRECT, Agent, answer_in
 from tests.portal.oauth.test_clients import Kept
 from tests.portal.oauth.test_served import Address, claim
 from tests.portal.portals import MODERN
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [
@@ -89,7 +90,7 @@ def anyio_backend() -> str:
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder = tmp_path_factory.mktemp("portal")
     async with hosted() as crm, hosted() as docs:
-        state = f"sqlite:///{folder / 'state.db'}"
+        state = new_state(folder)
         with serving({"mcpServers": {}, "portal": {"state": state, "identity": {}}}, folder) as served:
             address = Address(served.url)
             async with browser_at(address.url) as browser:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from tests.house.source import FLOORS, ROOT, modules
@@ -32,9 +33,8 @@ def names_defined(tree: ast.AST) -> Iterator[str]:
             yield node.attr
 
 
-def private_uses(path: Path, defined_anywhere: frozenset[str]) -> Iterator[str]:
+def private_uses(path: Path, tree: ast.Module, defined_anywhere: frozenset[str]) -> Iterator[str]:
     """Where a file imports or reads something private that is not of this project, or something undocumented."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
     defined_here = set(names_defined(tree))
     for node in ast.walk(tree):
         used = ""
@@ -54,10 +54,11 @@ def private_uses(path: Path, defined_anywhere: frozenset[str]) -> Iterator[str]:
             yield f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}: {used}"
 
 
+@cache
 def uses() -> dict[str, list[str]]:
-    files = modules(*FLOORS)
-    anywhere = frozenset(name for path in files for name in names_defined(ast.parse(path.read_text(encoding="utf-8"))))
-    return {str(path.relative_to(ROOT)): list(private_uses(path, anywhere)) for path in files}
+    trees = {path: ast.parse(path.read_text(encoding="utf-8")) for path in modules(*FLOORS)}
+    anywhere = frozenset(name for tree in trees.values() for name in names_defined(tree))
+    return {str(path.relative_to(ROOT)): list(private_uses(path, tree, anywhere)) for path, tree in trees.items()}
 
 
 def test_private_parts_of_third_parties_are_used_in_their_files_only() -> None:

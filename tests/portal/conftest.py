@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
@@ -10,12 +10,16 @@ from codemode import CodeTool
 from sandbox import Engine, InProcessExecutor, Limits
 
 
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    with Engine(Limits()) as engine:
+        yield engine
+
+
 @pytest.fixture
-async def code_tool() -> AsyncIterator[CodeTool]:
-    engine = Engine(Limits())
+async def code_tool(engine: Engine) -> AsyncIterator[CodeTool]:
     executor = InProcessExecutor(engine)
     try:
         yield CodeTool(executor)
     finally:
         await executor.aclose()
-        engine.close()

@@ -10,21 +10,19 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 
 from portal.jose import MAX_KEYS, KeyUnknown, TokenInvalid, read_keys, verify
+from tests.deep import examples
+from tests.strategies import json_values
 
 KEY = ECKey.generate_key("P-256", {"kid": "one", "use": "sig"})
 KEYS = read_keys({"keys": [KEY.as_dict(private=False)]})
-JSON_VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=10,
-)
+JSON_VALUES = json_values(st.integers(), st.floats(), st.text(max_size=20), leaves=10)
 
 
 def token(claims: Any = None, key: Key = KEY, algorithm: str = "ES256", **header: Any) -> str:
@@ -157,7 +155,7 @@ def test_a_payload_that_is_no_strict_json_object_is_refused(payload: bytes) -> N
 
 
 @given(st.binary(max_size=200) | JSON_VALUES.map(lambda value: json.dumps(value).encode()))
-@settings(max_examples=60)
+@examples(60)
 def test_no_payload_however_well_signed_is_anything_but_claims_or_a_refusal(payload: bytes) -> None:
     try:
         claims = verify(signed_bytes(payload), KEYS, {"exp": {"essential": True}}).claims

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import (
@@ -22,6 +22,8 @@ from sandbox import (
     encode_start,
 )
 from sandbox.errors import PROGRAM_ERRORS
+from tests.deep import examples
+from tests.strategies import json_values
 
 LIMITS = Limits()
 
@@ -88,21 +90,17 @@ def decodes_or_refuses(data: bytes) -> None:
     assert isinstance(outcome, Suspended | Completed | Failed)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=200))
 def test_any_bytes_decode_or_are_refused(data: bytes) -> None:
     decodes_or_refuses(data)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
-    lambda c: st.lists(c, max_size=5) | st.dictionaries(st.text(), c, max_size=4),
-    max_leaves=12,
-)
+JSON = json_values(st.integers(), st.floats(), st.text(), keys=st.text(), size=5)
 NEARLY = st.tuples(st.sampled_from(["suspended", "completed", "failed"]), JSON, JSON, JSON, JSON)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(NEARLY, st.integers(2, 5))
 def test_any_json_decodes_or_is_refused(parts: tuple[Any, ...], size: int) -> None:
     decodes_or_refuses(json.dumps(parts[:size]).encode())
@@ -115,7 +113,7 @@ GOOD = [
 ]
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(st.sampled_from(GOOD), st.data())
 def test_a_mutated_outcome_decodes_or_is_refused(good: bytes, data: st.DataObject) -> None:
     mutated = bytearray(good)

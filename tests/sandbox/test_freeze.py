@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import Completed, Engine, EngineError, ForeignImage, Limits, LocalStateError, Settlement, Suspended
 from sandbox.frozen import Header, pack, read_header
+from tests.deep import examples
 from tests.sandbox.programs import NOW, SEED, Programs
 
 JOIN = """
@@ -212,7 +213,7 @@ def test_a_program_larger_than_this_engines_memory_is_refused(
         small.on_thread(small.engine.thaw, frozen)
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(data=st.data())
 def test_a_damaged_program_is_refused_and_nothing_leaks(
     programs: Programs, engine: Engine, data: st.DataObject
@@ -236,7 +237,7 @@ def _frozen_once(programs: Programs, engine: Engine) -> bytes:
     return _ONCE[0]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.tuples(st.integers(0, 13 << 16), st.binary(min_size=1, max_size=300)), max_size=30))
 def test_a_forged_program_is_a_strange_guest_and_no_more(runs: list[tuple[int, bytes]]) -> None:
     """The hash is no secret: who can write frozen bytes can put anything into the guest's memory, and only there."""

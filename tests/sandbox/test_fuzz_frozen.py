@@ -11,12 +11,13 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox import EngineError, ForeignImage, Image, Limits, Outcome, Settlement
 from sandbox.frozen import Header, read_header, unpack
 from sandbox.pages import BLOCK, WASM_PAGE
+from tests.deep import examples
 
 from .hostile.arena import NOW, QUICK, SEED, Arena, MiB, arena, peak, resident
 from .hostile.strategies import JSON_VALUES, mutated
@@ -101,7 +102,7 @@ def test_the_program_itself_thaws(ground: Ground) -> None:
 
 
 @given(st.data())
-@settings(max_examples=150)
+@examples(150)
 def test_frozen_bytes_with_damage(ground: Ground, data: st.DataObject) -> None:
     damaged = data.draw(mutated(st.just(ground.program)))
     if damaged == ground.program:
@@ -112,7 +113,7 @@ def test_frozen_bytes_with_damage(ground: Ground, data: st.DataObject) -> None:
 
 
 @given(st.binary(max_size=200), st.binary(max_size=50))
-@settings(max_examples=150)
+@examples(150)
 @example(b"", b"")
 @example(b"{", b"")
 @example(b"\xff\xfe", b"")
@@ -138,7 +139,7 @@ def test_a_header_that_is_sealed_and_no_header(ground: Ground, head: bytes, body
         },
     )
 )
-@settings(max_examples=200)
+@examples(200)
 @example({"waiting": [True]})
 @example({"waiting": [1, 1]})
 @example({"waiting": [2**31]})
@@ -190,7 +191,7 @@ SIZES = st.integers(0, 20) | st.integers(LARGEST - 2, LARGEST + 2) | st.integers
 
 
 @given(SIZES, RUNS)
-@settings(max_examples=200)
+@examples(200)
 @example(0, [])
 @example(LARGEST, [(0, None, b"x")])
 @example(LARGEST, [(2**32 - 1, None, b"x" * 100)])
@@ -204,7 +205,7 @@ def test_runs_of_memory_that_lie(ground: Ground, size: int, runs: list[tuple[int
 
 
 @given(st.data())
-@settings(max_examples=250)
+@examples(250)
 def test_a_program_with_other_bytes_in_its_memory(ground: Ground, data: st.DataObject) -> None:
     """The sound frame of a frozen program, with bits of its heap, its stack and its tables flipped."""
     pages = bytearray(ground.pages)
@@ -217,7 +218,7 @@ def test_a_program_with_other_bytes_in_its_memory(ground: Ground, data: st.DataO
 
 
 @given(st.data())
-@settings(max_examples=150)
+@examples(150)
 def test_an_image_with_other_bytes_in_its_memory(ground: Ground, data: st.DataObject) -> None:
     pages = bytearray(ground.image_pages)
     for _ in range(data.draw(st.integers(1, 60))):

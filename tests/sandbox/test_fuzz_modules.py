@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox import (
@@ -25,6 +25,7 @@ from sandbox import (
     Suspended,
     decode_outcome,
 )
+from tests.deep import examples
 
 from .hostile.arena import HOUR, NOW, SEED, MiB, guest_threads, resident
 from .hostile.puppet import (
@@ -89,7 +90,7 @@ DEED = st.tuples(st.sampled_from([what for name, what in DEEDS.items() if name !
 
 
 @given(st.lists(STORES | STORES | STORES | DEED, max_size=12))
-@settings(max_examples=400)
+@examples(400)
 @example([(field("output"), 2**32 - 1), (field("output_size"), 2**32 - 1)])
 @example([(field("output"), 131072), (field("output_size"), 1)])
 @example([(field("output"), 131072), (field("output_size"), 0)])
@@ -177,7 +178,7 @@ def test_it_cannot_end_itself_as_the_host_would(stage: Stage) -> None:
     st.lists(STORES | DEED, max_size=4),
     st.sampled_from([0, 8, 64, 2**20]),
 )
-@settings(max_examples=300)
+@examples(300)
 @example(SUSPENDED, b"not JSON", [], 0)
 @example(SUSPENDED, b"5", [], 0)
 @example(SUSPENDED, b"[" + b"1," * 30 + b"1]", [], 0)
@@ -227,7 +228,7 @@ def test_one_that_loops_when_asked_for_its_calls_is_stopped(stage: Stage) -> Non
 
 
 @given(WORD)
-@settings(max_examples=100)
+@examples(100)
 @example(0)
 @example(131072)
 @example(2**32 - 1)
@@ -260,7 +261,7 @@ def test_an_image_made_by_it_is_an_image_of_its_own(stage: Stage) -> None:
         max_size=5,
     )
 )
-@settings(max_examples=150)
+@examples(150)
 def test_a_conversation_with_it_ends_in_an_outcome_or_an_engine_error(stage: Stage, said: list[bytes]) -> None:
     def tell(isolate: Isolate, output: bytes) -> None:
         for at, value in say(output):

@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox import (
@@ -25,7 +25,7 @@ from sandbox import (
     decode_outcome,
     encode_failed,
 )
-from tests.deep import deep
+from tests.deep import deep, examples
 
 from .hostile.arena import NOW, SEED, KiB, MiB, peak
 from .hostile.strategies import JSON_VALUES, mutated, outcomes
@@ -63,25 +63,25 @@ def check(data: bytes) -> None:
 
 
 @given(st.binary(max_size=300))
-@settings(max_examples=200)
+@examples(200)
 def test_any_bytes(data: bytes) -> None:
     check(data)
 
 
 @given(JSON_VALUES.map(orjson.dumps))
-@settings(max_examples=200)
+@examples(200)
 def test_any_json(data: bytes) -> None:
     check(data)
 
 
 @given(outcomes())
-@settings(max_examples=250)
+@examples(250)
 def test_what_is_nearly_an_outcome(outcome: list[Any]) -> None:
     check(json.dumps(outcome).encode())
 
 
 @given(mutated(outcomes().map(lambda outcome: json.dumps(outcome).encode())))
-@settings(max_examples=250)
+@examples(250)
 @example(b'["completed",true,1e999,[],[]]')
 @example(b'["suspended",[],1e999,[]]')
 @example(b'["suspended",[],-1e400,[]]')
@@ -100,7 +100,7 @@ def test_mutated_outcomes(data: bytes) -> None:
 
 
 @given(outcomes(), st.integers(min_value=0, max_value=400))
-@settings(max_examples=200)
+@examples(200)
 def test_truncated_outcomes(outcome: list[Any], size: int) -> None:
     data = orjson.dumps(outcome, option=orjson.OPT_NON_STR_KEYS)
     check(data[:size])
@@ -209,7 +209,7 @@ def test_the_largest_honest_outcomes_are_read() -> None:
 
 
 @given(st.sampled_from(["cpu_time", "memory", "stack", "wall_time"]), st.text(max_size=50), st.binary(max_size=50))
-@settings(max_examples=100)
+@examples(100)
 def test_a_failure_made_by_the_host_with_whatever_logs_were_found(kind: str, message: str, logs: bytes) -> None:
     try:
         data = encode_failed(kind, message, logs)
@@ -267,7 +267,7 @@ SAID = outcomes(ids=st.integers(min_value=0, max_value=12)).map(lambda outcome: 
 
 
 @given(st.lists(st.one_of(SAID, mutated(SAID), CALL_IDS), max_size=12))
-@settings(max_examples=120)
+@examples(120)
 @example([b'["suspended",[[1,"a",1]],null,[]]', [1], b'["suspended",[[1,"a",1]],null,[]]'])
 @example([b'["suspended",[[2,"a",1]],null,[]]'])
 @example([b'["suspended",[[1,"a",1],[1,"a",1]],null,[]]'])
@@ -289,7 +289,7 @@ def test_whatever_the_guest_says_no_call_is_known_twice_and_none_settled_twice(s
         max_size=8,
     )
 )
-@settings(max_examples=200)
+@examples(200)
 def test_steps_in_any_order_raise_only_engine_errors(steps: list[str]) -> None:
     conversation = Conversation(LIMITS)
     for step in steps:

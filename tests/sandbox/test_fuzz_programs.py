@@ -24,6 +24,7 @@ from sandbox import (
     encode_resume,
     encode_start,
 )
+from tests.deep import examples
 
 from .hostile.arena import NOW, QUICK, SEED, Arena, MiB, arena, drive
 from .hostile.grammar import expressions, programs, soup, statements
@@ -44,7 +45,7 @@ KINDS = {
     "calls",
     "size",
 }
-FEW = settings(max_examples=250, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+FEW = examples(250, settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]))
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +97,7 @@ def test_a_random_program_with_random_answers(
 
 
 @given(programs)
-@settings(FEW, max_examples=100)
+@examples(100, FEW)
 def test_a_program_has_the_same_outcome_every_time(ground: Arena, source: str) -> None:
     first, second = ground.run(source), ground.run(source)
     if "cpu_time" not in (first.kind, second.kind):
@@ -104,7 +105,7 @@ def test_a_program_has_the_same_outcome_every_time(ground: Arena, source: str) -
 
 
 @given(programs)
-@settings(FEW, max_examples=100)
+@examples(100, FEW)
 def test_a_program_frozen_and_thawed_at_every_wait_ends_as_if_it_were_not(ground: Arena, source: str) -> None:
     def frozen_run() -> tuple[Outcome, list[str]]:
         isolate = ground.engine.isolate()
@@ -242,7 +243,7 @@ def test_any_time_is_a_time(ground: Arena, now: float) -> None:
 
 
 @given(statements(expressions) | soup)
-@settings(FEW, max_examples=100)
+@examples(100, FEW)
 @example("throw 1")
 @example("host.call('x')")
 @example("host.call.call.call(host.call, 1, 2)")

@@ -3,13 +3,14 @@
 import struct
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import ForeignImage
 from sandbox.frozen import Header, pack, read_header, unpack
 from sandbox.pages import WASM_PAGE, difference, merge, parse, split
 from sandbox.snapshot import with_memory
+from tests.deep import examples
 
 EDITS = st.lists(st.tuples(st.integers(0, 3 * WASM_PAGE - 1), st.binary(min_size=1, max_size=5000)), max_size=10)
 
@@ -28,7 +29,7 @@ def applied(base: bytes, size: int, runs: list[tuple[int, bytes]]) -> bytes:
     return bytes(out)
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(EDITS, EDITS)
 def test_a_difference_applied_to_the_base_is_the_memory(
     first: list[tuple[int, bytes]], later: list[tuple[int, bytes]]
@@ -48,7 +49,7 @@ def test_equal_memories_have_no_difference() -> None:
     assert difference(memory, memory) == b"\x01\0\0\0"
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.binary(max_size=200))
 def test_any_runs_are_split_or_refused(data: bytes) -> None:
     try:
@@ -65,7 +66,7 @@ def test_a_memory_too_large_is_refused() -> None:
 HEADER = Header("build", "program", 1.5, 2.5, (1, 2))
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.binary(max_size=2000))
 def test_what_is_packed_is_unpacked(pages: bytes) -> None:
     frozen = pack(HEADER, pages)
@@ -73,7 +74,7 @@ def test_what_is_packed_is_unpacked(pages: bytes) -> None:
     assert unpack(frozen, build="build", kind="program", largest=1 << 20) == (HEADER, pages)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.data())
 def test_a_changed_file_is_refused(data: st.DataObject) -> None:
     frozen = bytearray(pack(HEADER, b"some pages"))

@@ -4,11 +4,13 @@ import base64
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox import GuestException, HostCall, Settlement, SizeExceeded
+from tests.deep import examples
 from tests.sandbox.programs import Programs
+from tests.strategies import FINITE, json_values
 
 TABLE = [
     ("null", None),
@@ -169,22 +171,18 @@ def test_patched_builtins_change_neither_arguments_nor_results(programs: Program
     assert outcome == [{"honest": [1]}, plain]
 
 
-JSON_VALUES = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers(-(2**53) + 1, 2**53 - 1)
+JSON_VALUES = json_values(
+    st.integers(-(2**53) + 1, 2**53 - 1),
     # JavaScript writes whole numbers up to 1e21 without a point: Python reads an integer that only rounds to the float.
-    | st.floats(allow_nan=False, allow_infinity=False).filter(lambda x: not 2**53 <= abs(x) < 1e21)
-    | st.text(st.characters(exclude_categories=["Cs"])),
-    lambda children: (
-        st.lists(children, max_size=5)
-        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"])), children, max_size=5)
-    ),
-    max_leaves=30,
+    FINITE.filter(lambda x: not 2**53 <= abs(x) < 1e21),
+    st.text(),
+    keys=st.text(),
+    size=5,
+    leaves=30,
 )
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(JSON_VALUES)
 def test_json_survives_the_way_in_and_out(programs: Programs, value: Any) -> None:
     def answer(call: HostCall) -> Settlement:
@@ -205,7 +203,7 @@ def test_integers_past_64_bits_and_lone_surrogates_enter_as_javascript_reads_the
     ]
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.text(max_size=200))
 def test_any_text_leaves_as_valid_unicode(programs: Programs, text: str) -> None:
     units = text.encode("utf-16-le", "surrogatepass")
@@ -213,7 +211,7 @@ def test_any_text_leaves_as_valid_unicode(programs: Programs, text: str) -> None
     assert programs.value(f"String.fromCharCode({', '.join(map(str, codes))})") == units.decode("utf-16-le", "replace")
 
 
-@settings(max_examples=100)
+@examples(100)
 @given(st.binary(max_size=300))
 def test_bytes_are_base64(programs: Programs, data: bytes) -> None:
     found = programs.value(f"new Uint8Array([{', '.join(map(str, data))}])")

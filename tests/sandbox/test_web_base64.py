@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import string
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.deep import examples
 
 from .web_program import thrown, value
 
@@ -23,14 +25,14 @@ def forgiving_decode(text: str) -> bytes | None:
     return base64.b64decode(data + "=" * (-len(data) % 4))
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.binary(max_size=60))
 def test_btoa_and_atob_are_base64(data: bytes) -> None:
     text = data.decode("latin-1")
     assert value("[btoa(given), atob(btoa(given))]", text) == [base64.b64encode(data).decode(), text]
 
 
-@settings(max_examples=500)
+@examples(500)
 @given(
     st.one_of(
         st.text(st.sampled_from("AQ/+zw=\t\n\f\r \v-_\u00e9\u2003"), max_size=12),

@@ -6,8 +6,10 @@ import json
 from urllib.parse import parse_qsl
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.deep import examples
 
 from .web_program import DATA, thrown, value
 
@@ -105,7 +107,7 @@ def test_missing_arguments_are_a_type_error(call: str) -> None:
     assert thrown(f"new URLSearchParams('a=1').{call}")[0] == "TypeError"
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(st.lists(st.tuples(st.text(st.characters(codec="utf-8")), st.text(st.characters(codec="utf-8"))), max_size=5))
 def test_what_is_serialised_comes_back_here_and_in_python(pairs: list[tuple[str, str]]) -> None:
     text, again = value("const p = new URLSearchParams(given); [String(p), [...new URLSearchParams(String(p))]]", pairs)

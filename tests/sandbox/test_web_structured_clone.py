@@ -6,8 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.deep import examples
+from tests.strategies import SHORT, json_values
 
 from .web_program import DATA, thrown, value
 
@@ -141,18 +144,11 @@ def test_it_has_one_argument_and_needs_it() -> None:
     assert thrown("structuredClone()")[0] == "TypeError"
 
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**31), 2**31) | st.text(st.characters(codec="utf-8"), max_size=8),
-    lambda inner: (
-        st.lists(inner, max_size=4)
-        | st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=8), inner, max_size=4)
-    ),
-    max_leaves=20,
-)
+VALUES = json_values(st.integers(-(2**31), 2**31), SHORT, leaves=20)
 
 
-@settings(max_examples=200)
-@given(json_values)
+@examples(200)
+@given(VALUES)
 def test_whatever_is_json_clones_to_the_same_json(data: Any) -> None:
     source = (
         "const o = JSON.parse(given); [JSON.stringify(structuredClone(o)) === JSON.stringify(o), structuredClone(o)]"

@@ -5,8 +5,10 @@ from __future__ import annotations
 import codecs
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.deep import examples
 
 from .web_program import thrown, value
 
@@ -64,13 +66,13 @@ def test_each_invalid_sequence_becomes_its_number_of_replacement_characters(text
     assert decode(data) == data.decode(errors="replace")
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(utf8_like)
 def test_utf8_decodes_as_python_replaces(data: bytes) -> None:
     assert decode(data) == data.decode(errors="replace")
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(utf8_like)
 def test_fatal_refuses_exactly_what_python_refuses(data: bytes) -> None:
     source = """
@@ -86,7 +88,7 @@ def test_fatal_refuses_exactly_what_python_refuses(data: bytes) -> None:
     assert value(source, list(data)) == expected
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     utf8_like,
     st.lists(st.integers(0, 40), max_size=5),
@@ -112,7 +114,7 @@ units = st.sampled_from(["\ud83d", "\ude00", "a", "\ufeff"]).map(lambda c: c.enc
 utf16_like = st.lists(st.one_of(st.binary(max_size=3), units), max_size=6).map(b"".join)
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(utf16_like)
 def test_utf16_decodes_as_python_replaces(data: bytes) -> None:
     assert decode(data, "utf-16le") == data.decode("utf-16-le", errors="replace")
@@ -186,13 +188,13 @@ def well_formed(text: str) -> str:
     return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", errors="replace")
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text(st.characters()))
 def test_encoding_writes_utf8_and_replaces_lone_surrogates(text: str) -> None:
     assert bytes(value("Array.from(new TextEncoder().encode(given))", text)) == well_formed(text).encode()
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.text(st.characters(), max_size=12), st.integers(0, 20))
 def test_encode_into_stops_before_a_code_point_that_does_not_fit(text: str, room: int) -> None:
     source = """

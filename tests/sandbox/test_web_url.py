@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+
+from tests.deep import examples
 
 from .web_program import DATA, thrown, value
 
@@ -157,7 +159,7 @@ def test_a_url_does_not_rewrite_its_query_until_the_params_change() -> None:
     assert value('const u = new URL("http://h/?a=~b%20c"); u.searchParams.get("a"); u.href') == "http://h/?a=~b%20c"
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(
     st.text(st.characters(codec="utf-8"), max_size=40),
     st.sampled_from(["", "http://", "foo://h/", "file:", "http://h/"]),
@@ -168,7 +170,7 @@ def test_whatever_is_parsed_either_fails_or_is_a_fixed_point(text: str, before: 
     assert first is None or first.isascii()
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(
     st.sampled_from(FIELDS[2:]),
     st.text(max_size=30),

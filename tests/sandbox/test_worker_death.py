@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from sandbox import (
     WorkerExecutor,
 )
 from sandbox.workers.process import command
+from tests.deep import deep
 
 pytestmark = pytest.mark.anyio
 
@@ -31,11 +33,12 @@ NOW = 1_700_000_000_000.0
 ENDLESS = "for (;;) {}"
 WAITING = "await host.wait() + 1"
 ROOT = Path(__file__).resolve().parents[2]
+LOOPS = ("asyncio", "uvloop")
 
 
-@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+@pytest.fixture(params=LOOPS)
 def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
-    return "asyncio", {"use_uvloop": request.param}
+    return "asyncio", {"use_uvloop": request.param == "uvloop"}
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -181,9 +184,9 @@ async def build() -> str:
         return executor.build_id
 
 
-@pytest.mark.parametrize("deed", AFTER_READY.values(), ids=AFTER_READY.keys())
+@pytest.mark.parametrize(("anyio_backend", "deed"), deep(product(LOOPS, AFTER_READY)), indirect=["anyio_backend"])
 async def test_a_worker_that_breaks_the_protocol_is_killed_and_replaced(deed: str, tmp_path: Path, build: str) -> None:
-    words = turncoat(tmp_path, f"control.sendall(READY)\n{deed}", build)
+    words = turncoat(tmp_path, f"control.sendall(READY)\n{AFTER_READY[deed]}", build)
     async with WorkerExecutor(workers=1, command=words) as executor:
         (pid,) = executor.pids
         with pytest.raises(WorkerDied):

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stubs import Server, Tool, assign_names, declarations, signature, type_of
-from tests.deep import deep
+from tests.deep import deep, examples
 from tests.stubs import typescript
 from tests.stubs.schemas import garbage, honest_schemas
 
@@ -94,10 +94,12 @@ def checked(schema: Any) -> str:
 
 
 # Shrinking such schemas takes minutes; the first one that fails is told as it is.
-many = settings(
-    max_examples=200,
-    phases=[Phase.reuse, Phase.generate],
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+many = examples(
+    200,
+    settings(
+        phases=[Phase.reuse, Phase.generate],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    ),
 )
 few = settings(many, max_examples=10)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, TypeAlias
 
@@ -52,10 +54,14 @@ def create_admin_app(
     operations: Sequence[Operation], tokens: ApiTokens, account_id: str, settings: AdminSettings
 ) -> Starlette:
     """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`."""
-    described = orjson.dumps(document(operations, PREFIX))
+
+    # Made when somebody asks for it: it takes longer than all the rest of a portal's start.
+    @cache
+    def described() -> bytes:
+        return orjson.dumps(document(operations, PREFIX))
 
     async def openapi(request: Request) -> Response:
-        return Response(described, media_type="application/json")
+        return Response(await asyncio.to_thread(described), media_type="application/json")
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)

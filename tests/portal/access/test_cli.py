@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from portal.cli.commands.policy import PolicyQuery, read_identity, read_policies
 from portal.cli.commands.policy import test as policy_test
 from portal.cli.exits import CommandError, Exit
 from portal.identity import Group, Identity
+from tests.portal.cli.command import as_process, in_process
 
 DOCUMENT = """
 portal:
@@ -92,13 +91,13 @@ async def test_a_call_is_decided_with_its_arguments_and_is_the_exit_code(
     assert found["portal"]["considered"][0]["why"] == "nobody of include"
 
 
-def test_the_command_shows_it_to_people(file: Path) -> None:
-    command = [sys.executable, "-m", "portal.cli", "policy", "test", str(file), "--identity", ADA]
-    shown = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+def test_the_command_shows_it_to_people(file: Path, tmp_path: Path) -> None:
+    words = ("policy", "test", str(file), "--identity")
+    shown = as_process(tmp_path, *words, ADA)
     assert (shown.returncode, shown.stderr) == (0, "")
     for part in ("ada@example.com", "tickets", "Policy 'Engineers' allows", "payroll", "deny", "include okta matches"):
         assert part in shown.stdout
-    wrong = subprocess.run([*command[:-1], '{"mail": "x"}'], capture_output=True, text=True, timeout=60, check=False)
+    wrong = in_process(tmp_path, *words, '{"mail": "x"}')
     assert wrong.returncode == 2 and "does not know mail" in wrong.stderr
 
 

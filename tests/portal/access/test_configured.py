@@ -14,6 +14,7 @@ from portal.app.definitions import definitions
 from portal.config import Config, parse_config
 from portal.identity import Identity
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,7 @@ async def attach(store: Store, server: str, policy: Mapping[str, Any]) -> None:
 async def test_a_configured_server_is_for_whoever_may_use_the_portal_until_a_policy_is_attached_to_it(
     tmp_path: Path,
 ) -> None:
-    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         access = await compiled(config(), store)
         assert access.server(BOB, "one").allowed and access.server(BOB, "two").allowed
         assert not access.server(Identity(id="eve", email="eve@elsewhere.example"), "one").allowed
@@ -63,7 +64,7 @@ async def test_the_file_can_say_it_too_for_servers_and_for_tools(tmp_path: Path)
             {"id": "calm", "decision": "deny", "include": [{"everyone": {}}], "tools": {"names": ["drop_*"]}},
         ],
     )
-    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         access = await compiled(written, store)
     assert access.server(ADA, "two").policy == "team" and not access.server(BOB, "two").allowed
     assert access.tool(ADA, "one", "drop_table", {}).policy == "calm"
@@ -72,7 +73,7 @@ async def test_the_file_can_say_it_too_for_servers_and_for_tools(tmp_path: Path)
 
 async def test_a_source_that_is_missing_is_said_when_it_is_configured(tmp_path: Path) -> None:
     abroad = {**STAFF, "name": "Staff", "exclude": [{"geo": {"country_code": "RU"}}]}
-    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         access = await compiled(config(policies=[abroad]), store)
         assert not access.portal(ADA).allowed
         said = "policy 'Staff', exclude[0] geo: no country database is configured; it excludes everyone."

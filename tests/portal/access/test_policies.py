@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cloudflare.types.zero_trust.access import policy_get_response
 from cloudflare.types.zero_trust.access.applications import access_rule_param
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.access import (
@@ -24,6 +24,7 @@ from portal.access import (
     read_document,
 )
 from portal.identity import ANONYMOUS, Group, Identity, evaluation_key
+from tests.deep import examples
 from tests.portal.access import naive
 
 EVERY = Sources(
@@ -349,7 +350,7 @@ SOURCES = st.builds(
 )
 
 
-@settings(max_examples=400)
+@examples(400)
 @given(POLICIES, GROUP_DOCUMENTS, IDENTITIES, SOURCES)
 def test_the_compiled_policies_decide_as_the_naive_evaluator_does(
     policies: list[dict[str, Any]], groups: tuple[dict[str, Any], ...], identity: Identity, sources: Sources

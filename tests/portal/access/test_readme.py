@@ -14,6 +14,7 @@ from portal.app.definitions import definitions
 from portal.config import Config, parse_config
 from portal.identity import Identity
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 
 CHAPTER = (Path(__file__).resolve().parents[3] / "portal" / "access" / "README.md").read_text(encoding="utf-8")
 
@@ -42,7 +43,7 @@ def test_the_tool_policy_is_one() -> None:
 async def test_the_configuration_decides_as_it_says(tmp_path: Path) -> None:
     _, example = fenced("json")
     config = parse_config(json.loads(example))
-    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         access = await compiled(config, store)
     assert access.warnings == ()
     ada, bob = (Identity(id=name, email=f"{name}@example.com") for name in ("ada", "bob"))

@@ -35,6 +35,7 @@ from portal.signals import Assessments, ClientCertificates, Countries, Evaluatio
 from portal.signals.assessments import Assessment
 from portal.state import KeyRing, Store
 from tests.portal.access.mmdb import database
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import _Server
 from tests.portal.upstreams.server import listen
 
@@ -435,7 +436,7 @@ async def test_a_configuration_opens_its_sources(tmp_path: Path) -> None:
             "trustedProxies": ["10.0.0.0/8"],
         }
         section = IdentitySection.model_validate(given)
-        async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+        async with Store.open(new_state(tmp_path), KeyRing.in_memory()) as store:
             signals = SignalSources(store, ours, lambda: None)
             assert await signals.apply(section) and not await signals.apply(section)
             found = signals.known().current(ADA)

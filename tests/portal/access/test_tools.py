@@ -14,6 +14,7 @@ from portal.access import Access, PolicyError, Standing, ToolList, read_document
 from portal.access.expressions import MAX_NODES, bounded, compile_expression
 from portal.access.tools import _fits, hint
 from portal.identity import Group, Identity
+from tests.strategies import json_values
 
 ADA = Identity(id="ada", email="ada@example.com", groups=(Group(name="ops"),), country="DE")
 EVERYONE: dict[str, Any] = {"include": [{"everyone": {}}]}
@@ -165,11 +166,7 @@ def test_arguments_too_large_to_be_evaluated_are_not() -> None:
     assert not bounded(deep)
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=5), inner, max_size=5),
-    max_leaves=20,
-)
+JSON = json_values(st.integers(), st.floats(), st.text(max_size=20), size=5, leaves=20)
 EXPRESSIONS = [
     compile_expression(source)
     for source in (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from portal.admin import PREFIX, Admin, AdminSettings, Upstreams, create_admin
 from portal.http import running
 from portal.http.settings import HttpSettings
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 
 
 @pytest.fixture
@@ -34,6 +35,7 @@ class Api:
     url: str
     token: str
     http: httpx2.Client
+    exits: ExitStack
 
     @property
     def account(self) -> str:
@@ -50,7 +52,9 @@ class Api:
         return f"{self.base_url}/accounts/{self.account}{path}"
 
     def sdk(self, token: str | None = None) -> Cloudflare:
-        return Cloudflare(api_token=token or self.token, base_url=self.base_url, max_retries=0)
+        """Closed with the API."""
+        sdk = Cloudflare(api_token=token or self.token, base_url=self.base_url, max_retries=0)
+        return self.exits.enter_context(sdk)
 
     def async_sdk(self) -> AsyncCloudflare:
         return AsyncCloudflare(api_token=self.token, base_url=self.base_url, max_retries=0)
@@ -58,15 +62,15 @@ class Api:
 
 @asynccontextmanager
 async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: Any) -> AsyncIterator[Api]:
-    async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(folder), KeyRing.in_memory()) as store:
         settings = AdminSettings(**{name: more.pop(name) for name in ("proxies", "integrations") if name in more})
         admin = await create_admin(store, upstreams, settings=settings, **more)
         made = await admin.tokens.create_with_all("test", "test")
         app = Starlette(routes=[admin.route()])
         async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:
             # Not from the environment, and once: making the TLS context of a client takes longer than its requests.
-            with httpx2.Client(trust_env=False) as http:
-                yield Api(admin, store, url, made.value, http)
+            with ExitStack() as exits, httpx2.Client(trust_env=False) as http:
+                yield Api(admin, store, url, made.value, http, exits)
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from portal.app.identity import PortalIdentity
 from portal.state import Store, utc_now
 from tests.portal.login.guarded import EMAIL, PASSWORD
 from tests.portal.portals import Kept, opened
+from tests.portal.state.databases import new_state
 
 
 @dataclass
@@ -83,7 +84,7 @@ async def ruled_portal(
     console: list[str] = []
     document = {
         "mcpServers": {"fix": {"url": upstream}} if upstream else {},
-        "portal": {"state": f"sqlite:///{folder / 'state.db'}", "identity": identity},
+        "portal": {"state": new_state(folder), "identity": identity},
     }
     parts = Parts(code=None, records=Kept(), now=now)
     async with opened(document, console.append, parts=parts) as instance:

@@ -17,6 +17,7 @@ from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import META, tools
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [
@@ -105,7 +106,7 @@ async def test_a_stored_server_is_told_who_calls_while_its_setting_says_so(tmp_p
         assert bent.status_code == 400
         # What is written in the operator's document stands before it, from when the document says so.
         written = {"crm": {"url": upstream.url, "assertionAudience": "written"}}
-        document = {"mcpServers": written, "portal": {"state": f"sqlite:///{tmp_path / 'state.db'}", "identity": {}}}
+        document = {"mcpServers": written, "portal": {"state": new_state(tmp_path), "identity": {}}}
         assert await portal.instance.apply(parse_config(document)) == ()
 
         async def as_written() -> bool:

@@ -26,6 +26,7 @@ from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, Clock
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import tools
+from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
 from tests.portal.upstreams.hosting import hosted
 
@@ -163,7 +164,7 @@ def document(passed: bool, age: timedelta = timedelta()) -> dict[str, Any]:
 
 async def test_what_is_pushed_while_the_stored_assessments_are_being_read_is_known_too(tmp_path: Path) -> None:
     told, ada, known = asyncio.Event(), Identity(id="ada"), Assessments(600, lambda: utc_now().timestamp())
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         await store.create(ASSESSMENT, "ada", document(True, timedelta(seconds=60)), by="test")
         pushed = PushedAssessments(store, known, told.set, utc_now)
         store.hold.begin()
@@ -180,7 +181,7 @@ async def test_what_is_pushed_while_the_stored_assessments_are_being_read_is_kno
 
 async def test_a_portal_hears_when_an_assessment_becomes_stale(tmp_path: Path) -> None:
     told, ada, known = asyncio.Event(), Identity(id="ada"), Assessments(600, lambda: utc_now().timestamp())
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         await store.create(ASSESSMENT, "ada", document(True, timedelta(seconds=599.9)), by="test")
         async with PushedAssessments(store, known, told.set, utc_now), asyncio.timeout(10):
             # The first word may come a moment before, and then another one follows.

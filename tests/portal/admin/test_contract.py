@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +11,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis.core.result import Ok
 
-from tests.portal.admin.conftest import Api
+from portal.admin import PREFIX
+from portal.admin.api import application
+from tests.portal.admin.conftest import Api, admin_api
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -40,6 +44,23 @@ def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> N
 
         holds()
     assert tried > len(api.admin.operations)
+
+
+@pytest.mark.anyio
+async def test_the_document_is_made_when_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def document(operations: object, prefix: str) -> dict[str, str]:
+        made.append(prefix)
+        return {"openapi": "3.1.0"}
+
+    monkeypatch.setattr(application, "document", document)
+    async with admin_api(tmp_path) as api:
+        assert made == []
+        for _ in range(2):
+            answer = await asyncio.to_thread(api.http.get, f"{api.base_url}/openapi.json")
+            assert answer.json() == {"openapi": "3.1.0"}
+    assert made == [PREFIX]
 
 
 def test_the_document_describes_every_operation(shared: Api) -> None:

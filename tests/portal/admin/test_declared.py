@@ -13,6 +13,7 @@ from portal.admin import Admin, AdminError, create_admin
 from portal.admin.applying import carry_out, exported, read_existing
 from portal.admin.declared import DeclaredError, Plan, plan
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
 
@@ -70,7 +71,7 @@ EVERYTHING: dict[str, Any] = {
 
 @asynccontextmanager
 async def administered(folder: Path) -> AsyncIterator[tuple[Admin, Store]]:
-    async with Store.open(f"sqlite:///{folder}/state.db", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(folder), KeyRing.in_memory()) as store:
         yield await create_admin(store), store
 
 

@@ -22,6 +22,7 @@ from portal.pins.stored_approvals import StoredApprovals
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
 
 pytestmark = [
@@ -61,7 +62,7 @@ class Run:
 @asynccontextmanager
 async def portal(folder: Path, upstream: Hosted) -> AsyncIterator[Run]:
     async with (
-        Store.open(f"sqlite:///{folder}/s.db", KeyRing.open(folder / "s.key")) as store,
+        Store.open(new_state(folder), KeyRing.open(folder / "s.key")) as store,
         Pinning(StoredApprovals(store)) as pins,
         Servers({}, pins=pins) as servers,
         StoredServers(store, servers, {}) as stored,

@@ -25,6 +25,7 @@ from portal.identity import Identity
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -58,7 +59,7 @@ class Running:
 async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncIterator[Running]:
     configured = parse_config({"mcpServers": document or {}}, env={}).servers
     async with (
-        Store.open(f"sqlite:///{folder}/s.db", KeyRing.in_memory()) as store,
+        Store.open(new_state(folder), KeyRing.in_memory()) as store,
         Servers(configured) as servers,
         StoredServers(store, servers, configured) as stored,
     ):

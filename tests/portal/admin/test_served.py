@@ -18,6 +18,7 @@ from tests.clients.serving import serving
 from tests.portal.login.browser import browser_at
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import Address, claim, document, tools
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [
@@ -42,7 +43,7 @@ async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
 async def test_a_server_added_and_allowed_through_the_api_is_used_by_an_agent_until_it_is_denied(
     tmp_path: Path,
 ) -> None:
-    state = f"sqlite:///{tmp_path / 'state.db'}"
+    state = new_state(tmp_path)
     async with hosted() as upstream:
         with serving(document(tmp_path), tmp_path) as served:
             address = Address(served.url)

@@ -14,6 +14,7 @@ from portal.oauth.signing import SigningKeys
 from portal.state import KeyRing, Store
 from tests.portal.admin.ruled import ruled_portal
 from tests.portal.login.guarded import Clock
+from tests.portal.state.databases import new_state
 
 pytestmark = [
     pytest.mark.anyio,
@@ -56,7 +57,7 @@ async def test_the_published_keys_rotate_as_often_as_the_api_was_told_and_when_i
 
 async def test_processes_that_find_a_key_due_at_once_make_one_new_key(tmp_path: Path) -> None:
     clock = Clock()
-    async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory(), clock=clock) as store:
+    async with Store.open(new_state(tmp_path), KeyRing.in_memory(), clock=clock) as store:
         signing = [SigningKeys(store, clock) for _ in range(4)]
         assert len({key.kid for key in await asyncio.gather(*[one.current() for one in signing])}) == 1
         clock.ahead = timedelta(days=43)

@@ -18,6 +18,7 @@ from portal.admin.tokens import ApiTokens, PermissionGroup, TokenBody, TokenPoli
 from portal.state import KeyRing
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.login.guarded import Clock
+from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
 
 
@@ -179,7 +180,7 @@ async def test_a_token_taken_back_through_another_process_is_refused_soon(tmp_pa
     from portal.state import Store  # noqa: PLC0415
 
     keys = KeyRing.open(tmp_path / "k")
-    url = f"sqlite:///{tmp_path}/s.db"
+    url = new_state(tmp_path)
     async with Store.open(url, keys) as here, Store.open(url, keys) as there:
         admin, other = await create_admin(here), await create_admin(there)
         assert admin.account_id == other.account_id
@@ -203,7 +204,7 @@ async def test_a_token_taken_back_through_another_process_is_refused_soon(tmp_pa
 
 @pytest.mark.anyio
 async def test_a_token_deleted_while_it_is_being_read_is_refused_in_that_request_too(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         tokens = ApiTokens(store, "account")
         made = await tokens.create_with_all("t", "ann")
         header = f"Bearer {made.value}"
@@ -221,7 +222,7 @@ async def test_a_token_deleted_while_it_is_being_read_is_refused_in_that_request
 @pytest.mark.anyio
 async def test_a_token_that_is_refused_before_its_time_is_accepted_from_then_on(tmp_path: Path) -> None:
     clock = Clock()
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         tokens = ApiTokens(store, "account", clock)
         allowed = TokenPolicy(
             effect="allow",

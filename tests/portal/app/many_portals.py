@@ -20,6 +20,7 @@ from portal.state import Store
 from tests.portal.login.browser import Browser, Page
 from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, Letters
 from tests.portal.portals import Kept, opened
+from tests.portal.state.databases import new_state
 
 PORTALS = {
     "docs": {"name": "Documentation"},
@@ -137,7 +138,7 @@ async def many_portals(
         "mcpServers": {"fix": {"url": upstream}} if upstream else {},
         "portals": {id: {**entry, "servers": servers, "policies": policies} for id, entry in PORTALS.items()},
         "portal": {
-            "state": f"sqlite:///{folder / 'state.db'}",
+            "state": new_state(folder),
             "identity": {"pin": True, "policies": policies, **identity},
         },
     }

@@ -17,6 +17,7 @@ from portal.errors import ConfigError
 from portal.identity import Identity
 from portal.logs import Discard
 from tests.portal.portals import client_of, opened
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [
@@ -33,7 +34,7 @@ def config(**portal: Any) -> Config:
 
 
 def guarded(folder: Path, **identity: Any) -> dict[str, Any]:
-    return {"state": f"sqlite:///{folder / 'state.db'}", "identity": identity}
+    return {"state": new_state(folder), "identity": identity}
 
 
 def only(email: str) -> dict[str, Any]:

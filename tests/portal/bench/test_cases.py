@@ -20,6 +20,7 @@ from portal.bench.session import ProgramRun
 from portal.bench.suite import CaseResult, Suite, select_cases
 from portal.bench.verdict import updated_expectations, verdict
 from portal.errors import InputError
+from tests.strategies import json_values
 
 PROGRAM = """const { n } = await codemode.t.get({ id: input.id });
 console.log('got', n);
@@ -189,16 +190,12 @@ cases:
 # the end
 """
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-99, 99) | st.text("ab:#-\n'\" {", max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", min_size=1), inner, max_size=3),
-    max_leaves=6,
+VALUES = json_values(
+    st.integers(-99, 99), st.text("ab:#-\n'\" {", max_size=8), keys=st.text("abc", min_size=1), size=3, leaves=6
 )
 
 
-@given(
-    st.dictionaries(st.sampled_from(["result", "calls", "logs"]), json_values), st.sampled_from([None, "one", "two"])
-)
+@given(st.dictionaries(st.sampled_from(["result", "calls", "logs"]), VALUES), st.sampled_from([None, "one", "two"]))
 def test_an_update_changes_one_expectation_and_nothing_else(expect: dict[str, Any], name: str | None) -> None:
     text = rewrite_yaml(BY_HAND, name, expect)
     wanted = yaml.safe_load(BY_HAND)
@@ -227,11 +224,9 @@ def ran(**answer: Any) -> ProgramRun:
 
 
 @given(
-    st.fixed_dictionaries(
-        {}, optional={"result": json_values, "calls": st.integers(0, 3), "logs": st.lists(st.text())}
-    ),
+    st.fixed_dictionaries({}, optional={"result": VALUES, "calls": st.integers(0, 3), "logs": st.lists(st.text())}),
     st.booleans(),
-    json_values,
+    VALUES,
 )
 def test_what_an_update_writes_is_what_the_same_run_meets(expect: dict[str, Any], fails: bool, value: Any) -> None:
     error = {"kind": "exception", "name": "Error", "message": "why", "line": 1}

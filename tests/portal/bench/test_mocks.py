@@ -17,12 +17,9 @@ from portal.bench.blocking import BlockingBench, Codemode, ProgramFailed
 from portal.bench.mock_rules import Turns, agrees, matches, parse_rules, same
 from portal.bench.mocks import Mocks, open_mocks
 from portal.errors import InputError
+from tests.strategies import SHORT, json_values
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3),
-    max_leaves=8,
-)
+VALUES = json_values(st.integers(-(2**53), 2**53), SHORT, keys=st.text("abc", max_size=2), size=3, leaves=8)
 ORDERS = {
     "servers": [
         {
@@ -60,20 +57,18 @@ def answers(rules: Any, *arguments: dict[str, Any]) -> list[Any]:
 # Rules
 
 
-@given(json_values)
+@given(VALUES)
 def test_a_value_matches_and_agrees_with_itself(value: Any) -> None:
     assert same(value, value) and matches(value, value) and agrees(value, value)
 
 
-@given(json_values, json_values)
+@given(VALUES, VALUES)
 def test_values_agree_exactly_when_they_are_the_same_json(first: Any, second: Any) -> None:
     equal = json.dumps(first, sort_keys=True) == json.dumps(second, sort_keys=True)
     assert agrees(first, second) is equal
 
 
-@given(
-    st.dictionaries(st.text("abc", max_size=2), json_values), st.dictionaries(st.text("xyz", max_size=2), json_values)
-)
+@given(st.dictionaries(st.text("abc", max_size=2), VALUES), st.dictionaries(st.text("xyz", max_size=2), VALUES))
 def test_members_that_a_pattern_does_not_name_do_not_matter(pattern: dict[str, Any], others: dict[str, Any]) -> None:
     assert matches(pattern, {**others, **pattern})
 
@@ -141,7 +136,7 @@ def test_a_mistake_in_a_rule_is_named_before_anything_runs(rules: Any, said: str
     assert said in str(error.value)
 
 
-@given(json_values)
+@given(VALUES)
 def test_whatever_stands_for_rules_is_read_or_refused(value: Any) -> None:
     try:
         parse_rules(value, "mocks")

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from portal.cli.arguments import parse_arguments
 from portal.cli.exits import CommandError, Exit
+from tests.strategies import json_values
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -68,10 +69,7 @@ def test_what_cannot_be_read_is_a_usage_error_in_one_sentence(words: list[str]) 
 keys = st.text(st.characters(codec="utf-8", exclude_characters="="), min_size=1).filter(
     lambda key: not key.endswith(":") and not key.lstrip().startswith(("{", "[", '"'))
 )
-values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-)
+values = json_values(st.integers(), st.text(), keys=st.text(), leaves=20)
 
 
 @given(st.dictionaries(keys, values))

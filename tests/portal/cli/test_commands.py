@@ -7,29 +7,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
 
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
-from portal.demo.shop import build_server
-from portal.http import running
+from tests.portal.cli.command import SECONDS, as_process
+from tests.portal.cli.command import in_process as codemode
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
-SECONDS = 90
-
-
-@pytest.fixture(scope="module")
-def shop() -> Iterator[dict[str, Any]]:
-    """A running shop, so that each command does not have to start one."""
-    app = build_server(build_company()).streamable_http_app(host="127.0.0.1")
-    with start_blocking_portal() as loop, loop.wrap_async_context_manager(running(app)) as url:
-        yield {"url": f"{url}/mcp"}
 
 
 @pytest.fixture
@@ -45,26 +34,8 @@ def write_config(folder: Path, servers: dict[str, Any], **portal: Any) -> Path:
     return file
 
 
-def codemode(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "portal.cli", *arguments],
-        cwd=folder,
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        env={**os.environ, "HOME": str(folder), "XDG_CACHE_HOME": cache(), "COLUMNS": "120"},
-        check=False,
-    )
-
-
-def cache() -> str:
-    """The ordinary cache, although HOME is another folder: it has the compiled guest."""
-    return os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-
-
 def test_help_names_every_command_and_the_exit_codes(tmp_path: Path) -> None:
-    text = codemode(tmp_path, "--help").stdout
+    text = as_process(tmp_path, "--help").stdout
     for word in ("serve", "run", "tools", "call", "search", "describe", "demo", "--version", "Exit codes", "--config"):
         assert word in text
 
@@ -104,7 +75,7 @@ def test_a_wrong_configuration_is_2_and_names_the_key(tmp_path: Path) -> None:
 
 def test_tools_lists_servers_with_state_and_their_tools(folder: Path) -> None:
     write_config(folder, {"shop": SHOP})
-    done = codemode(folder, "tools")
+    done = as_process(folder, "tools")
     assert done.returncode == Exit.OK
     for word in ("shop", "ready", "stdio", "shop.list_orders", "List orders, oldest first"):
         assert word in done.stdout
@@ -130,20 +101,20 @@ def test_tools_as_json_carry_paths_and_schemas(folder: Path) -> None:
 
 
 def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:
-    assert "shop.revenue_by_month" in codemode(folder, "search", "monthly revenue", "--limit", "3").stdout
+    assert "shop.revenue_by_month" in as_process(folder, "search", "monthly revenue", "--limit", "3").stdout
     found = json.loads(codemode(folder, "search", "monthly revenue", "--json").stdout)
     assert found[0]["path"] == "shop.revenue_by_month"
 
 
 def test_describe_prints_typescript(folder: Path) -> None:
-    done = codemode(folder, "describe", "shop.list_orders")
+    done = as_process(folder, "describe", "shop.list_orders")
     assert "declare const codemode" in done.stdout and "list_orders(" in done.stdout
     wrong = codemode(folder, "describe", "shop.list_order")
     assert wrong.returncode == Exit.USAGE and "list_orders" in wrong.stderr
 
 
 def test_call_reads_words_by_the_tools_schema(folder: Path) -> None:
-    done = codemode(folder, "call", "shop.list_orders", "status=returned", "limit=2", "--json")
+    done = as_process(folder, "call", "shop.list_orders", "status=returned", "limit=2", "--json")
     content = json.loads(done.stdout)["structuredContent"]
     assert len(content["orders"]) == 2
     assert codemode(folder, "call", "shop.get_customer", '{"customer_id": "C001"}').returncode == Exit.OK
@@ -169,7 +140,7 @@ return page.total;
 
 def test_run_shows_program_calls_logs_result(folder: Path) -> None:
     (folder / "count.ts").write_text(PROGRAM)
-    done = codemode(folder, "run", "count.ts")
+    done = as_process(folder, "run", "count.ts")
     gold = sum(customer.tier == "gold" for customer in build_company().customers)
     assert done.returncode == Exit.OK, done.stderr
     for part in ("count.ts", "shop.list_customers", "counted", f" {gold}\n", "completed in"):

@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from portal.cli.app import app
+from tests.portal.state.databases import new_state
 
 FILE = """
 servers:
@@ -33,7 +34,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def command(tmp_path: Path) -> Command:
-    environment = {"CODEMODE_STATE": f"sqlite:///{tmp_path}/state.db", "DOCS_TOKEN": "docs-secret"}
+    environment = {"CODEMODE_STATE": new_state(tmp_path), "DOCS_TOKEN": "docs-secret"}
     return lambda *words, **changed: CliRunner(env={**environment, **changed}).invoke(
         app, [str(word) for word in words]
     )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import sys
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from portal.cli.exits import Exit
+from tests.portal.cli.command import as_process, in_process
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [
@@ -19,33 +21,25 @@ pytestmark = [
 ]
 
 
+Command = Callable[..., subprocess.CompletedProcess[str]]
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
 
 
-async def codemode(folder: Path, *arguments: str) -> tuple[int, str]:
-    """The exit code, and the whole output."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "portal.cli",
-        *arguments,
-        cwd=folder,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, "HOME": str(folder), "COLUMNS": "120"},
-    )
-    printed, _ = await asyncio.wait_for(process.communicate(), 90)
-    return process.returncode or 0, printed.decode()
+async def codemode(folder: Path, *arguments: str, run: Command = in_process) -> tuple[int, str]:
+    """Exit code, and everything that was printed. The server of the test answers meanwhile."""
+    done = await asyncio.to_thread(run, folder, *arguments)
+    return done.returncode, done.stderr + done.stdout
 
 
 async def test_an_operator_sees_what_changed_and_approves_it(tmp_path: Path) -> None:
     async with hosted() as upstream:
         document = {"mcpServers": {"one": {"url": upstream.url, "pin": True}}, "portal": {"pinned": "pins.json"}}
         (tmp_path / "codemode.json").write_text(json.dumps(document))
-        code, printed = await codemode(tmp_path, "pins")
+        code, printed = await codemode(tmp_path, "pins", run=as_process)
         assert (code, "one: nothing waits for approval." in printed) == (Exit.OK, True)
         upstream.behaviour.said["echo"] = {"description": "The tool echo, \x1b[31mand your secrets"}
         code, printed = await codemode(tmp_path, "pins")
@@ -57,13 +51,13 @@ async def test_an_operator_sees_what_changed_and_approves_it(tmp_path: Path) -> 
         assert "one.echo" not in printed and "one.fail" in printed
         code, printed = await codemode(tmp_path, "pins", "approve", "one", "echo@0123456789ab")
         assert code == Exit.USAGE and "another definition by now" in printed
-        code, printed = await codemode(tmp_path, "pins", "approve", "one", "echo")
+        code, printed = await codemode(tmp_path, "pins", "approve", "one", "echo", run=as_process)
         assert code == Exit.OK and "Approved, one:" in printed and "and your secrets" in printed
 
 
 async def test_approvals_are_in_the_database_of_a_portal_that_has_one(tmp_path: Path) -> None:
     async with hosted() as upstream:
-        kept = {"state": f"sqlite:///{tmp_path}/state.db"}
+        kept = {"state": new_state(tmp_path)}
         document = {"mcpServers": {"one": {"url": upstream.url, "pin": True}}, "portal": kept}
         (tmp_path / "codemode.json").write_text(json.dumps(document))
         code, printed = await codemode(tmp_path, "pins", "--json")

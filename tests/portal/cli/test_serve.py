@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +21,23 @@ SHIPPING = {"command": sys.executable, "args": ["-m", "portal.demo.shipping"]}
 pytestmark = pytest.mark.timeout(180)
 
 
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """A portal for the tests that change nothing of it."""
+    servers = {"shop": SHOP, "gone": {"command": "no-such-program-anywhere"}}
+    with serving({"mcpServers": servers}, tmp_path_factory.mktemp("served")) as served:
+        yield served
+
+
 def health(served: Served) -> dict[str, Any]:
     answer: dict[str, Any] = httpx2.get(served.url.removesuffix("/mcp") + "/healthz").json()
     return answer
 
 
-def test_it_says_where_it_listens_and_how_its_servers_are(tmp_path: Path) -> None:
-    servers = {"shop": SHOP, "gone": {"command": "no-such-program-anywhere"}}
-    with serving({"mcpServers": servers}, tmp_path) as served:
-        assert served.url.startswith("http://127.0.0.1:")
-        assert served.event("servers settled")["states"] == {"shop": "ready", "gone": "error"}
-        assert health(served)["servers"]["shop"]["tools"] == 11
+def test_it_says_where_it_listens_and_how_its_servers_are(served: Served) -> None:
+    assert served.url.startswith("http://127.0.0.1:")
+    assert served.event("servers settled")["states"] == {"shop": "ready", "gone": "error"}
+    assert health(served)["servers"]["shop"]["tools"] == 11
 
 
 def test_a_stopped_portal_ends_well(tmp_path: Path) -> None:
@@ -39,17 +46,17 @@ def test_a_stopped_portal_ends_well(tmp_path: Path) -> None:
         assert served.event("stopped")
 
 
-def test_a_changed_configuration_is_taken_up(tmp_path: Path) -> None:
-    with serving({"mcpServers": {"shop": SHOP}}, tmp_path) as served:
-        (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {"shop": SHOP, "shipping": SHIPPING}}))
+def test_a_changed_configuration_is_taken_up(tmp_path: Path, shop: dict[str, Any]) -> None:
+    with serving({"mcpServers": {"shop": shop}}, tmp_path) as served:
+        (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {"shop": shop, "shipping": SHIPPING}}))
         served.event("configuration changed")
         while not any(event.get("server") == "shipping" and event["state"] == "ready" for event in served.events):
             served.next_event()
         assert health(served)["servers"]["shipping"]["tools"] == 6
 
 
-def test_a_broken_change_is_refused_with_the_reason_and_nothing_stops(tmp_path: Path) -> None:
-    with serving({"mcpServers": {"shop": SHOP}}, tmp_path) as served:
+def test_a_broken_change_is_refused_with_the_reason_and_nothing_stops(tmp_path: Path, shop: dict[str, Any]) -> None:
+    with serving({"mcpServers": {"shop": shop}}, tmp_path) as served:
         (tmp_path / "codemode.json").write_text('{"mcpServers": {"shop": {"comand": "x"}}}')
         assert "mcpServers.shop" in served.event("configuration refused")["reason"]
         assert health(served)["servers"]["shop"]["state"] == "ready"
@@ -69,30 +76,29 @@ def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
                 pass
 
 
-def test_calls_are_logged_without_their_arguments(tmp_path: Path) -> None:
-    with serving({"mcpServers": {"shop": SHOP}}, tmp_path) as served:
-        message = {
-            "jsonrpc": "2.0",
-            "id": 1,
-            "method": "tools/call",
-            "params": {
-                "name": "shop_get_customer",
-                "arguments": {"customer_id": "C001"},
-                "_meta": {
-                    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
-                    "io.modelcontextprotocol/clientCapabilities": {},
-                },
+def test_calls_are_logged_without_their_arguments(served: Served) -> None:
+    message = {
+        "jsonrpc": "2.0",
+        "id": 1,
+        "method": "tools/call",
+        "params": {
+            "name": "shop_get_customer",
+            "arguments": {"customer_id": "C001"},
+            "_meta": {
+                "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+                "io.modelcontextprotocol/clientCapabilities": {},
             },
-        }
-        headers = {
-            "MCP-Protocol-Version": "2026-07-28",
-            "Mcp-Method": "tools/call",
-            "Mcp-Name": "shop_get_customer",
-            "Accept": "application/json, text/event-stream",
-        }
-        assert httpx2.post(served.url, json=message, headers=headers).status_code == 200
-        while not any(event.get("outcome") for event in served.events):
-            served.next_event()
-        [record] = [event for event in served.events if event.get("outcome")]
-        assert (record["server"], record["name"], record["outcome"]) == ("shop", "get_customer", "ok")
-        assert "C001" not in json.dumps(served.events)
+        },
+    }
+    headers = {
+        "MCP-Protocol-Version": "2026-07-28",
+        "Mcp-Method": "tools/call",
+        "Mcp-Name": "shop_get_customer",
+        "Accept": "application/json, text/event-stream",
+    }
+    assert httpx2.post(served.url, json=message, headers=headers).status_code == 200
+    while not any(event.get("outcome") for event in served.events):
+        served.next_event()
+    [record] = [event for event in served.events if event.get("outcome")]
+    assert (record["server"], record["name"], record["outcome"]) == ("shop", "get_customer", "ok")
+    assert "C001" not in json.dumps(served.events)

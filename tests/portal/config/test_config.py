@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from portal.config.config import Config, HttpServer, StdioServer, load_config, parse_config, server_id
 from portal.config.expand import Expansion
 from portal.errors import ConfigError
+from tests.strategies import SHORT, json_values
 
 
 def parse(document: dict[str, Any], **env: str) -> Config:
@@ -271,11 +272,7 @@ def test_a_byte_order_mark_is_no_obstacle(tmp_path: Path) -> None:
 keys = st.sampled_from(
     ["mcpServers", "servers", "portal", "command", "url", "args", "env", "type", "limits", "timeout", "x_y", "cwd"]
 )
-documents = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=4),
-    max_leaves=12,
-)
+documents = json_values(st.integers(), st.floats(), SHORT, keys=keys)
 
 
 @given(st.dictionaries(keys, documents, max_size=3), st.dictionaries(keys, documents, max_size=4))

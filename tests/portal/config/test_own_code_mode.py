@@ -17,6 +17,7 @@ from portal.endpoint.health import health
 from portal.servers.servers import Servers
 from tests.clients.serving import Served, serving
 from tests.portal.cli.test_commands import SHOP
+from tests.strategies import SHORT, json_values
 
 
 def taking(name: str, *properties: str, description: str = "", required: list[str] | None = None) -> dict[str, Any]:
@@ -68,16 +69,13 @@ def test_one_tool_that_takes_programs_or_a_pair_is_code_mode(
     assert programs_taken(tools) == recognised
 
 
-JSON = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.text(max_size=5)
-    | st.sampled_from(["code", "execute", "properties"]),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["code", "type", "properties", "x"]), inner)
-    ),
-    max_leaves=8,
+JSON = json_values(
+    st.integers(),
+    SHORT,
+    st.sampled_from(["code", "execute", "properties"]),
+    keys=st.sampled_from(["code", "type", "properties", "x"]),
+    size=3,
+    leaves=8,
 )
 
 

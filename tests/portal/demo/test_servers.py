@@ -20,6 +20,7 @@ from mcp.server.mcpserver import MCPServer
 from portal.demo import helpdesk, shipping, shop
 from portal.demo.company import TODAY, Company, build_company
 from portal.demo.upstreams import document
+from tests.portal.cli.command import in_process
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -146,8 +147,7 @@ def test_the_program_in_the_readme_runs_against_them(helpdesk_url: str, tmp_path
     [program] = re.findall(r"^```js\n(.*?)^```$", (ROOT / "README.md").read_text(encoding="utf-8"), re.S | re.M)
     config = tmp_path / "codemode.json"
     config.write_text(json.dumps(document(helpdesk_url)))
-    command = [sys.executable, "-m", "portal.cli", "run", "-", "--json", "--config", str(config)]
-    done = subprocess.run(command, input=program, capture_output=True, text=True, timeout=90, check=False)
+    done = in_process(tmp_path, "run", "-", "--json", "--config", str(config), stdin=program)
     answer = json.loads(done.stdout)
     assert answer["status"] == "completed", answer
     assert answer["result"] and all(re.fullmatch(r"[A-Z]{2}\d{5}", tracking) for tracking in answer["result"])

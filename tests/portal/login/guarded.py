@@ -23,6 +23,7 @@ from portal.oauth.settings import OAuthSettings
 from portal.state import Store
 from tests.portal.login.browser import Browser, Page
 from tests.portal.portals import Kept, opened
+from tests.portal.state.databases import new_state
 
 EVERYONE = {"id": "everyone", "decision": "bypass", "include": [{"everyone": {}}]}
 FIX = {"id": "fix", "policies": [EVERYONE]}
@@ -136,7 +137,7 @@ async def guarded_portal(
     document = {
         "mcpServers": {**named, **({"fix": {"url": upstream}} if upstream else {})},
         "portal": {
-            "state": f"sqlite+aiosqlite:///{folder / 'state.db'}",
+            "state": new_state(folder),
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
         },
     }

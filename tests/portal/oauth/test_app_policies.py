@@ -15,6 +15,7 @@ from portal.identity import Identity
 from portal.oauth.saas import read_app
 from tests.portal.admin.conftest import admin_api
 from tests.portal.portals import opened
+from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
 ADA = Identity(id="okta:1", email="ada@example.com", idp_id="okta", login_method="okta")
@@ -26,7 +27,7 @@ def document(**more: Any) -> dict[str, Any]:
 
 
 async def test_the_policies_of_an_application_decide_who_gets_through_to_it(tmp_path: Path) -> None:
-    portal = {"state": f"sqlite:///{tmp_path / 'state.db'}", "identity": {}}
+    portal = {"state": new_state(tmp_path), "identity": {}}
     async with opened({"mcpServers": {}, "portal": portal}, parts=Parts(code=None)) as instance:
         assert instance.own.access is not None
         found = PortalAdmission(instance.shared, instance.own.access)

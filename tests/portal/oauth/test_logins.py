@@ -17,6 +17,7 @@ from portal.state.clock import utc_now
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import Agent
+from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -97,7 +98,7 @@ async def test_deleting_a_service_token_ends_its_logins(tmp_path: Path) -> None:
 
 
 async def test_deleting_a_service_token_ends_no_login_that_has_none(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         told = asyncio.Event()
         tokens, logins = ServiceTokens(store), Logins(store, told.set)
         made = await tokens.create("ci", by="test")
@@ -113,7 +114,7 @@ async def test_deleting_a_service_token_ends_no_login_that_has_none(tmp_path: Pa
 
 
 async def test_a_login_that_comes_in_while_the_revoked_ones_are_looked_up_goes_on(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         told, until = asyncio.Event(), utc_now() + timedelta(hours=1)
         logins = Logins(store, told.set)
         former, new = (Identity(id="local:1", email="ada@example.com", ip=ip) for ip in ("192.0.2.1", "192.0.2.2"))

@@ -23,6 +23,7 @@ from tests.house.source import ROOT
 from tests.portal.login.browser import browser_at
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import META, Address, claim
+from tests.portal.state.databases import new_state
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 CHAPTER = (ROOT / "portal" / "oauth" / "README.md").read_text(encoding="utf-8")
@@ -64,7 +65,7 @@ async def test_the_example_server_knows_who_calls_through_the_portal_and_takes_n
     arguments = [word for option in options.items() for word in option]
     async with secured(*command[1:3], *arguments) as url:
         document["mcpServers"]["secured"]["url"] = url
-        document["portal"]["state"] = f"sqlite:///{tmp_path / 'state.db'}"
+        document["portal"]["state"] = new_state(tmp_path)
         with serving(document, tmp_path, "--port", str(portal_port)) as served:
             address = Address(served.url)
             async with browser_at(address.url) as browser, httpx2.AsyncClient(trust_env=False) as http:

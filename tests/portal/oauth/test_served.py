@@ -16,6 +16,7 @@ from tests.clients.serving import Served, serving
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, sign_in
 from tests.portal.oauth.agent import Agent, answer_in
+from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
 
@@ -31,7 +32,7 @@ class Address:
 def document(folder: Path, **identity: Any) -> dict[str, Any]:
     return {
         "mcpServers": {"shop": {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}},
-        "portal": {"state": f"sqlite:///{folder / 'state.db'}", "identity": identity},
+        "portal": {"state": new_state(folder), "identity": identity},
     }
 
 

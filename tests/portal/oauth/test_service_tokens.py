@@ -13,6 +13,7 @@ from portal.oauth.service_tokens import SERVICE_TOKEN, NewServiceToken, ServiceT
 from portal.state import KeyRing
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import Agent
+from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -86,7 +87,7 @@ async def test_neither_the_store_nor_what_is_shown_holds_the_secret(tmp_path: Pa
 
 
 async def test_a_service_token_deleted_while_it_is_being_read_is_refused_from_then_on(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         tokens = ServiceTokens(store)
         made = await tokens.create("ci", by="test")
         shown = str(made.stored.document["client_id"]), made.client_secret

@@ -22,15 +22,13 @@ from hypothesis import strategies as st
 
 from portal.oauth.signing import KEY_SETTINGS, SIGNING_KEY, SigningKey, SigningKeys
 from portal.state import KeyRing
+from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
+from tests.strategies import SHORT, json_values
 
 ISSUER, AUDIENCES = "https://portal.example", ["tickets", "weather"]
 DAY = 24 * 3600
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=5,
-)
+JSON = json_values(st.integers(), st.floats(), SHORT, keys=st.text(max_size=4), size=3, leaves=5)
 NOW = int(time.time())
 # Values that a careless reader takes for good ones.
 NEARLY = st.sampled_from(
@@ -76,7 +74,7 @@ def signer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Signer]:
     """Its store is closed: the keys are kept, so that verifying asks nobody."""
 
     async def read() -> tuple[SigningKeys, SigningKey]:
-        url = f"sqlite:///{tmp_path_factory.mktemp('signing') / 'state.db'}"
+        url = new_state(tmp_path_factory.mktemp("signing"))
         async with HeldStore.open(url, KeyRing.in_memory()) as store:
             keys = SigningKeys(store)
             return keys, await keys.current()
@@ -178,7 +176,7 @@ def test_without_an_audience_nothing_is_verified(signer: Signer) -> None:
 
 @pytest.mark.anyio
 async def test_others_verify_what_we_sign_with_the_published_keys(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         keys = SigningKeys(store)
         told = {**claims(), "name": "Ada Löwe 🦁"}
         token = await keys.sign(told)
@@ -190,7 +188,7 @@ async def test_others_verify_what_we_sign_with_the_published_keys(tmp_path: Path
 
 @pytest.mark.anyio
 async def test_a_key_rotated_elsewhere_while_the_keys_are_being_read_is_the_one_that_signs(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         other = SigningKeys(store)
         first = await other.current()
         keys = SigningKeys(store)
@@ -208,7 +206,7 @@ async def test_a_key_rotated_elsewhere_while_the_keys_are_being_read_is_the_one_
 
 @pytest.mark.anyio
 async def test_an_interval_set_while_the_former_one_is_being_read_holds(tmp_path: Path) -> None:
-    async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         keys = SigningKeys(store)
         store.hold.begin()
         reading = asyncio.create_task(keys.rotation_interval())

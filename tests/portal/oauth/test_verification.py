@@ -14,6 +14,7 @@ from portal.identity import Identity
 from portal.oauth.grants import ACCESS, Grant
 from portal.oauth.verification import KEPT_SECONDS, Verifier
 from portal.state import KeyRing, utc_now
+from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
 
 pytestmark = pytest.mark.anyio
@@ -22,7 +23,7 @@ ADA = Identity(id="local:1", email="ada@example.com")
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[HeldStore]:
-    async with HeldStore.open(f"sqlite:///{folder / 'state.db'}", KeyRing.in_memory()) as store:
+    async with HeldStore.open(new_state(folder), KeyRing.in_memory()) as store:
         yield store
 
 
@@ -71,7 +72,7 @@ async def test_a_token_that_was_unknown_is_known_as_soon_as_it_is_issued(tmp_pat
 
 async def test_a_token_that_expires_while_it_is_kept_is_refused(tmp_path: Path) -> None:
     ahead = [timedelta()]
-    url = f"sqlite:///{tmp_path / 'state.db'}"
+    url = new_state(tmp_path)
     async with HeldStore.open(url, KeyRing.in_memory(), clock=lambda: utc_now() + ahead[0]) as store:
         verifier = Verifier(store, now=lambda: utc_now() + ahead[0], clock=lambda: 0.0)
         await issue(store, "token")

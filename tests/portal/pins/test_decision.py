@@ -7,7 +7,7 @@ import random
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.pins import PendingDefinition, canonical, digest, judge
@@ -16,14 +16,12 @@ from portal.pins.file_approvals import parse, render
 from portal.pins.selection import NotPending, select_pending
 from portal.pins.stored_approvals import CHUNK_CHARS, chunks
 from portal.pins.wording import MAX_QUOTE, describe_changes
+from tests.deep import examples
+from tests.strategies import SHORT, json_values
 
 TOOL = {"name": "send", "description": "Sends.", "inputSchema": {"type": "object", "properties": {"to": {}}}}
 KEYS = st.text(max_size=6)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=6),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEYS, inner, max_size=3),
-    max_leaves=12,
-)
+VALUES = json_values(st.integers(), st.floats(allow_nan=False), SHORT, keys=KEYS, size=3)
 TOOLS = st.lists(
     st.fixed_dictionaries(
         {"name": st.text(min_size=1, max_size=4)},
@@ -52,7 +50,7 @@ def same(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(TOOLS, TOOLS, st.randoms(use_true_random=False))
 def test_shown_is_exactly_what_was_approved_and_the_rest_waits(old: Any, new: Any, chance: random.Random) -> None:
     approved = approve_all(old, [])
@@ -70,7 +68,7 @@ def test_shown_is_exactly_what_was_approved_and_the_rest_waits(old: Any, new: An
     assert judge(accepted, listed, []).tools == tuple(listed)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(TOOLS, TOOLS)
 def test_either_place_gives_back_what_it_was_given(tools: Any, prompts: Any) -> None:
     approved = approve_all(tools, prompts)

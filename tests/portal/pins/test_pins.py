@@ -27,6 +27,7 @@ from portal.servers.servers import Servers
 from portal.state import KeyRing, Store
 from portal.upstream import CallContext
 from tests.portal.portals import GENERATIONS, MODERN, Heard, Portal, client_of, portal_over
+from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
 
@@ -220,7 +221,7 @@ async def test_clients_are_told_of_new_lists_when_it_is_approved_and_only_then(t
 
 @asynccontextmanager
 async def places(folder: Path) -> AsyncIterator[Mapping[str, Callable[[], Any]]]:
-    async with Store.open(f"sqlite:///{folder}/s.db", KeyRing.in_memory()) as store:
+    async with Store.open(new_state(folder), KeyRing.in_memory()) as store:
         yield {"file": lambda: FileApprovals(folder / "pins.json"), "store": lambda: StoredApprovals(store)}
 
 

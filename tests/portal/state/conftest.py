@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from portal.state import KeyRing, Store
 from portal.state.clock import Clock, utc_now
+from tests.portal.state.databases import migrated, new_state
 
 NewUrl = Callable[[], str]
 Opener = Callable[..., AbstractAsyncContextManager[Store]]
@@ -42,7 +43,9 @@ def _binary(name: str) -> str | None:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Path]:
-    """A running server; what is given is the folder of its socket, user and database are `postgres`."""
+    """A running server with a migrated database `tables`; what is given is the folder of its socket, user and database
+    are `postgres`.
+    """
     initdb, server = _binary("initdb"), _binary("postgres")
     if initdb is None or server is None:
         if os.environ.get("CODEMODE_REQUIRE_POSTGRES") == "1":
@@ -60,10 +63,13 @@ def postgres() -> Iterator[Path]:
         check=True,
         capture_output=True,
     )
-    options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "fsync=off"]
+    settings = ["listen_addresses=", f"unix_socket_directories={folder}", "fsync=off", "full_page_writes=off"]
+    options = [word for setting in settings for word in ("-c", setting)]
     process = subprocess.Popen([*unprivileged, server, "-D", str(data), *options], stderr=subprocess.DEVNULL)
     try:
         asyncio.run(_answers(folder, process))
+        asyncio.run(_run_sql(folder, "CREATE DATABASE tables"))
+        asyncio.run(migrated(f"postgresql://postgres@/tables?host={folder}"))
         yield folder
     finally:
         # Fast shutdown: it does not wait for connections.
@@ -96,14 +102,14 @@ async def _run_sql(folder: Path, statement: str) -> None:
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of a new database; the test runs on SQLite and on PostgreSQL."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/state.db"
+        return new_state(tmp_path)
     folder: Path = request.getfixturevalue("postgres")
     return new_postgres_database(folder)
 
 
 def new_postgres_database(folder: Path) -> str:
     name = f"state_{uuid.uuid4().hex}"
-    asyncio.run(_run_sql(folder, f"CREATE DATABASE {name}"))
+    asyncio.run(_run_sql(folder, f"CREATE DATABASE {name} TEMPLATE tables"))
     return f"postgresql://postgres@/{name}?host={folder}"
 
 

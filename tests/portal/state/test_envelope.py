@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.state import SecretUnreadable
 from portal.state.envelope import Key, Place, kid_of, rewrap, seal, unseal
+from tests.deep import examples
 
 OLD = Key("00" * 8, datetime(2026, 1, 1, tzinfo=UTC), b"o" * 32)
 NEW = Key("11" * 8, datetime(2026, 2, 1, tzinfo=UTC), b"n" * 32)
@@ -35,7 +36,7 @@ def test_a_secret_moved_to_another_place_does_not_open(place: Place, other: Plac
 
 
 @given(st.integers(0, 7), st.data())
-@settings(max_examples=300)
+@examples(300)
 def test_a_secret_with_one_bit_changed_does_not_open(bit: int, data: st.DataObject) -> None:
     sealed = bytearray(seal(b"hush", HERE, OLD))
     at = data.draw(st.integers(0, len(sealed) - 1))

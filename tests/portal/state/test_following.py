@@ -8,12 +8,13 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.state import Follower, Kept, KeptByKey, KeyRing, StateUnavailable, Store
 from portal.state.changes import Changes
 from portal.state.following import MAX_CROSSED
+from tests.deep import examples
 from tests.portal.state.held import HeldStore
 
 KIND = "token"
@@ -133,7 +134,7 @@ def test_no_turn_of_the_loop_is_wrong_for_a_change_or_for_a_caller_to_leave() ->
                 runner.run(World().play([("call", TURNS), ("call", TURNS), *after]))
 
 
-@settings(max_examples=300, deadline=None)
+@examples(300)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 4)), max_size=25))
 def test_in_any_order_at_any_turn_of_the_loop_no_caller_misses_a_change(steps: list[tuple[str, int]]) -> None:
     asyncio.run(World().play(steps))

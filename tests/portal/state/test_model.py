@@ -13,15 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from portal.state import KEEP, AlreadyExists, Conflict, Keep, KeyRing, NotFound, Store
+from tests.strategies import FINITE, SHORT, json_values
 
 KINDS = st.sampled_from(["server", "portal"])
 IDS = st.sampled_from(["a", "b", "ü", "a b"])
-JSON = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3),
-    max_leaves=6,
-)  # fmt: skip
+JSON = json_values(st.integers(-(2**63), 2**63 - 1), FINITE, SHORT, size=3, leaves=6)
 DOCUMENTS = st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=5), JSON, max_size=3)
 REVISIONS = st.none() | st.integers(1, 3)
 SECRETS = st.none() | st.binary(max_size=20)

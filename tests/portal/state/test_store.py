@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
+from portal.app.store import open_store
 from portal.state import (
     AlreadyExists,
     Conflict,
@@ -26,6 +27,7 @@ from portal.state import (
     StateUnusable,
     Store,
 )
+from tests.deep import deep
 from tests.portal.state.conftest import Opener
 
 pytestmark = pytest.mark.anyio
@@ -346,7 +348,7 @@ async def test_a_connection_that_was_given_up_while_it_was_made_is_waited_for(
     assert not [one for one in threading.enumerate() if one not in before]
 
 
-@pytest.mark.parametrize("cut_off_at", range(0, 60, 2))
+@pytest.mark.parametrize("cut_off_at", deep(range(0, 60, 2)))
 async def test_a_write_that_is_cut_off_anywhere_leaves_the_next_one_nothing_to_wait_for(
     opened: Opener, cut_off_at: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,7 +368,33 @@ async def test_a_write_that_is_cut_off_anywhere_leaves_the_next_one_nothing_to_w
         assert {f"whole {n}" for n in range(3)} <= {one.id for one in await store.list("group")}
 
 
-@pytest.mark.parametrize("bad", ["", "state.db", "mysql://u:hush@h/db", "sqlite://", "sqlite:///:memory:", "://hush"])
+@pytest.mark.parametrize(("query", "pragma"), [("", 2), ("?synchronous=normal", 1), ("?synchronous=off", 0)])
+async def test_an_answered_write_is_on_the_disk_unless_the_url_says_otherwise(
+    tmp_path: Path, query: str, pragma: int
+) -> None:
+    async with Store.open(f"sqlite:///{tmp_path}/s.db{query}", KeyRing.in_memory()) as store:
+        async with store._database.reading() as connection:
+            assert (await connection.exec_driver_sql("PRAGMA synchronous")).scalar() == pragma
+    assert (tmp_path / "s.db").is_file()
+
+
+def test_the_keys_lie_beside_the_file_whatever_else_the_url_says(tmp_path: Path) -> None:
+    open_store(f"sqlite:///{tmp_path}/s.db?synchronous=off")
+    assert [file.name for file in tmp_path.iterdir()] == ["s.key"]
+
+
+BAD_URLS = [
+    "",
+    "state.db",
+    "mysql://u:hush@h/db",
+    "sqlite://",
+    "sqlite:///:memory:",
+    "://hush",
+    "sqlite:///s?synchronous=hush",
+]
+
+
+@pytest.mark.parametrize("bad", BAD_URLS)
 def test_a_url_of_nothing_we_know_is_refused_without_quoting_it(bad: str) -> None:
     with pytest.raises(StateUnusable) as refused:
         Store.open(bad, KeyRing.in_memory())

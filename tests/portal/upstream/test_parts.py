@@ -26,6 +26,7 @@ from portal.upstream.transports.protocol import (
     outgoing_params,
 )
 from portal.upstream.transports.wire import decode, encode, message_in, result_in, rpc_error, snippet
+from tests.strategies import FINITE, json_values
 
 pytestmark = pytest.mark.anyio
 PORTAL = Introduction(info={"name": "portal", "version": "1"})
@@ -86,14 +87,10 @@ def test_many_events_within_the_bound_and_comments_between_them_pass() -> None:
 
 # JSON
 
-json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
-    max_leaves=10,
-)
+VALUES = json_values(st.integers(), FINITE, st.text())
 
 
-@given(json_values)
+@given(VALUES)
 def test_values_survive_being_sent_and_read(value: Any) -> None:
     assert json.loads(encode(value)) == value
 
@@ -141,7 +138,7 @@ def test_what_json_does_not_allow_is_refused(text: str) -> None:
         decode(text.encode())
 
 
-@given(json_values)
+@given(VALUES)
 def test_any_message_is_a_result_an_error_or_nothing(value: Any) -> None:
     message = message_in(encode(value))
     if message is not None:
@@ -198,7 +195,7 @@ def test_a_legacy_request_carries_only_what_was_passed_on() -> None:
     assert headers == {"mcp-protocol-version": LATEST_HANDSHAKE_VERSION}
 
 
-@given(st.dictionaries(st.sampled_from(["protocolVersion", "supportedVersions", "capabilities", "_meta"]), json_values))
+@given(st.dictionaries(st.sampled_from(["protocolVersion", "supportedVersions", "capabilities", "_meta"]), VALUES))
 def test_any_answer_to_the_first_request_is_an_agreement_or_refused(result: Mapping[str, Any]) -> None:
     assert agreement_from_discover(result) is None or LATEST_MODERN_VERSION in result["supportedVersions"]
     try:
@@ -237,7 +234,7 @@ async def test_arguments_that_travel_in_headers_are_known_from_the_schema() -> N
     assert listing.mirrored == {"a": {("region",): "Region"}}
 
 
-@given(st.lists(json_values, max_size=10))
+@given(st.lists(VALUES, max_size=10))
 async def test_any_items_are_used_or_named(items: list[Any]) -> None:
     listing = await pages({"tools": items})
     assert len(listing.tools) + len([note for note in listing.skipped if "tools/list" in note]) == len(items)

@@ -41,7 +41,8 @@ class Hosted:
             app = self.upstream.server.streamable_http_app(**self._options)
         listening = listen(self._port)
         self._port = listening.getsockname()[1]
-        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0)
+        # Idle connections stay: on a busy machine this loop may be late for longer than the client's own limit.
+        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0, timeout_keep_alive=600)
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started:

@@ -6,11 +6,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-JSON_VALUES: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
-    max_leaves=12,
-)
+from tests.strategies import json_values
+
+JSON_VALUES = json_values(st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False), st.text(max_size=20))
 
 _KINDS = ("syntax", "exception", "deadlock", "cpu_time", "wall_time", "memory", "stack", "calls", "size")
 _WORDS = st.sampled_from(
