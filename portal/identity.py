@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 LOCAL_ACCOUNTS = "local"
 """The identity provider of the accounts that the portal itself keeps."""
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, bool] = MappingProxyType({})
 
 
-def _nothing() -> Mapping[str, Any]:
+def _nothing() -> Mapping[str, bool]:
     return _NOTHING
 
 
@@ -47,7 +46,7 @@ class Identity:
     idp_type: str = ""
     login_method: str = ""
     auth_methods: tuple[str, ...] = ()
-    claims: Mapping[str, Any] = field(default_factory=_nothing, repr=False)
+    claims: Mapping[str, object] = field(default_factory=_nothing, repr=False)
     ip: str = ""
     country: str = ""
     service_token_id: str = ""
@@ -93,13 +92,13 @@ def evaluation_key(evaluate_url: str, keys_url: str) -> str:
 IDENTITY = "portal.identity"
 
 
-def principal_of(scope: Mapping[str, Any] | None) -> Identity | None:
+def principal_of(scope: Mapping[str, object] | None) -> Identity | None:
     """The identity behind a request; None where nobody authenticates."""
     found = scope.get(IDENTITY) if scope is not None else None
     return found if isinstance(found, Identity) else None
 
 
-def identity_of(scope: Mapping[str, Any] | None) -> str:
+def identity_of(scope: Mapping[str, object] | None) -> str:
     """The stable key of the identity behind a request, "" for nobody in particular."""
     principal = principal_of(scope)
     return "" if principal is None else principal.key
@@ -108,7 +107,8 @@ def identity_of(scope: Mapping[str, Any] | None) -> str:
 _TEXTS = ("id", "email", "name", "idp_id", "idp_type", "login_method")
 
 
-def identity_document(identity: Identity) -> dict[str, Any]:
+def identity_document(identity: Identity) -> dict[str, object]:
+    """What the login said of somebody, as JSON."""
     return {
         **{name: getattr(identity, name) for name in _TEXTS},
         "groups": [{"id": group.id, "name": group.name, "email": group.email} for group in identity.groups],
@@ -117,12 +117,28 @@ def identity_document(identity: Identity) -> dict[str, Any]:
     }
 
 
-def identity_from(document: Mapping[str, Any]) -> Identity:
-    """The inverse."""
-    texts: dict[str, Any] = {name: str(document.get(name, "")) for name in _TEXTS}
+def identity_from(document: object) -> Identity:
+    """The inverse of `identity_document`.
+
+    Raises:
+        ValueError: it is not such a document.
+    """
+    if not isinstance(document, Mapping):
+        raise ValueError("an identity is an object")
+    id, email, name, idp_id, idp_type, login_method = (str(document.get(name, "")) for name in _TEXTS)
+    groups, methods, claims = (document.get(name) for name in ("groups", "auth_methods", "claims"))
+    if not isinstance(groups or (), list | tuple) or not all(isinstance(group, Mapping) for group in groups or ()):
+        raise ValueError("groups is a list of objects")
+    if not isinstance(methods or (), list | tuple) or not isinstance(claims or {}, Mapping):
+        raise ValueError("auth_methods is a list, claims an object")
     return Identity(
-        **texts,
-        groups=tuple(Group(**group) for group in document.get("groups", ())),
-        auth_methods=tuple(document.get("auth_methods", ())),
-        claims=dict(document.get("claims", {})),
+        id=id,
+        email=email,
+        name=name,
+        idp_id=idp_id,
+        idp_type=idp_type,
+        login_method=login_method,
+        groups=tuple(Group(**{str(name): str(value) for name, value in group.items()}) for group in groups or ()),
+        auth_methods=tuple(str(method) for method in methods or ()),
+        claims=dict(claims or {}),
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from portal.access.compiling import Compiler
 from portal.access.documents import ToolPolicy
@@ -28,8 +27,8 @@ class ToolCalled:
 
     server: str
     name: str
-    annotations: Mapping[str, Any]
-    arguments: Mapping[str, Any] | None = None
+    annotations: Mapping[str, object]
+    arguments: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ def _about(one: _Compiled, called: ToolCalled) -> bool:
     )
 
 
-def hint(annotations: Mapping[str, Any], name: str) -> bool:
+def hint(annotations: Mapping[str, object], name: str) -> bool:
     """What is to be assumed of a tool: a hint that is no truth value counts as not given."""
     given = annotations.get(name)
     if isinstance(given, bool):
@@ -160,7 +159,7 @@ def hint(annotations: Mapping[str, Any], name: str) -> bool:
     return HINTS.get(name, False)
 
 
-def _variables(identity: Identity, called: ToolCalled) -> Mapping[str, Any]:
+def _variables(identity: Identity, called: ToolCalled) -> Mapping[str, object]:
     return {
         "arguments": called.arguments if called.arguments is not None else {},
         "annotations": {name: hint(called.annotations, name) for name in HINTS},

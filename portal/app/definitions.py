@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from portal.config import RESERVED_IDS, CodeModePolicy, Config, PortalEntry
+from portal.config import (
+    RESERVED_IDS,
+    CapabilityOverride,
+    CodeModePolicy,
+    Config,
+    PortalEntry,
+    PortalServerEntry,
+)
 from portal.http import hostname_of, is_loopback
+from portal.objects import CapabilitySetting, PortalDocument, PortalServer
 
 if TYPE_CHECKING:
     from portal.state import Stored
@@ -22,8 +30,7 @@ class PortalDefinition:
     """What one portal is.
 
     `hostname` is the name it answers to, "" for a portal that is reached by its path alone. `servers` are the servers
-    it shows, in the words of Cloudflare's portal (`server_id`, `default_disabled`, `updated_tools`,
-    `updated_prompts`); None for the document's own portal, which shows every server.
+    it shows; None for the document's own portal, which shows every server. `from_store`: it is a stored portal.
     """
 
     id: str
@@ -32,9 +39,10 @@ class PortalDefinition:
     description: str | None = None
     instructions: str | None = None
     code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
-    servers: tuple[Mapping[str, Any], ...] | None = None
-    policies: tuple[Mapping[str, Any], ...] = ()
-    tool_policies: tuple[Mapping[str, Any], ...] = ()
+    servers: tuple[PortalServer, ...] | None = None
+    policies: tuple[Mapping[str, object], ...] = ()
+    tool_policies: tuple[Mapping[str, object], ...] = ()
+    from_store: bool = False
 
     @property
     def prefix(self) -> str:
@@ -48,13 +56,13 @@ def own_hostname(config: Config) -> str:
     return hostname_of(section.public_url if section is not None else "")
 
 
-def definitions(config: Config, stored: Sequence[Stored] = ()) -> dict[str, PortalDefinition]:
+def definitions(config: Config, stored: Sequence[Stored[PortalDocument]] = ()) -> dict[str, PortalDefinition]:
     """The portals by id: the document's own, its further ones, then those of the database.
 
     An id or a host name belongs to the first that has it. A stored portal whose host name is taken keeps its path.
     """
     own_host = own_hostname(config)
-    own = next((one for one in stored if one.document["hostname"] == own_host), None)
+    own = next((one.document for one in stored if one.document.hostname == own_host), None)
     found = {OWN: _own(config, own)}
     hosts = {own_host}
     for entry in (*map(_of_document, config.portals.values()), *map(_of_store, stored)):
@@ -67,14 +75,14 @@ def definitions(config: Config, stored: Sequence[Stored] = ()) -> dict[str, Port
     return found
 
 
-def _own(config: Config, stored: Stored | None) -> PortalDefinition:
+def _own(config: Config, stored: PortalDocument | None) -> PortalDefinition:
     section, settings = config.portal.identity, config.portal
     return PortalDefinition(
         id=OWN,
         name=settings.name,
         hostname=own_hostname(config),
         instructions=settings.instructions,
-        code_mode=CodeModePolicy(stored.document["code_mode"]) if stored is not None else settings.code_mode,
+        code_mode=stored.code_mode if stored is not None else settings.code_mode,
         policies=tuple(section.policies) if section is not None else (),
     )
 
@@ -87,25 +95,36 @@ def _of_document(entry: PortalEntry) -> PortalDefinition:
         description=entry.description,
         instructions=entry.instructions,
         code_mode=entry.code_mode,
-        servers=tuple(server.model_dump() for server in entry.servers),
+        servers=tuple(map(_server_of_document, entry.servers)),
         policies=tuple(entry.policies),
         tool_policies=tuple(entry.tool_policies),
     )
 
 
-def _of_store(stored: Stored) -> PortalDefinition:
+def _server_of_document(entry: PortalServerEntry) -> PortalServer:
+    return PortalServer(
+        server_id=entry.server_id,
+        default_disabled=entry.default_disabled,
+        updated_tools=tuple(map(_setting, entry.updated_tools)),
+        updated_prompts=tuple(map(_setting, entry.updated_prompts)),
+    )
+
+
+def _setting(override: CapabilityOverride) -> CapabilitySetting:
+    return CapabilitySetting.model_validate(override.model_dump())
+
+
+def _of_store(stored: Stored[PortalDocument]) -> PortalDefinition:
     document = stored.document
     return PortalDefinition(
         id=stored.id,
-        name=document["name"],
-        hostname=document["hostname"],
-        description=document.get("description"),
-        instructions=document.get("instructions"),
-        code_mode=CodeModePolicy(document["code_mode"]),
-        servers=tuple(
-            {key: entry[key] for key in ("server_id", "default_disabled", "updated_tools", "updated_prompts")}
-            for entry in document["servers"]
-        ),
+        name=document.name,
+        hostname=document.hostname,
+        description=document.description,
+        instructions=document.instructions,
+        code_mode=document.code_mode,
+        servers=document.servers,
+        from_store=True,
     )
 
 

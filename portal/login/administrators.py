@@ -11,12 +11,28 @@ import uuid
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+from pydantic import Field
+
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login.passwords import Passwords
-from portal.state import Store, utc_now
+from portal.objects import Document
+from portal.state import Kind, Store, utc_now
 
-KIND = "admin"
-CLAIM = "claim"
+
+class AccountDocument(Document):
+    """A local account; `email` is in lower case."""
+
+    email: str
+    name: str = ""
+    password_hash: str = Field(repr=False)
+
+
+class ClaimDocument(Document):
+    """Nothing: the token alone is what counts."""
+
+
+ADMINISTRATOR = Kind("admin", AccountDocument)
+CLAIM = Kind("claim", ClaimDocument)
 CLAIM_LASTS = timedelta(hours=24)
 IDP = LOCAL_ACCOUNTS
 
@@ -30,15 +46,20 @@ class Administrators:
         self._now = now
 
     async def exist(self) -> bool:
-        return bool(await self._store.list(KIND))
+        """Whether there is an account. One that cannot be read counts: else the next claim would take the portal."""
+        found = await self._store.scan(ADMINISTRATOR)
+        return bool(found.stored or found.broken)
 
     async def offer_claim(self) -> str | None:
         """A new claim token, and all earlier ones end; None if there is an administrator."""
         if await self.exist():
             return None
-        await self._store.tokens.revoke_subject(CLAIM, kinds=(CLAIM,))
+        await self._store.tokens.revoke_subject(CLAIM.name, kinds=(CLAIM.name,))
         token = secrets.token_urlsafe(32)
-        await self._store.tokens.issue(CLAIM, token, subject=CLAIM, document={}, expires_at=self._now() + CLAIM_LASTS)
+        expires_at = self._now() + CLAIM_LASTS
+        await self._store.tokens.issue(
+            CLAIM, token, subject=CLAIM.name, document=ClaimDocument(), expires_at=expires_at
+        )
         return token
 
     async def claimable(self, token: str) -> bool:
@@ -59,18 +80,18 @@ class Administrators:
 
     async def sign_in(self, email: str, password: str) -> Identity | None:
         """The person with this account, or None if there is no such account or the password is wrong."""
-        accounts = await self._store.list(KIND)
-        account = next((one for one in accounts if one.document["email"] == _normal(email)), None)
-        stored = str(account.document["password_hash"]) if account is not None else None
+        accounts = await self._store.list(ADMINISTRATOR)
+        account = next((one for one in accounts if one.document.email == _normal(email)), None)
+        stored = account.document.password_hash if account is not None else None
         if not await self._passwords.match(stored, password) or account is None:
             return None
-        return _identity(account.id, account.document["email"], account.document["name"])
+        return _identity(account.id, account.document.email, account.document.name)
 
     async def _create(self, email: str, name: str, password_hash: str, *, by: str) -> Identity:
         account = str(uuid.uuid4())
-        document = {"email": _normal(email), "name": name, "password_hash": password_hash}
-        await self._store.create(KIND, account, document, by=by)
-        return _identity(account, document["email"], name)
+        document = AccountDocument(email=_normal(email), name=name, password_hash=password_hash)
+        await self._store.create(ADMINISTRATOR, account, document, by=by)
+        return _identity(account, document.email, name)
 
 
 def _normal(email: str) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Mapping
+from typing import Annotated, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from portal.config import HeaderName, HeaderValue
 
@@ -36,18 +37,19 @@ def read_headers(credentials: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {credentials.strip()}"}
 
 
-def json_of(credentials: str) -> Any:
+def json_of(credentials: str) -> object:
     """
     Raises:
         CredentialsInvalid: they are not JSON.
     """
     try:
-        return orjson.loads(credentials)
+        value: object = orjson.loads(credentials)
     except orjson.JSONDecodeError:
         raise CredentialsInvalid("is neither a token nor a JSON object") from None
+    return value
 
 
-def parsed(model: type[Checked], value: Any, expected: str) -> Checked:
+def parsed(model: type[Checked], value: object, expected: str) -> Checked:
     """`value` as a `model`.
 
     Raises:
@@ -58,3 +60,18 @@ def parsed(model: type[Checked], value: Any, expected: str) -> Checked:
     except ValidationError:
         # Don't include pydantic's message: it can contain the credential.
         raise CredentialsInvalid(f"must be {expected}") from None
+
+
+def open_secret(secret: bytes | None) -> Mapping[str, str]:
+    """The members of a stored server's secret: `auth_credentials`, `client_secret`, those that there are.
+
+    Raises:
+        CredentialsInvalid: it is not such a secret.
+    """
+    try:
+        return _SECRET.validate_json(secret) if secret else {}
+    except ValidationError:
+        raise CredentialsInvalid("the stored secret is not one of a server") from None
+
+
+_SECRET = TypeAdapter(dict[str, str])

@@ -12,7 +12,7 @@ import pytest
 from portal.admin import Admin, AdminError, create_admin
 from portal.admin.applying import carry_out, exported, read_existing
 from portal.admin.declared import DeclaredError, Plan, plan
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 
 pytestmark = pytest.mark.anyio
 
@@ -103,7 +103,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
             "make apps Team portal",
         ]
         assert (await planned(store, EVERYTHING)).changes == []
-        written = exported(await read_existing(store))
+        written: Any = exported(await read_existing(store))
         assert "secret" not in str(written).replace("client_secret_version", "")
         assert written["lists"] == EVERYTHING["lists"]
         assert written["policies"]["Engineers may"]["include"] == [{"group": {"id": "Engineers"}}]
@@ -115,7 +115,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
 async def test_what_was_written_makes_the_same_elsewhere(tmp_path: Path) -> None:
     async with administered(tmp_path) as (admin, store):
         await applied(admin, store, EVERYTHING)
-        written = exported(await read_existing(store))
+        written: Any = exported(await read_existing(store))
     written["identity_providers"]["Company"]["config"]["client_secret"] = "idp-secret"
     written["servers"]["crm"]["auth_credentials"] = "crm-secret"
     elsewhere = tmp_path / "elsewhere"
@@ -214,6 +214,6 @@ async def test_where_a_server_is_cannot_be_changed_under_its_id(tmp_path: Path) 
 async def test_two_of_one_name_are_said_to_be_so(tmp_path: Path) -> None:
     async with administered(tmp_path) as (_, store):
         for id in ("one", "two"):
-            await store.create("group", id, {"name": "Same", "include": [{"everyone": {}}]}, by="test")
+            await store.create(plain("group"), id, {"name": "Same", "include": [{"everyone": {}}]}, by="test")
         with pytest.raises(DeclaredError, match="two are called 'Same'"):
             await planned(store, {})
