@@ -30,7 +30,7 @@ from portal.access.stored import (
     read_objects,
     server_access,
 )
-from portal.objects.rules import SELECTORS
+from portal.objects import SELECTORS
 
 __all__ = [
     "ADDRESS",

@@ -25,8 +25,7 @@ from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
 from portal.access.tools import Budget, ToolCalled, ToolPolicies
 from portal.identity import Identity
-from portal.objects import PolicyLink, PortalServer
-from portal.objects.rules import ExternalEvaluation
+from portal.objects import PolicyLink, PortalServer, rules
 
 NO_SERVERS = "No allowed servers available, check your Zero Trust Policies"
 SWITCHED_OFF = "tool-settings"
@@ -266,7 +265,7 @@ def _evaluations(document: AccessDocument) -> frozenset[tuple[str, str]]:
         (rule.external_evaluation.evaluate_url, rule.external_evaluation.keys_url)
         for one in ruled
         for rule in (*one.include, *one.require, *one.exclude)
-        if isinstance(rule, ExternalEvaluation)
+        if isinstance(rule, rules.ExternalEvaluation)
     )
 
 

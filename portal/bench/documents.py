@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from portal.errors import InputError
 
 
-def only_known(value: Any, known: Collection[str], where: str) -> dict[str, Any]:
+def only_known(value: object, known: Collection[str], where: str) -> dict[str, object]:
     """`value` as an object with no other keys than these. Raises InputError naming the nearest."""
     if not isinstance(value, Mapping):
         raise InputError(f"{where} must be an object, not {kind_of(value)}.")
@@ -21,7 +20,7 @@ def only_known(value: Any, known: Collection[str], where: str) -> dict[str, Any]
     return dict(value)
 
 
-def kind_of(value: Any) -> str:
+def kind_of(value: object) -> str:
     """What a JSON value is, in words."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

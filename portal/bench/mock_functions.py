@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any
 
 from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
 from portal.bench.mock_rules import returned
@@ -25,7 +24,7 @@ TOOLS = "TOOLS"
 # What a mistake in the mock itself raises: there the place is worth more than the words.
 _MISTAKES = (LookupError, TypeError, AttributeError, NameError, AssertionError)
 
-Function = Callable[[dict[str, Any]], Any]
+Function = Callable[[dict[str, object]], object]
 
 
 def compiled(file: Path) -> CodeType:
@@ -37,9 +36,9 @@ def compiled(file: Path) -> CodeType:
         raise InputError(f"{file}{f', line {line}' if line else ''} is not Python: {error}.") from error
 
 
-def evaluated(code: CodeType, file: Path) -> dict[str, Any]:
+def evaluated(code: CodeType, file: Path) -> dict[str, object]:
     """The names a file of mocks defines, after it has run. Raises InputError."""
-    module: dict[str, Any] = {"__name__": f"mocks_{file.stem}", "__file__": str(file)}
+    module: dict[str, object] = {"__name__": f"mocks_{file.stem}", "__file__": str(file)}
     try:
         exec(code, module)  # the developer's own file, named on their own command line
     except Exception as error:  # the edge to the developer's code: whatever it raises is told with its place
@@ -47,7 +46,7 @@ def evaluated(code: CodeType, file: Path) -> dict[str, Any]:
     return module
 
 
-def defined(module: Mapping[str, Any], file: Path) -> dict[str, Any]:
+def defined(module: Mapping[str, object], file: Path) -> dict[str, object]:
     """By path: the functions named `server__tool`, and what the mapping `MOCKS` holds. Raises InputError."""
     mapping = module.get(MAPPING, {})
     if not isinstance(mapping, Mapping):
@@ -60,7 +59,7 @@ def defined(module: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return {**found, **{str(path): value for path, value in mapping.items()}}
 
 
-async def call(function: Function, arguments: dict[str, Any], file: Path) -> CallOutcome:
+async def call(function: Function, arguments: dict[str, object], file: Path) -> CallOutcome:
     """What a mock makes of a call. What it raises is the tool's error: with `code` and `data` when it has them."""
     try:
         value = function(arguments)

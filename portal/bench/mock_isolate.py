@@ -14,9 +14,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from codemode import CallOutcome, ToolFailed
 from portal.bench.mock_rules import Reply, returned
@@ -112,7 +111,7 @@ class Conversation:
                 raise InputError(asked)
             return tuple(str(path) for path in asked.arguments)
 
-    async def reply(self, path: str, arguments: dict[str, Any], now: float) -> Reply:
+    async def reply(self, path: str, arguments: dict[str, object], now: float) -> Reply:
         """What the mock of this path answers at this time."""
         async with self._lock:
             self._now = began = max(self._now, now)
@@ -133,7 +132,7 @@ class Conversation:
             return await self._until_asked(self._execution.start(self._source, self._now, seed))
         return self._asked
 
-    async def _until_asked(self, step: Any) -> HostCall | str:
+    async def _until_asked(self, step: Awaitable[object]) -> HostCall | str:
         """On to the next time the isolate asks for a call; its timers are due at once. Else what went wrong."""
         outcome = await step
         while isinstance(outcome, Suspended) and not outcome.calls and outcome.wake_at is not None:
@@ -148,7 +147,7 @@ class Conversation:
         return f"{self._file.name} ended before it answered; mocks call nothing but what they define."
 
 
-def _outcome(reply: Any) -> CallOutcome:
+def _outcome(reply: object) -> CallOutcome:
     if not isinstance(reply, dict) or "error" in reply:
         reply = reply if isinstance(reply, dict) else {}
         code = reply.get("code")

@@ -18,12 +18,20 @@ def write_expectations(case: Case, expect: dict[str, Any]) -> None:
         text = yaml_rewritten(text, case.name, expect)
     else:
         document = read_document(case.file)
-        (document if case.name is None else document["cases"][case.name])["expect"] = expect
+        _case_of(document, case.name)["expect"] = expect
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
         case.file.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InputError(f"Cannot write {case.file}: {error.strerror or error}.") from error
+
+
+def _case_of(document: object, name: str | None) -> dict[str, object]:
+    cases = document.get("cases") if isinstance(document, dict) and name is not None else None
+    found = cases.get(name) if isinstance(cases, dict) else document
+    if not isinstance(found, dict):
+        raise InputError("The test is no object.")
+    return found
 
 
 def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:

@@ -6,7 +6,6 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from portal.bench.cases import EXPECTED
 from portal.bench.mock_rules import ABSENT, agrees
@@ -20,8 +19,8 @@ class Mismatch:
     """`about` is what was expected otherwise: result, error, calls or logs. `lines` is a diff: expected -, actual +."""
 
     about: str
-    expected: Any
-    actual: Any
+    expected: object
+    actual: object
 
     @property
     def title(self) -> str:
@@ -36,7 +35,7 @@ class Mismatch:
         return lines if len(lines) <= _LINES else [*lines[:_LINES], f"  ... and {len(lines) - _LINES} more lines"]
 
 
-def verdict(expect: Mapping[str, Any], ran: Ran) -> list[Mismatch]:
+def verdict(expect: Mapping[str, object], ran: Ran) -> list[Mismatch]:
     """What differs; empty when all is as expected. A failure nobody expected is a mismatch of its own."""
     actual = outcome(expect, ran)
     found = [
@@ -49,10 +48,10 @@ def verdict(expect: Mapping[str, Any], ran: Ran) -> list[Mismatch]:
     return found
 
 
-def outcome(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
+def outcome(expect: Mapping[str, object], ran: Ran) -> dict[str, object]:
     """What happened, in the form of an expectation, with no more detail than `expect` asks about."""
     answer = ran.answer
-    happened: dict[str, Any] = {}
+    happened: dict[str, object] = {}
     if "error" in answer:
         happened["error"] = _error(expect.get("error"), answer["error"])
     elif "result" in answer:
@@ -62,7 +61,7 @@ def outcome(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
     return happened
 
 
-def updated(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
+def updated(expect: Mapping[str, object], ran: Ran) -> dict[str, object]:
     """The expectations this run meets, changed as little as can be; of a test without any, its result and calls."""
     wrong = {mismatch.about for mismatch in verdict(expect, ran)}
     actual = outcome(expect, ran)
@@ -76,16 +75,18 @@ def updated(expect: Mapping[str, Any], ran: Ran) -> dict[str, Any]:
     return {key: merged[key] for key in EXPECTED if key in merged}
 
 
-def _agrees(about: str, expected: Any, actual: Any) -> bool:
+def _agrees(about: str, expected: object, actual: object) -> bool:
     if about == "error" and isinstance(actual, Mapping):
         return _error_agrees(expected, actual)
     return agrees(expected, actual)
 
 
-def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
+def _error_agrees(expected: object, actual: Mapping[str, object]) -> bool:
     """Text is part of the message; so is the message of an object."""
     if isinstance(expected, str):
         return expected in str(actual.get("message"))
+    if not isinstance(expected, Mapping):
+        return False
     message = expected.get("message")
     rest = {key: value for key, value in expected.items() if key != "message"}
     if isinstance(message, str):
@@ -96,13 +97,13 @@ def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
     return all(agrees(value, actual.get(key, ABSENT)) for key, value in rest.items())
 
 
-def _error(expected: Any, error: Mapping[str, Any]) -> dict[str, Any]:
+def _error(expected: object, error: Mapping[str, object]) -> dict[str, object]:
     asked = set(expected) if isinstance(expected, Mapping) else {"kind", "message"}
     asked |= {"message"}
     return {key: error[key] for key in ("kind", "name", "message", "line") if key in asked and key in error}
 
 
-def _calls(expected: Any, ran: Ran) -> Any:
+def _calls(expected: object, ran: Ran) -> object:
     calls = ran.answer.get("calls") or []
     if isinstance(expected, int):
         return len(calls)
@@ -114,7 +115,7 @@ def _calls(expected: Any, ran: Ran) -> Any:
         if isinstance(like, str):
             shown.append(call["tool"])
             continue
-        one: dict[str, Any] = {"tool": call["tool"]}
+        one: dict[str, object] = {"tool": call["tool"]}
         if "arguments" in like and call["seq"] in made:
             one["arguments"] = made[call["seq"]]
         if "status" in like or (call["status"] != "ok" and "arguments" not in like):
@@ -123,7 +124,7 @@ def _calls(expected: Any, ran: Ran) -> Any:
     return shown
 
 
-def _logs(expected: Any, logs: list[Mapping[str, Any]]) -> list[Any]:
+def _logs(expected: object, logs: list[Mapping[str, object]]) -> list[object]:
     described = expected if isinstance(expected, list) else []
     return [
         {"level": log["level"], "text": log["text"]}
@@ -133,7 +134,7 @@ def _logs(expected: Any, logs: list[Mapping[str, Any]]) -> list[Any]:
     ]
 
 
-def _text(value: Any) -> list[str]:
+def _text(value: object) -> list[str]:
     if value is ABSENT:
         return []
     return json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n")

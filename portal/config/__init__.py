@@ -11,10 +11,9 @@ from portal.config.config import (
     load_config,
     parse_config,
 )
-from portal.config.document import load_document
+from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, write_duration
 from portal.config.expand import Expansion
-from portal.config.files import YAML, read_document, read_text
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import advice, programs_taken
 from portal.config.portals import (

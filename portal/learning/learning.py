@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import orjson
 import structlog
@@ -54,7 +53,7 @@ class Learning:
         self._publish_to: Callable[..., None] | None = None
         self._changed: set[str] = set()
         self._unsaved = False
-        self._waiting: deque[tuple[str, Mapping[str, Any], Mapping[str, Any]]] = deque()
+        self._waiting: deque[tuple[str, Mapping[str, object], Mapping[str, object]]] = deque()
         self._reading: asyncio.Task[None] | None = None
         self._saving: asyncio.Task[None] | None = None
         self._log = structlog.get_logger("portal.learning")
@@ -85,7 +84,7 @@ class Learning:
         """Call `publish` with the ids of the servers whose output types changed (`Servers.offer_anew`)."""
         self._publish_to = publish
 
-    def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
+    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
         """Learn from the result of a tool call, now or soon. Never raises, never waits."""
         server = snapshot.servers.get(call.server)
         if server is None or not server.config.learn_output:
@@ -114,7 +113,7 @@ class Learning:
             server, tool, result = self._waiting.popleft()
             self._learn(server, tool, await asyncio.to_thread(_shape_of, result))
 
-    def _learn(self, server: str, tool: Mapping[str, Any], shape: Seen | None) -> None:
+    def _learn(self, server: str, tool: Mapping[str, object], shape: Seen | None) -> None:
         if shape is None or not self.shapes.learn(server, tool, shape):
             return
         self._unsaved = True
@@ -150,7 +149,7 @@ class Learning:
                 )
 
 
-def _shape_of(result: Mapping[str, Any]) -> Seen | None:
+def _shape_of(result: Mapping[str, object]) -> Seen | None:
     """The shape of what a program gets of a result, or None for an error or a text of more than `LARGEST` bytes."""
     structured = result.get("structuredContent")
     if structured is not None:
@@ -159,7 +158,7 @@ def _shape_of(result: Mapping[str, Any]) -> Seen | None:
     return None if encoded is None else Seen.of(orjson.loads(encoded))
 
 
-def _is_small(value: Any) -> bool:
+def _is_small(value: object) -> bool:
     """Whether a JSON value has at most `SMALL` parts. A long string counts as several."""
     left = SMALL
     pending = [value]
@@ -194,7 +193,7 @@ def _load(file: Path, shapes: LearnedShapes) -> None:
     shapes.merge(orjson.loads(data))
 
 
-def _store(file: Path, document: Mapping[str, Any]) -> None:
+def _store(file: Path, document: Mapping[str, object]) -> None:
     """Write the shapes of `document` into the file, together with those another process has written there."""
     merged = LearnedShapes()
     with suppress(OSError, ValueError):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 import orjson
 
@@ -28,11 +28,18 @@ _NOTHING = Seen()
 @dataclass(slots=True)
 class _Entry:
     fingerprint: str
-    tool: Mapping[str, Any] | None = None
+    tool: Mapping[str, object] | None = None
     shape: Seen = _NOTHING
     schema: Schema | None = None
     calm: int = 0
     skip: int = 0
+
+
+class ShapesDocument(TypedDict):
+    """The file of learned shapes: by server id and raw tool name, the fingerprint and the output schema."""
+
+    version: int
+    servers: dict[str, dict[str, object]]
 
 
 class LearnedShapes:
@@ -44,18 +51,19 @@ class LearnedShapes:
     def __init__(self) -> None:
         self._entries: dict[tuple[str, str], _Entry] = {}
 
-    def of(self, server: str, tools: Iterable[Mapping[str, Any]]) -> dict[str, Schema]:
+    def of(self, server: str, tools: Iterable[Mapping[str, object]]) -> dict[str, Schema]:
         """The learned output schemas of a server's tools, by raw name."""
         found: dict[str, Schema] = {}
         for tool in tools:
-            entry = self._entries.get((server, tool["name"]))
+            name = str(tool["name"])
+            entry = self._entries.get((server, name))
             if entry is not None and _is_of(entry, tool) and entry.schema is not None:
-                found[tool["name"]] = entry.schema
+                found[name] = entry.schema
         return found
 
-    def wants(self, server: str, tool: Mapping[str, Any]) -> bool:
+    def wants(self, server: str, tool: Mapping[str, object]) -> bool:
         """Whether to learn from the present result of this tool. Counts those it skips."""
-        entry = self._entries.get((server, tool["name"]))
+        entry = self._entries.get((server, str(tool["name"])))
         if entry is None:
             return len(self._entries) < MOST_TOOLS
         if entry.skip > 0 and _is_of(entry, tool):
@@ -63,11 +71,11 @@ class LearnedShapes:
             return False
         return True
 
-    def learn(self, server: str, tool: Mapping[str, Any], shape: Seen) -> bool:
+    def learn(self, server: str, tool: Mapping[str, object], shape: Seen) -> bool:
         """Add the shape of a result. Whether that changed the output schema."""
-        entry = self._entries.get((server, tool["name"]))
+        entry = self._entries.get((server, str(tool["name"])))
         if entry is None or not _is_of(entry, tool):
-            entry = self._entries[server, tool["name"]] = _Entry(fingerprint(tool), tool)
+            entry = self._entries[server, str(tool["name"])] = _Entry(fingerprint(tool), tool)
         known = (entry.shape | shape).within(MOST_KEPT)
         if known == entry.shape:
             entry.calm += 1
@@ -78,14 +86,14 @@ class LearnedShapes:
         before, entry.schema = entry.schema, _schema_of(known)
         return entry.schema != before
 
-    def document(self) -> dict[str, Any]:
+    def document(self) -> ShapesDocument:
         """Everything as plain JSON, for `merge`."""
-        servers: dict[str, dict[str, Any]] = {}
+        servers: dict[str, dict[str, object]] = {}
         for (server, tool), entry in self._entries.items():
             servers.setdefault(server, {})[tool] = {"of": entry.fingerprint, "output": entry.shape.schema()}
         return {"version": 1, "servers": servers}
 
-    def merge(self, document: Any) -> None:
+    def merge(self, document: object) -> None:
         """Add what `document()` returned. Of two descriptions of one tool, the one added last replaces the other.
 
         Raises:
@@ -107,7 +115,7 @@ class LearnedShapes:
                 entry.schema = _schema_of(entry.shape)
 
 
-def fingerprint(tool: Mapping[str, Any]) -> str:
+def fingerprint(tool: Mapping[str, object]) -> str:
     """A digest of a tool's description and input schema."""
     described = [tool.get("description"), tool.get("inputSchema")]
     try:
@@ -118,7 +126,7 @@ def fingerprint(tool: Mapping[str, Any]) -> str:
     return hashlib.sha256(text).hexdigest()[:32]
 
 
-def _is_of(entry: _Entry, tool: Mapping[str, Any]) -> bool:
+def _is_of(entry: _Entry, tool: Mapping[str, object]) -> bool:
     """Whether an entry was learned from this tool as it is described now.
 
     The entry keeps the tool's object, which is the same from call to call, to save the digest.
@@ -135,7 +143,7 @@ def _schema_of(shape: Seen) -> Schema | None:
     return shape.within(MOST_SHOWN).output_schema()
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _mapping(value: object) -> Mapping[str, object]:
     if not isinstance(value, Mapping):
         raise ValueError("not a file of learned shapes")
     return value

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import orjson
 import structlog
@@ -110,7 +110,7 @@ class RecordLog:
             self._sink.write(_line({"event": "calls_dropped", "count": untold}))
 
 
-def _line(event: dict[str, Any]) -> bytes:
+def _line(event: dict[str, object]) -> bytes:
     rendered = _RENDER(None, "info", event)
     return (rendered if isinstance(rendered, bytes) else rendered.encode()) + b"\n"
 

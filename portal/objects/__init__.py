@@ -31,6 +31,7 @@ from portal.objects.policies import (
 )
 from portal.objects.portals import PORTAL, PortalDocument, PortalServer
 from portal.objects.providers import IDENTITY_PROVIDER, ProviderDocument
+from portal.objects.rules import SELECTORS, Text
 from portal.objects.servers import SERVER, AuthType, ServerDocument
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "MAX_POLICIES",
     "POLICY",
     "PORTAL",
+    "SELECTORS",
     "SERVER",
     "AppDocument",
     "AttachedPolicy",
@@ -68,4 +70,5 @@ __all__ = [
     "Settings",
     "SomeRules",
     "StoredIdentity",
+    "Text",
 ]

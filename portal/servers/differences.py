@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
@@ -31,7 +30,7 @@ class Change(BaseModel):
     prompts: Difference
 
 
-def difference(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str, Any]]) -> Difference:
+def difference(before: Iterable[Mapping[str, object]], after: Iterable[Mapping[str, object]]) -> Difference:
     old = {str(one["name"]): _said(one) for one in before}
     new = {str(one["name"]): _said(one) for one in after}
     return Difference(
@@ -41,7 +40,7 @@ def difference(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str,
     )
 
 
-def _said(item: Mapping[str, Any]) -> bytes:
+def _said(item: Mapping[str, object]) -> bytes:
     return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 import structlog
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
@@ -25,8 +25,9 @@ from portal.version import portal_version
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind", "watch_config"]
 
+L = TypeVar("L")
 Listener = Callable[[Snapshot, Snapshot], None]
-NotificationListener = Callable[[str, str, Mapping[str, Any]], None]
+NotificationListener = Callable[[str, str, Mapping[str, object]], None]
 
 PORTAL_INFO = {"name": "codemode-portal", "version": portal_version()}
 # Connections of single clients, a server: past it they share. A process is dearer than an HTTP session.
@@ -120,7 +121,7 @@ class Servers:
         self,
         configs: Mapping[str, ServerConfig],
         *,
-        client_info: Mapping[str, Any] = PORTAL_INFO,
+        client_info: Mapping[str, object] = PORTAL_INFO,
         outputs: Outputs | None = None,
         pins: Pinning | None = None,
     ) -> None:
@@ -345,11 +346,11 @@ class Servers:
             self._call(listener, old, snapshot)
         _keep(self._tasks, self._wake())
 
-    def _notify(self, server_id: str, method: str, params: Mapping[str, Any]) -> None:
+    def _notify(self, server_id: str, method: str, params: Mapping[str, object]) -> None:
         for listener in tuple(self._notified):
             self._call(listener, server_id, method, params)
 
-    def _call(self, listener: Callable[..., None], *args: Any) -> None:
+    def _call(self, listener: Callable[..., None], *args: object) -> None:
         try:
             listener(*args)
         except Exception:  # The edge of a background job: a listener's failure is not the registry's.
@@ -373,12 +374,12 @@ async def _close_all(connections: list[Connection]) -> None:
     await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)
 
 
-def _discard(listeners: list[Any], listener: Any) -> None:
+def _discard(listeners: list[L], listener: L) -> None:
     with suppress(ValueError):
         listeners.remove(listener)
 
 
-def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[Any, Any, None]) -> None:
+def _keep(tasks: set[asyncio.Task[None]], work: Coroutine[object, object, None]) -> None:
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -19,7 +19,7 @@ from portal.upstream import Listing, State
 class Outputs(Protocol):
     """Knows what tools return that do not say so themselves."""
 
-    def of(self, server: str, tools: Iterable[Mapping[str, Any]]) -> Mapping[str, stubs.Schema]:
+    def of(self, server: str, tools: Iterable[Mapping[str, object]]) -> Mapping[str, stubs.Schema]:
         """Output schemas by raw name, of those tools of a server of which something is known."""
 
 
@@ -66,19 +66,19 @@ class ServerSnapshot:
         return self.listing.protocol
 
     @property
-    def tools(self) -> tuple[Mapping[str, Any], ...]:
+    def tools(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.tools
 
     @property
-    def prompts(self) -> tuple[Mapping[str, Any], ...]:
+    def prompts(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.prompts
 
     @property
-    def resources(self) -> tuple[Mapping[str, Any], ...]:
+    def resources(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.resources
 
     @property
-    def resource_templates(self) -> tuple[Mapping[str, Any], ...]:
+    def resource_templates(self) -> tuple[Mapping[str, object], ...]:
         return self.listing.resource_templates
 
     @property
@@ -92,7 +92,7 @@ class ServerSnapshot:
         url = self.config.url if isinstance(self.config, HttpServer) else None
         return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
 
-    def tool(self, name: str) -> Mapping[str, Any] | None:
+    def tool(self, name: str) -> Mapping[str, object] | None:
         """The raw tool with this raw name."""
         return self.listing.by_name.get(name)
 
@@ -161,7 +161,7 @@ def offer_of(config: ServerConfig, listing: Listing, learned: Mapping[str, stubs
     )
 
 
-def _tool(raw: Mapping[str, Any], learned: stubs.Schema | None) -> stubs.Tool:
+def _tool(raw: Mapping[str, object], learned: stubs.Schema | None) -> stubs.Tool:
     annotations = raw.get("annotations")
     title = _text(raw.get("title"))
     if title is None and isinstance(annotations, dict):
@@ -170,7 +170,7 @@ def _tool(raw: Mapping[str, Any], learned: stubs.Schema | None) -> stubs.Tool:
     output = declared if isinstance(declared, dict | bool) else None
     given = raw.get("inputSchema")
     return stubs.Tool(
-        name=raw["name"],
+        name=str(raw["name"]),
         title=title,
         description=_text(raw.get("description")),
         input_schema=given if isinstance(given, dict | bool) else {"type": "object"},
@@ -185,5 +185,5 @@ def _encoded(learned: Mapping[str, Mapping[str, stubs.Schema]]) -> bytes:
     return orjson.dumps(learned, option=orjson.OPT_SORT_KEYS)
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None

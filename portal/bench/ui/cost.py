@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from codemode import ToolReturned
 from portal.bench.ui.watch import Seen
@@ -43,7 +43,7 @@ class Cost:
     results: int
     definitions: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
@@ -55,7 +55,7 @@ class Standing:
     definitions: int
 
 
-def standing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], count: Count) -> Standing:
+def standing_cost(code: Mapping[str, object], tools: Iterable[Mapping[str, object]], count: Count) -> Standing:
     """Clients show a model the name, the description and the input schema of a tool."""
     return Standing(
         description=count_long(_json(_read(code)), count)[0],
@@ -64,7 +64,7 @@ def standing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], c
 
 
 def run_cost(
-    program: str, content: Sequence[Mapping[str, Any]], seen: Sequence[Seen], standing: Standing, count: Count
+    program: str, content: Sequence[Mapping[str, object]], seen: Sequence[Seen], standing: Standing, count: Count
 ) -> Cost:
     """The cost of one run. `content` are the blocks of its answer."""
     written, exact = count_long(program, count)
@@ -89,7 +89,7 @@ def count_long(text: str, count: Count) -> tuple[int, bool]:
     return round(found.tokens * len(text) / len(head)), False
 
 
-def _read(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _read(tool: Mapping[str, object]) -> dict[str, object]:
     return {name: tool[name] for name in ("name", "description", "inputSchema") if name in tool}
 
 
@@ -101,7 +101,7 @@ def _result_text(one: Seen) -> str:
     return text or _json(one.outcome.result.get("structuredContent"))
 
 
-def _texts(content: Sequence[Any]) -> str:
+def _texts(content: Sequence[object]) -> str:
     blocks = (block.get("text") for block in content if isinstance(block, Mapping) and block.get("type") == "text")
     return "\n".join(text for text in blocks if isinstance(text, str))
 

@@ -6,11 +6,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from codemode import Catalog, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[dict[str, object]], None]
 
 SHOWN_CHARS = 20_000
 """Of one call's arguments or result; the program itself gets all of it."""
@@ -66,7 +65,7 @@ def shown(value: object, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}\n… {len(text) - limit:,} more characters"
 
 
-def content_of(result: dict[str, Any]) -> object:
+def content_of(result: dict[str, object]) -> object:
     """What a tool's result says: structured content, else its one text (read, when it is JSON), else the blocks."""
     if "structuredContent" in result:
         return result["structuredContent"]

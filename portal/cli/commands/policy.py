@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +16,9 @@ from portal.access import Access, AccessDocument, Considered, Decision, PolicyEr
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connected, read_config
 from portal.cli.show.console import consoles
-from portal.config import load_document
-from portal.errors import ConfigError
+from portal.config import read_document as read_file
+from portal.config import read_text
+from portal.errors import InputError
 from portal.identity import Group as IdentityGroup
 from portal.identity import Identity
 
@@ -71,17 +71,8 @@ async def test(asked: Asked) -> Exit:
 def read_policies(file: Path) -> AccessDocument:
     """The document in a JSON, TOML or YAML file. Raises `CommandError`."""
     try:
-        if file.suffix in (".yaml", ".yml"):
-            with file.open("rb") as opened:
-                given = yaml.safe_load(opened.read(MAX_BYTES))
-        else:
-            given = load_document(file)
-        return read_document(given, where=str(file))
-    except OSError as error:
-        raise CommandError(f"{file}: cannot be read: {error.strerror or error}.") from error
-    except yaml.YAMLError as error:
-        raise CommandError(f"{file}: is not YAML: {str(error)[:300]}") from error
-    except (ConfigError, PolicyError) as error:
+        return read_document(read_file(file, largest=MAX_BYTES), where=str(file))
+    except (InputError, PolicyError) as error:
         raise CommandError(str(error)) from error
 
 
@@ -93,9 +84,9 @@ def read_identity(given: str) -> Identity:
     """
     if given.startswith("@"):
         try:
-            given = Path(given[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"--identity {given}: cannot be read: {error}") from error
+            given = read_text(Path(given[1:]), largest=MAX_BYTES)
+        except InputError as error:
+            raise CommandError(f"--identity: {error}") from error
     if not given.lstrip().startswith("{"):
         return Identity(id=given, email=given if "@" in given else "") if given else Identity()
     try:
@@ -144,7 +135,7 @@ async def listed_tools(config: Path, stderr: Console) -> Tools:
     _, read = read_config(config, stderr)
     async with connected(read, stderr) as session:
         return {
-            server.id: {tool["name"]: tool.get("annotations") or {} for tool in server.tools}
+            server.id: {str(tool["name"]): _annotations(tool) for tool in server.tools}
             for server in session.snapshot.servers.values()
         }
 
@@ -239,3 +230,8 @@ def rendered(found: Mapping[str, Any], identity: Identity) -> RenderableType:
         line(f"call {found['call']['server']}.{found['call']['tool']}", found["call"], bold=True)
     warnings = [Text(f"warning: {warning}", style="yellow") for warning in found["warnings"]]
     return Group(Text(f"{identity.label}", style="bold"), table, *warnings)
+
+
+def _annotations(tool: Mapping[str, object]) -> Mapping[str, object]:
+    found = tool.get("annotations")
+    return found if isinstance(found, Mapping) else {}

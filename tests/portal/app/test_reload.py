@@ -173,6 +173,33 @@ async def test_stored_portals_are_served_within_a_second_and_until_they_are_remo
                     await asyncio.sleep(0)
 
 
+async def test_a_stored_portal_that_cannot_be_used_keeps_no_other_from_being_served(tmp_path: Path) -> None:
+    async with hosted() as upstream:
+        document = {"mcpServers": {"one": {"url": upstream.url}}, "portal": guarded(tmp_path)}
+        async with opened(document, parts=Parts(code=None)) as instance:
+            store = instance.shared.require_store()
+            entry = {"server_id": "one", "default_disabled": False, "updated_tools": [], "updated_prompts": []}
+            async with store.transaction() as transaction:
+                for id in ("lame", "torn", "docs"):
+                    stored = {"name": id, "hostname": f"{id}.example.com", "code_mode": "off", "servers": [entry]}
+                    await transaction.create(plain("portal"), id, stored if id != "torn" else {"name": 3}, by="test")
+                # Its policy is not there: it cannot be compiled when it is first seen.
+                app = {"type": "mcp_portal", "name": "Lame", "domain": "lame.example.com", "policies": [{"id": "no"}]}
+                await transaction.create(plain("app"), "lame", app, by="test")
+            async with asyncio.timeout(30):
+                while "docs" not in instance.portals:
+                    await asyncio.sleep(0)
+            assert set(instance.portals) == {"", "docs"}
+            await store.delete(plain("app"), "lame", by="test")
+            async with asyncio.timeout(30):
+                while "lame" not in instance.portals:
+                    await asyncio.sleep(0)
+            await store.replace(plain("portal"), "docs", {"name": 3}, by="test")
+            async with asyncio.timeout(30):
+                while "docs" in instance.portals:
+                    await asyncio.sleep(0)
+
+
 async def test_one_database_is_opened_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened_urls: list[str | None] = []
     real = store_module.open_store

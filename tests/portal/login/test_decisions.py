@@ -153,20 +153,14 @@ def test_what_an_application_names_replaces_the_settings() -> None:
     # As the admin API stores an application of which nobody said more than its domain.
     plain: dict[str, Any] = {"type": "mcp_portal", "session_duration": "24h", "allowed_idps": [], "logo_url": None}
     assert with_application(rules, app_of({**plain, "auto_redirect_to_identity": False})) == rules
-    other = with_application(
-        rules,
-        AppDocument.model_validate({**plain, "allowed_idps": ["github"], "logo_url": "https://acme.example/b.svg"}),
-    )
+    named = app_of({**plain, "allowed_idps": ["github"], "logo_url": "https://acme.example/b.svg"})
+    other = with_application(rules, named)
     assert (other.design.name, other.design.logo) == ("Docs", "https://acme.example/b.svg")
     assert (other.providers, other.instant) == (("github",), False)
     assert with_application(rules, app_of({**plain, "auto_redirect_to_identity": True})).instant
     # A page loads nothing in clear.
-    assert (
-        with_application(
-            rules, AppDocument.model_validate({**plain, "logo_url": "http://acme.example/b.svg"})
-        ).design.logo
-        == rules.design.logo
-    )
+    in_clear = app_of({**plain, "logo_url": "http://acme.example/b.svg"})
+    assert with_application(rules, in_clear).design.logo == rules.design.logo
 
 
 @pytest.mark.parametrize(

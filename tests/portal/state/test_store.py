@@ -139,9 +139,9 @@ async def test_of_many_writers_in_two_processes_none_loses_a_change(opened: Open
             async with store.transaction() as transaction:
                 found = await transaction.get(plain("settings"), "counter")
                 assert found is not None
-                await transaction.replace(
-                    plain("settings"), "counter", {"n": int(str(found.document["n"])) + 1}, by="ann"
-                )
+                n = found.document["n"]
+                assert isinstance(n, int)
+                await transaction.replace(plain("settings"), "counter", {"n": n + 1}, by="ann")
 
         await asyncio.gather(*(count(store) for store in (one, other) for _ in range(10)))
         found = await other.get(plain("settings"), "counter")
