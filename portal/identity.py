@@ -123,22 +123,19 @@ def identity_from(document: object) -> Identity:
     Raises:
         ValueError: it is not such a document.
     """
-    if not isinstance(document, Mapping):
+    if not isinstance(document, dict):
         raise ValueError("an identity is an object")
-    id, email, name, idp_id, idp_type, login_method = (str(document.get(name, "")) for name in _TEXTS)
-    groups, methods, claims = (document.get(name) for name in ("groups", "auth_methods", "claims"))
-    if not isinstance(groups or (), list | tuple) or not all(isinstance(group, Mapping) for group in groups or ()):
-        raise ValueError("groups is a list of objects")
-    if not isinstance(methods or (), list | tuple) or not isinstance(claims or {}, Mapping):
-        raise ValueError("auth_methods is a list, claims an object")
-    return Identity(
-        id=id,
-        email=email,
-        name=name,
-        idp_id=idp_id,
-        idp_type=idp_type,
-        login_method=login_method,
-        groups=tuple(Group(**{str(name): str(value) for name, value in group.items()}) for group in groups or ()),
-        auth_methods=tuple(str(method) for method in methods or ()),
-        claims=dict(claims or {}),
-    )
+    try:
+        return Identity(
+            id=str(document.get("id", "")),
+            email=str(document.get("email", "")),
+            name=str(document.get("name", "")),
+            idp_id=str(document.get("idp_id", "")),
+            idp_type=str(document.get("idp_type", "")),
+            login_method=str(document.get("login_method", "")),
+            groups=tuple([Group(**group) for group in document.get("groups", ())]),
+            auth_methods=tuple(document.get("auth_methods", ())),
+            claims=dict(document.get("claims", {})),
+        )
+    except TypeError:
+        raise ValueError("groups, auth_methods or claims are not those of an identity") from None
