@@ -86,6 +86,19 @@ class Listing(Generic[Result]):
     broken: Sequence[Broken] = ()
 
 
+def listing_of(result: object) -> Listing[object]:
+    """The result of an operation that lists.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if isinstance(result, Listing):
+        return result
+    if not isinstance(result, list | tuple):
+        raise TypeError("an operation that lists gives no list")
+    return Listing(result)
+
+
 def success(result: object, broken: Sequence[Broken] = ()) -> dict[str, object]:
     """The envelope of a result. Its messages name the objects that are missing in it."""
     messages = [{"code": BROKEN, "message": broken_message(one)} for one in broken]

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin.api import answers, errors
-from portal.admin.api.answers import Listing, Paging
+from portal.admin.api.answers import Paging, listing_of
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import Asked, Operation
@@ -119,7 +119,7 @@ async def _perform(
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
     result = await operation.handler(Asked(asker, account_id, names, body, paging))
     if operation.listed:
-        listing = _listing(result)
+        listing = listing_of(result)
         shown, info = answers.page(listing.items, paging)
         page = answers.success([_plain(one) for one in shown], listing.broken)
         return _answer(operation.status, page | {"result_info": info})
@@ -146,14 +146,6 @@ async def _body(operation: Operation, request: Request) -> BaseModel | None:
     if not isinstance(given, dict):
         raise errors.invalid("the body is not a JSON object")
     return _validated(operation.body, given)
-
-
-def _listing(result: object) -> Listing[object]:
-    if isinstance(result, Listing):
-        return result
-    if not isinstance(result, list | tuple):
-        raise TypeError("an operation that lists gives no list")
-    return Listing(result)
 
 
 def _validated(model: type[M], given: Mapping[str, object]) -> M:

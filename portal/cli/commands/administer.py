@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
-from portal.admin import ALL, Admin, AdminError, Asked, Asker, Operation
+from portal.admin import ALL, Admin, AdminError, Asked, Asker, Operation, broken_message, listing_of
 from portal.cli.commands.declared import administered
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
+from portal.state import DocumentBroken
 
 BY = "codemode admin"
 PATHS = {
@@ -32,9 +32,12 @@ PATHS = {
 
 async def listed(kind: str, state: str | None, config: Path | None, *, as_json: bool) -> Exit:
     """All objects of one kind."""
-    stdout, _ = consoles()
+    stdout, stderr = consoles()
     async with administered(state, config) as (admin, _):
-        found = [_plain(one) for one in await _perform(admin, "GET", _path(kind), {})]
+        listing = listing_of(await _perform(admin, "GET", _path(kind), {}))
+    found = [_plain(one) for one in listing.items]
+    for broken in listing.broken:
+        stderr.print(f"{broken_message(broken)}.", highlight=False, markup=False)
     if as_json:
         stdout.print_json(orjson.dumps(found).decode())
         return Exit.OK
@@ -87,13 +90,15 @@ def _path(kind: str) -> str:
     return PATHS[kind]
 
 
-async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) -> Any:
+async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) -> object:
     operation = _operation(admin, method, path, one=bool(names))
     given = dict.fromkeys(_names(operation.path), names.get("id", ""))
     try:
         return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, given))
     except AdminError as error:
         raise CommandError(f"{error}.", Exit.PROGRAM_FAILED) from error
+    except DocumentBroken as error:
+        raise CommandError(f"{error} ({error.reason}).", Exit.PROGRAM_FAILED) from error
 
 
 def _operation(admin: Admin, method: str, path: str, *, one: bool) -> Operation:
@@ -108,5 +113,7 @@ def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-def _plain(found: Any) -> Any:
-    return found.model_dump(mode="json", by_alias=True) if isinstance(found, BaseModel) else found
+def _plain(found: object) -> dict[str, object]:
+    """What the API would answer."""
+    assert isinstance(found, BaseModel)
+    return found.model_dump(mode="json", by_alias=True)
