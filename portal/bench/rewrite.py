@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING
 
 from portal.bench.cases import Case
 from portal.config import YAML, read_document, read_text
 from portal.errors import InputError
 
+if TYPE_CHECKING:
+    import yaml
 
-def write_expectations(case: Case, expect: dict[str, Any]) -> None:
+
+def write_expectations(case: Case, expect: dict[str, object]) -> None:
     """Replace `expect` of one case. Comments and order stay, but for those inside `expect`. Raises InputError."""
     text = read_text(case.file)
     if case.file.suffix in YAML:
@@ -34,12 +37,14 @@ def _case_of(document: object, name: str | None) -> dict[str, object]:
     return found
 
 
-def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
+def yaml_rewritten(text: str, name: str | None, expect: dict[str, object]) -> str:
     """YAML text with another `expect`, of the file or of one of its cases."""
     import yaml  # noqa: PLC0415  only where there is YAML
 
-    root: Any = yaml.compose(text, yaml.SafeLoader)
-    node: Any = root if name is None else _member(_member(root, "cases"), name)
+    root = yaml.compose(text, yaml.SafeLoader)
+    if root is None:
+        raise InputError("The test is empty.")
+    node = root if name is None else _member(_member(root, "cases"), name)
     inside = 0 if name is None else int(node.start_mark.column)
     dumped = yaml.safe_dump({"expect": expect}, sort_keys=False, allow_unicode=True, width=100)
     block = textwrap.indent(dumped, " " * inside)
@@ -49,7 +54,7 @@ def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
         before = text[:end].rstrip("\n")
         return f"{before}\n{block}{text[end:].lstrip(chr(10)) if text[end:].strip() else ''}"
     key, value = place
-    if node.flow_style:
+    if isinstance(node, yaml.CollectionNode) and node.flow_style:
         # In braces the new value stands in braces too.
         return text[: value.start_mark.index] + json.dumps(expect, ensure_ascii=False) + text[value.end_mark.index :]
     start = text.rfind("\n", 0, key.start_mark.index) + 1
@@ -57,7 +62,7 @@ def yaml_rewritten(text: str, name: str | None, expect: dict[str, Any]) -> str:
     return f"{text[:start]}{block}{text[end:].removeprefix(chr(10))}"
 
 
-def _end(text: str, node: Any) -> int:
+def _end(text: str, node: yaml.Node) -> int:
     """Where a node's last line ends: a block's mark is at what comes next, after comments that belong to that."""
     lines = text[: node.end_mark.index].split("\n")
     if node.end_mark.column == 0 or not lines[-1].strip():
@@ -69,14 +74,14 @@ def _end(text: str, node: Any) -> int:
     return end + (len(rest) if rest.lstrip().startswith("#") else 0)
 
 
-def _member(node: Any, name: str) -> Any:
+def _member(node: yaml.Node, name: str) -> yaml.Node:
     found = _key(node, name)
     if found is None:
         raise InputError(f"The test has no {name!r} to be updated.")
     return found[1]
 
 
-def _key(node: Any, name: str) -> tuple[Any, Any] | None:
+def _key(node: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
     for key, value in getattr(node, "value", None) or ():
         if key.value == name:
             return key, value

@@ -6,7 +6,6 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
 
 START_SECONDS = 30.0
 # Long enough for real work, short enough to watch a program run into it.
@@ -14,7 +13,7 @@ CPU_SECONDS = 1.0
 
 
 @asynccontextmanager
-async def example_upstreams() -> AsyncIterator[dict[str, Any]]:
+async def example_upstreams() -> AsyncIterator[dict[str, object]]:
     """Start the helpdesk and yield a configuration document over all three servers; the portal starts the other two."""
     # -P: the folder the demo is started from must not lend its own modules to the servers.
     helpdesk = await asyncio.create_subprocess_exec(
@@ -33,7 +32,7 @@ async def example_upstreams() -> AsyncIterator[dict[str, Any]]:
         await helpdesk.wait()
 
 
-def document(helpdesk_url: str) -> dict[str, Any]:
+def document(helpdesk_url: str) -> dict[str, object]:
     """The configuration an operator would write for these servers."""
     return {
         "mcpServers": {
@@ -60,5 +59,5 @@ def document(helpdesk_url: str) -> dict[str, Any]:
     }
 
 
-def _only(*tools: str) -> list[dict[str, Any]]:
+def _only(*tools: str) -> list[dict[str, object]]:
     return [{"name": name, "enabled": True} for name in tools]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from codemode import CallOutcome, Catalog, ToolReturned
 from portal.bench.backend import Backend
@@ -14,7 +13,7 @@ from portal.bench.ui.watch import Seen
 RECORDED_CALLS = 200
 
 
-def mocked(document: Mapping[str, Any], catalog: Catalog, wall_time: float) -> Backend:
+def mocked(document: Mapping[str, object], catalog: Catalog, wall_time: float) -> Backend:
     """Mocks as in a file of them, `{"mocks": {"server.tool": rules}, "now"?, "seed"?}`, over the tools of the catalog.
 
     Without any tools they are those that the mocks name. A file of tools is never read for a page. Raises InputError.
@@ -24,10 +23,10 @@ def mocked(document: Mapping[str, Any], catalog: Catalog, wall_time: float) -> B
     return mocks.backend(wall_time=wall_time)
 
 
-def recorded(seen: Sequence[Seen]) -> dict[str, Any]:
+def recorded(seen: Sequence[Seen]) -> dict[str, object]:
     """Mocks that answer the same calls with the same answers; calls alike are answered in turn."""
     calls = sorted(seen, key=lambda one: one.call.seq)[:RECORDED_CALLS]
-    rules: dict[str, list[dict[str, Any]]] = {}
+    rules: dict[str, list[dict[str, object]]] = {}
     for place, one in enumerate(calls):
         again = any(
             later.path == one.path and later.call.arguments == one.call.arguments for later in calls[place + 1 :]
@@ -36,11 +35,16 @@ def recorded(seen: Sequence[Seen]) -> dict[str, Any]:
         rules.setdefault(one.path, []).append({**rule, "times": 1} if again else rule)
     for path, several in rules.items():
         # A rule without `when` matches every call: the more particular ones come first, else they are never reached.
-        rules[path] = sorted(several, key=lambda rule: -len(rule.get("when", ())))
+        rules[path] = sorted(several, key=lambda rule: -_conditions(rule))
     return {"mocks": {path: several[0] if len(several) == 1 else several for path, several in rules.items()}}
 
 
-def _answer(outcome: CallOutcome) -> dict[str, Any]:
+def _conditions(rule: Mapping[str, object]) -> int:
+    when = rule.get("when")
+    return len(when) if isinstance(when, dict) else 0
+
+
+def _answer(outcome: CallOutcome) -> dict[str, object]:
     if isinstance(outcome, ToolReturned):
         result = outcome.result
         structured = result.get("structuredContent")
