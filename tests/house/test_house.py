@@ -129,6 +129,15 @@ def test_any_is_said_no_more_often_than_before(floor: str) -> None:
     assert said <= MOST_ANY[floor]
 
 
+def test_files_of_yaml_and_toml_are_read_in_one_place() -> None:
+    reading = [
+        str(path.relative_to(ROOT))
+        for path in modules("portal", "codemode")
+        if re.search(r"yaml\.(?:safe_)?load\(|tomllib", path.read_text(encoding="utf-8"))
+    ]
+    assert reading == ["portal/config/document.py"]
+
+
 def test_documents_are_written_and_read_by_kinds_that_have_a_model() -> None:
     bare = [
         str(path.relative_to(ROOT))
