@@ -275,11 +275,14 @@ class Instance:
 
         Raises:
             PolicyError: its policies cannot be compiled when it is made: it is not there then.
-            ValueError: its login cannot be made. A portal that was there before goes on as it was.
+            ValueError: its login cannot be made. A portal that was there before goes on with its former one.
         """
         if (portal := self.portals.get(definition.id)) is not None:
-            await portal.apply(definition, self._stored)
-            portal.decide(self._stored)
+            try:
+                await portal.apply(definition, self._stored)
+            finally:
+                # A login that cannot be made must not keep changed policies from holding.
+                portal.decide(self._stored)
         else:
             # Its policies are compiled as it is made.
             portal = Portal(self.shared, definition, self._access_of(definition))
