@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 LOCAL_ACCOUNTS = "local"
 """The identity provider of the accounts that the portal itself keeps."""
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_NOTHING: Mapping[str, bool] = MappingProxyType({})
 
 
-def _nothing() -> Mapping[str, Any]:
+def _nothing() -> Mapping[str, bool]:
     return _NOTHING
 
 
@@ -47,7 +46,7 @@ class Identity:
     idp_type: str = ""
     login_method: str = ""
     auth_methods: tuple[str, ...] = ()
-    claims: Mapping[str, Any] = field(default_factory=_nothing, repr=False)
+    claims: Mapping[str, object] = field(default_factory=_nothing, repr=False)
     ip: str = ""
     country: str = ""
     service_token_id: str = ""
@@ -93,7 +92,7 @@ def evaluation_key(evaluate_url: str, keys_url: str) -> str:
 IDENTITY = "portal.identity"
 
 
-def principal_of(scope: Mapping[str, Any] | None) -> Identity | None:
+def principal_of(scope: Mapping[str, object] | None) -> Identity | None:
     """The identity behind a request; None where nobody authenticates."""
     found = scope.get(IDENTITY) if scope is not None else None
     return found if isinstance(found, Identity) else None
@@ -107,7 +106,8 @@ def key_of(identity: Identity | None) -> str:
 _TEXTS = ("id", "email", "name", "idp_id", "idp_type", "login_method")
 
 
-def identity_document(identity: Identity) -> dict[str, Any]:
+def identity_document(identity: Identity) -> dict[str, object]:
+    """What the login said of somebody, as JSON."""
     return {
         **{name: getattr(identity, name) for name in _TEXTS},
         "groups": [{"id": group.id, "name": group.name, "email": group.email} for group in identity.groups],
@@ -116,12 +116,25 @@ def identity_document(identity: Identity) -> dict[str, Any]:
     }
 
 
-def identity_from(document: Mapping[str, Any]) -> Identity:
-    """The inverse."""
-    texts: dict[str, Any] = {name: str(document.get(name, "")) for name in _TEXTS}
-    return Identity(
-        **texts,
-        groups=tuple(Group(**group) for group in document.get("groups", ())),
-        auth_methods=tuple(document.get("auth_methods", ())),
-        claims=dict(document.get("claims", {})),
-    )
+def identity_from(document: object) -> Identity:
+    """The inverse of `identity_document`.
+
+    Raises:
+        ValueError: it is not such a document.
+    """
+    if not isinstance(document, dict):
+        raise ValueError("an identity is an object")
+    try:
+        return Identity(
+            id=str(document.get("id", "")),
+            email=str(document.get("email", "")),
+            name=str(document.get("name", "")),
+            idp_id=str(document.get("idp_id", "")),
+            idp_type=str(document.get("idp_type", "")),
+            login_method=str(document.get("login_method", "")),
+            groups=tuple([Group(**group) for group in document.get("groups", ())]),
+            auth_methods=tuple(document.get("auth_methods", ())),
+            claims=dict(document.get("claims", {})),
+        )
+    except TypeError:
+        raise ValueError("groups, auth_methods or claims are not those of an identity") from None

@@ -2,15 +2,16 @@
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
 from portal.access.assumed import assumed_sources
-from portal.access.capabilities import Capabilities, Shown
+from portal.access.capabilities import Capabilities, Merged, Shown, merged
 from portal.access.documents import (
-    ALIAS,
     AccessDocument,
     AccessGroup,
     AccessList,
+    Attachment,
     Policy,
-    Rules,
+    ServerAccess,
     ToolPolicy,
+    UnreadablePolicy,
     read_document,
 )
 from portal.access.errors import PolicyError
@@ -18,7 +19,6 @@ from portal.access.live import LiveAccess, Signals, Unchanging
 from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Considered, Decision, compile_policies
 from portal.access.possible import ADDRESS, Possible, refused_for_identity
 from portal.access.requests import denied, keep_standing, portal_decision, standing_of
-from portal.access.rules import SELECTORS
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.stored import (
     KINDS,
@@ -26,15 +26,16 @@ from portal.access.stored import (
     Objects,
     access_document,
     attached_to,
+    policies_of,
     portal_policies,
     read_objects,
-    server_document,
+    server_access,
 )
 from portal.access.tools import ToolList
+from portal.objects import SELECTORS
 
 __all__ = [
     "ADDRESS",
-    "ALIAS",
     "DEFAULT_DENY",
     "KINDS",
     "LOGIN_ENDED",
@@ -46,15 +47,17 @@ __all__ = [
     "AccessDocument",
     "AccessGroup",
     "AccessList",
+    "Attachment",
     "Capabilities",
     "Considered",
     "Decision",
     "LiveAccess",
+    "Merged",
     "Objects",
     "Policy",
     "PolicyError",
     "Possible",
-    "Rules",
+    "ServerAccess",
     "ServerView",
     "Shown",
     "Signals",
@@ -63,17 +66,20 @@ __all__ = [
     "ToolList",
     "ToolPolicy",
     "Unchanging",
+    "UnreadablePolicy",
     "access_document",
     "assumed_sources",
     "attached_to",
     "compile_policies",
     "denied",
     "keep_standing",
+    "merged",
+    "policies_of",
     "portal_decision",
     "portal_policies",
     "read_document",
     "read_objects",
     "refused_for_identity",
-    "server_document",
+    "server_access",
     "standing_of",
 ]

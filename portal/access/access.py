@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import count
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from portal.access.capabilities import Capabilities, prompt_settings, tool_settings
@@ -16,19 +15,18 @@ from portal.access.documents import (
     AccessGroup,
     Attached,
     Policy,
-    PolicyLink,
     PortalAccess,
-    PortalServer,
     ServerAccess,
     ToolPolicy,
+    UnreadablePolicy,
 )
 from portal.access.errors import PolicyError
 from portal.access.policies import DEFAULT_DENY, Considered, Decision, Policies
-from portal.access.rules import ExternalEvaluation
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
 from portal.access.tools import Budget, ToolCalled, ToolList, ToolPolicies
 from portal.identity import Identity
+from portal.objects import PolicyLink, PortalServer, rules
 
 NO_SERVERS = "No allowed servers available, check your Zero Trust Policies"
 SWITCHED_OFF = "tool-settings"
@@ -53,7 +51,7 @@ class ServerView:
     tools: Capabilities
     prompts: Capabilities
 
-    def shows(self, tool: str, annotations: Mapping[str, Any]) -> bool:
+    def shows(self, tool: str, annotations: Mapping[str, object]) -> bool:
         return self.tools.of(tool).enabled and self.standing.lists(self.id, tool, annotations)
 
 
@@ -132,8 +130,8 @@ class Access:
         identity: Identity,
         server: str,
         tool: str,
-        annotations: Mapping[str, Any],
-        arguments: Mapping[str, Any] | None = None,
+        annotations: Mapping[str, object],
+        arguments: Mapping[str, object] | None = None,
     ) -> Decision:
         """May this caller call this tool (raw name) so? Without arguments: may it be listed?"""
         return Standing(self, identity).tool(server, tool, annotations, arguments)[0]
@@ -176,8 +174,8 @@ class Standing:
         self,
         server: str,
         tool: str,
-        annotations: Mapping[str, Any],
-        arguments: Mapping[str, Any] | None = None,
+        annotations: Mapping[str, object],
+        arguments: Mapping[str, object] | None = None,
     ) -> tuple[Decision, tuple[Budget, ...]]:
         """The decision about a call, and the budgets it draws on."""
         allowed = self.server(server)
@@ -207,7 +205,7 @@ class Standing:
             return _switched_off("prompt", server, prompt)
         return allowed
 
-    def lists(self, server: str, tool: str, annotations: Mapping[str, Any]) -> bool:
+    def lists(self, server: str, tool: str, annotations: Mapping[str, object]) -> bool:
         """Whether a call of this tool could be allowed, so that it is worth showing."""
         return self.tool(server, tool, annotations)[0].allowed
 
@@ -228,7 +226,7 @@ class Standing:
         return ServerView(server, self, known.tools, known.prompts)
 
     @cached_property
-    def profile(self) -> tuple[Any, ...]:
+    def profile(self) -> tuple[Hashable, ...]:
         """Whoever has the same profile before the same snapshot is shown the same."""
         allowed = tuple(server for server in self.access._servers if self.server(server).allowed)
         stands = tuple(self._server_stands(server)[1] for server in allowed)
@@ -256,17 +254,26 @@ class Standing:
         return known.policies.decide_subject(self._subject)
 
 
-def resolved(attached: Attached, reusable: Mapping[str, Policy], where: str) -> Iterable[Policy]:
-    """The policies themselves, with the precedence they have where they are attached."""
+def resolved(attached: Attached, reusable: Mapping[str, Policy], where: str) -> Sequence[Policy]:
+    """The policies themselves, with the precedence they have where they are attached.
+
+    Where one of them cannot be read, it is the only one: a `bypass` that goes before it would let people in.
+
+    Raises:
+        PolicyError: there is no policy of an id that is attached.
+    """
+    found: list[Policy] = []
     for one in attached:
         if isinstance(one, Policy):
-            yield one
+            found.append(one)
             continue
         identifier = one.id if isinstance(one, PolicyLink) else one
         if identifier not in reusable:
             raise PolicyError(f"there is no policy {identifier[:100]!r}", where=f"{where}.policies")
         precedence = one.precedence if isinstance(one, PolicyLink) else None
-        yield reusable[identifier].model_copy(update={"precedence": precedence})
+        found.append(reusable[identifier].model_copy(update={"precedence": precedence}))
+    unreadable = [policy for policy in found if isinstance(policy, UnreadablePolicy)]
+    return unreadable[:1] or found
 
 
 def _evaluations(document: AccessDocument) -> frozenset[tuple[str, str]]:
@@ -279,7 +286,7 @@ def _evaluations(document: AccessDocument) -> frozenset[tuple[str, str]]:
         (rule.external_evaluation.evaluate_url, rule.external_evaluation.keys_url)
         for one in ruled
         for rule in (*one.include, *one.require, *one.exclude)
-        if isinstance(rule, ExternalEvaluation)
+        if isinstance(rule, rules.ExternalEvaluation)
     )
 
 

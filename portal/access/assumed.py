@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
-from portal.access import rules
-from portal.access.documents import AccessDocument, Policy, PortalAccess, ServerAccess
+from portal.access.documents import AccessDocument, AccessGroup, Policy, PortalAccess, ServerAccess, ToolPolicy
 from portal.access.sources import Sources
+from portal.objects import rules
 
 
 def assumed_sources(document: AccessDocument) -> Sources:
@@ -15,19 +15,18 @@ def assumed_sources(document: AccessDocument) -> Sources:
     apps: set[str] = set()
     integrations: set[str] = set()
     for rule in _rules(document):
-        given = rule.parameters
         match rule:
             case rules.LoginMethod():
-                providers[given.id] = ""
+                providers[rule.login_method.id] = ""
             case rules.ServiceToken():
-                tokens.add(given.token_id)
+                tokens.add(rule.service_token.token_id)
             case rules.LinkedAppToken():
-                apps.add(given.app_uid)
+                apps.add(rule.linked_app_token.app_uid)
             case rules.DevicePosture():
-                integrations.add(given.integration_uid)
+                integrations.add(rule.device_posture.integration_uid)
             case rules.AuthMethod():
                 providers.setdefault("any", "")
-            case _ if isinstance(given, rules.OfProvider):
+            case _ if isinstance(given := rule.parameters, rules.OfProvider):
                 providers[given.identity_provider_id] = ""
     return Sources(
         identity_providers=providers,
@@ -41,10 +40,11 @@ def assumed_sources(document: AccessDocument) -> Sources:
     )
 
 
-def _rules(document: AccessDocument) -> list[Any]:
-    ruled: list[Any] = [*document.groups, *document.policies]
+def _rules(document: AccessDocument) -> Iterator[rules.Rule]:
+    ruled: list[AccessGroup | Policy | ToolPolicy] = [*document.groups, *document.policies]
     places: list[PortalAccess | ServerAccess] = [document.portal, *document.servers]
     for place in places:
         ruled += [policy for policy in place.policies if isinstance(policy, Policy)]
         ruled += place.tool_policies
-    return [rule for one in ruled for rule in (*one.include, *one.require, *one.exclude)]
+    for one in ruled:
+        yield from (*one.include, *one.require, *one.exclude)

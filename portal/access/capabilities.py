@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from portal.access.documents import CapabilitySetting, PortalServer, ServerAccess, Settings
+from portal.access.documents import ServerAccess
+from portal.objects import CapabilitySetting, PortalServer, Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,27 +33,50 @@ class Capabilities:
         return self.settings.get(name, self.others)
 
 
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a server and a portal say of one tool or prompt. `enabled` None: neither says whether it is shown."""
+
+    name: str
+    server: CapabilitySetting | None
+    portal: CapabilitySetting | None
+    enabled: bool | None
+
+    @property
+    def shown(self) -> Shown:
+        settings = [one for one in (self.portal, self.server) if one is not None]
+        return Shown(
+            self.enabled is not False,
+            next((one.alias for one in settings if one.alias is not None), None),
+            next((one.description for one in settings if one.description is not None), None),
+        )
+
+
+def merged(server: Settings, portal: Settings, *, default_disabled: bool) -> tuple[Merged, ...]:
+    """What server and portal say of each tool or prompt that one of them names, the server's first.
+
+    The portal's `enabled` goes first; where it hides what it does not name, the server's does not count.
+    """
+    of_server = {setting.name: setting for setting in server}
+    of_portal = {setting.name: setting for setting in portal}
+    found: list[Merged] = []
+    for name in {**of_server, **of_portal}:
+        below, above = of_server.get(name), of_portal.get(name)
+        enabled = above.enabled if above is not None else None
+        if enabled is None:
+            enabled = False if default_disabled else below.enabled if below is not None else None
+        found.append(Merged(name, below, above, enabled))
+    return tuple(found)
+
+
 def tool_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
-    return _merged(server.updated_tools, portal.updated_tools, portal.default_disabled)
+    return _capabilities(server.updated_tools, portal.updated_tools, portal.default_disabled)
 
 
 def prompt_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
-    return _merged(server.updated_prompts, portal.updated_prompts, portal.default_disabled)
+    return _capabilities(server.updated_prompts, portal.updated_prompts, portal.default_disabled)
 
 
-def _merged(server: Settings, portal: Settings, default_disabled: bool) -> Capabilities:
-    of_server = {setting.name: setting for setting in server}
-    of_portal = {setting.name: setting for setting in portal}
-    merged: dict[str, Shown] = {}
-    for name in {**of_server, **of_portal}:
-        nothing = CapabilitySetting(name=name)
-        below, above = of_server.get(name, nothing), of_portal.get(name, nothing)
-        enabled = above.enabled
-        if enabled is None:
-            enabled = not default_disabled and below.enabled is not False
-        merged[name] = Shown(
-            enabled,
-            above.alias if above.alias is not None else below.alias,
-            above.description if above.description is not None else below.description,
-        )
-    return Capabilities(merged, Shown(enabled=not default_disabled))
+def _capabilities(server: Settings, portal: Settings, default_disabled: bool) -> Capabilities:
+    shown = {one.name: one.shown for one in merged(server, portal, default_disabled=default_disabled)}
+    return Capabilities(shown, Shown(enabled=not default_disabled))

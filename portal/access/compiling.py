@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from graphlib import CycleError, TopologicalSorter
 from typing import Protocol
 
-from portal.access import rules
-from portal.access.documents import AccessGroup, AccessList, Rules
+from portal.access.documents import AccessGroup, AccessList
 from portal.access.errors import PolicyError
 from portal.access.selectors import (
     Test,
@@ -21,6 +20,7 @@ from portal.access.selectors import (
 )
 from portal.access.sources import Sources
 from portal.access.subject import Subject
+from portal.objects import Rules, rules
 
 MAX_DEPTH = 16
 MAX_WARNINGS = 1000

@@ -7,24 +7,33 @@ and named by `unenforced`, so that whoever wrote them hears of it.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from portal.access.errors import PolicyError
-from portal.access.rules import Rule, Text
+from portal.objects import (
+    MAX_POLICIES,
+    Effect,
+    GroupDocument,
+    Id,
+    ListDocument,
+    OwnPolicy,
+    PolicyDocument,
+    PolicyLink,
+    PortalServer,
+    Rules,
+    Settings,
+    SomeRules,
+    rules,
+)
 
-MAX_RULES = 1000
-MAX_POLICIES = 1000
 MAX_EXPRESSION = 2000
-ALIAS = r"^[a-zA-Z0-9]+([_-][a-zA-Z0-9]+)*$"
+Text = rules.Text
 _UNENFORCED = (
     *("approval_required", "isolation_required", "purpose_justification_required", "mfa_config"),
     *("connection_rules",),
 )
-
-Rules = Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)]
-Id = Annotated[str, Field(max_length=256)]
 
 
 class _Document(BaseModel):
@@ -38,9 +47,16 @@ class AccessGroup(_Document):
 
     id: Id
     name: str = ""
-    include: Annotated[Rules, Field(min_length=1)]
+    include: SomeRules
     require: Rules = ()
     exclude: Rules = ()
+
+    @classmethod
+    def of(cls, id: str, document: GroupDocument) -> AccessGroup:
+        """The stored group of this id."""
+        return cls.model_construct(
+            id=id, name=document.name, include=document.include, require=document.require, exclude=document.exclude
+        )
 
 
 class AccessList(_Document):
@@ -54,14 +70,20 @@ class AccessList(_Document):
     type: Literal["EMAIL", "IP"]
     items: Annotated[tuple[Item, ...], Field(max_length=100_000)] = ()
 
+    @classmethod
+    def of(cls, id: str, document: ListDocument) -> AccessList:
+        """The stored list of this id."""
+        items = tuple(cls.Item.model_construct(value=item.value) for item in document.items)
+        return cls.model_construct(id=id, name=document.name, type=document.type, items=items)
+
 
 class Policy(_Document):
     """`precedence` orders the policies of one place, the lowest first; without one they keep their order."""
 
     id: Id
     name: str = ""
-    decision: Literal["allow", "deny", "non_identity", "bypass"]
-    include: Annotated[Rules, Field(min_length=1)]
+    decision: Effect
+    include: SomeRules
     require: Rules = ()
     exclude: Rules = ()
     precedence: int | None = None
@@ -69,10 +91,35 @@ class Policy(_Document):
 
     @model_validator(mode="before")
     @classmethod
-    def _note_unenforced(cls, given: Any) -> Any:
+    def _note_unenforced(cls, given: object) -> object:
         if isinstance(given, Mapping):
             return {**given, "unenforced": tuple(name for name in _UNENFORCED if given.get(name))}
         return given
+
+    @classmethod
+    def of(cls, id: str, document: PolicyDocument) -> Policy:
+        """The stored policy of this id, with the precedence of an application's own."""
+        return cls.model_construct(
+            id=id,
+            name=document.name,
+            decision=document.decision,
+            include=document.include,
+            require=document.require,
+            exclude=document.exclude,
+            precedence=document.precedence if isinstance(document, OwnPolicy) else None,
+            unenforced=tuple(name for name in _UNENFORCED if getattr(document, name)),
+        )
+
+
+class UnreadablePolicy(Policy):
+    """In the place of a stored policy that cannot be read. Where it is attached, nobody is let in: it may have denied
+    somebody whom the other policies allow."""
+
+    @classmethod
+    def called(cls, id: str) -> UnreadablePolicy:
+        """The one of this id."""
+        everyone = rules.Everyone(everyone=rules.Empty())
+        return cls.model_construct(id=id, name=f"{id} (cannot be read)", decision="deny", include=(everyone,))
 
 
 class ToolMatch(_Document):
@@ -100,7 +147,7 @@ class ToolPolicy(_Document):
     id: Id
     name: str = ""
     decision: Literal["allow", "deny"]
-    include: Annotated[Rules, Field(min_length=1)]
+    include: SomeRules
     require: Rules = ()
     exclude: Rules = ()
     tools: ToolMatch = ToolMatch()
@@ -114,26 +161,7 @@ class ToolPolicy(_Document):
         return self
 
 
-class CapabilitySetting(_Document):
-    """How one tool or prompt is shown, by the name its server gives it. What is None is left as it was."""
-
-    name: Text
-    enabled: bool | None = None
-    alias: Annotated[str, Field(pattern=ALIAS, max_length=40)] | None = None
-    description: Annotated[str, Field(max_length=65_536)] | None = None
-
-
-Settings = Annotated[tuple[CapabilitySetting, ...], Field(max_length=10_000)]
-
-
-class PolicyLink(_Document):
-    """A reusable policy, attached."""
-
-    id: Id
-    precedence: int | None = None
-
-
-def _attachment(given: Any) -> str:
+def _attachment(given: object) -> str:
     """An id, a link to a reusable policy, or a policy written in place: whatever says what it decides is one."""
     if isinstance(given, str):
         return "id"
@@ -159,15 +187,6 @@ class ServerAccess(_Document):
     updated_prompts: Settings = ()
 
 
-class PortalServer(_Document):
-    """What a portal says of one of its servers; it goes before what the server says of itself."""
-
-    server_id: Id
-    default_disabled: bool = False
-    updated_tools: Settings = ()
-    updated_prompts: Settings = ()
-
-
 class PortalAccess(_Document):
     """What is attached to a portal. Servers that are not in `servers` are shown as they are."""
 
@@ -189,7 +208,7 @@ class AccessDocument(_Document):
     lists: Annotated[tuple[AccessList, ...], Field(max_length=MAX_POLICIES)] = ()
 
 
-def read_document(given: Any, *, where: str = "") -> AccessDocument:
+def read_document(given: object, *, where: str = "") -> AccessDocument:
     """A document from JSON, checked.
 
     Raises:

@@ -11,7 +11,7 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
 from portal.access.errors import PolicyError
 
@@ -24,19 +24,25 @@ _BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter|transfo
 _TEXT = re.compile(r"""[rRbB]{0,2}("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 
 
+class _Program(Protocol):
+    """What `cel.compile` returns."""
+
+    def execute(self, given: Mapping[str, object]) -> object: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Expression:
     """A compiled condition. `of_arguments` is whether it looks at them at all."""
 
     source: str
-    program: Any
+    program: _Program
     names: frozenset[str]
 
     @property
     def of_arguments(self) -> bool:
         return "arguments" in self.names
 
-    def holds(self, variables: Mapping[str, Any]) -> bool | None:
+    def holds(self, variables: Mapping[str, object]) -> bool | None:
         """Whether it is true of these; None when it cannot be evaluated or is no truth value."""
         given = {name: variables[name] for name in self.names if name in variables}
         if "arguments" in given and not bounded(given["arguments"]):
@@ -81,9 +87,10 @@ def compile_expression(source: str, *, where: str = "") -> Expression:
     return Expression(source, program, frozenset(names["variables"]) & VARIABLES)
 
 
-def bounded(value: Any) -> bool:
+def bounded(value: object) -> bool:
     """Whether a JSON value is small enough to be evaluated."""
-    nodes, text, pending = 0, 0, [(value, 0)]
+    nodes, text = 0, 0
+    pending: list[tuple[object, int]] = [(value, 0)]
     while pending:
         node, depth = pending.pop()
         nodes += 1

@@ -12,11 +12,11 @@ from typing import TypeVar
 
 from portal.access.access import Access, resolved
 from portal.access.compiling import Compiler
-from portal.access.documents import AccessGroup, Attached, Policy, Rules
+from portal.access.documents import AccessGroup, Attached, Policy
 from portal.access.policies import in_order
-from portal.access.rules import CountryIs, Geo
 from portal.access.subject import Subject
 from portal.identity import Identity
+from portal.objects import Rules, rules
 
 ADDRESS = frozenset({"everyone", "email", "email_domain", "email_list", "login_method", "auth_method", "group"})
 """Selectors that an address and the way of its login settle. A group settles what is in it."""
@@ -25,7 +25,7 @@ PERSON = ADDRESS | {"oidc", "saml", "github-organization", "azureAD", "okta", "g
 
 Ruled = TypeVar("Ruled", Policy, AccessGroup)
 # Where no country database is there, nobody knows.
-_OPEN = Geo(geo=CountryIs(country_code="XX"))
+_OPEN = rules.Geo(geo=rules.CountryIs(country_code="XX"))
 
 
 class Possible:

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
 
-from portal.access import rules
 from portal.access.documents import AccessList
 from portal.access.sources import Sources
 from portal.access.subject import Subject
 from portal.identity import evaluation_key
+from portal.objects import rules
 
 Test = Callable[[Subject], bool | None]
 
@@ -27,7 +26,7 @@ def nobody_knows(subject: Subject) -> bool | None:
     return None
 
 
-def rule_test(rule: Any, sources: Sources, lists: Mapping[str, AccessList]) -> Test | str:
+def rule_test(rule: rules.Rule, sources: Sources, lists: Mapping[str, AccessList]) -> Test | str:
     """The test of a rule other than `group`, or why it can never be known."""
     match rule:
         case rules.Everyone() | rules.Email() | rules.EmailDomain() | rules.Ip():
@@ -50,7 +49,7 @@ def rule_test(rule: Any, sources: Sources, lists: Mapping[str, AccessList]) -> T
     return _from_provider(rule, sources)
 
 
-def _always_known(rule: Any) -> Test:
+def _always_known(rule: rules.Rule) -> Test:
     match rule:
         case rules.Email():
             return email_in({rule.email.email})
@@ -82,7 +81,9 @@ def _listed(found: AccessList | None, identifier: str, kind: str) -> Test | str:
         return f"the list {identifier[:100]!r} holds something that is no address"
 
 
-def _assessed(rule: Any, sources: Sources) -> Test | str:
+def _assessed(
+    rule: rules.Geo | rules.DevicePosture | rules.UserRiskScore | rules.ExternalEvaluation, sources: Sources
+) -> Test | str:
     """Selectors whose facts come from outside and go stale."""
     if isinstance(rule, rules.Geo):
         return country_in({rule.geo.country_code}) if sources.geo else "no country database is configured"
@@ -102,7 +103,9 @@ def _assessed(rule: Any, sources: Sources) -> Test | str:
     return lambda subject: subject.identity.evaluations.get(key)
 
 
-def _credential(rule: Any, sources: Sources) -> Test | str:
+def _credential(
+    rule: rules.ServiceToken | rules.AnyValidServiceToken | rules.CommonName | rules.Certificate, sources: Sources
+) -> Test | str:
     if isinstance(rule, rules.ServiceToken):
         wanted = rule.service_token.token_id
         if wanted not in sources.service_tokens:
@@ -126,33 +129,22 @@ def _auth_method(wanted: str) -> Test:
     return test
 
 
-def _from_provider(rule: Any, sources: Sources) -> Test | str:
+def _from_provider(rule: rules.Rule, sources: Sources) -> Test | str:
     """Selectors that only one identity provider can answer: whoever came by another one does not match."""
     given = rule.parameters
-    provider = given.id if isinstance(rule, rules.LoginMethod) else given.identity_provider_id
+    if isinstance(rule, rules.LoginMethod):
+        provider = rule.login_method.id
+    elif isinstance(given, rules.OfProvider):
+        provider = given.identity_provider_id
+    else:
+        return f"this portal does not know the selector {rule.selector!r}"
     if provider not in sources.identity_providers:
         return f"there is no identity provider {provider[:100]!r}"
-    match rule:
-        case rules.LoginMethod():
-            return lambda subject: subject.identity.idp_id == provider or subject.identity.login_method == provider
-        case rules.OidcClaim():
-            told = _claim(given.claim_name, given.claim_value)
-        case rules.SamlGroup():
-            told = _claim(given.attribute_name, given.attribute_value)
-        case rules.AuthContext():
-            told = _claim("acrs", given.ac_id)
-        case rules.AzureGroup():
-            told = _member(lambda subject: given.id in subject.group_ids)
-        case rules.OktaGroup():
-            told = _member(lambda subject: given.name in subject.group_names)
-        case rules.GSuiteGroup():
-            address = given.email.lower()
-            told = _member(lambda subject: address in subject.group_emails)
-        case rules.GitHubOrganization():
-            name = given.name if given.team is None else f"{given.name}/{given.team}"
-            told = _member(lambda subject: name in subject.group_names)
-        case _:
-            return f"this portal does not know the selector {rule.selector!r}"
+    if isinstance(rule, rules.LoginMethod):
+        return lambda subject: subject.identity.idp_id == provider or subject.identity.login_method == provider
+    told = _told(given)
+    if told is None:
+        return f"this portal does not know the selector {rule.selector!r}"
 
     def test(subject: Subject) -> bool | None:
         return told(subject) if subject.identity.idp_id == provider else False
@@ -160,8 +152,27 @@ def _from_provider(rule: Any, sources: Sources) -> Test | str:
     return test
 
 
-def _member(test: Callable[[Subject], bool]) -> Test:
-    return test
+def _told(given: object) -> Test | None:
+    """Whether an identity provider says this of somebody; None: it is nothing that one says."""
+    match given:
+        case rules.ClaimIs():
+            return _claim(given.claim_name, given.claim_value)
+        case rules.AttributeIs():
+            return _claim(given.attribute_name, given.attribute_value)
+        case rules.ContextIs():
+            return _claim("acrs", given.ac_id)
+        case rules.GroupId(id=group):
+            return lambda subject: group in subject.group_ids
+        case rules.GroupName(name=name):
+            return lambda subject: name in subject.group_names
+        case rules.GroupEmail():
+            address = given.email.lower()
+            return lambda subject: address in subject.group_emails
+        case rules.Organization():
+            team = given.name if given.team is None else f"{given.name}/{given.team}"
+            return lambda subject: team in subject.group_names
+        case _:
+            return None
 
 
 def _claim(name: str, value: str) -> Test:
@@ -176,7 +187,7 @@ def _claim(name: str, value: str) -> Test:
     return test
 
 
-def _written(value: Any) -> str | None:
+def _written(value: object) -> str | None:
     """A claim's value as policies write it."""
     if isinstance(value, bool):
         return "true" if value else "false"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 from portal.access.compiling import Compiler
@@ -29,8 +28,8 @@ class ToolCalled:
 
     server: str
     name: str
-    annotations: Mapping[str, Any]
-    arguments: Mapping[str, Any] | None = None
+    annotations: Mapping[str, object]
+    arguments: Mapping[str, object] | None = None
 
 
 class ToolList:
@@ -41,11 +40,11 @@ class ToolList:
 
     __slots__ = ("__weakref__", "server", "tools")
 
-    def __init__(self, server: str, tools: tuple[tuple[str, Mapping[str, Any]], ...]) -> None:
+    def __init__(self, server: str, tools: tuple[tuple[str, Mapping[str, object]], ...]) -> None:
         self.server = server
         self.tools = tools
 
-    def which(self, holds: Callable[[str, Mapping[str, Any]], bool]) -> int:
+    def which(self, holds: Callable[[str, Mapping[str, object]], bool]) -> int:
         """The tools for which this holds, as a number: the n-th bit is that of the n-th tool."""
         return sum(1 << place for place, (name, annotations) in enumerate(self.tools) if holds(name, annotations))
 
@@ -143,7 +142,7 @@ class ToolPolicies:
         return denied
 
     def _denies(
-        self, standing: tuple[bool | None, ...], identity: Identity, server: str, name: str, hints: Mapping[str, Any]
+        self, standing: tuple[bool | None, ...], identity: Identity, server: str, name: str, hints: Mapping[str, object]
     ) -> bool:
         decision, _ = self.decide(standing, identity, ToolCalled(server, name, hints))
         return decision is not None and not decision.allowed
@@ -222,7 +221,7 @@ def _about(one: _Compiled, called: ToolCalled) -> bool:
     )
 
 
-def hint(annotations: Mapping[str, Any], name: str) -> bool:
+def hint(annotations: Mapping[str, object], name: str) -> bool:
     """What is to be assumed of a tool: a hint that is no truth value counts as not given."""
     given = annotations.get(name)
     if isinstance(given, bool):
@@ -232,7 +231,7 @@ def hint(annotations: Mapping[str, Any], name: str) -> bool:
     return HINTS.get(name, False)
 
 
-def _variables(identity: Identity, called: ToolCalled) -> Mapping[str, Any]:
+def _variables(identity: Identity, called: ToolCalled) -> Mapping[str, object]:
     return {
         "arguments": called.arguments if called.arguments is not None else {},
         "annotations": {name: hint(called.annotations, name) for name in HINTS},

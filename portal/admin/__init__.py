@@ -1,7 +1,8 @@
 """The admin API in Cloudflare's shapes, over the state. Its chapter is `README.md`."""
 
+from portal.admin.api.answers import listing_of
 from portal.admin.api.application import PREFIX, AdminSettings
-from portal.admin.api.errors import AdminError
+from portal.admin.api.errors import AdminError, broken_message
 from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.applying import carry_out, exported, read_existing
@@ -24,9 +25,11 @@ __all__ = [
     "Plan",
     "RegistryUpstreams",
     "Upstreams",
+    "broken_message",
     "carry_out",
     "create_admin",
     "exported",
+    "listing_of",
     "plan",
     "read_existing",
 ]

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
-
-import orjson
+from typing import TypeVar
 
 from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, Existing, Section, declared_form, ids_of, referring
 from portal.admin.login_settings import usable_settings
-from portal.state import Store, Stored
+from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
+from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
+from portal.servers import open_secret
+from portal.state import Kind, Store
 
+D = TypeVar("D")
 BY = "codemode apply"
 _PATHS = {
     "servers": "/access/ai-controls/mcp/servers",
@@ -25,13 +27,35 @@ _PATHS = {
 
 
 async def read_existing(store: Store) -> list[Existing]:
-    """Everything a file can speak of, in the order in which it was made."""
+    """Everything a file can speak of, by section, in the order in which it was made.
+
+    Raises:
+        DocumentBroken: an object cannot be read, so nobody can tell what to change.
+    """
+    found = [await _existing(store, IDENTITY_PROVIDER), await _existing(store, CUSTOM_PAGE)]
+    found += [await _existing(store, LIST), await _existing(store, GROUP), await _existing(store, POLICY)]
+    found += [await _existing(store, SERVER), await _existing(store, PORTAL), await _existing(store, APP)]
+    found += [await _login_settings(store)]
+    return [one for of_kind in found for one in of_kind]
+
+
+async def _existing(store: Store, kind: Kind[D]) -> list[Existing]:
+    section = next(one for one in SECTIONS if one.kind == kind.name)
+    found = await store.scan(kind)
+    if found.broken:
+        raise found.broken[0].error
     return [
-        await _existing(store, section, one)
-        for section in SECTIONS
-        for one in await store.list(section.kind)
-        if section.only in ("", one.id)
+        Existing(section, one.id, kind.members(one.document), _opened(section, await store.secret(kind, one.id)))
+        for one in found.stored
     ]
+
+
+async def _login_settings(store: Store) -> list[Existing]:
+    section = next(one for one in SECTIONS if one.only == LOGIN_SETTINGS_ID)
+    stored = await store.get(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
+    if stored is None:
+        return []
+    return [Existing(section, stored.id, usable_settings(LOGIN_SETTINGS.members(stored.document)))]
 
 
 async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[Existing]) -> AsyncIterator[Change]:
@@ -61,10 +85,10 @@ async def carry_out(admin: Admin, changes: Sequence[Change], existing: Sequence[
         yield change
 
 
-def exported(existing: Sequence[Existing]) -> dict[str, dict[str, Any]]:
+def exported(existing: Sequence[Existing]) -> dict[str, dict[str, object]]:
     """What there is as a file would say it. Secrets are left out: applied as it is, the file changes nothing."""
     names = {section: {id: called for called, id in known.items()} for section, known in ids_of(existing).items()}
-    document: dict[str, dict[str, Any]] = {}
+    document: dict[str, dict[str, object]] = {}
     for one in existing:
         form = declared_form(one, names)
         if one.section.only:
@@ -74,7 +98,7 @@ def exported(existing: Sequence[Existing]) -> dict[str, dict[str, Any]]:
     return document
 
 
-async def _perform(admin: Admin, method: str, section: Section, path: dict[str, str], given: Any = None) -> Any:
+async def _perform(admin: Admin, method: str, section: Section, path: dict[str, str], given: object = None) -> object:
     operation = _operation(admin, method, _PATHS[section.name] + ("/{id}" if path else ""))
     body = None if operation.body is None else operation.body.model_validate(given)
     return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, path, body))
@@ -84,15 +108,9 @@ def _operation(admin: Admin, method: str, path: str) -> Operation:
     return next(one for one in admin.operations if (one.method, one.path) == (method, path))
 
 
-async def _existing(store: Store, section: Section, one: Stored) -> Existing:
-    document = usable_settings(one.document) if section.only else one.document
-    return Existing(section, one.id, document, _opened(section, await store.secret(section.kind, one.id)))
-
-
 def _opened(section: Section, secret: bytes | None) -> dict[str, str]:
     if secret is None or not section.secrets:
         return {}
     if section.kind == "server":
-        opened: dict[str, str] = orjson.loads(secret)
-        return opened
+        return dict(open_secret(secret))
     return {section.secrets[0]: secret.decode()}

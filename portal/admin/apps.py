@@ -7,7 +7,7 @@ import secrets
 import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -17,8 +17,10 @@ from portal.admin.api.permissions import POLICIES
 from portal.admin.policies import Duration, Name, PolicyBody
 from portal.admin.servers import Id
 from portal.oauth import split_redirect
+from portal.objects import APP, AppDocument, OwnPolicy, PolicyLink, SaasDocument
+from portal.objects import Destination as StoredDestination
+from portal.state import Stored
 
-HASH = "client_secret_sha256"
 Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/]+(/\S*)?$")]
 Texts = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=256)]
 
@@ -37,14 +39,16 @@ class Destination(BaseModel):
         return self
 
 
-class PolicyLink(BaseModel):
+class Link(PolicyLink):
+    """A reusable policy, attached."""
+
     model_config = ConfigDict(extra="forbid")
 
     id: Annotated[str, Field(min_length=1, max_length=256)]
     precedence: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
-class OwnPolicy(PolicyBody):
+class Own(PolicyBody):
     """A policy of this application alone."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)] = Field(default_factory=lambda: str(uuid.uuid4()))
@@ -92,7 +96,7 @@ class AppBody(BaseModel):
     name: Name
     domain: Annotated[str, Field(max_length=2048)] | None = None
     destinations: Annotated[tuple[Destination, ...], Field(max_length=1000)] = ()
-    policies: Annotated[tuple[PolicyLink | OwnPolicy, ...], Field(max_length=1000)] = ()
+    policies: Annotated[tuple[Link | Own, ...], Field(max_length=1000)] = ()
     session_duration: Duration = "24h"
     allowed_idps: Texts = ()
     auto_redirect_to_identity: bool = False
@@ -106,7 +110,7 @@ class AppBody(BaseModel):
 
     @field_validator("policies", mode="before")
     @classmethod
-    def _links_are_objects(cls, given: Any) -> Any:
+    def _links_are_objects(cls, given: object) -> object:
         """An id alone links a reusable policy; so does one that was read back whole, for it is marked as reusable."""
         if not isinstance(given, list | tuple):
             return given
@@ -123,7 +127,7 @@ class AppBody(BaseModel):
         return self
 
 
-def _link(entry: Any) -> Any:
+def _link(entry: object) -> object:
     if isinstance(entry, str):
         return {"id": entry}
     if isinstance(entry, Mapping) and entry.get("reusable") and "id" in entry:
@@ -139,7 +143,7 @@ class ShownApp(BaseModel):
     name: str
     domain: str | None = None
     destinations: tuple[Destination, ...] = ()
-    policies: tuple[Mapping[str, Any], ...] = ()
+    policies: tuple[Mapping[str, object], ...] = ()
     session_duration: str
     allowed_idps: tuple[str, ...] = ()
     auto_redirect_to_identity: bool = False
@@ -154,46 +158,76 @@ class ShownApp(BaseModel):
     updated_at: datetime
 
 
-class Apps(Collection):
+class Apps(Collection[AppBody, AppDocument]):
     """`aud`, made once, is what assertions for the application are addressed to."""
 
-    kind, path, noun, area = "app", "/access/apps", "application", POLICIES
+    kind, path, noun, area = APP, "/access/apps", "application", POLICIES
     body, shown = AppBody, ShownApp
 
-    def document(self, body: AppBody, before: Mapping[str, Any] | None) -> dict[str, Any]:
-        document = body.model_dump(mode="json", by_alias=True)
-        document["policies"] = [
-            {**policy, "precedence": index + 1 if policy["precedence"] is None else policy["precedence"]}
-            for index, policy in enumerate(document["policies"])
-        ]
-        if document["saas_app"] is not None:
-            known = (before or {}).get("saas_app") or {"client_id": secrets.token_hex(32), HASH: ""}
-            document["saas_app"] |= {name: known[name] for name in ("client_id", HASH)}
-        return {**document, "aud": before["aud"] if before else secrets.token_hex(32)}
+    def document(self, body: AppBody, before: AppDocument | None) -> AppDocument:
+        policies = tuple(_attached(policy, index + 1) for index, policy in enumerate(body.policies))
+        saas = None
+        if body.saas_app is not None:
+            known = before.saas_app if before is not None else None
+            saas = SaasDocument.model_validate(
+                {
+                    **body.saas_app.model_dump(),
+                    "client_id": known.client_id if known is not None else secrets.token_hex(32),
+                    "client_secret_sha256": known.client_secret_sha256 if known is not None else "",
+                }
+            )
+        return AppDocument(
+            type=body.type,
+            name=body.name,
+            domain=body.domain,
+            destinations=tuple(StoredDestination(**one.model_dump()) for one in body.destinations),
+            policies=policies,
+            session_duration=body.session_duration,
+            allowed_idps=body.allowed_idps,
+            auto_redirect_to_identity=body.auto_redirect_to_identity,
+            custom_deny_message=body.custom_deny_message,
+            custom_deny_url=body.custom_deny_url,
+            custom_non_identity_deny_url=body.custom_non_identity_deny_url,
+            custom_pages=body.custom_pages,
+            logo_url=body.logo_url,
+            tags=body.tags,
+            saas_app=saas,
+            aud=before.aud if before is not None else secrets.token_hex(32),
+        )
 
-    async def create(self, asked: Asked) -> Any:
+    async def create(self, asked: Asked) -> ShownApp:
         """An application that signs people in is given its secret, of which only the hash is kept."""
-        shown = await super().create(asked)
-        if shown.saas_app is None:
-            return shown
+        document = self.document(asked.read(AppBody), None)
+        if document.saas_app is None:
+            return self.show(await self.store(asked, document))
         secret = secrets.token_hex(32)
-        stored = await self._store.get(self.kind, shown.id)
-        if stored is not None:
-            saas = {**stored.document["saas_app"], HASH: hashlib.sha256(secret.encode()).hexdigest()}
-            await self._store.replace(self.kind, stored.id, {**stored.document, "saas_app": saas}, by=asked.by)
+        hashed = {"client_secret_sha256": hashlib.sha256(secret.encode()).hexdigest()}
+        saas = document.saas_app.model_copy(update=hashed)
+        shown = self.show(await self.store(asked, document.model_copy(update={"saas_app": saas})))
+        assert shown.saas_app is not None
         return shown.model_copy(update={"saas_app": shown.saas_app.model_copy(update={"client_secret": secret})})
 
-    def show(self, stored: Any) -> ShownApp:
+    def show(self, stored: Stored[AppDocument]) -> ShownApp:
+        members = APP.members(stored.document)
         return ShownApp.model_validate(
             {
-                **stored.document,
-                "policies": [
-                    policy if "decision" in policy else {**policy, "reusable": True}
-                    for policy in stored.document["policies"]
-                ],
+                **members,
+                "policies": [_shown_policy(policy) for policy in stored.document.policies],
                 "id": stored.id,
                 "uid": stored.id,
                 "created_at": stored.created_at,
                 "updated_at": stored.modified_at,
             }
         )
+
+
+def _attached(policy: Link | Own, place: int) -> PolicyLink | OwnPolicy:
+    """The policy as it is stored: with its place as precedence where it names none."""
+    model = OwnPolicy if isinstance(policy, Own) else PolicyLink
+    precedence = place if policy.precedence is None else policy.precedence
+    return model.model_validate({**policy.model_dump(by_alias=True), "precedence": precedence})
+
+
+def _shown_policy(policy: PolicyLink | OwnPolicy) -> dict[str, object]:
+    members = policy.model_dump(mode="json", by_alias=True)
+    return members if isinstance(policy, OwnPolicy) else {**members, "reusable": True}

@@ -12,12 +12,13 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from portal.admin.api.answers import Listing
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import POSTURE
-from portal.signals import ASSESSMENT, MAX_AGE, Assessment, assessments_in, merged
+from portal.signals import ASSESSMENT, MAX_AGE, Assessment, AssessmentDocument, assessments_in, merged
 from portal.state import Clock, Store, Stored, Transaction
 
 PATH = "/access/assessments"
@@ -72,9 +73,10 @@ class AssessmentApi:
             Operation("DELETE", one, "Forget what is known of one", self._delete, Removed, area, status=202),
         ]
 
-    async def _list(self, asked: Asked) -> list[ShownAssessment]:
+    async def _list(self, asked: Asked) -> Listing[ShownAssessment]:
         wanted = asked.paging.search.lower()
-        return [_shown(one) for one in await self._store.list(ASSESSMENT) if wanted in one.id]
+        found = await self._store.scan(ASSESSMENT)
+        return Listing([_shown(one) for one in found.stored if wanted in one.id], found.broken)
 
     async def _get(self, asked: Asked) -> ShownAssessment:
         stored = await self._store.get(ASSESSMENT, asked.path["id"].lower())
@@ -86,7 +88,7 @@ class AssessmentApi:
         return Removed(id=(await self._store.delete(ASSESSMENT, asked.path["id"].lower(), by=asked.by)).id)
 
     async def _push(self, asked: Asked) -> Recorded:
-        body: PushBody = asked.body
+        body = asked.read(PushBody)
         integrations = self._settings.integrations
         if integrations is None:
             raise conflict("no posture is configured for this portal: set portal.identity.posture")
@@ -103,8 +105,9 @@ class AssessmentApi:
 
 async def _record(transaction: Transaction, told: Assessment, now: datetime, by: str) -> None:
     subject = told.subject.lower()
-    before = await transaction.get(ASSESSMENT, subject)
-    document = merged(before.document if before else {}, told, now)
+    before = await transaction.find(ASSESSMENT, subject)
+    # In the place of one that cannot be read come the new facts alone: the others are unknown then.
+    document = merged(before.document if isinstance(before, Stored) else AssessmentDocument(), told, now)
     if before is not None:
         await transaction.replace(ASSESSMENT, subject, document, by=by)
         return
@@ -118,5 +121,5 @@ async def _record(transaction: Transaction, told: Assessment, now: datetime, by:
     await transaction.create(ASSESSMENT, subject, document, by=by)
 
 
-def _shown(stored: Stored) -> ShownAssessment:
-    return ShownAssessment.model_validate({**stored.document, "subject": stored.id})
+def _shown(stored: Stored[AssessmentDocument]) -> ShownAssessment:
+    return ShownAssessment.model_validate({**ASSESSMENT.members(stored.document), "subject": stored.id})

@@ -24,10 +24,18 @@ from portal.admin.signing import Keys
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
 from portal.oauth import ServiceTokens, SigningKeys
+from portal.objects import Document
 from portal.sdk import mount_any_path
-from portal.state import AlreadyExists, Clock, Store, utc_now
+from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
-ACCOUNT = "account"
+
+class AccountDocument(Document):
+    """The one account of an instance: 32 hexadecimal digits."""
+
+    id: str
+
+
+ACCOUNT, ACCOUNT_ID = Kind("settings", AccountDocument), "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +88,9 @@ async def create_admin(
 async def read_account_id(store: Store) -> str:
     """The id of the one account, 32 hexadecimal digits made up at the first start."""
     try:
-        made = await store.create("settings", ACCOUNT, {"id": secrets.token_hex(16)}, by="first start")
+        made = await store.create(ACCOUNT, ACCOUNT_ID, AccountDocument(id=secrets.token_hex(16)), by="first start")
     except AlreadyExists:
-        found = await store.get("settings", ACCOUNT)
+        found = await store.get(ACCOUNT, ACCOUNT_ID)
         assert found is not None
         made = found
-    account_id: str = made.document["id"]
-    return account_id
+    return made.document.id

@@ -7,14 +7,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BaseModel, Field
 
 from portal.admin.api.errors import invalid
+from portal.objects import AuthType, ServerDocument
 from portal.servers import CredentialsInvalid, parse_as, parse_json, read_headers
 
-AuthType = Literal["oauth", "bearer", "unauthenticated"]
+AuthenticationStatus: TypeAlias = Literal["not_required", "required", "connected", "stale", "manual"]
 MAX_CREDENTIALS = 65_536
 
 _POINTER = "/auth_credentials"
@@ -52,8 +53,8 @@ class _ManualOAuth(BaseModel):
     registration_info: RegistrationInfo = RegistrationInfo()
 
 
-def read_public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
-    """What of new credentials is no secret: the OAuth client of a manual registration.
+def read_public(auth_type: AuthType, credentials: str | None) -> dict[str, object] | None:
+    """The part of new credentials that is no secret: the OAuth client of a manual registration. None: there is none.
 
     Raises:
         AdminError: they are not of this type. The message does not quote them.
@@ -64,14 +65,14 @@ def read_public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
         raise invalid(str(error), _POINTER) from None
 
 
-def _public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
+def _public(auth_type: AuthType, credentials: str | None) -> dict[str, object] | None:
     if credentials is None:
-        return {}
+        return None
     if auth_type == "unauthenticated" and credentials:
         raise CredentialsInvalid("a server without authentication takes no credentials")
     if auth_type == "bearer":
         read_headers(credentials)
-        return {}
+        return None
     if auth_type == "oauth" and credentials:
         manual = parse_as(
             _ManualOAuth, parse_json(credentials), "an object with auth_mode, config and registration_info"
@@ -80,9 +81,8 @@ def _public(auth_type: AuthType, credentials: str | None) -> dict[str, Any]:
             manual.config.authorization_endpoint and manual.config.token_endpoint and manual.registration_info.client_id
         ):
             raise CredentialsInvalid("manual OAuth needs authorization_endpoint, token_endpoint and client_id")
-        public: dict[str, Any] = manual.model_dump(mode="json")
-        return public
-    return {}
+        return manual.model_dump(mode="json")
+    return None
 
 
 def seal_together(before: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, str]:
@@ -90,20 +90,22 @@ def seal_together(before: Mapping[str, str], given: Mapping[str, str | None]) ->
     return {**before, **{key: value for key, value in given.items() if value is not None}}
 
 
-def summary(document: Mapping[str, Any]) -> AuthConfigSummary | None:
-    if document["auth_type"] != "oauth":
+def summary(document: ServerDocument) -> AuthConfigSummary | None:
+    """How the server's OAuth is configured; None for a server without."""
+    if document.auth_type != "oauth":
         return None
-    public = document.get("oauth") or {}
-    version = document.get("client_secret_version", 0)
+    public = document.oauth or {}
+    version = document.client_secret_version
     return AuthConfigSummary.model_validate(
         {**public, "auth_mode": public.get("auth_mode", "dcr"), "has_client_secret": version > 0}
         | ({"client_secret_version": version} if version else {})
     )
 
 
-def authentication_status(document: Mapping[str, Any], *, has_secret: bool) -> str:
-    if document["auth_type"] == "unauthenticated":
+def authentication_status(document: ServerDocument, *, has_secret: bool) -> AuthenticationStatus:
+    """Whether the portal can authenticate at the server."""
+    if document.auth_type == "unauthenticated":
         return "not_required"
-    if document["auth_type"] == "bearer":
+    if document.auth_type == "bearer":
         return "connected" if has_secret else "required"
-    return "manual" if (document.get("oauth") or {}).get("auth_mode") == "manual" else "required"
+    return "manual" if (document.oauth or {}).get("auth_mode") == "manual" else "required"

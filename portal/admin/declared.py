@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,9 +20,9 @@ from portal.admin.policies import GroupBody, PolicyBody
 from portal.admin.portals import PortalBody, code_mode_of
 from portal.admin.servers import ServerBody
 from portal.errors import PortalError
-from portal.login import SETTINGS, SETTINGS_ID
+from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 
-Document = Mapping[str, Any]
+Document = Mapping[str, object]
 MAX_OBJECTS = 5000
 
 
@@ -63,7 +63,7 @@ SECTIONS: tuple[Section, ...] = (
     ),
     Section("portals", "portal", PortalBody, key="id", partly=True),
     Section("apps", "app", AppBody),
-    Section("organization", SETTINGS, LoginSettings, key="id", only=SETTINGS_ID),
+    Section("organization", LOGIN_SETTINGS.name, LoginSettings, key="id", only=LOGIN_SETTINGS_ID),
 )
 """In the order in which they can be made: what others refer to comes first."""
 
@@ -115,7 +115,7 @@ class Plan:
     unmentioned: Sequence[Existing] = ()
 
 
-def plan(declared: Any, existing: Sequence[Existing], *, prune: bool = False) -> Plan:
+def plan(declared: object, existing: Sequence[Existing], *, prune: bool = False) -> Plan:
     """What to do so that everything is as declared. Sections that are not in the file are left alone altogether.
 
     `prune`: what a section of the file does not name is removed.
@@ -145,7 +145,7 @@ def plan(declared: Any, existing: Sequence[Existing], *, prune: bool = False) ->
     return Plan([*steps, *removed])
 
 
-def read(declared: Any) -> dict[str, dict[str, Document]]:
+def read(declared: object) -> dict[str, dict[str, Document]]:
     """The entries of each section, checked one by one.
 
     Raises:
@@ -181,19 +181,19 @@ def ids_of(existing: Iterable[Existing]) -> dict[str, dict[str, str]]:
     return ids
 
 
-def referring(value: Any, table: Ids) -> Any:
+def referring(entry: Document, table: Ids) -> dict[str, object]:
     """The same entry with every reference translated; one that the table does not know stays as it is."""
-    return _members(_rules(value, table), table)
+    return _members({name: _rules_of(name, value, table) for name, value in entry.items()}, table)
 
 
-def declared_form(one: Existing, names: Ids) -> dict[str, Any]:
+def declared_form(one: Existing, names: Ids) -> dict[str, object]:
     """A stored object as a file would have it, without its secrets and without what is so anyway."""
     fields = one.section.body.model_fields
     said = {name: value for name, value in one.document.items() if name in fields and name != one.section.key}
     if one.section.kind == "list":
         # When something came into a list is for the database to know.
-        kept = [{name: item[name] for name in ("value", "description") if item.get(name)} for item in said["items"]]
-        said["items"] = kept
+        items = said["items"] if isinstance(said["items"], list) else []
+        said["items"] = [{name: item[name] for name in ("value", "description") if item.get(name)} for item in items]
     return {
         name: value
         for name, value in referring(said, names).items()
@@ -201,15 +201,15 @@ def declared_form(one: Existing, names: Ids) -> dict[str, Any]:
     }
 
 
-_ANYWAY: tuple[Any, ...] = (None, False, [], {})
+_ANYWAY: tuple[object, ...] = (None, False, [], {})
 """What is so of anything that a file does not say."""
 
 
-def _plain(default: Any) -> Any:
+def _plain(default: object) -> object:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _checked(section: Section, called: str, entry: Any) -> Document:
+def _checked(section: Section, called: str, entry: object) -> Document:
     where = section.name if section.only else f"{section.name}.{called[:80]}"
     if not isinstance(entry, Mapping):
         raise DeclaredError(f"{where}: must be an object.")
@@ -245,11 +245,12 @@ def _said(section: Section, entry: Document) -> set[str]:
     return {"code_mode" if name == "allow_code_mode" else name for name in entry} - set(section.secrets)
 
 
-def _secret(section: Section, entry: Document, name: str) -> Any:
-    return entry.get("config", {}).get(name) if section.name == "identity_providers" else entry.get(name)
+def _secret(section: Section, entry: Document, name: str) -> object:
+    holder = entry.get("config", {}) if section.name == "identity_providers" else entry
+    return holder.get(name) if isinstance(holder, Mapping) else None
 
 
-def _normal(section: Section, body: BaseModel) -> dict[str, Any]:
+def _normal(section: Section, body: BaseModel) -> dict[str, object]:
     """Two bodies that mean the same are equal in this form."""
     form = body.model_dump(mode="json", by_alias=True, exclude=set(section.secrets))
     match section.name:
@@ -263,26 +264,27 @@ def _normal(section: Section, body: BaseModel) -> dict[str, Any]:
     return form
 
 
-def _numbered(policy: Mapping[str, Any], index: int) -> dict[str, Any]:
+def _numbered(policy: Document, index: int) -> dict[str, object]:
     own = {name: value for name, value in policy.items() if name != "id" or "decision" not in policy}
     return own if own["precedence"] is not None else {**own, "precedence": index + 1}
 
 
-def _rules(value: Any, table: Ids) -> Any:
+def _rules(value: object, table: Ids) -> object:
     if isinstance(value, list | tuple):
         return [_rules(one, table) for one in value]
     if not isinstance(value, Mapping):
         return value
-    return {
-        name: {**inner, "id": table[_IN_RULES[name]].get(inner["id"], inner["id"])}
-        if name in _IN_RULES and isinstance(inner, Mapping) and isinstance(inner.get("id"), str)
-        else _rules(inner, table)
-        for name, inner in value.items()
-    }
+    return {name: _rules_of(name, inner, table) for name, inner in value.items()}
 
 
-def _members(entry: Any, table: Ids) -> Any:
-    def translated(name: str, one: Any) -> Any:
+def _rules_of(name: str, inner: object, table: Ids) -> object:
+    if name in _IN_RULES and isinstance(inner, Mapping) and isinstance(inner.get("id"), str):
+        return {**inner, "id": table[_IN_RULES[name]].get(inner["id"], inner["id"])}
+    return _rules(inner, table)
+
+
+def _members(entry: Document, table: Ids) -> dict[str, object]:
+    def translated(name: str, one: object) -> object:
         known = table[_IN_MEMBERS[name]]
         if isinstance(one, str):
             return known.get(one, one)
@@ -312,7 +314,7 @@ def _require_references(entries: Mapping[str, Mapping[str, Document]], ids: Ids)
                     raise DeclaredError(f"{section}.{called}: refers to {named[:80]!r}, which is not in {kind}.")
 
 
-def _references(value: Any) -> list[tuple[str, str]]:
+def _references(entry: Document) -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
 
     class Noting(dict[str, str]):
@@ -322,11 +324,11 @@ def _references(value: Any) -> list[tuple[str, str]]:
             super().__init__()
             self.kind = kind
 
-        def get(self, key: str, default: Any = None) -> Any:
+        def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
             found.append((self.kind, key))
             return default
 
-    referring(value, {name: Noting(name) for name in BY_NAME})
+    referring(entry, {name: Noting(name) for name in BY_NAME})
     # The local administrator's way to sign in is no object.
     return [(kind, named) for kind, named in found if (kind, named) not in _BUILT_IN]
 

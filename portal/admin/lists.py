@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
+from portal.admin.api.answers import Listing
 from portal.admin.api.collection import Check, Collection, Removed
 from portal.admin.api.errors import in_use, invalid, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import ZERO_TRUST
 from portal.admin.policies import Name
 from portal.login import normal_email
-from portal.state import Clock, Store, Transaction
+from portal.objects import (
+    APP,
+    GROUP,
+    LIST,
+    POLICY,
+    GroupDocument,
+    ListDocument,
+    ListItem,
+    OwnPolicy,
+    PolicyDocument,
+    rules,
+)
+from portal.state import Clock, Store, Stored, Transaction
 
 MAX_ITEMS = 5000
 Text = Annotated[str, Field(max_length=256)]
@@ -76,11 +89,13 @@ class WholeList(ShownList):
     items: tuple[ShownItem, ...]
 
 
-class Lists(Collection):
+class Lists(Collection[BaseModel, ListDocument]):
     """Of the types Cloudflare has, those that policies of a portal can ask for."""
 
-    kind, path, noun, area = "list", "/gateway/lists", "list", ZERO_TRUST
-    body, shown = ListBody, WholeList
+    kind, path, noun, area = LIST, "/gateway/lists", "list", ZERO_TRUST
+    # Another one replaces a list: what it is of cannot be changed.
+    body: type[BaseModel] = BaseModel
+    shown = WholeList
 
     def __init__(self, store: Store, check: Check, clock: Clock) -> None:
         super().__init__(store, check)
@@ -98,63 +113,97 @@ class Lists(Collection):
             Operation("DELETE", one, "Remove a list", self.delete, Removed, area),
         ]
 
-    def document(self, body: Any, before: Mapping[str, Any] | None) -> dict[str, Any]:
-        known = before or {"items": [], "type": body.type, "description": ""}
-        items = known["items"] if body.items is None else self._dated(body.items, known["items"])
-        description = known["description"] if body.description is None else body.description
-        return _fitting({"name": body.name, "type": known["type"], "description": description, "items": [*items]})
+    def document(self, body: BaseModel, before: ListDocument | None) -> ListDocument:
+        """
+        Raises:
+            AdminError: an item is not of the list's type, or there is no list to take the type of.
+        """
+        if isinstance(body, ListBody):
+            items = self._dated(body.items, before.items if before is not None else ())
+            return _fitting(ListDocument(name=body.name, type=body.type, description=body.description, items=items))
+        assert isinstance(body, ListReplacement)
+        if before is None:
+            raise invalid("the stored list cannot be read; delete it, and make it again")
+        changes: dict[str, object] = {"name": body.name}
+        if body.description is not None:
+            changes["description"] = body.description
+        if body.items is not None:
+            changes["items"] = self._dated(body.items, before.items)
+        return _fitting(before.model_copy(update=changes))
 
-    def show(self, stored: Any) -> WholeList:
-        dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
-        said = {**stored.document, "id": stored.id, "count": len(stored.document["items"]), **dates}
-        return WholeList.model_validate({"description": "", **said, "items": _shown_items(stored)})
+    def show(self, stored: Stored[ListDocument]) -> WholeList:
+        document = stored.document
+        return WholeList(
+            id=stored.id,
+            name=document.name,
+            type=document.type,
+            description=document.description,
+            count=len(document.items),
+            created_at=stored.created_at,
+            updated_at=stored.modified_at,
+            items=tuple(
+                ShownItem(
+                    value=item.value, description=item.description, created_at=item.created_at or stored.created_at
+                )
+                for item in document.items
+            ),
+        )
 
-    async def list(self, asked: Asked) -> list[Any]:
-        return [ShownList(**one.model_dump(exclude={"items"})) for one in await super().list(asked)]
+    async def list(self, asked: Asked) -> Listing[BaseModel]:
+        found = await super().list(asked)
+        return Listing([ShownList(**one.model_dump(exclude={"items"})) for one in found.items], found.broken)
+
+    async def create(self, asked: Asked) -> BaseModel:
+        return self.show(await self.store(asked, self.document(asked.read(ListBody), None)))
 
     async def delete(self, asked: Asked) -> Removed:
         async with self._store.transaction() as transaction:
             await _require_unused(transaction, asked.path["id"])
-            return Removed(id=(await transaction.delete(self.kind, asked.path["id"], by=asked.by)).id)
+            return Removed(id=(await transaction.delete(LIST, asked.path["id"], by=asked.by)).id)
 
     async def _items(self, asked: Asked) -> Sequence[ShownItem]:
         wanted = asked.paging.search.lower()
-        whole: WholeList = await self.get(asked)
-        return [item for item in whole.items if wanted in item.value.lower()]
+        stored = await self._store.get(LIST, asked.path["id"])
+        if stored is None:
+            raise not_found(self.noun)
+        return [item for item in self.show(stored).items if wanted in item.value.lower()]
 
     async def _edit(self, asked: Asked) -> WholeList:
-        body: ListChange = asked.body
+        body = asked.read(ListChange)
         gone = {value.lower() for value in body.remove}
         async with self._store.transaction() as transaction:
-            stored = await transaction.get(self.kind, asked.path["id"])
+            stored = await transaction.get(LIST, asked.path["id"])
             if stored is None:
                 raise not_found(self.noun)
-            items = [item for item in stored.document["items"] if item["value"].lower() not in gone]
-            there = {item["value"].lower() for item in items}
+            items = [item for item in stored.document.items if item.value.lower() not in gone]
+            there = {item.value.lower() for item in items}
             new = [item for item in body.append if item.value.lower() not in there]
-            document = _fitting({**stored.document, "items": [*items, *self._dated(new, ())]})
-            replaced = await transaction.replace(self.kind, stored.id, document, by=asked.by)
+            document = stored.document.model_copy(update={"items": (*items, *self._dated(new, ()))})
+            replaced = await transaction.replace(LIST, stored.id, _fitting(document), by=asked.by)
         return self.show(replaced)
 
-    def _dated(self, items: Iterable[ItemBody], before: Iterable[Mapping[str, Any]]) -> Sequence[Any]:
+    def _dated(self, items: Iterable[ItemBody], before: Iterable[ListItem]) -> tuple[ListItem, ...]:
         """Each value once, with the time at which it came into the list."""
-        since, now = {item["value"]: item.get("created_at") for item in before}, self._clock().isoformat()
+        since, now = {item.value: item.created_at for item in before}, self._clock()
         values = {item.value: item for item in items}
-        return [{**item.model_dump(), "created_at": since.get(value) or now} for value, item in values.items()]
+        return tuple(
+            ListItem(value=value, description=item.description, created_at=since.get(value) or now)
+            for value, item in values.items()
+        )
 
 
-def first_unfit(kind: Kind, items: Iterable[ItemBody]) -> int | None:
+def first_unfit(kind: Kind, items: Iterable[ItemBody | ListItem]) -> int | None:
     """The position of the first item that is none of this type."""
     fits = _is_network if kind == "IP" else lambda value: normal_email(value) is not None
     return next((place for place, item in enumerate(items) if not fits(item.value)), None)
 
 
-def _fitting(document: dict[str, Any]) -> dict[str, Any]:
+def _fitting(document: ListDocument) -> ListDocument:
     """The document, if a list may be so. Raises AdminError."""
-    unfit = first_unfit(document["type"], [ItemBody.model_validate(item) for item in document["items"]])
+    unfit = first_unfit(document.type, document.items)
     if unfit is not None:
-        raise invalid(f"an item is not of type {document['type']}", f"/items/{unfit}")
-    if len(document["items"]) > MAX_ITEMS:
+        raise invalid(f"an item is not of type {document.type}", f"/items/{unfit}")
+    if len(document.items) > MAX_ITEMS:
         raise in_use(f"a list has at most {MAX_ITEMS} items")
     return document
 
@@ -166,18 +215,21 @@ def _is_network(value: str) -> bool:
         return False
 
 
-def _shown_items(stored: Any) -> list[dict[str, Any]]:
-    return [{"created_at": stored.created_at, **item} for item in stored.document["items"]]
-
-
 async def _require_unused(transaction: Transaction, id: str) -> None:
-    for kind in ("policy", "group", "app"):
-        for holder in await transaction.list(kind):
-            for ruled in (holder.document, *holder.document.get("policies", ())):
-                if id in _lists_of(ruled):
-                    raise in_use(f"{holder.document['name']!r} uses this list")
+    ruled: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
+    ruled += [one.document for one in await transaction.list(GROUP)]
+    if (user := next((one.name for one in ruled if id in _lists_of(one)), None)) is not None:
+        raise in_use(f"{user!r} uses this list")
+    for app in await transaction.list(APP):
+        if any(isinstance(policy, OwnPolicy) and id in _lists_of(policy) for policy in app.document.policies):
+            raise in_use(f"{app.document.name!r} uses this list")
 
 
-def _lists_of(ruled: Mapping[str, Any]) -> set[str]:
-    rules = [rule for part in ("include", "require", "exclude") for rule in ruled.get(part, ())]
-    return {rule[name]["id"] for rule in rules for name in ("email_list", "ip_list") if name in rule}
+def _lists_of(ruled: PolicyDocument | GroupDocument) -> set[str]:
+    found: set[str] = set()
+    for rule in (*ruled.include, *ruled.require, *ruled.exclude):
+        if isinstance(rule, rules.EmailList):
+            found.add(rule.email_list.id)
+        elif isinstance(rule, rules.IpList):
+            found.add(rule.ip_list.id)
+    return found

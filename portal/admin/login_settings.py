@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -16,7 +16,9 @@ from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import conflict, invalid
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import ORGANIZATION
-from portal.login import SETTINGS, SETTINGS_ID
+from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
+from portal.login import LoginSettings as LoginDocument
+from portal.objects import IDENTITY_PROVIDER
 from portal.pages import read_rules
 from portal.state import Store, Stored, Transaction
 
@@ -30,7 +32,7 @@ class _WithoutNulls(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: Any) -> Any:
+    def _without_nulls(cls, given: object) -> object:
         return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
 
 
@@ -73,20 +75,20 @@ class OrganizationBody(LoginSettings):
     """What Cloudflare has besides is refused where it asks for something, so that nobody relies on it."""
 
     auth_domain: Annotated[str, Field(max_length=253)] | None = None
-    allow_authenticate_via_warp: Any = None
-    custom_pages: Any = None
-    deny_unmatched_requests: Any = None
-    deny_unmatched_requests_exempted_zone_names: Any = None
-    is_ui_read_only: Any = None
-    mfa_config: Any = None
-    mfa_piv_key_requirements: Any = None
-    mfa_required_for_all_apps: Any = None
-    service_token_inactivity: Any = None
-    strict_service_token_auth: Any = None
-    ui_read_only_toggle_reason: Any = None
-    user_seat_expiration_inactive_time: Any = None
-    warp_auth_non_browser_401: Any = None
-    warp_auth_session_duration: Any = None
+    allow_authenticate_via_warp: object = None
+    custom_pages: object = None
+    deny_unmatched_requests: object = None
+    deny_unmatched_requests_exempted_zone_names: object = None
+    is_ui_read_only: object = None
+    mfa_config: object = None
+    mfa_piv_key_requirements: object = None
+    mfa_required_for_all_apps: object = None
+    service_token_inactivity: object = None
+    strict_service_token_auth: object = None
+    ui_read_only_toggle_reason: object = None
+    user_seat_expiration_inactive_time: object = None
+    warp_auth_non_browser_401: object = None
+    warp_auth_session_duration: object = None
 
     @field_validator(
         "allow_authenticate_via_warp",
@@ -105,7 +107,7 @@ class OrganizationBody(LoginSettings):
         "warp_auth_session_duration",
     )
     @classmethod
-    def _asks_for_nothing(cls, given: Any) -> Any:
+    def _asks_for_nothing(cls, given: object) -> object:
         if given:
             raise ValueError("is not supported by this portal; leave it out")
         return given
@@ -115,10 +117,10 @@ class NewOrganization(OrganizationBody):
     name: Annotated[str, Field(min_length=1, max_length=100)]
 
 
-def usable_settings(document: Mapping[str, Any]) -> dict[str, Any]:
+def usable_settings(document: Mapping[str, object]) -> dict[str, object]:
     """The stored settings without what cannot be used, which only an embedding program can have written: the pages read
     none of it either. Members that are not of `LoginSettings` stay."""
-    usable: dict[str, Any] = {}
+    usable: dict[str, object] = {}
     for name, value in document.items():
         try:
             settings = LoginSettings.model_validate({name: value})
@@ -161,7 +163,7 @@ class Organizations:
         ]
 
     async def _get(self, asked: Asked) -> ShownOrganization:
-        return self._organization(await self._store.get(SETTINGS, SETTINGS_ID))
+        return self._organization(await self._store.get(LOGIN_SETTINGS, LOGIN_SETTINGS_ID))
 
     async def _create(self, asked: Asked) -> ShownOrganization:
         return await self._write(asked, only_new=True)
@@ -170,19 +172,23 @@ class Organizations:
         return await self._write(asked)
 
     async def _write(self, asked: Asked, *, only_new: bool = False) -> ShownOrganization:
-        body: LoginSettings = asked.body
+        body = asked.read(LoginSettings)
         self._require_own_domain(body)
         members = body.model_dump(mode="json", include=body.model_fields_set & set(LoginSettings.model_fields))
         if "login_design" in members:
             members["login_design"] = body.login_design.model_dump(mode="json", exclude_defaults=True)
         async with self._store.transaction() as transaction:
-            there = await transaction.get(SETTINGS, SETTINGS_ID)
+            # Settings that cannot be read are written again, like those that cannot be used.
+            there = await transaction.find(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
             if there is not None and only_new:
                 raise conflict("there is one already; change it with PUT")
             await _require_providers(transaction, members)
-            before = usable_settings(there.document) if there is not None else {}
-            write = transaction.create if there is None else transaction.replace
-            written = await write(SETTINGS, SETTINGS_ID, {**before, **members}, by=asked.by)
+            before = usable_settings(LOGIN_SETTINGS.members(there.document)) if isinstance(there, Stored) else {}
+            document = LoginDocument.model_validate({**before, **members})
+            if there is None:
+                written = await transaction.create(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=asked.by)
+            else:
+                written = await transaction.replace(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=asked.by)
         return self._organization(written)
 
     def _require_own_domain(self, body: LoginSettings) -> None:
@@ -190,12 +196,12 @@ class Organizations:
         if given and given.lower() != self._settings.hostname:
             raise invalid("is the portal's host name, which its configuration says (publicUrl)", "/auth_domain")
 
-    def _organization(self, stored: Stored | None) -> ShownOrganization:
+    def _organization(self, stored: Stored[LoginDocument] | None) -> ShownOrganization:
         if stored is None:
             return ShownOrganization(auth_domain=self._settings.hostname)
         return ShownOrganization.model_validate(
             {
-                **usable_settings(stored.document),
+                **usable_settings(LOGIN_SETTINGS.members(stored.document)),
                 "auth_domain": self._settings.hostname,
                 "created_at": stored.created_at,
                 "updated_at": stored.modified_at,
@@ -203,8 +209,11 @@ class Organizations:
         )
 
 
-async def _require_providers(transaction: Transaction, members: Mapping[str, Any]) -> None:
-    there = {one.id for one in await transaction.list("identity_provider")} | BUILT_IN
-    for index, id in enumerate(members.get("allowed_idps", ())):
+async def _require_providers(transaction: Transaction, members: Mapping[str, object]) -> None:
+    scan = await transaction.scan(IDENTITY_PROVIDER)
+    there = {one.id for one in scan.stored} | {one.id for one in scan.broken} | BUILT_IN
+    named = members.get("allowed_idps", ())
+    assert isinstance(named, list | tuple)
+    for index, id in enumerate(named):
         if id not in there:
             raise invalid("names no identity provider", f"/allowed_idps/{index}")

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field, field_validator
 
+from portal.admin.api.answers import Listing
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import ACCOUNT
 from portal.login import (
+    ADMINISTRATOR,
+    INVITATION,
     AccountError,
     AddressInvalid,
     AddressTaken,
@@ -28,7 +31,7 @@ from portal.login import (
     NewInvitation,
     Passwords,
 )
-from portal.state import Clock, NotFound, Store
+from portal.state import Broken, Clock, NotFound, Store
 
 PATH = "/members"
 Result = TypeVar("Result")
@@ -38,13 +41,13 @@ class MemberBody(BaseModel):
     """Who is invited. Cloudflare's SDK sends `roles`, which are empty here."""
 
     email: Annotated[str, Field(min_length=3, max_length=254)]
-    roles: Annotated[tuple[Any, ...], Field(max_length=100)] = ()
-    policies: Annotated[tuple[Any, ...], Field(max_length=100)] = ()
+    roles: Annotated[tuple[object, ...], Field(max_length=100)] = ()
+    policies: Annotated[tuple[object, ...], Field(max_length=100)] = ()
     status: str | None = None
 
     @field_validator("roles", "policies")
     @classmethod
-    def _none(cls, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    def _none(cls, given: tuple[object, ...]) -> tuple[object, ...]:
         if given:
             raise ValueError("must be empty: every administrator may do the same")
         return given
@@ -94,6 +97,7 @@ class NewMember(ShownMember):
 
 class Members:
     def __init__(self, store: Store, clock: Clock, settings: AdminSettings) -> None:
+        self._store = store
         passwords = Passwords()
         self._administrators = Administrators(store, passwords, clock)
         self._invitations = Invitations(store, passwords, clock)
@@ -110,20 +114,21 @@ class Members:
             Operation("POST", renew, "Make the link again", self._renew, NewMember, area, NoBody, body_required=False),
         ]
 
-    async def _list(self, asked: Asked) -> list[ShownMember]:
-        wanted = asked.paging.search.lower()
-        return [
-            one for one in await self._all() if wanted in one.email or wanted in (one.user.first_name or "").lower()
-        ]
+    async def _list(self, asked: Asked) -> Listing[ShownMember]:
+        wanted, members = asked.paging.search.lower(), await self._all()
+        shown = [one for one in members if wanted in one.email or wanted in (one.user.first_name or "").lower()]
+        return Listing(shown, await self._broken())
 
     async def _get(self, asked: Asked) -> ShownMember:
-        found = next((one for one in await self._all() if one.id == asked.path["id"]), None)
-        if found is None:
-            raise not_found("member")
-        return found
+        id = asked.path["id"]
+        if found := next((one for one in await self._all() if one.id == id), None):
+            return found
+        if broken := next((one for one in await self._broken() if one.id == id), None):
+            raise broken.error
+        raise not_found("member")
 
     async def _invite(self, asked: Asked) -> NewMember:
-        body: MemberBody = asked.body
+        body = asked.read(MemberBody)
         return await self._delivered(await _in_words(lambda: self._invitations.invite(body.email, by=asked.by)))
 
     async def _renew(self, asked: Asked) -> NewMember:
@@ -143,6 +148,10 @@ class Members:
         pending = {one.id: _pending(one) for one in await self._invitations.list()}
         accepted = {one.id: _accepted(one) for one in await self._administrators.list()}
         return [*accepted.values(), *(one for id, one in pending.items() if id not in accepted)]
+
+    async def _broken(self) -> list[Broken]:
+        accounts, invitations = await self._store.scan(ADMINISTRATOR), await self._store.scan(INVITATION)
+        return [*accounts.broken, *invitations.broken]
 
     async def _delivered(self, made: NewInvitation) -> NewMember:
         delivery = self._settings.delivery

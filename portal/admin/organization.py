@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from portal.admin.api.collection import MAX_OBJECTS, Collection
-from portal.admin.api.errors import in_use, invalid, not_found
+from portal.admin.api.answers import Listing
+from portal.admin.api.collection import Collection, Removed
+from portal.admin.api.errors import invalid, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
 from portal.admin.policies import Name
 from portal.login import ProviderInvalid, places, read_provider
-from portal.oauth import DEFAULT_DURATION, ServiceTokens, shown_document
+from portal.oauth import DEFAULT_DURATION, SERVICE_TOKEN, ServiceTokenDocument, ServiceTokens, shown_document
+from portal.objects import CUSTOM_PAGE, IDENTITY_PROVIDER, PageDocument, ProviderDocument
 from portal.state import KEEP, Keep, Store, Stored
 
 SECRET = "client_secret"
@@ -27,46 +28,43 @@ class ProviderBody(BaseModel):
 
     name: Annotated[str, Field(max_length=255)] = ""
     type: Annotated[str, Field(min_length=1, max_length=64)]
-    config: Annotated[dict[str, Any], Field(max_length=64)] = Field(default_factory=dict, repr=False)
+    config: Annotated[dict[str, object], Field(max_length=64)] = Field(default_factory=dict, repr=False)
 
 
 class ShownProvider(BaseModel):
     id: str
     name: str
     type: str
-    config: Mapping[str, Any]
+    config: Mapping[str, object]
     created_at: datetime
     updated_at: datetime
 
 
-class IdentityProviders(Collection):
-    kind, path, noun, area = "identity_provider", "/access/identity_providers", "identity provider", ORGANIZATION
-    body, shown = ProviderBody, ShownProvider
+class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
+    kind, path, noun = IDENTITY_PROVIDER, "/access/identity_providers", "identity provider"
+    area, body, shown = ORGANIZATION, ProviderBody, ShownProvider
 
-    def document(self, body: ProviderBody, before: Mapping[str, Any] | None) -> dict[str, Any]:
+    def document(self, body: ProviderBody, before: ProviderDocument | None) -> ProviderDocument:
         config = {name: value for name, value in body.config.items() if name != SECRET}
-        document = {"name": body.name, "type": body.type, "config": config}
+        document = ProviderDocument(name=body.name, type=body.type, config=config)
         try:
             read_provider("new", document)
         except (ProviderInvalid, ValueError, TypeError) as error:
             raise invalid(str(error), "/config") from None
         return document
 
-    async def create(self, asked: Asked) -> Any:
-        document, secret = self.document(asked.body, None), _secret(asked.body)
-        async with self._store.transaction() as transaction:
-            if len(await transaction.list(self.kind)) >= MAX_OBJECTS:
-                raise in_use(f"there are {MAX_OBJECTS} of them already")
-            made = await transaction.create(
-                self.kind, str(uuid.uuid4()), document, by=asked.by, secret=None if isinstance(secret, Keep) else secret
-            )
-        return self.show(made)
+    async def create(self, asked: Asked) -> BaseModel:
+        body = asked.read(ProviderBody)
+        document, secret = self.document(body, None), _secret(body)
+        return self.show(await self.store(asked, document, None if isinstance(secret, Keep) else secret))
 
-    async def replace(self, asked: Asked) -> Any:
-        document, secret = self.document(asked.body, None), _secret(asked.body)
+    async def replace(self, asked: Asked) -> BaseModel:
+        body = asked.read(ProviderBody)
+        document, secret = self.document(body, None), _secret(body)
         async with self._store.transaction() as transaction:
-            there = await transaction.get(self.kind, asked.path["id"])
-            moved = there is not None and _moved(there.document, document)
+            there = await transaction.find(self.kind, asked.path["id"])
+            # Of one that cannot be read nobody knows where its secret was sent.
+            moved = there is not None and (not isinstance(there, Stored) or _moved(there.document, document))
             if moved and isinstance(secret, Keep) and await transaction.secret(self.kind, asked.path["id"]):
                 # Else whoever may write a provider, but not read its secret, could have it sent to himself.
                 raise invalid("must be given again with another address of the provider", f"/config/{SECRET}")
@@ -74,7 +72,7 @@ class IdentityProviders(Collection):
         return self.show(replaced)
 
 
-def _moved(before: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
+def _moved(before: ProviderDocument, document: ProviderDocument) -> bool:
     """Whether what was sent to the one provider would be sent elsewhere by the other."""
     try:
         return bool(places(before)) and places(before) != places(document)
@@ -104,14 +102,18 @@ class ShownPage(PageBody):
     updated_at: datetime
 
 
-class CustomPages(Collection):
-    kind, path, noun, area = "custom_page", "/access/custom_pages", "custom page", CUSTOM_PAGES
+class CustomPages(Collection[PageBody, PageDocument]):
+    kind, path, noun, area = CUSTOM_PAGE, "/access/custom_pages", "custom page", CUSTOM_PAGES
     body, shown = PageBody, ShownPage
 
-    def show(self, stored: Stored) -> ShownPage:
-        return ShownPage.model_validate(
-            {**stored.document, "uid": stored.id, "created_at": stored.created_at, "updated_at": stored.modified_at}
+    def document(self, body: PageBody, before: PageDocument | None) -> PageDocument:
+        return PageDocument(
+            name=body.name, type=body.type, custom_html=body.custom_html, contract_version=body.contract_version
         )
+
+    def show(self, stored: Stored[PageDocument]) -> ShownPage:
+        dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
+        return ShownPage.model_validate({**CUSTOM_PAGE.members(stored.document), "uid": stored.id, **dates})
 
 
 class ServiceTokenBody(BaseModel):
@@ -173,19 +175,17 @@ class ServiceTokenApi:
             ),
         ]
 
-    async def _list(self, asked: Asked) -> list[ShownServiceToken]:
+    async def _list(self, asked: Asked) -> Listing[ShownServiceToken]:
         wanted = asked.paging.search.lower()
-        return [
-            _shown(stored)
-            for stored in await self._store.list("service_token")
-            if wanted in str(stored.document["name"]).lower()
-        ]
+        found = await self._store.scan(SERVICE_TOKEN)
+        shown = [_shown(stored) for stored in found.stored if wanted in stored.document.name.lower()]
+        return Listing(shown, found.broken)
 
     async def _get(self, asked: Asked) -> ShownServiceToken:
-        return _shown(_there(await self._store.get("service_token", asked.path["id"])))
+        return _shown(_there(await self._store.get(SERVICE_TOKEN, asked.path["id"])))
 
     async def _create(self, asked: Asked) -> NewServiceToken:
-        body: ServiceTokenBody = asked.body
+        body = asked.read(ServiceTokenBody)
         try:
             made = await self._tokens.create(body.name, by=asked.by, duration=body.duration)
         except (ValueError, OverflowError):
@@ -193,25 +193,26 @@ class ServiceTokenApi:
         return _new(made.stored, made.client_secret)
 
     async def _replace(self, asked: Asked) -> ShownServiceToken:
-        body: ServiceTokenChange = asked.body
-        stored = _there(await self._store.get("service_token", asked.path["id"]))
-        document = {**stored.document, "name": body.name or stored.document["name"]}
-        if body.duration and body.duration != document["duration"]:
-            document |= {"duration": body.duration}
-        await self._store.replace("service_token", stored.id, document, by=asked.by, revision=stored.revision)
+        body = asked.read(ServiceTokenChange)
+        stored = _there(await self._store.get(SERVICE_TOKEN, asked.path["id"]))
+        document = stored.document.model_copy(
+            update={"name": body.name or stored.document.name, "duration": body.duration or stored.document.duration}
+        )
+        await self._store.replace(SERVICE_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         if body.duration:
             try:
                 await self._tokens.refresh(stored.id, by=asked.by)
             except (ValueError, OverflowError):
-                await self._store.replace("service_token", stored.id, stored.document, by=asked.by)
+                await self._store.replace(SERVICE_TOKEN, stored.id, stored.document, by=asked.by)
                 raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
         return await self._get(asked)
 
-    async def _delete(self, asked: Asked) -> ShownServiceToken:
-        return _shown(await self._store.delete("service_token", asked.path["id"], by=asked.by))
+    async def _delete(self, asked: Asked) -> ShownServiceToken | Removed:
+        gone = await self._store.delete(SERVICE_TOKEN, asked.path["id"], by=asked.by)
+        return _shown(gone) if isinstance(gone, Stored) else Removed(id=gone.id)
 
     async def _rotate(self, asked: Asked) -> NewServiceToken:
-        until = asked.body.previous_client_secret_expires_at
+        until = asked.read(RotationBody).previous_client_secret_expires_at
         made = await self._tokens.rotate(asked.path["id"], by=asked.by, previous_until=until)
         if made is None:
             raise not_found("service token")
@@ -221,16 +222,16 @@ class ServiceTokenApi:
         return _shown(_there(await self._tokens.refresh(asked.path["id"], by=asked.by)))
 
 
-def _there(stored: Stored | None) -> Stored:
+def _there(stored: Stored[ServiceTokenDocument] | None) -> Stored[ServiceTokenDocument]:
     if stored is None:
         raise not_found("service token")
     return stored
 
 
-def _shown(stored: Stored) -> ShownServiceToken:
+def _shown(stored: Stored[ServiceTokenDocument]) -> ShownServiceToken:
     dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
     return ShownServiceToken.model_validate({**shown_document(stored), **dates})
 
 
-def _new(stored: Stored, secret: str) -> NewServiceToken:
+def _new(stored: Stored[ServiceTokenDocument], secret: str) -> NewServiceToken:
     return NewServiceToken(**_shown(stored).model_dump(), client_secret=secret)

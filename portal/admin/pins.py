@@ -13,6 +13,7 @@ from portal.admin.api.errors import AdminError, Problem, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.upstreams import Upstreams
+from portal.objects import SERVER
 from portal.pins import PendingDefinition, PinsUnusable, describe_changes
 from portal.state import Store
 
@@ -70,7 +71,7 @@ class Approvals:
         return [shown(waits) for waits in withheld if wanted in waits.name.lower()]
 
     async def _approve(self, asked: Asked) -> Approved:
-        body: ApprovalBody = asked.body
+        body = asked.read(ApprovalBody)
         waiting = {(waits.kind, waits.name, waits.digest): waits for waits in await self._withheld(asked)}
         meant = []
         for place, named in enumerate(body.approve):
@@ -91,7 +92,7 @@ class Approvals:
 
     async def _withheld(self, asked: Asked) -> tuple[PendingDefinition, ...]:
         id = asked.path["id"]
-        if await self._store.get("server", id) is None:
+        if await self._store.find(SERVER, id) is None:
             raise not_found("MCP server")
         return self._upstreams.withheld(id)
 

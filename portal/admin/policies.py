@@ -4,40 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import ConfigDict, Field
 
-from portal.access import Access, PolicyError, Rules, access_document, read_objects
+from portal.access import Access, PolicyError, access_document, read_objects
 from portal.admin.api.collection import Collection
 from portal.admin.api.errors import conflict, invalid
 from portal.admin.api.permissions import ORGANIZATION, POLICIES
+from portal.objects import (
+    CUSTOM_PAGE,
+    GROUP,
+    POLICY,
+    Effect,
+    GroupDocument,
+    OwnPolicy,
+    PolicyDocument,
+    Rules,
+    SomeRules,
+    rules,
+)
 from portal.state import Transaction
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Duration = Annotated[str, Field(max_length=32, pattern=r"^(\d+(ns|us|µs|ms|s|m|h))+$")]
-Some = Annotated[Rules, Field(min_length=1)]
 
 
-class _Settings(BaseModel):
-    """What Cloudflare has beside the rules. What a portal does not enforce is kept and given back."""
+class PolicyBody(PolicyDocument):
+    """A policy as it may be written. What a portal does not enforce is kept and given back."""
 
-    approval_groups: Annotated[tuple[Mapping[str, Any], ...], Field(max_length=100)] = ()
-    approval_required: bool = False
-    connection_rules: Mapping[str, Any] | None = None
-    isolation_required: bool = False
-    mfa_config: Mapping[str, Any] | None = None
-    purpose_justification_prompt: Annotated[str, Field(max_length=4096)] | None = None
-    purpose_justification_required: bool = False
-    session_duration: Duration | None = None
+    model_config = ConfigDict(extra="ignore")
 
-
-class PolicyBody(_Settings):
     name: Name
-    decision: Literal["allow", "deny", "non_identity", "bypass"]
-    include: Some
+    decision: Effect
+    include: SomeRules
     require: Rules = ()
     exclude: Rules = ()
+    approval_groups: Annotated[tuple[Mapping[str, object], ...], Field(max_length=100)] = ()
+    purpose_justification_prompt: Annotated[str, Field(max_length=4096)] | None = None
+    session_duration: Duration | None = None
 
 
 class ShownPolicy(PolicyBody):
@@ -47,9 +52,13 @@ class ShownPolicy(PolicyBody):
     updated_at: datetime
 
 
-class GroupBody(BaseModel):
+class GroupBody(GroupDocument):
+    """A group as it may be written."""
+
+    model_config = ConfigDict(extra="ignore")
+
     name: Name
-    include: Some
+    include: SomeRules
     require: Rules = ()
     exclude: Rules = ()
 
@@ -60,14 +69,20 @@ class ShownGroup(GroupBody):
     updated_at: datetime
 
 
-class Policies(Collection):
-    kind, path, noun, area = "policy", "/access/policies", "policy", POLICIES
+class Policies(Collection[PolicyBody, PolicyDocument]):
+    kind, path, noun, area = POLICY, "/access/policies", "policy", POLICIES
     body, shown = PolicyBody, ShownPolicy
 
+    def document(self, body: PolicyBody, before: PolicyDocument | None) -> PolicyDocument:
+        return body
 
-class Groups(Collection):
-    kind, path, noun, area = "group", "/access/groups", "group", ORGANIZATION
+
+class Groups(Collection[GroupBody, GroupDocument]):
+    kind, path, noun, area = GROUP, "/access/groups", "group", ORGANIZATION
     body, shown = GroupBody, ShownGroup
+
+    def document(self, body: GroupBody, before: GroupDocument | None) -> GroupDocument:
+        return body
 
 
 async def check_decisions(transaction: Transaction) -> None:
@@ -78,20 +93,23 @@ async def check_decisions(transaction: Transaction) -> None:
         AdminError: says which.
     """
     objects = await read_objects(transaction)
-    policies = {one.id for one in objects.policies}
-    groups = {one.id for one in objects.groups}
-    pages = {one.id for one in await transaction.list("custom_page")}
+    pages = await transaction.scan(CUSTOM_PAGE)
+    # What cannot be read is there all the same: it must not keep everything else from being changed.
+    known_pages = {one.id for one in pages.stored} | {one.id for one in pages.broken}
+    policies = {one.id for one in objects.policies} | objects.broken_ids(POLICY.name)
+    groups = {one.id for one in objects.groups} | objects.broken_ids(GROUP.name)
     for app in objects.apps:
-        if not pages.issuperset(app.document.get("custom_pages", ())):
-            raise conflict(f"the application {app.document['name']!r} uses a custom page that is not there")
-        for entry in app.document.get("policies", []):
-            if "decision" not in entry and entry["id"] not in policies:
-                raise conflict(f"the application {app.document['name']!r} uses a policy that is not there")
-    for holder in (*objects.policies, *objects.groups):
-        for rules in ("include", "require", "exclude"):
-            for rule in holder.document.get(rules, ()):
-                if "group" in rule and rule["group"]["id"] not in groups:
-                    raise conflict(f"{holder.document['name']!r} uses a group that is not there")
+        if not known_pages.issuperset(app.document.custom_pages):
+            raise conflict(f"the application {app.document.name!r} uses a custom page that is not there")
+        for entry in app.document.policies:
+            if not isinstance(entry, OwnPolicy) and entry.id not in policies:
+                raise conflict(f"the application {app.document.name!r} uses a policy that is not there")
+    ruled: list[PolicyDocument | GroupDocument] = [one.document for one in objects.policies]
+    ruled += [one.document for one in objects.groups]
+    for holder in ruled:
+        for rule in (*holder.include, *holder.require, *holder.exclude):
+            if isinstance(rule, rules.InGroup) and rule.group.id not in groups:
+                raise conflict(f"{holder.name!r} uses a group that is not there")
     for id in [portal.id for portal in objects.portals] or [""]:
         try:
             Access(access_document(objects, id))

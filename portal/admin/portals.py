@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from portal.admin.api.errors import conflict, invalid, not_found
+from portal.access import merged
+from portal.admin.api.answers import Listing
+from portal.admin.api.collection import Removed
+from portal.admin.api.errors import broken, conflict, invalid, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import PORTALS
-from portal.admin.capabilities import PortalOverrides, ShownOverride, merged
+from portal.admin.capabilities import PortalOverrides, ShownOverride
 from portal.admin.servers import Description, Id, Name, Servers, ShownServer
 from portal.config import CodeModePolicy
-from portal.servers import SERVER
-from portal.state import Store, Stored
+from portal.objects import PORTAL, SERVER, CapabilitySetting, PortalDocument, ServerDocument, Settings
+from portal.objects import PortalServer as PortalServerDocument
+from portal.state import Broken, Store, Stored
 
-KIND = "portal"
 PATH = "/access/ai-controls/mcp/portals"
 MAX_SERVERS = 80
 
@@ -111,57 +114,67 @@ class Portals:
             Operation("DELETE", one, "Remove a portal", self._delete, ShownPortal, PORTALS),
         ]
 
-    async def _list(self, asked: Asked) -> list[ShownPortal]:
+    async def _list(self, asked: Asked) -> Listing[ShownPortal]:
         wanted = asked.paging.search.lower()
         servers = await self._store.list(SERVER)
-        return [
+        found = await self._store.scan(PORTAL)
+        shown = [
             self._shown(stored, servers)
-            for stored in await self._store.list(KIND)
-            if any(wanted in text.lower() for text in (stored.id, stored.document["name"], stored.document["hostname"]))
+            for stored in found.stored
+            if any(wanted in text.lower() for text in (stored.id, stored.document.name, stored.document.hostname))
         ]
+        return Listing(shown, found.broken)
 
     async def _get(self, asked: Asked) -> ShownPortal:
-        stored = await self._store.get(KIND, asked.path["id"])
+        stored = await self._store.get(PORTAL, asked.path["id"])
         if stored is None:
             raise not_found("portal")
         return self._shown(stored, await self._store.list(SERVER))
 
     async def _create(self, asked: Asked) -> ShownPortal:
-        body: PortalBody = asked.body
+        body = asked.read(PortalBody)
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
-            document = _document(body, {}, servers)
-            _one_of_a_host(document["hostname"], body.id, await transaction.list(KIND))
-            created = await transaction.create(KIND, body.id, document, by=asked.by)
+            before = PortalDocument(name=body.name, hostname=body.hostname)
+            document = _document(body, before, servers, None)
+            _one_of_a_host(document.hostname, body.id, await transaction.list(PORTAL))
+            created = await transaction.create(PORTAL, body.id, document, by=asked.by)
         return self._shown(created, servers)
 
     async def _replace(self, asked: Asked) -> ShownPortal:
+        body = asked.read(PortalReplacement)
         async with self._store.transaction() as transaction:
-            stored = await transaction.get(KIND, asked.path["id"])
-            if stored is None:
+            found = await transaction.find(PORTAL, asked.path["id"])
+            if found is None:
                 raise not_found("portal")
+            before = _replaceable(found, body)
             servers = await transaction.list(SERVER)
-            document = _document(asked.body, stored.document, servers)
-            _one_of_a_host(document["hostname"], stored.id, await transaction.list(KIND))
-            replaced = await transaction.replace(KIND, stored.id, document, by=asked.by)
+            document = _document(body, before, servers, before.code_mode if isinstance(found, Stored) else None)
+            _one_of_a_host(document.hostname, found.id, await transaction.list(PORTAL))
+            replaced = await transaction.replace(PORTAL, found.id, document, by=asked.by)
         return self._shown(replaced, servers)
 
-    async def _delete(self, asked: Asked) -> ShownPortal:
+    async def _delete(self, asked: Asked) -> ShownPortal | Removed:
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
-            return self._shown(await transaction.delete(KIND, asked.path["id"], by=asked.by), servers)
+            gone = await transaction.delete(PORTAL, asked.path["id"], by=asked.by)
+        return Removed(id=gone.id) if isinstance(gone, Broken) else self._shown(gone, servers)
 
-    def _shown(self, stored: Stored, servers: Sequence[Stored]) -> ShownPortal:
+    def _shown(self, stored: Stored[PortalDocument], servers: Sequence[Stored[ServerDocument]]) -> ShownPortal:
         document = stored.document
         known = {server.id: server for server in servers}
         return ShownPortal(
-            **{key: value for key, value in document.items() if key != "servers"},
             id=stored.id,
-            allow_code_mode=document["code_mode"] != "off",
+            name=document.name,
+            hostname=document.hostname,
+            description=document.description,
+            code_mode=document.code_mode,
+            allow_code_mode=document.code_mode != CodeModePolicy.OFF,
+            secure_web_gateway=document.secure_web_gateway,
             servers=tuple(
-                self._shown_server(entry, known[entry["server_id"]])
-                for entry in document["servers"]
-                if entry["server_id"] in known
+                self._shown_server(entry, known[entry.server_id])
+                for entry in document.servers
+                if entry.server_id in known
             ),
             created_at=stored.created_at,
             created_by=stored.created_by,
@@ -169,28 +182,48 @@ class Portals:
             modified_by=stored.modified_by,
         )
 
-    def _shown_server(self, entry: Mapping[str, Any], server: Stored) -> PortalServer:
-        said, hidden = server.document, entry["default_disabled"]
+    def _shown_server(self, entry: PortalServerDocument, server: Stored[ServerDocument]) -> PortalServer:
+        of_server, hidden = server.document, entry.default_disabled
         shown = self._servers.shown(server).model_dump(exclude={"updated_tools", "updated_prompts"})
         return PortalServer(
             **shown,
             server_id=server.id,
             default_disabled=hidden,
-            on_behalf=entry["on_behalf"],
-            updated_tools=tuple(merged(entry["updated_tools"], said["updated_tools"], default_disabled=hidden)),
-            updated_prompts=tuple(merged(entry["updated_prompts"], said["updated_prompts"], default_disabled=hidden)),
+            on_behalf=entry.on_behalf,
+            updated_tools=_side_by_side(of_server.updated_tools, entry.updated_tools, hidden),
+            updated_prompts=_side_by_side(of_server.updated_prompts, entry.updated_prompts, hidden),
         )
 
 
+def _side_by_side(server: Settings, portal: Settings, hidden: bool) -> tuple[ShownOverride, ...]:
+    return tuple(map(ShownOverride.of, merged(server, portal, default_disabled=hidden)))
+
+
+def _replaceable(found: Stored[PortalDocument] | Broken, body: PortalReplacement) -> PortalDocument:
+    """The portal that is changed. One that cannot be read is replaced whole, so its name and host must be sent.
+
+    Raises:
+        AdminError: they are not.
+    """
+    if isinstance(found, Stored):
+        return found.document
+    if body.name is None or body.hostname is None or body.servers is None:
+        raise broken(found)
+    return PortalDocument(name=body.name, hostname=body.hostname)
+
+
 def _document(
-    body: PortalBody | PortalReplacement, before: Mapping[str, Any], servers: Sequence[Stored]
-) -> dict[str, Any]:
-    """What is stored: what was sent over what there was."""
-    policy = code_mode_of(body.code_mode, body.allow_code_mode, before.get("code_mode"))
+    body: PortalBody | PortalReplacement,
+    before: PortalDocument,
+    servers: Sequence[Stored[ServerDocument]],
+    code_mode: CodeModePolicy | None,
+) -> PortalDocument:
+    """The document to store: what was sent over what there was. `code_mode` is the one there was."""
+    policy = code_mode_of(body.code_mode, body.allow_code_mode, code_mode)
     if policy is None:
         raise invalid("allow_code_mode and code_mode say different things; send one of them", "/code_mode")
     known = {server.id: server for server in servers}
-    attached: Any = before.get("servers", [])
+    attached = before.servers
     if body.servers is not None:
         ids = [entry.server_id for entry in body.servers]
         for index, id in enumerate(ids):
@@ -198,34 +231,43 @@ def _document(
                 raise invalid("there is no server of this id", f"/servers/{index}/server_id")
             if id in ids[:index]:
                 raise invalid("this server is attached already", f"/servers/{index}/server_id")
-        attached = [_attached(entry, known[entry.server_id].document) for entry in body.servers]
+        attached = tuple(_attached(entry, known[entry.server_id].document) for entry in body.servers)
     gateway = body.secure_web_gateway
-    return {
-        "name": body.name or before["name"],
-        "hostname": (body.hostname or before["hostname"]).lower(),
-        "description": body.description if "description" in body.model_fields_set else before.get("description"),
-        "code_mode": policy,
-        "secure_web_gateway": before.get("secure_web_gateway", False) if gateway is None else gateway,
-        "servers": attached,
-    }
+    return before.model_copy(
+        update={
+            "name": body.name or before.name,
+            "hostname": (body.hostname or before.hostname).lower(),
+            "description": body.description if "description" in body.model_fields_set else before.description,
+            "code_mode": policy,
+            "secure_web_gateway": before.secure_web_gateway if gateway is None else gateway,
+            "servers": attached,
+        }
+    )
 
 
-def _attached(entry: AttachedServer, server: Mapping[str, Any]) -> dict[str, Any]:
-    """An entry as it is stored. What only repeats the server's own word, as reading it back does, is left out."""
-    stored: dict[str, Any] = entry.model_dump(mode="json")
-    for key in ("updated_tools", "updated_prompts"):
-        said = {one["name"]: one.get("enabled") for one in server[key]}
-        stored[key] = [one for one in stored[key] if entry.default_disabled or _says_more(one, said.get(one["name"]))]
-    return stored
+def _attached(entry: AttachedServer, server: ServerDocument) -> PortalServerDocument:
+    """An entry as it is stored. What only repeats the server's settings, as reading it back does, is left out."""
+
+    def own(portal: Settings, of_server: Settings) -> tuple[CapabilitySetting, ...]:
+        enabled = {one.name: one.enabled for one in of_server}
+        return tuple(one for one in portal if entry.default_disabled or _says_more(one, enabled.get(one.name)))
+
+    return PortalServerDocument(
+        server_id=entry.server_id,
+        default_disabled=entry.default_disabled,
+        on_behalf=entry.on_behalf,
+        updated_tools=own(entry.updated_tools, server.updated_tools),
+        updated_prompts=own(entry.updated_prompts, server.updated_prompts),
+    )
 
 
-def _says_more(override: Mapping[str, Any], enabled: bool | None) -> bool:
+def _says_more(override: CapabilitySetting, enabled: bool | None) -> bool:
     """Whether a portal's override is more than what the server says of the tool itself, `enabled`."""
-    if override["alias"] or override["description"]:
+    if override.alias or override.description:
         return True
-    return override["enabled"] is not None and override["enabled"] != enabled
+    return override.enabled is not None and override.enabled != enabled
 
 
-def _one_of_a_host(hostname: str, id: str, portals: Sequence[Stored]) -> None:
-    if any(other.document["hostname"] == hostname and other.id != id for other in portals):
+def _one_of_a_host(hostname: str, id: str, portals: Sequence[Stored[PortalDocument]]) -> None:
+    if any(other.document.hostname == hostname and other.id != id for other in portals):
         raise conflict("another portal has this hostname")

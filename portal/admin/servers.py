@@ -4,22 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 from urllib.parse import urlsplit
 
 import orjson
 from pydantic import AfterValidator, BaseModel, Field
 
 from portal.admin import credentials
+from portal.admin.api.answers import Listing
+from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import Override, Overrides
-from portal.admin.credentials import AuthConfigSummary, AuthType
+from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.pins import Approvals
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
-from portal.servers import SERVER, ListingChange
-from portal.state import KEEP, Keep, Store, Stored, Transaction
+from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, ServerDocument
+from portal.servers import ListingChange, open_secret
+from portal.state import KEEP, Broken, Keep, Store, Stored, Transaction
 
 PATH = "/access/ai-controls/mcp/servers"
 MAX_SERVERS = 1000
@@ -84,9 +87,9 @@ class Synced(BaseModel):
 
 class ShownServer(BaseModel):
     """One server. `assertion_audience` (ours): where there is one, calls carry an assertion for it that says who calls.
-    `tools` and `prompts` are what it last said it offers, `capability_changes` (ours)
-    when that was something else than before. `pin` (ours): it offers only what was approved, `waiting_approvals` is
-    how much of it was not."""
+    `tools` and `prompts` are those of its last lists, `capability_changes` (ours) the changes of these. `pin` (ours):
+    it offers only what was approved; `waiting_approvals` counts the tools and prompts that were not.
+    """
 
     id: str
     name: str
@@ -100,14 +103,14 @@ class ShownServer(BaseModel):
     updated_prompts: tuple[Override, ...] = ()
     updated_tools: tuple[Override, ...] = ()
     auth_config_summary: AuthConfigSummary | None = None
-    authentication_status: Literal["not_required", "required", "connected", "stale", "manual"]
+    authentication_status: AuthenticationStatus
     status: Status
     error: str | None = None
     error_details: ErrorDetails | None = None
     last_synced: datetime | None = None
     last_successful_sync: datetime | None = None
-    tools: tuple[Mapping[str, Any], ...] = ()
-    prompts: tuple[Mapping[str, Any], ...] = ()
+    tools: tuple[Mapping[str, object], ...] = ()
+    prompts: tuple[Mapping[str, object], ...] = ()
     capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
     created_at: datetime
@@ -133,27 +136,38 @@ class Servers:
             *Approvals(self._store, self._upstreams).operations(one),
         ]
 
-    def shown(self, stored: Stored) -> ShownServer:
+    def shown(self, stored: Stored[ServerDocument]) -> ShownServer:
         document = stored.document
         return ShownServer(
-            **{key: value for key, value in document.items() if key not in ("oauth", "client_secret_version")},
             **self._upstreams.observed(stored.id).model_dump(),
             id=stored.id,
+            name=document.name,
+            hostname=document.hostname,
+            auth_type=document.auth_type,
+            assertion_audience=document.assertion_audience,
+            description=document.description,
+            is_shared_oauth_callback_enabled=document.is_shared_oauth_callback_enabled,
+            pin=document.pin,
+            secure_web_gateway=document.secure_web_gateway,
+            updated_prompts=tuple(map(_override, document.updated_prompts)),
+            updated_tools=tuple(map(_override, document.updated_tools)),
             auth_config_summary=credentials.summary(document),
-            authentication_status=credentials.authentication_status(document, has_secret=stored.has_secret),  # type: ignore[arg-type]
+            authentication_status=credentials.authentication_status(document, has_secret=stored.has_secret),
             created_at=stored.created_at,
             created_by=stored.created_by,
             modified_at=stored.modified_at,
             modified_by=stored.modified_by,
         )
 
-    async def _list(self, asked: Asked) -> list[ShownServer]:
+    async def _list(self, asked: Asked) -> Listing[ShownServer]:
         wanted = asked.paging.search.lower()
-        return [
+        found = await self._store.scan(SERVER)
+        shown = [
             self.shown(stored)
-            for stored in await self._store.list(SERVER)
-            if wanted in stored.id.lower() or wanted in stored.document["name"].lower()
+            for stored in found.stored
+            if wanted in stored.id.lower() or wanted in stored.document.name.lower()
         ]
+        return Listing(shown, found.broken)
 
     async def _get(self, asked: Asked) -> ShownServer:
         stored = await self._store.get(SERVER, asked.path["id"])
@@ -162,55 +176,64 @@ class Servers:
         return self.shown(stored)
 
     async def _create(self, asked: Asked) -> ShownServer:
-        body: ServerBody = asked.body
-        public = credentials.read_public(body.auth_type, body.auth_credentials)
-        document = {
-            "name": body.name,
-            "hostname": body.hostname,
-            "auth_type": body.auth_type,
-            **_settings(body, {}),
-            **({"oauth": public} if public else {}),
-            "client_secret_version": 1 if body.client_secret else 0,
-        }
+        body = asked.read(ServerBody)
+        document = ServerDocument(
+            name=body.name,
+            hostname=body.hostname,
+            auth_type=body.auth_type,
+            description=body.description,
+            oauth=credentials.read_public(body.auth_type, body.auth_credentials),
+            client_secret_version=1 if body.client_secret else 0,
+        )
         secret = _sealed(body, {})
         async with self._store.transaction() as transaction:
-            if len(await transaction.list(SERVER)) >= MAX_SERVERS:
+            there = await transaction.scan(SERVER)
+            if len(there.stored) + len(there.broken) >= MAX_SERVERS:
                 raise in_use(f"there are {MAX_SERVERS} servers already")
             created = await transaction.create(
-                SERVER, body.id, document, by=asked.by, secret=None if isinstance(secret, Keep) else secret
+                SERVER,
+                body.id,
+                document.model_copy(update=_settings(body)),
+                by=asked.by,
+                secret=None if isinstance(secret, Keep) else secret,
             )
         return self.shown(created)
 
     async def _replace(self, asked: Asked) -> ShownServer:
-        body: ServerReplacement = asked.body
+        body = asked.read(ServerReplacement)
         async with self._store.transaction() as transaction:
+            # One that cannot be read is made again: its URL is not in the body.
             stored = await transaction.get(SERVER, asked.path["id"])
             if stored is None:
                 raise not_found("MCP server")
             before = stored.document
-            public = credentials.read_public(before["auth_type"], body.auth_credentials)
-            document = {
-                **before,
-                "name": body.name or before["name"],
-                **_settings(body, before),
-                **({"oauth": public} if public else {}),
-                "client_secret_version": before["client_secret_version"] + (1 if body.client_secret else 0),
+            public = credentials.read_public(before.auth_type, body.auth_credentials)
+            changes: dict[str, object] = {
+                "name": body.name or before.name,
+                **_settings(body),
+                "oauth": public or before.oauth,
+                "client_secret_version": before.client_secret_version + (1 if body.client_secret else 0),
             }
+            if "description" in body.model_fields_set:
+                changes["description"] = body.description
             secret = _sealed(body, await _opened(transaction, stored.id))
-            replaced = await transaction.replace(SERVER, stored.id, document, by=asked.by, secret=secret)
+            replaced = await transaction.replace(
+                SERVER, stored.id, before.model_copy(update=changes), by=asked.by, secret=secret
+            )
         return self.shown(replaced)
 
-    async def _delete(self, asked: Asked) -> ShownServer:
+    async def _delete(self, asked: Asked) -> ShownServer | Removed:
         id = asked.path["id"]
         async with self._store.transaction() as transaction:
             users = [
                 portal.id
-                for portal in await transaction.list("portal")
-                if any(server["server_id"] == id for server in portal.document["servers"])
+                for portal in await transaction.list(PORTAL)
+                if any(server.server_id == id for server in portal.document.servers)
             ]
             if users:
                 raise in_use(f"the server is used by the portal {users[0]}; detach it first")
-            return self.shown(await transaction.delete(SERVER, id, by=asked.by))
+            gone = await transaction.delete(SERVER, id, by=asked.by)
+        return Removed(id=gone.id) if isinstance(gone, Broken) else self.shown(gone)
 
     async def _sync(self, asked: Asked) -> Synced:
         stored = await self._store.get(SERVER, asked.path["id"])
@@ -220,18 +243,17 @@ class Servers:
         return Synced(status=observed.status, error=observed.error, error_details=observed.error_details)
 
 
-def _settings(body: _Settings, before: Mapping[str, Any]) -> dict[str, Any]:
-    """What was sent over what there was; what is null or left out stays, but for a description, which null removes."""
-    plain = {
-        "assertion_audience": "",
-        "is_shared_oauth_callback_enabled": False,
-        "pin": False,
-        "secure_web_gateway": False,
-    }
-    given = body.model_dump(mode="json", exclude_none=True, include={*plain, "updated_tools", "updated_prompts"})
-    described = body.description if "description" in body.model_fields_set else before.get("description")
-    kept = {key: before[key] for key in (*plain, "updated_tools", "updated_prompts") if key in before}
-    return {**plain, "updated_tools": [], "updated_prompts": [], **kept, **given, "description": described}
+_PLAIN = ("assertion_audience", "is_shared_oauth_callback_enabled", "pin", "secure_web_gateway")
+
+
+def _settings(body: _Settings) -> dict[str, object]:
+    """The settings that were sent. One that is null or left out stays, but for a description, which null removes."""
+    names = (*_PLAIN, "updated_tools", "updated_prompts")
+    return {name: value for name in names if (value := getattr(body, name)) is not None}
+
+
+def _override(setting: CapabilitySetting) -> Override:
+    return Override.model_validate(setting.model_dump())
 
 
 def _sealed(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
@@ -242,6 +264,4 @@ def _sealed(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
 
 
 async def _opened(transaction: Transaction, id: str) -> Mapping[str, str]:
-    secret = await transaction.secret(SERVER, id)
-    opened: Mapping[str, str] = orjson.loads(secret) if secret else {}
-    return opened
+    return open_secret(await transaction.secret(SERVER, id))

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import ORGANIZATION
-from portal.oauth import KEY_SETTINGS, SigningKeys
+from portal.oauth import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
 from portal.state import AlreadyExists, Clock, Store
 
 _DAY = timedelta(days=1)
@@ -57,11 +57,12 @@ class Keys:
         )
 
     async def _update(self, asked: Asked) -> ShownKeys:
-        document = asked.body.model_dump()
+        interval = asked.read(RotationInterval).key_rotation_interval_days
+        document = KeySettings(key_rotation_interval_days=interval)
         try:
-            await self._store.create(*KEY_SETTINGS, document, by=asked.by)
+            await self._store.create(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=asked.by)
         except AlreadyExists:
-            await self._store.replace(*KEY_SETTINGS, document, by=asked.by)
+            await self._store.replace(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=asked.by)
         return await self._get(asked)
 
     async def _rotate(self, asked: Asked) -> ShownKeys:

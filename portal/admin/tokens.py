@@ -16,11 +16,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from portal.admin.api import errors
+from portal.admin.api.answers import Listing
 from portal.admin.api.operations import Asked, Asker, Operation
 from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
-from portal.state import Clock, Kept, Store, Stored, utc_now
+from portal.objects import Document
+from portal.state import Clock, Kept, Kind, Store, Stored, utc_now
 
-API_TOKEN = "api_token"
 VALUE_PREFIX = "cmp_"
 ACCOUNT = "com.cloudflare.api.account"
 
@@ -85,6 +86,21 @@ class TokenReplacement(TokenBody):
     status: Literal["active", "disabled"] | None = None
 
 
+class TokenDocument(Document):
+    """A token without its value, of which `hash` is the SHA-256."""
+
+    name: str
+    policies: tuple[TokenPolicy, ...]
+    condition: Condition | None = None
+    expires_on: AwareDatetime | None = None
+    not_before: AwareDatetime | None = None
+    status: Literal["active", "disabled"]
+    hash: str = Field(repr=False)
+
+
+API_TOKEN = Kind("api_token", TokenDocument)
+
+
 class ShownToken(BaseModel):
     id: str
     name: str
@@ -146,7 +162,7 @@ class ApiTokens:
         self._store = store
         self._account_id = account_id
         self._clock = clock
-        self._by_hash = Kept(store, {API_TOKEN}, self._read)
+        self._by_hash = Kept(store, {API_TOKEN.name}, self._read)
 
     async def authenticate(self, authorization: str, address: str) -> Asker:
         """The token in this Authorization header, for a request from this address.
@@ -165,11 +181,11 @@ class ApiTokens:
         return Asker(f"api-token:{found.token.id}", found.permissions, found.token.id)
 
     async def _read(self) -> Mapping[str, _Compiled]:
-        return {stored.document["hash"]: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
+        return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
 
     async def create(self, body: TokenBody, by: str) -> NewToken:
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
-        document = {**body.model_dump(mode="json", by_alias=True), "status": "active", "hash": _hash(value)}
+        document = _document(body, "active", _hash(value))
         stored = await self._store.create(API_TOKEN, secrets.token_hex(16), document, by=by)
         return NewToken(**self._shown(stored).model_dump(), value=value)
 
@@ -209,23 +225,24 @@ class ApiTokens:
             Operation("DELETE", one, "Delete an API token", self._delete, TokenId, area),
         ]
 
-    async def _list(self, asked: Asked) -> list[ShownToken]:
-        return [self._shown(stored) for stored in await self._store.list(API_TOKEN)]
+    async def _list(self, asked: Asked) -> Listing[ShownToken]:
+        found = await self._store.scan(API_TOKEN)
+        return Listing([self._shown(stored) for stored in found.stored], found.broken)
 
     async def _get(self, asked: Asked) -> ShownToken:
         return self._shown(await self._stored(asked))
 
     async def _create(self, asked: Asked) -> NewToken:
-        self._may_grant(asked.asker, asked.body)
-        return await self.create(asked.body, asked.by)
+        body = asked.read(TokenBody)
+        self._may_grant(asked.asker, body)
+        return await self.create(body, asked.by)
 
     async def _replace(self, asked: Asked) -> ShownToken:
-        stored, body = await self._stored(asked), asked.body
+        stored, body = await self._stored(asked), asked.read(TokenReplacement)
         self._may_grant(asked.asker, body)
         # Nor may they activate a token that has more permissions than they have.
         self._may_grant(asked.asker, self._shown(stored))
-        status = body.status or stored.document["status"]
-        document = {**body.model_dump(mode="json", by_alias=True), "status": status, "hash": stored.document["hash"]}
+        document = _document(body, body.status or stored.document.status, stored.document.hash)
         replaced = await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return self._shown(replaced)
 
@@ -233,7 +250,7 @@ class ApiTokens:
         stored = await self._stored(asked)
         self._may_grant(asked.asker, self._shown(stored))
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
-        document = {**stored.document, "hash": _hash(value)}
+        document = stored.document.model_copy(update={"hash": _hash(value)})
         await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return TokenValue(value)
 
@@ -249,7 +266,7 @@ class ApiTokens:
     async def _permissions(self, asked: Asked) -> list[ListedPermission]:
         return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
 
-    async def _stored(self, asked: Asked) -> Stored:
+    async def _stored(self, asked: Asked) -> Stored[TokenDocument]:
         stored = await self._store.get(API_TOKEN, asked.path["token_id"])
         if stored is None:
             raise errors.not_found("API token")
@@ -260,13 +277,13 @@ class ApiTokens:
         if not _permissions_of(body.policies, self._account_id) <= asker.held:
             raise errors.forbidden("Authentication error: a token cannot grant permissions it does not hold")
 
-    def _compiled(self, stored: Stored) -> _Compiled:
+    def _compiled(self, stored: Stored[TokenDocument]) -> _Compiled:
         # With the stored status: `_status` adds the time of each request.
         token = _token(stored)
         condition = token.condition.request_ip if token.condition else None
         return _Compiled(token, condition, _permissions_of(token.policies, self._account_id))
 
-    def _shown(self, stored: Stored) -> ShownToken:
+    def _shown(self, stored: Stored[TokenDocument]) -> ShownToken:
         token = _token(stored)
         return token.model_copy(update={"status": self._status(token)})
 
@@ -279,10 +296,28 @@ class ApiTokens:
         return token.status
 
 
-def _token(stored: Stored) -> ShownToken:
+def _document(body: TokenBody, status: Literal["active", "disabled"], hash: str) -> TokenDocument:
+    return TokenDocument(
+        name=body.name,
+        policies=body.policies,
+        condition=body.condition,
+        expires_on=body.expires_on,
+        not_before=body.not_before,
+        status=status,
+        hash=hash,
+    )
+
+
+def _token(stored: Stored[TokenDocument]) -> ShownToken:
+    document = stored.document
     return ShownToken(
-        **{key: value for key, value in stored.document.items() if key != "hash"},
         id=stored.id,
+        name=document.name,
+        status=document.status,
+        policies=document.policies,
+        condition=document.condition,
+        expires_on=document.expires_on,
+        not_before=document.not_before,
         issued_on=stored.created_at,
         modified_on=stored.modified_at,
     )

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
@@ -36,8 +36,8 @@ class Observed(BaseModel):
     error_details: ErrorDetails | None = None
     last_synced: datetime | None = None
     last_successful_sync: datetime | None = None
-    tools: tuple[Mapping[str, Any], ...] = ()
-    prompts: tuple[Mapping[str, Any], ...] = ()
+    tools: tuple[Mapping[str, object], ...] = ()
+    prompts: tuple[Mapping[str, object], ...] = ()
     capability_changes: tuple[ListingChange, ...] = ()
     waiting_approvals: int = 0
 

@@ -1,13 +1,13 @@
-"""What the configuration and the store say of who may do what, compiled for one portal or one application.
+"""Who may do what, by the configuration and the store, compiled for one portal or one application.
 
 Pure, but for `read_stored`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from portal.access import (
     KINDS,
@@ -16,29 +16,34 @@ from portal.access import (
     Objects,
     PolicyError,
     Possible,
+    ServerAccess,
     Sources,
+    UnreadablePolicy,
     attached_to,
+    policies_of,
     portal_policies,
     read_document,
     read_objects,
-    server_document,
+    server_access,
 )
 from portal.app.definitions import OWN, PortalDefinition, own_hostname
 from portal.config import Config, HttpServer, IdentitySection
 from portal.identity import LOCAL_ACCOUNTS, Identity
+from portal.objects import IDENTITY_PROVIDER, PORTAL, SERVER, AppDocument, PortalDocument, PortalServer, ServerDocument
 
 if TYPE_CHECKING:
-    from portal.state import Store, Stored
+    from portal.state import Broken, Store, Stored
 
-DECIDING = frozenset({*KINDS, "identity_provider", "service_token", "settings"})
+SERVICE_TOKENS = "service_token"
+DECIDING = frozenset({*KINDS, IDENTITY_PROVIDER.name, SERVICE_TOKENS, "settings"})
 """The kinds of stored objects that decisions depend on, or the names of portals."""
-ADMINISTRATORS_ONLY: Mapping[str, Any] = {
+ADMINISTRATORS_ONLY: Mapping[str, object] = {
     "id": "administrators",
     "name": "Administrators of this portal",
     "decision": "allow",
     "include": [{"login_method": {"id": LOCAL_ACCOUNTS}}],
 }
-EVERYONE: Mapping[str, Any] = {
+EVERYONE: Mapping[str, object] = {
     "id": "whoever-may-use-the-portal",
     "name": "Whoever may use the portal",
     "decision": "bypass",
@@ -48,7 +53,7 @@ EVERYONE: Mapping[str, Any] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """What the store says that decisions depend on. `providers` are the types of identity providers by id.
+    """All of the store that decisions depend on. `providers` are the types of identity providers by id.
 
     `login_name` is what the login settings call the document's own portal, "" if nothing."""
 
@@ -65,11 +70,12 @@ async def read_stored(store: Store) -> StoredState:
     """
     # The login's pages need libraries that an instance without a database does not load.
     from portal.login import stored_name
+    from portal.oauth import SERVICE_TOKEN
 
     return StoredState(
         await read_objects(store),
-        {one.id: str(one.document.get("type", "")) for one in await store.list("identity_provider")},
-        frozenset(one.id for one in await store.list("service_token")),
+        {one.id: one.document.type for one in await store.list(IDENTITY_PROVIDER)},
+        frozenset(one.id for one in await store.list(SERVICE_TOKEN)),
         await stored_name(store),
     )
 
@@ -81,9 +87,10 @@ def portal_access(definition: PortalDefinition, config: Config, stored: StoredSt
         PolicyError: the policies cannot be compiled.
     """
     section = config.portal.identity
-    policies = [*definition.policies, *portal_policies(stored.objects, definition.hostname)]
+    policies: list[object] = [*definition.policies, *portal_policies(stored.objects, definition.hostname)]
     if section is None:
         policies = [EVERYONE]
+    policies += _unreadable_own(definition, config, stored.objects)
     return _compiled(
         {
             "name": definition.name,
@@ -103,29 +110,28 @@ def application_access(id: str, config: Config, stored: StoredState) -> Access:
     Raises:
         PolicyError: its policies cannot be compiled.
     """
-    policies = [entry for one in stored.objects.apps if one.id == id for entry in one.document.get("policies", [])]
+    policies = [policy for one in stored.objects.apps if one.id == id for policy in policies_of(one.document)]
     return _compiled({"name": config.portal.name, "policies": policies}, [], config, stored)
 
 
-def audiences(config: Config, stored: Iterable[Stored]) -> dict[str, str]:
+def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[str, str]:
     """The servers that want signed assertions of who calls, with the audience of each. A configured server goes before
     a stored one of the same id."""
-    named = {one.id: str(one.document.get("assertion_audience", "")) for one in stored}
+    named = {one.id: one.document.assertion_audience for one in stored}
     for server in config.servers.values():
         named[server.id] = server.assertion_audience if isinstance(server, HttpServer) else ""
     return {server: audience for server, audience in named.items() if audience}
 
 
-def could_enter(identity: Identity, possible: Possible, apps: Iterable[Stored]) -> bool:
+def could_enter(identity: Identity, possible: Possible, apps: Iterable[Stored[AppDocument]]) -> bool:
     """Whether a login could lead anywhere: to the portal, or to an application that signs people in itself."""
     if possible.allows(identity):
         return True
     for app in apps:
-        if app.document.get("type") != "saas":
+        if app.document.type != "saas":
             continue
         try:
-            attached = read_document({"portal": {"policies": app.document.get("policies", ())}}).portal.policies
-            if possible.allows(identity, attached):
+            if possible.allows(identity, tuple(policies_of(app.document))):
                 return True
         except PolicyError:
             # Policies that cannot be read keep nobody from trying: the application itself refuses.
@@ -134,16 +140,13 @@ def could_enter(identity: Identity, possible: Possible, apps: Iterable[Stored]) 
 
 
 def _compiled(
-    portal: Mapping[str, Any], servers: list[Mapping[str, Any]], config: Config, stored: StoredState
+    portal: Mapping[str, object], servers: Sequence[ServerAccess | object], config: Config, stored: StoredState
 ) -> Access:
     section, objects = config.portal.identity, stored.objects
     reusable = {
-        kind: [*written, *({**one.document, "id": one.id} for one in kept)]
-        for kind, written, kept in (
-            ("policies", (), objects.policies),
-            ("groups", section.groups if section is not None else (), objects.groups),
-            ("lists", section.lists if section is not None else (), objects.lists),
-        )
+        "policies": objects.reusable_policies,
+        "groups": [*(section.groups if section is not None else ()), *objects.reusable_groups],
+        "lists": [*(section.lists if section is not None else ()), *objects.reusable_lists],
     }
     providers = {**stored.providers, LOCAL_ACCOUNTS: LOCAL_ACCOUNTS}
     if section is not None and section.pin:
@@ -169,46 +172,65 @@ def with_signals(section: IdentitySection, sources: Sources) -> Sources:
     )
 
 
-def _settings_of_servers(
-    definition: PortalDefinition, config: Config, objects: Objects
-) -> tuple[Mapping[str, Any], ...]:
+def _settings_of_servers(definition: PortalDefinition, config: Config, objects: Objects) -> tuple[PortalServer, ...]:
     if definition.servers is not None:
         return definition.servers
     own = _stored_portal(config, objects)
-    return tuple(own.document["servers"]) if own is not None else ()
+    return own.servers if own is not None else ()
 
 
-def _servers(definition: PortalDefinition, config: Config, objects: Objects) -> list[Mapping[str, Any]]:
+def _servers(definition: PortalDefinition, config: Config, objects: Objects) -> list[object]:
     """The servers of a portal with their policies. One that is not among them is nothing there."""
     stored = {one.id: one for one in objects.servers}
+    # Of a configured server whose stored settings cannot be read, nobody knows which tools are switched off.
+    broken = objects.broken_ids(SERVER.name)
     if definition.servers is not None:
-        shown = [entry["server_id"] for entry in definition.servers]
+        shown = [entry.server_id for entry in definition.servers]
     else:
         # The document's own portal shows every configured server, and the stored ones that are attached to it.
         own = _stored_portal(config, objects)
-        attached = list(stored) if own is None else [entry["server_id"] for entry in own.document["servers"]]
+        attached = list(stored) if own is None else [entry.server_id for entry in own.servers]
         shown = [*config.servers, *(id for id in attached if id not in config.servers)]
     return [
-        _configured(id, definition, config, objects) if id in config.servers else server_document(stored[id], objects)
+        _configured(id, definition, config, objects) if id in config.servers else server_access(stored[id], objects)
         for id in shown
-        if id in config.servers or id in stored
+        if id not in broken and (id in config.servers or id in stored)
     ]
 
 
-def _configured(id: str, definition: PortalDefinition, config: Config, objects: Objects) -> Mapping[str, Any]:
+def _configured(id: str, definition: PortalDefinition, config: Config, objects: Objects) -> Mapping[str, object]:
     """A server of the document. A stored one of the same id says how it is shown, at the portals it is attached to."""
     section = config.portal.identity
-    same = next((one for one in objects.servers if one.id == id), None)
+    same = next((one.document for one in objects.servers if one.id == id), None)
     own = _stored_portal(config, objects)
-    if definition.id == OWN and own is not None and id not in {entry["server_id"] for entry in own.document["servers"]}:
+    if definition.id == OWN and own is not None and id not in {entry.server_id for entry in own.servers}:
         same = None
-    settings = server_document(same, objects) if same is not None else {"id": id}
     written = section.server_policies.get(id, ()) if section is not None else ()
-    # A configured server that no policy is attached to is for everyone who may use the portal.
-    return {**settings, "policies": [*written, *attached_to(objects, id)] or [EVERYONE]}
+    return {
+        "id": id,
+        "updated_tools": same.updated_tools if same is not None else (),
+        "updated_prompts": same.updated_prompts if same is not None else (),
+        # A configured server that no policy is attached to is for everyone who may use the portal.
+        "policies": [*written, *attached_to(objects, id)] or [EVERYONE],
+    }
 
 
-def _stored_portal(config: Config, objects: Objects) -> Stored | None:
+def _stored_portal(config: Config, objects: Objects) -> PortalDocument | None:
     """The stored portal that speaks of the document's own."""
     hostname = own_hostname(config)
-    return next((one for one in objects.portals if one.document["hostname"] == hostname), None)
+    return next((one.document for one in objects.portals if one.document.hostname == hostname), None)
+
+
+def _unreadable_own(definition: PortalDefinition, config: Config, objects: Objects) -> list[UnreadablePolicy]:
+    """What keeps everybody out of the document's own portal while the stored portal that says which of its servers and
+    tools are shown cannot be read."""
+    if definition.id != OWN:
+        return []
+    hostname = own_hostname(config)
+    broken = [one for one in objects.broken if one.kind == PORTAL.name and _may_have(one, hostname)]
+    return [UnreadablePolicy.called(one.id) for one in broken]
+
+
+def _may_have(portal: Broken, hostname: str) -> bool:
+    said = portal.members.get("hostname")
+    return not isinstance(said, str) or said.lower() == hostname

@@ -19,6 +19,7 @@ from portal.access import (
 from portal.app.access import application_access, could_enter, read_stored
 from portal.app.shared import Shared
 from portal.identity import Identity
+from portal.objects import APP as APPLICATIONS
 from portal.pages import APP
 
 
@@ -49,7 +50,7 @@ class PortalAdmission:
     async def could_enter(self, identity: Identity) -> bool:
         if self._possible.access is not self._access.current:
             self._possible = Possible(self._access.current, ADDRESS)
-        return could_enter(identity, self._possible, await self._shared.require_store().list("app"))
+        return could_enter(identity, self._possible, await self._shared.require_store().list(APPLICATIONS))
 
     async def _admit_to_application(self, identity: Identity, id: str) -> Decision:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 from mcp_types import INTERNAL_ERROR
@@ -99,7 +99,7 @@ def instance_app(
     edge: Edge,
     routes: Iterable[BaseRoute],
     addresses: Callable[[], Addresses],
-    health: Callable[[], Mapping[str, Any]],
+    health: Callable[[], Mapping[str, object]],
 ) -> Starlette:
     """The application of an instance. Every path that is none of its `routes` belongs to a portal."""
 
@@ -123,7 +123,7 @@ def portal_app(routes: Iterable[BaseRoute], middleware: Iterable[Middleware], pa
     return app
 
 
-def error_handlers(path: str) -> Mapping[Any, Callable[[Request, Exception], Awaitable[Response]]]:
+def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], Awaitable[Response]]]:
     """How errors of an application are answered; `path` is where its MCP endpoint is."""
 
     async def refused(request: Request, error: Exception) -> Response:

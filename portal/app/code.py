@@ -8,7 +8,6 @@ import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
 import structlog
 
@@ -76,7 +75,7 @@ class Programs:
 
     # What an endpoint asks of a code tool
 
-    def definition(self, catalog: Catalog) -> dict[str, Any]:
+    def definition(self, catalog: Catalog) -> dict[str, object]:
         return self._generation.tool.definition(catalog)
 
     async def prepare(self, catalog: Catalog) -> None:
@@ -84,13 +83,13 @@ class Programs:
 
     async def run(
         self,
-        arguments: Mapping[str, Any],
+        arguments: Mapping[str, object],
         catalog: Catalog,
         caller: ToolCaller,
         *,
         identity: str = "",
         run_id: str | None = None,
-    ) -> dict[str, Any]:
+    ) -> dict[str, object]:
         generation = self._generation
         generation.runs += 1
         try:

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from portal.config import RESERVED_IDS, CodeModePolicy, Config, PortalEntry
+from portal.config import (
+    RESERVED_IDS,
+    CapabilityOverride,
+    CodeModePolicy,
+    Config,
+    PortalEntry,
+    PortalServerEntry,
+)
 from portal.http import hostname_of, is_loopback
+from portal.objects import CapabilitySetting, PortalDocument, PortalServer
 
 if TYPE_CHECKING:
     from portal.state import Stored
@@ -22,9 +30,9 @@ class PortalDefinition:
     """What one portal is.
 
     `hostname` is the name it answers to, "" for a portal that is reached by its path alone. `servers` are the servers
-    it shows, in the words of Cloudflare's portal (`server_id`, `default_disabled`, `updated_tools`,
-    `updated_prompts`); None for the document's own portal, which shows every server. `name` is what pages, mails and
-    clients call it. With `renameable` pages and mails follow the stored login settings, as soon as these are written.
+    it shows; None for the document's own portal, which shows every server. `name` is what pages, mails and clients call
+    it. With `renameable` pages and mails follow the stored login settings, as soon as these are written. `from_store`:
+    it is a stored portal.
     """
 
     id: str
@@ -33,10 +41,11 @@ class PortalDefinition:
     description: str | None = None
     instructions: str | None = None
     code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
-    servers: tuple[Mapping[str, Any], ...] | None = None
-    policies: tuple[Mapping[str, Any], ...] = ()
-    tool_policies: tuple[Mapping[str, Any], ...] = ()
+    servers: tuple[PortalServer, ...] | None = None
+    policies: tuple[Mapping[str, object], ...] = ()
+    tool_policies: tuple[Mapping[str, object], ...] = ()
     renameable: bool = False
+    from_store: bool = False
 
     @property
     def prefix(self) -> str:
@@ -50,7 +59,9 @@ def own_hostname(config: Config) -> str:
     return hostname_of(section.public_url if section is not None else "")
 
 
-def definitions(config: Config, stored: Sequence[Stored] = (), login_name: str = "") -> dict[str, PortalDefinition]:
+def definitions(
+    config: Config, stored: Sequence[Stored[PortalDocument]] = (), login_name: str = ""
+) -> dict[str, PortalDefinition]:
     """The portals by id: the document's own, its further ones, then those of the database.
 
     The document's own is called as the stored portal of its host name is, else as the login settings call it
@@ -58,7 +69,7 @@ def definitions(config: Config, stored: Sequence[Stored] = (), login_name: str =
     An id or a host name belongs to the first that has it. A stored portal whose host name is taken keeps its path.
     """
     own_host = own_hostname(config)
-    own = next((one for one in stored if one.document["hostname"] == own_host), None)
+    own = next((one.document for one in stored if one.document.hostname == own_host), None)
     found = {OWN: _own(config, own, login_name)}
     hosts = {own_host}
     for entry in (*map(_of_document, config.portals.values()), *map(_of_store, stored)):
@@ -71,16 +82,16 @@ def definitions(config: Config, stored: Sequence[Stored] = (), login_name: str =
     return found
 
 
-def _own(config: Config, stored: Stored | None, login_name: str) -> PortalDefinition:
+def _own(config: Config, stored: PortalDocument | None, login_name: str) -> PortalDefinition:
     section, settings = config.portal.identity, config.portal
-    stored_name = _line(stored.document["name"]) if stored is not None else ""
+    stored_name = _line(stored.name) if stored is not None else ""
     return PortalDefinition(
         id=OWN,
         name=stored_name or login_name or settings.name,
         renameable=not stored_name,
         hostname=own_hostname(config),
         instructions=settings.instructions,
-        code_mode=CodeModePolicy(stored.document["code_mode"]) if stored is not None else settings.code_mode,
+        code_mode=stored.code_mode if stored is not None else settings.code_mode,
         policies=tuple(section.policies) if section is not None else (),
     )
 
@@ -93,25 +104,36 @@ def _of_document(entry: PortalEntry) -> PortalDefinition:
         description=entry.description,
         instructions=entry.instructions,
         code_mode=entry.code_mode,
-        servers=tuple(server.model_dump() for server in entry.servers),
+        servers=tuple(map(_server_of_document, entry.servers)),
         policies=tuple(entry.policies),
         tool_policies=tuple(entry.tool_policies),
     )
 
 
-def _of_store(stored: Stored) -> PortalDefinition:
+def _server_of_document(entry: PortalServerEntry) -> PortalServer:
+    return PortalServer(
+        server_id=entry.server_id,
+        default_disabled=entry.default_disabled,
+        updated_tools=tuple(map(_setting, entry.updated_tools)),
+        updated_prompts=tuple(map(_setting, entry.updated_prompts)),
+    )
+
+
+def _setting(override: CapabilityOverride) -> CapabilitySetting:
+    return CapabilitySetting.model_validate(override.model_dump())
+
+
+def _of_store(stored: Stored[PortalDocument]) -> PortalDefinition:
     document = stored.document
     return PortalDefinition(
         id=stored.id,
-        name=_line(document["name"]) or stored.id,
-        hostname=document["hostname"],
-        description=document.get("description"),
-        instructions=document.get("instructions"),
-        code_mode=CodeModePolicy(document["code_mode"]),
-        servers=tuple(
-            {key: entry[key] for key in ("server_id", "default_disabled", "updated_tools", "updated_prompts")}
-            for entry in document["servers"]
-        ),
+        name=_line(document.name) or stored.id,
+        hostname=document.hostname,
+        description=document.description,
+        instructions=document.instructions,
+        code_mode=document.code_mode,
+        servers=document.servers,
+        from_store=True,
     )
 
 

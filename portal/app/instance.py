@@ -13,7 +13,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
@@ -210,7 +210,7 @@ class Instance:
         stack.push_async_callback(shared.aclose)
         shared.logins.on_change(self._callers_changed)
 
-        async def sign(claims: Mapping[str, Any]) -> str:
+        async def sign(claims: Mapping[str, object]) -> str:
             return await shared.keys.sign({"iss": self._issuer(self.own), **claims})
 
         self._signals = SignalSources(store, sign, self._callers_changed, now)
@@ -258,23 +258,46 @@ class Instance:
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()
-        for id, definition in wanted.items():
-            if (portal := self.portals.get(id)) is not None:
-                await portal.apply(definition, self._stored)
-                portal.decide(self._stored)
-            else:
-                # Its policies are compiled as it is made.
-                portal = self.portals[id] = Portal(self.shared, definition, self._access_of(definition))
-                self._connect_signals([portal])
-                await portal.start()
-                await portal.apply(definition, self._stored)
-                portal.log_warnings()
-            self._name_issuer(portal)
+        for definition in wanted.values():
+            try:
+                await self._take_up(definition)
+            except (PolicyError, ValueError) as error:
+                if not definition.from_store:
+                    raise
+                # It must not keep the portals after it from what configuration and store say.
+                self._log.error("a stored portal cannot be used", portal=definition.id, reason=str(error))
             # Compiling the policies of many portals must not hold the event loop.
             await asyncio.sleep(0)
         self.addresses = Addresses(self.portals.values())
         self.shared.edge.replace(self._edge_settings(self.config))
         self._configure_delivery()
+
+    async def _take_up(self, definition: PortalDefinition) -> None:
+        """Make the portal of this definition, or let the one that is there be like it.
+
+        Raises:
+            PolicyError: its policies cannot be compiled when it is made: it is not there then.
+            ValueError: its login cannot be made. A portal that was there before goes on with its former one.
+        """
+        if (portal := self.portals.get(definition.id)) is not None:
+            try:
+                await portal.apply(definition, self._stored)
+            finally:
+                # A login that cannot be made must not keep changed policies from holding.
+                portal.decide(self._stored)
+        else:
+            # Its policies are compiled as it is made.
+            portal = Portal(self.shared, definition, self._access_of(definition))
+            self._connect_signals([portal])
+            try:
+                await portal.start()
+                await portal.apply(definition, self._stored)
+            except BaseException:
+                await portal.aclose()
+                raise
+            self.portals[definition.id] = portal
+            portal.log_warnings()
+        self._name_issuer(portal)
 
     def _access_of(self, definition: PortalDefinition) -> LiveAccess | None:
         if self.shared.parts.access is not None and definition.id == OWN:
@@ -312,7 +335,7 @@ class Instance:
                 self._log.error("expired tokens could not be deleted", reason=str(error))
             await asyncio.sleep(PURGE_SECONDS)
 
-    def _health(self) -> Mapping[str, Any]:
+    def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.
         return {"status": "ok"} if self.own.access is not None else health(self.servers.snapshot)
 

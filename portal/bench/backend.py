@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from codemode import CallOutcome, Catalog, Pace, ToolCall, ToolCaller
 
@@ -21,7 +20,7 @@ class Backend:
     caller: ToolCaller
     pace: Pace | None = None
     finish: Callable[[], Awaitable[None]] | None = None
-    correct_times: Callable[[list[dict[str, Any]]], None] | None = None
+    correct_times: Callable[[list[dict[str, object]]], None] | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -36,7 +35,7 @@ class MadeCall:
     path: str
     server: str
     tool: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     outcome: CallOutcome | None = None
 
 

@@ -14,7 +14,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from portal.bench.json_checks import check_keys, json_kind
 from portal.bench.mock_rules import check_operators
@@ -46,15 +45,15 @@ class Case:
     title: str
     name: str | None = None
     program: Path | None = None
-    mocks: Any = None
+    mocks: object = None
     tools: Path | None = None
     replay: Path | None = None
-    input: Any = None
+    input: object = None
     has_input: bool = False
     now: float = 0.0
     seed: bytes = b""
     limits: Limits = field(default_factory=Limits)
-    expect: Mapping[str, Any] = field(default_factory=dict)
+    expect: Mapping[str, object] = field(default_factory=dict)
     skip: str | None = None
     broken: str | None = None
 
@@ -116,7 +115,7 @@ def _program(file: Path) -> Path:
     raise InputError(f"There is no program beside {file}: {stem}{PROGRAMS[0]} or {stem}{PROGRAMS[1]}.")
 
 
-def _case(content: dict[str, Any], file: Path, title: str, name: str | None, program: Path) -> Case:
+def _case(content: dict[str, object], file: Path, title: str, name: str | None, program: Path) -> Case:
     where = title if name is None else f"{title}: cases.{name}"
     if content.get("mocks") is not None and content.get("replay") is not None:
         raise InputError(f"{where}: either mocks or replay.")
@@ -138,13 +137,13 @@ def _case(content: dict[str, Any], file: Path, title: str, name: str | None, pro
     )
 
 
-def _mocks(value: Any, file: Path, where: str) -> Any:
+def _mocks(value: object, file: Path, where: str) -> object:
     if value is None or isinstance(value, Mapping):
         return value
     return _path(value, file, f"{where}: mocks")
 
 
-def _path(value: Any, file: Path, where: str) -> Path | None:
+def _path(value: object, file: Path, where: str) -> Path | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -152,7 +151,7 @@ def _path(value: Any, file: Path, where: str) -> Path | None:
     return file.parent / value
 
 
-def _limits(value: Any, where: str) -> Limits:
+def _limits(value: object, where: str) -> Limits:
     if value is None:
         return Limits()
     if not isinstance(value, Mapping):
@@ -163,7 +162,7 @@ def _limits(value: Any, where: str) -> Limits:
         raise InputError(f"{where} cannot be used: {error}.") from error
 
 
-def _expect(value: Any, where: str) -> dict[str, Any]:
+def _expect(value: object, where: str) -> dict[str, object]:
     expect = check_keys(value, EXPECTED, where)
     if "result" in expect and "error" in expect:
         raise InputError(f"{where} has both a result and an error; a run has one of them.")

@@ -6,7 +6,6 @@ import difflib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from portal.pins import Level, SchemaChange, Side, schema_changes
 from stubs import Schema, Server, Tool
@@ -36,7 +35,7 @@ class ToolChange:
     breaks: str | None = None
     where: str | None = None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return {key: value for key, value in asdict(self).items() if value is not None}
 
 

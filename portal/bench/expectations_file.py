@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import textwrap
-from typing import Any
+from typing import TYPE_CHECKING
 
 from portal.bench.cases import Case
 from portal.config import YAML, read_document, read_text
 from portal.errors import InputError
 
+if TYPE_CHECKING:
+    import yaml
 
-def write_expectations(case: Case, expect: dict[str, Any]) -> None:
+
+def write_expectations(case: Case, expect: dict[str, object]) -> None:
     """Replace `expect` of one case. Comments and order outside `expect` stay.
 
     Raises:
@@ -22,7 +25,7 @@ def write_expectations(case: Case, expect: dict[str, Any]) -> None:
         text = rewrite_yaml(text, case.name, expect)
     else:
         document = read_document(case.file)
-        (document if case.name is None else document["cases"][case.name])["expect"] = expect
+        _case_of(document, case.name)["expect"] = expect
         text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
     try:
         case.file.write_text(text, encoding="utf-8")
@@ -30,12 +33,22 @@ def write_expectations(case: Case, expect: dict[str, Any]) -> None:
         raise InputError(f"Cannot write {case.file}: {error.strerror or error}.") from error
 
 
-def rewrite_yaml(text: str, name: str | None, expect: dict[str, Any]) -> str:
+def _case_of(document: object, name: str | None) -> dict[str, object]:
+    cases = document.get("cases") if isinstance(document, dict) and name is not None else None
+    case = cases.get(name) if isinstance(cases, dict) else document
+    if not isinstance(case, dict):
+        raise InputError("The test is not an object.")
+    return case
+
+
+def rewrite_yaml(text: str, name: str | None, expect: dict[str, object]) -> str:
     """YAML text with a new `expect`: that of the case `name`, or of the file if `name` is None."""
     import yaml  # noqa: PLC0415  only where there is YAML
 
-    root: Any = yaml.compose(text, yaml.SafeLoader)
-    node: Any = root if name is None else _member(_member(root, "cases"), name)
+    root = yaml.compose(text, yaml.SafeLoader)
+    if root is None:
+        raise InputError("The test is empty.")
+    node = root if name is None else _member(_member(root, "cases"), name)
     inside = 0 if name is None else int(node.start_mark.column)
     dumped = yaml.safe_dump({"expect": expect}, sort_keys=False, allow_unicode=True, width=100)
     block = textwrap.indent(dumped, " " * inside)
@@ -45,7 +58,7 @@ def rewrite_yaml(text: str, name: str | None, expect: dict[str, Any]) -> str:
         before = text[:end].rstrip("\n")
         return f"{before}\n{block}{text[end:].lstrip(chr(10)) if text[end:].strip() else ''}"
     key, value = place
-    if node.flow_style:
+    if isinstance(node, yaml.CollectionNode) and node.flow_style:
         # In flow style the new value is written in flow style too.
         return text[: value.start_mark.index] + json.dumps(expect, ensure_ascii=False) + text[value.end_mark.index :]
     start = text.rfind("\n", 0, key.start_mark.index) + 1
@@ -53,7 +66,7 @@ def rewrite_yaml(text: str, name: str | None, expect: dict[str, Any]) -> str:
     return f"{text[:start]}{block}{text[end:].removeprefix(chr(10))}"
 
 
-def _end(text: str, node: Any) -> int:
+def _end(text: str, node: yaml.Node) -> int:
     """The index of the end of a node's last line.
 
     The end mark of a block is at the next node, after the comments that belong to that one.
@@ -68,14 +81,14 @@ def _end(text: str, node: Any) -> int:
     return end + (len(rest) if rest.lstrip().startswith("#") else 0)
 
 
-def _member(node: Any, name: str) -> Any:
+def _member(node: yaml.Node, name: str) -> yaml.Node:
     entry = _key(node, name)
     if entry is None:
         raise InputError(f"The test has no {name!r} to be updated.")
     return entry[1]
 
 
-def _key(node: Any, name: str) -> tuple[Any, Any] | None:
+def _key(node: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
     for key, value in getattr(node, "value", None) or ():
         if key.value == name:
             return key, value

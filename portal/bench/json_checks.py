@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from portal.errors import InputError
 
 
-def check_keys(value: Any, known: Collection[str], where: str) -> dict[str, Any]:
+def check_keys(value: object, known: Collection[str], where: str) -> dict[str, object]:
     """`value` as an object that has only known keys.
 
     Raises:
@@ -25,7 +24,7 @@ def check_keys(value: Any, known: Collection[str], where: str) -> dict[str, Any]
     return dict(value)
 
 
-def json_kind(value: Any) -> str:
+def json_kind(value: object) -> str:
     """The kind of a JSON value, in words."""
     kinds = {dict: "an object", list: "a list", str: "text", bool: "true or false", type(None): "null"}
     return kinds.get(type(value), "a number" if isinstance(value, int | float) else type(value).__name__)

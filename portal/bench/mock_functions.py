@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import CodeType
-from typing import Any
 
 from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
 from portal.bench.mock_rules import tool_result
@@ -25,7 +24,7 @@ TOOLS = "TOOLS"
 # Errors that a mistake in a mock raises. Their messages get the place in the file.
 _MISTAKES = (LookupError, TypeError, AttributeError, NameError, AssertionError)
 
-Function = Callable[[dict[str, Any]], Any]
+Function = Callable[[dict[str, object]], object]
 
 
 def compile_file(file: Path) -> CodeType:
@@ -37,9 +36,9 @@ def compile_file(file: Path) -> CodeType:
         raise InputError(f"{file}{f', line {line}' if line else ''} is not Python: {error}.") from error
 
 
-def run_file(code: CodeType, file: Path) -> dict[str, Any]:
+def run_file(code: CodeType, file: Path) -> dict[str, object]:
     """The names that a file of mocks defines. The file runs. Raises `InputError` if it raises."""
-    module: dict[str, Any] = {"__name__": f"mocks_{file.stem}", "__file__": str(file)}
+    module: dict[str, object] = {"__name__": f"mocks_{file.stem}", "__file__": str(file)}
     try:
         exec(code, module)  # The developer's own file, named on their own command line.
     except Exception as error:  # The edge to the developer's code: its errors are reported with their place.
@@ -47,7 +46,7 @@ def run_file(code: CodeType, file: Path) -> dict[str, Any]:
     return module
 
 
-def mocks_in(module: Mapping[str, Any], file: Path) -> dict[str, Any]:
+def mocks_in(module: Mapping[str, object], file: Path) -> dict[str, object]:
     """The mocks by path: functions named `server__tool`, and the entries of `MOCKS`. Raises `InputError`."""
     mapping = module.get(MAPPING, {})
     if not isinstance(mapping, Mapping):
@@ -60,7 +59,7 @@ def mocks_in(module: Mapping[str, Any], file: Path) -> dict[str, Any]:
     return {**functions, **{str(path): value for path, value in mapping.items()}}
 
 
-async def call_function(function: Function, arguments: dict[str, Any], file: Path) -> CallOutcome:
+async def call_function(function: Function, arguments: dict[str, object], file: Path) -> CallOutcome:
     """The outcome of a call. An exception of the mock is the tool's error, with its `code` and `data` if any."""
     try:
         value = function(arguments)

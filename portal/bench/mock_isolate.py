@@ -14,9 +14,8 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 from codemode import CallOutcome, ToolFailed
 from portal.bench.mock_rules import Reply, tool_result
@@ -113,7 +112,7 @@ class MockIsolate:
                 raise InputError(request)
             return tuple(str(path) for path in request.arguments)
 
-    async def reply(self, path: str, arguments: dict[str, Any], now: float) -> Reply:
+    async def reply(self, path: str, arguments: dict[str, object], now: float) -> Reply:
         """The answer of the mock at `path`. `now` is the time of the call."""
         async with self._lock:
             self._now = began = max(self._now, now)
@@ -134,7 +133,7 @@ class MockIsolate:
             return await self._next_request(self._execution.start(self._source, self._now, seed))
         return self._pending
 
-    async def _next_request(self, step: Any) -> HostCall | str:
+    async def _next_request(self, step: Awaitable[object]) -> HostCall | str:
         """The isolate's next request for a call, or what went wrong. Timers fire at once, in virtual time."""
         outcome = await step
         while isinstance(outcome, Suspended) and not outcome.calls and outcome.wake_at is not None:
@@ -149,7 +148,7 @@ class MockIsolate:
         return f"{self._file.name} ended before it answered; mocks call nothing but what they define."
 
 
-def _outcome(reply: Any) -> CallOutcome:
+def _outcome(reply: object) -> CallOutcome:
     if not isinstance(reply, dict) or "error" in reply:
         reply = reply if isinstance(reply, dict) else {}
         code = reply.get("code")

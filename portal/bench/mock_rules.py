@@ -14,7 +14,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from codemode import CallOutcome, ToolDenied, ToolFailed, ToolReturned
 from portal.bench.json_checks import check_keys, json_kind
@@ -53,7 +52,7 @@ class Rule:
     """
 
     outcomes: tuple[CallOutcome, ...]
-    when: Mapping[str, Any] | None = None
+    when: Mapping[str, object] | None = None
     delay_ms: float = 0.0
     times: int | None = None
 
@@ -71,7 +70,7 @@ class Turns:
     rules: Sequence[Rule]
     used: dict[int, int] = field(default_factory=dict)
 
-    def reply(self, arguments: Mapping[str, Any]) -> Reply | None:
+    def reply(self, arguments: Mapping[str, object]) -> Reply | None:
         """The answer of the first rule that matches, or None if there is none."""
         for place, rule in enumerate(self.rules):
             if rule.when is not None and not matches(rule.when, arguments):
@@ -83,14 +82,14 @@ class Turns:
         return None
 
 
-def parse_rules(value: Any, where: str) -> tuple[Rule, ...]:
+def parse_rules(value: object, where: str) -> tuple[Rule, ...]:
     """The rules of one tool, from one rule or a list of them. Raises `InputError`."""
     if isinstance(value, list):
         return tuple(_rule(one, f"{where}[{place}]") for place, one in enumerate(value))
     return (_rule(value, where),)
 
 
-def tool_result(value: Any) -> ToolReturned:
+def tool_result(value: object) -> ToolReturned:
     """The MCP result for a plain value: null is no content, text is a text block, anything else structured content."""
     if value is None:
         return ToolReturned({"content": []})
@@ -99,7 +98,7 @@ def tool_result(value: Any) -> ToolReturned:
     return ToolReturned({"content": [], "structuredContent": value})
 
 
-def _rule(value: Any, where: str) -> Rule:
+def _rule(value: object, where: str) -> Rule:
     rule = check_keys(value, MEMBERS, where)
     answers = [key for key in ANSWERS if key in rule]
     if len(answers) != 1:
@@ -121,7 +120,7 @@ def _rule(value: Any, where: str) -> Rule:
     return Rule(outcomes, when, float(delay), None if times is None else int(times))
 
 
-def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
+def _outcomes(key: str, value: object, where: str) -> tuple[CallOutcome, ...]:
     if key == "result":
         return (tool_result(value),)
     if key == "results":
@@ -138,25 +137,26 @@ def _outcomes(key: str, value: Any, where: str) -> tuple[CallOutcome, ...]:
         return (ToolReturned({"isError": True, "content": [{"type": "text", "text": value}]}),)
     error = check_keys(value, ("message", "code", "data"), f"{where}.error")
     code = error.get("code")
-    if not isinstance(error.get("message"), str) or not isinstance(code, int | None):
+    message = error.get("message")
+    if not isinstance(message, str) or not isinstance(code, int | None):
         raise InputError(f"{where}.error needs a message; its code is a whole number.")
-    return (ToolFailed(error["message"], code, error.get("data")),)
+    return (ToolFailed(message, code, error.get("data")),)
 
 
-def _number(rule: Mapping[str, Any], key: str, where: str, *, whole: bool = False) -> float | None:
+def _number(rule: Mapping[str, object], key: str, where: str, *, whole: bool = False) -> float | None:
     value = rule.get(key)
     if value is None:
         return None
-    good = isinstance(value, int) or (isinstance(value, float) and not whole)
-    if not good or isinstance(value, bool) or not (1 if whole else 0) <= value <= 1e9:
-        raise InputError(f"{where}.{key} must be {'a whole number' if whole else 'milliseconds'}, not {value!r:.40}.")
-    return float(value)
+    if isinstance(value, int) or (isinstance(value, float) and not whole):
+        if not isinstance(value, bool) and (1 if whole else 0) <= value <= 1e9:
+            return float(value)
+    raise InputError(f"{where}.{key} must be {'a whole number' if whole else 'milliseconds'}, not {value!r:.40}.")
 
 
 # Matchers
 
 
-def matches(pattern: Any, value: Any) -> bool:
+def matches(pattern: object, value: object) -> bool:
     """Whether a value matches a pattern. The pattern's members must match, others may be there. Lists match in full."""
     if isinstance(pattern, dict):
         if _is_operator(pattern):
@@ -171,7 +171,7 @@ def matches(pattern: Any, value: Any) -> bool:
     return same(pattern, value)
 
 
-def agrees(expected: Any, actual: Any) -> bool:
+def agrees(expected: object, actual: object) -> bool:
     """Whether a value equals the expected one, in which operators may be anywhere."""
     if isinstance(expected, dict):
         if _is_operator(expected):
@@ -190,7 +190,7 @@ def agrees(expected: Any, actual: Any) -> bool:
     return same(expected, actual)
 
 
-def same(first: Any, second: Any) -> bool:
+def same(first: object, second: object) -> bool:
     """Whether two values are equal as JSON: true is not 1, and 1.0 is 1."""
     if isinstance(first, bool) or isinstance(second, bool):
         return first is second
@@ -201,11 +201,11 @@ def same(first: Any, second: Any) -> bool:
     return bool(first == second)
 
 
-def _is_operator(pattern: Mapping[Any, Any]) -> bool:
+def _is_operator(pattern: Mapping[object, object]) -> bool:
     return bool(pattern) and all(isinstance(key, str) and key.startswith("$") for key in pattern)
 
 
-def _holds(operator: str, operand: Any, value: Any) -> bool:
+def _holds(operator: str, operand: object, value: object) -> bool:
     if operator == "$absent":
         return (value is ABSENT) is bool(operand)
     if value is ABSENT:
@@ -214,34 +214,34 @@ def _holds(operator: str, operand: Any, value: Any) -> bool:
         case "$any":
             return True
         case "$type":
-            types = _TYPES[operand]
+            types = _TYPES[str(operand)]
             return isinstance(value, types) and (bool in types or not isinstance(value, bool))
         case "$in":
-            return any(same(one, value) for one in operand)
+            return isinstance(operand, list) and any(same(one, value) for one in operand)
         case "$not":
             return not matches(operand, value)
         case "$regex":
-            return isinstance(value, str) and re.search(operand, value) is not None
+            return isinstance(value, str) and re.search(str(operand), value) is not None
         case "$exact":
             return same(operand, value)
         case _:
             return _compares(operator, operand, value)
 
 
-def _compares(operator: str, operand: Any, value: Any) -> bool:
-    numbers = isinstance(value, int | float) and isinstance(operand, int | float) and not isinstance(value, bool)
-    if not numbers and not (isinstance(value, str) and isinstance(operand, str)):
-        return False
-    compared: dict[str, bool] = {
-        "$gt": value > operand,
-        "$gte": value >= operand,
-        "$lt": value < operand,
-        "$lte": value <= operand,
-    }
-    return compared[operator]
+def _compares(operator: str, operand: object, value: object) -> bool:
+    if isinstance(value, str) and isinstance(operand, str):
+        return _in_order(operator, value < operand, value == operand, value > operand)
+    if isinstance(value, int | float) and isinstance(operand, int | float) and not isinstance(value, bool):
+        return _in_order(operator, value < operand, value == operand, value > operand)
+    return False
 
 
-def check_operators(pattern: Any, where: str) -> None:
+def _in_order(operator: str, below: bool, equal: bool, above: bool) -> bool:
+    # A number that is none (NaN) is neither below nor above.
+    return {"$gt": above, "$gte": above or equal, "$lt": below, "$lte": below or equal}[operator]
+
+
+def check_operators(pattern: object, where: str) -> None:
     """Check the operators in a pattern before a run uses it. Raises `InputError` for an unknown or malformed one."""
     if isinstance(pattern, list):
         for place, part in enumerate(pattern):
@@ -256,7 +256,7 @@ def check_operators(pattern: Any, where: str) -> None:
         _check_operand(operator, operand, f"{where}.{operator}")
 
 
-def _check_operand(operator: str, operand: Any, where: str) -> None:
+def _check_operand(operator: str, operand: object, where: str) -> None:
     if operator == "$type" and (not isinstance(operand, str) or operand not in _TYPES):
         raise InputError(f"{where} must be one of {', '.join(_TYPES)}.")
     if operator == "$in" and not isinstance(operand, list):
@@ -265,6 +265,8 @@ def _check_operand(operator: str, operand: Any, where: str) -> None:
         check_operators(operand, where)
     if operator == "$regex":
         try:
+            if not isinstance(operand, str):
+                raise TypeError("it is not text")
             re.compile(operand)
         except (re.error, TypeError) as error:
             raise InputError(f"{where} is no regular expression: {error}.") from error

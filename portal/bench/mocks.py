@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from codemode import CallOutcome, Catalog, ToolCall, ToolFailed, ToolReturned
 from portal.bench import mock_functions
@@ -29,7 +28,7 @@ from stubs import Server, Tool
 _DOCUMENT = ("mocks", "tools", "now", "seed")
 _SHOWN = 200
 
-Answer = Callable[[dict[str, Any], float], Awaitable[Reply | None]]
+Answer = Callable[[dict[str, object], float], Awaitable[Reply | None]]
 """The answer to a call with these arguments at this time, or None if no mock is for them."""
 
 
@@ -63,7 +62,7 @@ class Mocks:
         self._seed = seed
 
     @classmethod
-    def of(cls, mocks: Mapping[str, Any], *, servers: Sequence[Server] | None = None, title: str = "mocks") -> Mocks:
+    def of(cls, mocks: Mapping[str, object], *, servers: Sequence[Server] | None = None, title: str = "mocks") -> Mocks:
         """Mocks from a mapping of paths to rules or functions of the arguments. Raises `InputError`."""
         _split(mocks, title)
         file = Path(title)
@@ -101,7 +100,7 @@ async def open_mocks(stack: AsyncExitStack, file: Path, *, tools: Path | None = 
     raise InputError(f"Mocks are a file of .json, .yaml, .py or .js; {file} is none of these.")
 
 
-def document_mocks(document: Any, where: str, folder: Path, saved: Sequence[Server] | None) -> Mocks:
+def document_mocks(document: object, where: str, folder: Path, saved: Sequence[Server] | None) -> Mocks:
     """Mocks from a document `{"mocks": {...}, "tools"?, "now"?, "seed"?}`, whose paths are relative to `folder`."""
     content = check_keys(document, _DOCUMENT, where)
     mocks = content.get("mocks")
@@ -120,7 +119,7 @@ def document_mocks(document: Any, where: str, folder: Path, saved: Sequence[Serv
     )
 
 
-def _of_document(document: Any, file: Path, saved: Sequence[Server] | None) -> Mocks:
+def _of_document(document: object, file: Path, saved: Sequence[Server] | None) -> Mocks:
     return document_mocks(document, str(file), file.parent, saved)
 
 
@@ -145,14 +144,14 @@ def _of_python(file: Path, saved: Sequence[Server] | None) -> Mocks:
     return Mocks(str(file), list(mocks), fresh, servers=saved)
 
 
-def _split(mocks: Mapping[str, Any], where: str) -> None:
+def _split(mocks: Mapping[str, object], where: str) -> None:
     """Check the rules among the mocks, so that a mistake is found before a run."""
     for path, value in mocks.items():
         if not callable(value):
             parse_rules(value, f"{where}: {path}")
 
 
-def _from_mapping(mocks: Mapping[str, Any], file: Path) -> dict[str, Answer]:
+def _from_mapping(mocks: Mapping[str, object], file: Path) -> dict[str, Answer]:
     return {
         path: _function(value, file) if callable(value) else _turns(Turns(parse_rules(value, f"{file}: {path}")))
         for path, value in mocks.items()
@@ -160,14 +159,14 @@ def _from_mapping(mocks: Mapping[str, Any], file: Path) -> dict[str, Answer]:
 
 
 def _turns(turns: Turns) -> Answer:
-    async def answer(arguments: dict[str, Any], now: float) -> Reply | None:
+    async def answer(arguments: dict[str, object], now: float) -> Reply | None:
         return turns.reply(arguments)
 
     return answer
 
 
 def _function(function: mock_functions.Function, file: Path) -> Answer:
-    async def answer(arguments: dict[str, Any], now: float) -> Reply | None:
+    async def answer(arguments: dict[str, object], now: float) -> Reply | None:
         return Reply(await mock_functions.call_function(function, arguments, file))
 
     return answer
@@ -177,7 +176,7 @@ def _in_isolate(mocks_file: IsolateMocks, now: float) -> Answers:
     isolate = mocks_file.isolate(now)
 
     def answer_of(path: str) -> Answer:
-        async def answer(arguments: dict[str, Any], now: float) -> Reply | None:
+        async def answer(arguments: dict[str, object], now: float) -> Reply | None:
             return await isolate.reply(path, arguments, now)
 
         return answer
@@ -247,6 +246,6 @@ def _place(catalog: Catalog, path: str, title: str) -> str:
     raise InputError(f"{title} mocks {path!r:.100}, and there is no such tool. {catalog.nearest(path)}")
 
 
-def _short(arguments: Mapping[str, Any]) -> str:
+def _short(arguments: Mapping[str, object]) -> str:
     text = json.dumps(arguments, ensure_ascii=False)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -36,7 +36,7 @@ class RecordedCall:
     seq: int
     server: str
     tool: str
-    arguments: dict[str, Any]
+    arguments: dict[str, object]
     outcome: CallOutcome | None
     at: float = 0.0
     ms: float = 0.0
@@ -66,7 +66,7 @@ class Recording:
     calls: tuple[RecordedCall, ...] = ()
     resumes: tuple[Resume, ...] = ()
     answer: Mapping[str, Any] = field(default_factory=dict)
-    input: Any = None
+    input: object = None
     has_input: bool = False
 
 
@@ -147,7 +147,7 @@ def read_recording(folder: Path) -> Recording:
         raise InputError(f"{file} is damaged: {type(error).__name__} {error}.") from error
 
 
-def _document(recording: Recording) -> dict[str, Any]:
+def _document(recording: Recording) -> dict[str, object]:
     members = {"input": recording.input} if recording.has_input else {}
     return {
         "format": FORMAT,
@@ -175,7 +175,7 @@ def _document(recording: Recording) -> dict[str, Any]:
     }
 
 
-def outcome_document(outcome: CallOutcome | None) -> dict[str, Any]:
+def outcome_document(outcome: CallOutcome | None) -> dict[str, object]:
     """An outcome as JSON: `result` (the raw MCP result), `failed` or `denied`; {} for a call without an outcome."""
     if isinstance(outcome, ToolReturned):
         return {"result": outcome.result}

@@ -149,6 +149,6 @@ class Replay:
                 call.update(at=recorded.at, ms=recorded.ms)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     text = json.dumps(value, ensure_ascii=False, sort_keys=True)
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 from codemode import Catalog, isolate_declarations
 from portal.bench.json_checks import json_kind
@@ -24,12 +23,12 @@ FORMAT = "codemode-tools/1"
 _ENDINGS = (".tools", ".tool-list", "-tools")
 
 
-def as_document(servers: Iterable[Server]) -> dict[str, Any]:
+def as_document(servers: Iterable[Server]) -> dict[str, object]:
     """The document for these servers. `servers_of` reads the same servers from it."""
     return {"format": FORMAT, "servers": [_server_document(server) for server in servers]}
 
 
-def servers_of(document: Any, name: str) -> tuple[Server, ...]:
+def servers_of(document: object, name: str) -> tuple[Server, ...]:
     """The servers in a document of one of the forms above. `name` names the server of a list without one.
 
     Raises:
@@ -56,7 +55,7 @@ def read_servers(path: Path) -> tuple[Server, ...]:
     return servers_of(read_document(path), path.name)
 
 
-def is_configuration(document: Any) -> bool:
+def is_configuration(document: object) -> bool:
     """Whether a document is a configuration of servers, and not a list of tools."""
     if not isinstance(document, Mapping):
         return False
@@ -70,7 +69,7 @@ def _server_id(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", stem).strip("-") or "server"
 
 
-def _server(value: Any, where: str) -> Server:
+def _server(value: object, where: str) -> Server:
     if not isinstance(value, Mapping) or not isinstance(value.get("id"), str) or not value["id"]:
         raise InputError(f"{where} needs an id.")
     tools = value.get("tools") or []
@@ -80,9 +79,9 @@ def _server(value: Any, where: str) -> Server:
     return Server(value["id"], _text(value.get("name")), _text(value.get("description")), listed)
 
 
-def _tool(value: Any, where: str) -> Tool:
+def _tool(value: object, where: str) -> Tool:
     name = value.get("rawName", value.get("name")) if isinstance(value, Mapping) else None
-    if not isinstance(name, str):
+    if not isinstance(value, Mapping) or not isinstance(name, str):
         raise InputError(f"{where} has a tool without a name.")
     input_schema, output_schema = value.get("inputSchema"), value.get("outputSchema")
     annotations = value.get("annotations")
@@ -97,16 +96,16 @@ def _tool(value: Any, where: str) -> Tool:
     )
 
 
-def _text(value: Any) -> str | None:
+def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
 
 
-def _server_document(server: Server) -> dict[str, Any]:
+def _server_document(server: Server) -> dict[str, object]:
     about = {"id": server.id, "name": server.name, "description": server.description}
     return {**_present(about), "tools": [_tool_document(tool) for tool in server.tools]}
 
 
-def _tool_document(tool: Tool) -> dict[str, Any]:
+def _tool_document(tool: Tool) -> dict[str, object]:
     document = {
         "name": tool.name,
         "title": tool.title,
@@ -119,7 +118,7 @@ def _tool_document(tool: Tool) -> dict[str, Any]:
     return _present(document)
 
 
-def _present(document: dict[str, Any]) -> dict[str, Any]:
+def _present(document: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in document.items() if value is not None}
 
 

@@ -6,7 +6,6 @@ import difflib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from portal.bench.cases import EXPECTED
 from portal.bench.mock_rules import ABSENT, agrees
@@ -20,8 +19,8 @@ class Mismatch:
     """A difference in the result, error, calls or logs (`about`). `lines` is a diff: expected -, actual +."""
 
     about: str
-    expected: Any
-    actual: Any
+    expected: object
+    actual: object
 
     @property
     def title(self) -> str:
@@ -36,7 +35,7 @@ class Mismatch:
         return lines if len(lines) <= _LINES else [*lines[:_LINES], f"  ... and {len(lines) - _LINES} more lines"]
 
 
-def verdict(expect: Mapping[str, Any], program_run: ProgramRun) -> list[Mismatch]:
+def verdict(expect: Mapping[str, object], program_run: ProgramRun) -> list[Mismatch]:
     """The differences between a run and its expectations. A failure that is not expected is one too."""
     actual = outcome(expect, program_run)
     mismatches = [
@@ -49,10 +48,10 @@ def verdict(expect: Mapping[str, Any], program_run: ProgramRun) -> list[Mismatch
     return mismatches
 
 
-def outcome(expect: Mapping[str, Any], program_run: ProgramRun) -> dict[str, Any]:
+def outcome(expect: Mapping[str, object], program_run: ProgramRun) -> dict[str, object]:
     """The run in the form of an expectation, with only the details that `expect` has."""
     answer = program_run.answer
-    happened: dict[str, Any] = {}
+    happened: dict[str, object] = {}
     if "error" in answer:
         happened["error"] = _error(expect.get("error"), answer["error"])
     elif "result" in answer:
@@ -62,7 +61,7 @@ def outcome(expect: Mapping[str, Any], program_run: ProgramRun) -> dict[str, Any
     return happened
 
 
-def updated_expectations(expect: Mapping[str, Any], program_run: ProgramRun) -> dict[str, Any]:
+def updated_expectations(expect: Mapping[str, object], program_run: ProgramRun) -> dict[str, object]:
     """Expectations that this run meets, with the fewest changes. Without any before, the run's result and calls."""
     wrong = {mismatch.about for mismatch in verdict(expect, program_run)}
     actual = outcome(expect, program_run)
@@ -76,16 +75,18 @@ def updated_expectations(expect: Mapping[str, Any], program_run: ProgramRun) -> 
     return {key: merged[key] for key in EXPECTED if key in merged}
 
 
-def _agrees(about: str, expected: Any, actual: Any) -> bool:
+def _agrees(about: str, expected: object, actual: object) -> bool:
     if about == "error" and isinstance(actual, Mapping):
         return _error_agrees(expected, actual)
     return agrees(expected, actual)
 
 
-def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
+def _error_agrees(expected: object, actual: Mapping[str, object]) -> bool:
     """Whether an error is the expected one. An expected text, or `message`, must be part of the error's message."""
     if isinstance(expected, str):
         return expected in str(actual.get("message"))
+    if not isinstance(expected, Mapping):
+        return False
     message = expected.get("message")
     rest = {key: value for key, value in expected.items() if key != "message"}
     if isinstance(message, str):
@@ -96,13 +97,13 @@ def _error_agrees(expected: Any, actual: Mapping[str, Any]) -> bool:
     return all(agrees(value, actual.get(key, ABSENT)) for key, value in rest.items())
 
 
-def _error(expected: Any, error: Mapping[str, Any]) -> dict[str, Any]:
+def _error(expected: object, error: Mapping[str, object]) -> dict[str, object]:
     members = set(expected) if isinstance(expected, Mapping) else {"kind", "message"}
     members |= {"message"}
     return {key: error[key] for key in ("kind", "name", "message", "line") if key in members and key in error}
 
 
-def _calls(expected: Any, program_run: ProgramRun) -> Any:
+def _calls(expected: object, program_run: ProgramRun) -> object:
     calls = program_run.answer.get("calls") or []
     if isinstance(expected, int):
         return len(calls)
@@ -114,7 +115,7 @@ def _calls(expected: Any, program_run: ProgramRun) -> Any:
         if isinstance(like, str):
             calls_as_expected.append(call["tool"])
             continue
-        described_call: dict[str, Any] = {"tool": call["tool"]}
+        described_call: dict[str, object] = {"tool": call["tool"]}
         if "arguments" in like and call["seq"] in arguments:
             described_call["arguments"] = arguments[call["seq"]]
         if "status" in like or (call["status"] != "ok" and "arguments" not in like):
@@ -123,7 +124,7 @@ def _calls(expected: Any, program_run: ProgramRun) -> Any:
     return calls_as_expected
 
 
-def _logs(expected: Any, logs: list[Mapping[str, Any]]) -> list[Any]:
+def _logs(expected: object, logs: list[Mapping[str, object]]) -> list[object]:
     described = expected if isinstance(expected, list) else []
     return [
         {"level": log["level"], "text": log["text"]}
@@ -133,7 +134,7 @@ def _logs(expected: Any, logs: list[Mapping[str, Any]]) -> list[Any]:
     ]
 
 
-def _text(value: Any) -> list[str]:
+def _text(value: object) -> list[str]:
     if value is ABSENT:
         return []
     return json.dumps(value, indent=2, ensure_ascii=False, default=str).split("\n")

@@ -38,7 +38,7 @@ class Call:
         return _KINDS.get(self.method, "tool")
 
     @classmethod
-    def tool(cls, server: str, name: str, arguments: Mapping[str, Any] | None = None) -> Call:
+    def tool(cls, server: str, name: str, arguments: Mapping[str, object] | None = None) -> Call:
         params: dict[str, Any] = {"name": name, "arguments": arguments if arguments is not None else {}}
         return cls(server=server, method="tools/call", name=name, params=params)
 

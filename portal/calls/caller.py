@@ -41,7 +41,7 @@ class Records(Protocol):
 
 
 class Observer(Protocol):
-    def observe(self, call: Call, result: Mapping[str, Any], snapshot: Snapshot) -> None:
+    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
         """Learn from the result of a tool, after the screenings. Quick, and never raises."""
 
 

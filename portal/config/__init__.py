@@ -11,18 +11,26 @@ from portal.config.config import (
     load_config,
     parse_config,
 )
-from portal.config.document import load_document
+from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, write_duration
 from portal.config.expand import Expansion
-from portal.config.files import YAML, read_document, read_text
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import advice, programs_taken
-from portal.config.portals import RESERVED_IDS, CodeModePolicy, PortalEntry
+from portal.config.portals import (
+    ALIAS,
+    RESERVED_IDS,
+    CapabilityOverride,
+    CodeModePolicy,
+    PortalEntry,
+    PortalServerEntry,
+)
 from portal.config.watch import watch_config
 
 __all__ = [
+    "ALIAS",
     "RESERVED_IDS",
     "YAML",
+    "CapabilityOverride",
     "CodeModePolicy",
     "Config",
     "Expansion",
@@ -31,6 +39,7 @@ __all__ = [
     "HttpServer",
     "IdentitySection",
     "PortalEntry",
+    "PortalServerEntry",
     "PortalSettings",
     "ServerConfig",
     "StdioServer",

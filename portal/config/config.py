@@ -14,7 +14,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -198,7 +198,7 @@ def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
 
 
 def parse_config(
-    document: Mapping[str, Any],
+    document: Mapping[str, object],
     *,
     file: str = "<config>",
     env: Mapping[str, str] | None = None,
@@ -257,7 +257,7 @@ def server_id(name: str) -> str:
 
 
 def _server(
-    name: str, entry: Any, key: str, file: str, environment: Mapping[str, str], folder: Path | None
+    name: str, entry: object, key: str, file: str, environment: Mapping[str, str], folder: Path | None
 ) -> ServerConfig:
     if not isinstance(entry, dict):
         raise ConfigError(f"must be an object, found {describe(entry)}.", file=file, key=key)
@@ -267,7 +267,7 @@ def _server(
             "is no name for a server.", file=file, key=key, fix="Use up to 64 letters, digits and hyphens."
         )
     expansion = Expansion(environment, file=file)
-    written = _spelled_as_ours(expansion.expand(entry, key), key, file)
+    written = _spelled_as_ours(expansion.expand_members(entry, key), key, file)
     model = _transport(written, key, file)
     given = {"id": identifier, "name": name, "expanded": tuple(sorted(expansion.values)), **written}
     server = _checked(model, given, key, file)
@@ -279,7 +279,7 @@ def _server(
     return server
 
 
-def _spelled_as_ours(entry: dict[str, Any], key: str, file: str) -> dict[str, Any]:
+def _spelled_as_ours(entry: dict[str, object], key: str, file: str) -> dict[str, object]:
     """Other clients' spellings of the same thing, and their private keys dropped."""
     ours = {name: value for name, value in entry.items() if name not in FOREIGN_KEYS}
     for foreign, own in (("httpUrl", "url"), ("serverUrl", "url"), ("transport", "type"), ("disabled", "enabled")):
@@ -293,7 +293,7 @@ def _spelled_as_ours(entry: dict[str, Any], key: str, file: str) -> dict[str, An
     return ours
 
 
-def _transport(given: dict[str, Any], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
+def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
     """Which kind of server this is; puts HTTP's flavour into `given`."""
     written = given.pop("type", None)
     kind = TRANSPORTS.get(written.lower()) if isinstance(written, str) else None
@@ -315,10 +315,10 @@ def _transport(given: dict[str, Any], key: str, file: str) -> type[StdioServer] 
     return HttpServer
 
 
-def _portal(section: Any, file: str, environment: Mapping[str, str], folder: Path | None) -> PortalSettings:
+def _portal(section: object, file: str, environment: Mapping[str, str], folder: Path | None) -> PortalSettings:
     if not isinstance(section, dict):
         raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portal")
-    given = Expansion(environment, file=file).expand(section, "portal")
+    given = Expansion(environment, file=file).expand_members(section, "portal")
     _only_known(given, _names(PortalSettings), file, "portal")
     if isinstance(limits := given.get("limits"), dict):
         spelled = {to_camel(name): name for name in LIMITS} | {name: name for name in LIMITS}
@@ -339,7 +339,7 @@ def _portal(section: Any, file: str, environment: Mapping[str, str], folder: Pat
 
 
 def _portals(
-    section: Any,
+    section: object,
     portal: PortalSettings,
     servers: Mapping[str, ServerConfig],
     file: str,
@@ -359,7 +359,7 @@ def _portals(
             raise ConfigError("is the name of a path that is taken.", file=file, key=key, fix="Choose another id.")
         if not isinstance(given, dict):
             raise ConfigError(f"must be an object, found {describe(given)}.", file=file, key=key)
-        written = Expansion(environment, file=file).expand(given, key)
+        written = Expansion(environment, file=file).expand_members(given, key)
         _only_known(written, _names(PortalEntry) - {"id"}, file, key)
         entry = _checked(PortalEntry, {**written, "id": id}, key, file)
         # A server may be named as in the document or by its id.
@@ -408,7 +408,7 @@ def _check_limit(name: str, value: float, key: str, file: str) -> None:
         raise ConfigError(f"must lie between {error.low} and {error.high}.", file=file, key=key) from None
 
 
-def _checked(model: type[Checked], given: Mapping[str, Any], key: str, file: str) -> Checked:
+def _checked(model: type[Checked], given: Mapping[str, object], key: str, file: str) -> Checked:
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -419,7 +419,7 @@ def _checked(model: type[Checked], given: Mapping[str, Any], key: str, file: str
         raise ConfigError(f"{problem}, found {describe(first['input'])}.", file=file, key=where) from None
 
 
-def _only_known(found: Mapping[str, Any], known: set[str], file: str, key: str, why: str = "") -> None:
+def _only_known(found: Mapping[str, object], known: set[str], file: str, key: str, why: str = "") -> None:
     for name in found:
         if name in known:
             continue

@@ -1,51 +1,88 @@
-"""Reading a configuration file into plain values: JSON or TOML by its ending, bounded, no key written twice."""
+"""The one reader of documents in files: JSON, TOML or YAML by its ending, bounded, no key written twice.
+
+`load_document` is for configuration, and says what is wrong as a `ConfigError`; `read_document` and `read_text` are for
+what people name on a command line or keep next to their programs, and say it as an `InputError`.
+"""
 
 from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Hashable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from portal.errors import ConfigError
+from portal.errors import ConfigError, InputError
+
+if TYPE_CHECKING:
+    import yaml
 
 MAX_BYTES = 4 * 1024 * 1024
+"""Of a configuration."""
+LARGEST = 64 * 1024 * 1024
+YAML = (".yaml", ".yml")
 
 
-def load_document(path: Path) -> dict[str, Any]:
-    """The document as a mapping.
+class _Unreadable(Exception):
+    """Why a file holds no document. `key` is the key that is written twice, "" for another problem."""
+
+    def __init__(self, problem: str, key: str = "") -> None:
+        self.problem = problem
+        self.key = key
+        super().__init__(problem)
+
+
+def load_document(path: Path) -> dict[str, object]:
+    """The configuration in a JSON or TOML file, as a mapping.
 
     Raises:
         ConfigError: no such file, too large, not text, not JSON or TOML, or not an object.
     """
     file = str(path)
     try:
-        with path.open("rb") as opened:
-            data = opened.read(MAX_BYTES + 1)
+        document = _parsed(_text(path, MAX_BYTES), "" if path.suffix in YAML else path.suffix)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror or error}.", file=file) from None
-    if len(data) > MAX_BYTES:
-        raise ConfigError(f"is larger than {MAX_BYTES // 1024**2} MiB.", file=file)
-    try:
-        text = data.decode("utf-8-sig")
-        document = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text, object_pairs_hook=_once)
-    except UnicodeDecodeError:
-        raise ConfigError("is not UTF-8 text.", file=file) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError(f"is not JSON: {error.msg} ({where}).", file=file, fix="JSON has no comments.") from None
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"is not TOML: {error}.", file=file) from None
-    except RecursionError:
-        raise ConfigError("is nested too deeply.", file=file) from None
-    except _Repeated as repeated:
-        raise ConfigError("is written twice.", file=file, key=repeated.key, fix="Keep one of them.") from None
+    except _Unreadable as error:
+        if error.key:
+            raise ConfigError(f"{error.problem}.", file=file, key=error.key, fix="Keep one of them.") from None
+        fix = "JSON has no comments." if error.problem.startswith("is not JSON") else ""
+        raise ConfigError(f"{error.problem}.", file=file, fix=fix) from None
     if not isinstance(document, dict):
         raise ConfigError(f"must be an object, found {describe(document)}.", file=file)
     return document
 
 
-def describe(value: Any) -> str:
+def read_document(path: Path, *, largest: int = LARGEST) -> object:
+    """The value in a JSON, TOML or YAML file.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return _parsed(_text(path, largest), path.suffix)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except _Unreadable as error:
+        named = f": {error.key} {error.problem}" if error.key else f" {error.problem}"
+        raise InputError(f"{path}{named}.") from error
+
+
+def read_text(path: Path, *, largest: int = LARGEST) -> str:
+    """The text of a file.
+
+    Raises:
+        InputError: there is none.
+    """
+    try:
+        return _text(path, largest)
+    except OSError as error:
+        raise InputError(f"Cannot read {path}: {error.strerror or error}.") from error
+    except _Unreadable as error:
+        raise InputError(f"{path} {error.problem}.") from error
+
+
+def describe(value: object) -> str:
     """What kind of thing was found, never the thing itself."""
     if value is None:
         return "null"
@@ -60,16 +97,72 @@ def describe(value: Any) -> str:
     return "a list" if isinstance(value, list) else "something else"
 
 
-class _Repeated(Exception):
-    def __init__(self, key: str) -> None:
-        super().__init__(key)
-        self.key = key
+def _text(path: Path, largest: int) -> str:
+    with path.open("rb") as file:
+        data = file.read(largest + 1)
+    if len(data) > largest:
+        mebibytes = largest // 1024**2
+        raise _Unreadable(f"is larger than {f'{mebibytes} MiB' if mebibytes else f'{largest:,} bytes'}")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise _Unreadable("is not UTF-8 text") from None
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _parsed(text: str, suffix: str) -> object:
+    try:
+        if suffix in YAML:
+            return _yaml(text)
+        if suffix == ".toml":
+            return tomllib.loads(text)
+        value: object = json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError as error:
+        raise _Unreadable(f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise _Unreadable(f"is not TOML: {error}") from None
+    except RecursionError:
+        raise _Unreadable("is nested too deeply") from None
+    except ValueError as error:
+        # A number of thousands of digits.
+        raise _Unreadable(f"is not JSON: {error}") from None
+    return value
+
+
+def _once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found: dict[str, object] = {}
     for key, value in pairs:
         if key in found:
-            raise _Repeated(key)
+            raise _Unreadable("is written twice", key)
         found[key] = value
     return found
+
+
+def _yaml(text: str) -> object:
+    import yaml  # noqa: PLC0415  only where there is YAML
+
+    class Loader(yaml.SafeLoader):
+        """Without aliases, which make a small text large, and without dates, which are text in JSON."""
+
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            if self.check_event(yaml.AliasEvent):
+                raise yaml.YAMLError("aliases are not allowed here")
+            return super().compose_node(parent, index)
+
+        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, object]:
+            seen: set[str] = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode):
+                    if key.value in seen:
+                        raise _Unreadable("is written twice", key.value)
+                    seen.add(key.value)
+            return super().construct_mapping(node, deep)
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    try:
+        value: object = yaml.load(text, Loader)
+    except (yaml.YAMLError, ValueError) as error:
+        raise _Unreadable(f"is not YAML: {str(error).splitlines()[0] if str(error) else error}") from None
+    return value

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 from portal.errors import ConfigError
 
@@ -27,7 +26,7 @@ class Expansion:
         self._file = file
         self.values: set[str] = set()
 
-    def expand(self, value: Any, key: str) -> Any:
+    def expand(self, value: object, key: str) -> object:
         """`value` with every string in it expanded; `key` is its path in the document.
 
         Raises:
@@ -37,9 +36,11 @@ class Expansion:
             return _REFERENCE.sub(lambda found: self._replace(found, key), value) if "$" in value else value
         if isinstance(value, list):
             return [self.expand(item, f"{key}[{position}]") for position, item in enumerate(value)]
-        if isinstance(value, dict):
-            return {name: self.expand(item, f"{key}.{name}") for name, item in value.items()}
-        return value
+        return self.expand_members(value, key) if isinstance(value, dict) else value
+
+    def expand_members(self, value: Mapping[str, object], key: str) -> dict[str, object]:
+        """`value` with every string in its members expanded. Raises what `expand` raises."""
+        return {name: self.expand(item, f"{key}.{name}") for name, item in value.items()}
 
     def _replace(self, found: re.Match[str], key: str) -> str:
         if found["escaped"]:

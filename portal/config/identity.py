@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -55,14 +55,14 @@ class IdentitySection(Section):
     """
 
     public_url: str = ""
-    policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
-    server_policies: Mapping[str, tuple[Mapping[str, Any], ...]] = Field(default_factory=dict)
-    tool_policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
-    groups: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
-    lists: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
+    policies: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
+    server_policies: Mapping[str, tuple[Mapping[str, object], ...]] = Field(default_factory=dict)
+    tool_policies: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
+    groups: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
+    lists: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
     pin: bool = False
     smtp: MailServer | None = None
-    oauth: Mapping[str, Any] = Field(default_factory=dict)
+    oauth: Mapping[str, object] = Field(default_factory=dict)
     trusted_proxies: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
     client_certificates: bool = False
     countries: Path | None = None

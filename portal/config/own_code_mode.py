@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 OwnCodeMode = Literal["advise", "off", "keep"]
@@ -26,7 +26,7 @@ _SAYS_SO = re.compile(
 )
 
 
-def programs_taken(tools: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
+def programs_taken(tools: Sequence[Mapping[str, object]]) -> tuple[str, ...]:
     """The tools that make a server one in code mode: its only tool, or what searches and what executes; else none.
 
     A lone interpreter is none: its name or description must speak of tools or of code mode.
@@ -69,7 +69,7 @@ def asking_for_tools(url: str) -> str:
     return urlunsplit(parts._replace(query=query))
 
 
-def _takes_program(tool: Mapping[str, Any]) -> bool:
+def _takes_program(tool: Mapping[str, object]) -> bool:
     """Whether its input is a program: a text of such a name, and hardly anything else that must be given."""
     schema = tool.get("inputSchema")
     properties = schema.get("properties") if isinstance(schema, Mapping) else None
@@ -85,6 +85,6 @@ def _takes_program(tool: Mapping[str, Any]) -> bool:
     return any(properties[name].get("type", "string") == "string" for name in named) and not others
 
 
-def _plain(tool: Mapping[str, Any]) -> str:
+def _plain(tool: Mapping[str, object]) -> str:
     name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", str(tool.get("name") or ""))
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, field_validator
 
@@ -14,6 +14,8 @@ from portal.config.section import Section
 PORTAL_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 # The first segments of the instance's own paths: a portal of such an id could not be told from them.
 RESERVED_IDS = frozenset({"mcp", "healthz", "login", "logout", "authorize", "token", "revoke", "register", "cdn-cgi"})
+ALIAS = r"^[a-zA-Z0-9]+([_-][a-zA-Z0-9]+)*$"
+"""How another name of a tool or prompt is written: letters and digits, with single `-` or `_` between them."""
 _HOSTNAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
 
@@ -31,7 +33,7 @@ class CapabilityOverride(Section):
 
     name: str = Field(min_length=1, max_length=256)
     enabled: bool | None = None
-    alias: str | None = Field(default=None, max_length=40)
+    alias: str | None = Field(default=None, pattern=ALIAS, max_length=40)
     description: str | None = Field(default=None, max_length=65_536)
 
 
@@ -61,12 +63,12 @@ class PortalEntry(Section):
     instructions: str | None = Field(default=None, max_length=65_536)
     code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
     servers: tuple[PortalServerEntry, ...] = Field(default=(), max_length=1000)
-    policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
-    tool_policies: tuple[Mapping[str, Any], ...] = Field(default=(), max_length=200)
+    policies: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
+    tool_policies: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
 
     @field_validator("servers", mode="before")
     @classmethod
-    def _ids_are_entries(cls, value: Any) -> Any:
+    def _ids_are_entries(cls, value: object) -> object:
         if not isinstance(value, list | tuple):
             return value
         return [{"server_id": entry} if isinstance(entry, str) else entry for entry in value]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 import orjson
 
@@ -32,6 +33,13 @@ class _Entry:
     schema: Schema | None = None
     calm: int = 0
     skip: int = 0
+
+
+class ShapesDocument(TypedDict):
+    """The file of learned shapes: by server id and raw tool name, the fingerprint and the output schema."""
+
+    version: int
+    servers: dict[str, dict[str, object]]
 
 
 class LearnedShapes:
@@ -79,7 +87,7 @@ class LearnedShapes:
         before, entry.schema = entry.schema, _schema_of(known)
         return entry.schema != before
 
-    def document(self) -> dict[str, object]:
+    def document(self) -> ShapesDocument:
         """All learned shapes as plain JSON, for `merge`."""
         servers: dict[str, dict[str, object]] = {}
         for (server, tool), entry in self._entries.items():

@@ -1,9 +1,9 @@
 """Signing people in: identity providers, browser sessions, and the pages a person sees on the way."""
 
 from portal.login.administrators import (
+    ADMINISTRATOR,
     IDP,
     INVITATION,
-    KIND,
     AccountError,
     AddressTaken,
     Administrator,
@@ -12,7 +12,7 @@ from portal.login.administrators import (
     TooManyAccounts,
 )
 from portal.login.attempts import Attempts
-from portal.login.directory import SETTINGS, SETTINGS_ID, Directory, stored_name
+from portal.login.directory import LOGIN_SETTINGS, LOGIN_SETTINGS_ID, Directory, LoginSettings, stored_name
 from portal.login.invitations import (
     RESET_PATH,
     AddressInvalid,
@@ -27,17 +27,18 @@ from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.routes import LoginRoutes
-from portal.login.sessions import EVERYWHERE, Sessions
+from portal.login.sessions import EVERYWHERE, SESSION, Sessions
 from portal.login.sign_in import STALE_FORM, Login
 
 __all__ = [
+    "ADMINISTRATOR",
     "EVERYWHERE",
     "IDP",
     "INVITATION",
-    "KIND",
+    "LOGIN_SETTINGS",
+    "LOGIN_SETTINGS_ID",
     "RESET_PATH",
-    "SETTINGS",
-    "SETTINGS_ID",
+    "SESSION",
     "STALE_FORM",
     "AccountError",
     "AddressInvalid",
@@ -53,6 +54,7 @@ __all__ = [
     "LastAdministrator",
     "Login",
     "LoginRoutes",
+    "LoginSettings",
     "Mail",
     "NewInvitation",
     "OneTimePin",

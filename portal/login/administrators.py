@@ -11,21 +11,52 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+
+from pydantic import Field
 
 from portal.errors import PortalError
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.login.passwords import Passwords
 from portal.login.sessions import EVERYWHERE
-from portal.state import Store, Stored, Transaction, utc_now
+from portal.objects import Document
+from portal.state import Broken, Kind, NotFound, Store, Stored, Transaction, utc_now
 
-KIND = "admin"
-CLAIM = "claim"
+
+class AccountDocument(Document):
+    """A local account; `email` is in lower case. `password_hash` is "" from a reset until its link is used."""
+
+    email: str
+    name: str = ""
+    password_hash: str = Field("", repr=False)
+
+
+class LinkDocument(Document):
+    """Nothing: the token alone is what counts."""
+
+
+class ResetDocument(Document):
+    """`id` is that of the account."""
+
+    id: str
+
+
+class InvitationDocument(Document):
+    """`email` is in lower case; `expires_at` is a time of ISO 8601."""
+
+    email: str
+    expires_at: datetime
+
+
+ADMINISTRATOR = Kind("admin", AccountDocument)
+INVITATION = Kind("invitation", InvitationDocument)
+INVITATION_LINK = Kind("invitation", LinkDocument)
+"""The tokens in the links of invitations; their subject is the invitation's id."""
+CLAIM = Kind("claim", LinkDocument)
+RESET = Kind("reset", ResetDocument)
 CLAIM_LASTS = timedelta(hours=24)
-RESET = "reset"
 RESET_LASTS = timedelta(hours=1)
 MAX_ACCOUNTS = 1000
 IDP = LOCAL_ACCOUNTS
@@ -94,11 +125,13 @@ class Administrators:
         self._now = now
 
     async def exist(self) -> bool:
-        return bool(await self._store.list(KIND))
+        """Whether there is an account. One that cannot be read counts: else the next claim would take the portal."""
+        found = await self._store.scan(ADMINISTRATOR)
+        return bool(found.stored or found.broken)
 
     async def list(self) -> list[Administrator]:
         """All of them, in order of their creation."""
-        return [_administrator(stored) for stored in await self._store.list(KIND)]
+        return [_administrator(stored) for stored in await self._store.list(ADMINISTRATOR)]
 
     async def find(self, email: str) -> Administrator | None:
         """The one with this address, in upper or lower case, or None."""
@@ -120,9 +153,10 @@ class Administrators:
         """A new claim token, and all earlier ones end; None if there is an administrator."""
         if await self.exist():
             return None
-        await self._store.tokens.revoke_subject(CLAIM, kinds=(CLAIM,))
+        await self._store.tokens.revoke_subject(CLAIM.name, kinds=(CLAIM.name,))
         token = secrets.token_urlsafe(32)
-        await self._store.tokens.issue(CLAIM, token, subject=CLAIM, document={}, expires_at=self._now() + CLAIM_LASTS)
+        expires_at = self._now() + CLAIM_LASTS
+        await self._store.tokens.issue(CLAIM, token, subject=CLAIM.name, document=LinkDocument(), expires_at=expires_at)
         return token
 
     async def claimable(self, token: str) -> bool:
@@ -136,7 +170,7 @@ class Administrators:
         async with self._store.transaction() as transaction:
             used = await transaction.tokens.consume(CLAIM, token)
             # In the same transaction: two portals may each have offered a link.
-            if used is None or used.reused or await transaction.list(KIND):
+            if used is None or used.reused or await _any_account(transaction):
                 return None
             return await make_account(transaction, str(uuid.uuid4()), email, name, password_hash, by="claim")
 
@@ -147,9 +181,9 @@ class Administrators:
 
         A caller that issues something to it asks `stands` afterwards.
         """
-        accounts = await self._store.list(KIND)
-        account = next((one for one in accounts if one.document["email"] == _normal(email)), None)
-        stored = str(account.document.get("password_hash") or "") if account is not None else ""
+        accounts = await self._store.list(ADMINISTRATOR)
+        account = next((one for one in accounts if one.document.email == _normal(email)), None)
+        stored = account.document.password_hash if account is not None else ""
         if not await self._passwords.match(stored or None, password) or account is None:
             return None
         return _administrator(account)
@@ -157,8 +191,8 @@ class Administrators:
     async def stands(self, administrator: Administrator) -> bool:
         """Whether the account is as it was read. If not, it may have been removed, or given another password, and a
         session or code issued since must not be given out: the change could not end it before it was there."""
-        stored = await self._store.get(KIND, administrator.id)
-        return stored is not None and stored.revision == administrator.revision
+        stored = await self._store.find(ADMINISTRATOR, administrator.id)
+        return isinstance(stored, Stored) and stored.revision == administrator.revision
 
     # Removing, and new passwords
 
@@ -170,8 +204,8 @@ class Administrators:
             NotFound: there is no such account.
         """
         async with self._store.transaction() as transaction:
-            removed = _administrator(await transaction.delete(KIND, id, by=by))
-            if not any(one.document.get("password_hash") for one in await transaction.list(KIND)):
+            removed = _administrator(await transaction.delete(ADMINISTRATOR, id, by=by))
+            if not any(one.document.password_hash for one in await transaction.list(ADMINISTRATOR)):
                 raise LastAdministrator("the last administrator who can sign in stays; invite another first")
             await _end_logins(transaction, removed.identity)
             # Who is removed may still have a link in hand that makes another administrator.
@@ -199,7 +233,9 @@ class Administrators:
         async with self._store.transaction() as transaction:
             changed = await _change_password(transaction, id, "", by=by)
             subject = changed.identity.id
-            await transaction.tokens.issue(RESET, token, subject=subject, document={"id": id}, expires_at=expires_at)
+            await transaction.tokens.issue(
+                RESET, token, subject=subject, document=ResetDocument(id=id), expires_at=expires_at
+            )
         return ResetLink(changed, token, expires_at)
 
     async def resettable(self, token: str) -> Administrator | None:
@@ -207,8 +243,8 @@ class Administrators:
         found = await self._store.tokens.find(RESET, token) if token else None
         if found is None or found.used_at is not None:
             return None
-        stored = await self._store.get(KIND, str(found.document["id"]))
-        return _administrator(stored) if stored is not None else None
+        stored = await self._store.find(ADMINISTRATOR, found.document.id)
+        return _administrator(stored) if isinstance(stored, Stored) else None
 
     async def reset(self, token: str, password: str) -> Administrator | None:
         """The administrator, whose password it is now; None if the token was used, has expired, or was replaced."""
@@ -217,14 +253,10 @@ class Administrators:
             used = await transaction.tokens.consume(RESET, token)
             if used is None or used.reused:
                 return None
-            id = str(used.document["id"])
-            if await transaction.get(KIND, id) is None:
+            id = used.document.id
+            if not isinstance(await transaction.find(ADMINISTRATOR, id), Stored):
                 return None
             return await _change_password(transaction, id, password_hash, by="reset link")
-
-
-INVITATION = "invitation"
-"""The kind of invitations, and of the tokens in their links."""
 
 
 async def make_account(
@@ -235,10 +267,10 @@ async def make_account(
         AddressTaken: there is an administrator with this address.
     """
     address = _normal(email)
-    if any(one.document["email"] == address for one in await transaction.list(KIND)):
+    if any(one.document.email == address for one in await transaction.list(ADMINISTRATOR)):
         raise AddressTaken("there is an administrator with this address")
-    document = {"email": address, "name": name, "password_hash": password_hash}
-    return _administrator(await transaction.create(KIND, id, document, by=by))
+    document = AccountDocument(email=address, name=name, password_hash=password_hash)
+    return _administrator(await transaction.create(ADMINISTRATOR, id, document, by=by))
 
 
 async def withdraw_invitations_by(transaction: Transaction, inviter: str, *, by: str) -> None:
@@ -246,35 +278,46 @@ async def withdraw_invitations_by(transaction: Transaction, inviter: str, *, by:
     for invitation in await transaction.list(INVITATION):
         if invitation.created_by == inviter or invitation.modified_by == inviter:
             await transaction.delete(INVITATION, invitation.id, by=by)
-            await transaction.tokens.revoke_subject(invitation.id, kinds=(INVITATION,))
+            await transaction.tokens.revoke_subject(invitation.id, kinds=(INVITATION.name,))
 
 
 async def _change_password(transaction: Transaction, id: str, password_hash: str, *, by: str) -> Administrator:
-    stored = await transaction.get(KIND, id)
-    document: Mapping[str, Any] = stored.document if stored is not None else {}
-    # What else a document says, such as a role that a newer program has written, stays.
-    changed = _administrator(await transaction.replace(KIND, id, {**document, "password_hash": password_hash}, by=by))
+    stored = await transaction.get(ADMINISTRATOR, id)
+    if stored is None:
+        raise NotFound(ADMINISTRATOR.name, id)
+    # Other members of the document, such as a role that a newer program has written, stay.
+    document = stored.document.model_copy(update={"password_hash": password_hash})
+    changed = _administrator(await transaction.replace(ADMINISTRATOR, id, document, by=by))
     await _end_logins(transaction, changed.identity)
     return changed
 
 
+async def _any_account(transaction: Transaction) -> bool:
+    """Whether there is an account. One that cannot be read counts: else the next claim would take the portal."""
+    found = await transaction.scan(ADMINISTRATOR)
+    return bool(found.stored or found.broken)
+
+
 async def _end_logins(transaction: Transaction, identity: Identity) -> None:
-    await transaction.tokens.revoke_subject(identity.id, kinds=(*EVERYWHERE, RESET))
+    await transaction.tokens.revoke_subject(identity.id, kinds=(*EVERYWHERE, RESET.name))
 
 
 def _normal(email: str) -> str:
     return email.strip().lower()
 
 
-def _administrator(stored: Stored) -> Administrator:
-    document: Mapping[str, Any] = stored.document
+def _administrator(found: Stored[AccountDocument] | Broken) -> Administrator:
+    """An account as it was read. Of one that cannot be read only the id is known; it can be removed all the same."""
+    if isinstance(found, Broken):
+        return Administrator(found.id, "", "", False, found.revision, found.modified_at, "", found.modified_at)
+    document = found.document
     return Administrator(
-        stored.id,
-        str(document["email"]),
-        str(document["name"]),
-        bool(document.get("password_hash")),
-        stored.revision,
-        stored.created_at,
-        stored.created_by,
-        stored.modified_at,
+        found.id,
+        document.email,
+        document.name,
+        bool(document.password_hash),
+        found.revision,
+        found.created_at,
+        found.created_by,
+        found.modified_at,
     )

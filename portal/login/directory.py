@@ -4,19 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import structlog
 
 from portal.login.oauth2 import OAuth2
 from portal.login.oidc import Oidc
 from portal.login.providers import OAuthProvider, OidcProvider, OneTimePin, Provider, ProviderInvalid, read_provider
-from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, is_portal, read_rules, with_application
-from portal.state import Store, Stored
+from portal.objects import APP as APPLICATION
+from portal.objects import CUSTOM_PAGE, IDENTITY_PROVIDER, AppDocument, Document
+from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, read_rules, with_application
+from portal.state import Broken, Kind, Store, Stored
 
-KIND = "identity_provider"
-SETTINGS, SETTINGS_ID = "settings", "login"
 Remote: TypeAlias = Oidc | OAuth2
+
+
+class LoginSettings(Document):
+    """The members that `read_rules` reads: their rules, and the words for what is wrong with them, are there."""
+
+
+LOGIN_SETTINGS = Kind("settings", LoginSettings)
+LOGIN_SETTINGS_ID = "login"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +45,12 @@ class Offer:
 
 async def stored_name(store: Store) -> str:
     """What the login settings call the document's own portal; "" if nothing, or if they cannot be used."""
-    stored = await store.get(SETTINGS, SETTINGS_ID)
-    if stored is None or not str(stored.document.get("name") or "").strip():
+    stored = await store.get(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
+    document = dict(stored.document.model_extra or {}) if stored is not None else {}
+    if not str(document.get("name") or "").strip():
         return ""
     try:
-        return read_rules(stored.document).design.name
+        return read_rules(document).design.name
     except RulesInvalid:
         return ""
 
@@ -70,8 +79,8 @@ class Directory:
 
     async def rules(self) -> LoginRules:
         """How this portal signs people in: the stored settings, and what its application says instead."""
-        stored = await self._store.get(SETTINGS, SETTINGS_ID)
-        document: dict[str, Any] = dict(stored.document) if stored is not None else {}
+        stored = await self._store.find(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
+        document = dict(stored.document.model_extra or {}) if isinstance(stored, Stored) else {}
         if not self._renameable:
             document.pop("name", None)
         try:
@@ -94,7 +103,7 @@ class Directory:
         rules, app = await self.rules(), await self._application(place)
         if app is None:
             return rules.block
-        pages = {one.id: one.document for one in await self._store.list("custom_page")}
+        pages = {one.id: one.document for one in await self._store.list(CUSTOM_PAGE)}
         return block_of(app.document, pages, rules.block, person=person)
 
     async def offer(self, *, password: bool) -> Offer:
@@ -119,16 +128,18 @@ class Directory:
             self._remotes[id] = (provider, remote)
         return remote
 
-    async def _application(self, place: str) -> Stored | None:
+    async def _application(self, place: str) -> Stored[AppDocument] | None:
         """The application of a place; that of the portal itself for "" and for its paths."""
         if place.startswith(APP):
-            return await self._store.get("app", place.removeprefix(APP))
-        return next((app for app in await self._store.list("app") if is_portal(app.document, self._hostname)), None)
+            found = await self._store.find(APPLICATION, place.removeprefix(APP))
+            return None if isinstance(found, Broken) else found
+        apps = await self._store.list(APPLICATION)
+        return next((app for app in apps if app.document.is_for_portal(self._hostname)), None)
 
     async def _stored(self) -> list[Provider]:
         providers: list[Provider] = []
-        for stored in await self._store.list(KIND):
-            secret = await self._store.secret(KIND, stored.id) if stored.has_secret else None
+        for stored in await self._store.list(IDENTITY_PROVIDER):
+            secret = await self._store.secret(IDENTITY_PROVIDER, stored.id) if stored.has_secret else None
             try:
                 providers.append(read_provider(stored.id, stored.document, (secret or b"").decode()))
             except ProviderInvalid as error:

@@ -16,19 +16,22 @@ from urllib.parse import urlencode
 import structlog
 
 from portal.login.administrators import (
+    ADMINISTRATOR,
     INVITATION,
-    KIND,
+    INVITATION_LINK,
     MAX_ACCOUNTS,
     AccountError,
     AddressTaken,
     Administrator,
+    InvitationDocument,
+    LinkDocument,
     TooManyAccounts,
     make_account,
 )
 from portal.login.mail import Mail, MailFailed, Message
 from portal.login.passwords import Passwords
 from portal.login.pin import normal_email
-from portal.state import NotFound, Store, Stored, Transaction, utc_now
+from portal.state import Broken, NotFound, Store, Stored, Transaction, utc_now
 
 LASTS = timedelta(days=3)
 INVITATION_PATH, RESET_PATH = "/login/invitation", "/login/reset"
@@ -85,14 +88,14 @@ class Invitations:
         if address is None:
             raise AddressInvalid("that is not an e-mail address")
         async with self._store.transaction() as transaction:
-            accounts, invited = await transaction.list(KIND), await transaction.list(INVITATION)
-            if any(one.document["email"] == address for one in accounts):
+            accounts, invited = await transaction.scan(ADMINISTRATOR), await transaction.scan(INVITATION)
+            if any(one.document.email == address for one in accounts.stored):
                 raise AddressTaken("there is an administrator with this address")
-            if any(one.document["email"] == address for one in invited):
+            if any(one.document.email == address for one in invited.stored):
                 raise AddressTaken("this address is invited already; make its link again, or revoke the invitation")
-            if len(accounts) + len(invited) >= MAX_ACCOUNTS:
+            if sum(len(found.stored) + len(found.broken) for found in (accounts, invited)) >= MAX_ACCOUNTS:
                 raise TooManyAccounts(f"there are {MAX_ACCOUNTS} administrators and invitations")
-            document = {"email": address, "expires_at": self._expiry().isoformat()}
+            document = InvitationDocument(email=address, expires_at=self._expiry())
             stored = await transaction.create(INVITATION, str(uuid.uuid4()), document, by=by)
             return await self._with_link(transaction, _invitation(stored))
 
@@ -105,10 +108,10 @@ class Invitations:
         async with self._store.transaction() as transaction:
             stored = await transaction.get(INVITATION, id)
             if stored is None:
-                raise NotFound(INVITATION, id)
-            document = {**stored.document, "expires_at": self._expiry().isoformat()}
+                raise NotFound(INVITATION.name, id)
+            document = stored.document.model_copy(update={"expires_at": self._expiry()})
             renewed = _invitation(await transaction.replace(INVITATION, id, document, by=by))
-            await transaction.tokens.revoke_subject(id, kinds=(INVITATION,))
+            await transaction.tokens.revoke_subject(id, kinds=(INVITATION.name,))
             return await self._with_link(transaction, renewed)
 
     async def revoke(self, id: str, *, by: str) -> Invitation:
@@ -118,16 +121,16 @@ class Invitations:
         """
         async with self._store.transaction() as transaction:
             revoked = _invitation(await transaction.delete(INVITATION, id, by=by))
-            await transaction.tokens.revoke_subject(id, kinds=(INVITATION,))
+            await transaction.tokens.revoke_subject(id, kinds=(INVITATION.name,))
             return revoked
 
     async def acceptable(self, token: str) -> Invitation | None:
         """The invitation that this token would accept now; None if it was used, has expired, or was revoked."""
-        found = await self._store.tokens.find(INVITATION, token) if token else None
+        found = await self._store.tokens.find(INVITATION_LINK, token) if token else None
         if found is None or found.used_at is not None:
             return None
-        stored = await self._store.get(INVITATION, found.subject)
-        return _invitation(stored) if stored is not None else None
+        stored = await self._store.find(INVITATION, found.subject)
+        return _invitation(stored) if isinstance(stored, Stored) else None
 
     async def accept(self, token: str, name: str, password: str) -> Administrator | None:
         """Make the administrator who was invited. None if the token was used, has expired, or was revoked, or somebody
@@ -135,11 +138,15 @@ class Invitations:
         password_hash = await self._passwords.hash(password)
         try:
             async with self._store.transaction() as transaction:
-                used = await transaction.tokens.consume(INVITATION, token)
+                used = await transaction.tokens.consume(INVITATION_LINK, token)
                 if used is None or used.reused:
                     return None
-                by = f"{INVITATION}:{used.subject}"
-                invitation = _invitation(await transaction.delete(INVITATION, used.subject, by=by))
+                by = f"{INVITATION.name}:{used.subject}"
+                stored = await transaction.find(INVITATION, used.subject)
+                if not isinstance(stored, Stored):
+                    return None  # Whom it invites cannot be read, so it makes nobody administrator.
+                invitation = _invitation(stored)
+                await transaction.delete(INVITATION, invitation.id, by=by)
                 # The account has the id of the invitation: who follows a member sees one that was accepted.
                 return await make_account(
                     transaction, invitation.id, invitation.email, name or invitation.email, password_hash, by=by
@@ -153,7 +160,7 @@ class Invitations:
     async def _with_link(self, transaction: Transaction, invitation: Invitation) -> NewInvitation:
         token = secrets.token_urlsafe(32)
         await transaction.tokens.issue(
-            INVITATION, token, subject=invitation.id, document={}, expires_at=invitation.expires_at
+            INVITATION_LINK, token, subject=invitation.id, document=LinkDocument(), expires_at=invitation.expires_at
         )
         return NewInvitation(invitation, token)
 
@@ -205,11 +212,13 @@ def link_path(path: str, token: str) -> str:
     return f"{path}?{urlencode({'token': token})}"
 
 
-def _invitation(stored: Stored) -> Invitation:
+def _invitation(stored: Stored[InvitationDocument] | Broken) -> Invitation:
+    if isinstance(stored, Broken):
+        return Invitation(stored.id, "", stored.modified_at, stored.modified_at, "", stored.modified_at)
     return Invitation(
         stored.id,
-        str(stored.document["email"]),
-        datetime.fromisoformat(str(stored.document["expires_at"])),
+        stored.document.email,
+        stored.document.expires_at,
         stored.created_at,
         stored.created_by,
         stored.modified_at,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from aiohttp.abc import AbstractResolver
 
 from portal.egress import Fetcher
@@ -71,9 +69,9 @@ class OAuth2:
             raise LoginFailed("The identity provider did not say who that is.")
         return identity_of(self._provider, user, emails, organisations, teams)
 
-    async def _pages(self, fetcher: Fetcher, path: str, headers: dict[str, str]) -> list[dict[str, Any]]:
+    async def _pages(self, fetcher: Fetcher, path: str, headers: dict[str, str]) -> list[dict[str, object]]:
         """A list of the API, page by page. A list that this login may not read is empty."""
-        entries: list[dict[str, Any]] = []
+        entries: list[dict[str, object]] = []
         for page in range(1, PAGES + 1):
             url = f"{self._provider.api}{path}?per_page={PER_PAGE}&page={page}"
             try:
@@ -89,18 +87,18 @@ class OAuth2:
 
 def identity_of(
     provider: OAuthProvider,
-    user: dict[str, Any],
-    emails: list[dict[str, Any]],
-    organisations: list[dict[str, Any]],
-    teams: list[dict[str, Any]],
+    user: dict[str, object],
+    emails: list[dict[str, object]],
+    organisations: list[dict[str, object]],
+    teams: list[dict[str, object]],
 ) -> Identity:
     """The person, with the primary address if it is verified. Organisations and `organisation/team` are the groups."""
     primary = [entry for entry in emails if entry.get("primary") is True and entry.get("verified") is True]
     logins = [str(entry["login"]) for entry in organisations if entry.get("login")]
     slugs = [
-        f"{team['organization']['login']}/{team['slug']}"
+        f"{organization['login']}/{team['slug']}"
         for team in teams
-        if team.get("slug") and isinstance(team.get("organization"), dict) and team["organization"].get("login")
+        if team.get("slug") and isinstance(organization := team.get("organization"), dict) and organization.get("login")
     ]
     return Identity(
         id=f"{provider.id}:{user['id']}",

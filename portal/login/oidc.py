@@ -10,7 +10,6 @@ import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver
@@ -97,15 +96,16 @@ class Oidc:
             )
             keys = await fetch_json(fetcher, endpoints.jwks)
             claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce)
-            if endpoints.userinfo and isinstance(token.get("access_token"), str):
-                claims = await _with_userinfo(fetcher, endpoints, token["access_token"], claims)
+            access_token = token.get("access_token")
+            if endpoints.userinfo and isinstance(access_token, str):
+                claims = await _with_userinfo(fetcher, endpoints, access_token, claims)
         return identity_of(self._provider, claims)
 
     async def _discover(self, fetcher: Fetcher) -> Endpoints:
         if self._endpoints is not None and time.monotonic() - self._endpoints[0] < METADATA_SECONDS:
             return self._endpoints[1]
         provider = self._provider
-        metadata: Any = {}
+        metadata: object = {}
         if provider.issuer:
             metadata = await fetch_json(fetcher, provider.issuer.rstrip("/") + "/.well-known/openid-configuration")
         endpoints = read_endpoints(provider, metadata)
@@ -114,8 +114,8 @@ class Oidc:
 
 
 async def _with_userinfo(
-    fetcher: Fetcher, endpoints: Endpoints, access_token: str, claims: dict[str, Any]
-) -> dict[str, Any]:
+    fetcher: Fetcher, endpoints: Endpoints, access_token: str, claims: dict[str, object]
+) -> dict[str, object]:
     """The ID token's claims over those of userinfo, which count only for the same subject (OIDC Core 5.3.2)."""
     more = await fetch_json(fetcher, endpoints.userinfo, {"Authorization": f"Bearer {access_token}"})
     if not isinstance(more, dict) or more.get("sub") != claims["sub"]:
@@ -123,7 +123,9 @@ async def _with_userinfo(
     return {**more, **claims}
 
 
-def read_id_token(client_id: str, issuer: str, token: Mapping[str, Any], keys: object, nonce: str) -> dict[str, Any]:
+def read_id_token(
+    client_id: str, issuer: str, token: Mapping[str, object], keys: object, nonce: str
+) -> dict[str, object]:
     """The claims of the ID token in a token response, once all of OIDC Core 3.1.3.7 holds.
 
     `keys` is the provider's JWK set; `issuer` is "" when none is configured.
@@ -173,7 +175,7 @@ def half_hash(text: str, algorithm: str) -> str:
     return base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
 
 
-def _audiences(claims: Mapping[str, Any]) -> list[Any]:
+def _audiences(claims: Mapping[str, object]) -> list[object]:
     audience = claims["aud"]
     return audience if isinstance(audience, list) else [audience]
 
@@ -206,7 +208,7 @@ def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
         raise LoginFailed(f"The identity provider's discovery document is unusable: {error}.") from error
 
 
-def _endpoint(metadata: Mapping[str, Any], name: str, issuer: str) -> str:
+def _endpoint(metadata: Mapping[str, object], name: str, issuer: str) -> str:
     url = checked_url(str(metadata.get(name) or ""), name)
     # An administrator may name a provider on this machine; a provider elsewhere may not lead the portal to one.
     if _is_local(url) and not _is_local(issuer):
@@ -219,7 +221,7 @@ def _is_local(url: str) -> bool:
     return is_loopback(host) or is_loopback_host(host)
 
 
-def identity_of(provider: OidcProvider, claims: Mapping[str, Any]) -> Identity:
+def identity_of(provider: OidcProvider, claims: Mapping[str, object]) -> Identity:
     """The person the claims are about. The e-mail address counts unless `email_verified` is present and not true:
     providers of one organisation leave it out."""
     email = claims.get(provider.email_claim)
@@ -238,7 +240,7 @@ def identity_of(provider: OidcProvider, claims: Mapping[str, Any]) -> Identity:
     )
 
 
-def kept_claims(provider: OidcProvider, claims: Mapping[str, Any]) -> dict[str, Any]:
+def kept_claims(provider: OidcProvider, claims: Mapping[str, object]) -> dict[str, object]:
     """The claims that policies can use: those the provider's configuration lists, or all except the token's own."""
     if provider.claims:
         return {name: claims[name] for name in provider.claims if name in claims}

@@ -14,17 +14,31 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import structlog
+from pydantic import Field
 
 from portal.login.mail import Mail, MailFailed, Message
+from portal.objects import Document
 from portal.pages import Visitor
-from portal.state import Tokens, utc_now
+from portal.state import Kind, Tokens, utc_now
 
-KIND = "pin"
 LASTS = timedelta(minutes=10)
 ATTEMPTS = 5
 MAX_SENDING = 200
 LAST_SECONDS = 5.0
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
+
+
+class PinDocument(Document):
+    """A login that waits for its PIN. `pin` is signed by the browser's visitor; "" if no PIN is right."""
+
+    email: str
+    target: str
+    browser: str
+    pin: str = Field(repr=False)
+    attempts: int
+
+
+PIN_FLOW = Kind("pin", PinDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +83,13 @@ class Pins:
         is one. `portal` is the name that the message says.
         """
         pin = f"{secrets.randbelow(1_000_000):06d}"
-        document = {
-            "email": email,
-            "target": target,
-            "browser": visitor.binding,
-            "pin": visitor.sign(f"pin:{email}:{pin}") if send else "",
-            "attempts": 0,
-        }
+        document = PinDocument(
+            email=email,
+            target=target,
+            browser=visitor.binding,
+            pin=visitor.sign(f"pin:{email}:{pin}") if send else "",
+            attempts=0,
+        )
         flow = await self._issue(email, document, self._now() + LASTS)
         if send:
             self._send(
@@ -104,22 +118,22 @@ class Pins:
 
     async def finish(self, visitor: Visitor, flow: str, pin: str) -> RightPin | WrongPin | None:
         """Try a PIN. None if the flow is unknown, expired, another browser's or portal's, or has no attempt left."""
-        used = await self._tokens.consume(KIND, flow) if flow else None
-        if used is None or used.reused or not visitor.owns(used.document["browser"]):
+        used = await self._tokens.consume(PIN_FLOW, flow) if flow else None
+        if used is None or used.reused or not visitor.owns(used.document.browser):
             return None
-        document = dict(used.document)
-        expected, email, target = (str(document[name]) for name in ("pin", "email", "target"))
+        document = used.document
+        expected, email, target = document.pin, document.email, document.target
         given = visitor.sign(f"pin:{email}:{''.join(pin.split())}")
         if expected and secrets.compare_digest(expected, given):
             return RightPin(email, target)
-        document["attempts"] += 1
-        if document["attempts"] >= ATTEMPTS:
+        document = document.model_copy(update={"attempts": document.attempts + 1})
+        if document.attempts >= ATTEMPTS:
             return None
         return WrongPin(await self._issue(email, document, used.expires_at), email, target)
 
-    async def _issue(self, email: str, document: dict[str, object], expires_at: datetime) -> str:
+    async def _issue(self, email: str, document: PinDocument, expires_at: datetime) -> str:
         flow = secrets.token_urlsafe(32)
-        await self._tokens.issue(KIND, flow, subject=email, document=document, expires_at=expires_at)
+        await self._tokens.issue(PIN_FLOW, flow, subject=email, document=document, expires_at=expires_at)
         return flow
 
 

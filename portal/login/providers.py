@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
 from portal.egress import AddressRule
 from portal.http import is_loopback
+from portal.objects import ProviderDocument
 
 SCOPES = ("openid", "email", "profile")
 PIN, GITHUB = "onetimepin", "github"
@@ -75,7 +76,7 @@ class OAuthProvider:
 Provider: TypeAlias = OneTimePin | OidcProvider | OAuthProvider
 
 
-def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Provider:
+def read_provider(id: str, document: ProviderDocument, secret: str = "") -> Provider:
     """The provider that a document describes.
 
     Raises:
@@ -83,12 +84,11 @@ def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Pro
     """
     if not _ID.fullmatch(id):
         raise ProviderInvalid("id must be letters, digits, - and _, at most 64")
-    kind = str(document.get("type", ""))
-    name = str(document.get("name") or kind)[:100]
+    kind = document.type
+    name = (document.name or kind)[:100]
     if kind == PIN:
         return OneTimePin(id=id, name=name)
-    config = document.get("config")
-    config = config if isinstance(config, Mapping) else {}
+    config = document.config
     client_id = _text(config, "client_id", required=True)
     if kind == GITHUB:
         public = OAuthProvider(id=id, name=name, client_id=client_id, client_secret=secret)
@@ -114,7 +114,7 @@ def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Pro
         scopes=_scopes(config.get("scopes")),
         groups_claim=_text(config, "groups_claim") or "groups",
         email_claim=_text(config, "email_claim_name") or "email",
-        claims=tuple(str(claim) for claim in config.get("claims") or ())[:50],
+        claims=_claims(config.get("claims")),
         prompt=_text(config, "prompt"),
     )
     if not issuer and not (provider.authorization_endpoint and provider.token_endpoint and provider.jwks_uri):
@@ -122,7 +122,7 @@ def read_provider(id: str, document: Mapping[str, Any], secret: str = "") -> Pro
     return provider
 
 
-def places(document: Mapping[str, Any]) -> tuple[str, ...]:
+def places(document: ProviderDocument) -> tuple[str, ...]:
     """The URLs that a provider's client secret is sent to and that vouch for its people.
 
     Raises:
@@ -156,7 +156,7 @@ def checked_url(value: str, name: str) -> str:
     return value
 
 
-def _issuer(kind: str, config: Mapping[str, Any]) -> str:
+def _issuer(kind: str, config: Mapping[str, object]) -> str:
     if issuer := _url(config, "issuer"):
         return issuer
     if kind.startswith("google"):
@@ -176,12 +176,18 @@ def _scopes(value: object) -> tuple[str, ...]:
     return tuple(scopes if "openid" in scopes else ["openid", *scopes])
 
 
-def _url(config: Mapping[str, Any], name: str) -> str:
+def _claims(value: object) -> tuple[str, ...]:
+    if not isinstance(value or (), list | tuple):
+        raise ProviderInvalid("config.claims must be a list of names")
+    return tuple(str(claim) for claim in (value if isinstance(value, list | tuple) else ()))[:50]
+
+
+def _url(config: Mapping[str, object], name: str) -> str:
     value = _text(config, name)
     return checked_url(value, f"config.{name}") if value else ""
 
 
-def _text(config: Mapping[str, Any], name: str, *, required: bool = False) -> str:
+def _text(config: Mapping[str, object], name: str, *, required: bool = False) -> str:
     value = config.get(name) or ""
     if not isinstance(value, str) or len(value) > 2048:
         raise ProviderInvalid(f"config.{name} must be text")

@@ -9,7 +9,6 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 import orjson
@@ -72,7 +71,7 @@ async def exchange_code(
     redirect_uri: str,
     code: str,
     verifier: str,
-) -> Mapping[str, Any]:
+) -> Mapping[str, object]:
     """The token response for a code (RFC 6749 5.1). Without a secret the client says only who it is.
 
     Raises:
@@ -110,7 +109,7 @@ def token_problem(status: int, token: object) -> str:
     return ""
 
 
-async def fetch_json(fetcher: Fetcher, url: str, headers: Mapping[str, str] | None = None) -> Any:
+async def fetch_json(fetcher: Fetcher, url: str, headers: Mapping[str, str] | None = None) -> object:
     """The JSON value at a URL of the provider.
 
     Raises:

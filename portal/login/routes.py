@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from urllib.parse import quote, urlencode
 
 import structlog
+from pydantic import Field
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -25,11 +26,23 @@ from portal.login.pin import Pins, RightPin, WrongPin, normal_email
 from portal.login.providers import OneTimePin
 from portal.login.remote import LoginFailed
 from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint, see_other
+from portal.objects import Document
 from portal.pages import HOME, STYLE_PATH, Visitor, safe_return, style
-from portal.state import Tokens, utc_now
+from portal.state import Kind, Tokens, utc_now
 
 CALLBACK_PATH = "/login/callback"
-STATE = "login_state"
+
+
+class StateDocument(Document):
+    """A login at an identity provider elsewhere, until the browser comes back."""
+
+    browser: str
+    nonce: str = Field(repr=False)
+    verifier: str = Field(repr=False)
+    target: str
+
+
+STATE = Kind("login_state", StateDocument)
 STATE_LASTS = timedelta(minutes=10)
 EXPIRED = "This sign-in has expired, was used already, or was begun in another browser. Begin again."
 CHOOSE = f"{LOGIN_PATH}?choose"
@@ -187,12 +200,12 @@ class LoginRoutes:
             STATE,
             state,
             subject=provider,
-            document={
-                "browser": visitor.binding,
-                "nonce": nonce,
-                "verifier": verifier,
-                "target": _target(visitor, request.query_params),
-            },
+            document=StateDocument(
+                browser=visitor.binding,
+                nonce=nonce,
+                verifier=verifier,
+                target=_target(visitor, request.query_params),
+            ),
             expires_at=self._now() + STATE_LASTS,
         )
         return visitor.remember(see_other(url))
@@ -202,7 +215,7 @@ class LoginRoutes:
         parameters = request.query_params
         state = parameters.get("state", "")[:200]
         begun = await self._tokens.find(STATE, state) if state else None
-        if begun is None or not visitor.owns(begun.document["browser"]):
+        if begun is None or not visitor.owns(begun.document.browser):
             return await self._ended(visitor)
         used = await self._tokens.consume(STATE, state)
         remote = await self._directory.remote(begun.subject)
@@ -215,12 +228,12 @@ class LoginRoutes:
                 visitor.address.url(CALLBACK_PATH),
                 parameters["code"],
                 parameters.get("iss", ""),
-                str(begun.document["nonce"]),
-                str(begun.document["verifier"]),
+                begun.document.nonce,
+                begun.document.verifier,
             )
         except LoginFailed as error:
             return await self._provider_failed(visitor, begun.subject, error)
-        return await self._login.signed_in(request, visitor, identity, str(begun.document["target"]))
+        return await self._login.signed_in(request, visitor, identity, begun.document.target)
 
     async def _provider_failed(self, visitor: Visitor, provider: str, error: LoginFailed) -> Response:
         self._log.warning(

@@ -11,13 +11,22 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from portal.http import PortalAddress, cookie_name, drop_cookie, read_cookie, write_cookie
-from portal.identity import Identity, identity_document, identity_from
-from portal.state import Tokens, utc_now
+from portal.identity import Identity
+from portal.objects import Document, StoredIdentity
+from portal.state import Kind, Tokens, utc_now
 
 COOKIE = "portal_session"
-KIND = "session"
 EVERYWHERE = ("session", "code", "access", "refresh")
 """The kinds of tokens that a person holds, and that signing out everywhere ends."""
+
+
+class SessionDocument(Document):
+    """Somebody who signed in."""
+
+    identity: StoredIdentity
+
+
+SESSION = Kind("session", SessionDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +58,14 @@ class Sessions:
     ) -> None:
         """Sign in: always with a new token, and the browser's former session ends, so that nobody can plant one."""
         if former := read_cookie(request, COOKIE, address):
-            await self._tokens.revoke(KIND, former)
+            await self._tokens.revoke(SESSION, former)
         token = secrets.token_urlsafe(32)
         lasts = duration or self._duration
         await self._tokens.issue(
-            KIND,
+            SESSION,
             token,
             subject=identity.id,
-            document={"identity": identity_document(identity)},
+            document=SessionDocument(identity=identity),
             expires_at=self._now() + lasts,
         )
         write_cookie(response, COOKIE, token, address, max_age=int(lasts.total_seconds()))
@@ -64,15 +73,15 @@ class Sessions:
     async def find(self, request: Request, address: PortalAddress) -> Session | None:
         """The session of the browser that sends this request, or None if nobody is signed in there."""
         token = read_cookie(request, COOKIE, address)
-        stored = await self._tokens.find(KIND, token) if token else None
+        stored = await self._tokens.find(SESSION, token) if token else None
         if stored is None:
             return None
-        return Session(identity_from(stored.document["identity"]), stored.issued_at, stored.expires_at)
+        return Session(stored.document.identity, stored.issued_at, stored.expires_at)
 
     async def end(self, response: Response, request: Request, address: PortalAddress) -> None:
         """Sign this browser out of this portal."""
         if token := read_cookie(request, COOKIE, address):
-            await self._tokens.revoke(KIND, token)
+            await self._tokens.revoke(SESSION, token)
         if cookie_name(COOKIE, address) in request.cookies:
             drop_cookie(response, COOKIE, address)
 

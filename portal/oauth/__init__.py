@@ -8,15 +8,23 @@ from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.redirects import split_redirect
 from portal.oauth.routes import FORMS, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
-from portal.oauth.service_tokens import DEFAULT_DURATION, ServiceTokens, shown_document
+from portal.oauth.service_tokens import (
+    DEFAULT_DURATION,
+    SERVICE_TOKEN,
+    ServiceTokenDocument,
+    ServiceTokens,
+    shown_document,
+)
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
-from portal.oauth.signing import KEY_SETTINGS, SigningKeys
+from portal.oauth.signing import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
 from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
     "FORMS",
     "KEY_SETTINGS",
+    "KEY_SETTINGS_ID",
+    "SERVICE_TOKEN",
     "Assertions",
     "Authentication",
     "Authority",
@@ -25,10 +33,12 @@ __all__ = [
     "Enrich",
     "Fetch",
     "Grants",
+    "KeySettings",
     "LoginSignals",
     "Logins",
     "OAuthSettings",
     "SaasProvider",
+    "ServiceTokenDocument",
     "ServiceTokens",
     "SigningKeys",
     "Verifier",

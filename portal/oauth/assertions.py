@@ -11,7 +11,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -83,9 +82,9 @@ class Assertions:
         return JSONResponse(await self._keys.key_set(), headers={"Cache-Control": "public, max-age=300"})
 
 
-def claims_of(identity: Identity, issuer: str, audience: str, now: int) -> dict[str, Any]:
+def claims_of(identity: Identity, issuer: str, audience: str, now: int) -> dict[str, object]:
     """The claims, named as in Cloudflare Access. A service token has an empty subject and a common name."""
-    claims: dict[str, Any] = {
+    claims: dict[str, object] = {
         "iss": issuer,
         "aud": [audience],
         "iat": now,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from portal.oauth.clients import Client
 from portal.oauth.grants import CodeBinding
@@ -31,32 +30,6 @@ class Authorization:
     @property
     def binding(self) -> CodeBinding:
         return CodeBinding(self.challenge, self.redirect_uri, self.redirect_uri_given, self.nonce)
-
-    def document(self) -> dict[str, Any]:
-        return {
-            "client": self.client,
-            "redirect_uri": self.redirect_uri,
-            "redirect_uri_given": self.redirect_uri_given,
-            "state": self.state,
-            "scopes": list(self.scopes),
-            "resource": self.resource,
-            "challenge": self.challenge,
-            "nonce": self.nonce,
-        }
-
-
-def authorization_of(document: Mapping[str, Any]) -> Authorization:
-    """The authorization that `document` gave."""
-    return Authorization(
-        client=str(document["client"]),
-        redirect_uri=str(document["redirect_uri"]),
-        redirect_uri_given=bool(document["redirect_uri_given"]),
-        state=str(document["state"]),
-        scopes=tuple(document["scopes"]),
-        resource=str(document["resource"]),
-        challenge=str(document["challenge"]),
-        nonce=str(document["nonce"]),
-    )
 
 
 def decide_authorization(

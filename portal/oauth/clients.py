@@ -9,9 +9,8 @@ import hashlib
 import secrets
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -25,9 +24,8 @@ from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem,
 from portal.oauth.messages import OAuthError
 from portal.oauth.redirects import find_redirect, may_have
 from portal.oauth.settings import OAuthSettings, Registration
-from portal.state import Store
+from portal.state import Broken, Kind, Store
 
-KIND = "oauth_client"
 DYNAMIC = "dynamic"
 MAX_REDIRECTS = 20
 MAX_NAME = 200
@@ -40,6 +38,15 @@ AUTHORIZATION_CODE, REFRESH_TOKEN = "authorization_code", "refresh_token"
 # Besides `none`. Not `private_key_jwt`: the portal holds no client's key.
 SECRET_METHODS = ("client_secret_post", "client_secret_basic")
 Fetch = Callable[[str], Awaitable[bytes]]
+
+
+class ClientDocument(OAuthClientInformationFull):
+    """A registered client, without its secret. `registered` says how."""
+
+    registered: str = DYNAMIC
+
+
+CLIENT = Kind("oauth_client", ClientDocument)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,13 +114,13 @@ class Clients:
             return await self._published(client_id) if self._settings.client_documents else None
         if not client_id.isascii() or not client_id.isprintable() or not 0 < len(client_id) <= 200:
             return None
-        stored = await self._store.get(KIND, client_id)
-        if stored is None:
+        stored = await self._store.find(CLIENT, client_id)
+        if stored is None or isinstance(stored, Broken):
             return None
-        secret = await self._store.secret(KIND, client_id)
+        secret = await self._store.secret(CLIENT, client_id)
         return read_client(stored.document, (secret or b"").decode(), self._settings)
 
-    async def register(self, metadata: OAuthClientMetadata, now: float) -> dict[str, Any]:
+    async def register(self, metadata: OAuthClientMetadata, now: float) -> dict[str, object]:
         """Store a new client with this metadata (of `read_registration`); the answer of RFC 7591 section 3.2.1."""
         method = metadata.token_endpoint_auth_method
         secret = None if method == "none" else secrets.token_hex(32)
@@ -126,12 +133,12 @@ class Clients:
                 "client_secret_expires_at": None if secret is None else 0,
             }
         )
-        document = registered.model_dump(mode="json", exclude_none=True, exclude={"client_secret", "jwks"})
-        document["registered"] = DYNAMIC
+        document = ClientDocument.model_validate(registered.model_dump(exclude={"client_secret", "jwks"}))
         await self._store.create(
-            KIND, registered.client_id, document, by="registration", secret=secret.encode() if secret else None
+            CLIENT, str(registered.client_id), document, by="registration", secret=secret.encode() if secret else None
         )
-        return registered.model_dump(mode="json", exclude_none=True)
+        answer: dict[str, object] = registered.model_dump(mode="json", exclude_none=True)
+        return answer
 
     async def _published(self, url: str) -> Client | None:
         cached = self._documents.get(url)
@@ -184,11 +191,10 @@ def _unfit(metadata: OAuthClientMetadata) -> str:
     return ""
 
 
-def read_client(document: Mapping[str, Any], secret: str, settings: OAuthSettings) -> Client | None:
+def read_client(registered: ClientDocument, secret: str, settings: OAuthSettings) -> Client | None:
     """The client of a stored registration, under the rules of today; None if clients may not register any more."""
-    registered = OAuthClientInformationFull.model_validate(dict(document))
     uris = tuple(str(uri) for uri in registered.redirect_uris or ())
-    if document.get("registered", DYNAMIC) == DYNAMIC:
+    if registered.registered == DYNAMIC:
         if not settings.registration.enabled:
             return None
         uris = tuple(uri for uri in uris if may_have(uri, settings.registration))

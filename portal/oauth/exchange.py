@@ -13,15 +13,25 @@ import hmac
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from portal.access import Decision
 from portal.oauth.admission import refusal_of
 from portal.oauth.clients import AUTHORIZATION_CODE, REFRESH_TOKEN, Client
-from portal.oauth.grants import CODE, REFRESH, CodeBinding, Grant, Grants, TokenPair, binding_of, grant_of
+from portal.oauth.grants import (
+    CODE,
+    REFRESH,
+    CodeBinding,
+    Grant,
+    GrantDocument,
+    Grants,
+    TokenPair,
+    binding_of,
+    grant_of,
+)
 from portal.oauth.messages import OAuthError
 from portal.oauth.redirects import normal_uri
-from portal.state import Token
+from portal.state import Kind, Token
 
 _KINDS = {AUTHORIZATION_CODE: (CODE, "code"), REFRESH_TOKEN: (REFRESH, "refresh_token")}
 # One text for all four cases, so that nobody learns which of them applies.
@@ -32,7 +42,7 @@ GONE = OAuthError("invalid_grant", "the code or token is unknown, expired, used,
 class TokenRequest:
     """A request for tokens, by a code or by a refresh token (`kind`). A parameter that is absent is ""."""
 
-    kind: str
+    kind: Kind[GrantDocument]
     token: str = field(repr=False)
     redirect_uri: str = ""
     verifier: str = field(default="", repr=False)
@@ -64,10 +74,11 @@ def read_token_request(parameters: Mapping[str, str], client: Client) -> TokenRe
     )
 
 
-def decide_exchange(request: TokenRequest, token: Token, client: Client) -> tuple[str, ...] | OAuthError:
+def decide_exchange(request: TokenRequest, token: Token[GrantDocument], client: Client) -> tuple[str, ...] | OAuthError:
     """The scopes of the new access token, for a request that shows this unused token of the client."""
     grant = grant_of(token)
-    error = _code_error(request, binding_of(token)) if request.kind == CODE else None
+    binding = binding_of(token)
+    error = _code_error(request, binding) if binding is not None else None
     if error is not None:
         return error
     if client.openid:
@@ -75,14 +86,14 @@ def decide_exchange(request: TokenRequest, token: Token, client: Client) -> tupl
         return grant.scopes
     if request.resource not in ("", grant.resource):
         return OAuthError("invalid_target", "resource is not the one that was authorized")
-    scopes = tuple(dict.fromkeys(request.scope.split())) if request.kind == REFRESH else ()
+    scopes = tuple(dict.fromkeys(request.scope.split())) if request.kind is REFRESH else ()
     if not set(scopes) <= set(grant.scopes):
         return OAuthError("invalid_scope", f"the scopes of the grant are: {' '.join(grant.scopes)}")
     return scopes or grant.scopes
 
 
 AdmitGrant: TypeAlias = Callable[[Grant], Awaitable[Decision]]
-ExtendAnswer: TypeAlias = Callable[[Grant, TokenPair, str], Awaitable[Mapping[str, Any]]]
+ExtendAnswer: TypeAlias = Callable[[Grant, TokenPair, str], Awaitable[Mapping[str, object]]]
 
 
 async def exchange(
@@ -93,7 +104,7 @@ async def exchange(
     lifetime: timedelta,
     admit: AdmitGrant,
     extend: ExtendAnswer | None = None,
-) -> dict[str, Any] | OAuthError:
+) -> dict[str, object] | OAuthError:
     """Exchange the code or refresh token of a request; the answer of RFC 6749 section 5.1.
 
     `lifetime` is that of the access token. `admit` asks the policies; their refusal ends the grant. `extend` gives
@@ -111,7 +122,7 @@ async def exchange(
         await grants.end(grant.family)
         return OAuthError("invalid_grant", refusal)
     pair = grants.pair(grant, lifetime, scopes)
-    answer: dict[str, Any] = {
+    answer: dict[str, object] = {
         "access_token": pair.access,
         "token_type": "Bearer",
         "expires_in": pair.seconds,
@@ -120,7 +131,8 @@ async def exchange(
     if REFRESH_TOKEN in client.grant_types:
         answer["refresh_token"] = pair.refresh
     if extend is not None:
-        answer |= await extend(grant, pair, binding_of(token).nonce if request.kind == CODE else "")
+        binding = binding_of(token)
+        answer |= await extend(grant, pair, binding.nonce if binding is not None else "")
     # Last: after a failure past this point the client would have neither its old token nor the new ones.
     return answer if await grants.exchange(request.kind, request.token, pair) else GONE
 

@@ -8,17 +8,42 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
-from portal.identity import Identity, identity_document, identity_from
-from portal.state import Store, Token, Tokens, utc_now
+from pydantic import AwareDatetime, Field
 
-CODE, ACCESS, REFRESH = "code", "access", "refresh"
+from portal.identity import Identity
+from portal.objects import Document, StoredIdentity
+from portal.state import Kind, Store, Token, Tokens, utc_now
+
 CODE_LIFETIME = timedelta(minutes=2)
 ACCESS_PREFIX, REFRESH_PREFIX = "cmp_at_", "cmp_rt_"
+
+
+class GrantDocument(Document):
+    """What a token of a grant says of it."""
+
+    identity: StoredIdentity
+    resource: str
+    scopes: tuple[str, ...]
+    until: AwareDatetime
+    auth_time: int = 0
+
+
+class CodeDocument(GrantDocument):
+    """What a code says: also what its exchange must repeat."""
+
+    challenge: str
+    redirect_uri: str
+    redirect_uri_given: bool
+    nonce: str = Field(repr=False)
+
+
+CODE: Kind[GrantDocument] = Kind("code", CodeDocument)
+ACCESS = Kind("access", GrantDocument)
+REFRESH = Kind("refresh", GrantDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,27 +61,28 @@ class Grant:
     family: str
     auth_time: int = 0
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "identity": identity_document(self.identity),
-            "resource": self.resource,
-            "scopes": list(self.scopes),
-            "until": self.until.isoformat(),
-            "auth_time": self.auth_time,
-        }
+    def document(self, scopes: Sequence[str] | None = None) -> GrantDocument:
+        """With `scopes`, of a token that has only these."""
+        return GrantDocument(
+            identity=self.identity,
+            resource=self.resource,
+            scopes=self.scopes if scopes is None else tuple(scopes),
+            until=self.until,
+            auth_time=self.auth_time,
+        )
 
 
-def grant_of(token: Token) -> Grant:
+def grant_of(token: Token[GrantDocument]) -> Grant:
     """The grant behind a code, an access or a refresh token."""
-    document: Mapping[str, Any] = token.document
+    document = token.document
     return Grant(
-        identity_from(document["identity"]),
+        document.identity,
         token.client,
-        str(document["resource"]),
-        tuple(document["scopes"]),
-        datetime.fromisoformat(document["until"]),
+        document.resource,
+        document.scopes,
+        document.until,
         token.family,
-        int(document.get("auth_time", 0)),
+        document.auth_time,
     )
 
 
@@ -72,23 +98,13 @@ class CodeBinding:
     redirect_uri_given: bool = True
     nonce: str = ""
 
-    def document(self) -> dict[str, Any]:
-        return {
-            "challenge": self.challenge,
-            "redirect_uri": self.redirect_uri,
-            "redirect_uri_given": self.redirect_uri_given,
-            "nonce": self.nonce,
-        }
 
-
-def binding_of(code: Token) -> CodeBinding:
-    document: Mapping[str, Any] = code.document
-    return CodeBinding(
-        str(document["challenge"]),
-        str(document["redirect_uri"]),
-        bool(document["redirect_uri_given"]),
-        str(document["nonce"]),
-    )
+def binding_of(token: Token[GrantDocument]) -> CodeBinding | None:
+    """What the exchange of a code must repeat; None for another token."""
+    document = token.document
+    if not isinstance(document, CodeDocument):
+        return None
+    return CodeBinding(document.challenge, document.redirect_uri, document.redirect_uri_given, document.nonce)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,11 +145,17 @@ class Grants:
         now = self._now()
         grant = Grant(identity, client, resource, tuple(scopes), now + lifetime, str(uuid.uuid4()), auth_time)
         code = secrets.token_urlsafe(32)
-        document = {**grant.document(), **binding.document()}
+        document = CodeDocument(
+            **dict(grant.document()),
+            challenge=binding.challenge,
+            redirect_uri=binding.redirect_uri,
+            redirect_uri_given=binding.redirect_uri_given,
+            nonce=binding.nonce,
+        )
         await _issue(self._store.tokens, CODE, code, grant, document, now + CODE_LIFETIME)
         return code
 
-    async def find(self, kind: str, token: str, client: str) -> Token | None:
+    async def find(self, kind: Kind[GrantDocument], token: str, client: str) -> Token[GrantDocument] | None:
         """An unused code or refresh token of this client. A used one ends its family."""
         found = await self._store.tokens.find(kind, token)
         if found is None or found.client != client:
@@ -154,7 +176,7 @@ class Grants:
             min(now + lifetime, grant.until),
         )
 
-    async def exchange(self, kind: str, token: str, pair: TokenPair) -> bool:
+    async def exchange(self, kind: Kind[GrantDocument], token: str, pair: TokenPair) -> bool:
         """Use up a code or refresh token and store its successors, in one transaction: all of it happens, or nothing.
 
         Returns whether this caller was first. If not, the token was used twice, and the family ends.
@@ -167,7 +189,7 @@ class Grants:
                 await transaction.tokens.revoke_family(used.family)
                 return False
             grant = grant_of(used)
-            access = {**grant.document(), "scopes": list(pair.scopes)}
+            access = grant.document(pair.scopes)
             await _issue(transaction.tokens, ACCESS, pair.access, grant, access, pair.expires_at)
             # Also for a client that may not refresh and never sees it: what the client has open lasts as long as
             # a token of the grant does (`Logins`), not as long as one access token.
@@ -187,7 +209,7 @@ class Grants:
 
 
 async def _issue(
-    tokens: Tokens, kind: str, token: str, grant: Grant, document: dict[str, Any], expires_at: datetime
+    tokens: Tokens, kind: Kind[GrantDocument], token: str, grant: Grant, document: GrantDocument, expires_at: datetime
 ) -> None:
     await tokens.issue(
         kind,

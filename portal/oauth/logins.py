@@ -13,9 +13,8 @@ import structlog
 from portal.access import Access, Signals, Unchanging
 from portal.bounded import Bounded
 from portal.identity import Identity
-from portal.login import EVERYWHERE, IDP
-from portal.login import KIND as ADMINISTRATOR
-from portal.oauth.grants import ACCESS, REFRESH
+from portal.login import ADMINISTRATOR, EVERYWHERE, IDP, SESSION
+from portal.oauth.grants import ACCESS, CODE, REFRESH
 from portal.oauth.service_tokens import SERVICE_TOKEN
 from portal.state import Follower, StateUnavailable, Store
 
@@ -36,8 +35,8 @@ class Logins:
         self._ended: Bounded[int, Identity] = Bounded(MAX_LOGINS)
         self._log = structlog.get_logger("portal.oauth")
         self._followers = (
-            Follower(store, {ACCESS, REFRESH, SERVICE_TOKEN}, self._end_revoked, self._not_ended),
-            Follower(store, {ADMINISTRATOR}, self._end_departed, self._not_ended),
+            Follower(store, {ACCESS.name, REFRESH.name, SERVICE_TOKEN.name}, self._end_revoked, self._not_ended),
+            Follower(store, {ADMINISTRATOR.name}, self._end_departed, self._not_ended),
         )
 
     async def aclose(self) -> None:
@@ -90,7 +89,9 @@ class Logins:
 async def end_departed(store: Store) -> int:
     """End the sessions and grants of deleted local accounts, and return how many tokens that were."""
     known = {f"{IDP}:{stored.id}" for stored in await store.list(ADMINISTRATOR)}
-    held = {token.subject for kind in EVERYWHERE for token in await store.tokens.list(kind)}
+    tokens = store.tokens
+    held = {session.subject for session in await tokens.list(SESSION)}
+    held |= {token.subject for kind in (CODE, ACCESS, REFRESH) for token in await tokens.list(kind)}
     departed = [subject for subject in held if subject.startswith(f"{IDP}:") and subject not in known]
     return sum([await store.tokens.revoke_subject(subject, kinds=EVERYWHERE) for subject in departed])
 

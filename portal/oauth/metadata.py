@@ -7,7 +7,6 @@ client documents or RFC 9207.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from portal.http import PortalAddress
 from portal.oauth.settings import OAuthSettings
@@ -39,9 +38,9 @@ def well_known(prefix: str) -> WellKnown:
     return WellKnown(tuple(dict.fromkeys(paths)), RESOURCE_METADATA + prefix)
 
 
-def authorization_server(address: PortalAddress, settings: OAuthSettings) -> dict[str, Any]:
+def authorization_server(address: PortalAddress, settings: OAuthSettings) -> dict[str, object]:
     """Authorization server metadata (RFC 8414 section 2)."""
-    document: dict[str, Any] = {
+    document: dict[str, object] = {
         "issuer": address.url(),
         "authorization_endpoint": address.url("/authorize"),
         "token_endpoint": address.url("/token"),
@@ -61,7 +60,7 @@ def authorization_server(address: PortalAddress, settings: OAuthSettings) -> dic
     return document
 
 
-def protected_resource(address: PortalAddress, path: str, name: str, settings: OAuthSettings) -> dict[str, Any]:
+def protected_resource(address: PortalAddress, path: str, name: str, settings: OAuthSettings) -> dict[str, object]:
     """Metadata of the MCP endpoint at this path of the portal (RFC 9728 section 2)."""
     return {
         "resource": address.url(path),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
@@ -20,11 +20,11 @@ from portal.config import write_duration
 from portal.http import PortalAddress, Rate, Refusal, refuse
 from portal.login import STALE_FORM, Login
 from portal.oauth.admission import Admit, refusal_of
-from portal.oauth.authorization import Authorization, authorization_of, decide_authorization
+from portal.oauth.authorization import Authorization, decide_authorization
 from portal.oauth.clients import Client, Clients, read_registration
 from portal.oauth.credentials import Credentials, authenticate, read_client_form
 from portal.oauth.exchange import GONE, exchange, read_token_request
-from portal.oauth.grants import ACCESS, CODE, REFRESH, Grants
+from portal.oauth.grants import ACCESS, CODE, REFRESH, GrantDocument, Grants
 from portal.oauth.messages import (
     NO_STORE,
     OAuthError,
@@ -44,10 +44,30 @@ from portal.oauth.metadata import (
 from portal.oauth.redirects import stays_here
 from portal.oauth.resources import endpoint_path, read_resource
 from portal.oauth.settings import OAuthSettings
+from portal.objects import Document
 from portal.pages import Visitor
-from portal.state import Store, utc_now
+from portal.state import Kind, Store, utc_now
 
-CONSENT = "consent"
+
+class ConsentDocument(Document):
+    """A valid authorization request that waits for a person's consent, in one browser. See `Authorization`."""
+
+    client: str
+    redirect_uri: str
+    redirect_uri_given: bool
+    state: str
+    scopes: tuple[str, ...]
+    resource: str
+    challenge: str
+    nonce: str
+    browser: str
+
+    @property
+    def authorization(self) -> Authorization:
+        return Authorization(**{name.name: getattr(self, name.name) for name in fields(Authorization)})
+
+
+CONSENT = Kind("consent", ConsentDocument)
 CONSENT_PATH = "/authorize/consent"
 CONSENT_LIFETIME = timedelta(minutes=15)
 FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")
@@ -132,7 +152,7 @@ class AuthorizationServer:
             key,
             subject="",
             client=authorization.client,
-            document={**authorization.document(), "browser": visitor.binding},
+            document=ConsentDocument(**asdict(authorization), browser=visitor.binding),
             expires_at=self._authority.now() + CONSENT_LIFETIME,
         )
         return _consent_path(visitor, key)
@@ -141,9 +161,9 @@ class AuthorizationServer:
         visitor = self._login.visitors.of(request)
         key = request.query_params.get("request", "")[:200]
         pending = await self._authority.store.tokens.find(CONSENT, key) if key else None
-        if pending is None or pending.used_at is not None or not visitor.owns(pending.document["browser"]):
+        if pending is None or pending.used_at is not None or not visitor.owns(pending.document.browser):
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
-        authorization = authorization_of(pending.document)
+        authorization = pending.document.authorization
         client = await self._authority.clients.get(authorization.client)
         if client is None:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
@@ -246,7 +266,7 @@ class AuthorizationServer:
         client = await self._authority.clients.get(credentials.client_id)
         return authenticate(credentials, client, self._authority.now())
 
-    async def _holds(self, credentials: Credentials, *shown: tuple[str, str | None]) -> bool:
+    async def _holds(self, credentials: Credentials, *shown: tuple[Kind[GrantDocument], str | None]) -> bool:
         """Whether a client with a document shows a code or token of its own; true for every other client.
 
         Without one, its document is not fetched: only `/authorize`, which is bounded for each address, makes the portal

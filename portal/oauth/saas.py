@@ -11,10 +11,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 import structlog
 from starlette.requests import Request
@@ -43,10 +41,11 @@ from portal.oauth.messages import (
 from portal.oauth.redirects import split_redirect
 from portal.oauth.routes import refused_authorization
 from portal.oauth.signing import ALGORITHM, SigningKeys
+from portal.objects import APP as APPLICATION
+from portal.objects import AppDocument
 from portal.pages import APP
 from portal.state import Store, utc_now
 
-KIND = "app"
 PREFIX = "/cdn-cgi/access/sso/oidc"
 SCOPES = ("openid", "email", "profile", "groups")
 
@@ -88,30 +87,28 @@ class SaasApp:
         return f"{APP}{self.id}"
 
 
-def read_app(id: str, document: Mapping[str, Any]) -> SaasApp | None:
+def read_app(id: str, document: AppDocument) -> SaasApp | None:
     """The application of a stored document; None if it is of another type.
 
     Raises:
         ValueError: it cannot be used; the text names the field and the reason.
     """
-    saas = document.get("saas_app")
-    if document.get("type") != "saas" or not isinstance(saas, Mapping) or saas.get("auth_type") != "oidc":
+    saas = document.saas_app
+    if document.type != "saas" or saas is None or saas.auth_type != "oidc":
         return None
-    redirects = tuple(str(uri) for uri in saas.get("redirect_uris") or ())
-    if not redirects or not all(split_redirect(uri) for uri in redirects):
+    if not saas.redirect_uris or not all(split_redirect(uri) for uri in saas.redirect_uris):
         raise ValueError("saas_app.redirect_uris must be a list of https:// URLs")
-    options = saas.get("refresh_token_options") or {}
-    refreshing = "refresh_tokens" in (saas.get("grant_types") or ())
+    refreshing = "refresh_tokens" in saas.grant_types
     return SaasApp(
         id=id,
-        name=str(document.get("name") or id),
-        client_id=str(saas.get("client_id") or ""),
-        secret_sha256=str(saas.get("client_secret_sha256") or ""),
-        redirect_uris=redirects,
-        scopes=tuple(scope for scope in saas.get("scopes") or ("openid", "email", "profile") if scope in SCOPES),
-        access_lifetime=read_duration(str(saas.get("access_token_lifetime") or "5m")),
-        refresh_lifetime=read_duration(str(options.get("lifetime") or "2160h")) if refreshing else None,
-        public=saas.get("allow_pkce_without_client_secret") is True,
+        name=document.name or id,
+        client_id=saas.client_id,
+        secret_sha256=saas.client_secret_sha256,
+        redirect_uris=saas.redirect_uris,
+        scopes=tuple(scope for scope in saas.scopes if scope in SCOPES),
+        access_lifetime=read_duration(saas.access_token_lifetime),
+        refresh_lifetime=read_duration(saas.refresh_token_options.lifetime) if refreshing else None,
+        public=saas.allow_pkce_without_client_secret,
     )
 
 
@@ -183,7 +180,7 @@ class SaasProvider:
         answer = await self._exchange(request)
         return error_answer(answer) if isinstance(answer, OAuthError) else json_answer(answer)
 
-    async def _exchange(self, request: Request) -> dict[str, Any] | OAuthError:
+    async def _exchange(self, request: Request) -> dict[str, object] | OAuthError:
         form = read_client_form(await request.body(), request.headers.get("authorization", ""))
         if isinstance(form, OAuthError):
             return form
@@ -197,7 +194,7 @@ class SaasProvider:
         if isinstance(read, OAuthError):
             return read
 
-        async def extend(grant: Grant, pair: TokenPair, nonce: str) -> dict[str, Any]:
+        async def extend(grant: Grant, pair: TokenPair, nonce: str) -> dict[str, object]:
             claims = id_token_claims(self._issuer(request, app), app, grant, pair, nonce)
             return {"id_token": await self._keys.sign(claims)}
 
@@ -222,7 +219,7 @@ class SaasProvider:
 
     async def _app(self, request: Request) -> SaasApp | None:
         client_id = request.path_params["client_id"]
-        for stored in await self._store.list(KIND):
+        for stored in await self._store.list(APPLICATION):
             try:
                 app = read_app(stored.id, stored.document)
             except ValueError as error:
@@ -241,7 +238,7 @@ def issuer_of(address: PortalAddress, app: SaasApp) -> str:
     return address.url(f"{PREFIX}/{app.client_id}")
 
 
-def openid_configuration(issuer: str, app: SaasApp) -> dict[str, Any]:
+def openid_configuration(issuer: str, app: SaasApp) -> dict[str, object]:
     """Provider metadata (OpenID Connect Discovery section 3)."""
     methods = app.client.auth_methods
     return {
@@ -263,10 +260,10 @@ def openid_configuration(issuer: str, app: SaasApp) -> dict[str, Any]:
     }
 
 
-def id_token_claims(issuer: str, app: SaasApp, grant: Grant, pair: TokenPair, nonce: str) -> dict[str, Any]:
+def id_token_claims(issuer: str, app: SaasApp, grant: Grant, pair: TokenPair, nonce: str) -> dict[str, object]:
     """The claims of an ID token (OpenID Connect Core sections 2 and 3.1.3.6)."""
     issued = int(pair.issued_at.timestamp())
-    claims = {
+    claims: dict[str, object] = {
         "iss": issuer,
         "aud": app.client_id,
         "iat": issued,
@@ -278,9 +275,9 @@ def id_token_claims(issuer: str, app: SaasApp, grant: Grant, pair: TokenPair, no
     return claims | ({"nonce": nonce} if nonce else {})
 
 
-def person_claims(identity: Identity, scopes: tuple[str, ...]) -> dict[str, Any]:
+def person_claims(identity: Identity, scopes: tuple[str, ...]) -> dict[str, object]:
     """The claims about a person that these scopes give (OpenID Connect Core section 5.4)."""
-    claims: dict[str, Any] = {"sub": identity.id}
+    claims: dict[str, object] = {"sub": identity.id}
     if "email" in scopes and identity.email:
         claims |= {"email": identity.email, "email_verified": True}
     if "profile" in scopes and identity.name:

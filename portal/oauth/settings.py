@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
 
 from portal.config import read_duration
 
@@ -42,7 +41,7 @@ class OAuthSettings:
     scopes: tuple[str, ...] = (SCOPE,)
 
 
-def read_oauth_settings(document: Mapping[str, Any], path: str = "/mcp") -> OAuthSettings:
+def read_oauth_settings(document: Mapping[str, object], path: str = "/mcp") -> OAuthSettings:
     """Settings from an `oauth_configuration` document.
 
     Raises:
@@ -69,21 +68,21 @@ def read_oauth_settings(document: Mapping[str, Any], path: str = "/mcp") -> OAut
     )
 
 
-def _object(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _object(document: Mapping[str, object], name: str) -> Mapping[str, object]:
     value = document.get(name) or {}
     if not isinstance(value, Mapping):
         raise ValueError(f"{name} must be an object")
     return value
 
 
-def _flag(document: Mapping[str, Any], name: str, default: bool) -> bool:
+def _flag(document: Mapping[str, object], name: str, default: bool) -> bool:
     value = document.get(name, default)
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false")
     return value
 
 
-def _duration(document: Mapping[str, Any], name: str, default: timedelta) -> timedelta:
+def _duration(document: Mapping[str, object], name: str, default: timedelta) -> timedelta:
     text = document.get(name)
     if text is None:
         return default

@@ -10,16 +10,34 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
 
 from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, GuestProtocol
+from pydantic import AwareDatetime
 
-from portal.state import Kept, Store, utc_now
+from portal.objects import Document
+from portal.state import Broken, Kept, Kind, Store, utc_now
 
-SIGNING_KEY = "signing_key"
-KEY_SETTINGS = ("settings", "keys")
+Jwk = dict[str, str | list[str]]
+"""A key as JSON (RFC 7517)."""
+
+
+class KeyDocument(Document):
+    """The public part of a key, as a JWK; `retires_at` is None while it signs."""
+
+    public: Jwk
+    retires_at: AwareDatetime | None
+
+
+class KeySettings(Document):
+    """How often keys are rotated."""
+
+    key_rotation_interval_days: int
+
+
+SIGNING_KEY = Kind("signing_key", KeyDocument)
+KEY_SETTINGS, KEY_SETTINGS_ID = Kind("settings", KeySettings), "keys"
 ALGORITHM = "ES256"
 ROTATED_EVERY = timedelta(days=42)
 PUBLISHED_AFTERWARDS = timedelta(days=7)
@@ -31,7 +49,7 @@ class SigningKey:
     """A key pair, the private part as PEM. `retires_at` is when it is no longer published; None while it signs."""
 
     kid: str
-    public: dict[str, Any]
+    public: Jwk
     private: str = field(repr=False)
     made_at: datetime
     retires_at: datetime | None = None
@@ -43,8 +61,8 @@ class SigningKeys:
     def __init__(self, store: Store, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
         self._now = now
-        self._keys = Kept(store, {SIGNING_KEY}, self._read)
-        self._interval = Kept(store, {KEY_SETTINGS[0]}, lambda: read_rotation_interval(store))
+        self._keys = Kept(store, {SIGNING_KEY.name}, self._read)
+        self._interval = Kept(store, {KEY_SETTINGS.name}, lambda: read_rotation_interval(store))
 
     def close(self) -> None:
         self._keys.close()
@@ -70,33 +88,33 @@ class SigningKeys:
         """With `due_after`, only if no other process has made a new key since this one read the keys."""
         kid = secrets.token_hex(16)
         new = ECKey.generate_key("P-256", {"kid": kid, "use": "sig", "alg": ALGORITHM})
-        document = {"public": new.as_dict(private=False), "retires_at": None}
-        retires_at = (self._now() + PUBLISHED_AFTERWARDS).isoformat()
+        document = KeyDocument(public=new.as_dict(private=False), retires_at=None)
+        retires_at = self._now() + PUBLISHED_AFTERWARDS
         async with self._store.transaction() as transaction:
-            signing = [one for one in await transaction.list(SIGNING_KEY) if one.document["retires_at"] is None]
+            signing = [one for one in await transaction.list(SIGNING_KEY) if one.document.retires_at is None]
             if due_after and signing and not self._is_due(signing[-1].created_at, due_after):
                 kid = signing[-1].id
             else:
                 for former in signing:
-                    retired = {**former.document, "retires_at": retires_at}
+                    retired = former.document.model_copy(update={"retires_at": retires_at})
                     await transaction.replace(SIGNING_KEY, former.id, retired, by=by)
                 await transaction.create(SIGNING_KEY, kid, document, by=by, secret=new.as_pem(private=True))
         # The store may not have told yet of a key that another process made.
         self._keys.forget()
         return next(key for key in await self._keys.get() if key.kid == kid)
 
-    async def key_set(self) -> dict[str, Any]:
+    async def key_set(self) -> dict[str, list[Jwk]]:
         """The JWK Set to publish (RFC 7517), the newest key first."""
         await self.current()
         return {"keys": [key.public for key in reversed(await self._keys.get()) if self._is_published(key)]}
 
-    async def sign(self, claims: dict[str, Any]) -> str:
+    async def sign(self, claims: dict[str, object]) -> str:
         """A JWT of these claims (RFC 7519), signed with the current key."""
         key = await self.current()
         header = {"alg": ALGORITHM, "kid": key.kid}
         return jwt.encode(header, claims, ECKey.import_key(key.private), algorithms=[ALGORITHM])
 
-    async def verify(self, token: str, *, issuer: str, audience: list[str]) -> dict[str, Any] | None:
+    async def verify(self, token: str, *, issuer: str, audience: list[str]) -> dict[str, object] | None:
         """The claims of a JWT that we signed for this issuer and one of these audiences, or None if it is not valid.
 
         It must name a published key, and have `exp`, `iat`, `iss` and `aud`; it is valid for 24 hours at most.
@@ -136,14 +154,10 @@ class SigningKeys:
         keys: list[SigningKey] = []
         for stored in await self._store.list(SIGNING_KEY):
             private = await self._store.secret(SIGNING_KEY, stored.id)
-            retires = stored.document["retires_at"]
+            document = stored.document
             keys.append(
                 SigningKey(
-                    stored.id,
-                    dict(stored.document["public"]),
-                    (private or b"").decode(),
-                    stored.created_at,
-                    datetime.fromisoformat(retires) if retires else None,
+                    stored.id, document.public, (private or b"").decode(), stored.created_at, document.retires_at
                 )
             )
         return tuple(keys)
@@ -151,5 +165,7 @@ class SigningKeys:
 
 async def read_rotation_interval(store: Store) -> timedelta:
     """How long a key signs, by the stored settings or by default."""
-    stored = await store.get(*KEY_SETTINGS)
-    return timedelta(days=stored.document["key_rotation_interval_days"]) if stored else ROTATED_EVERY
+    stored = await store.find(KEY_SETTINGS, KEY_SETTINGS_ID)
+    if stored is None or isinstance(stored, Broken):
+        return ROTATED_EVERY
+    return timedelta(days=stored.document.key_rotation_interval_days)

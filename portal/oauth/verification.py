@@ -35,7 +35,7 @@ class Verifier:
         self._now = now
         self._clock = clock
         # By the token's hash: the tokens themselves are not kept in memory either.
-        self._verified: KeptByKey[bytes, _Verified | None] = KeptByKey(store, {ACCESS}, MAX_KEPT)
+        self._verified: KeptByKey[bytes, _Verified | None] = KeptByKey(store, {ACCESS.name}, MAX_KEPT)
 
     def close(self) -> None:
         self._verified.close()

@@ -1,6 +1,6 @@
 """What a person sees in a browser: the pages, their design, and the browser behind a request."""
 
-from portal.pages.blocks import APP, block_of, is_portal
+from portal.pages.blocks import APP, block_of
 from portal.pages.pages import STYLE_PATH, Pages, style
 from portal.pages.returns import HOME, safe_return
 from portal.pages.rules import DENIED, Block, LoginRules, RulesInvalid, read_rules, with_application
@@ -20,7 +20,6 @@ __all__ = [
     "Visitors",
     "block_of",
     "client_ip",
-    "is_portal",
     "read_rules",
     "safe_return",
     "style",

@@ -1,6 +1,6 @@
 """How signing in looks and goes: name, colours, methods offered, session duration, pages for the refused. Pure.
 
-Two documents say so, in Cloudflare's words. The store's `settings` object `login`, for all portals of an instance, has
+Two documents say so, in Cloudflare's names. The store's `settings` object `login`, for all portals of an instance, has
 those of its organization and application: `name`, `login_design {background_color, text_color, logo_path, header_text,
 footer_text}`, `session_duration`, `allowed_idps`, `auto_redirect_to_identity`, `custom_deny_message`,
 `custom_deny_url`, `custom_deny_html`. The application of type `mcp_portal` of one portal has `logo_url`,
@@ -13,10 +13,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Any
 from urllib.parse import urlsplit
 
 from portal.config import read_duration
+from portal.objects import AppDocument
 
 DENIED = "That account does not have access"
 DURATION = timedelta(hours=24)
@@ -67,7 +67,7 @@ class LoginRules:
     """Ids of the providers that are offered; empty offers all."""
 
 
-def read_rules(document: Mapping[str, Any], name: str = "") -> LoginRules:
+def read_rules(document: Mapping[str, object], name: str = "") -> LoginRules:
     """The rules of the login settings. `name` is what the portal is called if they do not name it.
 
     Raises:
@@ -102,7 +102,7 @@ def read_rules(document: Mapping[str, Any], name: str = "") -> LoginRules:
     )
 
 
-def with_application(rules: LoginRules, app: Mapping[str, Any]) -> LoginRules:
+def with_application(rules: LoginRules, app: AppDocument) -> LoginRules:
     """The rules of a portal that has this application of type `mcp_portal`: what it names replaces theirs.
 
     Every application has a `session_duration`, of 24 hours if nobody wrote one. So another one holds, and at 24 hours
@@ -111,33 +111,36 @@ def with_application(rules: LoginRules, app: Mapping[str, Any]) -> LoginRules:
     Raises:
         RulesInvalid: a field is not what it must be.
     """
-    lasts = max(_duration(app), SHORTEST)
+    lasts = max(_lasts(app.session_duration), SHORTEST)
     return replace(
         rules,
         design=replace(rules.design, logo=_logo(app) or rules.design.logo),
         session_duration=lasts if lasts != DURATION else min(lasts, rules.session_duration),
-        instant=rules.instant or app.get("auto_redirect_to_identity") is True,
-        providers=_providers(app) or rules.providers,
+        instant=rules.instant or app.auto_redirect_to_identity,
+        providers=app.allowed_idps or rules.providers,
     )
 
 
-def _duration(document: Mapping[str, Any]) -> timedelta:
-    text = _text(document, "session_duration", 40)
+def _duration(document: Mapping[str, object]) -> timedelta:
+    return _lasts(_text(document, "session_duration", 40))
+
+
+def _lasts(text: str) -> timedelta:
     try:
         return read_duration(text) if text else DURATION
     except ValueError as error:
         raise RulesInvalid(f"session_duration {error}") from None
 
 
-def _logo(app: Mapping[str, Any]) -> str:
+def _logo(app: AppDocument) -> str:
     """The application's logo, "" where it has none or only one in clear: a page loads nothing without TLS."""
     try:
-        return _web(app, "logo_url")
+        return _web({"logo_url": app.logo_url}, "logo_url")
     except RulesInvalid:
         return ""
 
 
-def _providers(document: Mapping[str, Any]) -> tuple[str, ...]:
+def _providers(document: Mapping[str, object]) -> tuple[str, ...]:
     offered = document.get("allowed_idps") or ()
     if not isinstance(offered, list | tuple) or not all(isinstance(entry, str) for entry in offered):
         raise RulesInvalid("allowed_idps must be a list of ids")
@@ -149,7 +152,7 @@ def _line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _text(document: Mapping[str, Any], name: str, longest: int) -> str:
+def _text(document: Mapping[str, object], name: str, longest: int) -> str:
     value = document.get(name)
     if value is None:
         return ""
@@ -158,14 +161,14 @@ def _text(document: Mapping[str, Any], name: str, longest: int) -> str:
     return value
 
 
-def _colour(document: Mapping[str, Any], name: str) -> str:
+def _colour(document: Mapping[str, object], name: str) -> str:
     value = _text(document, name, 7)
     if value and not _COLOUR.fullmatch(value):
         raise RulesInvalid(f"{name} must be a colour such as #1c1c1a")
     return value
 
 
-def _web(document: Mapping[str, Any], name: str) -> str:
+def _web(document: Mapping[str, object], name: str) -> str:
     value = _text(document, name, 2048)
     parts = urlsplit(value)
     if value and (parts.scheme != "https" or not re.fullmatch(r"[A-Za-z0-9.-]+(:\d+)?", parts.netloc)):

@@ -1,13 +1,12 @@
 """The registry of upstream servers and the snapshot of what they offer."""
 
-from portal.servers.credentials import CredentialsInvalid, parse_as, parse_json, read_headers
+from portal.servers.credentials import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.servers.listing_changes import ListingChange
 from portal.servers.servers import Lease, Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
-from portal.servers.stored import SERVER, History, StoredServers
+from portal.servers.stored import History, StoredServers
 
 __all__ = [
-    "SERVER",
     "CredentialsInvalid",
     "History",
     "Lease",
@@ -16,6 +15,7 @@ __all__ = [
     "Servers",
     "Snapshot",
     "StoredServers",
+    "open_secret",
     "parse_as",
     "parse_json",
     "read_headers",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, TypeVar
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from portal.config import HeaderName, HeaderValue
 
@@ -43,9 +44,10 @@ def parse_json(credentials: str) -> object:
         CredentialsInvalid: they are not JSON.
     """
     try:
-        return orjson.loads(credentials)
+        value: object = orjson.loads(credentials)
     except orjson.JSONDecodeError:
         raise CredentialsInvalid("is neither a token nor a JSON object") from None
+    return value
 
 
 def parse_as(model: type[Checked], value: object, expected: str) -> Checked:
@@ -59,3 +61,18 @@ def parse_as(model: type[Checked], value: object, expected: str) -> Checked:
     except ValidationError:
         # Don't include pydantic's message: it can contain the credential.
         raise CredentialsInvalid(f"must be {expected}") from None
+
+
+def open_secret(secret: bytes | None) -> Mapping[str, str]:
+    """The members of a stored server's secret: `auth_credentials`, `client_secret`, those that there are.
+
+    Raises:
+        CredentialsInvalid: it is not such a secret.
+    """
+    try:
+        return _SECRET.validate_json(secret) if secret else {}
+    except ValidationError:
+        raise CredentialsInvalid("the stored secret is not one of a server") from None
+
+
+_SECRET = TypeAdapter(dict[str, str])

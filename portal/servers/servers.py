@@ -26,9 +26,9 @@ from portal.version import portal_version
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind"]
 
+L = TypeVar("L")
 Listener = Callable[[Snapshot, Snapshot], None]
 NotificationListener = Callable[[str, str, Mapping[str, object]], None]
-T = TypeVar("T")
 
 PORTAL_INFO = {"name": "codemode-portal", "version": portal_version()}
 # Connections for single clients that one server may have. Beyond it clients share one: a process costs more than an
@@ -386,7 +386,7 @@ async def _close_all(connections: list[Connection]) -> None:
     await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)
 
 
-def _discard(listeners: list[T], listener: T) -> None:
+def _discard(listeners: list[L], listener: L) -> None:
     with suppress(ValueError):
         listeners.remove(listener)
 

@@ -12,12 +12,12 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-import orjson
 import structlog
 from pydantic import ValidationError
 
 from portal.config import HttpServer, ServerConfig
-from portal.servers.credentials import CredentialsInvalid, read_headers
+from portal.objects import SERVER, ServerDocument
+from portal.servers.credentials import CredentialsInvalid, open_secret, read_headers
 from portal.servers.listing_changes import ListingChange, name_changes
 from portal.servers.servers import Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from portal.state import Store, Stored
 
 MAX_CHANGES = 20
-
-SERVER = "server"
 
 
 @dataclass(slots=True)
@@ -68,7 +66,7 @@ class StoredServers:
         async with AsyncExitStack() as exits:
             exits.callback(self._servers.subscribe(self._replaced))
             # Follow before the first reading, so that a change during it is read too.
-            self._follower = Follower(self._store, {SERVER}, self._apply, self._not_read)
+            self._follower = Follower(self._store, {SERVER.name}, self._apply, self._not_read)
             exits.push_async_callback(self._follower.aclose)
             await self._apply()
             self._exits = exits.pop_all()
@@ -114,8 +112,10 @@ class StoredServers:
         instead.
         """
         configs: dict[str, ServerConfig] = {}
-        listed = await self._store.list(SERVER)
-        for stored in listed:
+        found = await self._store.scan(SERVER)
+        for broken in found.broken:
+            self._histories.setdefault(broken.id, History()).problem = "the stored server cannot be read"
+        for stored in found.stored:
             history = self._histories.setdefault(stored.id, History())
             try:
                 configs[stored.id] = server_config(stored, await self._store.secret(SERVER, stored.id))
@@ -124,7 +124,7 @@ class StoredServers:
                 # Don't include pydantic's message: it can contain the credential.
                 quotable = not isinstance(error, ValidationError)
                 history.problem = str(error) if quotable else "the stored server cannot be used"
-        for removed in set(self._histories) - {stored.id for stored in listed}:
+        for removed in set(self._histories) - {one.id for one in found.stored} - {one.id for one in found.broken}:
             del self._histories[removed]
         return configs
 
@@ -156,7 +156,7 @@ class StoredServers:
             self._log.info("the tools or prompts of a server changed", server=after.id, tools=tools.model_dump())
 
 
-def server_config(stored: Stored, secret: bytes | None) -> HttpServer:
+def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpServer:
     """The configuration of a stored server. It always has a URL: the API cannot make the portal start a program.
 
     Raises:
@@ -164,18 +164,16 @@ def server_config(stored: Stored, secret: bytes | None) -> HttpServer:
         ValidationError: the document is not a server's.
     """
     document = stored.document
-    opened: Mapping[str, str] = orjson.loads(secret) if secret else {}
-    credentials = opened.get("auth_credentials")
-    headers = read_headers(credentials) if document["auth_type"] == "bearer" and credentials else {}
-    url = document["hostname"]
-    last = urlsplit(url).path.rstrip("/").rsplit("/", 1)[-1]
+    credentials = open_secret(secret).get("auth_credentials")
+    headers = read_headers(credentials) if document.auth_type == "bearer" and credentials else {}
+    last = urlsplit(document.hostname).path.rstrip("/").rsplit("/", 1)[-1]
     return HttpServer(
         id=stored.id,
-        name=document["name"],
-        description=document["description"],
-        url=url,
+        name=document.name,
+        description=document.description,
+        url=document.hostname,
         headers=headers,
         transport="sse" if last == "sse" else "http" if last == "mcp" else "auto",
         expanded=tuple(headers.values()),
-        pin=document.get("pin", False),
+        pin=document.pin,
     )

@@ -5,12 +5,13 @@ from portal.signals.certificates import ClientCertificates
 from portal.signals.countries import Countries
 from portal.signals.evaluations import Evaluations, Sign
 from portal.signals.known import KnownSignals
-from portal.signals.pushed import ASSESSMENT, MAX_AGE, PushedAssessments, assessments_in, merged
+from portal.signals.pushed import ASSESSMENT, MAX_AGE, AssessmentDocument, PushedAssessments, assessments_in, merged
 
 __all__ = [
     "ASSESSMENT",
     "MAX_AGE",
     "Assessment",
+    "AssessmentDocument",
     "Assessments",
     "ClientCertificates",
     "Countries",

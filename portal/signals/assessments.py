@@ -23,6 +23,7 @@ FRESH_SECONDS = 600.0
 log = structlog.get_logger("portal.access")
 
 Text = Annotated[str, Field(min_length=1, max_length=512)]
+Level = Literal["low", "medium", "high", "unscored"]
 
 
 class Assessment(BaseModel):
@@ -32,7 +33,7 @@ class Assessment(BaseModel):
 
     subject: Text
     device_posture: Annotated[Mapping[Text, bool], Field(max_length=100)] | None = None
-    user_risk: Literal["low", "medium", "high", "unscored"] | None = None
+    user_risk: Level | None = None
     age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
     """Seconds since the source found the facts out."""
 

@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import orjson
 import structlog
@@ -36,7 +36,7 @@ MAX_KEY_SETS = 256
 _CLAIMS: Mapping[str, ClaimsOption] = {"exp": {"essential": True}}
 log = structlog.get_logger("portal.access")
 
-Sign = Callable[[Mapping[str, Any]], Awaitable[str]]
+Sign = Callable[[Mapping[str, object]], Awaitable[str]]
 
 
 class AnswerInvalid(Exception):
@@ -147,7 +147,7 @@ class Evaluations:
         self._keys[keys_url] = (keys, self._clock() + KEYS_SECONDS)
         return verify(token, keys, _CLAIMS)
 
-    async def _fetch(self, method: str, url: str, body: bytes | None = None) -> dict[str, Any]:
+    async def _fetch(self, method: str, url: str, body: bytes | None = None) -> dict[str, object]:
         headers = {"Content-Type": "application/json"} if body is not None else None
         answer = await self._fetcher.fetch(url, method=method, headers=headers, body=body)
         try:
@@ -159,7 +159,7 @@ class Evaluations:
         return document
 
 
-def _identity_document(identity: Identity) -> dict[str, Any]:
+def _identity_document(identity: Identity) -> dict[str, object]:
     return {
         "id": identity.id,
         "email": identity.email,

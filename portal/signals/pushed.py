@@ -6,14 +6,37 @@ import asyncio
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any
 
 import structlog
+from pydantic import AwareDatetime
 
-from portal.signals.assessments import Assessment, Assessments
-from portal.state import Clock, Follower, StateUnavailable, Store
+from portal.objects import Document
+from portal.signals.assessments import Assessment, Assessments, Level
+from portal.state import Clock, Follower, Kind, StateUnavailable, Store
 
-ASSESSMENT = "assessment"
+
+class Check(Document):
+    """What one check said of a device, and when that was found out."""
+
+    passed: bool
+    at: AwareDatetime
+
+
+class RiskFound(Document):
+    """The risk score of a person, and when that was found out."""
+
+    level: Level
+    at: AwareDatetime
+
+
+class AssessmentDocument(Document):
+    """The latest facts about one caller; the checks by integration."""
+
+    device_posture: Mapping[str, Check] = {}
+    user_risk: RiskFound | None = None
+
+
+ASSESSMENT = Kind("assessment", AssessmentDocument)
 MAX_AGE = timedelta(days=1)
 """No portal believes an assessment that is older."""
 SHORTEST_WAIT = 0.1
@@ -40,7 +63,7 @@ class PushedAssessments:
 
     async def __aenter__(self) -> PushedAssessments:
         # Before the first reading: what changes during it is read again.
-        self._follower = Follower(self._store, {ASSESSMENT}, self._follow, self._not_read)
+        self._follower = Follower(self._store, {ASSESSMENT.name}, self._follow, self._not_read)
         try:
             await self._take_up()
         except BaseException:
@@ -87,33 +110,29 @@ class PushedAssessments:
         self._log.error("assessments cannot be read; those known hold until they are stale", reason=str(error))
 
 
-def merged(before: Mapping[str, Any], assessment: Assessment, now: datetime) -> dict[str, Any]:
+def merged(before: AssessmentDocument, assessment: Assessment, now: datetime) -> AssessmentDocument:
     """The document to store in place of `before`: of each fact the latest."""
-    at = (now - timedelta(seconds=min(assessment.age, MAX_AGE.total_seconds() * 2))).isoformat()
-    posture = dict(before.get("device_posture", {}))
+    at = now - timedelta(seconds=min(assessment.age, MAX_AGE.total_seconds() * 2))
+    posture = dict(before.device_posture)
     for integration, passed in (assessment.device_posture or {}).items():
-        if integration not in posture or not _is_later(posture[integration]["at"], at):
-            posture[integration] = {"passed": passed, "at": at}
-    risk = before.get("user_risk")
-    if assessment.user_risk is not None and (risk is None or not _is_later(risk["at"], at)):
-        risk = {"level": assessment.user_risk, "at": at}
-    return {"device_posture": posture, "user_risk": risk}
+        if integration not in posture or posture[integration].at <= at:
+            posture[integration] = Check(passed=passed, at=at)
+    risk = before.user_risk
+    if assessment.user_risk is not None and (risk is None or risk.at <= at):
+        risk = RiskFound(level=assessment.user_risk, at=at)
+    return before.model_copy(update={"device_posture": posture, "user_risk": risk})
 
 
-def assessments_in(subject: str, document: Mapping[str, Any], now: datetime, max_age: timedelta) -> list[Assessment]:
+def assessments_in(subject: str, document: AssessmentDocument, now: datetime, max_age: timedelta) -> list[Assessment]:
     """The assessments in a stored document, one for each fact with its age, without those older than `max_age`."""
     found = [
-        Assessment(subject=subject, device_posture={integration: entry["passed"]}, age=_age(entry, now))
-        for integration, entry in document["device_posture"].items()
+        Assessment(subject=subject, device_posture={integration: check.passed}, age=_age(check.at, now))
+        for integration, check in document.device_posture.items()
     ]
-    if (risk := document["user_risk"]) is not None:
-        found.append(Assessment(subject=subject, user_risk=risk["level"], age=_age(risk, now)))
+    if (risk := document.user_risk) is not None:
+        found.append(Assessment(subject=subject, user_risk=risk.level, age=_age(risk.at, now)))
     return [assessment for assessment in found if assessment.age <= max_age.total_seconds()]
 
 
-def _age(entry: Mapping[str, Any], now: datetime) -> float:
-    return max(0.0, (now - datetime.fromisoformat(entry["at"])).total_seconds())
-
-
-def _is_later(one: str, other: str) -> bool:
-    return datetime.fromisoformat(one) > datetime.fromisoformat(other)
+def _age(at: datetime, now: datetime) -> float:
+    return max(0.0, (now - at).total_seconds())

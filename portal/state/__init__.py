@@ -10,6 +10,7 @@ from portal.state.clock import Clock, utc_now
 from portal.state.errors import (
     AlreadyExists,
     Conflict,
+    DocumentBroken,
     DocumentInvalid,
     KeysUnusable,
     Misused,
@@ -20,10 +21,11 @@ from portal.state.errors import (
     StateUnusable,
 )
 from portal.state.following import Follower, Kept, KeptByKey, background
+from portal.state.kinds import Kind, plain
 
 if TYPE_CHECKING:
     from portal.state.keys import KeyRing
-    from portal.state.objects import KEEP, Keep, Stored
+    from portal.state.objects import KEEP, Broken, Found, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
     from portal.state.tokens import Token, Tokens
 else:
@@ -32,8 +34,11 @@ else:
         __name__,
         {
             "KEEP": "objects",
+            "Broken": "objects",
+            "Found": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
+            "Scan": "objects",
             "Store": "store",
             "Stored": "objects",
             "Token": "tokens",
@@ -45,17 +50,22 @@ else:
 __all__ = [
     "KEEP",
     "AlreadyExists",
+    "Broken",
     "Clock",
     "Conflict",
+    "DocumentBroken",
     "DocumentInvalid",
     "Follower",
+    "Found",
     "Keep",
     "Kept",
     "KeptByKey",
     "KeyRing",
     "KeysUnusable",
+    "Kind",
     "Misused",
     "NotFound",
+    "Scan",
     "SecretUnreadable",
     "StateError",
     "StateUnavailable",
@@ -66,5 +76,6 @@ __all__ = [
     "Tokens",
     "Transaction",
     "background",
+    "plain",
     "utc_now",
 ]

@@ -31,7 +31,7 @@ BUSY_SECONDS = 15.0
 CONNECTIONS = 5
 LEAVING_SECONDS = 2.0
 
-# Any number, the same in every process: the advisory lock of PostgreSQL that makes one writer at a time.
+# A number, the same in every process: the advisory lock of PostgreSQL that makes one writer at a time.
 _WRITER_LOCK = 0x636F_6465_6D6F_6465
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
@@ -48,7 +48,7 @@ class Database:
         self._engine = _engine(self._url, self._threads, synchronous, sqlite=self._sqlite)
         # Writers of this process queue here, in order, instead of spinning on the file's lock.
         self._writer = asyncio.Lock()
-        self._writing_task: asyncio.Task[Any] | None = None
+        self._writing_task: asyncio.Task[object] | None = None
 
     def __repr__(self) -> str:
         return f"Database({self.name!r})"
@@ -167,8 +167,8 @@ class _SqliteConnection(sqlite3.Connection):
         self._cursors: WeakSet[sqlite3.Cursor] = WeakSet()
         super().__init__(*args, **options)
 
-    def cursor(self, *args: Any, **options: Any) -> Any:
-        cursor: sqlite3.Cursor = super().cursor(*args, **options)
+    def cursor(self, factory: type[sqlite3.Cursor] = sqlite3.Cursor) -> sqlite3.Cursor:  # type: ignore[override]
+        cursor = super().cursor(factory)
         self._cursors.add(cursor)
         return cursor
 
@@ -185,7 +185,7 @@ class _ConnectionThreads:
     def __init__(self) -> None:
         self._threads: list[Future[Thread]] = []
 
-    def expect(self, dialect: object, record: object, args: object, options: dict[str, Any]) -> None:
+    def expect(self, dialect: object, record: object, args: object, options: dict[str, object]) -> None:
         """A connection is about to be made: SQLAlchemy's event `do_connect`."""
         thread: Future[Thread] = Future()
 
@@ -226,7 +226,7 @@ def _engine(url: URL, threads: _ConnectionThreads, synchronous: str, *, sqlite: 
     return engine
 
 
-def _set_up_sqlite(synchronous: str, connection: Any, record: object) -> None:
+def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, record: object) -> None:
     # Transactions are begun by `_begin_sqlite`, not by the driver's guess at what a statement does.
     connection.isolation_level = None
     cursor = connection.cursor()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
 
@@ -17,7 +16,7 @@ MAX_NAME = 512
 KIND = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
 
-def encode(document: Mapping[str, Any]) -> str:
+def encode(document: Mapping[str, object]) -> str:
     """The document as JSON text.
 
     Raises:
@@ -34,12 +33,6 @@ def encode(document: Mapping[str, Any]) -> str:
     if len(encoded) > MAX_DOCUMENT_BYTES:
         raise DocumentInvalid(f"the document has {len(encoded)} bytes, over the limit of {MAX_DOCUMENT_BYTES}")
     return encoded.decode()
-
-
-def decode(text: str) -> dict[str, Any]:
-    """What `encode` wrote."""
-    document: dict[str, Any] = orjson.loads(text)
-    return document
 
 
 def check_kind(kind: str) -> str:
@@ -61,7 +54,7 @@ def check_secret(secret: bytes) -> bytes:
     return secret
 
 
-def _check(value: Any, path: str, depth: int) -> None:
+def _check(value: object, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise DocumentInvalid(f"the document is nested deeper than {MAX_DEPTH} levels at {path[:200]!r}")
     if value is None or isinstance(value, str | bool | int):
@@ -81,7 +74,7 @@ def _check(value: Any, path: str, depth: int) -> None:
         raise DocumentInvalid(f"{path[:200]!r} is {type(value).__name__}, which is not JSON")
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: object) -> dict[object, object]:
     """Read-only mappings; `orjson` writes the other types itself."""
     if isinstance(value, Mapping):
         return dict(value)

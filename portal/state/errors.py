@@ -9,6 +9,7 @@
         AlreadyExists      an object of that kind and id is there
         NotFound           none is
         Conflict           it was changed since it was read
+        DocumentBroken     it is there, and its document cannot be read
         SecretUnreadable   a stored secret does not decrypt: changed, moved, or under a key that is lost
         Misused            a transaction used after its end, or from within another
 
@@ -67,3 +68,13 @@ class NotFound(_OfObject):
 
 class Conflict(_OfObject):
     problem = "was changed by somebody else since it was read; read it again"
+
+
+class DocumentBroken(_OfObject):
+    """`reason` says which member of the document is wrong, and quotes none."""
+
+    problem = "cannot be read as what it should be; replace or delete it"
+
+    def __init__(self, kind: str, id: str, reason: str) -> None:
+        super().__init__(kind, id)
+        self.reason = reason

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import orjson
 
@@ -139,7 +138,7 @@ def _format(keys: list[Key]) -> bytes:
 
 def _parse(content: bytes, path: Path) -> list[Key]:
     try:
-        listed: list[Any] = orjson.loads(content)["keys"]
+        listed = orjson.loads(content)["keys"]
         keys = [
             Key(str(one["kid"]), datetime.fromisoformat(one["made_at"]), base64.b64decode(one["key"], validate=True))
             for one in listed

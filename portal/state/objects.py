@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Final, Generic, TypeAlias, TypeVar
 
-from sqlalchemy import Row, Select, delete, insert, select, update
+import structlog
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from portal.bounded import Bounded
 from portal.state.clock import Clock, from_stored, to_stored
-from portal.state.documents import check_kind, check_name, check_secret, decode, encode
+from portal.state.documents import check_name, check_secret
 from portal.state.envelope import FindKey, Place, seal, unseal
-from portal.state.errors import AlreadyExists, Conflict, NotFound
+from portal.state.errors import AlreadyExists, Conflict, DocumentBroken, NotFound
+from portal.state.kinds import Kind, ShapeInvalid, members_of
 from portal.state.schema import audit, facts, objects
+
+MAX_LOGGED = 1000
+D = TypeVar("D")
 
 
 class Keep(Enum):
@@ -30,18 +36,63 @@ CURRENT_KEY = "kid"
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(Generic[D]):
     """An object as it was read. `revision` counts its changes from 1; times are UTC."""
 
     kind: str
     id: str
     revision: int
-    document: Mapping[str, Any] = field(repr=False)
+    document: D = field(repr=False)
     has_secret: bool
     created_at: datetime
     created_by: str
     modified_at: datetime
     modified_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """An object whose document cannot be read. `problem` says why: it names a member, and quotes nothing.
+
+    `members` is what can be told of the document nevertheless: nothing where it is not JSON.
+    """
+
+    kind: str
+    id: str
+    revision: int
+    problem: str = field(repr=False)
+    members: Mapping[str, object] = field(repr=False)
+    has_secret: bool
+    modified_at: datetime
+
+    @property
+    def error(self) -> DocumentBroken:
+        return DocumentBroken(self.kind, self.id, self.problem)
+
+
+Found: TypeAlias = Stored[D] | Broken
+
+
+@dataclass(frozen=True, slots=True)
+class Scan(Generic[D]):
+    """All objects of one kind, in order of their creation: those that can be read, and those that cannot."""
+
+    stored: Sequence[Stored[D]] = ()
+    broken: Sequence[Broken] = ()
+
+
+class BrokenLog:
+    """Logs each broken object once for each of its revisions, however often it is read."""
+
+    def __init__(self) -> None:
+        self._logged: Bounded[tuple[str, str], int] = Bounded(MAX_LOGGED)
+        self._log = structlog.get_logger("portal.state")
+
+    def note(self, broken: Broken, code: str) -> None:
+        key = (broken.kind, broken.id)
+        if self._logged.get(key) != broken.revision:
+            self._logged[key] = broken.revision
+            self._log.error("a stored object cannot be read; it is left out", kind=broken.kind, id=broken.id, why=code)
 
 
 _COLUMNS = (
@@ -57,132 +108,162 @@ _COLUMNS = (
 )
 
 
-async def get(connection: AsyncConnection, kind: str, id: str) -> Stored | None:
-    found = (await connection.execute(_one(select(*_COLUMNS), kind, id))).first()
-    return _stored(found) if found else None
+async def find(connection: AsyncConnection, kind: Kind[D], id: str, log: BrokenLog) -> Found[D] | None:
+    row = await _row(connection, kind.name, id)
+    return _found(row, kind, log) if row is not None else None
 
 
-async def list_kind(connection: AsyncConnection, kind: str) -> list[Stored]:
-    query = select(*_COLUMNS).where(objects.c.kind == kind).order_by(objects.c.created_at, objects.c.id)
-    return [_stored(row) for row in await connection.execute(query)]
+async def scan(connection: AsyncConnection, kind: Kind[D], log: BrokenLog) -> Scan[D]:
+    query = select(*_COLUMNS).where(objects.c.kind == kind.name).order_by(objects.c.created_at, objects.c.id)
+    found = [_found(row, kind, log) for row in (await connection.execute(query)).mappings()]
+    return Scan(
+        [one for one in found if not isinstance(one, Broken)], [one for one in found if isinstance(one, Broken)]
+    )
+
+
+async def _row(connection: AsyncConnection, kind: str, id: str) -> RowMapping | None:
+    return (await connection.execute(select(*_COLUMNS).where(_is(kind, id)))).mappings().first()
 
 
 async def secret(connection: AsyncConnection, kind: str, id: str, find: FindKey) -> bytes | None:
-    sealed = (await connection.execute(_one(select(objects.c.secret), kind, id))).scalar()
+    sealed = (await connection.execute(select(objects.c.secret).where(_is(kind, id)))).scalar()
     return None if sealed is None else unseal(bytes(sealed), _place(kind, id), find)
 
 
 class ObjectWriter:
     """Writes objects over the connection of one transaction, and remembers which kinds it changed."""
 
-    def __init__(self, connection: AsyncConnection, find: FindKey, clock: Clock) -> None:
+    def __init__(self, connection: AsyncConnection, find: FindKey, clock: Clock, log: BrokenLog) -> None:
         self.changed: set[str] = set()
         self._connection = connection
         self._find = find
         self._clock = clock
+        self._broken = log
 
-    async def create(self, kind: str, id: str, document: Mapping[str, Any], by: str, secret: bytes | None) -> Stored:
-        check_kind(kind)
+    async def create(self, kind: Kind[D], id: str, document: D, by: str, secret: bytes | None) -> Stored[D]:
         check_name(id)
-        encoded = encode(document)
-        if await get(self._connection, kind, id) is not None:
-            raise AlreadyExists(kind, id)
+        text = kind.text(document)
+        if await _row(self._connection, kind.name, id) is not None:
+            raise AlreadyExists(kind.name, id)
         at = to_stored(self._clock())
         row = {
-            "kind": kind,
+            "kind": kind.name,
             "id": id,
             "revision": 1,
-            "document": encoded,
+            "document": text,
             "created_at": at,
             "created_by": by,
             "modified_at": at,
             "modified_by": by,
-            **await self._sealed(kind, id, secret),
+            **await self._sealed(kind.name, id, secret),
         }
         await self._connection.execute(insert(objects).values(**row))
         return await self._changed("create", kind, id, by)
 
     async def replace(
         self,
-        kind: str,
+        kind: Kind[D],
         id: str,
-        document: Mapping[str, Any],
+        document: D,
         by: str,
         secret: bytes | None | Keep,
         revision: int | None,
-    ) -> Stored:
-        encoded = encode(document)
-        before = await get(self._connection, kind, id)
+    ) -> Stored[D]:
+        text = kind.text(document)
+        # What is replaced need not be readable.
+        before = await _row(self._connection, kind.name, id)
         if before is None:
-            raise NotFound(kind, id)
-        if revision is not None and revision != before.revision:
-            raise Conflict(kind, id)
+            raise NotFound(kind.name, id)
+        if revision is not None and revision != before["revision"]:
+            raise Conflict(kind.name, id)
         # Time does not run backwards for one object, whatever the clock does.
-        at = max(to_stored(self._clock()), to_stored(before.modified_at))
-        row: dict[str, Any] = {
-            "revision": before.revision + 1,
-            "document": encoded,
+        at = max(to_stored(self._clock()), before["modified_at"])
+        row: dict[str, object] = {
+            "revision": before["revision"] + 1,
+            "document": text,
             "modified_at": at,
             "modified_by": by,
         }
         if not isinstance(secret, Keep):
-            row |= await self._sealed(kind, id, secret)
-        await self._connection.execute(update(objects).where(objects.c.kind == kind, objects.c.id == id).values(**row))
+            row |= await self._sealed(kind.name, id, secret)
+        await self._connection.execute(update(objects).where(_is(kind.name, id)).values(**row))
         return await self._changed("replace", kind, id, by)
 
-    async def delete(self, kind: str, id: str, by: str) -> Stored:
-        before = await get(self._connection, kind, id)
+    async def delete(self, kind: Kind[D], id: str, by: str) -> Found[D]:
+        before = await find(self._connection, kind, id, self._broken)
         if before is None:
-            raise NotFound(kind, id)
+            raise NotFound(kind.name, id)
         await self._record("delete", before, by)
-        await self._connection.execute(delete(objects).where(objects.c.kind == kind, objects.c.id == id))
+        await self._connection.execute(delete(objects).where(_is(kind.name, id)))
         return before
 
-    async def _sealed(self, kind: str, id: str, secret: bytes | None) -> dict[str, Any]:
+    async def _sealed(self, kind: str, id: str, secret: bytes | None) -> dict[str, object]:
         if secret is None:
             return {"secret": None, "kid": None}
         # Which key is the current one is read in the same transaction: a rotation cannot come in between.
         kid = (await self._connection.execute(select(facts.c.value).where(facts.c.name == CURRENT_KEY))).scalar_one()
         return {"secret": seal(check_secret(secret), _place(kind, id), self._find(kid)), "kid": kid}
 
-    async def _changed(self, action: str, kind: str, id: str, by: str) -> Stored:
-        stored = await get(self._connection, kind, id)
-        assert stored is not None
+    async def _changed(self, action: str, kind: Kind[D], id: str, by: str) -> Stored[D]:
+        stored = await find(self._connection, kind, id, self._broken)
+        # `Kind.text` gives only what `Kind.read` reads.
+        assert isinstance(stored, Stored)
         await self._record(action, stored, by)
         return stored
 
-    async def _record(self, action: str, stored: Stored, by: str) -> None:
+    async def _record(self, action: str, found: Found[D], by: str) -> None:
         check_name(by, "by")
-        self.changed.add(stored.kind)
+        self.changed.add(found.kind)
         await self._connection.execute(
             insert(audit).values(
                 at=to_stored(self._clock()),
                 by=by,
                 action=action,
-                kind=stored.kind,
-                id=stored.id,
-                revision=stored.revision,
+                kind=found.kind,
+                id=found.id,
+                revision=found.revision,
             )
         )
 
 
-def _one(query: Select[Any], kind: str, id: str) -> Select[Any]:
-    return query.where(objects.c.kind == kind, objects.c.id == id)
+def _is(kind: str, id: str) -> ColumnElement[bool]:
+    return and_(objects.c.kind == kind, objects.c.id == id)
 
 
 def _place(kind: str, id: str) -> Place:
     return Place("objects", kind, id, "secret")
 
 
-def _stored(row: Row[Any]) -> Stored:
+def _found(row: RowMapping, kind: Kind[D], log: BrokenLog) -> Found[D]:
+    try:
+        document = kind.read(row["document"])
+    except ShapeInvalid as error:
+        broken = Broken(
+            row["kind"],
+            row["id"],
+            row["revision"],
+            error.problem,
+            _members(row["document"]),
+            bool(row["has_secret"]),
+            from_stored(row["modified_at"]),
+        )
+        log.note(broken, error.code)
+        return broken
     return Stored(
-        kind=row.kind,
-        id=row.id,
-        revision=row.revision,
-        document=decode(row.document),
-        has_secret=bool(row.has_secret),
-        created_at=from_stored(row.created_at),
-        created_by=row.created_by,
-        modified_at=from_stored(row.modified_at),
-        modified_by=row.modified_by,
+        kind=row["kind"],
+        id=row["id"],
+        revision=row["revision"],
+        document=document,
+        has_secret=bool(row["has_secret"]),
+        created_at=from_stored(row["created_at"]),
+        created_by=row["created_by"],
+        modified_at=from_stored(row["modified_at"]),
+        modified_by=row["modified_by"],
     )
+
+
+def _members(text: str) -> Mapping[str, object]:
+    try:
+        return members_of(text)
+    except ValueError:
+        return {}

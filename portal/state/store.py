@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from copy import copy
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import Self, TypeVar
 
 from sqlalchemy import insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -19,10 +19,13 @@ from portal.state.clock import Clock, from_stored, utc_now
 from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
 from portal.state.keys import KeyRing
-from portal.state.objects import CURRENT_KEY, KEEP, Keep, ObjectWriter, Stored
+from portal.state.kinds import Kind
+from portal.state.objects import CURRENT_KEY, KEEP, Broken, BrokenLog, Found, Keep, ObjectWriter, Scan, Stored
 from portal.state.rotation import Rotation, rotate
 from portal.state.schema import audit, facts
 from portal.state.tokens import Tokens, Writing
+
+D = TypeVar("D")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +44,53 @@ class AuditEntry:
 class Transaction:
     """Several changes that become true together. What it reads is what it wrote."""
 
-    def __init__(self, connection: AsyncConnection, keys: KeyRing, clock: Clock, scope: str = "") -> None:
+    def __init__(
+        self, connection: AsyncConnection, keys: KeyRing, clock: Clock, broken: BrokenLog, scope: str = ""
+    ) -> None:
         self.revoked: set[str] = set()
         self.tokens = Tokens.within(connection, self.revoked, clock, scope)
         self._keys = keys
+        self._broken = broken
         self._open: AsyncConnection | None = connection
-        self._writer = ObjectWriter(connection, keys.find, clock)
+        self._writer = ObjectWriter(connection, keys.find, clock, broken)
 
     @property
     def changed(self) -> set[str]:
         return self._writer.changed | self.revoked
 
-    async def get(self, kind: str, id: str) -> Stored | None:
-        return await objects.get(self._check(), kind, id)
+    async def get(self, kind: Kind[D], id: str) -> Stored[D] | None:
+        return _readable(await self.find(kind, id))
 
-    async def list(self, kind: str) -> list[Stored]:
-        return await objects.list_kind(self._check(), kind)
+    async def find(self, kind: Kind[D], id: str) -> Found[D] | None:
+        return await objects.find(self._check(), kind, id, self._broken)
 
-    async def secret(self, kind: str, id: str) -> bytes | None:
-        return await objects.secret(self._check(), kind, id, self._keys.find)
+    async def list(self, kind: Kind[D]) -> Sequence[Stored[D]]:
+        return (await self.scan(kind)).stored
 
-    async def create(
-        self, kind: str, id: str, document: Mapping[str, Any], *, by: str, secret: bytes | None = None
-    ) -> Stored:
+    async def scan(self, kind: Kind[D]) -> Scan[D]:
+        return await objects.scan(self._check(), kind, self._broken)
+
+    async def secret(self, kind: Kind[D], id: str) -> bytes | None:
+        return await objects.secret(self._check(), kind.name, id, self._keys.find)
+
+    async def create(self, kind: Kind[D], id: str, document: D, *, by: str, secret: bytes | None = None) -> Stored[D]:
         self._check()
         return await self._writer.create(kind, id, document, by, secret)
 
     async def replace(
         self,
-        kind: str,
+        kind: Kind[D],
         id: str,
-        document: Mapping[str, Any],
+        document: D,
         *,
         by: str,
         secret: bytes | None | Keep = KEEP,
         revision: int | None = None,
-    ) -> Stored:
+    ) -> Stored[D]:
         self._check()
         return await self._writer.replace(kind, id, document, by, secret, revision)
 
-    async def delete(self, kind: str, id: str, *, by: str) -> Stored:
+    async def delete(self, kind: Kind[D], id: str, *, by: str) -> Found[D]:
         self._check()
         return await self._writer.delete(kind, id, by)
 
@@ -105,6 +115,7 @@ class Store:
         self._keys = keys
         self._clock = clock
         self._changes = Changes()
+        self._broken = BrokenLog()
         self._exits = AsyncExitStack()
         self._scope = ""
 
@@ -145,56 +156,68 @@ class Store:
     ) -> None:
         await self._exits.aclose()
 
-    async def get(self, kind: str, id: str) -> Stored | None:
-        async with self._database.reading() as connection:
-            return await objects.get(connection, kind, id)
+    async def get(self, kind: Kind[D], id: str) -> Stored[D] | None:
+        """The object, or None if there is none.
 
-    async def list(self, kind: str) -> list[Stored]:
-        """In order of their creation."""
-        async with self._database.reading() as connection:
-            return await objects.list_kind(connection, kind)
+        Raises:
+            DocumentBroken: it is there, and its document cannot be read.
+        """
+        return _readable(await self.find(kind, id))
 
-    async def secret(self, kind: str, id: str) -> bytes | None:
+    async def find(self, kind: Kind[D], id: str) -> Found[D] | None:
+        """The object, readable or `Broken`; None if there is none."""
+        async with self._database.reading() as connection:
+            return await objects.find(connection, kind, id, self._broken)
+
+    async def list(self, kind: Kind[D]) -> Sequence[Stored[D]]:
+        """The objects that can be read, in order of their creation. The others are left out, and the log names them."""
+        return (await self.scan(kind)).stored
+
+    async def scan(self, kind: Kind[D]) -> Scan[D]:
+        """The objects that can be read, and those that cannot: for whoever must not treat these as if they were not
+        there, because a missing object allows more than the object did."""
+        async with self._database.reading() as connection:
+            return await objects.scan(connection, kind, self._broken)
+
+    async def secret(self, kind: Kind[D], id: str) -> bytes | None:
         """The decrypted secret; None when the object has none, or there is no such object.
 
         Raises:
             SecretUnreadable: it was changed, moved, or its key is lost.
         """
         async with self._database.reading() as connection:
-            return await objects.secret(connection, kind, id, self._keys.find)
+            return await objects.secret(connection, kind.name, id, self._keys.find)
 
-    async def create(
-        self, kind: str, id: str, document: Mapping[str, Any], *, by: str, secret: bytes | None = None
-    ) -> Stored:
+    async def create(self, kind: Kind[D], id: str, document: D, *, by: str, secret: bytes | None = None) -> Stored[D]:
         """
         Raises:
-            AlreadyExists: one of that kind and id is there.
-            DocumentInvalid: not JSON within bounds, or no proper kind or id.
+            AlreadyExists: one of that kind and id is there, readable or not.
+            DocumentInvalid: no document of the kind, not JSON within bounds, or no proper id.
         """
         async with self.transaction() as transaction:
             return await transaction.create(kind, id, document, by=by, secret=secret)
 
     async def replace(
         self,
-        kind: str,
+        kind: Kind[D],
         id: str,
-        document: Mapping[str, Any],
+        document: D,
         *,
         by: str,
         secret: bytes | None | Keep = KEEP,
         revision: int | None = None,
-    ) -> Stored:
+    ) -> Stored[D]:
         """Without `secret` it stays, with None it goes. With `revision`, only if that is still the object's.
 
         Raises:
             NotFound: there is none.
             Conflict: it has another revision.
-            DocumentInvalid: not JSON within bounds.
+            DocumentInvalid: no document of the kind, or not JSON within bounds.
         """
         async with self.transaction() as transaction:
             return await transaction.replace(kind, id, document, by=by, secret=secret, revision=revision)
 
-    async def delete(self, kind: str, id: str, *, by: str) -> Stored:
+    async def delete(self, kind: Kind[D], id: str, *, by: str) -> Found[D]:
         """The object as it was last.
 
         Raises:
@@ -210,7 +233,7 @@ class Store:
         Keep it short: meanwhile every other writer waits.
         """
         async with self._database.writing() as connection:
-            transaction = Transaction(connection, self._keys, self._clock, self._scope)
+            transaction = Transaction(connection, self._keys, self._clock, self._broken, self._scope)
             try:
                 yield transaction
             finally:
@@ -267,3 +290,9 @@ class Store:
             self._keys.find(kid)
         except SecretUnreadable as error:
             raise KeysUnusable(f"{self._database.name}: {error}") from None
+
+
+def _readable(found: Found[D] | None) -> Stored[D] | None:
+    if isinstance(found, Broken):
+        raise found.error
+    return found

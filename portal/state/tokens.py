@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Row, and_, delete, insert, select, update
+import structlog
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.clock import Clock, from_stored, to_stored
-from portal.state.documents import check_kind, check_name, decode, encode
+from portal.state.documents import check_name
 from portal.state.errors import AlreadyExists
+from portal.state.kinds import Kind, ShapeInvalid
 from portal.state.schema import tokens
 
 MAX_LISTED = 10_000
+D = TypeVar("D")
 
 # A connection of a transaction, with the set of kinds whose tokens were revoked in it.
 Writing = tuple[AsyncConnection, set[str]]
@@ -27,14 +30,14 @@ OpenWriting = Callable[[], AbstractAsyncContextManager[Writing]]
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class Token(Generic[D]):
     """What is known of a token; times are UTC. `reused` is true when `consume` met one that was used before."""
 
     kind: str
     subject: str
     client: str
     family: str
-    document: Mapping[str, Any] = field(repr=False)
+    document: D = field(repr=False)
     issued_at: datetime
     expires_at: datetime
     used_at: datetime | None = None
@@ -74,11 +77,11 @@ class Tokens:
 
     async def issue(
         self,
-        kind: str,
+        kind: Kind[D],
         token: str,
         *,
         subject: str,
-        document: Mapping[str, Any],
+        document: D,
         expires_at: datetime,
         client: str = "",
         family: str = "",
@@ -87,15 +90,15 @@ class Tokens:
 
         Raises:
             AlreadyExists: it is.
-            DocumentInvalid: the document is not JSON within bounds, or a name is not one.
+            DocumentInvalid: the document is not one of the kind, not JSON within bounds, or a name is not one.
         """
         row = {
-            "kind": check_kind(kind),
+            "kind": kind.name,
             "digest": _digest(self._scope, token),
             "subject": check_name(subject, "subject"),
             "client": check_name(client, "client"),
             "family": check_name(family, "family"),
-            "document": encode(document),
+            "document": kind.text(document),
             "issued_at": to_stored(self._clock()),
             "expires_at": to_stored(expires_at),
         }
@@ -104,28 +107,28 @@ class Tokens:
                 async with connection.begin_nested():
                     await connection.execute(insert(tokens).values(**row))
             except IntegrityError:
-                raise AlreadyExists(kind, "token") from None
+                raise AlreadyExists(kind.name, "token") from None
 
-    async def find(self, kind: str, token: str) -> Token | None:
-        """The token, used or not; None when it is unknown, has expired, or was revoked."""
+    async def find(self, kind: Kind[D], token: str) -> Token[D] | None:
+        """The token, used or not; None when it is unknown, has expired, was revoked, or its document is broken."""
         async with self._reading() as connection:
             return await self._find(connection, kind, token)
 
-    async def consume(self, kind: str, token: str) -> Token | None:
+    async def consume(self, kind: Kind[D], token: str) -> Token[D] | None:
         """Use a token that can be used once: of any number of callers, in any process, one gets it with `reused` false.
 
-        None when it is unknown, has expired, or was revoked.
+        None when it is unknown, has expired, was revoked, or its document is broken.
         """
         now = to_stored(self._clock())
-        use = update(tokens).where(self._is(kind, token), tokens.c.used_at.is_(None), tokens.c.expires_at > now)
+        use = update(tokens).where(self._is(kind.name, token), tokens.c.used_at.is_(None), tokens.c.expires_at > now)
         async with self._writing() as (connection, _):
             first = (await connection.execute(use.values(used_at=now))).rowcount == 1
             found = await self._find(connection, kind, token)
         return found and replace(found, reused=not first)
 
-    async def revoke(self, kind: str, token: str) -> bool:
+    async def revoke(self, kind: Kind[D], token: str) -> bool:
         """From now on it is unknown. False when it was."""
-        return await self._revoke(self._is(kind, token)) == 1
+        return await self._revoke(self._is(kind.name, token)) == 1
 
     async def revoke_family(self, family: str) -> int:
         """Revoke every token of a family (those that came of one grant), whatever its kind; how many there were."""
@@ -136,24 +139,25 @@ class Tokens:
         of_kinds = [] if kinds is None else [tokens.c.kind.in_(list(kinds))]
         return await self._revoke(and_(tokens.c.subject == subject, *of_kinds))
 
-    async def list(self, kind: str, subject: str | None = None) -> list[Token]:
-        """Tokens that have not expired, oldest first, at most `MAX_LISTED`."""
-        query = select(tokens).where(tokens.c.kind == kind, tokens.c.expires_at > to_stored(self._clock()))
+    async def list(self, kind: Kind[D], subject: str | None = None) -> list[Token[D]]:
+        """Tokens that have not expired, oldest first, at most `MAX_LISTED`; without those whose document is broken."""
+        query = select(tokens).where(tokens.c.kind == kind.name, tokens.c.expires_at > to_stored(self._clock()))
         if subject is not None:
             query = query.where(tokens.c.subject == subject)
         async with self._reading() as connection:
             found = await connection.execute(query.order_by(tokens.c.issued_at, tokens.c.digest).limit(MAX_LISTED))
-            return [_token(row) for row in found]
+            listed = [_token(row, kind) for row in found.mappings()]
+        return [token for token in listed if token is not None]
 
     async def purge(self, now: datetime) -> int:
         """Forget what has expired by then; how many there were."""
         async with self._writing() as (connection, _):
             return (await connection.execute(delete(tokens).where(tokens.c.expires_at <= to_stored(now)))).rowcount
 
-    async def _find(self, connection: AsyncConnection, kind: str, token: str) -> Token | None:
-        query = select(tokens).where(self._is(kind, token), tokens.c.expires_at > to_stored(self._clock()))
-        found = (await connection.execute(query)).first()
-        return _token(found) if found else None
+    async def _find(self, connection: AsyncConnection, kind: Kind[D], token: str) -> Token[D] | None:
+        query = select(tokens).where(self._is(kind.name, token), tokens.c.expires_at > to_stored(self._clock()))
+        found = (await connection.execute(query)).mappings().first()
+        return _token(found, kind) if found else None
 
     def _is(self, kind: str, token: str) -> ColumnElement[bool]:
         return and_(tokens.c.kind == kind, tokens.c.digest == _digest(self._scope, token))
@@ -171,14 +175,20 @@ def _digest(scope: str, token: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _token(row: Row[Any]) -> Token:
+def _token(row: RowMapping, kind: Kind[D]) -> Token[D] | None:
+    try:
+        document = kind.read(row["document"])
+    except ShapeInvalid as error:
+        # As if it were unknown: whoever holds it signs in again.
+        structlog.get_logger("portal.state").error("a stored token cannot be read", kind=kind.name, why=error.code)
+        return None
     return Token(
-        kind=row.kind,
-        subject=row.subject,
-        client=row.client,
-        family=row.family,
-        document=decode(row.document),
-        issued_at=from_stored(row.issued_at),
-        expires_at=from_stored(row.expires_at),
-        used_at=None if row.used_at is None else from_stored(row.used_at),
+        kind=row["kind"],
+        subject=row["subject"],
+        client=row["client"],
+        family=row["family"],
+        document=document,
+        issued_at=from_stored(row["issued_at"]),
+        expires_at=from_stored(row["expires_at"]),
+        used_at=None if row["used_at"] is None else from_stored(row["used_at"]),
     )

@@ -21,6 +21,7 @@ ROOMS = (
     ("errors", "identity", "lazy", "bounded", "jose", "sdk", "version"),
     ("egress", "demo"),
     ("config", "http", "state"),
+    ("objects",),
     ("upstream", "logs", "access", "pages"),
     ("pins", "signals", "login"),
     ("oauth",),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from dataclasses import dataclass
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, Field
 
-from portal.admin.api.errors import Problem
+from portal.admin.api.errors import BROKEN, Problem, broken_message
+from portal.state import Broken
 
 Result = TypeVar("Result")
 
@@ -64,7 +66,7 @@ class Paging(BaseModel):
     search: Annotated[str, Field(max_length=256)] = ""
 
 
-def failure(problems: Sequence[Problem]) -> dict[str, Any]:
+def failure(problems: Sequence[Problem]) -> dict[str, object]:
     entries = tuple(
         ErrorEntry(
             code=problem.code,
@@ -76,12 +78,35 @@ def failure(problems: Sequence[Problem]) -> dict[str, Any]:
     return Failure(errors=entries).model_dump(mode="json", exclude_none=True) | {"result": None}
 
 
-def success(result: Any) -> dict[str, Any]:
-    return {"result": result, "success": True, "errors": [], "messages": []}
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Result]):
+    """The items of a list, and the stored objects that would be in it, could they be read."""
+
+    items: Sequence[Result]
+    broken: Sequence[Broken] = ()
 
 
-def page(items: Sequence[Any], paging: Paging) -> tuple[Sequence[Any], PageInfo]:
-    """The asked for part of all items, and what to say of it."""
+def listing_of(result: object) -> Listing[object]:
+    """The result of an operation that lists.
+
+    Raises:
+        TypeError: it is no list.
+    """
+    if isinstance(result, Listing):
+        return result
+    if not isinstance(result, list | tuple):
+        raise TypeError("an operation that lists gives no list")
+    return Listing(result)
+
+
+def success(result: object, broken: Sequence[Broken] = ()) -> dict[str, object]:
+    """The envelope of a result. Its messages name the objects that are missing in it."""
+    messages = [{"code": BROKEN, "message": broken_message(one)} for one in broken]
+    return {"result": result, "success": True, "errors": [], "messages": messages}
+
+
+def page(items: Sequence[Result], paging: Paging) -> tuple[Sequence[Result], PageInfo]:
+    """The part of all items that was asked for, and its place among them."""
     start = (paging.page - 1) * paging.per_page
     shown = items[start : start + paging.per_page]
     info = PageInfo(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
-from typing import Any, TypeAlias
+from typing import TypeAlias, TypeVar
 
 import orjson
 import structlog
@@ -19,20 +19,29 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.admin.api import answers, errors
-from portal.admin.api.answers import Paging
+from portal.admin.api.answers import Paging, listing_of
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.tokens import ApiTokens
 from portal.login import Delivery
 from portal.pages import client_ip
-from portal.state import AlreadyExists, Conflict, DocumentInvalid, NotFound, StateError, StateUnavailable
+from portal.state import (
+    AlreadyExists,
+    Conflict,
+    DocumentBroken,
+    DocumentInvalid,
+    NotFound,
+    StateError,
+    StateUnavailable,
+)
 
 PREFIX = "/client/v4"
 MAX_BODY = 1024 * 1024
 MAX_PROBLEMS = 20
 MAX_IN_PATH = 256
 Proxies: TypeAlias = Sequence[IPv4Network | IPv6Network]
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(slots=True)
@@ -120,8 +129,10 @@ async def _perform(
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
     result = await operation.handler(Asked(asker, account_id, names, body, paging))
     if operation.listed:
-        shown, info = answers.page(result, paging)
-        return _answer(operation.status, answers.success([_plain(one) for one in shown]) | {"result_info": info})
+        listing = listing_of(result)
+        shown, info = answers.page(listing.items, paging)
+        page = answers.success([_plain(one) for one in shown], listing.broken)
+        return _answer(operation.status, page | {"result_info": info})
     return _answer(operation.status, answers.success(_plain(result)))
 
 
@@ -144,11 +155,10 @@ async def _body(operation: Operation, request: Request) -> BaseModel | None:
         raise errors.invalid("the body is not JSON") from None
     if not isinstance(given, dict):
         raise errors.invalid("the body is not a JSON object")
-    checked: BaseModel = _validated(operation.body, given)
-    return checked
+    return _validated(operation.body, given)
 
 
-def _validated(model: type[Any], given: Mapping[str, Any]) -> Any:
+def _validated(model: type[M], given: Mapping[str, object]) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as error:
@@ -174,6 +184,9 @@ def _of_state(error: StateError) -> AdminError:
             return errors.conflict(f"a {error.kind.replace('_', ' ')} of that id exists already")
         case Conflict():
             return errors.conflict(str(error))
+        case DocumentBroken():
+            message = f"the stored {error.kind.replace('_', ' ')} {error.id!r} cannot be read ({error.reason}); "
+            return AdminError(409, [Problem(errors.BROKEN, message + "replace or delete it")])
         case DocumentInvalid():
             return errors.invalid(str(error))
         case StateUnavailable():
@@ -182,7 +195,7 @@ def _of_state(error: StateError) -> AdminError:
             raise error
 
 
-def _plain(result: Any) -> Any:
+def _plain(result: object) -> object:
     return result.model_dump(mode="json", by_alias=True) if isinstance(result, BaseModel) else result
 
 
@@ -191,6 +204,6 @@ def _refusal(error: AdminError) -> Response:
     return _answer(error.status, answers.failure(error.problems), headers)
 
 
-def _answer(status: int, content: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
+def _answer(status: int, content: Mapping[str, object], headers: Mapping[str, str] | None = None) -> Response:
     encoded = orjson.dumps(content, default=_plain)
     return Response(encoded, status, {"cache-control": "no-store", **(headers or {})}, "application/json")

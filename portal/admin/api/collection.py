@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
+from portal.admin.api.answers import Listing
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import Asked, Operation
 from portal.admin.api.permissions import Area
-from portal.state import Store, Stored, Transaction
+from portal.objects import Document
+from portal.state import Kind, Store, Stored, Transaction
 
 MAX_OBJECTS = 1000
 
 Check = Callable[[Transaction], Awaitable[None]]
+B = TypeVar("B", bound=BaseModel)
+D = TypeVar("D", bound=Document)
 
 
 class Removed(BaseModel):
@@ -26,17 +30,17 @@ async def unchecked(transaction: Transaction) -> None:
     """Nothing else depends on these objects."""
 
 
-class Collection:
-    """Subclasses say what is stored of a body, and how a stored object is shown.
+class Collection(Generic[B, D]):
+    """Subclasses make the document that is stored for a body, and show a stored object.
 
     `check` sees the database as a change would leave it, and refuses by raising: then nothing was changed.
     """
 
-    kind: str
+    kind: Kind[D]
     path: str
     noun: str
     area: Area
-    body: type[BaseModel]
+    body: type[B]
     shown: type[BaseModel]
     made: type[BaseModel] | None = None
 
@@ -44,16 +48,18 @@ class Collection:
         self._store = store
         self._check = check
 
-    def document(self, body: Any, before: Mapping[str, Any] | None) -> dict[str, Any]:
-        """What is stored; `before` is what it replaces."""
-        document: dict[str, Any] = body.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return document
+    def document(self, body: B, before: D | None) -> D:
+        """The document to store; `before` is the one that it replaces, None where there is none that can be read."""
+        raise NotImplementedError
 
-    def show(self, stored: Stored) -> Any:
-        """As it is shown to whoever may read it."""
-        return self.shown.model_validate(
-            {**stored.document, "id": stored.id, "created_at": stored.created_at, "updated_at": stored.modified_at}
-        )
+    def name(self, document: D) -> str:
+        """The text that a search looks into."""
+        return str(getattr(document, "name", ""))
+
+    def show(self, stored: Stored[D]) -> BaseModel:
+        """The object as everyone is shown it who may read it."""
+        dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
+        return self.shown.model_validate({**self.kind.members(stored.document), "id": stored.id, **dates})
 
     def operations(self) -> list[Operation]:
         one = self.path + "/{id}"
@@ -66,36 +72,40 @@ class Collection:
             Operation("DELETE", one, f"Remove a {self.noun}", self.delete, Removed, self.area, status=202),
         ]
 
-    async def list(self, asked: Asked) -> list[Any]:
+    async def list(self, asked: Asked) -> Listing[BaseModel]:
+        found = await self._store.scan(self.kind)
         wanted = asked.paging.search.lower()
-        return [
-            self.show(stored)
-            for stored in await self._store.list(self.kind)
-            if wanted in str(stored.document.get("name", "")).lower()
-        ]
+        shown = [self.show(stored) for stored in found.stored if wanted in self.name(stored.document).lower()]
+        return Listing(shown, found.broken)
 
-    async def get(self, asked: Asked) -> Any:
+    async def get(self, asked: Asked) -> BaseModel:
         stored = await self._store.get(self.kind, asked.path["id"])
         if stored is None:
             raise not_found(self.noun)
         return self.show(stored)
 
-    async def create(self, asked: Asked) -> Any:
-        document = self.document(asked.body, None)
-        async with self._store.transaction() as transaction:
-            if len(await transaction.list(self.kind)) >= MAX_OBJECTS:
-                raise in_use(f"there are {MAX_OBJECTS} of them already")
-            made = await transaction.create(self.kind, str(uuid.uuid4()), document, by=asked.by)
-            await self._check(transaction)
-        return self.show(made)
+    async def create(self, asked: Asked) -> BaseModel:
+        return self.show(await self.store(asked, self.document(asked.read(self.body), None)))
 
-    async def replace(self, asked: Asked) -> Any:
+    async def store(self, asked: Asked, document: D, secret: bytes | None = None) -> Stored[D]:
+        """Store a new object under a new id."""
         async with self._store.transaction() as transaction:
-            stored = await transaction.get(self.kind, asked.path["id"])
-            if stored is None:
+            found = await transaction.scan(self.kind)
+            if len(found.stored) + len(found.broken) >= MAX_OBJECTS:
+                raise in_use(f"there are {MAX_OBJECTS} of them already")
+            made = await transaction.create(self.kind, str(uuid.uuid4()), document, by=asked.by, secret=secret)
+            await self._check(transaction)
+        return made
+
+    async def replace(self, asked: Asked) -> BaseModel:
+        async with self._store.transaction() as transaction:
+            found = await transaction.find(self.kind, asked.path["id"])
+            if found is None:
                 raise not_found(self.noun)
-            document = self.document(asked.body, stored.document)
-            replaced = await transaction.replace(self.kind, stored.id, document, by=asked.by)
+            # One that cannot be read is replaced as if nothing had been there.
+            before = found.document if isinstance(found, Stored) else None
+            document = self.document(asked.read(self.body), before)
+            replaced = await transaction.replace(self.kind, found.id, document, by=asked.by)
             await self._check(transaction)
         return self.show(replaced)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from portal.errors import PortalError
+from portal.state import Broken
 
 AUTHENTICATION = 10000
 NO_ROUTE = 7003
@@ -14,6 +15,7 @@ INVALID = 12130
 NOT_FOUND = 11021
 CONFLICT = 12132
 IN_USE = 12139
+BROKEN = 12141
 TOO_LARGE = 10013
 UNAVAILABLE = 10001
 FAULT = 10002
@@ -59,3 +61,14 @@ def forbidden(message: str = "Authentication error: the token has no permission 
 
 def in_use(message: str) -> AdminError:
     return AdminError(409, [Problem(IN_USE, message)])
+
+
+def broken(found: Broken) -> AdminError:
+    """For an object whose document cannot be read. It can be replaced or deleted."""
+    return AdminError(409, [Problem(BROKEN, broken_message(found))])
+
+
+def broken_message(found: Broken) -> str:
+    """Which stored object cannot be read and why, without quoting it."""
+    noun = found.kind.replace("_", " ")
+    return f"the stored {noun} {found.id!r} cannot be read ({found.problem}); replace or delete it"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Literal
 
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
@@ -23,22 +23,25 @@ REFUSALS = {
     "503": "The database does not answer.",
 }
 
+Mode = Literal["validation", "serialization"]
 
-def document(operations: Iterable[Operation], prefix: str) -> dict[str, Any]:
+
+def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
     """The document, for operations below `prefix` (`/client/v4`)."""
     operations = list(operations)
     answers = {operation: answer_model(operation) for operation in operations}
     bodies = [operation.body for operation in operations if operation.body is not None]
-    wanted: list[tuple[type[BaseModel], Any]] = [(model, "serialization") for model in answers.values()]
+    wanted: list[tuple[type[BaseModel], Mode]] = [(model, "serialization") for model in answers.values()]
     wanted += [(model, "validation") for model in bodies] + [(Failure, "serialization")]
     references, schemas = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REFERENCE)
-    paths: dict[str, dict[str, Any]] = {}
+    paths: dict[str, dict[str, object]] = {}
     for operation in operations:
-        described = _operation(operation, references[(answers[operation], "serialization")])
+        described = _operation(operation)
         if operation.body is not None:
             content = {"application/json": {"schema": references[(operation.body, "validation")]}}
             described["requestBody"] = {"required": operation.body_required, "content": content}
-        described["responses"] |= {
+        done = {str(operation.status): _answer("Done.", references[(answers[operation], "serialization")])}
+        described["responses"] = done | {
             status: _answer(words, references[(Failure, "serialization")]) for status, words in REFUSALS.items()
         }
         paths.setdefault(f"/accounts/{{account_id}}{operation.path}", {})[operation.method.lower()] = described
@@ -57,13 +60,13 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, Any]:
 
 def answer_model(operation: Operation) -> type[BaseModel]:
     # A model is made here of a value that is a type, which annotations cannot say.
-    result: Any = operation.result
-    return SuccessPage[tuple[result, ...]] if operation.listed else Success[result]
+    result = operation.result
+    return SuccessPage[tuple[result, ...]] if operation.listed else Success[result]  # type: ignore[valid-type]
 
 
-def _operation(operation: Operation, answer: Mapping[str, Any]) -> dict[str, Any]:
+def _operation(operation: Operation) -> dict[str, object]:
     names = ["account_id", *re.findall(r"{(\w+)}", operation.path)]
-    parameters: list[dict[str, Any]] = [
+    parameters: list[dict[str, object]] = [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string", "minLength": 1, "maxLength": 256}}
         for name in names
     ]
@@ -74,7 +77,6 @@ def _operation(operation: Operation, answer: Mapping[str, Any]) -> dict[str, Any
         "operationId": _identifier(operation),
         "summary": operation.summary,
         "parameters": parameters,
-        "responses": {str(operation.status): _answer("Done.", answer)},
     }
 
 
@@ -82,5 +84,5 @@ def _identifier(operation: Operation) -> str:
     return operation.method.lower() + re.sub(r"\W+", "_", operation.path).rstrip("_")
 
 
-def _answer(words: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+def _answer(words: str, schema: Mapping[str, object]) -> dict[str, object]:
     return {"description": words, "content": {"application/json": {"schema": schema}}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal, TypeVar
 
 from pydantic import BaseModel
 
@@ -12,6 +12,7 @@ from portal.admin.api.answers import Paging
 from portal.admin.api.permissions import Area
 
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
+B = TypeVar("B", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +31,26 @@ class Asked:
     asker: Asker
     account_id: str
     path: Mapping[str, str]
-    body: Any = None
+    body: BaseModel | None = None
     paging: Paging = field(default_factory=Paging)
 
     @property
     def by(self) -> str:
         return self.asker.by
 
+    def read(self, model: type[B]) -> B:
+        """The body, which the operation declares to be of this model.
 
-Handler = Callable[[Asked], Awaitable[Any]]
+        Raises:
+            TypeError: it declares another.
+        """
+        if not isinstance(self.body, model):
+            raise TypeError(f"the body is {type(self.body).__name__}, not {model.__name__}")
+        return self.body
+
+
+Handler = Callable[[Asked], Awaitable[object]]
+"""Gives the result; a `Listing` or a sequence for an operation that lists."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import orjson
 from starlette.applications import Starlette
@@ -77,7 +76,7 @@ class _JsonEndpoint:
 class _State(_JsonEndpoint):
     def __init__(self, bench: BenchPage, editor: bool, no_editor: str) -> None:
         self._bench = bench
-        self._editor: dict[str, Any] = {"path": EDITOR_PATH} if editor else {"path": None, "reason": no_editor}
+        self._editor: dict[str, object] = {"path": EDITOR_PATH} if editor else {"path": None, "reason": no_editor}
 
     async def answer(self, request: Request) -> Response:
         return _json({**await self._bench.state(), "editor": self._editor})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from codemode import ToolReturned
 from portal.bench.ui.watch import FinishedCall
@@ -43,7 +43,7 @@ class Cost:
     results: int
     definitions: int
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, object]:
         return asdict(self)
 
 
@@ -55,7 +55,7 @@ class ListingCost:
     definitions: int
 
 
-def listing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], count: Count) -> ListingCost:
+def listing_cost(code: Mapping[str, object], tools: Iterable[Mapping[str, object]], count: Count) -> ListingCost:
     """The cost of the definitions. Clients show a model the name, the description and the input schema of a tool."""
     return ListingCost(
         description=count_long(_json(_read(code)), count)[0],
@@ -65,7 +65,7 @@ def listing_cost(code: Mapping[str, Any], tools: Iterable[Mapping[str, Any]], co
 
 def run_cost(
     program: str,
-    content: Sequence[Mapping[str, Any]],
+    content: Sequence[Mapping[str, object]],
     finished: Sequence[FinishedCall],
     listing_cost: ListingCost,
     count: Count,
@@ -93,7 +93,7 @@ def count_long(text: str, count: Count) -> tuple[int, bool]:
     return round(counted.tokens * len(text) / len(head)), False
 
 
-def _read(tool: Mapping[str, Any]) -> dict[str, Any]:
+def _read(tool: Mapping[str, object]) -> dict[str, object]:
     return {name: tool[name] for name in ("name", "description", "inputSchema") if name in tool}
 
 
@@ -105,7 +105,7 @@ def _result_text(call: FinishedCall) -> str:
     return text or _json(call.outcome.result.get("structuredContent"))
 
 
-def _texts(content: Sequence[Any]) -> str:
+def _texts(content: Sequence[object]) -> str:
     blocks = (block.get("text") for block in content if isinstance(block, Mapping) and block.get("type") == "text")
     return "\n".join(text for text in blocks if isinstance(text, str))
 

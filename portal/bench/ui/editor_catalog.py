@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
 
 from codemode import Catalog, CodeTool
 from portal.bench.ui.cost import Count, ListingCost, listing_cost
@@ -63,7 +62,7 @@ def _built(snapshot: Snapshot, unavailable: Mapping[str, str]) -> Catalog:
     return catalog
 
 
-def server_list(snapshot: Snapshot, catalog: Catalog) -> list[dict[str, Any]]:
+def server_list(snapshot: Snapshot, catalog: Catalog) -> list[dict[str, object]]:
     """The servers with their states and tools, for the list in the page."""
     return [
         {

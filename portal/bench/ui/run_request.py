@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import orjson
 
@@ -19,7 +19,7 @@ class RunRequest:
 
     code: str
     mode: Mode
-    mocks: Mapping[str, Any] | None = None
+    mocks: Mapping[str, object] | None = None
 
 
 def parse_run(body: bytes) -> RunRequest:

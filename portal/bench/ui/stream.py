@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[dict[str, object]], None]
 Work = Callable[[Emit], Awaitable[None]]
 
 _HEADERS = [
@@ -30,7 +29,7 @@ class ProgressStream:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
-        queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+        queue: asyncio.Queue[dict[str, object] | None] = asyncio.Queue()
         work = asyncio.ensure_future(self._work(queue.put_nowait))
         disconnected = asyncio.ensure_future(_disconnected(receive))
         for end in (work, disconnected):

@@ -6,11 +6,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from codemode import Catalog, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 
-Emit = Callable[[dict[str, Any]], None]
+Emit = Callable[[dict[str, object]], None]
 
 SHOWN_CHARS = 20_000
 """Characters of one call's arguments or result in an event. The program gets all of it."""
@@ -68,7 +67,7 @@ def bounded_json(value: object, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}\n… {len(text) - limit:,} more characters"
 
 
-def content_of(result: dict[str, Any]) -> object:
+def content_of(result: dict[str, object]) -> object:
     """The value of a tool's result: structured content, else its only text (parsed if it is JSON), else the blocks."""
     if "structuredContent" in result:
         return result["structuredContent"]

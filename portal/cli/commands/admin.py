@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 import orjson
@@ -10,10 +9,11 @@ from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
-from portal.admin import ALL, Admin, AdminError, Asked, Asker, Operation
+from portal.admin import ALL, Admin, AdminError, Asked, Asker, Operation, broken_message, listing_of
 from portal.cli.commands.declared import open_admin
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
+from portal.state import DocumentBroken
 
 BY = "codemode admin"
 PATHS = {
@@ -32,12 +32,13 @@ PATHS = {
 
 
 async def list_objects(kind: str, state: str | None, config: Path | None, *, as_json: bool) -> Exit:
-    """Print all objects of one kind."""
-    stdout, _ = consoles()
+    """Print all objects of one kind, and to standard error those that cannot be read."""
+    stdout, stderr = consoles()
     async with open_admin(state, config) as (admin, _):
-        objects = await _perform(admin, "GET", _path(kind), {})
-    assert isinstance(objects, list | tuple)
-    rows = [_plain(item) for item in objects]
+        listing = listing_of(await _perform(admin, "GET", _path(kind), {}))
+    rows = [_plain(item) for item in listing.items]
+    for broken in listing.broken:
+        stderr.print(f"{broken_message(broken)}.", highlight=False, markup=False)
     if as_json:
         stdout.print_json(orjson.dumps(rows).decode())
         return Exit.OK
@@ -99,6 +100,8 @@ async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) 
         return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, parameters))
     except AdminError as error:
         raise CommandError(f"{error}.", Exit.PROGRAM_FAILED) from error
+    except DocumentBroken as error:
+        raise CommandError(f"{error} ({error.reason}).", Exit.PROGRAM_FAILED) from error
 
 
 def _operation(admin: Admin, method: str, path: str, *, one: bool) -> Operation:
@@ -113,9 +116,7 @@ def _names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
-def _plain(item: object) -> Mapping[str, object]:
+def _plain(item: object) -> dict[str, object]:
     """The JSON object of an answer of the API."""
-    if isinstance(item, BaseModel):
-        return item.model_dump(mode="json", by_alias=True)
-    assert isinstance(item, Mapping)
-    return item
+    assert isinstance(item, BaseModel)
+    return item.model_dump(mode="json", by_alias=True)

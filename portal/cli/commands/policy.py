@@ -8,7 +8,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
-import yaml
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -17,8 +16,9 @@ from portal.access import Access, AccessDocument, Considered, Decision, PolicyEr
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
-from portal.config import load_document
-from portal.errors import ConfigError
+from portal.config import read_document as read_file
+from portal.config import read_text
+from portal.errors import InputError
 from portal.identity import Group as IdentityGroup
 from portal.identity import Identity
 
@@ -120,17 +120,8 @@ def read_policies(file: Path) -> AccessDocument:
         CommandError: the file cannot be read, or is not valid.
     """
     try:
-        if file.suffix in (".yaml", ".yml"):
-            with file.open("rb") as opened:
-                document = yaml.safe_load(opened.read(MAX_BYTES))
-        else:
-            document = load_document(file)
-        return read_document(document, where=str(file))
-    except OSError as error:
-        raise CommandError(f"{file}: cannot be read: {error.strerror or error}.") from error
-    except yaml.YAMLError as error:
-        raise CommandError(f"{file}: is not YAML: {str(error)[:300]}") from error
-    except (ConfigError, PolicyError) as error:
+        return read_document(read_file(file, largest=MAX_BYTES), where=str(file))
+    except (InputError, PolicyError) as error:
         raise CommandError(str(error)) from error
 
 
@@ -144,9 +135,9 @@ def read_identity(text: str) -> Identity:
     """
     if text.startswith("@"):
         try:
-            text = Path(text[1:]).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise CommandError(f"--identity {text}: cannot be read: {error}") from error
+            text = read_text(Path(text[1:]), largest=MAX_BYTES)
+        except InputError as error:
+            raise CommandError(f"--identity: {error}") from error
     if not text.lstrip().startswith("{"):
         return Identity(id=text, email=text if "@" in text else "") if text else Identity()
     try:

@@ -13,7 +13,7 @@ from portal.app.access import portal_access, read_stored
 from portal.app.definitions import definitions
 from portal.config import Config, parse_config
 from portal.identity import Identity
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
@@ -38,7 +38,7 @@ def config(**identity: Any) -> Config:
 async def attach(store: Store, server: str, policy: Mapping[str, Any]) -> None:
     destination = {"type": "via_mcp_server_portal", "mcp_server_id": server}
     document = {"type": "mcp", "name": server, "destinations": [destination], "policies": [policy]}
-    await store.create("app", f"app-{server}", document, by="test")
+    await store.create(plain("app"), f"app-{server}", document, by="test")
 
 
 async def test_a_configured_server_is_for_whoever_may_use_the_portal_until_a_policy_is_attached_to_it(

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from portal.identity import Identity
 from portal.signals import Assessments
 from portal.signals.assessments import Assessment
-from portal.signals.pushed import ASSESSMENT, PushedAssessments, assessments_in, merged
-from portal.state import KeyRing
+from portal.signals.pushed import ASSESSMENT, AssessmentDocument, PushedAssessments, assessments_in, merged
+from portal.state import KeyRing, plain
 from portal.state.clock import utc_now
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.admin.test_served import eventually
@@ -127,7 +127,7 @@ async def test_only_what_is_configured_can_be_pushed_and_so_much_at_once(tmp_pat
         many = [{"subject": f"p{number}", "user_risk": "low"} for number in range(101)]
         assert (await http.post(portal.at(PATH), json={"assessments": many})).status_code == 400
         assert (await push(portal, http, user_risk="low", age=-1)).status_code == 400
-        assert await portal.store.list("assessment") == []
+        assert await portal.store.list(plain("assessment")) == []
     async with ruled_portal(tmp_path) as portal, client(portal) as http:
         refused = await push(portal, http, user_risk="low")
         assert (refused.status_code, "portal.identity.posture" in refused.text) == (409, True)
@@ -147,7 +147,7 @@ FACTS = st.builds(
 def test_what_is_stored_says_the_same_as_what_was_said(said: list[Assessment]) -> None:
     ada = Identity(id="ada")
     heard, read = (Assessments(600, NOW.timestamp) for _ in range(2))
-    document: dict[str, Any] = {"device_posture": {}, "user_risk": None}
+    document = AssessmentDocument()
     for one in said:
         heard.record(one)
         document = merged(document, one, NOW)
@@ -157,9 +157,9 @@ def test_what_is_stored_says_the_same_as_what_was_said(said: list[Assessment]) -
     assert read.until_stale() == heard.until_stale()
 
 
-def document(passed: bool, age: timedelta = timedelta()) -> dict[str, Any]:
+def document(passed: bool, age: timedelta = timedelta()) -> AssessmentDocument:
     at = (utc_now() - age).isoformat()
-    return {"device_posture": {"disk": {"passed": passed, "at": at}}, "user_risk": None}
+    return AssessmentDocument.model_validate({"device_posture": {"disk": {"passed": passed, "at": at}}})
 
 
 async def test_what_is_pushed_while_the_stored_assessments_are_being_read_is_known_too(tmp_path: Path) -> None:

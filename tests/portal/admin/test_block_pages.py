@@ -10,6 +10,7 @@ import pytest
 
 from portal.access import Access, Sources, read_document, refused_for_identity
 from portal.identity import Identity
+from portal.objects import AppDocument
 from portal.pages.blocks import block_of
 from portal.pages.rules import DENIED, Block
 from tests.portal.admin.ruled import Ruled, ruled_portal
@@ -168,12 +169,16 @@ async def test_a_deny_by_name_is_for_who_somebody_is_and_one_by_place_is_not() -
         assert (access.portal(PERSON).policy, refused_for_identity(access, PERSON)) == ("no", who)
 
 
+def app(**members: Any) -> AppDocument:
+    return AppDocument.model_validate({"type": "mcp_portal", **members})
+
+
 async def test_what_an_application_does_not_say_is_as_the_login_settings_say() -> None:
     settings = Block(message="Ask the desk", html="<p>desk</p>")
-    assert block_of({}, {}, settings, person=True) is settings
-    assert block_of({"custom_pages": ["gone"]}, {}, settings, person=True) is settings
-    assert block_of({"custom_deny_url": "https://a.example"}, {}, settings, person=False) is settings
-    assert block_of({"custom_deny_message": "Own"}, {}, settings, person=False) == Block(message="Own")
-    assert block_of({"custom_deny_url": "javascript:alert(1)"}, {}, settings, person=True) == Block(
+    assert block_of(app(), {}, settings, person=True) is settings
+    assert block_of(app(custom_pages=["gone"]), {}, settings, person=True) is settings
+    assert block_of(app(custom_deny_url="https://a.example"), {}, settings, person=False) is settings
+    assert block_of(app(custom_deny_message="Own"), {}, settings, person=False) == Block(message="Own")
+    assert block_of(app(custom_deny_url="javascript:alert(1)"), {}, settings, person=True) == Block(
         message="Ask the desk"
     )

@@ -12,7 +12,7 @@ import pytest
 from portal.admin import Admin, AdminError, create_admin
 from portal.admin.applying import carry_out, exported, read_existing
 from portal.admin.declared import DeclaredError, Plan, plan
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 from tests.portal.state.databases import new_state
 
 pytestmark = pytest.mark.anyio
@@ -104,7 +104,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
             "make apps Team portal",
         ]
         assert (await planned(store, EVERYTHING)).changes == []
-        written = exported(await read_existing(store))
+        written: Any = exported(await read_existing(store))
         assert "secret" not in str(written).replace("client_secret_version", "")
         assert written["lists"] == EVERYTHING["lists"]
         assert written["policies"]["Engineers may"]["include"] == [{"group": {"id": "Engineers"}}]
@@ -116,7 +116,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
 async def test_what_was_written_makes_the_same_elsewhere(tmp_path: Path) -> None:
     async with administered(tmp_path) as (admin, store):
         await applied(admin, store, EVERYTHING)
-        written = exported(await read_existing(store))
+        written: Any = exported(await read_existing(store))
     written["identity_providers"]["Company"]["config"]["client_secret"] = "idp-secret"
     written["servers"]["crm"]["auth_credentials"] = "crm-secret"
     elsewhere = tmp_path / "elsewhere"
@@ -215,7 +215,7 @@ async def test_where_a_server_is_cannot_be_changed_under_its_id(tmp_path: Path) 
 async def test_two_of_one_name_are_said_to_be_so(tmp_path: Path) -> None:
     async with administered(tmp_path) as (_, store):
         for id in ("one", "two"):
-            await store.create("group", id, {"name": "Same", "include": [{"everyone": {}}]}, by="test")
+            await store.create(plain("group"), id, {"name": "Same", "include": [{"everyone": {}}]}, by="test")
         with pytest.raises(DeclaredError, match="two are called 'Same'"):
             await planned(store, {})
 
@@ -237,11 +237,11 @@ async def test_how_people_sign_in_is_declared_and_what_is_left_out_goes_back(tmp
         assert (await applied(admin, store, declared))[-1] == (
             "make organization login: allowed_idps custom_deny_message login_design name session_duration"
         )
-        stored = await store.get("settings", "login")
-        (provider,) = await store.list("identity_provider")
+        stored = await store.get(plain("settings"), "login")
+        (provider,) = await store.list(plain("identity_provider"))
         assert stored is not None and stored.document["allowed_idps"] == [provider.id]
         assert (await planned(store, declared)).changes == []
-        written = exported(await read_existing(store))
+        written: Any = exported(await read_existing(store))
         assert written["organization"]["allowed_idps"] == ["Company"]
         assert written["organization"]["login_design"]["text_color"] == "#112233"
         assert (await planned(store, written)).changes == []

@@ -10,6 +10,7 @@ import pytest
 from cloudflare import APIStatusError
 
 from portal.identity import Identity
+from portal.state import plain
 from tests.portal.admin.ruled import ruled_portal
 from tests.portal.admin.test_served import eventually
 
@@ -81,7 +82,7 @@ async def test_who_is_on_a_list_comes_in_and_whoever_is_taken_off_does_not(tmp_p
             await lists.delete(staff.id, **account)
         spare = await lists.create(**account, name="Spare", type="IP")
         await lists.delete(spare.id, **account)
-        assert len(await portal.store.list("list")) == 2
+        assert len(await portal.store.list(plain("list"))) == 2
 
 
 async def test_a_list_holds_only_what_it_is_of_and_each_once(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from portal.admin.login_settings import LoginSettings, OrganizationBody
 from portal.pages import read_rules
+from portal.state import plain
 from tests.portal.admin.conftest import Api
 from tests.portal.admin.ruled import ruled_portal
 from tests.portal.login.browser import browser_at
@@ -138,12 +139,12 @@ def test_settings_that_cannot_be_used_are_shown_without_what_is_wrong_and_mended
     api: Api, loop: Any
 ) -> None:
     wrong = {"name": "Acme", "session_duration": 5, "login_design": {"text_color": "red"}, "of_a_newer_program": True}
-    loop.call(lambda: api.store.create("settings", "login", wrong, by="test"))
+    loop.call(lambda: api.store.create(plain("settings"), "login", wrong, by="test"))
     organizations = api.sdk().zero_trust.organizations
     shown = organizations.list(account_id=api.account)
     assert shown is not None and (shown.name, shown.session_duration) == ("Acme", "24h")
     organizations.update(account_id=api.account, login_design={"text_color": "#112233"})
-    stored = loop.call(lambda: api.store.get("settings", "login"))
+    stored = loop.call(lambda: api.store.get(plain("settings"), "login"))
     assert stored.document == {
         "name": "Acme",
         "of_a_newer_program": True,

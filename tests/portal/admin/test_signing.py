@@ -11,7 +11,7 @@ import jwt
 import pytest
 
 from portal.oauth.signing import SigningKeys
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 from tests.portal.admin.ruled import ruled_portal
 from tests.portal.login.guarded import Clock
 from tests.portal.state.databases import new_state
@@ -62,4 +62,4 @@ async def test_processes_that_find_a_key_due_at_once_make_one_new_key(tmp_path: 
         assert len({key.kid for key in await asyncio.gather(*[one.current() for one in signing])}) == 1
         clock.ahead = timedelta(days=43)
         assert len({key.kid for key in await asyncio.gather(*[one.current() for one in signing])}) == 1
-        assert len(await store.list("signing_key")) == 2
+        assert len(await store.list(plain("signing_key"))) == 2

@@ -14,7 +14,7 @@ import pytest
 
 from portal.admin.api.errors import AdminError
 from portal.admin.api.permissions import ALL, PORTALS, group_id
-from portal.admin.tokens import ApiTokens, PermissionGroup, TokenBody, TokenPolicy
+from portal.admin.tokens import API_TOKEN, ApiTokens, PermissionGroup, TokenBody, TokenPolicy
 from portal.state import KeyRing
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.login.guarded import Clock
@@ -189,7 +189,7 @@ async def test_a_token_taken_back_through_another_process_is_refused_soon(tmp_pa
         there.subscribe(lambda kinds: heard.set())
         assert (await other.tokens.authenticate(f"Bearer {made.value}", "127.0.0.1")).token_id == made.id
         heard.clear()
-        await here.delete("api_token", made.id, by="ann")
+        await here.delete(API_TOKEN, made.id, by="ann")
         async with asyncio.timeout(10):
             await heard.wait()
             # The first notice may still be of the token's making.
@@ -211,7 +211,7 @@ async def test_a_token_deleted_while_it_is_being_read_is_refused_in_that_request
         store.hold.begin()
         request = asyncio.create_task(tokens.authenticate(header, "127.0.0.1"))
         await store.hold.answered.wait()
-        await store.delete("api_token", made.id, by="ann")
+        await store.delete(API_TOKEN, made.id, by="ann")
         store.hold.end()
         with pytest.raises(AdminError):
             await request

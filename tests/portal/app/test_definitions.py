@@ -39,14 +39,14 @@ def test_a_portal_of_the_document_has_what_is_written_of_it() -> None:
     }
     docs = definitions(config({"docs": entry}))["docs"]
     assert (docs.name, docs.hostname, docs.code_mode, docs.prefix) == ("Docs", "docs.example.com", "off", "/docs")
-    assert docs.servers is not None and docs.servers[0]["default_disabled"] is True
-    assert docs.servers[0]["updated_tools"][0]["alias"] == "r"
+    assert docs.servers is not None and docs.servers[0].default_disabled is True
+    assert docs.servers[0].updated_tools[0].alias == "r"
 
 
 def test_a_server_may_be_named_alone_and_as_it_is_written_in_the_document() -> None:
     document = {"mcpServers": {"my wiki": WIKI}, "portals": {"docs": {"servers": ["my wiki"]}}}
     docs = definitions(parse_config(document, env={}))["docs"]
-    assert docs.servers is not None and docs.servers[0]["server_id"] == "my-wiki"
+    assert docs.servers is not None and docs.servers[0].server_id == "my-wiki"
 
 
 @pytest.mark.parametrize(

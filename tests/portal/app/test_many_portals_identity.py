@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from portal.login import RESET_PATH, Invitations, Passwords, link_path
+from portal.state import plain
 from tests.portal.app.many_portals import (
     Many,
     Place,
@@ -200,7 +201,9 @@ async def test_a_login_at_a_provider_comes_back_to_the_portal_that_began_it_and_
     issuer = Issuer(f"http://127.0.0.1:{listening.getsockname()[1]}")
     provider = {"name": "Oidc", "type": "oidc", "config": {"client_id": "portal", "issuer": issuer.url}}
     async with many_portals(tmp_path) as many, served(issuer.app(), 0, listening):
-        await many.store.create("identity_provider", "oidc", provider, by="test", secret=b"the secret of the portal")
+        await many.store.create(
+            plain("identity_provider"), "oidc", provider, by="test", secret=b"the secret of the portal"
+        )
         for place in many.places:
             async with browser_of(many, issuer.url) as browser:
                 page = await browser.open(f"{place.url}/login?return={place.prefix}/logout")
@@ -375,7 +378,7 @@ async def test_each_portal_has_its_own_name_and_the_settings_rename_the_document
     async with many_portals(tmp_path) as many, browser_of(many) as browser:
         assert await title_of(browser, many.own) == "Sign in · codemode-portal"
         await many.store.create(
-            "settings", "login", {"name": "Acme", "login_design": {"text_color": "#112233"}}, by="t"
+            plain("settings"), "login", {"name": "Acme", "login_design": {"text_color": "#112233"}}, by="t"
         )
         titles = [await title_of(browser, place) for place in many.places]
         assert titles == [f"Sign in · {name}" for name in ("Acme", "Documentation", "Operations", "Under a name")]
@@ -386,10 +389,10 @@ async def test_a_stored_portal_that_is_renamed_says_so_on_its_pages(tmp_path: Pa
     document = {"name": "Team", "hostname": "team.localhost", "code_mode": "opt_in", "servers": []}
     async with many_portals(tmp_path) as many, browser_of(many) as browser:
         team = Place("team", f"{many.url}/team", "/team")
-        await many.store.create("portal", "team", document, by="test")
+        await many.store.create(plain("portal"), "team", document, by="test")
         await many.until(lambda: "team" in many.instance.portals)
         assert await title_of(browser, team) == "Sign in · Team"
-        await many.store.replace("portal", "team", {**document, "name": "Crew"}, by="test")
+        await many.store.replace(plain("portal"), "team", {**document, "name": "Crew"}, by="test")
         await many.until(lambda: many.instance.portals["team"].definition.name == "Crew")
         assert await title_of(browser, team) == "Sign in · Crew"
 
@@ -399,7 +402,7 @@ async def test_the_application_of_a_portal_says_how_people_sign_in_there(tmp_pat
         await many.account()
         for id in ("github", "other"):
             provider = {"name": id.title(), "type": "github", "config": {"client_id": "portal"}}
-            await many.store.create("identity_provider", id, provider, by="test", secret=b"secret")
+            await many.store.create(plain("identity_provider"), id, provider, by="test", secret=b"secret")
         app: dict[str, Any] = {
             "type": "mcp_portal",
             "domain": "hosted.localhost",
@@ -407,7 +410,7 @@ async def test_the_application_of_a_portal_says_how_people_sign_in_there(tmp_pat
             "allowed_idps": ["github"],
             "session_duration": "30m",
         }
-        stored = await many.store.create("app", "hosted", app, by="test")
+        stored = await many.store.create(plain("app"), "hosted", app, by="test")
         page = await browser.open(f"{many.hosted.url}/login")
         assert ("Sign in with Github" in page.text, "Sign in with Other" in page.text) == (True, False)
         assert "With a PIN" not in page.text
@@ -421,7 +424,7 @@ async def test_the_application_of_a_portal_says_how_people_sign_in_there(tmp_pat
             data=page.form("/login/password").fields | {"email": EMAIL, "password": PASSWORD},
         )
         assert "Max-Age=1800" in answer.headers["set-cookie"]
-        await many.store.replace("app", stored.id, app | {"auto_redirect_to_identity": True}, by="test")
+        await many.store.replace(plain("app"), stored.id, app | {"auto_redirect_to_identity": True}, by="test")
         async with browser_of(many) as other:
             straight = await other.open(f"{many.hosted.url}/login")
             assert straight.left_for.startswith("https://github.com/login/oauth/authorize?")

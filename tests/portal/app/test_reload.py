@@ -16,6 +16,7 @@ from portal.config import Config, parse_config
 from portal.errors import ConfigError
 from portal.identity import Identity
 from portal.logs import Discard
+from portal.state import plain
 from tests.portal.portals import client_of, opened
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
@@ -106,7 +107,7 @@ async def test_an_application_decides_by_the_changed_file_too(tmp_path: Path) ->
     async with opened({"portal": before}, parts=Parts(code=None)) as instance:
         policy = {"id": "staff", "decision": "allow", "include": [{"group": {"id": "staff"}}]}
         document = {"type": "saas", "name": "Tickets", "policies": [policy]}
-        await instance.shared.require_store().create("app", "tickets", document, by="test")
+        await instance.shared.require_store().create(plain("app"), "tickets", document, by="test")
         assert instance.own.access is not None
         admission = PortalAdmission(instance.shared, instance.own.access)
         assert (await admission.admit(ADA, "app:tickets")).allowed
@@ -152,7 +153,7 @@ async def test_stored_portals_are_served_within_a_second_and_until_they_are_remo
             store = instance.shared.require_store()
             entry = {"server_id": "one", "default_disabled": False, "updated_tools": [], "updated_prompts": []}
             stored = {"name": "Docs", "hostname": "docs.example.com", "code_mode": "off", "servers": [entry]}
-            await store.create("portal", "docs", stored, by="test")
+            await store.create(plain("portal"), "docs", stored, by="test")
             async with asyncio.timeout(30):
                 while "docs" not in instance.portals:
                     await asyncio.sleep(0)
@@ -161,13 +162,40 @@ async def test_stored_portals_are_served_within_a_second_and_until_they_are_remo
             assert docs.access is not None and not docs.access.current.portal(ADA).allowed
             everyone = {"id": "all", "decision": "allow", "include": [{"everyone": {}}]}
             app = {"type": "mcp_portal", "name": "Docs", "domain": "docs.example.com", "policies": [everyone]}
-            await store.create("app", "docs", app, by="test")
+            await store.create(plain("app"), "docs", app, by="test")
             async with asyncio.timeout(30):
                 while not docs.access.current.portal(ADA).allowed:
                     await asyncio.sleep(0)
             assert docs.access.current.server(ADA, "one").allowed
             assert instance.own.access is not None and not instance.own.access.current.portal(ADA).allowed
-            await store.delete("portal", "docs", by="test")
+            await store.delete(plain("portal"), "docs", by="test")
+            async with asyncio.timeout(30):
+                while "docs" in instance.portals:
+                    await asyncio.sleep(0)
+
+
+async def test_a_stored_portal_that_cannot_be_used_keeps_no_other_from_being_served(tmp_path: Path) -> None:
+    async with hosted() as upstream:
+        document = {"mcpServers": {"one": {"url": upstream.url}}, "portal": guarded(tmp_path)}
+        async with opened(document, parts=Parts(code=None)) as instance:
+            store = instance.shared.require_store()
+            entry = {"server_id": "one", "default_disabled": False, "updated_tools": [], "updated_prompts": []}
+            async with store.transaction() as transaction:
+                for id in ("lame", "torn", "docs"):
+                    stored = {"name": id, "hostname": f"{id}.example.com", "code_mode": "off", "servers": [entry]}
+                    await transaction.create(plain("portal"), id, stored if id != "torn" else {"name": 3}, by="test")
+                # Its policy is not there: it cannot be compiled when it is first seen.
+                app = {"type": "mcp_portal", "name": "Lame", "domain": "lame.example.com", "policies": [{"id": "no"}]}
+                await transaction.create(plain("app"), "lame", app, by="test")
+            async with asyncio.timeout(30):
+                while "docs" not in instance.portals:
+                    await asyncio.sleep(0)
+            assert set(instance.portals) == {"", "docs"}
+            await store.delete(plain("app"), "lame", by="test")
+            async with asyncio.timeout(30):
+                while "lame" not in instance.portals:
+                    await asyncio.sleep(0)
+            await store.replace(plain("portal"), "docs", {"name": 3}, by="test")
             async with asyncio.timeout(30):
                 while "docs" in instance.portals:
                     await asyncio.sleep(0)

@@ -83,6 +83,8 @@ def test_members_that_a_pattern_does_not_name_do_not_matter(pattern: dict[str, A
         ({"$not": {"$in": [1]}}, [2, "a"], [1]),
         ({"$regex": "^O[0-9]+$"}, ["O12"], ["x", 12]),
         ({"$gt": 1, "$lte": 3}, [2, 3], [1, 4, "2", True]),
+        ({"$lt": 3}, [2], [3, float("nan")]),
+        ({"$lte": 3}, [2, 3], [4, float("nan")]),
         ({"$gte": "2026-01"}, ["2026-02-01"], ["2025-12-31", 3]),
         ({"$exact": {"a": 1}}, [{"a": 1}], [{"a": 1, "b": 2}]),
         ({"a": {"$absent": True}}, [{}, {"b": 1}], [{"a": None}]),

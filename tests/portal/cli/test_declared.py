@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -114,6 +116,23 @@ def test_what_is_stored_can_be_looked_at_removed_and_accounted_for(command: Comm
     assert "MCP server not found" in gone.stderr
     trail = command("admin", "audit").stdout
     assert "codemode apply" in trail and "codemode admin" in trail and "delete" in trail
+
+
+def test_what_cannot_be_read_is_named_stops_a_plan_and_can_be_removed(
+    command: Command, file: Path, tmp_path: Path
+) -> None:
+    command("apply", file, "--yes")
+    with closing(sqlite3.connect(tmp_path / "state.db")) as database, database:
+        database.execute("UPDATE objects SET document = '{\"name\": 3}' WHERE kind = 'server'")
+    listed = command("admin", "list", "servers")
+    assert listed.exit_code == 0 and "There are no servers." in listed.stdout
+    assert "the stored server 'docs' cannot be read (name: Input should be a valid string)" in listed.stderr
+    shown = command("admin", "show", "servers", "docs")
+    assert shown.exit_code == 1 and "replace or delete it" in shown.stderr
+    planned = command("plan", file)
+    assert planned.exit_code == 2 and "server 'docs' cannot be read" in planned.stderr
+    assert command("admin", "remove", "servers", "docs").exit_code == 0
+    assert command("plan", file).stdout == "+ servers.docs\n"
 
 
 @pytest.mark.parametrize(

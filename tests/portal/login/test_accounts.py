@@ -13,6 +13,7 @@ import pytest
 from portal.access import Decision
 from portal.identity import Identity
 from portal.login import Invitations, Passwords
+from portal.state import plain
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import Agent
@@ -66,7 +67,7 @@ async def test_an_invitation_makes_whom_it_names_whatever_the_form_says(tmp_path
         more = {"email": "eve@example.com", "username": "eve@example.com", "role": "owner", "id": "chosen"}
         await browser.submit(page, "/login/invitation", name="Eve", password=PASSWORD, **more)
         assert [one.email for one in await portal.identity.administrators.list()] == [EMAIL, OTHER]
-        (stored,) = [one for one in await portal.store.list("admin") if one.document["email"] == OTHER]
+        (stored,) = [one for one in await portal.store.list(plain("admin")) if one.document["email"] == OTHER]
         assert stored.id != "chosen" and "role" not in stored.document
 
 

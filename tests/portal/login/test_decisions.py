@@ -18,6 +18,7 @@ from portal.http import PortalAddress, Refusal, cookie_name
 from portal.http.origin import Origins
 from portal.http.rates import Rate
 from portal.identity import Group, Identity, identity_document, identity_from
+from portal.objects import AppDocument
 from portal.pages.pages import csp_source
 from portal.pages.returns import safe_return
 from portal.pages.rules import DENIED, LoginRules, RulesInvalid, read_rules, with_application
@@ -143,17 +144,23 @@ def test_the_words_for_who_has_no_access_are_cloudflares() -> None:
     assert LoginRules().block.message == DENIED
 
 
+def app_of(members: dict[str, Any]) -> AppDocument:
+    return AppDocument.model_validate(members)
+
+
 def test_what_an_application_names_replaces_the_settings() -> None:
     rules = read_rules({"allowed_idps": ["okta"], "login_design": {"logo_path": "https://acme.example/a.svg"}}, "Docs")
     # As the admin API stores an application of which nobody said more than its domain.
     plain: dict[str, Any] = {"type": "mcp_portal", "session_duration": "24h", "allowed_idps": [], "logo_url": None}
-    assert with_application(rules, {**plain, "auto_redirect_to_identity": False}) == rules
-    other = with_application(rules, {**plain, "allowed_idps": ["github"], "logo_url": "https://acme.example/b.svg"})
+    assert with_application(rules, app_of({**plain, "auto_redirect_to_identity": False})) == rules
+    named = app_of({**plain, "allowed_idps": ["github"], "logo_url": "https://acme.example/b.svg"})
+    other = with_application(rules, named)
     assert (other.design.name, other.design.logo) == ("Docs", "https://acme.example/b.svg")
     assert (other.providers, other.instant) == (("github",), False)
-    assert with_application(rules, {**plain, "auto_redirect_to_identity": True}).instant
+    assert with_application(rules, app_of({**plain, "auto_redirect_to_identity": True})).instant
     # A page loads nothing in clear.
-    assert with_application(rules, {**plain, "logo_url": "http://acme.example/b.svg"}).design.logo == rules.design.logo
+    in_clear = app_of({**plain, "logo_url": "http://acme.example/b.svg"})
+    assert with_application(rules, in_clear).design.logo == rules.design.logo
 
 
 @pytest.mark.parametrize(
@@ -161,7 +168,9 @@ def test_what_an_application_names_replaces_the_settings() -> None:
     [("24h", "24h", "24h"), ("30m", "24h", "30m"), ("720h", "24h", "24h"), ("30m", "8h", "8h"), ("720h", "0s", "1m")],
 )
 def test_the_session_of_a_portal_lasts_as_its_application_says(settings: str, application: str, lasts: str) -> None:
-    rules = with_application(read_rules({"session_duration": settings}), {"session_duration": application})
+    rules = with_application(
+        read_rules({"session_duration": settings}), app_of({"type": "mcp_portal", "session_duration": application})
+    )
     assert rules.session_duration == read_duration(lasts)
 
 

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from portal.state import plain
 from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
 
@@ -82,7 +83,7 @@ async def test_a_person_signs_in_and_allows_an_agent_in_a_real_browser_without_s
     listening = await asyncio.start_server(callback, "127.0.0.1", 0)
     async with listening, guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
         await portal.account()
-        await portal.store.create("identity_provider", "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
+        await portal.store.create(plain("identity_provider"), "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
         port = listening.sockets[0].getsockname()[1]
         agent = Agent(portal, http, redirect=f"http://127.0.0.1:{port}/callback")
         await agent.register()

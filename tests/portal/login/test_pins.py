@@ -14,6 +14,7 @@ from aiosmtpd.smtp import SMTP
 from structlog.testing import capture_logs
 
 from portal.login.mail import Smtp
+from portal.state import plain
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 
@@ -33,7 +34,7 @@ class Post:
 
 
 async def offer_pins(portal: Guarded) -> None:
-    await portal.store.create("identity_provider", "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
+    await portal.store.create(plain("identity_provider"), "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
 
 
 async def ask(browser: Browser, email: str = WHO) -> Page:

@@ -33,6 +33,8 @@ from portal.identity import Group, Identity, identity_from
 from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token
 from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
 from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
+from portal.objects import ProviderDocument
+from portal.state import plain
 from tests.node_tools import install, needs, node
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -46,12 +48,12 @@ START_SECONDS = 60
 
 async def offer(portal: Guarded, kind: str, config: dict[str, Any], secret: str = "the secret of the portal") -> None:
     document = {"name": kind.title(), "type": kind, "config": config}
-    await portal.store.create("identity_provider", kind, document, by="test", secret=secret.encode())
+    await portal.store.create(plain("identity_provider"), kind, document, by="test", secret=secret.encode())
 
 
 async def seen(portal: Guarded, browser: Browser) -> Identity | None:
     """Who the portal thinks is signed in, in this browser."""
-    token = await portal.store.tokens.find("session", browser.client.cookies.get("portal_session") or "none")
+    token = await portal.store.tokens.find(plain("session"), browser.client.cookies.get("portal_session") or "none")
     if token is None:
         return None
     return identity_from(token.document["identity"])
@@ -109,7 +111,7 @@ async def test_a_person_signs_in_at_a_certified_openid_provider(tmp_path: Path) 
                 assert [group.name for group in identity.groups] == ["engineers", "staff"]
                 assert (identity.idp_type, identity.login_method) == ("oidc", "oidc")
             async with browser_at(portal.url, issuer) as browser:
-                await portal.store.create("settings", "login", {"auto_redirect_to_identity": True}, by="test")
+                await portal.store.create(plain("settings"), "login", {"auto_redirect_to_identity": True}, by="test")
                 page = await browser.open("/login?return=/logout")
                 assert page.url.startswith(issuer)
                 await log_in_there(browser, page, "eve")
@@ -434,7 +436,7 @@ async def test_a_provider_cannot_fill_the_portals_memory(tmp_path: Path) -> None
 @pytest.mark.parametrize("name", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"])
 def test_a_provider_out_there_cannot_send_the_portal_to_itself_or_to_its_cloud(elsewhere: str, name: str) -> None:
     config = {"client_id": "c", "issuer": "https://idp.example.com"}
-    provider = read_provider("p", {"type": "oidc", "config": config})
+    provider = read_provider("p", ProviderDocument(type="oidc", config=config))
     assert isinstance(provider, OidcProvider)
     told = {"issuer": provider.issuer}
     told |= {known: f"{provider.issuer}/{known}" for known in ("authorization_endpoint", "token_endpoint", "jwks_uri")}
@@ -463,7 +465,7 @@ class Names(AbstractResolver):
 
 @pytest.mark.parametrize("address", ["169.254.169.254", "fd00:ec2::254"])
 async def test_a_provider_whose_name_leads_to_a_cloud_s_own_service_is_not_asked(address: str) -> None:
-    document = {"type": "oidc", "config": {"client_id": "c", "issuer": "https://idp.example.com"}}
+    document = ProviderDocument(type="oidc", config={"client_id": "c", "issuer": "https://idp.example.com"})
     provider = read_provider("p", document)
     assert isinstance(provider, OidcProvider)
     with pytest.raises(LoginFailed, match="an address that this portal does not connect to") as caught:
@@ -582,10 +584,10 @@ async def test_a_person_signs_in_where_plain_oauth_is_spoken_as_at_github(tmp_pa
 
 
 def test_documents_of_providers_are_read_as_cloudflare_writes_them() -> None:
-    google = read_provider("g", {"type": "google", "name": "Google", "config": {"client_id": "c"}}, "s")
+    google = read_provider("g", ProviderDocument(type="google", name="Google", config={"client_id": "c"}), "s")
     assert isinstance(google, OidcProvider)
     assert google.issuer == "https://accounts.google.com"
-    okta = {"type": "okta", "config": {"client_id": "c", "okta_account": "https://acme.okta.com"}}
+    okta = ProviderDocument(type="okta", config={"client_id": "c", "okta_account": "https://acme.okta.com"})
     found = read_provider("o", okta)
     assert isinstance(found, OidcProvider)
     assert found.issuer == "https://acme.okta.com"
@@ -606,7 +608,7 @@ def test_documents_of_providers_are_read_as_cloudflare_writes_them() -> None:
 )
 def test_a_provider_that_cannot_be_used_is_refused_with_the_field(document: dict[str, Any]) -> None:
     with pytest.raises(ProviderInvalid, match=r"type|config"):
-        read_provider("p", document)
+        read_provider("p", ProviderDocument.model_validate(document))
 
 
 def test_groups_come_as_names_or_as_objects() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.state import plain
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal, sign_in
 
@@ -54,7 +55,7 @@ async def test_passwords_are_tried_a_few_times_only(tmp_path: Path) -> None:
 async def test_a_session_ends_after_its_duration(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         await portal.account()
-        await portal.store.create("settings", "login", {"session_duration": "30m"}, by="test")
+        await portal.store.create(plain("settings"), "login", {"session_duration": "30m"}, by="test")
         await sign_in(browser, await browser.open("/login"))
         portal.clock.ahead = timedelta(minutes=29)
         assert EMAIL in (await browser.open("/logout")).text
@@ -187,7 +188,9 @@ async def test_behind_a_public_url_every_cookie_is_host_only_secure_and_closed_t
 async def test_what_an_administrator_writes_is_shown_as_text(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         design = {"header_text": "<script>alert(1)</script>", "background_color": "#102030"}
-        await portal.store.create("settings", "login", {"name": "<b>Acme</b>", "login_design": design}, by="test")
+        await portal.store.create(
+            plain("settings"), "login", {"name": "<b>Acme</b>", "login_design": design}, by="test"
+        )
         page = await browser.open("/login")
         assert "<script>" not in page.html
         assert "<b>Acme" not in page.html

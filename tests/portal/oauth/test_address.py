@@ -22,6 +22,7 @@ from portal.oauth.messages import OAuthError
 from portal.oauth.metadata import WellKnown, challenge, well_known
 from portal.oauth.resources import endpoint_path, read_resource
 from portal.oauth.settings import OAuthSettings
+from portal.state import plain
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded, Rules, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
@@ -86,7 +87,7 @@ async def test_an_agent_gets_tokens_for_this_portal_and_for_no_other_of_its_orig
         assert (await agent.exchange(answer["code"])).status_code == 200
         assert (await agent.refresh()).status_code == 200
         assert places == {"/mcp"}
-        found = await portal.store.tokens.find("access", agent.tokens["access_token"])
+        found = await portal.store.tokens.find(plain("access"), agent.tokens["access_token"])
         assert found is not None and found.document["resource"] == portal.mcp
 
 

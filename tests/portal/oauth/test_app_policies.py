@@ -13,6 +13,8 @@ from portal.app import Parts
 from portal.app.admission import PortalAdmission
 from portal.identity import Identity
 from portal.oauth.saas import read_app
+from portal.objects import APP
+from portal.state import plain
 from tests.portal.admin.conftest import admin_api
 from tests.portal.portals import opened
 from tests.portal.state.databases import new_state
@@ -33,9 +35,11 @@ async def test_the_policies_of_an_application_decide_who_gets_through_to_it(tmp_
         found = PortalAdmission(instance.shared, instance.own.access)
         store = instance.shared.require_store()
         staff = {"name": "Staff", "decision": "allow", "include": [{"email_domain": {"domain": "example.com"}}]}
-        await store.create("policy", "staff", {**staff, "exclude": [{"email": {"email": "root@example.com"}}]}, by="t")
-        await store.create("app", "tickets", document(policies=[{"id": "staff", "precedence": 1}]), by="t")
-        await store.create("app", "bare", document(), by="t")
+        await store.create(
+            plain("policy"), "staff", {**staff, "exclude": [{"email": {"email": "root@example.com"}}]}, by="t"
+        )
+        await store.create(plain("app"), "tickets", document(policies=[{"id": "staff", "precedence": 1}]), by="t")
+        await store.create(plain("app"), "bare", document(), by="t")
         allowed = await found.admit(ADA, "app:tickets")
         assert (allowed.effect, allowed.policy_name) == ("allow", "Staff")
         assert (await found.admit(ADMINISTRATOR, "app:tickets")).effect == "deny"
@@ -57,7 +61,7 @@ async def test_an_application_that_signs_people_in_is_made_through_the_api_and_i
         async with api.async_sdk() as sdk:
             apps: Any = sdk.zero_trust.access.applications
             made = await apps.create(account_id=api.account, type="saas", name="Tickets", saas_app=saas)
-        stored = await api.store.get("app", made.id)
+        stored = await api.store.get(APP, made.id)
         assert stored is not None
         app = read_app(stored.id, stored.document)
         assert app is not None
@@ -69,8 +73,8 @@ async def test_an_application_that_signs_people_in_is_made_through_the_api_and_i
         assert shown.json()["result"]["saas_app"]["client_secret"] is None
         again = await http.put(url, json={**shown.json()["result"], "name": "Renamed"})
         assert again.json()["result"]["name"] == "Renamed"
-        kept = await api.store.get("app", made.id)
+        kept = await api.store.get(APP, made.id)
         assert kept is not None
-        assert kept.document["saas_app"] == stored.document["saas_app"]
+        assert kept.document.saas_app == stored.document.saas_app
         bent = {"type": "saas", "name": "Bent", "saas_app": {**saas, "redirect_uris": ["http://evil.example/c"]}}
         assert (await http.post(api.at("/access/apps"), json=bent)).status_code == 400

@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from portal.oauth.settings import OAuthSettings, Registration
+from portal.state import plain
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import REDIRECT, Agent, answer_in
@@ -255,10 +256,10 @@ async def test_who_may_not_use_the_portal_is_shown_the_block_page_instead_of_con
         page = await agent.ask(browser)
         assert (page.status, page.left_for) == (403, "")
         assert "That account does not have access" in page.text
-        await portal.store.create("settings", "login", {"custom_deny_html": "<h1>Ask Grace</h1>"}, by="test")
+        await portal.store.create(plain("settings"), "login", {"custom_deny_html": "<h1>Ask Grace</h1>"}, by="test")
         assert (await agent.ask(browser)).html == "<h1>Ask Grace</h1>"
         url = {"custom_deny_url": "https://intranet.example/access"}
-        await portal.store.replace("settings", "login", url, by="test")
+        await portal.store.replace(plain("settings"), "login", url, by="test")
         assert (await agent.ask(browser)).left_for == "https://intranet.example/access"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from portal.oauth.assertions import claims_of
 from portal.oauth.settings import OAuthSettings
+from portal.state import plain
 from tests.portal.login.browser import Page, browser_at
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import REDIRECT, Agent, answer_in
@@ -153,7 +154,7 @@ async def test_every_page_forbids_frames_scripts_and_keeping(tmp_path: Path) -> 
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         pages = [await browser.open(str(await portal.identity.claim_path()))]
         await portal.account()
-        await portal.store.create("identity_provider", "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
+        await portal.store.create(plain("identity_provider"), "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
         pages.append(await browser.open("/login"))
         pages.append(await browser.submit(pages[-1], "/login/pin", email="grace@example.com"))
         agent = Agent(portal, browser.client)
@@ -164,7 +165,7 @@ async def test_every_page_forbids_frames_scripts_and_keeping(tmp_path: Path) -> 
         portal.rules.allowed = lambda identity: False
         pages.append(await agent.ask(browser))
         html = {"custom_deny_html": "<h1>No</h1><script>alert(1)</script>"}
-        await portal.store.create("settings", "login", html, by="test")
+        await portal.store.create(plain("settings"), "login", html, by="test")
         blocked = await agent.ask(browser)
         blocked.html = blocked.html.replace("<script>", "")
         pages.append(blocked)

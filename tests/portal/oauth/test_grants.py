@@ -14,6 +14,7 @@ import pytest
 
 from portal.identity import Identity
 from portal.oauth.signing import SigningKeys
+from portal.state import Kind
 from portal.state.tokens import Tokens
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -69,8 +70,8 @@ def cancelled_at(kind: str) -> Stop:
     def stop(portal: Guarded, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         issue = Tokens.issue
 
-        async def cancel(tokens: Tokens, issued: str, token: str, **values: Any) -> None:
-            if issued == kind:
+        async def cancel(tokens: Tokens, issued: Kind[Any], token: str, **values: Any) -> None:
+            if issued.name == kind:
                 cancel_this_request()
             await issue(tokens, issued, token, **values)
 

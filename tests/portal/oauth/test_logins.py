@@ -12,7 +12,7 @@ import pytest
 from portal.identity import Identity
 from portal.oauth.logins import Logins, LoginSignals
 from portal.oauth.service_tokens import SERVICE_TOKEN, ServiceTokens
-from portal.state import KeyRing
+from portal.state import KeyRing, plain
 from portal.state.clock import utc_now
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
@@ -54,18 +54,18 @@ async def test_deleting_a_local_account_ends_its_session_and_its_agents(tmp_path
         account = await portal.account()
         kept = await portal.account("eve@example.com", "another good password")
         await portal.store.tokens.issue(
-            "session", "eve", subject=kept.id, document={}, expires_at=portal.clock() + timedelta(hours=1)
+            plain("session"), "eve", subject=kept.id, document={}, expires_at=portal.clock() + timedelta(hours=1)
         )
         async with httpx2.AsyncClient(trust_env=False) as http:
             agent = Agent(portal, http)
             await agent.log_in(browser)
             await agent.use()
             identity = portal.rules.asked[-1]
-            await portal.store.delete("admin", account.id.removeprefix("local:"), by="test")
+            await portal.store.delete(plain("admin"), account.id.removeprefix("local:"), by="test")
             await ended(portal, identity)
             assert (await agent.use()).status_code == 401
             assert "You are signed out" in (await browser.open("/logout")).text
-            assert await portal.store.tokens.find("session", "eve") is not None
+            assert await portal.store.tokens.find(plain("session"), "eve") is not None
 
 
 async def test_revoking_one_agents_grant_leaves_the_others(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ async def test_deleting_a_service_token_ends_its_logins(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
         made = await portal.identity.shared.service_tokens.create("ci", by="test")
         headers = {
-            "CF-Access-Client-Id": str(made.stored.document["client_id"]),
+            "CF-Access-Client-Id": made.stored.document.client_id,
             "CF-Access-Client-Secret": made.client_secret,
         }
         await Agent(portal, http).use(**headers)
@@ -118,13 +118,15 @@ async def test_a_login_that_comes_in_while_the_revoked_ones_are_looked_up_goes_o
         told, until = asyncio.Event(), utc_now() + timedelta(hours=1)
         logins = Logins(store, told.set)
         former, new = (Identity(id="local:1", email="ada@example.com", ip=ip) for ip in ("192.0.2.1", "192.0.2.2"))
-        await store.tokens.issue("access", "1", subject="local:1", document={}, expires_at=until, family="former")
+        await store.tokens.issue(
+            plain("access"), "1", subject="local:1", document={}, expires_at=until, family="former"
+        )
         logins.note(former, "former")
         store.hold.begin()
         await store.tokens.revoke_family("former")
         await store.hold.answered.wait()
         # What was read of this person's tokens does not have the one that is issued and used now.
-        await store.tokens.issue("access", "2", subject="local:1", document={}, expires_at=until, family="new")
+        await store.tokens.issue(plain("access"), "2", subject="local:1", document={}, expires_at=until, family="new")
         logins.note(new, "new")
         store.hold.end()
         async with asyncio.timeout(10):

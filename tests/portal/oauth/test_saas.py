@@ -16,6 +16,7 @@ from joserfc import jwt
 from joserfc.jwk import KeySet
 
 from portal.oauth.clients import hash_secret
+from portal.state import plain
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import answer_in
@@ -43,7 +44,7 @@ class Connected:
             **changes,
         }
         document = {"name": "Tickets", "type": "saas", "saas_app": saas}
-        await self.portal.store.create("app", "tickets", document, by="test")
+        await self.portal.store.create(plain("app"), "tickets", document, by="test")
         await self.portal.account()
         return self
 

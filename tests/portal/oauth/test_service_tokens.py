@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.
 
 async def knock(portal: Guarded, made: NewServiceToken, secret: str = "") -> int:
     headers = {
-        "CF-Access-Client-Id": str(made.stored.document["client_id"]),
+        "CF-Access-Client-Id": made.stored.document.client_id,
         "CF-Access-Client-Secret": secret or made.client_secret,
     }
     async with httpx2.AsyncClient(trust_env=False) as http:
@@ -90,7 +90,7 @@ async def test_a_service_token_deleted_while_it_is_being_read_is_refused_from_th
     async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         tokens = ServiceTokens(store)
         made = await tokens.create("ci", by="test")
-        shown = str(made.stored.document["client_id"]), made.client_secret
+        shown = made.stored.document.client_id, made.client_secret
         store.hold.begin()
         request = asyncio.create_task(tokens.verify(*shown))
         await store.hold.answered.wait()

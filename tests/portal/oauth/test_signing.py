@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.oauth.signing import KEY_SETTINGS, SIGNING_KEY, SigningKey, SigningKeys
+from portal.oauth.signing import KEY_SETTINGS, KEY_SETTINGS_ID, SIGNING_KEY, KeySettings, SigningKey, SigningKeys
 from portal.state import KeyRing
 from tests.portal.state.databases import new_state
 from tests.portal.state.held import HeldStore
@@ -197,7 +197,7 @@ async def test_a_key_rotated_elsewhere_while_the_keys_are_being_read_is_the_one_
         await store.hold.answered.wait()
         rotating = asyncio.create_task(other.rotate(by="ann"))
         changed = asyncio.Event()
-        store.subscribe(lambda kinds: changed.set() if SIGNING_KEY in kinds else None)
+        store.subscribe(lambda kinds: changed.set() if SIGNING_KEY.name in kinds else None)
         await changed.wait()
         store.hold.end()
         second = await rotating
@@ -211,6 +211,6 @@ async def test_an_interval_set_while_the_former_one_is_being_read_holds(tmp_path
         store.hold.begin()
         reading = asyncio.create_task(keys.rotation_interval())
         await store.hold.answered.wait()
-        await store.create(*KEY_SETTINGS, {"key_rotation_interval_days": 30}, by="ann")
+        await store.create(KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings(key_rotation_interval_days=30), by="ann")
         store.hold.end()
         assert await reading == timedelta(days=30)

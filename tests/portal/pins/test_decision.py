@@ -73,17 +73,15 @@ def test_shown_is_exactly_what_was_approved_and_the_rest_waits(old: Any, new: An
 def test_either_place_gives_back_what_it_was_given(tools: Any, prompts: Any) -> None:
     approved = approve_all(tools, prompts)
     assert parse(json.loads(render({"one": approved, "none": {}}))) == {"one": approved, "none": {}}
-    documents: Any = chunks("one", approved)
-    stored = [pair for document in documents for pair in document["definitions"]]
+    stored = [pair for document in chunks("one", approved) for pair in document.definitions]
     assert {(kind, json.loads(text)["name"]): text for kind, text in stored} == approved
 
 
 def test_much_is_stored_in_several_documents_and_nothing_in_one() -> None:
     tools = [{**TOOL, "name": f"tool{number}", "description": "x" * 1000} for number in range(500)]
-    documents: Any = chunks("one", approve_all(tools, []))
-    sizes = [sum(len(text) for _, text in one["definitions"]) for one in documents]
+    sizes = [sum(len(text) for _, text in one.definitions) for one in chunks("one", approve_all(tools, []))]
     assert len(sizes) > 3 and max(sizes) <= CHUNK_CHARS
-    assert [one["definitions"] for one in chunks("one", {})] == [[]]
+    assert [one.definitions for one in chunks("one", {})] == [()]
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TypeVar
 
-from portal.state import Clock, KeyRing, Store, Stored, Token, Tokens
+from portal.state import Clock, Found, KeyRing, Kind, Scan, Store, Token, Tokens
 from portal.state.database import Database
+
+D = TypeVar("D")
 
 
 class Hold:
@@ -32,12 +35,12 @@ class Hold:
 class HeldTokens(Tokens):
     hold: Hold
 
-    async def find(self, kind: str, token: str) -> Token | None:
+    async def find(self, kind: Kind[D], token: str) -> Token[D] | None:
         found = await super().find(kind, token)
         await self.hold.passed()
         return found
 
-    async def list(self, kind: str, subject: str | None = None) -> list[Token]:
+    async def list(self, kind: Kind[D], subject: str | None = None) -> list[Token[D]]:
         found = await super().list(kind, subject)
         await self.hold.passed()
         return found
@@ -52,12 +55,12 @@ class HeldStore(Store):
         self.tokens = HeldTokens(database.reading, self._writing_tokens, clock)
         self.tokens.hold = self.hold
 
-    async def get(self, kind: str, id: str) -> Stored | None:
-        found = await super().get(kind, id)
+    async def find(self, kind: Kind[D], id: str) -> Found[D] | None:
+        found = await super().find(kind, id)
         await self.hold.passed()
         return found
 
-    async def list(self, kind: str) -> list[Stored]:
-        found = await super().list(kind)
+    async def scan(self, kind: Kind[D]) -> Scan[D]:
+        found = await super().scan(kind)
         await self.hold.passed()
         return found

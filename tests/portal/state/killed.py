@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import NoReturn
 
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 
 # Some are killed while they start and make the tables, most after so many answers; all at any moment after that.
 ANSWERS = (0, 1, 2, 4)
@@ -35,9 +35,9 @@ async def write(folder: Path, number: int, life: int, answers: int) -> None:
         while True:
             name = f"{life}-{count}"
             async with store.transaction() as transaction:
-                await transaction.create("server", name, {"n": count}, by="writer", secret=name.encode())
-                await transaction.tokens.issue("code", name, subject="u", document={}, expires_at=expires)
-            await store.tokens.consume("code", name)
+                await transaction.create(plain("server"), name, {"n": count}, by="writer", secret=name.encode())
+                await transaction.tokens.issue(plain("code"), name, subject="u", document={}, expires_at=expires)
+            await store.tokens.consume(plain("code"), name)
             os.write(answers, b".")
             count += 1
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.state import Follower, Kept, KeptByKey, KeyRing, StateUnavailable, Store
+from portal.state import Follower, Kept, KeptByKey, KeyRing, StateUnavailable, Store, plain
 from portal.state.changes import Changes
 from portal.state.following import MAX_CROSSED
 from tests.deep import examples
@@ -232,11 +232,11 @@ async def test_what_is_missing_is_not_kept_and_a_full_map_forgets_the_value_used
 @pytest.mark.anyio
 async def test_a_value_read_from_a_store_while_it_is_changed_is_read_again(tmp_path: Path) -> None:
     async with HeldStore.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:
-        kept = Kept(store, {KIND}, lambda: store.list(KIND))
+        kept = Kept(store, {KIND}, lambda: store.list(plain(KIND)))
         store.hold.begin()
         call = asyncio.create_task(kept.get())
         await store.hold.answered.wait()
-        await store.create(KIND, "one", {}, by="test")
+        await store.create(plain(KIND), "one", {}, by="test")
         store.hold.end()
         assert [stored.id for stored in await call] == ["one"]
 
@@ -245,11 +245,11 @@ async def test_a_value_read_from_a_store_while_it_is_changed_is_read_again(tmp_p
 async def test_a_change_by_another_process_is_followed_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'state.db'}"
     async with Store.open(url, KeyRing.in_memory()) as store:
-        kept, told = Kept(store, {KIND}, lambda: store.list(KIND)), asyncio.Event()
+        kept, told = Kept(store, {KIND}, lambda: store.list(plain(KIND))), asyncio.Event()
         assert await kept.get() == []
         store.subscribe(lambda kinds: told.set())
         async with Store.open(url, store._keys) as other:
-            await other.create(KIND, "one", {}, by="test")
+            await other.create(plain(KIND), "one", {}, by="test")
         async with asyncio.timeout(10):
             await told.wait()
         assert [stored.id for stored in await kept.get()] == ["one"]

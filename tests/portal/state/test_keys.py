@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.state import KeyRing, KeysUnusable, SecretUnreadable, Store
+from portal.state import KeyRing, KeysUnusable, SecretUnreadable, Store, plain
 
 SECRETS = {f"s{n}": f"secret-{n}".encode() for n in range(5)}
 
@@ -67,28 +67,28 @@ async def test_rotation_puts_every_secret_under_a_new_key_and_changes_nothing_el
     old = ring.newest.kid
     async with Store.open(url, ring) as store:
         for name, secret in SECRETS.items():
-            await store.create("server", name, {}, by="ann", secret=secret)
-        await store.create("server", "open", {}, by="ann")
-        before = await store.list("server")
+            await store.create(plain("server"), name, {}, by="ann", secret=secret)
+        await store.create(plain("server"), "open", {}, by="ann")
+        before = await store.list(plain("server"))
         rotation = await store.rotate_keys()
         assert (rotation.rewrapped, rotation.resumed, rotation.forgotten) == (5, False, ())
-        assert await store.list("server") == before
+        assert await store.list(plain("server")) == before
         assert list(ring.kids) == [rotation.kid, old]
         forgetful = await store.rotate_keys(forget=True)
         assert list(ring.kids) == [forgetful.kid] and set(forgetful.forgotten) == {rotation.kid, old}
     async with Store.open(url, KeyRing.open(tmp_path / "state.key")) as store:
-        assert {name: await store.secret("server", name) for name in SECRETS} == SECRETS
+        assert {name: await store.secret(plain("server"), name) for name in SECRETS} == SECRETS
 
 
 @pytest.mark.anyio
 async def test_a_process_that_was_running_reads_and_writes_across_a_rotation(url: str, tmp_path: Path) -> None:
     path = tmp_path / "state.key"
     async with Store.open(url, KeyRing.open(path)) as running, Store.open(url, KeyRing.open(path)) as rotating:
-        await running.create("server", "a", {}, by="ann", secret=b"one")
+        await running.create(plain("server"), "a", {}, by="ann", secret=b"one")
         await rotating.rotate_keys(forget=True)
-        assert await running.secret("server", "a") == b"one"
-        await running.create("server", "b", {}, by="ann", secret=b"two")
-        assert await rotating.secret("server", "b") == b"two"
+        assert await running.secret(plain("server"), "a") == b"one"
+        await running.create(plain("server"), "b", {}, by="ann", secret=b"two")
+        assert await rotating.secret(plain("server"), "b") == b"two"
         assert (await rotating.rotate_keys()).rewrapped == 2
 
 
@@ -116,20 +116,20 @@ async def test_an_interrupted_rotation_loses_nothing_and_is_gone_on_with(
     path = tmp_path / "state.key"
     async with Store.open(url, KeyRing.open(path)) as store:
         for name, secret in SECRETS.items():
-            await store.create("server", name, {}, by="ann", secret=secret)
+            await store.create(plain("server"), name, {}, by="ann", secret=secret)
         monkeypatch.setattr(rotation, "BATCH", 2)
         monkeypatch.setattr(Database, "writing", writing)
         with pytest.raises(Killed):
             await store.rotate_keys(forget=True)
     monkeypatch.setattr(Database, "writing", original)
     async with Store.open(url, KeyRing.open(path)) as store:
-        assert {name: await store.secret("server", name) for name in SECRETS} == SECRETS
+        assert {name: await store.secret(plain("server"), name) for name in SECRETS} == SECRETS
         again = await store.rotate_keys(forget=True)
         # After the first step and before the last batch there is something to go on with.
         assert again.resumed == (writes < 4)
         assert again.rewrapped == (5 - 2 * (writes - 1) if writes < 4 else 5)
         assert KeyRing.open(path).kids == (again.kid,)
-        assert {name: await store.secret("server", name) for name in SECRETS} == SECRETS
+        assert {name: await store.secret(plain("server"), name) for name in SECRETS} == SECRETS
 
 
 @pytest.mark.anyio
@@ -139,13 +139,13 @@ async def test_a_secret_moved_by_hand_to_another_row_is_refused(url: str) -> Non
     from portal.state.database import Database  # noqa: PLC0415
 
     async with Store.open(url, KeyRing.in_memory()) as store:
-        await store.create("server", "rich", {}, by="ann", secret=b"hush")
-        await store.create("server", "poor", {}, by="eve", secret=b"mine")
+        await store.create(plain("server"), "rich", {}, by="ann", secret=b"hush")
+        await store.create(plain("server"), "poor", {}, by="eve", secret=b"mine")
         database = Database(url)
         async with database.writing() as connection:
             stolen = "UPDATE objects SET secret = (SELECT secret FROM objects WHERE id = 'rich') WHERE id = 'poor'"
             await connection.execute(text(stolen))
         await database.close()
         with pytest.raises(SecretUnreadable) as refused:
-            await store.secret("server", "poor")
+            await store.secret(plain("server"), "poor")
         assert "hush" not in str(refused.value)

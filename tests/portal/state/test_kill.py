@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 
 KILLS = 25
 
@@ -27,14 +27,14 @@ async def test_nothing_that_was_answered_is_lost_by_killing_the_process(tmp_path
     for number, of_one in lives.items():
         keys = KeyRing.open(tmp_path / f"{number}.key")
         async with Store.open(f"sqlite:///{tmp_path}/{number}.db", keys) as store:
-            there = {stored.id: stored for stored in await store.list("server")}
+            there = {stored.id: stored for stored in await store.list(plain("server"))}
             for life, count, _ in of_one:
                 for index in range(count):
                     name = f"{life}-{index}"
                     assert there[name].document == {"n": index}
-                    assert await store.secret("server", name) == name.encode()
-                    token = await store.tokens.find("code", name)
+                    assert await store.secret(plain("server"), name) == name.encode()
+                    token = await store.tokens.find(plain("code"), name)
                     assert token is not None and token.used_at is not None
             # One transaction is whole or not there: never the object without its token.
-            tokens = len(await store.tokens.list("code"))
+            tokens = len(await store.tokens.list(plain("code")))
             assert tokens == len(there)

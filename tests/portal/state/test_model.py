@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from portal.state import KEEP, AlreadyExists, Conflict, Keep, KeyRing, NotFound, Store
+from portal.state import KEEP, AlreadyExists, Conflict, Keep, KeyRing, NotFound, Store, Stored, plain
 from tests.strategies import FINITE, SHORT, json_values
 
 KINDS = st.sampled_from(["server", "portal"])
@@ -52,7 +52,7 @@ class Against(RuleBasedStateMachine):
     def create(self, kind: str, id: str, document: dict[str, Any], secret: bytes | None) -> None:
         self.told.clear()
         try:
-            self.runner.run(self.store.create(kind, id, document, by="t", secret=secret))
+            self.runner.run(self.store.create(plain(kind), id, document, by="t", secret=secret))
         except AlreadyExists:
             assert (kind, id) in self.model and not self.told
         else:
@@ -68,7 +68,7 @@ class Against(RuleBasedStateMachine):
     ) -> None:
         known = self.model.get((kind, id))
         try:
-            self.runner.run(self.store.replace(kind, id, document, by="t", secret=secret, revision=revision))
+            self.runner.run(self.store.replace(plain(kind), id, document, by="t", secret=secret, revision=revision))
         except NotFound:
             assert known is None
         except Conflict:
@@ -83,11 +83,11 @@ class Against(RuleBasedStateMachine):
     @rule(kind=KINDS, id=IDS)
     def delete(self, kind: str, id: str) -> None:
         try:
-            gone = self.runner.run(self.store.delete(kind, id, by="t"))
+            gone = self.runner.run(self.store.delete(plain(kind), id, by="t"))
         except NotFound:
             assert (kind, id) not in self.model
         else:
-            assert gone.document == self.model.pop((kind, id)).document
+            assert isinstance(gone, Stored) and gone.document == self.model.pop((kind, id)).document
 
     @rule()
     def open_again(self) -> None:
@@ -106,13 +106,13 @@ class Against(RuleBasedStateMachine):
             return
         for kind in ("server", "portal"):
             known = {key[1]: value for key, value in self.model.items() if key[0] == kind}
-            listed = self.runner.run(self.store.list(kind))
+            listed = self.runner.run(self.store.list(plain(kind)))
             assert [stored.id for stored in listed] == sorted(known, key=lambda name: known[name].order)
             for stored in listed:
                 expected = known[stored.id]
                 assert (stored.document, stored.revision) == (expected.document, expected.revision)
                 assert stored.has_secret == (expected.secret is not None)
-                assert self.runner.run(self.store.secret(kind, stored.id)) == expected.secret
+                assert self.runner.run(self.store.secret(plain(kind), stored.id)) == expected.secret
 
     def teardown(self) -> None:
         if hasattr(self, "store"):

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 import portal.state
-from portal.state import KeyRing, Store
+from portal.state import KeyRing, Store, plain
 
 pytestmark = pytest.mark.anyio
 
@@ -29,11 +29,11 @@ async def test_the_first_example_remembers(tmp_path: Path, monkeypatch: pytest.M
 
 async def test_the_snapshot_of_the_second_example_follows_what_is_stored(tmp_path: Path) -> None:
     names: dict[str, Any] = {}
-    exec(EXAMPLES[1], names)
+    exec(EXAMPLES[2], names)
     async with Store.open(f"sqlite:///{tmp_path}/s.db", KeyRing.in_memory()) as store:
         servers = names["Servers"](store)
         following = asyncio.create_task(servers.follow())
-        await store.create("server", "a", {}, by="ann")
+        await store.create(plain("server"), "a", {}, by="ann")
         with anyio.fail_after(10):
             while [stored.id for stored in servers.current] != ["a"]:
                 await asyncio.sleep(0.005)
@@ -42,11 +42,11 @@ async def test_the_snapshot_of_the_second_example_follows_what_is_stored(tmp_pat
 
 async def test_the_names_of_the_third_example_are_those_that_are_stored(tmp_path: Path) -> None:
     found: dict[str, Any] = {}
-    exec(EXAMPLES[2], found)
+    exec(EXAMPLES[3], found)
     async with Store.open(f"sqlite:///{tmp_path}/s.db", KeyRing.in_memory()) as store:
         names = found["Names"](store)
         assert await names.name("a") is None
-        await store.create("server", "a", {"name": "First"}, by="ann")
+        await store.create(plain("server"), "a", {"name": "First"}, by="ann")
         assert await names.name("a") == "First"
-        await store.replace("server", "a", {"name": "Second"}, by="ann")
+        await store.replace(plain("server"), "a", {"name": "Second"}, by="ann")
         assert await names.name("a") == "Second"

@@ -26,6 +26,7 @@ from portal.state import (
     NotFound,
     StateUnusable,
     Store,
+    plain,
 )
 from tests.deep import deep
 from tests.portal.state.conftest import Opener
@@ -36,17 +37,17 @@ pytestmark = pytest.mark.anyio
 async def test_an_object_is_created_replaced_and_deleted_with_its_history_on_it(opened: Opener) -> None:
     times = iter(datetime(2026, 1, 1, tzinfo=UTC) + timedelta(hours=hour) for hour in range(100))
     async with opened(lambda: next(times)) as store:
-        made = await store.create("server", "files", {"name": "Files", "tags": ["a", None, 1.5]}, by="ann")
+        made = await store.create(plain("server"), "files", {"name": "Files", "tags": ["a", None, 1.5]}, by="ann")
         assert (made.revision, made.created_by, made.modified_by, made.has_secret) == (1, "ann", "ann", False)
         assert made.created_at == made.modified_at == datetime(2026, 1, 1, tzinfo=UTC)
 
-        changed = await store.replace("server", "files", {"name": "All files"}, by="bob")
+        changed = await store.replace(plain("server"), "files", {"name": "All files"}, by="bob")
         assert (changed.revision, changed.created_by, changed.modified_by) == (2, "ann", "bob")
         assert changed.created_at == made.created_at < changed.modified_at
-        assert await store.get("server", "files") == changed
+        assert await store.get(plain("server"), "files") == changed
 
-        assert await store.delete("server", "files", by="cy") == changed
-        assert await store.get("server", "files") is None
+        assert await store.delete(plain("server"), "files", by="cy") == changed
+        assert await store.get(plain("server"), "files") is None
         trail = [(entry.action, entry.by, entry.id, entry.revision) for entry in await store.audit()]
         assert trail == [("delete", "cy", "files", 2), ("replace", "bob", "files", 2), ("create", "ann", "files", 1)]
 
@@ -54,141 +55,145 @@ async def test_an_object_is_created_replaced_and_deleted_with_its_history_on_it(
 async def test_objects_are_listed_in_order_of_their_creation_and_of_their_kind_alone(opened: Opener) -> None:
     async with opened() as store:
         for name in ("b", "a", "c"):
-            await store.create("server", name, {}, by="ann")
-        await store.create("portal", "a", {}, by="ann")
-        await store.replace("server", "b", {"later": True}, by="ann")
-        assert [stored.id for stored in await store.list("server")] == ["b", "a", "c"]
-        assert await store.list("group") == []
+            await store.create(plain("server"), name, {}, by="ann")
+        await store.create(plain("portal"), "a", {}, by="ann")
+        await store.replace(plain("server"), "b", {"later": True}, by="ann")
+        assert [stored.id for stored in await store.list(plain("server"))] == ["b", "a", "c"]
+        assert await store.list(plain("group")) == []
 
 
 async def test_what_was_stored_is_there_when_the_database_is_opened_again(opened: Opener) -> None:
     document = {"text": "Zoë \0 \U0001f600", "deep": {"list": [1, 2**53, -0.25, True, None]}}
     async with opened() as store:
-        await store.create("server", "ä/é", document, by="ann", secret=b"\0\xff")
+        await store.create(plain("server"), "ä/é", document, by="ann", secret=b"\0\xff")
     async with opened() as store:
-        found = await store.get("server", "ä/é")
+        found = await store.get(plain("server"), "ä/é")
         assert found is not None and found.document == document and found.has_secret
-        assert await store.secret("server", "ä/é") == b"\0\xff"
+        assert await store.secret(plain("server"), "ä/é") == b"\0\xff"
 
 
 async def test_two_of_one_name_changes_of_nothing_and_of_an_old_revision_are_refused(opened: Opener) -> None:
     async with opened() as store:
-        await store.create("server", "a", {"n": 1}, by="ann")
+        await store.create(plain("server"), "a", {"n": 1}, by="ann")
         with pytest.raises(AlreadyExists):
-            await store.create("server", "a", {"n": 2}, by="ann")
+            await store.create(plain("server"), "a", {"n": 2}, by="ann")
         with pytest.raises(NotFound):
-            await store.replace("server", "b", {}, by="ann")
+            await store.replace(plain("server"), "b", {}, by="ann")
         with pytest.raises(NotFound):
-            await store.delete("server", "b", by="ann")
-        await store.replace("server", "a", {"n": 3}, by="ann", revision=1)
+            await store.delete(plain("server"), "b", by="ann")
+        await store.replace(plain("server"), "a", {"n": 3}, by="ann", revision=1)
         with pytest.raises(Conflict):
-            await store.replace("server", "a", {"n": 4}, by="ann", revision=1)
-        found = await store.get("server", "a")
+            await store.replace(plain("server"), "a", {"n": 4}, by="ann", revision=1)
+        found = await store.get(plain("server"), "a")
         assert found is not None and found.document == {"n": 3}
 
 
 async def test_a_secret_stays_until_it_is_replaced_or_taken_away(opened: Opener) -> None:
     async with opened() as store:
-        await store.create("server", "a", {}, by="ann", secret=b"one")
-        await store.replace("server", "a", {"n": 1}, by="ann")
-        assert await store.secret("server", "a") == b"one"
-        await store.replace("server", "a", {"n": 1}, by="ann", secret=b"two")
-        assert await store.secret("server", "a") == b"two"
-        assert not (await store.replace("server", "a", {"n": 1}, by="ann", secret=None)).has_secret
-        assert await store.secret("server", "a") is None
-        assert await store.secret("server", "nothing") is None
+        await store.create(plain("server"), "a", {}, by="ann", secret=b"one")
+        await store.replace(plain("server"), "a", {"n": 1}, by="ann")
+        assert await store.secret(plain("server"), "a") == b"one"
+        await store.replace(plain("server"), "a", {"n": 1}, by="ann", secret=b"two")
+        assert await store.secret(plain("server"), "a") == b"two"
+        assert not (await store.replace(plain("server"), "a", {"n": 1}, by="ann", secret=None)).has_secret
+        assert await store.secret(plain("server"), "a") is None
+        assert await store.secret(plain("server"), "nothing") is None
 
 
 async def test_a_transaction_is_all_or_nothing(opened: Opener) -> None:
     told: list[frozenset[str]] = []
     async with opened() as store:
         store.subscribe(told.append)
-        await store.create("server", "kept", {}, by="ann")
+        await store.create(plain("server"), "kept", {}, by="ann")
         told.clear()
         expires = datetime.now(UTC) + timedelta(hours=1)
         with pytest.raises(NotFound):
             async with store.transaction() as transaction:
-                await transaction.create("server", "new", {}, by="ann", secret=b"s")
-                await transaction.delete("server", "kept", by="ann")
-                await transaction.tokens.issue("code", "t", subject="u", document={}, expires_at=expires)
-                assert await transaction.get("server", "kept") is None
-                assert await transaction.secret("server", "new") == b"s"
-                await transaction.delete("server", "nothing", by="ann")
-        assert [stored.id for stored in await store.list("server")] == ["kept"]
-        assert await store.tokens.find("code", "t") is None
+                await transaction.create(plain("server"), "new", {}, by="ann", secret=b"s")
+                await transaction.delete(plain("server"), "kept", by="ann")
+                await transaction.tokens.issue(plain("code"), "t", subject="u", document={}, expires_at=expires)
+                assert await transaction.get(plain("server"), "kept") is None
+                assert await transaction.secret(plain("server"), "new") == b"s"
+                await transaction.delete(plain("server"), "nothing", by="ann")
+        assert [stored.id for stored in await store.list(plain("server"))] == ["kept"]
+        assert await store.tokens.find(plain("code"), "t") is None
         assert told == []
         async with store.transaction() as transaction:
-            await transaction.create("server", "new", {}, by="ann")
-            await transaction.create("portal", "new", {}, by="ann")
+            await transaction.create(plain("server"), "new", {}, by="ann")
+            await transaction.create(plain("portal"), "new", {}, by="ann")
         assert told == [frozenset({"server", "portal"})]
         with pytest.raises(Misused):
-            await transaction.list("server")
+            await transaction.list(plain("server"))
 
 
 async def test_writing_past_an_open_transaction_is_refused_and_does_not_hang(opened: Opener) -> None:
     async with opened() as store, store.transaction() as transaction:
         with pytest.raises(Misused):
-            await store.create("server", "a", {}, by="ann")
-        await transaction.create("server", "a", {}, by="ann")
+            await store.create(plain("server"), "a", {}, by="ann")
+        await transaction.create(plain("server"), "a", {}, by="ann")
 
 
 async def test_of_many_writers_in_two_processes_none_loses_a_change(opened: Opener) -> None:
     async with opened() as one, opened() as other:
-        await one.create("settings", "counter", {"n": 0}, by="ann")
+        await one.create(plain("settings"), "counter", {"n": 0}, by="ann")
 
         async def count(store: Store) -> None:
             async with store.transaction() as transaction:
-                found = await transaction.get("settings", "counter")
+                found = await transaction.get(plain("settings"), "counter")
                 assert found is not None
-                await transaction.replace("settings", "counter", {"n": found.document["n"] + 1}, by="ann")
+                n = found.document["n"]
+                assert isinstance(n, int)
+                await transaction.replace(plain("settings"), "counter", {"n": n + 1}, by="ann")
 
         await asyncio.gather(*(count(store) for store in (one, other) for _ in range(10)))
-        found = await other.get("settings", "counter")
+        found = await other.get(plain("settings"), "counter")
         assert found is not None and found.document == {"n": 20} and found.revision == 21
 
 
 async def test_reading_does_not_wait_for_a_writer(opened: Opener) -> None:
     async with opened() as store:
-        await store.create("server", "a", {"n": 1}, by="ann")
+        await store.create(plain("server"), "a", {"n": 1}, by="ann")
         async with store.transaction() as transaction:
-            await transaction.replace("server", "a", {"n": 2}, by="ann")
+            await transaction.replace(plain("server"), "a", {"n": 2}, by="ann")
             with anyio.fail_after(5):
-                found = await store.get("server", "a")
+                found = await store.get(plain("server"), "a")
             assert found is not None and found.document == {"n": 1}
 
 
 async def test_a_cancelled_writer_leaves_nothing_half_done_and_nobody_waiting(opened: Opener) -> None:
     async with opened() as store:
-        tasks = [asyncio.create_task(store.create("server", f"s{n}", {}, by="ann", secret=b"x")) for n in range(40)]
+        tasks = [
+            asyncio.create_task(store.create(plain("server"), f"s{n}", {}, by="ann", secret=b"x")) for n in range(40)
+        ]
         for number, task in enumerate(tasks):
             for _ in range(number % 7):
                 await asyncio.sleep(0)
             if number % 3:
                 task.cancel()
         ended = await asyncio.gather(*tasks, return_exceptions=True)
-        there = {stored.id for stored in await store.list("server")}
+        there = {stored.id for stored in await store.list(plain("server"))}
         assert {f"s{n}" for n, end in enumerate(ended) if not isinstance(end, BaseException)} <= there
         for name in there:
-            assert await store.secret("server", name) == b"x"
+            assert await store.secret(plain("server"), name) == b"x"
         with anyio.fail_after(10):
-            await store.create("server", "after", {}, by="ann")
+            await store.create(plain("server"), "after", {}, by="ann")
 
 
 async def test_another_process_hears_of_a_commit_without_asking(opened: Opener) -> None:
     heard: asyncio.Queue[frozenset[str]] = asyncio.Queue()
     async with opened() as one, opened() as other:
         end = other.subscribe(heard.put_nowait)
-        await one.create("policy", "p", {}, by="ann")
+        await one.create(plain("policy"), "p", {}, by="ann")
         with anyio.fail_after(10):
             assert await heard.get() == {"policy"}
         await one.tokens.issue(
-            "access", "t", subject="u", document={}, expires_at=datetime.now(UTC) + timedelta(hours=1)
+            plain("access"), "t", subject="u", document={}, expires_at=datetime.now(UTC) + timedelta(hours=1)
         )
         await one.tokens.revoke_subject("u")
         with anyio.fail_after(10):
             assert await heard.get() == {"access"}
         end()
-        await other.create("policy", "q", {}, by="ann")
+        await other.create(plain("policy"), "q", {}, by="ann")
         assert heard.empty()
 
 
@@ -200,7 +205,7 @@ async def test_a_subscriber_that_fails_keeps_nobody_from_hearing_and_undoes_noth
     async with opened() as store:
         store.subscribe(fails)
         store.subscribe(told.append)
-        await store.create("server", "a", {}, by="ann")
+        await store.create(plain("server"), "a", {}, by="ann")
         assert told == [{"server"}]
 
 
@@ -222,8 +227,8 @@ async def test_a_subscriber_that_fails_keeps_nobody_from_hearing_and_undoes_noth
 async def test_what_is_not_json_within_bounds_is_refused(document: Any, tmp_path: Path) -> None:
     async with Store.open(f"sqlite:///{tmp_path}/s.db", KeyRing.in_memory()) as store:
         with pytest.raises(DocumentInvalid):
-            await store.create("server", "a", document, by="ann")
-        assert await store.list("server") == []
+            await store.create(plain("server"), "a", document, by="ann")
+        assert await store.list(plain("server")) == []
 
 
 async def test_a_document_that_is_too_deep_and_a_name_that_is_none_are_refused(tmp_path: Path) -> None:
@@ -232,10 +237,10 @@ async def test_a_document_that_is_too_deep_and_a_name_that_is_none_are_refused(t
         deep = {"a": deep}
     async with Store.open(f"sqlite:///{tmp_path}/s.db", KeyRing.in_memory()) as store:
         with pytest.raises(DocumentInvalid):
-            await store.create("server", "a", deep, by="ann")
+            await store.create(plain("server"), "a", deep, by="ann")
         for kind, name in [("Server", "a"), ("server", ""), ("server", "a\0"), ("server", "a" * 600), ("", "a")]:
             with pytest.raises(DocumentInvalid):
-                await store.create(kind, name, {}, by="ann")
+                await store.create(plain(kind), name, {}, by="ann")
 
 
 async def test_a_database_of_a_newer_program_is_refused_and_left_alone(opened: Opener, url: str) -> None:
@@ -244,7 +249,7 @@ async def test_a_database_of_a_newer_program_is_refused_and_left_alone(opened: O
     from portal.state.database import Database  # noqa: PLC0415
 
     async with opened() as store:
-        await store.create("server", "a", {}, by="ann")
+        await store.create(plain("server"), "a", {}, by="ann")
     database = Database(url)
     async with database.writing() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
@@ -255,18 +260,18 @@ async def test_a_database_of_a_newer_program_is_refused_and_left_alone(opened: O
         await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
     await database.close()
     async with opened() as store:
-        assert await store.get("server", "a") is not None
+        assert await store.get(plain("server"), "a") is not None
 
 
 async def test_many_that_open_a_new_database_at_once_all_find_it_made(opened: Opener) -> None:
     async def use(name: str) -> None:
         async with opened() as store:
-            await store.create("server", name, {}, by="ann", secret=b"s")
+            await store.create(plain("server"), name, {}, by="ann", secret=b"s")
 
     await asyncio.gather(*(use(f"s{n}") for n in range(4)))
     async with opened() as store:
-        assert len(await store.list("server")) == 4
-        assert await store.secret("server", "s3") == b"s"
+        assert len(await store.list(plain("server"))) == 4
+        assert await store.secret(plain("server"), "s3") == b"s"
 
 
 async def test_the_migrations_make_the_tables_the_program_uses(opened: Opener, url: str) -> None:
@@ -303,13 +308,13 @@ async def test_opening_it_a_second_time_leaves_the_first_its_hold_on_the_file(tm
         "import sqlite3, sys; db = sqlite3.connect(sys.argv[1]); db.execute('SELECT * FROM objects'); db.close()"
     )
     async with Store.open(f"sqlite:///{file}", keys) as first:
-        await first.create("group", "a", {}, by="test")
+        await first.create(plain("group"), "a", {}, by="test")
         async with Store.open(f"sqlite:///{file}", keys):
             pass
         await asyncio.to_thread(subprocess.run, [sys.executable, "-c", elsewhere, str(file)], check=True)
         assert file.with_name("state.db-wal").exists()
-        await first.create("group", "b", {}, by="test")
-        assert [one.id for one in await first.list("group")] == ["a", "b"]
+        await first.create(plain("group"), "b", {}, by="test")
+        assert [one.id for one in await first.list(plain("group"))] == ["a", "b"]
 
 
 async def test_no_thread_of_a_connection_outlives_the_store_whose_queries_were_cut_off(tmp_path: Path) -> None:
@@ -318,7 +323,7 @@ async def test_no_thread_of_a_connection_outlives_the_store_whose_queries_were_c
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
                 for _ in range(8):
-                    group.start_soon(store.list, "group")
+                    group.start_soon(store.scan, plain("group"))
                 await asyncio.sleep(0)
                 scope.cancel()
         assert [one for one in threading.enumerate() if one not in before and "connection" in one.name]
@@ -339,7 +344,7 @@ async def test_a_connection_that_was_given_up_while_it_was_made_is_waited_for(
         with anyio.CancelScope() as scope:
             async with anyio.create_task_group() as group:
                 for _ in range(2):
-                    group.start_soon(store.list, "group")
+                    group.start_soon(store.scan, plain("group"))
                 await anyio.wait_all_tasks_blocked()
                 scope.cancel()
         later = threading.Timer(0.1, going_on.set)
@@ -357,15 +362,15 @@ async def test_a_write_that_is_cut_off_anywhere_leaves_the_next_one_nothing_to_w
         gc.disable()  # It would tidy up sooner or later.
         try:
             for n in range(3):
-                cut_off = asyncio.create_task(store.create("group", f"cut off {n}", {}, by="test"))
+                cut_off = asyncio.create_task(store.create(plain("group"), f"cut off {n}", {}, by="test"))
                 for _ in range(cut_off_at):
                     await asyncio.sleep(0.0001)
                 cut_off.cancel()
                 await asyncio.gather(cut_off, return_exceptions=True)
-                await store.create("group", f"whole {n}", {}, by="test")
+                await store.create(plain("group"), f"whole {n}", {}, by="test")
         finally:
             gc.enable()
-        assert {f"whole {n}" for n in range(3)} <= {one.id for one in await store.list("group")}
+        assert {f"whole {n}" for n in range(3)} <= {one.id for one in await store.list(plain("group"))}
 
 
 @pytest.mark.parametrize(("query", "pragma"), [("", 2), ("?synchronous=normal", 1), ("?synchronous=off", 0)])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from portal.state import AlreadyExists, KeyRing, Store
+from portal.state import AlreadyExists, KeyRing, Store, plain
 from tests.portal.state.conftest import Opener
 
 pytestmark = pytest.mark.anyio
@@ -30,28 +30,36 @@ async def test_a_token_is_found_until_it_expires(opened: Opener) -> None:
     clock = Clock()
     async with opened(clock) as store:
         await store.tokens.issue(
-            "access", "secret", subject="ann", client="c", family="f", document={"scope": "a"}, expires_at=START + HOUR
+            plain("access"),
+            "secret",
+            subject="ann",
+            client="c",
+            family="f",
+            document={"scope": "a"},
+            expires_at=START + HOUR,
         )
-        found = await store.tokens.find("access", "secret")
+        found = await store.tokens.find(plain("access"), "secret")
         assert found is not None
         assert (found.subject, found.client, found.family, found.document) == ("ann", "c", "f", {"scope": "a"})
         assert (found.issued_at, found.expires_at, found.used_at) == (START, START + HOUR, None)
-        assert await store.tokens.find("refresh", "secret") is None
-        assert await store.tokens.find("access", "other") is None
+        assert await store.tokens.find(plain("refresh"), "secret") is None
+        assert await store.tokens.find(plain("access"), "other") is None
         clock.at += HOUR
-        assert await store.tokens.find("access", "secret") is None
-        assert await store.tokens.consume("access", "secret") is None
-        assert await store.tokens.list("access") == []
+        assert await store.tokens.find(plain("access"), "secret") is None
+        assert await store.tokens.consume(plain("access"), "secret") is None
+        assert await store.tokens.list(plain("access")) == []
 
 
 async def test_of_many_that_use_a_code_at_once_one_succeeds_and_the_others_are_told_apart(opened: Opener) -> None:
     async with opened() as one, opened() as other:
         expires = datetime.now(UTC) + HOUR
-        await one.tokens.issue("code", "once", subject="ann", document={}, expires_at=expires)
-        uses = await asyncio.gather(*(store.tokens.consume("code", "once") for store in (one, other) for _ in range(8)))
+        await one.tokens.issue(plain("code"), "once", subject="ann", document={}, expires_at=expires)
+        uses = await asyncio.gather(
+            *(store.tokens.consume(plain("code"), "once") for store in (one, other) for _ in range(8))
+        )
         assert [use.reused for use in uses if use].count(False) == 1
         assert all(use is not None and use.used_at is not None for use in uses)
-        assert await one.tokens.consume("code", "unknown") is None
+        assert await one.tokens.consume(plain("code"), "unknown") is None
 
 
 async def test_revoking_a_family_or_a_subject_takes_all_of_them_and_no_others(opened: Opener) -> None:
@@ -59,7 +67,9 @@ async def test_revoking_a_family_or_a_subject_takes_all_of_them_and_no_others(op
         expires = datetime.now(UTC) + HOUR
 
         async def issue(kind: str, token: str, subject: str, family: str = "") -> None:
-            await store.tokens.issue(kind, token, subject=subject, family=family, document={}, expires_at=expires)
+            await store.tokens.issue(
+                plain(kind), token, subject=subject, family=family, document={}, expires_at=expires
+            )
 
         await issue("access", "a", "ann", "grant")
         await issue("refresh", "r", "ann", "grant")
@@ -69,55 +79,55 @@ async def test_revoking_a_family_or_a_subject_takes_all_of_them_and_no_others(op
         assert await store.tokens.revoke_family("grant") == 0
         # Tokens of no family are not one family.
         assert await store.tokens.revoke_family("") == 0
-        assert await store.tokens.find("access", "a") is None
+        assert await store.tokens.find(plain("access"), "a") is None
         assert await store.tokens.revoke_subject("ann", kinds=["access"]) == 0
         assert await store.tokens.revoke_subject("ann", kinds=["session"]) == 1
-        assert [token.subject for token in await store.tokens.list("session")] == ["bob"]
-        assert await store.tokens.list("session", subject="ann") == []
-        assert await store.tokens.revoke("session", "t")
-        assert not await store.tokens.revoke("session", "t")
+        assert [token.subject for token in await store.tokens.list(plain("session"))] == ["bob"]
+        assert await store.tokens.list(plain("session"), subject="ann") == []
+        assert await store.tokens.revoke(plain("session"), "t")
+        assert not await store.tokens.revoke(plain("session"), "t")
 
 
 async def test_expired_tokens_are_forgotten_and_the_others_stay(opened: Opener) -> None:
     async with opened() as store:
         at = datetime.now(UTC)
-        await store.tokens.issue("pin", "old", subject="ann", document={}, expires_at=at - HOUR)
-        await store.tokens.issue("pin", "new", subject="ann", document={}, expires_at=at + HOUR)
+        await store.tokens.issue(plain("pin"), "old", subject="ann", document={}, expires_at=at - HOUR)
+        await store.tokens.issue(plain("pin"), "new", subject="ann", document={}, expires_at=at + HOUR)
         assert await store.tokens.purge(at) == 1
         assert await store.tokens.purge(at) == 0
-        assert await store.tokens.find("pin", "new") is not None
+        assert await store.tokens.find(plain("pin"), "new") is not None
 
 
 async def test_a_token_is_issued_once(opened: Opener) -> None:
     async with opened() as store:
         expires = datetime.now(UTC) + HOUR
-        await store.tokens.issue("pin", "t", subject="ann", document={}, expires_at=expires)
+        await store.tokens.issue(plain("pin"), "t", subject="ann", document={}, expires_at=expires)
         with pytest.raises(AlreadyExists) as refused:
-            await store.tokens.issue("pin", "t", subject="bob", document={}, expires_at=expires)
+            await store.tokens.issue(plain("pin"), "t", subject="bob", document={}, expires_at=expires)
         assert "'t'" not in str(refused.value)
-        found = await store.tokens.find("pin", "t")
+        found = await store.tokens.find(plain("pin"), "t")
         assert found is not None and found.subject == "ann"
 
 
 async def test_a_code_is_exchanged_for_tokens_in_one_transaction_or_not_at_all(opened: Opener) -> None:
     async with opened() as store:
         expires = datetime.now(UTC) + HOUR
-        await store.tokens.issue("code", "c", subject="ann", document={}, expires_at=expires)
+        await store.tokens.issue(plain("code"), "c", subject="ann", document={}, expires_at=expires)
         with pytest.raises(ZeroDivisionError):
             async with store.transaction() as transaction:
-                assert await transaction.tokens.consume("code", "c")
-                await transaction.tokens.issue("access", "a", subject="ann", document={}, expires_at=expires)
+                assert await transaction.tokens.consume(plain("code"), "c")
+                await transaction.tokens.issue(plain("access"), "a", subject="ann", document={}, expires_at=expires)
                 raise ZeroDivisionError
-        code = await store.tokens.find("code", "c")
+        code = await store.tokens.find(plain("code"), "c")
         assert code is not None and code.used_at is None
-        assert await store.tokens.find("access", "a") is None
+        assert await store.tokens.find(plain("access"), "a") is None
 
 
 async def test_the_files_hold_the_hash_of_a_token_and_not_the_token(tmp_path: Path) -> None:
     token = "cmp_" + "Zx81Qm" * 6
     async with Store.open(f"sqlite:///{tmp_path}/s.db", KeyRing.in_memory()) as store:
         expires = datetime.now(UTC) + HOUR
-        await store.tokens.issue("access", token, subject="ann", document={}, expires_at=expires)
+        await store.tokens.issue(plain("access"), token, subject="ann", document={}, expires_at=expires)
         content = b"".join(path.read_bytes() for path in tmp_path.iterdir())
     assert hashlib.sha256(token.encode()).digest() in content
     assert token.encode() not in content

@@ -7,7 +7,7 @@ another name, or other members, is refused with the place.
 from __future__ import annotations
 
 import ipaddress
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
 
@@ -146,7 +146,8 @@ class _Rule(_Part):
         return type(self).model_fields[name].alias or name
 
     @property
-    def parameters(self) -> Any:
+    def parameters(self) -> object:
+        """What the selector is asked with: one of the classes above."""
         return getattr(self, next(iter(type(self).model_fields)))
 
 
@@ -254,7 +255,7 @@ class CloudflareAccountMember(_Rule):
     cloudflare_account_member: AccountMember
 
 
-def _selector_of(value: Any, info: ValidationInfo | None = None) -> str | None:
+def _selector_of(value: object, info: ValidationInfo | None = None) -> str | None:
     """The one member of a rule, which says what kind it is."""
     if isinstance(value, _Rule):
         return value.selector

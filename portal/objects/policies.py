@@ -1,0 +1,95 @@
+"""Reusable policies, groups and lists, and policies as applications attach them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Discriminator, Field, Tag
+
+from portal.objects.base import Document
+from portal.objects.rules import Rule, Text
+from portal.state import Kind
+
+MAX_RULES = 1000
+MAX_POLICIES = 1000
+MAX_LIST = 100_000
+Rules = Annotated[tuple[Rule, ...], Field(max_length=MAX_RULES)]
+SomeRules = Annotated[tuple[Rule, ...], Field(min_length=1, max_length=MAX_RULES)]
+Id = Annotated[str, Field(max_length=256)]
+Effect = Literal["allow", "deny", "non_identity", "bypass"]
+
+
+class PolicyDocument(Document):
+    """A policy. The members after `exclude` are Cloudflare's: they are kept, given back and not enforced."""
+
+    name: str = ""
+    decision: Effect
+    include: SomeRules
+    require: Rules = ()
+    exclude: Rules = ()
+    approval_groups: tuple[Mapping[str, object], ...] = ()
+    approval_required: bool = False
+    connection_rules: Mapping[str, object] | None = None
+    isolation_required: bool = False
+    mfa_config: Mapping[str, object] | None = None
+    purpose_justification_prompt: str | None = None
+    purpose_justification_required: bool = False
+    session_duration: str | None = None
+
+
+class OwnPolicy(PolicyDocument):
+    """A policy of one application alone."""
+
+    id: Id
+    precedence: int | None = None
+
+
+class PolicyLink(Document):
+    """A reusable policy, attached to an application."""
+
+    id: Id
+    precedence: int | None = None
+
+
+class GroupDocument(Document):
+    """A reusable set of rules."""
+
+    name: str = ""
+    include: SomeRules
+    require: Rules = ()
+    exclude: Rules = ()
+
+
+class ListItem(Document):
+    """`created_at` is when the value came into the list."""
+
+    value: Text
+    description: str = ""
+    created_at: datetime | None = None
+
+
+class ListDocument(Document):
+    """A list of e-mail addresses (`type` EMAIL) or of IP addresses and networks (IP)."""
+
+    name: str = ""
+    type: Literal["EMAIL", "IP"]
+    description: str = ""
+    items: Annotated[tuple[ListItem, ...], Field(max_length=MAX_LIST)] = ()
+
+
+def own_or_link(given: object) -> str:
+    """Which of the two an attached policy is: what has a decision or rules of its own is no link."""
+    if isinstance(given, OwnPolicy):
+        return "own"
+    return "own" if isinstance(given, Mapping) and given.keys() & {"decision", "include"} else "link"
+
+
+AttachedPolicy = Annotated[
+    Annotated[OwnPolicy, Tag("own")] | Annotated[PolicyLink, Tag("link")], Discriminator(own_or_link)
+]
+
+POLICY = Kind("policy", PolicyDocument)
+GROUP = Kind("group", GroupDocument)
+LIST = Kind("list", ListDocument)

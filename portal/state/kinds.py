@@ -1,0 +1,152 @@
+"""Kinds of documents: one model for each, which checks what is written and gives a typed value for what is read.
+
+A document is stored with the number of its shape. Shape 0 is the first one and has no number; a kind with two upgrades
+writes shape 2. A document of an older shape goes through the upgrades it lacks, one after the other, each time it is
+read, and has the current shape after it is written again.
+
+Why numbered upgrades, and not validators that accept every older shape: a validator cannot tell an old document from a
+wrong new one, it also runs on what comes in through the API, and it can never be removed. An upgrade is a function of
+one step, with a test of its own, that only documents of that age meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Generic, TypeVar
+
+import orjson
+from pydantic import TypeAdapter, ValidationError
+
+from portal.state.documents import check_kind, encode
+from portal.state.errors import DocumentInvalid
+
+SHAPE = "$shape"
+"""The member that holds the number of the shape. It comes first, and no document may have it as a member of its own."""
+
+D = TypeVar("D")
+Upgrade = Callable[[dict[str, object]], dict[str, object]]
+"""The members of a document of one shape -> those of the next shape. A ValueError or a missing member: it is broken."""
+_WRONG = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
+
+
+class ShapeInvalid(Exception):
+    """A stored document is not one of its kind. `problem` names the member and never a value; `code` names nothing of
+    the document at all, and may be logged."""
+
+    def __init__(self, problem: str, code: str) -> None:
+        self.problem = problem
+        self.code = code
+        super().__init__(code)
+
+
+class Kind(Generic[D]):
+    """The documents of one kind are values of `model`: a pydantic model, a dataclass, or what a TypeAdapter takes."""
+
+    def __init__(self, name: str, model: type[D], upgrades: Sequence[Upgrade] = ()) -> None:
+        self.name = check_kind(name)
+        self._model = model
+        self._upgrades = tuple(upgrades)
+        self._mark = f'{{"{SHAPE}":{self.shape},' if upgrades else ""
+
+    def __repr__(self) -> str:
+        return f"Kind({self.name!r})"
+
+    @property
+    def shape(self) -> int:
+        """The number of the shape that is written."""
+        return len(self._upgrades)
+
+    def read(self, text: str) -> D:
+        """The document in this text, of any shape there has been.
+
+        Raises:
+            ShapeInvalid: the text is no document of this kind.
+        """
+        try:
+            if self._mark and text.startswith(self._mark):
+                return self._adapter.validate_json("{" + text[len(self._mark) :])
+            if self._upgrades or text.startswith(f'{{"{SHAPE}"'):
+                text = orjson.dumps(self._upgraded(members_of(text))).decode()
+            return self._adapter.validate_json(text)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            place = ".".join(str(part)[:64] for part in first["loc"])
+            problem = first["msg"].removeprefix("Value error, ")
+            raise ShapeInvalid(f"{place}: {problem}" if place else problem, first["type"]) from None
+        except _WRONG as error:
+            # The text of such an error may quote the document.
+            raise ShapeInvalid("it is not a document of this kind", type(error).__name__) from None
+
+    def text(self, document: D) -> str:
+        """The document as it is stored.
+
+        Raises:
+            DocumentInvalid: `read` could not read it, or it is not JSON within the bounds of documents.
+        """
+        members = self.members(document)
+        text = encode({SHAPE: self.shape, **members} if self._upgrades else members)
+        try:
+            self.read(text)
+        except ShapeInvalid as error:
+            raise DocumentInvalid(f"this is no document of the kind {self.name}: {error.problem}") from None
+        return text
+
+    def members(self, document: D) -> dict[str, object]:
+        """The members of the document as JSON has them.
+
+        Raises:
+            DocumentInvalid: it has none.
+        """
+        try:
+            members = self._adapter.dump_python(document, mode="json", by_alias=True, warnings="error")
+        except _WRONG:
+            raise DocumentInvalid(f"this is no document of the kind {self.name}") from None
+        if not isinstance(members, dict) or SHAPE in members:
+            raise DocumentInvalid(f"this is no document of the kind {self.name}")
+        return members
+
+    @cached_property
+    def _adapter(self) -> TypeAdapter[D]:
+        # At the first use: building all of them takes longer than a command without a database may take.
+        return TypeAdapter(self._model)
+
+    def _upgraded(self, members: dict[str, object]) -> dict[str, object]:
+        shape = members.pop(SHAPE, 0)
+        if type(shape) is not int or not 0 <= shape <= self.shape:
+            raise ShapeInvalid("it has a shape that a newer version writes", "shape")
+        for upgrade in self._upgrades[shape:]:
+            members = upgrade(members)
+        return members
+
+
+class _Plain(Kind[Mapping[str, object]]):
+    def __init__(self, name: str) -> None:
+        super().__init__(name, dict)
+
+    def read(self, text: str) -> Mapping[str, object]:
+        try:
+            return members_of(text)
+        except ValueError:
+            raise ShapeInvalid("it is not a JSON object", "json") from None
+
+    def text(self, document: Mapping[str, object]) -> str:
+        return encode(document)
+
+
+def plain(name: str) -> Kind[Mapping[str, object]]:
+    """A kind by its name alone: its documents are JSON objects as they are stored, `$shape` included. For tests and
+    tools; a room that knows what its documents mean has a model for them."""
+    return _Plain(name)
+
+
+def members_of(text: str) -> dict[str, object]:
+    """The members of the JSON object in this text.
+
+    Raises:
+        ValueError: there is none.
+    """
+    members = orjson.loads(text)
+    if not isinstance(members, dict):
+        raise ValueError("not an object")
+    return members
