@@ -10,7 +10,7 @@ from itertools import groupby
 from typing import Any
 
 from codemode.cost import about_tokens, clipped
-from codemode.run import CallRecord, Failure, Rejection, Run
+from codemode.run import Failure, Rejection, Run, RunCall
 from codemode.truncation import text_of, truncate, truncate_text
 from sandbox import LogLine
 
@@ -242,7 +242,7 @@ def _clip(text: str, weight: int) -> str:
     return text
 
 
-def _summary(calls: list[CallRecord]) -> str:
+def _summary(calls: list[RunCall]) -> str:
     """Tools and statuses of calls in their order, equal ones in a row counted."""
     groups = [(key, len(list(members))) for key, members in groupby(calls, lambda call: (call.tool, call.status))]
     texts = [f"{tool} {status}" + (f" ×{count}" if count > 1 else "") for (tool, status), count in groups]
@@ -250,7 +250,7 @@ def _summary(calls: list[CallRecord]) -> str:
     return ", ".join(texts[:_CALL_GROUPS]) + (f" and {more} more" if more else "")
 
 
-def _note_on_cancelled(calls: list[CallRecord]) -> str | None:
+def _note_on_cancelled(calls: list[RunCall]) -> str | None:
     tools = [call.tool for call in calls if call.status == "cancelled"]
     if not tools:
         return None

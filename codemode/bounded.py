@@ -9,7 +9,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Bounded(Generic[K, V]):
+class RecentlyUsed(Generic[K, V]):
     """At most `size` entries; a further one takes the place of the entry whose last use is longest ago.
 
     For one thread or event loop at a time.

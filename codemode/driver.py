@@ -22,7 +22,7 @@ from codemode.local import LocalCalls
 from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
-from codemode.run import CallRecord, Failure, Rejection, Run
+from codemode.run import Failure, Rejection, Run, RunCall
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
 _log = logging.getLogger(__name__)
@@ -83,7 +83,7 @@ class _Calls:
         self._pace = pace
         # Another pace decides about every settlement, so it must see a single call too.
         self._single_at_once = isinstance(pace, RealPace)
-        self._queue: deque[tuple[HostCall, CallRecord | None]] = deque()
+        self._queue: deque[tuple[HostCall, RunCall | None]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._waiter: asyncio.Future[None] | None = None
         self._fault: BaseException | None = None
@@ -128,11 +128,11 @@ class _Calls:
             if stuck:
                 _log.warning("run %s: %d cancelled calls did not stop", self._run.id, len(stuck))
 
-    def _record(self, call: HostCall) -> CallRecord | None:
+    def _record(self, call: HostCall) -> RunCall | None:
         """The record of a tool call, for the answer. The local functions of `codemode` have none."""
         if self._catalog.get(call.name) is None:
             return None
-        record = CallRecord(len(self._run.calls) + 1, call.name, self._elapsed())
+        record = RunCall(len(self._run.calls) + 1, call.name, self._elapsed())
         self._run.calls.append(record)
         return record
 
@@ -142,7 +142,7 @@ class _Calls:
             self._tasks.add(task)
             task.add_done_callback(self._finished)
 
-    async def _work(self, call: HostCall, record: CallRecord | None) -> None:
+    async def _work(self, call: HostCall, record: RunCall | None) -> None:
         settlement = await self._perform(call, record)
         # Every batch replaces the list `ready`, so it must be looked up after the wait.
         self.ready.append(settlement)
@@ -171,7 +171,7 @@ class _Calls:
             if timer is not None:
                 timer.cancel()
 
-    async def _perform(self, call: HostCall, record: CallRecord | None) -> Settlement:
+    async def _perform(self, call: HostCall, record: RunCall | None) -> Settlement:
         if record is None:
             return await self._local.settle(call)
         entry = self._catalog.get(call.name)
@@ -188,7 +188,7 @@ class _Calls:
         self._run.causes.append(Rejection(entry.path, result.message, result.code, result.data, result.about_arguments))
         return _rejecting(call.id, entry.path, result)
 
-    async def _result(self, entry: CatalogTool, call: HostCall, record: CallRecord) -> Value | ToolError:
+    async def _result(self, entry: CatalogTool, call: HostCall, record: RunCall) -> Value | ToolError:
         arguments = {} if call.arguments is None else call.arguments
         if not isinstance(arguments, dict):
             return self._wrong_arguments(entry, "the one argument must be an object")

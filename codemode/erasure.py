@@ -12,7 +12,7 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
-from codemode.tokens import Token, tokenize
+from codemode.tokens import SourceToken, tokenize
 
 _WINDOW = 400  # tokens that one type may have
 _MOST_STEPS = 400_000  # of one erasure: a fraction of a second for any source
@@ -47,7 +47,7 @@ def same_program(one: str, other: str) -> bool:
     return one == other or [t.key for t in _significant(one)] == [t.key for t in _significant(other)]
 
 
-def _significant(output: str) -> list[Token]:
+def _significant(output: str) -> list[SourceToken]:
     return [token for token in tokenize(output) if token.key != ";"]
 
 
@@ -58,7 +58,7 @@ def _spaces(text: str) -> str:
 class _Erasure:
     """One walk over the tokens of a source and its output. The brackets of a type are balanced: that tells its end."""
 
-    def __init__(self, source: list[Token], output: list[Token]) -> None:
+    def __init__(self, source: list[SourceToken], output: list[SourceToken]) -> None:
         self.source = [token.key for token in source]
         self.output = [token.key for token in output]
         self.stays = [False] * len(source)
@@ -253,13 +253,13 @@ def _once(items: Sequence[str], positions: range) -> dict[str, int]:
     return {item: position for item, position in places.items() if position >= 0}
 
 
-def _continues_operator(printed: list[Token], index: int) -> bool:
+def _continues_operator(printed: list[SourceToken], index: int) -> bool:
     """Whether a token is another character of the operator before it."""
     before, token = printed[index - 1] if index else None, printed[index]
     return before is not None and before.end == token.start and before.key in _OPERATORS and token.key in _OPERATORS
 
 
-def _must_stay(printed: list[Token], index: int) -> bool:
+def _must_stay(printed: list[SourceToken], index: int) -> bool:
     """Whether a line break before this token would change the program: after `return`, before `=>`, `++` and `--`."""
     if index and printed[index - 1].key in _RESTRICTED:
         return True

@@ -15,7 +15,7 @@ _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 
 
 @dataclass(slots=True)
-class CallRecord:
+class RunCall:
     """One tool call. `status`: ok, error, denied, cancelled or pending. `at`: milliseconds from the start of the run to
     the call; `ms`: milliseconds that it took."""
 
@@ -108,7 +108,7 @@ class Run:
     has_value: bool = False
     failure: Failure | None = None
     logs: list[LogLine] = field(default_factory=list)
-    calls: list[CallRecord] = field(default_factory=list)
+    calls: list[RunCall] = field(default_factory=list)
     emitted: list[dict[str, Any]] = field(default_factory=list)
     causes: deque[Cause] = field(default_factory=lambda: deque(maxlen=MOST_CAUSES))
     check: dict[str, Any] | None = None

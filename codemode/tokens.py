@@ -22,7 +22,7 @@ _ESCAPED_QUOTE = re.compile(r"\\(['\"])")
 
 
 @dataclass(frozen=True, slots=True)
-class Token:
+class SourceToken:
     """A token and its offsets. `key` is equal for two spellings of one token, such as other quotes of a string."""
 
     key: str
@@ -30,9 +30,9 @@ class Token:
     end: int
 
 
-def tokenize(text: str) -> list[Token]:
+def tokenize(text: str) -> list[SourceToken]:
     """All tokens in order, without comments and white space. Accepts any text."""
-    tokens: list[Token] = []
+    tokens: list[SourceToken] = []
     scan = _Scan(text)
     position, length = 0, len(text)
     while position < length:
@@ -52,36 +52,36 @@ class _Scan:
         self._templates: list[int] = []  # for each open `${`, how many braces are open inside it
         self._divisions = 0
 
-    def token(self, start: int, before: str) -> Token:
+    def token(self, start: int, before: str) -> SourceToken:
         text = self._text
         first = text[start]
         if first.isdigit() or (first == "." and text[start + 1 : start + 2].isdigit()):
             if number := _NUMBER.match(text, start):
-                return Token("0", start, number.end())
+                return SourceToken("0", start, number.end())
         if word := _WORD.match(text, start):
-            return Token(word[0], start, word.end())
+            return SourceToken(word[0], start, word.end())
         if first in "\"'":
             string = _STRING.match(text, start)
             assert string is not None
-            return Token('"' + _ESCAPED_QUOTE.sub(r"\1", string[0][1:-1]), start, string.end())
+            return SourceToken('"' + _ESCAPED_QUOTE.sub(r"\1", string[0][1:-1]), start, string.end())
         if first == "`" or (first == "}" and self._templates and self._templates[-1] == 0):
             return self._template(start, first == "}")
         if first == "/" and self._divisions < _MOST_DIVISIONS and _regex_may_follow(before):
             if regex := _REGEX.match(text, start):
-                return Token(regex[0], start, regex.end())
+                return SourceToken(regex[0], start, regex.end())
             self._divisions += 1
         if self._templates and first in "{}":
             self._templates[-1] += 1 if first == "{" else -1
-        return Token(first, start, start + 1)
+        return SourceToken(first, start, start + 1)
 
-    def _template(self, start: int, continues: bool) -> Token:
+    def _template(self, start: int, continues: bool) -> SourceToken:
         piece = _TEMPLATE.match(self._text, start + 1)
         assert piece is not None
         if continues:
             self._templates.pop()
         if piece[0].endswith("${"):
             self._templates.append(0)
-        return Token(self._text[start : piece.end()], start, piece.end())
+        return SourceToken(self._text[start : piece.end()], start, piece.end())
 
 
 def _regex_may_follow(before: str) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from codemode.advice import advise
 from codemode.answer import OUTPUT_SCHEMA, answer
-from codemode.bounded import Bounded
+from codemode.bounded import RecentlyUsed
 from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
 from codemode.check.checker import Checker
@@ -60,7 +60,7 @@ class CodeTool:
         self._typescript = typescript or TypeScript()
         self._checker = checker or Checker()
         self._type_check = type_check
-        self._images: Bounded[str, asyncio.Task[Image]] = Bounded(MAX_IMAGES)
+        self._images: RecentlyUsed[str, asyncio.Task[Image]] = RecentlyUsed(MAX_IMAGES)
 
     def warm(self) -> None:
         """Compile the TypeScript transformer in the background: the first program would wait half a second for it."""

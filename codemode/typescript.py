@@ -19,7 +19,7 @@ from typing import TypeVar
 from quickjs_rs import transform_source
 
 from codemode.erasure import blank, lay_out, same_program
-from codemode.tokens import Token, tokenize
+from codemode.tokens import SourceToken, tokenize
 
 THREADS = 2
 _COMPILE_SECONDS = 30.0  # once a process, on a busy machine
@@ -169,7 +169,7 @@ def _unwrapped(output: str) -> str:
     return output[output.index("{") + 1 : output.rindex("}")]
 
 
-def _located(source: str, tokens: list[Token], error: TypeScriptError) -> TypeScriptError:
+def _located(source: str, tokens: list[SourceToken], error: TypeScriptError) -> TypeScriptError:
     """The error with its place, which the parser does not tell.
 
     It does tell whether it got as far as a character that it cannot read. With that character put after each token in
@@ -191,7 +191,7 @@ def _located(source: str, tokens: list[Token], error: TypeScriptError) -> TypeSc
     return TypeScriptError(message, line, offset - source.rfind("\n", 0, offset))
 
 
-def _nests_too_deep(tokens: list[Token]) -> bool:
+def _nests_too_deep(tokens: list[SourceToken]) -> bool:
     stack: list[str] = []
     before = ""
     for token in tokens:

@@ -15,7 +15,7 @@ from typing import Self, TypeAlias
 from sandbox import frozen, pages
 from sandbox.batch import decode_outcome
 from sandbox.compiled import CompiledCache, default_cache
-from sandbox.epoch import Budget, Ticker
+from sandbox.epoch import Ticker, TimeBudget
 from sandbox.errors import EngineError, ForeignImage, GuestAbiError, LocalStateError
 from sandbox.events import Failed
 from sandbox.isolate import Home, Isolate
@@ -196,7 +196,7 @@ class Engine:
         return output
 
     def _guarded(self, instance: WasmInstance, export: bytes, argument: int) -> int:
-        budget = Budget(_SETUP.cpu_time, _SETUP.wall_time)
+        budget = TimeBudget(_SETUP.cpu_time, _SETUP.wall_time)
         self._ticker.enter(budget)
         try:
             return instance.call(export, argument)

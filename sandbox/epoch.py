@@ -14,7 +14,7 @@ TICK = 0.01  # seconds; a limit takes effect at most one tick late
 _LINGER = 100  # ticks without a guest before the thread sleeps, so that a busy host does not wake it for every slice
 
 
-class Budget:
+class TimeBudget:
     """The CPU and wall time of one isolate, in seconds.
 
     CPU time is that of the thread while the guest runs. Waiting takes wall time only.
@@ -78,7 +78,7 @@ class Ticker:
 
     def __init__(self, tick: Callable[[], None]) -> None:
         self._tick = tick
-        self._running: dict[int, Budget] = {}
+        self._running: dict[int, TimeBudget] = {}
         self._awake = threading.Event()
         self._asleep = False
         self._closed = False
@@ -87,7 +87,7 @@ class Ticker:
         self._thread = threading.Thread(target=self._loop, name="sandbox-epoch", daemon=True)
         self._thread.start()
 
-    def enter(self, budget: Budget) -> None:
+    def enter(self, budget: TimeBudget) -> None:
         """To be called before this thread runs a guest. Raises EngineError after a fork: nothing would interrupt it."""
         if not self._ticking:
             raise EngineError("the epoch thread does not run (was the process forked?): make a new engine")
@@ -96,7 +96,7 @@ class Ticker:
         if self._asleep:
             self._awake.set()
 
-    def leave(self, budget: Budget) -> None:
+    def leave(self, budget: TimeBudget) -> None:
         budget.leave()
         del self._running[threading.get_ident()]
 

@@ -14,7 +14,7 @@ import orjson
 from sandbox import frozen, pages
 from sandbox.batch import encode_failed
 from sandbox.conversation import Conversation
-from sandbox.epoch import Budget, Ticker
+from sandbox.epoch import Ticker, TimeBudget
 from sandbox.errors import GuestAbiError, IsolateClosed, LocalStateError
 from sandbox.events import Outcome, Settlement
 from sandbox.limits import Limits
@@ -65,10 +65,10 @@ class Isolate:
         self._step = _NEW if header is None else _SUSPENDED
         limits = home.limits
         if header is None:
-            self._budget = Budget(limits.cpu_time, limits.wall_time)
+            self._budget = TimeBudget(limits.cpu_time, limits.wall_time)
             self._conversation = Conversation(limits)
         else:
-            self._budget = Budget(limits.cpu_time, limits.wall_time, header.cpu_used, header.wall_used)
+            self._budget = TimeBudget(limits.cpu_time, limits.wall_time, header.cpu_used, header.wall_used)
             self._conversation = Conversation(limits, waiting=header.waiting)
 
     @property
@@ -225,7 +225,7 @@ class Isolate:
     def _call(self, export: bytes, argument: int) -> int:
         """Calls an export that runs none of the program's code. It has a budget of its own: a program past its limits
         can still be frozen."""
-        budget = Budget(_SHORT, math.inf)
+        budget = TimeBudget(_SHORT, math.inf)
         self._home.ticker.enter(budget)
         try:
             return self._instance.call(export, argument)

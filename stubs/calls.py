@@ -12,7 +12,7 @@ _DEEPEST = 50
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class CallTypes:
     """The types of one tool. `optional`: the tool takes an empty object, so its argument can be left out."""
 
     input: Shape
@@ -26,13 +26,13 @@ class Call:
         return [(f"{name} input", self.input), (f"{name} output", self.output)]
 
 
-def call_of(tool: Tool, name: str, library: Library) -> Call:
+def call_of(tool: Tool, name: str, library: Library) -> CallTypes:
     """Compile the schemas of a tool. Without an output schema the output is `unknown`."""
     input = library.add(tool.input_schema, f"{name} input", OBJECT)
     output: Shape = library.shapes.unknown
     if tool.output_schema is not None:
         output = library.add(tool.output_schema, f"{name} output")
-    return Call(input, output, _allows_empty(input), _is_bare(input, tool.input_schema))
+    return CallTypes(input, output, _allows_empty(input), _is_bare(input, tool.input_schema))
 
 
 def _allows_empty(shape: Shape, depth: int = _DEEPEST) -> bool:

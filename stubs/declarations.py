@@ -5,7 +5,7 @@ The text is complete: it declares `codemode` and every type it mentions, and com
 
 from collections.abc import Collection, Iterable, Mapping
 
-from stubs.calls import Call, call_of
+from stubs.calls import CallTypes, call_of
 from stubs.jsdoc import block, describe, line, paragraphs
 from stubs.library import Library
 from stubs.names import Names
@@ -64,7 +64,7 @@ def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Printe
     return printer, f"{block(_server_text(server), '  ')}  {identifier}: {{\n{''.join(lines)}  }};\n"
 
 
-def _member(tool: Tool, name: str, call: Call, printer: Printer) -> str:
+def _member(tool: Tool, name: str, call: CallTypes, printer: Printer) -> str:
     input = "{}" if call.bare else printer.text(call.input, _INDENT)
     output = printer.text(call.output, _INDENT)
     comment = block(tool_text(tool), _INDENT)

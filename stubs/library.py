@@ -7,7 +7,7 @@ whether that gets a name in the text. Generators copy the same definitions into 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from stubs.schema import Compiler
+from stubs.schema import SchemaCompiler
 from stubs.shapes import (
     ALL,
     Array,
@@ -42,7 +42,7 @@ class Library:
 
     def add(self, schema: Any, hint: str, allowed: JsonTypes = ALL) -> Shape:
         """The type of a schema document. Every reference in it leads to a finished definition."""
-        compiler = Compiler(schema, self.shapes, hint=hint, documented=self._documented)
+        compiler = SchemaCompiler(schema, self.shapes, hint=hint, documented=self._documented)
         shape = compiler.compile(allowed)
         if not compiler.definitions:
             return shape

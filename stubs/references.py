@@ -26,7 +26,7 @@ class Resource:
     root: Any
 
 
-class Target(NamedTuple):
+class ReferenceTarget(NamedTuple):
     """A part of the document, its resource, and a word for its name."""
 
     schema: Any
@@ -34,7 +34,7 @@ class Target(NamedTuple):
     hint: str
 
 
-class Document:
+class SchemaDocument:
     """The references within one schema document."""
 
     def __init__(self, root: Any) -> None:
@@ -45,7 +45,7 @@ class Document:
         self._resources: dict[int, Resource] | None = None
         self._by_uri: dict[str, Resource] = {}
         self._anchors: dict[tuple[Resource, str], Any] = {}
-        self._dynamic_anchors: dict[str, list[Target]] = {}
+        self._dynamic_anchors: dict[str, list[ReferenceTarget]] = {}
 
     def enter(self, schema: Mapping[str, Any], resource: Resource) -> Resource:
         """The resource of `schema`, which is a part of `resource`."""
@@ -53,7 +53,7 @@ class Document:
             return resource
         return self._index().get(id(schema), resource)
 
-    def resolve(self, reference: str, resource: Resource) -> Target | None:
+    def resolve(self, reference: str, resource: Resource) -> ReferenceTarget | None:
         """The target of a reference in `resource`; None when it is not in this document."""
         address, _, fragment = reference.partition("#")
         if address:
@@ -63,15 +63,15 @@ class Document:
             resource = addressed
         fragment = unquote(fragment)
         if not fragment:
-            return Target(resource.root, resource, _last_word(address))
+            return ReferenceTarget(resource.root, resource, _last_word(address))
         if fragment.startswith("/"):
             return self._follow(fragment, resource)
         self._index()
         if (resource, fragment) in self._anchors:
-            return Target(self._anchors[resource, fragment], resource, fragment)
+            return ReferenceTarget(self._anchors[resource, fragment], resource, fragment)
         return None
 
-    def resolve_dynamic(self, reference: str, resource: Resource) -> Target | None:
+    def resolve_dynamic(self, reference: str, resource: Resource) -> ReferenceTarget | None:
         """The target of a `$dynamicRef`, as far as it is known without a value.
 
         When it leads to a `$dynamicAnchor`, the outermost anchor of that name is the target: the document's own if it
@@ -94,7 +94,7 @@ class Document:
         except ValueError:
             return None
 
-    def _follow(self, pointer: str, resource: Resource) -> Target | None:
+    def _follow(self, pointer: str, resource: Resource) -> ReferenceTarget | None:
         part = resource.root
         token = ""
         for token in pointer.split("/")[1:]:
@@ -109,7 +109,7 @@ class Document:
                 return None
             if isinstance(part, Mapping):
                 resource = self.enter(part, resource)
-        return Target(part, resource, token)
+        return ReferenceTarget(part, resource, token)
 
     def _index(self) -> dict[int, Resource]:
         """The resource of every schema by its id(). The first call also finds all anchors and embedded resources."""
@@ -159,7 +159,7 @@ class Document:
             name = name.removeprefix("#")
             self._anchors.setdefault((resource, name), schema)
             if keyword == "$dynamicAnchor":
-                self._dynamic_anchors.setdefault(name, []).append(Target(schema, resource, name))
+                self._dynamic_anchors.setdefault(name, []).append(ReferenceTarget(schema, resource, name))
 
 
 def _is_legacy(root: Any) -> bool:

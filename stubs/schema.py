@@ -15,7 +15,7 @@ from stubs.facts import is_integer
 from stubs.jsdoc import describe
 from stubs.literals import enumeration, json_type
 from stubs.objects import object_shape
-from stubs.references import Document, Resource, Target
+from stubs.references import ReferenceTarget, Resource, SchemaDocument
 from stubs.shapes import ALL, NOTHING, Definition, JsonTypes, Property, Shape, Shapes, json_types
 from stubs.text import commented, cut, plain
 
@@ -33,18 +33,18 @@ _WIDENING = ("anyOf", "oneOf", "enum", "if", "allOf", "$ref", "$dynamicRef", "$r
 _SINGLE = {name: frozenset({name}) for name in ALL} | {"integer": frozenset({"number"})}
 
 
-class Compiler:
+class SchemaCompiler:
     """Compiles one schema document. `definitions`: every part to which a reference leads, with its body."""
 
     def __init__(self, root: Any, shapes: Shapes, *, hint: str = "Root", documented: bool = True) -> None:
         self.definitions: list[Definition] = []
         self._shapes = shapes
         self._hint = hint
-        self._document = Document(root)
+        self._document = SchemaDocument(root)
         self._schemas_left = MOST_SCHEMAS
         self._documentation_left = MOST_DOCUMENTATION if documented else 0
         self._by_target: dict[int, Definition] = {}
-        self._waiting: deque[tuple[Definition, Target]] = deque()
+        self._waiting: deque[tuple[Definition, ReferenceTarget]] = deque()
 
     def compile(self, allowed: JsonTypes = ALL) -> Shape:
         """The type of those values of the document that are of an allowed JSON type."""
@@ -160,7 +160,7 @@ class Compiler:
             return shape
         return self._shapes.intersection([self._shapes.top(allowed), shape])
 
-    def _define(self, reference: str, target: Target) -> Definition:
+    def _define(self, reference: str, target: ReferenceTarget) -> Definition:
         definition = Definition(
             hint=target.hint or self._hint,
             place=f"{target.resource.uri}#{reference}",
@@ -184,7 +184,7 @@ class Compiler:
 class _Place:
     """The place of a schema: the resource, depth and JSON types with which its parts are compiled."""
 
-    def __init__(self, compiler: Compiler, types: JsonTypes, resource: Resource, depth: int) -> None:
+    def __init__(self, compiler: SchemaCompiler, types: JsonTypes, resource: Resource, depth: int) -> None:
         self.types = types
         self.resource = resource
         self._compiler = compiler

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from codemode.tokens import Token, tokenize
+from codemode.tokens import SourceToken, tokenize
 
 _OPENING = {"(": ")", "[": "]", "{": "}"}
 _BEFORE_CONDITION = frozenset({"if", "while", "for", "with"})
@@ -23,7 +23,7 @@ class Brackets:
     brackets around it. `cut`: the offset after which nothing is certain.
     """
 
-    tokens: list[Token]
+    tokens: list[SourceToken]
     pairs: dict[int, int]
     depths: list[int]
     cut: int | None = None
@@ -62,7 +62,7 @@ def brackets(program: str) -> Brackets | None:
     return Brackets(tokens, pairs, depths) if not stack else None
 
 
-def _uncertain(tokens: list[Token], index: int, pairs: dict[int, int]) -> bool:
+def _uncertain(tokens: list[SourceToken], index: int, pairs: dict[int, int]) -> bool:
     """Whether a slash that was read as a division may begin a regular expression, or the other way round."""
     if tokens[index].key[0] != "/":
         return False
@@ -77,7 +77,7 @@ def _uncertain(tokens: list[Token], index: int, pairs: dict[int, int]) -> bool:
     return before == ")" and opening is not None and opening > 0 and tokens[opening - 1].key in _BEFORE_CONDITION
 
 
-def _comments(program: str, token: Token) -> bool:
+def _comments(program: str, token: SourceToken) -> bool:
     """Whether a comment may begin here as only scripts of the Web may have it (ECMA-262, annex B.1.1)."""
     if token.key == "-" and program.startswith("-->", token.start):
         return not program[program.rfind("\n", 0, token.start) + 1 : token.start].strip()

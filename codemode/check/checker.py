@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from codemode.bounded import Bounded
+from codemode.bounded import RecentlyUsed
 from codemode.catalog import Catalog
 from codemode.check.certain import certain_findings, suspicious
 from codemode.check.compiler import Compiler, Diagnostic, compile_program, find
@@ -113,7 +113,7 @@ class Checker:
         self._compiler: Compiler | None = None
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._waiting = 0
-        self._remembered: Bounded[tuple[str, str], tuple[Finding, ...]] = Bounded(_REMEMBERED)
+        self._remembered: RecentlyUsed[tuple[str, str], tuple[Finding, ...]] = RecentlyUsed(_REMEMBERED)
 
     @property
     def compiler(self) -> Compiler | None:

@@ -9,7 +9,7 @@ from itertools import count
 from weakref import WeakKeyDictionary
 
 from portal.access.capabilities import Capabilities, prompt_settings, tool_settings
-from portal.access.compiling import Compiler
+from portal.access.compiling import RuleCompiler
 from portal.access.documents import (
     AccessDocument,
     AccessGroup,
@@ -24,7 +24,7 @@ from portal.access.errors import PolicyError
 from portal.access.policies import DEFAULT_DENY, Considered, Decision, Policies
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
-from portal.access.tools import Budget, ToolCalled, ToolList, ToolPolicies
+from portal.access.tools import CallBudget, ToolCalled, ToolList, ToolPolicies
 from portal.identity import Identity
 from portal.objects import PolicyLink, PortalServer, rules
 
@@ -65,7 +65,7 @@ class Access:
     def __init__(self, document: AccessDocument, sources: Sources = NO_SOURCES) -> None:
         """Raises `PolicyError`: groups contain each other, or an expression is wrong."""
         self.version = next(_versions)
-        compiler = Compiler(document.groups, document.lists, sources)
+        compiler = RuleCompiler(document.groups, document.lists, sources)
         reusable = {policy.id: policy for policy in document.policies}
         portal_servers = {server.server_id: server for server in document.portal.servers}
         servers = {server.id: server for server in document.servers}
@@ -176,7 +176,7 @@ class Standing:
         tool: str,
         annotations: Mapping[str, object],
         arguments: Mapping[str, object] | None = None,
-    ) -> tuple[Decision, tuple[Budget, ...]]:
+    ) -> tuple[Decision, tuple[CallBudget, ...]]:
         """The decision about a call, and the budgets it draws on."""
         allowed = self.server(server)
         if not allowed.allowed:
@@ -185,7 +185,7 @@ class Standing:
         if not known.tools.of(tool).enabled:
             return _switched_off("tool", server, tool), ()
         called = ToolCalled(server, tool, annotations, arguments)
-        budgets: list[Budget] = []
+        budgets: list[CallBudget] = []
         decision = allowed
         for policies, stands in ((self.access._portal_tools, self._portal_stands), self._server_stands(server)):
             if not policies:
@@ -290,7 +290,7 @@ def _evaluations(document: AccessDocument) -> frozenset[tuple[str, str]]:
     )
 
 
-def _note_aliases(document: AccessDocument, compiler: Compiler) -> None:
+def _note_aliases(document: AccessDocument, compiler: RuleCompiler) -> None:
     """Two capabilities of one server under one alias: the second keeps its own name."""
     places: list[tuple[str, PortalServer | ServerAccess]] = [
         *((place.server_id, place) for place in document.portal.servers),

@@ -37,7 +37,7 @@ class Ruled(Protocol):
     def exclude(self) -> Rules: ...
 
 
-class Compiler:
+class RuleCompiler:
     """Compiles everything that refers to the same groups, lists and sources. `warnings` grows as it does."""
 
     def __init__(self, groups: Iterable[AccessGroup], lists: Iterable[AccessList], sources: Sources) -> None:

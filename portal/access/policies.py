@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
-from portal.access.compiling import Compiler
+from portal.access.compiling import RuleCompiler
 from portal.access.documents import AccessGroup, AccessList, Policy, ToolPolicy
 from portal.access.selectors import Test
 from portal.access.sources import NO_SOURCES, Sources
@@ -61,7 +61,7 @@ class _Compiled:
 class Policies:
     """The policies of one place (a portal, a server), which `place` names in reasons."""
 
-    def __init__(self, policies: Iterable[Policy], compiler: Compiler, place: str) -> None:
+    def __init__(self, policies: Iterable[Policy], compiler: RuleCompiler, place: str) -> None:
         compiled = [
             _Compiled(policy, compiler.matching(policy, f"policy {label}"), label, policy.decision == "deny")
             for policy, label in ((policy, _called(policy)) for policy in in_order(policies))
@@ -124,7 +124,7 @@ def compile_policies(
     Raises:
         PolicyError: groups contain each other, or too deep.
     """
-    return Policies(policies, Compiler(groups, lists, sources), place)
+    return Policies(policies, RuleCompiler(groups, lists, sources), place)
 
 
 def in_order(policies: Iterable[Ordered]) -> list[Ordered]:
@@ -145,7 +145,7 @@ def _called(policy: Policy) -> str:
     return repr(policy.name or policy.id)
 
 
-def _warn(policy: Policy, label: str, compiler: Compiler) -> None:
+def _warn(policy: Policy, label: str, compiler: RuleCompiler) -> None:
     """What was written but has no effect, or not the one that was meant."""
     if policy.unenforced:
         compiler.warn(f"policy {label}", f"{', '.join(policy.unenforced)} is not enforced by this portal")

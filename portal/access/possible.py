@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from portal.access.access import Access, resolved
-from portal.access.compiling import Compiler
+from portal.access.compiling import RuleCompiler
 from portal.access.documents import AccessGroup, Attached, Policy
 from portal.access.policies import in_order
 from portal.access.subject import Subject
@@ -36,7 +36,7 @@ class Possible:
         self.access = access
         self._settled = settled
         groups = [_left_open(group, settled) for group in access.document.groups]
-        self._compiler = Compiler(groups, access.document.lists, replace(access.sources, geo=False))
+        self._compiler = RuleCompiler(groups, access.document.lists, replace(access.sources, geo=False))
         self._reusable = {policy.id: policy for policy in access.document.policies}
 
     def allows(

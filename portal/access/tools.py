@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from portal.access.compiling import Compiler
+from portal.access.compiling import RuleCompiler
 from portal.access.documents import ToolPolicy
 from portal.access.expressions import Expression, compile_expression
 from portal.access.policies import Decision, in_order
@@ -60,7 +60,7 @@ _DIGITS = bytes.maketrans(b"01", b"\x00\x01")
 
 
 @dataclass(frozen=True, slots=True)
-class Budget:
+class CallBudget:
     """How often one run may call tools under one policy."""
 
     policy: str
@@ -85,7 +85,7 @@ class _Compiled:
 class ToolPolicies:
     """The tool policies of one place, in order."""
 
-    def __init__(self, policies: Iterable[ToolPolicy], compiler: Compiler) -> None:
+    def __init__(self, policies: Iterable[ToolPolicy], compiler: RuleCompiler) -> None:
         self._compiled = tuple(_compiled(policy, compiler) for policy in in_order(policies))
         # For each list of tools and each policy: the tools that it is about, and those of which that is unknown.
         self._about: WeakKeyDictionary[ToolList, tuple[tuple[int, int], ...]] = WeakKeyDictionary()
@@ -105,7 +105,7 @@ class ToolPolicies:
 
     def decide(
         self, standing: tuple[bool | None, ...], identity: Identity, called: ToolCalled
-    ) -> tuple[Decision | None, Budget | None]:
+    ) -> tuple[Decision | None, CallBudget | None]:
         """The decision of the first policy that matches, None where none does, and what it bounds."""
         for one, stands in zip(self._compiled, standing, strict=True):
             policy = one.policy
@@ -166,7 +166,7 @@ def _about_all(one: _Compiled, identity: Identity, tools: ToolList) -> tuple[int
     return holds, unknown
 
 
-def _compiled(policy: ToolPolicy, compiler: Compiler) -> _Compiled:
+def _compiled(policy: ToolPolicy, compiler: RuleCompiler) -> _Compiled:
     where = f"tool policy {policy.name or policy.id!r}"
     tools = policy.tools
     for hint in tools.annotations:
@@ -264,5 +264,5 @@ def _decision(
     return Decision("deny", reason, policy.id, policy.name)
 
 
-def _budget(policy: ToolPolicy) -> Budget | None:
-    return None if policy.calls_per_run is None else Budget(policy.id, policy.name, policy.calls_per_run)
+def _budget(policy: ToolPolicy) -> CallBudget | None:
+    return None if policy.calls_per_run is None else CallBudget(policy.id, policy.name, policy.calls_per_run)

@@ -3,7 +3,7 @@
 from portal.admin.api.answers import listing_of
 from portal.admin.api.application import PREFIX, AdminSettings
 from portal.admin.api.errors import AdminError, broken_message
-from portal.admin.api.operations import Asked, Asker, Operation
+from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.applying import carry_out, exported, read_existing
 from portal.admin.build import Admin, create_admin
@@ -16,8 +16,8 @@ __all__ = [
     "Admin",
     "AdminError",
     "AdminSettings",
-    "Asked",
-    "Asker",
+    "ApiCaller",
+    "ApiRequest",
     "Change",
     "DeclaredError",
     "Existing",

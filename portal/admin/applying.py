@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from typing import TypeVar
 
-from portal.admin.api.operations import Asked, Asker, Operation
+from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
-from portal.admin.declared import SECTIONS, Change, Existing, Section, declared_form, ids_of, referring
+from portal.admin.declared import SECTIONS, Change, DeclaredSection, Existing, declared_form, ids_of, referring
 from portal.admin.login_settings import usable_settings
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
@@ -98,17 +98,19 @@ def exported(existing: Sequence[Existing]) -> dict[str, dict[str, object]]:
     return document
 
 
-async def _perform(admin: Admin, method: str, section: Section, path: dict[str, str], given: object = None) -> object:
+async def _perform(
+    admin: Admin, method: str, section: DeclaredSection, path: dict[str, str], given: object = None
+) -> object:
     operation = _operation(admin, method, _PATHS[section.name] + ("/{id}" if path else ""))
     body = None if operation.body is None else operation.body.model_validate(given)
-    return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, path, body))
+    return await operation.handler(ApiRequest(ApiCaller(BY, ALL), admin.account_id, path, body))
 
 
 def _operation(admin: Admin, method: str, path: str) -> Operation:
     return next(one for one in admin.operations if (one.method, one.path) == (method, path))
 
 
-def _opened(section: Section, secret: bytes | None) -> dict[str, str]:
+def _opened(section: DeclaredSection, secret: bytes | None) -> dict[str, str]:
     if secret is None or not section.secrets:
         return {}
     if section.kind == "server":

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from portal.admin.api.collection import Collection
-from portal.admin.api.operations import Asked
+from portal.admin.api.operations import ApiRequest
 from portal.admin.api.permissions import POLICIES
 from portal.admin.policies import Duration, Name, PolicyBody
 from portal.admin.servers import Id
@@ -25,7 +25,7 @@ Url = Annotated[str, Field(max_length=2048, pattern=r"^https?://[^\s/]+(/\S*)?$"
 Texts = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_length=256)]
 
 
-class Destination(BaseModel):
+class DestinationBody(BaseModel):
     """Of the kinds Cloudflare has, those that mean something here."""
 
     type: Literal["public", "via_mcp_server_portal"] = "public"
@@ -33,13 +33,13 @@ class Destination(BaseModel):
     mcp_server_id: Id | None = None
 
     @model_validator(mode="after")
-    def _names_its_server(self) -> Destination:
+    def _names_its_server(self) -> DestinationBody:
         if self.type == "via_mcp_server_portal" and not self.mcp_server_id:
             raise ValueError("via_mcp_server_portal needs mcp_server_id")
         return self
 
 
-class Link(PolicyLink):
+class PolicyLinkBody(PolicyLink):
     """A reusable policy, attached."""
 
     model_config = ConfigDict(extra="forbid")
@@ -55,7 +55,7 @@ class Own(PolicyBody):
     precedence: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
 
 
-class RefreshOptions(BaseModel):
+class RefreshOptionsBody(BaseModel):
     lifetime: Duration = "2160h"
 
 
@@ -73,7 +73,7 @@ class SaasBody(BaseModel):
         tuple[Literal["authorization_code", "authorization_code_with_pkce", "refresh_tokens"], ...], Field(max_length=3)
     ] = ("authorization_code",)
     access_token_lifetime: Duration = "5m"
-    refresh_token_options: RefreshOptions = RefreshOptions()
+    refresh_token_options: RefreshOptionsBody = RefreshOptionsBody()
     allow_pkce_without_client_secret: bool = False
 
     @field_validator("redirect_uris")
@@ -95,8 +95,8 @@ class AppBody(BaseModel):
     type: Literal["mcp", "mcp_portal", "self_hosted", "saas"]
     name: Name
     domain: Annotated[str, Field(max_length=2048)] | None = None
-    destinations: Annotated[tuple[Destination, ...], Field(max_length=1000)] = ()
-    policies: Annotated[tuple[Link | Own, ...], Field(max_length=1000)] = ()
+    destinations: Annotated[tuple[DestinationBody, ...], Field(max_length=1000)] = ()
+    policies: Annotated[tuple[PolicyLinkBody | Own, ...], Field(max_length=1000)] = ()
     session_duration: Duration = "24h"
     allowed_idps: Texts = ()
     auto_redirect_to_identity: bool = False
@@ -142,7 +142,7 @@ class ShownApp(BaseModel):
     type: Literal["mcp", "mcp_portal", "self_hosted", "saas"]
     name: str
     domain: str | None = None
-    destinations: tuple[Destination, ...] = ()
+    destinations: tuple[DestinationBody, ...] = ()
     policies: tuple[Mapping[str, object], ...] = ()
     session_duration: str
     allowed_idps: tuple[str, ...] = ()
@@ -158,7 +158,7 @@ class ShownApp(BaseModel):
     updated_at: datetime
 
 
-class Apps(Collection[AppBody, AppDocument]):
+class AppOperations(Collection[AppBody, AppDocument]):
     """`aud`, made once, is what assertions for the application are addressed to."""
 
     kind, path, noun, area = APP, "/access/apps", "application", POLICIES
@@ -195,7 +195,7 @@ class Apps(Collection[AppBody, AppDocument]):
             aud=before.aud if before is not None else secrets.token_hex(32),
         )
 
-    async def create(self, asked: Asked) -> ShownApp:
+    async def create(self, asked: ApiRequest) -> ShownApp:
         """An application that signs people in is given its secret, of which only the hash is kept."""
         document = self.document(asked.read(AppBody), None)
         if document.saas_app is None:
@@ -221,7 +221,7 @@ class Apps(Collection[AppBody, AppDocument]):
         )
 
 
-def _attached(policy: Link | Own, place: int) -> PolicyLink | OwnPolicy:
+def _attached(policy: PolicyLinkBody | Own, place: int) -> PolicyLink | OwnPolicy:
     """The policy as it is stored: with its place as precedence where it names none."""
     model = OwnPolicy if isinstance(policy, Own) else PolicyLink
     precedence = place if policy.precedence is None else policy.precedence

@@ -12,11 +12,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import POSTURE
 from portal.signals import ASSESSMENT, MAX_AGE, Assessment, AssessmentDocument, assessments_in, merged
 from portal.state import Clock, Store, Stored, Transaction
@@ -73,21 +73,21 @@ class AssessmentApi:
             Operation("DELETE", one, "Forget what is known of one", self._delete, Removed, area, status=202),
         ]
 
-    async def _list(self, asked: Asked) -> Listing[ShownAssessment]:
+    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownAssessment]:
         wanted = asked.paging.search.lower()
         found = await self._store.scan(ASSESSMENT)
-        return Listing([_shown(one) for one in found.stored if wanted in one.id], found.broken)
+        return ListAnswer([_shown(one) for one in found.stored if wanted in one.id], found.broken)
 
-    async def _get(self, asked: Asked) -> ShownAssessment:
+    async def _get(self, asked: ApiRequest) -> ShownAssessment:
         stored = await self._store.get(ASSESSMENT, asked.path["id"].lower())
         if stored is None:
             raise not_found("assessment")
         return _shown(stored)
 
-    async def _delete(self, asked: Asked) -> Removed:
+    async def _delete(self, asked: ApiRequest) -> Removed:
         return Removed(id=(await self._store.delete(ASSESSMENT, asked.path["id"].lower(), by=asked.by)).id)
 
-    async def _push(self, asked: Asked) -> Recorded:
+    async def _push(self, asked: ApiRequest) -> Recorded:
         body = asked.read(PushBody)
         integrations = self._settings.integrations
         if integrations is None:

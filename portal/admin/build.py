@@ -11,16 +11,16 @@ from starlette.routing import Mount
 
 from portal.admin.api.application import PREFIX, AdminSettings, create_admin_app
 from portal.admin.api.operations import Operation
-from portal.admin.apps import Apps
+from portal.admin.apps import AppOperations
 from portal.admin.assessments import AssessmentApi
-from portal.admin.lists import Lists
-from portal.admin.login_settings import Organizations
-from portal.admin.members import Members
+from portal.admin.lists import ListOperations
+from portal.admin.login_settings import OrganizationOperations
+from portal.admin.members import MemberOperations
 from portal.admin.organization import CustomPages, IdentityProviders, ServiceTokenApi
-from portal.admin.policies import Groups, Policies, check_decisions
-from portal.admin.portals import Portals
-from portal.admin.servers import Servers
-from portal.admin.signing import Keys
+from portal.admin.policies import GroupOperations, PolicyOperations, check_decisions
+from portal.admin.portals import PortalOperations
+from portal.admin.servers import ServerOperations
+from portal.admin.signing import KeyOperations
 from portal.admin.tokens import ApiTokens
 from portal.admin.upstreams import NotRunning, Upstreams
 from portal.oauth import ServiceTokens, SigningKeys
@@ -29,13 +29,13 @@ from portal.sdk import mount_any_path
 from portal.state import AlreadyExists, Clock, Kind, Store, utc_now
 
 
-class AccountDocument(Document):
+class InstanceAccount(Document):
     """The one account of an instance: 32 hexadecimal digits."""
 
     id: str
 
 
-ACCOUNT, ACCOUNT_ID = Kind("settings", AccountDocument), "account"
+ACCOUNT, ACCOUNT_ID = Kind("settings", InstanceAccount), "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,21 @@ async def create_admin(
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
-    servers = Servers(store, upstreams or NotRunning())
+    servers = ServerOperations(store, upstreams or NotRunning())
     operations = [
         *servers.operations(),
-        *Portals(store, servers).operations(),
-        *Policies(store, check_decisions).operations(),
-        *Groups(store, check_decisions).operations(),
-        *Apps(store, check_decisions).operations(),
+        *PortalOperations(store, servers).operations(),
+        *PolicyOperations(store, check_decisions).operations(),
+        *GroupOperations(store, check_decisions).operations(),
+        *AppOperations(store, check_decisions).operations(),
         *IdentityProviders(store).operations(),
         *ServiceTokenApi(store, ServiceTokens(store, clock)).operations(),
         *CustomPages(store, check_decisions).operations(),
-        *Lists(store, check_decisions, clock).operations(),
-        *Keys(store, SigningKeys(store, clock), clock).operations(),
+        *ListOperations(store, check_decisions, clock).operations(),
+        *KeyOperations(store, SigningKeys(store, clock), clock).operations(),
         *AssessmentApi(store, clock, settings).operations(),
-        *Organizations(store, settings).operations(),
-        *Members(store, clock, settings).operations(),
+        *OrganizationOperations(store, settings).operations(),
+        *MemberOperations(store, clock, settings).operations(),
         *tokens.operations(),
     ]
     return Admin(create_admin_app(operations, tokens, account_id, settings), account_id, tokens, operations, settings)
@@ -88,7 +88,7 @@ async def create_admin(
 async def read_account_id(store: Store) -> str:
     """The id of the one account, 32 hexadecimal digits made up at the first start."""
     try:
-        made = await store.create(ACCOUNT, ACCOUNT_ID, AccountDocument(id=secrets.token_hex(16)), by="first start")
+        made = await store.create(ACCOUNT, ACCOUNT_ID, InstanceAccount(id=secrets.token_hex(16)), by="first start")
     except AlreadyExists:
         found = await store.get(ACCOUNT, ACCOUNT_ID)
         assert found is not None

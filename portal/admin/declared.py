@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 
 from portal.admin.apps import AppBody
 from portal.admin.lists import ListBody
-from portal.admin.login_settings import LoginSettings
+from portal.admin.login_settings import SettableSettings
 from portal.admin.organization import PageBody, ProviderBody
 from portal.admin.policies import GroupBody, PolicyBody
 from portal.admin.portals import PortalBody, code_mode_of
@@ -31,7 +31,7 @@ class DeclaredError(PortalError):
 
 
 @dataclass(frozen=True, slots=True)
-class Section:
+class DeclaredSection:
     """One kind. `partly`: what an entry leaves out stays as it is, because replacing works that way. `secrets` are
     written and never shown. `only` is the id of the one object of a section that has no further ones: the section
     itself is its entry."""
@@ -46,13 +46,13 @@ class Section:
     only: str = ""
 
 
-SECTIONS: tuple[Section, ...] = (
-    Section("identity_providers", "identity_provider", ProviderBody, secrets=("client_secret",)),
-    Section("custom_pages", "custom_page", PageBody),
-    Section("lists", "list", ListBody, fixed=("type",)),
-    Section("groups", "group", GroupBody),
-    Section("policies", "policy", PolicyBody),
-    Section(
+SECTIONS: tuple[DeclaredSection, ...] = (
+    DeclaredSection("identity_providers", "identity_provider", ProviderBody, secrets=("client_secret",)),
+    DeclaredSection("custom_pages", "custom_page", PageBody),
+    DeclaredSection("lists", "list", ListBody, fixed=("type",)),
+    DeclaredSection("groups", "group", GroupBody),
+    DeclaredSection("policies", "policy", PolicyBody),
+    DeclaredSection(
         "servers",
         "server",
         ServerBody,
@@ -61,9 +61,9 @@ SECTIONS: tuple[Section, ...] = (
         secrets=("auth_credentials", "client_secret"),
         fixed=("auth_type", "hostname"),
     ),
-    Section("portals", "portal", PortalBody, key="id", partly=True),
-    Section("apps", "app", AppBody),
-    Section("organization", LOGIN_SETTINGS.name, LoginSettings, key="id", only=LOGIN_SETTINGS_ID),
+    DeclaredSection("portals", "portal", PortalBody, key="id", partly=True),
+    DeclaredSection("apps", "app", AppBody),
+    DeclaredSection("organization", LOGIN_SETTINGS.name, SettableSettings, key="id", only=LOGIN_SETTINGS_ID),
 )
 """In the order in which they can be made: what others refer to comes first."""
 
@@ -85,7 +85,7 @@ Ids = Mapping[str, Mapping[str, str]]
 class Existing:
     """One stored object. `document` refers to others by their ids; `secrets` are in the clear."""
 
-    section: Section
+    section: DeclaredSection
     id: str
     document: Document
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -100,7 +100,7 @@ class Change:
     """One step. `fields` are the members that differ; `entry` is what the file says, `id` that of what there is."""
 
     action: Literal["make", "change", "remove"]
-    section: Section
+    section: DeclaredSection
     called: str
     fields: tuple[str, ...] = ()
     entry: Document = field(default_factory=dict, repr=False)
@@ -209,7 +209,7 @@ def _plain(default: object) -> object:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _checked(section: Section, called: str, entry: object) -> Document:
+def _checked(section: DeclaredSection, called: str, entry: object) -> Document:
     where = section.name if section.only else f"{section.name}.{called[:80]}"
     if not isinstance(entry, Mapping):
         raise DeclaredError(f"{where}: must be an object.")
@@ -227,7 +227,7 @@ def _checked(section: Section, called: str, entry: object) -> Document:
     return entry
 
 
-def _step(section: Section, called: str, entry: Document, there: Existing | None, names: Ids) -> Change | None:
+def _step(section: DeclaredSection, called: str, entry: Document, there: Existing | None, names: Ids) -> Change | None:
     if there is None:
         return Change("make", section, called, tuple(sorted(entry)), entry)
     wanted = _normal(section, section.body.model_validate({**entry, section.key: called}))
@@ -241,16 +241,16 @@ def _step(section: Section, called: str, entry: Document, there: Existing | None
     return Change("change", section, called, tuple(fields), entry, there.id) if fields else None
 
 
-def _said(section: Section, entry: Document) -> set[str]:
+def _said(section: DeclaredSection, entry: Document) -> set[str]:
     return {"code_mode" if name == "allow_code_mode" else name for name in entry} - set(section.secrets)
 
 
-def _secret(section: Section, entry: Document, name: str) -> object:
+def _secret(section: DeclaredSection, entry: Document, name: str) -> object:
     holder = entry.get("config", {}) if section.name == "identity_providers" else entry
     return holder.get(name) if isinstance(holder, Mapping) else None
 
 
-def _normal(section: Section, body: BaseModel) -> dict[str, object]:
+def _normal(section: DeclaredSection, body: BaseModel) -> dict[str, object]:
     """Two bodies that mean the same are equal in this form."""
     form = body.model_dump(mode="json", by_alias=True, exclude=set(section.secrets))
     match section.name:

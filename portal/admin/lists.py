@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field, model_validator
 
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.collection import Check, Collection, Removed
 from portal.admin.api.errors import in_use, invalid, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ZERO_TRUST
 from portal.admin.policies import Name
 from portal.login import normal_email
@@ -89,7 +89,7 @@ class WholeList(ShownList):
     items: tuple[ShownItem, ...]
 
 
-class Lists(Collection[BaseModel, ListDocument]):
+class ListOperations(Collection[BaseModel, ListDocument]):
     """Of the types Cloudflare has, those that policies of a portal can ask for."""
 
     kind, path, noun, area = LIST, "/gateway/lists", "list", ZERO_TRUST
@@ -149,26 +149,26 @@ class Lists(Collection[BaseModel, ListDocument]):
             ),
         )
 
-    async def list(self, asked: Asked) -> Listing[BaseModel]:
+    async def list(self, asked: ApiRequest) -> ListAnswer[BaseModel]:
         found = await super().list(asked)
-        return Listing([ShownList(**one.model_dump(exclude={"items"})) for one in found.items], found.broken)
+        return ListAnswer([ShownList(**one.model_dump(exclude={"items"})) for one in found.items], found.broken)
 
-    async def create(self, asked: Asked) -> BaseModel:
+    async def create(self, asked: ApiRequest) -> BaseModel:
         return self.show(await self.store(asked, self.document(asked.read(ListBody), None)))
 
-    async def delete(self, asked: Asked) -> Removed:
+    async def delete(self, asked: ApiRequest) -> Removed:
         async with self._store.transaction() as transaction:
             await _require_unused(transaction, asked.path["id"])
             return Removed(id=(await transaction.delete(LIST, asked.path["id"], by=asked.by)).id)
 
-    async def _items(self, asked: Asked) -> Sequence[ShownItem]:
+    async def _items(self, asked: ApiRequest) -> Sequence[ShownItem]:
         wanted = asked.paging.search.lower()
         stored = await self._store.get(LIST, asked.path["id"])
         if stored is None:
             raise not_found(self.noun)
         return [item for item in self.show(stored).items if wanted in item.value.lower()]
 
-    async def _edit(self, asked: Asked) -> WholeList:
+    async def _edit(self, asked: ApiRequest) -> WholeList:
         body = asked.read(ListChange)
         gone = {value.lower() for value in body.remove}
         async with self._store.transaction() as transaction:

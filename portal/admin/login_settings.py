@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_va
 
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.errors import conflict, invalid
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import ORGANIZATION
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.login import LoginSettings as LoginDocument
@@ -52,7 +52,7 @@ class LoginDesign(_WithoutNulls):
         return given
 
 
-class LoginSettings(_WithoutNulls):
+class SettableSettings(_WithoutNulls):
     """What can be set. `allowed_idps` and `custom_deny_*` are ours."""
 
     name: Annotated[str, Field(max_length=100)] = ""
@@ -71,7 +71,7 @@ class LoginSettings(_WithoutNulls):
         return given
 
 
-class OrganizationBody(LoginSettings):
+class OrganizationBody(SettableSettings):
     """What Cloudflare has besides is refused where it asks for something, so that nobody relies on it."""
 
     auth_domain: Annotated[str, Field(max_length=253)] | None = None
@@ -123,10 +123,10 @@ def usable_settings(document: Mapping[str, object]) -> dict[str, object]:
     usable: dict[str, object] = {}
     for name, value in document.items():
         try:
-            settings = LoginSettings.model_validate({name: value})
+            settings = SettableSettings.model_validate({name: value})
         except ValidationError:
             continue
-        if name not in LoginSettings.model_fields or name in settings.model_fields_set:
+        if name not in SettableSettings.model_fields or name in settings.model_fields_set:
             usable[name] = value
     return usable
 
@@ -147,7 +147,7 @@ class ShownOrganization(BaseModel):
     updated_at: datetime | None = None
 
 
-class Organizations:
+class OrganizationOperations:
     """The one organization. PUT changes the members that are sent; "" takes a text away."""
 
     def __init__(self, store: Store, settings: AdminSettings) -> None:
@@ -162,19 +162,19 @@ class Organizations:
             Operation("PUT", PATH, "Change how people sign in", self._replace, model, area, OrganizationBody),
         ]
 
-    async def _get(self, asked: Asked) -> ShownOrganization:
+    async def _get(self, asked: ApiRequest) -> ShownOrganization:
         return self._organization(await self._store.get(LOGIN_SETTINGS, LOGIN_SETTINGS_ID))
 
-    async def _create(self, asked: Asked) -> ShownOrganization:
+    async def _create(self, asked: ApiRequest) -> ShownOrganization:
         return await self._write(asked, only_new=True)
 
-    async def _replace(self, asked: Asked) -> ShownOrganization:
+    async def _replace(self, asked: ApiRequest) -> ShownOrganization:
         return await self._write(asked)
 
-    async def _write(self, asked: Asked, *, only_new: bool = False) -> ShownOrganization:
-        body = asked.read(LoginSettings)
+    async def _write(self, asked: ApiRequest, *, only_new: bool = False) -> ShownOrganization:
+        body = asked.read(SettableSettings)
         self._require_own_domain(body)
-        members = body.model_dump(mode="json", include=body.model_fields_set & set(LoginSettings.model_fields))
+        members = body.model_dump(mode="json", include=body.model_fields_set & set(SettableSettings.model_fields))
         if "login_design" in members:
             members["login_design"] = body.login_design.model_dump(mode="json", exclude_defaults=True)
         async with self._store.transaction() as transaction:
@@ -191,7 +191,7 @@ class Organizations:
                 written = await transaction.replace(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=asked.by)
         return self._organization(written)
 
-    def _require_own_domain(self, body: LoginSettings) -> None:
+    def _require_own_domain(self, body: SettableSettings) -> None:
         given = body.auth_domain if isinstance(body, OrganizationBody) else None
         if given and given.lower() != self._settings.hostname:
             raise invalid("is the portal's host name, which its configuration says (publicUrl)", "/auth_domain")

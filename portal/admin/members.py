@@ -12,11 +12,11 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, Field, field_validator
 
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import conflict, in_use, invalid, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ACCOUNT
 from portal.login import (
     ADMINISTRATOR,
@@ -60,10 +60,6 @@ class MemberBody(BaseModel):
         return given
 
 
-class NoBody(BaseModel):
-    """An empty object, or nothing."""
-
-
 class User(BaseModel):
     email: str
     first_name: str | None = None
@@ -95,7 +91,7 @@ class NewMember(ShownMember):
     invitation: InvitationLink
 
 
-class Members:
+class MemberOperations:
     def __init__(self, store: Store, clock: Clock, settings: AdminSettings) -> None:
         self._store = store
         passwords = Passwords()
@@ -114,12 +110,12 @@ class Members:
             Operation("POST", renew, "Make the link again", self._renew, NewMember, area, NoBody, body_required=False),
         ]
 
-    async def _list(self, asked: Asked) -> Listing[ShownMember]:
+    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownMember]:
         wanted, members = asked.paging.search.lower(), await self._all()
         shown = [one for one in members if wanted in one.email or wanted in (one.user.first_name or "").lower()]
-        return Listing(shown, await self._broken())
+        return ListAnswer(shown, await self._broken())
 
-    async def _get(self, asked: Asked) -> ShownMember:
+    async def _get(self, asked: ApiRequest) -> ShownMember:
         id = asked.path["id"]
         if found := next((one for one in await self._all() if one.id == id), None):
             return found
@@ -127,14 +123,14 @@ class Members:
             raise broken.error
         raise not_found("member")
 
-    async def _invite(self, asked: Asked) -> NewMember:
+    async def _invite(self, asked: ApiRequest) -> NewMember:
         body = asked.read(MemberBody)
         return await self._delivered(await _in_words(lambda: self._invitations.invite(body.email, by=asked.by)))
 
-    async def _renew(self, asked: Asked) -> NewMember:
+    async def _renew(self, asked: ApiRequest) -> NewMember:
         return await self._delivered(await _in_words(lambda: self._invitations.renew(asked.path["id"], by=asked.by)))
 
-    async def _delete(self, asked: Asked) -> Removed:
+    async def _delete(self, asked: ApiRequest) -> Removed:
         id = asked.path["id"]
         # An invitation first: accepted in between, it is the administrator who is removed, by the same id.
         try:

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, Field
 
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.collection import Collection, Removed
 from portal.admin.api.errors import invalid, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import CUSTOM_PAGES, ORGANIZATION, SERVICE_TOKENS
 from portal.admin.policies import Name
 from portal.login import ProviderInvalid, places, read_provider
@@ -53,12 +53,12 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
             raise invalid(str(error), "/config") from None
         return document
 
-    async def create(self, asked: Asked) -> BaseModel:
+    async def create(self, asked: ApiRequest) -> BaseModel:
         body = asked.read(ProviderBody)
         document, secret = self.document(body, None), _secret(body)
         return self.show(await self.store(asked, document, None if isinstance(secret, Keep) else secret))
 
-    async def replace(self, asked: Asked) -> BaseModel:
+    async def replace(self, asked: ApiRequest) -> BaseModel:
         body = asked.read(ProviderBody)
         document, secret = self.document(body, None), _secret(body)
         async with self._store.transaction() as transaction:
@@ -130,10 +130,6 @@ class RotationBody(BaseModel):
     previous_client_secret_expires_at: AwareDatetime | None = None
 
 
-class NoBody(BaseModel):
-    """An empty object, or nothing."""
-
-
 class ShownServiceToken(BaseModel):
     id: str
     name: str
@@ -146,7 +142,7 @@ class ShownServiceToken(BaseModel):
     updated_at: datetime
 
 
-class NewServiceToken(ShownServiceToken):
+class NewServiceTokenAnswer(ShownServiceToken):
     """`client_secret` is shown this once."""
 
     client_secret: str
@@ -159,7 +155,7 @@ class ServiceTokenApi:
 
     def operations(self) -> list[Operation]:
         path, area = "/access/service_tokens", SERVICE_TOKENS
-        one, shown, new = path + "/{id}", ShownServiceToken, NewServiceToken
+        one, shown, new = path + "/{id}", ShownServiceToken, NewServiceTokenAnswer
         rotate, refresh = f"{one}/rotate", f"{one}/refresh"
         return [
             Operation("GET", path, "List service tokens", self._list, shown, area, listed=True),
@@ -175,16 +171,16 @@ class ServiceTokenApi:
             ),
         ]
 
-    async def _list(self, asked: Asked) -> Listing[ShownServiceToken]:
+    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownServiceToken]:
         wanted = asked.paging.search.lower()
         found = await self._store.scan(SERVICE_TOKEN)
         shown = [_shown(stored) for stored in found.stored if wanted in stored.document.name.lower()]
-        return Listing(shown, found.broken)
+        return ListAnswer(shown, found.broken)
 
-    async def _get(self, asked: Asked) -> ShownServiceToken:
+    async def _get(self, asked: ApiRequest) -> ShownServiceToken:
         return _shown(_there(await self._store.get(SERVICE_TOKEN, asked.path["id"])))
 
-    async def _create(self, asked: Asked) -> NewServiceToken:
+    async def _create(self, asked: ApiRequest) -> NewServiceTokenAnswer:
         body = asked.read(ServiceTokenBody)
         try:
             made = await self._tokens.create(body.name, by=asked.by, duration=body.duration)
@@ -192,7 +188,7 @@ class ServiceTokenApi:
             raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
         return _new(made.stored, made.client_secret)
 
-    async def _replace(self, asked: Asked) -> ShownServiceToken:
+    async def _replace(self, asked: ApiRequest) -> ShownServiceToken:
         body = asked.read(ServiceTokenChange)
         stored = _there(await self._store.get(SERVICE_TOKEN, asked.path["id"]))
         document = stored.document.model_copy(
@@ -207,18 +203,18 @@ class ServiceTokenApi:
                 raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
         return await self._get(asked)
 
-    async def _delete(self, asked: Asked) -> ShownServiceToken | Removed:
+    async def _delete(self, asked: ApiRequest) -> ShownServiceToken | Removed:
         gone = await self._store.delete(SERVICE_TOKEN, asked.path["id"], by=asked.by)
         return _shown(gone) if isinstance(gone, Stored) else Removed(id=gone.id)
 
-    async def _rotate(self, asked: Asked) -> NewServiceToken:
+    async def _rotate(self, asked: ApiRequest) -> NewServiceTokenAnswer:
         until = asked.read(RotationBody).previous_client_secret_expires_at
         made = await self._tokens.rotate(asked.path["id"], by=asked.by, previous_until=until)
         if made is None:
             raise not_found("service token")
         return _new(made.stored, made.client_secret)
 
-    async def _refresh(self, asked: Asked) -> ShownServiceToken:
+    async def _refresh(self, asked: ApiRequest) -> ShownServiceToken:
         return _shown(_there(await self._tokens.refresh(asked.path["id"], by=asked.by)))
 
 
@@ -233,5 +229,5 @@ def _shown(stored: Stored[ServiceTokenDocument]) -> ShownServiceToken:
     return ShownServiceToken.model_validate({**shown_document(stored), **dates})
 
 
-def _new(stored: Stored[ServiceTokenDocument], secret: str) -> NewServiceToken:
-    return NewServiceToken(**_shown(stored).model_dump(), client_secret=secret)
+def _new(stored: Stored[ServiceTokenDocument], secret: str) -> NewServiceTokenAnswer:
+    return NewServiceTokenAnswer(**_shown(stored).model_dump(), client_secret=secret)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from portal.admin.api import errors
 from portal.admin.api.errors import AdminError, Problem, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.upstreams import Upstreams
 from portal.objects import SERVER
@@ -52,7 +52,7 @@ class Approved(BaseModel):
     waiting_approvals: int
 
 
-class Approvals:
+class ApprovalOperations:
     def __init__(self, store: Store, upstreams: Upstreams) -> None:
         self._store = store
         self._upstreams = upstreams
@@ -65,12 +65,12 @@ class Approvals:
             Operation("POST", approve, "Approve what waits", self._approve, Approved, PORTALS, ApprovalBody),
         ]
 
-    async def _list(self, asked: Asked) -> list[ShownWithheld]:
+    async def _list(self, asked: ApiRequest) -> list[ShownWithheld]:
         wanted = asked.paging.search.lower()
         withheld = await self._withheld(asked)
         return [shown(waits) for waits in withheld if wanted in waits.name.lower()]
 
-    async def _approve(self, asked: Asked) -> Approved:
+    async def _approve(self, asked: ApiRequest) -> Approved:
         body = asked.read(ApprovalBody)
         waiting = {(waits.kind, waits.name, waits.digest): waits for waits in await self._withheld(asked)}
         meant = []
@@ -83,14 +83,14 @@ class Approvals:
         await self._keep(asked, meant)
         return Approved(approved=body.approve, waiting_approvals=len(await self._withheld(asked)))
 
-    async def _keep(self, asked: Asked, meant: Iterable[PendingDefinition]) -> None:
+    async def _keep(self, asked: ApiRequest, meant: Iterable[PendingDefinition]) -> None:
         try:
             await self._upstreams.approve(asked.path["id"], meant, by=asked.by)
         except PinsUnusable as error:
             structlog.get_logger("portal.admin").error("an approval is not kept", reason=str(error))
             raise AdminError(503, [Problem(errors.UNAVAILABLE, "the approval cannot be kept; try again")]) from None
 
-    async def _withheld(self, asked: Asked) -> tuple[PendingDefinition, ...]:
+    async def _withheld(self, asked: ApiRequest) -> tuple[PendingDefinition, ...]:
         id = asked.path["id"]
         if await self._store.find(SERVER, id) is None:
             raise not_found("MCP server")

@@ -69,7 +69,7 @@ class ShownGroup(GroupBody):
     updated_at: datetime
 
 
-class Policies(Collection[PolicyBody, PolicyDocument]):
+class PolicyOperations(Collection[PolicyBody, PolicyDocument]):
     kind, path, noun, area = POLICY, "/access/policies", "policy", POLICIES
     body, shown = PolicyBody, ShownPolicy
 
@@ -77,7 +77,7 @@ class Policies(Collection[PolicyBody, PolicyDocument]):
         return body
 
 
-class Groups(Collection[GroupBody, GroupDocument]):
+class GroupOperations(Collection[GroupBody, GroupDocument]):
     kind, path, noun, area = GROUP, "/access/groups", "group", ORGANIZATION
     body, shown = GroupBody, ShownGroup
 

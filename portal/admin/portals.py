@@ -9,13 +9,13 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from portal.access import merged
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import broken, conflict, invalid, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import PortalOverrides, ShownOverride
-from portal.admin.servers import Description, Id, Name, Servers, ShownServer
+from portal.admin.servers import Description, Id, Name, ServerOperations, ShownServer
 from portal.config import CodeModePolicy
 from portal.objects import PORTAL, SERVER, CapabilitySetting, PortalDocument, ServerDocument, Settings
 from portal.objects import PortalServer as PortalServerDocument
@@ -58,7 +58,7 @@ class PortalReplacement(_Settings):
     name: Name | None = None
 
 
-class PortalServer(ShownServer):
+class ShownPortalServer(ShownServer):
     server_id: str
     default_disabled: bool
     on_behalf: bool
@@ -74,7 +74,7 @@ class ShownPortal(BaseModel):
     code_mode: CodeModePolicy
     allow_code_mode: bool
     secure_web_gateway: bool
-    servers: tuple[PortalServer, ...]
+    servers: tuple[ShownPortalServer, ...]
     created_at: datetime
     created_by: str
     modified_at: datetime
@@ -99,8 +99,8 @@ def code_mode_of(
     return before if before not in (None, CodeModePolicy.OFF) else CodeModePolicy.OPT_IN
 
 
-class Portals:
-    def __init__(self, store: Store, servers: Servers) -> None:
+class PortalOperations:
+    def __init__(self, store: Store, servers: ServerOperations) -> None:
         self._store = store
         self._servers = servers
 
@@ -114,7 +114,7 @@ class Portals:
             Operation("DELETE", one, "Remove a portal", self._delete, ShownPortal, PORTALS),
         ]
 
-    async def _list(self, asked: Asked) -> Listing[ShownPortal]:
+    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownPortal]:
         wanted = asked.paging.search.lower()
         servers = await self._store.list(SERVER)
         found = await self._store.scan(PORTAL)
@@ -123,15 +123,15 @@ class Portals:
             for stored in found.stored
             if any(wanted in text.lower() for text in (stored.id, stored.document.name, stored.document.hostname))
         ]
-        return Listing(shown, found.broken)
+        return ListAnswer(shown, found.broken)
 
-    async def _get(self, asked: Asked) -> ShownPortal:
+    async def _get(self, asked: ApiRequest) -> ShownPortal:
         stored = await self._store.get(PORTAL, asked.path["id"])
         if stored is None:
             raise not_found("portal")
         return self._shown(stored, await self._store.list(SERVER))
 
-    async def _create(self, asked: Asked) -> ShownPortal:
+    async def _create(self, asked: ApiRequest) -> ShownPortal:
         body = asked.read(PortalBody)
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
@@ -141,7 +141,7 @@ class Portals:
             created = await transaction.create(PORTAL, body.id, document, by=asked.by)
         return self._shown(created, servers)
 
-    async def _replace(self, asked: Asked) -> ShownPortal:
+    async def _replace(self, asked: ApiRequest) -> ShownPortal:
         body = asked.read(PortalReplacement)
         async with self._store.transaction() as transaction:
             found = await transaction.find(PORTAL, asked.path["id"])
@@ -154,7 +154,7 @@ class Portals:
             replaced = await transaction.replace(PORTAL, found.id, document, by=asked.by)
         return self._shown(replaced, servers)
 
-    async def _delete(self, asked: Asked) -> ShownPortal | Removed:
+    async def _delete(self, asked: ApiRequest) -> ShownPortal | Removed:
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
             gone = await transaction.delete(PORTAL, asked.path["id"], by=asked.by)
@@ -182,10 +182,10 @@ class Portals:
             modified_by=stored.modified_by,
         )
 
-    def _shown_server(self, entry: PortalServerDocument, server: Stored[ServerDocument]) -> PortalServer:
+    def _shown_server(self, entry: PortalServerDocument, server: Stored[ServerDocument]) -> ShownPortalServer:
         of_server, hidden = server.document, entry.default_disabled
         shown = self._servers.shown(server).model_dump(exclude={"updated_tools", "updated_prompts"})
-        return PortalServer(
+        return ShownPortalServer(
             **shown,
             server_id=server.id,
             default_disabled=hidden,

@@ -11,14 +11,14 @@ import orjson
 from pydantic import AfterValidator, BaseModel, Field
 
 from portal.admin import credentials
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import Override, Overrides
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
-from portal.admin.pins import Approvals
+from portal.admin.pins import ApprovalOperations
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
 from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, ServerDocument
 from portal.servers import ListingChange, open_secret
@@ -119,7 +119,7 @@ class ShownServer(BaseModel):
     modified_by: str
 
 
-class Servers:
+class ServerOperations:
     def __init__(self, store: Store, upstreams: Upstreams) -> None:
         self._store = store
         self._upstreams = upstreams
@@ -133,7 +133,7 @@ class Servers:
             Operation("PUT", one, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement),
             Operation("DELETE", one, "Remove an MCP server", self._delete, ShownServer, PORTALS),
             Operation("POST", f"{one}/sync", "Read what a server offers again", self._sync, Synced, PORTALS),
-            *Approvals(self._store, self._upstreams).operations(one),
+            *ApprovalOperations(self._store, self._upstreams).operations(one),
         ]
 
     def shown(self, stored: Stored[ServerDocument]) -> ShownServer:
@@ -159,7 +159,7 @@ class Servers:
             modified_by=stored.modified_by,
         )
 
-    async def _list(self, asked: Asked) -> Listing[ShownServer]:
+    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownServer]:
         wanted = asked.paging.search.lower()
         found = await self._store.scan(SERVER)
         shown = [
@@ -167,15 +167,15 @@ class Servers:
             for stored in found.stored
             if wanted in stored.id.lower() or wanted in stored.document.name.lower()
         ]
-        return Listing(shown, found.broken)
+        return ListAnswer(shown, found.broken)
 
-    async def _get(self, asked: Asked) -> ShownServer:
+    async def _get(self, asked: ApiRequest) -> ShownServer:
         stored = await self._store.get(SERVER, asked.path["id"])
         if stored is None:
             raise not_found("MCP server")
         return self.shown(stored)
 
-    async def _create(self, asked: Asked) -> ShownServer:
+    async def _create(self, asked: ApiRequest) -> ShownServer:
         body = asked.read(ServerBody)
         document = ServerDocument(
             name=body.name,
@@ -199,7 +199,7 @@ class Servers:
             )
         return self.shown(created)
 
-    async def _replace(self, asked: Asked) -> ShownServer:
+    async def _replace(self, asked: ApiRequest) -> ShownServer:
         body = asked.read(ServerReplacement)
         async with self._store.transaction() as transaction:
             # One that cannot be read is made again: its URL is not in the body.
@@ -222,7 +222,7 @@ class Servers:
             )
         return self.shown(replaced)
 
-    async def _delete(self, asked: Asked) -> ShownServer | Removed:
+    async def _delete(self, asked: ApiRequest) -> ShownServer | Removed:
         id = asked.path["id"]
         async with self._store.transaction() as transaction:
             users = [
@@ -235,7 +235,7 @@ class Servers:
             gone = await transaction.delete(SERVER, id, by=asked.by)
         return Removed(id=gone.id) if isinstance(gone, Broken) else self.shown(gone)
 
-    async def _sync(self, asked: Asked) -> Synced:
+    async def _sync(self, asked: ApiRequest) -> Synced:
         stored = await self._store.get(SERVER, asked.path["id"])
         if stored is None:
             raise not_found("MCP server")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ORGANIZATION
 from portal.oauth import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
 from portal.state import AlreadyExists, Clock, Store
@@ -19,17 +19,13 @@ class RotationInterval(BaseModel):
     key_rotation_interval_days: Annotated[int, Field(ge=21, le=365)]
 
 
-class NoBody(BaseModel):
-    """An empty object, or nothing."""
-
-
 class ShownKeys(BaseModel):
     key_rotation_interval_days: int
     days_until_next_rotation: float
     last_key_rotation_at: datetime
 
 
-class Keys:
+class KeyOperations:
     """`SigningKeys` read what is set here, those of every portal on the database."""
 
     def __init__(self, store: Store, keys: SigningKeys, clock: Clock) -> None:
@@ -47,7 +43,7 @@ class Keys:
             ),
         ]
 
-    async def _get(self, asked: Asked) -> ShownKeys:
+    async def _get(self, asked: ApiRequest) -> ShownKeys:
         made_at, interval = (await self._keys.current()).made_at, await self._keys.rotation_interval()
         left = made_at + interval - self._clock()
         return ShownKeys(
@@ -56,7 +52,7 @@ class Keys:
             last_key_rotation_at=made_at,
         )
 
-    async def _update(self, asked: Asked) -> ShownKeys:
+    async def _update(self, asked: ApiRequest) -> ShownKeys:
         interval = asked.read(RotationInterval).key_rotation_interval_days
         document = KeySettings(key_rotation_interval_days=interval)
         try:
@@ -65,6 +61,6 @@ class Keys:
             await self._store.replace(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=asked.by)
         return await self._get(asked)
 
-    async def _rotate(self, asked: Asked) -> ShownKeys:
+    async def _rotate(self, asked: ApiRequest) -> ShownKeys:
         await self._keys.rotate(by=asked.by)
         return await self._get(asked)

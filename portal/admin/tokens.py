@@ -16,8 +16,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, RootModel
 
 from portal.admin.api import errors
-from portal.admin.api.answers import Listing
-from portal.admin.api.operations import Asked, Asker, Operation
+from portal.admin.api.answers import ListAnswer
+from portal.admin.api.operations import ApiCaller, ApiRequest, NoBody, Operation
 from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
 from portal.objects import Document
 from portal.state import Clock, Kept, Kind, Store, Stored, utc_now
@@ -130,10 +130,6 @@ class TokenId(BaseModel):
     id: str
 
 
-class NoBody(BaseModel):
-    """An empty object, or no body."""
-
-
 class TokenValue(RootModel[str]):
     """The new value, in this answer only."""
 
@@ -164,7 +160,7 @@ class ApiTokens:
         self._clock = clock
         self._by_hash = Kept(store, {API_TOKEN.name}, self._read)
 
-    async def authenticate(self, authorization: str, address: str) -> Asker:
+    async def authenticate(self, authorization: str, address: str) -> ApiCaller:
         """The token in this Authorization header, for a request from this address.
 
         Raises:
@@ -178,7 +174,7 @@ class ApiTokens:
             raise errors.unauthenticated()
         if found.condition is not None and not found.condition.allows(address):
             raise errors.unauthenticated()
-        return Asker(f"api-token:{found.token.id}", found.permissions, found.token.id)
+        return ApiCaller(f"api-token:{found.token.id}", found.permissions, found.token.id)
 
     async def _read(self) -> Mapping[str, _Compiled]:
         return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
@@ -225,19 +221,19 @@ class ApiTokens:
             Operation("DELETE", one, "Delete an API token", self._delete, TokenId, area),
         ]
 
-    async def _list(self, asked: Asked) -> Listing[ShownToken]:
+    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownToken]:
         found = await self._store.scan(API_TOKEN)
-        return Listing([self._shown(stored) for stored in found.stored], found.broken)
+        return ListAnswer([self._shown(stored) for stored in found.stored], found.broken)
 
-    async def _get(self, asked: Asked) -> ShownToken:
+    async def _get(self, asked: ApiRequest) -> ShownToken:
         return self._shown(await self._stored(asked))
 
-    async def _create(self, asked: Asked) -> NewToken:
+    async def _create(self, asked: ApiRequest) -> NewToken:
         body = asked.read(TokenBody)
         self._may_grant(asked.asker, body)
         return await self.create(body, asked.by)
 
-    async def _replace(self, asked: Asked) -> ShownToken:
+    async def _replace(self, asked: ApiRequest) -> ShownToken:
         stored, body = await self._stored(asked), asked.read(TokenReplacement)
         self._may_grant(asked.asker, body)
         # Nor may they activate a token that has more permissions than they have.
@@ -246,7 +242,7 @@ class ApiTokens:
         replaced = await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return self._shown(replaced)
 
-    async def _roll(self, asked: Asked) -> TokenValue:
+    async def _roll(self, asked: ApiRequest) -> TokenValue:
         stored = await self._stored(asked)
         self._may_grant(asked.asker, self._shown(stored))
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
@@ -254,25 +250,25 @@ class ApiTokens:
         await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
         return TokenValue(value)
 
-    async def _delete(self, asked: Asked) -> TokenId:
+    async def _delete(self, asked: ApiRequest) -> TokenId:
         return TokenId(id=(await self._store.delete(API_TOKEN, asked.path["token_id"], by=asked.by)).id)
 
-    async def _verify(self, asked: Asked) -> TokenStatus:
+    async def _verify(self, asked: ApiRequest) -> TokenStatus:
         stored = await self._store.get(API_TOKEN, asked.asker.token_id)
         if stored is None:
             raise errors.unauthenticated()
         return TokenStatus.model_validate(self._shown(stored).model_dump())
 
-    async def _permissions(self, asked: Asked) -> list[ListedPermission]:
+    async def _permissions(self, asked: ApiRequest) -> list[ListedPermission]:
         return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
 
-    async def _stored(self, asked: Asked) -> Stored[TokenDocument]:
+    async def _stored(self, asked: ApiRequest) -> Stored[TokenDocument]:
         stored = await self._store.get(API_TOKEN, asked.path["token_id"])
         if stored is None:
             raise errors.not_found("API token")
         return stored
 
-    def _may_grant(self, asker: Asker, body: TokenBody | ShownToken) -> None:
+    def _may_grant(self, asker: ApiCaller, body: TokenBody | ShownToken) -> None:
         """Raises AdminError: 403, if the asker lacks a permission that the token would have."""
         if not _permissions_of(body.policies, self._account_id) <= asker.held:
             raise errors.forbidden("Authentication error: a token cannot grant permissions it does not hold")

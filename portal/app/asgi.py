@@ -79,7 +79,7 @@ def split_prefix(path: str) -> tuple[str, str]:
     return f"/{segment}", path
 
 
-class Portals:
+class PortalDispatcher:
     """The ASGI application that hands each request to its portal, whichever there are at that moment."""
 
     def __init__(self, addresses: Callable[[], Addresses]) -> None:
@@ -112,7 +112,7 @@ def instance_app(
         exception_handlers=error_handlers("/mcp"),
     )
     app.router.redirect_slashes = False
-    app.router.default = Portals(addresses)
+    app.router.default = PortalDispatcher(addresses)
     return app
 
 

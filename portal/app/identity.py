@@ -24,12 +24,12 @@ from portal.login import (
     Invitations,
     Login,
     LoginRoutes,
+    LoginSessions,
     Mail,
     OneTimePin,
     Passwords,
     Pins,
     Provider,
-    Sessions,
     Smtp,
 )
 from portal.oauth import (
@@ -56,7 +56,7 @@ from portal.signals import ClientCertificates
 from portal.state import Clock, Store, utc_now
 
 
-class Admission(Protocol):
+class AdmissionPolicy(Protocol):
     """Whether somebody may come in, by the policies that hold now. A place is the path of an MCP endpoint, or `app:`
     and the id of an application."""
 
@@ -188,7 +188,7 @@ LOGIN_FORMS: tuple[str, ...] = FORMS
 def portal_identity(
     shared: SharedIdentity,
     settings: IdentitySettings,
-    admission: Admission,
+    admission: AdmissionPolicy,
     *,
     scope: str = "",
     announce: Callable[[str], object],
@@ -204,7 +204,7 @@ def portal_identity(
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
     directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
-    login = Login(visitors, Sessions(store.tokens, now=now), directory, Pages(), admission.refused_for_identity)
+    login = Login(visitors, LoginSessions(store.tokens, now=now), directory, Pages(), admission.refused_for_identity)
     administrators = Administrators(store, shared.passwords, now)
     login_routes = LoginRoutes(
         login,

@@ -18,7 +18,7 @@ from portal.servers import Servers
 from portal.state import Clock, utc_now
 
 if TYPE_CHECKING:
-    from portal.app.identity import Admission, IdentitySettings, SharedIdentity
+    from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
     from portal.login import Passwords
     from portal.oauth import Fetch
     from portal.state import Store
@@ -43,7 +43,7 @@ class Parts:
     pins: Pinning | None = None
     access: LiveAccess | None = None
     gate: Gate | None = None
-    admission: Admission | None = None
+    admission: AdmissionPolicy | None = None
     adjust_identity: Callable[[IdentitySettings], IdentitySettings] | None = None
     fetch: Fetch | None = None
     passwords: Passwords | None = None

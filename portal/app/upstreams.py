@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Upstreams:
+class OpenServers:
     servers: Servers
     records: RecordLog
     learning: Learning
@@ -37,7 +37,7 @@ async def open_upstreams(
     *,
     learning: Learning | None = None,
     pins: Pinning | None = None,
-) -> AsyncIterator[Upstreams]:
+) -> AsyncIterator[OpenServers]:
     """The servers, connecting, until the block ends. What is approved of pinned servers is in `store` if there is one.
     `learning` and `pins`, if given, are open and stay so.
 
@@ -55,4 +55,4 @@ async def open_upstreams(
                 raise StartError(str(error)) from error
         servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
         learning.publish_to(servers.republish)
-        yield Upstreams(servers, records, learning)
+        yield OpenServers(servers, records, learning)

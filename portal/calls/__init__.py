@@ -2,8 +2,8 @@
 
 from portal.calls.assertions import AssertionCredentials
 from portal.calls.call import Call
-from portal.calls.caller import Caller, Records, Run
+from portal.calls.caller import Caller, LeasedRun, Records
 from portal.calls.gate import Gate
 from portal.calls.policy import PolicyAdmission
 
-__all__ = ["AssertionCredentials", "Call", "Caller", "Gate", "PolicyAdmission", "Records", "Run"]
+__all__ = ["AssertionCredentials", "Call", "Caller", "Gate", "LeasedRun", "PolicyAdmission", "Records"]

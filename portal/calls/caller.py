@@ -76,9 +76,9 @@ class Caller:
         with self._servers.lease() as lease:
             return await self.call_on(lease, call, context)
 
-    def run(self, context: CallContext = NO_CONTEXT) -> Run:
+    def run(self, context: CallContext = NO_CONTEXT) -> LeasedRun:
         """A caller for one program, whose servers stay as they are until the block ends."""
-        return Run(self, self._servers.lease(), context)
+        return LeasedRun(self, self._servers.lease(), context)
 
     async def call_on(self, lease: Lease, call: Call, context: CallContext) -> dict[str, Any]:
         """As `call`, on the servers of a lease."""
@@ -130,7 +130,7 @@ class Caller:
             )
 
 
-class Run:
+class LeasedRun:
     """The `codemode.ToolCaller` of one program; a `with` block. `snapshot` is what its servers offer."""
 
     def __init__(self, caller: Caller, lease: Lease, context: CallContext) -> None:
@@ -144,7 +144,7 @@ class Run:
     def snapshot(self) -> Snapshot:
         return self._lease.snapshot
 
-    def __enter__(self) -> Run:
+    def __enter__(self) -> LeasedRun:
         self._lease.__enter__()
         return self
 

@@ -41,7 +41,7 @@ class Screening(Protocol):
         """
 
 
-class Credentials(Protocol):
+class CallCredentials(Protocol):
     async def headers(self, call: Call, context: CallContext) -> Mapping[str, str]:
         """HTTP headers for this call, {} for none. Raises `CallError` if the call cannot be made without them."""
 
@@ -57,7 +57,7 @@ class Gate:
 
     admissions: Sequence[Admission] = ()
     screenings: Sequence[Screening] = ()
-    credentials: Sequence[Credentials] = ()
+    credentials: Sequence[CallCredentials] = ()
 
     async def admit(self, call: Call, context: CallContext) -> None:
         """Raises `CallDenied` for the first denial; the admissions after it are not asked."""

@@ -54,7 +54,7 @@ def list_events(old: Aggregate, new: Aggregate) -> tuple[ServerEvent, ...]:
     return tuple(events)
 
 
-class Changes:
+class ChangeNotices:
     """Sends events to the listen streams, over the bus, and to the sessions."""
 
     def __init__(self, views: Views, sessions: Sessions, bus: InMemorySubscriptionBus, background: Background) -> None:

@@ -9,7 +9,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
 from codemode import CallOutcome, Catalog, ToolCall, ToolCaller
-from portal.calls import Caller, Run
+from portal.calls import Caller, LeasedRun
 from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
 from portal.endpoint.request import ClientRequest
@@ -80,7 +80,7 @@ class CodeMode:
 class AliasCaller:
     """A tool caller for programs that know some tools by aliases."""
 
-    def __init__(self, run: Run, raw_names: Mapping[tuple[str, str], str]) -> None:
+    def __init__(self, run: LeasedRun, raw_names: Mapping[tuple[str, str], str]) -> None:
         self._run = run
         self._raw_names = raw_names
 

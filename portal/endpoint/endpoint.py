@@ -16,7 +16,7 @@ from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings
 from portal.endpoint.background import Background
 from portal.endpoint.catalogs import Catalogs, warm_search
-from portal.endpoint.changes import Changes, ListenStreams
+from portal.endpoint.changes import ChangeNotices, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.envelope import malformed
 from portal.endpoint.express.express import Express
@@ -28,7 +28,7 @@ from portal.endpoint.questions import Questions
 from portal.endpoint.request import MODE, ClientRequest, SdkContext, sdk_request
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
-from portal.endpoint.server import Handler, PortalServer, walled
+from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Contents, Views
@@ -72,7 +72,7 @@ class Endpoint:
         bus = InMemorySubscriptionBus()
         self._listen_streams = ListenStreams(bus, self._views)
         self._watches = Watches(self._views, caller, self._listen_streams, self._background)
-        self._changes = Changes(self._views, self._sessions, bus, self._background)
+        self._changes = ChangeNotices(self._views, self._sessions, bus, self._background)
         self._questions = Questions(self._upstream_protocol)
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
@@ -189,8 +189,8 @@ class Endpoint:
             finally:
                 self._streams.discard(stream)
 
-    def _make_server(self, settings: PortalSettings) -> PortalServer:
-        server = PortalServer(settings.name, instructions=settings.instructions)
+    def _make_server(self, settings: PortalSettings) -> PortalMcpServer:
+        server = PortalMcpServer(settings.name, instructions=settings.instructions)
         paged = types.PaginatedRequestParams
         for method, params, handler in (
             ("tools/list", paged, self._list_tools),

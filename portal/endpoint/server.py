@@ -26,7 +26,7 @@ Result = TypeVar("Result")
 Handler = Callable[[ServerRequestContext[Any, Any], Params], Awaitable[HandlerResult]]
 
 
-class PortalServer(Server[Any]):
+class PortalMcpServer(Server[Any]):
     """A `Server` that says its lists change, keeps results private, and seals the state clients carry for upstreams."""
 
     def __init__(self, name: str, *, instructions: str | None) -> None:

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp
 from portal.http.bind import is_loopback, require_safe_bind
 from portal.http.parting import Parting
 from portal.http.settings import HttpSettings
-from portal.http.uvicorn import BoundedHttp, Server
+from portal.http.uvicorn import BoundedHttp, PortalUvicorn
 
 GRACE_SECONDS = 5
 
@@ -57,7 +57,7 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None) -> Server:
+def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None) -> PortalUvicorn:
     config = uvicorn.Config(
         Parting(app, lambda: server.should_exit),
         http=BoundedHttp.with_settings(http),
@@ -70,7 +70,7 @@ def _server(app: ASGIApp, http: HttpSettings, on_stop: Callable[[], None] | None
         timeout_keep_alive=int(http.keep_alive),
         timeout_graceful_shutdown=GRACE_SECONDS,
     )
-    server = Server(config, on_stop)
+    server = PortalUvicorn(config, on_stop)
     return server
 
 

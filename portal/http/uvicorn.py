@@ -115,7 +115,7 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.close()
 
 
-class Server(uvicorn.Server):
+class PortalUvicorn(uvicorn.Server):
     """uvicorn's server with an event for being ready, a call as it begins to stop, and no handlers of signals.
 
     Why: `started` is a flag that would have to be polled; streams must end before uvicorn waits for them; and a server

@@ -27,7 +27,7 @@ from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.routes import LoginRoutes
-from portal.login.sessions import EVERYWHERE, SESSION, Sessions
+from portal.login.sessions import EVERYWHERE, SESSION, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login
 
 __all__ = [
@@ -54,6 +54,7 @@ __all__ = [
     "LastAdministrator",
     "Login",
     "LoginRoutes",
+    "LoginSessions",
     "LoginSettings",
     "Mail",
     "NewInvitation",
@@ -62,7 +63,6 @@ __all__ = [
     "Pins",
     "Provider",
     "ProviderInvalid",
-    "Sessions",
     "Smtp",
     "TooManyAccounts",
     "link_path",

@@ -28,7 +28,7 @@ LAST_SECONDS = 5.0
 _EMAIL = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[A-Za-z0-9-]{1,63}\.)+[A-Za-z0-9-]{2,63}")
 
 
-class PinDocument(Document):
+class OneTimePinDocument(Document):
     """A login that waits for its PIN. `pin` is signed by the browser's visitor; "" if no PIN is right."""
 
     email: str
@@ -38,7 +38,7 @@ class PinDocument(Document):
     attempts: int
 
 
-PIN_FLOW = Kind("pin", PinDocument)
+PIN_FLOW = Kind("pin", OneTimePinDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Pins:
         is one. `portal` is the name that the message says.
         """
         pin = f"{secrets.randbelow(1_000_000):06d}"
-        document = PinDocument(
+        document = OneTimePinDocument(
             email=email,
             target=target,
             browser=visitor.binding,
@@ -131,7 +131,7 @@ class Pins:
             return None
         return WrongPin(await self._issue(email, document, used.expires_at), email, target)
 
-    async def _issue(self, email: str, document: PinDocument, expires_at: datetime) -> str:
+    async def _issue(self, email: str, document: OneTimePinDocument, expires_at: datetime) -> str:
         flow = secrets.token_urlsafe(32)
         await self._tokens.issue(PIN_FLOW, flow, subject=email, document=document, expires_at=expires_at)
         return flow

@@ -30,7 +30,7 @@ SESSION = Kind("session", SessionDocument)
 
 
 @dataclass(frozen=True, slots=True)
-class Session:
+class LoginSession:
     """Somebody signed in, in one browser at one portal, until `expires_at`."""
 
     identity: Identity
@@ -38,7 +38,7 @@ class Session:
     expires_at: datetime
 
 
-class Sessions:
+class LoginSessions:
     """The sessions of one portal; `tokens` are those that it knows. `duration` is that of a session that names none."""
 
     def __init__(
@@ -70,13 +70,13 @@ class Sessions:
         )
         write_cookie(response, COOKIE, token, address, max_age=int(lasts.total_seconds()))
 
-    async def find(self, request: Request, address: PortalAddress) -> Session | None:
+    async def find(self, request: Request, address: PortalAddress) -> LoginSession | None:
         """The session of the browser that sends this request, or None if nobody is signed in there."""
         token = read_cookie(request, COOKIE, address)
         stored = await self._tokens.find(SESSION, token) if token else None
         if stored is None:
             return None
-        return Session(stored.document.identity, stored.issued_at, stored.expires_at)
+        return LoginSession(stored.document.identity, stored.issued_at, stored.expires_at)
 
     async def end(self, response: Response, request: Request, address: PortalAddress) -> None:
         """Sign this browser out of this portal."""

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from portal.identity import Identity
 from portal.login.directory import Directory
-from portal.login.sessions import Session, Sessions
+from portal.login.sessions import LoginSession, LoginSessions
 from portal.pages import FORM_FIELD, Block, Pages, Visitor, Visitors, safe_return
 
 LOGIN_PATH = "/login"
@@ -29,7 +29,7 @@ class Login:
     def __init__(
         self,
         visitors: Visitors,
-        sessions: Sessions,
+        sessions: LoginSessions,
         directory: Directory,
         pages: Pages,
         refused_for_identity: Callable[[Identity, str], Awaitable[bool]] | None = None,
@@ -41,7 +41,7 @@ class Login:
         self._refused_for_identity = refused_for_identity
         self._log = structlog.get_logger("portal.login")
 
-    async def session(self, request: Request, visitor: Visitor) -> Session | None:
+    async def session(self, request: Request, visitor: Visitor) -> LoginSession | None:
         """The session of this browser at this portal, or None if nobody is signed in."""
         return await self.sessions.find(request, visitor.address)
 

@@ -28,8 +28,8 @@ from sandbox.workers.frames import (
     REQUEST_CAP,
     Fault,
     Frame,
+    FrameKind,
     FrameReader,
-    Kind,
     ProtocolViolation,
     pack,
     pack_fault,
@@ -73,17 +73,17 @@ def main(words: list[int]) -> NoReturn:
         threads = _start_lanes([Lane(lane, engine, runs, images) for lane in lanes])
         seal(confining, libc, max(descriptors) + 1)
     except Exception as error:  # the edge of the process: the parent gets the reason, then the process ends
-        control.sendall(pack(Kind.FAULT, 0, pack_fault(Fault.ENGINE, f"{type(error).__name__}: {error}")))
+        control.sendall(pack(FrameKind.FAULT, 0, pack_fault(Fault.ENGINE, f"{type(error).__name__}: {error}")))
         os._exit(1)
     report = Report(engine.build_id, Confinement(confining.in_force, confining.missing), threads)
-    control.sendall(pack(Kind.READY, 0, report.to_json()))
+    control.sendall(pack(FrameKind.READY, 0, report.to_json()))
     for frame in requests:
         match frame.kind:
-            case Kind.STOP:
+            case FrameKind.STOP:
                 runs.stop(frame.run)
-            case Kind.PAUSE:
+            case FrameKind.PAUSE:
                 runs.pause(frame.run)
-            case Kind.PROCEED:
+            case FrameKind.PROCEED:
                 runs.proceed(frame.run)
             case _:
                 os._exit(2)
@@ -109,30 +109,30 @@ class Lane:
             return self._do(frame)
         except EngineError as error:
             fault = next(fault for kind, fault in FAULTS.items() if isinstance(error, kind))
-            return pack(Kind.FAULT, frame.run, pack_fault(fault, str(error)))
+            return pack(FrameKind.FAULT, frame.run, pack_fault(fault, str(error)))
         except Exception as error:  # the edge of a request: the run fails with this fault, and the worker continues
-            return pack(Kind.FAULT, frame.run, pack_fault(Fault.ENGINE, f"{type(error).__name__} in a worker"))
+            return pack(FrameKind.FAULT, frame.run, pack_fault(Fault.ENGINE, f"{type(error).__name__} in a worker"))
 
     def _do(self, frame: Frame) -> bytes:
         kind, run, payload = frame
         match kind:
-            case Kind.RESUME:
+            case FrameKind.RESUME:
                 return _pack_slice(run, self._runs.resume(run, payload))
-            case Kind.START:
+            case FrameKind.START:
                 name, (batch,) = unpack_named(payload, 1)
                 return _pack_slice(run, self._runs.start(run, self._image(name), batch))
-            case Kind.THAW:
+            case FrameKind.THAW:
                 _, (frozen, batch) = unpack_named(payload, 2)
                 return _pack_slice(run, self._runs.thaw(run, frozen, batch))
-            case Kind.FREEZE:
-                return pack(Kind.FROZEN, run, self._runs.freeze(run))
-            case Kind.IMAGE:
+            case FrameKind.FREEZE:
+                return pack(FrameKind.FROZEN, run, self._runs.freeze(run))
+            case FrameKind.IMAGE:
                 name, (data,) = unpack_named(payload, 1)
                 self._images.add(Image(id=name, data=data))
-                return pack(Kind.STORED, run)
-            case Kind.BUILD:
+                return pack(FrameKind.STORED, run)
+            case FrameKind.BUILD:
                 image = self._engine.image(payload.decode())
-                return pack(Kind.BUILT, run, pack_named(image.id, image.data))
+                return pack(FrameKind.BUILT, run, pack_named(image.id, image.data))
             case _:
                 raise ProtocolViolation(f"{kind.name} on a lane")
 
@@ -150,7 +150,7 @@ class Lane:
 
 
 def _pack_slice(run: int, result: Slice) -> bytes:
-    kind = Kind.SUSPENDED if result.suspended else Kind.FINISHED
+    kind = FrameKind.SUSPENDED if result.suspended else FrameKind.FINISHED
     return pack(kind, run, CPU_TIME.pack(result.cpu_time) + result.output)
 
 

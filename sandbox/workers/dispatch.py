@@ -6,8 +6,8 @@ from typing import Protocol
 
 from sandbox.errors import EngineError, Overloaded
 from sandbox.fair import Slots
-from sandbox.workers.frames import Frame, Kind
-from sandbox.workers.process import Lane, Worker
+from sandbox.workers.frames import Frame, FrameKind
+from sandbox.workers.process import LaneClient, Worker
 
 
 class Work(Protocol):
@@ -25,7 +25,7 @@ class Lanes:
     def __init__(self, workers: Sequence[Worker]) -> None:
         self._workers = workers
 
-    def take(self, work: Work) -> Lane | None:
+    def take(self, work: Work) -> LaneClient | None:
         if work.worker is not None:
             lane = work.worker.free_lane()
         else:
@@ -35,13 +35,13 @@ class Lanes:
             lane.take()
         return lane
 
-    def free(self, place: Lane) -> None:
+    def free(self, place: LaneClient) -> None:
         place.give_back()
 
-    def pause(self, place: Lane) -> bool:
+    def pause(self, place: LaneClient) -> bool:
         return place.pause()
 
-    def proceed(self, place: Lane) -> None:
+    def proceed(self, place: LaneClient) -> None:
         place.proceed()
 
 
@@ -49,7 +49,7 @@ class Dispatch:
     """Gives out lanes in fair order and sends requests on them. `runs`: how many may exist at a time; `watch`: called
     after every request; `grace`: as in `WorkerExecutor`."""
 
-    def __init__(self, slots: Slots[Work, Lane], watch: Callable[[], None], *, runs: int, grace: float) -> None:
+    def __init__(self, slots: Slots[Work, LaneClient], watch: Callable[[], None], *, runs: int, grace: float) -> None:
         self.grace = grace
         self.runs = 0
         """How many runs are in a worker; the executions count them."""
@@ -60,7 +60,7 @@ class Dispatch:
     def __repr__(self) -> str:
         return f"<Dispatch {self.runs} runs, {self._slots!r}>"
 
-    async def acquire(self, work: Work, *, new: bool) -> Lane:
+    async def acquire(self, work: Work, *, new: bool) -> LaneClient:
         """A lane, in fair order. Give it back with `release` when no request is in flight on it.
 
         Raises:
@@ -70,11 +70,17 @@ class Dispatch:
             raise Overloaded(f"{self._most_runs} programs are running or suspended: try again later")
         return await self._slots.acquire(work.identity, work, refusable=new)
 
-    def release(self, lane: Lane) -> None:
+    def release(self, lane: LaneClient) -> None:
         self._slots.release(lane)
 
     def ask(
-        self, lane: Lane, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
+        self,
+        lane: LaneClient,
+        kind: FrameKind,
+        run: int,
+        payload: bytes,
+        patience: float,
+        cpu_allowance: float | None = None,
     ) -> "asyncio.Future[Frame]":
         """Send a request, which the watchdog times. See `Lane.request`."""
         reply = lane.request(kind, run, payload, patience, cpu_allowance)

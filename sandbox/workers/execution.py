@@ -24,8 +24,8 @@ from sandbox.errors import (
 from sandbox.events import Outcome, Settlement, Suspended
 from sandbox.executor import Phase
 from sandbox.workers.dispatch import Dispatch
-from sandbox.workers.frames import CPU_TIME, Fault, Frame, Kind, ProtocolViolation, pack_named, unpack_fault
-from sandbox.workers.process import Lane, Worker
+from sandbox.workers.frames import CPU_TIME, Fault, Frame, FrameKind, ProtocolViolation, pack_named, unpack_fault
+from sandbox.workers.process import LaneClient, Worker
 
 T = TypeVar("T")
 
@@ -72,7 +72,7 @@ class WorkerExecution:
         self._frozen = frozen
         self._phase = Phase.FROZEN if frozen else Phase.NEW
         self._queued = False
-        self._lane: Lane | None = None
+        self._lane: LaneClient | None = None
         self._at_rest = asyncio.Event()
         """Set while it has no lane."""
         self._at_rest.set()
@@ -121,7 +121,7 @@ class WorkerExecution:
         finally:
             lane.when_idle(self._give_back)
 
-    async def _acquire(self) -> Lane:
+    async def _acquire(self) -> LaneClient:
         """A lane, in fair order. After `Overloaded` nothing has changed; after any other error the run has ended."""
         if self.worker is not None and (death := self.worker.death) is not None:
             self._end()
@@ -149,7 +149,7 @@ class WorkerExecution:
         self._at_rest.clear()
         return lane
 
-    async def _guarded(self, lane: Lane, before: Phase, exchange: Awaitable[T]) -> T:
+    async def _guarded(self, lane: LaneClient, before: Phase, exchange: Awaitable[T]) -> T:
         """The result of an exchange with the worker. After an error the run has ended; but when the worker had no room
         for a run that was not in it yet, nothing has changed."""
         try:
@@ -170,12 +170,12 @@ class WorkerExecution:
             self._end()
             raise
 
-    async def _exchange(self, lane: Lane, before: Phase, batch: bytes) -> Outcome:
+    async def _exchange(self, lane: LaneClient, before: Phase, batch: bytes) -> Outcome:
         frame = await self._run_slice(lane, before, batch)
-        if frame.kind is Kind.FAULT and unpack_fault(frame.payload)[0] is Fault.MISSING_IMAGE and self._image:
+        if frame.kind is FrameKind.FAULT and unpack_fault(frame.payload)[0] is Fault.MISSING_IMAGE and self._image:
             lane.worker.images.discard(self._image.id)  # evicted there: send it once more
             frame = await self._run_slice(lane, before, batch)
-        payload = _expect(frame, Kind.SUSPENDED, Kind.FINISHED)
+        payload = _expect(frame, FrameKind.SUSPENDED, FrameKind.FINISHED)
         if len(payload) < CPU_TIME.size:
             raise ProtocolViolation("a reply cut short")
         (cpu_time,) = CPU_TIME.unpack_from(payload)
@@ -183,38 +183,38 @@ class WorkerExecution:
             raise ProtocolViolation("an impossible CPU time")
         self.cpu_time = cpu_time
         outcome = self._conversation.receive(payload[CPU_TIME.size :])
-        if isinstance(outcome, Suspended) is not (frame.kind is Kind.SUSPENDED):
+        if isinstance(outcome, Suspended) is not (frame.kind is FrameKind.SUSPENDED):
             raise ProtocolViolation("an outcome that contradicts its frame")
         self._check_open()
         self._frozen = b""
-        if frame.kind is Kind.FINISHED:
+        if frame.kind is FrameKind.FINISHED:
             self._end(notify=False)
         else:
             self._phase = Phase.SUSPENDED
         return outcome
 
-    async def _run_slice(self, lane: Lane, before: Phase, batch: bytes) -> Frame:
+    async def _run_slice(self, lane: LaneClient, before: Phase, batch: bytes) -> Frame:
         worker, image = lane.worker, self._image
         if before is Phase.NEW and image is not None and image.id not in worker.images:
-            sending = self._dispatch.ask(lane, Kind.IMAGE, 0, pack_named(image.id, image.data), PATIENCE)
-            _expect(await sending, Kind.STORED)
+            sending = self._dispatch.ask(lane, FrameKind.IMAGE, 0, pack_named(image.id, image.data), PATIENCE)
+            _expect(await sending, FrameKind.STORED)
             worker.images.add(image.id)
         self._enter_worker(worker)
         name = "" if image is None else image.id
         match before:
             case Phase.NEW:
-                kind, payload = Kind.START, pack_named(name, batch)
+                kind, payload = FrameKind.START, pack_named(name, batch)
             case Phase.FROZEN:
-                kind, payload = Kind.THAW, pack_named("", self._frozen, batch)
+                kind, payload = FrameKind.THAW, pack_named("", self._frozen, batch)
             case _:
-                kind, payload = Kind.RESUME, batch
+                kind, payload = FrameKind.RESUME, batch
         limits, grace = self._conversation.limits, self._dispatch.grace
         return await self._dispatch.ask(
             lane, kind, self._run, payload, limits.wall_time + grace, limits.cpu_time + grace
         )
 
-    async def _freeze(self, lane: Lane) -> bytes:
-        frozen = _expect(await self._dispatch.ask(lane, Kind.FREEZE, self._run, b"", PATIENCE), Kind.FROZEN)
+    async def _freeze(self, lane: LaneClient) -> bytes:
+        frozen = _expect(await self._dispatch.ask(lane, FrameKind.FREEZE, self._run, b"", PATIENCE), FrameKind.FROZEN)
         self._check_open()
         self._phase = Phase.SUSPENDED
         return frozen
@@ -261,13 +261,13 @@ class WorkerExecution:
         self._dispatch.release(lane)
 
 
-def _expect(frame: Frame, *kinds: Kind) -> bytes:
+def _expect(frame: Frame, *kinds: FrameKind) -> bytes:
     """
     Raises:
         EngineError: the worker reports a fault.
         ProtocolViolation: the reply is of another kind.
     """
-    if frame.kind is Kind.FAULT:
+    if frame.kind is FrameKind.FAULT:
         fault, message = unpack_fault(frame.payload)
         raise _ERRORS[fault](message)
     if frame.kind not in kinds:

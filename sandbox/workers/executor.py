@@ -21,10 +21,10 @@ from sandbox.workers.boot import Boot, most_memory, most_output
 from sandbox.workers.confinement import Confinement
 from sandbox.workers.dispatch import Dispatch, Lanes, Work
 from sandbox.workers.execution import GRACE, WorkerExecution
-from sandbox.workers.frames import CPU_TIME, SLICES, Kind
+from sandbox.workers.frames import CPU_TIME, SLICES, FrameKind
 from sandbox.workers.images import ImageBuilder
 from sandbox.workers.pool import Pool, Watchdog
-from sandbox.workers.process import Lane, Worker
+from sandbox.workers.process import LaneClient, Worker
 from sandbox.workers.process import command as worker_command
 
 LANES: Final = 128
@@ -76,7 +76,7 @@ class WorkerExecutor:
         parallel = parallel or seats
         self._lanes = min(max(LEAST_LANES, LANES // seats), MOST_LANES)
         self._caps = dict.fromkeys(SLICES, CPU_TIME.size + most_output(self.limits))
-        self._caps |= dict.fromkeys((Kind.FREEZE, Kind.BUILD), most_memory(self.limits))
+        self._caps |= dict.fromkeys((FrameKind.FREEZE, FrameKind.BUILD), most_memory(self.limits))
         self._command = list(command or worker_command())
         boot = Boot(
             limits=self.limits,
@@ -96,7 +96,7 @@ class WorkerExecutor:
             on_failure=self._failed,
         )
         self._watchdog = Watchdog(self._pool.alive)
-        slots = Slots[Work, Lane](
+        slots = Slots[Work, LaneClient](
             Lanes(self._pool.workers),
             parallel=parallel,
             bound=queue,

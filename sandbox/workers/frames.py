@@ -22,7 +22,7 @@ class ProtocolViolation(Exception):
     """The other end breaks this protocol. A worker that does so is killed."""
 
 
-class Kind(enum.IntEnum):
+class FrameKind(enum.IntEnum):
     """The kinds of frames, with their payloads. Down: to the worker; up: from it."""
 
     BOOT = 1
@@ -60,20 +60,20 @@ class Kind(enum.IntEnum):
     """Up: a `Fault` and a message, see `pack_fault`. The worker drops the run, except after a failed FREEZE."""
 
 
-SLICES: Final = frozenset({Kind.START, Kind.RESUME, Kind.THAW})
+SLICES: Final = frozenset({FrameKind.START, FrameKind.RESUME, FrameKind.THAW})
 """The requests that let a program compute."""
 
 
 class Frame(NamedTuple):
-    kind: Kind
+    kind: FrameKind
     run: int
     payload: bytes
 
 
-KINDS: Final = {kind.value: kind for kind in Kind}
+KINDS: Final = {kind.value: kind for kind in FrameKind}
 
 
-def pack(kind: Kind, run: int = 0, payload: bytes = b"") -> bytes:
+def pack(kind: FrameKind, run: int = 0, payload: bytes = b"") -> bytes:
     """One frame as bytes."""
     return HEADER.pack(len(payload), kind, 0, MAGIC, run) + payload
 
@@ -89,7 +89,7 @@ class FrameReader:
         """The longest payload accepted (bytes)."""
         self._buffer = memoryview(bytearray(BUFFER))
         self._filled = 0
-        self._header: tuple[Kind, int] | None = None
+        self._header: tuple[FrameKind, int] | None = None
         self._payload = memoryview(b"")
         self._payload_filled = 0
 
@@ -126,7 +126,7 @@ class FrameReader:
             self._filled = len(rest)
         return frames
 
-    def _parse(self, offset: int) -> tuple[int, Kind, int]:
+    def _parse(self, offset: int) -> tuple[int, FrameKind, int]:
         length, code, zero, magic, run = HEADER.unpack_from(self._buffer, offset)
         kind = KINDS.get(code)
         if magic != MAGIC or zero != 0 or kind is None:
@@ -135,7 +135,7 @@ class FrameReader:
             raise ProtocolViolation(f"a frame of {length} bytes, over the {self.cap} allowed")
         return length, kind, run
 
-    def _begin_payload(self, kind: Kind, run: int, length: int, body: int) -> None:
+    def _begin_payload(self, kind: FrameKind, run: int, length: int, body: int) -> None:
         count = self._filled - body
         self._payload = memoryview(bytearray(length))
         self._payload[:count] = self._buffer[body : self._filled]

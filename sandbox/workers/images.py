@@ -12,8 +12,8 @@ from typing import Final, Protocol
 
 from sandbox.engine import Image
 from sandbox.errors import EngineError, WorkerDied
-from sandbox.workers.frames import Frame, Kind, ProtocolViolation, unpack_fault, unpack_named
-from sandbox.workers.process import Lane, Worker
+from sandbox.workers.frames import Frame, FrameKind, ProtocolViolation, unpack_fault, unpack_named
+from sandbox.workers.process import LaneClient, Worker
 
 PATIENCE: Final = 30.0
 """Seconds that a preload may take."""
@@ -22,7 +22,9 @@ PATIENCE: Final = 30.0
 class Ask(Protocol):
     """Sends a request, which the watchdog times (`Dispatch.ask`)."""
 
-    def __call__(self, lane: Lane, kind: Kind, run: int, payload: bytes, patience: float) -> Awaitable[Frame]: ...
+    def __call__(
+        self, lane: LaneClient, kind: FrameKind, run: int, payload: bytes, patience: float
+    ) -> Awaitable[Frame]: ...
 
 
 class ImageBuilder:
@@ -76,7 +78,7 @@ class ImageBuilder:
         async with self._one_at_a_time:
             worker = await self._start_worker()
             try:
-                frame = await self._ask(worker.lanes[0], Kind.BUILD, 0, preload.encode(), PATIENCE)
+                frame = await self._ask(worker.lanes[0], FrameKind.BUILD, 0, preload.encode(), PATIENCE)
                 return _read_image(frame)
             except ProtocolViolation as violation:
                 raise WorkerDied(f"the worker that built an image was ended: it sent {violation}") from None
@@ -85,9 +87,9 @@ class ImageBuilder:
 
 
 def _read_image(frame: Frame) -> Image:
-    if frame.kind is Kind.FAULT:
+    if frame.kind is FrameKind.FAULT:
         raise EngineError(unpack_fault(frame.payload)[1])
-    if frame.kind is not Kind.BUILT:
+    if frame.kind is not FrameKind.BUILT:
         raise ProtocolViolation("a reply out of place")
     image_id, (data,) = unpack_named(frame.payload, 1)
     return Image(id=image_id, data=data)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from sandbox.errors import EngineError, WorkerDied
-from sandbox.workers.process import Lane, Worker
+from sandbox.workers.process import LaneClient, Worker
 
 START_PATIENCE: Final = 120.0
 """Seconds that a worker may take to become ready. The first one on a machine compiles the guest."""
@@ -56,7 +56,7 @@ class Watchdog:
                     lane.overdue = True
 
 
-def _is_over(lane: Lane, now: float) -> bool:
+def _is_over(lane: LaneClient, now: float) -> bool:
     """Whether the request of this lane takes too much wall time, or CPU time of the lane's thread."""
     if lane.due is not None and lane.due < now:
         return True

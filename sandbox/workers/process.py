@@ -19,7 +19,7 @@ import sandbox
 from sandbox.errors import WorkerDied
 from sandbox.workers.boot import Report
 from sandbox.workers.confinement import Confinement
-from sandbox.workers.frames import SLICES, Frame, FrameReader, Kind, ProtocolViolation, pack, unpack_fault
+from sandbox.workers.frames import SLICES, Frame, FrameKind, FrameReader, ProtocolViolation, pack, unpack_fault
 
 CONTROL_CAP: Final = 64 * 1024
 
@@ -82,10 +82,10 @@ class Channel(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-class Lane:
+class LaneClient:
     """One thread of a worker, with one request at a time."""
 
-    def __init__(self, worker: "Worker", caps: Mapping[Kind, int]) -> None:
+    def __init__(self, worker: "Worker", caps: Mapping[FrameKind, int]) -> None:
         """`caps`: the longest reply to each kind of request (bytes), by default `CONTROL_CAP`."""
         self.worker = worker
         self._caps = caps
@@ -125,15 +125,15 @@ class Lane:
         """Stop the slice in flight from computing until `proceed`. False when there is none."""
         if not self._is_slice or not self.busy:
             return False
-        self.worker.control.send(pack(Kind.PAUSE, self._run))
+        self.worker.control.send(pack(FrameKind.PAUSE, self._run))
         return True
 
     def proceed(self) -> None:
         """End a pause. Also sent when the slice has ended since: the pause may still be on its way."""
-        self.worker.control.send(pack(Kind.PROCEED, self._run))
+        self.worker.control.send(pack(FrameKind.PROCEED, self._run))
 
     def request(
-        self, kind: Kind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
+        self, kind: FrameKind, run: int, payload: bytes, patience: float, cpu_allowance: float | None = None
     ) -> "asyncio.Future[Frame]":
         """Send a request and return the future of its reply. The watchdog kills the worker when the request takes
         longer than `patience`, or its thread uses more CPU time than `cpu_allowance`, both in seconds."""
@@ -201,7 +201,9 @@ class Worker:
     `Worker.spawn` must run on the event loop's thread: the kernel kills the child when the thread that started it ends.
     """
 
-    def __init__(self, process: "subprocess.Popen[bytes]", ends: list[socket.socket], caps: Mapping[Kind, int]) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", ends: list[socket.socket], caps: Mapping[FrameKind, int]
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._process = process
         self._ends = ends
@@ -217,7 +219,7 @@ class Worker:
         self.ended: asyncio.Future[WorkerDied] = self._loop.create_future()
         """Resolves when the process has ended and is reaped."""
         self.control = Channel(CONTROL_CAP, self._on_control, self.kill)
-        self.lanes = [Lane(self, caps) for _ in ends[1:]]
+        self.lanes = [LaneClient(self, caps) for _ in ends[1:]]
         self.images: set[str] = set()
         """Ids of the images sent to it; the worker may have dropped some since."""
         self.lanes_in_use = 0
@@ -230,7 +232,7 @@ class Worker:
         return f"<Worker {self.pid} {state}, {self.runs} runs, {self.lanes_in_use} lanes in use>"
 
     @classmethod
-    def spawn(cls, words: Sequence[str], *, lanes: int, caps: Mapping[Kind, int]) -> "Worker":
+    def spawn(cls, words: Sequence[str], *, lanes: int, caps: Mapping[FrameKind, int]) -> "Worker":
         """Start a worker with an empty environment, no descriptors but its channels, and a session of its own. `caps`:
         as for `Lane`.
 
@@ -259,7 +261,7 @@ class Worker:
             end = self._ends.pop(0)
             end.setblocking(False)
             await self._loop.create_unix_connection(lambda channel=channel: channel, sock=end)  # type: ignore[misc]
-        self.control.send(pack(Kind.BOOT, 0, boot))
+        self.control.send(pack(FrameKind.BOOT, 0, boot))
 
     @property
     def is_ready(self) -> bool:
@@ -267,14 +269,14 @@ class Worker:
 
     def stop(self, run: int) -> None:
         """Tell the worker that a run is over."""
-        self.control.send(pack(Kind.STOP, run))
+        self.control.send(pack(FrameKind.STOP, run))
 
     @property
     def load(self) -> tuple[int, int]:
         """A key for choosing the least busy worker: its lanes in use, then its runs."""
         return self.lanes_in_use, self.runs
 
-    def free_lane(self) -> Lane | None:
+    def free_lane(self) -> LaneClient | None:
         if not self.is_ready or self.lanes_in_use == len(self.lanes):
             return None
         return next((lane for lane in self.lanes if not lane.in_use), None)
@@ -299,10 +301,10 @@ class Worker:
     def _on_control(self, frame: Frame) -> None:
         if self.ready.done():
             raise ProtocolViolation("a frame without a request")
-        if frame.kind is Kind.FAULT:
+        if frame.kind is FrameKind.FAULT:
             self.kill(f"it could not start: {unpack_fault(frame.payload)[1]}")
             return
-        if frame.kind is not Kind.READY:
+        if frame.kind is not FrameKind.READY:
             raise ProtocolViolation("a frame out of place")
         report = Report.from_json(frame.payload)
         if len(report.threads) != len(self.lanes):

@@ -34,7 +34,7 @@ class Slice(NamedTuple):
 
 
 @dataclass(slots=True)
-class Run:
+class WorkerRun:
     """One run: live (`isolate`), frozen (`frozen`), or lost (`error`, raised at the next request)."""
 
     image: Image | None = None
@@ -60,8 +60,8 @@ class Runs:
         self._spare = min(SPARE, isolates // 8)
         self._frozen_left = frozen_bytes
         self._live = 0
-        self._runs: dict[int, Run] = {}
-        self._idle: OrderedDict[int, Run] = OrderedDict()
+        self._runs: dict[int, WorkerRun] = {}
+        self._idle: OrderedDict[int, WorkerRun] = OrderedDict()
         """The live runs that do not compute, the one suspended longest first: it is the next to be frozen."""
         self._stopped_early: OrderedDict[int, None] = OrderedDict()
         self._ended: list[Isolate] = []
@@ -73,13 +73,13 @@ class Runs:
 
     def start(self, run_id: int, image: Image | None, batch: bytes) -> Slice:
         with self._lock:
-            self._add(run_id, Run(image))
+            self._add(run_id, WorkerRun(image))
         return self._slice(run_id, lambda isolate: isolate.start_batch(batch))
 
     def thaw(self, run_id: int, frozen: bytes, batch: bytes) -> Slice:
         """Continue a frozen run, of this worker or another."""
         with self._lock:
-            self._add(run_id, Run(frozen=frozen))
+            self._add(run_id, WorkerRun(frozen=frozen))
             self._frozen_left -= len(frozen)
         return self._slice(run_id, lambda isolate: isolate.resume_batch(batch))
 
@@ -166,7 +166,7 @@ class Runs:
             self._leave_room()
         return Slice(suspended, cpu_time, output)
 
-    def _add(self, run_id: int, run: Run) -> None:
+    def _add(self, run_id: int, run: WorkerRun) -> None:
         if run_id in self._runs:
             raise LocalStateError(f"run {run_id} exists already")
         if run_id in self._stopped_early:
@@ -174,7 +174,7 @@ class Runs:
             raise IsolateClosed("the program was stopped before it started")
         self._runs[run_id] = run
 
-    def _suspended(self, run_id: int) -> Run:
+    def _suspended(self, run_id: int) -> WorkerRun:
         """The run if it is suspended. Waits while it is being frozen. To be called with the lock.
 
         Raises:
@@ -193,7 +193,7 @@ class Runs:
             raise run.error
         return run
 
-    def _alive(self, run: Run) -> Isolate:
+    def _alive(self, run: WorkerRun) -> Isolate:
         """The isolate of a run that this thread computes, thawed or new if it has none. It is made without the lock."""
         if run.isolate is not None:
             return run.isolate
@@ -242,7 +242,7 @@ class Runs:
                 with self._lock:
                     self._live -= 1
 
-    def _freeze_out(self, run_id: int, run: Run) -> bool:
+    def _freeze_out(self, run_id: int, run: WorkerRun) -> bool:
         """Freeze a suspended run and close its isolate.
 
         True when the caller has its place now. False when the run was stopped meanwhile: any thread may take it then.
@@ -274,7 +274,7 @@ class Runs:
         isolate.close()
         return True
 
-    def _drop(self, run_id: int, run: Run, *, close: bool = True) -> None:
+    def _drop(self, run_id: int, run: WorkerRun, *, close: bool = True) -> None:
         del self._runs[run_id]
         self._idle.pop(run_id, None)
         self._frozen_left += len(run.frozen)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import validator_for
 
 from codemode.answer import OUTPUT_SCHEMA, RESULT_CHARS, answer, snippet
-from codemode.run import CallRecord, Failure, Run
+from codemode.run import Failure, Run, RunCall
 from codemode.tool import INPUT_SCHEMA
 from codemode.truncation import text_of
 from sandbox import Engine, Limits, LogLine
@@ -281,7 +281,7 @@ def test_an_error_costs_the_agent_a_bounded_number_of_characters(
     message: str, program: str, line: int, column: int, advice: list[str], calls: int
 ) -> None:
     run = Run("r", program, failure=Failure("exception", "Error", message, line, column))
-    run.calls = [CallRecord(n, f"server.tool{n % 3}", 0.0, "ok") for n in range(calls)]
+    run.calls = [RunCall(n, f"server.tool{n % 3}", 0.0, "ok") for n in range(calls)]
     found = checked(Answer(answer(run, advice)))
     assert len(found.text) <= 1_001
 
@@ -299,7 +299,7 @@ def test_errors_agents_meet_cost_at_most_300_tokens() -> None:
         "const issue = await codemode.github.create_issue({owner: 'me', repo: 'it', labels: 'bug'});\nreturn issue"
     )
     run = Run("r", program, failure=Failure("exception", "ToolError", message, 1, 28))
-    run.calls = [CallRecord(n, f"github.list_{n % 7}", 0.0, "ok") for n in range(30)]
+    run.calls = [RunCall(n, f"github.list_{n % 7}", 0.0, "ok") for n in range(30)]
     text = Answer(
         answer(run, ["codemode.github.list_issues(input: { owner: string; repo: string; page?: number })"] * 2)
     ).text

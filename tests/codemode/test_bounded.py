@@ -5,12 +5,12 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode.bounded import Bounded
+from codemode.bounded import RecentlyUsed
 
 
 @given(st.integers(1, 4), st.lists(st.tuples(st.booleans(), st.integers(0, 6)), max_size=60))
 def test_it_holds_the_keys_used_last_whatever_the_order_of_uses(size: int, uses: list[tuple[bool, int]]) -> None:
-    found: Bounded[int, str] = Bounded(size)
+    found: RecentlyUsed[int, str] = RecentlyUsed(size)
     recent: list[int] = []  # the keys it must hold, the one used last at the end
     for puts, key in uses:
         if puts:
@@ -24,7 +24,7 @@ def test_it_holds_the_keys_used_last_whatever_the_order_of_uses(size: int, uses:
 
 
 def test_a_key_set_again_has_the_new_value() -> None:
-    found: Bounded[str, int] = Bounded(2)
+    found: RecentlyUsed[str, int] = RecentlyUsed(2)
     found.put("a", 1)
     found.put("a", 2)
     assert (found.get("a"), len(found)) == (2, 1)

@@ -7,36 +7,6 @@ from collections import defaultdict
 
 from tests.house.source import FLOORS, ROOT, modules
 
-EXCEPTIONS = {
-    "Admission",
-    "Bounded",
-    "Budget",
-    "Call",
-    "CallRecord",
-    "Changes",
-    "Compiler",
-    "Credentials",
-    "Failure",
-    "Lane",
-    "Message",
-    "NewServiceToken",
-    "NoBody",
-    "Policies",
-    "PolicyLink",
-    "PortalServer",
-    "Portals",
-    "Run",
-    "Section",
-    "Server",
-    "Servers",
-    "Session",
-    "Sessions",
-    "Target",
-    "Token",
-    "Upstreams",
-}
-"""Names that are still defined more than once. Only remove from this list."""
-
 
 def definitions() -> dict[str, list[str]]:
     """The files that define each public class at the top level of a module, by the name of the class."""
@@ -49,10 +19,5 @@ def definitions() -> dict[str, list[str]]:
 
 
 def test_a_public_class_name_is_defined_once() -> None:
-    repeated = {name: files for name, files in definitions().items() if len(files) > 1 and name not in EXCEPTIONS}
+    repeated = {name: files for name, files in definitions().items() if len(files) > 1}
     assert repeated == {}
-
-
-def test_the_exceptions_are_still_needed() -> None:
-    found = definitions()
-    assert sorted(name for name in EXCEPTIONS if len(found[name]) < 2) == []

@@ -182,14 +182,14 @@ def test_uvicorn_s_parser_has_the_state_that_the_bounds_read() -> None:
 
 @pytest.mark.parametrize("name", ["startup", "shutdown", "capture_signals"])
 def test_uvicorn_s_server_begins_and_ends_with_the_methods_that_are_ours(name: str) -> None:
-    assert name in vars(ours.Server)
-    assert parameters(getattr(ours.Server, name)) == parameters(getattr(uvicorn.Server, name))
+    assert name in vars(ours.PortalUvicorn)
+    assert parameters(getattr(ours.PortalUvicorn, name)) == parameters(getattr(uvicorn.Server, name))
 
 
 async def test_uvicorn_s_server_is_ready_once_and_says_that_it_begins_to_stop() -> None:
     steps: list[str] = []
     config = uvicorn.Config(PlainTextResponse("x"), port=0, lifespan="off", log_config=None)
-    server = ours.Server(config, lambda: steps.append("stopping"))
+    server = ours.PortalUvicorn(config, lambda: steps.append("stopping"))
     before = signal.getsignal(signal.SIGTERM)
     task = asyncio.create_task(server.serve())
     await asyncio.wait_for(server.ready.wait(), 30)

@@ -25,7 +25,7 @@ from sandbox import (
     WallTimeExceeded,
     epoch,
 )
-from sandbox.epoch import Budget
+from sandbox.epoch import TimeBudget
 from tests.sandbox.hostile.arena import HOUR, let_time_pass
 from tests.sandbox.programs import NOW, SEED, Programs
 
@@ -232,20 +232,20 @@ def test_an_isolate_is_used_by_one_thread_at_a_time() -> None:
 class Gates:
     """Sees every slice that stops at its pause; `before` is called in its thread, just before it stops there."""
 
-    before: Callable[[Budget], None] = lambda budget: None
+    before: Callable[[TimeBudget], None] = lambda budget: None
     reached: threading.Event = field(default_factory=threading.Event)
 
 
 @pytest.fixture
 def gates(monkeypatch: pytest.MonkeyPatch) -> Gates:
-    gates, wait = Gates(), Budget.wait_while_paused
+    gates, wait = Gates(), TimeBudget.wait_while_paused
 
-    def seen(budget: Budget) -> None:
+    def seen(budget: TimeBudget) -> None:
         gates.before(budget)
         gates.reached.set()
         wait(budget)
 
-    monkeypatch.setattr(Budget, "wait_while_paused", seen)
+    monkeypatch.setattr(TimeBudget, "wait_while_paused", seen)
     return gates
 
 

@@ -15,8 +15,8 @@ from sandbox.workers.frames import (
     MAGIC,
     Fault,
     Frame,
+    FrameKind,
     FrameReader,
-    Kind,
     ProtocolViolation,
     pack,
     pack_fault,
@@ -25,11 +25,13 @@ from sandbox.workers.frames import (
     unpack_named,
 )
 
-headers = st.tuples(st.sampled_from(Kind), st.integers(0, 2**64 - 1), st.integers(0, 200) | st.integers(0, 3 * BUFFER))
+headers = st.tuples(
+    st.sampled_from(FrameKind), st.integers(0, 2**64 - 1), st.integers(0, 200) | st.integers(0, 3 * BUFFER)
+)
 """Of frames, with the sizes of their payloads."""
 
 
-def frame_of(kind: Kind, run: int, size: int) -> Frame:
+def frame_of(kind: FrameKind, run: int, size: int) -> Frame:
     return Frame(kind, run, random.Random(run).randbytes(size))
 
 
@@ -49,7 +51,7 @@ def feed(reader: FrameReader, stream: bytes, cuts: Sequence[int]) -> list[Frame]
 
 
 @given(st.lists(headers, max_size=8), st.lists(st.integers(1, 2 * BUFFER), min_size=1, max_size=5))
-def test_frames_survive_being_cut_anywhere(shapes: list[tuple[Kind, int, int]], cuts: list[int]) -> None:
+def test_frames_survive_being_cut_anywhere(shapes: list[tuple[FrameKind, int, int]], cuts: list[int]) -> None:
     sent = [frame_of(*shape) for shape in shapes]
     if min(cuts) < 100:
         cuts = [*cuts, BUFFER]  # else the large ones arrive in more pieces than a test has time for
@@ -72,11 +74,11 @@ def test_noise_is_refused_or_waits_for_more_and_never_kept_without_bound(noise: 
 @pytest.mark.parametrize(
     "header",
     [
-        HEADER.pack(0, Kind.READY, 0, MAGIC + 1, 0),
+        HEADER.pack(0, FrameKind.READY, 0, MAGIC + 1, 0),
         HEADER.pack(0, 255, 0, MAGIC, 0),
-        HEADER.pack(0, Kind.READY, 1, MAGIC, 0),
-        HEADER.pack(1001, Kind.READY, 0, MAGIC, 0),
-        HEADER.pack(2**32 - 1, Kind.READY, 0, MAGIC, 0),
+        HEADER.pack(0, FrameKind.READY, 1, MAGIC, 0),
+        HEADER.pack(1001, FrameKind.READY, 0, MAGIC, 0),
+        HEADER.pack(2**32 - 1, FrameKind.READY, 0, MAGIC, 0),
     ],
     ids=["magic", "kind", "reserved", "one byte too long", "four gigabytes"],
 )

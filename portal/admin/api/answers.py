@@ -27,7 +27,7 @@ class ErrorEntry(BaseModel):
     source: ErrorSource | None = None
 
 
-class Message(BaseModel):
+class EnvelopeMessage(BaseModel):
     code: int
     message: str
 
@@ -44,18 +44,18 @@ class Success(BaseModel, Generic[Result]):
     result: Result
     success: Literal[True] = True
     errors: tuple[ErrorEntry, ...] = ()
-    messages: tuple[Message, ...] = ()
+    messages: tuple[EnvelopeMessage, ...] = ()
 
 
 class SuccessPage(Success[Result], Generic[Result]):
     result_info: PageInfo
 
 
-class Failure(BaseModel):
+class FailureEnvelope(BaseModel):
     result: None = None
     success: Literal[False] = False
     errors: tuple[ErrorEntry, ...]
-    messages: tuple[Message, ...] = ()
+    messages: tuple[EnvelopeMessage, ...] = ()
 
 
 class Paging(BaseModel):
@@ -75,28 +75,28 @@ def failure(problems: Sequence[Problem]) -> dict[str, object]:
         )
         for problem in problems
     )
-    return Failure(errors=entries).model_dump(mode="json", exclude_none=True) | {"result": None}
+    return FailureEnvelope(errors=entries).model_dump(mode="json", exclude_none=True) | {"result": None}
 
 
 @dataclass(frozen=True, slots=True)
-class Listing(Generic[Result]):
+class ListAnswer(Generic[Result]):
     """The items of a list, and the stored objects that would be in it, could they be read."""
 
     items: Sequence[Result]
     broken: Sequence[Broken] = ()
 
 
-def listing_of(result: object) -> Listing[object]:
+def listing_of(result: object) -> ListAnswer[object]:
     """The result of an operation that lists.
 
     Raises:
         TypeError: it is no list.
     """
-    if isinstance(result, Listing):
+    if isinstance(result, ListAnswer):
         return result
     if not isinstance(result, list | tuple):
         raise TypeError("an operation that lists gives no list")
-    return Listing(result)
+    return ListAnswer(result)
 
 
 def success(result: object, broken: Sequence[Broken] = ()) -> dict[str, object]:

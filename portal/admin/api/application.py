@@ -22,7 +22,7 @@ from portal.admin.api import answers, errors
 from portal.admin.api.answers import Paging, listing_of
 from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
 from portal.login import Delivery
 from portal.pages import client_ip
@@ -127,7 +127,7 @@ async def _perform(
         raise errors.not_found("the object")
     body = await _body(operation, request)
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
-    result = await operation.handler(Asked(asker, account_id, names, body, paging))
+    result = await operation.handler(ApiRequest(asker, account_id, names, body, paging))
     if operation.listed:
         listing = listing_of(result)
         shown, info = answers.page(listing.items, paging)

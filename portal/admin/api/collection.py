@@ -8,9 +8,9 @@ from typing import Generic, TypeVar
 
 from pydantic import BaseModel
 
-from portal.admin.api.answers import Listing
+from portal.admin.api.answers import ListAnswer
 from portal.admin.api.errors import in_use, not_found
-from portal.admin.api.operations import Asked, Operation
+from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import Area
 from portal.objects import Document
 from portal.state import Kind, Store, Stored, Transaction
@@ -72,22 +72,22 @@ class Collection(Generic[B, D]):
             Operation("DELETE", one, f"Remove a {self.noun}", self.delete, Removed, self.area, status=202),
         ]
 
-    async def list(self, asked: Asked) -> Listing[BaseModel]:
+    async def list(self, asked: ApiRequest) -> ListAnswer[BaseModel]:
         found = await self._store.scan(self.kind)
         wanted = asked.paging.search.lower()
         shown = [self.show(stored) for stored in found.stored if wanted in self.name(stored.document).lower()]
-        return Listing(shown, found.broken)
+        return ListAnswer(shown, found.broken)
 
-    async def get(self, asked: Asked) -> BaseModel:
+    async def get(self, asked: ApiRequest) -> BaseModel:
         stored = await self._store.get(self.kind, asked.path["id"])
         if stored is None:
             raise not_found(self.noun)
         return self.show(stored)
 
-    async def create(self, asked: Asked) -> BaseModel:
+    async def create(self, asked: ApiRequest) -> BaseModel:
         return self.show(await self.store(asked, self.document(asked.read(self.body), None)))
 
-    async def store(self, asked: Asked, document: D, secret: bytes | None = None) -> Stored[D]:
+    async def store(self, asked: ApiRequest, document: D, secret: bytes | None = None) -> Stored[D]:
         """Store a new object under a new id."""
         async with self._store.transaction() as transaction:
             found = await transaction.scan(self.kind)
@@ -97,7 +97,7 @@ class Collection(Generic[B, D]):
             await self._check(transaction)
         return made
 
-    async def replace(self, asked: Asked) -> BaseModel:
+    async def replace(self, asked: ApiRequest) -> BaseModel:
         async with self._store.transaction() as transaction:
             found = await transaction.find(self.kind, asked.path["id"])
             if found is None:
@@ -109,7 +109,7 @@ class Collection(Generic[B, D]):
             await self._check(transaction)
         return self.show(replaced)
 
-    async def delete(self, asked: Asked) -> Removed:
+    async def delete(self, asked: ApiRequest) -> Removed:
         async with self._store.transaction() as transaction:
             gone = await transaction.delete(self.kind, asked.path["id"], by=asked.by)
             await self._check(transaction)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from portal.admin.api.answers import Failure, Paging, Success, SuccessPage
+from portal.admin.api.answers import FailureEnvelope, Paging, Success, SuccessPage
 from portal.admin.api.operations import Operation
 
 REFERENCE = "#/components/schemas/{model}"
@@ -32,7 +32,7 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
     answers = {operation: answer_model(operation) for operation in operations}
     bodies = [operation.body for operation in operations if operation.body is not None]
     wanted: list[tuple[type[BaseModel], Mode]] = [(model, "serialization") for model in answers.values()]
-    wanted += [(model, "validation") for model in bodies] + [(Failure, "serialization")]
+    wanted += [(model, "validation") for model in bodies] + [(FailureEnvelope, "serialization")]
     references, schemas = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REFERENCE)
     paths: dict[str, dict[str, object]] = {}
     for operation in operations:
@@ -42,7 +42,7 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
             described["requestBody"] = {"required": operation.body_required, "content": content}
         done = {str(operation.status): _answer("Done.", references[(answers[operation], "serialization")])}
         described["responses"] = done | {
-            status: _answer(words, references[(Failure, "serialization")]) for status, words in REFUSALS.items()
+            status: _answer(words, references[(FailureEnvelope, "serialization")]) for status, words in REFUSALS.items()
         }
         paths.setdefault(f"/accounts/{{account_id}}{operation.path}", {})[operation.method.lower()] = described
     return {

@@ -15,8 +15,12 @@ Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
 B = TypeVar("B", bound=BaseModel)
 
 
+class NoBody(BaseModel):
+    """The body of an operation that takes none: an empty object, or nothing."""
+
+
 @dataclass(frozen=True, slots=True)
-class Asker:
+class ApiCaller:
     """Who asks. `by` is written into what is changed; `held` are the permissions."""
 
     by: str
@@ -25,10 +29,10 @@ class Asker:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ApiRequest:
     """One request, checked."""
 
-    asker: Asker
+    asker: ApiCaller
     account_id: str
     path: Mapping[str, str]
     body: BaseModel | None = None
@@ -49,7 +53,7 @@ class Asked:
         return self.body
 
 
-Handler = Callable[[Asked], Awaitable[object]]
+Handler = Callable[[ApiRequest], Awaitable[object]]
 """Gives the result; a `Listing` or a sequence for an operation that lists."""
 
 

@@ -19,7 +19,7 @@ from portal.bench.ui.run_mocks import mock_backend, mocks_from_calls
 from portal.bench.ui.run_request import RunRequest
 from portal.bench.ui.stream import Emit
 from portal.bench.ui.watch import CallWatcher
-from portal.calls import Caller, Run
+from portal.calls import Caller, LeasedRun
 from portal.errors import InputError
 from portal.http import Refusal
 from portal.servers import Servers
@@ -151,7 +151,7 @@ class BenchPage:
             "mocks": mocks_from_calls(watched.finished) if request.mode == "live" else None,
         }
 
-    def _backend(self, request: RunRequest, editor_catalog: EditorCatalog, live: Run) -> Backend:
+    def _backend(self, request: RunRequest, editor_catalog: EditorCatalog, live: LeasedRun) -> Backend:
         if request.mocks is None:
             return Backend(editor_catalog.catalog, live)
         return mock_backend(request.mocks, editor_catalog.catalog, self._limits.wall_time)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from rich.table import Table
 from rich.text import Text
 
-from portal.admin import ALL, Admin, AdminError, Asked, Asker, Operation, broken_message, listing_of
+from portal.admin import ALL, Admin, AdminError, ApiCaller, ApiRequest, Operation, broken_message, listing_of
 from portal.cli.commands.declared import open_admin
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
@@ -97,7 +97,7 @@ async def _perform(admin: Admin, method: str, path: str, names: dict[str, str]) 
     operation = _operation(admin, method, path, one=bool(names))
     parameters = dict.fromkeys(_names(operation.path), names.get("id", ""))
     try:
-        return await operation.handler(Asked(Asker(BY, ALL), admin.account_id, parameters))
+        return await operation.handler(ApiRequest(ApiCaller(BY, ALL), admin.account_id, parameters))
     except AdminError as error:
         raise CommandError(f"{error}.", Exit.PROGRAM_FAILED) from error
     except DocumentBroken as error:

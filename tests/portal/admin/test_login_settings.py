@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from portal.admin.login_settings import LoginSettings, OrganizationBody
+from portal.admin.login_settings import OrganizationBody, SettableSettings
 from portal.pages import read_rules
 from portal.state import plain
 from tests.portal.admin.conftest import Api
@@ -175,5 +175,5 @@ def test_accepted_settings_can_be_read_by_the_pages(members: dict[str, Any]) -> 
         accepted = OrganizationBody.model_validate(members)
     except ValidationError:
         return
-    rules = read_rules(json.loads(json.dumps(LoginSettings.model_validate(members).model_dump(mode="json"))))
+    rules = read_rules(json.loads(json.dumps(SettableSettings.model_validate(members).model_dump(mode="json"))))
     assert rules.design.header == accepted.login_design.header_text

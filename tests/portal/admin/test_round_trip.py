@@ -13,10 +13,10 @@ from pydantic import BaseModel
 
 from portal.admin.api.collection import Collection, unchecked
 from portal.admin.api.errors import AdminError
-from portal.admin.apps import Apps
-from portal.admin.lists import ListBody, Lists
+from portal.admin.apps import AppOperations
+from portal.admin.lists import ListBody, ListOperations
 from portal.admin.organization import CustomPages, IdentityProviders
-from portal.admin.policies import Groups, Policies
+from portal.admin.policies import GroupOperations, PolicyOperations
 from portal.objects import PORTAL, SERVER, Document
 from portal.state import KeyRing, Kind, Store, utc_now
 
@@ -188,19 +188,19 @@ QUICK = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow, H
 @QUICK
 @given(POLICY)
 def test_a_policy(store: Store, given: dict[str, Any]) -> None:
-    same_after_reading(Policies(store), Policies.body, given)
+    same_after_reading(PolicyOperations(store), PolicyOperations.body, given)
 
 
 @QUICK
 @given(st.fixed_dictionaries({"name": NAME, **RULED}, optional=REST))
 def test_a_group(store: Store, given: dict[str, Any]) -> None:
-    same_after_reading(Groups(store), Groups.body, given)
+    same_after_reading(GroupOperations(store), GroupOperations.body, given)
 
 
 @QUICK
 @given(APP)
 def test_an_application(store: Store, given: dict[str, Any]) -> None:
-    same_after_reading(Apps(store), Apps.body, given)
+    same_after_reading(AppOperations(store), AppOperations.body, given)
 
 
 @QUICK
@@ -218,7 +218,7 @@ def test_an_identity_provider(store: Store, given: dict[str, Any]) -> None:
 @QUICK
 @given(LIST)
 def test_a_list(store: Store, given: dict[str, Any]) -> None:
-    same_after_reading(Lists(store, unchecked, utc_now), ListBody, given)
+    same_after_reading(ListOperations(store, unchecked, utc_now), ListBody, given)
 
 
 @pytest.mark.parametrize(("kind", "documents"), [(SERVER, SERVER_DOCUMENT), (PORTAL, PORTAL_DOCUMENT)])
