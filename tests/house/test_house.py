@@ -15,7 +15,7 @@ from tests.house.source import FLOORS, ROOT, modules
 
 MAX_FILE_LINES = 800
 MAX_FUNCTION_LINES = 80
-MOST_ANY = {"portal": 519, "codemode": 182, "stubs": 99, "sandbox": 30}
+MOST_ANY = {"portal": 294, "codemode": 179, "stubs": 99, "sandbox": 30}
 """How often a floor may say `Any`: lower a number when you take some away, and raise none."""
 
 

@@ -23,9 +23,11 @@ class Programs:
         self.engine = engine
         self.on_thread = on_thread
 
-    def run(self, source: str, *, answer: Answer = echo, image: Image | None = None, seed: bytes = SEED) -> Outcome:
+    def run(
+        self, source: str, *, answer: Answer = echo, image: Image | None = None, seed: bytes = SEED, begin: str = ""
+    ) -> Outcome:
         """The last outcome, with the log lines of all of them."""
-        outcome: Outcome = self.on_thread(self._run, source, answer, image, seed)
+        outcome: Outcome = self.on_thread(self._run, source, answer, image, seed, begin)
         return outcome
 
     def value(self, source: str, **options: Any) -> Any:
@@ -44,11 +46,11 @@ class Programs:
         assert not isinstance(outcome, Suspended)
         return [(line.level, line.text) for line in outcome.logs]
 
-    def _run(self, source: str, answer: Answer, image: Image | None, seed: bytes) -> Outcome:
+    def _run(self, source: str, answer: Answer, image: Image | None, seed: bytes, begin: str) -> Outcome:
         with self.engine.isolate(image) as isolate:
             now = NOW
             logs: list[LogLine] = []
-            outcome = isolate.start(source, now, seed)
+            outcome = isolate.start(source, now, seed, begin)
             while isinstance(outcome, Suspended):
                 logs += outcome.logs
                 settlements: Sequence[Settlement] = [answer(call) for call in outcome.calls]

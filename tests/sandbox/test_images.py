@@ -96,3 +96,48 @@ def test_a_failed_isolate_gives_its_slot_back(programs: Programs) -> None:
                 programs.on_thread(engine.isolate, Image.of(b"nonsense"))
         with engine.isolate():
             pass
+
+
+BEGINS = """
+host.begin = (text) => { globalThis.given = (globalThis.given ?? 0) + text.length; globalThis.text = text; };
+"""
+
+
+@pytest.mark.parametrize("text", ["x", "ä\u2028\u0000", "long " * 100_000])
+def test_a_program_begins_with_the_text_that_its_preload_takes(programs: Programs, engine: Engine, text: str) -> None:
+    image = programs.on_thread(engine.image, BEGINS)
+    assert programs.value("[given, text.slice(0, 9)]", image=image, begin=text) == [len(text), text[:9]]
+    assert programs.value("typeof text", image=image) == "undefined"
+    # It was called once, and the program has no way to it.
+    assert programs.value("[typeof host, typeof begin, given]", image=image, begin=text)[:2] == ["undefined"] * 2
+
+
+def test_a_text_that_no_preload_takes_is_nothing(programs: Programs, engine: Engine) -> None:
+    assert programs.value("1 + 1", begin="text") == 2
+    image = programs.on_thread(engine.image, "host.begin = 7")
+    assert programs.value("1 + 1", image=image, begin="text") == 2
+
+
+def test_a_program_does_not_run_when_its_text_cannot_be_taken(programs: Programs, engine: Engine) -> None:
+    image = programs.on_thread(engine.image, "host.begin = (text) => { throw new Error(`not ${text}`) }")
+    error = programs.failure("await host.never()", image=image, begin="this")
+    assert (error.kind, error.message) == ("exception", "not this")
+    grows = programs.on_thread(engine.image, "host.begin = () => { globalThis.all = new Array(1e8).fill(1) }")
+    assert programs.failure("1", image=grows, begin="x").kind in ("memory", "exception")
+    endless = programs.on_thread(engine.image, "host.begin = () => { for (;;); }")
+    assert programs.failure("1", image=endless, begin="x").kind == "cpu_time"
+
+
+def test_a_frozen_program_keeps_what_it_began_with(programs: Programs, engine: Engine) -> None:
+    image = programs.on_thread(engine.image, BEGINS)
+
+    def work() -> object:
+        with engine.isolate(image) as isolate:
+            isolate.start("await new Promise(done => setTimeout(done, 5)); text", NOW, SEED, "kept")
+            frozen = isolate.freeze()
+        with engine.thaw(frozen) as thawed:
+            outcome = thawed.resume([], NOW + 10)
+        assert isinstance(outcome, Completed)
+        return outcome.value
+
+    assert programs.on_thread(work) == "kept"

@@ -1,5 +1,6 @@
 """Hypothesis strategies for JSON Schemas: honest ones with values to match, and garbage in the shape of schemas."""
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
@@ -173,9 +174,17 @@ def _honest_containers(inner: st.SearchStrategy[Schema]) -> st.SearchStrategy[Sc
 honest_parts = st.recursive(honest_scalars(), _honest_containers, max_leaves=6)
 
 
+def honest_schemas() -> st.SearchStrategy[Schema]:
+    """A document with definitions that may refer to each other and to the whole.
+
+    None of its schemas is valid only if it is valid itself: what such a schema allows is undefined (JSON Schema
+    2020-12, core, section 9.4.1), and validators differ.
+    """
+    return _documents().filter(lambda root: not any(_leads_back(part, root) for part in _schemas_of(root)))
+
+
 @st.composite
-def honest_schemas(draw: st.DrawFn) -> Schema:
-    """A document with definitions that may refer to each other and to the whole."""
+def _documents(draw: st.DrawFn) -> Schema:
     definitions = {name: draw(honest_parts) for name in ("A", "B", "C/d")}
     definitions["C/d"] = {**definitions["C/d"], "$anchor": "here"}
     return {**draw(honest_parts), "$defs": definitions}
@@ -229,6 +238,32 @@ def _target(reference: Any, root: Json) -> Json:
     if reference == "#":
         return root
     return root.get("$defs", {}).get(reference[-1]) if isinstance(reference, str) else None
+
+
+def _schemas_of(root: Schema) -> list[Json]:
+    return [root, *root["$defs"].values()]
+
+
+def _leads_back(schema: Json, root: Json) -> bool:
+    """Whether a schema holds for a value only if it holds for that very value."""
+    waiting, visited = list(_in_place(schema, root)), list[Json]()
+    while waiting:
+        part = waiting.pop()
+        if part is schema:
+            return True
+        if isinstance(part, dict) and not any(part is one for one in visited):
+            visited.append(part)
+            waiting += _in_place(part, root)
+    return False
+
+
+def _in_place(schema: Json, root: Json) -> Iterator[Json]:
+    """The schemas that a schema puts to the same value."""
+    if isinstance(schema, dict):
+        yield from (part for keyword in ("anyOf", "oneOf", "allOf") for part in schema.get(keyword, []))
+        yield from (schema[keyword] for keyword in ("if", "then", "else", "not") if keyword in schema)
+        if (target := _target(schema.get("$ref"), root)) is not None:
+            yield target
 
 
 def _arrays(schema: Schema, root: Json, depth: int) -> st.SearchStrategy[Json]:
