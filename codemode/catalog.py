@@ -87,8 +87,8 @@ class CatalogServer:
             first.setdefault(tool.name, tool)
         self.tools = tuple(first.values())
         """The server's tools. One that it lists twice is there once."""
-        self.names = ServerNames(server.id, first)
         # Two threads may both make one of these: the results are equal, and either may stay.
+        self._names: ServerNames | None = None
         self._index: ServerIndex | None = None
         self._head: bytes | None = None
         self._digests: tuple[bytes, ...] = ()
@@ -99,6 +99,12 @@ class CatalogServer:
 
     def __repr__(self) -> str:
         return f"<CatalogServer {self.server.id}: {len(self.tools)} tools>"
+
+    @property
+    def names(self) -> ServerNames:
+        if self._names is None:
+            self._names = ServerNames(self.server.id, (tool.name for tool in self.tools))
+        return self._names
 
     @property
     def indexed(self) -> bool:

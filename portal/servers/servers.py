@@ -16,6 +16,7 @@ from typing import Literal, TypeVar
 import structlog
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
+import stubs
 from codemode import CatalogServer
 from portal.config import ServerConfig
 from portal.errors import ServerUnknown
@@ -324,9 +325,9 @@ class Servers:
             approved = self._screen(config, listing)
             outputs = self._outputs if config.learn_output else None
             learned = {} if outputs is None else outputs.of(config.id, approved.listing.tools)
-            offer = offer_of(config, approved.listing, learned)
+            same = before is not None and _lists_the_same(before, config, approved.listing, learned)
             # What was named and indexed stays while the same is listed.
-            catalog = before.catalog if before is not None and before.offer == offer else CatalogServer(offer)
+            catalog = before.catalog if before and same else CatalogServer(offer_of(config, approved.listing, learned))
             slot.published = listing
         return ServerSnapshot(
             id=slot.config.id,
@@ -395,3 +396,15 @@ def _spawn(tasks: set[asyncio.Task[None]], work: Coroutine[object, object, None]
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+
+
+def _lists_the_same(
+    before: ServerSnapshot, config: ServerConfig, listing: Listing, learned: Mapping[str, stubs.Schema]
+) -> bool:
+    """Whether a server would have the same catalog as before."""
+    return (before.config, before.listing.digest, before.listing.server_info, before.learned) == (
+        config,
+        listing.digest,
+        listing.server_info,
+        learned,
+    )
