@@ -14,7 +14,7 @@ from typing import Any
 
 from portal.cli.show.connect import CODE_MODE
 
-START_SECONDS = 90
+START_SECONDS = 250
 
 
 class Served:

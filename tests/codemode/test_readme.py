@@ -26,7 +26,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.mark.parametrize("example", blocks("python"))
 def test_a_python_example_runs_as_it_stands(example: str) -> None:
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=ROOT, timeout=100)
+    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, cwd=ROOT, timeout=250)
     assert (done.returncode, done.stderr) == (0, "")
     printed = done.stdout.strip()
     assert not printed or f"It prints `{printed}`" in CHAPTER

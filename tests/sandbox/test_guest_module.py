@@ -87,7 +87,7 @@ def test_building_without_an_index_says_what_to_do(build: ModuleType, tmp_path: 
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=250,
     )
     assert done.returncode == 1
     assert "pip could not download the source of quickjs-ng" in done.stderr

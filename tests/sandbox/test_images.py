@@ -1,5 +1,7 @@
 """Images: a memory with trusted code already run in it, from which isolates start."""
 
+from collections.abc import Callable
+
 import pytest
 
 from sandbox import Completed, Engine, EngineError, ForeignImage, HostCall, Image, Settlement
@@ -124,8 +126,12 @@ def test_a_program_does_not_run_when_its_text_cannot_be_taken(programs: Programs
     assert (error.kind, error.message) == ("exception", "not this")
     grows = programs.on_thread(engine.image, "host.begin = () => { globalThis.all = new Array(1e8).fill(1) }")
     assert programs.failure("1", image=grows, begin="x").kind in ("memory", "exception")
-    endless = programs.on_thread(engine.image, "host.begin = () => { for (;;); }")
-    assert programs.failure("1", image=endless, begin="x").kind == "cpu_time"
+
+
+def test_a_text_that_takes_for_ever_is_stopped(with_limits: Callable[..., Programs]) -> None:
+    endless = with_limits(cpu_time=0.1, wall_time=600)
+    image = endless.on_thread(endless.engine.image, "host.begin = () => { for (;;); }")
+    assert endless.failure("1", image=image, begin="x").kind == "cpu_time"
 
 
 def test_a_frozen_program_keeps_what_it_began_with(programs: Programs, engine: Engine) -> None:

@@ -27,5 +27,5 @@ def declared(tools: list[dict[str, Any]]) -> str:
         program = Path(scratch) / "measure.mjs"
         program.write_text(PROGRAM, encoding="utf-8")
         command = [str(node_tools.node()), str(program), str(package)]
-        done = subprocess.run(command, input=json.dumps(tools), capture_output=True, text=True, timeout=100, check=True)
+        done = subprocess.run(command, input=json.dumps(tools), capture_output=True, text=True, timeout=250, check=True)
     return done.stdout

@@ -46,7 +46,7 @@ def check(sources: Mapping[str, str]) -> list[Diagnostic]:
         for name, source in sources.items():
             (Path(folder) / name).write_text(source, encoding="utf-8")
         command = [str(compiler), *STRICT, *sources]
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=110, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=250, check=False)
     found = [
         Diagnostic(match["file"], int(match["line"]), match["code"], match["text"])
         for match in _DIAGNOSTIC.finditer(done.stdout)

@@ -62,7 +62,7 @@ def run(folder: Path, *command: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=110, env={**environment, "PATH": path}, check=False
+        command, cwd=folder, capture_output=True, text=True, timeout=250, env={**environment, "PATH": path}, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -96,7 +96,7 @@ def test_an_editor_understands_the_examples_and_finds_mistakes(folder: Path, pri
     wrong = right.replace("get_customer({ customer_id })", "get_customer({ customer: 1 })").replace("status:", "state:")
     (project / "wrong.js").write_text(wrong)
     command = [str(compiler), "-p", "jsconfig.json", "--pretty", "false"]
-    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, timeout=250, check=False)
     assert re.findall(r"^([\w.]+)\((\d+),", done.stdout, re.M) == [("wrong.js", "2"), ("wrong.js", "4")], done.stdout
 
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from portal.cli.app import app
 from portal.cli.exits import Exit
 
-SECONDS = 90
+SECONDS = 250
 PROGRAM = """const found = await codemode.shop.find({ word: "late" });
 console.log("found", found.length);
 found

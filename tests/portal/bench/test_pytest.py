@@ -64,7 +64,7 @@ def pytest_in(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]
     command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", *WITHOUT, *arguments]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return subprocess.run(
-        command, cwd=folder, capture_output=True, text=True, timeout=100, check=False, env=environment
+        command, cwd=folder, capture_output=True, text=True, timeout=250, check=False, env=environment
     )
 
 

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from portal.cli.app import app
 from portal.logs.setup import OUR_LOGGERS
 
-SECONDS = 90
+SECONDS = 250
 
 
 def in_process(folder: Path, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

@@ -145,7 +145,7 @@ class Arena:
         return ended
 
     def on_thread(self, work: Callable[[], T]) -> T:
-        return self.threads.submit(work).result(timeout=100)
+        return self.threads.submit(work).result(timeout=250)
 
     def check(self) -> None:
         """The host is as it was."""
