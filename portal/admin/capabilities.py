@@ -7,7 +7,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from portal.access import Merged
+from portal.access import MergedSetting
 from portal.objects import CapabilitySetting
 
 
@@ -43,7 +43,7 @@ class ShownOverride(BaseModel):
     server_description: str | None = None
 
     @classmethod
-    def of(cls, merged: Merged) -> ShownOverride:
+    def of(cls, merged: MergedSetting) -> ShownOverride:
         """The settings of portal and server for one tool or prompt."""
         portal, server = merged.portal, merged.server
         return cls(

@@ -13,9 +13,9 @@ from portal.access import (
     KINDS,
     NOTHING_STORED,
     Access,
+    BestCase,
     Objects,
     PolicyError,
-    Possible,
     ServerAccess,
     Sources,
     UnreadablePolicy,
@@ -123,7 +123,7 @@ def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[
     return {server: audience for server, audience in named.items() if audience}
 
 
-def could_enter(identity: Identity, possible: Possible, apps: Iterable[Stored[AppDocument]]) -> bool:
+def could_enter(identity: Identity, possible: BestCase, apps: Iterable[Stored[AppDocument]]) -> bool:
     """Whether a login could lead anywhere: to the portal, or to an application that signs people in itself."""
     if possible.allows(identity):
         return True
@@ -228,7 +228,7 @@ def _unreadable_own(definition: PortalDefinition, config: Config, objects: Objec
         return []
     hostname = own_hostname(config)
     broken = [one for one in objects.broken if one.kind == PORTAL.name and _may_have(one, hostname)]
-    return [UnreadablePolicy.called(one.id) for one in broken]
+    return [UnreadablePolicy.with_id(one.id) for one in broken]
 
 
 def _may_have(portal: Broken, hostname: str) -> bool:

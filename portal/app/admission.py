@@ -8,10 +8,10 @@ from portal.access import (
     ADDRESS,
     LOGIN_ENDED,
     Access,
+    BestCase,
     Decision,
     LiveAccess,
     PolicyError,
-    Possible,
     Standing,
     portal_decision,
     refused_for_identity,
@@ -29,7 +29,7 @@ class PortalAdmission:
     def __init__(self, shared: Shared, access: LiveAccess) -> None:
         self._shared = shared
         self._access = access
-        self._possible = Possible(access.current, ADDRESS)
+        self._possible = BestCase(access.current, ADDRESS)
         self._log = structlog.get_logger("portal.access")
 
     async def admit(self, identity: Identity, place: str) -> Decision:
@@ -49,7 +49,7 @@ class PortalAdmission:
 
     async def could_enter(self, identity: Identity) -> bool:
         if self._possible.access is not self._access.current:
-            self._possible = Possible(self._access.current, ADDRESS)
+            self._possible = BestCase(self._access.current, ADDRESS)
         return could_enter(identity, self._possible, await self._shared.require_store().list(APPLICATIONS))
 
     async def _admit_to_application(self, identity: Identity, id: str) -> Decision:

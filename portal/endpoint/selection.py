@@ -13,13 +13,13 @@ from weakref import WeakValueDictionary
 
 import stubs
 from codemode import Catalog, CatalogServer
-from portal.access import Capabilities, Shown, Standing, ToolList
+from portal.access import Capabilities, DisplaySetting, Standing, ToolList
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Part, RawNames, ServerLists
 from portal.pins import PendingDefinition
 from portal.servers import ServerSnapshot, Snapshot
 
-_UNCHANGED = Capabilities({}, Shown())
+_UNCHANGED = Capabilities({}, DisplaySetting())
 _MOST_CURATED = 4_096
 
 
@@ -186,7 +186,7 @@ def _curated(items: Iterable[Mapping[str, Any]], settings: Capabilities) -> list
     return curated
 
 
-def _definition(item: Mapping[str, Any], setting: Shown, alias: str | None) -> Mapping[str, Any]:
+def _definition(item: Mapping[str, Any], setting: DisplaySetting, alias: str | None) -> Mapping[str, Any]:
     """The same object if the settings change nothing."""
     if alias is None and setting.description is None:
         return item
