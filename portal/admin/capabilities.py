@@ -56,7 +56,7 @@ class ShownOverride(BaseModel):
         )
 
 
-AnyOverride = TypeVar("Each", bound=Override)
+AnyOverride = TypeVar("AnyOverride", bound=Override)
 
 
 def _distinct(overrides: tuple[AnyOverride, ...]) -> tuple[AnyOverride, ...]:
