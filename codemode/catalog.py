@@ -1,8 +1,8 @@
-"""The tools that one identity may use, as an immutable snapshot, and what is derived from them, made at first use.
+"""The tools that one identity may use, as an immutable snapshot. Values derived from them are made on first use.
 
-What depends on a server alone (names, signatures, the index of its words) is made once for each server, in a
-`CatalogServer`. A catalog is a choice of such servers and of their tools, cheap to make and small, however many of them
-there are over the same servers.
+Values that depend on one server (names, signatures, the index of its words) are made once for each server, in a
+`CatalogServer`. A catalog selects servers and tools from these. It is cheap to make and small, so that many can
+share the same servers.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class CatalogTool:
 
 
 class _Result(NamedTuple):
-    """A search result in its whole form and its least, with the tokens of either."""
+    """A search result in its full and its shortest form, with the tokens of each."""
 
     whole: dict[str, Any]
     least: dict[str, Any]
@@ -78,7 +78,7 @@ class _Result(NamedTuple):
 
 
 class CatalogServer:
-    """One server with what any catalog needs of it, made at first use. Safe to share between tasks and threads."""
+    """One server with the values that all its catalogs share, made on first use. Tasks and threads may share it."""
 
     def __init__(self, server: Server) -> None:
         self.server = server
@@ -86,7 +86,7 @@ class CatalogServer:
         for tool in server.tools:
             first.setdefault(tool.name, tool)
         self.tools = tuple(first.values())
-        """The server's tools. One that it lists twice is there once."""
+        """The server's tools, each once even if the server lists it twice."""
         # Two threads may both make one of these: the results are equal, and either may stay.
         self._names: ServerNames | None = None
         self._index: ServerIndex | None = None
@@ -108,7 +108,7 @@ class CatalogServer:
 
     @property
     def indexed(self) -> bool:
-        """Whether the index of its words is made."""
+        """Whether the search index is built."""
         return self._index is not None
 
     @property
@@ -118,9 +118,9 @@ class CatalogServer:
         return self._index
 
     def visible(self, tools: Iterable[str]) -> bytes | None:
-        """The part that has these tools, by raw names; None if that is all of them. For `Catalog.of`."""
-        wanted = set(tools)
-        part = bytes(name in wanted for name in self.names.positions)
+        """The part with these tools, by raw name, for `Catalog.of`; None if it is all of them."""
+        names_in_part = set(tools)
+        part = bytes(name in names_in_part for name in self.names.positions)
         return None if all(part) else part
 
     def chosen(self, part: bytes | None) -> tuple[Tool, ...]:
@@ -178,19 +178,19 @@ class CatalogServer:
 class Catalog:
     """Made by `Catalog.build` or `Catalog.of`. Equal content has an equal `id`. Safe to share between tasks, threads.
 
-    `is_part`: it is one of many over the same servers, so nothing large is kept for each.
+    `is_part` says that it is one of many over the same servers, so nothing large is cached for it.
     """
 
     def __init__(
         self,
         parts: Sequence[tuple[CatalogServer, bytes | None]],
         unavailable: Mapping[str, str],
-        withheld: Mapping[tuple[str, str], str],
+        unavailable_tools: Mapping[tuple[str, str], str],
         *,
         is_part: bool,
     ) -> None:
         self.unavailable = dict(unavailable)
-        self.withheld = dict(withheld)
+        self.unavailable_tools = dict(unavailable_tools)
         self.names = Names((part.names, visible) for part, visible in parts)
         self.is_part = is_part
         self._parts = {part.server.id: (part, visible) for part, visible in parts}
@@ -200,23 +200,26 @@ class Catalog:
         self._preload: str | None = None
         self._table: str | None = None
         self._search: Search | None = None
-        self._withheld_spellings: dict[str, str] | None = None
+        self._unavailable_spellings: dict[str, str] | None = None
 
     @classmethod
     def build(
         cls,
         servers: Iterable[Server],
         unavailable: Mapping[str, str] | None = None,
-        withheld: Mapping[tuple[str, str], str] | None = None,
+        unavailable_tools: Mapping[tuple[str, str], str] | None = None,
     ) -> Catalog:
         """A catalog of these servers.
 
-        `unavailable`: the id of a server that cannot be used now -> the reason in a few words. `withheld`: the server
-        and the name of a tool that must not be used now -> the reason as a sentence. A tool that its server lists twice
-        is one tool. Raises ValueError when two servers have the same id.
+        `unavailable` has the reasons, in a few words, of servers that cannot be used now, by id. `unavailable_tools`
+        has the reasons, as sentences, of tools that must not be used now, by server and name. A tool that its server
+        lists twice is one tool. Raises ValueError when two servers have the same id.
         """
         return cls(
-            [(CatalogServer(server), None) for server in servers], unavailable or {}, withheld or {}, is_part=False
+            [(CatalogServer(server), None) for server in servers],
+            unavailable or {},
+            unavailable_tools or {},
+            is_part=False,
         )
 
     @classmethod
@@ -224,16 +227,16 @@ class Catalog:
         cls,
         parts: Sequence[tuple[CatalogServer, bytes | None]],
         unavailable: Mapping[str, str] | None = None,
-        withheld: Mapping[tuple[str, str], str] | None = None,
+        unavailable_tools: Mapping[tuple[str, str], str] | None = None,
         *,
         is_part: bool = True,
     ) -> Catalog:
         """A catalog of parts of servers, from `CatalogServer.visible`; None stands for all tools of a server.
 
-        What a server's other tools are called and say has no influence on it, but for one thing: a tool has the same
-        path in every catalog of its server. Raises as `build`.
+        The server's other tools do not affect it, with one exception: a tool has the same path in every catalog of its
+        server. Raises as `build`.
         """
-        return cls(parts, unavailable or {}, withheld or {}, is_part=is_part)
+        return cls(parts, unavailable or {}, unavailable_tools or {}, is_part=is_part)
 
     def __repr__(self) -> str:
         return f"<Catalog {len(self._parts)} servers, {len(self)} tools>"
@@ -251,19 +254,22 @@ class Catalog:
         )
 
     def server_tools(self) -> Iterator[tuple[Server, int]]:
-        """The servers, which may have further tools, and how many of their tools are in the catalog."""
+        """The servers, each whole, and how many of its tools are in the catalog."""
         for part, visible in self._parts.values():
             yield part.server, len(part.tools) if visible is None else sum(visible)
 
     @property
     def id(self) -> str:
         """A hash of everything that a program can see of this catalog."""
-        absent = [sorted(self.unavailable.items()), *([sorted(self.withheld.items())] if self.withheld else ())]
+        absent = [
+            sorted(self.unavailable.items()),
+            *([sorted(self.unavailable_tools.items())] if self.unavailable_tools else ()),
+        ]
         return hashlib.sha256(_stable([self.tools_id, *absent])).hexdigest()
 
     @property
     def tools_id(self) -> str:
-        """A hash of the tools alone. The reasons for what is unavailable may change every few seconds: no new image."""
+        """A hash of the tools only. Reasons for unavailability change often, and must not need a new image."""
         if self._tools_id is None:
             digests = (part.digest(visible) for part, visible in self._parts.values())
             self._tools_id = hashlib.sha256(b"".join(digests)).hexdigest()
@@ -285,7 +291,7 @@ class Catalog:
         return self._preload
 
     def prepare(self) -> None:
-        """Make now what is otherwise made at first use. Takes half a second for thousands of tools: use a thread."""
+        """Make all derived values now. Takes half a second for thousands of tools: use a thread."""
         _ = self.tools_id, self.table, self._search_index()
 
     @property
@@ -335,14 +341,14 @@ class Catalog:
                 for tool in part.chosen(visible):
                     yield CatalogTool(f"{server}.{part.names.identifiers[tool.name]}", part.server, tool)
 
-    def _found(
+    def _best_tools(
         self, query: str, *, limit: int, server: str | None = None, read_only: bool | None = None
     ) -> list[CatalogTool]:
         """The best tools for some words."""
         parts = list(self._parts.values())
         number = None if server is None else list(self._parts).index(server)
-        found = self._search_index().find(query, limit=limit, part=number, read_only=read_only)
-        tools = ((parts[place][0], parts[place][0].tools[position]) for place, position in found)
+        matches = self._search_index().find(query, limit=limit, part=number, read_only=read_only)
+        tools = ((parts[place][0], parts[place][0].tools[position]) for place, position in matches)
         return [CatalogTool(self.names.path(part.server.id, tool.name), part.server, tool) for part, tool in tools]
 
     def search(
@@ -370,7 +376,7 @@ class Catalog:
         server_id = None if server is None else self._server(server).id
         if not query.strip():
             return self._server_results(server_id)[: int(limit)]
-        entries = self._found(query, limit=int(limit), server=server_id, read_only=read_only)
+        entries = self._best_tools(query, limit=int(limit), server=server_id, read_only=read_only)
         if full:
             return [dict(self._part(entry).result(entry, self.names).whole) for entry in entries]
         return self._results_within_room(entries)
@@ -382,13 +388,13 @@ class Catalog:
         unknown target.
         """
         targets = [target] if isinstance(target, str) else target
-        if not isinstance(targets, list | tuple) or not targets or not all(isinstance(one, str) for one in targets):
+        if not isinstance(targets, list | tuple) or not targets or not all(isinstance(item, str) for item in targets):
             raise CatalogError('describe needs a path ("server.tool"), a server, or a list of them')
         if len(targets) > _MAX_TARGETS:
             raise CatalogError(f"describe takes at most {_MAX_TARGETS} targets, got {len(targets)}")
         entries: dict[str, CatalogTool] = {}
-        for one in targets:
-            for entry in self._targets(one):
+        for item in targets:
+            for entry in self._targets(item):
                 entries[entry.path] = entry
         if full or len(entries) > MAX_SHORTENED_TOOLS:
             return self._declarations([(entry, 0) for entry in entries.values()])
@@ -437,7 +443,7 @@ class Catalog:
         whole = 0
         while whole < len(results) and (room := room + results[whole].least_tokens - results[whole].tokens) >= 0:
             whole += 1
-        return [{**(one.whole if place < whole else one.least)} for place, one in enumerate(results)]
+        return [{**(result.whole if place < whole else result.least)} for place, result in enumerate(results)]
 
     def _server_results(self, only: str | None) -> list[dict[str, Any]]:
         servers: list[dict[str, Any]] = [
@@ -477,13 +483,13 @@ class Catalog:
         if len(self) <= _MOST_COMPARED:
             close = difflib.get_close_matches(name, [entry.path for entry in self._entries()], n=3, cutoff=0.5)
             paths = [*paths, *(path for path in close if path not in paths)][:3]
-        for entry in self._found(name.replace(".", " "), limit=3):
+        for entry in self._best_tools(name.replace(".", " "), limit=3):
             if len(paths) < 3 and entry.path not in paths:
                 paths.append(entry.path)
         return paths
 
     def nearest(self, written: str) -> str:
-        """A sentence with the signatures of those tools; where there are none, `server_list`."""
+        """A sentence with the signatures of the nearest tools, or `server_list` if there are none."""
         paths = self.nearest_paths(written)
         return "Nearest:\n  " + "\n  ".join(map(self.brief, paths)) if paths else self.server_list()
 
@@ -498,10 +504,10 @@ class Catalog:
         return [path for path in paths if self.names.of_path(path) is not None]
 
     def missing(self, written: str) -> str | None:
-        """Why a server or tool is missing: the tool is withheld, or its server unavailable. None for another reason."""
-        if self._withheld_spellings is None:
-            self._withheld_spellings = dict(_spellings(self.withheld))
-        if (reason := self._withheld_spellings.get(written)) is not None:
+        """The reason why a server or tool is unavailable, or None if it is not."""
+        if self._unavailable_spellings is None:
+            self._unavailable_spellings = dict(_spellings(self.unavailable_tools))
+        if (reason := self._unavailable_spellings.get(written)) is not None:
             return reason
         names = assign_names([Server(server_id) for server_id in self.unavailable])
         for server_id, reason in self.unavailable.items():
@@ -543,13 +549,13 @@ def _listing(entry: CatalogTool) -> dict[str, Any]:
     return listing
 
 
-def _spellings(withheld: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
-    """Every spelling of every withheld tool, with the reason."""
+def _spellings(unavailable_tools: Mapping[tuple[str, str], str]) -> Iterator[tuple[str, str]]:
+    """Every spelling of every unavailable tool, with the reason."""
     servers: dict[str, list[Tool]] = {}
-    for server_id, name in withheld:
+    for server_id, name in unavailable_tools:
         servers.setdefault(server_id, []).append(Tool(name))
     names = assign_names([Server(server_id, tools=tuple(tools)) for server_id, tools in servers.items()])
-    for (server_id, name), reason in withheld.items():
+    for (server_id, name), reason in unavailable_tools.items():
         path = names.path(server_id, name)
         for spelling in (path, path.replace(".", "_", 1), f"{server_id}.{name}", f"{server_id}_{name}"):
             yield spelling, reason.rstrip(".")
@@ -564,7 +570,7 @@ def _stable(content: Any) -> bytes:
     try:
         return json.dumps(content, sort_keys=True, default=str).encode()
     except (TypeError, ValueError, RecursionError):
-        return secrets.token_bytes(32)  # a catalog of its own: only the reuse of its image is lost
+        return secrets.token_bytes(32)  # a unique hash: the image is not reused
 
 
 def summary(text: str, longest: int = _SUMMARY_CHARS) -> str:

@@ -1,7 +1,7 @@
 """The searchable words of one server's tools, indexed once for all the catalogs that the server is in.
 
-Nothing here depends on other servers or on who may see which tool: how rare a word is, and how long a field is on
-average, is counted by `codemode.search` over the tools of one catalog.
+Nothing here depends on other servers or on the caller. `codemode.search` counts the rarity of words and the average
+length of fields over the tools of one catalog.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from codemode.words import stem, words
 NAME, HEAD, TEXT, SERVER, NAME_GROUPS, HEAD_GROUPS, ACTION = FIELDS = range(7)
 MAX_TEXT_CHARS = 2_000
 _MAX_PARAMETERS = 100
-_MOST_KEPT = 2_048
+_MAX_CACHED = 2_048
 _EXACT_LENGTH = 16
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n\s*\n")
 
@@ -42,7 +42,7 @@ class Entry:
 
 
 class Unit(NamedTuple):
-    """One thing in a query: the stem of a word with the groups it belongs to, or the group of a phrase."""
+    """One unit of a query: the stem of a word with its thesaurus groups, or the group of a phrase."""
 
     stem: str | None
     groups: tuple[int, ...]
@@ -54,15 +54,15 @@ class Unit(NamedTuple):
 
 
 Hit = tuple[int, int, int, int]
-"""A term in a field of a tool: the number of the two among those of the unit, the field, how often the term is there,
-and how many words the field has. The numbers are the fields for a stem, and follow them for groups, two for each."""
+"""A term in a field of a tool, as (slot, field, count, length of the field in words). The slots of a stem are the
+fields; those of groups follow, two for each group."""
 Kind = tuple[Hit, ...]
-"""How a unit is in a tool. Without hits: only in its schemas."""
+"""The hits of a unit in a tool. Empty if only the tool's schemas have the unit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matches:
-    """The tools of a server that match a unit: their positions, and for each its place in `kinds`."""
+    """The tools of a server that match a unit, as positions. `kind_of` has the index in `kinds` of each."""
 
     positions: tuple[int, ...]
     kind_of: tuple[int, ...]
@@ -89,13 +89,13 @@ class ServerIndex:
         self.action_of: list[int] = []
         """For each tool, its place in `actions`."""
         self._postings: dict[str | int, list[_Posting]] = {}
-        # Threads may make the same matches: the results are equal, and either may stay.
+        # Threads may compute the same matches: the results are equal, and either may stay.
         self._matches: dict[tuple[str | int, ...], Matches] = {}
         self._near: dict[str, Matches] = {}
         places: dict[tuple[str, int], int] = {self.actions[0]: 0}
-        same: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]] = {}
+        shared: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]] = {}
         for position, entry in enumerate(entries):
-            self._add(position, entry, same)
+            self._add(position, entry, shared)
             name = words(entry.name)
             action = action_of(name, entry.annotations)
             kind = ("", 0) if action is None else (action, 1 + len(name))
@@ -108,32 +108,32 @@ class ServerIndex:
     def matches(self, unit: Unit) -> Matches:
         """The tools that have a term of the unit."""
         terms = unit.terms
-        found = self._matches.get(terms)
-        if found is None:
-            if len(self._matches) >= _MOST_KEPT:
+        matches = self._matches.get(terms)
+        if matches is None:
+            if len(self._matches) >= _MAX_CACHED:
                 self._matches.clear()
-            found = self._matches[terms] = self._find(terms, has_stem=unit.stem is not None)
-        return found
+            matches = self._matches[terms] = self._find(terms, has_stem=unit.stem is not None)
+        return matches
 
     def near(self, term: str) -> Matches:
         """The tools with a word that is spelled like this one: one letter away, two for a word of eight and more.
 
-        Of hits only the field counts.
+        Only the fields of these hits are meaningful.
         """
         if len(term) < 4:
             return NO_MATCHES
-        found = self._near.get(term)
-        if found is None:
-            if len(self._near) >= _MOST_KEPT:
+        matches = self._near.get(term)
+        if matches is None:
+            if len(self._near) >= _MAX_CACHED:
                 self._near.clear()
-            found = self._near[term] = self._find_near(term, 1 if len(term) < 8 else 2)
-        return found
+            matches = self._near[term] = self._find_near(term, 1 if len(term) < 8 else 2)
+        return matches
 
     def _add(
         self,
         position: int,
         entry: Entry,
-        same: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]],
+        shared: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]],
     ) -> None:
         head, *rest = _SENTENCE.split(entry.description[:MAX_TEXT_CHARS].strip(), maxsplit=1)
         fields: list[list[str | int]] = [
@@ -143,7 +143,7 @@ class ServerIndex:
             [stem(word) for word in dict.fromkeys(words(f"{entry.server} {entry.server_name}"))],
         ]
         groups = thesaurus()
-        fields += [list(groups.of_tool([str(one) for one in fields[source]])) for source in (NAME, HEAD)]
+        fields += [list(groups.of_tool([str(term) for term in fields[source]])) for source in (NAME, HEAD)]
         hits: dict[str | int, list[tuple[int, int, int]]] = {}
         for number, terms in enumerate(fields):
             length = self.lengths[number][position] = coarse(len(terms))
@@ -153,8 +153,8 @@ class ServerIndex:
         for word in words(details):
             hits.setdefault(stem(word), [])
         for term, places in hits.items():
-            how = tuple(places)
-            self._postings.setdefault(term, []).append((position, same.setdefault(how, how)))
+            hits_of_term = tuple(places)
+            self._postings.setdefault(term, []).append((position, shared.setdefault(hits_of_term, hits_of_term)))
 
     def _find(self, terms: tuple[str | int, ...], *, has_stem: bool) -> Matches:
         of_tool: dict[int, Kind] = {}
@@ -167,8 +167,8 @@ class ServerIndex:
         return _matches(of_tool)
 
     def _find_near(self, term: str, distance: int) -> Matches:
-        spelled = [one for one in self._postings if isinstance(one, str)]
-        close = extract(term, spelled, scorer=OSA.distance, score_cutoff=distance, limit=None)
+        stems = [candidate for candidate in self._postings if isinstance(candidate, str)]
+        close = extract(term, stems, scorer=OSA.distance, score_cutoff=distance, limit=None)
         of_tool: dict[int, set[int]] = {}
         for word, _, _ in close:
             for position, places in self._postings[word]:
@@ -183,7 +183,7 @@ class ServerIndex:
 
 
 def coarse(length: int) -> int:
-    """A length in about twelve steps for each doubling: what is scored alike is then scored once."""
+    """The length rounded down, in about twelve steps for each doubling, so that similar tools share one score."""
     if length <= _EXACT_LENGTH:
         return length
     step = 1 << (length.bit_length() - 4)

@@ -24,7 +24,7 @@ def table(names: Names, signatures: Mapping[str, str]) -> str:
 def preload(data: str | None) -> str:
     """The preload of an image: the body of `function (host)`.
 
-    `data`: the `table` that all programs of the image have. With None each program begins with a table of its own.
+    `data` is the `table` of all programs of the image. If it is None, each program starts with its own table.
     """
     script = _SCRIPT.read_text(encoding="utf-8")
     if data is None:
@@ -58,12 +58,12 @@ def _blocks(names: Names, server_id: str) -> list[str]:
 
 
 def _is_writable(spelling: str) -> bool:
-    """Whether a spelling fits into a line of text. The tool of any other is reached by its identifier alone."""
+    """Whether a spelling fits in a line of text. Other tools are reached only by their identifiers."""
     return "\n" not in spelling and "\t" not in spelling and encodable(spelling) == spelling
 
 
 def _exceptions(names: Names) -> dict[str, str | list[str]]:
-    """The short spellings that `shortcut` of the script would resolve differently from `names`."""
+    """The short spellings that the script's `shortcut` would resolve differently from `names`."""
     exceptions: dict[str, str | list[str]] = {}
     for spelling in sorted(names.uncertain):
         paths = sorted(names.path(*key) for key in names.shortcut(spelling))
@@ -73,7 +73,7 @@ def _exceptions(names: Names) -> dict[str, str | list[str]]:
 
 
 def _by_rule(names: Names, spelling: str) -> list[str]:
-    """`shortcut` of the script, in Python. The two must agree on every spelling."""
+    """The script's `shortcut` in Python. The two must agree on every spelling."""
     for position in _underscores(spelling):
         server_id = names.servers.get(spelling[:position])
         if server_id is not None and (raw := names.tools[server_id].get(spelling[position + 1 :])) is not None:

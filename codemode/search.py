@@ -5,8 +5,8 @@ at a lower weight, and, when no tool has it, words one or two letters away. Of e
 action of the query come first.
 
 The words of tools are indexed once for each server (`ServerIndex`). What depends on the other tools of a catalog (how
-many have a word, how long a field is on average) is counted anew for each catalog, exactly, so a catalog of some tools
-ranks them as if there were no others.
+many have a word, how long a field is on average) is counted exactly for each catalog, so that a catalog of some tools
+ranks them as if the others did not exist.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ MAX_QUERY_WORDS = 32
 _BOOSTS = (1.5, 0.8, 0.4, 1.0, 1.3, 0.5)  # of name, head, text, server, groups of the name, groups of the head
 _K1, _B = 1.2, 0.75  # BM25's own
 _TIE = 0.2  # the share of their scores that further fields add to the best one
-_VERB = 0.6  # a verb says less than the thing it is about
-_COVERED = 5.0  # for each word that matches at all: many words that match a little go before one rare word
+_VERB = 0.6  # a verb counts less than its object
+_MATCH_BONUS = 5.0  # for each word that matches: several weak matches rank above one rare word
 _ACTION, _OTHER_ACTION = 9.0, 5.0
 _DEFAULT_ACTION, _OTHER_DEFAULT_ACTION = 5.0, 4.0  # when a query only names a thing
 _DEFAULT_ACTIONS = (READ, MAKE, CHANGE)
-_MOST_KEPT, _MOST_KEPT_OF_PARTS = 4_096, 64
+_MAX_CACHED, _MAX_CACHED_OF_PARTS = 4_096, 64
 
 _ARTICLES = frozenset("a an the my our your this that own".split())
 _STOP_WORDS = frozenset(
@@ -56,10 +56,10 @@ class Part:
 
 
 _Scores = dict[int, float]
-"""Scores by the place of a tool among all the tools of all parts, visible or not."""
+"""Scores by the place of a tool among the tools of all parts, visible or not."""
 
 
-class _Found(NamedTuple):
+class _PartMatches(NamedTuple):
     """The tools of a part that match a unit, as in `Matches`; `start` is the place of its first tool."""
 
     start: int
@@ -84,9 +84,9 @@ class Search:
             numbers = [kinds.setdefault(kind, len(kinds)) for kind in part.index.actions]
             self._action_of.extend(map(numbers.__getitem__, part.index.action_of))
         self._actions = tuple(kinds)
-        # Making these takes longer than searching with them. A catalog of whole servers is for many people.
-        self._most_kept = _MOST_KEPT if all(part.visible is None for part in self._parts) else _MOST_KEPT_OF_PARTS
-        self._kept: dict[Unit, tuple[array[float], ...]] = {}
+        # Cached, because they cost more than the rest of a search. A catalog of whole servers has many users.
+        self._max_cached = _MAX_CACHED if all(part.visible is None for part in self._parts) else _MAX_CACHED_OF_PARTS
+        self._cached_scores: dict[Unit, tuple[array[float], ...]] = {}
         self._bonuses: dict[tuple[str, ...], list[float]] = {}
 
     def find(
@@ -110,7 +110,7 @@ class Search:
         if not scores:
             return []
         bonus, action_of = self._bonus(actions_in(query_words)), self._action_of
-        # Most tools match one word of many. Those that no action can bring among the best are left out first.
+        # Most tools match one word of many. Drop those that no action bonus can bring among the best.
         least = _nth(scores, limit) - max(bonus)
         total = {place: score + bonus[action_of[place]] for place, score in scores.items() if score >= least}
         least = _nth(total, limit)
@@ -133,48 +133,52 @@ class Search:
         return total / self._size if self._size else 0.0
 
     def _score(self, unit: Unit) -> _Scores:
-        """What a unit adds to the scores of the tools that match it."""
-        found = self._visible([part.index.matches(unit) for part in self._parts])
-        if not found and unit.stem is not None:
-            found = self._visible([part.index.near(unit.stem) for part in self._parts])
+        """The scores that a unit adds to the tools that match it."""
+        matches = self._visible([part.index.matches(unit) for part in self._parts])
+        if not matches and unit.stem is not None:
+            matches = self._visible([part.index.near(unit.stem) for part in self._parts])
             share = _VERB if unit.verb else 1.0
-            return _scores(found, _of_kinds(found, lambda kind: share * _of_fields([_BOOSTS[hit[1]] for hit in kind])))
-        of_kinds = self._kept.get(unit)
+            return _scores(
+                matches, _of_kinds(matches, lambda kind: share * _of_fields([_BOOSTS[hit[1]] for hit in kind]))
+            )
+        of_kinds = self._cached_scores.get(unit)
         if of_kinds is None:
-            weights = self._weights(found, unit)
-            of_kinds = _of_kinds(found, lambda kind: self._bm25(kind, weights))
-            if len(self._kept) >= self._most_kept:
-                self._kept.clear()
-            self._kept[unit] = of_kinds
-        return _scores(found, of_kinds)
+            weights = self._weights(matches, unit)
+            of_kinds = _of_kinds(matches, lambda kind: self._bm25(kind, weights))
+            if len(self._cached_scores) >= self._max_cached:
+                self._cached_scores.clear()
+            self._cached_scores[unit] = of_kinds
+        return _scores(matches, of_kinds)
 
-    def _visible(self, matches: Sequence[Matches]) -> list[_Found]:
-        """The matches in the catalog, of the parts that have any."""
-        found = []
+    def _visible(self, matches: Sequence[Matches]) -> list[_PartMatches]:
+        """The matches that are in the catalog, for each part that has any."""
+        visible = []
         for part, start, of_part in zip(self._parts, self._starts, matches, strict=False):
             if not of_part.positions:
                 continue
             if part.visible is None:
-                found.append(_Found(start, of_part.positions, of_part.kind_of, of_part.kinds, of_part.counts))
+                visible.append(_PartMatches(start, of_part.positions, of_part.kind_of, of_part.kinds, of_part.counts))
                 continue
             chosen = bytes(map(part.visible.__getitem__, of_part.positions))
             if any(chosen):
                 kind_of = tuple(compress(of_part.kind_of, chosen))
                 positions = tuple(compress(of_part.positions, chosen))
-                found.append(_Found(start, positions, kind_of, of_part.kinds, Counter(kind_of)))
-        return found
+                visible.append(_PartMatches(start, positions, kind_of, of_part.kinds, Counter(kind_of)))
+        return visible
 
-    def _weights(self, found: Sequence[_Found], unit: Unit) -> list[float]:
-        """What each field is worth for each term of a unit: less the more tools have it."""
-        having = [0] * (4 + 2 * len(unit.groups))
-        for part in found:
+    def _weights(self, matches: Sequence[_PartMatches], unit: Unit) -> list[float]:
+        """The weight of each slot of a unit: the more tools have it, the less."""
+        tool_counts = [0] * (4 + 2 * len(unit.groups))
+        for part in matches:
             for place, count in part.counts.items():
                 for slot, _, _, _ in part.kinds[place]:
-                    having[slot] += count
+                    tool_counts[slot] += count
         boost = (1 + _K1) * (_VERB if unit.verb else 1.0)
         # The fields of groups follow those of the stem, two for each group.
         boosts = (*_BOOSTS[:4], *(_BOOSTS[4:] * len(unit.groups)))
-        return [boost * own * self._rarity(count) for own, count in zip(boosts, having, strict=True)]
+        return [
+            boost * field_boost * self._rarity(count) for field_boost, count in zip(boosts, tool_counts, strict=True)
+        ]
 
     def _bm25(self, kind: Kind, weights: Sequence[float]) -> float:
         slopes = self._slopes
@@ -185,13 +189,13 @@ class Search:
             ]
         )
 
-    def _rarity(self, having: int) -> float:
-        return math.log(1 + (self._size - having + 0.5) / (having + 0.5))
+    def _rarity(self, tool_count: int) -> float:
+        return math.log(1 + (self._size - tool_count + 0.5) / (tool_count + 0.5))
 
     def _bonus(self, actions: tuple[str, ...]) -> list[float]:
-        """What a tool gets for each of `_actions` when a query asks for these, the first one most.
+        """The bonus for each of `_actions` when a query asks for `actions`, the first of which counts most.
 
-        As a match of BM25 it is more for a tool with a shorter name.
+        As with BM25, a tool with a shorter name gets more.
         """
         bonus = self._bonuses.get(actions)
         if bonus is None:
@@ -206,52 +210,52 @@ class Search:
 
 
 def _units(query_words: list[str]) -> list[Unit]:
-    """The things that a query names, each once."""
+    """The units of a query, each once."""
     stems = [stem(word) for word in query_words]
-    # A query of stop words alone is searched as it is.
-    telling = [n for n, word in enumerate(query_words) if word not in _STOP_WORDS] or range(len(query_words))
-    groups: dict[int, list[int]] = {n: [] for n in telling}
+    # A query of stop words only is searched with all of them.
+    significant = [n for n, word in enumerate(query_words) if word not in _STOP_WORDS] or range(len(query_words))
+    groups: dict[int, list[int]] = {n: [] for n in significant}
     units: dict[Unit, None] = {}
     for start, length, group in thesaurus().in_query(stems):
         if length == 1 and start in groups:
             groups[start].append(group)
         else:
             units[Unit(None, (group,))] = None
-    for n in telling:
+    for n in significant:
         units[Unit(stems[n], tuple(groups[n]), is_verb(query_words[n]))] = None
     return list(units)
 
 
-def _of_kinds(found: Sequence[_Found], score: Callable[[Kind], float]) -> tuple[array[float], ...]:
-    """For each part, the scores of its kinds. Each has one more, because it matches at all."""
+def _of_kinds(matches: Sequence[_PartMatches], score: Callable[[Kind], float]) -> tuple[array[float], ...]:
+    """For each part, the scores of its kinds, each with the bonus for a match."""
     scores: dict[Kind, float] = {}
     of_parts = []
-    for part in found:
+    for part in matches:
         of_part = array("d", bytes(8 * len(part.kinds)))
         for place in part.counts:
             kind = part.kinds[place]
             if kind not in scores:
-                scores[kind] = _COVERED + score(kind)
+                scores[kind] = _MATCH_BONUS + score(kind)
             of_part[place] = scores[kind]
         of_parts.append(of_part)
     return tuple(of_parts)
 
 
-def _scores(found: Sequence[_Found], of_kinds: Sequence[array[float]]) -> _Scores:
-    """The scores of tools by that of their kind."""
+def _scores(matches: Sequence[_PartMatches], of_kinds: Sequence[array[float]]) -> _Scores:
+    """The scores of tools, which are those of their kinds."""
     scores: _Scores = {}
-    for part, of_part in zip(found, of_kinds, strict=True):
+    for part, of_part in zip(matches, of_kinds, strict=True):
         places = map(part.start.__add__, part.positions) if part.start else part.positions
         scores.update(zip(places, map(of_part.__getitem__, part.kind_of), strict=False))
     return scores
 
 
-def _sum(one: _Scores, other: _Scores) -> _Scores:
-    """The scores of both. Most tools are in one of them, and those are taken over in one step."""
-    both = one.keys() & other.keys()
-    total = one | other
+def _sum(first: _Scores, second: _Scores) -> _Scores:
+    """The sum of both. Most tools are in only one of them, so the union is built in one step."""
+    both = first.keys() & second.keys()
+    total = first | second
     for place in both:
-        total[place] = one[place] + other[place]
+        total[place] = first[place] + second[place]
     return total
 
 
@@ -264,5 +268,5 @@ def _of_fields(scores: Sequence[float]) -> float:
 
 
 def _nth(scores: _Scores, n: int) -> float:
-    """The n-th best score; of fewer the least."""
+    """The n-th best score, or the lowest if there are fewer."""
     return nlargest(n, scores.values())[-1]

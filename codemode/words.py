@@ -16,7 +16,7 @@ _WORD = re.compile(
     r"|[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+"
 )
 _LONGEST = 64  # characters; a longer word is its own stem
-# Letters that are a plain letter with a mark, or several letters, and that Unicode does not decompose.
+# Letters with a mark, and ligatures, that Unicode does not decompose.
 _FOLDED = str.maketrans(
     {"ß": "ss", "æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ħ": "h", "ı": "i", "ł": "l", "ŋ": "n", "þ": "th"}
 )
@@ -32,14 +32,14 @@ def words(text: str) -> list[str]:
 def stem(word: str) -> str:
     """The stem of a word in lower case, without the marks on its letters: `Cafés` and `café` have one stem.
 
-    English (Snowball). A word of a script without such stems is its own.
+    English (Snowball). A word in another script is its own stem.
     """
     word = word.lower()
     if len(word) > _LONGEST:
         return word
     if not word.isascii():
         plain = unicodedata.normalize("NFKD", word.translate(_FOLDED))
-        # Only where letters remain that English has: in other scripts a mark can be what tells two words apart.
+        # Only if the result is ASCII: in other scripts a mark can distinguish two words.
         folded = "".join(character for character in plain if not unicodedata.combining(character))
         word = folded if folded.isascii() else word
     stemmed: str = _stemmer.stemWord(word)

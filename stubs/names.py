@@ -1,4 +1,4 @@
-"""Every spelling with which a program may reach a tool, and the tool it means.
+"""Every spelling that a program may use for a tool, and the tool it means.
 
 The first spelling is `codemode.<server>.<tool>` in identifiers. The others are aliases: `codemode["my-server"]`,
 `codemode.fix["my-tool"]`, `codemode.fix_my_tool`, `codemode["fix_my-tool"]`, and a raw name alone. An alias never hides
@@ -28,7 +28,7 @@ class ServerNames:
 
     `identifiers`: raw name -> identifier; `members`: property of the server's object (identifier or raw name) -> raw
     name; `flat`: raw name -> flat spelling, for tools whose name has an identifier; `positions`: raw name -> its place
-    in the server's list, where a name that is there twice counts once.
+    in the server's list, without duplicates.
     """
 
     __slots__ = ("flat", "id", "identifiers", "irregular", "members", "of_flat", "positions")
@@ -122,13 +122,13 @@ class Names:
     def shortcut(self, spelling: str) -> tuple[ToolKey, ...]:
         """The tools that a property of `codemode` can mean as a flat spelling or raw name: none, one, or several.
 
-        A flat spelling goes before a raw name, and both give way to servers and to `codemode`'s own functions.
+        A flat spelling overrides a raw name. Servers and `codemode`'s own functions override both.
         """
         if spelling in CODEMODE_FUNCTIONS or spelling in PROTOCOL_PROPERTIES or spelling in self.servers:
             return ()
         for claims in (self._flat_claims, self._nested_claims, self._raw_flat_claims, self._raw_claims):
-            if found := tuple(claims(spelling)):
-                return found
+            if keys := tuple(claims(spelling)):
+                return keys
         return ()
 
     def resolve(self, spelling: str) -> tuple[ToolKey, ...]:
@@ -157,17 +157,20 @@ class Names:
     @cached_property
     def shortcuts(self) -> Mapping[str, ToolKey]:
         """Every shortcut that means one tool."""
-        return MappingProxyType({one: keys[0] for one, keys in self._shortcuts.items() if len(keys) == 1})
+        return MappingProxyType({spelling: keys[0] for spelling, keys in self._shortcuts.items() if len(keys) == 1})
 
     @cached_property
     def ambiguous(self) -> Mapping[str, tuple[ToolKey, ...]]:
         """Every shortcut that could mean several tools, and therefore means none."""
-        return MappingProxyType({one: keys for one, keys in self._shortcuts.items() if len(keys) > 1})
+        return MappingProxyType({spelling: keys for spelling, keys in self._shortcuts.items() if len(keys) > 1})
 
     @cached_property
     def uncertain(self) -> frozenset[str]:
-        """Spellings that may mean something else than their first part that is a server, and the rest as its tool, or
-        else the tools with that name. All others among the shortcuts mean that."""
+        """Shortcuts that the simple rule may resolve wrongly.
+
+        The rule takes the shortest prefix that is a server and the rest as its tool, or otherwise the tools with that
+        name. It is right for all other shortcuts.
+        """
         servers = self.servers
         if any(name[:at] in servers for name in servers for at in _underscores(name)):
             return frozenset(self._shortcuts)  # `a_b_c` may be `c` of the server `a_b` or `b_c` of `a`
@@ -216,7 +219,7 @@ class Names:
             flat, of_flat = self._parts[server_id][0].flat, self._parts[server_id][0].of_flat
             if (raw := of_flat.get(spelling)) is not None and self._has(server_id, raw):
                 yield ToolKey(server_id, raw)
-            # Without a flat spelling of its own a tool has that of server and tool.
+            # A tool without its own flat spelling has that of server and tool.
             if (raw := self._nested(server_id, spelling)) is not None and raw not in flat:
                 yield ToolKey(server_id, raw)
 
@@ -287,10 +290,10 @@ def _top_level_servers(identifiers: Mapping[str, str]) -> dict[str, str]:
 
 
 def _flat_identifiers(server_id: str, tools: Iterable[str]) -> dict[str, str]:
-    """The flat spellings. Each is the identifier of the whole: `fix` and `3d` give `fix_3d`, where the first spelling
-    is `fix._3d`.
+    """The flat spellings. Each is the identifier of the whole name: `fix` and `3d` give `fix_3d`, where the first
+    spelling is `fix._3d`.
 
-    Tools without an identifier of their own are left out.
+    Tools without an identifier are left out.
     """
     raw = {_raw_flat(ToolKey(server_id, name)): name for name in tools if identifier(name)}
     identifiers = distinct(raw, CODEMODE_FUNCTIONS, fallback="tool")

@@ -1,6 +1,6 @@
-"""Many callers and many portals over 20 servers of 50 tools: what each further one costs, over HTTP.
+"""The cost of many callers and many portals over 20 servers of 50 tools, over HTTP.
 
-Every caller may use other tools, so no two share a view. Each request runs a program that searches.
+Every caller may use different tools, so no two share a view. Each request runs a program that searches.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from tests.portal.upstreams.server import Behaviour
 
 SERVERS, TOOLS, BUILT_IN = 20, 50, 14
 PROGRAM = 'return (await codemode.search("tool 7", {limit: 5})).length'
-GROUPS = 11  # so many halves of the tools, each kept from the members of a group: 2,048 different callers
+GROUPS = 11  # each group is denied a different half of the tools: 2,048 different callers
 
 
 def cases() -> Mapping[str, Case | Reading]:
@@ -41,7 +41,7 @@ def cases() -> Mapping[str, Case | Reading]:
 
 
 async def views(count: int) -> tuple[Measurement, Measurement]:
-    """Memory after many callers more than after one; the time of a caller's first request over that of the second."""
+    """The growth of memory with many callers, and by how much a caller's first request is slower than the second."""
     async with AsyncExitStack() as stack:
         upstreams = await _upstreams(stack)
         executor = await stack.enter_async_context(WorkerExecutor())
@@ -55,33 +55,33 @@ async def views(count: int) -> tuple[Measurement, Measurement]:
         for number in range(count):
             first.append(await _run(http, portal, number))
             second.append(await _run(http, portal, number))
-        more = _resident() - before
-    extra = sorted(one - other for one, other in zip(first, second, strict=True))
+        growth = _resident() - before
+    extra = sorted(first_time - second_time for first_time, second_time in zip(first, second, strict=True))
     median = statistics.median(extra)
     worst = extra[len(extra) * 99 // 100]
     note = f"p99 {worst * 1e3:.1f} ms; the second takes {statistics.median(second) * 1e3:.1f} ms"
-    return Measurement(more, more, "B", f"{count:,} callers"), Measurement(extra[0], median, "s", note)
+    return Measurement(growth, growth, "B", f"{count:,} callers"), Measurement(extra[0], median, "s", note)
 
 
 async def portals(once: bool) -> tuple[Measurement, Measurement]:
-    """Memory of many portals more than of one; the time of a request to one of many over that to one alone."""
+    """The growth of memory with many portals, and the ratio of request times to one of many and to a single portal."""
     count = 5 if once else 100
     async with AsyncExitStack() as stack:
         upstreams = await _upstreams(stack)
         async with _instance(upstreams, 0) as (http, url):
-            one = await _listing_times(http, url, ["/mcp"])
-            alone = _resident()
+            alone_time = await _listing_times(http, url, ["/mcp"])
+            alone_memory = _resident()
         async with _instance(upstreams, count) as (http, url):
             paths = [f"/p{number}/mcp" for number in range(count)]
-            many = await _listing_times(http, url, ["/mcp", *paths])
-            more = _resident() - alone
+            many_time = await _listing_times(http, url, ["/mcp", *paths])
+            growth = _resident() - alone_memory
         for upstream in upstreams.values():
             listings = upstream.upstream.journal.entries.count("tools/list")
             if listings > 2:  # one for each of the two instances
                 raise RuntimeError(f"a server was listed {listings} times")
-    ratio = many / one
-    note = f"{many * 1e3:.2f} ms, and {one * 1e3:.2f} ms alone"
-    return Measurement(more, more, "B", f"{count} portals"), Measurement(ratio, ratio, "x", note)
+    ratio = many_time / alone_time
+    note = f"{many_time * 1e3:.2f} ms, and {alone_time * 1e3:.2f} ms alone"
+    return Measurement(growth, growth, "B", f"{count} portals"), Measurement(ratio, ratio, "x", note)
 
 
 async def _upstreams(stack: AsyncExitStack) -> dict[str, Hosted]:
@@ -124,9 +124,9 @@ async def _request(http: httpx2.AsyncClient, url: str, method: str, **params: ob
     headers = {"accept": "application/json, text/event-stream", "mcp-protocol-version": version, "mcp-method": method}
     if "name" in params:
         headers["mcp-name"] = str(params["name"])
-    begun = time.perf_counter()
+    start = time.perf_counter()
     answer = await http.post(url, headers=headers, json=body)
-    elapsed = time.perf_counter() - begun
+    elapsed = time.perf_counter() - start
     if answer.status_code != 200 or '"isError":true' in answer.text or '"error"' in answer.text[:200]:
         raise RuntimeError(f"{url}: {answer.status_code} {answer.text[:500]}")
     return elapsed
@@ -134,7 +134,7 @@ async def _request(http: httpx2.AsyncClient, url: str, method: str, **params: ob
 
 @asynccontextmanager
 async def _instance(upstreams: Mapping[str, Hosted], count: int) -> AsyncIterator[tuple[httpx2.AsyncClient, str]]:
-    """An instance with the document's own portal and so many others, each over some of the servers."""
+    """An instance with the document's own portal and `count` others, each over some of the servers."""
     document = {
         "mcpServers": {name: {"url": upstream.url} for name, upstream in upstreams.items()},
         "portals": {
@@ -152,7 +152,7 @@ async def _instance(upstreams: Mapping[str, Hosted], count: int) -> AsyncIterato
 
 
 async def _listing_times(http: httpx2.AsyncClient, url: str, paths: list[str]) -> float:
-    """The median time of a list of tools at the first of some portals, after each was asked once."""
+    """The median time of `tools/list` at the first of these portals, after one request to each."""
     for path in paths:
         await _request(http, url + path, "tools/list")
     return statistics.median([await _request(http, url + paths[0], "tools/list") for _ in range(60)])

@@ -2,7 +2,7 @@
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
 from portal.access.assumed import assumed_sources
-from portal.access.capabilities import Capabilities, Merged, Shown, merged
+from portal.access.capabilities import Capabilities, DisplaySetting, MergedSetting, merged
 from portal.access.documents import (
     AccessDocument,
     AccessGroup,
@@ -15,9 +15,9 @@ from portal.access.documents import (
     read_document,
 )
 from portal.access.errors import PolicyError
-from portal.access.live import LiveAccess, Signals, Unchanging
-from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Considered, Decision, compile_policies
-from portal.access.possible import ADDRESS, Possible, refused_for_identity
+from portal.access.live import LiveAccess, NoSignals, Signals
+from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Decision, PolicyOutcome, compile_policies
+from portal.access.possible import ADDRESS, BestCase, refused_for_identity
 from portal.access.requests import denied, keep_standing, portal_decision, standing_of
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.stored import (
@@ -48,24 +48,24 @@ __all__ = [
     "AccessGroup",
     "AccessList",
     "Attachment",
+    "BestCase",
     "Capabilities",
-    "Considered",
     "Decision",
+    "DisplaySetting",
     "LiveAccess",
-    "Merged",
+    "MergedSetting",
+    "NoSignals",
     "Objects",
     "Policy",
     "PolicyError",
-    "Possible",
+    "PolicyOutcome",
     "ServerAccess",
     "ServerView",
-    "Shown",
     "Signals",
     "Sources",
     "Standing",
     "ToolList",
     "ToolPolicy",
-    "Unchanging",
     "UnreadablePolicy",
     "access_document",
     "assumed_sources",

@@ -1,4 +1,4 @@
-"""Everything that decides who may do what at one portal, compiled into one immutable snapshot, and the asking of it."""
+"""The access decisions of one portal: an immutable snapshot of all its policies and settings, and how it is queried."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from portal.access.documents import (
     UnreadablePolicy,
 )
 from portal.access.errors import PolicyError
-from portal.access.policies import DEFAULT_DENY, Considered, Decision, Policies
+from portal.access.policies import DEFAULT_DENY, Decision, Policies, PolicyOutcome
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
-from portal.access.tools import CallBudget, ToolCalled, ToolList, ToolPolicies
+from portal.access.tools import CallBudget, ToolList, ToolPolicies, ToolTarget
 from portal.identity import Identity
 from portal.objects import PolicyLink, PortalServer, rules
 
@@ -44,7 +44,7 @@ class _Server:
 
 @dataclass(frozen=True, slots=True)
 class ServerView:
-    """What of one server somebody is shown. `tool(raw name, annotations)`: None when it is not shown at all."""
+    """One server as it is listed for a caller. `tools` and `prompts` are the settings of its capabilities."""
 
     id: str
     standing: Standing
@@ -52,18 +52,19 @@ class ServerView:
     prompts: Capabilities
 
     def shows(self, tool: str, annotations: Mapping[str, object]) -> bool:
+        """Whether the caller's list has this tool (raw name)."""
         return self.tools.of(tool).enabled and self.standing.lists(self.id, tool, annotations)
 
 
 class Access:
-    """One snapshot. `version` tells it from every other in this process; `warnings` is what to tell who configured it.
+    """One snapshot. Its `version` is unique in this process. `warnings` are for the operator who wrote the policies.
 
-    `evaluations` are the external evaluations some policy asks for, as (evaluate_url, keys_url). `document` and
-    `sources` are what it was compiled of.
+    `evaluations` are the external evaluations that policies refer to, as (evaluate_url, keys_url). The snapshot was
+    compiled from `document` and `sources`.
     """
 
     def __init__(self, document: AccessDocument, sources: Sources = NO_SOURCES) -> None:
-        """Raises `PolicyError`: groups contain each other, or an expression is wrong."""
+        """Raises `PolicyError` if groups contain each other or an expression is not valid."""
         self.version = next(_versions)
         compiler = RuleCompiler(document.groups, document.lists, sources)
         reusable = {policy.id: policy for policy in document.policies}
@@ -71,7 +72,7 @@ class Access:
         servers = {server.id: server for server in document.servers}
         name = document.portal.name
         self._portal = Policies(
-            resolved(document.portal.policies, reusable, "portal"),
+            resolve(document.portal.policies, reusable, "portal"),
             compiler,
             f"the portal {name!r}" if name else "this portal",
         )
@@ -79,7 +80,7 @@ class Access:
         self._servers = {
             identifier: _Server(
                 Policies(
-                    resolved(server.policies, reusable, f"servers.{identifier}"),
+                    resolve(server.policies, reusable, f"servers.{identifier}"),
                     compiler,
                     f"the server {identifier!r}",
                 ),
@@ -93,7 +94,7 @@ class Access:
         for identifier in portal_servers:
             if identifier not in servers:
                 compiler.warn(f"server {identifier!r}", "no policy is attached to it; nobody sees it")
-        _note_aliases(document, compiler)
+        _warn_of_duplicate_aliases(document, compiler)
         tool_policies = (self._portal_tools, *(server.tool_policies for server in self._servers.values()))
         self.personal = any(policies.personal for policies in tool_policies)
         self.document = document
@@ -102,7 +103,7 @@ class Access:
         self.evaluations = _evaluations(document)
 
     def enabled(self, tools: ToolList) -> int:
-        """The tools that the settings switch on, for whomever, as a number (`ToolList.which`)."""
+        """The tools that the settings enable for every caller, as a number (`ToolList.which`)."""
         enabled = self._enabled.get(tools)
         if enabled is None:
             settings = self._servers[tools.server].tools
@@ -110,19 +111,19 @@ class Access:
         return enabled
 
     def has_server(self, server: str) -> bool:
-        """Whether a server belongs to this portal, for whomever."""
+        """Whether the portal has this server, for any caller."""
         return server in self._servers
 
     def standing(self, identity: Identity) -> Standing:
-        """All that the policies say of one caller, worked out once and asked for many calls."""
+        """The decisions about one caller, worked out once and used for many calls."""
         return Standing(self, identity)
 
     def portal(self, identity: Identity) -> Decision:
-        """May this caller use the portal?"""
+        """The decision whether this caller may use the portal."""
         return self._portal.decide(identity)
 
     def server(self, identity: Identity, server: str) -> Decision:
-        """May this caller use this server? Both the portal's policies and the server's must say so."""
+        """The decision whether this caller may use this server. The portal's policies and its own must allow it."""
         return Standing(self, identity).server(server)
 
     def tool(
@@ -133,24 +134,24 @@ class Access:
         annotations: Mapping[str, object],
         arguments: Mapping[str, object] | None = None,
     ) -> Decision:
-        """May this caller call this tool (raw name) so? Without arguments: may it be listed?"""
+        """The decision about a call of this tool (raw name); without arguments, about listing it."""
         return Standing(self, identity).tool(server, tool, annotations, arguments)[0]
 
     def view(self, identity: Identity) -> Mapping[str, ServerView]:
-        """The servers somebody is shown, and how."""
+        """The servers that are listed for this caller, by id."""
         standing = Standing(self, identity)
         return {server: standing.view(server) for server in self._servers if standing.server(server).allowed}
 
-    def explain(self, identity: Identity, server: str | None = None) -> tuple[Considered, ...]:
-        """What each policy of the portal, or of one server, makes of somebody."""
+    def explain(self, identity: Identity, server: str | None = None) -> tuple[PolicyOutcome, ...]:
+        """The outcome of each policy of the portal, or of one server, for this identity."""
         if server is None:
             return self._portal.explain(identity)
-        found = self._servers.get(server)
-        return found.policies.explain(identity) if found is not None else ()
+        compiled = self._servers.get(server)
+        return compiled.policies.explain(identity) if compiled is not None else ()
 
 
 class Standing:
-    """One caller before one snapshot."""
+    """The decisions of one snapshot about one caller."""
 
     def __init__(self, access: Access, identity: Identity) -> None:
         self.access = access
@@ -163,12 +164,12 @@ class Standing:
         return self.access._portal.decide_subject(self._subject)
 
     def server(self, server: str) -> Decision:
-        found = self._decisions.get(server)
-        if found is None:
-            found = self._decide(server)
+        decision = self._decisions.get(server)
+        if decision is None:
+            decision = self._decide(server)
             if server in self.access._servers:
-                self._decisions[server] = found
-        return found
+                self._decisions[server] = decision
+        return decision
 
     def tool(
         self,
@@ -178,120 +179,128 @@ class Standing:
         arguments: Mapping[str, object] | None = None,
     ) -> tuple[Decision, tuple[CallBudget, ...]]:
         """The decision about a call, and the budgets it draws on."""
-        allowed = self.server(server)
-        if not allowed.allowed:
-            return allowed, ()
-        known = self.access._servers[server]
-        if not known.tools.of(tool).enabled:
-            return _switched_off("tool", server, tool), ()
-        called = ToolCalled(server, tool, annotations, arguments)
+        server_decision = self.server(server)
+        if not server_decision.allowed:
+            return server_decision, ()
+        settings = self.access._servers[server]
+        if not settings.tools.of(tool).enabled:
+            return _disabled("tool", server, tool), ()
+        target = ToolTarget(server, tool, annotations, arguments)
         budgets: list[CallBudget] = []
-        decision = allowed
-        for policies, stands in ((self.access._portal_tools, self._portal_stands), self._server_stands(server)):
+        decision = server_decision
+        for policies, matches in ((self.access._portal_tools, self._portal_matches), self._server_matches(server)):
             if not policies:
                 continue
-            told, budget = policies.decide(stands, self.identity, called)
-            if told is not None and not told.allowed:
-                return told, ()
-            decision = told or decision
+            outcome, budget = policies.decide(matches, self.identity, target)
+            if outcome is not None and not outcome.allowed:
+                return outcome, ()
+            decision = outcome or decision
             if budget is not None:
                 budgets.append(budget)
         return decision, tuple(budgets)
 
     def prompt(self, server: str, prompt: str) -> Decision:
-        """May this caller get this prompt (raw name)?"""
-        allowed = self.server(server)
-        if allowed.allowed and not self.access._servers[server].prompts.of(prompt).enabled:
-            return _switched_off("prompt", server, prompt)
-        return allowed
+        """The decision whether this caller may get this prompt (raw name)."""
+        decision = self.server(server)
+        if decision.allowed and not self.access._servers[server].prompts.of(prompt).enabled:
+            return _disabled("prompt", server, prompt)
+        return decision
 
     def lists(self, server: str, tool: str, annotations: Mapping[str, object]) -> bool:
-        """Whether a call of this tool could be allowed, so that it is worth showing."""
+        """Whether some call of this tool could be allowed, so that it is listed."""
         return self.tool(server, tool, annotations)[0].allowed
 
     def tools(self, tools: ToolList) -> tuple[bytes | None, bool]:
-        """Which tools of an allowed server are shown (`ToolList.as_bytes`), and whether policies leave any out.
+        """The tools of an allowed server that are listed (`ToolList.as_bytes`), and whether policies hide any.
 
-        The same as `lists` says of each.
+        Agrees with `lists` for every tool.
         """
-        policies, stands = self._server_stands(tools.server)
-        denied = self.access._portal_tools.denied(self._portal_stands, self.identity, tools)
-        denied |= policies.denied(stands, self.identity, tools)
+        policies, matches = self._server_matches(tools.server)
+        denied = self.access._portal_tools.denied(self._portal_matches, self.identity, tools)
+        denied |= policies.denied(matches, self.identity, tools)
         enabled = self.access.enabled(tools)
         return tools.as_bytes(enabled & ~denied), bool(enabled & denied)
 
     def view(self, server: str) -> ServerView:
-        """How an allowed server is shown."""
-        known = self.access._servers[server]
-        return ServerView(server, self, known.tools, known.prompts)
+        """An allowed server as it is listed."""
+        compiled = self.access._servers[server]
+        return ServerView(server, self, compiled.tools, compiled.prompts)
 
     @cached_property
     def profile(self) -> tuple[Hashable, ...]:
-        """Whoever has the same profile before the same snapshot is shown the same."""
+        """A key: callers with the same profile in the same snapshot have the same lists."""
         allowed = tuple(server for server in self.access._servers if self.server(server).allowed)
-        stands = tuple(self._server_stands(server)[1] for server in allowed)
-        # Where a condition asks who somebody is without asking for arguments, views are not shared.
-        who = self.identity if self.access.personal else None
-        told = who and (who.key, who.email, who.name, who.groups, who.ip, who.country, who.user_risk)
-        return (self.portal.allowed, allowed, self._portal_stands if allowed else (), stands, told)
+        matches = tuple(self._server_matches(server)[1] for server in allowed)
+        # A condition on the identity but not on arguments decides what is listed: such views are not shared.
+        identity = self.identity if self.access.personal else None
+        personal_facts = identity and (
+            identity.key,
+            identity.email,
+            identity.name,
+            identity.groups,
+            identity.ip,
+            identity.country,
+            identity.user_risk,
+        )
+        return (self.portal.allowed, allowed, self._portal_matches if allowed else (), matches, personal_facts)
 
     @cached_property
-    def _portal_stands(self) -> tuple[bool | None, ...]:
+    def _portal_matches(self) -> tuple[bool | None, ...]:
         return self.access._portal_tools.standing(self._subject)
 
-    def _server_stands(self, server: str) -> tuple[ToolPolicies, tuple[bool | None, ...]]:
+    def _server_matches(self, server: str) -> tuple[ToolPolicies, tuple[bool | None, ...]]:
         policies = self.access._servers[server].tool_policies
         return policies, policies.standing(self._subject) if policies else ()
 
     def _decide(self, server: str) -> Decision:
         if not self.portal.allowed:
             return self.portal
-        known = self.access._servers.get(server)
-        if known is None:
+        compiled = self.access._servers.get(server)
+        if compiled is None:
             return Decision(
                 "deny", f"No policy is attached to the server {server[:64]!r}.", DEFAULT_DENY, "Default deny"
             )
-        return known.policies.decide_subject(self._subject)
+        return compiled.policies.decide_subject(self._subject)
 
 
-def resolved(attached: Attached, reusable: Mapping[str, Policy], where: str) -> Sequence[Policy]:
-    """The policies themselves, with the precedence they have where they are attached.
+def resolve(attached: Attached, reusable: Mapping[str, Policy], where: str) -> Sequence[Policy]:
+    """The attached policies, each with the precedence of its attachment.
 
-    Where one of them cannot be read, it is the only one: a `bypass` that goes before it would let people in.
+    If one of them cannot be read, it is the only one returned: a `bypass` in front of it would let people in.
 
     Raises:
-        PolicyError: there is no policy of an id that is attached.
+        PolicyError: an attached id has no policy.
     """
-    found: list[Policy] = []
-    for one in attached:
-        if isinstance(one, Policy):
-            found.append(one)
+    policies: list[Policy] = []
+    for attachment in attached:
+        if isinstance(attachment, Policy):
+            policies.append(attachment)
             continue
-        identifier = one.id if isinstance(one, PolicyLink) else one
+        identifier = attachment.id if isinstance(attachment, PolicyLink) else attachment
         if identifier not in reusable:
             raise PolicyError(f"there is no policy {identifier[:100]!r}", where=f"{where}.policies")
-        precedence = one.precedence if isinstance(one, PolicyLink) else None
-        found.append(reusable[identifier].model_copy(update={"precedence": precedence}))
-    unreadable = [policy for policy in found if isinstance(policy, UnreadablePolicy)]
-    return unreadable[:1] or found
+        precedence = attachment.precedence if isinstance(attachment, PolicyLink) else None
+        policies.append(reusable[identifier].model_copy(update={"precedence": precedence}))
+    unreadable = [policy for policy in policies if isinstance(policy, UnreadablePolicy)]
+    return unreadable[:1] or policies
 
 
 def _evaluations(document: AccessDocument) -> frozenset[tuple[str, str]]:
     places: list[PortalAccess | ServerAccess] = [document.portal, *document.servers]
-    ruled: list[AccessGroup | Policy | ToolPolicy] = [*document.groups, *document.policies]
+    holders: list[AccessGroup | Policy | ToolPolicy] = [*document.groups, *document.policies]
     for place in places:
-        ruled += [policy for policy in place.policies if isinstance(policy, Policy)]
-        ruled += place.tool_policies
+        holders += [policy for policy in place.policies if isinstance(policy, Policy)]
+        holders += place.tool_policies
     return frozenset(
         (rule.external_evaluation.evaluate_url, rule.external_evaluation.keys_url)
-        for one in ruled
-        for rule in (*one.include, *one.require, *one.exclude)
+        for holder in holders
+        for rule in (*holder.include, *holder.require, *holder.exclude)
         if isinstance(rule, rules.ExternalEvaluation)
     )
 
 
-def _note_aliases(document: AccessDocument, compiler: RuleCompiler) -> None:
-    """Two capabilities of one server under one alias: the second keeps its own name."""
+def _warn_of_duplicate_aliases(document: AccessDocument, compiler: RuleCompiler) -> None:
+    """Warn of two capabilities of a server with the same alias: the second keeps its own name."""
     places: list[tuple[str, PortalServer | ServerAccess]] = [
         *((place.server_id, place) for place in document.portal.servers),
         *((place.id, place) for place in document.servers),
@@ -306,6 +315,6 @@ def _note_aliases(document: AccessDocument, compiler: RuleCompiler) -> None:
                     compiler.warn(f"server {server!r}", problem)
 
 
-def _switched_off(kind: str, server: str, name: str) -> Decision:
+def _disabled(kind: str, server: str, name: str) -> Decision:
     reason = f"The {kind} {name[:128]!r} of the server {server!r} is switched off at this portal."
     return Decision("deny", reason, SWITCHED_OFF, "Settings of the capability")

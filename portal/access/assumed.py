@@ -1,4 +1,4 @@
-"""All the sources a document refers to, as if they were configured: for trying policies with a made-up identity."""
+"""The sources that a document refers to, as if all were configured: for testing policies with a made-up identity."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from portal.objects import rules
 
 
 def assumed_sources(document: AccessDocument) -> Sources:
+    """Sources that include everything the rules of this document refer to."""
     providers: dict[str, str] = {}
     tokens: set[str] = set()
     apps: set[str] = set()
@@ -26,8 +27,8 @@ def assumed_sources(document: AccessDocument) -> Sources:
                 integrations.add(rule.device_posture.integration_uid)
             case rules.AuthMethod():
                 providers.setdefault("any", "")
-            case _ if isinstance(given := rule.parameters, rules.OfProvider):
-                providers[given.identity_provider_id] = ""
+            case _ if isinstance(parameters := rule.parameters, rules.OfProvider):
+                providers[parameters.identity_provider_id] = ""
     return Sources(
         identity_providers=providers,
         service_tokens=frozenset(tokens),
@@ -41,10 +42,10 @@ def assumed_sources(document: AccessDocument) -> Sources:
 
 
 def _rules(document: AccessDocument) -> Iterator[rules.Rule]:
-    ruled: list[AccessGroup | Policy | ToolPolicy] = [*document.groups, *document.policies]
+    holders: list[AccessGroup | Policy | ToolPolicy] = [*document.groups, *document.policies]
     places: list[PortalAccess | ServerAccess] = [document.portal, *document.servers]
     for place in places:
-        ruled += [policy for policy in place.policies if isinstance(policy, Policy)]
-        ruled += place.tool_policies
-    for one in ruled:
-        yield from (*one.include, *one.require, *one.exclude)
+        holders += [policy for policy in place.policies if isinstance(policy, Policy)]
+        holders += place.tool_policies
+    for holder in holders:
+        yield from (*holder.include, *holder.require, *holder.exclude)

@@ -1,7 +1,7 @@
-"""How the tools and prompts of a server are shown: switched on or off, under which name, with which description.
+"""How the tools and prompts of a server are listed: enabled or not, under which name, with which description.
 
-The portal's setting goes before the server's, and both before what the server says. With `default_disabled` only what
-the portal switches on is shown.
+The portal's setting overrides the server's, and both override the upstream's definition. With `default_disabled` only
+the tools and prompts that the portal enables are listed.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from portal.objects import CapabilitySetting, PortalServer, Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """One capability. `alias` and `description` None: as the server has them."""
+class DisplaySetting:
+    """The settings of one tool or prompt. `alias` or `description` None: as in the upstream's definition."""
 
     enabled: bool = True
     alias: str | None = None
@@ -24,18 +24,18 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Capabilities:
-    """The settings of one kind, by raw name; `others` is how those without one are shown."""
+    """The settings of a server's tools or prompts, by raw name. `others` is the setting of all the rest."""
 
-    settings: Mapping[str, Shown]
-    others: Shown
+    settings: Mapping[str, DisplaySetting]
+    others: DisplaySetting
 
-    def of(self, name: str) -> Shown:
+    def of(self, name: str) -> DisplaySetting:
         return self.settings.get(name, self.others)
 
 
 @dataclass(frozen=True, slots=True)
-class Merged:
-    """What a server and a portal say of one tool or prompt. `enabled` None: neither says whether it is shown."""
+class MergedSetting:
+    """The settings of a server and a portal for one tool or prompt. `enabled` is None if neither sets it."""
 
     name: str
     server: CapabilitySetting | None
@@ -43,30 +43,30 @@ class Merged:
     enabled: bool | None
 
     @property
-    def shown(self) -> Shown:
+    def shown(self) -> DisplaySetting:
         settings = [one for one in (self.portal, self.server) if one is not None]
-        return Shown(
+        return DisplaySetting(
             self.enabled is not False,
             next((one.alias for one in settings if one.alias is not None), None),
             next((one.description for one in settings if one.description is not None), None),
         )
 
 
-def merged(server: Settings, portal: Settings, *, default_disabled: bool) -> tuple[Merged, ...]:
-    """What server and portal say of each tool or prompt that one of them names, the server's first.
+def merged(server: Settings, portal: Settings, *, default_disabled: bool) -> tuple[MergedSetting, ...]:
+    """The settings of each tool or prompt that server or portal names, those of the server first.
 
-    The portal's `enabled` goes first; where it hides what it does not name, the server's does not count.
+    The portal's `enabled` overrides the server's. With `default_disabled` the server's does not count.
     """
     of_server = {setting.name: setting for setting in server}
     of_portal = {setting.name: setting for setting in portal}
-    found: list[Merged] = []
+    settings: list[MergedSetting] = []
     for name in {**of_server, **of_portal}:
         below, above = of_server.get(name), of_portal.get(name)
         enabled = above.enabled if above is not None else None
         if enabled is None:
             enabled = False if default_disabled else below.enabled if below is not None else None
-        found.append(Merged(name, below, above, enabled))
-    return tuple(found)
+        settings.append(MergedSetting(name, below, above, enabled))
+    return tuple(settings)
 
 
 def tool_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
@@ -79,4 +79,4 @@ def prompt_settings(server: ServerAccess, portal: PortalServer) -> Capabilities:
 
 def _capabilities(server: Settings, portal: Settings, default_disabled: bool) -> Capabilities:
     shown = {one.name: one.shown for one in merged(server, portal, default_disabled=default_disabled)}
-    return Capabilities(shown, Shown(enabled=not default_disabled))
+    return Capabilities(shown, DisplaySetting(enabled=not default_disabled))

@@ -1,4 +1,4 @@
-"""Rules, reusable groups and lists compiled into tests, and what is to be said of them at configuration time."""
+"""Compiles rules, reusable groups and lists into tests, and collects warnings about them."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from portal.access.selectors import (
     country_in,
     group_named,
     matching,
-    nobody_knows,
     rule_test,
+    unknown_test,
 )
 from portal.access.sources import Sources
 from portal.access.subject import Subject
@@ -26,8 +26,8 @@ MAX_DEPTH = 16
 MAX_WARNINGS = 1000
 
 
-class Ruled(Protocol):
-    """Anything with the three kinds of rules."""
+class RuleHolder(Protocol):
+    """A policy or group: an object with the three kinds of rules."""
 
     @property
     def include(self) -> Rules: ...
@@ -38,7 +38,7 @@ class Ruled(Protocol):
 
 
 class RuleCompiler:
-    """Compiles everything that refers to the same groups, lists and sources. `warnings` grows as it does."""
+    """Compiles rules that share the same groups, lists and sources. `warnings` grows with each compilation."""
 
     def __init__(self, groups: Iterable[AccessGroup], lists: Iterable[AccessList], sources: Sources) -> None:
         self.sources = sources
@@ -49,7 +49,7 @@ class RuleCompiler:
         for identifier in _bottom_up(known):
             group = known[identifier]
             test = self.matching(group, f"group {group.name or group.id!r}")
-            self._groups[identifier] = _remembered(identifier, test)
+            self._groups[identifier] = _cached(identifier, test)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -59,80 +59,80 @@ class RuleCompiler:
         if len(self._warnings) < MAX_WARNINGS:
             self._warnings[f"{where}: {problem}."] = None
 
-    def matching(self, ruled: Ruled, where: str) -> Test:
-        """Whether any of `include`, all of `require` and none of `exclude` match."""
+    def matching(self, holder: RuleHolder, where: str) -> Test:
+        """The test whether any of `include`, all of `require` and none of `exclude` match."""
         for part in ("include", "require", "exclude"):
-            for position, rule in enumerate(getattr(ruled, part)):
-                problem = self._known(rule)
+            for position, rule in enumerate(getattr(holder, part)):
+                problem = self._test_or_problem(rule)
                 if isinstance(problem, str):
                     effect = "it excludes everyone" if part == "exclude" else "it never matches an allow"
                     self.warn(f"{where}, {part}[{position}] {rule.selector}", f"{problem}; {effect}")
-        required = [self._test(rule) for rule in ruled.require]
-        return matching(self._alternatives(ruled.include), required, self._alternatives(ruled.exclude))
+        required = [self._test(rule) for rule in holder.require]
+        return matching(self._alternatives(holder.include), required, self._alternatives(holder.exclude))
 
-    def why(self, ruled: Ruled, subject: Subject) -> str:
-        """In a few words, which rule made the rules match or not."""
-        told = [(rule, self._test(rule)(subject)) for rule in ruled.include]
-        if not any(found for _, found in told):
-            unknown = [rule.selector for rule, found in told if found is None]
+    def why(self, holder: RuleHolder, subject: Subject) -> str:
+        """Which rule made the holder match or not, in a few words."""
+        outcomes = [(rule, self._test(rule)(subject)) for rule in holder.include]
+        if not any(outcome for _, outcome in outcomes):
+            unknown = [rule.selector for rule, outcome in outcomes if outcome is None]
             return f"cannot be known: {', '.join(unknown)}" if unknown else "nobody of include"
-        for rule in ruled.require:
-            if not (found := self._test(rule)(subject)):
-                return f"require {rule.selector} {'cannot be known' if found is None else 'does not match'}"
-        for rule in ruled.exclude:
-            if (found := self._test(rule)(subject)) is not False:
-                return f"exclude {rule.selector} {'cannot be known' if found is None else 'matches'}"
-        return f"include {next(rule.selector for rule, found in told if found)} matches"
+        for rule in holder.require:
+            if not (outcome := self._test(rule)(subject)):
+                return f"require {rule.selector} {'cannot be known' if outcome is None else 'does not match'}"
+        for rule in holder.exclude:
+            if (outcome := self._test(rule)(subject)) is not False:
+                return f"exclude {rule.selector} {'cannot be known' if outcome is None else 'matches'}"
+        return f"include {next(rule.selector for rule, outcome in outcomes if outcome)} matches"
 
     def _test(self, rule: rules.Rule) -> Test:
-        known = self._known(rule)
-        return nobody_knows if isinstance(known, str) else known
+        test = self._test_or_problem(rule)
+        return unknown_test if isinstance(test, str) else test
 
-    def _known(self, rule: rules.Rule) -> Test | str:
-        """The test of a rule, or why it can never be known."""
+    def _test_or_problem(self, rule: rules.Rule) -> Test | str:
+        """The test of a rule, or the reason why its answer can never be known."""
         if isinstance(rule, rules.InGroup):
             return self._groups.get(rule.group.id, f"there is no group {rule.group.id[:100]!r}")
         return rule_test(rule, self.sources, self._lists)
 
-    def _alternatives(self, given: Sequence[rules.Rule]) -> list[Test]:
-        """Tests of which one is enough: those of the commonest selectors put together into one each."""
-        emails = [rule.email.email for rule in given if isinstance(rule, rules.Email)]
-        domains = [rule.email_domain.domain for rule in given if isinstance(rule, rules.EmailDomain)]
-        networks = [rule.ip.ip for rule in given if isinstance(rule, rules.Ip)]
-        countries = [rule.geo.country_code for rule in given if isinstance(rule, rules.Geo)]
-        together: list[Test] = []
+    def _alternatives(self, alternatives: Sequence[rules.Rule]) -> list[Test]:
+        """Tests of which one has to match. The rules of each of the commonest selectors are merged into one test."""
+        emails = [rule.email.email for rule in alternatives if isinstance(rule, rules.Email)]
+        domains = [rule.email_domain.domain for rule in alternatives if isinstance(rule, rules.EmailDomain)]
+        networks = [rule.ip.ip for rule in alternatives if isinstance(rule, rules.Ip)]
+        countries = [rule.geo.country_code for rule in alternatives if isinstance(rule, rules.Geo)]
+        tests: list[Test] = []
         if emails or domains:
-            together.append(address_or_domain(emails, domains))
+            tests.append(address_or_domain(emails, domains))
         if networks:
-            together.append(address_in(networks))
+            tests.append(address_in(networks))
         if countries:
-            together.append(country_in(countries) if self.sources.geo else nobody_knows)
-        named = [rule.okta for rule in given if isinstance(rule, rules.OktaGroup)]
-        for provider in dict.fromkeys(group.identity_provider_id for group in named):
+            tests.append(country_in(countries) if self.sources.geo else unknown_test)
+        groups = [rule.okta for rule in alternatives if isinstance(rule, rules.OktaGroup)]
+        for provider in dict.fromkeys(group.identity_provider_id for group in groups):
             known = provider in self.sources.identity_providers
-            names = [group.name for group in named if group.identity_provider_id == provider]
-            together.append(group_named(provider, names) if known else nobody_knows)
+            names = [group.name for group in groups if group.identity_provider_id == provider]
+            tests.append(group_named(provider, names) if known else unknown_test)
         single = (rules.Email, rules.EmailDomain, rules.Ip, rules.Geo, rules.OktaGroup)
-        return together + [self._test(rule) for rule in given if not isinstance(rule, single)]
+        return tests + [self._test(rule) for rule in alternatives if not isinstance(rule, single)]
 
 
-def _remembered(identifier: str, test: Test) -> Test:
-    """A group's test, made once for each subject: groups that share groups would take exponential time otherwise."""
+def _cached(identifier: str, test: Test) -> Test:
+    """The test, with its result cached for each subject: shared groups would otherwise take exponential time."""
 
-    def remembered(subject: Subject) -> bool | None:
+    def cached(subject: Subject) -> bool | None:
         known = subject.known_groups
         if identifier not in known:
             known[identifier] = test(subject)
         return known[identifier]
 
-    return remembered
+    return cached
 
 
 def _bottom_up(groups: dict[str, AccessGroup]) -> list[str]:
-    """The ids so that a group comes after those it refers to.
+    """The ids of the groups, each group after those it refers to.
 
     Raises:
-        PolicyError: some refer to each other, or too deep.
+        PolicyError: groups refer to each other, or are nested too deep.
     """
     graph = {
         identifier: {
@@ -145,7 +145,7 @@ def _bottom_up(groups: dict[str, AccessGroup]) -> list[str]:
     try:
         ordered = list(TopologicalSorter(graph).static_order())
     except CycleError as error:
-        names = " -> ".join(groups[one].name or one for one in error.args[1])
+        names = " -> ".join(groups[identifier].name or identifier for identifier in error.args[1])
         raise PolicyError(f"groups contain each other: {names}", where="groups") from None
     depth: dict[str, int] = {}
     for identifier in ordered:

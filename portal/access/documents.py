@@ -1,7 +1,7 @@
 """Policies, groups, lists and settings of capabilities as JSON, in Cloudflare's shapes where Cloudflare has one.
 
-Members of Cloudflare's that a portal does not enforce (purpose justification, isolation, approval, ...) are accepted
-and named by `unenforced`, so that whoever wrote them hears of it.
+Members of Cloudflare's that a portal does not enforce (purpose justification, isolation, approval, ...) are accepted.
+`unenforced` names them, so that their author is warned.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ _UNENFORCED = (
 
 
 class _Document(BaseModel):
-    """What is stored beside what is read (dates, counts) is ignored."""
+    """The base of these models. Other stored members (dates, counts) are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class AccessGroup(_Document):
-    """A reusable set of rules: somebody is in it when any of `include`, all of `require`, none of `exclude` match."""
+    """A reusable set of rules. Its members match any of `include`, all of `require` and none of `exclude`."""
 
     id: Id
     name: str = ""
@@ -78,7 +78,7 @@ class AccessList(_Document):
 
 
 class Policy(_Document):
-    """`precedence` orders the policies of one place, the lowest first; without one they keep their order."""
+    """An Access policy. `precedence` orders the policies of one place, lowest first; those without one come last."""
 
     id: Id
     name: str = ""
@@ -91,10 +91,10 @@ class Policy(_Document):
 
     @model_validator(mode="before")
     @classmethod
-    def _note_unenforced(cls, given: object) -> object:
-        if isinstance(given, Mapping):
-            return {**given, "unenforced": tuple(name for name in _UNENFORCED if given.get(name))}
-        return given
+    def _collect_unenforced(cls, value: object) -> object:
+        if isinstance(value, Mapping):
+            return {**value, "unenforced": tuple(name for name in _UNENFORCED if value.get(name))}
+        return value
 
     @classmethod
     def of(cls, id: str, document: PolicyDocument) -> Policy:
@@ -112,21 +112,23 @@ class Policy(_Document):
 
 
 class UnreadablePolicy(Policy):
-    """In the place of a stored policy that cannot be read. Where it is attached, nobody is let in: it may have denied
-    somebody whom the other policies allow."""
+    """Stands for a stored policy that cannot be read.
+
+    It denies everyone where it is attached, because the policy may have denied callers whom other policies allow.
+    """
 
     @classmethod
-    def called(cls, id: str) -> UnreadablePolicy:
-        """The one of this id."""
+    def with_id(cls, id: str) -> UnreadablePolicy:
+        """The policy that stands for the one with this id."""
         everyone = rules.Everyone(everyone=rules.Empty())
         return cls.model_construct(id=id, name=f"{id} (cannot be read)", decision="deny", include=(everyone,))
 
 
 class ToolMatch(_Document):
-    """Which tools a tool policy is about. What is left out does not matter; patterns may have `*` and `?`.
+    """The tools that a tool policy covers. A member that is left out matches every tool; patterns may have `*` and `?`.
 
-    `annotations` are compared with what the server says of the tool, hints it does not give having the values MCP
-    assumes (a tool may be destructive unless it says otherwise). `expression` is CEL over `arguments`, `annotations`,
+    `annotations` are compared with the tool's own. A hint that the tool does not have counts with MCP's default (a tool
+    may be destructive unless it says otherwise). `expression` is CEL over `arguments`, `annotations`,
     `tool`, `server` and `identity`.
     """
 
@@ -139,9 +141,9 @@ class ToolMatch(_Document):
 
 
 class ToolPolicy(_Document):
-    """Ours: what one may do of what a server policy lets one see. The first one that matches decides; none: allowed.
+    """A policy about calls of single tools (ours). The first that matches decides; if none does, a call is allowed.
 
-    `calls_per_run` bounds how often one program may make use of an `allow`.
+    `calls_per_run` bounds the calls that one program may make under an `allow`.
     """
 
     id: Id
@@ -155,17 +157,17 @@ class ToolPolicy(_Document):
     precedence: int | None = None
 
     @model_validator(mode="after")
-    def _budget_of_an_allow(self) -> ToolPolicy:
+    def _only_an_allow_has_a_budget(self) -> ToolPolicy:
         if self.calls_per_run is not None and self.decision != "allow":
             raise ValueError("calls_per_run belongs to a policy whose decision is allow")
         return self
 
 
-def _attachment(given: object) -> str:
-    """An id, a link to a reusable policy, or a policy written in place: whatever says what it decides is one."""
-    if isinstance(given, str):
+def _attachment(value: object) -> str:
+    """The tag of an attachment: `id`, `policy` (written in place: it has a decision or rules) or `link`."""
+    if isinstance(value, str):
         return "id"
-    if isinstance(given, Policy) or (isinstance(given, Mapping) and given.keys() & {"decision", "include"}):
+    if isinstance(value, Policy) or (isinstance(value, Mapping) and value.keys() & {"decision", "include"}):
         return "policy"
     return "link"
 
@@ -178,7 +180,7 @@ Attached = Annotated[tuple[Attachment, ...], Field(max_length=MAX_POLICIES)]
 
 
 class ServerAccess(_Document):
-    """What is attached to a server wherever it is used."""
+    """The policies and settings of a server, in every portal that has it."""
 
     id: Id
     policies: Attached = ()
@@ -188,7 +190,7 @@ class ServerAccess(_Document):
 
 
 class PortalAccess(_Document):
-    """What is attached to a portal. Servers that are not in `servers` are shown as they are."""
+    """The policies and settings of a portal. Servers that are not in `servers` are listed unchanged."""
 
     name: str = ""
     policies: Attached = ()
@@ -197,7 +199,7 @@ class PortalAccess(_Document):
 
 
 class AccessDocument(_Document):
-    """Everything that decides who may do what at one portal. `policies` are the reusable ones."""
+    """All that the access decisions of one portal depend on. `policies` are the reusable ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -208,14 +210,14 @@ class AccessDocument(_Document):
     lists: Annotated[tuple[AccessList, ...], Field(max_length=MAX_POLICIES)] = ()
 
 
-def read_document(given: object, *, where: str = "") -> AccessDocument:
-    """A document from JSON, checked.
+def read_document(value: object, *, where: str = "") -> AccessDocument:
+    """The document in this JSON value, validated.
 
     Raises:
-        PolicyError: it is none; says the place and what is wrong there.
+        PolicyError: the value is not valid. The error names the place and the problem.
     """
     try:
-        return AccessDocument.model_validate(given)
+        return AccessDocument.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")

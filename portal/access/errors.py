@@ -1,10 +1,10 @@
-"""What is wrong with policies somebody wrote."""
+"""The error of a policy document."""
 
 from __future__ import annotations
 
 
 class PolicyError(ValueError):
-    """A policy document that cannot be used. `str()` says where, what is wrong and what to do."""
+    """A policy document that cannot be used. `str()` names the place and the problem."""
 
     def __init__(self, problem: str, *, where: str = "") -> None:
         self.problem = problem

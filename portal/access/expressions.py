@@ -1,8 +1,7 @@
-"""Conditions on what a call says, in CEL: compiled and checked when they are configured, bounded when they run.
+"""Conditions on calls in CEL, compiled and checked when they are configured, and bounded when they run.
 
-The language has no side effects and no unbounded loops; its macros over lists may not be nested here, and arguments
-with more parts than any human reviews are not evaluated: the answer is then None, "cannot be known". Needs the extra
-`cel`.
+The language has no side effects and no unbounded loops. Its macros over lists may not be nested here, and arguments
+beyond `MAX_NODES` or `MAX_TEXT` are not evaluated: the answer is then None, "cannot be known". Needs the extra `cel`.
 """
 
 from __future__ import annotations
@@ -27,42 +26,42 @@ _TEXT = re.compile(r"""[rRbB]{0,2}("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 class _Program(Protocol):
     """What `cel.compile` returns."""
 
-    def execute(self, given: Mapping[str, object]) -> object: ...
+    def execute(self, variables: Mapping[str, object]) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Expression:
-    """A compiled condition. `of_arguments` is whether it looks at them at all."""
+    """A compiled condition. `uses_arguments` is whether it refers to `arguments`."""
 
     source: str
     program: _Program
     names: frozenset[str]
 
     @property
-    def of_arguments(self) -> bool:
+    def uses_arguments(self) -> bool:
         return "arguments" in self.names
 
     def holds(self, variables: Mapping[str, object]) -> bool | None:
-        """Whether it is true of these; None when it cannot be evaluated or is no truth value."""
-        given = {name: variables[name] for name in self.names if name in variables}
-        if "arguments" in given and not bounded(given["arguments"]):
+        """Its value for these variables, or None if it cannot be evaluated or is not a boolean."""
+        inputs = {name: variables[name] for name in self.names if name in variables}
+        if "arguments" in inputs and not within_bounds(inputs["arguments"]):
             return None
         try:
-            found = self.program.execute(given)
+            result = self.program.execute(inputs)
         except (KeyboardInterrupt, SystemExit):
             raise
         except (
             BaseException
-        ):  # A missing key, another type, or the library's own panic, which is no Exception: not known.
+        ):  # A missing key, a wrong type, or the library's panic, which is not an Exception: the value is unknown.
             return None
-        return found if isinstance(found, bool) else None
+        return result if isinstance(result, bool) else None
 
 
 def compile_expression(source: str, *, where: str = "") -> Expression:
-    """A condition, checked.
+    """The condition in this source.
 
     Raises:
-        PolicyError: it is no CEL, names what there is not, nests macros, or the extra is not installed.
+        PolicyError: it is not CEL, uses unknown names, nests macros, or the extra is not installed.
     """
     try:
         cel = importlib.import_module("cel")
@@ -77,17 +76,19 @@ def compile_expression(source: str, *, where: str = "") -> Expression:
     try:
         program = cel.compile(source)
         names = program.references()
-    except Exception as error:  # The library's own kinds of parse errors, whichever they are.
+    except Exception as error:  # The library does not document its parse errors.
         raise PolicyError(f"is no CEL expression: {str(error)[:300]}", where=where) from None
     bound = frozenset(_BOUND.findall(bare))
     unknown = sorted(set(names["variables"]) - VARIABLES - bound)
     if unknown or bound & VARIABLES:
-        wrong = ", ".join(unknown or sorted(bound & VARIABLES))
-        raise PolicyError(f"does not know {wrong[:200]}; there are {', '.join(sorted(VARIABLES))}", where=where)
+        names_at_fault = ", ".join(unknown or sorted(bound & VARIABLES))
+        raise PolicyError(
+            f"does not know {names_at_fault[:200]}; there are {', '.join(sorted(VARIABLES))}", where=where
+        )
     return Expression(source, program, frozenset(names["variables"]) & VARIABLES)
 
 
-def bounded(value: object) -> bool:
+def within_bounds(value: object) -> bool:
     """Whether a JSON value is small enough to be evaluated."""
     nodes, text = 0, 0
     pending: list[tuple[object, int]] = [(value, 0)]
@@ -107,7 +108,7 @@ def bounded(value: object) -> bool:
 
 
 def _nested(bare: str) -> bool:
-    """Whether a macro stands inside the parentheses of another. `bare` has no texts with parentheses in them."""
+    """Whether a macro is inside the parentheses of another. `bare` is the source with its string literals emptied."""
     opened = {match.end() - 1 for match in _MACRO.finditer(bare)}
     stack: list[bool] = []
     for position, character in enumerate(bare):

@@ -1,4 +1,4 @@
-"""The access that decides at this moment, and the listeners to its changes."""
+"""The access snapshot that decides now, and the listeners to its changes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ log = structlog.get_logger("portal.access")
 
 
 class Signals(Protocol):
-    """Signals about callers besides their login, which become stale: country, posture, risk, external evaluations."""
+    """Facts about callers in addition to their login, which expire: country, posture, risk, external evaluations."""
 
     async def prepare(self, identity: Identity, access: Access) -> None:
         """Get the signals about a caller that `access` needs and that are missing or stale.
@@ -25,13 +25,13 @@ class Signals(Protocol):
         """
 
     def current(self, identity: Identity) -> Identity | None:
-        """The caller with the signals of now, or None if the login has ended.
+        """The caller with its current signals, or None if the login has ended.
 
         The same object as long as nothing changes.
         """
 
 
-class Unchanging:
+class NoSignals:
     """No signals: callers stay as their login described them."""
 
     async def prepare(self, identity: Identity, access: Access) -> None:
@@ -45,7 +45,7 @@ class LiveAccess:
     """Holds the current access, which is replaced as a whole. On the event loop only."""
 
     def __init__(self, access: Access, signals: Signals | None = None) -> None:
-        self.signals: Signals = signals or Unchanging()
+        self.signals: Signals = signals or NoSignals()
         self._current = access
         self._listeners: list[Callable[[], None]] = []
         # By the id of an identity. The standing holds the identity, so that no other object can get its id.
@@ -78,7 +78,7 @@ class LiveAccess:
     def standing(self, identity: Identity) -> Standing | None:
         """All decisions about a caller, or None if the login has ended.
 
-        Kept for identities that come again as the same object: within a run, and where the authentication keeps them.
+        Cached for an identity that returns as the same object: within a run, and where authentication caches it.
         """
         caller = self.signals.current(identity)
         if caller is None:
@@ -89,7 +89,7 @@ class LiveAccess:
         return standing
 
     async def decide(self, identity: Identity) -> Standing | None:
-        """As `standing`, with the signals of now: for each request, before it is answered."""
+        """As `standing`, with external evaluations renewed first: called once for each request."""
         if self._current.evaluations:
             await self.prepare(identity)
         return self.standing(identity)

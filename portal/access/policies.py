@@ -1,7 +1,7 @@
-"""The decision: policies compiled once, asked many times. Pure; nothing here waits, reads or looks at a clock.
+"""The decision by policies, which are compiled once and evaluated many times. Pure: no I/O, no waiting, no clock.
 
-Order: bypass and service authentication first, then allow and deny by precedence; the first that matches decides, and
-where none does the answer is no.
+The order is bypass and service authentication first, then allow and deny by precedence. The first policy that matches
+decides; if none does, access is denied.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Ordered = TypeVar("Ordered", Policy, ToolPolicy)
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """`policy` is the id of the policy that decided, `policy_name` what people call it; `reason` is a sentence."""
+    """A decision. `policy` and `policy_name` are the id and name of the policy that decided; `reason` is a sentence."""
 
     effect: Literal["allow", "deny"]
     reason: str
@@ -36,12 +36,12 @@ class Decision:
 
 
 LOGIN_ENDED = Decision("deny", "Your login no longer holds. Sign in again.", "login")
-"""For somebody who signed out, or whose login was ended, since the request or the program began."""
+"""The decision about a caller whose login ended after the request or program began."""
 
 
 @dataclass(frozen=True, slots=True)
-class Considered:
-    """What one policy made of an identity: `outcome` True, False or None (cannot be known), and why in a few words."""
+class PolicyOutcome:
+    """The result of one policy for an identity. `outcome` None is "cannot be known"; `why` gives the reason."""
 
     policy: str
     name: str
@@ -64,18 +64,18 @@ class Policies:
     def __init__(self, policies: Iterable[Policy], compiler: RuleCompiler, place: str) -> None:
         compiled = [
             _Compiled(policy, compiler.matching(policy, f"policy {label}"), label, policy.decision == "deny")
-            for policy, label in ((policy, _called(policy)) for policy in in_order(policies))
+            for policy, label in ((policy, _label(policy)) for policy in in_order(policies))
         ]
-        for one in compiled:
-            _warn(one.policy, one.label, compiler)
+        for entry in compiled:
+            _warn(entry.policy, entry.label, compiler)
         self._compiler = compiler
-        self._open = tuple(one for one in compiled if one.policy.decision in ("bypass", "non_identity"))
-        self._ordered = tuple(one for one in compiled if one.policy.decision in ("allow", "deny"))
+        self._open = tuple(entry for entry in compiled if entry.policy.decision in ("bypass", "non_identity"))
+        self._ordered = tuple(entry for entry in compiled if entry.policy.decision in ("allow", "deny"))
         self._place = place
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to tell whoever configured them."""
+        """Warnings for the operator who wrote the policies."""
         return self._compiler.warnings
 
     def decide(self, identity: Identity) -> Decision:
@@ -84,31 +84,31 @@ class Policies:
     def decide_subject(self, subject: Subject) -> Decision:
         identity = subject.identity
         credential, logged_in = identity.by_credential, identity.logged_in
-        for one in self._open:
-            # Service authentication is of who shows a credential, whomever the rules include besides.
-            if (credential or one.policy.decision == "bypass") and one.test(subject):
-                return _allowed(one, identity)
-        for one in self._ordered:
-            if one.denies:
-                if (told := one.test(subject)) is not False:
-                    return _denied(one, identity, told)
-            elif logged_in and one.test(subject):
-                return _allowed(one, identity)
+        for entry in self._open:
+            # Service authentication needs a credential, whatever the rules of the policy include.
+            if (credential or entry.policy.decision == "bypass") and entry.test(subject):
+                return _allowed(entry, identity)
+        for entry in self._ordered:
+            if entry.denies:
+                if (outcome := entry.test(subject)) is not False:
+                    return _denied(entry, identity, outcome)
+            elif logged_in and entry.test(subject):
+                return _allowed(entry, identity)
         reason = f"No policy of {self._place} allows {identity.label}."
         return Decision("deny", reason, DEFAULT_DENY, "Default deny")
 
-    def explain(self, identity: Identity) -> tuple[Considered, ...]:
-        """What each policy makes of an identity, in the order they are asked."""
-        return tuple(self._considered(one, identity) for one in (*self._open, *self._ordered))
+    def explain(self, identity: Identity) -> tuple[PolicyOutcome, ...]:
+        """The outcome of each policy for an identity, in the order of evaluation."""
+        return tuple(self._outcome(entry, identity) for entry in (*self._open, *self._ordered))
 
-    def _considered(self, one: _Compiled, identity: Identity) -> Considered:
-        subject, policy = Subject(identity), one.policy
-        outcome, why = one.test(subject), self._compiler.why(policy, subject)
+    def _outcome(self, entry: _Compiled, identity: Identity) -> PolicyOutcome:
+        subject, policy = Subject(identity), entry.policy
+        outcome, why = entry.test(subject), self._compiler.why(policy, subject)
         if policy.decision == "non_identity" and not identity.by_credential:
             outcome, why = False, "needs a service token, client certificate or linked application"
         if policy.decision == "allow" and not identity.logged_in:
             outcome, why = False, "needs a login"
-        return Considered(policy.id, policy.name, policy.decision, outcome, why)
+        return PolicyOutcome(policy.id, policy.name, policy.decision, outcome, why)
 
 
 def compile_policies(
@@ -119,34 +119,34 @@ def compile_policies(
     *,
     place: str = "this portal",
 ) -> Policies:
-    """Policies ready to decide.
+    """These policies, compiled.
 
     Raises:
-        PolicyError: groups contain each other, or too deep.
+        PolicyError: groups contain each other, or are nested too deep.
     """
     return Policies(policies, RuleCompiler(groups, lists, sources), place)
 
 
 def in_order(policies: Iterable[Ordered]) -> list[Ordered]:
-    """By precedence, the lowest first; those without one after the others, as they came."""
+    """The policies by precedence, lowest first. Those without one come last, in their order."""
     return sorted(policies, key=lambda policy: (policy.precedence is None, policy.precedence or 0))
 
 
-def _allowed(one: _Compiled, identity: Identity) -> Decision:
-    return Decision("allow", f"Policy {one.label} allows {identity.label}.", one.policy.id, one.policy.name)
+def _allowed(entry: _Compiled, identity: Identity) -> Decision:
+    return Decision("allow", f"Policy {entry.label} allows {identity.label}.", entry.policy.id, entry.policy.name)
 
 
-def _denied(one: _Compiled, identity: Identity, told: bool | None) -> Decision:
-    doubt = "" if told else " Whether it applies cannot be known, so it does."
-    return Decision("deny", f"Policy {one.label} denies {identity.label}.{doubt}", one.policy.id, one.policy.name)
+def _denied(entry: _Compiled, identity: Identity, outcome: bool | None) -> Decision:
+    doubt = "" if outcome else " Whether it applies cannot be known, so it does."
+    return Decision("deny", f"Policy {entry.label} denies {identity.label}.{doubt}", entry.policy.id, entry.policy.name)
 
 
-def _called(policy: Policy) -> str:
+def _label(policy: Policy) -> str:
     return repr(policy.name or policy.id)
 
 
 def _warn(policy: Policy, label: str, compiler: RuleCompiler) -> None:
-    """What was written but has no effect, or not the one that was meant."""
+    """Warn of members and rules that have no effect, or not the one their author expects."""
     if policy.unenforced:
         compiler.warn(f"policy {label}", f"{', '.join(policy.unenforced)} is not enforced by this portal")
     kinds = {rule.selector for rule in policy.include}

@@ -1,4 +1,4 @@
-"""The decision about a request: made once, kept in its scope, and refused in one way."""
+"""The decision about a request: made once, stored in its ASGI scope, and refused in one form."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _STANDING = "portal.standing"
 
 
 def keep_standing(scope: MutableMapping[str, Any], standing: Standing) -> None:
-    """Keep what was decided about the caller of a request for all that answer it."""
+    """Store the decisions about the caller in the scope of the request, for every handler of it."""
     scope[_STANDING] = standing
 
 
 def standing_of(scope: MutableMapping[str, Any] | None) -> Standing | None:
-    """What was decided about the caller of a request; None if nobody has decided."""
-    found = scope.get(_STANDING) if scope is not None else None
-    return found if isinstance(found, Standing) else None
+    """The decisions about the caller of a request, or None if none were made."""
+    standing = scope.get(_STANDING) if scope is not None else None
+    return standing if isinstance(standing, Standing) else None
 
 
 def portal_decision(standing: Standing | None) -> Decision:
-    """May somebody use the portal at all? `standing` is None where the login has ended."""
+    """The decision whether a caller may use the portal. `standing` is None if the login has ended."""
     return LOGIN_ENDED if standing is None else standing.portal
 
 

@@ -1,7 +1,7 @@
-"""From a rule to the function that tests it. Its answer has three values: True, False, and None for "cannot be known".
+"""The test of each rule: a function of a subject that returns True, False, or None for "cannot be known".
 
-None is for what nobody could be asked (no source is configured, an identity provider said nothing of it, an answer is
-no longer fresh). The policies never take it for a match that allows, and never for the absence of one that excludes.
+None means that the fact is missing: no source is configured, the identity provider did not give it, or it has expired.
+Policies never treat None as a match that allows, and never as the absence of a match that excludes.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from portal.objects import rules
 Test = Callable[[Subject], bool | None]
 
 
-def everybody(subject: Subject) -> bool | None:
+def everyone(subject: Subject) -> bool | None:
     return True
 
 
-def nobody_knows(subject: Subject) -> bool | None:
+def unknown_test(subject: Subject) -> bool | None:
     return None
 
 
 def rule_test(rule: rules.Rule, sources: Sources, lists: Mapping[str, AccessList]) -> Test | str:
-    """The test of a rule other than `group`, or why it can never be known."""
+    """The test of a rule other than `group`, or the reason why its answer can never be known."""
     match rule:
         case rules.Everyone() | rules.Email() | rules.EmailDomain() | rules.Ip():
             return _always_known(rule)
         case rules.EmailList():
-            return _listed(lists.get(rule.email_list.id), rule.email_list.id, "EMAIL")
+            return _in_list(lists.get(rule.email_list.id), rule.email_list.id, "EMAIL")
         case rules.IpList():
-            return _listed(lists.get(rule.ip_list.id), rule.ip_list.id, "IP")
+            return _in_list(lists.get(rule.ip_list.id), rule.ip_list.id, "IP")
         case rules.Geo() | rules.DevicePosture() | rules.UserRiskScore() | rules.ExternalEvaluation():
-            return _assessed(rule, sources)
+            return _from_signals(rule, sources)
         case rules.ServiceToken() | rules.AnyValidServiceToken() | rules.CommonName() | rules.Certificate():
             return _credential(rule, sources)
         case rules.LinkedAppToken():
@@ -58,7 +58,7 @@ def _always_known(rule: rules.Rule) -> Test:
         case rules.Ip():
             return address_in([rule.ip.ip])
         case _:
-            return everybody
+            return everyone
 
 
 def _linked_app(app: str, sources: Sources) -> Test | str:
@@ -67,24 +67,24 @@ def _linked_app(app: str, sources: Sources) -> Test | str:
     return lambda subject: app in subject.identity.linked_apps
 
 
-def _listed(found: AccessList | None, identifier: str, kind: str) -> Test | str:
-    if found is None:
+def _in_list(access_list: AccessList | None, identifier: str, kind: str) -> Test | str:
+    if access_list is None:
         return f"there is no list {identifier[:100]!r}"
-    if found.type != kind:
+    if access_list.type != kind:
         return f"the list {identifier[:100]!r} is not of type {kind}"
-    values = [item.value for item in found.items]
+    values = [item.value for item in access_list.items]
     if kind == "EMAIL":
         return email_in(values)
     try:
         return address_in(values)
     except ValueError:
-        return f"the list {identifier[:100]!r} holds something that is no address"
+        return f"the list {identifier[:100]!r} has an item that is not an address"
 
 
-def _assessed(
+def _from_signals(
     rule: rules.Geo | rules.DevicePosture | rules.UserRiskScore | rules.ExternalEvaluation, sources: Sources
 ) -> Test | str:
-    """Selectors whose facts come from outside and go stale."""
+    """The test of a selector whose facts come from other services and expire."""
     if isinstance(rule, rules.Geo):
         return country_in({rule.geo.country_code}) if sources.geo else "no country database is configured"
     if isinstance(rule, rules.DevicePosture):
@@ -107,10 +107,10 @@ def _credential(
     rule: rules.ServiceToken | rules.AnyValidServiceToken | rules.CommonName | rules.Certificate, sources: Sources
 ) -> Test | str:
     if isinstance(rule, rules.ServiceToken):
-        wanted = rule.service_token.token_id
-        if wanted not in sources.service_tokens:
-            return f"there is no service token {wanted[:100]!r}"
-        return lambda subject: subject.identity.service_token_id == wanted
+        token = rule.service_token.token_id
+        if token not in sources.service_tokens:
+            return f"there is no service token {token[:100]!r}"
+        return lambda subject: subject.identity.service_token_id == token
     if isinstance(rule, rules.AnyValidServiceToken):
         return lambda subject: bool(subject.identity.service_token_id)
     if not sources.certificates:
@@ -121,55 +121,55 @@ def _credential(
     return lambda subject: subject.identity.certificate
 
 
-def _auth_method(wanted: str) -> Test:
+def _auth_method(method: str) -> Test:
     def test(subject: Subject) -> bool | None:
         methods = subject.identity.auth_methods
-        return wanted in methods if methods else None
+        return method in methods if methods else None
 
     return test
 
 
 def _from_provider(rule: rules.Rule, sources: Sources) -> Test | str:
-    """Selectors that only one identity provider can answer: whoever came by another one does not match."""
-    given = rule.parameters
+    """The test of a selector of one identity provider. A login by another provider does not match."""
+    parameters = rule.parameters
     if isinstance(rule, rules.LoginMethod):
         provider = rule.login_method.id
-    elif isinstance(given, rules.OfProvider):
-        provider = given.identity_provider_id
+    elif isinstance(parameters, rules.OfProvider):
+        provider = parameters.identity_provider_id
     else:
         return f"this portal does not know the selector {rule.selector!r}"
     if provider not in sources.identity_providers:
         return f"there is no identity provider {provider[:100]!r}"
     if isinstance(rule, rules.LoginMethod):
         return lambda subject: subject.identity.idp_id == provider or subject.identity.login_method == provider
-    told = _told(given)
-    if told is None:
+    provider_test = _provider_test(parameters)
+    if provider_test is None:
         return f"this portal does not know the selector {rule.selector!r}"
 
     def test(subject: Subject) -> bool | None:
-        return told(subject) if subject.identity.idp_id == provider else False
+        return provider_test(subject) if subject.identity.idp_id == provider else False
 
     return test
 
 
-def _told(given: object) -> Test | None:
-    """Whether an identity provider says this of somebody; None: it is nothing that one says."""
-    match given:
+def _provider_test(parameters: object) -> Test | None:
+    """The test of a claim or group that an identity provider gives, or None if the selector has neither."""
+    match parameters:
         case rules.ClaimIs():
-            return _claim(given.claim_name, given.claim_value)
+            return _claim(parameters.claim_name, parameters.claim_value)
         case rules.AttributeIs():
-            return _claim(given.attribute_name, given.attribute_value)
+            return _claim(parameters.attribute_name, parameters.attribute_value)
         case rules.ContextIs():
-            return _claim("acrs", given.ac_id)
+            return _claim("acrs", parameters.ac_id)
         case rules.GroupId(id=group):
             return lambda subject: group in subject.group_ids
         case rules.GroupName(name=name):
             return lambda subject: name in subject.group_names
         case rules.GroupEmail():
-            address = given.email.lower()
+            address = parameters.email.lower()
             return lambda subject: address in subject.group_emails
         case rules.Organization():
-            team = given.name if given.team is None else f"{given.name}/{given.team}"
+            team = parameters.name if parameters.team is None else f"{parameters.name}/{parameters.team}"
             return lambda subject: team in subject.group_names
         case _:
             return None
@@ -180,85 +180,91 @@ def _claim(name: str, value: str) -> Test:
         claims = subject.identity.claims
         if name not in claims:
             return False
-        found = claims[name]
-        told = found if isinstance(found, list | tuple) else (found,)
-        return any(_written(one) == value for one in told)
+        value_or_values = claims[name]
+        claim_values = value_or_values if isinstance(value_or_values, list | tuple) else (value_or_values,)
+        return any(_as_policy_text(claim_value) == value for claim_value in claim_values)
 
     return test
 
 
-def _written(value: object) -> str | None:
-    """A claim's value as policies write it."""
+def _as_policy_text(value: object) -> str | None:
+    """A claim's value as text, in the form that policies use; None if it has none."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value) if isinstance(value, str | int | float) else None
 
 
 def email_in(addresses: Iterable[str]) -> Test:
-    wanted = frozenset(address.lower() for address in addresses)
+    emails = frozenset(address.lower() for address in addresses)
 
     def test(subject: Subject) -> bool | None:
-        return subject.email in wanted if subject.email or not subject.email_unknown else None
+        return subject.email in emails if subject.email or not subject.email_unknown else None
 
     return test
 
 
 def domain_in(domains: Iterable[str]) -> Test:
-    wanted = frozenset(domain.lower() for domain in domains)
+    names = frozenset(domain.lower() for domain in domains)
 
     def test(subject: Subject) -> bool | None:
         if subject.email:
-            return subject.domain in wanted
+            return subject.domain in names
         return None if subject.email_unknown else False
 
     return test
 
 
 def address_or_domain(addresses: Iterable[str], domains: Iterable[str]) -> Test:
-    """`email_in` or `domain_in`, in one look."""
-    wanted, within = (frozenset(one.lower() for one in given) for given in (addresses, domains))
+    """`email_in` or `domain_in`, in one test."""
+    emails, names = (frozenset(value.lower() for value in values) for values in (addresses, domains))
 
     def test(subject: Subject) -> bool | None:
         if subject.email:
-            return subject.email in wanted or subject.domain in within
+            return subject.email in emails or subject.domain in names
         return None if subject.email_unknown else False
 
     return test
 
 
 def group_named(provider: str, names: Iterable[str]) -> Test:
-    """Any of these groups of one provider, in one look."""
-    wanted = frozenset(names)
+    """Membership in any of these groups of one provider, in one test."""
+    group_names = frozenset(names)
 
     def test(subject: Subject) -> bool | None:
-        return subject.identity.idp_id == provider and not wanted.isdisjoint(subject.group_names)
+        return subject.identity.idp_id == provider and not group_names.isdisjoint(subject.group_names)
 
     return test
 
 
 def country_in(codes: Iterable[str]) -> Test:
-    wanted = frozenset(code.upper() for code in codes)
+    countries = frozenset(code.upper() for code in codes)
 
     def test(subject: Subject) -> bool | None:
         country = subject.identity.country
-        if country in wanted:
+        if country in countries:
             return True
-        # An address in no country's range may be anywhere.
+        # XX: the address is in no country's range, so its country is unknown.
         return False if country and country != "XX" else None
 
     return test
 
 
 def address_in(networks: Iterable[str]) -> Test:
-    """Membership takes as many looks as there are lengths of prefixes. Raises ValueError for what is no network."""
+    """Membership in one of these networks, with one lookup for each prefix length.
+
+    Raises:
+        ValueError: a network is not valid.
+    """
     prefixes: dict[tuple[int, int], set[int]] = {}
-    for written in networks:
-        network = ipaddress.ip_network(written, strict=False)
+    for text in networks:
+        network = ipaddress.ip_network(text, strict=False)
         mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
         if mapped is not None and network.prefixlen >= 96:
             network = ipaddress.ip_network((int(mapped), network.prefixlen - 96))
         prefixes.setdefault((network.version, int(network.netmask)), set()).add(int(network.network_address))
-    masks = tuple((version, mask, frozenset(found)) for (version, mask), found in prefixes.items())
+    masks = tuple(
+        (version, mask, frozenset(prefixes_of_mask)) for (version, mask), prefixes_of_mask in prefixes.items()
+    )
     if len(masks) == 1:
         return _in_one(*masks[0])
 
@@ -266,60 +272,60 @@ def address_in(networks: Iterable[str]) -> Test:
         if (address := subject.address) is None:
             return None
         version, number = address
-        for one, mask, found in masks:
-            if version == one and number & mask in found:
+        for family, mask, prefixes_of_mask in masks:
+            if version == family and number & mask in prefixes_of_mask:
                 return True
         return False
 
     return test
 
 
-def _in_one(version: int, mask: int, found: frozenset[int]) -> Test:
+def _in_one(version: int, mask: int, prefixes: frozenset[int]) -> Test:
     def test(subject: Subject) -> bool | None:
         if (address := subject.address) is None:
             return None
-        return address[0] == version and address[1] & mask in found
+        return address[0] == version and address[1] & mask in prefixes
 
     return test
 
 
 def any_of(tests: Sequence[Test]) -> Test:
-    """True when one is; else None when one cannot be known."""
+    """True if one test is; otherwise None if one cannot be known."""
     if len(tests) == 1:
         return tests[0]
 
     def test(subject: Subject) -> bool | None:
-        found: bool | None = False
-        for one in tests:
-            told = one(subject)
-            if told:
+        outcome: bool | None = False
+        for each in tests:
+            result = each(subject)
+            if result:
                 return True
-            if told is None:
-                found = None
-        return found
+            if result is None:
+                outcome = None
+        return outcome
 
     return test
 
 
 def matching(include: Sequence[Test], require: Sequence[Test], exclude: Sequence[Test]) -> Test:
-    """Any of `include`, all of `require`, none of `exclude`."""
+    """The test whether any of `include`, all of `require` and none of `exclude` match."""
     included, excluded = any_of(include), any_of(exclude)
     if not require and not exclude:
         return included
 
     def test(subject: Subject) -> bool | None:
-        found = included(subject)
-        if found is False:
+        outcome = included(subject)
+        if outcome is False:
             return False
-        for one in require:
-            told = one(subject)
-            if told is False:
+        for each in require:
+            result = each(subject)
+            if result is False:
                 return False
-            if told is None:
-                found = None
-        told = excluded(subject)
-        if told:
+            if result is None:
+                outcome = None
+        result = excluded(subject)
+        if result:
             return False
-        return None if told is None else found
+        return None if result is None else outcome
 
     return test

@@ -1,4 +1,4 @@
-"""Which facts about callers this portal can know at all: a value, made from its configuration."""
+"""The facts about callers that a portal has a source for, as a value from its configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sources:
     """`identity_providers` are types by id (`oidc`, `github`, `azureAD`, `okta`, `google-apps`, `saml`, `onetimepin`,
-    `local`); `certificates` is whether a configured proxy passes client certificates on; the others say what there is.
+    `local`); `certificates` is whether a configured proxy passes client certificates on. The others are ids, or whether
+    a source is configured.
     """
 
     identity_providers: Mapping[str, str] = field(default_factory=dict)

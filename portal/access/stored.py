@@ -1,11 +1,11 @@
-"""The stored policies, groups, applications and portals, as the one document that is compiled to decide.
+"""The access document of a portal, from the stored policies, groups, lists, applications, servers and portals.
 
 Policies are attached to applications: one of type `mcp_portal` is for the portal of its domain, one of type `mcp` for
 the servers its destinations name. A policy that is attached nowhere decides nothing.
 
-An object that cannot be read must not allow more than it did. Where a broken policy is attached, and where a broken
-application may have attached some, nobody is let in. A broken group or list is one that nobody can be asked about. A
-broken server is not there.
+An object that cannot be read must not allow more than before. Access is denied to everyone where a broken policy is
+attached, and where a broken application may have attached one. A rule with a broken group or list cannot be known. A
+broken server is absent.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ KINDS = tuple(kind.name for kind in (PORTAL, SERVER, POLICY, GROUP, LIST, APP))
 
 @dataclass(frozen=True, slots=True)
 class Objects:
-    """All that decides, as it is stored. `broken` are the objects of these kinds that cannot be read."""
+    """The stored objects that access depends on. `broken` are the objects of these kinds that cannot be read."""
 
     portals: Sequence[Stored[PortalDocument]] = ()
     servers: Sequence[Stored[ServerDocument]] = ()
@@ -65,8 +65,8 @@ class Objects:
 
     @property
     def reusable_policies(self) -> list[Policy]:
-        """The policies by which links are resolved. One that cannot be read lets nobody in."""
-        unreadable = [UnreadablePolicy.called(id) for id in sorted(self.broken_ids(POLICY.name))]
+        """The policies that links refer to. One that cannot be read is replaced by one that denies everyone."""
+        unreadable = [UnreadablePolicy.with_id(id) for id in sorted(self.broken_ids(POLICY.name))]
         return [*(Policy.of(one.id, one.document) for one in self.policies), *unreadable]
 
     @property
@@ -82,20 +82,20 @@ NOTHING_STORED = Objects()
 
 
 async def read_objects(store: Store | Transaction) -> Objects:
-    """All of them, as they are now."""
+    """The current objects of the store."""
     portals, servers, policies = await store.scan(PORTAL), await store.scan(SERVER), await store.scan(POLICY)
     groups, lists, apps = await store.scan(GROUP), await store.scan(LIST), await store.scan(APP)
-    broken = [one for found in (portals, servers, policies, groups, lists, apps) for one in found.broken]
+    broken = [entry for scan in (portals, servers, policies, groups, lists, apps) for entry in scan.broken]
     return Objects(
         portals.stored, servers.stored, policies.stored, groups.stored, lists.stored, apps.stored, tuple(broken)
     )
 
 
 def access_document(objects: Objects, portal_id: str) -> AccessDocument:
-    """The document of one portal.
+    """The access document of one portal.
 
     Raises:
-        PolicyError: something of it cannot be read.
+        PolicyError: the document is not valid.
     """
     portal = next((one.document for one in objects.portals if one.id == portal_id), None)
     return read_document(
@@ -136,7 +136,7 @@ def policies_of(app: AppDocument) -> list[Attachment]:
 
 
 def server_access(server: Stored[ServerDocument], objects: Objects) -> ServerAccess:
-    """A stored server as the access document has it: how it is shown, and the policies attached to it."""
+    """The settings of a stored server's tools and prompts, and the policies attached to it."""
     return ServerAccess(
         id=server.id,
         updated_tools=server.document.updated_tools,
@@ -146,7 +146,7 @@ def server_access(server: Stored[ServerDocument], objects: Objects) -> ServerAcc
 
 
 def _attached(apps: Iterable[Stored[AppDocument]], broken: Iterable[Broken]) -> list[Attachment]:
-    unreadable: list[Attachment] = [UnreadablePolicy.called(app.id) for app in broken]
+    unreadable: list[Attachment] = [UnreadablePolicy.with_id(app.id) for app in broken]
     return [*unreadable, *(policy for app in apps for policy in policies_of(app.document))]
 
 
@@ -159,7 +159,7 @@ def _broken_apps(objects: Objects) -> Iterable[Broken]:
 
 
 def _may_be_for_portal(members: Mapping[str, object], hostname: str) -> bool:
-    """Whether an application that cannot be read may be that of a portal, by what can be told of it."""
+    """Whether an application that cannot be read may be for this portal, by its members that can be read."""
     if members.get("type") in ("mcp", "self_hosted", "saas"):
         return False
     domain = members.get("domain")

@@ -1,4 +1,4 @@
-"""An identity made ready for rules: what many of them look at, worked out once."""
+"""An identity prepared for rules: the values that many rules need, computed once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from portal.identity import Identity
 
 
 class Subject:
-    """Belongs to one decision or a few in a row; `known_groups` holds what reusable groups said of it."""
+    """An identity for one decision, or a few in a row. `known_groups` caches the outcome of reusable groups."""
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity
@@ -19,12 +19,12 @@ class Subject:
 
     @cached_property
     def email_unknown(self) -> bool:
-        """Whether somebody logged in of whom no address is known; who did not log in has none."""
+        """Whether the caller logged in but their address is unknown. A caller without a login has no address."""
         return not self.email and self.identity.logged_in
 
     @cached_property
     def address(self) -> tuple[int, int] | None:
-        """(IP version, address as a number); None when it is unknown. IPv4 written as IPv6 is IPv4."""
+        """(IP version, address as a number); None if it is unknown. An IPv4-mapped IPv6 address counts as IPv4."""
         try:
             address = ipaddress.ip_address(self.identity.ip)
         except ValueError:

@@ -1,7 +1,7 @@
-"""Policies about single tools: who may call which, by name, by what the server says of it, by arguments, how often.
+"""Policies about single tools: who may call which tool, by its name, its annotations, the arguments, and how often.
 
-They narrow what the policies of portal and server give. The first that matches decides, and where none does the call is
-allowed. Rules that cannot be known, and conditions that cannot be evaluated, match a deny and never an allow.
+They narrow the access that the policies of portal and server allow. The first that matches decides; if none does, the
+call is allowed. Rules that cannot be known, and conditions that cannot be evaluated, match a deny and never an allow.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from portal.access.subject import Subject
 from portal.identity import Identity
 
 HINTS = {"readOnlyHint": False, "destructiveHint": True, "idempotentHint": False, "openWorldHint": True}
-"""What MCP assumes of a tool that does not say."""
+"""The default of each tool annotation in MCP."""
 
 
 @dataclass(frozen=True, slots=True)
-class ToolCalled:
-    """A tool, by its server and raw name, and the call of it; `arguments` None: nobody calls it yet, it is listed."""
+class ToolTarget:
+    """A tool, by server and raw name, and the arguments of a call. `arguments` is None if the tool is being listed."""
 
     server: str
     name: str
@@ -33,9 +33,9 @@ class ToolCalled:
 
 
 class ToolList:
-    """The tools of a server, by raw names and with their annotations, for a decision about all of them at once.
+    """The tools of a server, by raw name and annotations, for a decision about all of them at once.
 
-    What policies say of the tools alone is remembered for as long as the list is in use.
+    Policies cache what depends on the tools alone for as long as the list is in use.
     """
 
     __slots__ = ("__weakref__", "server", "tools")
@@ -45,11 +45,11 @@ class ToolList:
         self.tools = tools
 
     def which(self, holds: Callable[[str, Mapping[str, object]], bool]) -> int:
-        """The tools for which this holds, as a number: the n-th bit is that of the n-th tool."""
+        """The tools for which `holds` is true, as a number: bit n stands for tool n."""
         return sum(1 << place for place, (name, annotations) in enumerate(self.tools) if holds(name, annotations))
 
     def as_bytes(self, chosen: int) -> bytes | None:
-        """A byte for each tool, 1 if its bit is set and else 0; None if all are set."""
+        """A byte for each tool, 1 if its bit is set and otherwise 0; None if all are set."""
         size = len(self.tools)
         if chosen == (1 << size) - 1:
             return None
@@ -68,8 +68,8 @@ class CallBudget:
     calls: int
 
     def spent(self) -> Decision:
-        called = repr(self.policy_name or self.policy)
-        reason = f"Policy {called} allows {self.calls} calls a run, and this run has made them."
+        name = repr(self.policy_name or self.policy)
+        reason = f"Policy {name} allows {self.calls} calls a run, and this run has made them."
         return Decision("deny", reason, self.policy, self.policy_name)
 
 
@@ -77,7 +77,7 @@ class CallBudget:
 class _Compiled:
     policy: ToolPolicy
     test: Test
-    tool_named: Callable[[str, str], bool]
+    covers_name: Callable[[str, str], bool]
     hints: tuple[tuple[str, bool], ...]
     expression: Expression | None
 
@@ -87,7 +87,7 @@ class ToolPolicies:
 
     def __init__(self, policies: Iterable[ToolPolicy], compiler: RuleCompiler) -> None:
         self._compiled = tuple(_compiled(policy, compiler) for policy in in_order(policies))
-        # For each list of tools and each policy: the tools that it is about, and those of which that is unknown.
+        # For each list of tools and each policy: the tools it covers, and those where that is unknown.
         self._about: WeakKeyDictionary[ToolList, tuple[tuple[int, int], ...]] = WeakKeyDictionary()
 
     def __bool__(self) -> bool:
@@ -95,45 +95,45 @@ class ToolPolicies:
 
     @property
     def personal(self) -> bool:
-        """Whether what is listed depends on more of somebody than which rules match."""
-        expressions = (one.expression for one in self._compiled if one.expression is not None)
-        return any("identity" in expression.names and not expression.of_arguments for expression in expressions)
+        """Whether lists depend on more of the identity than which rules match."""
+        expressions = (entry.expression for entry in self._compiled if entry.expression is not None)
+        return any("identity" in expression.names and not expression.uses_arguments for expression in expressions)
 
     def standing(self, subject: Subject) -> tuple[bool | None, ...]:
-        """What each policy's rules say of somebody: all that a list of tools depends on besides the tools."""
-        return tuple(one.test(subject) for one in self._compiled)
+        """The outcome of each policy's rules for this caller. Unless `personal`, lists depend on nothing else."""
+        return tuple(entry.test(subject) for entry in self._compiled)
 
     def decide(
-        self, standing: tuple[bool | None, ...], identity: Identity, called: ToolCalled
+        self, outcomes: tuple[bool | None, ...], identity: Identity, target: ToolTarget
     ) -> tuple[Decision | None, CallBudget | None]:
-        """The decision of the first policy that matches, None where none does, and what it bounds."""
-        for one, stands in zip(self._compiled, standing, strict=True):
-            policy = one.policy
-            if stands is False or (stands is None and policy.decision == "allow") or not _about(one, called):
+        """The decision of the first policy that matches, or None, and its budget of calls, or None."""
+        for entry, matches in zip(self._compiled, outcomes, strict=True):
+            policy = entry.policy
+            if matches is False or (matches is None and policy.decision == "allow") or not _covers(entry, target):
                 continue
             holds: bool | None = True
-            if one.expression is not None:
-                if called.arguments is None and one.expression.of_arguments:
+            if entry.expression is not None:
+                if target.arguments is None and entry.expression.uses_arguments:
                     if policy.decision == "allow":
-                        return None, None  # It may be allowed, once there are arguments.
+                        return None, None  # A call may be allowed, depending on its arguments.
                     continue
-                holds = one.expression.holds(_variables(identity, called))
+                holds = entry.expression.holds(_variables(identity, target))
             if holds is False or (holds is None and policy.decision == "allow"):
                 continue
-            return _decision(policy, identity, called, stands, holds), _budget(policy)
+            return _decision(policy, identity, target, matches, holds), _budget(policy)
         return None, None
 
-    def denied(self, standing: tuple[bool | None, ...], identity: Identity, tools: ToolList) -> int:
+    def denied(self, outcomes: tuple[bool | None, ...], identity: Identity, tools: ToolList) -> int:
         """The tools that `decide` denies without arguments, as a number (`ToolList.which`)."""
         if self.personal:
-            return tools.which(lambda name, hints: self._denies(standing, identity, tools.server, name, hints))
+            return tools.which(lambda name, hints: self._denies(outcomes, identity, tools.server, name, hints))
         about = self._about.get(tools)
         if about is None:
-            about = self._about[tools] = tuple(_about_all(one, identity, tools) for one in self._compiled)
+            about = self._about[tools] = tuple(_covered_tools(entry, identity, tools) for entry in self._compiled)
         undecided, denied = (1 << len(tools.tools)) - 1, 0
-        for one, stands, (holds, unknown) in zip(self._compiled, standing, about, strict=True):
-            denies = one.policy.decision != "allow"
-            if stands is False or (stands is None and not denies):
+        for entry, rules_match, (holds, unknown) in zip(self._compiled, outcomes, about, strict=True):
+            denies = entry.policy.decision != "allow"
+            if rules_match is False or (rules_match is None and not denies):
                 continue
             matches = undecided & (holds | unknown if denies else holds)
             if denies:
@@ -142,25 +142,25 @@ class ToolPolicies:
         return denied
 
     def _denies(
-        self, standing: tuple[bool | None, ...], identity: Identity, server: str, name: str, hints: Mapping[str, object]
+        self, outcomes: tuple[bool | None, ...], identity: Identity, server: str, name: str, hints: Mapping[str, object]
     ) -> bool:
-        decision, _ = self.decide(standing, identity, ToolCalled(server, name, hints))
+        decision, _ = self.decide(outcomes, identity, ToolTarget(server, name, hints))
         return decision is not None and not decision.allowed
 
 
-def _about_all(one: _Compiled, identity: Identity, tools: ToolList) -> tuple[int, int]:
-    """The tools that a policy is about, and those of which that cannot be known, whoever calls."""
-    about = tools.which(lambda name, hints: _about(one, ToolCalled(tools.server, name, hints)))
-    expression = one.expression
+def _covered_tools(entry: _Compiled, identity: Identity, tools: ToolList) -> tuple[int, int]:
+    """The tools that a policy covers for every caller, and those where that cannot be known."""
+    covered = tools.which(lambda name, hints: _covers(entry, ToolTarget(tools.server, name, hints)))
+    expression = entry.expression
     if expression is None:
-        return about, 0
-    if expression.of_arguments:
-        # Without arguments: what it may allow later is listed, and what it may deny later is too.
-        return (about, 0) if one.policy.decision == "allow" else (0, 0)
+        return covered, 0
+    if expression.uses_arguments:
+        # Without arguments, a tool is listed whether the policy may later allow a call or deny it.
+        return (covered, 0) if entry.policy.decision == "allow" else (0, 0)
     holds = unknown = 0
     for place, (name, hints) in enumerate(tools.tools):
-        if about >> place & 1:
-            answer = expression.holds(_variables(identity, ToolCalled(tools.server, name, hints)))
+        if covered >> place & 1:
+            answer = expression.holds(_variables(identity, ToolTarget(tools.server, name, hints)))
             holds |= bool(answer) << place
             unknown |= (answer is None) << place
     return holds, unknown
@@ -171,32 +171,37 @@ def _compiled(policy: ToolPolicy, compiler: RuleCompiler) -> _Compiled:
     tools = policy.tools
     for hint in tools.annotations:
         if hint not in HINTS:
-            compiler.warn(where, f"{hint!r} is no hint MCP defines; a tool that does not give it has it false")
+            compiler.warn(
+                where, f"{hint!r} is not a hint that MCP defines; it counts as false for a tool that does not have it"
+            )
     return _Compiled(
         policy,
         compiler.matching(policy, where),
-        _named(tools.servers, tools.names),
+        _name_test(tools.servers, tools.names),
         tuple(tools.annotations.items()),
         compile_expression(tools.expression, where=f"{where}, expression") if tools.expression else None,
     )
 
 
-def _named(servers: tuple[str, ...], names: tuple[str, ...]) -> Callable[[str, str], bool]:
+def _name_test(servers: tuple[str, ...], names: tuple[str, ...]) -> Callable[[str, str], bool]:
     of_server, of_name = _pattern(servers), _pattern(names)
     return lambda server, name: of_server(server) and of_name(name)
 
 
-def _pattern(written: tuple[str, ...]) -> Callable[[str], bool]:
-    """Whether a name fits one of the patterns; with none, every name does. Linear in the length of the name."""
-    if not written:
+def _pattern(patterns: tuple[str, ...]) -> Callable[[str], bool]:
+    """The test whether a name matches one of the patterns; without patterns, every name does."""
+    if not patterns:
         return lambda name: True
-    literal = frozenset(one for one in written if not set(one) & {"*", "?"})
-    wild = [one for one in written if one not in literal]
-    return lambda name: name in literal or any(_fits(name, one) for one in wild)
+    literal = frozenset(pattern for pattern in patterns if not set(pattern) & {"*", "?"})
+    wild = [pattern for pattern in patterns if pattern not in literal]
+    return lambda name: name in literal or any(_fits(name, pattern) for pattern in wild)
 
 
 def _fits(name: str, pattern: str) -> bool:
-    """`*` is any text, `?` one character. Greedy with one step back, so that no pattern makes it exponential."""
+    """Whether the name matches: `*` is any text, `?` one character.
+
+    Greedy, and backtracks to the last `*` only, so that no pattern takes exponential time.
+    """
     at = 0
     star, resume = -1, 0
     position = 0
@@ -215,28 +220,28 @@ def _fits(name: str, pattern: str) -> bool:
     return all(character == "*" for character in pattern[at:])
 
 
-def _about(one: _Compiled, called: ToolCalled) -> bool:
-    return one.tool_named(called.server, called.name) and all(
-        hint(called.annotations, name) is wanted for name, wanted in one.hints
+def _covers(entry: _Compiled, target: ToolTarget) -> bool:
+    return entry.covers_name(target.server, target.name) and all(
+        hint(target.annotations, name) is value for name, value in entry.hints
     )
 
 
 def hint(annotations: Mapping[str, object], name: str) -> bool:
-    """What is to be assumed of a tool: a hint that is no truth value counts as not given."""
-    given = annotations.get(name)
-    if isinstance(given, bool):
-        return given
+    """The value of a hint, or MCP's default if the tool does not have it as a boolean."""
+    value = annotations.get(name)
+    if isinstance(value, bool):
+        return value
     if name == "destructiveHint" and annotations.get("readOnlyHint") is True:
         return False
     return HINTS.get(name, False)
 
 
-def _variables(identity: Identity, called: ToolCalled) -> Mapping[str, object]:
+def _variables(identity: Identity, target: ToolTarget) -> Mapping[str, object]:
     return {
-        "arguments": called.arguments if called.arguments is not None else {},
-        "annotations": {name: hint(called.annotations, name) for name in HINTS},
-        "tool": called.name,
-        "server": called.server,
+        "arguments": target.arguments if target.arguments is not None else {},
+        "annotations": {name: hint(target.annotations, name) for name in HINTS},
+        "tool": target.name,
+        "server": target.server,
         "identity": {
             "id": identity.id,
             "email": identity.email,
@@ -251,15 +256,15 @@ def _variables(identity: Identity, called: ToolCalled) -> Mapping[str, object]:
 
 
 def _decision(
-    policy: ToolPolicy, identity: Identity, called: ToolCalled, stands: bool | None, holds: bool | None
+    policy: ToolPolicy, identity: Identity, target: ToolTarget, matches: bool | None, holds: bool | None
 ) -> Decision:
-    name, tool = repr(policy.name or policy.id), f"{called.server}.{called.name}"
+    name, tool = repr(policy.name or policy.id), f"{target.server}.{target.name}"
     if policy.decision == "allow":
         return Decision("allow", f"Policy {name} allows {tool} to {identity.label}.", policy.id, policy.name)
     reason = f"Policy {name} denies {tool} to {identity.label}."
     if holds is None:
         reason += " Its condition could not be evaluated with these arguments, so it holds."
-    elif stands is None:
+    elif matches is None:
         reason += " Whether it applies cannot be known, so it does."
     return Decision("deny", reason, policy.id, policy.name)
 

@@ -5,7 +5,7 @@ from portal.admin.api.application import PREFIX, AdminSettings
 from portal.admin.api.errors import AdminError, broken_message
 from portal.admin.api.operations import ApiCaller, ApiRequest, Operation
 from portal.admin.api.permissions import ALL
-from portal.admin.applying import carry_out, exported, read_existing
+from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.build import Admin, create_admin
 from portal.admin.declared import Change, DeclaredError, Existing, Plan, plan
 from portal.admin.upstreams import RegistryUpstreams, Upstreams
@@ -25,10 +25,10 @@ __all__ = [
     "Plan",
     "RegistryUpstreams",
     "Upstreams",
+    "apply_changes",
     "broken_message",
-    "carry_out",
     "create_admin",
-    "exported",
+    "export_objects",
     "listing_of",
     "plan",
     "read_existing",

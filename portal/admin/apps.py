@@ -1,4 +1,4 @@
-"""Applications: `access/apps`. Policies are attached to them, and they to portals and servers."""
+"""Applications: `access/apps`. An application attaches policies to a portal or to servers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Texts = Annotated[tuple[Annotated[str, Field(max_length=256)], ...], Field(max_l
 
 
 class DestinationBody(BaseModel):
-    """Of the kinds Cloudflare has, those that mean something here."""
+    """A destination, of the types that have a meaning here."""
 
     type: Literal["public", "via_mcp_server_portal"] = "public"
     uri: Annotated[str, Field(max_length=2048)] | None = None
@@ -40,7 +40,7 @@ class DestinationBody(BaseModel):
 
 
 class PolicyLinkBody(PolicyLink):
-    """A reusable policy, attached."""
+    """A reference to a reusable policy."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -49,7 +49,7 @@ class PolicyLinkBody(PolicyLink):
 
 
 class Own(PolicyBody):
-    """A policy of this application alone."""
+    """A policy that belongs to this application only."""
 
     id: Annotated[str, Field(min_length=1, max_length=256)] = Field(default_factory=lambda: str(uuid.uuid4()))
     precedence: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
@@ -60,7 +60,7 @@ class RefreshOptionsBody(BaseModel):
 
 
 class SaasBody(BaseModel):
-    """What an application needs to sign people in here with OpenID Connect. Its credentials are made, not given."""
+    """The OpenID Connect settings of an application that signs people in here. The portal makes its credentials."""
 
     auth_type: Literal["oidc"]
     redirect_uris: Annotated[tuple[Url, ...], Field(min_length=1, max_length=20)]
@@ -78,14 +78,14 @@ class SaasBody(BaseModel):
 
     @field_validator("redirect_uris")
     @classmethod
-    def _lead_somewhere(cls, given: tuple[str, ...]) -> tuple[str, ...]:
-        if not all(map(split_redirect, given)):
+    def _are_redirects(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(map(split_redirect, urls)):
             raise ValueError("a redirect URL is https, or http on loopback, without a fragment")
-        return given
+        return urls
 
 
 class ShownSaas(SaasBody):
-    """`client_secret` is shown once, when the application is made."""
+    """`client_secret` is shown once, when the application is created."""
 
     client_id: str
     client_secret: str | None = None
@@ -110,14 +110,14 @@ class AppBody(BaseModel):
 
     @field_validator("policies", mode="before")
     @classmethod
-    def _links_are_objects(cls, given: object) -> object:
-        """An id alone links a reusable policy; so does one that was read back whole, for it is marked as reusable."""
-        if not isinstance(given, list | tuple):
-            return given
-        return [_link(entry) for entry in given]
+    def _links_are_objects(cls, value: object) -> object:
+        """Turns an id, or a reusable policy sent back as it was read, into a link."""
+        if not isinstance(value, list | tuple):
+            return value
+        return [_link(entry) for entry in value]
 
     @model_validator(mode="after")
-    def _says_where_it_is(self) -> AppBody:
+    def _has_what_its_type_needs(self) -> AppBody:
         if self.type == "mcp_portal" and not self.domain:
             raise ValueError("an application of type mcp_portal needs the portal's hostname as its domain")
         if (self.type == "saas") != (self.saas_app is not None):
@@ -159,21 +159,21 @@ class ShownApp(BaseModel):
 
 
 class AppOperations(Collection[AppBody, AppDocument]):
-    """`aud`, made once, is what assertions for the application are addressed to."""
+    """`aud` is the audience of assertions for the application. It is made once and never changes."""
 
     kind, path, noun, area = APP, "/access/apps", "application", POLICIES
-    body, shown = AppBody, ShownApp
+    body, answer = AppBody, ShownApp
 
     def document(self, body: AppBody, before: AppDocument | None) -> AppDocument:
         policies = tuple(_attached(policy, index + 1) for index, policy in enumerate(body.policies))
         saas = None
         if body.saas_app is not None:
-            known = before.saas_app if before is not None else None
+            saas_before = before.saas_app if before is not None else None
             saas = SaasDocument.model_validate(
                 {
                     **body.saas_app.model_dump(),
-                    "client_id": known.client_id if known is not None else secrets.token_hex(32),
-                    "client_secret_sha256": known.client_secret_sha256 if known is not None else "",
+                    "client_id": saas_before.client_id if saas_before is not None else secrets.token_hex(32),
+                    "client_secret_sha256": saas_before.client_secret_sha256 if saas_before is not None else "",
                 }
             )
         return AppDocument(
@@ -195,17 +195,17 @@ class AppOperations(Collection[AppBody, AppDocument]):
             aud=before.aud if before is not None else secrets.token_hex(32),
         )
 
-    async def create(self, asked: ApiRequest) -> ShownApp:
-        """An application that signs people in is given its secret, of which only the hash is kept."""
-        document = self.document(asked.read(AppBody), None)
+    async def create(self, request: ApiRequest) -> ShownApp:
+        """The new application. One of type `saas` is shown its secret here only; the store has its hash."""
+        document = self.document(request.read(AppBody), None)
         if document.saas_app is None:
-            return self.show(await self.store(asked, document))
+            return self.show(await self.store(request, document))
         secret = secrets.token_hex(32)
-        hashed = {"client_secret_sha256": hashlib.sha256(secret.encode()).hexdigest()}
-        saas = document.saas_app.model_copy(update=hashed)
-        shown = self.show(await self.store(asked, document.model_copy(update={"saas_app": saas})))
-        assert shown.saas_app is not None
-        return shown.model_copy(update={"saas_app": shown.saas_app.model_copy(update={"client_secret": secret})})
+        hash = {"client_secret_sha256": hashlib.sha256(secret.encode()).hexdigest()}
+        saas = document.saas_app.model_copy(update=hash)
+        app = self.show(await self.store(request, document.model_copy(update={"saas_app": saas})))
+        assert app.saas_app is not None
+        return app.model_copy(update={"saas_app": app.saas_app.model_copy(update={"client_secret": secret})})
 
     def show(self, stored: Stored[AppDocument]) -> ShownApp:
         members = APP.members(stored.document)
@@ -222,7 +222,7 @@ class AppOperations(Collection[AppBody, AppDocument]):
 
 
 def _attached(policy: PolicyLinkBody | Own, place: int) -> PolicyLink | OwnPolicy:
-    """The policy as it is stored: with its place as precedence where it names none."""
+    """The policy to store. Its precedence defaults to its place in the list."""
     model = OwnPolicy if isinstance(policy, Own) else PolicyLink
     precedence = place if policy.precedence is None else policy.precedence
     return model.model_validate({**policy.model_dump(by_alias=True), "precedence": precedence})

@@ -1,7 +1,7 @@
-"""What was found out of people and their devices, pushed: `access/assessments`. Ours; Cloudflare asks vendors itself.
+"""Assessments of people and their devices, pushed by other services: `access/assessments`.
 
-It is stored, so that a restart forgets nothing and every process on the database knows it. How long it is believed, a
-portal's own configuration says.
+This is ours: Cloudflare asks the vendors itself. Assessments are stored, so they outlast a restart and every process on
+the database sees them. The configuration of a portal says how long they are valid.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_SUBJECTS = 10_000
 
 
 class PushBody(BaseModel):
-    """The same entries as those of a posture source's answer."""
+    """Assessments, in the same form as in the answer of a posture source."""
 
     model_config = ConfigDict(extra="forbid")
 
@@ -39,7 +39,7 @@ class Recorded(BaseModel):
 
 
 class Checked(BaseModel):
-    """`at` is when the one who assesses found out."""
+    """`at` is the time of the check, as the assessing service gives it."""
 
     passed: bool
     at: datetime
@@ -63,60 +63,60 @@ class AssessmentApi:
         self._settings = settings
 
     def operations(self) -> list[Operation]:
-        one, shown, area = PATH + "/{id}", ShownAssessment, POSTURE
+        item, answer, area = PATH + "/{id}", ShownAssessment, POSTURE
         return [
             Operation(
-                "GET", PATH, "List what is known of people and their devices", self._list, shown, area, listed=True
+                "GET", PATH, "List assessments of people and their devices", self._list, answer, area, listed=True
             ),
-            Operation("POST", PATH, "Say what was found out of some", self._push, Recorded, area, PushBody),
-            Operation("GET", one, "Show what is known of one", self._get, shown, area),
-            Operation("DELETE", one, "Forget what is known of one", self._delete, Removed, area, status=202),
+            Operation("POST", PATH, "Record assessments", self._push, Recorded, area, PushBody),
+            Operation("GET", item, "Show the assessments of a subject", self._get, answer, area),
+            Operation("DELETE", item, "Delete the assessments of a subject", self._delete, Removed, area, status=202),
         ]
 
-    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownAssessment]:
-        wanted = asked.paging.search.lower()
-        found = await self._store.scan(ASSESSMENT)
-        return ListAnswer([_shown(one) for one in found.stored if wanted in one.id], found.broken)
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownAssessment]:
+        search = request.paging.search.lower()
+        scan = await self._store.scan(ASSESSMENT)
+        return ListAnswer([_shown(one) for one in scan.stored if search in one.id], scan.broken)
 
-    async def _get(self, asked: ApiRequest) -> ShownAssessment:
-        stored = await self._store.get(ASSESSMENT, asked.path["id"].lower())
+    async def _get(self, request: ApiRequest) -> ShownAssessment:
+        stored = await self._store.get(ASSESSMENT, request.path["id"].lower())
         if stored is None:
             raise not_found("assessment")
         return _shown(stored)
 
-    async def _delete(self, asked: ApiRequest) -> Removed:
-        return Removed(id=(await self._store.delete(ASSESSMENT, asked.path["id"].lower(), by=asked.by)).id)
+    async def _delete(self, request: ApiRequest) -> Removed:
+        return Removed(id=(await self._store.delete(ASSESSMENT, request.path["id"].lower(), by=request.by)).id)
 
-    async def _push(self, asked: ApiRequest) -> Recorded:
-        body = asked.read(PushBody)
+    async def _push(self, request: ApiRequest) -> Recorded:
+        body = request.read(PushBody)
         integrations = self._settings.integrations
         if integrations is None:
             raise conflict("no posture is configured for this portal: set portal.identity.posture")
-        for position, one in enumerate(body.assessments):
-            if not integrations.issuperset(one.device_posture or ()):
+        for position, assessment in enumerate(body.assessments):
+            if not integrations.issuperset(assessment.device_posture or ()):
                 pointer = f"/assessments/{position}/device_posture"
                 raise invalid("an integration is not one of portal.identity.posture.integrations", pointer)
         now = self._clock()
         async with self._store.transaction() as transaction:
-            for one in body.assessments:
-                await _record(transaction, one, now, asked.by)
+            for assessment in body.assessments:
+                await _record(transaction, assessment, now, request.by)
         return Recorded(recorded=len(body.assessments))
 
 
-async def _record(transaction: Transaction, told: Assessment, now: datetime, by: str) -> None:
-    subject = told.subject.lower()
+async def _record(transaction: Transaction, assessment: Assessment, now: datetime, by: str) -> None:
+    subject = assessment.subject.lower()
     before = await transaction.find(ASSESSMENT, subject)
-    # In the place of one that cannot be read come the new facts alone: the others are unknown then.
-    document = merged(before.document if isinstance(before, Stored) else AssessmentDocument(), told, now)
+    # A stored document that cannot be read is replaced by the new facts alone; its other facts are lost.
+    document = merged(before.document if isinstance(before, Stored) else AssessmentDocument(), assessment, now)
     if before is not None:
         await transaction.replace(ASSESSMENT, subject, document, by=by)
         return
-    known = await transaction.list(ASSESSMENT)
-    if len(known) >= MAX_SUBJECTS:
-        over = [one.id for one in known if not assessments_in(one.id, one.document, now, MAX_AGE)]
-        if not over:
-            raise in_use(f"there are {MAX_SUBJECTS} of them already")
-        for id in over:
+    stored = await transaction.list(ASSESSMENT)
+    if len(stored) >= MAX_SUBJECTS:
+        expired = [one.id for one in stored if not assessments_in(one.id, one.document, now, MAX_AGE)]
+        if not expired:
+            raise in_use(f"there are already {MAX_SUBJECTS} subjects, the most allowed")
+        for id in expired:
             await transaction.delete(ASSESSMENT, id, by=by)
     await transaction.create(ASSESSMENT, subject, document, by=by)
 

@@ -1,4 +1,4 @@
-"""The admin API put together over a store."""
+"""Builds the admin API over a store."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ ACCOUNT, ACCOUNT_ID = Kind("settings", InstanceAccount), "account"
 
 @dataclass(frozen=True, slots=True)
 class Admin:
-    """`tokens` makes the first API token; `settings` may be set again while it serves."""
+    """The API of one account. `tokens` creates the first API token; `settings` may change while the API serves."""
 
     app: Starlette
     account_id: str
@@ -50,7 +50,7 @@ class Admin:
 
     def route(self) -> Mount:
         """The application at `PREFIX`."""
-        # An id in a path may be any text, also one with a line break.
+        # An id in a path may be any text, even with a line break.
         return mount_any_path(PREFIX, self.app)
 
 
@@ -61,7 +61,7 @@ async def create_admin(
     clock: Clock = utc_now,
     settings: AdminSettings | None = None,
 ) -> Admin:
-    """The admin API over this store. Without `upstreams` every server is waiting."""
+    """The admin API over this store. Without `upstreams` the status of every server is `waiting`."""
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
@@ -86,11 +86,11 @@ async def create_admin(
 
 
 async def read_account_id(store: Store) -> str:
-    """The id of the one account, 32 hexadecimal digits made up at the first start."""
+    """The id of the one account, 32 hexadecimal digits chosen at random on the first start."""
     try:
-        made = await store.create(ACCOUNT, ACCOUNT_ID, InstanceAccount(id=secrets.token_hex(16)), by="first start")
+        account = await store.create(ACCOUNT, ACCOUNT_ID, InstanceAccount(id=secrets.token_hex(16)), by="first start")
     except AlreadyExists:
-        found = await store.get(ACCOUNT, ACCOUNT_ID)
-        assert found is not None
-        made = found
-    return made.document.id
+        existing = await store.get(ACCOUNT, ACCOUNT_ID)
+        assert existing is not None
+        account = existing
+    return account.document.id

@@ -1,4 +1,4 @@
-"""How tools and prompts are shown: what may be written of them, and what portal and server say side by side. Pure."""
+"""Settings of tools and prompts: their form in requests, and those of portal and server side by side. Pure."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from portal.access import Merged
+from portal.access import MergedSetting
 from portal.objects import CapabilitySetting
 
 
 class Override(CapabilitySetting):
-    """The settings of a server for one of its tools or prompts, by the name its upstream gives it."""
+    """A server's settings for one of its tools or prompts. `name` is the upstream's name for it."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -20,17 +20,17 @@ class Override(CapabilitySetting):
 
 
 class PortalOverride(Override):
-    """The settings of a portal for one. In an answer their alias and description are called the portal's."""
+    """A portal's settings for a tool or prompt. Also takes `portal_alias` and `portal_description`, as in answers."""
 
     @model_validator(mode="before")
     @classmethod
-    def _as_it_was_read(cls, given: object) -> object:
-        if not isinstance(given, Mapping):
-            return given
+    def _accept_portal_names(cls, value: object) -> object:
+        if not isinstance(value, Mapping):
+            return value
         return {
-            **given,
-            "alias": given.get("alias", given.get("portal_alias")),
-            "description": given.get("description", given.get("portal_description")),
+            **value,
+            "alias": value.get("alias", value.get("portal_alias")),
+            "description": value.get("description", value.get("portal_description")),
         }
 
 
@@ -43,8 +43,8 @@ class ShownOverride(BaseModel):
     server_description: str | None = None
 
     @classmethod
-    def of(cls, merged: Merged) -> ShownOverride:
-        """What portal and server say of one tool or prompt, side by side."""
+    def of(cls, merged: MergedSetting) -> ShownOverride:
+        """The settings of portal and server for one tool or prompt."""
         portal, server = merged.portal, merged.server
         return cls(
             name=merged.name,
@@ -56,12 +56,12 @@ class ShownOverride(BaseModel):
         )
 
 
-Each = TypeVar("Each", bound=Override)
+AnyOverride = TypeVar("AnyOverride", bound=Override)
 
 
-def _distinct(overrides: tuple[Each, ...]) -> tuple[Each, ...]:
+def _distinct(overrides: tuple[AnyOverride, ...]) -> tuple[AnyOverride, ...]:
     if len({one.name for one in overrides}) < len(overrides):
-        raise ValueError("names one of them twice")
+        raise ValueError("names the same tool or prompt twice")
     aliases = [one.alias for one in overrides if one.alias]
     if len(set(aliases)) < len(aliases):
         raise ValueError("gives two of them the same alias")

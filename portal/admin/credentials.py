@@ -1,7 +1,7 @@
-"""What a server is called with: checked, kept apart as its secret, and shown only as a summary. Pure.
+"""The credentials a portal sends to a server: validated, stored as a secret, and shown only as a summary. Pure.
 
-`auth_credentials` is a raw token, or a JSON object with `headers`, or, for OAuth with a client of one's own, with
-`auth_mode`, `config` and `registration_info`.
+`auth_credentials` is a raw token, a JSON object with `headers`, or, for OAuth with a client registered by hand, a JSON
+object with `auth_mode`, `config` and `registration_info`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RegistrationInfo(BaseModel):
 
 
 class AuthConfigSummary(BaseModel):
-    """What may be shown. `client_secret_version` counts the secrets there were."""
+    """The part of the credentials that is no secret. `client_secret_version` counts the client secrets set so far."""
 
     auth_mode: Literal["dcr", "manual"] | None = None
     client_secret_version: int | None = None
@@ -53,19 +53,19 @@ class _ManualOAuth(BaseModel):
     registration_info: RegistrationInfo = RegistrationInfo()
 
 
-def read_public(auth_type: AuthType, credentials: str | None) -> dict[str, object] | None:
-    """The part of new credentials that is no secret: the OAuth client of a manual registration. None: there is none.
+def public_part(auth_type: AuthType, credentials: str | None) -> dict[str, object] | None:
+    """The part of new credentials that is no secret, the OAuth client of a manual registration; or None.
 
     Raises:
-        AdminError: they are not of this type. The message does not quote them.
+        AdminError: the credentials do not fit `auth_type`. The message does not quote them.
     """
     try:
-        return _public(auth_type, credentials)
+        return _public_part(auth_type, credentials)
     except CredentialsInvalid as error:
         raise invalid(str(error), _POINTER) from None
 
 
-def _public(auth_type: AuthType, credentials: str | None) -> dict[str, object] | None:
+def _public_part(auth_type: AuthType, credentials: str | None) -> dict[str, object] | None:
     if credentials is None:
         return None
     if auth_type == "unauthenticated" and credentials:
@@ -85,13 +85,13 @@ def _public(auth_type: AuthType, credentials: str | None) -> dict[str, object] |
     return None
 
 
-def seal_together(before: Mapping[str, str], given: Mapping[str, str | None]) -> dict[str, str]:
-    """What is kept as the secret: what was given now over what there was."""
-    return {**before, **{key: value for key, value in given.items() if value is not None}}
+def merge_credentials(before: Mapping[str, str], new: Mapping[str, str | None]) -> dict[str, str]:
+    """The secret to store: the new credentials, and those before where a new one is None."""
+    return {**before, **{key: credential for key, credential in new.items() if credential is not None}}
 
 
 def summary(document: ServerDocument) -> AuthConfigSummary | None:
-    """How the server's OAuth is configured; None for a server without."""
+    """The OAuth configuration of the server, or None if it uses none."""
     if document.auth_type != "oauth":
         return None
     public = document.oauth or {}

@@ -1,7 +1,7 @@
-"""What a file says there should be, beside what there is: the changes from one to the other. Pure.
+"""Compares a declarative file with the stored objects and plans the changes from these to the file. Pure.
 
 A file has a section for each kind of object, by id (servers, portals) or by name (all others). Objects refer to each
-other by what they are called in the file, so that it means the same for every database.
+other by these ids and names, so that a file means the same for every database.
 """
 
 from __future__ import annotations
@@ -27,20 +27,23 @@ MAX_OBJECTS = 5000
 
 
 class DeclaredError(PortalError):
-    """The file cannot be used. The message says where, and quotes no value: it may be a secret."""
+    """The file cannot be used. The message names the place and quotes no value: it may be a secret."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeclaredSection:
-    """One kind. `partly`: what an entry leaves out stays as it is, because replacing works that way. `secrets` are
-    written and never shown. `only` is the id of the one object of a section that has no further ones: the section
-    itself is its entry."""
+    """A section of the file, for one kind of object.
+
+    `partial`: members that an entry omits stay as they are, because PUT works that way for this kind. `secrets` are
+    written and never shown. `fixed` members cannot be changed. `only` is the id of a kind's single object: the section
+    itself is then its entry.
+    """
 
     name: str
     kind: str
     body: type[BaseModel]
     key: Literal["id", "name"] = "name"
-    partly: bool = False
+    partial: bool = False
     secrets: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
     only: str = ""
@@ -57,18 +60,18 @@ SECTIONS: tuple[DeclaredSection, ...] = (
         "server",
         ServerBody,
         key="id",
-        partly=True,
+        partial=True,
         secrets=("auth_credentials", "client_secret"),
         fixed=("auth_type", "hostname"),
     ),
-    DeclaredSection("portals", "portal", PortalBody, key="id", partly=True),
+    DeclaredSection("portals", "portal", PortalBody, key="id", partial=True),
     DeclaredSection("apps", "app", AppBody),
     DeclaredSection("organization", LOGIN_SETTINGS.name, SettableSettings, key="id", only=LOGIN_SETTINGS_ID),
 )
-"""In the order in which they can be made: what others refer to comes first."""
+"""In the order of creation: an object comes before those that refer to it."""
 
 BY_NAME = {section.name: section for section in SECTIONS}
-# Where a rule, or a member of an application, names another object.
+# The rules, and the members of an application, that refer to another object, with its section.
 _IN_RULES = {
     "group": "groups",
     "login_method": "identity_providers",
@@ -78,7 +81,7 @@ _IN_RULES = {
 _IN_MEMBERS = {"allowed_idps": "identity_providers", "custom_pages": "custom_pages", "policies": "policies"}
 
 Ids = Mapping[str, Mapping[str, str]]
-"""By section: what an object is called in the file -> its id in the database."""
+"""By section: the name of an object in the file, and its id in the database."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,17 +94,17 @@ class Existing:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
-    def called(self) -> str:
+    def name(self) -> str:
         return self.id if self.section.key == "id" else str(self.document.get("name", ""))
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One step. `fields` are the members that differ; `entry` is what the file says, `id` that of what there is."""
+    """One change. `fields` are the members that differ, `entry` is in the file, `id` is of the stored object."""
 
     action: Literal["make", "change", "remove"]
     section: DeclaredSection
-    called: str
+    name: str
     fields: tuple[str, ...] = ()
     entry: Document = field(default_factory=dict, repr=False)
     id: str = ""
@@ -109,47 +112,47 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`changes` in the order to be made. `unmentioned`: what the file's sections do not name, and is kept."""
+    """`changes` are in the order to apply. `unmentioned` are stored objects not in the file; they stay."""
 
     changes: Sequence[Change]
     unmentioned: Sequence[Existing] = ()
 
 
 def plan(declared: object, existing: Sequence[Existing], *, prune: bool = False) -> Plan:
-    """What to do so that everything is as declared. Sections that are not in the file are left alone altogether.
+    """The changes that make the stored objects match the file. Sections that the file omits stay as they are.
 
-    `prune`: what a section of the file does not name is removed.
+    With `prune`, objects that a section of the file does not name are removed.
 
     Raises:
-        DeclaredError: the file cannot be used, or asks for what cannot be changed.
+        DeclaredError: the file cannot be used, or changes a member that is fixed.
     """
     entries = read(declared)
     ids = ids_of(existing)
     _require_references(entries, ids)
-    names = {section: {id: called for called, id in known.items()} for section, known in ids.items()}
+    names = {section: {id: name for name, id in of_section.items()} for section, of_section in ids.items()}
     steps: list[Change] = []
     surplus: list[Existing] = []
     for section in SECTIONS:
         if section.name not in entries:
             continue
-        wanted = entries[section.name]
-        there = {one.called: one for one in existing if one.section is section}
-        for called, entry in wanted.items():
-            step = _step(section, called, entry, there.get(called), names)
+        declared_entries = entries[section.name]
+        stored = {item.name: item for item in existing if item.section is section}
+        for name, entry in declared_entries.items():
+            step = _step(section, name, entry, stored.get(name), names)
             steps += [step] if step is not None else []
-        surplus += [one for called, one in there.items() if called not in wanted]
+        surplus += [item for name, item in stored.items() if name not in declared_entries]
     if not prune:
         return Plan(steps, surplus)
-    # Whatever refers to something goes before it does.
-    removed = [Change("remove", one.section, one.called, id=one.id) for one in reversed(surplus)]
-    return Plan([*steps, *removed])
+    # An object is removed after those that refer to it.
+    removals = [Change("remove", item.section, item.name, id=item.id) for item in reversed(surplus)]
+    return Plan([*steps, *removals])
 
 
 def read(declared: object) -> dict[str, dict[str, Document]]:
-    """The entries of each section, checked one by one.
+    """The entries of each section, validated one by one.
 
     Raises:
-        DeclaredError: names the place.
+        DeclaredError: the file is not valid. The message names the place.
     """
     if not isinstance(declared, Mapping):
         raise DeclaredError("The file must be an object with sections: " + ", ".join(BY_NAME) + ".")
@@ -157,91 +160,95 @@ def read(declared: object) -> dict[str, dict[str, Document]]:
     for name, entries in declared.items():
         section = BY_NAME.get(name)
         if section is None:
-            raise DeclaredError(f"{str(name)[:60]!r} is no section. There are: {', '.join(BY_NAME)}.")
+            raise DeclaredError(f"{str(name)[:60]!r} is no section. The sections are: {', '.join(BY_NAME)}.")
         if section.only:
             read[name] = {section.only: _checked(section, section.only, entries)}
             continue
         if not isinstance(entries, Mapping) or len(entries) > MAX_OBJECTS:
             raise DeclaredError(f"{name}: must be an object of at most {MAX_OBJECTS} entries, by {section.key}.")
-        read[name] = {str(called): _checked(section, str(called), entry) for called, entry in entries.items()}
+        read[name] = {str(key): _checked(section, str(key), entry) for key, entry in entries.items()}
     return read
 
 
 def ids_of(existing: Iterable[Existing]) -> dict[str, dict[str, str]]:
-    """What everything is called.
+    """The ids of the objects, by section and by name in a file.
 
     Raises:
-        DeclaredError: two of a kind have the same name, and a file could not tell them apart.
+        DeclaredError: two objects of a section have the same name, so a file cannot tell them apart.
     """
     ids: dict[str, dict[str, str]] = {section.name: {} for section in SECTIONS}
-    for one in existing:
-        if one.called in ids[one.section.name]:
-            raise DeclaredError(f"{one.section.name}: two are called {one.called!r}. Give one of them another name.")
-        ids[one.section.name][one.called] = one.id
+    for item in existing:
+        if item.name in ids[item.section.name]:
+            raise DeclaredError(f"{item.section.name}: two are called {item.name!r}. Give one of them another name.")
+        ids[item.section.name][item.name] = item.id
     return ids
 
 
-def referring(entry: Document, table: Ids) -> dict[str, object]:
-    """The same entry with every reference translated; one that the table does not know stays as it is."""
+def translated_references(entry: Document, table: Ids) -> dict[str, object]:
+    """The entry with every reference translated by `table`. A reference that is not in the table stays as it is."""
     return _members({name: _rules_of(name, value, table) for name, value in entry.items()}, table)
 
 
-def declared_form(one: Existing, names: Ids) -> dict[str, object]:
-    """A stored object as a file would have it, without its secrets and without what is so anyway."""
-    fields = one.section.body.model_fields
-    said = {name: value for name, value in one.document.items() if name in fields and name != one.section.key}
-    if one.section.kind == "list":
-        # When something came into a list is for the database to know.
-        items = said["items"] if isinstance(said["items"], list) else []
-        said["items"] = [{name: item[name] for name in ("value", "description") if item.get(name)} for item in items]
+def entry_of(existing: Existing, names: Ids) -> dict[str, object]:
+    """The entry of a stored object in a file, without its secrets and without members that have their default."""
+    fields = existing.section.body.model_fields
+    members = {
+        name: value for name, value in existing.document.items() if name in fields and name != existing.section.key
+    }
+    if existing.section.kind == "list":
+        # A file does not declare when an item was added to a list.
+        items = members["items"] if isinstance(members["items"], list) else []
+        members["items"] = [{name: item[name] for name in ("value", "description") if item.get(name)} for item in items]
     return {
         name: value
-        for name, value in referring(said, names).items()
-        if value != _plain(fields[name].get_default(call_default_factory=True)) and value not in _ANYWAY
+        for name, value in translated_references(members, names).items()
+        if value != _plain(fields[name].get_default(call_default_factory=True)) and value not in _DEFAULTS
     }
 
 
-_ANYWAY: tuple[object, ...] = (None, False, [], {})
-"""What is so of anything that a file does not say."""
+_DEFAULTS: tuple[object, ...] = (None, False, [], {})
+"""The values that a member has if a file omits it."""
 
 
 def _plain(default: object) -> object:
     return list(default) if isinstance(default, tuple) else default
 
 
-def _checked(section: DeclaredSection, called: str, entry: object) -> Document:
-    where = section.name if section.only else f"{section.name}.{called[:80]}"
+def _checked(section: DeclaredSection, key: str, entry: object) -> Document:
+    where = section.name if section.only else f"{section.name}.{key[:80]}"
     if not isinstance(entry, Mapping):
         raise DeclaredError(f"{where}: must be an object.")
     unknown = [str(name) for name in entry if name not in section.body.model_fields]
     if unknown:
         raise DeclaredError(f"{where}: has no member {unknown[0][:60]!r}.")
     try:
-        section.body.model_validate({**entry, section.key: entry.get(section.key, called)})
+        section.body.model_validate({**entry, section.key: entry.get(section.key, key)})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = ".".join([where, *(str(part) for part in first["loc"])])
         raise DeclaredError(f"{place}: {first['msg'].removeprefix('Value error, ')}.") from None
-    if not section.only and entry.get(section.key, called) != called:
-        raise DeclaredError(f"{where}: its {section.key} is {called!r}, by the key it is under.")
+    if not section.only and entry.get(section.key, key) != key:
+        raise DeclaredError(f"{where}: its {section.key} is {key!r}, by the key it is under.")
     return entry
 
 
-def _step(section: DeclaredSection, called: str, entry: Document, there: Existing | None, names: Ids) -> Change | None:
-    if there is None:
-        return Change("make", section, called, tuple(sorted(entry)), entry)
-    wanted = _normal(section, section.body.model_validate({**entry, section.key: called}))
-    actual = _normal(section, section.body.model_validate(referring({**there.document, section.key: called}, names)))
-    compared = _said(section, entry) if section.partly else set(wanted)
-    fields = sorted(name for name in compared & set(wanted) if wanted[name] != actual.get(name))
-    if stuck := [name for name in section.fixed if name in fields]:
-        raise DeclaredError(f"{section.name}.{called}: {stuck[0]} cannot be changed. Use another {section.key}.")
-    given = {name: _secret(section, entry, name) for name in section.secrets}
-    fields += [name for name, value in given.items() if value is not None and value != there.secrets.get(name)]
-    return Change("change", section, called, tuple(fields), entry, there.id) if fields else None
+def _step(section: DeclaredSection, key: str, entry: Document, stored: Existing | None, names: Ids) -> Change | None:
+    if stored is None:
+        return Change("make", section, key, tuple(sorted(entry)), entry)
+    declared = _normal(section, section.body.model_validate({**entry, section.key: key}))
+    current = _normal(
+        section, section.body.model_validate(translated_references({**stored.document, section.key: key}, names))
+    )
+    compared = _declared_names(section, entry) if section.partial else set(declared)
+    fields = sorted(name for name in compared & set(declared) if declared[name] != current.get(name))
+    if unchangeable := [name for name in section.fixed if name in fields]:
+        raise DeclaredError(f"{section.name}.{key}: {unchangeable[0]} cannot be changed. Use another {section.key}.")
+    secrets = {name: _secret(section, entry, name) for name in section.secrets}
+    fields += [name for name, value in secrets.items() if value is not None and value != stored.secrets.get(name)]
+    return Change("change", section, key, tuple(fields), entry, stored.id) if fields else None
 
 
-def _said(section: DeclaredSection, entry: Document) -> set[str]:
+def _declared_names(section: DeclaredSection, entry: Document) -> set[str]:
     return {"code_mode" if name == "allow_code_mode" else name for name in entry} - set(section.secrets)
 
 
@@ -251,7 +258,7 @@ def _secret(section: DeclaredSection, entry: Document, name: str) -> object:
 
 
 def _normal(section: DeclaredSection, body: BaseModel) -> dict[str, object]:
-    """Two bodies that mean the same are equal in this form."""
+    """The body in normal form: two bodies with the same meaning are equal."""
     form = body.model_dump(mode="json", by_alias=True, exclude=set(section.secrets))
     match section.name:
         case "identity_providers":
@@ -271,7 +278,7 @@ def _numbered(policy: Document, index: int) -> dict[str, object]:
 
 def _rules(value: object, table: Ids) -> object:
     if isinstance(value, list | tuple):
-        return [_rules(one, table) for one in value]
+        return [_rules(entry, table) for entry in value]
     if not isinstance(value, Mapping):
         return value
     return {name: _rules_of(name, inner, table) for name, inner in value.items()}
@@ -284,16 +291,16 @@ def _rules_of(name: str, inner: object, table: Ids) -> object:
 
 
 def _members(entry: Document, table: Ids) -> dict[str, object]:
-    def translated(name: str, one: object) -> object:
+    def translated(name: str, reference: object) -> object:
         known = table[_IN_MEMBERS[name]]
-        if isinstance(one, str):
-            return known.get(one, one)
-        if isinstance(one, Mapping) and "decision" not in one and isinstance(one.get("id"), str):
-            return {**one, "id": known.get(one["id"], one["id"])}
-        return one
+        if isinstance(reference, str):
+            return known.get(reference, reference)
+        if isinstance(reference, Mapping) and "decision" not in reference and isinstance(reference.get("id"), str):
+            return {**reference, "id": known.get(reference["id"], reference["id"])}
+        return reference
 
     return {
-        name: [translated(name, one) for one in value]
+        name: [translated(name, reference) for reference in value]
         if name in _IN_MEMBERS and isinstance(value, list | tuple)
         else value
         for name, value in entry.items()
@@ -301,36 +308,36 @@ def _members(entry: Document, table: Ids) -> dict[str, object]:
 
 
 def _require_references(entries: Mapping[str, Mapping[str, Document]], ids: Ids) -> None:
-    """Everything that is referred to is in the file or in the database.
+    """Require that every reference leads to an object in the file or in the database.
 
     Raises:
-        DeclaredError: names the first that is not.
+        DeclaredError: the message names the first reference that does not.
     """
     known = {name: set(ids[name]) | set(ids[name].values()) | set(entries.get(name, ())) for name in BY_NAME}
-    for section, of_section in entries.items():
-        for called, entry in of_section.items():
-            for kind, named in _references(entry):
-                if named not in known[kind]:
-                    raise DeclaredError(f"{section}.{called}: refers to {named[:80]!r}, which is not in {kind}.")
+    for section, section_entries in entries.items():
+        for name, entry in section_entries.items():
+            for kind, target in _references(entry):
+                if target not in known[kind]:
+                    raise DeclaredError(f"{section}.{name}: refers to {target[:80]!r}, which is not in {kind}.")
 
 
 def _references(entry: Document) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
+    references: list[tuple[str, str]] = []
 
-    class Noting(dict[str, str]):
-        """A table that knows nothing and remembers what it was asked."""
+    class RecordingTable(dict[str, str]):
+        """An empty table that records every key it is asked for."""
 
         def __init__(self, kind: str) -> None:
             super().__init__()
             self.kind = kind
 
         def get(self, key: str, default: str | None = None) -> str | None:  # type: ignore[override]
-            found.append((self.kind, key))
+            references.append((self.kind, key))
             return default
 
-    referring(entry, {name: Noting(name) for name in BY_NAME})
-    # The local administrator's way to sign in is no object.
-    return [(kind, named) for kind, named in found if (kind, named) not in _BUILT_IN]
+    translated_references(entry, {name: RecordingTable(name) for name in BY_NAME})
+    # The built-in ways to sign in are no objects.
+    return [(kind, target) for kind, target in references if (kind, target) not in _BUILT_IN]
 
 
 _BUILT_IN = {("identity_providers", name) for name in ("local", "onetimepin")}

@@ -54,14 +54,14 @@ class ListBody(BaseModel):
     items: Items = ()
 
     @model_validator(mode="after")
-    def _holds_what_it_says(self) -> ListBody:
-        if (unfit := first_unfit(self.type, self.items)) is not None:
-            raise ValueError(f"items[{unfit}] is not of type {self.type}")
+    def _items_fit_the_type(self) -> ListBody:
+        if (misfit := first_misfit(self.type, self.items)) is not None:
+            raise ValueError(f"items[{misfit}] is not of type {self.type}")
         return self
 
 
 class ListReplacement(BaseModel):
-    """What is left out stays as it is; what a list is of cannot be changed."""
+    """Members that are left out stay as they are. The type of a list cannot be changed."""
 
     name: Name
     description: Text | None = None
@@ -69,7 +69,7 @@ class ListReplacement(BaseModel):
 
 
 class ListChange(BaseModel):
-    """`remove` are values."""
+    """`append` are items, `remove` are the values of items."""
 
     append: Items = ()
     remove: Annotated[tuple[Annotated[str, Field(max_length=254)], ...], Field(max_length=MAX_ITEMS)] = ()
@@ -90,46 +90,49 @@ class WholeList(ShownList):
 
 
 class ListOperations(Collection[BaseModel, ListDocument]):
-    """Of the types Cloudflare has, those that policies of a portal can ask for."""
+    """Lists of the types that the policies of a portal can refer to."""
 
     kind, path, noun, area = LIST, "/gateway/lists", "list", ZERO_TRUST
-    # Another one replaces a list: what it is of cannot be changed.
+    # POST takes `ListBody`, PUT `ListReplacement`: the type of a list cannot be changed.
     body: type[BaseModel] = BaseModel
-    shown = WholeList
+    answer = WholeList
 
     def __init__(self, store: Store, check: Check, clock: Clock) -> None:
         super().__init__(store, check)
         self._clock = clock
 
     def operations(self) -> list[Operation]:
-        one, area = self.path + "/{id}", self.area
+        item, area = self.path + "/{id}", self.area
         return [
             Operation("GET", self.path, "List lists", self.list, ShownList, area, listed=True),
             Operation("POST", self.path, "Make a list", self.create, WholeList, area, ListBody),
-            Operation("GET", one, "Show a list", self.get, WholeList, area),
-            Operation("GET", f"{one}/items", "List what is in it", self._items, ShownItem, area, listed=True),
-            Operation("PUT", one, "Replace a list", self.replace, WholeList, area, ListReplacement),
-            Operation("PATCH", one, "Put something into a list, or out of it", self._edit, WholeList, area, ListChange),
-            Operation("DELETE", one, "Remove a list", self.delete, Removed, area),
+            Operation("GET", item, "Show a list", self.get, WholeList, area),
+            Operation("GET", f"{item}/items", "List the items of a list", self._items, ShownItem, area, listed=True),
+            Operation("PUT", item, "Replace a list", self.replace, WholeList, area, ListReplacement),
+            Operation(
+                "PATCH", item, "Add items to a list and remove items from it", self._edit, WholeList, area, ListChange
+            ),
+            Operation("DELETE", item, "Remove a list", self.delete, Removed, area),
         ]
 
     def document(self, body: BaseModel, before: ListDocument | None) -> ListDocument:
-        """
+        """The document to store.
+
         Raises:
-            AdminError: an item is not of the list's type, or there is no list to take the type of.
+            AdminError: an item does not fit the list's type, or the type is unknown because the list cannot be read.
         """
         if isinstance(body, ListBody):
             items = self._dated(body.items, before.items if before is not None else ())
-            return _fitting(ListDocument(name=body.name, type=body.type, description=body.description, items=items))
+            return _validated(ListDocument(name=body.name, type=body.type, description=body.description, items=items))
         assert isinstance(body, ListReplacement)
         if before is None:
-            raise invalid("the stored list cannot be read; delete it, and make it again")
+            raise invalid("the stored list cannot be read; delete it, and create it again")
         changes: dict[str, object] = {"name": body.name}
         if body.description is not None:
             changes["description"] = body.description
         if body.items is not None:
             changes["items"] = self._dated(body.items, before.items)
-        return _fitting(before.model_copy(update=changes))
+        return _validated(before.model_copy(update=changes))
 
     def show(self, stored: Stored[ListDocument]) -> WholeList:
         document = stored.document
@@ -149,41 +152,41 @@ class ListOperations(Collection[BaseModel, ListDocument]):
             ),
         )
 
-    async def list(self, asked: ApiRequest) -> ListAnswer[BaseModel]:
-        found = await super().list(asked)
-        return ListAnswer([ShownList(**one.model_dump(exclude={"items"})) for one in found.items], found.broken)
+    async def list(self, request: ApiRequest) -> ListAnswer[BaseModel]:
+        scan = await super().list(request)
+        return ListAnswer([ShownList(**item.model_dump(exclude={"items"})) for item in scan.items], scan.broken)
 
-    async def create(self, asked: ApiRequest) -> BaseModel:
-        return self.show(await self.store(asked, self.document(asked.read(ListBody), None)))
+    async def create(self, request: ApiRequest) -> BaseModel:
+        return self.show(await self.store(request, self.document(request.read(ListBody), None)))
 
-    async def delete(self, asked: ApiRequest) -> Removed:
+    async def delete(self, request: ApiRequest) -> Removed:
         async with self._store.transaction() as transaction:
-            await _require_unused(transaction, asked.path["id"])
-            return Removed(id=(await transaction.delete(LIST, asked.path["id"], by=asked.by)).id)
+            await _require_unused(transaction, request.path["id"])
+            return Removed(id=(await transaction.delete(LIST, request.path["id"], by=request.by)).id)
 
-    async def _items(self, asked: ApiRequest) -> Sequence[ShownItem]:
-        wanted = asked.paging.search.lower()
-        stored = await self._store.get(LIST, asked.path["id"])
+    async def _items(self, request: ApiRequest) -> Sequence[ShownItem]:
+        search = request.paging.search.lower()
+        stored = await self._store.get(LIST, request.path["id"])
         if stored is None:
             raise not_found(self.noun)
-        return [item for item in self.show(stored).items if wanted in item.value.lower()]
+        return [item for item in self.show(stored).items if search in item.value.lower()]
 
-    async def _edit(self, asked: ApiRequest) -> WholeList:
-        body = asked.read(ListChange)
-        gone = {value.lower() for value in body.remove}
+    async def _edit(self, request: ApiRequest) -> WholeList:
+        body = request.read(ListChange)
+        removed = {value.lower() for value in body.remove}
         async with self._store.transaction() as transaction:
-            stored = await transaction.get(LIST, asked.path["id"])
+            stored = await transaction.get(LIST, request.path["id"])
             if stored is None:
                 raise not_found(self.noun)
-            items = [item for item in stored.document.items if item.value.lower() not in gone]
-            there = {item.value.lower() for item in items}
-            new = [item for item in body.append if item.value.lower() not in there]
+            items = [item for item in stored.document.items if item.value.lower() not in removed]
+            present = {item.value.lower() for item in items}
+            new = [item for item in body.append if item.value.lower() not in present]
             document = stored.document.model_copy(update={"items": (*items, *self._dated(new, ()))})
-            replaced = await transaction.replace(LIST, stored.id, _fitting(document), by=asked.by)
+            replaced = await transaction.replace(LIST, stored.id, _validated(document), by=request.by)
         return self.show(replaced)
 
     def _dated(self, items: Iterable[ItemBody], before: Iterable[ListItem]) -> tuple[ListItem, ...]:
-        """Each value once, with the time at which it came into the list."""
+        """Each value once, with the time at which it was added."""
         since, now = {item.value: item.created_at for item in before}, self._clock()
         values = {item.value: item for item in items}
         return tuple(
@@ -192,17 +195,21 @@ class ListOperations(Collection[BaseModel, ListDocument]):
         )
 
 
-def first_unfit(kind: Kind, items: Iterable[ItemBody | ListItem]) -> int | None:
-    """The position of the first item that is none of this type."""
+def first_misfit(kind: Kind, items: Iterable[ItemBody | ListItem]) -> int | None:
+    """The position of the first item that does not fit this type, or None."""
     fits = _is_network if kind == "IP" else lambda value: normal_email(value) is not None
     return next((place for place, item in enumerate(items) if not fits(item.value)), None)
 
 
-def _fitting(document: ListDocument) -> ListDocument:
-    """The document, if a list may be so. Raises AdminError."""
-    unfit = first_unfit(document.type, document.items)
-    if unfit is not None:
-        raise invalid(f"an item is not of type {document.type}", f"/items/{unfit}")
+def _validated(document: ListDocument) -> ListDocument:
+    """The document itself.
+
+    Raises:
+        AdminError: an item does not fit the type, or there are more than `MAX_ITEMS`.
+    """
+    misfit = first_misfit(document.type, document.items)
+    if misfit is not None:
+        raise invalid(f"an item is not of type {document.type}", f"/items/{misfit}")
     if len(document.items) > MAX_ITEMS:
         raise in_use(f"a list has at most {MAX_ITEMS} items")
     return document
@@ -216,20 +223,20 @@ def _is_network(value: str) -> bool:
 
 
 async def _require_unused(transaction: Transaction, id: str) -> None:
-    ruled: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
-    ruled += [one.document for one in await transaction.list(GROUP)]
-    if (user := next((one.name for one in ruled if id in _lists_of(one)), None)) is not None:
+    holders: list[PolicyDocument | GroupDocument] = [one.document for one in await transaction.list(POLICY)]
+    holders += [one.document for one in await transaction.list(GROUP)]
+    if (user := next((one.name for one in holders if id in _lists_of(one)), None)) is not None:
         raise in_use(f"{user!r} uses this list")
     for app in await transaction.list(APP):
         if any(isinstance(policy, OwnPolicy) and id in _lists_of(policy) for policy in app.document.policies):
             raise in_use(f"{app.document.name!r} uses this list")
 
 
-def _lists_of(ruled: PolicyDocument | GroupDocument) -> set[str]:
-    found: set[str] = set()
-    for rule in (*ruled.include, *ruled.require, *ruled.exclude):
+def _lists_of(holder: PolicyDocument | GroupDocument) -> set[str]:
+    ids: set[str] = set()
+    for rule in (*holder.include, *holder.require, *holder.exclude):
         if isinstance(rule, rules.EmailList):
-            found.add(rule.email_list.id)
+            ids.add(rule.email_list.id)
         elif isinstance(rule, rules.IpList):
-            found.add(rule.ip_list.id)
-    return found
+            ids.add(rule.ip_list.id)
+    return ids

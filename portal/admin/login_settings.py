@@ -1,7 +1,7 @@
-"""How people sign in at every portal, and what the document's own is called: `access/organizations`.
+"""How people sign in at every portal, and the organization's name: `access/organizations`.
 
-It is the store's `settings` object `login`, which `portal.login` reads for each page: a change here shows on the
-next one. What can be written is decided by the same rules that read it (`portal.pages`).
+The store keeps it as the `settings` object `login`. `portal.login` reads that for each page, so the next page shows a
+change. The rules that read it (`portal.pages`) also validate what is written.
 """
 
 from __future__ import annotations
@@ -24,20 +24,24 @@ from portal.state import Store, Stored, Transaction
 
 PATH = "/access/organizations"
 BUILT_IN = frozenset({"onetimepin"})
-"""The identity providers that are no objects."""
+"""The identity providers that are not stored objects."""
 
 
 class _WithoutNulls(BaseModel):
-    """Members that are null count as not sent."""
+    """A model that ignores members whose value is null."""
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, given: object) -> object:
-        return {name: value for name, value in given.items() if value is not None} if isinstance(given, dict) else given
+    def _without_nulls(cls, members: object) -> object:
+        return (
+            {name: value for name, value in members.items() if value is not None}
+            if isinstance(members, dict)
+            else members
+        )
 
 
 class LoginDesign(_WithoutNulls):
-    """ "" is the portal's own. Colours are `#rrggbb`, `logo_path` is an https URL."""
+    """The look of the sign-in page. "" is the portal's default. Colours are `#rrggbb`, `logo_path` is an https URL."""
 
     background_color: Annotated[str, Field(max_length=7)] = ""
     text_color: Annotated[str, Field(max_length=7)] = ""
@@ -47,13 +51,13 @@ class LoginDesign(_WithoutNulls):
 
     @field_validator("*")
     @classmethod
-    def _usable(cls, given: str, info: ValidationInfo) -> str:
-        read_rules({"login_design": {info.field_name: given}})
-        return given
+    def _usable(cls, value: str, info: ValidationInfo) -> str:
+        read_rules({"login_design": {info.field_name: value}})
+        return value
 
 
 class SettableSettings(_WithoutNulls):
-    """What can be set. `allowed_idps` and `custom_deny_*` are ours."""
+    """The settings that can be changed. `allowed_idps` and `custom_deny_*` are ours."""
 
     name: Annotated[str, Field(max_length=100)] = ""
     login_design: LoginDesign = LoginDesign()
@@ -66,13 +70,13 @@ class SettableSettings(_WithoutNulls):
 
     @field_validator("name", "session_duration", "custom_deny_url")
     @classmethod
-    def _usable(cls, given: str, info: ValidationInfo) -> str:
-        read_rules({str(info.field_name): given})
-        return given
+    def _usable(cls, value: str, info: ValidationInfo) -> str:
+        read_rules({str(info.field_name): value})
+        return value
 
 
 class OrganizationBody(SettableSettings):
-    """What Cloudflare has besides is refused where it asks for something, so that nobody relies on it."""
+    """Cloudflare's other members are accepted only if they are off or empty, so that nobody relies on them."""
 
     auth_domain: Annotated[str, Field(max_length=253)] | None = None
     allow_authenticate_via_warp: object = None
@@ -107,10 +111,10 @@ class OrganizationBody(SettableSettings):
         "warp_auth_session_duration",
     )
     @classmethod
-    def _asks_for_nothing(cls, given: object) -> object:
-        if given:
+    def _is_off(cls, value: object) -> object:
+        if value:
             raise ValueError("is not supported by this portal; leave it out")
-        return given
+        return value
 
 
 class NewOrganization(OrganizationBody):
@@ -118,8 +122,10 @@ class NewOrganization(OrganizationBody):
 
 
 def usable_settings(document: Mapping[str, object]) -> dict[str, object]:
-    """The stored settings without what cannot be used, which only an embedding program can have written: the pages read
-    none of it either. Members that are not of `LoginSettings` stay."""
+    """The stored settings without unusable values, which only an embedding program can have written.
+
+    The pages ignore such values too. Members that `SettableSettings` does not have stay.
+    """
     usable: dict[str, object] = {}
     for name, value in document.items():
         try:
@@ -132,7 +138,7 @@ def usable_settings(document: Mapping[str, object]) -> dict[str, object]:
 
 
 class ShownOrganization(BaseModel):
-    """`auth_domain` is the host name of the document's own portal, which its configuration says."""
+    """`auth_domain` is the host name of the portal in the operator's document."""
 
     name: str = ""
     auth_domain: str = ""
@@ -148,7 +154,7 @@ class ShownOrganization(BaseModel):
 
 
 class OrganizationOperations:
-    """The one organization. PUT changes the members that are sent; "" takes a text away."""
+    """The organization, of which there is one. PUT changes the members that are sent; "" removes a text."""
 
     def __init__(self, store: Store, settings: AdminSettings) -> None:
         self._store = store
@@ -162,39 +168,41 @@ class OrganizationOperations:
             Operation("PUT", PATH, "Change how people sign in", self._replace, model, area, OrganizationBody),
         ]
 
-    async def _get(self, asked: ApiRequest) -> ShownOrganization:
+    async def _get(self, request: ApiRequest) -> ShownOrganization:
         return self._organization(await self._store.get(LOGIN_SETTINGS, LOGIN_SETTINGS_ID))
 
-    async def _create(self, asked: ApiRequest) -> ShownOrganization:
-        return await self._write(asked, only_new=True)
+    async def _create(self, request: ApiRequest) -> ShownOrganization:
+        return await self._write(request, only_new=True)
 
-    async def _replace(self, asked: ApiRequest) -> ShownOrganization:
-        return await self._write(asked)
+    async def _replace(self, request: ApiRequest) -> ShownOrganization:
+        return await self._write(request)
 
-    async def _write(self, asked: ApiRequest, *, only_new: bool = False) -> ShownOrganization:
-        body = asked.read(SettableSettings)
+    async def _write(self, request: ApiRequest, *, only_new: bool = False) -> ShownOrganization:
+        body = request.read(SettableSettings)
         self._require_own_domain(body)
         members = body.model_dump(mode="json", include=body.model_fields_set & set(SettableSettings.model_fields))
         if "login_design" in members:
             members["login_design"] = body.login_design.model_dump(mode="json", exclude_defaults=True)
         async with self._store.transaction() as transaction:
-            # Settings that cannot be read are written again, like those that cannot be used.
-            there = await transaction.find(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
-            if there is not None and only_new:
-                raise conflict("there is one already; change it with PUT")
+            # Settings that cannot be read are replaced, like unusable values.
+            existing = await transaction.find(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
+            if existing is not None and only_new:
+                raise conflict("the organization exists already; change it with PUT")
             await _require_providers(transaction, members)
-            before = usable_settings(LOGIN_SETTINGS.members(there.document)) if isinstance(there, Stored) else {}
+            before = usable_settings(LOGIN_SETTINGS.members(existing.document)) if isinstance(existing, Stored) else {}
             document = LoginDocument.model_validate({**before, **members})
-            if there is None:
-                written = await transaction.create(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=asked.by)
+            if existing is None:
+                written = await transaction.create(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=request.by)
             else:
-                written = await transaction.replace(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=asked.by)
+                written = await transaction.replace(LOGIN_SETTINGS, LOGIN_SETTINGS_ID, document, by=request.by)
         return self._organization(written)
 
     def _require_own_domain(self, body: SettableSettings) -> None:
-        given = body.auth_domain if isinstance(body, OrganizationBody) else None
-        if given and given.lower() != self._settings.hostname:
-            raise invalid("is the portal's host name, which its configuration says (publicUrl)", "/auth_domain")
+        domain = body.auth_domain if isinstance(body, OrganizationBody) else None
+        if domain and domain.lower() != self._settings.hostname:
+            raise invalid(
+                "must be the portal's host name, which only its configuration can change (publicUrl)", "/auth_domain"
+            )
 
     def _organization(self, stored: Stored[LoginDocument] | None) -> ShownOrganization:
         if stored is None:
@@ -211,9 +219,9 @@ class OrganizationOperations:
 
 async def _require_providers(transaction: Transaction, members: Mapping[str, object]) -> None:
     scan = await transaction.scan(IDENTITY_PROVIDER)
-    there = {one.id for one in scan.stored} | {one.id for one in scan.broken} | BUILT_IN
-    named = members.get("allowed_idps", ())
-    assert isinstance(named, list | tuple)
-    for index, id in enumerate(named):
-        if id not in there:
+    known = {one.id for one in scan.stored} | {one.id for one in scan.broken} | BUILT_IN
+    ids = members.get("allowed_idps", ())
+    assert isinstance(ids, list | tuple)
+    for index, id in enumerate(ids):
+        if id not in known:
             raise invalid("names no identity provider", f"/allowed_idps/{index}")

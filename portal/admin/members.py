@@ -1,7 +1,7 @@
-"""The administrators of the portal, and who is invited to be one: `members`.
+"""The administrators of the portal and the people invited to become one: `members`.
 
-A member is `accepted`, somebody with a local account, or `pending`, somebody who has a link. It keeps its id when it
-accepts. All of them may do the same: there are no roles.
+A member is `accepted` (has a local account) or `pending` (has an invitation link). Its id stays the same when it
+accepts. There are no roles: every administrator has the same permissions.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Result = TypeVar("Result")
 
 
 class MemberBody(BaseModel):
-    """Who is invited. Cloudflare's SDK sends `roles`, which are empty here."""
+    """The person to invite. Cloudflare's SDK sends `roles`; they must be empty here."""
 
     email: Annotated[str, Field(min_length=3, max_length=254)]
     roles: Annotated[tuple[object, ...], Field(max_length=100)] = ()
@@ -47,17 +47,17 @@ class MemberBody(BaseModel):
 
     @field_validator("roles", "policies")
     @classmethod
-    def _none(cls, given: tuple[object, ...]) -> tuple[object, ...]:
-        if given:
-            raise ValueError("must be empty: every administrator may do the same")
-        return given
+    def _empty(cls, value: tuple[object, ...]) -> tuple[object, ...]:
+        if value:
+            raise ValueError("must be empty: every administrator has the same permissions")
+        return value
 
     @field_validator("status")
     @classmethod
-    def _not_accepted(cls, given: str | None) -> str | None:
-        if given not in (None, "pending"):
-            raise ValueError("must be pending: somebody is administrator once they have accepted")
-        return given
+    def _not_accepted(cls, value: str | None) -> str | None:
+        if value not in (None, "pending"):
+            raise ValueError("must be pending: a person becomes an administrator by accepting")
+        return value
 
 
 class User(BaseModel):
@@ -66,7 +66,7 @@ class User(BaseModel):
 
 
 class ShownMember(BaseModel):
-    """`expires_at` is when the link of an invitation ends."""
+    """`expires_at` is the end of the invitation's link; None for an administrator."""
 
     id: str
     email: str
@@ -80,7 +80,7 @@ class ShownMember(BaseModel):
 
 
 class InvitationLink(BaseModel):
-    """`url` is shown this once; it is a path where the portal's address is not known. `mailed`: a server took it."""
+    """`url` is shown only here, and is a path if the portal's address is unknown. `mailed`: a mail server took it."""
 
     url: str
     expires_at: datetime
@@ -100,47 +100,51 @@ class MemberOperations:
         self._settings = settings
 
     def operations(self) -> list[Operation]:
-        one, area = PATH + "/{id}", ACCOUNT
-        renew = f"{one}/invitation"
+        item, area = PATH + "/{id}", ACCOUNT
+        renew = f"{item}/invitation"
         return [
             Operation("GET", PATH, "List administrators and invitations", self._list, ShownMember, area, listed=True),
             Operation("POST", PATH, "Invite an administrator", self._invite, NewMember, area, MemberBody, status=201),
-            Operation("GET", one, "Show an administrator or invitation", self._get, ShownMember, area),
-            Operation("DELETE", one, "Remove an administrator or invitation", self._delete, Removed, area),
-            Operation("POST", renew, "Make the link again", self._renew, NewMember, area, NoBody, body_required=False),
+            Operation("GET", item, "Show an administrator or invitation", self._get, ShownMember, area),
+            Operation("DELETE", item, "Remove an administrator or invitation", self._delete, Removed, area),
+            Operation(
+                "POST", renew, "Make a new invitation link", self._renew, NewMember, area, NoBody, body_required=False
+            ),
         ]
 
-    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownMember]:
-        wanted, members = asked.paging.search.lower(), await self._all()
-        shown = [one for one in members if wanted in one.email or wanted in (one.user.first_name or "").lower()]
-        return ListAnswer(shown, await self._broken())
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownMember]:
+        search, members = request.paging.search.lower(), await self._all()
+        matches = [one for one in members if search in one.email or search in (one.user.first_name or "").lower()]
+        return ListAnswer(matches, await self._broken())
 
-    async def _get(self, asked: ApiRequest) -> ShownMember:
-        id = asked.path["id"]
-        if found := next((one for one in await self._all() if one.id == id), None):
-            return found
+    async def _get(self, request: ApiRequest) -> ShownMember:
+        id = request.path["id"]
+        if member := next((one for one in await self._all() if one.id == id), None):
+            return member
         if broken := next((one for one in await self._broken() if one.id == id), None):
             raise broken.error
         raise not_found("member")
 
-    async def _invite(self, asked: ApiRequest) -> NewMember:
-        body = asked.read(MemberBody)
-        return await self._delivered(await _in_words(lambda: self._invitations.invite(body.email, by=asked.by)))
+    async def _invite(self, request: ApiRequest) -> NewMember:
+        body = request.read(MemberBody)
+        return await self._delivered(await _api_errors(lambda: self._invitations.invite(body.email, by=request.by)))
 
-    async def _renew(self, asked: ApiRequest) -> NewMember:
-        return await self._delivered(await _in_words(lambda: self._invitations.renew(asked.path["id"], by=asked.by)))
+    async def _renew(self, request: ApiRequest) -> NewMember:
+        return await self._delivered(
+            await _api_errors(lambda: self._invitations.renew(request.path["id"], by=request.by))
+        )
 
-    async def _delete(self, asked: ApiRequest) -> Removed:
-        id = asked.path["id"]
-        # An invitation first: accepted in between, it is the administrator who is removed, by the same id.
+    async def _delete(self, request: ApiRequest) -> Removed:
+        id = request.path["id"]
+        # The invitation first: if it is accepted in between, the administrator with the same id is removed next.
         try:
-            await self._invitations.revoke(id, by=asked.by)
+            await self._invitations.revoke(id, by=request.by)
         except NotFound:
-            await _in_words(lambda: self._administrators.remove(id, by=asked.by))
+            await _api_errors(lambda: self._administrators.remove(id, by=request.by))
         return Removed(id=id)
 
     async def _all(self) -> list[ShownMember]:
-        # Invitations first, here too: who accepts in between is read once more, and not missed.
+        # Invitations first here too: a member who accepts in between is read twice instead of not at all.
         pending = {one.id: _pending(one) for one in await self._invitations.list()}
         accepted = {one.id: _accepted(one) for one in await self._administrators.list()}
         return [*accepted.values(), *(one for id, one in pending.items() if id not in accepted)]
@@ -149,14 +153,14 @@ class MemberOperations:
         accounts, invitations = await self._store.scan(ADMINISTRATOR), await self._store.scan(INVITATION)
         return [*accounts.broken, *invitations.broken]
 
-    async def _delivered(self, made: NewInvitation) -> NewMember:
+    async def _delivered(self, new: NewInvitation) -> NewMember:
         delivery = self._settings.delivery
-        mailed = await delivery.send(made)
-        link = InvitationLink(url=delivery.url(made.path), expires_at=made.invitation.expires_at, mailed=mailed)
-        return NewMember(**_pending(made.invitation).model_dump(), invitation=link)
+        mailed = await delivery.send(new)
+        link = InvitationLink(url=delivery.url(new.path), expires_at=new.invitation.expires_at, mailed=mailed)
+        return NewMember(**_pending(new.invitation).model_dump(), invitation=link)
 
 
-async def _in_words(change: Callable[[], Awaitable[Result]]) -> Result:
+async def _api_errors(change: Callable[[], Awaitable[Result]]) -> Result:
     try:
         return await change()
     except AddressInvalid as error:
@@ -169,26 +173,26 @@ async def _in_words(change: Callable[[], Awaitable[Result]]) -> Result:
         raise not_found("member") from None
 
 
-def _accepted(one: Administrator) -> ShownMember:
+def _accepted(administrator: Administrator) -> ShownMember:
     return ShownMember(
-        id=one.id,
-        email=one.email,
+        id=administrator.id,
+        email=administrator.email,
         status="accepted",
-        user=User(email=one.email, first_name=one.name),
-        created_at=one.created_at,
-        created_by=one.created_by,
-        updated_at=one.modified_at,
+        user=User(email=administrator.email, first_name=administrator.name),
+        created_at=administrator.created_at,
+        created_by=administrator.created_by,
+        updated_at=administrator.modified_at,
     )
 
 
-def _pending(one: Invitation) -> ShownMember:
+def _pending(invitation: Invitation) -> ShownMember:
     return ShownMember(
-        id=one.id,
-        email=one.email,
+        id=invitation.id,
+        email=invitation.email,
         status="pending",
-        user=User(email=one.email),
-        expires_at=one.expires_at,
-        created_at=one.created_at,
-        created_by=one.created_by,
-        updated_at=one.modified_at,
+        user=User(email=invitation.email),
+        expires_at=invitation.expires_at,
+        created_at=invitation.created_at,
+        created_by=invitation.created_by,
+        updated_at=invitation.modified_at,
     )

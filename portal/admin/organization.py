@@ -1,4 +1,4 @@
-"""Who signs in and how: `access/identity_providers`, `access/service_tokens` and `access/custom_pages`."""
+"""Identity providers, service tokens and custom pages: `access/identity_providers` and so on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MAX_PAGE = 512 * 1024
 
 
 class ProviderBody(BaseModel):
-    """`config.client_secret` is written and never read; left out, it stays."""
+    """`config.client_secret` is never shown. Left out of a PUT, it stays."""
 
     name: Annotated[str, Field(max_length=255)] = ""
     type: Annotated[str, Field(min_length=1, max_length=64)]
@@ -42,7 +42,7 @@ class ShownProvider(BaseModel):
 
 class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
     kind, path, noun = IDENTITY_PROVIDER, "/access/identity_providers", "identity provider"
-    area, body, shown = ORGANIZATION, ProviderBody, ShownProvider
+    area, body, answer = ORGANIZATION, ProviderBody, ShownProvider
 
     def document(self, body: ProviderBody, before: ProviderDocument | None) -> ProviderDocument:
         config = {name: value for name, value in body.config.items() if name != SECRET}
@@ -53,27 +53,30 @@ class IdentityProviders(Collection[ProviderBody, ProviderDocument]):
             raise invalid(str(error), "/config") from None
         return document
 
-    async def create(self, asked: ApiRequest) -> BaseModel:
-        body = asked.read(ProviderBody)
+    async def create(self, request: ApiRequest) -> BaseModel:
+        body = request.read(ProviderBody)
         document, secret = self.document(body, None), _secret(body)
-        return self.show(await self.store(asked, document, None if isinstance(secret, Keep) else secret))
+        return self.show(await self.store(request, document, None if isinstance(secret, Keep) else secret))
 
-    async def replace(self, asked: ApiRequest) -> BaseModel:
-        body = asked.read(ProviderBody)
+    async def replace(self, request: ApiRequest) -> BaseModel:
+        body = request.read(ProviderBody)
         document, secret = self.document(body, None), _secret(body)
         async with self._store.transaction() as transaction:
-            there = await transaction.find(self.kind, asked.path["id"])
-            # Of one that cannot be read nobody knows where its secret was sent.
-            moved = there is not None and (not isinstance(there, Stored) or _moved(there.document, document))
-            if moved and isinstance(secret, Keep) and await transaction.secret(self.kind, asked.path["id"]):
-                # Else whoever may write a provider, but not read its secret, could have it sent to himself.
-                raise invalid("must be given again with another address of the provider", f"/config/{SECRET}")
-            replaced = await transaction.replace(self.kind, asked.path["id"], document, by=asked.by, secret=secret)
+            existing = await transaction.find(self.kind, request.path["id"])
+            # If the stored provider cannot be read, it is unknown where its secret was sent.
+            may_have_moved = existing is not None and (
+                not isinstance(existing, Stored) or _moved(existing.document, document)
+            )
+            if may_have_moved and isinstance(secret, Keep) and await transaction.secret(self.kind, request.path["id"]):
+                # Otherwise a caller who may change a provider, but not read its secret,
+                # could redirect the secret to a server of their own.
+                raise invalid("must be sent again when an address of the provider changes", f"/config/{SECRET}")
+            replaced = await transaction.replace(self.kind, request.path["id"], document, by=request.by, secret=secret)
         return self.show(replaced)
 
 
 def _moved(before: ProviderDocument, document: ProviderDocument) -> bool:
-    """Whether what was sent to the one provider would be sent elsewhere by the other."""
+    """Whether `document` sends the client secret to other addresses than `before`."""
     try:
         return bool(places(before)) and places(before) != places(document)
     except ProviderInvalid:
@@ -81,12 +84,12 @@ def _moved(before: ProviderDocument, document: ProviderDocument) -> bool:
 
 
 def _secret(body: ProviderBody) -> bytes | Keep:
-    given = body.config.get(SECRET)
-    if given is None:
+    secret = body.config.get(SECRET)
+    if secret is None:
         return KEEP
-    if not isinstance(given, str) or not given or not given.isprintable() or len(given) > 4096:
+    if not isinstance(secret, str) or not secret or not secret.isprintable() or len(secret) > 4096:
         raise invalid("client_secret must be one line of text", f"/config/{SECRET}")
-    return given.encode()
+    return secret.encode()
 
 
 class PageBody(BaseModel):
@@ -104,7 +107,7 @@ class ShownPage(PageBody):
 
 class CustomPages(Collection[PageBody, PageDocument]):
     kind, path, noun, area = CUSTOM_PAGE, "/access/custom_pages", "custom page", CUSTOM_PAGES
-    body, shown = PageBody, ShownPage
+    body, answer = PageBody, ShownPage
 
     def document(self, body: PageBody, before: PageDocument | None) -> PageDocument:
         return PageDocument(
@@ -143,7 +146,7 @@ class ShownServiceToken(BaseModel):
 
 
 class NewServiceTokenAnswer(ShownServiceToken):
-    """`client_secret` is shown this once."""
+    """`client_secret` is shown only here."""
 
     client_secret: str
 
@@ -155,70 +158,84 @@ class ServiceTokenApi:
 
     def operations(self) -> list[Operation]:
         path, area = "/access/service_tokens", SERVICE_TOKENS
-        one, shown, new = path + "/{id}", ShownServiceToken, NewServiceTokenAnswer
-        rotate, refresh = f"{one}/rotate", f"{one}/refresh"
+        item, answer, new = path + "/{id}", ShownServiceToken, NewServiceTokenAnswer
+        rotate, refresh = f"{item}/rotate", f"{item}/refresh"
         return [
-            Operation("GET", path, "List service tokens", self._list, shown, area, listed=True),
+            Operation("GET", path, "List service tokens", self._list, answer, area, listed=True),
             Operation("POST", path, "Make a service token", self._create, new, area, ServiceTokenBody, status=201),
-            Operation("GET", one, "Show a service token", self._get, shown, area),
-            Operation("PUT", one, "Change a service token", self._replace, shown, area, ServiceTokenChange),
-            Operation("DELETE", one, "Take back a service token", self._delete, shown, area),
+            Operation("GET", item, "Show a service token", self._get, answer, area),
+            Operation("PUT", item, "Change a service token", self._replace, answer, area, ServiceTokenChange),
+            Operation("DELETE", item, "Revoke a service token", self._delete, answer, area),
             Operation(
-                "POST", rotate, "Give it a new secret", self._rotate, new, area, RotationBody, body_required=False
+                "POST",
+                rotate,
+                "Give a service token a new secret",
+                self._rotate,
+                new,
+                area,
+                RotationBody,
+                body_required=False,
             ),
             Operation(
-                "POST", refresh, "Give it its duration again", self._refresh, shown, area, NoBody, body_required=False
+                "POST",
+                refresh,
+                "Renew a service token for its duration",
+                self._refresh,
+                answer,
+                area,
+                NoBody,
+                body_required=False,
             ),
         ]
 
-    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownServiceToken]:
-        wanted = asked.paging.search.lower()
-        found = await self._store.scan(SERVICE_TOKEN)
-        shown = [_shown(stored) for stored in found.stored if wanted in stored.document.name.lower()]
-        return ListAnswer(shown, found.broken)
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownServiceToken]:
+        search = request.paging.search.lower()
+        scan = await self._store.scan(SERVICE_TOKEN)
+        tokens = [_shown(stored) for stored in scan.stored if search in stored.document.name.lower()]
+        return ListAnswer(tokens, scan.broken)
 
-    async def _get(self, asked: ApiRequest) -> ShownServiceToken:
-        return _shown(_there(await self._store.get(SERVICE_TOKEN, asked.path["id"])))
+    async def _get(self, request: ApiRequest) -> ShownServiceToken:
+        return _shown(_required(await self._store.get(SERVICE_TOKEN, request.path["id"])))
 
-    async def _create(self, asked: ApiRequest) -> NewServiceTokenAnswer:
-        body = asked.read(ServiceTokenBody)
+    async def _create(self, request: ApiRequest) -> NewServiceTokenAnswer:
+        body = request.read(ServiceTokenBody)
         try:
-            made = await self._tokens.create(body.name, by=asked.by, duration=body.duration)
+            new = await self._tokens.create(body.name, by=request.by, duration=body.duration)
         except (ValueError, OverflowError):
             raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
-        return _new(made.stored, made.client_secret)
+        return _new(new.stored, new.client_secret)
 
-    async def _replace(self, asked: ApiRequest) -> ShownServiceToken:
-        body = asked.read(ServiceTokenChange)
-        stored = _there(await self._store.get(SERVICE_TOKEN, asked.path["id"]))
+    async def _replace(self, request: ApiRequest) -> ShownServiceToken:
+        body = request.read(ServiceTokenChange)
+        stored = _required(await self._store.get(SERVICE_TOKEN, request.path["id"]))
         document = stored.document.model_copy(
             update={"name": body.name or stored.document.name, "duration": body.duration or stored.document.duration}
         )
-        await self._store.replace(SERVICE_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
+        await self._store.replace(SERVICE_TOKEN, stored.id, document, by=request.by, revision=stored.revision)
         if body.duration:
             try:
-                await self._tokens.refresh(stored.id, by=asked.by)
+                await self._tokens.refresh(stored.id, by=request.by)
             except (ValueError, OverflowError):
-                await self._store.replace(SERVICE_TOKEN, stored.id, stored.document, by=asked.by)
+                await self._store.replace(SERVICE_TOKEN, stored.id, stored.document, by=request.by)
                 raise invalid("must be a duration such as 8760h, or forever", "/duration") from None
-        return await self._get(asked)
+        return await self._get(request)
 
-    async def _delete(self, asked: ApiRequest) -> ShownServiceToken | Removed:
-        gone = await self._store.delete(SERVICE_TOKEN, asked.path["id"], by=asked.by)
-        return _shown(gone) if isinstance(gone, Stored) else Removed(id=gone.id)
+    async def _delete(self, request: ApiRequest) -> ShownServiceToken | Removed:
+        deleted = await self._store.delete(SERVICE_TOKEN, request.path["id"], by=request.by)
+        return _shown(deleted) if isinstance(deleted, Stored) else Removed(id=deleted.id)
 
-    async def _rotate(self, asked: ApiRequest) -> NewServiceTokenAnswer:
-        until = asked.read(RotationBody).previous_client_secret_expires_at
-        made = await self._tokens.rotate(asked.path["id"], by=asked.by, previous_until=until)
-        if made is None:
+    async def _rotate(self, request: ApiRequest) -> NewServiceTokenAnswer:
+        until = request.read(RotationBody).previous_client_secret_expires_at
+        new = await self._tokens.rotate(request.path["id"], by=request.by, previous_until=until)
+        if new is None:
             raise not_found("service token")
-        return _new(made.stored, made.client_secret)
+        return _new(new.stored, new.client_secret)
 
-    async def _refresh(self, asked: ApiRequest) -> ShownServiceToken:
-        return _shown(_there(await self._tokens.refresh(asked.path["id"], by=asked.by)))
+    async def _refresh(self, request: ApiRequest) -> ShownServiceToken:
+        return _shown(_required(await self._tokens.refresh(request.path["id"], by=request.by)))
 
 
-def _there(stored: Stored[ServiceTokenDocument] | None) -> Stored[ServiceTokenDocument]:
+def _required(stored: Stored[ServiceTokenDocument] | None) -> Stored[ServiceTokenDocument]:
     if stored is None:
         raise not_found("service token")
     return stored

@@ -1,4 +1,4 @@
-"""What waits for approval at a pinned server: `access/ai-controls/mcp/servers/{id}/pins`. Ours, not Cloudflare's."""
+"""Approval of a pinned server's definitions: `access/ai-controls/mcp/servers/{id}/pins`. Ours, not Cloudflare's."""
 
 from __future__ import annotations
 
@@ -21,8 +21,11 @@ Kind = Literal["tool", "prompt"]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class ShownWithheld(BaseModel):
-    """`what`: the differences in words. `definition` and `approved_definition` are JSON, as text."""
+class PendingApproval(BaseModel):
+    """A definition that waits for approval.
+
+    `what` are the differences in words. `definition` and `approved_definition` are JSON text.
+    """
 
     kind: Kind
     name: str
@@ -33,8 +36,8 @@ class ShownWithheld(BaseModel):
     approved_definition: str | None = None
 
 
-class Named(BaseModel):
-    """One definition, as it was read: another of the same name is not meant."""
+class DefinitionRef(BaseModel):
+    """A reference to one definition. The digest excludes another definition of the same name."""
 
     kind: Kind
     name: Annotated[str, Field(min_length=1, max_length=256)]
@@ -42,13 +45,13 @@ class Named(BaseModel):
 
 
 class ApprovalBody(BaseModel):
-    approve: Annotated[tuple[Named, ...], Field(min_length=1, max_length=5000)]
+    approve: Annotated[tuple[DefinitionRef, ...], Field(min_length=1, max_length=5000)]
 
 
 class Approved(BaseModel):
-    """`waiting_approvals`: how many still wait."""
+    """`waiting_approvals` counts the definitions that still wait."""
 
-    approved: tuple[Named, ...]
+    approved: tuple[DefinitionRef, ...]
     waiting_approvals: int
 
 
@@ -58,52 +61,63 @@ class ApprovalOperations:
         self._upstreams = upstreams
 
     def operations(self, server: str) -> list[Operation]:
-        """Below the path of one server."""
+        """The operations, below the path of one server."""
         path, approve = f"{server}/pins", f"{server}/pins/approve"
         return [
-            Operation("GET", path, "List what waits for approval", self._list, ShownWithheld, PORTALS, listed=True),
-            Operation("POST", approve, "Approve what waits", self._approve, Approved, PORTALS, ApprovalBody),
+            Operation(
+                "GET",
+                path,
+                "List the definitions that wait for approval",
+                self._list,
+                PendingApproval,
+                PORTALS,
+                listed=True,
+            ),
+            Operation("POST", approve, "Approve definitions", self._approve, Approved, PORTALS, ApprovalBody),
         ]
 
-    async def _list(self, asked: ApiRequest) -> list[ShownWithheld]:
-        wanted = asked.paging.search.lower()
-        withheld = await self._withheld(asked)
-        return [shown(waits) for waits in withheld if wanted in waits.name.lower()]
+    async def _list(self, request: ApiRequest) -> list[PendingApproval]:
+        search = request.paging.search.lower()
+        definitions = await self._pending(request)
+        return [shown(definition) for definition in definitions if search in definition.name.lower()]
 
-    async def _approve(self, asked: ApiRequest) -> Approved:
-        body = asked.read(ApprovalBody)
-        waiting = {(waits.kind, waits.name, waits.digest): waits for waits in await self._withheld(asked)}
-        meant = []
-        for place, named in enumerate(body.approve):
-            waits = waiting.get((named.kind, named.name, named.digest))
-            if waits is None:
-                message = "does not wait for approval, or is another definition by now"
+    async def _approve(self, request: ApiRequest) -> Approved:
+        body = request.read(ApprovalBody)
+        waiting = {
+            (definition.kind, definition.name, definition.digest): definition
+            for definition in await self._pending(request)
+        }
+        approved = []
+        for place, reference in enumerate(body.approve):
+            definition = waiting.get((reference.kind, reference.name, reference.digest))
+            if definition is None:
+                message = "does not wait for approval, or has changed since it was read"
                 raise AdminError(409, [Problem(errors.CONFLICT, message, f"/approve/{place}")])
-            meant.append(waits)
-        await self._keep(asked, meant)
-        return Approved(approved=body.approve, waiting_approvals=len(await self._withheld(asked)))
+            approved.append(definition)
+        await self._store_approval(request, approved)
+        return Approved(approved=body.approve, waiting_approvals=len(await self._pending(request)))
 
-    async def _keep(self, asked: ApiRequest, meant: Iterable[PendingDefinition]) -> None:
+    async def _store_approval(self, request: ApiRequest, approved: Iterable[PendingDefinition]) -> None:
         try:
-            await self._upstreams.approve(asked.path["id"], meant, by=asked.by)
+            await self._upstreams.approve(request.path["id"], approved, by=request.by)
         except PinsUnusable as error:
             structlog.get_logger("portal.admin").error("an approval is not kept", reason=str(error))
-            raise AdminError(503, [Problem(errors.UNAVAILABLE, "the approval cannot be kept; try again")]) from None
+            raise AdminError(503, [Problem(errors.UNAVAILABLE, "the approval cannot be stored; try again")]) from None
 
-    async def _withheld(self, asked: ApiRequest) -> tuple[PendingDefinition, ...]:
-        id = asked.path["id"]
+    async def _pending(self, request: ApiRequest) -> tuple[PendingDefinition, ...]:
+        id = request.path["id"]
         if await self._store.find(SERVER, id) is None:
             raise not_found("MCP server")
-        return self._upstreams.withheld(id)
+        return self._upstreams.pending(id)
 
 
-def shown(waits: PendingDefinition) -> ShownWithheld:
-    return ShownWithheld(
-        kind=waits.kind,
-        name=waits.name,
-        digest=waits.digest,
-        new=waits.is_new,
-        what=tuple(describe_changes(waits)),
-        definition=waits.now,
-        approved_definition=waits.before,
+def shown(definition: PendingDefinition) -> PendingApproval:
+    return PendingApproval(
+        kind=definition.kind,
+        name=definition.name,
+        digest=definition.digest,
+        new=definition.is_new,
+        what=tuple(describe_changes(definition)),
+        definition=definition.now,
+        approved_definition=definition.before,
     )

@@ -31,7 +31,7 @@ Duration = Annotated[str, Field(max_length=32, pattern=r"^(\d+(ns|us|µs|ms|s|m|
 
 
 class PolicyBody(PolicyDocument):
-    """A policy as it may be written. What a portal does not enforce is kept and given back."""
+    """The body of a policy. Members that a portal does not enforce are stored and returned."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -53,7 +53,7 @@ class ShownPolicy(PolicyBody):
 
 
 class GroupBody(GroupDocument):
-    """A group as it may be written."""
+    """The body of a group."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -71,7 +71,7 @@ class ShownGroup(GroupBody):
 
 class PolicyOperations(Collection[PolicyBody, PolicyDocument]):
     kind, path, noun, area = POLICY, "/access/policies", "policy", POLICIES
-    body, shown = PolicyBody, ShownPolicy
+    body, answer = PolicyBody, ShownPolicy
 
     def document(self, body: PolicyBody, before: PolicyDocument | None) -> PolicyDocument:
         return body
@@ -79,37 +79,36 @@ class PolicyOperations(Collection[PolicyBody, PolicyDocument]):
 
 class GroupOperations(Collection[GroupBody, GroupDocument]):
     kind, path, noun, area = GROUP, "/access/groups", "group", ORGANIZATION
-    body, shown = GroupBody, ShownGroup
+    body, answer = GroupBody, ShownGroup
 
     def document(self, body: GroupBody, before: GroupDocument | None) -> GroupDocument:
         return body
 
 
 async def check_decisions(transaction: Transaction) -> None:
-    """Refuse a change that would leave policies nobody could decide by, or an application without its page: a group,
-    policy or page missing, or groups in a circle.
+    """Require that every policy can be evaluated and every application has its policies and custom pages.
 
     Raises:
-        AdminError: says which.
+        AdminError: a group, policy or page is missing, or groups include each other. The message says which.
     """
     objects = await read_objects(transaction)
     pages = await transaction.scan(CUSTOM_PAGE)
-    # What cannot be read is there all the same: it must not keep everything else from being changed.
+    # An object that cannot be read counts as present. Otherwise it would block every other change.
     known_pages = {one.id for one in pages.stored} | {one.id for one in pages.broken}
     policies = {one.id for one in objects.policies} | objects.broken_ids(POLICY.name)
     groups = {one.id for one in objects.groups} | objects.broken_ids(GROUP.name)
     for app in objects.apps:
         if not known_pages.issuperset(app.document.custom_pages):
-            raise conflict(f"the application {app.document.name!r} uses a custom page that is not there")
+            raise conflict(f"the application {app.document.name!r} uses a custom page that does not exist")
         for entry in app.document.policies:
             if not isinstance(entry, OwnPolicy) and entry.id not in policies:
-                raise conflict(f"the application {app.document.name!r} uses a policy that is not there")
-    ruled: list[PolicyDocument | GroupDocument] = [one.document for one in objects.policies]
-    ruled += [one.document for one in objects.groups]
-    for holder in ruled:
+                raise conflict(f"the application {app.document.name!r} uses a policy that does not exist")
+    holders: list[PolicyDocument | GroupDocument] = [one.document for one in objects.policies]
+    holders += [one.document for one in objects.groups]
+    for holder in holders:
         for rule in (*holder.include, *holder.require, *holder.exclude):
             if isinstance(rule, rules.InGroup) and rule.group.id not in groups:
-                raise conflict(f"{holder.name!r} uses a group that is not there")
+                raise conflict(f"{holder.name!r} uses a group that does not exist")
     for id in [portal.id for portal in objects.portals] or [""]:
         try:
             Access(access_document(objects, id))

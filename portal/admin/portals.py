@@ -28,7 +28,7 @@ Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
 
 
 class AttachedServer(BaseModel):
-    """A server of a portal, and what the portal says of it."""
+    """A server attached to a portal, with the portal's settings for it."""
 
     server_id: Annotated[str, Field(min_length=1, max_length=64)]
     default_disabled: bool = False
@@ -52,7 +52,7 @@ class PortalBody(_Settings):
 
 
 class PortalReplacement(_Settings):
-    """What is left out stays as it is. What GET gave may be sent back whole: the rest of it is not looked at."""
+    """Members that are left out stay as they are. An answer of GET may be sent back: other members are ignored."""
 
     hostname: Host | None = None
     name: Name | None = None
@@ -84,9 +84,9 @@ class ShownPortal(BaseModel):
 def code_mode_of(
     policy: CodeModePolicy | None, allowed: bool | None, before: CodeModePolicy | None
 ) -> CodeModePolicy | None:
-    """The policy that a request asks for with the newer member, the older one, or both; None when they disagree.
+    """The code mode set by `code_mode`, by the older `allow_code_mode`, or by both; None if they disagree.
 
-    Who sends back what was read, with only one of the two changed, means the one that was changed.
+    A client may send back the answer of a GET with one of the two changed: the changed one counts.
     """
     if policy is None and allowed is None:
         return before or CodeModePolicy.OPT_IN
@@ -105,60 +105,60 @@ class PortalOperations:
         self._servers = servers
 
     def operations(self) -> list[Operation]:
-        one = PATH + "/{id}"
+        item = PATH + "/{id}"
         return [
             Operation("GET", PATH, "List portals", self._list, ShownPortal, PORTALS, listed=True),
             Operation("POST", PATH, "Make a portal", self._create, ShownPortal, PORTALS, PortalBody, status=201),
-            Operation("GET", one, "Show a portal", self._get, ShownPortal, PORTALS),
-            Operation("PUT", one, "Change a portal", self._replace, ShownPortal, PORTALS, PortalReplacement),
-            Operation("DELETE", one, "Remove a portal", self._delete, ShownPortal, PORTALS),
+            Operation("GET", item, "Show a portal", self._get, ShownPortal, PORTALS),
+            Operation("PUT", item, "Change a portal", self._replace, ShownPortal, PORTALS, PortalReplacement),
+            Operation("DELETE", item, "Remove a portal", self._delete, ShownPortal, PORTALS),
         ]
 
-    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownPortal]:
-        wanted = asked.paging.search.lower()
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownPortal]:
+        search = request.paging.search.lower()
         servers = await self._store.list(SERVER)
-        found = await self._store.scan(PORTAL)
-        shown = [
+        scan = await self._store.scan(PORTAL)
+        portals = [
             self._shown(stored, servers)
-            for stored in found.stored
-            if any(wanted in text.lower() for text in (stored.id, stored.document.name, stored.document.hostname))
+            for stored in scan.stored
+            if any(search in text.lower() for text in (stored.id, stored.document.name, stored.document.hostname))
         ]
-        return ListAnswer(shown, found.broken)
+        return ListAnswer(portals, scan.broken)
 
-    async def _get(self, asked: ApiRequest) -> ShownPortal:
-        stored = await self._store.get(PORTAL, asked.path["id"])
+    async def _get(self, request: ApiRequest) -> ShownPortal:
+        stored = await self._store.get(PORTAL, request.path["id"])
         if stored is None:
             raise not_found("portal")
         return self._shown(stored, await self._store.list(SERVER))
 
-    async def _create(self, asked: ApiRequest) -> ShownPortal:
-        body = asked.read(PortalBody)
+    async def _create(self, request: ApiRequest) -> ShownPortal:
+        body = request.read(PortalBody)
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
             before = PortalDocument(name=body.name, hostname=body.hostname)
             document = _document(body, before, servers, None)
-            _one_of_a_host(document.hostname, body.id, await transaction.list(PORTAL))
-            created = await transaction.create(PORTAL, body.id, document, by=asked.by)
+            _require_unique_host(document.hostname, body.id, await transaction.list(PORTAL))
+            created = await transaction.create(PORTAL, body.id, document, by=request.by)
         return self._shown(created, servers)
 
-    async def _replace(self, asked: ApiRequest) -> ShownPortal:
-        body = asked.read(PortalReplacement)
+    async def _replace(self, request: ApiRequest) -> ShownPortal:
+        body = request.read(PortalReplacement)
         async with self._store.transaction() as transaction:
-            found = await transaction.find(PORTAL, asked.path["id"])
-            if found is None:
+            existing = await transaction.find(PORTAL, request.path["id"])
+            if existing is None:
                 raise not_found("portal")
-            before = _replaceable(found, body)
+            before = _replaceable(existing, body)
             servers = await transaction.list(SERVER)
-            document = _document(body, before, servers, before.code_mode if isinstance(found, Stored) else None)
-            _one_of_a_host(document.hostname, found.id, await transaction.list(PORTAL))
-            replaced = await transaction.replace(PORTAL, found.id, document, by=asked.by)
+            document = _document(body, before, servers, before.code_mode if isinstance(existing, Stored) else None)
+            _require_unique_host(document.hostname, existing.id, await transaction.list(PORTAL))
+            replaced = await transaction.replace(PORTAL, existing.id, document, by=request.by)
         return self._shown(replaced, servers)
 
-    async def _delete(self, asked: ApiRequest) -> ShownPortal | Removed:
+    async def _delete(self, request: ApiRequest) -> ShownPortal | Removed:
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
-            gone = await transaction.delete(PORTAL, asked.path["id"], by=asked.by)
-        return Removed(id=gone.id) if isinstance(gone, Broken) else self._shown(gone, servers)
+            deleted = await transaction.delete(PORTAL, request.path["id"], by=request.by)
+        return Removed(id=deleted.id) if isinstance(deleted, Broken) else self._shown(deleted, servers)
 
     def _shown(self, stored: Stored[PortalDocument], servers: Sequence[Stored[ServerDocument]]) -> ShownPortal:
         document = stored.document
@@ -183,32 +183,32 @@ class PortalOperations:
         )
 
     def _shown_server(self, entry: PortalServerDocument, server: Stored[ServerDocument]) -> ShownPortalServer:
-        of_server, hidden = server.document, entry.default_disabled
+        document, hidden = server.document, entry.default_disabled
         shown = self._servers.shown(server).model_dump(exclude={"updated_tools", "updated_prompts"})
         return ShownPortalServer(
             **shown,
             server_id=server.id,
             default_disabled=hidden,
             on_behalf=entry.on_behalf,
-            updated_tools=_side_by_side(of_server.updated_tools, entry.updated_tools, hidden),
-            updated_prompts=_side_by_side(of_server.updated_prompts, entry.updated_prompts, hidden),
+            updated_tools=_merged_overrides(document.updated_tools, entry.updated_tools, hidden),
+            updated_prompts=_merged_overrides(document.updated_prompts, entry.updated_prompts, hidden),
         )
 
 
-def _side_by_side(server: Settings, portal: Settings, hidden: bool) -> tuple[ShownOverride, ...]:
+def _merged_overrides(server: Settings, portal: Settings, hidden: bool) -> tuple[ShownOverride, ...]:
     return tuple(map(ShownOverride.of, merged(server, portal, default_disabled=hidden)))
 
 
-def _replaceable(found: Stored[PortalDocument] | Broken, body: PortalReplacement) -> PortalDocument:
-    """The portal that is changed. One that cannot be read is replaced whole, so its name and host must be sent.
+def _replaceable(existing: Stored[PortalDocument] | Broken, body: PortalReplacement) -> PortalDocument:
+    """The document to change. A portal that cannot be read is replaced whole.
 
     Raises:
-        AdminError: they are not.
+        AdminError: the portal cannot be read, and the body lacks its name, host name or servers.
     """
-    if isinstance(found, Stored):
-        return found.document
+    if isinstance(existing, Stored):
+        return existing.document
     if body.name is None or body.hostname is None or body.servers is None:
-        raise broken(found)
+        raise broken(existing)
     return PortalDocument(name=body.name, hostname=body.hostname)
 
 
@@ -218,10 +218,10 @@ def _document(
     servers: Sequence[Stored[ServerDocument]],
     code_mode: CodeModePolicy | None,
 ) -> PortalDocument:
-    """The document to store: what was sent over what there was. `code_mode` is the one there was."""
+    """The document to store: `before` with the members of `body`. `code_mode` is the current code mode, or None."""
     policy = code_mode_of(body.code_mode, body.allow_code_mode, code_mode)
     if policy is None:
-        raise invalid("allow_code_mode and code_mode say different things; send one of them", "/code_mode")
+        raise invalid("allow_code_mode and code_mode contradict each other; send one of them", "/code_mode")
     known = {server.id: server for server in servers}
     attached = before.servers
     if body.servers is not None:
@@ -246,11 +246,11 @@ def _document(
 
 
 def _attached(entry: AttachedServer, server: ServerDocument) -> PortalServerDocument:
-    """An entry as it is stored. What only repeats the server's settings, as reading it back does, is left out."""
+    """The entry to store, without overrides that only repeat the server's settings: an answer sent back has those."""
 
-    def own(portal: Settings, of_server: Settings) -> tuple[CapabilitySetting, ...]:
-        enabled = {one.name: one.enabled for one in of_server}
-        return tuple(one for one in portal if entry.default_disabled or _says_more(one, enabled.get(one.name)))
+    def own(portal: Settings, server_settings: Settings) -> tuple[CapabilitySetting, ...]:
+        enabled = {one.name: one.enabled for one in server_settings}
+        return tuple(one for one in portal if entry.default_disabled or _adds_something(one, enabled.get(one.name)))
 
     return PortalServerDocument(
         server_id=entry.server_id,
@@ -261,13 +261,13 @@ def _attached(entry: AttachedServer, server: ServerDocument) -> PortalServerDocu
     )
 
 
-def _says_more(override: CapabilitySetting, enabled: bool | None) -> bool:
-    """Whether a portal's override is more than what the server says of the tool itself, `enabled`."""
+def _adds_something(override: CapabilitySetting, enabled: bool | None) -> bool:
+    """Whether a portal's override differs from `enabled`, the server's own setting for the tool."""
     if override.alias or override.description:
         return True
     return override.enabled is not None and override.enabled != enabled
 
 
-def _one_of_a_host(hostname: str, id: str, portals: Sequence[Stored[PortalDocument]]) -> None:
+def _require_unique_host(hostname: str, id: str, portals: Sequence[Stored[PortalDocument]]) -> None:
     if any(other.document.hostname == hostname and other.id != id for other in portals):
         raise conflict("another portal has this hostname")

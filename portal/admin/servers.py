@@ -1,4 +1,4 @@
-"""MCP servers: `access/ai-controls/mcp/servers`. Stored as documents, their credentials as secrets."""
+"""MCP servers: `access/ai-controls/mcp/servers`. The store has them as documents and their credentials as secrets."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from portal.state import KEEP, Broken, Keep, Store, Stored, Transaction
 PATH = "/access/ai-controls/mcp/servers"
 MAX_SERVERS = 1000
 
-# No underscore: in a portal a tool is `{server}_{tool}`, taken apart at the first one.
+# No underscore: a tool's name in a portal is `{server}_{tool}`, split at the first underscore.
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9-]+$", min_length=1, max_length=64)]
 Name = Annotated[str, Field(min_length=1, max_length=350)]
 Description = Annotated[str, Field(max_length=4096)]
@@ -44,7 +44,7 @@ def _endpoint(value: str) -> str:
     if not usable or not url.isprintable() or any(letter in url for letter in ' \\"<>'):
         raise ValueError("must be the http:// or https:// URL of an MCP server")
     if "@" in parts.netloc or parts.fragment:
-        raise ValueError("must have no user, password or fragment; credentials belong into auth_credentials")
+        raise ValueError("must have no user, password or fragment; credentials belong in auth_credentials")
     return url
 
 
@@ -74,7 +74,7 @@ class ServerBody(_Settings):
 
 
 class ServerReplacement(_Settings):
-    """What is left out stays as it is. `auth_type` and `hostname` cannot be changed and are not looked at."""
+    """Members that are left out stay as they are. `auth_type` and `hostname` cannot be changed and are ignored."""
 
     name: Name | None = None
 
@@ -86,9 +86,11 @@ class Synced(BaseModel):
 
 
 class ShownServer(BaseModel):
-    """One server. `assertion_audience` (ours): where there is one, calls carry an assertion for it that says who calls.
-    `tools` and `prompts` are those of its last lists, `capability_changes` (ours) the changes of these. `pin` (ours):
-    it offers only what was approved; `waiting_approvals` counts the tools and prompts that were not.
+    """One server.
+
+    If `assertion_audience` (ours) is set, calls carry an assertion for it that names the caller. `tools` and `prompts`
+    are from the last listing, `capability_changes` (ours) are the changes between listings. A server with `pin` (ours)
+    offers only approved definitions; `waiting_approvals` counts those that wait.
     """
 
     id: str
@@ -125,15 +127,17 @@ class ServerOperations:
         self._upstreams = upstreams
 
     def operations(self) -> list[Operation]:
-        one = PATH + "/{id}"
+        item = PATH + "/{id}"
         return [
             Operation("GET", PATH, "List MCP servers", self._list, ShownServer, PORTALS, listed=True),
             Operation("POST", PATH, "Add an MCP server", self._create, ShownServer, PORTALS, ServerBody, status=201),
-            Operation("GET", one, "Show an MCP server", self._get, ShownServer, PORTALS),
-            Operation("PUT", one, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement),
-            Operation("DELETE", one, "Remove an MCP server", self._delete, ShownServer, PORTALS),
-            Operation("POST", f"{one}/sync", "Read what a server offers again", self._sync, Synced, PORTALS),
-            *ApprovalOperations(self._store, self._upstreams).operations(one),
+            Operation("GET", item, "Show an MCP server", self._get, ShownServer, PORTALS),
+            Operation("PUT", item, "Change an MCP server", self._replace, ShownServer, PORTALS, ServerReplacement),
+            Operation("DELETE", item, "Remove an MCP server", self._delete, ShownServer, PORTALS),
+            Operation(
+                "POST", f"{item}/sync", "Read the tools and prompts of a server again", self._sync, Synced, PORTALS
+            ),
+            *ApprovalOperations(self._store, self._upstreams).operations(item),
         ]
 
     def shown(self, stored: Stored[ServerDocument]) -> ShownServer:
@@ -159,55 +163,55 @@ class ServerOperations:
             modified_by=stored.modified_by,
         )
 
-    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownServer]:
-        wanted = asked.paging.search.lower()
-        found = await self._store.scan(SERVER)
-        shown = [
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownServer]:
+        search = request.paging.search.lower()
+        scan = await self._store.scan(SERVER)
+        servers = [
             self.shown(stored)
-            for stored in found.stored
-            if wanted in stored.id.lower() or wanted in stored.document.name.lower()
+            for stored in scan.stored
+            if search in stored.id.lower() or search in stored.document.name.lower()
         ]
-        return ListAnswer(shown, found.broken)
+        return ListAnswer(servers, scan.broken)
 
-    async def _get(self, asked: ApiRequest) -> ShownServer:
-        stored = await self._store.get(SERVER, asked.path["id"])
+    async def _get(self, request: ApiRequest) -> ShownServer:
+        stored = await self._store.get(SERVER, request.path["id"])
         if stored is None:
             raise not_found("MCP server")
         return self.shown(stored)
 
-    async def _create(self, asked: ApiRequest) -> ShownServer:
-        body = asked.read(ServerBody)
+    async def _create(self, request: ApiRequest) -> ShownServer:
+        body = request.read(ServerBody)
         document = ServerDocument(
             name=body.name,
             hostname=body.hostname,
             auth_type=body.auth_type,
             description=body.description,
-            oauth=credentials.read_public(body.auth_type, body.auth_credentials),
+            oauth=credentials.public_part(body.auth_type, body.auth_credentials),
             client_secret_version=1 if body.client_secret else 0,
         )
-        secret = _sealed(body, {})
+        secret = _new_secret(body, {})
         async with self._store.transaction() as transaction:
-            there = await transaction.scan(SERVER)
-            if len(there.stored) + len(there.broken) >= MAX_SERVERS:
+            scan = await transaction.scan(SERVER)
+            if len(scan.stored) + len(scan.broken) >= MAX_SERVERS:
                 raise in_use(f"there are {MAX_SERVERS} servers already")
             created = await transaction.create(
                 SERVER,
                 body.id,
                 document.model_copy(update=_settings(body)),
-                by=asked.by,
+                by=request.by,
                 secret=None if isinstance(secret, Keep) else secret,
             )
         return self.shown(created)
 
-    async def _replace(self, asked: ApiRequest) -> ShownServer:
-        body = asked.read(ServerReplacement)
+    async def _replace(self, request: ApiRequest) -> ShownServer:
+        body = request.read(ServerReplacement)
         async with self._store.transaction() as transaction:
-            # One that cannot be read is made again: its URL is not in the body.
-            stored = await transaction.get(SERVER, asked.path["id"])
+            # A server that cannot be read is a 409 and must be created again, because the body has no URL.
+            stored = await transaction.get(SERVER, request.path["id"])
             if stored is None:
                 raise not_found("MCP server")
             before = stored.document
-            public = credentials.read_public(before.auth_type, body.auth_credentials)
+            public = credentials.public_part(before.auth_type, body.auth_credentials)
             changes: dict[str, object] = {
                 "name": body.name or before.name,
                 **_settings(body),
@@ -216,14 +220,14 @@ class ServerOperations:
             }
             if "description" in body.model_fields_set:
                 changes["description"] = body.description
-            secret = _sealed(body, await _opened(transaction, stored.id))
+            secret = _new_secret(body, await _current_secret(transaction, stored.id))
             replaced = await transaction.replace(
-                SERVER, stored.id, before.model_copy(update=changes), by=asked.by, secret=secret
+                SERVER, stored.id, before.model_copy(update=changes), by=request.by, secret=secret
             )
         return self.shown(replaced)
 
-    async def _delete(self, asked: ApiRequest) -> ShownServer | Removed:
-        id = asked.path["id"]
+    async def _delete(self, request: ApiRequest) -> ShownServer | Removed:
+        id = request.path["id"]
         async with self._store.transaction() as transaction:
             users = [
                 portal.id
@@ -232,23 +236,23 @@ class ServerOperations:
             ]
             if users:
                 raise in_use(f"the server is used by the portal {users[0]}; detach it first")
-            gone = await transaction.delete(SERVER, id, by=asked.by)
-        return Removed(id=gone.id) if isinstance(gone, Broken) else self.shown(gone)
+            deleted = await transaction.delete(SERVER, id, by=request.by)
+        return Removed(id=deleted.id) if isinstance(deleted, Broken) else self.shown(deleted)
 
-    async def _sync(self, asked: ApiRequest) -> Synced:
-        stored = await self._store.get(SERVER, asked.path["id"])
+    async def _sync(self, request: ApiRequest) -> Synced:
+        stored = await self._store.get(SERVER, request.path["id"])
         if stored is None:
             raise not_found("MCP server")
         observed = await self._upstreams.sync(stored.id)
         return Synced(status=observed.status, error=observed.error, error_details=observed.error_details)
 
 
-_PLAIN = ("assertion_audience", "is_shared_oauth_callback_enabled", "pin", "secure_web_gateway")
+_COPIED = ("assertion_audience", "is_shared_oauth_callback_enabled", "pin", "secure_web_gateway")
 
 
 def _settings(body: _Settings) -> dict[str, object]:
-    """The settings that were sent. One that is null or left out stays, but for a description, which null removes."""
-    names = (*_PLAIN, "updated_tools", "updated_prompts")
+    """The settings in the body. One that is null or left out stays. Not `description`: null removes that."""
+    names = (*_COPIED, "updated_tools", "updated_prompts")
     return {name: value for name in names if (value := getattr(body, name)) is not None}
 
 
@@ -256,12 +260,12 @@ def _override(setting: CapabilitySetting) -> Override:
     return Override.model_validate(setting.model_dump())
 
 
-def _sealed(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
-    given = {"auth_credentials": body.auth_credentials, "client_secret": body.client_secret}
-    if all(value is None for value in given.values()):
+def _new_secret(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
+    new = {"auth_credentials": body.auth_credentials, "client_secret": body.client_secret}
+    if all(value is None for value in new.values()):
         return KEEP
-    return orjson.dumps(credentials.seal_together(before, given))
+    return orjson.dumps(credentials.merge_credentials(before, new))
 
 
-async def _opened(transaction: Transaction, id: str) -> Mapping[str, str]:
+async def _current_secret(transaction: Transaction, id: str) -> Mapping[str, str]:
     return open_secret(await transaction.secret(SERVER, id))

@@ -1,4 +1,4 @@
-"""The keys the portal signs with: `access/keys`."""
+"""The rotation of the portal's signing keys: `access/keys`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ShownKeys(BaseModel):
 
 
 class KeyOperations:
-    """`SigningKeys` read what is set here, those of every portal on the database."""
+    """The `SigningKeys` of every process on the database read the interval that is set here."""
 
     def __init__(self, store: Store, keys: SigningKeys, clock: Clock) -> None:
         self._store = store
@@ -37,13 +37,20 @@ class KeyOperations:
         path, area = "/access/keys", ORGANIZATION
         return [
             Operation("GET", path, "Show when keys are rotated", self._get, ShownKeys, area),
-            Operation("PUT", path, "Say how often", self._update, ShownKeys, area, RotationInterval),
+            Operation("PUT", path, "Set how often keys are rotated", self._update, ShownKeys, area, RotationInterval),
             Operation(
-                "POST", f"{path}/rotate", "Rotate now", self._rotate, ShownKeys, area, NoBody, body_required=False
+                "POST",
+                f"{path}/rotate",
+                "Rotate the keys now",
+                self._rotate,
+                ShownKeys,
+                area,
+                NoBody,
+                body_required=False,
             ),
         ]
 
-    async def _get(self, asked: ApiRequest) -> ShownKeys:
+    async def _get(self, request: ApiRequest) -> ShownKeys:
         made_at, interval = (await self._keys.current()).made_at, await self._keys.rotation_interval()
         left = made_at + interval - self._clock()
         return ShownKeys(
@@ -52,15 +59,15 @@ class KeyOperations:
             last_key_rotation_at=made_at,
         )
 
-    async def _update(self, asked: ApiRequest) -> ShownKeys:
-        interval = asked.read(RotationInterval).key_rotation_interval_days
+    async def _update(self, request: ApiRequest) -> ShownKeys:
+        interval = request.read(RotationInterval).key_rotation_interval_days
         document = KeySettings(key_rotation_interval_days=interval)
         try:
-            await self._store.create(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=asked.by)
+            await self._store.create(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=request.by)
         except AlreadyExists:
-            await self._store.replace(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=asked.by)
-        return await self._get(asked)
+            await self._store.replace(KEY_SETTINGS, KEY_SETTINGS_ID, document, by=request.by)
+        return await self._get(request)
 
-    async def _rotate(self, asked: ApiRequest) -> ShownKeys:
-        await self._keys.rotate(by=asked.by)
-        return await self._get(asked)
+    async def _rotate(self, request: ApiRequest) -> ShownKeys:
+        await self._keys.rotate(by=request.by)
+        return await self._get(request)

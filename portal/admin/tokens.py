@@ -1,4 +1,4 @@
-"""API tokens: create, list, replace, delete, and authenticate by them without reading the store for each request.
+"""API tokens: their operations, and authentication without a read of the store for each request.
 
 The store has only the SHA-256 of a token's value. The value is 256 random bits: a slower hash would not make it safer.
 """
@@ -18,7 +18,7 @@ from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
 from portal.admin.api import errors
 from portal.admin.api.answers import ListAnswer
 from portal.admin.api.operations import ApiCaller, ApiRequest, NoBody, Operation
-from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, known, named
+from portal.admin.api.permissions import ALL, API_TOKENS, AREAS, group_id, permission_of_id, permissions_of_ids
 from portal.objects import Document
 from portal.state import Clock, Kept, Kind, Store, Stored, utc_now
 
@@ -34,8 +34,8 @@ def _network(value: str) -> str:
 
 
 def _permission(value: str) -> str:
-    if known(value) is None:
-        raise ValueError("is no permission group here; tokens/permission_groups lists them")
+    if permission_of_id(value) is None:
+        raise ValueError("is not a permission group; tokens/permission_groups lists them")
     return value
 
 
@@ -45,7 +45,7 @@ class PermissionGroup(BaseModel):
 
 
 class TokenPolicy(BaseModel):
-    """Grants or denies permissions; a denial overrides a grant."""
+    """Allows or denies permissions. A denial overrides a grant."""
 
     id: Annotated[str, Field(max_length=64)] = Field(default_factory=lambda: secrets.token_hex(16))
     effect: Literal["allow", "deny"]
@@ -61,11 +61,11 @@ class RequestIP(BaseModel):
 
     def allows(self, address: str) -> bool:
         try:
-            found = ip_address(address)
+            ip = ip_address(address)
         except ValueError:
             return not self.in_ and not self.not_in
-        inside = not self.in_ or any(found in ip_network(network) for network in self.in_)
-        return inside and not any(found in ip_network(network) for network in self.not_in)
+        inside = not self.in_ or any(ip in ip_network(network) for network in self.in_)
+        return inside and not any(ip in ip_network(network) for network in self.not_in)
 
 
 class Condition(BaseModel):
@@ -87,7 +87,7 @@ class TokenReplacement(TokenBody):
 
 
 class TokenDocument(Document):
-    """A token without its value, of which `hash` is the SHA-256."""
+    """A token without its value. `hash` is the SHA-256 of the value."""
 
     name: str
     policies: tuple[TokenPolicy, ...]
@@ -144,7 +144,7 @@ class ListedPermission(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A stored token as a request is checked against it; `permissions` are those it has in this account."""
+    """A stored token, ready to check requests against. `permissions` are those it has in this account."""
 
     token: ShownToken
     condition: RequestIP | None
@@ -152,7 +152,7 @@ class _Compiled:
 
 
 class ApiTokens:
-    """The tokens of one account. A deleted token is refused at once here, by other processes within half a second."""
+    """The tokens of one account. This process refuses a deleted token at once, others within half a second."""
 
     def __init__(self, store: Store, account_id: str, clock: Clock = utc_now) -> None:
         self._store = store
@@ -161,20 +161,20 @@ class ApiTokens:
         self._by_hash = Kept(store, {API_TOKEN.name}, self._read)
 
     async def authenticate(self, authorization: str, address: str) -> ApiCaller:
-        """The token in this Authorization header, for a request from this address.
+        """The caller whose token is in this Authorization header.
 
         Raises:
-            AdminError: 401, without saying what is wrong.
+            AdminError: 401 if there is no token, or it is not valid for this address and time. It does not say which.
         """
         scheme, _, value = authorization.partition(" ")
         if scheme.lower() != "bearer" or not value:
             raise errors.unauthenticated()
-        found = (await self._by_hash.get()).get(_hash(value.strip()))
-        if found is None or self._status(found.token) != "active":
+        token = (await self._by_hash.get()).get(_hash(value.strip()))
+        if token is None or self._status(token.token) != "active":
             raise errors.unauthenticated()
-        if found.condition is not None and not found.condition.allows(address):
+        if token.condition is not None and not token.condition.allows(address):
             raise errors.unauthenticated()
-        return ApiCaller(f"api-token:{found.token.id}", found.permissions, found.token.id)
+        return ApiCaller(f"api-token:{token.token.id}", token.permissions, token.token.id)
 
     async def _read(self) -> Mapping[str, _Compiled]:
         return {stored.document.hash: self._compiled(stored) for stored in await self._store.list(API_TOKEN)}
@@ -192,11 +192,11 @@ class ApiTokens:
         return await self.create(TokenBody(name=name, policies=(policy,)), by)
 
     def operations(self) -> list[Operation]:
-        one, area = "/tokens/{token_id}", API_TOKENS
+        item, area = "/tokens/{token_id}", API_TOKENS
         return [
             Operation("GET", "/tokens", "List API tokens", self._list, ShownToken, area, listed=True),
             Operation("POST", "/tokens", "Create an API token", self._create, NewToken, area, TokenBody),
-            Operation("GET", "/tokens/verify", "Is this token valid", self._verify, TokenStatus, None),
+            Operation("GET", "/tokens/verify", "Verify the token of this request", self._verify, TokenStatus, None),
             Operation(
                 "GET",
                 "/tokens/permission_groups",
@@ -206,11 +206,11 @@ class ApiTokens:
                 area,
                 listed=True,
             ),
-            Operation("GET", one, "Show an API token", self._get, ShownToken, area),
-            Operation("PUT", one, "Replace an API token", self._replace, ShownToken, area, TokenReplacement),
+            Operation("GET", item, "Show an API token", self._get, ShownToken, area),
+            Operation("PUT", item, "Replace an API token", self._replace, ShownToken, area, TokenReplacement),
             Operation(
                 "PUT",
-                f"{one}/value",
+                f"{item}/value",
                 "Give an API token a new value",
                 self._roll,
                 TokenValue,
@@ -218,63 +218,63 @@ class ApiTokens:
                 NoBody,
                 body_required=False,
             ),
-            Operation("DELETE", one, "Delete an API token", self._delete, TokenId, area),
+            Operation("DELETE", item, "Delete an API token", self._delete, TokenId, area),
         ]
 
-    async def _list(self, asked: ApiRequest) -> ListAnswer[ShownToken]:
-        found = await self._store.scan(API_TOKEN)
-        return ListAnswer([self._shown(stored) for stored in found.stored], found.broken)
+    async def _list(self, request: ApiRequest) -> ListAnswer[ShownToken]:
+        scan = await self._store.scan(API_TOKEN)
+        return ListAnswer([self._shown(stored) for stored in scan.stored], scan.broken)
 
-    async def _get(self, asked: ApiRequest) -> ShownToken:
-        return self._shown(await self._stored(asked))
+    async def _get(self, request: ApiRequest) -> ShownToken:
+        return self._shown(await self._stored(request))
 
-    async def _create(self, asked: ApiRequest) -> NewToken:
-        body = asked.read(TokenBody)
-        self._may_grant(asked.asker, body)
-        return await self.create(body, asked.by)
+    async def _create(self, request: ApiRequest) -> NewToken:
+        body = request.read(TokenBody)
+        self._require_grantable(request.caller, body)
+        return await self.create(body, request.by)
 
-    async def _replace(self, asked: ApiRequest) -> ShownToken:
-        stored, body = await self._stored(asked), asked.read(TokenReplacement)
-        self._may_grant(asked.asker, body)
-        # Nor may they activate a token that has more permissions than they have.
-        self._may_grant(asked.asker, self._shown(stored))
+    async def _replace(self, request: ApiRequest) -> ShownToken:
+        stored, body = await self._stored(request), request.read(TokenReplacement)
+        self._require_grantable(request.caller, body)
+        # A caller may not activate a token that has more permissions than they have, either.
+        self._require_grantable(request.caller, self._shown(stored))
         document = _document(body, body.status or stored.document.status, stored.document.hash)
-        replaced = await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
+        replaced = await self._store.replace(API_TOKEN, stored.id, document, by=request.by, revision=stored.revision)
         return self._shown(replaced)
 
-    async def _roll(self, asked: ApiRequest) -> TokenValue:
-        stored = await self._stored(asked)
-        self._may_grant(asked.asker, self._shown(stored))
+    async def _roll(self, request: ApiRequest) -> TokenValue:
+        stored = await self._stored(request)
+        self._require_grantable(request.caller, self._shown(stored))
         value = VALUE_PREFIX + secrets.token_urlsafe(32)
         document = stored.document.model_copy(update={"hash": _hash(value)})
-        await self._store.replace(API_TOKEN, stored.id, document, by=asked.by, revision=stored.revision)
+        await self._store.replace(API_TOKEN, stored.id, document, by=request.by, revision=stored.revision)
         return TokenValue(value)
 
-    async def _delete(self, asked: ApiRequest) -> TokenId:
-        return TokenId(id=(await self._store.delete(API_TOKEN, asked.path["token_id"], by=asked.by)).id)
+    async def _delete(self, request: ApiRequest) -> TokenId:
+        return TokenId(id=(await self._store.delete(API_TOKEN, request.path["token_id"], by=request.by)).id)
 
-    async def _verify(self, asked: ApiRequest) -> TokenStatus:
-        stored = await self._store.get(API_TOKEN, asked.asker.token_id)
+    async def _verify(self, request: ApiRequest) -> TokenStatus:
+        stored = await self._store.get(API_TOKEN, request.caller.token_id)
         if stored is None:
             raise errors.unauthenticated()
         return TokenStatus.model_validate(self._shown(stored).model_dump())
 
-    async def _permissions(self, asked: ApiRequest) -> list[ListedPermission]:
+    async def _permissions(self, request: ApiRequest) -> list[ListedPermission]:
         return [ListedPermission(id=group_id(name), name=name) for area in AREAS for name in (area.read, area.write)]
 
-    async def _stored(self, asked: ApiRequest) -> Stored[TokenDocument]:
-        stored = await self._store.get(API_TOKEN, asked.path["token_id"])
+    async def _stored(self, request: ApiRequest) -> Stored[TokenDocument]:
+        stored = await self._store.get(API_TOKEN, request.path["token_id"])
         if stored is None:
             raise errors.not_found("API token")
         return stored
 
-    def _may_grant(self, asker: ApiCaller, body: TokenBody | ShownToken) -> None:
-        """Raises AdminError: 403, if the asker lacks a permission that the token would have."""
-        if not _permissions_of(body.policies, self._account_id) <= asker.held:
+    def _require_grantable(self, caller: ApiCaller, body: TokenBody | ShownToken) -> None:
+        """Raises AdminError: 403 if the caller lacks a permission that the token would have."""
+        if not _permissions_of(body.policies, self._account_id) <= caller.permissions:
             raise errors.forbidden("Authentication error: a token cannot grant permissions it does not hold")
 
     def _compiled(self, stored: Stored[TokenDocument]) -> _Compiled:
-        # With the stored status: `_status` adds the time of each request.
+        # The stored status: `_status` applies the time of each request.
         token = _token(stored)
         condition = token.condition.request_ip if token.condition else None
         return _Compiled(token, condition, _permissions_of(token.policies, self._account_id))
@@ -325,7 +325,7 @@ def _permissions_of(policies: tuple[TokenPolicy, ...], account_id: str) -> froze
         here = {f"{ACCOUNT}.{account_id}", f"{ACCOUNT}.*"} & set(policy.resources)
         # A policy for other resources grants nothing here, and denies nothing.
         if here:
-            granted[policy.effect] |= named(group.id for group in policy.permission_groups)
+            granted[policy.effect] |= permissions_of_ids(group.id for group in policy.permission_groups)
     return frozenset(granted["allow"] - granted["deny"])
 
 

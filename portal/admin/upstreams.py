@@ -1,4 +1,4 @@
-"""What the admin API knows of running servers: an interface, so that it works beside a portal and without one."""
+"""The state of running servers for the admin API, as an interface: the API also works without a portal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Status = Literal["waiting", "ready", "stale", "error"]
 
 
 class ErrorDetails(BaseModel):
-    """`is_upstream`: the server answered with an error, and was not merely out of reach."""
+    """`is_upstream`: the server itself answered with an error, rather than being out of reach."""
 
     cause: str | None = None
     is_upstream: bool | None = None
@@ -29,7 +29,7 @@ class ErrorDetails(BaseModel):
 
 
 class Observed(BaseModel):
-    """How a server stands, and what it offers as it says itself."""
+    """The state of a server, and the tools and prompts that it lists."""
 
     status: Status = "waiting"
     error: str | None = None
@@ -44,20 +44,20 @@ class Observed(BaseModel):
 
 class Upstreams(Protocol):
     def observed(self, server_id: str) -> Observed:
-        """At once, from what is known; `waiting` for a server that was not heard of yet."""
+        """The state that is known now, without a request; `waiting` for a server without one."""
 
     async def sync(self, server_id: str) -> Observed:
-        """Read its lists now, and say how that went."""
+        """The state after reading the server's lists now."""
 
-    def withheld(self, server_id: str) -> tuple[PendingDefinition, ...]:
-        """What a pinned server offers and nobody has approved."""
+    def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
+        """The definitions of a pinned server that wait for approval."""
 
-    async def approve(self, server_id: str, withheld: Iterable[PendingDefinition], *, by: str) -> None:
-        """Let it offer that. Raises `PinsUnusable`."""
+    async def approve(self, server_id: str, definitions: Iterable[PendingDefinition], *, by: str) -> None:
+        """Approve these definitions. Raises `PinsUnusable` if the approval cannot be stored."""
 
 
 class NotRunning:
-    """There is no portal in this process: every server is waiting."""
+    """The answers of a process that runs no portal: every server is `waiting`."""
 
     def observed(self, server_id: str) -> Observed:
         return Observed()
@@ -65,10 +65,10 @@ class NotRunning:
     async def sync(self, server_id: str) -> Observed:
         return Observed()
 
-    def withheld(self, server_id: str) -> tuple[PendingDefinition, ...]:
+    def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         return ()
 
-    async def approve(self, server_id: str, withheld: Iterable[PendingDefinition], *, by: str) -> None:
+    async def approve(self, server_id: str, definitions: Iterable[PendingDefinition], *, by: str) -> None:
         return None
 
 
@@ -111,19 +111,19 @@ class RegistryUpstreams:
             self._stored.synced(server_id)
         return self.observed(server_id)
 
-    def withheld(self, server_id: str) -> tuple[PendingDefinition, ...]:
+    def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         server = self._servers.snapshot.servers.get(server_id)
         return server.pending if server is not None and self._stored.history(server_id) is not None else ()
 
-    async def approve(self, server_id: str, withheld: Iterable[PendingDefinition], *, by: str) -> None:
-        await self._servers.approve(server_id, withheld, by=by)
+    async def approve(self, server_id: str, definitions: Iterable[PendingDefinition], *, by: str) -> None:
+        await self._servers.approve(server_id, definitions, by=by)
 
 
 def error_details(server: ServerSnapshot) -> ErrorDetails | None:
     """Why a server is out of service, or None while it is not."""
     if server.state not in ("error", "stale") or not server.reason:
         return None
-    # Redirects and successes are no error of the server's own: something else is wrong with the answer.
+    # With a status below 400 the server did not report an error itself; its answer is wrong in another way.
     status = server.status if server.status is not None and server.status >= 400 else None
     return ErrorDetails(
         cause=server.reason,

@@ -1,6 +1,6 @@
-"""Who may do what, by the configuration and the store, compiled for one portal or one application.
+"""The access of one portal or one application, compiled from the configuration and the store.
 
-Pure, but for `read_stored`.
+Pure, except for `read_stored`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from portal.access import (
     KINDS,
     NOTHING_STORED,
     Access,
+    BestCase,
     Objects,
     PolicyError,
-    Possible,
     ServerAccess,
     Sources,
     UnreadablePolicy,
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from portal.state import Broken, Store, Stored
 
 SERVICE_TOKENS = "service_token"
-DECIDING = frozenset({*KINDS, IDENTITY_PROVIDER.name, SERVICE_TOKENS, "settings"})
-"""The kinds of stored objects that decisions depend on, or the names of portals."""
+ACCESS_KINDS = frozenset({*KINDS, IDENTITY_PROVIDER.name, SERVICE_TOKENS, "settings"})
+"""The kinds of stored objects that decisions or the names of portals depend on."""
 ADMINISTRATORS_ONLY: Mapping[str, object] = {
     "id": "administrators",
     "name": "Administrators of this portal",
@@ -53,9 +53,10 @@ EVERYONE: Mapping[str, object] = {
 
 @dataclass(frozen=True, slots=True)
 class StoredState:
-    """All of the store that decisions depend on. `providers` are the types of identity providers by id.
+    """The part of the store that decisions depend on. `providers` are the types of identity providers by id.
 
-    `login_name` is what the login settings call the document's own portal, "" if nothing."""
+    `login_name` is the name of the document's own portal in the login settings, or "".
+    """
 
     objects: Objects = NOTHING_STORED
     providers: Mapping[str, str] = field(default_factory=dict)
@@ -64,11 +65,12 @@ class StoredState:
 
 
 async def read_stored(store: Store) -> StoredState:
-    """
+    """The current state of the store.
+
     Raises:
         StateUnavailable: the store does not answer.
     """
-    # The login's pages need libraries that an instance without a database does not load.
+    # Imported here, because an instance without a database does not load the libraries of the login pages.
     from portal.login import stored_name
     from portal.oauth import SERVICE_TOKEN
 
@@ -81,7 +83,7 @@ async def read_stored(store: Store) -> StoredState:
 
 
 def portal_access(definition: PortalDefinition, config: Config, stored: StoredState) -> Access:
-    """Who may do what at one portal.
+    """The access of one portal.
 
     Raises:
         PolicyError: the policies cannot be compiled.
@@ -105,7 +107,7 @@ def portal_access(definition: PortalDefinition, config: Config, stored: StoredSt
 
 
 def application_access(id: str, config: Config, stored: StoredState) -> Access:
-    """Who may sign in to an application that signs people in itself.
+    """The access of an application that has people sign in here.
 
     Raises:
         PolicyError: its policies cannot be compiled.
@@ -115,26 +117,28 @@ def application_access(id: str, config: Config, stored: StoredState) -> Access:
 
 
 def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[str, str]:
-    """The servers that want signed assertions of who calls, with the audience of each. A configured server goes before
-    a stored one of the same id."""
-    named = {one.id: one.document.assertion_audience for one in stored}
+    """The servers whose calls carry a signed assertion of the caller, with the audience of each.
+
+    A configured server overrides a stored one of the same id.
+    """
+    audience_of = {entry.id: entry.document.assertion_audience for entry in stored}
     for server in config.servers.values():
-        named[server.id] = server.assertion_audience if isinstance(server, HttpServer) else ""
-    return {server: audience for server, audience in named.items() if audience}
+        audience_of[server.id] = server.assertion_audience if isinstance(server, HttpServer) else ""
+    return {server: audience for server, audience in audience_of.items() if audience}
 
 
-def could_enter(identity: Identity, possible: Possible, apps: Iterable[Stored[AppDocument]]) -> bool:
-    """Whether a login could lead anywhere: to the portal, or to an application that signs people in itself."""
-    if possible.allows(identity):
+def could_enter(identity: Identity, best_case: BestCase, apps: Iterable[Stored[AppDocument]]) -> bool:
+    """Whether a login could give access to the portal or to an application of type `saas`."""
+    if best_case.allows(identity):
         return True
     for app in apps:
         if app.document.type != "saas":
             continue
         try:
-            if possible.allows(identity, tuple(policies_of(app.document))):
+            if best_case.allows(identity, tuple(policies_of(app.document))):
                 return True
         except PolicyError:
-            # Policies that cannot be read keep nobody from trying: the application itself refuses.
+            # Policies that cannot be read do not prevent a login: the application itself denies access.
             return True
     return False
 
@@ -161,7 +165,7 @@ def _compiled(
 
 
 def with_signals(section: IdentitySection, sources: Sources) -> Sources:
-    """What policies may ask for, including what the section configures."""
+    """These sources with those that the section configures."""
     return replace(
         sources,
         certificates=section.client_certificates and bool(section.trusted_proxies),
@@ -180,57 +184,59 @@ def _settings_of_servers(definition: PortalDefinition, config: Config, objects: 
 
 
 def _servers(definition: PortalDefinition, config: Config, objects: Objects) -> list[object]:
-    """The servers of a portal with their policies. One that is not among them is nothing there."""
-    stored = {one.id: one for one in objects.servers}
-    # Of a configured server whose stored settings cannot be read, nobody knows which tools are switched off.
+    """The servers of a portal with their policies. Other servers do not exist for the portal."""
+    stored = {server.id: server for server in objects.servers}
+    # A configured server with unreadable stored settings is left out: it is unknown which tools they disable.
     broken = objects.broken_ids(SERVER.name)
     if definition.servers is not None:
-        shown = [entry.server_id for entry in definition.servers]
+        ids = [entry.server_id for entry in definition.servers]
     else:
-        # The document's own portal shows every configured server, and the stored ones that are attached to it.
+        # The document's own portal has every configured server, and the stored ones attached to it.
         own = _stored_portal(config, objects)
         attached = list(stored) if own is None else [entry.server_id for entry in own.servers]
-        shown = [*config.servers, *(id for id in attached if id not in config.servers)]
+        ids = [*config.servers, *(id for id in attached if id not in config.servers)]
     return [
         _configured(id, definition, config, objects) if id in config.servers else server_access(stored[id], objects)
-        for id in shown
+        for id in ids
         if id not in broken and (id in config.servers or id in stored)
     ]
 
 
 def _configured(id: str, definition: PortalDefinition, config: Config, objects: Objects) -> Mapping[str, object]:
-    """A server of the document. A stored one of the same id says how it is shown, at the portals it is attached to."""
+    """A server of the document. A stored server of the same id has its settings, at the portals it is attached to."""
     section = config.portal.identity
-    same = next((one.document for one in objects.servers if one.id == id), None)
+    stored = next((one.document for one in objects.servers if one.id == id), None)
     own = _stored_portal(config, objects)
     if definition.id == OWN and own is not None and id not in {entry.server_id for entry in own.servers}:
-        same = None
-    written = section.server_policies.get(id, ()) if section is not None else ()
+        stored = None
+    policies = section.server_policies.get(id, ()) if section is not None else ()
     return {
         "id": id,
-        "updated_tools": same.updated_tools if same is not None else (),
-        "updated_prompts": same.updated_prompts if same is not None else (),
-        # A configured server that no policy is attached to is for everyone who may use the portal.
-        "policies": [*written, *attached_to(objects, id)] or [EVERYONE],
+        "updated_tools": stored.updated_tools if stored is not None else (),
+        "updated_prompts": stored.updated_prompts if stored is not None else (),
+        # A configured server without policies is open to everyone who may use the portal.
+        "policies": [*policies, *attached_to(objects, id)] or [EVERYONE],
     }
 
 
 def _stored_portal(config: Config, objects: Objects) -> PortalDocument | None:
-    """The stored portal that speaks of the document's own."""
+    """The stored portal with the settings of the document's own portal, or None."""
     hostname = own_hostname(config)
     return next((one.document for one in objects.portals if one.document.hostname == hostname), None)
 
 
 def _unreadable_own(definition: PortalDefinition, config: Config, objects: Objects) -> list[UnreadablePolicy]:
-    """What keeps everybody out of the document's own portal while the stored portal that says which of its servers and
-    tools are shown cannot be read."""
+    """Policies that deny everyone at the document's own portal while its stored settings cannot be read.
+
+    Those settings say which servers and tools are listed.
+    """
     if definition.id != OWN:
         return []
     hostname = own_hostname(config)
     broken = [one for one in objects.broken if one.kind == PORTAL.name and _may_have(one, hostname)]
-    return [UnreadablePolicy.called(one.id) for one in broken]
+    return [UnreadablePolicy.with_id(one.id) for one in broken]
 
 
 def _may_have(portal: Broken, hostname: str) -> bool:
-    said = portal.members.get("hostname")
-    return not isinstance(said, str) or said.lower() == hostname
+    value = portal.members.get("hostname")
+    return not isinstance(value, str) or value.lower() == hostname

@@ -1,4 +1,4 @@
-"""The admin API of an instance, and what it asks of the configuration."""
+"""The admin API of an instance, and its settings from the configuration."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ async def open_admin(shared: Shared, stored: StoredServers, section: IdentitySec
 
 
 def configure_admin(settings: AdminSettings, section: IdentitySection) -> None:
-    """Set what the API asks of the configuration."""
+    """Set the settings that come from the configuration."""
     settings.proxies = [ip_network(proxy) for proxy in section.trusted_proxies]
     settings.integrations = frozenset(section.posture.integrations) if section.posture is not None else None
 
 
 def configure_delivery(settings: AdminSettings, own: PortalIdentity, origin: str, hostname: str) -> None:
-    """Set where the document's own portal is, and how its links get to people. `origin` is "" before it listens."""
+    """Set the address of the document's own portal and how its links are sent. `origin` is "" before it listens."""
     settings.delivery = Delivery(origin, own.mail, own.called)
     settings.hostname = hostname
 
 
 async def command_delivery(config: Config, store: Store) -> Delivery:
-    """The same for a command that works on the database, without a portal: from its configuration alone."""
+    """How a command without a running portal sends links, from the configuration and the store."""
     settings, stored = config.portal, await read_stored(store)
     origin = settings.public_url or (f"http://{settings.host}:{settings.port}" if settings.port else "")
     smtp = settings.identity.smtp if settings.identity is not None else None

@@ -1,4 +1,4 @@
-"""Who may come in at one portal, and at the applications that sign people in through it."""
+"""Admission to one portal and to the applications that have people sign in through it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from portal.access import (
     ADDRESS,
     LOGIN_ENDED,
     Access,
+    BestCase,
     Decision,
     LiveAccess,
     PolicyError,
-    Possible,
     Standing,
     portal_decision,
     refused_for_identity,
@@ -24,12 +24,12 @@ from portal.pages import APP
 
 
 class PortalAdmission:
-    """Decides by what the instance's configuration and store say at the time of the question."""
+    """Decides by the current configuration and store of the instance."""
 
     def __init__(self, shared: Shared, access: LiveAccess) -> None:
         self._shared = shared
         self._access = access
-        self._possible = Possible(access.current, ADDRESS)
+        self._best_case = BestCase(access.current, ADDRESS)
         self._log = structlog.get_logger("portal.access")
 
     async def admit(self, identity: Identity, place: str) -> Decision:
@@ -48,9 +48,9 @@ class PortalAdmission:
         return refused_for_identity(access, self._access.signals.current(identity) or identity)
 
     async def could_enter(self, identity: Identity) -> bool:
-        if self._possible.access is not self._access.current:
-            self._possible = Possible(self._access.current, ADDRESS)
-        return could_enter(identity, self._possible, await self._shared.require_store().list(APPLICATIONS))
+        if self._best_case.access is not self._access.current:
+            self._best_case = BestCase(self._access.current, ADDRESS)
+        return could_enter(identity, self._best_case, await self._shared.require_store().list(APPLICATIONS))
 
     async def _admit_to_application(self, identity: Identity, id: str) -> Decision:
         try:
@@ -59,9 +59,9 @@ class PortalAdmission:
             self._log.error("an application's policies cannot be used", reason=str(error))
             return Decision("deny", "The policies of this application cannot be used.")
         await self._access.signals.prepare(identity, access)
-        known = self._access.signals.current(identity)
-        return LOGIN_ENDED if known is None else access.portal(known)
+        current = self._access.signals.current(identity)
+        return LOGIN_ENDED if current is None else access.portal(current)
 
     async def _application(self, id: str) -> Access:
-        """Compiled at each question: sign-ins to applications are rare, and a change must hold at once."""
+        """The access of an application, compiled each time: logins to it are rare, and a change must apply at once."""
         return application_access(id, self._shared.config, await read_stored(self._shared.require_store()))

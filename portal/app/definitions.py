@@ -1,4 +1,4 @@
-"""Which portals there are: those of the document and those of the database, as one kind of value. Pure."""
+"""The definitions of all portals, from the document and from the database. Pure."""
 
 from __future__ import annotations
 
@@ -27,12 +27,11 @@ OWN = ""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PortalDefinition:
-    """What one portal is.
+    """The definition of one portal.
 
-    `hostname` is the name it answers to, "" for a portal that is reached by its path alone. `servers` are the servers
-    it shows; None for the document's own portal, which shows every server. `name` is what pages, mails and clients call
-    it. With `renameable` pages and mails follow the stored login settings, as soon as these are written. `from_store`:
-    it is a stored portal.
+    `hostname` is its own host name, or "" if it has only a path. `servers` are its servers; None for the document's own
+    portal, which has every server. `name` is shown on pages and in mails and clients. With `renameable`, pages and
+    mails use the name in the stored login settings, as soon as there is one. `from_store` marks a stored portal.
     """
 
     id: str
@@ -49,12 +48,12 @@ class PortalDefinition:
 
     @property
     def prefix(self) -> str:
-        """The path before its own paths on the instance's address."""
+        """The prefix of its paths on the instance's address."""
         return f"/{self.id}" if self.id and self.id.lower() not in RESERVED_IDS else ""
 
 
 def own_hostname(config: Config) -> str:
-    """The host name of the document's own portal. A stored portal of this name speaks of that one too."""
+    """The host name of the document's own portal. A stored portal with this host name has its settings."""
     section = config.portal.identity
     return hostname_of(section.public_url if section is not None else "")
 
@@ -64,22 +63,23 @@ def definitions(
 ) -> dict[str, PortalDefinition]:
     """The portals by id: the document's own, its further ones, then those of the database.
 
-    The document's own is called as the stored portal of its host name is, else as the login settings call it
-    (`login_name`), else as the document does.
-    An id or a host name belongs to the first that has it. A stored portal whose host name is taken keeps its path.
+    The document's own portal takes its name from the stored portal of its host name, otherwise from the login settings
+    (`login_name`), otherwise from the document.
+    An id or a host name belongs to the first portal that has it. A stored portal whose host name is taken keeps its
+    path.
     """
     own_host = own_hostname(config)
     own = next((one.document for one in stored if one.document.hostname == own_host), None)
-    found = {OWN: _own(config, own, login_name)}
+    portals = {OWN: _own(config, own, login_name)}
     hosts = {own_host}
     for entry in (*map(_of_document, config.portals.values()), *map(_of_store, stored)):
-        if entry.id in found:
+        if entry.id in portals:
             continue
         if entry.hostname in hosts:
             entry = replace(entry, hostname="")
         hosts.add(entry.hostname)
-        found[entry.id] = entry
-    return found
+        portals[entry.id] = entry
+    return portals
 
 
 def _own(config: Config, stored: PortalDocument | None, login_name: str) -> PortalDefinition:
@@ -138,13 +138,16 @@ def _of_store(stored: Stored[PortalDocument]) -> PortalDefinition:
 
 
 def _line(text: str) -> str:
-    """The text in one line, as pages and the subjects of mails have it: a stored name may be any text."""
+    """The text in one line, for pages and the subjects of mails: a stored name may be any text."""
     return " ".join(text.split())
 
 
 def host_url(definition: PortalDefinition, public_url: str) -> str:
-    """The origin of a portal's own host name, with the scheme and port of the instance's; "" without one. A name of
-    this machine has the origin that a request names, because the port may not be known before the portal listens."""
+    """The origin of a portal's own host name, with the scheme and port of the instance; "" if it has none.
+
+    Also "" for a loopback name without a public URL: the port may be unknown before the portal listens, so the
+    request's own origin is used.
+    """
     if not definition.id or not definition.hostname:
         return ""
     if not public_url:

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from starlette.routing import BaseRoute
 
 from portal.access import LiveAccess, PolicyError
-from portal.app.access import DECIDING, StoredState, portal_access, read_stored
+from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_stored
 from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
@@ -219,7 +219,7 @@ class Instance:
         self._stored_servers = await stack.enter_async_context(stored)
         self.admin = await open_admin(self.shared, stored, section)
         await stack.enter_async_context(background(self._forget_expired()))
-        self._follower = Follower(store, DECIDING, self._follow, self._unavailable)
+        self._follower = Follower(store, ACCESS_KINDS, self._follow, self._unavailable)
         stack.push_async_callback(self._follower.aclose)
         return [self.admin.route()]
 

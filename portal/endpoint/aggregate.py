@@ -1,11 +1,11 @@
-"""One list out of many servers: the names a client knows their tools, prompts and resources by, and where each leads.
+"""One list from many servers: the names of their tools, prompts and resources for clients, and the target of each.
 
-Pure, and immutable. The raw MCP dictionaries of the upstreams stay as they are but for the name (and, where two servers
-list the same URI, the URI). Order is the order of the configuration, then the upstream's own.
+Pure, and immutable. Only the name in the upstreams' MCP dictionaries changes (and the URI, if two servers
+list the same one). Order is the order of the configuration, then the upstream's own.
 
 A capability is named `{server}_{tool}`, at most 128 characters. Server ids have no underscore, so the first one splits
-a name; the portal itself never splits, it looks names up. 128 is the length SEP-986 allows, and past which clients in
-the field drop a tool without a word.
+a name; the portal itself never splits, it looks names up. SEP-986 allows 128 characters, and
+existing clients silently drop tools with longer names.
 """
 
 import hashlib
@@ -27,7 +27,7 @@ _NO_ALIASES: RawNames = {}
 
 
 class Source(Protocol):
-    """What the aggregate needs of one upstream server."""
+    """The part of an upstream server that the aggregate needs."""
 
     @property
     def id(self) -> str: ...
@@ -45,19 +45,19 @@ class Source(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a listed name or URI leads: the server, the name it has there, and its definition there."""
+    """The target of a listed name or URI: the server, the raw name and the raw definition."""
 
     server: str
     name: str
     definition: Mapping[str, Any] = field(default_factory=dict)
 
 
-Named = tuple[tuple[str, ...], tuple[Target, ...], tuple[Mapping[str, Any], ...]]
-"""The tools or prompts of a server: their names in the list, where each leads, and the definitions to list."""
+NamedItems = tuple[tuple[str, ...], tuple[Target, ...], tuple[Mapping[str, Any], ...]]
+"""The tools or prompts of a server: their names in the list, their targets, and the definitions to list."""
 
 
 class ServerLists:
-    """What a list takes from one server, made once for all the aggregates that the server is in."""
+    """The items of one server, made once for all the aggregates that the server is in."""
 
     def __init__(self, source: Source, raw_tools: RawNames = _NO_ALIASES, raw_prompts: RawNames = _NO_ALIASES) -> None:
         """`raw_tools` and `raw_prompts` are raw names by (server, alias), for tools and prompts that have an alias."""
@@ -66,12 +66,12 @@ class ServerLists:
         self.raw_prompts = raw_prompts
 
     @cached_property
-    def tools(self) -> Named:
-        return _named(self.source, self.source.tools, self.raw_tools)
+    def tools(self) -> NamedItems:
+        return _named_items(self.source, self.source.tools, self.raw_tools)
 
     @cached_property
-    def prompts(self) -> Named:
-        return _named(self.source, self.source.prompts, self.raw_prompts)
+    def prompts(self) -> NamedItems:
+        return _named_items(self.source, self.source.prompts, self.raw_prompts)
 
     @cached_property
     def tools_with_headers(self) -> frozenset[tuple[str, str]]:
@@ -91,7 +91,7 @@ lists all."""
 
 @dataclass(frozen=True)
 class Aggregate:
-    """The lists a client gets, and the target of each name in them. Lookups return None for what is not listed."""
+    """The lists that a client gets, and the target of each name. Lookups return None for names that are not listed."""
 
     tools: dict[str, Target]
     prompts: dict[str, Target]
@@ -126,7 +126,7 @@ class Aggregate:
                 resources[uri] = Target(server.id, raw, resource)
                 resource_list.append({**resource, "uri": uri})
             for template in server.resource_templates:
-                templates.append((_parsed(template["uriTemplate"]), Target(server.id, "", template)))
+                templates.append((_parse_template(template["uriTemplate"]), Target(server.id, "", template)))
                 template_list.append(template)
         return cls(
             tools,
@@ -141,8 +141,8 @@ class Aggregate:
         )
 
     def resource(self, uri: str) -> Target | None:
-        """The server that a URI belongs to: one that lists it, one that is named in it (`owned_uri`), one with a
-        template that matches, or else the only one with resources of its scheme.
+        """The target of a URI: the server that lists it, that is named in it (`owned_uri`), that has a matching
+        template, or that is the only one with resources of its scheme.
 
         A URI is never tried on one server after another, because it may hold data meant for its own server.
         """
@@ -166,7 +166,7 @@ class Aggregate:
         return None
 
     def listed_uri(self, server: str, raw: str) -> str:
-        """The URI a client knows a resource of `server` by."""
+        """The URI of a resource of `server` in the list."""
         target = self.resources.get(raw)
         if target is not None and target.server != server:
             return owned_uri(server, raw)
@@ -183,11 +183,11 @@ class Aggregate:
     @cached_property
     def schemes(self) -> dict[str, tuple[str, ...]]:
         """The servers that list a resource or template of a URI scheme."""
-        found: dict[str, dict[str, None]] = {}
+        servers: dict[str, dict[str, None]] = {}
         for target in self._resource_targets():
             uri = target.definition.get("uri") or target.definition.get("uriTemplate") or ""
-            found.setdefault(uri.partition(":")[0].lower(), {})[target.server] = None
-        return {scheme: tuple(owners) for scheme, owners in found.items()}
+            servers.setdefault(uri.partition(":")[0].lower(), {})[target.server] = None
+        return {scheme: tuple(owners) for scheme, owners in servers.items()}
 
     def _resource_targets(self) -> Iterator[Target]:
         yield from self.resources.values()
@@ -195,47 +195,47 @@ class Aggregate:
             yield target
 
 
-def _named(server: Source, items: tuple[Mapping[str, Any], ...], raw_names: RawNames) -> Named:
-    """The tools or prompts of a server, by the names that they have if no other server takes them."""
+def _named_items(server: Source, items: tuple[Mapping[str, Any], ...], raw_names: RawNames) -> NamedItems:
+    """The tools or prompts of a server, under the names that they have unless another server takes them."""
     taken: set[str] = set()
     targets: list[Target] = []
-    listed: list[Mapping[str, Any]] = []
+    definitions: list[Mapping[str, Any]] = []
     names: list[str] = []
     for item in items:
-        named = item["name"]
-        name = exposed_name(server.id, named, prefix=server.prefix, taken=taken)
+        own_name = item["name"]
+        name = exposed_name(server.id, own_name, prefix=server.prefix, taken=taken)
         taken.add(name)
         names.append(name)
-        targets.append(Target(server.id, raw_names.get((server.id, named), named), item))
-        listed.append(item if name == named else {**item, "name": name})
-    return tuple(names), tuple(targets), tuple(listed)
+        targets.append(Target(server.id, raw_names.get((server.id, own_name), own_name), item))
+        definitions.append(item if name == own_name else {**item, "name": name})
+    return tuple(names), tuple(targets), tuple(definitions)
 
 
 def _merged(
-    parts: Iterable[tuple[Source, Named, bytes | None]],
+    parts: Iterable[tuple[Source, NamedItems, bytes | None]],
 ) -> tuple[dict[str, Target], tuple[Mapping[str, Any], ...]]:
     """Index and list of the tools or prompts of several servers."""
     index: dict[str, Target] = {}
-    listed: list[Mapping[str, Any]] = []
-    for server, (names, targets, items), shown in parts:
-        if shown is not None:
-            names, targets = tuple(compress(names, shown)), tuple(compress(targets, shown))
-            items = tuple(compress(items, shown))
+    definitions: list[Mapping[str, Any]] = []
+    for server, (names, targets, items), part in parts:
+        if part is not None:
+            names, targets = tuple(compress(names, part)), tuple(compress(targets, part))
+            items = tuple(compress(items, part))
         if index.keys().isdisjoint(names):
             index.update(zip(names, targets, strict=True))
-            listed.extend(items)
+            definitions.extend(items)
             continue
         for target, item in zip(targets, items, strict=True):
-            named = target.definition["name"]
-            name = exposed_name(server.id, named, prefix=server.prefix, taken=index.keys())
+            own_name = target.definition["name"]
+            name = exposed_name(server.id, own_name, prefix=server.prefix, taken=index.keys())
             if name not in index:
                 index[name] = target
-                listed.append(item if item["name"] == name else {**item, "name": name})
-    return index, tuple(listed)
+                definitions.append(item if item["name"] == name else {**item, "name": name})
+    return index, tuple(definitions)
 
 
 def exposed_name(server: str, raw: str, *, prefix: bool, taken: Container[str]) -> str:
-    """The name under which `raw` of `server` is listed: deterministic for a given order, never one that is taken."""
+    """The name of `raw` of `server` in the list: deterministic for a given order, and not in `taken`."""
     name = shorten(f"{server}_{raw}") if prefix else shorten(raw)
     if name in taken and not prefix:
         name = shorten(f"{server}_{raw}")
@@ -267,8 +267,8 @@ def split_owned_uri(uri: str) -> tuple[str, str] | None:
     return (server, unquote(raw)) if server and slash and raw else None
 
 
-def _parsed(uri_template: str) -> UriTemplate | None:
-    """A template to match URIs with, None if it is not valid; it is listed all the same."""
+def _parse_template(uri_template: str) -> UriTemplate | None:
+    """A template to match URIs with, or None if it is not valid. It is listed in any case."""
     try:
         return UriTemplate.parse(uri_template)
     except InvalidUriTemplate:

@@ -1,8 +1,7 @@
-"""What one caller is shown of the servers: the part that the access policies give, under the portal's aliases.
+"""The part of the servers that one caller may use by the access policies, under the portal's aliases.
 
-Pure, in two steps. A `CuratedServer` is a server as a portal shows it, with aliases and descriptions. It is the same
-for all callers, and for all portals that change the same. A `Selection` says which of its tools and prompts one caller
-has.
+Pure, in two steps. A `CuratedServer` is a server with a portal's aliases and descriptions. It is the same for all
+callers, and for all portals with the same settings. A `Selection` says which of its tools and prompts one caller has.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,24 +12,24 @@ from weakref import WeakValueDictionary
 
 import stubs
 from codemode import Catalog, CatalogServer
-from portal.access import Capabilities, Shown, Standing, ToolList
+from portal.access import Capabilities, DisplaySetting, Standing, ToolList
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Part, RawNames, ServerLists
 from portal.pins import PendingDefinition
 from portal.servers import ServerSnapshot, Snapshot
 
-_UNCHANGED = Capabilities({}, Shown())
-_MOST_CURATED = 4_096
+_UNCHANGED = Capabilities({}, DisplaySetting())
+_MAX_CURATED = 4_096
 
 
 class CuratedServer:
-    """A server as a portal shows it, with all its tools and prompts. Its content never changes."""
+    """A server with a portal's aliases and descriptions, and all its tools and prompts. Its content never changes."""
 
     def __init__(self, server: ServerSnapshot, tools: Capabilities, prompts: Capabilities) -> None:
-        """`tools` and `prompts` give aliases and descriptions. What they switch off is not left out here."""
+        """`tools` and `prompts` have the aliases and descriptions. Disabled tools and prompts are not left out here."""
         named_tools, named_prompts = _curated(server.tools, tools), _curated(server.prompts, prompts)
-        self.listing = (server.id, server.listing.digest, server.prefix, _changes(tools), _changes(prompts))
-        """Equal for servers of which a client lists the same."""
+        self.listing = (server.id, server.listing.digest, server.prefix, _renamings(tools), _renamings(prompts))
+        """Equal for servers with the same lists."""
         self.id = server.id
         self.prefix = server.prefix
         self.tools = tuple(definition for definition, _ in named_tools)
@@ -43,34 +42,34 @@ class CuratedServer:
         self.catalog = server.catalog if self.tools == server.tools else CatalogServer(_offer(server, self.tools))
 
     def part(self, tools: bytes | None) -> tuple[CatalogServer, bytes | None]:
-        """The same tools for a catalog, in which one that is listed twice is there once."""
+        """The same tools for a catalog, which has a tool once even if the server lists it twice."""
         if tools is None or len(self.tools) == len(self.catalog.tools):
             return self.catalog, tools
         return self.catalog, self.catalog.visible(item["name"] for item in compress(self.tools, tools))
 
 
 class Curated:
-    """The curated servers of all portals of an instance, by what is in them."""
+    """The curated servers of all portals of an instance, by content."""
 
     def __init__(self) -> None:
         self._servers: WeakValueDictionary[object, CuratedServer] = WeakValueDictionary()
-        # Those used last stay while no view holds them.
-        self._recent: Bounded[object, CuratedServer] = Bounded(_MOST_CURATED)
+        # Keeps the most recently used while no view holds them.
+        self._recent: Bounded[object, CuratedServer] = Bounded(_MAX_CURATED)
 
     def of(self, server: ServerSnapshot, tools: Capabilities, prompts: Capabilities) -> CuratedServer:
-        key = (server.catalog, server.listing.digest, server.prefix, _changes(tools), _changes(prompts))
-        found = self._servers.get(key)
-        if found is None:
-            found = self._servers[key] = CuratedServer(server, tools, prompts)
-        self._recent[key] = found
-        return found
+        key = (server.catalog, server.listing.digest, server.prefix, _renamings(tools), _renamings(prompts))
+        curated_server = self._servers.get(key)
+        if curated_server is None:
+            curated_server = self._servers[key] = CuratedServer(server, tools, prompts)
+        self._recent[key] = curated_server
+        return curated_server
 
 
 @dataclass(frozen=True, slots=True)
-class Selected:
+class SelectedServer:
     """A server with the tools and prompts that a caller has: a byte for each, or None for all of them.
 
-    `pending` are those that wait for approval and that the caller would have after it.
+    `pending` are those that wait for approval and that the caller would then have.
     """
 
     server: CuratedServer
@@ -84,55 +83,55 @@ class Selected:
 class Selection:
     """The servers that a caller has, in the order of the configuration.
 
-    `is_part`: the policies leave something out, which they may give to others.
+    `is_part` says that policies leave something out, which other callers may have.
     """
 
-    servers: Mapping[str, Selected] = field(default_factory=dict)
+    servers: Mapping[str, SelectedServer] = field(default_factory=dict)
     is_part: bool = False
 
     @property
     def content(self) -> object:
-        """Equal for selections in which a client lists the same and a program sees the same."""
-        listed = self.listing, tuple(one.server.catalog for one in self._listed())
+        """Equal for selections that are the same for clients and programs."""
+        listed = self.listing, tuple(server.server.catalog for server in self._listed())
         return (listed, self.is_part, tuple(sorted(self.unavailable().items())), tuple(sorted(self.pending().items())))
 
     @property
     def listing(self) -> object:
-        """Equal for selections in which a client lists the same."""
-        return tuple((one.server.listing, one.tools, one.prompts) for one in self._listed())
+        """Equal for selections with the same lists."""
+        return tuple((server.server.listing, server.tools, server.prompts) for server in self._listed())
 
     @property
     def raw_tools(self) -> RawNames:
         """Raw names by (server, alias), for tools that have an alias."""
-        return {key: raw for one in self.servers.values() for key, raw in one.server.lists.raw_tools.items()}
+        return {key: raw for server in self.servers.values() for key, raw in server.server.lists.raw_tools.items()}
 
     def aggregate_parts(self) -> list[Part]:
-        return [(one.server.lists, one.tools, one.prompts) for one in self.servers.values()]
+        return [(server.server.lists, server.tools, server.prompts) for server in self.servers.values()]
 
     def catalog(self) -> Catalog:
-        """The catalog of the servers with something to offer."""
-        parts = [one.server.part(one.tools) for one in self._listed()]
+        """The catalog of the servers that have a listing."""
+        parts = [server.server.part(server.tools) for server in self._listed()]
         return Catalog.of(parts, self.unavailable(), self.pending(), is_part=self.is_part)
 
     def unavailable(self) -> dict[str, str]:
-        """Why each of the other servers has nothing to offer."""
-        away = ((name, one.state) for name, one in self.servers.items() if not one.state.listed)
+        """The reason why each of the other servers is unavailable, by id."""
+        away = ((name, server.state) for name, server in self.servers.items() if not server.state.listed)
         return {name: state.reason or "still connecting" for name, state in away}
 
     def pending(self) -> dict[tuple[str, str], str]:
-        """Why tools are not there that their pinned servers list, by server and raw name."""
-        waiting = ((name, item) for name, one in self.servers.items() for item in one.pending)
+        """The reason why tools that wait for approval are unavailable, by server and raw name."""
+        waiting = ((name, item) for name, server in self.servers.items() for item in server.pending)
         return {(name, item.name): item.notice for name, item in waiting if item.kind == "tool"}
 
-    def _listed(self) -> Iterable[Selected]:
-        return (one for one in self.servers.values() if one.state.listed)
+    def _listed(self) -> Iterable[SelectedServer]:
+        return (server for server in self.servers.values() if server.state.listed)
 
 
 def select_all(snapshot: Snapshot, curated: Curated) -> Selection:
-    """Everything in a snapshot."""
+    """The selection of everything in a snapshot."""
     return Selection(
         {
-            name: Selected(curated.of(server, _UNCHANGED, _UNCHANGED), server, pending=server.pending)
+            name: SelectedServer(curated.of(server, _UNCHANGED, _UNCHANGED), server, pending=server.pending)
             for name, server in snapshot.servers.items()
         }
     )
@@ -140,17 +139,17 @@ def select_all(snapshot: Snapshot, curated: Curated) -> Selection:
 
 def select(snapshot: Snapshot, standing: Standing, curated: Curated) -> Selection:
     """The part of a snapshot for the caller of `standing`."""
-    servers: dict[str, Selected] = {}
+    servers: dict[str, SelectedServer] = {}
     is_part = False
     for name, server in snapshot.servers.items():
         if not standing.server(name).allowed:
             is_part = is_part or standing.access.has_server(name)
             continue
         settings = standing.view(name)
-        shown = curated.of(server, settings.tools, settings.prompts)
-        tools, hidden = standing.tools(shown.raw_tools)
+        curated_server = curated.of(server, settings.tools, settings.prompts)
+        tools, hidden = standing.tools(curated_server.raw_tools)
         is_part = is_part or hidden
-        prompts = bytes(settings.prompts.of(raw).enabled for raw in shown.raw_prompts)
+        prompts = bytes(settings.prompts.of(raw).enabled for raw in curated_server.raw_prompts)
         capabilities = {"tool": settings.tools, "prompt": settings.prompts}
         pending = tuple(
             item
@@ -158,20 +157,20 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated) -> Selectio
             if capabilities[item.kind].of(item.name).enabled
             and (item.kind == "prompt" or settings.shows(item.name, {}))
         )
-        servers[name] = Selected(shown, server, tools, None if all(prompts) else prompts, pending)
+        servers[name] = SelectedServer(curated_server, server, tools, None if all(prompts) else prompts, pending)
     return Selection(servers, is_part)
 
 
-def _changes(settings: Capabilities) -> object:
-    """The aliases and descriptions in some settings."""
-    changed = ((name, one.alias, one.description) for name, one in settings.settings.items())
-    return frozenset(one for one in changed if one[1:] != (None, None))
+def _renamings(settings: Capabilities) -> object:
+    """The settings that have an alias or description."""
+    changed = ((name, setting.alias, setting.description) for name, setting in settings.settings.items())
+    return frozenset(setting for setting in changed if setting[1:] != (None, None))
 
 
 def _curated(items: Iterable[Mapping[str, Any]], settings: Capabilities) -> list[tuple[Mapping[str, Any], str]]:
-    """The definitions of a list as the settings change them, each with its raw name.
+    """The definitions of a list with the settings applied, each with its raw name.
 
-    Of two with the same alias the first that is switched on gets it, and the other keeps its name.
+    If two have the same alias, the first enabled one gets it and the other keeps its name.
     """
     listed = list(items)
     taken = {item["name"] for item in listed}
@@ -186,8 +185,8 @@ def _curated(items: Iterable[Mapping[str, Any]], settings: Capabilities) -> list
     return curated
 
 
-def _definition(item: Mapping[str, Any], setting: Shown, alias: str | None) -> Mapping[str, Any]:
-    """The same object if the settings change nothing."""
+def _definition(item: Mapping[str, Any], setting: DisplaySetting, alias: str | None) -> Mapping[str, Any]:
+    """The definition with the setting applied; the same object if it changes nothing."""
     if alias is None and setting.description is None:
         return item
     description = {} if setting.description is None else {"description": setting.description}

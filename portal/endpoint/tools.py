@@ -53,7 +53,7 @@ class ToolMethods:
         answer = view.answers.get(key)
         if answer is None:
             answer = encode({**members, **await self._list(view, request.mode)})
-            self._views.keep_answer(view, key, answer)
+            self._views.store_answer(view, key, answer)
         return answer
 
     async def _list(self, view: View, mode: Mode) -> dict[str, Any]:

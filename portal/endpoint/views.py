@@ -1,12 +1,12 @@
-"""Views: what a caller of the portal is shown at this moment.
+"""Views: the servers, tools and prompts that a caller of the portal has now.
 
-Without identities everyone has one view, the whole of what the servers offer. With them, a view is the part that the
-policies give its caller; callers to whom they give the same share one view, so that thousands of users need few lists
-and few catalogs.
+Without identities everyone has one view of everything that the servers offer. With identities, a view is the part that
+the policies allow its caller. Callers with the same access share a view, so that thousands of users need few lists and
+few catalogs.
 
-A view is a choice among tools that are named and indexed once for each server. It owns what is made of the choice:
+A view selects tools that are named and indexed once for each server. It owns the values made from the selection:
 aggregate, lists, encoded answers, catalog. Its content never changes. When servers or policies change, callers get
-another view; nothing has to be invalidated.
+another view, so nothing has to be invalidated.
 """
 
 import asyncio
@@ -44,8 +44,8 @@ _SCOPE_KEY = "portal.view"
 AnswerKey = tuple[Mode, bytes]
 
 
-class Listed:
-    """What a client lists of a selection, made when one first asks. A program does not need it."""
+class ListedContent:
+    """The lists of a selection, made on the first request for one. Programs do not need them."""
 
     def __init__(self, selection: Selection) -> None:
         self._selection = selection
@@ -57,15 +57,15 @@ class Listed:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class View:
-    """`selection` has the view's content: a later snapshot in which the same is listed has the same view.
+    """`selection` has the view's content. A later snapshot with the same content has the same view.
 
-    `lists` holds the tools of each mode, `answers` the result of `tools/list` as JSON by mode and by the portal's stamp
-    in it, which only 2026-07-28 has.
+    `lists` has the tools of each mode. `answers` has the results of `tools/list` as JSON, by mode and by the portal's
+    stamp in them (only in 2026-07-28).
     `catalog` is a future because it is built in a thread.
     """
 
     selection: Selection
-    listed: Listed
+    listed: ListedContent
     lists: dict[Mode, list[Mapping[str, Any]]] = field(default_factory=dict)
     answers: dict[AnswerKey, bytes] = field(default_factory=dict)
     catalog: asyncio.Future[Catalog] | None = None
@@ -76,32 +76,32 @@ class View:
 
 
 class Contents:
-    """What views are made of, shared by the portals of an instance: each by what is in it."""
+    """The views and their parts by content, shared by the portals of an instance."""
 
     def __init__(self) -> None:
         self.curated = Curated()
         self._views: WeakValueDictionary[object, View] = WeakValueDictionary()
-        self._listed: WeakValueDictionary[object, Listed] = WeakValueDictionary()
+        self._listed: WeakValueDictionary[object, ListedContent] = WeakValueDictionary()
 
     def view(self, selection: Selection) -> View:
-        """The view with the content of `selection`: one there is already, or a new one."""
+        """The view with the content of `selection`, existing or new."""
         content, listing = selection.content, selection.listing
         view = self._views.get(content)
         if view is None:
-            # Often only the reason has changed for which some server is away, and the same is listed.
+            # Often only the reason why a server is away has changed, and the lists are the same.
             listed = self._listed.get(listing)
             if listed is None:
-                listed = self._listed[listing] = Listed(selection)
+                listed = self._listed[listing] = ListedContent(selection)
             view = self._views[content] = View(selection, listed)
         return view
 
 
 class Views:
-    """The views of one portal's callers; those used last are kept.
+    """The views of one portal's callers. The least recently used are evicted.
 
     A view is found by the versions of snapshot and policies and the caller's profile, which is the same for callers
-    whom the policies cannot tell apart. Where several of these lead to the same content, they share the view; portals
-    that are given the same `contents` share it too.
+    whom the policies cannot distinguish. Keys with the same content share the view, and so do portals with the same
+    `contents`.
     """
 
     def __init__(self, servers: Servers, access: LiveAccess | None = None, contents: Contents | None = None) -> None:
@@ -116,17 +116,17 @@ class Views:
 
     @property
     def whole(self) -> View:
-        """Everything the servers offer now, for nobody in particular."""
+        """The view of everything that the servers offer now."""
         return self.whole_of(self._servers.snapshot)
 
     def whole_of(self, snapshot: Snapshot) -> View:
-        """Everything in a snapshot."""
+        """The view of everything in a snapshot."""
         return self._view((snapshot.version,), lambda: select_all(snapshot, self._contents.curated))
 
     def of(self, scope: Scope | None, snapshot: Snapshot | None = None) -> View:
         """The view of a request's caller, on the current snapshot or another one. Raises as `for_caller`.
 
-        The same one however often the request asks, by what was decided when it came in.
+        Every call for one request returns the same view, by the decision made when the request arrived.
         """
         if scope is None:
             return self.for_caller(None, snapshot)
@@ -142,7 +142,7 @@ class Views:
         """The view of a caller, on the current snapshot or another one.
 
         Raises:
-            CallDenied: the portal is not for this caller, or none of its servers is.
+            CallDenied: this caller may not use the portal, or none of its servers.
         """
         snapshot = self._servers.snapshot if snapshot is None else snapshot
         if self.access is None:
@@ -150,7 +150,7 @@ class Views:
         return self._of(self._standing(principal), snapshot)
 
     def _of(self, standing: Standing, snapshot: Snapshot) -> View:
-        """The view of a caller about whom this was decided."""
+        """The view of the caller with these decisions."""
         if self.access is None:
             return self.whole_of(snapshot)
         if not standing.portal.allowed:
@@ -162,20 +162,20 @@ class Views:
         return view
 
     def for_caller_or_empty(self, principal: Identity | None) -> View:
-        """As `for_caller`, but an empty view where that raises."""
+        """As `for_caller`, or an empty view if that raises."""
         try:
             return self.for_caller(principal)
         except CallDenied:
             return self._contents.view(Selection())
 
     def portal_decision(self, principal: Identity | None) -> Decision:
-        """May this caller use the portal at all?"""
+        """The decision whether this caller may use the portal."""
         if self.access is None:
             return Decision("allow", "")
         return portal_decision(self.access.standing(principal or ANONYMOUS))
 
     def server_denial(self, server: str, principal: Identity | None) -> CallDenied | None:
-        """The error for a server that is not for this caller, or None if it is."""
+        """The error if this caller may not use a server, or None."""
         if self.access is None:
             return None
         decision = self._standing(principal).server(server)
@@ -184,18 +184,21 @@ class Views:
     def hidden_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
         """The target of a tool, prompt or resource that exists but is not in the caller's view.
 
-        A call of it is worth making: the gate refuses it with the reason, and the record says that somebody tried.
+        A call of it goes ahead to the gate, which denies it with the reason and records the attempt.
         """
         return self._forbidden_target(kind, name, principal) or self._unapproved_target(kind, name)
 
-    def keep_answer(self, view: View, key: AnswerKey, answer: bytes) -> None:
-        """Keep an encoded answer with its view. All together stay within `MAX_ANSWER_BYTES`; those used last stay."""
+    def store_answer(self, view: View, key: AnswerKey, answer: bytes) -> None:
+        """Store an encoded answer in its view.
+
+        Beyond `MAX_ANSWER_BYTES` the answers of the least recently used views are dropped.
+        """
         view.answers[key] = answer
         room = MAX_ANSWER_BYTES
-        for one in dict.fromkeys(reversed(tuple(self._views.values()))):
-            size = sum(map(len, one.answers.values()))
+        for other in dict.fromkeys(reversed(tuple(self._views.values()))):
+            size = sum(map(len, other.answers.values()))
             if size > room:
-                one.answers.clear()
+                other.answers.clear()
             else:
                 room -= size
 
@@ -203,9 +206,9 @@ class Views:
         if self.access is None:
             return None
         aggregate = self.whole.aggregate
-        known: Mapping[str, Target] = aggregate.tools if kind == "tool" else aggregate.prompts
-        target = aggregate.resource(name) if kind == "resource" else known.get(name)
-        # A server of another portal is unknown here, and not forbidden.
+        targets: Mapping[str, Target] = aggregate.tools if kind == "tool" else aggregate.prompts
+        target = aggregate.resource(name) if kind == "resource" else targets.get(name)
+        # A server of another portal is unknown here, not forbidden.
         if target is None or not self.access.current.has_server(target.server):
             return None
         standing = self._standing(principal)
@@ -241,6 +244,6 @@ class Views:
 
 
 def _policy_against_all(snapshot: Snapshot, standing: Standing) -> str | None:
-    """The policy that keeps a caller from the only server; of several, that nothing allows any."""
+    """The policy that denies the only server; with several servers, the default."""
     decisions = [standing.server(server) for server in snapshot.servers]
     return decisions[0].policy if len(decisions) == 1 else DEFAULT_DENY

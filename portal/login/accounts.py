@@ -1,7 +1,7 @@
 """The pages of local accounts: the claim of the first administrator, invitations, and new passwords.
 
-Each is a link with a one-time token. Opening it shows a form and changes nothing, because programs that look at mail
-open links too; sending the form uses it up.
+Each is opened by a link with a one-time token. Opening it shows a form and changes nothing, because mail scanners open
+links too. Submitting the form uses the token.
 """
 
 from __future__ import annotations
@@ -126,14 +126,16 @@ class AccountRoutes:
         login, text = visitor.address.path(LOGIN_PATH), "Every session of before has ended."
         return await self._login.message(visitor, 200, "Your password is changed", text, login, "Sign in")
 
-    # What they have in common
+    # Shared by all of them
 
     async def _signed_in(
-        self, request: Request, visitor: Visitor, administrator: Administrator, otherwise: str
+        self, request: Request, visitor: Visitor, administrator: Administrator, problem: str
     ) -> Response:
         response = await self._login.signed_in(request, visitor, administrator.identity, visitor.address.path(HOME))
-        # Asked after the session is there, as when somebody signs in with a password.
-        return response if await self._administrators.stands(administrator) else await self._dead(visitor, otherwise)
+        # Checked after the session is created, as for a login with a password.
+        return (
+            response if await self._administrators.is_unchanged(administrator) else await self._dead(visitor, problem)
+        )
 
     async def _page(self, visitor: Visitor, template: str, problem: str = "", **values: Any) -> Response:
         design = (await self._login.directory.rules()).design

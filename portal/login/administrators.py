@@ -1,10 +1,10 @@
 """Local administrators: accounts of the instance itself, so that it needs no identity provider to start.
 
-The first one claims the instance with a one-time link that only the console of the server shows. Later ones are invited
-(`invitations`). Every portal knows the same accounts; a link is good at the portal that offered it.
+The first administrator claims the instance with a one-time link that only the server's console shows. Later ones are
+invited (`invitations`). Every portal has the same accounts; a link works at the portal that offered it.
 
-Whether an account may be made or removed is decided in the transaction that does it: at no moment are there two of one
-address, or nobody who could sign in.
+The transaction that creates or removes an account also checks that it may: at no moment do two accounts have the same
+address, or is there no account that can sign in.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ class AccountDocument(Document):
 
 
 class LinkDocument(Document):
-    """Nothing: the token alone is what counts."""
+    """An empty document: only the token matters."""
 
 
 class ResetDocument(Document):
-    """`id` is that of the account."""
+    """`id` is the id of the account."""
 
     id: str
 
 
 class InvitationDocument(Document):
-    """`email` is in lower case; `expires_at` is a time of ISO 8601."""
+    """`email` is in lower case; `expires_at` is an ISO 8601 time."""
 
     email: str
     expires_at: datetime
@@ -56,33 +56,33 @@ INVITATION_LINK = Kind("invitation", LinkDocument)
 """The tokens in the links of invitations; their subject is the invitation's id."""
 CLAIM = Kind("claim", LinkDocument)
 RESET = Kind("reset", ResetDocument)
-CLAIM_LASTS = timedelta(hours=24)
-RESET_LASTS = timedelta(hours=1)
+CLAIM_LIFETIME = timedelta(hours=24)
+RESET_LIFETIME = timedelta(hours=1)
 MAX_ACCOUNTS = 1000
 IDP = LOCAL_ACCOUNTS
 
 
 class AccountError(PortalError):
-    """A change of local accounts that is refused; it did not happen."""
+    """A change of local accounts was refused and did not happen."""
 
 
 class AddressTaken(AccountError):
-    """There is an administrator with this address, or an invitation for it."""
+    """An administrator or invitation has this address already."""
 
 
 class LastAdministrator(AccountError):
-    """Without this one nobody could sign in as administrator."""
+    """Nobody else could sign in as administrator."""
 
 
 class TooManyAccounts(AccountError):
-    """There are `MAX_ACCOUNTS` administrators and invitations."""
+    """There are already `MAX_ACCOUNTS` administrators and invitations."""
 
 
 @dataclass(frozen=True, slots=True)
 class Administrator:
-    """One account. `has_password` is false from a reset until its link is used: nobody signs in with it meanwhile.
+    """One account. `has_password` is false from a reset until its link is used: nobody can sign in with it meanwhile.
 
-    `revision` is that of the stored account, which every change of it counts up.
+    `revision` is the revision of the stored account, which grows with every change.
     """
 
     id: str
@@ -109,7 +109,7 @@ class Administrator:
 
 @dataclass(frozen=True, slots=True)
 class ResetLink:
-    """A one-time token with which this administrator chooses a new password."""
+    """A one-time token that lets this administrator choose a new password."""
 
     administrator: Administrator
     token: str = field(repr=False)
@@ -117,7 +117,7 @@ class ResetLink:
 
 
 class Administrators:
-    """The accounts in the store. Its tokens are those of the portal whose claim and reset links these are."""
+    """The accounts in the store. The store's tokens belong to the portal that offers the claim and reset links."""
 
     def __init__(self, store: Store, passwords: Passwords, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
@@ -125,17 +125,19 @@ class Administrators:
         self._now = now
 
     async def exist(self) -> bool:
-        """Whether there is an account. One that cannot be read counts: else the next claim would take the portal."""
-        found = await self._store.scan(ADMINISTRATOR)
-        return bool(found.stored or found.broken)
+        """Whether there is an account. An unreadable one counts, or the next claim would take over the portal."""
+        scan = await self._store.scan(ADMINISTRATOR)
+        return bool(scan.stored or scan.broken)
 
     async def list(self) -> list[Administrator]:
-        """All of them, in order of their creation."""
+        """All administrators, in order of creation."""
         return [_administrator(stored) for stored in await self._store.list(ADMINISTRATOR)]
 
     async def find(self, email: str) -> Administrator | None:
-        """The one with this address, in upper or lower case, or None."""
-        return next((one for one in await self.list() if one.email == _normal(email)), None)
+        """The administrator with this address, ignoring case, or None."""
+        return next(
+            (administrator for administrator in await self.list() if administrator.email == _normalized(email)), None
+        )
 
     async def create(self, email: str, name: str, password: str, *, by: str) -> Identity:
         """
@@ -144,53 +146,56 @@ class Administrators:
         """
         password_hash = await self._passwords.hash(password)
         async with self._store.transaction() as transaction:
-            made = await make_account(transaction, str(uuid.uuid4()), email, name, password_hash, by=by)
-        return made.identity
+            administrator = await make_account(transaction, str(uuid.uuid4()), email, name, password_hash, by=by)
+        return administrator.identity
 
     # The first one
 
     async def offer_claim(self) -> str | None:
-        """A new claim token, and all earlier ones end; None if there is an administrator."""
+        """A new claim token, which revokes the earlier ones; None if there is an administrator."""
         if await self.exist():
             return None
         await self._store.tokens.revoke_subject(CLAIM.name, kinds=(CLAIM.name,))
         token = secrets.token_urlsafe(32)
-        expires_at = self._now() + CLAIM_LASTS
+        expires_at = self._now() + CLAIM_LIFETIME
         await self._store.tokens.issue(CLAIM, token, subject=CLAIM.name, document=LinkDocument(), expires_at=expires_at)
         return token
 
     async def claimable(self, token: str) -> bool:
-        """Whether this claim token would make the first administrator now."""
+        """Whether this claim token can create the first administrator now."""
         claim = await self._store.tokens.find(CLAIM, token) if token else None
         return claim is not None and claim.used_at is None and not await self.exist()
 
     async def claim(self, token: str, email: str, name: str, password: str) -> Administrator | None:
-        """Make the first administrator. None if the link was used, has expired, or there is an administrator."""
+        """The first administrator, created now. None if the token is used or expired, or there is an administrator."""
         password_hash = await self._passwords.hash(password)
         async with self._store.transaction() as transaction:
-            used = await transaction.tokens.consume(CLAIM, token)
-            # In the same transaction: two portals may each have offered a link.
-            if used is None or used.reused or await _any_account(transaction):
+            consumed = await transaction.tokens.consume(CLAIM, token)
+            # Checked in the same transaction, because two portals may each have offered a link.
+            if consumed is None or consumed.reused or await _any_account(transaction):
                 return None
             return await make_account(transaction, str(uuid.uuid4()), email, name, password_hash, by="claim")
 
     # Signing in
 
     async def sign_in(self, email: str, password: str) -> Administrator | None:
-        """The account with this address and password, or None, after the same time, if there is none.
+        """The account with this address and password, or None. A miss takes as long as a match.
 
-        A caller that issues something to it asks `stands` afterwards.
+        A caller that issues a session or code to the account must check `is_unchanged` afterwards.
         """
         accounts = await self._store.list(ADMINISTRATOR)
-        account = next((one for one in accounts if one.document.email == _normal(email)), None)
+        account = next((one for one in accounts if one.document.email == _normalized(email)), None)
         stored = account.document.password_hash if account is not None else ""
         if not await self._passwords.match(stored or None, password) or account is None:
             return None
         return _administrator(account)
 
-    async def stands(self, administrator: Administrator) -> bool:
-        """Whether the account is as it was read. If not, it may have been removed, or given another password, and a
-        session or code issued since must not be given out: the change could not end it before it was there."""
+    async def is_unchanged(self, administrator: Administrator) -> bool:
+        """Whether the account has not changed since it was read.
+
+        If it has, it may be removed or have a new password, and a session or code issued since must not be given out:
+        it did not exist yet when the change ended the others.
+        """
         stored = await self._store.find(ADMINISTRATOR, administrator.id)
         return isinstance(stored, Stored) and stored.revision == administrator.revision
 
@@ -208,12 +213,12 @@ class Administrators:
             if not any(one.document.password_hash for one in await transaction.list(ADMINISTRATOR)):
                 raise LastAdministrator("the last administrator who can sign in stays; invite another first")
             await _end_logins(transaction, removed.identity)
-            # Who is removed may still have a link in hand that makes another administrator.
-            await withdraw_invitations_by(transaction, removed.identity.id, by=by)
+            # Otherwise the removed administrator could still accept an invitation of their own.
+            await revoke_invitations_by(transaction, removed.identity.id, by=by)
         return removed
 
     async def set_password(self, id: str, password: str, *, by: str) -> Administrator:
-        """Another password. Every session and grant of the account ends, and every reset link.
+        """Set a new password, and end every session, grant and reset link of the account.
 
         Raises:
             NotFound: there is no such account.
@@ -223,13 +228,13 @@ class Administrators:
             return await _change_password(transaction, id, password_hash, by=by)
 
     async def offer_reset(self, id: str, *, by: str) -> ResetLink:
-        """A link with which the administrator chooses a password. The present one, every session, every grant and every
-        earlier link end now.
+        """A link that lets the administrator choose a password. It ends the current password, and every session,
+        grant and earlier link.
 
         Raises:
             NotFound: there is no such account.
         """
-        token, expires_at = secrets.token_urlsafe(32), self._now() + RESET_LASTS
+        token, expires_at = secrets.token_urlsafe(32), self._now() + RESET_LIFETIME
         async with self._store.transaction() as transaction:
             changed = await _change_password(transaction, id, "", by=by)
             subject = changed.identity.id
@@ -239,21 +244,21 @@ class Administrators:
         return ResetLink(changed, token, expires_at)
 
     async def resettable(self, token: str) -> Administrator | None:
-        """Whose password this reset token would change now; None if it was used, has expired, or was replaced."""
-        found = await self._store.tokens.find(RESET, token) if token else None
-        if found is None or found.used_at is not None:
+        """The administrator whose password this token can change now; None if it is used, expired or replaced."""
+        link = await self._store.tokens.find(RESET, token) if token else None
+        if link is None or link.used_at is not None:
             return None
-        stored = await self._store.find(ADMINISTRATOR, found.document.id)
+        stored = await self._store.find(ADMINISTRATOR, link.document.id)
         return _administrator(stored) if isinstance(stored, Stored) else None
 
     async def reset(self, token: str, password: str) -> Administrator | None:
-        """The administrator, whose password it is now; None if the token was used, has expired, or was replaced."""
+        """The administrator with the new password; None if the token is used, expired or replaced."""
         password_hash = await self._passwords.hash(password)
         async with self._store.transaction() as transaction:
-            used = await transaction.tokens.consume(RESET, token)
-            if used is None or used.reused:
+            consumed = await transaction.tokens.consume(RESET, token)
+            if consumed is None or consumed.reused:
                 return None
-            id = used.document.id
+            id = consumed.document.id
             if not isinstance(await transaction.find(ADMINISTRATOR, id), Stored):
                 return None
             return await _change_password(transaction, id, password_hash, by="reset link")
@@ -266,15 +271,15 @@ async def make_account(
     Raises:
         AddressTaken: there is an administrator with this address.
     """
-    address = _normal(email)
+    address = _normalized(email)
     if any(one.document.email == address for one in await transaction.list(ADMINISTRATOR)):
         raise AddressTaken("there is an administrator with this address")
     document = AccountDocument(email=address, name=name, password_hash=password_hash)
     return _administrator(await transaction.create(ADMINISTRATOR, id, document, by=by))
 
 
-async def withdraw_invitations_by(transaction: Transaction, inviter: str, *, by: str) -> None:
-    """Delete the invitations that this identity made, with their links."""
+async def revoke_invitations_by(transaction: Transaction, inviter: str, *, by: str) -> None:
+    """Delete the invitations that this identity created or renewed, with their links."""
     for invitation in await transaction.list(INVITATION):
         if invitation.created_by == inviter or invitation.modified_by == inviter:
             await transaction.delete(INVITATION, invitation.id, by=by)
@@ -285,7 +290,7 @@ async def _change_password(transaction: Transaction, id: str, password_hash: str
     stored = await transaction.get(ADMINISTRATOR, id)
     if stored is None:
         raise NotFound(ADMINISTRATOR.name, id)
-    # Other members of the document, such as a role that a newer program has written, stay.
+    # Unknown members of the document stay, such as a role that a newer version has written.
     document = stored.document.model_copy(update={"password_hash": password_hash})
     changed = _administrator(await transaction.replace(ADMINISTRATOR, id, document, by=by))
     await _end_logins(transaction, changed.identity)
@@ -293,31 +298,31 @@ async def _change_password(transaction: Transaction, id: str, password_hash: str
 
 
 async def _any_account(transaction: Transaction) -> bool:
-    """Whether there is an account. One that cannot be read counts: else the next claim would take the portal."""
-    found = await transaction.scan(ADMINISTRATOR)
-    return bool(found.stored or found.broken)
+    """Whether there is an account. An unreadable one counts, or the next claim would take over the portal."""
+    scan = await transaction.scan(ADMINISTRATOR)
+    return bool(scan.stored or scan.broken)
 
 
 async def _end_logins(transaction: Transaction, identity: Identity) -> None:
     await transaction.tokens.revoke_subject(identity.id, kinds=(*EVERYWHERE, RESET.name))
 
 
-def _normal(email: str) -> str:
+def _normalized(email: str) -> str:
     return email.strip().lower()
 
 
-def _administrator(found: Stored[AccountDocument] | Broken) -> Administrator:
-    """An account as it was read. Of one that cannot be read only the id is known; it can be removed all the same."""
-    if isinstance(found, Broken):
-        return Administrator(found.id, "", "", False, found.revision, found.modified_at, "", found.modified_at)
-    document = found.document
+def _administrator(entry: Stored[AccountDocument] | Broken) -> Administrator:
+    """The account in a stored object. If it cannot be read, only its id is known, which is enough to remove it."""
+    if isinstance(entry, Broken):
+        return Administrator(entry.id, "", "", False, entry.revision, entry.modified_at, "", entry.modified_at)
+    document = entry.document
     return Administrator(
-        found.id,
+        entry.id,
         document.email,
         document.name,
         bool(document.password_hash),
-        found.revision,
-        found.created_at,
-        found.created_by,
-        found.modified_at,
+        entry.revision,
+        entry.created_at,
+        entry.created_by,
+        entry.modified_at,
     )

@@ -1,4 +1,4 @@
-"""The ways to sign in that the portal offers at this moment, read from the store, and the object that does each."""
+"""The ways to sign in that a portal offers now, read from the store, and the object that implements each."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Remote: TypeAlias = Oidc | OAuth2
 
 
 class LoginSettings(Document):
-    """The members that `read_rules` reads: their rules, and the words for what is wrong with them, are there."""
+    """The login settings, as unchecked members: `read_rules` validates them."""
 
 
 LOGIN_SETTINGS = Kind("settings", LoginSettings)
@@ -38,13 +38,13 @@ class Offer:
 
     @property
     def straight_to(self) -> str:
-        """The id of the provider that a browser goes to without seeing the login page, or ""."""
+        """The id of the provider to redirect a browser to without a login page, or ""."""
         only = self.rules.instant and len(self.redirects) == 1 and self.pin is None
         return self.redirects[0].id if only else ""
 
 
 async def stored_name(store: Store) -> str:
-    """What the login settings call the document's own portal; "" if nothing, or if they cannot be used."""
+    """The name of the document's own portal in the login settings; "" if there is none or they cannot be used."""
     stored = await store.get(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
     document = dict(stored.document.model_extra or {}) if stored is not None else {}
     if not str(document.get("name") or "").strip():
@@ -56,7 +56,7 @@ async def stored_name(store: Store) -> str:
 
 
 class Directory:
-    """Reads the store each time: logins are rare, and a change must hold at once."""
+    """The ways to sign in at one portal. Reads the store each time: logins are rare, and changes must apply at once."""
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class Directory:
         *,
         renameable: bool = True,
     ) -> None:
-        """`hostname` is the domain of the portal's application. `name` is what pages call the portal; with `renameable`
-        the stored settings may call it something else."""
+        """`hostname` is the domain of the portal's application. `name` is the portal's name on pages. With
+        `renameable` the stored settings may override it."""
         self._store = store
         self._hostname = hostname
         self._name = name
@@ -78,7 +78,7 @@ class Directory:
         self._log = structlog.get_logger("portal.login")
 
     async def rules(self) -> LoginRules:
-        """How this portal signs people in: the stored settings, and what its application says instead."""
+        """The login rules of this portal: the stored settings, overridden by its application."""
         stored = await self._store.find(LOGIN_SETTINGS, LOGIN_SETTINGS_ID)
         document = dict(stored.document.model_extra or {}) if isinstance(stored, Stored) else {}
         if not self._renameable:
@@ -96,9 +96,9 @@ class Directory:
             return rules
 
     async def block(self, place: str, *, person: bool) -> Block:
-        """What a person is shown who may not use this place: a path of the portal, or `app:` and an application's id.
+        """The page for a person who may not use `place`: a path of the portal, or `app:` and an application's id.
 
-        `person`: they are refused for who they are, not for where or with what they come.
+        `person` says that they are denied because of their identity, not their network or device.
         """
         rules, app = await self.rules(), await self._application(place)
         if app is None:
@@ -116,23 +116,23 @@ class Directory:
         return Offer(rules, redirects, pins[0] if pins else None, password)
 
     async def remote(self, id: str) -> Remote | None:
-        """The object that signs people in at an offered provider. It stays the same while the configuration does."""
+        """The object that signs people in at an offered provider, or None. It stays while the configuration does."""
         offer = await self.offer(password=False)
         provider = next((provider for provider in offer.redirects if provider.id == id), None)
         if provider is None:
             return None
         configured, remote = self._remotes.get(id, (None, None))
         if remote is None or configured != provider:
-            # A new one forgets what the provider's discovery document said under the former configuration.
+            # A new object, because the old one caches the discovery document of the former configuration.
             remote = Oidc(provider) if isinstance(provider, OidcProvider) else OAuth2(provider)
             self._remotes[id] = (provider, remote)
         return remote
 
     async def _application(self, place: str) -> Stored[AppDocument] | None:
-        """The application of a place; that of the portal itself for "" and for its paths."""
+        """The application of a place; the portal's own for "" and for its paths."""
         if place.startswith(APP):
-            found = await self._store.find(APPLICATION, place.removeprefix(APP))
-            return None if isinstance(found, Broken) else found
+            entry = await self._store.find(APPLICATION, place.removeprefix(APP))
+            return None if isinstance(entry, Broken) else entry
         apps = await self._store.list(APPLICATION)
         return next((app for app in apps if app.document.is_for_portal(self._hostname)), None)
 

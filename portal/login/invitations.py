@@ -1,7 +1,7 @@
-"""Invitations: an administrator names an address; the person who has the link chooses a password and is administrator.
+"""Invitations: an administrator names an address; the person with the link chooses a password and becomes one too.
 
-A link is a token of the document's own portal: good once, for three days, and stored as a hash. It is given to the one
-who invites, once, and sent to the address where there is a mail server.
+A link is a token of the document's own portal. It works once, for three days, and is stored as a hash. The inviting
+administrator sees it once, and it is mailed to the address if there is a mail server.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from portal.login.passwords import Passwords
 from portal.login.pin import normal_email
 from portal.state import Broken, NotFound, Store, Stored, Transaction, utc_now
 
-LASTS = timedelta(days=3)
+LIFETIME = timedelta(days=3)
 INVITATION_PATH, RESET_PATH = "/login/invitation", "/login/reset"
 
 
 class AddressInvalid(AccountError):
-    """That is not an e-mail address."""
+    """The address is not an e-mail address."""
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """Somebody who was invited and has not accepted. After `expires_at` the link is dead, until it is made again."""
+    """An invitation that is not accepted yet. After `expires_at` its link does not work until it is renewed."""
 
     id: str
     email: str
@@ -55,7 +55,7 @@ class Invitation:
 
 @dataclass(frozen=True, slots=True)
 class NewInvitation:
-    """An invitation with the token of its link, which is known this once."""
+    """An invitation with the token of its link, which is known only here."""
 
     invitation: Invitation
     token: str = field(repr=False)
@@ -66,7 +66,7 @@ class NewInvitation:
 
 
 class Invitations:
-    """The invitations in the store. Its tokens are those of the portal where they are accepted."""
+    """The invitations in the store. The store's tokens belong to the portal that accepts them."""
 
     def __init__(self, store: Store, passwords: Passwords, now: Callable[[], datetime] = utc_now) -> None:
         self._store = store
@@ -74,7 +74,7 @@ class Invitations:
         self._now = now
 
     async def list(self) -> list[Invitation]:
-        """All of them, the expired ones too, in order of their creation."""
+        """All invitations, including expired ones, in order of creation."""
         return [_invitation(stored) for stored in await self._store.list(INVITATION)]
 
     async def invite(self, email: str, *, by: str) -> NewInvitation:
@@ -82,25 +82,25 @@ class Invitations:
         Raises:
             AddressInvalid: that is not an e-mail address.
             AddressTaken: there is an administrator with this address, or an invitation for it.
-            TooManyAccounts: there are as many as there may be.
+            TooManyAccounts: there are already `MAX_ACCOUNTS`.
         """
         address = normal_email(email)
         if address is None:
             raise AddressInvalid("that is not an e-mail address")
         async with self._store.transaction() as transaction:
-            accounts, invited = await transaction.scan(ADMINISTRATOR), await transaction.scan(INVITATION)
-            if any(one.document.email == address for one in accounts.stored):
+            accounts, invitations = await transaction.scan(ADMINISTRATOR), await transaction.scan(INVITATION)
+            if any(stored.document.email == address for stored in accounts.stored):
                 raise AddressTaken("there is an administrator with this address")
-            if any(one.document.email == address for one in invited.stored):
+            if any(stored.document.email == address for stored in invitations.stored):
                 raise AddressTaken("this address is invited already; make its link again, or revoke the invitation")
-            if sum(len(found.stored) + len(found.broken) for found in (accounts, invited)) >= MAX_ACCOUNTS:
+            if sum(len(scan.stored) + len(scan.broken) for scan in (accounts, invitations)) >= MAX_ACCOUNTS:
                 raise TooManyAccounts(f"there are {MAX_ACCOUNTS} administrators and invitations")
             document = InvitationDocument(email=address, expires_at=self._expiry())
             stored = await transaction.create(INVITATION, str(uuid.uuid4()), document, by=by)
             return await self._with_link(transaction, _invitation(stored))
 
     async def renew(self, id: str, *, by: str) -> NewInvitation:
-        """Another link for an invitation; the earlier one ends.
+        """The invitation with a new link. The earlier link ends.
 
         Raises:
             NotFound: there is no such invitation.
@@ -125,29 +125,28 @@ class Invitations:
             return revoked
 
     async def acceptable(self, token: str) -> Invitation | None:
-        """The invitation that this token would accept now; None if it was used, has expired, or was revoked."""
-        found = await self._store.tokens.find(INVITATION_LINK, token) if token else None
-        if found is None or found.used_at is not None:
+        """The invitation that this token can accept now; None if the token is used, expired or revoked."""
+        link = await self._store.tokens.find(INVITATION_LINK, token) if token else None
+        if link is None or link.used_at is not None:
             return None
-        stored = await self._store.find(INVITATION, found.subject)
+        stored = await self._store.find(INVITATION, link.subject)
         return _invitation(stored) if isinstance(stored, Stored) else None
 
     async def accept(self, token: str, name: str, password: str) -> Administrator | None:
-        """Make the administrator who was invited. None if the token was used, has expired, or was revoked, or somebody
-        with this address is administrator by now."""
+        """The new administrator. None if the token is used, expired or revoked, or the address has an administrator."""
         password_hash = await self._passwords.hash(password)
         try:
             async with self._store.transaction() as transaction:
-                used = await transaction.tokens.consume(INVITATION_LINK, token)
-                if used is None or used.reused:
+                consumed = await transaction.tokens.consume(INVITATION_LINK, token)
+                if consumed is None or consumed.reused:
                     return None
-                by = f"{INVITATION.name}:{used.subject}"
-                stored = await transaction.find(INVITATION, used.subject)
+                by = f"{INVITATION.name}:{consumed.subject}"
+                stored = await transaction.find(INVITATION, consumed.subject)
                 if not isinstance(stored, Stored):
-                    return None  # Whom it invites cannot be read, so it makes nobody administrator.
+                    return None  # The address cannot be read, so nobody can accept it.
                 invitation = _invitation(stored)
                 await transaction.delete(INVITATION, invitation.id, by=by)
-                # The account has the id of the invitation: who follows a member sees one that was accepted.
+                # The account gets the id of the invitation, so that a member keeps its id when it accepts.
                 return await make_account(
                     transaction, invitation.id, invitation.email, name or invitation.email, password_hash, by=by
                 )
@@ -155,7 +154,7 @@ class Invitations:
             return None
 
     def _expiry(self) -> datetime:
-        return self._now() + LASTS
+        return self._now() + LIFETIME
 
     async def _with_link(self, transaction: Transaction, invitation: Invitation) -> NewInvitation:
         token = secrets.token_urlsafe(32)
@@ -167,10 +166,10 @@ class Invitations:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """How a link gets to people.
+    """How links are sent to people.
 
-    `origin` is the address of the document's own portal, "" where it is not known: a link is a path then. `mail` is
-    None where no mail server is configured. `portal` returns what the portal is called now.
+    `origin` is the address of the document's own portal, or "" if it is unknown: a link is then a path. `mail` is
+    None if no mail server is configured. `portal` returns the current name of the portal.
     """
 
     origin: str = ""
@@ -180,22 +179,22 @@ class Delivery:
     def url(self, path: str) -> str:
         return self.origin + path
 
-    async def send(self, made: NewInvitation) -> bool:
-        """Send the link to the address; whether a mail server took it. Why it did not is in the log."""
+    async def send(self, new: NewInvitation) -> bool:
+        """Send the link to the address. Returns whether a mail server accepted it; the log has the reason if not."""
         if self.mail is None or not self.origin:
             return False
         name = await self.portal() if self.portal is not None else ""
         try:
-            await self.mail.send(letter_of(made.invitation, self.url(made.path), name))
+            await self.mail.send(letter_of(new.invitation, self.url(new.path), name))
         except MailFailed as error:
             log = structlog.get_logger("portal.login")
-            log.error("an invitation could not be sent", id=made.invitation.id, reason=str(error))
+            log.error("an invitation could not be sent", id=new.invitation.id, reason=str(error))
             return False
         return True
 
 
 def letter_of(invitation: Invitation, url: str, portal: str) -> Message:
-    """The message to somebody who is invited. `portal` is what the portal is called."""
+    """The mail to the invited person. `portal` is the name of the portal."""
     # A subject has one line (RFC 5322 section 2.2).
     name = " ".join(portal.split()) or "a portal"
     until = invitation.expires_at.strftime("%Y-%m-%d %H:%M UTC")

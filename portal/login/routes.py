@@ -144,7 +144,7 @@ class LoginRoutes:
         if administrator is not None:
             response = await self._login.signed_in(request, visitor, administrator.identity, target)
             # Asked after the session is there: a removal or reset before this moment is seen, a later one ends it.
-            if await self._administrators.stands(administrator):
+            if await self._administrators.is_unchanged(administrator):
                 self._attempts.forgive(account)
                 return response
         self._log.warning("a sign-in failed", method="local", ip=visitor.ip)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
-from portal.access import Access, Signals, Unchanging
+from portal.access import Access, NoSignals, Signals
 from portal.bounded import Bounded
 from portal.identity import Identity
 from portal.login import ADMINISTRATOR, EVERYWHERE, IDP, SESSION
@@ -101,7 +101,7 @@ class LoginSignals:
 
     def __init__(self, logins: Logins, inner: Signals | None = None) -> None:
         self._logins = logins
-        self._inner = inner or Unchanging()
+        self._inner = inner or NoSignals()
 
     async def prepare(self, identity: Identity, access: Access) -> None:
         await self._inner.prepare(identity, access)

@@ -1,4 +1,4 @@
-"""Applications: what attaches policies to portals and servers, or signs people in itself; and their pages."""
+"""Applications, which attach policies to portals and servers or have people sign in; and custom pages."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from portal.state import Kind
 AppType = Literal["mcp", "mcp_portal", "self_hosted", "saas"]
 
 
-def _ids_are_links(given: object) -> object:
-    if not isinstance(given, list | tuple):
-        return given
-    return [{"id": entry} if isinstance(entry, str) else entry for entry in given]
+def _ids_are_links(value: object) -> object:
+    if not isinstance(value, list | tuple):
+        return value
+    return [{"id": entry} if isinstance(entry, str) else entry for entry in value]
 
 
 AttachedPolicies = Annotated[
@@ -25,7 +25,7 @@ AttachedPolicies = Annotated[
 
 
 class Destination(Document):
-    """Where an application is. One of the type `via_mcp_server_portal` names a server."""
+    """A destination of an application. One of type `via_mcp_server_portal` names a server."""
 
     type: Literal["public", "via_mcp_server_portal"] = "public"
     uri: str | None = None
@@ -37,7 +37,7 @@ class RefreshOptions(Document):
 
 
 class SaasDocument(Document):
-    """What an application needs to sign people in with OpenID Connect."""
+    """The OpenID Connect settings of an application that signs people in."""
 
     auth_type: str = ""
     redirect_uris: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class SaasDocument(Document):
 
 
 class AppDocument(Document):
-    """`aud`, made once, is what assertions for the application are addressed to."""
+    """`aud` is the audience of assertions for the application. It is made once and never changes."""
 
     type: AppType
     name: str = ""
@@ -71,8 +71,10 @@ class AppDocument(Document):
     aud: str = ""
 
     def is_for_portal(self, hostname: str) -> bool:
-        """Whether it is the application of the portal of this host name, in lower case. A portal without a host name
-        has none."""
+        """Whether this is the application of the portal with this host name, in lower case.
+
+        A portal without a host name has no application.
+        """
         return bool(hostname) and self.type == "mcp_portal" and (self.domain or "").lower() == hostname
 
     def is_for_server(self, server_id: str) -> bool:
@@ -83,7 +85,7 @@ class AppDocument(Document):
 
 
 class PageDocument(Document):
-    """A page for somebody who is refused. Those of the other types are kept and not shown."""
+    """A page for callers who are denied. Pages of type `login` and `interstitial` are stored and not shown."""
 
     name: str = ""
     type: Literal["identity_denied", "forbidden", "login", "interstitial"]

@@ -1,4 +1,4 @@
-"""What all stored documents have in common."""
+"""The base of all stored documents."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Document(BaseModel):
-    """Frozen. Members that nobody here interprets are kept and given back."""
+    """A frozen model. Unknown members are kept when the document is read and written."""
 
     model_config = ConfigDict(frozen=True, extra="allow", populate_by_name=True)

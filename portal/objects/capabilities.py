@@ -1,4 +1,4 @@
-"""How a server or a portal shows one tool or prompt."""
+"""The settings of one tool or prompt in a server or a portal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from portal.objects.rules import Text
 
 
 class CapabilitySetting(Document):
-    """How one tool or prompt is shown, by the name its server gives it. None leaves a member as it was."""
+    """The settings of one tool or prompt. `name` is its upstream's name; a member that is None changes nothing."""
 
     name: Text
     enabled: bool | None = None

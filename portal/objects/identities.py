@@ -1,4 +1,4 @@
-"""Somebody who signed in, as a part of stored documents: what the login said, and nothing of later requests."""
+"""The identity of a login as a part of stored documents, without the facts of later requests."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from pydantic import PlainSerializer, PlainValidator
 from portal.identity import Identity, identity_document, identity_from
 
 
-def _read(given: object) -> Identity:
-    return given if isinstance(given, Identity) else identity_from(given)
+def _read(value: object) -> Identity:
+    return value if isinstance(value, Identity) else identity_from(value)
 
 
 StoredIdentity: TypeAlias = Annotated[Identity, PlainValidator(_read), PlainSerializer(identity_document)]

@@ -1,4 +1,4 @@
-"""Reusable policies, groups and lists, and policies as applications attach them."""
+"""Reusable policies, groups and lists, and the policies that applications attach."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Effect = Literal["allow", "deny", "non_identity", "bypass"]
 
 
 class PolicyDocument(Document):
-    """A policy. The members after `exclude` are Cloudflare's: they are kept, given back and not enforced."""
+    """A policy. The members after `exclude` are Cloudflare's: they are stored, returned and not enforced."""
 
     name: str = ""
     decision: Effect
@@ -40,14 +40,14 @@ class PolicyDocument(Document):
 
 
 class OwnPolicy(PolicyDocument):
-    """A policy of one application alone."""
+    """A policy that belongs to one application only."""
 
     id: Id
     precedence: int | None = None
 
 
 class PolicyLink(Document):
-    """A reusable policy, attached to an application."""
+    """A reference of an application to a reusable policy."""
 
     id: Id
     precedence: int | None = None
@@ -63,7 +63,7 @@ class GroupDocument(Document):
 
 
 class ListItem(Document):
-    """`created_at` is when the value came into the list."""
+    """`created_at` is the time at which the value was added to the list."""
 
     value: Text
     description: str = ""
@@ -79,11 +79,11 @@ class ListDocument(Document):
     items: Annotated[tuple[ListItem, ...], Field(max_length=MAX_LIST)] = ()
 
 
-def own_or_link(given: object) -> str:
-    """Which of the two an attached policy is: what has a decision or rules of its own is no link."""
-    if isinstance(given, OwnPolicy):
+def own_or_link(value: object) -> str:
+    """The tag of an attached policy: `own` if it has a decision or rules, otherwise `link`."""
+    if isinstance(value, OwnPolicy):
         return "own"
-    return "own" if isinstance(given, Mapping) and given.keys() & {"decision", "include"} else "link"
+    return "own" if isinstance(value, Mapping) and value.keys() & {"decision", "include"} else "link"
 
 
 AttachedPolicy = Annotated[

@@ -1,4 +1,4 @@
-"""The portals of the admin API."""
+"""Stored portals."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from portal.state import Kind
 
 
 class PortalServer(Document):
-    """A server of a portal. What the portal says of it goes before what the server says of itself; with
-    `default_disabled` only the tools and prompts that the portal enables are shown."""
+    """A server of a portal. The portal's settings override the server's.
+
+    With `default_disabled` only the tools and prompts that the portal enables are listed.
+    """
 
     server_id: Id
     default_disabled: bool = False

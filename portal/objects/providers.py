@@ -1,4 +1,4 @@
-"""Identity providers as they are stored. What their `config` means is in `portal/login`."""
+"""Stored identity providers. `portal/login` interprets their `config`."""
 
 from __future__ import annotations
 

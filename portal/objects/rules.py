@@ -1,7 +1,7 @@
 """The rules of policies and groups, in Cloudflare's JSON: an object with one member, the selector, and its parameters.
 
-`{"email": {"email": "ada@example.com"}}`. Read here are the selectors of Cloudflare Access by their own names; what has
-another name, or other members, is refused with the place.
+`{"email": {"email": "ada@example.com"}}`. The selectors are those of Cloudflare Access, by the same names. Other
+names or members are errors that name the place.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ class AuthMethodIs(_Part):
 
 
 class OfProvider(_Part):
-    """Something that only one identity provider can say."""
+    """Parameters of a selector that only one identity provider can answer."""
 
     identity_provider_id: Text
 
@@ -147,7 +147,7 @@ class _Rule(_Part):
 
     @property
     def parameters(self) -> object:
-        """What the selector is asked with: one of the classes above."""
+        """The parameters of the selector: a value of one of the classes above."""
         return getattr(self, next(iter(type(self).model_fields)))
 
 
@@ -256,7 +256,7 @@ class CloudflareAccountMember(_Rule):
 
 
 def _selector_of(value: object, info: ValidationInfo | None = None) -> str | None:
-    """The one member of a rule, which says what kind it is."""
+    """The selector of a rule, which is its one member, or None if the value is no rule."""
     if isinstance(value, _Rule):
         return value.selector
     if isinstance(value, dict) and len(value) == 1:

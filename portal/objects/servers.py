@@ -1,4 +1,4 @@
-"""The MCP servers of the admin API."""
+"""Stored MCP servers."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ AuthType = Literal["oauth", "bearer", "unauthenticated"]
 
 
 class ServerDocument(Document):
-    """`hostname` is the server's URL. `oauth` is what of its OAuth client is no secret; `client_secret_version` counts
-    the client secrets there were."""
+    """`hostname` is the server's URL. `oauth` is the part of its OAuth client that is no secret.
+
+    `client_secret_version` counts the client secrets set so far.
+    """
 
     name: str
     hostname: str

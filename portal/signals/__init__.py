@@ -1,4 +1,4 @@
-"""Signals about callers besides their login, with the I/O to get them: country, posture, risk, external evaluations."""
+"""Signals about callers, with the I/O to get them: country, posture, risk, external evaluations."""
 
 from portal.signals.assessments import Assessment, Assessments, PostureFeed
 from portal.signals.certificates import ClientCertificates

@@ -1,4 +1,4 @@
-"""Device posture and risk scores: pushed through an API or read from a URL, believed as long as they are fresh."""
+"""Device posture and risk scores: pushed through an API or read from a URL, valid as long as they are fresh."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Assessment(BaseModel):
     device_posture: Annotated[Mapping[Text, bool], Field(max_length=100)] | None = None
     user_risk: Level | None = None
     age: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0
-    """Seconds since the source found the facts out."""
+    """Seconds since the source checked the facts."""
 
 
 class AssessmentList(BaseModel):
@@ -48,14 +48,14 @@ class AssessmentList(BaseModel):
 
 @dataclass(slots=True)
 class _Facts:
-    """Each fact with the time of the clock at which it was found out."""
+    """Each fact with the time of its check, by the clock."""
 
     posture: dict[str, tuple[bool, float]] = field(default_factory=dict)
     risk: tuple[str, float] | None = None
 
 
 class Assessments:
-    """The facts about callers. A fact is fresh for `fresh_for` seconds of `clock` after it was found out.
+    """The facts about callers. A fact is fresh for `fresh_for` seconds of `clock` after its check.
 
     Of more than `MAX_SUBJECTS` subjects, those used least recently are forgotten.
     """

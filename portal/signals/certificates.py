@@ -1,4 +1,4 @@
-"""Client certificates that a TLS proxy has checked and passes on as `Client-Cert` (RFC 9440), from that proxy alone."""
+"""Client certificates that a trusted TLS proxy has verified and passes on as `Client-Cert` (RFC 9440)."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ MAX_HEADER = 32 * 1024
 
 
 class ClientCertificates:
-    """Adds to an identity the certificate its connection was made with. Whoever is no configured proxy is not heard."""
+    """Adds the client certificate of the connection to an identity. The header counts only from a configured proxy."""
 
     def __init__(self, proxies: Sequence[IPv4Network | IPv6Network]) -> None:
         self._proxies = tuple(proxies)
 
     def __call__(self, identity: Identity, scope: Scope) -> Identity:
-        found = [value for name, value in scope["headers"] if name == HEADER]
-        if len(found) != 1 or not self._trusts(scope):
+        fields = [value for name, value in scope["headers"] if name == HEADER]
+        if len(fields) != 1 or not self._trusts(scope):
             return identity
-        name = common_name_in(found[0])
+        name = common_name_in(fields[0])
         return identity if name is None else replace(identity, certificate=True, common_name=name)
 
     def _trusts(self, scope: Scope) -> bool:
@@ -44,7 +44,7 @@ class ClientCertificates:
 
 @lru_cache(maxsize=1024)
 def common_name_in(header: bytes) -> str | None:
-    """The common name in a `Client-Cert` field, "" for a certificate that has none; None for what is no certificate."""
+    """The common name in a `Client-Cert` field, "" if it has none, or None if it is not a certificate."""
     value = header.strip()
     if len(value) > MAX_HEADER or not value.startswith(b":") or not value.endswith(b":") or len(value) < 3:
         return None

@@ -1,4 +1,4 @@
-"""Which country an address is in, by a MaxMind file the operator supplies (GeoLite2-Country, ...; extra `geo`)."""
+"""The country of an address, from a MaxMind file of the operator (GeoLite2-Country, ...; extra `geo`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _CACHED = 10_000
 
 
 class Countries:
-    """An open database, read into memory. Replacing the file takes a new one."""
+    """An open database, read into memory. A replaced file needs a new object."""
 
     def __init__(self, reader: Any) -> None:
         self._reader = reader
@@ -24,7 +24,7 @@ class Countries:
 
     @classmethod
     def open(cls, path: Path) -> Countries:
-        """Raises `PolicyError`: the extra is not installed, or the file cannot be read."""
+        """Raises `PolicyError` if the extra is not installed or the file cannot be read."""
         try:
             maxminddb = importlib.import_module("maxminddb")
         except ImportError:
@@ -36,15 +36,15 @@ class Countries:
             raise PolicyError(f"is no MaxMind database that can be read: {error}", where=str(path)) from None
 
     def _look_up(self, address: str) -> str:
-        """The ISO code; "XX" for an address in no country's range, "" where there is no answer."""
+        """The ISO code; "XX" for an address in no country's range, "" if the lookup fails."""
         try:
-            found = self._reader.get(ipaddress.ip_address(address))
-        except Exception:  # A file that is damaged somewhere fails in the reader's own ways: then there is no answer.
+            record = self._reader.get(ipaddress.ip_address(address))
+        except Exception:  # The reader fails in many ways on a damaged file.
             return ""
-        if not isinstance(found, dict):
+        if not isinstance(record, dict):
             return NOWHERE
         for part in ("country", "registered_country"):
-            entry = found.get(part)
+            entry = record.get(part)
             if isinstance(entry, dict) and isinstance(code := entry.get("iso_code"), str):
                 return code.upper()
         return NOWHERE

@@ -1,4 +1,4 @@
-"""External evaluation: a service of somebody else says whether a caller matches a policy, with signatures both ways.
+"""External evaluation: another service decides whether a caller matches a policy, with signatures both ways.
 
 In Cloudflare's shape: the service gets `{"token": JWT}` signed by us, with the `identity` and a `nonce`. It answers
 `{"token": JWT}` signed with a key of its `keys_url`, with `success` and the same `nonce`. It is asked before the
@@ -30,7 +30,7 @@ FRESH_SECONDS = 300.0
 RETRY_SECONDS = 10.0
 KEYS_SECONDS = 600.0
 MAX_BYTES = 64 * 1024
-MAX_LASTS = 365 * 24 * 3600
+MAX_VALID_SECONDS = 365 * 24 * 3600
 MAX_RESULTS = 50_000
 MAX_KEY_SETS = 256
 _CLAIMS: Mapping[str, ClaimsOption] = {"exp": {"essential": True}}
@@ -40,23 +40,23 @@ Sign = Callable[[Mapping[str, object]], Awaitable[str]]
 
 
 class AnswerInvalid(Exception):
-    """The service answered something else than its word about this caller. The text is for logs."""
+    """The answer of the service is not a valid evaluation of this caller. The text is for logs."""
 
 
-# The service, the caller's key and their address: what a result is about.
+# The key of a result: the service, the caller's key and their address.
 _Question: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class _Result:
-    """What a service said of a caller, or None after an attempt that failed; `until` is by the object's clock."""
+    """A service's result for a caller, or None after an attempt that failed. `until` is by the object's clock."""
 
     success: bool | None
     until: float
 
 
 class Evaluations:
-    """Asks the services and keeps their answers. `sign` makes a JWT with a key that the services know.
+    """Asks the services and caches their answers. `sign` makes a JWT with a key that the services know.
 
     Close it at the end.
     """
@@ -79,15 +79,15 @@ class Evaluations:
         await self._fetcher.aclose()
 
     def of(self, identity: Identity, services: Iterable[tuple[str, str]]) -> Mapping[str, bool]:
-        """What the services said of a caller and still holds, by `evaluation_key`."""
+        """The results for a caller that are still valid, by `evaluation_key`."""
         now = self._clock()
-        known: dict[str, bool] = {}
+        results: dict[str, bool] = {}
         for evaluate_url, keys_url in services:
             key = evaluation_key(evaluate_url, keys_url)
             result = self._results.get((key, identity.key, identity.ip))
             if result is not None and result.success is not None and result.until > now:
-                known[key] = result.success
-        return known
+                results[key] = result.success
+        return results
 
     async def prepare(self, identity: Identity, services: Iterable[tuple[str, str]]) -> None:
         """Ask each service whose answer is missing or too old. Callers who need the same answer share one request."""
@@ -107,20 +107,20 @@ class Evaluations:
 
     async def _ask(self, key: _Question, identity: Identity, evaluate_url: str, keys_url: str) -> None:
         success: bool | None = None
-        lasts = RETRY_SECONDS
+        valid_seconds = RETRY_SECONDS
         try:
             async with asyncio.timeout(SECONDS):
                 success, valid_for = await self._answer(identity, evaluate_url, keys_url)
-            lasts = min(self._fresh_for, valid_for)
+            valid_seconds = min(self._fresh_for, valid_for)
         except (FetchFailed, AnswerInvalid, TokenInvalid, TimeoutError) as error:
             problem = f"{type(error).__name__}: {error}"[:200]
             log.warning("external_evaluation_failed", url=evaluate_url, problem=problem)
         finally:
             self._requests.pop(key, None)
-            self._results[key] = _Result(success, self._clock() + lasts)
+            self._results[key] = _Result(success, self._clock() + valid_seconds)
 
     async def _answer(self, identity: Identity, evaluate_url: str, keys_url: str) -> tuple[bool, float]:
-        """`success`, and for how many seconds it counts."""
+        """`success`, and the seconds for which it is valid."""
         nonce = secrets.token_urlsafe(24)
         now = int(time.time())
         document = _identity_document(identity)
@@ -128,11 +128,11 @@ class Evaluations:
         answer = await self._fetch("POST", evaluate_url, orjson.dumps({"token": question}))
         claims = (await self._verify(answer.get("token"), keys_url)).claims
         if claims.get("nonce") != nonce:
-            raise AnswerInvalid("it answers another question")
+            raise AnswerInvalid("it answers another request")
         if not isinstance(claims.get("success"), bool):
             raise AnswerInvalid("it has no success")
-        if not isinstance(claims["exp"], int) or claims["exp"] - now > MAX_LASTS:
-            raise AnswerInvalid("it does not say until when it is good")
+        if not isinstance(claims["exp"], int) or claims["exp"] - now > MAX_VALID_SECONDS:
+            raise AnswerInvalid("its exp is missing or too late")
         return claims["success"], max(0.0, claims["exp"] - time.time())
 
     async def _verify(self, token: object, keys_url: str) -> VerifiedToken:
@@ -141,7 +141,7 @@ class Evaluations:
             try:
                 return verify(token, keys, _CLAIMS)
             except KeyUnknown:
-                # The service has rotated its keys: the set of this moment decides.
+                # The service has rotated its keys: fetch the current set.
                 pass
         keys = read_keys(await self._fetch("GET", keys_url))
         self._keys[keys_url] = (keys, self._clock() + KEYS_SECONDS)
@@ -155,7 +155,7 @@ class Evaluations:
         except orjson.JSONDecodeError:
             raise AnswerInvalid("it is not JSON") from None
         if not isinstance(document, dict):
-            raise AnswerInvalid("it is no object")
+            raise AnswerInvalid("it is not an object")
         return document
 
 

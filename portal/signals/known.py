@@ -1,4 +1,4 @@
-"""All signals of one portal: an identity as its login described it, with the signals about it of now."""
+"""All signals of one portal: adds the current signals to the identity of a login."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from portal.signals.assessments import Assessments
 from portal.signals.countries import Countries
 from portal.signals.evaluations import Evaluations
 
-MAX_KEPT = 4096
+MAX_IDENTITIES = 4096
 MAX_SERVICES = 256
 
 
 class KnownSignals:
-    """Implements `Signals`. `holds` says whether a login is still valid; without one, nobody is there."""
+    """Implements `Signals`. `holds` says whether a login is still valid; if not, there is no caller."""
 
     def __init__(
         self,
@@ -31,10 +31,10 @@ class KnownSignals:
         self._assessments = assessments
         self._evaluations = evaluations
         self._holds = holds
-        # Of every access that was prepared, the portal's and those of applications: each may decide next.
+        # The services of every access that was prepared, the portal's and the applications': each may decide next.
         self._services: Bounded[tuple[str, str], bool] = Bounded(MAX_SERVICES)
-        # By the id of an identity: that identity, so that no other object can get its id, and what became of it.
-        self._enriched: Bounded[int, tuple[Identity, Identity]] = Bounded(MAX_KEPT)
+        # By the id() of an identity: that identity, so that no other object gets its id, and the enriched one.
+        self._enriched: Bounded[int, tuple[Identity, Identity]] = Bounded(MAX_IDENTITIES)
 
     async def prepare(self, identity: Identity, access: Access) -> None:
         for service in access.evaluations:

@@ -1,4 +1,4 @@
-"""Assessments pushed through the admin API: how they are stored, and how a running portal takes them up."""
+"""Assessments pushed through the admin API: their stored form, and how a running portal loads them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from portal.state import Clock, Follower, Kind, StateUnavailable, Store
 
 
 class Check(Document):
-    """What one check said of a device, and when that was found out."""
+    """The result of one check of a device, and the time of the check."""
 
     passed: bool
     at: AwareDatetime
 
 
 class RiskFound(Document):
-    """The risk score of a person, and when that was found out."""
+    """The risk score of a person, and the time of its assessment."""
 
     level: Level
     at: AwareDatetime
 
 
 class AssessmentDocument(Document):
-    """The latest facts about one caller; the checks by integration."""
+    """The latest facts about one caller. Checks are by integration."""
 
     device_posture: Mapping[str, Check] = {}
     user_risk: RiskFound | None = None
@@ -38,14 +38,14 @@ class AssessmentDocument(Document):
 
 ASSESSMENT = Kind("assessment", AssessmentDocument)
 MAX_AGE = timedelta(days=1)
-"""No portal believes an assessment that is older."""
+"""An older assessment counts at no portal."""
 SHORTEST_WAIT = 0.1
 
 
 class PushedAssessments:
-    """Keeps `assessments` in step with what is stored, from entering to leaving.
+    """Keeps `assessments` equal to the stored ones, from entering to leaving.
 
-    `changed` is called after each change of what is stored, and when an assessment becomes stale.
+    `changed` is called after each change in the store, and when an assessment becomes stale.
 
     Entering raises:
         StateUnavailable: the stored assessments cannot be read.
@@ -62,10 +62,10 @@ class PushedAssessments:
         self._log = structlog.get_logger("portal.access")
 
     async def __aenter__(self) -> PushedAssessments:
-        # Before the first reading: what changes during it is read again.
+        # Before the first read, so that a change during the read triggers another.
         self._follower = Follower(self._store, {ASSESSMENT.name}, self._follow, self._not_read)
         try:
-            await self._take_up()
+            await self._load()
         except BaseException:
             await self._follower.aclose()
             raise
@@ -81,21 +81,21 @@ class PushedAssessments:
             self._stale.cancel()
 
     async def _follow(self) -> None:
-        await self._take_up()
-        self._tell()
+        await self._load()
+        self._notify()
 
-    async def _take_up(self) -> None:
+    async def _load(self) -> None:
         stored = await self._store.list(ASSESSMENT)
-        listed = frozenset(one.id for one in stored)
+        listed = frozenset(entry.id for entry in stored)
         for subject in self._subjects - listed:
             self._assessments.forget(subject)
         self._subjects = listed
         max_age = timedelta(seconds=self._assessments.fresh_for)
-        for one in stored:
-            for assessment in assessments_in(one.id, one.document, self._now(), max_age):
+        for entry in stored:
+            for assessment in assessments_in(entry.id, entry.document, self._now(), max_age):
                 self._assessments.record(assessment)
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self._changed()
         self._wait_until_stale()
 
@@ -104,14 +104,14 @@ class PushedAssessments:
             self._stale.cancel()
         left = self._assessments.until_stale()
         loop = asyncio.get_running_loop()
-        self._stale = None if left is None else loop.call_later(max(left, SHORTEST_WAIT), self._tell)
+        self._stale = None if left is None else loop.call_later(max(left, SHORTEST_WAIT), self._notify)
 
     def _not_read(self, error: StateUnavailable) -> None:
         self._log.error("assessments cannot be read; those known hold until they are stale", reason=str(error))
 
 
 def merged(before: AssessmentDocument, assessment: Assessment, now: datetime) -> AssessmentDocument:
-    """The document to store in place of `before`: of each fact the latest."""
+    """The document to store in place of `before`: the latest value of each fact."""
     at = now - timedelta(seconds=min(assessment.age, MAX_AGE.total_seconds() * 2))
     posture = dict(before.device_posture)
     for integration, passed in (assessment.device_posture or {}).items():
@@ -125,13 +125,13 @@ def merged(before: AssessmentDocument, assessment: Assessment, now: datetime) ->
 
 def assessments_in(subject: str, document: AssessmentDocument, now: datetime, max_age: timedelta) -> list[Assessment]:
     """The assessments in a stored document, one for each fact with its age, without those older than `max_age`."""
-    found = [
+    assessments = [
         Assessment(subject=subject, device_posture={integration: check.passed}, age=_age(check.at, now))
         for integration, check in document.device_posture.items()
     ]
     if (risk := document.user_risk) is not None:
-        found.append(Assessment(subject=subject, user_risk=risk.level, age=_age(risk.at, now)))
-    return [assessment for assessment in found if assessment.age <= max_age.total_seconds()]
+        assessments.append(Assessment(subject=subject, user_risk=risk.level, age=_age(risk.at, now)))
+    return [assessment for assessment in assessments if assessment.age <= max_age.total_seconds()]
 
 
 def _age(at: datetime, now: datetime) -> float:

@@ -1,12 +1,12 @@
 """Kinds of documents: one model for each, which checks what is written and gives a typed value for what is read.
 
 A document is stored with the number of its shape. Shape 0 is the first one and has no number; a kind with two upgrades
-writes shape 2. A document of an older shape goes through the upgrades it lacks, one after the other, each time it is
-read, and has the current shape after it is written again.
+writes shape 2. A document of an older shape goes through the missing upgrades in order, each time it is
+read. The next write stores it in the current shape.
 
 Why numbered upgrades, and not validators that accept every older shape: a validator cannot tell an old document from a
-wrong new one, it also runs on what comes in through the API, and it can never be removed. An upgrade is a function of
-one step, with a test of its own, that only documents of that age meet.
+wrong new one, it also runs on the bodies of the API, and it can never be removed. An upgrade is a function of
+one step, with its own test, and runs only on documents of that shape.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ SHAPE = "$shape"
 
 D = TypeVar("D")
 Upgrade = Callable[[dict[str, object]], dict[str, object]]
-"""The members of a document of one shape -> those of the next shape. A ValueError or a missing member: it is broken."""
+"""From the members of a document of one shape to those of the next. If it raises, the document is broken."""
 _WRONG = (ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 class ShapeInvalid(Exception):
-    """A stored document is not one of its kind. `problem` names the member and never a value; `code` names nothing of
-    the document at all, and may be logged."""
+    """A stored document is not valid for its kind.
+
+    `problem` names the member and never a value. `code` has nothing of the document, and may be logged.
+    """
 
     def __init__(self, problem: str, code: str) -> None:
         self.problem = problem
@@ -41,7 +43,7 @@ class ShapeInvalid(Exception):
 
 
 class Kind(Generic[D]):
-    """The documents of one kind are values of `model`: a pydantic model, a dataclass, or what a TypeAdapter takes."""
+    """The documents of one kind are values of `model`: a pydantic model, a dataclass, or a type for TypeAdapter."""
 
     def __init__(self, name: str, model: type[D], upgrades: Sequence[Upgrade] = ()) -> None:
         self.name = check_kind(name)
@@ -58,10 +60,10 @@ class Kind(Generic[D]):
         return len(self._upgrades)
 
     def read(self, text: str) -> D:
-        """The document in this text, of any shape there has been.
+        """The document in this text, which may have any shape up to the current one.
 
         Raises:
-            ShapeInvalid: the text is no document of this kind.
+            ShapeInvalid: the text is not a document of this kind.
         """
         try:
             if self._mark and text.startswith(self._mark):
@@ -79,7 +81,7 @@ class Kind(Generic[D]):
             raise ShapeInvalid("it is not a document of this kind", type(error).__name__) from None
 
     def text(self, document: D) -> str:
-        """The document as it is stored.
+        """The text to store for this document.
 
         Raises:
             DocumentInvalid: `read` could not read it, or it is not JSON within the bounds of documents.
@@ -93,10 +95,10 @@ class Kind(Generic[D]):
         return text
 
     def members(self, document: D) -> dict[str, object]:
-        """The members of the document as JSON has them.
+        """The members of the document in their JSON form.
 
         Raises:
-            DocumentInvalid: it has none.
+            DocumentInvalid: the document is not an object of this kind.
         """
         try:
             members = self._adapter.dump_python(document, mode="json", by_alias=True, warnings="error")
@@ -108,7 +110,7 @@ class Kind(Generic[D]):
 
     @cached_property
     def _adapter(self) -> TypeAdapter[D]:
-        # At the first use: building all of them takes longer than a command without a database may take.
+        # Built on first use: building all of them would slow down commands without a database.
         return TypeAdapter(self._model)
 
     def _upgraded(self, members: dict[str, object]) -> dict[str, object]:
@@ -135,8 +137,10 @@ class _Plain(Kind[Mapping[str, object]]):
 
 
 def plain(name: str) -> Kind[Mapping[str, object]]:
-    """A kind by its name alone: its documents are JSON objects as they are stored, `$shape` included. For tests and
-    tools; a room that knows what its documents mean has a model for them."""
+    """A kind without a model: its documents are JSON objects as stored, including `$shape`.
+
+    For tests and tools. A room that interprets its documents has a model for them.
+    """
     return _Plain(name)
 
 
@@ -144,7 +148,7 @@ def members_of(text: str) -> dict[str, object]:
     """The members of the JSON object in this text.
 
     Raises:
-        ValueError: there is none.
+        ValueError: the text is not a JSON object.
     """
     members = orjson.loads(text)
     if not isinstance(members, dict):

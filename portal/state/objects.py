@@ -1,4 +1,4 @@
-"""Objects in the database: read and written over one connection, inside whatever transaction it is in."""
+"""Objects in the database: read and written over one connection, in its current transaction."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ D = TypeVar("D")
 
 
 class Keep(Enum):
-    """The secret stays as it is."""
+    """The type of `KEEP`, which leaves a secret as it is."""
 
     KEEP = "keep"
 
@@ -37,7 +37,7 @@ CURRENT_KEY = "kid"
 
 @dataclass(frozen=True, slots=True)
 class Stored(Generic[D]):
-    """An object as it was read. `revision` counts its changes from 1; times are UTC."""
+    """An object read from the database. `revision` counts its changes from 1; times are UTC."""
 
     kind: str
     id: str
@@ -52,9 +52,9 @@ class Stored(Generic[D]):
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """An object whose document cannot be read. `problem` says why: it names a member, and quotes nothing.
+    """An object whose document cannot be read. `problem` is the reason: it names a member and quotes no value.
 
-    `members` is what can be told of the document nevertheless: nothing where it is not JSON.
+    `members` are the members of the document, or empty if it is not a JSON object.
     """
 
     kind: str
@@ -82,7 +82,7 @@ class Scan(Generic[D]):
 
 
 class BrokenLog:
-    """Logs each broken object once for each of its revisions, however often it is read."""
+    """Logs each revision of a broken object once, however often it is read."""
 
     def __init__(self) -> None:
         self._logged: Bounded[tuple[str, str], int] = Bounded(MAX_LOGGED)
@@ -110,14 +110,15 @@ _COLUMNS = (
 
 async def find(connection: AsyncConnection, kind: Kind[D], id: str, log: BrokenLog) -> Found[D] | None:
     row = await _row(connection, kind.name, id)
-    return _found(row, kind, log) if row is not None else None
+    return _entry(row, kind, log) if row is not None else None
 
 
 async def scan(connection: AsyncConnection, kind: Kind[D], log: BrokenLog) -> Scan[D]:
     query = select(*_COLUMNS).where(objects.c.kind == kind.name).order_by(objects.c.created_at, objects.c.id)
-    found = [_found(row, kind, log) for row in (await connection.execute(query)).mappings()]
+    entries = [_entry(row, kind, log) for row in (await connection.execute(query)).mappings()]
     return Scan(
-        [one for one in found if not isinstance(one, Broken)], [one for one in found if isinstance(one, Broken)]
+        [entry for entry in entries if not isinstance(entry, Broken)],
+        [entry for entry in entries if isinstance(entry, Broken)],
     )
 
 
@@ -131,7 +132,7 @@ async def secret(connection: AsyncConnection, kind: str, id: str, find: FindKey)
 
 
 class ObjectWriter:
-    """Writes objects over the connection of one transaction, and remembers which kinds it changed."""
+    """Writes objects over the connection of one transaction. `changed` has the kinds it changed."""
 
     def __init__(self, connection: AsyncConnection, find: FindKey, clock: Clock, log: BrokenLog) -> None:
         self.changed: set[str] = set()
@@ -155,10 +156,10 @@ class ObjectWriter:
             "created_by": by,
             "modified_at": at,
             "modified_by": by,
-            **await self._sealed(kind.name, id, secret),
+            **await self._secret_columns(kind.name, id, secret),
         }
         await self._connection.execute(insert(objects).values(**row))
-        return await self._changed("create", kind, id, by)
+        return await self._read_back("create", kind, id, by)
 
     async def replace(
         self,
@@ -170,13 +171,13 @@ class ObjectWriter:
         revision: int | None,
     ) -> Stored[D]:
         text = kind.text(document)
-        # What is replaced need not be readable.
+        # The document to replace need not be readable.
         before = await _row(self._connection, kind.name, id)
         if before is None:
             raise NotFound(kind.name, id)
         if revision is not None and revision != before["revision"]:
             raise Conflict(kind.name, id)
-        # Time does not run backwards for one object, whatever the clock does.
+        # `modified_at` of an object never decreases, even if the clock is set back.
         at = max(to_stored(self._clock()), before["modified_at"])
         row: dict[str, object] = {
             "revision": before["revision"] + 1,
@@ -185,9 +186,9 @@ class ObjectWriter:
             "modified_by": by,
         }
         if not isinstance(secret, Keep):
-            row |= await self._sealed(kind.name, id, secret)
+            row |= await self._secret_columns(kind.name, id, secret)
         await self._connection.execute(update(objects).where(_is(kind.name, id)).values(**row))
-        return await self._changed("replace", kind, id, by)
+        return await self._read_back("replace", kind, id, by)
 
     async def delete(self, kind: Kind[D], id: str, by: str) -> Found[D]:
         before = await find(self._connection, kind, id, self._broken)
@@ -197,31 +198,31 @@ class ObjectWriter:
         await self._connection.execute(delete(objects).where(_is(kind.name, id)))
         return before
 
-    async def _sealed(self, kind: str, id: str, secret: bytes | None) -> dict[str, object]:
+    async def _secret_columns(self, kind: str, id: str, secret: bytes | None) -> dict[str, object]:
         if secret is None:
             return {"secret": None, "kid": None}
-        # Which key is the current one is read in the same transaction: a rotation cannot come in between.
+        # The current key is read in the same transaction, so that no key rotation comes in between.
         kid = (await self._connection.execute(select(facts.c.value).where(facts.c.name == CURRENT_KEY))).scalar_one()
         return {"secret": seal(check_secret(secret), _place(kind, id), self._find(kid)), "kid": kid}
 
-    async def _changed(self, action: str, kind: Kind[D], id: str, by: str) -> Stored[D]:
+    async def _read_back(self, action: str, kind: Kind[D], id: str, by: str) -> Stored[D]:
         stored = await find(self._connection, kind, id, self._broken)
-        # `Kind.text` gives only what `Kind.read` reads.
+        # `Kind.text` returns only text that `Kind.read` accepts.
         assert isinstance(stored, Stored)
         await self._record(action, stored, by)
         return stored
 
-    async def _record(self, action: str, found: Found[D], by: str) -> None:
+    async def _record(self, action: str, entry: Found[D], by: str) -> None:
         check_name(by, "by")
-        self.changed.add(found.kind)
+        self.changed.add(entry.kind)
         await self._connection.execute(
             insert(audit).values(
                 at=to_stored(self._clock()),
                 by=by,
                 action=action,
-                kind=found.kind,
-                id=found.id,
-                revision=found.revision,
+                kind=entry.kind,
+                id=entry.id,
+                revision=entry.revision,
             )
         )
 
@@ -234,7 +235,7 @@ def _place(kind: str, id: str) -> Place:
     return Place("objects", kind, id, "secret")
 
 
-def _found(row: RowMapping, kind: Kind[D], log: BrokenLog) -> Found[D]:
+def _entry(row: RowMapping, kind: Kind[D], log: BrokenLog) -> Found[D]:
     try:
         document = kind.read(row["document"])
     except ShapeInvalid as error:

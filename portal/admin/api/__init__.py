@@ -1,1 +1,1 @@
-"""The frame of the admin API: operations, envelopes, errors, permissions, the OpenAPI document."""
+"""What all of the admin API shares: operations, envelopes, errors, permissions and the OpenAPI document."""

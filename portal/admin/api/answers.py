@@ -1,4 +1,4 @@
-"""The envelope of every answer, as Cloudflare's API has it, and the pages of a list."""
+"""The envelope of every answer, in the shape of Cloudflare's API, and the pages of a list."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class FailureEnvelope(BaseModel):
 
 
 class Paging(BaseModel):
-    """The query of a list."""
+    """The query parameters of a list."""
 
     page: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     per_page: Annotated[int, Field(ge=1, le=MAX_PER_PAGE)] = 50
@@ -80,40 +80,40 @@ def failure(problems: Sequence[Problem]) -> dict[str, object]:
 
 @dataclass(frozen=True, slots=True)
 class ListAnswer(Generic[Result]):
-    """The items of a list, and the stored objects that would be in it, could they be read."""
+    """The items of a list, and the stored objects missing from it because they cannot be read."""
 
     items: Sequence[Result]
     broken: Sequence[Broken] = ()
 
 
 def listing_of(result: object) -> ListAnswer[object]:
-    """The result of an operation that lists.
+    """The result of an operation that lists, as a `ListAnswer`.
 
     Raises:
-        TypeError: it is no list.
+        TypeError: `result` is not a list.
     """
     if isinstance(result, ListAnswer):
         return result
     if not isinstance(result, list | tuple):
-        raise TypeError("an operation that lists gives no list")
+        raise TypeError("an operation that lists did not return a list")
     return ListAnswer(result)
 
 
 def success(result: object, broken: Sequence[Broken] = ()) -> dict[str, object]:
-    """The envelope of a result. Its messages name the objects that are missing in it."""
-    messages = [{"code": BROKEN, "message": broken_message(one)} for one in broken]
+    """The envelope of a result. Its messages name the objects that could not be read."""
+    messages = [{"code": BROKEN, "message": broken_message(each)} for each in broken]
     return {"result": result, "success": True, "errors": [], "messages": messages}
 
 
 def page(items: Sequence[Result], paging: Paging) -> tuple[Sequence[Result], PageInfo]:
-    """The part of all items that was asked for, and its place among them."""
+    """The items on the requested page, and the position of that page in the whole list."""
     start = (paging.page - 1) * paging.per_page
-    shown = items[start : start + paging.per_page]
+    selection = items[start : start + paging.per_page]
     info = PageInfo(
         page=paging.page,
         per_page=paging.per_page,
-        count=len(shown),
+        count=len(selection),
         total_count=len(items),
         total_pages=math.ceil(len(items) / paging.per_page),
     )
-    return shown, info
+    return selection, info

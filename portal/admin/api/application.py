@@ -1,4 +1,4 @@
-"""The admin API as an ASGI application: one way in for every operation, which authenticates, checks and answers."""
+"""The admin API as an ASGI application: every operation is authenticated, checked and answered in one place."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ M = TypeVar("M", bound=BaseModel)
 
 @dataclass(slots=True)
 class AdminSettings:
-    """What the API asks of the configuration; an instance sets it again when its configuration changes.
+    """What the API needs from the configuration. An instance updates it when its configuration changes.
 
-    `proxies` are those whose `X-Forwarded-For` is believed. `integrations` are the posture checks that may be pushed,
-    None where no portal takes any. `delivery` brings links to people. `hostname` is that of the document's own portal,
-    "" where it is not known.
+    `proxies` are the networks whose `X-Forwarded-For` is trusted. `integrations` names the posture checks that may be
+    pushed, or is None if no portal accepts any. `delivery` sends links to people. `hostname` is the host name of the
+    portal in the operator's document, or "" if it is unknown.
     """
 
     proxies: Proxies = ()
@@ -62,35 +62,35 @@ class AdminSettings:
 def create_admin_app(
     operations: Sequence[Operation], tokens: ApiTokens, account_id: str, settings: AdminSettings
 ) -> Starlette:
-    """The application, to be mounted at `PREFIX`. Its OpenAPI document is at `/openapi.json`."""
+    """The application to mount at `PREFIX`. Its OpenAPI document is at `/openapi.json`."""
 
-    # Made when somebody asks for it: it takes longer than all the rest of a portal's start.
+    # Built on the first request: it takes longer than the rest of a portal's start.
     @cache
-    def described() -> bytes:
+    def openapi_document() -> bytes:
         return orjson.dumps(document(operations, PREFIX))
 
     async def openapi(request: Request) -> Response:
-        return Response(await asyncio.to_thread(described), media_type="application/json")
+        return Response(await asyncio.to_thread(openapi_document), media_type="application/json")
 
-    async def refused(request: Request, error: Exception) -> Response:
+    async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = errors.BAD_METHOD if error.status_code == 405 else errors.NO_ROUTE
         return _answer(error.status_code, answers.failure([Problem(code, str(error.detail))]), error.headers)
 
-    async def crashed(request: Request, error: Exception) -> Response:
-        # The edge of the API: whoever asked hears that it is our fault, the log why.
+    async def server_error(request: Request, error: Exception) -> Response:
+        # The edge of the API: the answer says that the portal is at fault, the log says why.
         structlog.get_logger("portal.admin").exception("an admin request failed", path=request.url.path)
         return _answer(500, answers.failure([Problem(errors.FAULT, "the portal failed on this request")]))
 
     routes = [Route("/openapi.json", openapi, methods=["GET"])]
-    routes += [_route(path, of_path, tokens, account_id, settings) for path, of_path in _by_path(operations).items()]
-    app = Starlette(routes=routes, exception_handlers={HTTPException: refused, Exception: crashed})
+    routes += [_route(path, methods, tokens, account_id, settings) for path, methods in _by_path(operations).items()]
+    app = Starlette(routes=routes, exception_handlers={HTTPException: http_error, Exception: server_error})
     app.router.redirect_slashes = False
     return app
 
 
 def _by_path(operations: Sequence[Operation]) -> dict[str, dict[str, Operation]]:
-    """Fixed paths before those with a name in them, whichever was declared first."""
+    """Operations by path and method. Fixed paths come before those that end in a parameter: routes match in order."""
     paths: dict[str, dict[str, Operation]] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method] = operation
@@ -98,40 +98,40 @@ def _by_path(operations: Sequence[Operation]) -> dict[str, dict[str, Operation]]
 
 
 def _route(
-    path: str, of_path: Mapping[str, Operation], tokens: ApiTokens, account_id: str, settings: AdminSettings
+    path: str, methods: Mapping[str, Operation], tokens: ApiTokens, account_id: str, settings: AdminSettings
 ) -> Route:
     async def answer(request: Request) -> Response:
-        operation = of_path["GET" if request.method == "HEAD" else request.method]
+        operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
             return await _perform(operation, request, tokens, account_id, settings.proxies)
         except AdminError as error:
             return _refusal(error)
         except StateError as error:
-            return _refusal(_of_state(error))
+            return _refusal(_state_error(error))
 
-    return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(of_path))
+    return Route(f"/accounts/{{account_id}}{path}", answer, methods=sorted(methods))
 
 
 async def _perform(
     operation: Operation, request: Request, tokens: ApiTokens, account_id: str, proxies: Proxies
 ) -> Response:
     address = client_ip(request.scope, proxies)
-    asker = await tokens.authenticate(request.headers.get("authorization", ""), address)
-    # Of another account no one here knows anything, and which accounts there are is nobody's business.
+    caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
+    # The same answer for every other account, so that nobody learns which accounts exist.
     if request.path_params["account_id"] != account_id:
-        raise errors.forbidden("Authentication error: the token is not one of this account")
-    if operation.area is not None and not operation.area.allows(asker.held, writing=operation.writing):
+        raise errors.forbidden("Authentication error: the token does not belong to this account")
+    if operation.area is not None and not operation.area.allows(caller.permissions, writing=operation.writing):
         raise errors.forbidden()
     names = {name: str(value) for name, value in request.path_params.items() if name != "account_id"}
     if any(len(name) > MAX_IN_PATH or not name.isprintable() for name in names.values()):
         raise errors.not_found("the object")
     body = await _body(operation, request)
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
-    result = await operation.handler(ApiRequest(asker, account_id, names, body, paging))
+    result = await operation.handler(ApiRequest(caller, account_id, names, body, paging))
     if operation.listed:
         listing = listing_of(result)
-        shown, info = answers.page(listing.items, paging)
-        page = answers.success([_plain(one) for one in shown], listing.broken)
+        items, info = answers.page(listing.items, paging)
+        page = answers.success([_plain(one) for one in items], listing.broken)
         return _answer(operation.status, page | {"result_info": info})
     return _answer(operation.status, answers.success(_plain(result)))
 
@@ -150,24 +150,24 @@ async def _body(operation: Operation, request: Request) -> BaseModel | None:
     if not received and not operation.body_required:
         return operation.body()
     try:
-        given = orjson.loads(bytes(received))
+        data = orjson.loads(bytes(received))
     except orjson.JSONDecodeError:
         raise errors.invalid("the body is not JSON") from None
-    if not isinstance(given, dict):
+    if not isinstance(data, dict):
         raise errors.invalid("the body is not a JSON object")
-    return _validated(operation.body, given)
+    return _validated(operation.body, data)
 
 
-def _validated(model: type[M], given: Mapping[str, object]) -> M:
+def _validated(model: type[M], data: Mapping[str, object]) -> M:
     try:
-        return model.model_validate(given)
+        return model.model_validate(data)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False, include_context=False)
+        details = error.errors(include_url=False, include_input=False, include_context=False)
     except RecursionError:
         raise errors.invalid("the body is nested too deep") from None
     problems = [
-        Problem(errors.INVALID, one["msg"].removeprefix("Value error, "), _pointer(one["loc"]))
-        for one in found[:MAX_PROBLEMS]
+        Problem(errors.INVALID, detail["msg"].removeprefix("Value error, "), _pointer(detail["loc"]))
+        for detail in details[:MAX_PROBLEMS]
     ]
     raise AdminError(400, problems)
 
@@ -176,12 +176,12 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in location)[:512]
 
 
-def _of_state(error: StateError) -> AdminError:
+def _state_error(error: StateError) -> AdminError:
     match error:
         case NotFound():
             return errors.not_found(error.kind.replace("_", " "))
         case AlreadyExists():
-            return errors.conflict(f"a {error.kind.replace('_', ' ')} of that id exists already")
+            return errors.conflict(f"a {error.kind.replace('_', ' ')} with that id exists already")
         case Conflict():
             return errors.conflict(str(error))
         case DocumentBroken():

@@ -1,4 +1,4 @@
-"""A kind of objects under one path, listed, made, shown, replaced and removed all in the same way."""
+"""The operations every collection of objects has: list, create, show, replace and delete."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Removed(BaseModel):
 
 
 async def unchecked(transaction: Transaction) -> None:
-    """Nothing else depends on these objects."""
+    """Accepts every change: nothing else depends on these objects."""
 
 
 class Collection(Generic[B, D]):
-    """Subclasses make the document that is stored for a body, and show a stored object.
+    """One kind of stored object under one path. Subclasses build the document for a body and the answer for a document.
 
-    `check` sees the database as a change would leave it, and refuses by raising: then nothing was changed.
+    `check` runs inside the transaction of each change and sees its result. If it raises, nothing is changed.
     """
 
     kind: Kind[D]
@@ -41,76 +41,76 @@ class Collection(Generic[B, D]):
     noun: str
     area: Area
     body: type[B]
-    shown: type[BaseModel]
-    made: type[BaseModel] | None = None
+    answer: type[BaseModel]
+    created_answer: type[BaseModel] | None = None
 
     def __init__(self, store: Store, check: Check = unchecked) -> None:
         self._store = store
         self._check = check
 
     def document(self, body: B, before: D | None) -> D:
-        """The document to store; `before` is the one that it replaces, None where there is none that can be read."""
+        """The document to store. `before` is the one it replaces, or None if there is none or it cannot be read."""
         raise NotImplementedError
 
     def name(self, document: D) -> str:
-        """The text that a search looks into."""
+        """The text that `search` is matched against."""
         return str(getattr(document, "name", ""))
 
     def show(self, stored: Stored[D]) -> BaseModel:
-        """The object as everyone is shown it who may read it."""
+        """The answer for a stored object."""
         dates = {"created_at": stored.created_at, "updated_at": stored.modified_at}
-        return self.shown.model_validate({**self.kind.members(stored.document), "id": stored.id, **dates})
+        return self.answer.model_validate({**self.kind.members(stored.document), "id": stored.id, **dates})
 
     def operations(self) -> list[Operation]:
-        one = self.path + "/{id}"
-        made = self.made or self.shown
+        item = self.path + "/{id}"
+        created = self.created_answer or self.answer
         return [
-            Operation("GET", self.path, f"List {self.noun}s", self.list, self.shown, self.area, listed=True),
-            Operation("POST", self.path, f"Make a {self.noun}", self.create, made, self.area, self.body, status=201),
-            Operation("GET", one, f"Show a {self.noun}", self.get, self.shown, self.area),
-            Operation("PUT", one, f"Replace a {self.noun}", self.replace, self.shown, self.area, self.body),
-            Operation("DELETE", one, f"Remove a {self.noun}", self.delete, Removed, self.area, status=202),
+            Operation("GET", self.path, f"List {self.noun}s", self.list, self.answer, self.area, listed=True),
+            Operation("POST", self.path, f"Make a {self.noun}", self.create, created, self.area, self.body, status=201),
+            Operation("GET", item, f"Show a {self.noun}", self.get, self.answer, self.area),
+            Operation("PUT", item, f"Replace a {self.noun}", self.replace, self.answer, self.area, self.body),
+            Operation("DELETE", item, f"Remove a {self.noun}", self.delete, Removed, self.area, status=202),
         ]
 
-    async def list(self, asked: ApiRequest) -> ListAnswer[BaseModel]:
-        found = await self._store.scan(self.kind)
-        wanted = asked.paging.search.lower()
-        shown = [self.show(stored) for stored in found.stored if wanted in self.name(stored.document).lower()]
-        return ListAnswer(shown, found.broken)
+    async def list(self, request: ApiRequest) -> ListAnswer[BaseModel]:
+        scan = await self._store.scan(self.kind)
+        search = request.paging.search.lower()
+        items = [self.show(stored) for stored in scan.stored if search in self.name(stored.document).lower()]
+        return ListAnswer(items, scan.broken)
 
-    async def get(self, asked: ApiRequest) -> BaseModel:
-        stored = await self._store.get(self.kind, asked.path["id"])
+    async def get(self, request: ApiRequest) -> BaseModel:
+        stored = await self._store.get(self.kind, request.path["id"])
         if stored is None:
             raise not_found(self.noun)
         return self.show(stored)
 
-    async def create(self, asked: ApiRequest) -> BaseModel:
-        return self.show(await self.store(asked, self.document(asked.read(self.body), None)))
+    async def create(self, request: ApiRequest) -> BaseModel:
+        return self.show(await self.store(request, self.document(request.read(self.body), None)))
 
-    async def store(self, asked: ApiRequest, document: D, secret: bytes | None = None) -> Stored[D]:
-        """Store a new object under a new id."""
+    async def store(self, request: ApiRequest, document: D, secret: bytes | None = None) -> Stored[D]:
+        """The new object, stored under a new id."""
         async with self._store.transaction() as transaction:
-            found = await transaction.scan(self.kind)
-            if len(found.stored) + len(found.broken) >= MAX_OBJECTS:
-                raise in_use(f"there are {MAX_OBJECTS} of them already")
-            made = await transaction.create(self.kind, str(uuid.uuid4()), document, by=asked.by, secret=secret)
+            scan = await transaction.scan(self.kind)
+            if len(scan.stored) + len(scan.broken) >= MAX_OBJECTS:
+                raise in_use(f"there are already {MAX_OBJECTS} of this kind, the most allowed")
+            created = await transaction.create(self.kind, str(uuid.uuid4()), document, by=request.by, secret=secret)
             await self._check(transaction)
-        return made
+        return created
 
-    async def replace(self, asked: ApiRequest) -> BaseModel:
+    async def replace(self, request: ApiRequest) -> BaseModel:
         async with self._store.transaction() as transaction:
-            found = await transaction.find(self.kind, asked.path["id"])
-            if found is None:
+            existing = await transaction.find(self.kind, request.path["id"])
+            if existing is None:
                 raise not_found(self.noun)
-            # One that cannot be read is replaced as if nothing had been there.
-            before = found.document if isinstance(found, Stored) else None
-            document = self.document(asked.read(self.body), before)
-            replaced = await transaction.replace(self.kind, found.id, document, by=asked.by)
+            # An object that cannot be read is replaced as if it had not existed.
+            before = existing.document if isinstance(existing, Stored) else None
+            document = self.document(request.read(self.body), before)
+            replaced = await transaction.replace(self.kind, existing.id, document, by=request.by)
             await self._check(transaction)
         return self.show(replaced)
 
-    async def delete(self, asked: ApiRequest) -> Removed:
+    async def delete(self, request: ApiRequest) -> Removed:
         async with self._store.transaction() as transaction:
-            gone = await transaction.delete(self.kind, asked.path["id"], by=asked.by)
+            deleted = await transaction.delete(self.kind, request.path["id"], by=request.by)
             await self._check(transaction)
-        return Removed(id=gone.id)
+        return Removed(id=deleted.id)

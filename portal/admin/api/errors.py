@@ -1,4 +1,4 @@
-"""Why the admin API refuses: each with its HTTP status and a code that clients can tell apart."""
+"""The errors of the admin API: each has an HTTP status and a code that clients can distinguish."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAULT = 10002
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One entry of `errors`. `pointer` is a JSON pointer into the body, when a member of it is to blame."""
+    """One entry of `errors`. `pointer` is a JSON pointer to the member of the body at fault, or ""."""
 
     code: int
     message: str
@@ -31,7 +31,7 @@ class Problem:
 
 
 class AdminError(PortalError):
-    """A refusal of the admin API. No message quotes a value of the request."""
+    """An error answer of the admin API. No message quotes a value of the request."""
 
     def __init__(self, status: int, problems: Sequence[Problem]) -> None:
         self.status = status
@@ -43,8 +43,8 @@ def invalid(message: str, pointer: str = "") -> AdminError:
     return AdminError(400, [Problem(INVALID, message, pointer)])
 
 
-def not_found(what: str) -> AdminError:
-    return AdminError(404, [Problem(NOT_FOUND, f"{what} not found")])
+def not_found(noun: str) -> AdminError:
+    return AdminError(404, [Problem(NOT_FOUND, f"{noun} not found")])
 
 
 def conflict(message: str) -> AdminError:
@@ -63,12 +63,12 @@ def in_use(message: str) -> AdminError:
     return AdminError(409, [Problem(IN_USE, message)])
 
 
-def broken(found: Broken) -> AdminError:
-    """For an object whose document cannot be read. It can be replaced or deleted."""
-    return AdminError(409, [Problem(BROKEN, broken_message(found))])
+def broken(unreadable: Broken) -> AdminError:
+    """The error for a stored object whose document cannot be read. It can be replaced or deleted."""
+    return AdminError(409, [Problem(BROKEN, broken_message(unreadable))])
 
 
-def broken_message(found: Broken) -> str:
-    """Which stored object cannot be read and why, without quoting it."""
-    noun = found.kind.replace("_", " ")
-    return f"the stored {noun} {found.id!r} cannot be read ({found.problem}); replace or delete it"
+def broken_message(unreadable: Broken) -> str:
+    """Names the stored object that cannot be read and the reason, without quoting its content."""
+    noun = unreadable.kind.replace("_", " ")
+    return f"the stored {noun} {unreadable.id!r} cannot be read ({unreadable.problem}); replace or delete it"

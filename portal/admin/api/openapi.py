@@ -1,4 +1,4 @@
-"""The OpenAPI document of the admin API, from its operations."""
+"""The OpenAPI document of the admin API, built from its operations."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from portal.admin.api.operations import Operation
 
 REFERENCE = "#/components/schemas/{model}"
 REFUSALS = {
-    "400": "What was sent is not valid.",
+    "400": "The request is not valid.",
     "401": "The token is missing or not valid.",
     "403": "The token has no permission for this.",
-    "404": "There is nothing of that name.",
-    "409": "It exists already, is in use, or was changed meanwhile.",
+    "404": "There is no such object.",
+    "409": "The object exists already, is in use, or was changed meanwhile.",
     "413": "The body is too large.",
     "503": "The database does not answer.",
 }
@@ -27,24 +27,25 @@ Mode = Literal["validation", "serialization"]
 
 
 def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
-    """The document, for operations below `prefix` (`/client/v4`)."""
+    """The OpenAPI 3.1 document of these operations below `prefix` (`/client/v4`)."""
     operations = list(operations)
     answers = {operation: answer_model(operation) for operation in operations}
     bodies = [operation.body for operation in operations if operation.body is not None]
-    wanted: list[tuple[type[BaseModel], Mode]] = [(model, "serialization") for model in answers.values()]
-    wanted += [(model, "validation") for model in bodies] + [(FailureEnvelope, "serialization")]
-    references, schemas = models_json_schema(list(dict.fromkeys(wanted)), ref_template=REFERENCE)
+    models: list[tuple[type[BaseModel], Mode]] = [(model, "serialization") for model in answers.values()]
+    models += [(model, "validation") for model in bodies] + [(FailureEnvelope, "serialization")]
+    references, schemas = models_json_schema(list(dict.fromkeys(models)), ref_template=REFERENCE)
     paths: dict[str, dict[str, object]] = {}
     for operation in operations:
-        described = _operation(operation)
+        entry = _operation(operation)
         if operation.body is not None:
             content = {"application/json": {"schema": references[(operation.body, "validation")]}}
-            described["requestBody"] = {"required": operation.body_required, "content": content}
-        done = {str(operation.status): _answer("Done.", references[(answers[operation], "serialization")])}
-        described["responses"] = done | {
-            status: _answer(words, references[(FailureEnvelope, "serialization")]) for status, words in REFUSALS.items()
+            entry["requestBody"] = {"required": operation.body_required, "content": content}
+        success = {str(operation.status): _answer("Done.", references[(answers[operation], "serialization")])}
+        entry["responses"] = success | {
+            status: _answer(description, references[(FailureEnvelope, "serialization")])
+            for status, description in REFUSALS.items()
         }
-        paths.setdefault(f"/accounts/{{account_id}}{operation.path}", {})[operation.method.lower()] = described
+        paths.setdefault(f"/accounts/{{account_id}}{operation.path}", {})[operation.method.lower()] = entry
     return {
         "openapi": "3.1.0",
         "info": {"title": "Codemode Portal admin API", "version": "4"},
@@ -59,7 +60,7 @@ def document(operations: Iterable[Operation], prefix: str) -> dict[str, object]:
 
 
 def answer_model(operation: Operation) -> type[BaseModel]:
-    # A model is made here of a value that is a type, which annotations cannot say.
+    # The model is parameterized with a value, which annotations cannot express.
     result = operation.result
     return SuccessPage[tuple[result, ...]] if operation.listed else Success[result]  # type: ignore[valid-type]
 
@@ -84,5 +85,5 @@ def _identifier(operation: Operation) -> str:
     return operation.method.lower() + re.sub(r"\W+", "_", operation.path).rstrip("_")
 
 
-def _answer(words: str, schema: Mapping[str, object]) -> dict[str, object]:
-    return {"description": words, "content": {"application/json": {"schema": schema}}}
+def _answer(description: str, schema: Mapping[str, object]) -> dict[str, object]:
+    return {"description": description, "content": {"application/json": {"schema": schema}}}

@@ -1,4 +1,4 @@
-"""One operation of the API: where it is, who may ask for it, what it takes and gives. Routes and OpenAPI come of it."""
+"""An operation of the API: its path, permission, body and result. Routes and OpenAPI are built from these."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ B = TypeVar("B", bound=BaseModel)
 
 
 class NoBody(BaseModel):
-    """The body of an operation that takes none: an empty object, or nothing."""
+    """The body of an operation without parameters: an empty object, or nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiCaller:
-    """Who asks. `by` is written into what is changed; `held` are the permissions."""
+    """Who makes the request. `by` is recorded with every change; `permissions` are those of the API token."""
 
     by: str
-    held: frozenset[str]
+    permissions: frozenset[str]
     token_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiRequest:
-    """One request, checked."""
+    """One request: authenticated, permitted and validated."""
 
-    asker: ApiCaller
+    caller: ApiCaller
     account_id: str
     path: Mapping[str, str]
     body: BaseModel | None = None
@@ -40,13 +40,13 @@ class ApiRequest:
 
     @property
     def by(self) -> str:
-        return self.asker.by
+        return self.caller.by
 
     def read(self, model: type[B]) -> B:
-        """The body, which the operation declares to be of this model.
+        """The body, as the model that the operation declares.
 
         Raises:
-            TypeError: it declares another.
+            TypeError: the operation declares another model.
         """
         if not isinstance(self.body, model):
             raise TypeError(f"the body is {type(self.body).__name__}, not {model.__name__}")
@@ -54,14 +54,15 @@ class ApiRequest:
 
 
 Handler = Callable[[ApiRequest], Awaitable[object]]
-"""Gives the result; a `Listing` or a sequence for an operation that lists."""
+"""Returns the result; for an operation that lists, a `ListAnswer` or a sequence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`path` is below `/accounts/{account_id}`. `result` is the model of `result`, of one item when `listed`.
+    """`path` is below `/accounts/{account_id}`. `result` is the model of the result, or of one item if `listed`.
 
-    `area` None: any valid token. `writing` follows the method unless it is said. `status` is that of success.
+    With `area` None any valid token may call it. It needs the write permission unless the method is GET; `reading`
+    overrides that. `status` is the HTTP status of success.
     """
 
     method: Method

@@ -1,4 +1,4 @@
-"""Permissions of API tokens, by the names Cloudflare gives them. What is not granted is denied. Pure."""
+"""The permissions of API tokens, under Cloudflare's names. A permission that is not granted is denied. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Area:
-    """A part of the API; whoever may write it may read it."""
+    """A part of the API. Permission to write includes permission to read."""
 
     name: str
 
@@ -21,8 +21,8 @@ class Area:
     def write(self) -> str:
         return f"{self.name} Write"
 
-    def allows(self, held: frozenset[str], *, writing: bool) -> bool:
-        return self.write in held or (not writing and self.read in held)
+    def allows(self, permissions: frozenset[str], *, writing: bool) -> bool:
+        return self.write in permissions or (not writing and self.read in permissions)
 
 
 PORTALS = Area("MCP Portals")
@@ -40,17 +40,17 @@ ALL = frozenset(name for area in AREAS for name in (area.read, area.write))
 
 
 def group_id(permission: str) -> str:
-    """The stable id of a permission, as tokens name them: 32 hexadecimal digits."""
+    """The stable id of a permission in the policies of a token: 32 hexadecimal digits."""
     return hashlib.sha256(permission.encode()).hexdigest()[:32]
 
 
 _BY_ID = {group_id(name): name for name in ALL}
 
 
-def named(ids: Iterable[str]) -> frozenset[str]:
-    """The permissions of these ids; unknown ids grant nothing."""
+def permissions_of_ids(ids: Iterable[str]) -> frozenset[str]:
+    """The permissions with these ids. An unknown id grants nothing."""
     return frozenset(_BY_ID[id] for id in ids if id in _BY_ID)
 
 
-def known(id: str) -> str | None:
+def permission_of_id(id: str) -> str | None:
     return _BY_ID.get(id)

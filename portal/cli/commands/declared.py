@@ -20,9 +20,9 @@ from portal.admin import (
     DeclaredError,
     Existing,
     Plan,
-    carry_out,
+    apply_changes,
     create_admin,
-    exported,
+    export_objects,
     plan,
     read_existing,
 )
@@ -75,12 +75,12 @@ async def apply(options: DeclarationOptions) -> Exit:
             raise CommandError("Nothing was changed. Say --yes to apply without being asked.")
         applied = 0
         try:
-            async for _ in carry_out(admin, changes_plan.changes, existing):
+            async for _ in apply_changes(admin, changes_plan.changes, existing):
                 applied += 1
         except (AdminError, StateError) as error:
             failed = changes_plan.changes[applied]
             done = f"{applied} of {len(changes_plan.changes)} changes were made before it"
-            raise CommandError(f"{failed.section.name}.{failed.called}: {error} ({done}).") from error
+            raise CommandError(f"{failed.section.name}.{failed.name}: {error} ({done}).") from error
     if options.as_json:
         stdout.print_json(data={"made": [_as_dict(change) for change in changes_plan.changes]})
     elif applied:
@@ -93,7 +93,7 @@ async def export(output: Path | None, state: str | None, config: Path | None) ->
     stdout, stderr = consoles()
     async with open_admin(state, config) as (_, store):
         try:
-            document = exported(await read_existing(store))
+            document = export_objects(await read_existing(store))
         except DeclaredError as error:
             raise CommandError(str(error)) from error
     text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=110)
@@ -149,7 +149,7 @@ def make_plan(declared: object, existing: list[Existing], prune: bool) -> Plan:
 
 def _show(stdout: Console, changes_plan: Plan, as_json: bool) -> None:
     if as_json:
-        unmentioned = [{"section": one.section.name, "called": one.called} for one in changes_plan.unmentioned]
+        unmentioned = [{"section": one.section.name, "called": one.name} for one in changes_plan.unmentioned]
         stdout.print_json(
             data={"changes": [_as_dict(change) for change in changes_plan.changes], "unmentioned": unmentioned}
         )
@@ -157,9 +157,9 @@ def _show(stdout: Console, changes_plan: Plan, as_json: bool) -> None:
     for change in changes_plan.changes:
         sign, colour = _SIGNS[change.action]
         fields = f": {', '.join(change.fields)}" if change.action == "change" else ""
-        stdout.print(Text(f"{sign} {change.section.name}.{change.called}{fields}", colour), soft_wrap=True)
+        stdout.print(Text(f"{sign} {change.section.name}.{change.name}{fields}", colour), soft_wrap=True)
     for one in changes_plan.unmentioned:
-        line = f"  {one.section.name}.{one.called}: not in the file, and kept (--prune removes it)"
+        line = f"  {one.section.name}.{one.name}: not in the file, and kept (--prune removes it)"
         stdout.print(Text(line, "dim"), soft_wrap=True)
     if not changes_plan.changes:
         stdout.print("Everything is as the file says.")
@@ -176,7 +176,7 @@ def _as_dict(change: Change) -> dict[str, object]:
     return {
         "action": change.action,
         "section": change.section.name,
-        "called": change.called,
+        "called": change.name,
         "fields": list(change.fields),
     }
 

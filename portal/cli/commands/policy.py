@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from portal.access import Access, AccessDocument, Considered, Decision, PolicyError, assumed_sources, read_document
+from portal.access import Access, AccessDocument, Decision, PolicyError, PolicyOutcome, assumed_sources, read_document
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
@@ -249,7 +249,7 @@ def decision_json(decision: Decision) -> DecisionJson:
     }
 
 
-def considered_json(policies: Iterable[Considered]) -> list[ConsideredJson]:
+def considered_json(policies: Iterable[PolicyOutcome]) -> list[ConsideredJson]:
     words = {True: "matches", False: "does not match", None: "cannot be known"}
     return [
         {

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from portal.access import ADDRESS, Access, Possible
+from portal.access import ADDRESS, Access, BestCase
 from portal.app.access import application_access, could_enter, portal_access, read_stored
 from portal.app.definitions import definitions
 from portal.config import Config, parse_config
@@ -103,7 +103,7 @@ async def test_an_application_that_signs_people_in_and_cannot_be_read_lets_nobod
     await app(store, "tickets", saas)
     stored = await read_stored(store)
     assert not application_access("tickets", config(), stored).portal(ADA).allowed
-    possible = Possible(await compiled(store, ""), ADDRESS)
+    possible = BestCase(await compiled(store, ""), ADDRESS)
     assert not could_enter(Identity(email="eve@elsewhere.example"), possible, stored.objects.apps)
 
 

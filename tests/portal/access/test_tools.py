@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.access import Access, PolicyError, Standing, ToolList, read_document
-from portal.access.expressions import MAX_NODES, bounded, compile_expression
+from portal.access.expressions import MAX_NODES, compile_expression, within_bounds
 from portal.access.tools import _fits, hint
 from portal.identity import Group, Identity
 from tests.strategies import json_values
@@ -152,18 +152,18 @@ def test_a_wrong_expression_is_refused_when_it_is_configured(source: str, proble
     ],
 )
 def test_what_only_looks_wrong_is_accepted(source: str) -> None:
-    assert compile_expression(source).of_arguments
+    assert compile_expression(source).uses_arguments
 
 
 def test_arguments_too_large_to_be_evaluated_are_not() -> None:
     expression = compile_expression("arguments.items.all(i, i < 5)")
     assert expression.holds({"arguments": {"items": [1] * 100}}) is True
     assert expression.holds({"arguments": {"items": [1] * (MAX_NODES + 1)}}) is None
-    assert not bounded("x" * 300_000) and bounded({"a": ["x" * 1000]})
+    assert not within_bounds("x" * 300_000) and within_bounds({"a": ["x" * 1000]})
     deep: Any = 1
     for _ in range(100):
         deep = [deep]
-    assert not bounded(deep)
+    assert not within_bounds(deep)
 
 
 JSON = json_values(st.integers(), st.floats(), st.text(max_size=20), size=5, leaves=20)

@@ -125,7 +125,7 @@ async def test_a_page_an_application_uses_stays(tmp_path: Path) -> None:
         uid = (await http.post(portal.at("/access/custom_pages"), json=page)).json()["result"]["uid"]
         app = {"name": "Here", "type": "mcp_portal", "domain": "localhost", "custom_pages": ["unknown"]}
         unknown = await http.post(portal.at("/access/apps"), json=app)
-        assert (unknown.status_code, "is not there" in unknown.text) == (409, True)
+        assert (unknown.status_code, "does not exist" in unknown.text) == (409, True)
         assert (await http.post(portal.at("/access/apps"), json={**app, "custom_pages": [uid]})).status_code == 201
         assert (await http.delete(portal.at(f"/access/custom_pages/{uid}"))).status_code == 409
         bent = {**app, "custom_pages": [], "custom_deny_url": "https://a.example/\r\nX: y"}

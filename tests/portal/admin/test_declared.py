@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from portal.admin import Admin, AdminError, create_admin
-from portal.admin.applying import carry_out, exported, read_existing
+from portal.admin.applying import apply_changes, export_objects, read_existing
 from portal.admin.declared import DeclaredError, Plan, plan
 from portal.state import KeyRing, Store, plain
 from tests.portal.state.databases import new_state
@@ -83,8 +83,8 @@ async def applied(admin: Admin, store: Store, declared: Any, *, prune: bool = Fa
     existing = await read_existing(store)
     steps = plan(declared, existing, prune=prune)
     return [
-        f"{change.action} {change.section.name} {change.called}: {' '.join(change.fields)}".removesuffix(": ")
-        async for change in carry_out(admin, steps.changes, existing)
+        f"{change.action} {change.section.name} {change.name}: {' '.join(change.fields)}".removesuffix(": ")
+        async for change in apply_changes(admin, steps.changes, existing)
     ]
 
 
@@ -104,7 +104,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
             "make apps Team portal",
         ]
         assert (await planned(store, EVERYTHING)).changes == []
-        written: Any = exported(await read_existing(store))
+        written: Any = export_objects(await read_existing(store))
         assert "secret" not in str(written).replace("client_secret_version", "")
         assert written["lists"] == EVERYTHING["lists"]
         assert written["policies"]["Engineers may"]["include"] == [{"group": {"id": "Engineers"}}]
@@ -116,7 +116,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
 async def test_what_was_written_makes_the_same_elsewhere(tmp_path: Path) -> None:
     async with administered(tmp_path) as (admin, store):
         await applied(admin, store, EVERYTHING)
-        written: Any = exported(await read_existing(store))
+        written: Any = export_objects(await read_existing(store))
     written["identity_providers"]["Company"]["config"]["client_secret"] = "idp-secret"
     written["servers"]["crm"]["auth_credentials"] = "crm-secret"
     elsewhere = tmp_path / "elsewhere"
@@ -124,7 +124,7 @@ async def test_what_was_written_makes_the_same_elsewhere(tmp_path: Path) -> None
     async with administered(elsewhere) as (admin, store):
         await applied(admin, store, written)
         assert (await planned(store, EVERYTHING)).changes == []
-        assert exported(await read_existing(store)) == exported(await read_existing(store))
+        assert export_objects(await read_existing(store)) == export_objects(await read_existing(store))
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ async def test_one_difference_is_one_change_and_then_gone(
         entry = {**EVERYTHING[section][called], **change}
         wanted = {**EVERYTHING, section: {**EVERYTHING[section], called: entry}}
         (found,) = (await planned(store, wanted)).changes
-        assert (found.action, found.called, found.fields) == ("change", called, fields)
+        assert (found.action, found.name, found.fields) == ("change", called, fields)
         assert "another" not in repr(found) and "new" not in repr(found)
         await applied(admin, store, wanted)
         assert (await planned(store, wanted)).changes == []
@@ -164,10 +164,10 @@ async def test_only_pruning_removes_and_only_from_sections_that_are_there(tmp_pa
         fewer = {"groups": {"Engineers": EVERYTHING["groups"]["Engineers"]}, "portals": {}, "servers": {}}
         kept = await planned(store, fewer)
         assert kept.changes == []
-        assert sorted(one.called for one in kept.unmentioned) == ["On call", "crm", "docs", "team"]
+        assert sorted(one.name for one in kept.unmentioned) == ["On call", "crm", "docs", "team"]
         removed = await applied(admin, store, fewer, prune=True)
         assert removed == ["remove portals team", "remove servers crm", "remove servers docs", "remove groups On call"]
-        assert "Team portal" in exported(await read_existing(store))["apps"]
+        assert "Team portal" in export_objects(await read_existing(store))["apps"]
 
 
 async def test_what_is_refused_stops_there_and_can_be_gone_on_with(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ async def test_what_is_refused_stops_there_and_can_be_gone_on_with(tmp_path: Pat
         await applied(admin, store, EVERYTHING)
         with pytest.raises(AdminError):
             await applied(admin, store, {"servers": {}, "groups": {}}, prune=True)
-        assert "Engineers" in exported(await read_existing(store))["groups"]
+        assert "Engineers" in export_objects(await read_existing(store))["groups"]
         await applied(admin, store, EVERYTHING)
         assert (await planned(store, EVERYTHING)).changes == []
 
@@ -241,7 +241,7 @@ async def test_how_people_sign_in_is_declared_and_what_is_left_out_goes_back(tmp
         (provider,) = await store.list(plain("identity_provider"))
         assert stored is not None and stored.document["allowed_idps"] == [provider.id]
         assert (await planned(store, declared)).changes == []
-        written: Any = exported(await read_existing(store))
+        written: Any = export_objects(await read_existing(store))
         assert written["organization"]["allowed_idps"] == ["Company"]
         assert written["organization"]["login_design"]["text_color"] == "#112233"
         assert (await planned(store, written)).changes == []
@@ -254,7 +254,7 @@ async def test_how_people_sign_in_is_declared_and_what_is_left_out_goes_back(tmp
         assert await applied(admin, store, fewer) == [
             "change organization login: allowed_idps custom_deny_message login_design session_duration"
         ]
-        assert exported(await read_existing(store))["organization"] == fewer["organization"]
+        assert export_objects(await read_existing(store))["organization"] == fewer["organization"]
         # Other settings are not for a file.
         assert {one.section.name for one in await read_existing(store)} == {"identity_providers", "organization"}
 

@@ -101,10 +101,10 @@ async def test_kept_answers_stay_within_their_bound_and_those_used_last_stay(
     monkeypatch.setattr(views_module, "MAX_ANSWER_BYTES", 100)
     views = Views(portal.servers, portal.live)
     ada, bob = views.for_caller(ADA), views.for_caller(BOB)
-    views.keep_answer(ada, (Mode.TOOLS, b"stamp"), b"x" * 60)
-    views.keep_answer(bob, (Mode.TOOLS, b"stamp"), b"x" * 60)
+    views.store_answer(ada, (Mode.TOOLS, b"stamp"), b"x" * 60)
+    views.store_answer(bob, (Mode.TOOLS, b"stamp"), b"x" * 60)
     assert (len(ada.answers), len(bob.answers)) == (0, 1)
-    views.keep_answer(bob, (Mode.CODE, b"stamp"), b"x" * 101)
+    views.store_answer(bob, (Mode.CODE, b"stamp"), b"x" * 101)
     assert not bob.answers
 
 

@@ -360,7 +360,7 @@ async def test_an_account_that_cannot_be_read_is_nobodys_and_can_be_removed(open
         await store.replace(plain(ADMINISTRATOR.name), grace.id, {"email": 7}, by="another program")
         assert await accounts.administrators.resettable(link.token) is None
         assert await accounts.administrators.reset(link.token, PASSWORD) is None
-        assert not await accounts.administrators.stands(grace)
+        assert not await accounts.administrators.is_unchanged(grace)
         assert await accounts.administrators.sign_in(OTHER, PASSWORD) is None
         await accounts.administrators.remove(grace.id, by="ann")
         assert await accounts.administrators.list() == [ada]

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.access import ADDRESS, Access, Possible, Sources, read_document
+from portal.access import ADDRESS, Access, BestCase, Sources, read_document
 from portal.identity import Identity
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.login.browser import Browser, Page, browser_at
@@ -72,7 +72,7 @@ WHO = Identity(id=f"pin:{GRACE}", email=GRACE, idp_id="pin", login_method="pin",
 def sends(*policies: dict[str, Any], **more: Any) -> bool:
     given = [{"id": str(place), "decision": "allow", **policy} for place, policy in enumerate(policies)]
     document = read_document({"portal": {"policies": given}, **more})
-    return Possible(Access(document, SOURCES), ADDRESS).allows(WHO)
+    return BestCase(Access(document, SOURCES), ADDRESS).allows(WHO)
 
 
 @pytest.mark.parametrize(
@@ -166,4 +166,4 @@ def test_whoever_the_policies_let_in_was_sent_a_pin(
         user_risk=risk,
     )
     if access.portal(there).allowed:
-        assert Possible(access, ADDRESS).allows(WHO)
+        assert BestCase(access, ADDRESS).allows(WHO)
