@@ -64,12 +64,14 @@ class Collection(Generic[B, D]):
     def operations(self) -> list[Operation]:
         item = self.path + "/{id}"
         created = self.created_answer or self.answer
+        a_noun = f"{'an' if self.noun[0] in 'aeiou' else 'a'} {self.noun}"
+        nouns = f"{self.noun[:-1]}ies" if self.noun.endswith("y") else f"{self.noun}s"
         return [
-            Operation("GET", self.path, f"List {self.noun}s", self.list, self.answer, self.area, listed=True),
-            Operation("POST", self.path, f"Make a {self.noun}", self.create, created, self.area, self.body, status=201),
-            Operation("GET", item, f"Show a {self.noun}", self.get, self.answer, self.area),
-            Operation("PUT", item, f"Replace a {self.noun}", self.replace, self.answer, self.area, self.body),
-            Operation("DELETE", item, f"Remove a {self.noun}", self.delete, Removed, self.area, status=202),
+            Operation("GET", self.path, f"List {nouns}", self.list, self.answer, self.area, listed=True),
+            Operation("POST", self.path, f"Make {a_noun}", self.create, created, self.area, self.body, status=201),
+            Operation("GET", item, f"Show {a_noun}", self.get, self.answer, self.area),
+            Operation("PUT", item, f"Replace {a_noun}", self.replace, self.answer, self.area, self.body),
+            Operation("DELETE", item, f"Remove {a_noun}", self.delete, Removed, self.area, status=202),
         ]
 
     async def list(self, request: ApiRequest) -> ListAnswer[BaseModel]:
