@@ -36,7 +36,8 @@ _MATCH_BONUS = 5.0  # for each word that matches: several weak matches rank abov
 _ACTION, _OTHER_ACTION = 9.0, 5.0
 _DEFAULT_ACTION, _OTHER_DEFAULT_ACTION = 5.0, 4.0  # when a query only names a thing
 _DEFAULT_ACTIONS = (READ, MAKE, CHANGE)
-_MAX_CACHED, _MAX_CACHED_OF_PARTS = 4_096, 64
+_ROOM, _ROOM_OF_PARTS = 200_000, 1_000
+"""The scores of tools that a catalog keeps, some 60 bytes each."""
 
 _ARTICLES = frozenset("a an the my our your this that own".split())
 _STOP_WORDS = frozenset(
@@ -85,8 +86,9 @@ class Search:
             self._action_of.extend(map(numbers.__getitem__, part.index.action_of))
         self._actions = tuple(kinds)
         # Cached, because they cost more than the rest of a search. A catalog of whole servers has many users.
-        self._max_cached = _MAX_CACHED if all(part.visible is None for part in self._parts) else _MAX_CACHED_OF_PARTS
-        self._cached_scores: dict[Unit, tuple[array[float], ...]] = {}
+        self._room = _ROOM if all(part.visible is None for part in self._parts) else _ROOM_OF_PARTS
+        self._free = self._room
+        self._cached_scores: dict[Unit, _Scores] = {}
         self._bonuses: dict[tuple[str, ...], list[float]] = {}
 
     def find(
@@ -100,21 +102,20 @@ class Search:
         query_words = [word for word in words(query[:MAX_QUERY_CHARS]) if word not in _ARTICLES][:MAX_QUERY_WORDS]
         if not query_words:
             return []
-        scores: _Scores = {}
-        for unit in _units(query_words):
-            scores = _sum(scores, self._score(unit))
+        first, *others = map(self._score, _units(query_words))
+        scores = first.copy()
+        for other in others:
+            _add(scores, other)
         if part is not None:
             scores = {place: scores[place] for place in scores if self._part_of(place) == part}
         if read_only is not None:
             scores = {place: scores[place] for place in scores if self._reads(place) == read_only}
         if not scores:
             return []
-        bonus, action_of = self._bonus(actions_in(query_words)), self._action_of
-        # Most tools match one word of many. Drop those that no action bonus can bring among the best.
-        least = _nth(scores, limit) - max(bonus)
-        total = {place: score + bonus[action_of[place]] for place, score in scores.items() if score >= least}
-        least = _nth(total, limit)
-        best = sorted((-score, place) for place, score in total.items() if score >= least)[:limit]
+        bonus = self._bonus(actions_in(query_words))
+        total = [score + bonus[place] for place, score in scores.items()]
+        least = nlargest(limit, total)[-1]
+        best = sorted((-score, place) for place, score in zip(scores, total, strict=True) if score >= least)[:limit]
         return [(number := self._part_of(place), place - self._starts[number]) for _, place in best]
 
     def _part_of(self, place: int) -> int:
@@ -134,21 +135,23 @@ class Search:
 
     def _score(self, unit: Unit) -> _Scores:
         """The scores that a unit adds to the tools that match it."""
+        scores = self._cached_scores.get(unit)
+        if scores is None:
+            scores = self._new_scores(unit)
+            if self._free < len(scores):
+                self._cached_scores, self._free = {}, self._room
+            self._free -= len(scores)
+            self._cached_scores[unit] = scores
+        return scores
+
+    def _new_scores(self, unit: Unit) -> _Scores:
         matches = self._visible([part.index.matches(unit) for part in self._parts])
-        if not matches and unit.stem is not None:
-            matches = self._visible([part.index.near(unit.stem) for part in self._parts])
-            share = _VERB if unit.verb else 1.0
-            return _scores(
-                matches, _of_kinds(matches, lambda kind: share * _of_fields([_BOOSTS[hit[1]] for hit in kind]))
-            )
-        of_kinds = self._cached_scores.get(unit)
-        if of_kinds is None:
+        if matches or unit.stem is None:
             weights = self._weights(matches, unit)
-            of_kinds = _of_kinds(matches, lambda kind: self._bm25(kind, weights))
-            if len(self._cached_scores) >= self._max_cached:
-                self._cached_scores.clear()
-            self._cached_scores[unit] = of_kinds
-        return _scores(matches, of_kinds)
+            return _scores(matches, lambda kind: self._bm25(kind, weights))
+        matches = self._visible([part.index.near(unit.stem) for part in self._parts])
+        share = _VERB if unit.verb else 1.0
+        return _scores(matches, lambda kind: share * _of_fields([_BOOSTS[hit[1]] for hit in kind]))
 
     def _visible(self, matches: Sequence[Matches]) -> list[_PartMatches]:
         """The matches that are in the catalog, for each part that has any."""
@@ -193,7 +196,7 @@ class Search:
         return math.log(1 + (self._size - tool_count + 0.5) / (tool_count + 0.5))
 
     def _bonus(self, actions: tuple[str, ...]) -> list[float]:
-        """The bonus for each of `_actions` when a query asks for `actions`, the first of which counts most.
+        """The bonus of each tool when a query asks for `actions`, the first of which counts most.
 
         As with BM25, a tool with a shorter name gets more.
         """
@@ -202,10 +205,13 @@ class Search:
             first, other = (_ACTION, _OTHER_ACTION) if actions else (_DEFAULT_ACTION, _OTHER_DEFAULT_ACTION)
             of = {action: other if place else first for place, action in enumerate(actions or _DEFAULT_ACTIONS)}
             slope = self._slopes[ACTION]
-            bonus = self._bonuses[actions] = [
+            of_kind = [
                 of.get(action, 0.0) * (1 + _K1) / (1 + _K1 * (1 - _B) + slope * length)
                 for action, length in self._actions
             ]
+            bonus = list(map(of_kind.__getitem__, self._action_of))
+            if self._room == _ROOM:
+                self._bonuses[actions] = bonus
         return bonus
 
 
@@ -226,37 +232,27 @@ def _units(query_words: list[str]) -> list[Unit]:
     return list(units)
 
 
-def _of_kinds(matches: Sequence[_PartMatches], score: Callable[[Kind], float]) -> tuple[array[float], ...]:
-    """For each part, the scores of its kinds, each with the bonus for a match."""
-    scores: dict[Kind, float] = {}
-    of_parts = []
+def _scores(matches: Sequence[_PartMatches], score: Callable[[Kind], float]) -> _Scores:
+    """The scores of tools, which are those of their kinds, each with the bonus for a match."""
+    scores: _Scores = {}
+    known: dict[Kind, float] = {}
     for part in matches:
-        of_part = array("d", bytes(8 * len(part.kinds)))
+        of_kind = [0.0] * len(part.kinds)
         for place in part.counts:
             kind = part.kinds[place]
-            if kind not in scores:
-                scores[kind] = _MATCH_BONUS + score(kind)
-            of_part[place] = scores[kind]
-        of_parts.append(of_part)
-    return tuple(of_parts)
-
-
-def _scores(matches: Sequence[_PartMatches], of_kinds: Sequence[array[float]]) -> _Scores:
-    """The scores of tools, which are those of their kinds."""
-    scores: _Scores = {}
-    for part, of_part in zip(matches, of_kinds, strict=True):
+            if kind not in known:
+                known[kind] = _MATCH_BONUS + score(kind)
+            of_kind[place] = known[kind]
         places = map(part.start.__add__, part.positions) if part.start else part.positions
-        scores.update(zip(places, map(of_part.__getitem__, part.kind_of), strict=False))
+        scores.update(zip(places, map(of_kind.__getitem__, part.kind_of), strict=False))
     return scores
 
 
-def _sum(first: _Scores, second: _Scores) -> _Scores:
-    """The sum of both. Most tools are in only one of them, so the union is built in one step."""
-    both = first.keys() & second.keys()
-    total = first | second
-    for place in both:
-        total[place] = first[place] + second[place]
-    return total
+def _add(scores: _Scores, others: _Scores) -> None:
+    """Add the scores of others. Most tools are in only one of the two, and those are taken over in one step."""
+    both = {place: scores[place] + others[place] for place in scores.keys() & others.keys()}
+    scores |= others
+    scores |= both
 
 
 def _of_fields(scores: Sequence[float]) -> float:
@@ -265,8 +261,3 @@ def _of_fields(scores: Sequence[float]) -> float:
         return scores[0] if scores else 0.0
     best = max(scores)
     return best + _TIE * (sum(scores) - best)
-
-
-def _nth(scores: _Scores, n: int) -> float:
-    """The n-th best score, or the lowest if there are fewer."""
-    return nlargest(n, scores.values())[-1]
