@@ -197,7 +197,6 @@ class Catalog:
         self._size = sum(len(part.tools) if visible is None else sum(visible) for part, visible in parts)
         # Made at first use. Two threads may both make one: the results are equal, and either may stay.
         self._tools_id: str | None = None
-        self._preload: str | None = None
         self._table: str | None = None
         self._search: Search | None = None
         self._unavailable_spellings: dict[str, str] | None = None
@@ -285,10 +284,13 @@ class Catalog:
 
     @property
     def preload(self) -> str:
-        """The trusted JavaScript that defines `codemode` for these tools."""
-        if self._preload is None:
-            self._preload = preload(self.table)
-        return self._preload
+        """The trusted JavaScript that defines `codemode` in the image of the programs. Catalogs of parts share one."""
+        return preload(None if self.is_part else self.table)
+
+    @property
+    def begin(self) -> str:
+        """The text that a program starts with: the `table` if many catalogs share its image, and nothing otherwise."""
+        return self.table if self.is_part else ""
 
     def prepare(self) -> None:
         """Make all derived values now. Takes half a second for thousands of tools: use a thread."""

@@ -72,7 +72,8 @@ class Matches:
 
 
 NO_MATCHES = Matches((), (), (), {})
-_Posting = tuple[int, tuple[tuple[int, int, int], ...]]
+_Places = tuple[tuple[int, int, int], ...]
+"""A term in the fields of one tool, as (field, count, length of the field in words)."""
 
 
 class ServerIndex:
@@ -88,15 +89,15 @@ class ServerIndex:
         """The different actions with the length of their field; the first one stands for a tool without an action."""
         self.action_of: list[int] = []
         """For each tool, its place in `actions`."""
-        self._postings: dict[str | int, list[_Posting]] = {}
+        self._postings: dict[str | int, list[tuple[int, _Places]]] = {}
         # Threads may compute the same matches: the results are equal, and either may stay.
         self._matches: dict[tuple[str | int, ...], Matches] = {}
         self._near: dict[str, Matches] = {}
         places: dict[tuple[str, int], int] = {self.actions[0]: 0}
-        shared: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]] = {}
+        shared: dict[_Places, _Places] = {}
         for position, entry in enumerate(entries):
-            self._add(position, entry, shared)
             name = words(entry.name)
+            self._add(position, entry, name, shared)
             action = action_of(name, entry.annotations)
             kind = ("", 0) if action is None else (action, 1 + len(name))
             self.lengths[ACTION][position] = kind[1]
@@ -129,15 +130,10 @@ class ServerIndex:
             matches = self._near[term] = self._find_near(term, 1 if len(term) < 8 else 2)
         return matches
 
-    def _add(
-        self,
-        position: int,
-        entry: Entry,
-        shared: dict[tuple[tuple[int, int, int], ...], tuple[tuple[int, int, int], ...]],
-    ) -> None:
+    def _add(self, position: int, entry: Entry, name: Sequence[str], shared: dict[_Places, _Places]) -> None:
         head, *rest = _SENTENCE.split(entry.description[:MAX_TEXT_CHARS].strip(), maxsplit=1)
         fields: list[list[str | int]] = [
-            [stem(word) for word in words(entry.name)],
+            [stem(word) for word in name],
             [stem(word) for word in words(f"{entry.title} {head}")],
             [stem(word) for word in words(" ".join(rest))],
             [stem(word) for word in dict.fromkeys(words(f"{entry.server} {entry.server_name}"))],
@@ -183,7 +179,7 @@ class ServerIndex:
 
 
 def coarse(length: int) -> int:
-    """The length rounded down, in about twelve steps for each doubling, so that similar tools share one score."""
+    """The length rounded down, to eight steps for each doubling, so that similar tools share one score."""
     if length <= _EXACT_LENGTH:
         return length
     step = 1 << (length.bit_length() - 4)

@@ -86,8 +86,8 @@ class Search:
             self._action_of.extend(map(numbers.__getitem__, part.index.action_of))
         self._actions = tuple(kinds)
         # Cached, because they cost more than the rest of a search. A catalog of whole servers has many users.
-        self._room = _ROOM if all(part.visible is None for part in self._parts) else _ROOM_OF_PARTS
-        self._free = self._room
+        self._is_whole = all(part.visible is None for part in self._parts)
+        self._room = self._free = _ROOM if self._is_whole else _ROOM_OF_PARTS
         self._cached_scores: dict[Unit, _Scores] = {}
         self._bonuses: dict[tuple[str, ...], list[float]] = {}
 
@@ -210,7 +210,7 @@ class Search:
                 for action, length in self._actions
             ]
             bonus = list(map(of_kind.__getitem__, self._action_of))
-            if self._room == _ROOM:
+            if self._is_whole:
                 self._bonuses[actions] = bonus
         return bonus
 

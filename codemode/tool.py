@@ -18,7 +18,6 @@ from codemode.description import description
 from codemode.driver import drive
 from codemode.offload import off_loop
 from codemode.pace import Pace
-from codemode.preload import preload
 from codemode.run import Failure, Run
 from codemode.source import extract
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
@@ -28,7 +27,6 @@ TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
 MAX_IMAGES = 64
-_NOTHING = Catalog.of([])  # its image is that of every catalog of parts
 
 INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -71,7 +69,6 @@ class CodeTool:
         self.warm()
         await asyncio.to_thread(catalog.prepare)
         await self._image(catalog)
-        await self._image(_NOTHING)
 
     def definition(self, catalog: Catalog) -> dict[str, Any]:
         """The MCP tool `code`. Its description has at most 600 tokens, however many tools the catalog has."""
@@ -145,7 +142,7 @@ class CodeTool:
         self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str, pace: Pace | None
     ) -> None:
         """Run a program as JavaScript, and if that does not parse, as TypeScript."""
-        image, begin = await self._image(catalog)
+        image = await self._image(catalog)
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(run.program):
             stripped = await self._typescript.javascript(run.program)
@@ -153,7 +150,9 @@ class CodeTool:
         async def attempt(source: str) -> None:
             execution = self._executor.execution(image, identity=identity)
             limits = self._executor.limits
-            await drive(run, source, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=begin)
+            await drive(
+                run, source, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=catalog.begin
+            )
 
         if isinstance(stripped, JavaScript):
             await attempt(stripped.text)
@@ -171,11 +170,11 @@ class CodeTool:
             # The positions are those of the transformer's output, not of the program.
             run.failure = replace(run.failure, line=None, column=None, stack=None)
 
-    async def _image(self, catalog: Catalog) -> tuple[Image, str]:
-        """The image for programs over a catalog, and the text that they begin with.
+    async def _image(self, catalog: Catalog) -> Image:
+        """The image for programs over a catalog.
 
         A catalog of whole servers has an image of its own, which its first run makes; it is kept for the catalogs used
-        last. The catalogs of parts have one in common, and each run begins with the names of its own.
+        last. The catalogs of parts have one in common, and each run begins with the names of its own (`Catalog.begin`).
         """
         name = "" if catalog.is_part else catalog.tools_id
         task = self._images.get(name)
@@ -183,12 +182,10 @@ class CodeTool:
             task = asyncio.create_task(self._make_image(catalog))
             self._images.put(name, task)
         # Another run may wait for the same image: a cancelled run must not cancel its making.
-        image = task.result() if task.done() else await asyncio.shield(task)
-        return image, catalog.table if catalog.is_part else ""
+        return task.result() if task.done() else await asyncio.shield(task)
 
     async def _make_image(self, catalog: Catalog) -> Image:
-        script = preload(None) if catalog.is_part else await asyncio.to_thread(lambda: preload(catalog.table))
-        return await self._executor.image(script)
+        return await self._executor.image(await asyncio.to_thread(lambda: catalog.preload))
 
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:

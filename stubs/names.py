@@ -172,7 +172,7 @@ class Names:
         name. It is right for all other shortcuts.
         """
         servers = self.servers
-        if any(name[:at] in servers for name in servers for at in _underscores(name)):
+        if any(name[:at] in servers for name in servers for at, letter in enumerate(name) if letter == "_"):
             return frozenset(self._shortcuts)  # `a_b_c` may be `c` of the server `a_b` or `b_c` of `a`
         uncertain: set[str] = set()
         everywhere: set[str] = set()
@@ -317,7 +317,3 @@ def _splits(spelling: str) -> Iterable[tuple[str, str]]:
 
 def _raw_flat(key: ToolKey) -> str:
     return f"{key.server}_{key.tool}"
-
-
-def _underscores(name: str) -> Iterator[int]:
-    return (position for position, character in enumerate(name) if character == "_")

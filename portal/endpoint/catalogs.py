@@ -28,6 +28,13 @@ class Catalogs:
         """Start to build a catalog, and to warm all that its first program and search need."""
         self._background.spawn(self._prepare(view))
 
+    def prepare_parts(self) -> None:
+        """Start to make what the programs of all parts share, before the first one needs it."""
+        self._background.spawn(self._prepare_parts())
+
+    async def _prepare_parts(self) -> None:
+        await self._warm(Catalog.of([]))
+
     async def _prepare(self, view: View) -> None:
         await self._warm(await self.of(view))
 

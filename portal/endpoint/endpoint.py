@@ -130,6 +130,7 @@ class Endpoint:
             prepare(self._views.whole)
         if self._access is not None:
             unsubscribe.append(self._access.subscribe(self._changes.access_replaced))
+            self._catalogs.prepare_parts()
         try:
             async with self._manager.run():
                 yield

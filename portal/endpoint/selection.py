@@ -12,10 +12,9 @@ from weakref import WeakValueDictionary
 
 import stubs
 from codemode import Catalog, CatalogServer
-from portal.access import Capabilities, DisplaySetting, Standing, ToolList
+from portal.access import Capabilities, DisplaySetting, ServerView, Standing, ToolList
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Part, RawNames, ServerLists
-from portal.pins import PendingDefinition
 from portal.servers import ServerSnapshot, Snapshot
 
 _UNCHANGED = Capabilities({}, DisplaySetting())
@@ -69,14 +68,13 @@ class Curated:
 class SelectedServer:
     """A server with the tools and prompts that a caller has: a byte for each, or None for all of them.
 
-    `pending` are those that wait for approval and that the caller would then have.
+    `state` has as pending only what the caller would have after an approval.
     """
 
     server: CuratedServer
     state: ServerSnapshot
     tools: bytes | None = None
     prompts: bytes | None = None
-    pending: tuple[PendingDefinition, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +113,14 @@ class Selection:
 
     def unavailable(self) -> dict[str, str]:
         """The reason why each of the other servers is unavailable, by id."""
-        away = ((name, server.state) for name, server in self.servers.items() if not server.state.listed)
-        return {name: state.reason or "still connecting" for name, state in away}
+        return self._states().unavailable()
 
     def pending(self) -> dict[tuple[str, str], str]:
         """The reason why tools that wait for approval are unavailable, by server and raw name."""
-        waiting = ((name, item) for name, server in self.servers.items() for item in server.pending)
-        return {(name, item.name): item.notice for name, item in waiting if item.kind == "tool"}
+        return self._states().pending()
+
+    def _states(self) -> Snapshot:
+        return Snapshot(servers={name: server.state for name, server in self.servers.items()})
 
     def _listed(self) -> Iterable[SelectedServer]:
         return (server for server in self.servers.values() if server.state.listed)
@@ -131,7 +130,7 @@ def select_all(snapshot: Snapshot, curated: Curated) -> Selection:
     """The selection of everything in a snapshot."""
     return Selection(
         {
-            name: SelectedServer(curated.of(server, _UNCHANGED, _UNCHANGED), server, pending=server.pending)
+            name: SelectedServer(curated.of(server, _UNCHANGED, _UNCHANGED), server)
             for name, server in snapshot.servers.items()
         }
     )
@@ -150,15 +149,21 @@ def select(snapshot: Snapshot, standing: Standing, curated: Curated) -> Selectio
         tools, hidden = standing.tools(curated_server.raw_tools)
         is_part = is_part or hidden
         prompts = bytes(settings.prompts.of(raw).enabled for raw in curated_server.raw_prompts)
-        capabilities = {"tool": settings.tools, "prompt": settings.prompts}
-        pending = tuple(
-            item
-            for item in server.pending
-            if capabilities[item.kind].of(item.name).enabled
-            and (item.kind == "prompt" or settings.shows(item.name, {}))
-        )
-        servers[name] = SelectedServer(curated_server, server, tools, None if all(prompts) else prompts, pending)
+        state = _with_usable_pending(server, settings)
+        servers[name] = SelectedServer(curated_server, state, tools, None if all(prompts) else prompts)
     return Selection(servers, is_part)
+
+
+def _with_usable_pending(server: ServerSnapshot, settings: ServerView) -> ServerSnapshot:
+    """The server without the pending tools and prompts that this caller could not use after an approval either."""
+    if not server.pending:
+        return server
+    pending = tuple(
+        item
+        for item in server.pending
+        if (settings.shows(item.name, {}) if item.kind == "tool" else settings.prompts.of(item.name).enabled)
+    )
+    return replace(server, pending=pending)
 
 
 def _renamings(settings: Capabilities) -> object:

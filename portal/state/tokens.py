@@ -179,7 +179,7 @@ def _token(row: RowMapping, kind: Kind[D]) -> Token[D] | None:
     try:
         document = kind.read(row["document"])
     except ShapeInvalid as error:
-        # As if it were unknown: whoever holds it signs in again.
+        # A token that cannot be read counts as unknown, so its holder signs in again.
         structlog.get_logger("portal.state").error("a stored token cannot be read", kind=kind.name, why=error.code)
         return None
     return Token(

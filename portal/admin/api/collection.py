@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -30,7 +31,7 @@ async def unchecked(transaction: Transaction) -> None:
     """Accepts every change: nothing else depends on these objects."""
 
 
-class Collection(Generic[B, D]):
+class Collection(ABC, Generic[B, D]):
     """One kind of stored object under one path. Subclasses build the document for a body and the answer for a document.
 
     `check` runs inside the transaction of each change and sees its result. If it raises, nothing is changed.
@@ -48,9 +49,9 @@ class Collection(Generic[B, D]):
         self._store = store
         self._check = check
 
+    @abstractmethod
     def document(self, body: B, before: D | None) -> D:
         """The document to store. `before` is the one it replaces, or None if there is none or it cannot be read."""
-        raise NotImplementedError
 
     def name(self, document: D) -> str:
         """The text that `search` is matched against."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 import orjson
@@ -60,7 +61,7 @@ def create_bench_app(
     return app
 
 
-class _JsonEndpoint:
+class _JsonEndpoint(ABC):
     """An endpoint that answers GET with JSON or text nobody keeps."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -69,8 +70,9 @@ class _JsonEndpoint:
         response.headers["x-content-type-options"] = "nosniff"
         await response(scope, receive, send)
 
+    @abstractmethod
     async def answer(self, request: Request) -> Response:
-        raise NotImplementedError
+        """The answer to a request."""
 
 
 class _State(_JsonEndpoint):

@@ -57,7 +57,8 @@ class EditorCatalogs:
 
 
 def _built(snapshot: Snapshot, unavailable: Mapping[str, str]) -> Catalog:
-    catalog = Catalog.build(snapshot.catalog_servers(), unavailable)
+    parts = [(server.catalog, None) for server in snapshot.servers.values() if server.listed]
+    catalog = Catalog.of(parts, unavailable, is_part=False)
     _ = catalog.tools_id
     return catalog
 
