@@ -2,7 +2,6 @@
 
 from portal.access.access import NO_SERVERS, Access, ServerView, Standing
 from portal.access.assumed import assumed_sources
-from portal.access.capabilities import Capabilities, DisplaySetting, MergedSetting, merged
 from portal.access.documents import (
     AccessDocument,
     AccessGroup,
@@ -15,10 +14,9 @@ from portal.access.documents import (
     read_document,
 )
 from portal.access.errors import PolicyError
-from portal.access.live import LiveAccess, NoSignals, Signals
+from portal.access.live import LiveAccess, NoSignals, Signals, denied, keep_standing, portal_decision, standing_of
 from portal.access.policies import DEFAULT_DENY, LOGIN_ENDED, Decision, PolicyOutcome, compile_policies
 from portal.access.possible import ADDRESS, BestCase, refused_for_identity
-from portal.access.requests import denied, keep_standing, portal_decision, standing_of
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.stored import (
     KINDS,
@@ -31,7 +29,7 @@ from portal.access.stored import (
     read_objects,
     server_access,
 )
-from portal.access.tools import ToolList
+from portal.access.tools import Capabilities, DisplaySetting, MergedSetting, ToolList, merged
 from portal.objects import SELECTORS
 
 __all__ = [

@@ -8,7 +8,6 @@ from functools import cached_property
 from itertools import count
 from weakref import WeakKeyDictionary
 
-from portal.access.capabilities import Capabilities, prompt_settings, tool_settings
 from portal.access.compiling import RuleCompiler
 from portal.access.documents import (
     AccessDocument,
@@ -24,7 +23,15 @@ from portal.access.errors import PolicyError
 from portal.access.policies import DEFAULT_DENY, Decision, Policies, PolicyOutcome
 from portal.access.sources import NO_SOURCES, Sources
 from portal.access.subject import Subject
-from portal.access.tools import CallBudget, ToolList, ToolPolicies, ToolTarget
+from portal.access.tools import (
+    CallBudget,
+    Capabilities,
+    ToolList,
+    ToolPolicies,
+    ToolTarget,
+    prompt_settings,
+    tool_settings,
+)
 from portal.identity import Identity
 from portal.objects import PolicyLink, PortalServer, rules
 

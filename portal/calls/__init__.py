@@ -1,9 +1,8 @@
 """Every call to an upstream server passes through here, from a client, a program or the command line."""
 
 from portal.calls.assertions import AssertionCredentials
-from portal.calls.call import Call
 from portal.calls.caller import Caller, LeasedRun, Records
-from portal.calls.gate import Gate
+from portal.calls.gate import Call, Gate
 from portal.calls.policy import PolicyAdmission
 
 __all__ = ["AssertionCredentials", "Call", "Caller", "Gate", "LeasedRun", "PolicyAdmission", "Records"]

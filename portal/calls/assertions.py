@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from portal.calls.call import Call
+from portal.calls.gate import Call
 from portal.identity import ANONYMOUS
 from portal.upstream import CallContext
 

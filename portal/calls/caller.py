@@ -25,8 +25,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
-from portal.calls.call import READS, Call
-from portal.calls.gate import Gate, refuse
+from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.errors import CallDenied, CallError, Outcome
 from portal.logs import MAX_NAME, CallRecord

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from portal.calls.call import Call, Denial
+from portal.calls.gate import Call, Denial
 from portal.servers import Snapshot
 from portal.upstream import CallContext
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from portal.access import LOGIN_ENDED, Decision, LiveAccess, Standing
-from portal.calls.call import Call, Denial
+from portal.calls.gate import Call, Denial
 from portal.identity import ANONYMOUS
 from portal.servers import Servers
 from portal.upstream import CallContext

@@ -10,10 +10,9 @@ from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
 from codemode import CallOutcome, Catalog, ToolCall, ToolCaller
 from portal.calls import Caller, LeasedRun
-from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.presence import presence_of
 from portal.endpoint.request import ClientRequest
-from portal.endpoint.views import View, Views
+from portal.endpoint.views import Catalogs, View, Views
 
 OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
 

@@ -15,23 +15,21 @@ from portal.access import LiveAccess, denied, keep_standing, portal_decision, st
 from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings
 from portal.endpoint.background import Background
-from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.changes import ChangeNotices, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
-from portal.endpoint.envelope import malformed
-from portal.endpoint.express.express import Express
+from portal.endpoint.express import Express
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import MODE, ClientRequest, SdkContext, sdk_request
+from portal.endpoint.request import MODE, ClientRequest, SdkContext, malformed, sdk_request
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
-from portal.endpoint.views import Contents, Views
+from portal.endpoint.views import Catalogs, Contents, Views, warm_search
 from portal.http import BODY, HttpSettings, Refusal, refuse
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.sdk import rename

@@ -13,10 +13,9 @@ from mcp_types import INVALID_PARAMS
 
 from codemode import Catalog, CatalogError
 from portal.endpoint.aggregate import Aggregate
-from portal.endpoint.catalogs import Catalogs, warm_search
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import Tools, unknown_name
-from portal.endpoint.views import View, Views
+from portal.endpoint.views import Catalogs, View, Views, warm_search
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 50

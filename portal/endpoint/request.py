@@ -5,30 +5,73 @@ both. What an upstream sends during a call, progress, logs and questions, goes o
 caused the call, in both generations.
 """
 
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import mcp_types as types
+import orjson
 from mcp.server.context import ServerRequestContext
 from mcp.shared.exceptions import MCPError
 from mcp.shared.message import ServerMessageMetadata
 from mcp_types import (
     CLIENT_CAPABILITIES_META_KEY,
     CLIENT_INFO_META_KEY,
+    INVALID_REQUEST,
     LOG_LEVEL_META_KEY,
     METHOD_NOT_FOUND,
     SERVER_INFO_META_KEY,
+    jsonrpc_message_adapter,
 )
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import Scope
 
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
+from portal.http import Refusal
 from portal.identity import Identity, key_of, principal_of
 from portal.upstream import CallContext, DownstreamClient
+
+_LEGACY = {version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS}
+_MESSAGE = (
+    'The body must be one JSON-RPC 2.0 message: an object with `jsonrpc` "2.0" and a `method` (with an `id` when it '
+    "is a request), or with the `id` and `result` of a question that was asked. Batches are not accepted."
+)
+
+
+def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None:
+    """The refusal for a body of a 2025 version that is JSON but not a message; None for any other body."""
+    if any(name == b"mcp-protocol-version" and value not in _LEGACY for name, value in headers):
+        return None
+    try:
+        message = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    if isinstance(message, dict) and "method" in message and not _id_fits(message.get("id", 0)):
+        # The SDK would take it for a notification, and the client would wait for an answer.
+        return Refusal(400, "message", _MESSAGE, INVALID_REQUEST)
+    try:
+        jsonrpc_message_adapter.validate_python(message, by_name=False)
+    except ValidationError:
+        return Refusal(400, "message", _MESSAGE, INVALID_REQUEST)
+    return None
+
+
+def encode(value: object) -> bytes:
+    """JSON, by the quick encoder where it can (it knows no integers beyond 64 bits, and no lone surrogates)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, separators=(",", ":")).encode()
+
+
+def _id_fits(id: object) -> bool:
+    """Whether this can be the id of a request (MCP: a string or an integer)."""
+    return isinstance(id, str | int) and not isinstance(id, bool)
+
 
 SdkContext = ServerRequestContext[Any, Any]
 

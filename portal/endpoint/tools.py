@@ -12,10 +12,9 @@ from starlette.datastructures import Headers
 
 from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Target
-from portal.endpoint.envelope import encode
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest, own_result
+from portal.endpoint.request import ClientRequest, encode, own_result
 from portal.endpoint.views import View, Views
 
 

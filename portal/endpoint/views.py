@@ -6,11 +6,12 @@ few catalogs.
 
 A view selects tools that are named and indexed once for each server. It owns the values made from the selection:
 aggregate, lists, encoded answers, catalog. Its content never changes. When servers or policies change, callers get
-another view, so nothing has to be invalidated.
+another view, so nothing has to be invalidated. Catalogs are made in a thread (`Catalogs`), before the first program
+where that is possible.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, cast
@@ -31,6 +32,7 @@ from portal.access import (
 )
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Aggregate, Target, exposed_name
+from portal.endpoint.background import Background
 from portal.endpoint.modes import Mode
 from portal.endpoint.selection import Curated, Selection, select, select_all
 from portal.errors import CallDenied
@@ -247,3 +249,49 @@ def _policy_against_all(snapshot: Snapshot, standing: Standing) -> str | None:
     """The policy that denies the only server; with several servers, the default."""
     decisions = [standing.server(server) for server in snapshot.servers]
     return decisions[0].policy if len(decisions) == 1 else DEFAULT_DENY
+
+
+class Catalogs:
+    """Makes a view's catalog on first use, in a thread. The view stores it."""
+
+    def __init__(self, background: Background, warm: Callable[[Catalog], Awaitable[None]]) -> None:
+        self._background = background
+        self._warm = warm
+
+    async def of(self, view: View) -> Catalog:
+        """The catalog of a view. Waits only if it must be built."""
+        catalog = view.catalog
+        if catalog is None or _failed(catalog):
+            catalog = view.catalog = asyncio.ensure_future(asyncio.to_thread(_catalog, view.selection))
+        # Shielded, because several requests wait for it: cancelling one must not cancel it for the others.
+        return catalog.result() if catalog.done() else await asyncio.shield(catalog)
+
+    def prepare(self, view: View) -> None:
+        """Start to build a catalog, and to warm all that its first program and search need."""
+        self._background.spawn(self._prepare(view))
+
+    def prepare_parts(self) -> None:
+        """Start to make what the programs of all parts share, before the first one needs it."""
+        self._background.spawn(self._prepare_parts())
+
+    async def _prepare_parts(self) -> None:
+        await self._warm(Catalog.of([]))
+
+    async def _prepare(self, view: View) -> None:
+        await self._warm(await self.of(view))
+
+
+def _catalog(selection: Selection) -> Catalog:
+    """The catalog, with the names that each of its programs begins with. A new server may have thousands of tools."""
+    catalog = selection.catalog()
+    _ = catalog.begin
+    return catalog
+
+
+def _failed(catalog: asyncio.Future[Catalog]) -> bool:
+    return catalog.done() and (catalog.cancelled() or catalog.exception() is not None)
+
+
+async def warm_search(catalog: Catalog) -> None:
+    """Prepare the catalog for a portal without programs."""
+    await asyncio.to_thread(catalog.prepare)

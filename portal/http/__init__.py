@@ -3,13 +3,12 @@
 from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
 from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.http.cors import Cors
+from portal.http.edge import Edge, HttpSettings, normal_origin, split_host
 from portal.http.guard import BODY, Guard
-from portal.http.names import normal_origin, split_host
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running
-from portal.http.settings import Edge, HttpSettings
 
 __all__ = [
     "BODY",

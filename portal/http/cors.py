@@ -6,7 +6,7 @@ Whether an origin is allowed at all is the guard's decision, made before this; h
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp
 
-from portal.http.settings import Edge
+from portal.http.edge import Edge
 
 METHODS = ("GET", "POST", "DELETE")
 EXPOSED = ("Mcp-Session-Id", "Mcp-Protocol-Version", "WWW-Authenticate")

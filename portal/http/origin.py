@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from portal.http.bind import is_loopback
-from portal.http.names import normal_origin, split_host
+from portal.http.edge import normal_origin, split_host
 from portal.http.refusal import Refusal
 
 

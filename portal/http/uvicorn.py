@@ -15,7 +15,7 @@ import uvicorn
 from mcp_types import INVALID_REQUEST
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from portal.http.settings import HttpSettings
+from portal.http.edge import HttpSettings
 
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 

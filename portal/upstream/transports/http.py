@@ -18,8 +18,7 @@ from portal.config import HttpServer
 from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.event_stream import Event
-from portal.upstream.transports.http_body import authorization_required, body, events, finish, media_type
-from portal.upstream.transports.http_client import HttpClient
+from portal.upstream.transports.http_client import HttpClient, authorization_required, body, events, finish, media_type
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
 from portal.upstream.transports.wire import encode, message_in, params_of, result_in, rpc_error, snippet

@@ -10,8 +10,14 @@ from portal.config import HttpServer
 from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event
-from portal.upstream.transports.http_body import authorization_required, events, media_type
-from portal.upstream.transports.http_client import HttpClient, origin, resolve_url
+from portal.upstream.transports.http_client import (
+    HttpClient,
+    authorization_required,
+    events,
+    media_type,
+    origin,
+    resolve_url,
+)
 
 _HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 

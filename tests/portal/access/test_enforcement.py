@@ -17,7 +17,7 @@ from mcp.shared.exceptions import MCPError
 from codemode import CodeTool
 from portal.access import NO_SERVERS
 from portal.access.access import Access
-from portal.endpoint.express import express
+from portal.endpoint import express
 from portal.endpoint.views import Views
 from portal.errors import DENIED
 from portal.identity import Identity

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 
 from portal.admin import PREFIX, Admin, AdminSettings, Upstreams, create_admin
 from portal.http import running
-from portal.http.settings import HttpSettings
+from portal.http.edge import HttpSettings
 from portal.state import KeyRing, Store
 from tests.portal.state.databases import new_state
 

@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from portal.admin import create_admin
 from portal.admin.upstreams import RegistryUpstreams
 from portal.http import running
-from portal.http.settings import HttpSettings
+from portal.http.edge import HttpSettings
 from portal.pins import Pinning
 from portal.pins.stored_approvals import StoredApprovals
 from portal.servers.servers import Servers

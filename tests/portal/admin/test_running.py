@@ -20,7 +20,7 @@ from portal.admin import create_admin
 from portal.admin.upstreams import RegistryUpstreams
 from portal.config.config import parse_config
 from portal.http import running
-from portal.http.settings import HttpSettings
+from portal.http.edge import HttpSettings
 from portal.identity import Identity
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
-from portal.calls.call import Call, Denial
 from portal.calls.caller import OPEN, Caller
-from portal.calls.gate import Direction, Gate
+from portal.calls.gate import Call, Denial, Direction, Gate
 from portal.config.config import parse_config
 from portal.errors import CallDenied, RpcError, ServerUnknown, UpstreamTimeout, UpstreamUnavailable
 from portal.logs.records import CallRecord

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
-from portal.endpoint.express import express
-from portal.endpoint.express.recognise import recognise
+from portal.endpoint import express
+from portal.endpoint.express import recognise
 from portal.endpoint.sessions import Sessions
 from sandbox import Engine, InProcessExecutor, Limits
 from tests.portal.portals import MODERN, Portal, portal_over
@@ -327,7 +327,7 @@ async def test_logs_of_a_session_come_ahead_of_the_answer(portal: Portal) -> Non
 async def test_an_answer_that_takes_long_comes_as_a_stream_kept_alive(
     portal: Portal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("portal.endpoint.express.attendance.PING_SECONDS", 0.05)
+    monkeypatch.setattr("portal.endpoint.express.PING_SECONDS", 0.05)
     slow = changed("params", "arguments", "code", to="await new Promise(done => setTimeout(done, 300)); return 1")
     async with httpx2.AsyncClient(timeout=20, verify=False) as http:
         answer = await http.post(portal.code, json=slow, headers=HEAD)

@@ -10,8 +10,7 @@ import mcp_types as types
 import pytest
 from mcp.shared.exceptions import MCPError
 
-from portal.calls.call import Call
-from portal.calls.gate import Gate
+from portal.calls.gate import Call, Gate
 from portal.upstream import CallContext
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted

@@ -11,9 +11,8 @@ import pytest
 from codemode import Catalog, CatalogServer
 from portal.endpoint import views as views_module
 from portal.endpoint.background import Background
-from portal.endpoint.catalogs import Catalogs
 from portal.endpoint.modes import Mode
-from portal.endpoint.views import Views
+from portal.endpoint.views import Catalogs, Views
 from portal.servers import Snapshot
 from tests.portal.access.guarded import ADA, BOB, ENGINEERS, EVERYONE, STAFF, Guarded, guarded
 from tests.portal.upstreams.hosting import hosted

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.http import UnsafeBind, is_loopback, require_safe_bind
-from portal.http.body import nests_deeper_than
-from portal.http.names import NameRules, normal_origin
+from portal.http.edge import NameRules, normal_origin
+from portal.http.guard import nests_deeper_than
 from tests.strategies import json_values
 
 RULES = NameRules.compile(("mcp.example.com", "other.example:8443"), ("https://mcp.example.com",))

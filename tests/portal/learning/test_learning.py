@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
-from portal.calls.call import Call, Denial
-from portal.calls.gate import Direction, Gate
+from portal.calls.gate import Call, Denial, Direction, Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.learning.learning import Learning

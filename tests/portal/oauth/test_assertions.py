@@ -17,7 +17,7 @@ import jwt
 import pytest
 
 from portal.calls.assertions import AssertionCredentials
-from portal.calls.call import Call
+from portal.calls.gate import Call
 from portal.identity import Identity
 from portal.oauth.assertions import HEADER, claims_of
 from portal.upstream import CallContext

@@ -16,8 +16,7 @@ import structlog
 from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
-from portal.calls.call import Call, Denial
-from portal.calls.gate import Gate
+from portal.calls.gate import Call, Denial, Gate
 from portal.config.config import Config, parse_config
 from portal.errors import CallDenied, ConfigError
 from portal.pins import Pinning, PinsUnusable
