@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from time import monotonic
 
 from portal.bounded import Bounded
 
@@ -16,7 +16,7 @@ class Rate:
     Of more than `MAX_KEYS` keys, those used least recently are forgotten.
     """
 
-    def __init__(self, burst: int, per_minute: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, burst: int, per_minute: float, clock: Callable[[], float] = lambda: monotonic()) -> None:
         self._burst = burst
         self._per_second = per_minute / 60
         self._clock = clock

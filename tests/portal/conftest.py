@@ -17,6 +17,12 @@ def engine() -> Iterator[Engine]:
 
 
 @pytest.fixture
+def no_time_for_rates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No attempt is forgotten, however slowly the test tries: the clock of all rates stands still."""
+    monkeypatch.setattr("portal.http.rates.monotonic", lambda: 0.0)
+
+
+@pytest.fixture
 async def code_tool(engine: Engine) -> AsyncIterator[CodeTool]:
     executor = InProcessExecutor(engine)
     try:

@@ -359,6 +359,7 @@ async def test_signing_out_everywhere_at_one_portal_ends_the_agents_of_all(tmp_p
 # What is counted together
 
 
+@pytest.mark.usefixtures("no_time_for_rates")
 async def test_attempts_at_one_portal_count_at_the_others(tmp_path: Path) -> None:
     async with many_portals(tmp_path) as many, browser_of(many) as browser:
         await many.account()

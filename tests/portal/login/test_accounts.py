@@ -93,6 +93,7 @@ async def test_no_other_site_and_no_other_browser_sends_the_form_of_an_account(t
         assert not await is_signed_in(one)
 
 
+@pytest.mark.usefixtures("no_time_for_rates")
 async def test_links_of_accounts_are_tried_a_few_times_only_and_guesses_read_the_same(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         await portal.account()

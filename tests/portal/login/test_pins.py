@@ -132,6 +132,7 @@ async def test_what_is_no_address_gets_no_mail(tmp_path: Path, email: str) -> No
         assert portal.letters.sent == []
 
 
+@pytest.mark.usefixtures("no_time_for_rates")
 async def test_an_address_gets_a_few_pins_only(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         await offer_pins(portal)

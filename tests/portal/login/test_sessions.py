@@ -43,6 +43,7 @@ async def test_a_wrong_password_and_an_unknown_account_read_the_same(tmp_path: P
         assert "E-mail or password is wrong" in wrong.text
 
 
+@pytest.mark.usefixtures("no_time_for_rates")
 async def test_passwords_are_tried_a_few_times_only(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         await portal.account()

@@ -356,6 +356,7 @@ async def test_clients_register_themselves_where_the_rules_allow_their_redirects
                 assert answer.json()["error"] == "invalid_redirect_uri"
 
 
+@pytest.mark.usefixtures("no_time_for_rates")
 async def test_registration_is_slowed_down(tmp_path: Path) -> None:
     async with met(tmp_path) as (_, agent, _browser):
         statuses = [(await agent.register()).status_code for _ in range(22)]
