@@ -3,9 +3,9 @@
 Pure, and immutable. Only the name in the upstreams' MCP dictionaries changes (and the URI, if two servers
 list the same one). Order is the order of the configuration, then the upstream's own.
 
-A capability is named `{server}_{tool}`, at most 128 characters. Server ids have no underscore, so the first one splits
-a name; the portal itself never splits, it looks names up. SEP-986 allows 128 characters, and
-existing clients silently drop tools with longer names.
+A capability is named `{server}_{tool}`, at most 64 characters. Server ids have no underscore, so the first one splits a
+name; the portal itself never splits, it looks names up. SEP-986 allows 128 characters, but the APIs of models take
+function names of 64, and clients drop a longer one or fail with their whole request.
 """
 
 import hashlib
@@ -18,9 +18,11 @@ from urllib.parse import quote, unquote
 
 from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
+from portal.endpoint.generations import PROMPT, RESOURCE, TEMPLATE, TOOL, Generation, Item, ItemKind, definition_for
+
 OWNED_SCHEME = "mcp-server://"
 MAX_URI = 8192
-MAX_NAME = 128
+MAX_NAME = 64
 
 RawNames = Mapping[tuple[str, str], str]
 _NO_ALIASES: RawNames = {}
@@ -34,13 +36,13 @@ class Source(Protocol):
     @property
     def prefix(self) -> bool: ...
     @property
-    def tools(self) -> tuple[Mapping[str, Any], ...]: ...
+    def tools(self) -> tuple[Item, ...]: ...
     @property
-    def prompts(self) -> tuple[Mapping[str, Any], ...]: ...
+    def prompts(self) -> tuple[Item, ...]: ...
     @property
-    def resources(self) -> tuple[Mapping[str, Any], ...]: ...
+    def resources(self) -> tuple[Item, ...]: ...
     @property
-    def resource_templates(self) -> tuple[Mapping[str, Any], ...]: ...
+    def resource_templates(self) -> tuple[Item, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +51,14 @@ class Target:
 
     server: str
     name: str
-    definition: Mapping[str, Any] = field(default_factory=dict)
+    definition: Item = field(default_factory=dict)
 
 
-NamedItems = tuple[tuple[str, ...], tuple[Target, ...], tuple[Mapping[str, Any], ...]]
+NamedItems = tuple[tuple[str, ...], tuple[Target, ...], tuple[Item, ...]]
 """The tools or prompts of a server: their names in the list, their targets, and the definitions to list."""
+
+
+Shaped = Mapping[tuple[ItemKind, str], Item]
 
 
 class ServerLists:
@@ -64,6 +69,7 @@ class ServerLists:
         self.source = source
         self.raw_tools = raw_tools
         self.raw_prompts = raw_prompts
+        self._shaped: dict[Generation, Shaped] = {}
 
     @cached_property
     def tools(self) -> NamedItems:
@@ -72,6 +78,13 @@ class ServerLists:
     @cached_property
     def prompts(self) -> NamedItems:
         return _named_items(self.source, self.source.prompts, self.raw_prompts)
+
+    def shaped(self, generation: Generation) -> Shaped:
+        """The definitions that clients of a generation could not read as they are, by kind and own name."""
+        shaped = self._shaped.get(generation)
+        if shaped is None:
+            shaped = self._shaped[generation] = dict(_shaped(self.source, generation))
+        return shaped
 
     @cached_property
     def tools_with_headers(self) -> frozenset[tuple[str, str]]:
@@ -97,10 +110,11 @@ class Aggregate:
     prompts: dict[str, Target]
     resources: dict[str, Target]
     templates: tuple[tuple[UriTemplate | None, Target], ...]
-    tool_list: tuple[Mapping[str, Any], ...]
-    prompt_list: tuple[Mapping[str, Any], ...]
-    resource_list: tuple[Mapping[str, Any], ...]
-    template_list: tuple[Mapping[str, Any], ...]
+    tool_list: tuple[Item, ...]
+    prompt_list: tuple[Item, ...]
+    resource_list: tuple[Item, ...]
+    template_list: tuple[Item, ...]
+    resource_targets: tuple[Target, ...] = field(default=(), compare=False, repr=False)
     servers: tuple[ServerLists, ...] = field(default=(), compare=False, repr=False)
 
     @classmethod
@@ -116,14 +130,16 @@ class Aggregate:
         tools, tool_list = _merged([(lists.source, lists.tools, shown) for lists, shown, _ in parts])
         prompts, prompt_list = _merged([(lists.source, lists.prompts, shown) for lists, _, shown in parts])
         resources: dict[str, Target] = {}
-        resource_list: list[Mapping[str, Any]] = []
+        resource_list: list[Item] = []
+        resource_targets: list[Target] = []
         templates: list[tuple[UriTemplate | None, Target]] = []
-        template_list: list[Mapping[str, Any]] = []
+        template_list: list[Item] = []
         for server in (lists.source for lists, _, _ in parts):
             for resource in server.resources:
                 raw = resource["uri"]
                 uri = raw if raw not in resources else owned_uri(server.id, raw)
                 resources[uri] = Target(server.id, raw, resource)
+                resource_targets.append(resources[uri])
                 resource_list.append({**resource, "uri": uri})
             for template in server.resource_templates:
                 templates.append((_parse_template(template["uriTemplate"]), Target(server.id, "", template)))
@@ -137,6 +153,7 @@ class Aggregate:
             prompt_list,
             tuple(resource_list),
             tuple(template_list),
+            tuple(resource_targets),
             tuple(lists for lists, _, _ in parts),
         )
 
@@ -176,6 +193,37 @@ class Aggregate:
         """Whether a tool declares arguments which clients repeat in `Mcp-Param-*` headers."""
         return any((target.server, target.name) in lists.tools_with_headers for lists in self.servers)
 
+    def tools_for(self, generation: Generation) -> tuple[Item, ...]:
+        """`tool_list` as clients of a generation can read it."""
+        return self._fitted(generation, TOOL, self.tools.values(), self.tool_list)
+
+    def prompts_for(self, generation: Generation) -> tuple[Item, ...]:
+        return self._fitted(generation, PROMPT, self.prompts.values(), self.prompt_list)
+
+    def resources_for(self, generation: Generation) -> tuple[Item, ...]:
+        return self._fitted(generation, RESOURCE, self.resource_targets, self.resource_list)
+
+    def templates_for(self, generation: Generation) -> tuple[Item, ...]:
+        targets = (target for _, target in self.templates)
+        return self._fitted(generation, TEMPLATE, targets, self.template_list)
+
+    def _fitted(
+        self,
+        generation: Generation,
+        kind: ItemKind,
+        targets: Iterable[Target],
+        items: tuple[Item, ...],
+    ) -> tuple[Item, ...]:
+        shaped = {lists.source.id: lists.shaped(generation) for lists in self.servers}
+        if not any(shaped.values()):
+            return items
+        name = kind.identity
+        fitted = []
+        for target, item in zip(targets, items, strict=True):
+            definition = shaped[target.server].get((kind, target.definition[name]))
+            fitted.append(item if definition is None else {**definition, name: item[name]})
+        return tuple(fitted)
+
     @cached_property
     def resource_servers(self) -> frozenset[str]:
         return frozenset(target.server for target in self._resource_targets())
@@ -195,11 +243,11 @@ class Aggregate:
             yield target
 
 
-def _named_items(server: Source, items: tuple[Mapping[str, Any], ...], raw_names: RawNames) -> NamedItems:
+def _named_items(server: Source, items: tuple[Item, ...], raw_names: RawNames) -> NamedItems:
     """The tools or prompts of a server, under the names that they have unless another server takes them."""
     taken: set[str] = set()
     targets: list[Target] = []
-    definitions: list[Mapping[str, Any]] = []
+    definitions: list[Item] = []
     names: list[str] = []
     for item in items:
         own_name = item["name"]
@@ -211,12 +259,26 @@ def _named_items(server: Source, items: tuple[Mapping[str, Any], ...], raw_names
     return tuple(names), tuple(targets), tuple(definitions)
 
 
+def _shaped(server: Source, generation: Generation) -> Iterator[tuple[tuple[ItemKind, str], Item]]:
+    lists = (
+        (TOOL, server.tools),
+        (PROMPT, server.prompts),
+        (RESOURCE, server.resources),
+        (TEMPLATE, server.resource_templates),
+    )
+    for kind, items in lists:
+        for item in items:
+            shaped = definition_for(generation, kind, item)
+            if shaped is not item:
+                yield (kind, item[kind.identity]), shaped
+
+
 def _merged(
     parts: Iterable[tuple[Source, NamedItems, bytes | None]],
-) -> tuple[dict[str, Target], tuple[Mapping[str, Any], ...]]:
+) -> tuple[dict[str, Target], tuple[Item, ...]]:
     """Index and list of the tools or prompts of several servers."""
     index: dict[str, Target] = {}
-    definitions: list[Mapping[str, Any]] = []
+    definitions: list[Item] = []
     for server, (names, targets, items), part in parts:
         if part is not None:
             names, targets = tuple(compress(names, part)), tuple(compress(targets, part))
@@ -245,7 +307,7 @@ def exposed_name(server: str, raw: str, *, prefix: bool, taken: Container[str]) 
 
 
 def shorten(name: str) -> str:
-    """A name of at most 128 characters: a longer one keeps its head and ends in a digest of the whole."""
+    """A name of at most 64 characters: a longer one keeps its head and ends in a digest of the whole."""
     return name if len(name) <= MAX_NAME else _with_digest(name, name)
 
 

@@ -10,6 +10,7 @@ from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
 from codemode import CallOutcome, Catalog, ToolCall, ToolCaller
 from portal.calls import Caller, LeasedRun
+from portal.endpoint.generations import Generation
 from portal.endpoint.presence import presence_of
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import Catalogs, View, Views
@@ -46,7 +47,7 @@ class CodeMode:
         self._catalogs = catalogs
         self._code_tool = code_tool
 
-    async def tools(self, view: View) -> list[Mapping[str, Any]]:
+    async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [self._code_tool.definition(await self._catalogs.of(view))]
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

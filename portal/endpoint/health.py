@@ -21,6 +21,7 @@ def health(snapshot: Snapshot) -> dict[str, Any]:
                 "tools": len(server.tools),
                 "prompts": len(server.prompts),
                 "resources": len(server.resources),
+                **({"skipped": server.listing.skipped_count} if server.listing.skipped_count else {}),
                 **({"withheld": len(server.pending)} if server.pending else {}),
             }
             for server in snapshot.servers.values()

@@ -13,6 +13,7 @@ from mcp_types import INVALID_PARAMS
 
 from codemode import Catalog, CatalogError
 from portal.endpoint.aggregate import Aggregate
+from portal.endpoint.generations import Generation
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import Tools, unknown_name
 from portal.endpoint.views import Catalogs, View, Views, warm_search
@@ -69,7 +70,7 @@ class Minimized:
         self._query = query
         self._tools = tools
 
-    async def tools(self, view: View) -> list[Mapping[str, Any]]:
+    async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         names = (name for name in view.aggregate.tools if name != "query")
         return [QUERY, *({"name": name, "inputSchema": {"type": "object"}} for name in names)]
 
@@ -87,7 +88,7 @@ class QueryAndExecute:
         self._query = query
         self._tools = tools
 
-    async def tools(self, view: View) -> list[Mapping[str, Any]]:
+    async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [QUERY, EXECUTE]
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from mcp_types import INVALID_PARAMS
 
 from portal.calls import Call, Caller
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest, own_result
+from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import refuse_cursor, unknown_name
 from portal.endpoint.views import Views
 
@@ -23,7 +23,7 @@ class Prompts:
 
     async def list(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"prompts": list(self._views.of(request.scope).aggregate.prompt_list)}
+        return {"prompts": list(self._views.of(request.scope).aggregate.prompts_for(request.generation))}
 
     async def get(self, request: ClientRequest, params: types.GetPromptRequestParams) -> dict[str, Any]:
         prompts = self._views.of(request.scope).aggregate.prompts
@@ -33,7 +33,7 @@ class Prompts:
             raise MCPError(INVALID_PARAMS, unknown_name("prompt", name, prompts))
         sent = request.raw_params(name=target.name)
         call = Call(server=target.server, method="prompts/get", name=target.name, params=sent)
-        return own_result(await self._questions.call(request, self._caller, call))
+        return await self._questions.answer(request, self._caller, call)
 
     async def complete(self, request: ClientRequest, params: types.CompleteRequestParams) -> dict[str, Any]:
         aggregate = self._views.of(request.scope).aggregate
@@ -49,4 +49,4 @@ class Prompts:
             ref = {"type": "ref/resource", "uri": target.name}
         sent = request.raw_params(ref=ref)
         call = Call(server=target.server, method="completion/complete", name=target.name, params=sent)
-        return own_result(await self._questions.call(request, self._caller, call))
+        return await self._questions.answer(request, self._caller, call)

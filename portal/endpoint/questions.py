@@ -16,7 +16,8 @@ from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.calls import Call, Caller
-from portal.endpoint.request import CAPABILITIES, ClientRequest, require_capability
+from portal.endpoint.generations import deliverable
+from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
 from portal.errors import ResponseInvalid
 from portal.upstream import CallContext
 
@@ -69,6 +70,15 @@ class Questions:
         self._protocol_of = protocol_of
         self._parked: dict[str, ParkedCall] = {}
         self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
+
+    async def answer(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:
+        """As `call`: the result as the portal's own, which the client can read.
+
+        Raises:
+            ResponseInvalid: there is nothing in the result that the client could read.
+        """
+        result = own_result(await self.call(request, caller, call))
+        return await deliverable(request.generation, call, result)
 
     async def call(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:
         """The upstream's raw result, or an `input_required` one that leads back here.

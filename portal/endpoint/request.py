@@ -28,6 +28,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, MODERN_PROTOCOL_VERSI
 from pydantic import BaseModel, ConfigDict, ValidationError
 from starlette.types import Scope
 
+from portal.endpoint.generations import Generation, generation_of
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
@@ -111,6 +112,10 @@ class ClientRequest:
     @property
     def modern(self) -> bool:
         return self.context.protocol in MODERN_PROTOCOL_VERSIONS
+
+    @property
+    def generation(self) -> Generation:
+        return generation_of(self.context.protocol)
 
     def raw_params(self, **replaced: Any) -> dict[str, Any]:
         """The params without `_meta`, with some replaced."""

@@ -15,7 +15,7 @@ from portal.endpoint.aggregate import Target
 from portal.endpoint.background import Background
 from portal.endpoint.changes import ListenStreams
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest, SdkContext, own_result
+from portal.endpoint.request import ClientRequest, SdkContext
 from portal.endpoint.sessions import Session, scope_of
 from portal.endpoint.tools import refuse_cursor
 from portal.endpoint.views import Views
@@ -38,18 +38,18 @@ class Resources:
 
     async def list(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"resources": list(self._views.of(request.scope).aggregate.resource_list)}
+        return {"resources": list(self._views.of(request.scope).aggregate.resources_for(request.generation))}
 
     async def list_templates(self, request: ClientRequest, params: types.PaginatedRequestParams) -> dict[str, Any]:
         refuse_cursor(params)
-        return {"resourceTemplates": list(self._views.of(request.scope).aggregate.template_list)}
+        return {"resourceTemplates": list(self._views.of(request.scope).aggregate.templates_for(request.generation))}
 
     async def read(self, request: ClientRequest, params: types.ReadResourceRequestParams) -> dict[str, Any]:
         target = self._target(request, str(params.uri))
         call = Call(
             server=target.server, method="resources/read", name=target.name, params=request.raw_params(uri=target.name)
         )
-        result = own_result(await self._questions.call(request, self._caller, call))
+        result = await self._questions.answer(request, self._caller, call)
         if "cacheScope" in result:
             # The upstream may let everyone share its answer. Ours has gone through this client's policies.
             result = {**result, "cacheScope": "private"}

@@ -12,17 +12,18 @@ from starlette.datastructures import Headers
 
 from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Target
+from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest, encode, own_result
+from portal.endpoint.request import ClientRequest, encode
 from portal.endpoint.views import View, Views
 
 
 class ToolMode(Protocol):
     """The tools of one mode."""
 
-    async def tools(self, view: View) -> list[Mapping[str, Any]]:
-        """Their definitions. Asked once for each view, which keeps them."""
+    async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
+        """Their definitions for clients of a generation. Made once for each view, which keeps them."""
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The raw result of one call.
@@ -41,7 +42,7 @@ class ToolMethods:
         self._modes = modes
 
     async def list(self, request: ClientRequest) -> dict[str, Any]:
-        return await self._list(self._views.of(request.scope), request.mode)
+        return await self._list(self._views.of(request.scope), request)
 
     async def list_as_json(self, request: ClientRequest, stamp: bytes, members: Mapping[str, Any]) -> bytes:
         """The result of `tools/list` as JSON, with `members` that are part of it. Its view keeps it.
@@ -51,14 +52,15 @@ class ToolMethods:
         view, key = self._views.of(request.scope), (request.mode, stamp)
         answer = view.answers.get(key)
         if answer is None:
-            answer = encode({**members, **await self._list(view, request.mode)})
+            answer = encode({**members, **await self._list(view, request)})
             self._views.store_answer(view, key, answer)
         return answer
 
-    async def _list(self, view: View, mode: Mode) -> dict[str, Any]:
-        tools = view.lists.get(mode)
+    async def _list(self, view: View, request: ClientRequest) -> dict[str, Any]:
+        key = (request.mode, request.generation)
+        tools = view.lists.get(key)
         if tools is None:
-            tools = view.lists[mode] = await self._modes[mode].tools(view)
+            tools = view.lists[key] = await self._modes[request.mode].tools(view, request.generation)
         return {"tools": tools}
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -73,8 +75,8 @@ class Tools:
         self._caller = caller
         self._questions = questions
 
-    async def tools(self, view: View) -> list[Mapping[str, Any]]:
-        return list(view.aggregate.tool_list)
+    async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
+        return list(view.aggregate.tools_for(generation))
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         aggregate = self._views.of(request.scope).aggregate
@@ -93,12 +95,12 @@ class Tools:
         if arguments is not None:
             params["arguments"] = dict(arguments)
         call = Call(server=target.server, method="tools/call", name=target.name, params=params)
-        return own_result(await self._questions.call(request, self._caller, call))
+        return await self._questions.answer(request, self._caller, call)
 
 
 def refuse_cursor(params: types.PaginatedRequestParams) -> None:
-    """Lists come whole, so no cursor was ever given out."""
-    if params.cursor is not None:
+    """Lists come whole, so no cursor was ever given out. Some clients send an empty one with their first request."""
+    if params.cursor:
         raise MCPError(INVALID_PARAMS, "Unknown cursor: this portal sends its lists whole.")
 
 

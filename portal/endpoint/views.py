@@ -33,6 +33,7 @@ from portal.access import (
 from portal.bounded import Bounded
 from portal.endpoint.aggregate import Aggregate, Target, exposed_name
 from portal.endpoint.background import Background
+from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.selection import Curated, Selection, select, select_all
 from portal.errors import CallDenied
@@ -61,14 +62,13 @@ class ListedContent:
 class View:
     """`selection` has the view's content. A later snapshot with the same content has the same view.
 
-    `lists` has the tools of each mode. `answers` has the results of `tools/list` as JSON, by mode and by the portal's
-    stamp in them (only in 2026-07-28).
-    `catalog` is a future because it is built in a thread.
+    `lists` has the tools of each mode and generation. `answers` has the results of `tools/list` as JSON, by mode and by
+    the portal's stamp in them (only in 2026-07-28). `catalog` is a future because it is built in a thread.
     """
 
     selection: Selection
     listed: ListedContent
-    lists: dict[Mode, list[Mapping[str, Any]]] = field(default_factory=dict)
+    lists: dict[tuple[Mode, Generation], list[Mapping[str, Any]]] = field(default_factory=dict)
     answers: dict[AnswerKey, bytes] = field(default_factory=dict)
     catalog: asyncio.Future[Catalog] | None = None
 

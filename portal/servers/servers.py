@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from types import TracebackType
@@ -308,8 +308,16 @@ class Servers:
         server, before = self._snapshot_of(slot), self.snapshot.servers.get(slot.config.id)
         if server.own_code_mode and (before is None or before.own_code_mode != server.own_code_mode):
             self._log.warning("a server is in code mode itself", server=slot.config.id, advice=server.own_code_mode)
+        if server.listing is not (before.listing if before is not None else None):
+            self._log_skipped(server, before.listing.skipped if before is not None else ())
         servers = {**self.snapshot.servers, slot.config.id: server}
         self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
+
+    def _log_skipped(self, server: ServerSnapshot, known: Collection[str]) -> None:
+        """Log what is left out of a new listing, but for what was left out of the one before."""
+        for line in server.listing.skipped:
+            if line not in known:
+                self._log.warning("left out of a server's lists", server=server.id, item=line)
 
     def _snapshot_of(self, slot: _Slot, *, rebuild: bool = False) -> ServerSnapshot:
         connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)

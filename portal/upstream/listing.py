@@ -1,7 +1,8 @@
 """Reads everything a server offers: all pages of its lists, bounded, without the items no client could use.
 
 A listing has raw MCP objects, as the server sent them. Names, descriptions and schemas are hostile input: an item that
-is malformed, too large or nested too deeply is skipped with a note, and the others are used.
+is malformed, too large or nested too deeply is skipped with a note, and the others are used. The notes are in the log,
+in `/healthz` and in `codemode tools`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ MAX_BYTES = 64 * 1024 * 1024
 MAX_ITEM_BYTES = 256 * 1024
 MAX_DEPTH = 64
 MAX_NAME = 256
-_MAX_NOTES = 50
+MAX_NOTES = 50
 _TURN = 50
 
 Request = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
@@ -35,7 +36,8 @@ Item = Mapping[str, object]
 class Listing:
     """What one server offers, in raw MCP objects.
 
-    `skipped` has a line for each item that was left out. `digest` identifies the content; it is "" if the lists were
+    `skipped` has a line for each item that was left out, for the first `MAX_NOTES` of them; `skipped_count` counts all.
+    `digest` identifies the content; it is "" if the lists were
     never read. `by_name` has the tools by name.
     """
 
@@ -48,6 +50,7 @@ class Listing:
     resources: tuple[Item, ...] = ()
     resource_templates: tuple[Item, ...] = ()
     skipped: tuple[str, ...] = ()
+    skipped_count: int = 0
     digest: str = ""
     # Tools whose arguments are repeated in HTTP headers (`x-mcp-header`): by tool name, the header by property path.
     mirrored: Mapping[str, Mapping[tuple[str, ...], str]] = field(default_factory=dict)
@@ -81,6 +84,19 @@ OTHERS = (
 )
 
 
+class _Notes:
+    """A line for each item that is left out. A server may list a million of them, so that only the first are kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.count = 0
+
+    def add(self, line: str) -> None:
+        self.count += 1
+        if len(self.lines) < MAX_NOTES:
+            self.lines.append(line)
+
+
 async def fetch(request: Request, agreement: Agreement, *, max_items: int, previous: Listing | None = None) -> Listing:
     """The listing of a server: every list that its capabilities name.
 
@@ -90,7 +106,7 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
     Raises:
         UpstreamError: the tools cannot be read.
     """
-    notes: list[str] = []
+    notes = _Notes()
     lists: dict[str, tuple[Item, ...]] = {}
     if TOOLS.capability in agreement.capabilities:
         lists[TOOLS.field] = await _all_pages(request, TOOLS, max_items, notes)
@@ -102,7 +118,7 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
         except UpstreamError as error:
             # Many servers with resources have no templates, and answer with an error.
             if kind.field != "resource_templates":
-                notes.append(f"{kind.method} failed: {snippet(error.message)}")
+                notes.add(f"{kind.method} failed: {snippet(error.message)}")
             lists[kind.field] = getattr(previous, kind.field) if previous is not None else ()
     tools = lists.get(TOOLS.field, ())
     return Listing(
@@ -114,14 +130,15 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
         prompts=lists.get("prompts", ()),
         resources=lists.get("resources", ()),
         resource_templates=lists.get("resource_templates", ()),
-        skipped=tuple(notes[:_MAX_NOTES]),
+        skipped=tuple(notes.lines),
+        skipped_count=notes.count,
         digest=await _digest(agreement, lists),
         mirrored=_mirrored(tools) if agreement.modern else {},
         by_name={str(tool["name"]): tool for tool in tools},
     )
 
 
-async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: list[str]) -> tuple[Item, ...]:
+async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Notes) -> tuple[Item, ...]:
     items: dict[str, Item] = {}
     cursor: str | None = None
     cursors: set[str] = set()
@@ -133,7 +150,7 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: list[
             raise ResponseInvalid(f"the result of {kind.method} has no list `{kind.key}`")
         for position, item in enumerate(page):
             if len(items) >= max_items:
-                notes.append(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
+                notes.add(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
                 return tuple(items.values())
             size += _take(item, kind, items, notes)
             if size > MAX_BYTES:
@@ -145,14 +162,14 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: list[
             return tuple(items.values())
         cursor = following
         if cursor in cursors:
-            notes.append(f"{kind.method}: the server names the same next page twice; stopped there")
+            notes.add(f"{kind.method}: the server names the same next page twice; stopped there")
             return tuple(items.values())
         cursors.add(cursor)
-    notes.append(f"{kind.method}: stopped after {MAX_PAGES} pages")
+    notes.add(f"{kind.method}: stopped after {MAX_PAGES} pages")
     return tuple(items.values())
 
 
-def _take(item: object, kind: _Kind, items: dict[str, Item], notes: list[str]) -> int:
+def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> int:
     """The size of an item in bytes. It is added to `items`, or a line about it to `notes`."""
     if not isinstance(item, dict):
         _note(notes, kind, "an item", f"has no usable `{kind.identity}`")
@@ -182,9 +199,8 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], notes: list[str]) -
     return 0
 
 
-def _note(notes: list[str], kind: _Kind, what: str, problem: str) -> None:
-    if len(notes) < _MAX_NOTES:
-        notes.append(f"{kind.method}: {what} {problem}")
+def _note(notes: _Notes, kind: _Kind, what: str, problem: str) -> None:
+    notes.add(f"{kind.method}: {what} {problem}")
 
 
 def too_deep(value: object, limit: int) -> bool:

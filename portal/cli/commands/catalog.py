@@ -11,7 +11,7 @@ from codemode import Catalog, CatalogError
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
-from portal.cli.show.listing import pending_table, search_results, servers_table, tools_table, typescript
+from portal.cli.show.listing import pending_table, search_results, servers_table, skipped_lines, tools_table, typescript
 from portal.servers import ServerSnapshot, Snapshot
 
 
@@ -81,6 +81,8 @@ def _print_tools(servers: list[ServerSnapshot], catalog: Catalog, stdout: Consol
             stdout.print(tools_table(catalog.tools(server.id), server.id))
         if server.pending:
             stdout.print(pending_table(server))
+        if server.listing.skipped:
+            stdout.print(skipped_lines(server))
 
 
 def _as_json(server: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
@@ -93,6 +95,7 @@ def _as_json(server: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
         "transport": server.transport,
         "protocol": server.listing.protocol,
         "withheld": [{"kind": item.kind, "name": item.name, "digest": item.digest} for item in server.pending],
+        "skipped": list(server.listing.skipped),
         "tools": catalog.tools(server.id) if server.tools else [],
     }
 

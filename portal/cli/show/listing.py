@@ -61,6 +61,17 @@ def pending_table(server: ServerSnapshot) -> RenderableType:
     return Group(Text(f"\n{server.id}, withheld until `codemode pins approve {server.id}`", style="yellow"), table)
 
 
+def skipped_lines(server: ServerSnapshot) -> RenderableType:
+    """What is left out of a server's lists, in a line each."""
+    skipped, count = server.listing.skipped, server.listing.skipped_count
+    items = "1 item that cannot be used. It is" if count == 1 else f"{count} items that cannot be used. They are"
+    lines = [Text(f"\n{server.id} lists {items} left out, and the others work:", style="yellow")]
+    lines.extend(Text(f"  {line}", style="dim") for line in skipped)
+    if count > len(skipped):
+        lines.append(Text(f"  and {count - len(skipped)} more", style="dim"))
+    return Group(*lines)
+
+
 def search_results(results: Sequence[Mapping[str, object]]) -> RenderableType:
     """Ranked tools with their signatures, or servers if the query was empty."""
     parts: list[RenderableType] = []

@@ -94,6 +94,35 @@ def test_one_dead_server_is_named_with_its_reason_and_the_others_still_listed(
     assert dead.returncode == Exit.UPSTREAM and "gone" in dead.stderr
 
 
+ODD_SERVER = """
+import json, sys
+TOOLS = [{"name": "kept", "inputSchema": {"type": "object"}}, {"name": "no_input_schema"}]
+RESULTS = {
+    "initialize": {
+        "protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "o", "version": "1"}
+    },
+    "tools/list": {"tools": TOOLS},
+}
+for line in sys.stdin:
+    request = json.loads(line)
+    result = RESULTS.get(request["method"])
+    answer = {"result": result} if result else {"error": {"code": -32601, "message": "unknown method"}}
+    if "id" in request:
+        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}), flush=True)
+"""
+
+
+def test_tools_says_what_is_left_out_of_a_servers_list(tmp_path: Path) -> None:
+    (tmp_path / "odd.py").write_text(ODD_SERVER)
+    write_config(tmp_path, {"odd": {"command": sys.executable, "args": [str(tmp_path / "odd.py")]}})
+    done = codemode(tmp_path, "tools")
+    assert done.returncode == Exit.OK
+    assert "odd lists 1 item that cannot be used" in done.stdout
+    assert "tools/list: `no_input_schema` is malformed (`inputSchema`)" in done.stdout
+    [server] = json.loads(codemode(tmp_path, "tools", "--json").stdout)["servers"]
+    assert server["skipped"] == ["tools/list: `no_input_schema` is malformed (`inputSchema`)"]
+
+
 def test_tools_as_json_carry_paths_and_schemas(folder: Path) -> None:
     [server] = json.loads(codemode(folder, "tools", "shop", "--json").stdout)["servers"]
     assert (server["id"], server["state"], len(server["tools"])) == ("shop", "ready", 11)

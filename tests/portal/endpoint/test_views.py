@@ -11,6 +11,7 @@ import pytest
 from codemode import Catalog, CatalogServer
 from portal.endpoint import views as views_module
 from portal.endpoint.background import Background
+from portal.endpoint.generations import OLDER
 from portal.endpoint.modes import Mode
 from portal.endpoint.views import Catalogs, Views
 from portal.servers import Snapshot
@@ -89,7 +90,7 @@ async def test_only_the_views_used_last_are_kept(portal: Guarded, monkeypatch: p
     views.whole_of(Snapshot(version=5000))
     assert len(views._views) == 2
     assert views.for_caller(ADA) is ada
-    bob.lists[Mode.TOOLS] = []
+    bob.lists[Mode.TOOLS, OLDER] = []
     del bob
     assert views.for_caller(BOB).lists == {}
 

@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+import structlog
 
 from portal.config.config import ServerConfig, parse_config
+from portal.endpoint import health
 from portal.errors import ServerUnknown, UpstreamUnavailable
 from portal.servers.servers import Servers, connection_kind
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext, DownstreamClient
+from portal.upstream.listing import MAX_NOTES
 from tests.portal.upstreams.hosting import hosted, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -263,3 +266,32 @@ async def test_closing_the_registry_closes_everything_even_under_leases() -> Non
             with pytest.raises(UpstreamUnavailable):
                 await connection.request("tools/call", echo("x"))
         lease.__exit__(None, None, None)
+
+
+async def test_what_is_left_out_of_a_list_is_counted_and_logged_once() -> None:
+    async def never(exchange: Exchange) -> None:
+        await asyncio.Event().wait()
+
+    async with raw_upstream(never) as raw:
+        raw.tools = [
+            {"name": "kept", "inputSchema": {"type": "object"}},
+            {"name": "no_input_schema"},
+            {"name": "description_is_a_number", "description": 5, "inputSchema": {"type": "object"}},
+            *({"name": f"broken_{n}"} for n in range(60)),
+        ]
+        with structlog.testing.capture_logs() as logs:
+            async with Servers(configured(s={"url": raw.url})) as servers:
+                await servers.settled()
+                before = servers.snapshot.servers["s"].listing
+                raw.tools = [*raw.tools, {"name": "late", "inputSchema": {"type": "object"}}]
+                await servers.refresh("s")
+                snapshot = await until(servers, lambda snapshot: len(snapshot.servers["s"].tools) == 2)
+        listing = snapshot.servers["s"].listing
+        assert (before.skipped_count, listing.skipped_count) == (62, 62)
+        assert health(snapshot)["servers"]["s"]["skipped"] == 62
+        lines = [entry["item"] for entry in logs if entry["event"] == "left out of a server's lists"]
+        assert lines == list(listing.skipped) and len(lines) == MAX_NOTES
+        assert lines[:2] == [
+            "tools/list: `no_input_schema` is malformed (`inputSchema`)",
+            "tools/list: `description_is_a_number` is malformed (`description`)",
+        ]

@@ -1,0 +1,350 @@
+"""What a protocol generation can carry: definitions and results of upstreams, shaped for it.
+
+The models of 2025 versions refuse shapes that are right in 2026-07-28, and both refuse what careless servers send. One
+item that a model refuses would cost the client its whole list, and one member of a result would cost it the text of a
+call that ran. So what is refused is shaped: optional members that do not fit are left out, schemas are widened, blocks
+of an unknown type become text. What fits is passed on as it came, as the same object.
+
+A program in code mode sees results as they came: none of this is for it.
+
+Sources: MCP 2025-11-25 and 2026-07-28, schema reference; the models are those of the SDK (`mcp_types.methods`).
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from mcp_types import methods
+from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from portal.calls import Call
+from portal.errors import ResponseInvalid
+
+Generation: TypeAlias = Literal["2025", "2026"]
+Item: TypeAlias = Mapping[str, Any]
+Fits: TypeAlias = Callable[[Item], bool]
+
+OLDER: Final[Generation] = "2025"
+NEWER: Final[Generation] = "2026"
+MAX_COMPLETIONS: Final = 100
+"""The most values a completion may have (MCP, "Completion")."""
+
+_VERSIONS: Mapping[Generation, str] = {OLDER: LATEST_HANDSHAKE_VERSION, NEWER: LATEST_MODERN_VERSION}
+# Members of a result that the portal adds later; the models of 2026-07-28 want them in every one.
+_ENVELOPE: Item = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
+_MEMBERS: Final = 32  # the most members of one object that are tried
+_OBJECT: Item = {"type": "object"}
+_SIGNATURES: Final = (
+    (b"\x89PNG", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF8", "image/gif"),
+    (b"RIFF", ""),  # the bytes that follow say what it is
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"fLaC", "audio/flac"),
+)
+_RIFF: Mapping[bytes, str] = {b"WEBP": "image/webp", b"WAVE": "audio/wav"}
+_ESSENTIAL: Mapping[str, str] = {
+    "tools/call": "content",
+    "prompts/get": "messages",
+    "resources/read": "contents",
+    "completion/complete": "completion",
+}
+_LONG: Final = 250  # the longest list that is shaped on the event loop
+_UNKNOWN_TYPE: Final = "application/octet-stream"
+_REQUIRED: Mapping[object, tuple[str, ...]] = {
+    "text": ("type", "text"),
+    "image": ("type", "data", "mimeType"),
+    "audio": ("type", "data", "mimeType"),
+    "resource_link": ("type", "uri", "name"),
+    "resource": ("type", "resource"),
+}
+
+
+def generation_of(version: str) -> Generation:
+    return NEWER if version in MODERN_PROTOCOL_VERSIONS else OLDER
+
+
+@dataclass(frozen=True, slots=True)
+class ItemKind:
+    """One of the lists: the method that lists it, its member in the result, and the members every item must have."""
+
+    method: str
+    member: str
+    required: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        """The member that is unique in a list."""
+        return self.required[0]
+
+    def fits(self, generation: Generation) -> Fits:
+        return lambda item: _accepted(self.method, generation, {self.member: [item]})
+
+
+TOOL = ItemKind("tools/list", "tools", ("name", "inputSchema"))
+PROMPT = ItemKind("prompts/list", "prompts", ("name",))
+RESOURCE = ItemKind("resources/list", "resources", ("uri", "name"))
+TEMPLATE = ItemKind("resources/templates/list", "resourceTemplates", ("uriTemplate", "name"))
+
+
+def definition_for(generation: Generation, kind: ItemKind, item: Item) -> Item:
+    """The definition of a tool, prompt, resource or template as clients of a generation can read it.
+
+    The same object if it fits. A member that is null is left out: official clients refuse it, and the models do not.
+    """
+    fits = kind.fits(generation)
+    if None not in item.values() and fits(item):
+        return item
+    kept = {name: value for name, value in item.items() if value is not None}
+    if kind is TOOL:
+        kept["inputSchema"] = _input_schema(kept.get("inputSchema"), fits)
+    return _fitting_part(kept, kind.required, fits)
+
+
+async def deliverable(generation: Generation, call: Call, result: dict[str, Any]) -> dict[str, Any]:
+    """As `result_for`. A long result is shaped in a thread."""
+    if call.method == "tools/call" and _is_plain(result):
+        return result
+    if any(isinstance(member, list) and len(member) > _LONG for member in result.values()):
+        return await asyncio.to_thread(result_for, generation, call, result)
+    return result_for(generation, call, result)
+
+
+def result_for(generation: Generation, call: Call, result: dict[str, Any]) -> dict[str, Any]:
+    """The result of a call as clients of a generation can read it; the same object if it fits.
+
+    Raises:
+        ResponseInvalid: there is nothing in it that the client could read. The call ran.
+    """
+
+    def fits(candidate: Item) -> bool:
+        return _accepted(call.method, generation, candidate)
+
+    # The questions of an upstream are no result yet.
+    if result.get("resultType", "complete") != "complete" or fits(result):
+        return result
+    shaped = _SHAPES[call.method](result, generation, call.name)
+    if shaped is None:
+        member = _ESSENTIAL[call.method]
+        raise ResponseInvalid(
+            f"The server {call.server!r} answered {call.method} without a list of `{member}`, so there is nothing to "
+            "pass on. The call ran. The fault is in that server.",
+            server=call.server,
+        )
+    return _fitting_part({**result, **shaped}, tuple(shaped), fits)
+
+
+def _accepted(method: str, generation: Generation, result: Item) -> bool:
+    try:
+        read = methods.serialize_server_result(method, _VERSIONS[generation], {**_ENVELOPE, **result})
+    except (ValidationError, ValueError, RecursionError):
+        return False
+    # In 2026-07-28 a result that is not right is still read as one that asks for input: without what it should have.
+    return method not in _ESSENTIAL or _ESSENTIAL[method] in read
+
+
+def _fitting_part(item: Item, required: tuple[str, ...], fits: Fits) -> dict[str, Any]:
+    """The required members, and those of the others with which the item still fits. Order is kept."""
+    if fits(item):
+        return dict(item)
+    kept = {name: item[name] for name in required if name in item}
+    for name, value in list(item.items())[:_MEMBERS]:
+        if name in kept or value is None:
+            continue
+        if fits({**kept, name: value}):
+            kept[name] = value
+        elif isinstance(value, Mapping):
+            part = _fitting_members(value, lambda part, name=name: fits({**kept, name: part}))  # type: ignore[misc]
+            if part:
+                kept[name] = part
+    return {name: kept[name] for name in [*item, *required] if name in kept}
+
+
+def _fitting_members(value: Item, fits: Fits) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, member in list(value.items())[:_MEMBERS]:
+        if member is not None and fits({**kept, name: member}):
+            kept[name] = member
+    return kept
+
+
+def _input_schema(schema: object, fits: Fits) -> Item:
+    """A schema that a generation accepts, and that allows all that this one allows. The upstream checks by its own."""
+
+    def accepts(candidate: Item) -> bool:
+        return fits({"name": "t", "inputSchema": candidate})
+
+    if not isinstance(schema, Mapping):
+        return _OBJECT
+    typed = {"type": "object", **{name: value for name, value in schema.items() if value is not None}}
+    if isinstance(typed["type"], list) and "object" in typed["type"]:
+        typed["type"] = "object"
+    if accepts(typed):
+        return typed
+    for name, sound in _SOUND.items():
+        if name in typed:
+            typed[name] = sound(typed[name])
+    return typed if accepts(typed) else _OBJECT
+
+
+def _properties(value: object) -> dict[str, Any]:
+    items = value.items() if isinstance(value, Mapping) else ()
+    return {name: schema if isinstance(schema, Mapping | bool) else True for name, schema in items}
+
+
+def _required(value: object) -> list[str]:
+    return [name for name in value if isinstance(name, str)] if isinstance(value, list) else []
+
+
+_SOUND: Mapping[str, Callable[[object], object]] = {
+    "properties": _properties,
+    "required": _required,
+    "$schema": lambda value: value if isinstance(value, str) else "https://json-schema.org/draft/2020-12/schema",
+}
+
+
+def _is_plain(result: Item) -> bool:
+    """Whether a tool's result certainly fits every generation. Quick, so that ordinary results are not read twice."""
+    content = result.get("content")
+    return (
+        result.keys() <= {"content", "structuredContent", "isError", "resultType"}
+        and type(content) is list
+        and type(result.get("structuredContent", {})) is dict
+        and type(result.get("isError", False)) is bool
+        and all(type(block) is dict and block.keys() == {"type", "text"} and _is_text(block) for block in content)
+    )
+
+
+def _is_text(block: Item) -> bool:
+    return block["type"] == "text" and type(block["text"]) is str
+
+
+def _tool_result(result: Item, generation: Generation, target: str) -> Item | None:
+    return {"content": _blocks(result.get("content"), generation)}
+
+
+def _prompt_result(result: Item, generation: Generation, target: str) -> Item | None:
+    messages = result.get("messages")
+    if not isinstance(messages, list):
+        return None
+    # Each message has one block in every generation. Servers that send several mean several messages.
+    return {
+        "messages": [
+            {"role": "assistant" if message.get("role") == "assistant" else "user", "content": block}
+            for message in (one if isinstance(one, Mapping) else {"content": one} for one in messages)
+            for block in _blocks(message.get("content"), generation)
+        ]
+    }
+
+
+def _resource_result(result: Item, generation: Generation, target: str) -> Item | None:
+    contents = result.get("contents")
+    if isinstance(contents, Mapping):
+        contents = [contents]
+    if not isinstance(contents, list):
+        return None
+    return {"contents": [_resource_contents(one, generation, target) for one in contents]}
+
+
+def _completion_result(result: Item, generation: Generation, target: str) -> Item | None:
+    completion = result.get("completion")
+    values = completion.get("values") if isinstance(completion, Mapping) else None
+    if not isinstance(completion, Mapping) or not isinstance(values, list):
+        return None
+    texts = [value if isinstance(value, str) else _json(value) for value in values]
+    kept = {"values": texts[:MAX_COMPLETIONS]}
+    if len(texts) > MAX_COMPLETIONS:
+        return {"completion": {**kept, "hasMore": True}}
+
+    def fits(candidate: Item) -> bool:
+        return _accepted("completion/complete", generation, {"completion": candidate})
+
+    return {"completion": _fitting_part({**completion, **kept}, ("values",), fits)}
+
+
+_SHAPES: Mapping[str, Callable[[Item, Generation, str], Item | None]] = {
+    "tools/call": _tool_result,
+    "prompts/get": _prompt_result,
+    "resources/read": _resource_result,
+    "completion/complete": _completion_result,
+}
+
+
+def _blocks(content: object, generation: Generation) -> list[Item]:
+    """Content as a list of blocks that fit. No content is an empty list."""
+    if content is None:
+        return []
+    return [_block(one, generation) for one in (content if isinstance(content, list) else [content])]
+
+
+def _block(block: object, generation: Generation) -> Item:
+    """A block that fits: the block, its required members and those of the others that fit, or its text."""
+
+    def fits(candidate: Item) -> bool:
+        return _accepted("tools/call", generation, {"content": [candidate]})
+
+    if not isinstance(block, Mapping):
+        return _text(block)
+    if fits(block):
+        return block
+    required = _REQUIRED.get(_hashable(block.get("type")))
+    if required is None:
+        return _text(block)
+    kept = {name: value for name, value in block.items() if value is not None}
+    if isinstance(kept.get("data"), str) and not isinstance(kept.get("mimeType"), str):
+        kept["mimeType"] = media_type(kept["data"])
+    if isinstance(kept.get("resource"), Mapping):
+        kept["resource"] = _resource_contents(kept["resource"], generation, "")
+    if kept.get("type") == "resource_link" and not isinstance(kept.get("name"), str):
+        kept["name"] = kept.get("uri")
+    shaped = _fitting_part(kept, required, fits)
+    return shaped if fits(shaped) else _text(block)
+
+
+def _resource_contents(contents: object, generation: Generation, target: str) -> Item:
+    def fits(candidate: Item) -> bool:
+        return _accepted("resources/read", generation, {"contents": [candidate]})
+
+    if not isinstance(contents, Mapping):
+        return {"uri": target, **_text_member(contents)}
+    kept = {name: value for name, value in contents.items() if value is not None}
+    if not isinstance(kept.get("uri"), str):
+        kept["uri"] = target
+    if not isinstance(kept.get("text"), str) and not isinstance(kept.get("blob"), str):
+        kept |= _text_member(kept.get("text", contents))
+    body = "text" if isinstance(kept.get("text"), str) else "blob"
+    return _fitting_part(kept, ("uri", body), fits)
+
+
+def _text(value: object) -> Item:
+    return {"type": "text", **_text_member(value)}
+
+
+def _text_member(value: object) -> dict[str, str]:
+    return {"text": value if isinstance(value, str) else _json(value)}
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _hashable(value: object) -> Any:
+    return value if isinstance(value, str) else None
+
+
+def media_type(data: str) -> str:
+    """The media type of base64 data by its first bytes, for a block that does not say it."""
+    try:
+        head = base64.b64decode(data[:16].ljust(16, "A"))
+    except (binascii.Error, ValueError):
+        return _UNKNOWN_TYPE
+    for signature, known in _SIGNATURES:
+        if head.startswith(signature):
+            return known or _RIFF.get(head[8:12], _UNKNOWN_TYPE)
+    return _UNKNOWN_TYPE
