@@ -7,14 +7,18 @@ of an unknown type become text. What fits is passed on as it came, as the same o
 
 A program in code mode sees results as they came: none of this is for it.
 
-Sources: MCP 2025-11-25 and 2026-07-28, schema reference; the models are those of the SDK (`mcp_types.methods`).
+Sources: MCP 2025-11-25 and 2026-07-28, schema reference; the models are those of the SDK (`mcp_types.methods`). The
+official TypeScript clients refuse a little more, and with it the whole answer: property schemas that are booleans,
+times that are not ISO 8601, data that is not base64 (`_is_sound`).
 """
 
 import asyncio
 import base64
 import binascii
 import json
-from collections.abc import Callable, Mapping
+import re
+import string
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -55,6 +59,21 @@ _ESSENTIAL: Mapping[str, str] = {
     "resources/read": "contents",
     "completion/complete": "completion",
 }
+_LISTS: Mapping[str, str] = {
+    "tools/list": "tools",
+    "prompts/list": "prompts",
+    "resources/list": "resources",
+    "resources/templates/list": "resourceTemplates",
+    "tools/call": "content",
+    "prompts/get": "messages",
+    "resources/read": "contents",
+}
+_TIME: Final = re.compile(
+    r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])T([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d+)?)?(Z|[+-]([01]\d|2[0-3]):?[0-5]\d)"
+)
+_BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
+_URL_SAFE: Final = str.maketrans("-_", "+/")  # RFC 4648 section 5, which no client takes here
+_WHITE_SPACE: Final = b" \t\n\f\r"
 _LONG: Final = 250  # the longest list that is shaped on the event loop
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 _REQUIRED: Mapping[object, tuple[str, ...]] = {
@@ -104,6 +123,12 @@ def definition_for(generation: Generation, kind: ItemKind, item: Item) -> Item:
     kept = {name: value for name, value in item.items() if value is not None}
     if kind is TOOL:
         kept["inputSchema"] = _input_schema(kept.get("inputSchema"), fits)
+        output = kept.get("outputSchema")
+        if isinstance(output, Mapping) and output.get("type") == "object":
+            kept["outputSchema"] = {
+                **output,
+                **{name: sound(output[name]) for name, sound in _SOUND.items() if name in output},
+            }
     return _fitting_part(kept, kind.required, fits)
 
 
@@ -146,7 +171,52 @@ def _accepted(method: str, generation: Generation, result: Item) -> bool:
     except (ValidationError, ValueError, RecursionError):
         return False
     # In 2026-07-28 a result that is not right is still read as one that asks for input: without what it should have.
-    return method not in _ESSENTIAL or _ESSENTIAL[method] in read
+    if method in _ESSENTIAL and _ESSENTIAL[method] not in read:
+        return False
+    return all(_is_sound(method, item, generation) for item in _objects(method, result))
+
+
+def _objects(method: str, result: Item) -> Iterable[Item]:
+    """The definitions, blocks or contents in a result that has the right types."""
+    items = result.get(_LISTS.get(method, ""), ())
+    return (item["content"] for item in items) if method == "prompts/get" else items
+
+
+def _is_sound(method: str, item: Item, generation: Generation) -> bool:
+    """Whether the official TypeScript clients take an item whose members have the right types."""
+    annotations = item.get("annotations")
+    modified = annotations.get("lastModified") if isinstance(annotations, Mapping) else None
+    if isinstance(modified, str) and _TIME.fullmatch(modified) is None:
+        return False
+    if method == "tools/list":
+        return all(_is_sound_schema(item.get(name), generation) for name in ("inputSchema", "outputSchema"))
+    if not method.endswith("/list"):
+        resource = item.get("resource")
+        parts = (item, resource) if isinstance(resource, Mapping) else (item,)
+        return all(_is_base64(part[name]) for part in parts for name in ("data", "blob") if name in part)
+    return True
+
+
+def _is_sound_schema(schema: Item | None, generation: Generation) -> bool:
+    if schema is None or (generation == NEWER and schema.get("type") != "object"):
+        return True
+    properties, required = schema.get("properties", {}), schema.get("required", [])
+    kinds: tuple[type, ...] = (Mapping,) if generation == OLDER else (Mapping, bool)
+    return (
+        isinstance(properties, Mapping)
+        and all(isinstance(one, kinds) for one in properties.values())
+        and isinstance(required, list)
+        and all(isinstance(name, str) for name in required)
+    )
+
+
+def _is_base64(data: object) -> bool:
+    """Whether this is base64 as browsers read it: with white space, and with or without its padding."""
+    if not isinstance(data, str) or not data.isascii():
+        return False
+    code = data.encode().translate(None, _WHITE_SPACE)
+    bare = code.rstrip(b"=") if len(code) % 4 == 0 else code
+    return len(code) - len(bare) <= 2 and len(bare) % 4 != 1 and not bare.translate(None, _BASE64)
 
 
 def _fitting_part(item: Item, required: tuple[str, ...], fits: Fits) -> dict[str, Any]:
@@ -195,7 +265,10 @@ def _input_schema(schema: object, fits: Fits) -> Item:
 
 def _properties(value: object) -> dict[str, Any]:
     items = value.items() if isinstance(value, Mapping) else ()
-    return {name: schema if isinstance(schema, Mapping | bool) else True for name, schema in items}
+    return {
+        name: schema if isinstance(schema, Mapping) else {"not": {}} if schema is False else {}
+        for name, schema in items
+    }
 
 
 def _required(value: object) -> list[str]:
@@ -297,8 +370,10 @@ def _block(block: object, generation: Generation) -> Item:
     if required is None:
         return _text(block)
     kept = {name: value for name, value in block.items() if value is not None}
-    if isinstance(kept.get("data"), str) and not isinstance(kept.get("mimeType"), str):
-        kept["mimeType"] = media_type(kept["data"])
+    if isinstance(kept.get("data"), str):
+        kept["data"] = kept["data"].translate(_URL_SAFE)
+        if not isinstance(kept.get("mimeType"), str):
+            kept["mimeType"] = media_type(kept["data"])
     if isinstance(kept.get("resource"), Mapping):
         kept["resource"] = _resource_contents(kept["resource"], generation, "")
     if kept.get("type") == "resource_link" and not isinstance(kept.get("name"), str):
@@ -316,8 +391,10 @@ def _resource_contents(contents: object, generation: Generation, target: str) ->
     kept = {name: value for name, value in contents.items() if value is not None}
     if not isinstance(kept.get("uri"), str):
         kept["uri"] = target
-    if not isinstance(kept.get("text"), str) and not isinstance(kept.get("blob"), str):
-        kept |= _text_member(kept.get("text", contents))
+    if isinstance(kept.get("blob"), str):
+        kept["blob"] = kept["blob"].translate(_URL_SAFE)
+    if not isinstance(kept.get("text"), str) and not _is_base64(kept.get("blob")):
+        kept |= _text_member(kept.get("text", kept.get("blob", contents)))
     body = "text" if isinstance(kept.get("text"), str) else "blob"
     return _fitting_part(kept, ("uri", body), fits)
 

@@ -60,6 +60,7 @@ ODD_TOOLS: list[dict[str, Any]] = [
     },
     {"name": "no_properties", "inputSchema": {"type": "object", "properties": None}},
     {"name": "maybe", "inputSchema": {"type": ["object", "null"]}},
+    {"name": "anything", "inputSchema": {"type": "object", "properties": {"a": True, "b": False}}},
     {"name": "themed", "inputSchema": OBJECT, "icons": [{"src": "https://x.example/i.png", "theme": "sepia"}]},
     {"name": "hinted", "inputSchema": OBJECT, "annotations": {"title": "T", "readOnlyHint": "perhaps"}},
 ]
@@ -91,6 +92,8 @@ def test_only_what_does_not_fit_is_changed() -> None:
     assert definition_for(NEWER, TOOL, ODD_TOOLS[2]) is ODD_TOOLS[2]
     assert by_name["blank"] == {"name": "blank", "inputSchema": OBJECT}
     assert by_name["old_required"]["inputSchema"]["properties"] == {"a": {"required": True}}
+    assert by_name["anything"]["inputSchema"]["properties"] == {"a": {}, "b": {"not": {}}}
+    assert definition_for(NEWER, TOOL, ODD_TOOLS[7]) is ODD_TOOLS[7]
     assert by_name["maybe"]["inputSchema"] == OBJECT
     assert by_name["themed"] == {"name": "themed", "inputSchema": OBJECT}
     assert by_name["hinted"]["annotations"] == {"title": "T"}
@@ -177,6 +180,18 @@ def test_structured_content_that_is_no_object_is_for_newer_clients_only() -> Non
         (
             [{"type": "image", "data": "iVBORw0KGgoAAAANSUhEUg==", "mimeType": None}],
             [{"type": "image", "data": "iVBORw0KGgoAAAANSUhEUg==", "mimeType": "image/png"}],
+        ),
+        (
+            [{"type": "image", "data": "a-_b", "mimeType": "image/png"}],
+            [{"type": "image", "data": "a+/b", "mimeType": "image/png"}],
+        ),
+        (
+            [{"type": "audio", "data": "no base64!", "mimeType": "audio/wav"}],
+            [{"type": "text", "text": '{"type": "audio", "data": "no base64!", "mimeType": "audio/wav"}'}],
+        ),
+        (
+            [{**TEXT, "annotations": {"lastModified": "yesterday", "priority": 1}}],
+            [{**TEXT, "annotations": {"priority": 1}}],
         ),
         (
             [{"type": "resource_link", "uri": "file:///r"}],
