@@ -97,8 +97,8 @@ class Tools:
 
 
 def refuse_cursor(params: types.PaginatedRequestParams) -> None:
-    """Lists come whole, so no cursor was ever given out."""
-    if params.cursor is not None:
+    """Lists come whole, so no cursor was ever given out. Some clients ask for the first page with an empty one."""
+    if params.cursor:
         raise MCPError(INVALID_PARAMS, "Unknown cursor: this portal sends its lists whole.")
 
 
