@@ -9,6 +9,7 @@ from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
 from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
 from codemode.expose import ExposedTools, expose, expose_server
+from codemode.mentions import asks_for_servers, named_servers
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
 from codemode.tool import CodeTool
@@ -33,9 +34,11 @@ __all__ = [
     "ToolDenied",
     "ToolFailed",
     "ToolReturned",
+    "asks_for_servers",
     "expose",
     "expose_server",
     "install_checker",
     "isolate_declarations",
+    "named_servers",
     "returned",
 ]

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
-from codemode import CallOutcome, Catalog, ToolCall, ToolCaller
+from codemode import CallOutcome, Catalog, ToolCall, ToolCaller, asks_for_servers, named_servers
 from portal.calls import Caller, LeasedRun
 from portal.endpoint.generations import Generation
 from portal.endpoint.presence import presence_of
@@ -61,6 +61,7 @@ class CodeMode:
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
     async def _run(self, arguments: Mapping[str, Any], request: ClientRequest) -> dict[str, Any]:
+        await self._await_servers(arguments.get("code"), request)
         context = request.context
         run_id = f"exec_{secrets.token_hex(12)}"
         # Upstreams are told of a client only if it can answer their questions. Their own progress means nothing to a
@@ -75,6 +76,20 @@ class CodeMode:
             if context.on_progress is not None:
                 caller = ProgressCaller(caller, context.on_progress)
             return await self._code_tool.run(arguments, catalog, caller, identity=context.identity, run_id=run_id)
+
+    async def _await_servers(self, program: object, request: ClientRequest) -> None:
+        """Wait for servers that are still connecting, if the program asks for them.
+
+        What a program can call is fixed when it begins. So it begins when the servers it names have come or failed; for
+        a search of all of them, those that are not named are waited for briefly.
+        """
+        connecting = self._views.connecting(request.scope)
+        if not connecting or not isinstance(program, str):
+            return
+        if named := named_servers(program, connecting):
+            await self._views.arrived(request.scope, lambda server: server.id in named)
+        if asks_for_servers(program):
+            await self._views.arrived(request.scope, briefly=True)
 
 
 class AliasCaller:

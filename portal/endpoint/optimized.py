@@ -76,7 +76,7 @@ class Minimized:
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if name == "query":
-            return await self._query.answer(self._views.of(request.scope), arguments)
+            return await self._query.answer(await self._views.arrived(request.scope, briefly=True), arguments)
         return await self._tools.call(request, name, arguments)
 
 
@@ -93,7 +93,7 @@ class QueryAndExecute:
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         if name == "query":
-            return await self._query.answer(self._views.of(request.scope), arguments)
+            return await self._query.answer(await self._views.arrived(request.scope, briefly=True), arguments)
         if name == "execute":
             return await self._execute(request, arguments)
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
@@ -103,10 +103,9 @@ class QueryAndExecute:
         name, inner = arguments.get("name"), arguments.get("arguments", {})
         if not isinstance(name, str) or not isinstance(inner, Mapping) or arguments.keys() - {"name", "arguments"}:
             return failure("execute takes {name: string, arguments?: object} and nothing else.")
-        tools = self._views.of(request.scope).aggregate.tools
-        target = tools.get(name) or self._views.hidden_target("tool", name, request.principal)
+        aggregate, target = await self._tools.find(request, name)
         if target is None:
-            return failure(unknown_name("tool", name, tools))
+            return failure(unknown_name("tool", name, aggregate.tools))
         return await self._tools.call_target(request, target, inner)
 
 

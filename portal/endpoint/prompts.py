@@ -1,5 +1,6 @@
 """Prompts of every server as `{server}_{prompt}`, and completion of the arguments of prompts and resource templates."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
@@ -7,10 +8,11 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from portal.calls import Call, Caller
+from portal.endpoint.aggregate import Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import refuse_cursor, unknown_name
-from portal.endpoint.views import Views
+from portal.endpoint.views import Views, may_have
 
 
 class Prompts:
@@ -26,8 +28,8 @@ class Prompts:
         return {"prompts": list(self._views.of(request.scope).aggregate.prompts_for(request.generation))}
 
     async def get(self, request: ClientRequest, params: types.GetPromptRequestParams) -> dict[str, Any]:
-        prompts = self._views.of(request.scope).aggregate.prompts
         name = params.name
+        prompts = await self._known(request, name)
         target = prompts.get(name) or self._views.hidden_target("prompt", name, request.principal)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("prompt", name, prompts))
@@ -36,13 +38,15 @@ class Prompts:
         return await self._questions.answer(request, self._caller, call)
 
     async def complete(self, request: ClientRequest, params: types.CompleteRequestParams) -> dict[str, Any]:
-        aggregate = self._views.of(request.scope).aggregate
+        target: Target | None
         if isinstance(params.ref, types.PromptReference):
-            target = aggregate.prompts.get(params.ref.name)
+            prompts = await self._known(request, params.ref.name)
+            target = prompts.get(params.ref.name)
             if target is None:
-                raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.ref.name, aggregate.prompts))
+                raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.ref.name, prompts))
             ref = {"type": "ref/prompt", "name": target.name}
         else:
+            aggregate = self._views.of(request.scope).aggregate
             target = aggregate.template(params.ref.uri) or aggregate.resource(params.ref.uri)
             if target is None:
                 raise MCPError(INVALID_PARAMS, f"Unknown resource template: {params.ref.uri[:200]!r}.")
@@ -50,3 +54,10 @@ class Prompts:
         sent = request.raw_params(ref=ref)
         call = Call(server=target.server, method="completion/complete", name=target.name, params=sent)
         return await self._questions.answer(request, self._caller, call)
+
+    async def _known(self, request: ClientRequest, name: str) -> Mapping[str, Target]:
+        """The prompts of the caller by name. Waits for the server of the one named if that is still connecting."""
+        prompts = self._views.of(request.scope).aggregate.prompts
+        if name in prompts:
+            return prompts
+        return (await self._views.arrived(request.scope, may_have(name))).aggregate.prompts

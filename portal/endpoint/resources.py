@@ -11,7 +11,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from portal.calls import Call, Caller
-from portal.endpoint.aggregate import Target
+from portal.endpoint.aggregate import Target, split_owned_uri
 from portal.endpoint.background import Background
 from portal.endpoint.changes import ListenStreams
 from portal.endpoint.questions import Questions
@@ -45,7 +45,7 @@ class Resources:
         return {"resourceTemplates": list(self._views.of(request.scope).aggregate.templates_for(request.generation))}
 
     async def read(self, request: ClientRequest, params: types.ReadResourceRequestParams) -> dict[str, Any]:
-        target = self._target(request, str(params.uri))
+        target = await self._target(request, str(params.uri))
         call = Call(
             server=target.server, method="resources/read", name=target.name, params=request.raw_params(uri=target.name)
         )
@@ -58,7 +58,7 @@ class Resources:
     async def subscribe(self, request: ClientRequest, params: types.SubscribeRequestParams) -> dict[str, Any]:
         uri = str(params.uri)
         session = _session(request)
-        target = self._target(request, uri)
+        target = await self._target(request, uri)
         if uri in session.subscriptions:
             return {}
         if len(session.subscriptions) >= MAX_SUBSCRIPTIONS:
@@ -81,8 +81,16 @@ class Resources:
             await self._watches.remove(target)
         return {}
 
-    def _target(self, request: ClientRequest, uri: str) -> Target:
+    async def _target(self, request: ClientRequest, uri: str) -> Target:
         aggregate = self._views.of(request.scope).aggregate
+        if aggregate.resource(uri) is None:
+            # Few URIs say whose they are: others may be those of any server that is still connecting.
+            owner = (split_owned_uri(uri) or ("",))[0]
+            named = owner in self._views.connecting(request.scope)
+            view = await self._views.arrived(
+                request.scope, lambda server: not named or server.id == owner, briefly=not named
+            )
+            aggregate = view.aggregate
         target = aggregate.resource(uri) or self._views.hidden_target("resource", uri, request.principal)
         if target is None:
             code = INVALID_PARAMS if request.modern else RESOURCE_NOT_FOUND

@@ -11,12 +11,12 @@ from mcp_types import INVALID_PARAMS
 from starlette.datastructures import Headers
 
 from portal.calls import Call, Caller
-from portal.endpoint.aggregate import Target
+from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, encode
-from portal.endpoint.views import View, Views
+from portal.endpoint.views import View, Views, may_have
 
 
 class ToolMode(Protocol):
@@ -42,19 +42,25 @@ class ToolMethods:
         self._modes = modes
 
     async def list(self, request: ClientRequest) -> dict[str, Any]:
-        return await self._list(self._views.of(request.scope), request)
+        return await self._list(await self._view(request), request)
 
     async def list_as_json(self, request: ClientRequest, stamp: bytes, members: Mapping[str, Any]) -> bytes:
         """The result of `tools/list` as JSON, with `members` that are part of it. Its view keeps it.
 
         Portals whose callers see the same share views; `stamp` keeps apart what they answer with other members.
         """
-        view, key = self._views.of(request.scope), (request.mode, stamp)
+        view, key = await self._view(request), (request.mode, stamp)
         answer = view.answers.get(key)
         if answer is None:
             answer = encode({**members, **await self._list(view, request)})
             self._views.store_answer(view, key, answer)
         return answer
+
+    async def _view(self, request: ClientRequest) -> View:
+        """The view to list. In code mode the list says which servers there are, so it waits for them, but not long."""
+        if request.mode is Mode.CODE:
+            return await self._views.arrived(request.scope, briefly=True)
+        return self._views.of(request.scope)
 
     async def _list(self, view: View, request: ClientRequest) -> dict[str, Any]:
         key = (request.mode, request.generation)
@@ -79,13 +85,19 @@ class Tools:
         return list(view.aggregate.tools_for(generation))
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        aggregate = self._views.of(request.scope).aggregate
-        target = aggregate.tools.get(name) or self._views.hidden_target("tool", name, request.principal)
+        aggregate, target = await self.find(request, name)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("tool", name, aggregate.tools))
         if aggregate.has_headers(target):
             check_param_headers(request, target, arguments)
         return await self.call_target(request, target)
+
+    async def find(self, request: ClientRequest, name: str) -> tuple[Aggregate, Target | None]:
+        """The tools of the caller, and the one with this name. Waits for its server if that is still connecting."""
+        aggregate = self._views.of(request.scope).aggregate
+        if name not in aggregate.tools:
+            aggregate = (await self._views.arrived(request.scope, may_have(name))).aggregate
+        return aggregate, aggregate.tools.get(name) or self._views.hidden_target("tool", name, request.principal)
 
     async def call_target(
         self, request: ClientRequest, target: Target, arguments: Mapping[str, Any] | None = None

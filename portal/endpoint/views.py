@@ -38,13 +38,16 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.selection import Curated, Selection, select, select_all
 from portal.errors import CallDenied
 from portal.identity import ANONYMOUS, Identity, principal_of
-from portal.servers import Servers, Snapshot
+from portal.servers import Servers, ServerSnapshot, Snapshot
 
 MAX_VIEWS = 256
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# Seconds after its start for which what asks for all servers waits for one that is still connecting.
+BRIEFLY = 5.0
 _SCOPE_KEY = "portal.view"
 
 AnswerKey = tuple[Mode, bytes]
+Which = Callable[[ServerSnapshot], bool]
 
 
 class ListedContent:
@@ -151,6 +154,23 @@ class Views:
             return self.whole_of(snapshot)
         return self._of(self._standing(principal), snapshot)
 
+    def connecting(self, scope: Scope | None) -> frozenset[str]:
+        """The servers of a request's caller that are still connecting for the first time. Raises as `for_caller`."""
+        connecting = self._servers.snapshot.connecting
+        return connecting & self.of(scope).selection.servers.keys() if connecting else connecting
+
+    async def arrived(self, scope: Scope | None, which: Which = lambda server: True, *, briefly: bool = False) -> View:
+        """The view of a request's caller once none of its servers that `which` is true of is `connecting`.
+
+        Each is waited for until its `connectTimeout` after its start, or `BRIEFLY`. Nothing else is waited for, and
+        nothing once an attempt has failed. Raises as `for_caller`.
+        """
+        servers = self._servers.snapshot.servers
+        wanted = [name for name in self.connecting(scope) if which(servers[name])]
+        if not wanted:
+            return self.of(scope)
+        return self.of(scope, await self._servers.arrived(wanted, BRIEFLY if briefly else None))
+
     def _of(self, standing: Standing, snapshot: Snapshot) -> View:
         """The view of the caller with these decisions."""
         if self.access is None:
@@ -243,6 +263,11 @@ class Views:
         if view is None:
             view = self._views[key] = self._contents.view(select_part())
         return view
+
+
+def may_have(name: str) -> Which:
+    """Whether the tool or prompt that clients know by this name may be one of a server's."""
+    return lambda server: not server.prefix or name.startswith(f"{server.id}_")
 
 
 def _policy_against_all(snapshot: Snapshot, standing: Standing) -> str | None:

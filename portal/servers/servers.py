@@ -189,6 +189,26 @@ class Servers:
                 )
         return self.snapshot
 
+    async def arrived(self, server_ids: Collection[str], seconds: float | None = None) -> Snapshot:
+        """The snapshot once none of these servers is `connecting`, for whatever reason: an attempt that fails ends it.
+
+        A server is waited for until `seconds` after its attempt began, by default its `connectTimeout`.
+        """
+
+        def connecting() -> list[ServerSnapshot]:
+            snapshot = self.snapshot
+            return [snapshot.servers[name] for name in server_ids if name in snapshot.connecting]
+
+        if waiting := connecting():
+            now = time.time()
+            limits = ((one, one.config.connect_timeout if seconds is None else seconds) for one in waiting)
+            # The clock may have been set since: nobody waits longer than from a beginning now.
+            longest = max(min(one.since + limit - now, limit) for one, limit in limits)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(longest, 0)), self._changed:
+                    await self._changed.wait_for(lambda: not connecting())
+        return self.snapshot
+
     async def refresh(self, server_id: str | None = None) -> None:
         """Read the lists again now: those of one server, or of all if the id is None or unknown."""
         slots = self._generations[-1].slots

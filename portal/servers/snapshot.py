@@ -139,6 +139,11 @@ class Snapshot:
         return {(server, tool.name): tool.notice for server, tool in pending if tool.kind == "tool"}
 
     @cached_property
+    def connecting(self) -> frozenset[str]:
+        """The ids of the servers whose first attempt to connect and to read their lists has not ended yet."""
+        return frozenset(server.id for server in self.servers.values() if server.state == "waiting")
+
+    @cached_property
     def content_id(self) -> str:
         """A hash of everything a client can list. It stays the same while only states and reasons change."""
         digest = hashlib.sha256()

@@ -16,11 +16,15 @@ from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel, ValidationError
 
-from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
+from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, UpstreamError
 from portal.upstream.transports.protocol import Agreement
-from portal.upstream.transports.wire import encode, snippet
+from portal.upstream.transports.wire import encode, invalid_response, snippet
 
 MAX_PAGES = 1000
+# Empty pages in a row that a list may have.
+_MAX_EMPTY_PAGES = 10
+# A list that the server's capabilities do not name is asked for all the same, but not waited for.
+_UNDECLARED_SECONDS = 5.0
 MAX_BYTES = 64 * 1024 * 1024
 MAX_ITEM_BYTES = 256 * 1024
 MAX_DEPTH = 64
@@ -98,10 +102,11 @@ class _Notes:
 
 
 async def fetch(request: Request, agreement: Agreement, *, max_items: int, previous: Listing | None = None) -> Listing:
-    """The listing of a server: every list that its capabilities name.
+    """The listing of a server: every list that its capabilities name, and its tools in any case.
 
-    A server is not usable without its tools, so their failure is raised. Another list that fails is taken from
-    `previous`.
+    Some servers declare no `tools` and have some, which the official clients list; some declare nothing at all, and
+    are asked for everything. A server is not usable without the tools it declares, so their failure is raised. Another
+    list that fails is taken from `previous`.
 
     Raises:
         UpstreamError: the tools cannot be read.
@@ -110,8 +115,12 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
     lists: dict[str, tuple[Item, ...]] = {}
     if TOOLS.capability in agreement.capabilities:
         lists[TOOLS.field] = await _all_pages(request, TOOLS, max_items, notes)
+    elif undeclared := await _undeclared(request, TOOLS, max_items, notes):
+        lists[TOOLS.field] = undeclared
     for kind in OTHERS:
         if kind.capability not in agreement.capabilities:
+            if not agreement.capabilities and (undeclared := await _undeclared(request, kind, max_items, notes)):
+                lists[kind.field] = undeclared
             continue
         try:
             lists[kind.field] = await _all_pages(request, kind, max_items, notes)
@@ -138,17 +147,28 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
     )
 
 
+async def _undeclared(request: Request, kind: _Kind, max_items: int, notes: _Notes) -> tuple[Item, ...]:
+    """The items of a list that the server's capabilities do not name. () if it has no such list, as it should be."""
+    try:
+        async with asyncio.timeout(_UNDECLARED_SECONDS):
+            return await _all_pages(request, kind, max_items, notes)
+    except (RpcError, ResponseInvalid, TimeoutError):
+        return ()
+
+
 async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Notes) -> tuple[Item, ...]:
     items: dict[str, Item] = {}
-    cursor: str | None = None
-    cursors: set[str] = set()
-    size = 0
+    cursor: str | int | None = None
+    cursors: set[str | int] = set()
+    size = empty = 0
     for _ in range(MAX_PAGES):
         result = await request(kind.method, {"cursor": cursor} if cursor is not None else {})
         page = result.get(kind.key)
         if not isinstance(page, list):
-            raise ResponseInvalid(f"the result of {kind.method} has no list `{kind.key}`")
-        for position, item in enumerate(page):
+            what = f"the result of {kind.method} has no list `{kind.key}`"
+            raise invalid_response(what, encode(result))
+        repeated = bool(page) and cursor is not None and all(_known(item, kind, items) for item in page)
+        for position, item in enumerate(() if repeated else page):
             if len(items) >= max_items:
                 notes.add(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
                 return tuple(items.values())
@@ -158,15 +178,33 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
             if position % _TURN == _TURN - 1:
                 await asyncio.sleep(0)
         following = result.get("nextCursor")
-        if not isinstance(following, str) or not following:
+        # A cursor is opaque: a number goes back as it came. "" and null are how some servers write that there is none.
+        if following is None or following == "":
+            return tuple(items.values())
+        if not isinstance(following, str | int) or isinstance(following, bool):
+            notes.add(f"{kind.method}: the next page is named by what is no cursor ({snippet(encode(following))})")
             return tuple(items.values())
         cursor = following
         if cursor in cursors:
             notes.add(f"{kind.method}: the server names the same next page twice; stopped there")
             return tuple(items.values())
+        if repeated:
+            notes.add(f"{kind.method}: the next page has nothing but what was listed before; stopped there")
+            return tuple(items.values())
         cursors.add(cursor)
+        empty = 0 if page else empty + 1
+        if empty >= _MAX_EMPTY_PAGES:
+            notes.add(f"{kind.method}: stopped after {empty} empty pages")
+            return tuple(items.values())
     notes.add(f"{kind.method}: stopped after {MAX_PAGES} pages")
     return tuple(items.values())
+
+
+def _known(item: object, kind: _Kind, items: Mapping[str, Item]) -> bool:
+    """Whether this very item was listed on an earlier page."""
+    if not isinstance(item, dict) or not isinstance(name := item.get(kind.identity), str):
+        return False
+    return items.get(name) == item
 
 
 def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> int:

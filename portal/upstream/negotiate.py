@@ -23,25 +23,27 @@ from portal.errors import (
     UpstreamUnavailable,
 )
 from portal.upstream.transports.duplex import DuplexLink
-from portal.upstream.transports.http import HttpLink
+from portal.upstream.transports.http import HttpLink, OlderTransport
 from portal.upstream.transports.link import Inbound, Link
 from portal.upstream.transports.protocol import (
     Agreement,
     Introduction,
     agreement_from_discover,
     agreement_from_initialize,
+    handshake_version_to_retry,
     initialize_params,
     probe_version,
     version_to_retry,
 )
 from portal.upstream.transports.sse import SsePipe
-from portal.upstream.transports.stdio import StdioPipe
+from portal.upstream.transports.stdio import LastWords, StdioPipe
 
 Generation = Literal["legacy", "modern"]
 # A page of a listing may be larger than the result of a call.
 PAGE_BYTES = 16 * 1024 * 1024
 _PROBE_SECONDS = 10.0
-_NO_STREAMABLE_HTTP = (400, 404, 405)
+# Too busy, or too slow: no answer to the question which transport the server has.
+_NO_ANSWER = (408, 425, 429)
 T = TypeVar("T")
 
 
@@ -61,21 +63,23 @@ async def open_link(
     Raises:
         UpstreamError: no link can be opened, or there is no agreement.
     """
+    words = LastWords()
     try:
         async with asyncio.timeout(config.connect_timeout):
             if isinstance(config, StdioServer):
-                return await _over_stdio(config, introduction, inbound, negotiated)
+                return await _over_stdio(config, introduction, inbound, negotiated, words)
             return await _over_http(config, introduction, inbound, negotiated)
     except TimeoutError:
-        raise UpstreamTimeout(f"did not answer within {config.connect_timeout:g} s of connecting") from None
+        written = f" (it wrote: {words})" if str(words) else ""
+        raise UpstreamTimeout(f"did not answer within {config.connect_timeout:g} s of connecting{written}") from None
 
 
 async def _over_stdio(
-    config: StdioServer, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache
+    config: StdioServer, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache, words: LastWords
 ) -> tuple[Link, Agreement]:
     for _ in range(2):
-        pipe = await StdioPipe.open(config, max(PAGE_BYTES, config.max_result_bytes))
-        link = DuplexLink(pipe, introduction, inbound, config.max_result_bytes)
+        pipe = await StdioPipe.open(config, max(PAGE_BYTES, config.max_result_bytes), words)
+        link = DuplexLink(pipe, introduction, inbound, config.max_result_bytes, config.secrets)
         try:
             return link, await close_on_failure(link, agree(link, introduction, negotiated, config.connect_timeout))
         except _ProbeFatal:
@@ -95,7 +99,7 @@ async def _over_http(
             negotiated.transport = "http"
             return link, agreement
         except ResponseInvalid as error:
-            if config.transport == "http" or error.status not in _NO_STREAMABLE_HTTP:
+            if config.transport == "http" or not _may_be_older(error):
                 raise
             refused = error
     try:
@@ -103,12 +107,18 @@ async def _over_http(
     except UpstreamError as error:
         negotiated.transport = None
         raise refused or error from None
-    older = DuplexLink(pipe, introduction, inbound, config.max_result_bytes)
+    older = DuplexLink(pipe, introduction, inbound, config.max_result_bytes, config.secrets)
     # No server over this transport is modern: it was replaced long before 2026-07-28.
     known = NegotiationCache(generation="legacy")
     agreement = await close_on_failure(older, agree(older, introduction, known, config.connect_timeout))
     negotiated.transport = "sse"
     return older, agreement
+
+
+def _may_be_older(error: ResponseInvalid) -> bool:
+    """Whether the answer to a POST may be that of a server that has only the older transport."""
+    status = error.status or 0
+    return isinstance(error, OlderTransport) or status == 501 or (400 <= status < 500 and status not in _NO_ANSWER)
 
 
 async def agree(link: Link, introduction: Introduction, negotiated: NegotiationCache, seconds: float) -> Agreement:
@@ -122,19 +132,32 @@ async def agree(link: Link, introduction: Introduction, negotiated: NegotiationC
         agreement = await _probe(link, probe_version(), min(_PROBE_SECONDS, seconds / 2))
     if agreement is None:
         try:
-            agreement = agreement_from_initialize(await link.request("initialize", initialize_params(introduction)))
+            agreement = await _initialize(link, introduction)
         except RpcError as error:
             # The server refuses the handshake because it is modern: it answered the probe too late, or was upgraded.
             version = version_to_retry(error.code, error.data)
             agreement = await _probe(link, version, _PROBE_SECONDS) if version is not None else None
             if agreement is None:
                 negotiated.generation = None
-                raise ResponseInvalid(f"refused `initialize`: {error.message[:200]} ({error.code})") from None
+                why = f"refused `initialize`: {error.message[:200]} ({error.code})"
+                raise ResponseInvalid(why, status=error.status) from None
     link.agree(agreement)
     negotiated.generation = "modern" if agreement.modern else "legacy"
     if not agreement.modern:
         await link.notify("notifications/initialized", {})
     return agreement
+
+
+async def _initialize(link: Link, introduction: Introduction) -> Agreement:
+    """The agreement by the handshake. Some servers refuse a version they do not know and name those they do."""
+    try:
+        result = await link.request("initialize", initialize_params(introduction))
+    except RpcError as error:
+        version = handshake_version_to_retry(error.data)
+        if version is None:
+            raise
+        result = await link.request("initialize", {**initialize_params(introduction), "protocolVersion": version})
+    return agreement_from_initialize(result)
 
 
 async def _probe(link: Link, version: str, seconds: float) -> Agreement | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -17,7 +17,19 @@ from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, Upstr
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_params
-from portal.upstream.transports.wire import encode, message_in, params_of, result_in
+from portal.upstream.transports.wire import (
+    END_BYTES,
+    encode,
+    id_of_answer,
+    id_of_damaged_answer,
+    invalid_response,
+    kind_of,
+    messages_in,
+    params_of,
+    read_id,
+    result_in,
+    rpc_error,
+)
 
 _NEVER_CANCELLED = ("initialize", "server/discover")
 # Progress and log messages that may wait in the mailbox of one call. More are dropped.
@@ -25,11 +37,8 @@ _MAILBOX = 1000
 _UNANSWERED_SECONDS = 5.0
 # Messages handled before other tasks of the event loop get a turn.
 _TURN = 64
-_END_BYTES = 512
-_VERSION = rb'"jsonrpc"\s*:\s*"2\.0"'
-_ID = rb'"id"\s*:\s*"?(\d{1,18})"?'
-_ID_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*,")
-_ID_LAST = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
+# Colours, cursor movements and titles that a program writes for a terminal, also when its output is a pipe.
+_ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,9 @@ class Pipe(Protocol):
     async def send(self, data: bytes) -> None:
         """Send one message. Raises `UpstreamError` if it cannot be sent."""
 
+    def pass_over(self, data: bytes) -> None:
+        """Take note of data that is no message, for `end_reason`."""
+
     def end_reason(self) -> str:
         """The reason there are no more messages."""
 
@@ -64,15 +76,21 @@ class _Call:
 
 
 class DuplexLink:
-    """Implements `Link` over a pipe. `max_bytes` bounds a message that is no answer with a limit of its own."""
+    """Implements `Link` over a pipe. `max_bytes` bounds a message that is no answer with a limit of its own.
 
-    def __init__(self, pipe: Pipe, introduction: Introduction, inbound: Inbound, max_bytes: int) -> None:
+    Errors that quote a message do so without `secrets`.
+    """
+
+    def __init__(
+        self, pipe: Pipe, introduction: Introduction, inbound: Inbound, max_bytes: int, secrets: Sequence[str] = ()
+    ) -> None:
         self.closed = asyncio.Event()
         self.reason = ""
         self._pipe = pipe
         self._introduction = introduction
         self._inbound = inbound
         self._max_bytes = max_bytes
+        self._secrets = secrets
         self._version: str | None = None
         self._last_id = 0
         self._calls: dict[int, _Call] = {}
@@ -141,9 +159,9 @@ class DuplexLink:
             message = await call.mailbox.get()
             if isinstance(message, UpstreamError):
                 raise message
-            if "method" in message:
+            if kind_of(message) == "notification":
                 await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound)
-            elif (result := result_in(message, call.id)) is not None:
+            elif (result := result_in(message, call.id, self._secrets)) is not None:
                 return result
 
     async def _read(self) -> None:
@@ -152,21 +170,36 @@ class DuplexLink:
             count += 1
             if isinstance(data, TooLarge) or len(data) > self._max_bytes:
                 self._route_oversized(data)
-            elif (message := message_in(data)) is not None:
-                self._route(message)
+            else:
+                self._take(data)
             if count % _TURN == 0:
                 await asyncio.sleep(0)
         self.end(self._pipe.end_reason())
 
+    def _take(self, data: bytes) -> None:
+        """Route what was received: a message, a batch of them, or an answer that cannot be read."""
+        messages = messages_in(data) or messages_in(_without_escapes(data))
+        for message in messages:
+            self._route(message)
+        if any(map(kind_of, messages)):
+            return
+        call = self._calls.get(id_of_damaged_answer(data) or 0)
+        if call is not None:
+            call.mailbox.put_nowait(invalid_response("the answer is not JSON", data, self._secrets))
+        else:
+            self._pipe.pass_over(data)
+
     def _route(self, message: Mapping[str, object]) -> None:
-        method = message.get("method")
-        if not isinstance(method, str):
-            if (call := self._call(message.get("id"))) is not None:
+        kind, method = kind_of(message), message.get("method")
+        if kind == "answer":
+            if (call := self._answered(message)) is not None:
                 call.mailbox.put_nowait(message)
-        elif "id" in message:
+        elif kind == "request":
             if self._questions < MAX_QUESTIONS:
                 self._questions += 1
                 self._spawn(self._reply(message, self._only_call(lambda context: context.on_request is not None)))
+        elif kind is None or not isinstance(method, str):
+            return
         elif method == "notifications/progress":
             self._post(self._call(params_of(message).get("progressToken")), message)
         elif method == "notifications/message":
@@ -181,11 +214,20 @@ class DuplexLink:
         if call is not None and call.mailbox.qsize() < _MAILBOX:
             call.mailbox.put_nowait(message)
 
+    def _answered(self, message: Mapping[str, object]) -> _Call | None:
+        """The call in flight that a message answers.
+
+        An error whose id is null is from a server that could not read the request: of the only call in flight, if
+        there is only one.
+        """
+        if message.get("id") is None and "jsonrpc" in message and rpc_error(message.get("error")) is not None:
+            return next(iter(self._calls.values())) if len(self._calls) == 1 else None
+        return self._call(message.get("id"))
+
     def _call(self, id: object) -> _Call | None:
-        """The call in flight with this id, which some servers return as a string."""
-        if isinstance(id, str) and id.isascii() and id.isdigit() and len(id) < 20:
-            id = int(id)
-        return self._calls.get(id) if isinstance(id, int) and not isinstance(id, bool) else None
+        """The call in flight with this id."""
+        number = read_id(id)
+        return self._calls.get(number) if number is not None else None
 
     def _only_call(self, receives: Callable[[CallContext], bool]) -> _Call | None:
         """The call whose context `receives` the message, if it is the only one."""
@@ -195,12 +237,11 @@ class DuplexLink:
     def _route_oversized(self, data: bytes | TooLarge) -> None:
         """Route a message over the link's limit. An answer may be longer if its call allows that."""
         beginning, end = (
-            (data.beginning, data.end) if isinstance(data, TooLarge) else (data[:_END_BYTES], data[-_END_BYTES:])
+            (data.beginning, data.end) if isinstance(data, TooLarge) else (data[:END_BYTES], data[-END_BYTES:])
         )
         call = self._call(id_of_answer(beginning, end))
         if isinstance(data, bytes) and call is not None and len(data) <= call.max_bytes:
-            if (message := message_in(data)) is not None:
-                self._route(message)
+            self._take(data)
         elif call is not None:
             call.mailbox.put_nowait(ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes"))
         else:
@@ -225,10 +266,6 @@ class DuplexLink:
         task.add_done_callback(self._tasks.discard)
 
 
-def id_of_answer(beginning: bytes, end: bytes) -> int | None:
-    """The id of an answer that was not kept, from its first and last bytes, or None if they do not show it.
-
-    Servers write it first (`{"jsonrpc":"2.0","id":7,"result":...`) or last (`...,"jsonrpc":"2.0","id":7}`).
-    """
-    match = _ID_FIRST.match(beginning) or _ID_LAST.search(end)
-    return int(match[1]) if match else None
+def _without_escapes(data: bytes) -> bytes:
+    """A line without what is for terminals: escape sequences, and text that the rest of the line overwrites."""
+    return _ESCAPES.sub(b"", data).rstrip().rpartition(b"\r")[2]

@@ -8,20 +8,40 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 import aiohttp
+from mcp_types import METHOD_NOT_FOUND
 
 from portal.config import HttpServer
-from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
+from portal.errors import OutcomeUnknown, ResponseInvalid, ResponseTooLarge, SessionExpired, UpstreamError
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.event_stream import Event
-from portal.upstream.transports.http_client import HttpClient, authorization_required, body, events, finish, media_type
+from portal.upstream.transports.http_client import (
+    HttpClient,
+    authorization_required,
+    body,
+    chunks,
+    events,
+    events_in,
+    finish,
+    media_type,
+    opened,
+)
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
-from portal.upstream.transports.wire import encode, message_in, params_of, result_in, rpc_error, snippet
+from portal.upstream.transports.wire import (
+    encode,
+    id_of_damaged_answer,
+    invalid_response,
+    kind_of,
+    messages_in,
+    params_of,
+    result_in,
+    rpc_error,
+)
 
 SESSION_HEADER = "mcp-session-id"
 LISTEN = "subscriptions/listen"
@@ -31,21 +51,32 @@ _NEVER_CANCELLED = ("initialize", "server/discover")
 # Bytes of an answer beyond its result: progress and log messages on the same stream.
 _CHATTER_BYTES = 16 * 1024 * 1024
 _REFUSAL_BYTES = 256 * 1024
+_STRAY_BYTES = 1024
 _MAX_FRUITLESS_RESUMES = 3
 _UNANSWERED_SECONDS = 5.0
 _GOODBYE_SECONDS = 2.0
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+# Answers to the GET of a session's stream after which it is worth another try.
+_TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
+
+
+class OlderTransport(ResponseInvalid):
+    """The server answers a POST with the event stream of HTTP with SSE."""
 
 
 @dataclass(slots=True)
 class _Call:
+    """A request. `stray` is the last event of its stream that is neither a message nor an answer to this request."""
+
     id: int
     method: str
     context: CallContext
     max_bytes: int
     headers: Mapping[str, str]
     session: str | None = None
+    own_credentials: bool = False
     questions: int = 0
+    stray: bytes = b""
 
 
 @dataclass(slots=True)
@@ -104,6 +135,7 @@ class HttpLink:
         sent = outgoing_params(params, version, self._introduction, context, token)
         headers = {**_HEAD, **outgoing_headers(method, sent, version, context), **(credentials or {})}
         call = _Call(self._last_id, method, context, max_bytes or self._config.max_result_bytes, headers)
+        call.own_credentials = bool(credentials)
         message = {"jsonrpc": "2.0", "id": call.id, "method": method, **({"params": sent} if sent else {})}
         if method != "initialize":
             call.session = self._session
@@ -148,18 +180,15 @@ class HttpLink:
     async def _read_answer(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, object]:
         done = False
         try:
-            kind = media_type(response)
             if response.status >= 400:
-                raise await self._refusal(response, kind, call)
-            if call.method == "initialize":
-                self._adopt_session(response.headers.get(SESSION_HEADER, ""))
-            if kind == "text/event-stream":
-                result = await self._read_streamed_answer(response, call)
-            elif kind == "application/json":
-                result = self._result(await body(response, call.max_bytes), call)
+                raise await self._refusal(response, call)
+            self._adopt_session(response, call)
+            limit = None if call.method == LISTEN else call.max_bytes + _CHATTER_BYTES
+            streamed, pieces = await opened(response, call.max_bytes, limit)
+            if streamed:
+                result = await self._read_streamed_answer(response, pieces, call)
             else:
-                data = await body(response, _REFUSAL_BYTES)
-                raise self._invalid(f"answered HTTP {response.status} with {kind or 'no content type'}", data)
+                result = await self._read_whole_answer(response, pieces, call)
             done = True
             return result
         finally:
@@ -168,22 +197,41 @@ class HttpLink:
             else:
                 response.release()  # This closes the connection if the answer was not read to its end.
 
-    def _result(self, data: bytes, call: _Call) -> dict[str, object]:
-        message = message_in(data)
-        if message is None:
-            raise self._invalid("the answer is not a JSON-RPC message", data)
-        result = result_in(message, call.id)
-        if result is None:
-            raise self._invalid("the answer is not to this request", data)
-        return result
+    async def _read_whole_answer(
+        self, response: aiohttp.ClientResponse, pieces: AsyncIterator[bytes], call: _Call
+    ) -> dict[str, object]:
+        """The result in a body that is one message, or a batch of them (2025-03-26)."""
+        parts: list[bytes] = []
+        size = 0
+        async for piece in pieces:
+            parts.append(piece)
+            size += len(piece)
+            if size > call.max_bytes:
+                raise ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes")
+        data = b"".join(parts)
+        result = None
+        for message in (messages := messages_in(data)):
+            found = await self._handle_message(message, call)
+            result = found if found is not None else result
+        if result is not None:
+            return result
+        if (kind := media_type(response)) not in ("application/json", "text/event-stream"):
+            raise self._invalid(f"answered HTTP {response.status} with {kind or 'no content type'}", data)
+        raise self._invalid(
+            "the answer is not to this request" if messages else "the answer is not a JSON-RPC message", data
+        )
 
-    async def _read_streamed_answer(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, object]:
+    async def _read_streamed_answer(
+        self, response: aiohttp.ClientResponse, pieces: AsyncIterator[bytes], call: _Call
+    ) -> dict[str, object]:
         """The result in an event stream. It is resumed if it ends early and the server allows that (Last-Event-ID)."""
         cursor = _Cursor()
-        result = await self._read(response, call, cursor)
+        result = await self._read(pieces, call, cursor)
         fruitless = 0
         while result is None:
             if self._modern or not cursor.last_event or fruitless >= _MAX_FRUITLESS_RESUMES:
+                if call.stray:
+                    raise self._invalid("the answer ended, and has no message for this request", call.stray)
                 raise OutcomeUnknown("the answer ended before it was complete")
             response.release()
             if call.context.on_pause is not None:
@@ -195,65 +243,86 @@ class HttpLink:
             try:
                 if resumed.status >= 400 or media_type(resumed) != "text/event-stream":
                     raise OutcomeUnknown("the answer was interrupted and cannot be resumed")
-                result = await self._read(resumed, call, cursor)
+                result = await self._read(chunks(resumed, call.max_bytes + _CHATTER_BYTES), call, cursor)
             finally:
                 resumed.release()
             fruitless = fruitless + 1 if cursor.seen == seen else 0
         return result
 
-    async def _read(self, response: aiohttp.ClientResponse, call: _Call, cursor: _Cursor) -> dict[str, object] | None:
-        """The result in one stream, or None if the stream ended before it and can be resumed."""
-        limit = None if call.method == LISTEN else call.max_bytes + _CHATTER_BYTES
+    async def _read(self, pieces: AsyncIterator[bytes], call: _Call, cursor: _Cursor) -> dict[str, object] | None:
+        """The result in one stream, or None if the stream ended before it and may be resumed."""
         try:
-            async for event in events(response, max_event_bytes=call.max_bytes, max_bytes=limit):
+            async for event in events_in(pieces, call.max_bytes):
                 cursor.note(event)
-                if event.data and (result := await self._handle_message(event.data, call)) is not None:
+                if (result := await self._handle_event(event, call)) is not None:
                     return result
         except OutcomeUnknown:
             if not cursor.last_event:
                 raise
         return None
 
-    async def _handle_message(self, data: bytes, call: _Call) -> dict[str, object] | None:
+    async def _handle_event(self, event: Event, call: _Call) -> dict[str, object] | None:
+        """The result if this event has the answer, else None.
+
+        Only `message` events are messages. Others keep the connection alive, and so do some without a name: what is no
+        message is passed over, unless it is the damaged answer.
+        """
+        if event.name == "endpoint" and call.method in _NEVER_CANCELLED:
+            raise OlderTransport("answered with the event stream of the older transport, HTTP with SSE")
+        if event.name != "message" or not event.data:
+            return None
+        messages = messages_in(event.data)
+        if not messages:
+            if id_of_damaged_answer(event.data) == call.id:
+                raise self._invalid("the answer is not JSON", event.data)
+            call.stray = event.data[:_STRAY_BYTES]
+        result = None
+        for message in messages:
+            kind = kind_of(message)
+            if kind is None:
+                continue
+            found = await self._handle_message(message, call)
+            if found is None and kind == "answer":
+                call.stray = event.data[:_STRAY_BYTES]
+            result = found if found is not None else result
+        return result
+
+    async def _handle_message(self, message: Mapping[str, object], call: _Call) -> dict[str, object] | None:
         """The result if this message is the answer, else None: notifications are delivered, questions answered."""
-        message = message_in(data)
-        if message is None:
-            raise self._invalid("the answer contains what is not a JSON-RPC message", data)
-        method = message.get("method")
-        if not isinstance(method, str):
-            if (result := result_in(message, call.id)) is None:
-                raise self._invalid("the answer is not to this request", data)
-            return result
-        if "id" not in message:
+        kind = kind_of(message)
+        if kind == "notification":
             token = call.id if call.context.on_progress is not None else None
-            await deliver(method, params_of(message), call.context, token, self._inbound)
-        elif call.questions < MAX_QUESTIONS:
-            call.questions += 1
-            self._spawn(self._reply(message, call))
+            await deliver(str(message["method"]), params_of(message), call.context, token, self._inbound)
+        elif kind == "request":
+            if call.questions < MAX_QUESTIONS:
+                call.questions += 1
+                self._spawn(self._reply(message, call))
+        else:
+            return result_in(message, call.id, self._config.secrets)
         return None
 
-    async def _refusal(self, response: aiohttp.ClientResponse, kind: str, call: _Call) -> UpstreamError:
+    async def _refusal(self, response: aiohttp.ClientResponse, call: _Call) -> UpstreamError:
         """The error for an answer with a status of 400 or more."""
         if response.status in (401, 403):
             return authorization_required(response)
         data = await body(response, _REFUSAL_BYTES)
-        message = message_in(data) or {}
+        message = next(iter(messages_in(data)), {})
         error = rpc_error(message.get("error"))
         if call.session is not None:
             # The specification says 404. Servers that follow the TypeScript SDK's examples answer 400.
             unknown = response.status == 400 and error is not None and "session" in error.message.lower()
-            if response.status == 404 or unknown:
+            # Some map the codes of JSON-RPC to statuses: such a 404 is about the method.
+            unknown_method = error is not None and error.code == METHOD_NOT_FOUND
+            if unknown or (response.status == 404 and not unknown_method):
                 return SessionExpired("the server no longer knows the session")
         if error is not None:
             error.status = response.status
             return error
-        return self._invalid(
-            f"answered HTTP {response.status} with {kind or 'no content type'}", data, status=response.status
-        )
+        kind = media_type(response) or "no content type"
+        return self._invalid(f"answered HTTP {response.status} with {kind}", data, status=response.status)
 
     def _invalid(self, what: str, data: bytes, status: int | None = None) -> ResponseInvalid:
-        found = snippet(data, self._config.secrets)
-        return ResponseInvalid(f"{what}: {found}" if found else what, status=status)
+        return invalid_response(what, data, self._config.secrets, status=status)
 
     # Messages that are not requests
 
@@ -282,7 +351,7 @@ class HttpLink:
 
     async def _attend_stream(self) -> None:
         """Read the GET stream of a legacy session: notifications and questions that belong to no call."""
-        cursor, failures = _Cursor(), 0
+        cursor, failures, had_stream = _Cursor(), 0, False
         limit = self._config.max_result_bytes
         while not self.closed.is_set():
             resumed = {"last-event-id": cursor.last_event} if cursor.last_event else {}
@@ -290,30 +359,43 @@ class HttpLink:
             with suppress(UpstreamError):
                 response = await self._client.send("GET", {**_STREAM_HEAD, **self._session_headers(), **resumed})
                 try:
-                    if response.status == 404:
-                        self.end("the server no longer knows the session")
-                    if response.status < 500 and media_type(response) != "text/event-stream":
-                        return  # The server has no such stream. Most say so with HTTP 405.
-                    async for event in events(response, max_event_bytes=limit, max_bytes=None):
-                        failures = 0
-                        cursor.note(event)
-                        self._handle_unsolicited(event.data)
+                    if response.status not in _TRY_AGAIN and not _has_events(response):
+                        if response.status == 404 and had_stream:
+                            self.end("the server no longer knows the session")
+                        # Otherwise it never had such a stream. Most servers say so with 405, as the specification has
+                        # it, and others with whatever their framework answers.
+                        return
+                    if _has_events(response):
+                        had_stream = True
+                        async for event in events(response, max_event_bytes=limit, max_bytes=None):
+                            failures = 0
+                            cursor.note(event)
+                            self._handle_unsolicited(event)
                 finally:
                     response.release()
-            await asyncio.sleep(min(cursor.pause * 2**failures, _LONGEST_PAUSE))
+            await asyncio.sleep(min(cursor.pause * 2 ** min(failures, 16), _LONGEST_PAUSE))
 
-    def _handle_unsolicited(self, data: bytes) -> None:
-        message = (message_in(data) if data else None) or {}
-        method = message.get("method")
-        if not isinstance(method, str):
+    def _handle_unsolicited(self, event: Event) -> None:
+        """Handle an event of the GET stream. As in an answer, only `message` events are messages."""
+        if event.name != "message" or not event.data:
             return
-        if "id" in message:
-            self._spawn(self._reply(message, None))
-        else:
-            self._inbound.notification(method, params_of(message))
+        for message in messages_in(event.data):
+            kind = kind_of(message)
+            if kind == "request":
+                self._spawn(self._reply(message, None))
+            elif kind == "notification":
+                self._inbound.notification(str(message["method"]), params_of(message))
 
-    def _adopt_session(self, session: str) -> None:
-        if re.fullmatch(r"[\x21-\x7e]{1,1024}", session):
+    def _adopt_session(self, response: aiohttp.ClientResponse, call: _Call) -> None:
+        """Use the session that `initialize` began, or the one that a later answer puts in its place.
+
+        The session that an answer to somebody's own credentials names may be theirs alone.
+        """
+        session = response.headers.get(SESSION_HEADER, "")
+        usable = re.fullmatch(r"[\x21-\x7e]{1,1024}", session) is not None
+        if call.method == "initialize":
+            self._session = session if usable else None
+        elif usable and call.session not in (None, session) and not call.own_credentials:
             self._session = session
 
     def _session_headers(self) -> dict[str, str]:
@@ -324,3 +406,7 @@ class HttpLink:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _has_events(response: aiohttp.ClientResponse) -> bool:
+    return response.status < 400 and media_type(response) == "text/event-stream"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -27,6 +28,11 @@ _NOT_SENT = (
     aiohttp.InvalidURL,
 )
 _DRAIN_SECONDS = 1.0
+# So many bytes show whether a body is JSON or an event stream.
+_ENOUGH = 8
+# White space in front of a body that is looked past.
+_PADDING_BYTES = 64 * 1024
+_EVENT_LINE = re.compile(rb"(?:event|data|id|retry)?:")
 _PIECE = 256 * 1024
 
 
@@ -68,13 +74,53 @@ async def events(
     response: aiohttp.ClientResponse, *, max_event_bytes: int, max_bytes: int | None
 ) -> AsyncIterator[Event]:
     """The events of a `text/event-stream` body. Raises as `body`."""
+    async for event in events_in(chunks(response, max_bytes), max_event_bytes):
+        yield event
+
+
+async def events_in(pieces: AsyncIterator[bytes], max_event_bytes: int) -> AsyncIterator[Event]:
+    """The events in the pieces of a body. Raises as `body`."""
     parser = EventParser(max_event_bytes)
     try:
-        async for chunk in chunks(response, max_bytes):
-            for event in parser.feed(chunk):
+        async for piece in pieces:
+            for event in parser.feed(piece):
                 yield event
     except EventTooLarge:
         raise ResponseTooLarge(f"one event of the answer has more than {max_event_bytes} bytes") from None
+
+
+async def opened(
+    response: aiohttp.ClientResponse, max_bytes: int, max_stream_bytes: int | None
+) -> tuple[bool, AsyncIterator[bytes]]:
+    """Whether a body is an event stream, and its pieces. The body decides: some servers announce the other form.
+
+    An event stream may have `max_stream_bytes`, another body `max_bytes`. Raises as `body`, like the pieces.
+    """
+    announced = media_type(response) == "text/event-stream"
+    if not announced and response.content_length is not None and not _encoding(response):
+        beginning, rest = await body(response, max_bytes), None
+    else:
+        rest = chunks(response, max_stream_bytes if announced else max_bytes)
+        beginning = b""
+        async for piece in rest:
+            beginning += piece
+            if len(_start(beginning)) >= (1 if announced else _ENOUGH) or len(beginning) > _PADDING_BYTES:
+                break
+    start = _start(beginning)
+    # No line of an event stream begins as JSON does, and no JSON as a line of an event stream.
+    streamed = not start.startswith((b"{", b"[")) if announced else _EVENT_LINE.match(start) is not None
+    return streamed, _pieces(beginning, rest)
+
+
+def _start(data: bytes) -> bytes:
+    return data[:_PADDING_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()[:_ENOUGH]
+
+
+async def _pieces(beginning: bytes, rest: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
+    yield beginning
+    if rest is not None:
+        async for piece in rest:
+            yield piece
 
 
 async def finish(response: aiohttp.ClientResponse) -> None:

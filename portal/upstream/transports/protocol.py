@@ -41,6 +41,8 @@ _CONNECTION_META = {
     CLIENT_CAPABILITIES_META_KEY,
     SERVER_INFO_META_KEY,
 }
+# Before the first release of the specification. The TypeScript SDK still takes it, as the same as 2024-11-05.
+_FIRST_VERSION = "2024-10-07"
 MAX_INSTRUCTIONS = 64 * 1024
 
 
@@ -84,8 +86,9 @@ def agreement_from_initialize(result: Mapping[str, object]) -> Agreement:
         ResponseInvalid: the server chose a version that the portal does not speak.
     """
     version = result.get("protocolVersion")
-    if version not in HANDSHAKE_PROTOCOL_VERSIONS:
-        raise ResponseInvalid(f"the server answered `initialize` with protocol version {str(version)[:40]!r}")
+    if not isinstance(version, str) or version not in (*HANDSHAKE_PROTOCOL_VERSIONS, _FIRST_VERSION):
+        spoken = f"the portal speaks {', '.join((*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS))}"
+        raise ResponseInvalid(f"answered `initialize` with protocol version {str(version)[:40]!r}; {spoken}")
     info = result.get("serverInfo")
     return _agreement(version, result, info)
 
@@ -107,6 +110,13 @@ def version_to_retry(code: int, data: object) -> str | None:
         return None
     mutual = [version for version in MODERN_PROTOCOL_VERSIONS if version in offered]
     return mutual[-1] if mutual else None
+
+
+def handshake_version_to_retry(data: object) -> str | None:
+    """The newest handshake version among those that the `data` of a refusal names (2025-11-25, "Error Handling")."""
+    offered = data.get("supported") if isinstance(data, dict) else None
+    mutual = [version for version in HANDSHAKE_PROTOCOL_VERSIONS if isinstance(offered, list) and version in offered]
+    return mutual[-1] if mutual and mutual[-1] != LATEST_HANDSHAKE_VERSION else None
 
 
 def outgoing_params(

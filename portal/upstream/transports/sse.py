@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from typing import NoReturn
 
 import aiohttp
 
 from portal.config import HttpServer
-from portal.errors import ResponseInvalid, ResponseTooLarge, UpstreamError
+from portal.errors import ResponseInvalid, ResponseTooLarge, SessionExpired, UpstreamError
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
     authorization_required,
+    body,
     events,
     media_type,
     origin,
     resolve_url,
 )
+from portal.upstream.transports.wire import invalid_response, messages_in, rpc_error
 
+_REFUSAL_BYTES = 256 * 1024
 _HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 
 
@@ -26,12 +30,19 @@ class SsePipe:
     """Implements `Pipe` with an event stream and POSTs to its endpoint."""
 
     def __init__(
-        self, client: HttpClient, response: aiohttp.ClientResponse, stream: AsyncIterator[Event], endpoint: str
+        self,
+        client: HttpClient,
+        response: aiohttp.ClientResponse,
+        stream: AsyncIterator[Event],
+        endpoint: str,
+        secrets: Sequence[str],
     ) -> None:
         self._client = client
         self._response = response
         self._events = stream
         self._endpoint = endpoint
+        self._secrets = secrets
+        self._accepted = False
         self._end_reason = "the server closed the event stream"
 
     @classmethod
@@ -51,7 +62,7 @@ class SsePipe:
                 what = f"answered HTTP {response.status} with {media_type(response) or 'no content type'}"
                 raise ResponseInvalid(f"{what} where an event stream was expected", status=response.status)
             stream = events(response, max_event_bytes=max_bytes, max_bytes=None)
-            return cls(client, response, stream, await _endpoint(client.url, stream))
+            return cls(client, response, stream, await _endpoint(client.url, stream), config.secrets)
         except BaseException:
             # Cancellation too: nothing else would close these.
             if response is not None:
@@ -64,6 +75,8 @@ class SsePipe:
             async for event in self._events:
                 if event.name == "message" and event.data:
                     return event.data
+                if event.name == "endpoint":
+                    self._endpoint = _endpoint_in(event, self._client.url)
         except ResponseTooLarge as error:
             self._end_reason = error.message
         except UpstreamError:
@@ -76,9 +89,24 @@ class SsePipe:
             if response.status in (401, 403):
                 raise authorization_required(response)
             if response.status >= 400:
-                raise ResponseInvalid(f"answered HTTP {response.status} to a message", status=response.status)
+                await self._refuse(response)
         finally:
             response.release()
+        self._accepted = True
+
+    async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
+        data = await body(response, _REFUSAL_BYTES)
+        error = rpc_error(next(iter(messages_in(data)), {}).get("error"))
+        if error is not None:
+            error.status = response.status
+            raise error
+        if response.status == 404 and self._accepted:
+            raise SessionExpired("the server no longer knows the session")
+        what = f"answered HTTP {response.status} to a message"
+        raise invalid_response(what, data, self._secrets, status=response.status)
+
+    def pass_over(self, data: bytes) -> None:
+        """Keep-alives, most of the time: nothing that would say why a stream ended."""
 
     def end_reason(self) -> str:
         return self._end_reason
@@ -89,12 +117,15 @@ class SsePipe:
 
 
 async def _endpoint(base: str, stream: AsyncIterator[Event]) -> str:
+    # Others may come before it: a `retry`, or what keeps the stream alive.
     async for event in stream:
         if event.name == "endpoint":
-            endpoint = resolve_url(base, event.data.decode("utf-8", "replace"))
-            if endpoint is None or origin(endpoint) != origin(base):
-                raise ResponseInvalid("the event stream names an endpoint that is not on its own origin")
-            return endpoint
-        if event.name == "message":
-            break
+            return _endpoint_in(event, base)
     raise ResponseInvalid("the event stream names no endpoint")
+
+
+def _endpoint_in(event: Event, base: str) -> str:
+    endpoint = resolve_url(base, event.data.decode("utf-8", "replace").strip())
+    if endpoint is None or origin(endpoint) != origin(base):
+        raise ResponseInvalid("the event stream names an endpoint that is not on its own origin")
+    return endpoint

@@ -1,16 +1,20 @@
 """A server that is a child process: newline-delimited JSON-RPC on its standard input and output.
 
-The child gets a small environment of its own, and a session of its own so that its descendants end with it. Its
-standard error is read, bounded: the last lines say why it ended. Source: MCP 2025-11-25, "stdio" and "Shutdown".
+The child gets a small environment (`inherited_environment`), and a session of its own so that its descendants end with
+it. What it writes that is no message is kept, bounded: the last lines, of both outputs, say why it ended or does not
+answer. Source: MCP 2025-11-25, "stdio" and "Shutdown".
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 from collections import deque
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from urllib.parse import unquote, urlsplit
 
 from mcp.client.stdio import get_default_environment
 
@@ -18,37 +22,105 @@ from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
 from portal.sdk import close_pipes
 from portal.upstream.transports.duplex import TooLarge
-from portal.upstream.transports.wire import snippet
+from portal.upstream.transports.wire import END_BYTES, redact, snippet, tail
 
 _CHUNK = 64 * 1024
-_END_BYTES = 512
-_STDERR_LINES = 5
+_WORDS = 400
+_WORD_LINES = 20
+# Lines of a stack trace that say where, but not what: they would push the error out of the last words.
+_FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+')
 _EXIT_SECONDS = 2.0
 _TERM_SECONDS = 2.0
 _KILL_SECONDS = 2.0
 _LAST_WORDS_SECONDS = 0.5
 _POLL_SECONDS = 0.005
+_PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+# What programs need in order to reach the internet from here, and to write as people here read. In both cases.
+INHERITED = frozenset(
+    (
+        *_PROXIES,
+        "NO_PROXY",
+        "NODE_USE_ENV_PROXY",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "REQUESTS_CA_BUNDLE",
+        "CURL_CA_BUNDLE",
+        "NODE_EXTRA_CA_CERTS",
+        "NODE_USE_SYSTEM_CA",
+        "GIT_SSL_CAINFO",
+        "AWS_CA_BUNDLE",
+        "PIP_CERT",
+        "NPM_CONFIG_CAFILE",
+        "TZ",
+        "LANG",
+        "LANGUAGE",
+        # The names of POSIX and glibc, not `LC_*`: people send themselves other things under such names.
+        "LC_ALL",
+        "LC_ADDRESS",
+        "LC_COLLATE",
+        "LC_CTYPE",
+        "LC_IDENTIFICATION",
+        "LC_MEASUREMENT",
+        "LC_MESSAGES",
+        "LC_MONETARY",
+        "LC_NAME",
+        "LC_NUMERIC",
+        "LC_PAPER",
+        "LC_TELEPHONE",
+        "LC_TIME",
+    )
+)
+
+
+def inherited_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """The part of `environ` that child processes get: proxies, certificates, language and time zone."""
+    return {name: value for name, value in environ.items() if name.upper() in INHERITED and not value.startswith("()")}
+
+
+class LastWords:
+    """The last lines of a process that are no messages, in the order they were read, without secrets."""
+
+    def __init__(self) -> None:
+        self._secrets: Sequence[str] = ()
+        self._lines: deque[str] = deque(maxlen=_WORD_LINES)
+
+    def begin(self, secrets: Sequence[str]) -> None:
+        """Forget those of an earlier process. The lines of the next are kept without `secrets`."""
+        self._secrets = secrets
+        self._lines.clear()
+
+    def __str__(self) -> str:
+        """The end of them on one line, "" if there are none."""
+        return tail(" | ".join(self._lines), _WORDS)
+
+    def add(self, line: bytes) -> None:
+        # Secrets go first: a secret that is cut is not found any more.
+        text = redact(line.decode("utf-8", "replace"), self._secrets).strip()
+        if text and not _FRAME.fullmatch(text):
+            self._lines.append(tail(text, _WORDS))
 
 
 class StdioPipe:
     """Implements `Pipe` with a child process."""
 
-    def __init__(self, config: StdioServer, process: asyncio.subprocess.Process, max_bytes: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, max_bytes: int, words: LastWords) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
-        self._config = config
         self._process = process
-        self._stdin, self._stderr = process.stdin, process.stderr
+        self._stdin = process.stdin
         self._lines = LineReader(process.stdout, max_bytes)
-        self._last_words: deque[str] = deque(maxlen=_STDERR_LINES)
+        self._errors = LineReader(process.stderr, _CHUNK)
+        self._last_words = words
         self._listener = asyncio.create_task(self._listen_to_stderr())
 
     @classmethod
-    async def open(cls, config: StdioServer, max_bytes: int) -> StdioPipe:
-        """The pipe to a new process.
+    async def open(cls, config: StdioServer, max_bytes: int, words: LastWords) -> StdioPipe:
+        """The pipe to a new process, whose last words go to `words`.
 
         Raises:
             UpstreamUnavailable: the process cannot be started.
         """
+        inherited = inherited_environment(os.environ)
+        words.begin((*config.secrets, *_proxy_passwords(inherited)))
         try:
             process = await asyncio.create_subprocess_exec(
                 config.command,
@@ -56,14 +128,14 @@ class StdioPipe:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**get_default_environment(), **config.env},
+                env={**get_default_environment(), **inherited, **config.env},
                 cwd=config.cwd,
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
             why = error.strerror if isinstance(error, OSError) and error.strerror else "its command is not valid"
             raise UpstreamUnavailable(f"cannot be started: {why} ({snippet(config.command, config.secrets)})") from None
-        return cls(config, process, max_bytes)
+        return cls(process, max_bytes, words)
 
     async def receive(self) -> bytes | TooLarge | None:
         line = await self._lines.next()
@@ -79,6 +151,9 @@ class StdioPipe:
             await self._await_last_words()
             raise OutcomeUnknown(self.end_reason()) from None
 
+    def pass_over(self, data: bytes) -> None:
+        self._last_words.add(data)
+
     def end_reason(self) -> str:
         status = self._process.returncode
         if status is None:
@@ -87,7 +162,7 @@ class StdioPipe:
             what = f"the process was ended by {signal.Signals(-status).name}"
         else:
             what = f"the process exited with status {status}"
-        words = snippet(" | ".join(self._last_words), self._config.secrets)
+        words = str(self._last_words)
         return f"{what} ({words})" if words else what
 
     async def aclose(self) -> None:
@@ -104,9 +179,8 @@ class StdioPipe:
         close_pipes(self._process)
 
     async def _listen_to_stderr(self) -> None:
-        while chunk := await self._stderr.read(_CHUNK):
-            lines = chunk.decode("utf-8", "replace").splitlines()
-            self._last_words.extend(line.strip() for line in lines[-_STDERR_LINES:] if line.strip())
+        while (line := await self._errors.next()) is not None:
+            self._last_words.add(line if isinstance(line, bytes) else line.end)
 
     async def _await_last_words(self) -> None:
         """Wait a little for exit status and standard error, which `end_reason` quotes."""
@@ -141,12 +215,12 @@ class LineReader:
         self._size = 0
 
     async def next(self) -> bytes | TooLarge | None:
-        """The next line without its newline, or None at the end. A last line without a newline is dropped."""
+        """The next line without its newline, or None at the end. The last line needs no newline."""
         while not self._ready:
             chunk = await self._stream.read(_CHUNK)
-            if not chunk:
+            if not chunk and not self._size:
                 return None
-            self.feed(chunk)
+            self.feed(chunk or b"\n")
         return self._ready.popleft()
 
     def feed(self, chunk: bytes) -> None:
@@ -164,8 +238,19 @@ class LineReader:
         self._parts.append(part)
         if self._size > self._max:
             whole = b"".join(self._parts)
-            self._parts = [whole[:_END_BYTES], whole[-_END_BYTES:]] if len(whole) > 2 * _END_BYTES else [whole]
+            self._parts = [whole[:END_BYTES], whole[-END_BYTES:]] if len(whole) > 2 * END_BYTES else [whole]
 
     def _line(self) -> bytes | TooLarge:
         whole = b"".join(self._parts)
-        return whole if self._size <= self._max else TooLarge(whole[:_END_BYTES], whole[-_END_BYTES:])
+        return whole if self._size <= self._max else TooLarge(whole[:END_BYTES], whole[-END_BYTES:])
+
+
+def _proxy_passwords(environ: Mapping[str, str]) -> tuple[str, ...]:
+    """The passwords in the URLs of proxies, as they are written and as they are meant."""
+    found: list[str] = []
+    for name, value in environ.items():
+        if name.upper() in _PROXIES:
+            with suppress(ValueError):
+                password = urlsplit(value if "//" in value else f"//{value}").password
+                found += [password, unquote(password)] if password else []
+    return tuple(found)

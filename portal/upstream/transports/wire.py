@@ -9,13 +9,27 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import orjson
 
-from portal.errors import RpcError
+from portal.errors import ResponseInvalid, RpcError
 
 SNIPPET = 200
 MAX_DEPTH = 100
+# Messages in one batch (2025-03-26). What has more is no message.
+MAX_BATCH = 1000
+END_BYTES = 512
+_BOM = b"\xef\xbb\xbf"
+_VERSION = rb'"jsonrpc"\s*:\s*(?:"[\d.]{1,8}"|[\d.]{1,8})'
+_ID = rb'"id"\s*:\s*"?(\d{1,18})(?:\.0+)?"?'
+_ID_FIRST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _ID + rb"\s*,")
+_ID_LAST = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
+_OUTCOME = rb'"(?:result|error)"\s*:'
+_ANSWER_ID_FIRST = re.compile(_ID_FIRST.pattern + rb"\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCOME)
+_ANSWER_ID_LAST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCOME)
+_ANSWER_MEMBERS = {"id", "result", "error", "method"}
+_ID_TEXT = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE_HIGH = re.compile(_HIGH + rb"(?!" + _LOW + rb")")
 _LONE_LOW = re.compile(rb"(?<!" + _HIGH + rb")" + _LOW)
@@ -38,7 +52,9 @@ def decode(data: bytes | bytearray | memoryview | str) -> object:
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError:
-        text = _without_surrogates(data.encode() if isinstance(data, str) else bytes(data))
+        raw = data.encode() if isinstance(data, str) else bytes(data)
+        # JSON has no byte order mark (RFC 8259, section 8.1, allows to ignore one). Servers on Windows write it.
+        text = _without_surrogates(raw.removeprefix(_BOM))
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
@@ -58,44 +74,131 @@ def message_in(data: bytes | bytearray) -> dict[str, object] | None:
     return message if isinstance(message, dict) else None
 
 
+def messages_in(data: bytes | bytearray) -> list[dict[str, object]]:
+    """The JSON-RPC messages in `data`: one message, or a batch of them (an array; MCP 2025-03-26). [] for none."""
+    try:
+        value = decode(data)
+    except ValueError:
+        return []
+    if isinstance(value, dict):
+        return [value]
+    if isinstance(value, list) and len(value) <= MAX_BATCH:
+        return [message for message in value if isinstance(message, dict)]
+    return []
+
+
+Kind = Literal["request", "notification", "answer"]
+
+
+def kind_of(message: Mapping[str, object]) -> Kind | None:
+    """What kind of message a JSON object is, or None if it is none: a keep-alive, say, or a line of a log.
+
+    Some servers leave `jsonrpc` out of answers, repeat the method in them, or give a notification the id null.
+    """
+    outcome = "result" in message or "error" in message
+    if "jsonrpc" not in message:
+        return "answer" if outcome and message.keys() <= _ANSWER_MEMBERS else None
+    if outcome:
+        return "answer"
+    if isinstance(message.get("method"), str):
+        return "notification" if message.get("id") is None else "request"
+    return "answer" if "id" in message else None
+
+
 def params_of(message: Mapping[str, object]) -> dict[str, object]:
     """The params of a message, {} if it has none."""
     params = message.get("params")
     return params if isinstance(params, dict) else {}
 
 
-def result_in(message: Mapping[str, object], request_id: int) -> dict[str, object] | None:
+def result_in(message: Mapping[str, object], request_id: int, secrets: Sequence[str] = ()) -> dict[str, object] | None:
     """The result of the request with this id, or None if the message is not its answer.
 
     Raises:
         RpcError: the answer is an error. Its id may be null, from a server that could not read the request.
+        ResponseInvalid: the answer has neither an object as its result nor a JSON-RPC error.
     """
-    error = rpc_error(message.get("error"))
     answered = same_id(message.get("id"), request_id)
+    failed = message.get("error") is not None
+    error = rpc_error(message.get("error"))
     if error is not None and (answered or message.get("id") is None):
         raise error
+    if not answered:
+        return None
     result = message.get("result")
-    return result if answered and isinstance(result, dict) else None
+    if isinstance(result, dict) and not failed:
+        return result
+    what = "the answer's `error` is not a JSON-RPC error" if failed else "the answer's `result` is not an object"
+    raise invalid_response(what, encode(message), secrets)
 
 
 def rpc_error(error: object) -> RpcError | None:
     """The exception for a JSON-RPC error object, or None if `error` is not one."""
-    if not isinstance(error, dict) or not isinstance(code := error.get("code"), int) or isinstance(code, bool):
+    if not isinstance(error, dict) or (code := whole_number(error.get("code"))) is None:
         return None
     message = error.get("message")
     return RpcError(code, message if isinstance(message, str) else "", error.get("data"))
 
 
+def invalid_response(
+    what: str, data: bytes, secrets: Sequence[str] = (), *, status: int | None = None
+) -> ResponseInvalid:
+    """The error for data that is not MCP, with the beginning of it. `status` is its HTTP status, if it has one."""
+    beginning = snippet(data, secrets)
+    return ResponseInvalid(f"{what}: {beginning}" if beginning else what, status=status)
+
+
+def read_id(received: object) -> int | None:
+    """The number in the id of a server's message. Some servers turn numbers into strings or floats."""
+    if isinstance(received, str):
+        match = _ID_TEXT.fullmatch(received)
+        return int(match[1]) if match else None
+    return whole_number(received)
+
+
 def same_id(received: object, sent: int | None) -> bool:
-    """Whether the id in a server's message is the one we sent. Some servers turn numbers into strings."""
-    return sent is not None and not isinstance(received, bool) and received in (sent, str(sent))
+    """Whether the id in a server's message is the one we sent."""
+    return sent is not None and read_id(received) == sent
+
+
+def whole_number(value: object) -> int | None:
+    """`value` as an int. Some servers write whole numbers as floats, which are the same number in JSON."""
+    if isinstance(value, int):
+        return None if isinstance(value, bool) else value
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def id_of_answer(beginning: bytes, end: bytes) -> int | None:
+    """The id of an answer that was not kept, from its first and last bytes, or None if they do not show it.
+
+    Servers write it first (`{"jsonrpc":"2.0","id":7,"result":...`) or last (`...,"jsonrpc":"2.0","id":7}`).
+    """
+    match = _ID_FIRST.match(beginning) or _ID_LAST.search(end)
+    return int(match[1]) if match else None
+
+
+def id_of_damaged_answer(data: bytes) -> int | None:
+    """The id of an answer that is not JSON (NaN in it, say), or None if `data` does not begin as an answer does."""
+    beginning = data[:END_BYTES].removeprefix(_BOM)
+    if match := _ANSWER_ID_FIRST.match(beginning):
+        return int(match[1])
+    # With as many braces closed as opened the answer is whole, and the last member is its own.
+    whole = _ANSWER_ID_LAST.match(beginning) and data.count(b"{") == data.count(b"}")
+    match = _ID_LAST.search(data[-END_BYTES:]) if whole else None
+    return int(match[1]) if match else None
 
 
 def snippet(data: bytes | str, secrets: Sequence[str] = ()) -> str:
     """The beginning of unexpected data on one line, without secrets, for an error message."""
     text = data[: 4 * SNIPPET].decode("utf-8", "replace") if isinstance(data, bytes) else data[: 4 * SNIPPET]
-    line = re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", redact(text, secrets)).strip()
+    line = _one_line(redact(text, secrets))
     return line if len(line) <= SNIPPET else line[: SNIPPET - 1] + "…"
+
+
+def tail(text: str, length: int) -> str:
+    """The end of `text` on one line, with at most `length` characters."""
+    line = _one_line(text)
+    return line if len(line) <= length else "…" + line[len(line) - length + 1 :]
 
 
 def redact(text: str, secrets: Sequence[str]) -> str:
@@ -116,6 +219,10 @@ def redact_value(value: object, secrets: Sequence[str], depth: int = MAX_DEPTH) 
     if isinstance(value, list):
         return [redact_value(item, secrets, depth - 1) for item in value]
     return {redact(name, secrets): redact_value(item, secrets, depth - 1) for name, item in value.items()}
+
+
+def _one_line(text: str) -> str:
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
 
 
 def _refuse(constant: str) -> None:

@@ -206,6 +206,7 @@ async def test_lists_come_whole_and_any_cursor_is_an_error(mode: str) -> None:
     ):
         listed = await client.list_tools()
         assert len(listed.tools) == 300 + len(upstream.upstream.calls) and listed.next_cursor is None
+        assert (await client.list_tools(cursor="")).tools == listed.tools, "some clients begin with an empty cursor"
         with pytest.raises(MCPError, match="cursor"):
             await client.list_tools(cursor="1")
 

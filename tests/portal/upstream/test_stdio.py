@@ -6,15 +6,18 @@ import asyncio
 import os
 import select
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError
-from portal.upstream.transports.duplex import TooLarge, id_of_answer
+from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.stdio import LineReader
+from portal.upstream.transports.wire import id_of_answer
 from tests.portal.upstreams.hosting import stdio_entry
 from tests.portal.upstreams.watching import ready, watched
 
@@ -101,6 +104,102 @@ async def test_a_secret_in_the_last_words_of_a_process_is_not_shown() -> None:
     async with watched(shell) as up:
         connection = await up.until(lambda connection: connection.state == "error")
         assert connection.reason == "the process exited with status 4 (token is [redacted])"
+
+
+INHERITED = {
+    "HTTPS_PROXY": "http://proxy.example:3128",
+    "https_proxy": "http://proxy.example:3128",
+    "No_Proxy": "localhost",
+    "ALL_PROXY": "socks5://proxy.example",
+    "SSL_CERT_FILE": "/etc/company.pem",
+    "NODE_EXTRA_CA_CERTS": "/etc/company.pem",
+    "REQUESTS_CA_BUNDLE": "/etc/company.pem",
+    "LANG": "de_DE.UTF-8",
+    "LC_TIME": "de_DE.UTF-8",
+    "TZ": "Europe/Berlin",
+}
+
+
+async def test_the_process_gets_proxies_certificates_and_language_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets = {"LC_API_KEY": "x", "CODEMODE_TOKEN": "x", "AWS_SECRET_ACCESS_KEY": "x", "SSLKEYLOGFILE": "x"}
+    for name, value in {**INHERITED, **secrets, "LC_ALL": "() { :; }"}.items():
+        monkeypatch.setenv(name, value)
+    entry = stdio_entry()
+    async with ready({**entry, "env": {**entry["env"], "TZ": "UTC"}}) as up:
+        for name, value in {**INHERITED, "TZ": "UTC"}.items():
+            assert (await up.text("environment", name)).split(" ")[0] == value, name
+        for name in (*secrets, "LC_ALL"):
+            assert (await up.text("environment", name)).split(" ")[0] == "", name
+
+
+def shell(text: str) -> dict[str, object]:
+    return {"command": "sh", "args": ["-c", text]}
+
+
+async def reason_of(entry: Mapping[str, object], **settings: Any) -> str:
+    async with watched(entry, **settings) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        return connection.reason or ""
+
+
+async def test_what_a_process_wrote_instead_of_a_message_is_in_the_reason() -> None:
+    said = await reason_of(shell("echo usage: server KEY; printf 'no key given'; exit 2"))
+    assert said == "the process exited with status 2 (usage: server KEY | no key given)"
+    logged = await reason_of(shell("""echo '{"level": "error", "msg": "no key"}'; exit 2"""))
+    assert logged == 'the process exited with status 2 ({"level": "error", "msg": "no key"})'
+
+
+async def test_what_a_process_wrote_while_it_did_not_answer_is_in_the_reason() -> None:
+    said = await reason_of(shell("echo Enter your password:; echo on a terminal >&2; sleep 1000"), connectTimeout=1)
+    assert said.startswith("did not answer within 1 s of connecting (it wrote: ")
+    assert "Enter your password:" in said and "on a terminal" in said
+
+
+PYTHON_TRACE = """import sys
+def deep(n): return deep(n - 1) if n else {}["the key that is missing"]
+deep(30)
+"""
+NODE_TRACE = r"""node:internal/modules/cjs/loader:1228
+  throw err;
+  ^
+
+Error: Cannot find module '/srv/server.js'
+    at Module._resolveFilename (node:internal/modules/cjs/loader:1225:15)
+    at Module._load (node:internal/modules/cjs/loader:1051:27)
+    at Function.executeUserEntryPoint [as runMain] (node:internal/modules/run_main:174:12)
+    at node:internal/main/run_main_module:28:49 {
+  code: 'MODULE_NOT_FOUND',
+  requireStack: []
+}
+
+Node.js v20.20.2
+"""
+
+
+async def test_the_end_of_a_process_s_words_is_shown_with_the_error_and_without_its_frames() -> None:
+    python = await reason_of({"command": sys.executable, "args": ["-c", PYTHON_TRACE]})
+    assert python.endswith("KeyError: 'the key that is missing')")
+    assert "File" not in python
+    node = await reason_of({"command": sys.executable, "args": ["-c", f"import sys; sys.exit({NODE_TRACE!r})"]})
+    assert "Error: Cannot find module '/srv/server.js'" in node
+    assert "at Module" not in node
+    long = await reason_of(
+        shell("for n in $(seq 200); do echo line $n is of no use >&2; done; echo the error >&2; exit 1")
+    )
+    assert long.startswith("the process exited with status 1 (…")
+    assert long.endswith("line 200 is of no use | the error)")
+    assert len(long) < 500
+
+
+async def test_a_secret_is_not_shown_wherever_the_words_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://me:proxy-p%40ssword@proxy.example")
+    told = 'echo "$FILL$TOKEN" "$HTTPS_PROXY" "proxy-p@ssword" >&2; exit 4'
+    for fill in range(320, 420, 7):
+        secret = {"TOKEN": "hunter2-hunter2-hunter2", "FILL": "x" * fill}
+        said = await reason_of({**shell(told), "env": secret})
+        assert "hunter2" not in said and "ssword" not in said
 
 
 @pytest.mark.parametrize("command", ["/no/such/program", "no-such-program-anywhere", "nul\0byte"])

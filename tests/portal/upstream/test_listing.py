@@ -1,0 +1,131 @@
+"""The pages of a server's lists: every cursor that real servers write, and lists that no capability names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from portal.errors import RpcError
+from portal.upstream.listing import Listing, fetch
+from portal.upstream.transports.protocol import Agreement
+from tests.portal.upstreams.verbatim import TRANSPORTS, UNKNOWN, verbatim
+from tests.portal.upstreams.watching import ready
+
+pytestmark = pytest.mark.anyio
+MISSING: Any = object()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+def tool(name: str) -> dict[str, Any]:
+    return {"name": name, "inputSchema": {"type": "object"}}
+
+
+async def listed(pages: Mapping[Any, tuple[list[str], Any]], asked: list[Any] | None = None) -> Listing:
+    """The listing of a server whose pages are these: by cursor, the names on it and the next cursor."""
+
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        cursor = params.get("cursor", MISSING)
+        if asked is not None:
+            asked.append(cursor)
+        names, following = pages[cursor]
+        return {"tools": [tool(name) for name in names], **({} if following is MISSING else {"nextCursor": following})}
+
+    return await fetch(request, Agreement(version="2025-06-18", capabilities={"tools": {}}), max_items=1000)
+
+
+@pytest.mark.parametrize("end", [MISSING, None, ""], ids=["absent", "null", "empty"])
+async def test_a_list_ends_where_no_next_page_is_named(end: Any) -> None:
+    asked: list[Any] = []
+    listing = await listed({MISSING: (["a"], "2"), "2": (["b"], end)}, asked)
+    assert list(listing.by_name) == ["a", "b"]
+    assert asked == [MISSING, "2"], "the first page is asked for without a cursor, and no page with an empty one"
+    assert listing.skipped == ()
+
+
+async def test_a_cursor_that_is_a_number_goes_back_as_it_came() -> None:
+    listing = await listed({MISSING: (["a"], 2), 2: (["b"], 0), 0: (["c"], None)})
+    assert list(listing.by_name) == ["a", "b", "c"]
+    assert listing.skipped == ()
+
+
+@pytest.mark.parametrize("cursor", [True, {"page": 2}, [2], 1.5])
+async def test_a_cursor_that_is_none_ends_the_list_and_is_noted(cursor: Any) -> None:
+    listing = await listed({MISSING: (["a"], cursor)})
+    assert list(listing.by_name) == ["a"]
+    assert "the next page is named by what is no cursor" in listing.skipped[0]
+
+
+async def test_a_server_that_ignores_cursors_is_not_asked_a_thousand_times() -> None:
+    asked: list[Any] = []
+
+    class Always(dict[Any, tuple[list[str], Any]]):
+        def __missing__(self, cursor: Any) -> tuple[list[str], Any]:
+            return ["a", "b"], f"page after {cursor}"
+
+    listing = await listed(Always(), asked)
+    assert list(listing.by_name) == ["a", "b"]
+    assert len(asked) == 2
+    assert listing.skipped == ("tools/list: the next page has nothing but what was listed before; stopped there",)
+
+
+async def test_empty_pages_have_an_end() -> None:
+    few = {MISSING: ([], "1"), "1": ([], "2"), "2": (["a"], None)}
+    assert list((await listed(few)).by_name) == ["a"]
+    asked: list[Any] = []
+
+    class Never(dict[Any, tuple[list[str], Any]]):
+        def __missing__(self, cursor: Any) -> tuple[list[str], Any]:
+            return [], f"after {cursor}"
+
+    listing = await listed(Never(), asked)
+    assert len(asked) == 10
+    assert listing.skipped == ("tools/list: stopped after 10 empty pages",)
+
+
+async def test_a_page_that_repeats_some_and_adds_some_is_read() -> None:
+    listing = await listed({MISSING: (["a", "b"], "2"), "2": (["b", "c"], None)})
+    assert list(listing.by_name) == ["a", "b", "c"]
+
+
+# Lists that no capability names
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("capabilities", ["{}", "null", '{"logging": {}}', '{"prompts": {}}'])
+async def test_tools_that_no_capability_names_are_listed_all_the_same(transport: str, capabilities: str) -> None:
+    server = f'"protocolVersion": "2025-06-18", "capabilities": {capabilities}, "serverInfo": {{"name": "n"}}'
+    answer = f'{{"jsonrpc": "2.0", "id": ID, "result": {{{server}}}}}'
+    async with verbatim(transport, {}, {"initialize": answer}) as entry, ready(entry) as up:
+        assert list(up.connection.listing.by_name) == ["fine"]
+        assert await up.text("fine") == "fine"
+
+
+async def test_a_server_that_declares_nothing_is_asked_for_everything() -> None:
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        if method == "tools/list":
+            raise RpcError(-32601, "Method not found")
+        if method == "prompts/list":
+            return {"prompts": [{"name": "greet"}]}
+        return {"resources": [{"name": "one", "uri": "test://one"}]}
+
+    listing = await fetch(request, Agreement(version="2025-06-18"), max_items=10)
+    assert (len(listing.tools), len(listing.prompts), len(listing.resources)) == (0, 1, 1)
+    assert listing.skipped == ()
+    declared = await fetch(request, Agreement(version="2025-06-18", capabilities={"resources": {}}), max_items=10)
+    assert (len(declared.prompts), len(declared.resources)) == (0, 1)
+
+
+@pytest.mark.parametrize("answer", [UNKNOWN, '{"jsonrpc": "2.0", "id": ID, "result": {}}', ""])
+async def test_a_server_without_tools_is_ready(answer: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.upstream.listing._UNDECLARED_SECONDS", 0.1)
+    server = '"protocolVersion": "2025-06-18", "capabilities": {}, "serverInfo": {"name": "n"}'
+    methods = {"initialize": f'{{"jsonrpc": "2.0", "id": ID, "result": {{{server}}}}}', "tools/list": answer}
+    async with verbatim("stdio", {}, methods) as entry, ready(entry) as up:
+        assert up.connection.listing.tools == ()
+        assert await up.text("fine") == "fine"
