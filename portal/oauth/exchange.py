@@ -2,7 +2,8 @@
 
 A request is read into a value and compared with the token it shows (both pure). Then the policies are asked, and the
 answer is written. Last, one transaction uses the token up and stores its successors: a stop before that leaves the
-token good for a retry (RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.6, RFC 8707 section 2.2).
+token good for a retry (RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.6, RFC 8707 section 2.2). A refresh token that
+another window of the client has used a moment ago is answered with what that window got.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def read_token_request(parameters: Mapping[str, str], client: Client) -> TokenRe
 
 
 def decide_exchange(request: TokenRequest, token: Token[GrantDocument], client: Client) -> tuple[str, ...] | OAuthError:
-    """The scopes of the new access token, for a request that shows this unused token of the client."""
+    """The scopes of the new access token, for a request that shows this token of the client."""
     grant = grant_of(token)
     binding = binding_of(token)
     error = _code_error(request, binding) if binding is not None else None
@@ -121,20 +122,27 @@ async def exchange(
     if refusal is not None:
         await grants.end(grant.family)
         return OAuthError("invalid_grant", refusal)
-    pair = grants.pair(grant, lifetime, scopes)
-    answer: dict[str, object] = {
-        "access_token": pair.access,
-        "token_type": "Bearer",
-        "expires_in": pair.seconds,
-        "scope": " ".join(pair.scopes),
-    }
-    if REFRESH_TOKEN in client.grant_types:
-        answer["refresh_token"] = pair.refresh
-    if extend is not None:
-        binding = binding_of(token)
-        answer |= await extend(grant, pair, binding.nonce if binding is not None else "")
+    binding = binding_of(token)
+    nonce = binding.nonce if binding is not None else ""
+
+    async def answer_with(pair: TokenPair) -> dict[str, object]:
+        answer: dict[str, object] = {
+            "access_token": pair.access,
+            "token_type": "Bearer",
+            "expires_in": pair.seconds,
+            "scope": " ".join(pair.scopes),
+        }
+        if REFRESH_TOKEN in client.grant_types:
+            answer["refresh_token"] = pair.refresh
+        return answer if extend is None else answer | dict(await extend(grant, pair, nonce))
+
+    pair = grants.pair(request.token, grant, lifetime, scopes)
+    answer = await answer_with(pair)
     # Last: after a failure past this point the client would have neither its old token nor the new ones.
-    return answer if await grants.exchange(request.kind, request.token, pair) else GONE
+    given = await grants.exchange(request.kind, request.token, pair)
+    if given is None:
+        return GONE
+    return answer if given is pair else await answer_with(given)
 
 
 def _code_error(request: TokenRequest, binding: CodeBinding) -> OAuthError | None:

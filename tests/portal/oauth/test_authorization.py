@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from portal.oauth.grants import REUSE_SECONDS
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import plain
 from tests.portal.login.browser import Browser, browser_at
@@ -197,11 +198,12 @@ async def test_of_many_exchanges_at_once_at_most_one_succeeds(tmp_path: Path) ->
 
 
 async def test_a_refresh_token_is_good_once_and_its_copy_ends_the_family(tmp_path: Path) -> None:
-    async with met(tmp_path) as (_, agent, browser):
+    async with met(tmp_path) as (portal, agent, browser):
         first = await agent.log_in(browser)
         second = (await agent.refresh()).json()
         assert second["refresh_token"] != first["refresh_token"]
         assert (await agent.use(second["access_token"])).status_code == 200
+        portal.clock.ahead += timedelta(seconds=REUSE_SECONDS + 1)
         assert (await agent.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
         assert (await agent.use(second["access_token"])).status_code == 401
         assert (await agent.refresh(second["refresh_token"])).json()["error"] == "invalid_grant"
