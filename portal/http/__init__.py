@@ -4,19 +4,24 @@ from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
 from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.http.cors import Cors
 from portal.http.guard import BODY, Guard
+from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.names import normal_origin, split_host
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running
 from portal.http.settings import Edge, HttpSettings
+from portal.http.urls import normal_url
 
 __all__ = [
     "BODY",
+    "CODEMODE",
+    "OPTIMIZE_CONTEXT",
     "Cors",
     "Edge",
     "Guard",
     "HttpSettings",
+    "ModeRefused",
     "Origins",
     "PortalAddress",
     "Rate",
@@ -26,9 +31,12 @@ __all__ = [
     "drop_cookie",
     "hostname_of",
     "is_loopback",
+    "is_mode_query",
     "normal_origin",
+    "normal_url",
     "path_within",
     "read_cookie",
+    "read_mode_query",
     "refuse",
     "require_safe_bind",
     "running",

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from portal.bounded import Bounded
 from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
 from portal.oauth.messages import OAuthError
-from portal.oauth.redirects import find_redirect, may_have
+from portal.oauth.redirects import find_redirect, may_have, same_redirect
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import Broken, Kind, Store
 
@@ -54,9 +54,9 @@ class Client:
     """A client of either authorization server: its credentials, and what it may ask for.
 
     `holder` is the name that its grants carry. `publisher` is the host that vouches for it, "" if none does.
-    An `openid` client names its redirect URI in each request, exactly as registered, and the scope `openid`. A client
-    without `pkce` may leave PKCE out. `error_redirects` are rules of the portal: with them, an error is sent only to
-    a redirect URI that they allow.
+    An `openid` client names in each request the scope `openid` and one of its redirect URIs, also on loopback with the
+    port that is registered. A client without `pkce` may leave PKCE out. `error_redirects` are rules of the portal: with
+    them, an error is sent only to a redirect URI that they allow.
     """
 
     id: str
@@ -76,7 +76,7 @@ class Client:
     def redirect(self, requested: str) -> str | None:
         """The redirect URI for a request that names this one, or none (""); None if it may not be used."""
         if self.openid:
-            return requested if requested in self.redirect_uris else None
+            return same_redirect(requested, self.redirect_uris)
         if not requested:
             return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
         return find_redirect(requested, self.redirect_uris)

@@ -42,7 +42,7 @@ from portal.oauth.metadata import (
     protected_resource,
 )
 from portal.oauth.redirects import stays_here
-from portal.oauth.resources import endpoint_path, read_resource
+from portal.oauth.resources import endpoint_path, mode_query_of, read_resource
 from portal.oauth.settings import OAuthSettings
 from portal.objects import Document
 from portal.pages import Visitor
@@ -126,7 +126,8 @@ class AuthorizationServer:
         path = "/" + request.path_params["path"] if "path" in request.path_params else settings.path
         if path != settings.path:
             return refuse(Refusal(404, "http", f"There is no protected resource at {path[:100]}."))
-        return json_answer(protected_resource(self._address(request), path, self._name, settings), headers={})
+        query = mode_query_of(request.scope["query_string"])
+        return json_answer(protected_resource(self._address(request), path, self._name, settings, query), headers={})
 
     async def _authorize(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)

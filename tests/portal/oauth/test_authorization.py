@@ -157,6 +157,53 @@ async def test_a_redirect_without_a_path_is_the_one_that_was_registered(tmp_path
         assert (await agent.exchange(answer["code"])).status_code == 200
 
 
+SPELLINGS = [
+    ("http://localhost:8080", "http://localhost:8080"),
+    ("http://127.0.0.1", "http://127.0.0.1:5555"),
+    ("http://127.0.0.1:80/callback", "http://127.0.0.1/callback"),
+    ("http://LocalHost:8080/callback", "http://localhost:8080/callback"),
+    ("http://127.0.0.1:3333/call%62ack", "http://127.0.0.1:3333/callback"),
+    ("http://127.0.0.1:3333/%7eagent", "http://127.0.0.1:3333/~agent"),
+    ("http://127.0.0.1:3333/a%2fb", "http://127.0.0.1:3333/a%2Fb"),
+    ("http://127.0.0.1:3333?a=b", "http://127.0.0.1:3333/?a=b"),
+]
+
+
+async def test_a_redirect_may_be_spelled_in_another_way_than_it_was_registered(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        for registered, requested in SPELLINGS:
+            assert (await agent.register(redirect_uris=[registered])).status_code == 201
+            answer = await agent.allowed(browser, redirect_uri=requested)
+            # What is exchanged may be spelled as it was registered, but for the port.
+            agent.redirect = requested if requested.endswith("5555") else registered
+            exchanged = await agent.exchange(answer["code"])
+            assert exchanged.status_code == 200, (registered, requested, exchanged.text)
+
+
+@pytest.mark.parametrize("mode", ["?codemode=search_and_execute", "?codemode=off", "?optimize_context=minimize_tools"])
+async def test_the_url_that_clients_are_configured_with_is_a_resource_everywhere(tmp_path: Path, mode: str) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        url = portal.mcp + mode
+        header = (await agent.use(url=url)).headers["www-authenticate"]
+        metadata = f"{portal.url}/.well-known/oauth-protected-resource/mcp{mode}"
+        assert f'resource_metadata="{metadata}"' in header
+        assert (await agent.http.get(metadata)).json()["resource"] == url
+        await agent.register()
+        code = (await agent.allowed(browser, resource=url))["code"]
+        assert (await agent.exchange(code, resource=url)).status_code == 200
+        assert (await agent.refresh(resource=url)).status_code == 200
+        assert (await agent.refresh(resource=portal.mcp)).status_code == 200
+        for endpoint in (url, portal.mcp):
+            assert (await agent.use(url=endpoint)).status_code == 200
+
+
+async def test_a_url_with_other_parameters_is_challenged_without_them(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, _):
+        for query in ('?a="', "?codemode=yes", "?codemode=off&a=b"):
+            header = (await agent.use(url=portal.mcp + query)).headers["www-authenticate"]
+            assert f'resource_metadata="{portal.url}/.well-known/oauth-protected-resource/mcp"' in header
+
+
 WRONG_EXCHANGES: list[dict[str, str | None]] = [
     {"code_verifier": "x" * 64},
     {"code_verifier": None},

@@ -277,3 +277,18 @@ def test_a_prefix_reaches_past_the_host_or_matches_nothing() -> None:
     for entry in ("https://example.com*", "https://*", "http*", "*"):
         assert not may_have("https://example.com.evil.example/x", Registration(allowed_uris=(entry,)))
     assert may_have("https://example.com/x", Registration(allowed_uris=("https://example.com/*",)))
+
+
+def test_rules_and_redirects_are_compared_as_urls() -> None:
+    for entry, redirect in (
+        ("https://claude.ai", "https://claude.ai/"),
+        ("https://Claude.ai:443/cb", "https://claude.ai/cb"),
+        ("HTTPS://claude.ai/api/*", "https://claude.ai/%61pi/cb"),
+        ("Cursor://*", "cursor://anysphere"),
+    ):
+        assert may_have(redirect, Registration(allowed_uris=(entry,))), entry
+    for redirect in ("https://claude.ai/api/../evil", "https://claude.ai:8443/api/cb", "https://claude.ai/API/cb"):
+        assert not may_have(redirect, Registration(allowed_uris=("https://claude.ai/api/*",))), redirect
+    for publisher in ("https://agents.example.com", "https://Agents.example.com:443"):
+        assert may_have("https://AGENTS.example.com/cb", Registration(), publisher=publisher)
+        assert not may_have("https://agents.example.com.evil.example/cb", Registration(), publisher=publisher)
