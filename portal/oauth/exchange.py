@@ -50,18 +50,21 @@ class TokenRequest:
     scope: str = ""
     resource: str = ""
 
+    @property
+    def grant_type(self) -> str:
+        return REFRESH_TOKEN if self.kind is REFRESH else AUTHORIZATION_CODE
 
-def read_token_request(parameters: Mapping[str, str], client: Client) -> TokenRequest | OAuthError:
-    """The request in the form of an authenticated client.
 
-    Error: a parameter is missing, or the client may not use this grant type.
+def read_token_request(parameters: Mapping[str, str]) -> TokenRequest | OAuthError:
+    """The request in a form.
+
+    Error: a parameter is missing, or no client may use this grant type (RFC 6749 section 5.2).
     """
     grant_type = parameters.get("grant_type", "")
     if not grant_type:
         return OAuthError("invalid_request", "grant_type is missing")
-    if grant_type not in _KINDS or grant_type not in client.grant_types:
-        usable = " or ".join(sorted(client.grant_types & _KINDS.keys()))
-        return OAuthError("unsupported_grant_type", f"grant_type must be {usable}")
+    if grant_type not in _KINDS:
+        return OAuthError("unsupported_grant_type", f"grant_type must be {' or '.join(_KINDS)}")
     kind, name = _KINDS[grant_type]
     if name not in parameters:
         return OAuthError("invalid_request", f"{name} is missing")
@@ -111,6 +114,8 @@ async def exchange(
     `lifetime` is that of the access token. `admit` asks the policies; their refusal ends the grant. `extend` gives
     further members of the answer, for the grant, its new tokens and the nonce of the code ("" if none).
     """
+    if request.grant_type not in client.grant_types:
+        return OAuthError("unauthorized_client", f"this client may not use the grant type {request.grant_type}")
     token = await grants.find(request.kind, request.token, client.holder)
     if token is None:
         return GONE

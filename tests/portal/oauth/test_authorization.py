@@ -405,6 +405,54 @@ async def test_clients_register_themselves_where_the_rules_allow_their_redirects
                 assert answer.json()["error"] == "invalid_redirect_uri"
 
 
+async def test_a_member_of_a_registration_that_is_null_or_empty_was_not_sent(tmp_path: Path) -> None:
+    names = ("grant_types", "response_types", "scope", "client_uri", "logo_uri", "contacts", "jwks", "application_type")
+    async with met(tmp_path) as (_, agent, browser):
+        for empty in (None, ""):
+            answer = await agent.register(token_endpoint_auth_method=empty, **dict.fromkeys(names, empty))
+            assert answer.status_code == 201, answer.text
+            assert answer.json()["token_endpoint_auth_method"] == "client_secret_post"
+            assert answer.json()["grant_types"] == ["authorization_code", "refresh_token"]
+        code = (await agent.allowed(browser))["code"]
+        assert (await agent.exchange(code)).status_code == 200
+
+
+WRONG_REGISTRATIONS: list[tuple[object, str, str]] = [
+    ([], "invalid_client_metadata", "the body must be a JSON object"),
+    ({}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
+    ({"redirect_uris": None}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
+    ({"redirect_uris": [REDIRECT] * 21}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
+    ({"redirect_uris": ["nowhere"]}, "invalid_redirect_uri", "redirect_uris[0] must be a URL"),
+    ({"redirect_uris": [REDIRECT, 7]}, "invalid_redirect_uri", "redirect_uris[1] must be a URL"),
+    (
+        {"redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt"},
+        "invalid_client_metadata",
+        "token_endpoint_auth_method must be none or client_secret_post or client_secret_basic",
+    ),
+    (
+        {"redirect_uris": [REDIRECT], "grant_types": "authorization_code"},
+        "invalid_client_metadata",
+        "grant_types must be a list",
+    ),
+    (
+        {"redirect_uris": [REDIRECT], "contacts": [None], "client_name": 3},
+        "invalid_client_metadata",
+        "client_name must be text; contacts[0] must be text",
+    ),
+    ({"redirect_uris": [REDIRECT], "x": "x" * 70_000}, "invalid_client_metadata", "the body has more than 65536 bytes"),
+]
+
+
+async def test_a_wrong_registration_gets_its_error_in_our_words(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, _):
+        for body, error, description in WRONG_REGISTRATIONS:
+            refused = await agent.http.post(f"{portal.url}/register", json=body)
+            assert (refused.status_code, refused.json()) == (400, {"error": error, "error_description": description})
+        form = {"Content-Type": "application/json"}
+        refused = await agent.http.post(f"{portal.url}/register", content=b"{", headers=form)
+        assert refused.json()["error_description"] == "the body must be a JSON object"
+
+
 async def test_registration_is_slowed_down(tmp_path: Path) -> None:
     async with met(tmp_path) as (_, agent, _browser):
         statuses = [(await agent.register()).status_code for _ in range(22)]

@@ -82,6 +82,21 @@ async def test_an_id_that_cannot_be_a_document_is_not_fetched(tmp_path: Path) ->
                 assert (page.status, page.left_for) == (400, ""), bad
 
 
+async def test_a_grant_type_is_refused_before_a_document_is_looked_for(tmp_path: Path) -> None:
+    async def fetch(url: str) -> bytes:
+        raise AssertionError(url)
+
+    async with guarded_portal(tmp_path, fetch=fetch) as portal, httpx2.AsyncClient(trust_env=False) as http:
+        agent = Agent(portal, http, client_id=CLIENT)
+        for fields, error in (
+            ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
+            ({"grant_type": "refresh_token"}, "invalid_request"),
+            ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant"),
+        ):
+            refused = await agent.token(**fields)
+            assert (refused.status_code, refused.json()["error"]) == (400, error)
+
+
 @pytest.mark.parametrize(
     "changes",
     [

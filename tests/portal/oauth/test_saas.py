@@ -164,6 +164,15 @@ async def test_a_redirect_that_is_not_the_applications_leads_nowhere(tmp_path: P
             assert (page.status, page.left_for) == (400, "")
 
 
+async def test_an_application_without_refresh_tokens_may_not_refresh(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
+        app = await Connected(portal).store(grant_types=["authorization_code"])
+        form = {"grant_type": "refresh_token", "refresh_token": "x"}
+        form |= {"client_id": app.client_id, "client_secret": app.secret}
+        refused = await http.post(f"{app.base}/token", data=form)
+        assert (refused.status_code, refused.json()["error"]) == (400, "unauthorized_client")
+
+
 async def test_refresh_tokens_are_good_once_and_policies_are_asked_again(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
         app = await Connected(portal).store(access_token_lifetime="1m")
