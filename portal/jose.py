@@ -97,7 +97,8 @@ def _read_key(entry: object) -> Key | None:
     if not isinstance(entry, dict):
         return None
     try:
-        key = JWKRegistry.import_key(entry)
+        # A parameter that is null was not sent.
+        key = JWKRegistry.import_key({name: value for name, value in entry.items() if value is not None})
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return None if isinstance(key, OctKey) else key

@@ -30,8 +30,9 @@ from starlette.routing import Route
 
 from portal.egress import FetchFailed, FetchProblem
 from portal.identity import Group, Identity, identity_from
+from portal.login.oauth2 import identity_of as github_identity
 from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token, require_issuer
-from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
+from portal.login.providers import OAuthProvider, OidcProvider, ProviderInvalid, read_provider
 from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
 from portal.objects import ProviderDocument
 from portal.state import plain
@@ -573,6 +574,21 @@ async def test_a_discovery_document_cannot_send_anybody_elsewhere(tmp_path: Path
         async with browser_at(portal.url, issuer.url) as browser:
             page = await browser.open("/login/with/oidc")
             assert (page.status, page.left_for, issuer.asked) == (502, "", {})
+
+
+def test_null_is_no_text_of_a_person() -> None:
+    provider = read_provider("hub", ProviderDocument(type="github", config={"client_id": "c"}))
+    assert isinstance(provider, OAuthProvider)
+    user = {"id": 7, "login": "ada", "name": None, "email": None}
+    organizations: list[dict[str, object]] = [{"login": None}, {"login": "acme"}]
+    teams: list[dict[str, object]] = [{"slug": None, "organization": None}, {"slug": "t", "organization": None}]
+    emails: list[dict[str, object]] = [{"email": None, "primary": True, "verified": True}]
+    person = github_identity(provider, user, emails, organizations, teams)
+    assert (person.email, person.name, [group.id for group in person.groups]) == ("", "ada", ["acme"])
+    read = identity_from(
+        {"id": "x:1", "email": None, "name": None, "groups": [{"id": "a", "email": None}], "claims": None}
+    )
+    assert (read.email, read.name, read.groups, dict(read.claims)) == ("", "", (Group(id="a"),), {})
 
 
 async def test_a_person_signs_in_where_plain_oauth_is_spoken_as_at_github(tmp_path: Path) -> None:
