@@ -193,13 +193,19 @@ def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:
     others = [str(name)[:60] for name in arguments if name not in INPUT_SCHEMA["properties"]]
     if others:
         return f"code takes `code` and `check`; remove {', '.join(others[:10])}. Nothing was run."
-    if not isinstance(arguments.get("check", False), bool):
-        return f"check is true or false, got {type(arguments['check']).__name__}. Nothing was run."
-    code = arguments.get("code")
+    # Models write null for what they leave out.
+    code, check = arguments.get("code"), arguments.get("check")
+    if check is not None and not isinstance(check, bool):
+        return f"check is true or false, got {_json_type(check)}. Nothing was run."
     if not isinstance(code, str):
-        got = "nothing" if "code" not in arguments else type(code).__name__
-        return f'code takes {{"code": string}}, the program as text; got {got}. Nothing was run.'
+        return f'code takes {{"code": string}}, the program as text; got {_json_type(code)}. Nothing was run.'
     return None
+
+
+def _json_type(value: object) -> str:
+    """The type of a JSON value as JSON Schema calls it; "nothing" for null."""
+    names = {bool: "boolean", int: "integer", float: "number", str: "string", list: "array", dict: "object"}
+    return "nothing" if value is None else names.get(type(value), "something else")
 
 
 def _syntax_error(untyped: Failure, typed: JavaScript | TypeScriptError) -> Failure:

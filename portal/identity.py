@@ -124,6 +124,8 @@ def identity_from(document: object) -> Identity:
     """
     if not isinstance(document, dict):
         raise ValueError("an identity is an object")
+    # A member that is null was not sent.
+    document = {name: value for name, value in document.items() if value is not None}
     try:
         return Identity(
             id=str(document.get("id", "")),
@@ -132,9 +134,14 @@ def identity_from(document: object) -> Identity:
             idp_id=str(document.get("idp_id", "")),
             idp_type=str(document.get("idp_type", "")),
             login_method=str(document.get("login_method", "")),
-            groups=tuple([Group(**group) for group in document.get("groups", ())]),
+            groups=tuple(
+                [
+                    Group(**{name: value for name, value in group.items() if value is not None})
+                    for group in document.get("groups", ())
+                ]
+            ),
             auth_methods=tuple(document.get("auth_methods", ())),
             claims=dict(document.get("claims", {})),
         )
-    except TypeError:
+    except (TypeError, AttributeError):
         raise ValueError("groups, auth_methods or claims are not those of an identity") from None

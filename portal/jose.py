@@ -80,6 +80,8 @@ def verify(token: object, keys: KeySet, claims: Mapping[str, ClaimsOption], *, l
         found = orjson.loads(signed.payload or b"")
         if not isinstance(found, dict):
             raise TokenInvalid("it is no object")
+        # A claim that is null was not sent (OpenID Connect Core section 5.3.2 has them left out).
+        found = {name: value for name, value in found.items() if value is not None}
         JWTClaimsRegistry(None, leeway, **claims).validate(found)
     except ClaimError as error:
         raise TokenInvalid(f"{error.claim} does not hold") from error
@@ -95,7 +97,8 @@ def _read_key(entry: object) -> Key | None:
     if not isinstance(entry, dict):
         return None
     try:
-        key = JWKRegistry.import_key(entry)
+        # A parameter that is null was not sent.
+        key = JWKRegistry.import_key({name: value for name, value in entry.items() if value is not None})
     except (JoseError, ValueError, TypeError, KeyError, RecursionError):
         return None
     return None if isinstance(key, OctKey) else key

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 
 from portal.access.errors import PolicyError
+from portal.misfits import fitted, misfits
 from portal.objects import (
     MAX_POLICIES,
     Effect,
@@ -25,6 +26,7 @@ from portal.objects import (
     Rules,
     Settings,
     SomeRules,
+    own_or_link,
     rules,
 )
 
@@ -167,9 +169,7 @@ def _attachment(value: object) -> str:
     """The tag of an attachment: `id`, `policy` (written in place: it has a decision or rules) or `link`."""
     if isinstance(value, str):
         return "id"
-    if isinstance(value, Policy) or (isinstance(value, Mapping) and value.keys() & {"decision", "include"}):
-        return "policy"
-    return "link"
+    return "policy" if isinstance(value, Policy) or own_or_link(value) == "own" else "link"
 
 
 Attachment = Annotated[
@@ -217,9 +217,7 @@ def read_document(value: object, *, where: str = "") -> AccessDocument:
         PolicyError: the value is not valid. The error names the place and the problem.
     """
     try:
-        return AccessDocument.model_validate(value)
+        return fitted(AccessDocument, value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-        problem = first["msg"].removeprefix("Value error, ")
-        raise PolicyError(problem, where=": ".join(part for part in (where, place) if part)) from None
+        first = misfits(error, value)[0]
+        raise PolicyError(first.problem, where=": ".join(part for part in (where, first.dotted) if part)) from None

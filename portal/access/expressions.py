@@ -20,6 +20,7 @@ MAX_TEXT = 256 * 1024
 MAX_DEPTH = 64
 _MACRO = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter|transform\w+)\s*\(")
 _BOUND = re.compile(r"\.\s*(?:all|exists|exists_one|existsOne|map|filter|transform\w+)\s*\(\s*([A-Za-z_]\w*)\s*,")
+_FAULT = re.compile(r"<input>:(\d+):(\d+): (?:Syntax error: )?([^\n]+)")
 _TEXT = re.compile(r"""[rRbB]{0,2}("(?:[^"\\\n]|\\.)*"|'(?:[^'\\\n]|\\.)*')""")
 
 
@@ -77,7 +78,7 @@ def compile_expression(source: str, *, where: str = "") -> Expression:
         program = cel.compile(source)
         names = program.references()
     except Exception as error:  # The library does not document its parse errors.
-        raise PolicyError(f"is no CEL expression: {str(error)[:300]}", where=where) from None
+        raise PolicyError(f"is no CEL expression{_fault(str(error))}", where=where) from None
     bound = frozenset(_BOUND.findall(bare))
     unknown = sorted(set(names["variables"]) - VARIABLES - bound)
     if unknown or bound & VARIABLES:
@@ -105,6 +106,16 @@ def within_bounds(value: object) -> bool:
         if nodes + len(pending) > MAX_NODES or text > MAX_TEXT or depth > MAX_DEPTH:
             return False
     return True
+
+
+def _fault(message: str) -> str:
+    """Where the library stopped reading, and at what, without its list of every sign that could stand there."""
+    found = _FAULT.search(message)
+    if found is None:
+        return ""
+    line, column, what = found.groups()
+    what = what.partition(" expecting ")[0][:100]
+    return f": line {line}, column {column}: {'it ends too early' if '<EOF>' in what else what}"
 
 
 def _nested(bare: str) -> bool:

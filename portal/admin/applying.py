@@ -11,6 +11,7 @@ from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, DeclaredSection, Existing, entry_of, ids_of, translated_references
 from portal.admin.login_settings import usable_settings
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
+from portal.misfits import fitted
 from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
 from portal.servers import open_secret
 from portal.state import Kind, Store
@@ -70,7 +71,7 @@ async def apply_changes(admin: Admin, changes: Sequence[Change], existing: Seque
         entry = translated_references(change.entry, ids)
         if section.only:
             # All members are sent: a member that the file omits returns to its default.
-            members = section.body.model_validate(entry).model_dump(mode="json")
+            members = fitted(section.body, entry).model_dump(mode="json")
             await _perform(admin, "PUT", section, {}, members)
             yield change
             continue
@@ -102,7 +103,7 @@ async def _perform(
     admin: Admin, method: str, section: DeclaredSection, path: dict[str, str], members: object = None
 ) -> object:
     operation = _operation(admin, method, _PATHS[section.name] + ("/{id}" if path else ""))
-    body = None if operation.body is None else operation.body.model_validate(members)
+    body = None if operation.body is None else fitted(operation.body, members)
     return await operation.handler(ApiRequest(ApiCaller(BY, ALL), admin.account_id, path, body))
 
 

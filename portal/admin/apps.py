@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 from portal.admin.api.collection import Collection
 from portal.admin.api.operations import ApiRequest
@@ -17,7 +17,7 @@ from portal.admin.api.permissions import POLICIES
 from portal.admin.policies import Duration, Name, PolicyBody
 from portal.admin.servers import Id
 from portal.oauth import split_redirect
-from portal.objects import APP, AppDocument, OwnPolicy, PolicyLink, SaasDocument
+from portal.objects import APP, AppDocument, OwnPolicy, PolicyLink, SaasDocument, own_or_link
 from portal.objects import Destination as StoredDestination
 from portal.state import Stored
 
@@ -53,6 +53,15 @@ class Own(PolicyBody):
 
     id: Annotated[str, Field(min_length=1, max_length=256)] = Field(default_factory=lambda: str(uuid.uuid4()))
     precedence: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+
+
+def _attachment(value: object) -> str:
+    if isinstance(value, BaseModel):
+        return "own" if isinstance(value, Own) else "link"
+    return own_or_link(value)
+
+
+Attached = Annotated[Annotated[Own, Tag("own")] | Annotated[PolicyLinkBody, Tag("link")], Discriminator(_attachment)]
 
 
 class RefreshOptionsBody(BaseModel):
@@ -96,7 +105,7 @@ class AppBody(BaseModel):
     name: Name
     domain: Annotated[str, Field(max_length=2048)] | None = None
     destinations: Annotated[tuple[DestinationBody, ...], Field(max_length=1000)] = ()
-    policies: Annotated[tuple[PolicyLinkBody | Own, ...], Field(max_length=1000)] = ()
+    policies: Annotated[tuple[Attached, ...], Field(max_length=1000)] = ()
     session_duration: Duration = "24h"
     allowed_idps: Texts = ()
     auto_redirect_to_identity: bool = False
@@ -130,9 +139,11 @@ class AppBody(BaseModel):
 def _link(entry: object) -> object:
     if isinstance(entry, str):
         return {"id": entry}
-    if isinstance(entry, Mapping) and entry.get("reusable") and "id" in entry:
+    if not isinstance(entry, Mapping):
+        return entry
+    if entry.get("reusable") and "id" in entry:
         return {name: entry[name] for name in ("id", "precedence") if name in entry}
-    return entry
+    return {name: value for name, value in entry.items() if value is not None}
 
 
 class ShownApp(BaseModel):

@@ -27,11 +27,11 @@ class PortalOverride(Override):
     def _accept_portal_names(cls, value: object) -> object:
         if not isinstance(value, Mapping):
             return value
-        return {
-            **value,
-            "alias": value.get("alias", value.get("portal_alias")),
-            "description": value.get("description", value.get("portal_description")),
-        }
+        chosen = {}
+        for name in ("alias", "description"):
+            own = value.get(name)
+            chosen[name] = value.get(f"portal_{name}") if own is None else own
+        return {**value, **chosen}
 
 
 class ShownOverride(BaseModel):

@@ -21,6 +21,7 @@ from portal.admin.portals import PortalBody, code_mode_of
 from portal.admin.servers import ServerBody
 from portal.errors import PortalError
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
+from portal.misfits import fitted, misfits
 
 Document = Mapping[str, object]
 MAX_OBJECTS = 5000
@@ -161,6 +162,9 @@ def read(declared: object) -> dict[str, dict[str, Document]]:
         section = BY_NAME.get(name)
         if section is None:
             raise DeclaredError(f"{str(name)[:60]!r} is no section. The sections are: {', '.join(BY_NAME)}.")
+        if entries is None:
+            # In YAML, a section whose entries were taken out.
+            continue
         if section.only:
             read[name] = {section.only: _checked(section, section.only, entries)}
             continue
@@ -221,12 +225,13 @@ def _checked(section: DeclaredSection, key: str, entry: object) -> Document:
     unknown = [str(name) for name in entry if name not in section.body.model_fields]
     if unknown:
         raise DeclaredError(f"{where}: has no member {unknown[0][:60]!r}.")
+    members = {**entry, section.key: entry.get(section.key, key)}
     try:
-        section.body.model_validate({**entry, section.key: entry.get(section.key, key)})
+        fitted(section.body, members)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        place = ".".join([where, *(str(part) for part in first["loc"])])
-        raise DeclaredError(f"{place}: {first['msg'].removeprefix('Value error, ')}.") from None
+        first = misfits(error, members)[0]
+        place = ".".join([where, *(str(part) for part in first.place)])
+        raise DeclaredError(f"{place}: {first.problem}.") from None
     if not section.only and entry.get(section.key, key) != key:
         raise DeclaredError(f"{where}: its {section.key} is {key!r}, by the key it is under.")
     return entry
@@ -235,9 +240,9 @@ def _checked(section: DeclaredSection, key: str, entry: object) -> Document:
 def _step(section: DeclaredSection, key: str, entry: Document, stored: Existing | None, names: Ids) -> Change | None:
     if stored is None:
         return Change("make", section, key, tuple(sorted(entry)), entry)
-    declared = _normal(section, section.body.model_validate({**entry, section.key: key}))
+    declared = _normal(section, fitted(section.body, {**entry, section.key: key}))
     current = _normal(
-        section, section.body.model_validate(translated_references({**stored.document, section.key: key}, names))
+        section, fitted(section.body, translated_references({**stored.document, section.key: key}, names))
     )
     compared = _declared_names(section, entry) if section.partial else set(declared)
     fields = sorted(name for name in compared & set(declared) if declared[name] != current.get(name))
@@ -249,7 +254,9 @@ def _step(section: DeclaredSection, key: str, entry: Document, stored: Existing 
 
 
 def _declared_names(section: DeclaredSection, entry: Document) -> set[str]:
-    return {"code_mode" if name == "allow_code_mode" else name for name in entry} - set(section.secrets)
+    # Null is not sent, but for the description, which null removes.
+    sent = {name for name, value in entry.items() if value is not None or name == "description"}
+    return {"code_mode" if name == "allow_code_mode" else name for name in sent} - set(section.secrets)
 
 
 def _secret(section: DeclaredSection, entry: Document, name: str) -> object:

@@ -28,6 +28,7 @@ from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section
 from portal.errors import ConfigError
+from portal.misfits import misfits
 from sandbox import LimitInvalid, Limits
 
 TypeCheck = Literal["off", "warn", "enforce"]
@@ -412,11 +413,10 @@ def _checked(model: type[Checked], given: Mapping[str, object], key: str, file: 
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
-        where = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-        problem = first["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
-        problem = problem if problem.startswith("must") else f"must be {problem}"
-        raise ConfigError(f"{problem}, found {describe(first['input'])}.", file=file, key=where) from None
+        first = misfits(error, given)[0]
+        where = key + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first.place)
+        found = f", found {describe(first.value)}" if first.problem.startswith("must") else ""
+        raise ConfigError(f"{first.problem}{found}.", file=file, key=where) from None
 
 
 def _only_known(found: Mapping[str, object], known: set[str], file: str, key: str, why: str = "") -> None:

@@ -11,7 +11,7 @@ import socket
 import sys
 
 import uvicorn
-from httpx2 import AsyncClient, HTTPError
+from aiohttp import ClientError, ClientSession
 from joserfc import jwt
 from joserfc.errors import InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet, KeySetSerialization
@@ -53,7 +53,7 @@ class Callers:
         try:
             claims = (await self._decode(assertion)).claims
             self._required.validate(claims)
-        except (JoseError, HTTPError, LookupError, ValueError, TypeError, RecursionError) as error:
+        except (JoseError, ClientError, TimeoutError, LookupError, ValueError, TypeError, RecursionError) as error:
             raise AssertionInvalid(str(error)) from error
         return claims
 
@@ -66,8 +66,8 @@ class Callers:
             return jwt.decode(assertion, self._keys, algorithms=["ES256"])
 
     async def _fetch(self) -> KeySetSerialization:
-        async with AsyncClient(trust_env=False) as http:
-            keys: KeySetSerialization = (await http.get(self._certs)).raise_for_status().json()
+        async with ClientSession(raise_for_status=True) as http, http.get(self._certs) as answer:
+            keys: KeySetSerialization = await answer.json()
             return keys
 
 

@@ -1,21 +1,15 @@
 """The mode in which a portal shows itself to one request: the decision on `?codemode=` and `?optimize_context=`.
 
-Pure: the query string and the portal's policy in, one `Mode` out, or `ModeRefused` saying what is allowed. The
-parameters and their values are those of Cloudflare's MCP server portals. What these leave undefined (unknown values,
-repeats, other spellings, both at once) is refused here, so that a misspelt URL never shows more than it was meant to.
+Pure: the query string and the portal's policy in, one `Mode` out, or `ModeRefused` saying what is allowed.
 """
 
 from enum import StrEnum
 from functools import lru_cache
-from urllib.parse import parse_qsl
 
 from portal.config import CodeModePolicy
+from portal.http import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, read_mode_query
 
-CODEMODE = "codemode"
-OPTIMIZE_CONTEXT = "optimize_context"
-ALLOWED = {CODEMODE: ("search_and_execute", "off"), OPTIMIZE_CONTEXT: ("minimize_tools", "search_and_execute")}
-MAX_PARAMETERS = 50
-MAX_QUERY = 8192
+__all__ = ["Mode", "ModeRefused", "select_mode"]
 
 
 class Mode(StrEnum):
@@ -25,10 +19,6 @@ class Mode(StrEnum):
     CODE = "code"
     MINIMIZE_TOOLS = "minimize_tools"
     QUERY_AND_EXECUTE = "query_and_execute"
-
-
-class ModeRefused(ValueError):
-    """The URL asks for something that is not defined; the message says what is."""
 
 
 @lru_cache(maxsize=256)
@@ -42,7 +32,7 @@ def select_mode(query: bytes, policy: CodeModePolicy) -> Mode:
     Raises:
         ModeRefused: a parameter is not one of those that are allowed.
     """
-    parameters = _parameters(query)
+    parameters = read_mode_query(query)
     if policy is CodeModePolicy.ENFORCED:
         return Mode.CODE
     if parameters.get(OPTIMIZE_CONTEXT) == "minimize_tools":
@@ -54,34 +44,3 @@ def select_mode(query: bytes, policy: CodeModePolicy) -> Mode:
     if parameters.get(CODEMODE) == "search_and_execute" or policy is CodeModePolicy.DEFAULT_ON:
         return Mode.CODE
     return Mode.TOOLS
-
-
-def _parameters(query: bytes) -> dict[str, str]:
-    """Our parameters of a query string, with their values. Raises `ModeRefused`."""
-    if not query:
-        return {}
-    if len(query) > MAX_QUERY:
-        raise ModeRefused(f"The query string is longer than {MAX_QUERY} bytes.")
-    try:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, max_num_fields=MAX_PARAMETERS)
-    except ValueError:
-        raise ModeRefused(f"The query string has more than {MAX_PARAMETERS} parameters.") from None
-    parameters: dict[str, str] = {}
-    for name, value in pairs:
-        known = name.strip().lower()
-        if known not in ALLOWED:
-            continue
-        if name != known:
-            raise ModeRefused(f"Write the parameter {known!r} in lower case. {_help(known)}")
-        if known in parameters:
-            raise ModeRefused(f"The parameter {known!r} is given more than once. {_help(known)}")
-        if value not in ALLOWED[known]:
-            raise ModeRefused(f"{value[:50]!r} is no value of {known!r}. {_help(known)}")
-        parameters[known] = value
-    if len(parameters) > 1:
-        raise ModeRefused(f"Give {CODEMODE!r} or {OPTIMIZE_CONTEXT!r}, not both. {_help(*ALLOWED)}")
-    return parameters
-
-
-def _help(*names: str) -> str:
-    return " ".join(f"Allowed: {' or '.join(f'?{name}={value}' for value in ALLOWED[name])}." for name in names)

@@ -100,7 +100,9 @@ class QueryAndExecute:
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {name[:128]!r}. {hint}")
 
     async def _execute(self, request: ClientRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        name, inner = arguments.get("name"), arguments.get("arguments", {})
+        inner = arguments.get("arguments")
+        # Models write null for what they leave out.
+        name, inner = arguments.get("name"), {} if inner is None else inner
         if not isinstance(name, str) or not isinstance(inner, Mapping) or arguments.keys() - {"name", "arguments"}:
             return failure("execute takes {name: string, arguments?: object} and nothing else.")
         aggregate, target = await self._tools.find(request, name)
@@ -116,6 +118,8 @@ class Query:
         self._catalogs = catalogs
 
     async def answer(self, view: View, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        # Models write null for what they leave out.
+        arguments = {name: value for name, value in arguments.items() if value is not None}
         problem = query_problem(arguments)
         if problem is not None:
             return failure(problem)

@@ -5,17 +5,22 @@ from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_coo
 from portal.http.cors import Cors
 from portal.http.edge import Edge, HttpSettings, normal_origin, split_host
 from portal.http.guard import BODY, Guard
+from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
 from portal.http.refusal import Refusal, refuse
 from portal.http.server import running
+from portal.http.urls import normal_url
 
 __all__ = [
     "BODY",
+    "CODEMODE",
+    "OPTIMIZE_CONTEXT",
     "Cors",
     "Edge",
     "Guard",
     "HttpSettings",
+    "ModeRefused",
     "Origins",
     "PortalAddress",
     "Rate",
@@ -25,9 +30,12 @@ __all__ = [
     "drop_cookie",
     "hostname_of",
     "is_loopback",
+    "is_mode_query",
     "normal_origin",
+    "normal_url",
     "path_within",
     "read_cookie",
+    "read_mode_query",
     "refuse",
     "require_safe_bind",
     "running",

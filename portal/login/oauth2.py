@@ -102,7 +102,7 @@ def identity_of(
     ]
     return Identity(
         id=f"{provider.id}:{user['id']}",
-        email=str(primary[0].get("email", "")).lower() if primary else "",
+        email=str(primary[0].get("email") or "").lower() if primary else "",
         name=str(user.get("name") or user.get("login") or ""),
         groups=tuple(Group(id=name, name=name) for name in [*logins, *slugs]),
         idp_id=provider.id,

@@ -16,10 +16,10 @@ from aiohttp.abc import AbstractResolver
 from joserfc.jwt import ClaimsOption
 
 from portal.egress import Fetcher, is_loopback_host
-from portal.http import is_loopback
+from portal.http import is_loopback, normal_url
 from portal.identity import Group, Identity
 from portal.jose import TokenInvalid, VerifiedToken, read_keys, verify
-from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
+from portal.login.providers import GOOGLE_ISSUER, OidcProvider, ProviderInvalid, checked_url
 from portal.login.remote import (
     LoginFailed,
     SecretIn,
@@ -82,8 +82,7 @@ class Oidc:
         """
         async with provider_fetcher(self._resolver) as fetcher:
             endpoints = await self._discover(fetcher)
-            if (issuer and issuer != endpoints.issuer) or (endpoints.returns_issuer and not issuer):
-                raise LoginFailed("The answer came from another identity provider than was asked.")
+            require_issuer(issuer, endpoints.issuer, expected=endpoints.returns_issuer)
             token = await exchange_code(
                 fetcher,
                 endpoints.token,
@@ -96,6 +95,8 @@ class Oidc:
             )
             keys = await fetch_json(fetcher, endpoints.jwks)
             claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce)
+            # Where only endpoints are configured, the signed token is the first to say who answers for them.
+            require_issuer(issuer, str(claims["iss"]))
             access_token = token.get("access_token")
             if endpoints.userinfo and isinstance(access_token, str):
                 claims = await _with_userinfo(fetcher, endpoints, access_token, claims)
@@ -111,6 +112,26 @@ class Oidc:
         endpoints = read_endpoints(provider, metadata)
         self._endpoints = time.monotonic(), endpoints
         return endpoints
+
+
+def require_issuer(sent: str, issuer: str, *, expected: bool = False) -> None:
+    """Require that the callback's `iss` is that of this issuer (RFC 9207 section 2.4).
+
+    Without `iss` it holds, unless the provider announces that it always sends one (`expected`). With an `issuer` of "",
+    which is not known yet, it holds too.
+
+    Raises:
+        LoginFailed: it is another issuer's, or it is missing.
+    """
+    if (expected and not sent) or (sent and issuer and not _same_issuer(sent, issuer)):
+        raise LoginFailed("The answer came from another identity provider than was asked.")
+
+
+def _same_issuer(one: str, other: str) -> bool:
+    """Whether two spellings name one issuer. Providers differ in the slash at the end; Google also writes a bare host
+    (OpenID Connect Core section 15.6.2)."""
+    first, second = ((normal_url(issuer) or normal_url(f"https://{issuer}") or issuer) for issuer in (one, other))
+    return first.rstrip("/") == second.rstrip("/")
 
 
 async def _with_userinfo(
@@ -135,7 +156,9 @@ def read_id_token(
     """
     required: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("iss", "sub", "aud", "exp", "iat")}
     if issuer:
-        required["iss"] = {"essential": True, "value": issuer}
+        # Google's ID tokens may have the bare host (OpenID Connect Core section 15.6.2).
+        bare = [issuer.removeprefix("https://")] if issuer == GOOGLE_ISSUER else []
+        required["iss"] = {"essential": True, "values": [issuer, *bare]}
     try:
         id_token = verify(token.get("id_token"), read_keys(keys), required, leeway=LEEWAY_SECONDS)
         check_claims(id_token, client_id, nonce, token.get("access_token"))
@@ -190,9 +213,9 @@ def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
         raise LoginFailed("The identity provider's discovery document is no JSON object.")
     issuer = provider.issuer
     if issuer:
-        published = str(metadata.get("issuer", ""))
+        published = str(metadata.get("issuer") or "")
         # OIDC Discovery 4.3. The slash at the end differs in practice; tokens repeat the published spelling.
-        if published.rstrip("/") != issuer.rstrip("/"):
+        if not _same_issuer(published, issuer):
             raise LoginFailed("The identity provider's discovery document is about another issuer.")
         issuer = published
     try:

@@ -101,7 +101,7 @@ async def exchange_code(
 
 def token_problem(status: int, token: object) -> str:
     """What is wrong with a token response, for logs; "" for one that can be used."""
-    if isinstance(token, dict) and "error" in token:
+    if isinstance(token, dict) and token.get("error") is not None:
         # GitHub answers an error with status 200.
         return f"the token endpoint answered with status {status} and the error {str(token['error'])[:100]!r}"
     if status != 200 or not isinstance(token, dict):

@@ -222,7 +222,7 @@ class LoginRoutes:
         if used is None or used.reused or remote is None:
             return await self._ended(visitor)
         try:
-            if "error" in parameters or not parameters.get("code"):
+            if parameters.get("error") or not parameters.get("code"):
                 raise LoginFailed("The identity provider ended the sign-in.")
             identity = await remote.finish(
                 visitor.address.url(CALLBACK_PATH),

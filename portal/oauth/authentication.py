@@ -27,7 +27,7 @@ from portal.identity import ANONYMOUS, IDENTITY, Identity
 from portal.login import Login
 from portal.oauth.logins import Logins
 from portal.oauth.metadata import challenge
-from portal.oauth.resources import resource_url
+from portal.oauth.resources import mode_query_of, resource_url
 from portal.oauth.service_tokens import ID_HEADER, SECRET_HEADER, ServiceTokens
 from portal.oauth.settings import SCOPE, OAuthSettings
 from portal.oauth.verification import Verifier
@@ -117,7 +117,7 @@ class Authentication:
         try:
             await self._admitted(scope, origin)
         except Challenged as challenged:
-            header = challenge(origin, scope["path"], self._settings, challenged.error, challenged.message)
+            header = self._challenge(scope, origin, challenged.error, challenged.message)
             headers = {"WWW-Authenticate": header, "Cache-Control": "no-store"}
             reason = challenged.error or "authentication"
             raise Refusal(401, reason, challenged.message, UNAUTHENTICATED, headers) from None
@@ -174,7 +174,7 @@ class Authentication:
             return await self._by_service_token(shown)
         authorization = shown.get(b"authorization", "")
         if authorization:
-            return await self._by_bearer(authorization, origin, scope["path"])
+            return await self._by_bearer(authorization, origin, scope)
         if self._linked is not None and LINKED_HEADER in shown:
             linked = await self._linked(shown[LINKED_HEADER])
             if linked is None:
@@ -188,18 +188,18 @@ class Authentication:
             raise Challenged("invalid_token", "The service token is unknown, has expired, or its secret is wrong.")
         return found, AccessToken(token="", client_id=found.common_name, scopes=[SCOPE], subject=found.key), ""
 
-    async def _by_bearer(self, authorization: str, origin: str, path: str) -> tuple[Identity, AccessToken, str]:
+    async def _by_bearer(self, authorization: str, origin: str, scope: Scope) -> tuple[Identity, AccessToken, str]:
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer":
             raise Challenged("invalid_request", "Only bearer tokens are taken.")
         grant = await self._verifier.verify(token.strip())
-        if grant is None or grant.resource != resource_url(origin, path):
+        if grant is None or grant.resource != resource_url(origin, scope["path"]):
             raise Challenged(
                 "invalid_token", "The access token is unknown, expired, revoked, or not for this endpoint."
             )
         if SCOPE not in grant.scopes:
             description = f"The access token lacks the scope {SCOPE!r}."
-            header = challenge(origin, path, self._settings, "insufficient_scope", description)
+            header = self._challenge(scope, origin, "insufficient_scope", description)
             raise Refusal(403, "insufficient_scope", description, INVALID_REQUEST, {"WWW-Authenticate": header})
         shown = AccessToken(
             token="",
@@ -209,6 +209,11 @@ class Authentication:
             subject=grant.identity.id,
         )
         return grant.identity, shown, grant.family
+
+    def _challenge(self, scope: Scope, origin: str, error: str, description: str) -> str:
+        """The challenge for the endpoint by the URL that the client has."""
+        endpoint = scope["path"] + mode_query_of(scope["query_string"])
+        return challenge(origin, endpoint, self._settings, error, description)
 
 
 def _headers(scope: Scope) -> dict[bytes, str]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 from uuid import uuid4
 
+import orjson
 import structlog
 from aiohttp.abc import AbstractResolver
 from mcp.shared.auth import JWT_BEARER_GRANT_TYPE, OAuthClientInformationFull, OAuthClientMetadata
@@ -21,8 +22,9 @@ from pydantic import ValidationError
 
 from portal.bounded import Bounded
 from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
+from portal.misfits import fitted, misfits
 from portal.oauth.messages import OAuthError
-from portal.oauth.redirects import find_redirect, may_have
+from portal.oauth.redirects import find_redirect, may_have, same_redirect
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import Broken, Kind, Store
 
@@ -54,9 +56,9 @@ class Client:
     """A client of either authorization server: its credentials, and what it may ask for.
 
     `holder` is the name that its grants carry. `publisher` is the host that vouches for it, "" if none does.
-    An `openid` client names its redirect URI in each request, exactly as registered, and the scope `openid`. A client
-    without `pkce` may leave PKCE out. `error_redirects` are rules of the portal: with them, an error is sent only to
-    a redirect URI that they allow.
+    An `openid` client names in each request the scope `openid` and one of its redirect URIs, also on loopback with the
+    port that is registered. A client without `pkce` may leave PKCE out. `error_redirects` are rules of the portal: with
+    them, an error is sent only to a redirect URI that they allow.
     """
 
     id: str
@@ -76,7 +78,7 @@ class Client:
     def redirect(self, requested: str) -> str | None:
         """The redirect URI for a request that names this one, or none (""); None if it may not be used."""
         if self.openid:
-            return requested if requested in self.redirect_uris else None
+            return same_redirect(requested, self.redirect_uris)
         if not requested:
             return self.redirect_uris[0] if len(self.redirect_uris) == 1 else None
         return find_redirect(requested, self.redirect_uris)
@@ -159,14 +161,17 @@ def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetada
 
     Error: the body is not client metadata, or the portal does not allow such clients (RFC 7591 section 3.2.2).
     """
+    document = _registration(body)
+    if isinstance(document, OAuthError):
+        return document
     try:
-        metadata = OAuthClientMetadata.model_validate_json(body)
+        metadata = fitted(OAuthClientMetadata, document)
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()[:10])
-        return OAuthError("invalid_client_metadata", problems[:1000])
+        found = misfits(error, document)
+        wrong_uri = found[0].place[:1] == ("redirect_uris",)
+        problems = "; ".join(f"{one.dotted} {one.problem}" for one in found[:10])
+        return OAuthError("invalid_redirect_uri" if wrong_uri else "invalid_client_metadata", problems[:1000])
     uris = [str(uri) for uri in metadata.redirect_uris or ()]
-    if not uris or len(uris) > MAX_REDIRECTS:
-        return OAuthError("invalid_redirect_uri", f"register 1 to {MAX_REDIRECTS} redirect URIs")
     refused = next((uri for uri in uris if not may_have(uri, settings.registration)), None)
     if refused is not None:
         return OAuthError("invalid_redirect_uri", f"this portal does not allow the redirect URI {refused[:200]!r}")
@@ -178,12 +183,31 @@ def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetada
     return metadata.model_copy(update={"token_endpoint_auth_method": method, "scope": " ".join(settings.scopes)})
 
 
+def _registration(body: bytes) -> dict[str, object] | OAuthError:
+    """The members of a registration that were sent. One that is null or "" was not: many clients write every member."""
+    if len(body) > MAX_DOCUMENT_BYTES:
+        return OAuthError("invalid_client_metadata", f"the body has more than {MAX_DOCUMENT_BYTES} bytes")
+    try:
+        document = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        document = None
+    if not isinstance(document, dict):
+        return OAuthError("invalid_client_metadata", "the body must be a JSON object")
+    document = {name: value for name, value in document.items() if value is not None and value != ""}
+    uris = document.get("redirect_uris")
+    if not isinstance(uris, list) or not 0 < len(uris) <= MAX_REDIRECTS:
+        return OAuthError("invalid_redirect_uri", f"redirect_uris must be a list of 1 to {MAX_REDIRECTS} URIs")
+    if document.get("token_endpoint_auth_method", "none") not in ("none", *SECRET_METHODS):
+        return OAuthError(
+            "invalid_client_metadata", f"token_endpoint_auth_method must be none or {' or '.join(SECRET_METHODS)}"
+        )
+    return document
+
+
 def _unfit(metadata: OAuthClientMetadata) -> str:
     """Why this portal cannot serve such a client, or ""."""
     if metadata.client_name and len(metadata.client_name) > MAX_NAME:
         return f"client_name is longer than {MAX_NAME} characters"
-    if metadata.token_endpoint_auth_method not in (None, "none", *SECRET_METHODS):
-        return f"token_endpoint_auth_method {metadata.token_endpoint_auth_method!r} is not supported"
     if AUTHORIZATION_CODE not in metadata.grant_types or "code" not in metadata.response_types:
         return "grant_types must include 'authorization_code', and response_types must include 'code'"
     if JWT_BEARER_GRANT_TYPE in metadata.grant_types:
@@ -218,9 +242,13 @@ def read_document(url: str, content: bytes, settings: OAuthSettings) -> Client:
         ValueError: it is not the document of this client, or no client of this portal can be like that.
     """
     try:
-        metadata = OAuthClientInformationFull.model_validate_json(content)
+        document = orjson.loads(content)
+        metadata = fitted(OAuthClientInformationFull, document)
+    except orjson.JSONDecodeError:
+        raise ValueError("the document is not client metadata: it must be JSON") from None
     except ValidationError as error:
-        raise ValueError("the document is not client metadata") from error
+        first = misfits(error, document)[0]
+        raise ValueError(f"the document is not client metadata: {first.dotted} {first.problem}") from None
     if metadata.client_id != url:
         raise ValueError("the document's client_id is not its URL")
     if metadata.client_secret is not None or metadata.token_endpoint_auth_method not in (None, "none"):

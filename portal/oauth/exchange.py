@@ -2,7 +2,8 @@
 
 A request is read into a value and compared with the token it shows (both pure). Then the policies are asked, and the
 answer is written. Last, one transaction uses the token up and stores its successors: a stop before that leaves the
-token good for a retry (RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.6, RFC 8707 section 2.2).
+token good for a retry (RFC 6749 sections 4.1.3 and 6, RFC 7636 section 4.6, RFC 8707 section 2.2). A refresh token that
+another window of the client has used a moment ago is answered with what that window got.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from portal.oauth.grants import (
     grant_of,
 )
 from portal.oauth.messages import OAuthError
-from portal.oauth.redirects import normal_uri
+from portal.oauth.redirects import same_redirect
 from portal.state import Kind, Token
 
 _KINDS = {AUTHORIZATION_CODE: (CODE, "code"), REFRESH_TOKEN: (REFRESH, "refresh_token")}
@@ -49,18 +50,21 @@ class TokenRequest:
     scope: str = ""
     resource: str = ""
 
+    @property
+    def grant_type(self) -> str:
+        return REFRESH_TOKEN if self.kind is REFRESH else AUTHORIZATION_CODE
 
-def read_token_request(parameters: Mapping[str, str], client: Client) -> TokenRequest | OAuthError:
-    """The request in the form of an authenticated client.
 
-    Error: a parameter is missing, or the client may not use this grant type.
+def read_token_request(parameters: Mapping[str, str]) -> TokenRequest | OAuthError:
+    """The request in a form.
+
+    Error: a parameter is missing, or no client may use this grant type (RFC 6749 section 5.2).
     """
     grant_type = parameters.get("grant_type", "")
     if not grant_type:
         return OAuthError("invalid_request", "grant_type is missing")
-    if grant_type not in _KINDS or grant_type not in client.grant_types:
-        usable = " or ".join(sorted(client.grant_types & _KINDS.keys()))
-        return OAuthError("unsupported_grant_type", f"grant_type must be {usable}")
+    if grant_type not in _KINDS:
+        return OAuthError("unsupported_grant_type", f"grant_type must be {' or '.join(_KINDS)}")
     kind, name = _KINDS[grant_type]
     if name not in parameters:
         return OAuthError("invalid_request", f"{name} is missing")
@@ -75,7 +79,7 @@ def read_token_request(parameters: Mapping[str, str], client: Client) -> TokenRe
 
 
 def decide_exchange(request: TokenRequest, token: Token[GrantDocument], client: Client) -> tuple[str, ...] | OAuthError:
-    """The scopes of the new access token, for a request that shows this unused token of the client."""
+    """The scopes of the new access token, for a request that shows this token of the client."""
     grant = grant_of(token)
     binding = binding_of(token)
     error = _code_error(request, binding) if binding is not None else None
@@ -110,6 +114,8 @@ async def exchange(
     `lifetime` is that of the access token. `admit` asks the policies; their refusal ends the grant. `extend` gives
     further members of the answer, for the grant, its new tokens and the nonce of the code ("" if none).
     """
+    if request.grant_type not in client.grant_types:
+        return OAuthError("unauthorized_client", f"this client may not use the grant type {request.grant_type}")
     token = await grants.find(request.kind, request.token, client.holder)
     if token is None:
         return GONE
@@ -121,26 +127,33 @@ async def exchange(
     if refusal is not None:
         await grants.end(grant.family)
         return OAuthError("invalid_grant", refusal)
-    pair = grants.pair(grant, lifetime, scopes)
-    answer: dict[str, object] = {
-        "access_token": pair.access,
-        "token_type": "Bearer",
-        "expires_in": pair.seconds,
-        "scope": " ".join(pair.scopes),
-    }
-    if REFRESH_TOKEN in client.grant_types:
-        answer["refresh_token"] = pair.refresh
-    if extend is not None:
-        binding = binding_of(token)
-        answer |= await extend(grant, pair, binding.nonce if binding is not None else "")
+    binding = binding_of(token)
+    nonce = binding.nonce if binding is not None else ""
+
+    async def answer_with(pair: TokenPair) -> dict[str, object]:
+        answer: dict[str, object] = {
+            "access_token": pair.access,
+            "token_type": "Bearer",
+            "expires_in": pair.seconds,
+            "scope": " ".join(pair.scopes),
+        }
+        if REFRESH_TOKEN in client.grant_types:
+            answer["refresh_token"] = pair.refresh
+        return answer if extend is None else answer | dict(await extend(grant, pair, nonce))
+
+    pair = grants.pair(request.token, grant, lifetime, scopes)
+    answer = await answer_with(pair)
     # Last: after a failure past this point the client would have neither its old token nor the new ones.
-    return answer if await grants.exchange(request.kind, request.token, pair) else GONE
+    given = await grants.exchange(request.kind, request.token, pair)
+    if given is None:
+        return GONE
+    return answer if given is pair else await answer_with(given)
 
 
 def _code_error(request: TokenRequest, binding: CodeBinding) -> OAuthError | None:
     """PKCE and the redirect URI: a code is good for the client that asked for it only."""
-    expected = {binding.redirect_uri} if binding.redirect_uri_given else {binding.redirect_uri, ""}
-    if not {request.redirect_uri, normal_uri(request.redirect_uri)} & expected:
+    may_be_left_out = not binding.redirect_uri_given and not request.redirect_uri
+    if not may_be_left_out and same_redirect(request.redirect_uri, [binding.redirect_uri]) is None:
         return OAuthError("invalid_grant", "redirect_uri is not the one of the authorization request")
     if not binding.challenge:
         # RFC 9700 section 2.1.1: a verifier without a challenge means that the request was downgraded.

@@ -2,15 +2,22 @@
 
 Both authorization servers issue and exchange here. A code or refresh token is good once. A second use means that it was
 copied, and ends the family (OAuth 2.1 sections 4.1.3 and 4.3.1; RFC 9700 section 4.14).
+
+Windows of one program share what they store, and may refresh at the same moment. For `REUSE_SECONDS` after its use, a
+refresh token is therefore answered with the successors that its first use made. They are stored as hashes only, so they
+are derived: from the used token, which only its holders know, and a random salt, which only the store knows.
 """
 
 from __future__ import annotations
 
+import base64
+import hmac
 import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from pydantic import AwareDatetime, Field
 
@@ -19,7 +26,10 @@ from portal.objects import Document, StoredIdentity
 from portal.state import Kind, Store, Token, Tokens, utc_now
 
 CODE_LIFETIME = timedelta(minutes=2)
+REUSE_SECONDS = 10
+MAX_SUCCESSORS = 50
 ACCESS_PREFIX, REFRESH_PREFIX = "cmp_at_", "cmp_rt_"
+D = TypeVar("D")
 
 
 class GrantDocument(Document):
@@ -41,9 +51,17 @@ class CodeDocument(GrantDocument):
     nonce: str = Field(repr=False)
 
 
+class RotationDocument(Document):
+    """The salt of the successors of a refresh token that was used a moment ago."""
+
+    salt: str = Field(repr=False)
+
+
 CODE: Kind[GrantDocument] = Kind("code", CodeDocument)
 ACCESS = Kind("access", GrantDocument)
 REFRESH = Kind("refresh", GrantDocument)
+# Known under the text of the used refresh token until `REUSE_SECONDS` have passed, and ended with its family.
+ROTATION = Kind("rotation", RotationDocument)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +127,14 @@ def binding_of(token: Token[GrantDocument]) -> CodeBinding | None:
 
 @dataclass(frozen=True, slots=True)
 class TokenPair:
-    """An access and a refresh token. They are good once `Grants.exchange` has stored them."""
+    """An access and a refresh token, the successors of a code or refresh token.
+
+    New ones are good once `Grants.exchange` has stored them.
+    """
 
     access: str = field(repr=False)
     refresh: str = field(repr=False)
+    salt: str = field(repr=False)
     scopes: tuple[str, ...]
     issued_at: datetime
     expires_at: datetime
@@ -156,45 +178,75 @@ class Grants:
         return code
 
     async def find(self, kind: Kind[GrantDocument], token: str, client: str) -> Token[GrantDocument] | None:
-        """An unused code or refresh token of this client. A used one ends its family."""
+        """A code or refresh token of this client that is unused, or was used a moment ago (only a refresh token).
+
+        Any other that is used ends its family.
+        """
         found = await self._store.tokens.find(kind, token)
         if found is None or found.client != client:
             return None
-        if found.used_at is not None:
+        if found.used_at is not None and await self._store.tokens.find(ROTATION, token) is None:
             await self._store.tokens.revoke_family(found.family)
             return None
         return found
 
-    def pair(self, grant: Grant, lifetime: timedelta, scopes: Sequence[str]) -> TokenPair:
-        """New tokens for this grant, not stored yet. The access token ends after `lifetime`, or with the grant."""
-        now = self._now()
-        return TokenPair(
-            ACCESS_PREFIX + secrets.token_urlsafe(32),
-            REFRESH_PREFIX + secrets.token_urlsafe(32),
-            tuple(scopes),
-            now,
-            min(now + lifetime, grant.until),
-        )
+    def pair(self, token: str, grant: Grant, lifetime: timedelta, scopes: Sequence[str]) -> TokenPair:
+        """New successors of a code or refresh token, not stored yet.
 
-    async def exchange(self, kind: Kind[GrantDocument], token: str, pair: TokenPair) -> bool:
+        The access token ends after `lifetime`, or with the grant.
+        """
+        now, salt = self._now(), secrets.token_hex(32)
+        access, refresh = _derive(ACCESS_PREFIX, token, salt), _derive(REFRESH_PREFIX, token, salt)
+        return TokenPair(access, refresh, salt, tuple(scopes), now, min(now + lifetime, grant.until))
+
+    async def exchange(self, kind: Kind[GrantDocument], token: str, pair: TokenPair) -> TokenPair | None:
         """Use up a code or refresh token and store its successors, in one transaction: all of it happens, or nothing.
 
-        Returns whether this caller was first. If not, the token was used twice, and the family ends.
+        Returns `pair` to the first caller. A caller who comes with a refresh token that was used a moment ago gets the
+        successors that are good now. Otherwise the token was used twice: the family ends, and there is None.
         """
         async with self._store.transaction() as transaction:
             used = await transaction.tokens.consume(kind, token)
             if used is None:
-                return False
+                return None
             if used.reused:
-                await transaction.tokens.revoke_family(used.family)
-                return False
+                successors = await self._successors(transaction.tokens, token)
+                if successors is None:
+                    await transaction.tokens.revoke_family(used.family)
+                return successors
             grant = grant_of(used)
             access = grant.document(pair.scopes)
             await _issue(transaction.tokens, ACCESS, pair.access, grant, access, pair.expires_at)
             # Also for a client that may not refresh and never sees it: what the client has open lasts as long as
             # a token of the grant does (`Logins`), not as long as one access token.
             await _issue(transaction.tokens, REFRESH, pair.refresh, grant, grant.document(), grant.until)
-        return True
+            if kind is REFRESH:
+                rotation = RotationDocument(salt=pair.salt)
+                over = self._now() + timedelta(seconds=REUSE_SECONDS)
+                await _issue(transaction.tokens, ROTATION, token, grant, rotation, over)
+        return pair
+
+    async def _successors(self, tokens: Tokens, token: str) -> TokenPair | None:
+        """The successors of a refresh token that was used a moment ago; None if they have ended, or for any other.
+
+        One of them may have been used a moment ago too, by a window that was faster: then its own successors.
+        """
+        for _ in range(MAX_SUCCESSORS):
+            rotation = await tokens.find(ROTATION, token)
+            if rotation is None:
+                return None
+            salt = rotation.document.salt
+            access_token, token = _derive(ACCESS_PREFIX, token, salt), _derive(REFRESH_PREFIX, token, salt)
+            refresh = await tokens.find(REFRESH, token)
+            if refresh is None:
+                return None
+            if refresh.used_at is None:
+                access = await tokens.find(ACCESS, access_token)
+                if access is None:
+                    return None
+                scopes = access.document.scopes
+                return TokenPair(access_token, token, salt, scopes, self._now(), access.expires_at)
+        return None
 
     async def end(self, family: str) -> None:
         """Revoke every token of a grant."""
@@ -208,9 +260,13 @@ class Grants:
                 await self.end(found.family)
 
 
-async def _issue(
-    tokens: Tokens, kind: Kind[GrantDocument], token: str, grant: Grant, document: GrantDocument, expires_at: datetime
-) -> None:
+def _derive(prefix: str, token: str, salt: str) -> str:
+    """A successor of `token`: 256 bits that nobody can compute who lacks the token or the salt (HMAC, RFC 2104)."""
+    digest = hmac.digest(token.encode("utf-8", "surrogatepass"), (prefix + salt).encode(), "sha256")
+    return prefix + base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+async def _issue(tokens: Tokens, kind: Kind[D], token: str, grant: Grant, document: D, expires_at: datetime) -> None:
     await tokens.issue(
         kind,
         token,

@@ -60,10 +60,16 @@ def authorization_server(address: PortalAddress, settings: OAuthSettings) -> dic
     return document
 
 
-def protected_resource(address: PortalAddress, path: str, name: str, settings: OAuthSettings) -> dict[str, object]:
-    """Metadata of the MCP endpoint at this path of the portal (RFC 9728 section 2)."""
+def protected_resource(
+    address: PortalAddress, path: str, name: str, settings: OAuthSettings, query: str = ""
+) -> dict[str, object]:
+    """Metadata of the MCP endpoint at this path of the portal (RFC 9728 section 2).
+
+    `query` is that of the endpoint's URL, with its question mark: `resource` is the URL that a client has, in which it
+    put the well-known path (RFC 9728 section 3.3).
+    """
     return {
-        "resource": address.url(path),
+        "resource": address.url(path) + query,
         "authorization_servers": [address.url()],
         "scopes_supported": list(settings.scopes),
         "bearer_methods_supported": ["header"],
@@ -74,7 +80,7 @@ def protected_resource(address: PortalAddress, path: str, name: str, settings: O
 def challenge(origin: str, path: str, settings: OAuthSettings, error: str = "", description: str = "") -> str:
     """The `WWW-Authenticate` of an answer that wants a token (RFC 6750 section 3, RFC 9728 section 5.1).
 
-    `path` is the path of the endpoint on the origin, with the portal's prefix.
+    `path` is the path of the endpoint on the origin, with the portal's prefix, and with the query of its URL.
     """
     fields = {"error": error}
     if error:

@@ -9,15 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AnyUrl, TypeAdapter, ValidationError
-
-from portal.http import is_loopback
+from portal.http import is_loopback, normal_origin, normal_url
 from portal.oauth.settings import Registration
 
 MAX_LENGTH = 2048
 # Schemes that run or read something in the browser instead of calling an application.
 NEVER = frozenset({"javascript", "data", "file", "blob", "about", "vbscript", "view-source", "filesystem", "ws", "wss"})
-_URL: TypeAdapter[AnyUrl] = TypeAdapter(AnyUrl)
 
 
 def split_redirect(uri: str) -> SplitResult | None:
@@ -48,17 +45,18 @@ def may_have(uri: str, rules: Registration, *, publisher: str = "") -> bool:
         return True
     if rules.any_on_loopback and _loopback_address(parts):
         return True
-    if publisher and f"{parts.scheme}://{parts.netloc}" == publisher:
+    origin = normal_origin(f"{parts.scheme}://{parts.netloc}".lower())
+    if publisher and origin is not None and origin == normal_origin(publisher.lower()):
         return True
     return any(_matches(entry, uri) for entry in rules.allowed_uris)
 
 
 def find_redirect(requested: str, registered: Iterable[str]) -> str | None:
     """The URI to redirect to for a request that names this one; None if it is none of a client's."""
-    uri = normal_uri(requested)
+    uri = normal_url(requested)
     if uri is None:
         return None
-    known = [normal_uri(one) or one for one in registered]
+    known = [normal_url(one) or one for one in registered]
     return uri if uri in known or any(_differs_in_port(uri, one) for one in known) else None
 
 
@@ -67,15 +65,10 @@ def is_registered(requested: str, registered: Iterable[str]) -> bool:
     return find_redirect(requested, registered) is not None
 
 
-def normal_uri(uri: str) -> str | None:
-    """A URI in its normal spelling (lower-case host, a path, no dot segments); None if it is not a URI.
-
-    Registrations are read as URLs, and many clients make their requests with a URL class: both change the spelling.
-    """
-    try:
-        return str(_URL.validate_python(uri))
-    except ValidationError:
-        return None
+def same_redirect(requested: str, registered: Iterable[str]) -> str | None:
+    """The URI of these that a request names, as it is registered, whatever its spelling; None if it names none."""
+    wanted = normal_url(requested)
+    return next((one for one in registered if one == requested or (wanted and normal_url(one) == wanted)), None)
 
 
 def stays_here(uri: str) -> bool:
@@ -99,10 +92,11 @@ def _loopback_address(parts: SplitResult) -> bool:
 
 
 def _matches(entry: str, uri: str) -> bool:
+    uri = normal_url(uri) or uri
     if not entry.endswith("*"):
-        return entry == uri
+        return (normal_url(entry) or entry) == uri
     prefix = entry[:-1]
     # `https://example.com*` would take example.com.evil.net too: the prefix must reach past the host.
     past_host = prefix.partition("://")[2]
-    own_scheme = not prefix.startswith(("http://", "https://")) and prefix.endswith("://")
-    return ("/" in past_host or own_scheme) and uri.startswith(prefix)
+    own_scheme = not prefix.lower().startswith(("http://", "https://")) and prefix.endswith("://")
+    return ("/" in past_host or own_scheme) and uri.startswith(normal_url(prefix) or prefix)

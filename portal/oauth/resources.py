@@ -1,10 +1,14 @@
-"""What tokens are good for: the MCP endpoint of this portal, as RFC 8707 names it. Pure."""
+"""What tokens are good for: the MCP endpoint of this portal, as RFC 8707 names it. Pure.
+
+Tokens carry one spelling of it. Clients name it by the URL that they were configured with, in any spelling (another
+case, the scheme's own port, escapes, a slash at the end) and with the parameters that choose a mode.
+"""
 
 from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from portal.http import PortalAddress, normal_origin
+from portal.http import PortalAddress, is_mode_query, normal_origin, normal_url
 from portal.oauth.messages import OAuthError
 
 
@@ -21,18 +25,25 @@ def read_resource(requested: str, address: PortalAddress, main: str) -> str | OA
     if not requested:
         return address.url(main)
     unknown = OAuthError("invalid_target", f"resource must be {address.url(main)}")
-    try:
-        parts = urlsplit(requested)
-    except ValueError:
+    normal = normal_url(requested)
+    if normal is None:
         return OAuthError("invalid_target", "resource is not a URL")
-    origin = normal_origin(f"{parts.scheme}://{parts.netloc}".lower())
+    parts = urlsplit(normal)
+    origin = normal_origin(f"{parts.scheme}://{parts.netloc}")
     path = address.within(parts.path.rstrip("/"))
-    if origin != address.origin or parts.fragment or parts.query or path is None:
+    if origin != address.origin or parts.fragment or path is None:
+        return unknown
+    if parts.query and not is_mode_query(parts.query.encode()):
         return unknown
     if not path:
         # The portal's URL without a path: that is how some clients name its only endpoint.
         return address.url(main)
     return address.url(main) if path == main else unknown
+
+
+def mode_query_of(query: bytes) -> str:
+    """The query of a request, with its question mark, if it chooses a mode and says nothing else; otherwise ""."""
+    return f"?{query.decode('ascii')}" if is_mode_query(query) else ""
 
 
 def endpoint_path(resource: str, address: PortalAddress) -> str:

@@ -24,7 +24,7 @@ from portal.oauth.authorization import Authorization, decide_authorization
 from portal.oauth.clients import Client, Clients, read_registration
 from portal.oauth.credentials import Credentials, authenticate, read_client_form
 from portal.oauth.exchange import GONE, exchange, read_token_request
-from portal.oauth.grants import ACCESS, CODE, REFRESH, GrantDocument, Grants
+from portal.oauth.grants import ACCESS, REFRESH, GrantDocument, Grants
 from portal.oauth.messages import (
     NO_STORE,
     OAuthError,
@@ -42,7 +42,7 @@ from portal.oauth.metadata import (
     protected_resource,
 )
 from portal.oauth.redirects import stays_here
-from portal.oauth.resources import endpoint_path, read_resource
+from portal.oauth.resources import endpoint_path, mode_query_of, read_resource
 from portal.oauth.settings import OAuthSettings
 from portal.objects import Document
 from portal.pages import Visitor
@@ -126,7 +126,8 @@ class AuthorizationServer:
         path = "/" + request.path_params["path"] if "path" in request.path_params else settings.path
         if path != settings.path:
             return refuse(Refusal(404, "http", f"There is no protected resource at {path[:100]}."))
-        return json_answer(protected_resource(self._address(request), path, self._name, settings), headers={})
+        query = mode_query_of(request.scope["query_string"])
+        return json_answer(protected_resource(self._address(request), path, self._name, settings, query), headers={})
 
     async def _authorize(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
@@ -224,15 +225,14 @@ class AuthorizationServer:
         form = read_client_form(await request.body(), request.headers.get("authorization", ""))
         if isinstance(form, OAuthError):
             return form
-        shown = (CODE, form.parameters.get("code")), (REFRESH, form.parameters.get("refresh_token"))
-        if not await self._holds(form.credentials, *shown):
+        read = read_token_request(form.parameters)
+        if isinstance(read, OAuthError):
+            return read
+        if not await self._holds(form.credentials, (read.kind, read.token)):
             return GONE
         client = await self._authenticated(form.credentials)
         if isinstance(client, OAuthError):
             return client
-        read = read_token_request(form.parameters, client)
-        if isinstance(read, OAuthError):
-            return read
         address, settings = self._address(request), self._authority.settings
         resource = read_resource(read.resource, address, settings.path) if read.resource else ""
         if isinstance(resource, OAuthError):
@@ -266,7 +266,7 @@ class AuthorizationServer:
         client = await self._authority.clients.get(credentials.client_id)
         return authenticate(credentials, client, self._authority.now())
 
-    async def _holds(self, credentials: Credentials, *shown: tuple[Kind[GrantDocument], str | None]) -> bool:
+    async def _holds(self, credentials: Credentials, *shown: tuple[Kind[GrantDocument], str]) -> bool:
         """Whether a client with a document shows a code or token of its own; true for every other client.
 
         Without one, its document is not fetched: only `/authorize`, which is bounded for each address, makes the portal
@@ -274,7 +274,7 @@ class AuthorizationServer:
         """
         if not credentials.client_id.startswith("https://"):
             return True
-        tokens = [await self._authority.store.tokens.find(kind, token) for kind, token in shown if token]
+        tokens = [await self._authority.store.tokens.find(kind, token) for kind, token in shown]
         return any(token is not None and token.client == credentials.client_id for token in tokens)
 
     async def _register(self, request: Request) -> Response | OAuthError:

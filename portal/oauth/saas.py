@@ -187,12 +187,12 @@ class SaasProvider:
         app = await self._app(request)
         if app is None:
             return UNKNOWN_CLIENT
+        read = read_token_request(form.parameters)
+        if isinstance(read, OAuthError):
+            return read
         client = authenticate(form.credentials, app.client, utc_now())
         if isinstance(client, OAuthError):
             return client
-        read = read_token_request(form.parameters, client)
-        if isinstance(read, OAuthError):
-            return read
 
         async def extend(grant: Grant, pair: TokenPair, nonce: str) -> dict[str, object]:
             claims = id_token_claims(self._issuer(request, app), app, grant, pair, nonce)

@@ -76,7 +76,9 @@ def _object(document: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def _flag(document: Mapping[str, object], name: str, default: bool) -> bool:
-    value = document.get(name, default)
+    value = document.get(name)
+    if value is None:
+        return default
     if not isinstance(value, bool):
         raise ValueError(f"{name} must be true or false")
     return value

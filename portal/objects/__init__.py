@@ -28,6 +28,7 @@ from portal.objects.policies import (
     PolicyLink,
     Rules,
     SomeRules,
+    own_or_link,
 )
 from portal.objects.portals import PORTAL, PortalDocument, PortalServer
 from portal.objects.providers import IDENTITY_PROVIDER, ProviderDocument
@@ -71,4 +72,5 @@ __all__ = [
     "SomeRules",
     "StoredIdentity",
     "Text",
+    "own_or_link",
 ]

@@ -83,7 +83,9 @@ def own_or_link(value: object) -> str:
     """The tag of an attached policy: `own` if it has a decision or rules, otherwise `link`."""
     if isinstance(value, OwnPolicy):
         return "own"
-    return "own" if isinstance(value, Mapping) and value.keys() & {"decision", "include"} else "link"
+    if not isinstance(value, Mapping):
+        return "link"
+    return "link" if value.get("decision") is None and value.get("include") is None else "own"
 
 
 AttachedPolicy = Annotated[

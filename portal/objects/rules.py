@@ -9,7 +9,17 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationInfo,
+    field_validator,
+)
 
 MAX_TEXT = 2048
 
@@ -255,6 +265,11 @@ class CloudflareAccountMember(_Rule):
     cloudflare_account_member: AccountMember
 
 
+def _without_nulls(value: object) -> object:
+    """A rule without the selectors that are null: some programs write every selector, and null for all but one."""
+    return {name: one for name, one in value.items() if one is not None} if isinstance(value, dict) else value
+
+
 def _selector_of(value: object, info: ValidationInfo | None = None) -> str | None:
     """The selector of a rule, which is its one member, or None if the value is no rule."""
     if isinstance(value, _Rule):
@@ -305,4 +320,5 @@ Rule = Annotated[
         custom_error_type="selector",
         custom_error_message="must be an object with one member, a selector: " + ", ".join(SELECTORS),
     ),
+    BeforeValidator(_without_nulls),
 ]

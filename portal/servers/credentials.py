@@ -9,6 +9,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from portal.config import HeaderName, HeaderValue
+from portal.misfits import fitted
 
 
 class CredentialsInvalid(ValueError):
@@ -57,7 +58,7 @@ def parse_as(model: type[Checked], value: object, expected: str) -> Checked:
         CredentialsInvalid: `value` does not fit the model. The message says what was `expected`.
     """
     try:
-        return model.model_validate(value)
+        return fitted(model, value)
     except ValidationError:
         # Don't include pydantic's message: it can contain the credential.
         raise CredentialsInvalid(f"must be {expected}") from None

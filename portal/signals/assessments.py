@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Annotated, Literal
 
+import orjson
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from portal.bounded import Bounded
 from portal.egress import AddressRule, Fetcher, FetchFailed
 from portal.identity import Identity
+from portal.misfits import fitted
 
 MAX_SUBJECTS = 100_000
 MAX_BYTES = 32 * 1024 * 1024
@@ -149,12 +151,15 @@ class PostureFeed:
         """Read the source once. Returns whether its answer could be used; never raises."""
         try:
             answer = await self._fetcher.fetch(self._url, headers=self._headers)
-            received = AssessmentList.model_validate_json(answer.body)
+            received = fitted(AssessmentList, orjson.loads(answer.body))
         except FetchFailed as error:
             log.warning("posture_source_failed", problem=str(error))
             return False
         except ValidationError as error:
             log.warning("posture_source_not_understood", problems=error.error_count())
+            return False
+        except orjson.JSONDecodeError:
+            log.warning("posture_source_not_understood", problems=1)
             return False
         for assessment in received.assessments:
             self._assessments.record(assessment)

@@ -117,7 +117,8 @@ def parse_url(url: str) -> URL:
     """
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
+        # ValueError: of a port that is no number.
         raise StateUnusable("the URL of the state cannot be read. It is like sqlite:///state.db") from None
     driver = _DRIVERS.get(parsed.drivername.split("+")[0])
     if driver is None:

@@ -18,6 +18,7 @@ from typing import Generic, TypeVar
 import orjson
 from pydantic import TypeAdapter, ValidationError
 
+from portal.misfits import misfits
 from portal.state.documents import check_kind, encode
 from portal.state.errors import DocumentInvalid
 
@@ -72,10 +73,10 @@ class Kind(Generic[D]):
                 text = orjson.dumps(self._upgraded(members_of(text))).decode()
             return self._adapter.validate_json(text)
         except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            place = ".".join(str(part)[:64] for part in first["loc"])
-            problem = first["msg"].removeprefix("Value error, ")
-            raise ShapeInvalid(f"{place}: {problem}" if place else problem, first["type"]) from None
+            first = misfits(error, _document(text))[0]
+            place = ".".join(str(part)[:64] for part in first.place)
+            code = error.errors(include_url=False, include_input=False, include_context=False)[0]["type"]
+            raise ShapeInvalid(f"{place}: {first.problem}" if place else first.problem, code) from None
         except _WRONG as error:
             # The text of such an error may quote the document.
             raise ShapeInvalid("it is not a document of this kind", type(error).__name__) from None
@@ -142,6 +143,15 @@ def plain(name: str) -> Kind[Mapping[str, object]]:
     For tests and tools. A room that interprets its documents has a model for them.
     """
     return _Plain(name)
+
+
+def _document(text: str) -> object:
+    """The JSON value in a text; None if it has none."""
+    try:
+        value: object = orjson.loads(text)
+    except ValueError:
+        return None
+    return value
 
 
 def members_of(text: str) -> dict[str, object]:

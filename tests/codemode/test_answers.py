@@ -242,7 +242,8 @@ async def test_a_result_that_cannot_leave_names_its_path(engines: Engines) -> No
 @pytest.mark.anyio
 @pytest.mark.parametrize(
     ("arguments", "named"),
-    [({"code": "1", "timeout": 5, "x": 1}, "timeout, x"), ({}, "got nothing"), ({"code": 5}, "got int")],
+    [({"code": "1", "timeout": 5, "x": 1}, "timeout, x"), ({}, "got nothing"), ({"code": 5}, "got int")]
+    + [({"code": None}, "got nothing"), ({"code": ["1"]}, "got array"), ({"code": "1", "check": {}}, "got object")],
 )
 async def test_wrong_arguments_are_an_answer_that_names_them_and_nothing_runs(
     engines: Engines, arguments: dict[str, Any], named: str
@@ -251,6 +252,12 @@ async def test_wrong_arguments_are_an_answer_that_names_them_and_nothing_runs(
         found = checked(Answer(await b.tool.run(arguments, CATALOG, b.caller)))
         assert named in found.text and "Nothing was run" in found.text
         assert not found.ok and b.caller.calls == []
+
+
+@pytest.mark.anyio
+async def test_an_argument_that_is_null_was_not_sent(engines: Engines) -> None:
+    async with bench(engines) as b:
+        assert checked(Answer(await b.tool.run({"code": "1 + 1", "check": None}, CATALOG, b.caller))).ok
 
 
 @pytest.mark.anyio

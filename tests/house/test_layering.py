@@ -18,7 +18,7 @@ MAY_IMPORT = {
 
 # The rooms of `portal/`, ground first: a room imports only from the lines above its own.
 ROOMS = (
-    ("errors", "identity", "lazy", "bounded", "jose", "sdk", "version"),
+    ("errors", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
     ("egress", "demo"),
     ("config", "http", "state"),
     ("objects",),
@@ -51,10 +51,8 @@ THIRD_PARTIES = {
         "mcp_types",
         "orjson",
         "jinja2",
-        "httpx2",
         "joserfc",
         "jsonschema_rs",
-        "jwt",
         "pydantic",
         "pytest",
         "rich",

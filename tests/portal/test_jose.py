@@ -129,6 +129,17 @@ def test_times_and_claims_that_do_not_hold_are_refused(claims: dict[str, Any]) -
         verify(token(claims), KEYS, {"exp": {"essential": True}}, leeway=60)
 
 
+def test_a_claim_that_is_null_was_not_sent() -> None:
+    claims = {"exp": NOW + 2 * DAY, "nbf": None, "iat": None, "aud": None, "nonce": None}
+    assert verify(token(claims), KEYS, {"exp": {"essential": True}}).claims == {"exp": NOW + 2 * DAY}
+
+
+@pytest.mark.parametrize("parameter", ["use", "alg", "key_ops", "x5c", "x5t"])
+def test_a_parameter_of_a_key_that_is_null_was_not_sent(parameter: str) -> None:
+    keys = read_keys({"keys": [{**KEY.as_dict(private=False), parameter: None}]})
+    assert verify(token(), keys, {}).claims
+
+
 def test_leeway_is_for_clocks_that_differ() -> None:
     late = token({"exp": int(time.time()) - 30})
     assert verify(late, KEYS, {}, leeway=60).claims

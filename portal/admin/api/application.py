@@ -25,6 +25,7 @@ from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
 from portal.login import Delivery
+from portal.misfits import fitted, misfits
 from portal.pages import client_ip
 from portal.state import (
     AlreadyExists,
@@ -160,15 +161,12 @@ async def _body(operation: Operation, request: Request) -> BaseModel | None:
 
 def _validated(model: type[M], data: Mapping[str, object]) -> M:
     try:
-        return model.model_validate(data)
+        return fitted(model, data)
     except ValidationError as error:
-        details = error.errors(include_url=False, include_input=False, include_context=False)
+        found = misfits(error, data)
     except RecursionError:
         raise errors.invalid("the body is nested too deep") from None
-    problems = [
-        Problem(errors.INVALID, detail["msg"].removeprefix("Value error, "), _pointer(detail["loc"]))
-        for detail in details[:MAX_PROBLEMS]
-    ]
+    problems = [Problem(errors.INVALID, one.problem, _pointer(one.place)) for one in found[:MAX_PROBLEMS]]
     raise AdminError(400, problems)
 
 

@@ -187,7 +187,7 @@ async def test_what_is_refused_stops_there_and_can_be_gone_on_with(tmp_path: Pat
         ({"server": {}}, "'server' is no section"),
         ({"servers": []}, "servers: must be an object"),
         ({"servers": {"a": 1}}, "servers.a: must be an object"),
-        ({"servers": {"a": {"name": "A"}}}, "servers.a.auth_type: Field required"),
+        ({"servers": {"a": {"name": "A"}}}, "servers.a.auth_type: is missing"),
         ({"servers": {"a_b": EVERYTHING["servers"]["docs"]}}, "servers.a_b.id"),
         ({"servers": {"docs": {**EVERYTHING["servers"]["docs"], "id": "x"}}}, "its id is 'docs'"),
         ({"servers": {"docs": {**EVERYTHING["servers"]["docs"], "pasword": "x"}}}, "no member 'pasword'"),

@@ -103,7 +103,7 @@ async def test_who_is_refused_and_which_providers_are_offered_is_written_too(tmp
         ({"login_design": {"logo_path": "http://hush.example/a.svg"}}, "/login_design/logo_path", "https:// URL"),
         ({"login_design": {"logo_path": "https://hush.example;x/"}}, "/login_design/logo_path", "https:// URL"),
         ({"login_design": {"header_text": "x" * 501}}, "/login_design/header_text", "at most 500 characters"),
-        ({"login_design": "hush"}, "/login_design", "dictionary"),
+        ({"login_design": "hush"}, "/login_design", "must be an object"),
         ({"session_duration": "hush"}, "/session_duration", "a duration such as 24h"),
         ({"session_duration": "10s"}, "/session_duration", "at least one minute"),
         ({"custom_deny_url": "javascript:hush"}, "/custom_deny_url", "https:// URL"),

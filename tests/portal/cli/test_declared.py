@@ -126,7 +126,7 @@ def test_what_cannot_be_read_is_named_stops_a_plan_and_can_be_removed(
         database.execute("UPDATE objects SET document = '{\"name\": 3}' WHERE kind = 'server'")
     listed = command("admin", "list", "servers")
     assert listed.exit_code == 0 and "There are no servers." in listed.stdout
-    assert "the stored server 'docs' cannot be read (name: Input should be a valid string)" in listed.stderr
+    assert "the stored server 'docs' cannot be read (name: must be text)" in listed.stderr
     shown = command("admin", "show", "servers", "docs")
     assert shown.exit_code == 1 and "replace or delete it" in shown.stderr
     planned = command("plan", file)

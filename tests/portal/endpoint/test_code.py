@@ -217,6 +217,10 @@ async def test_minimized_tools_are_found_by_query_and_called_by_name(mode: str, 
 async def test_execute_calls_what_query_found(mode: str, portal: Portal) -> None:
     async with client_of(f"{portal.mcp}?optimize_context=search_and_execute", mode) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["query", "execute"]
+        found = await client.call_tool("query", {"query": "structured", "names": None, "server": None, "limit": None})
+        assert not found.is_error
+        without = await client.call_tool("execute", {"name": "one_structured", "arguments": None})
+        assert without == await client.call_tool("execute", {"name": "one_structured"})
         called = await client.call_tool("execute", {"name": "one_structured", "arguments": {"text": "x"}})
         assert called.structured_content == {"text": "x"}
         with pytest.raises(MCPError, match="execute"):

@@ -33,13 +33,18 @@ QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
 
 
 class Clock:
-    """Time that goes on with the machine's, and jumps when told to."""
+    """Time that goes on with the machine's until it is stopped, and jumps when told to."""
 
     def __init__(self) -> None:
         self.ahead = timedelta()
+        self._stopped_at: datetime | None = None
 
     def __call__(self) -> datetime:
-        return datetime.now(UTC) + self.ahead
+        return (self._stopped_at or datetime.now(UTC)) + self.ahead
+
+    def stop(self) -> None:
+        """From now on only jumps change the time: for what must happen within seconds, however slow the machine is."""
+        self._stopped_at = datetime.now(UTC)
 
 
 @dataclass

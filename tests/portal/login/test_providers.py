@@ -30,8 +30,9 @@ from starlette.routing import Route
 
 from portal.egress import FetchFailed, FetchProblem
 from portal.identity import Group, Identity, identity_from
-from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token
-from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
+from portal.login.oauth2 import identity_of as github_identity
+from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token, require_issuer
+from portal.login.providers import OAuthProvider, OidcProvider, ProviderInvalid, read_provider
 from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
 from portal.objects import ProviderDocument
 from portal.state import plain
@@ -210,10 +211,12 @@ async def served(app: Starlette, port: int, sockets: Any) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def bendable(portal: Guarded) -> AsyncIterator[Issuer]:
+async def bendable(portal: Guarded, *, endpoints_only: bool = False) -> AsyncIterator[Issuer]:
     listening = listen(0)
     issuer = Issuer(f"http://127.0.0.1:{listening.getsockname()[1]}")
-    await offer(portal, "oidc", {"client_id": "portal", "issuer": issuer.url})
+    endpoints = {"auth_url": "authorize", "token_url": "token", "certs_url": "jwks"}
+    where = {name: f"{issuer.url}/{path}" for name, path in endpoints.items()}
+    await offer(portal, "oidc", {"client_id": "portal", **(where if endpoints_only else {"issuer": issuer.url})})
     async with served(issuer.app(), 0, listening):
         yield issuer
 
@@ -399,6 +402,37 @@ async def test_a_sign_in_at_a_provider_ends_after_ten_minutes(tmp_path: Path) ->
         assert issuer.exchanged == {}
 
 
+@pytest.mark.parametrize("endpoints_only", [True, False])
+async def test_an_issuer_in_the_callback_is_the_one_that_signs(tmp_path: Path, endpoints_only: bool) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal, endpoints_only=endpoints_only) as issuer:
+        for sent, status in ((issuer.url, 200), (f"{issuer.url}/", 200), ("", 200), ("https://evil.example", 502)):
+            issuer.extra = {"iss": sent}
+            async with browser_at(portal.url, issuer.url) as browser:
+                assert (await browser.open("/login/with/oidc?return=/logout")).status == status, sent
+                assert (await seen(portal, browser) is not None) == (status == 200)
+
+
+async def test_a_provider_that_announces_its_issuer_must_send_it(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
+        issuer.metadata = {"authorization_response_iss_parameter_supported": True}
+        async with browser_at(portal.url, issuer.url) as browser:
+            assert (await browser.open("/login/with/oidc?return=/logout")).status == 502
+            issuer.extra = {"iss": issuer.url, "error": ""}
+            assert (await browser.open("/login/with/oidc?return=/logout")).status == 200
+
+
+def test_google_may_name_itself_by_its_bare_host() -> None:
+    key = ECKey.generate_key("P-256", {"kid": "one"})
+    google = "https://accounts.google.com"
+    assert read(id_token(key, iss="accounts.google.com"), key, google)["sub"] == "ada"
+    with pytest.raises(LoginFailed):
+        read(id_token(key, iss="idp.example.com"), key)
+    require_issuer("https://accounts.google.com", "accounts.google.com")
+    for sent in ("https://accounts.google.com.evil.example", "http://accounts.google.com", "accounts.google.com/x"):
+        with pytest.raises(LoginFailed):
+            require_issuer(sent, google)
+
+
 @pytest.mark.parametrize("moved", ["metadata", "token", "jwks"])
 async def test_a_provider_cannot_have_the_portal_go_elsewhere(tmp_path: Path, moved: str) -> None:
     async with guarded_portal(tmp_path) as portal, bendable(portal) as issuer:
@@ -503,6 +537,7 @@ def test_an_authorization_request_keeps_the_parameters_of_its_endpoint() -> None
     ("status", "token", "problem"),
     [
         (200, {"access_token": "a"}, ""),
+        (200, {"access_token": "a", "error": None}, ""),
         (200, {"error": "bad_verification_code"}, "status 200 and the error 'bad_verification_code'"),
         (400, {"error": "invalid_grant"}, "status 400 and the error 'invalid_grant'"),
         (401, {"access_token": "a"}, "status 401 and no token"),
@@ -539,6 +574,21 @@ async def test_a_discovery_document_cannot_send_anybody_elsewhere(tmp_path: Path
         async with browser_at(portal.url, issuer.url) as browser:
             page = await browser.open("/login/with/oidc")
             assert (page.status, page.left_for, issuer.asked) == (502, "", {})
+
+
+def test_null_is_no_text_of_a_person() -> None:
+    provider = read_provider("hub", ProviderDocument(type="github", config={"client_id": "c"}))
+    assert isinstance(provider, OAuthProvider)
+    user = {"id": 7, "login": "ada", "name": None, "email": None}
+    organizations: list[dict[str, object]] = [{"login": None}, {"login": "acme"}]
+    teams: list[dict[str, object]] = [{"slug": None, "organization": None}, {"slug": "t", "organization": None}]
+    emails: list[dict[str, object]] = [{"email": None, "primary": True, "verified": True}]
+    person = github_identity(provider, user, emails, organizations, teams)
+    assert (person.email, person.name, [group.id for group in person.groups]) == ("", "ada", ["acme"])
+    read = identity_from(
+        {"id": "x:1", "email": None, "name": None, "groups": [{"id": "a", "email": None}], "claims": None}
+    )
+    assert (read.email, read.name, read.groups, dict(read.claims)) == ("", "", (Group(id="a"),), {})
 
 
 async def test_a_person_signs_in_where_plain_oauth_is_spoken_as_at_github(tmp_path: Path) -> None:

@@ -60,6 +60,17 @@ async def test_every_url_of_the_metadata_has_the_prefix(tmp_path: Path) -> None:
             assert (resource["resource"], resource["authorization_servers"]) == (portal.mcp, [portal.url])
 
 
+async def test_metadata_names_the_url_that_was_asked_for_with_the_mode(tmp_path: Path) -> None:
+    async with under_docs(tmp_path) as (portal, _, http):
+        prefix = f"{portal.url}/.well-known/oauth-protected-resource"
+        for mode in MODES:
+            for path in ("", "/mcp"):
+                document = (await http.get(f"{prefix}{path}{mode}")).json()
+                assert document["resource"] == portal.mcp + mode
+        for other in ("?x=1", "?codemode=yes", "?codemode=off&x=1", "?codemode=off&codemode=off"):
+            assert (await http.get(f"{prefix}/mcp{other}")).json()["resource"] == portal.mcp
+
+
 async def test_an_agent_gets_tokens_for_this_portal_and_for_no_other_of_its_origin(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +158,25 @@ def test_a_path_beside_a_portal_is_not_its_own() -> None:
     assert (DOCS.within("/docs"), DOCS.within("/docs/")) == ("", "/")
 
 
-@pytest.mark.parametrize("requested", ["", "https://portal.example.com/docs", "HTTPS://Portal.Example.com/docs/mcp/"])
+MODES = ["?codemode=search_and_execute", "?codemode=off", "?optimize_context=minimize_tools", "?codemode=o%66f"]
+
+
+@pytest.mark.parametrize(
+    "requested",
+    [
+        "",
+        "https://portal.example.com/docs",
+        "HTTPS://Portal.Example.com/docs/mcp/",
+        "https://portal.example.com:443/docs/mcp",
+        "https://portal.example.com./docs/mcp",
+        "https://portal.example.com/%64ocs/m%63p",
+        "https://portal.example.com/other/../docs/mcp",
+        "https://portal.example.com/docs/mcp?",
+        *(f"https://portal.example.com/docs/mcp{mode}" for mode in MODES),
+        f"https://portal.example.com:443/docs/mcp/{MODES[0]}",
+        f"https://portal.example.com/docs{MODES[0]}",
+    ],
+)
 def test_the_endpoint_of_a_portal_is_meant_by_its_own_url_too(requested: str) -> None:
     assert read_resource(requested, DOCS, "/mcp") == "https://portal.example.com/docs/mcp"
 
@@ -162,6 +191,13 @@ def test_the_endpoint_of_a_portal_is_meant_by_its_own_url_too(requested: str) ->
         "https://portal.example.com/docs/mcp?x",
         "https://portal.example.com/docs/mcp#x",
         "https://portal.example.com/docs/tickets",
+        "https://portal.example.com/docs/mcp?codemode=yes",
+        "https://portal.example.com/docs/mcp?codemode=off&codemode=off",
+        "https://portal.example.com/docs/mcp?codemode=off&x=1",
+        "https://portal.example.com/docs%2Fmcp",
+        "https://portal.example.com:8443/docs/mcp",
+        "http://portal.example.com/docs/mcp",
+        "https://user@portal.example.com/docs/mcp",
         "https://[portal/docs/mcp",
         "/docs/mcp",
     ],

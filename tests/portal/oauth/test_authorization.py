@@ -13,6 +13,7 @@ from typing import Any
 import httpx2
 import pytest
 
+from portal.oauth.grants import REUSE_SECONDS
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import plain
 from tests.portal.login.browser import Browser, browser_at
@@ -156,6 +157,53 @@ async def test_a_redirect_without_a_path_is_the_one_that_was_registered(tmp_path
         assert (await agent.exchange(answer["code"])).status_code == 200
 
 
+SPELLINGS = [
+    ("http://localhost:8080", "http://localhost:8080"),
+    ("http://127.0.0.1", "http://127.0.0.1:5555"),
+    ("http://127.0.0.1:80/callback", "http://127.0.0.1/callback"),
+    ("http://LocalHost:8080/callback", "http://localhost:8080/callback"),
+    ("http://127.0.0.1:3333/call%62ack", "http://127.0.0.1:3333/callback"),
+    ("http://127.0.0.1:3333/%7eagent", "http://127.0.0.1:3333/~agent"),
+    ("http://127.0.0.1:3333/a%2fb", "http://127.0.0.1:3333/a%2Fb"),
+    ("http://127.0.0.1:3333?a=b", "http://127.0.0.1:3333/?a=b"),
+]
+
+
+async def test_a_redirect_may_be_spelled_in_another_way_than_it_was_registered(tmp_path: Path) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        for registered, requested in SPELLINGS:
+            assert (await agent.register(redirect_uris=[registered])).status_code == 201
+            answer = await agent.allowed(browser, redirect_uri=requested)
+            # What is exchanged may be spelled as it was registered, but for the port.
+            agent.redirect = requested if requested.endswith("5555") else registered
+            exchanged = await agent.exchange(answer["code"])
+            assert exchanged.status_code == 200, (registered, requested, exchanged.text)
+
+
+@pytest.mark.parametrize("mode", ["?codemode=search_and_execute", "?codemode=off", "?optimize_context=minimize_tools"])
+async def test_the_url_that_clients_are_configured_with_is_a_resource_everywhere(tmp_path: Path, mode: str) -> None:
+    async with met(tmp_path) as (portal, agent, browser):
+        url = portal.mcp + mode
+        header = (await agent.use(url=url)).headers["www-authenticate"]
+        metadata = f"{portal.url}/.well-known/oauth-protected-resource/mcp{mode}"
+        assert f'resource_metadata="{metadata}"' in header
+        assert (await agent.http.get(metadata)).json()["resource"] == url
+        await agent.register()
+        code = (await agent.allowed(browser, resource=url))["code"]
+        assert (await agent.exchange(code, resource=url)).status_code == 200
+        assert (await agent.refresh(resource=url)).status_code == 200
+        assert (await agent.refresh(resource=portal.mcp)).status_code == 200
+        for endpoint in (url, portal.mcp):
+            assert (await agent.use(url=endpoint)).status_code == 200
+
+
+async def test_a_url_with_other_parameters_is_challenged_without_them(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, _):
+        for query in ('?a="', "?codemode=yes", "?codemode=off&a=b"):
+            header = (await agent.use(url=portal.mcp + query)).headers["www-authenticate"]
+            assert f'resource_metadata="{portal.url}/.well-known/oauth-protected-resource/mcp"' in header
+
+
 WRONG_EXCHANGES: list[dict[str, str | None]] = [
     {"code_verifier": "x" * 64},
     {"code_verifier": None},
@@ -197,11 +245,12 @@ async def test_of_many_exchanges_at_once_at_most_one_succeeds(tmp_path: Path) ->
 
 
 async def test_a_refresh_token_is_good_once_and_its_copy_ends_the_family(tmp_path: Path) -> None:
-    async with met(tmp_path) as (_, agent, browser):
+    async with met(tmp_path) as (portal, agent, browser):
         first = await agent.log_in(browser)
         second = (await agent.refresh()).json()
         assert second["refresh_token"] != first["refresh_token"]
         assert (await agent.use(second["access_token"])).status_code == 200
+        portal.clock.ahead += timedelta(seconds=REUSE_SECONDS + 1)
         assert (await agent.refresh(first["refresh_token"])).json()["error"] == "invalid_grant"
         assert (await agent.use(second["access_token"])).status_code == 401
         assert (await agent.refresh(second["refresh_token"])).json()["error"] == "invalid_grant"
@@ -354,6 +403,54 @@ async def test_clients_register_themselves_where_the_rules_allow_their_redirects
                 assert answer.json()["scope"] == "mcp"
             else:
                 assert answer.json()["error"] == "invalid_redirect_uri"
+
+
+async def test_a_member_of_a_registration_that_is_null_or_empty_was_not_sent(tmp_path: Path) -> None:
+    names = ("grant_types", "response_types", "scope", "client_uri", "logo_uri", "contacts", "jwks", "application_type")
+    async with met(tmp_path) as (_, agent, browser):
+        for empty in (None, ""):
+            answer = await agent.register(token_endpoint_auth_method=empty, **dict.fromkeys(names, empty))
+            assert answer.status_code == 201, answer.text
+            assert answer.json()["token_endpoint_auth_method"] == "client_secret_post"
+            assert answer.json()["grant_types"] == ["authorization_code", "refresh_token"]
+        code = (await agent.allowed(browser))["code"]
+        assert (await agent.exchange(code)).status_code == 200
+
+
+WRONG_REGISTRATIONS: list[tuple[object, str, str]] = [
+    ([], "invalid_client_metadata", "the body must be a JSON object"),
+    ({}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
+    ({"redirect_uris": None}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
+    ({"redirect_uris": [REDIRECT] * 21}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
+    ({"redirect_uris": ["nowhere"]}, "invalid_redirect_uri", "redirect_uris[0] must be a URL"),
+    ({"redirect_uris": [REDIRECT, 7]}, "invalid_redirect_uri", "redirect_uris[1] must be a URL"),
+    (
+        {"redirect_uris": [REDIRECT], "token_endpoint_auth_method": "private_key_jwt"},
+        "invalid_client_metadata",
+        "token_endpoint_auth_method must be none or client_secret_post or client_secret_basic",
+    ),
+    (
+        {"redirect_uris": [REDIRECT], "grant_types": "authorization_code"},
+        "invalid_client_metadata",
+        "grant_types must be a list",
+    ),
+    (
+        {"redirect_uris": [REDIRECT], "contacts": [None], "client_name": 3},
+        "invalid_client_metadata",
+        "client_name must be text; contacts[0] must be text",
+    ),
+    ({"redirect_uris": [REDIRECT], "x": "x" * 70_000}, "invalid_client_metadata", "the body has more than 65536 bytes"),
+]
+
+
+async def test_a_wrong_registration_gets_its_error_in_our_words(tmp_path: Path) -> None:
+    async with met(tmp_path) as (portal, agent, _):
+        for body, error, description in WRONG_REGISTRATIONS:
+            refused = await agent.http.post(f"{portal.url}/register", json=body)
+            assert (refused.status_code, refused.json()) == (400, {"error": error, "error_description": description})
+        form = {"Content-Type": "application/json"}
+        refused = await agent.http.post(f"{portal.url}/register", content=b"{", headers=form)
+        assert refused.json()["error_description"] == "the body must be a JSON object"
 
 
 @pytest.mark.usefixtures("no_time_for_rates")

@@ -82,6 +82,21 @@ async def test_an_id_that_cannot_be_a_document_is_not_fetched(tmp_path: Path) ->
                 assert (page.status, page.left_for) == (400, ""), bad
 
 
+async def test_a_grant_type_is_refused_before_a_document_is_looked_for(tmp_path: Path) -> None:
+    async def fetch(url: str) -> bytes:
+        raise AssertionError(url)
+
+    async with guarded_portal(tmp_path, fetch=fetch) as portal, httpx2.AsyncClient(trust_env=False) as http:
+        agent = Agent(portal, http, client_id=CLIENT)
+        for fields, error in (
+            ({"grant_type": "client_credentials"}, "unsupported_grant_type"),
+            ({"grant_type": "refresh_token"}, "invalid_request"),
+            ({"grant_type": "refresh_token", "refresh_token": "x"}, "invalid_grant"),
+        ):
+            refused = await agent.token(**fields)
+            assert (refused.status_code, refused.json()["error"]) == (400, error)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -277,3 +292,18 @@ def test_a_prefix_reaches_past_the_host_or_matches_nothing() -> None:
     for entry in ("https://example.com*", "https://*", "http*", "*"):
         assert not may_have("https://example.com.evil.example/x", Registration(allowed_uris=(entry,)))
     assert may_have("https://example.com/x", Registration(allowed_uris=("https://example.com/*",)))
+
+
+def test_rules_and_redirects_are_compared_as_urls() -> None:
+    for entry, redirect in (
+        ("https://claude.ai", "https://claude.ai/"),
+        ("https://Claude.ai:443/cb", "https://claude.ai/cb"),
+        ("HTTPS://claude.ai/api/*", "https://claude.ai/%61pi/cb"),
+        ("Cursor://*", "cursor://anysphere"),
+    ):
+        assert may_have(redirect, Registration(allowed_uris=(entry,))), entry
+    for redirect in ("https://claude.ai/api/../evil", "https://claude.ai:8443/api/cb", "https://claude.ai/API/cb"):
+        assert not may_have(redirect, Registration(allowed_uris=("https://claude.ai/api/*",))), redirect
+    for publisher in ("https://agents.example.com", "https://Agents.example.com:443"):
+        assert may_have("https://AGENTS.example.com/cb", Registration(), publisher=publisher)
+        assert not may_have("https://agents.example.com.evil.example/cb", Registration(), publisher=publisher)

@@ -81,8 +81,9 @@ class Kept:
         self.client = client_info
 
 
+@pytest.mark.parametrize("query", ["", "?codemode=off"])
 @pytest.mark.parametrize("mode", ["legacy", "2026-07-28"])
-async def test_the_python_sdk_signs_in(tmp_path: Path, mode: str) -> None:
+async def test_the_python_sdk_signs_in(tmp_path: Path, mode: str, query: str) -> None:
     answers: list[dict[str, str]] = []
     async with portal_with_tools(tmp_path) as portal:
 
@@ -93,9 +94,9 @@ async def test_the_python_sdk_signs_in(tmp_path: Path, mode: str) -> None:
             return AuthorizationCodeResult(**{name: answers[-1][name] for name in ("code", "state", "iss")})
 
         metadata = OAuthClientMetadata(client_name="Python", redirect_uris=[AnyUrl("http://127.0.0.1:3333/callback")])
-        auth = OAuthClientProvider(portal.mcp, metadata, Kept(), redirect, callback)
+        auth = OAuthClientProvider(portal.mcp + query, metadata, Kept(), redirect, callback)
         async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
-            transport = streamable_http_client(portal.mcp, http_client=http)
+            transport = streamable_http_client(portal.mcp + query, http_client=http)
             async with Client(transport, mode=mode) as client:
                 assert "fix_echo" in [tool.name for tool in (await client.list_tools()).tools]
         assert answers[0]["iss"] == portal.url
@@ -147,13 +148,14 @@ async def rest(process: asyncio.subprocess.Process) -> str:
 
 
 @pytest.mark.clients
-async def test_the_typescript_sdk_signs_in(tmp_path: Path) -> None:
+@pytest.mark.parametrize("query", ["", "?codemode=off"])
+async def test_the_typescript_sdk_signs_in(tmp_path: Path, query: str) -> None:
     folder = await asyncio.to_thread(needs, install, TYPESCRIPT)
     binary = str(await asyncio.to_thread(needs, node))
     script = folder / "sign_in.mjs"
     await asyncio.to_thread(script.write_bytes, Path(__file__).with_name("sign_in.mjs").read_bytes())
     async with portal_with_tools(tmp_path) as portal:
-        async with started(binary, str(script), portal.mcp) as process:
+        async with started(binary, str(script), portal.mcp + query) as process:
             code = answer_in(await in_the_browser(portal, await authorize_url(process)))["code"]
             assert process.stdin is not None
             process.stdin.write(code.encode() + b"\n")

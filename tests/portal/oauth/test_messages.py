@@ -37,6 +37,8 @@ async def client_at(folder: Path, server: str) -> AsyncIterator[Exchanges]:
 LONG = "x" * (MAX_PARAMETER + 1)
 WRONG_TOKEN_REQUESTS: list[tuple[dict[str, str], str]] = [
     ({"grant_type": "password"}, "unsupported_grant_type"),
+    ({"grant_type": "client_credentials", "code": ""}, "unsupported_grant_type"),
+    ({"grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer"}, "unsupported_grant_type"),
     ({"grant_type": ""}, "invalid_request"),
     ({"code": ""}, "invalid_request"),
     ({"code": "unknown"}, "invalid_grant"),
@@ -66,6 +68,21 @@ async def test_a_wrong_token_request_gets_its_error_and_leaves_the_code_good(tmp
         twice = await client.http.post(client.token_url, content=f"{fields}&code=x", headers=form)
         assert (twice.status_code, twice.json()["error"]) == (400, "invalid_request")
         assert (await client.exchange("code", code)).status_code == 200
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_grant_type_that_the_portal_does_not_have_is_named_as_such(tmp_path: Path, server: str) -> None:
+    async with client_at(tmp_path, server) as client:
+        for grant_type in ("client_credentials", "urn:ietf:params:oauth:grant-type:device_code"):
+            form = {"grant_type": grant_type, **client.credentials}
+            refused = await client.http.post(client.token_url, data=form)
+            assert (refused.status_code, refused.json()) == (
+                400,
+                {
+                    "error": "unsupported_grant_type",
+                    "error_description": "grant_type must be authorization_code or refresh_token",
+                },
+            )
 
 
 WRONG_AUTHORIZATION_REQUESTS: list[tuple[dict[str, str], str]] = [

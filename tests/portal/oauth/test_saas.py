@@ -141,6 +141,20 @@ async def test_who_the_applications_policies_refuse_is_shown_the_block_page(tmp_
         assert "That account does not have access" in page.text
 
 
+@pytest.mark.parametrize("requested", ["https://tickets.example.com/", "HTTPS://Tickets.example.com:443"])
+async def test_an_application_may_spell_its_redirect_in_another_way(tmp_path: Path, requested: str) -> None:
+    registered = "https://tickets.example.com"
+    async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
+        app = await Connected(portal).store(redirect_uris=[registered])
+        query = f"response_type=code&scope=openid&client_id={app.client_id}&redirect_uri={requested}"
+        page = await sign_in(browser, await browser.open(f"{app.base}/authorization?{query}"))
+        assert page.left_for.startswith(f"{registered}?code=")
+        form = {"grant_type": "authorization_code", "code": answer_in(page.left_for)["code"], "redirect_uri": requested}
+        form |= {"client_id": app.client_id, "client_secret": app.secret}
+        async with httpx2.AsyncClient(trust_env=False) as http:
+            assert (await http.post(f"{app.base}/token", data=form)).status_code == 200
+
+
 async def test_a_redirect_that_is_not_the_applications_leads_nowhere(tmp_path: Path) -> None:
     async with guarded_portal(tmp_path) as portal, browser_at(portal.url) as browser:
         app = await Connected(portal).store()
@@ -148,6 +162,15 @@ async def test_a_redirect_that_is_not_the_applications_leads_nowhere(tmp_path: P
             query = f"response_type=code&scope=openid&client_id={app.client_id}&redirect_uri={redirect}"
             page = await browser.open(f"{app.base}/authorization?{query}")
             assert (page.status, page.left_for) == (400, "")
+
+
+async def test_an_application_without_refresh_tokens_may_not_refresh(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
+        app = await Connected(portal).store(grant_types=["authorization_code"])
+        form = {"grant_type": "refresh_token", "refresh_token": "x"}
+        form |= {"client_id": app.client_id, "client_secret": app.secret}
+        refused = await http.post(f"{app.base}/token", data=form)
+        assert (refused.status_code, refused.json()["error"]) == (400, "unauthorized_client")
 
 
 async def test_refresh_tokens_are_good_once_and_policies_are_asked_again(tmp_path: Path) -> None:

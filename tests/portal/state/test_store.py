@@ -396,6 +396,7 @@ BAD_URLS = [
     "sqlite:///:memory:",
     "://hush",
     "sqlite:///s?synchronous=hush",
+    "postgresql://u:hush@h:port/db",
 ]
 
 
