@@ -102,8 +102,9 @@ class CodeTool:
             return answer(Run(run_id, "", failure=Failure("denied", "TypeError", wrong)), [])
         limits = self._executor.limits
         # A program may stand in prose, but the length of that is bounded too.
-        program = extract(arguments["code"][: 2 * limits.source + 1])
-        run = Run(run_id, program.text)
+        sent = arguments["code"][: 2 * limits.source + 1]
+        program = await off_loop(lambda: extract(sent), sent)
+        run = Run(run_id, program.text, note=program.note)
         if (size := len(program.text.encode())) > limits.source:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)
