@@ -471,7 +471,7 @@ class Catalog:
         if keys:
             raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
         name = target.removeprefix("codemode.")
-        if name not in self.names.servers:
+        if self.names.server_id(name) is None:
             if reason := self.missing(name):
                 raise CatalogError(reason)
             raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
@@ -520,7 +520,7 @@ class Catalog:
 
     def _server(self, name: str) -> Server:
         """The server with this id or identifier. Raises CatalogError when there is none."""
-        server_id = self.names.servers.get(name) if isinstance(name, str) else None
+        server_id = self.names.server_id(name) if isinstance(name, str) else None
         if server_id is not None:
             return self._parts[server_id][0].server
         if isinstance(name, str) and (reason := self.missing(name)):
