@@ -65,15 +65,18 @@ class SchemaCompiler:
         self._schemas_left -= 1
         resource = self._document.enter(schema, resource)
         if self._document.legacy and isinstance(schema.get("$ref"), str):
-            return self._reference(schema["$ref"], False, resource, allowed)
+            return self._or_null(schema, self._reference(schema["$ref"], False, resource, allowed), allowed)
         types = allowed & declared_types(schema)
         within = _Place(self, types, resource, depth)
         parts = self._conjuncts(schema, within)
         shape = self._shapes.intersection([self._base(schema, within, parts), *parts])
-        if schema.get("nullable") is True and "null" in allowed:
-            # A keyword of OpenAPI, which JSON Schema ignores: servers that write it do send null.
-            return self._shapes.union([shape, self._shapes.null])
-        return shape
+        return self._or_null(schema, shape, allowed)
+
+    def _or_null(self, schema: Mapping[str, Any], shape: Shape, allowed: JsonTypes) -> Shape:
+        """The type, or null where the schema says `nullable`: a keyword of OpenAPI, which JSON Schema ignores. Servers
+        that write it do send null."""
+        nullable = schema.get("nullable") is True and "null" in allowed
+        return self._shapes.union([shape, self._shapes.null]) if nullable else shape
 
     def _base(self, schema: Mapping[str, Any], place: "_Place", parts: Sequence[Shape]) -> Shape:
         """The type by the schema's own keywords. `parts`: the types by its combinators."""
