@@ -13,7 +13,15 @@ MAX_SIGNATURES = 2
 # The engine's words (QuickJS-ng): nothing else of a ReferenceError names the variable.
 _NOT_DEFINED = re.compile(r"^'?([\w$]{1,80})'? is not defined$")
 _NOTHING_IN_IT = re.compile(r"^(?:cannot read property '[^']{1,80}' of undefined|Cannot convert undefined)")
+_OF_ANSWER = re.compile(r"\b(?:content|structuredContent)\b")
 
+_PARSED = (
+    "A tool's result that is JSON is parsed already: use the value as it is, without JSON.parse. What is still text is "
+    "no JSON."
+)
+NO_CONTENT = (
+    "A tool's result is the value itself, parsed where it is JSON: there is no content or structuredContent around it."
+)
 _NO_NETWORK = "A program has no network: call tools (await codemode.server.tool(input)); codemode.search finds them."
 _NO_PROCESS = "A program has no process, files or environment: get data from tools and return the result."
 _ABSENT = {
@@ -26,13 +34,18 @@ _ABSENT = {
 }
 
 
-def advise(failure: Failure, catalog: Catalog, program: str) -> list[str]:
-    """Lines to add to the text of a failure of `program`; empty when there is nothing to add."""
+def advise(failure: Failure, catalog: Catalog, program: str, *, called: bool) -> list[str]:
+    """Lines to add to the text of a failure of `program`; empty when there is nothing to add.
+
+    `called`: the program called tools.
+    """
     if isinstance(failure.cause, UnknownName):
         return _for_path(failure.cause, catalog)
     if failure.name == "ReferenceError" and (absent := _NOT_DEFINED.match(failure.message)):
         advice = for_name(absent[1], catalog)
         return [advice] if advice else []
+    if called and (about_result := _about_result(failure, program)) is not None:
+        return [about_result]
     if _NOTHING_IN_IT.match(failure.message) and failure.name == "TypeError" and takes_parameters(program):
         return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
     return []
@@ -46,6 +59,19 @@ def for_name(name: str, catalog: Catalog) -> str | None:
         return f"Write codemode.{name}."
     if (keys := catalog.names.resolve(name)) and len(keys) == 1:
         return f"Write codemode.{catalog.names.path(*keys[0])}."
+    return None
+
+
+def _about_result(failure: Failure, program: str) -> str | None:
+    """What to write instead where a program reads a tool's result as the MCP answer or the JSON text that it was."""
+    # A call over several lines fails in one of them. Destructuring fails in none.
+    lines = program.split("\n")
+    place = slice(max(0, failure.line - 3), failure.line + 1) if failure.line is not None else slice(None)
+    around = "\n".join(lines[place])
+    if failure.kind == "exception" and failure.name == "SyntaxError" and "JSON.parse" in around:
+        return _PARSED
+    if failure.name == "TypeError" and _NOTHING_IN_IT.match(failure.message) and _OF_ANSWER.search(around):
+        return NO_CONTENT
     return None
 
 

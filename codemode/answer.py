@@ -107,7 +107,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
             },
         },
         "check": CHECK_SCHEMA,
-        "note": {"type": "string", "description": "Which part of the text was the program, where that was a choice."},
+        "note": {"type": "string", "description": "What to know in addition to the result."},
         "truncated": {
             "type": "object",
             "properties": {"chars": {"type": "integer"}, "paths": {"type": "array", "items": {"type": "string"}}},

@@ -1,8 +1,8 @@
 """A tool's schema in JSON Schema's own words, for the check of arguments: as its declaration reads it.
 
 Two keywords mean more to the servers that write them than to JSON Schema. `nullable` of OpenAPI 3.0 allows null in
-addition to what the rest of the schema allows. `oneOf` is a list of alternatives: where two of them overlap, JSON Schema
-refuses the values that both allow, although each of them declares to take them.
+addition to what the rest of the schema allows. `oneOf` is a list of alternatives: where two of them overlap, JSON
+Schema refuses the values that both allow, although each of them declares to take them.
 """
 
 from __future__ import annotations

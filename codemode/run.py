@@ -99,8 +99,8 @@ class Run:
     """Everything about one run. Without a `failure` it completed, with a `value` unless that was undefined.
 
     `emitted` are MCP content blocks. `causes` are the last errors of ours that the program got. `check` is the result
-    of a check before the run, as the agent reads it, and `notes` are the same in words. `note` says which part of the
-    agent's text is the program, where that was a choice.
+    of a check before the run, as the agent reads it, and `notes` are the same in words. `note` is what the agent should
+    know in addition to the result, such as which part of its text was the program.
     """
 
     id: str

@@ -20,6 +20,7 @@ from codemode.entry import may_take_globals, without_given_parameters
 from codemode.modules import blanked, imports, may_have_modules, without_module_words
 from codemode.offload import off_loop
 from codemode.pace import Pace
+from codemode.remarks import remark
 from codemode.run import Failure, Run
 from codemode.source import extract
 from codemode.syntax import explained, may_be_explained
@@ -126,6 +127,8 @@ class CodeTool:
         except EngineError as error:
             run.failure = Failure.of_engine(error)
         advice = await _advice(run, source, catalog)
+        if run.failure is None and run.note is None:
+            run.note = remark(run, source)
         # Truncating a megabyte measures its parts again and again.
         return await off_loop(lambda: answer(run, advice), run.value)
 
@@ -238,7 +241,7 @@ async def _advice(run: Run, source: str, catalog: Catalog) -> list[str]:
         if known is not None:
             run.failure, advice = known
             return advice
-    return advise(failure, catalog, source)
+    return advise(failure, catalog, source, called=bool(run.calls))
 
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:

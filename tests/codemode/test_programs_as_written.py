@@ -287,6 +287,104 @@ async def test_who_takes_other_parameters_learns_that_there_are_none(engines: En
     assert advice.startswith("A program is called without arguments: codemode is a global.")
 
 
+# --- results -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return JSON.parse(r);",
+        "return JSON.parse(r.n);",
+        "return JSON.parse(\n  r\n);",
+        "const parse = (text) => JSON.parse(text);\nreturn parse(r);",
+    ],
+)
+async def test_who_parses_a_result_learns_that_it_is_parsed(engines: Engines, code: str) -> None:
+    found = await run(engines, f"const r = await codemode.fix.echo({{n: {{}}}});\n{code}")
+    [advice] = found.error["advice"]
+    assert advice.startswith("A tool's result that is JSON is parsed already: use the value as it is")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return r.content[0].text;",
+        "return JSON.parse(r.content[0].text);",
+        "return r\n  .content[0]\n  .text;",
+        "return r.content.map((block) => block.text).join('');",
+        "const { content } = r;\nreturn content.find((block) => block.type === 'text').text;",
+        "const { content: [first] } = r;\nreturn first.text;",
+        "for (const block of r.content) { return block.text }",
+        "return r.structuredContent.n;",
+    ],
+)
+async def test_who_reads_the_mcp_answer_around_a_result_learns_that_there_is_none(engines: Engines, code: str) -> None:
+    found = await run(engines, f"const r = await codemode.fix.echo({{n: 1}});\n{code}")
+    [advice] = found.error["advice"]
+    assert advice.startswith("A tool's result is the value itself") and "no content" in advice
+
+
+@pytest.mark.anyio
+async def test_an_undefined_result_where_the_mcp_answer_was_meant_is_explained(engines: Engines) -> None:
+    found = await run(engines, "const r = await codemode.fix.echo({n: 1}); return r.content?.[0]?.text;")
+    assert found.text == "undefined" and "the value itself" in found.structured["note"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", ["return JSON.parse('{');", "const x = {}; return x.content[0];"])
+async def test_a_program_without_calls_gets_no_advice_about_results(engines: Engines, code: str) -> None:
+    assert "advice" not in (await run(engines, code)).error
+
+
+@pytest.mark.anyio
+async def test_a_result_over_its_limit_names_the_tool_and_the_limit(engines: Engines) -> None:
+    async with bench(engines, Limits(tool_result=10_000)) as b:
+        found = await b.run("return await codemode.fix.echo({text: 'x'.repeat(20_000)})")
+        assert found.error["message"].startswith("the result of fix.echo has 20,011 bytes, over the limit of 10,000 (")
+        assert "tool_result" in found.error["message"]
+    async with bench(engines, Limits(tool_result=500)) as b:
+        found = await b.run("return await codemode.tools()")
+        assert found.error["message"].startswith("codemode.tools: the list of 10 tools has ")
+        assert 'codemode.tools({server: "..."})' in found.error["message"]
+
+
+# --- completed, and probably not as meant ----------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_program_that_forgot_to_return_learns_what_to_write(engines: Engines) -> None:
+    found = await run(engines, "const r = await codemode.fix.echo({n: 1});\nconst list = [r].map((one) => one.n);")
+    assert found.text == "undefined"
+    assert found.structured["note"] == "Note: the program returned nothing. `return list;` at its end returns list."
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "const r = await codemode.fix.echo({n: 1});\nconsole.log(r);",
+        "const r = await codemode.fix.echo({n: 1});\nreturn;",
+        "const r = await codemode.fix.echo({n: 1});\nif (r.n > 1) { r.n = 2 }",
+        "await codemode.fix.echo({n: 1});\nfor (const x of [1]) { x }",
+        "const x = 1;",
+    ],
+)
+async def test_a_program_that_returns_nothing_on_purpose_is_left_alone(engines: Engines, code: str) -> None:
+    assert "note" not in (await run(engines, code)).structured
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("method", ["filter", "some", "find"])
+async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engines: Engines, method: str) -> None:
+    found = await run(engines, f"return [1, 2].{method}(async (n) => n > 1);")
+    assert found.structured["note"].startswith(f"Note: {method} does not wait for an async function")
+
+
+# --- whatever the text is --------------------------------------------------------------------------------------------
+
+
 _PIECES = [
     *"(){}=>,;:.\n '",
     "async ",
