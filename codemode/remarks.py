@@ -22,9 +22,9 @@ def remark(run: Run, program: str) -> str | None:
     if len(program) > _MOST_CHARS:
         return None
     if (not_waiting := _MAY_NOT_WAIT.search(program)) is not None:
-        name = not_waiting[0][1:].split("(")[0].strip()
+        method = not_waiting[0][1:].split("(")[0].strip()
         return (
-            f"Note: {name} does not wait for an async function: a promise counts as true. Get what it needs first, "
+            f"Note: {method} does not wait for an async function: a promise counts as true. Get what it needs first, "
             "with await Promise.all(list.map(async (item) => ...))."
         )
     if run.has_value or run.emitted or run.logs or not run.calls:

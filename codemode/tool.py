@@ -20,6 +20,7 @@ from codemode.entry import may_take_globals, without_given_parameters
 from codemode.modules import blanked, imports, may_have_modules, without_module_words
 from codemode.offload import off_loop
 from codemode.pace import Pace
+from codemode.places import placed
 from codemode.remarks import remark
 from codemode.run import Failure, Run
 from codemode.source import extract
@@ -241,6 +242,8 @@ async def _advice(run: Run, source: str, catalog: Catalog) -> list[str]:
         if known is not None:
             run.failure, advice = known
             return advice
+    if failure.stack is not None and "new" in source:
+        failure = run.failure = await asyncio.to_thread(placed, failure, source)
     return advise(failure, catalog, source, called=bool(run.calls))
 
 

@@ -382,6 +382,146 @@ async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engine
     assert found.structured["note"].startswith(f"Note: {method} does not wait for an async function")
 
 
+# --- the place of an error -------------------------------------------------------------------------------------------
+
+MADE = """
+class ApiError extends Error {
+  constructor(m) {
+    super(m);
+    this.name = "ApiError";
+  }
+}
+function f() {
+  throw new ApiError("HERE");
+}
+f();
+---
+class ApiError extends Error {}
+
+throw new ApiError("HERE");
+---
+class ApiError extends Error {
+  name = "ApiError";
+}
+throw new ApiError("HERE");
+---
+class A extends Error {}
+class B extends A {
+  constructor(m) {
+    super(m);
+  }
+}
+throw new B("HERE");
+---
+const A = class extends TypeError {
+  constructor(m) {
+    super(m);
+  }
+};
+throw new A("HERE");
+---
+class A extends Error {
+  constructor(m, options) {
+    super(m, options);
+  }
+}
+async function f() {
+  try {
+    await codemode.fix.nope;
+  } catch (error) {
+    throw new A("HERE", { cause: error });
+  }
+}
+await f();
+---
+class A extends Error {
+  constructor(m) {
+    super(`a ${m}`);
+    Error.captureStackTrace(this, A);
+  }
+}
+throw new A("HERE");
+---
+class A extends Error {
+  constructor(m: string, readonly code = 1) {
+    super(m);
+  }
+}
+throw new A("HERE");
+---
+class A extends Error {
+  constructor(m) {
+    super(m);
+  }
+  static of(m) {
+    return new A("HERE" + m);
+  }
+}
+throw A.of("x");
+---
+throw new Error("HERE", {
+  cause: new TypeError("inner"),
+});
+---
+throw new RangeError("HERE" +
+  String(1));
+"""
+MADE_BY_OTHERS = """
+class A extends Error {
+  constructor(m) {
+    super(m);
+    throw new TypeError("HERE");
+  }
+}
+throw new A("x");
+---
+class A extends Error {
+  constructor(m) {
+    super(f(m));
+  }
+}
+function f(m) {
+  return m.HERE.b;
+}
+throw new A({});
+---
+class A extends Error {
+  constructor(m) {
+    super(m.HERE.b);
+  }
+}
+throw new A({});
+---
+class A {
+  constructor(m) {
+    throw new Error("HERE");
+  }
+}
+new A("x");
+---
+class A extends Error {}
+function f(m) {
+  return m.HERE.b;
+}
+throw new A(f({}));
+"""
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", MADE.strip().split("\n---\n"))
+async def test_an_error_is_placed_where_the_program_makes_it(engines: Engines, code: str) -> None:
+    error = (await run(engines, code)).error
+    assert "HERE" in code.split("\n")[error["line"] - 1] and "HERE" in error["snippet"]
+    assert f"program.js:{error['line']}:" in error["stack"].split("\n")[0]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("code", MADE_BY_OTHERS.strip().split("\n---\n"))
+async def test_another_error_in_the_making_of_one_keeps_its_own_place(engines: Engines, code: str) -> None:
+    error = (await run(engines, code)).error
+    assert "HERE" in code.split("\n")[error["line"] - 1]
+
+
 # --- whatever the text is --------------------------------------------------------------------------------------------
 
 
