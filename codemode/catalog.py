@@ -430,7 +430,7 @@ class Catalog:
 
     def declarations(self) -> str:
         """Declarations of every tool and of `codemode`'s own functions, for an editor's completion."""
-        return encodable(declarations(self.servers, self.names, members=_API))
+        return encodable(declarations(self.servers, self.names, members=_API, whole=True))
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from typing import Any
 
 import jsonschema_rs
@@ -10,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codemode import Catalog
 from codemode.arguments import ArgumentCheck
+from codemode.brevity import LEVELS, shortened
+from codemode.check.declared import declarations_for
 from codemode.dialect import in_own_words
-from stubs import type_of
+from stubs import Server, Tool, assign_names, declarations, type_of
 from tests.stubs.schemas import Case, anything, cases, exact_schemas, honest_schemas
 from tests.stubs.test_truth import mismatches, thorough
 
@@ -227,3 +231,55 @@ def test_without_these_keywords_the_check_is_json_schema_s(case: Case) -> None:
 @given(anything)
 def test_any_value_is_read_as_a_schema(schema: Any) -> None:
     in_own_words(schema)
+
+
+# --- long enumerations -----------------------------------------------------------------------------------------------
+
+MODES = [f"mode_{n}" for n in range(300)]
+CUT = re.compile(r'"mode_0" \| "mode_1" \| (?:"mode_\d+" \| )*/\* \d+ more \*/ "mode_299"(?! \| string)')
+
+
+def tool_with(schema: dict[str, Any]) -> Catalog:
+    input_schema = {"type": "object", "properties": {"m": schema}, "required": ["m"]}
+    return Catalog.build([Server("s", tools=(Tool("t", None, None, input_schema),))])
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": MODES},
+        {"type": "string", "enum": MODES, "description": "The way."},
+        {"type": "string", "enum": MODES, "nullable": True},
+        {"type": "array", "items": {"enum": MODES}},
+        {"anyOf": [{"const": mode} for mode in MODES]},
+        {"oneOf": [{"const": mode, "description": f"The {mode}"} for mode in MODES]},
+        {"$ref": "#/properties/other", "$comment": ""},
+    ],
+)
+def test_a_closed_enumeration_stays_closed_when_it_is_shortened(schema: dict[str, Any]) -> None:
+    input_schema = {"type": "object", "properties": {"m": schema, "other": {"enum": MODES}}, "required": ["m"]}
+    tool = Tool("t", None, None, input_schema)
+    catalog = Catalog.build([Server("s", tools=(tool,))])
+    for level in range(1, LEVELS + 1):
+        server = Server("s", tools=(shortened(tool, level),))
+        assert CUT.search(declarations([server], assign_names([server])))
+    for text in (catalog.describe("s.t"), catalog.describe("s.t", full=True), catalog.signature("s.t")):
+        assert CUT.search(text)
+    value = ["mode_150"] if schema.get("type") == "array" else "mode_150"
+    assert ArgumentCheck(input_schema).mismatches({"m": value}) == []
+
+
+def test_an_editor_and_the_check_of_types_know_all_values() -> None:
+    catalog = tool_with({"enum": MODES})
+    for text in (catalog.declarations(), declarations_for("codemode.s.t({m: 'mode_150'})", catalog)):
+        assert '"mode_149" | "mode_150" | "mode_151"' in text and "more */" not in text
+
+
+@pytest.mark.parametrize("values", [[*MODES, 7], [*MODES, {"a": 1}]])
+def test_an_enumeration_of_several_kinds_is_open_when_it_is_shortened(values: list[Any]) -> None:
+    assert "more values */" in tool_with({"enum": values}).describe("s.t", full=True)
+
+
+def test_a_mistake_in_a_long_enumeration_names_the_values_like_it() -> None:
+    [line] = ArgumentCheck({"properties": {"m": {"enum": MODES}}}).mismatches({"m": "mod_277"})
+    assert line.startswith('input.m: expected "mode_277" | ') and "294 more" in line and line.endswith('got "mod_277"')
