@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from codemode import ToolFailed
 from codemode.awaits import lost_awaits
 from codemode.entry import without_given_parameters
 from codemode.modules import imports, without_module_words
@@ -383,6 +384,31 @@ async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engine
 
 
 # --- the place of an error -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("await Promise.any([Promise.reject(new Error('a')), Promise.reject(new TypeError('b')), Promise.reject('c')])",
+         "all failed: Error: a; TypeError: b; c"),
+        ("await Promise.any([codemode.fix.echo({n: 1}), codemode.fix.echo({n: 2})])",
+         "all failed: ToolError: no; ToolError: no"),
+        ("await Promise.any([Promise.any([Promise.reject(new Error('a'))])])",
+         "all failed: AggregateError: all failed: Error: a"),
+        ("throw new AggregateError([1, {a: 2}])", 'all failed: 1; {"a":2}'),
+        ("throw new AggregateError(Array.from({length: 9}, (_, n) => new Error(n)))",
+         "all failed: Error: 0; Error: 1; Error: 2; Error: 3; Error: 4; and 4 more"),
+        ("throw new AggregateError([new Error('a')], 'mine')", "mine"),
+        ("try { await Promise.any([]) } catch (e) { e.message = 'mine'; throw e }", "mine"),
+        ("await Promise.any([])", "AggregateError without a message"),
+        ("throw new AggregateError([{get name() { throw 1 }, __proto__: Error.prototype}])", "all failed: an error"),
+    ],
+)  # fmt: skip
+async def test_an_error_of_several_says_what_they_are(engines: Engines, code: str, message: str) -> None:
+    found = await run(engines, code, echo=lambda call: ToolFailed("no"))
+    assert (found.error["name"], found.error["message"]) == ("AggregateError", message)
+
 
 MADE = """
 class ApiError extends Error {
