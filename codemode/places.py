@@ -112,17 +112,20 @@ def _constructs(text: Brackets, classes: dict[str, _Class], frame: _Frame, name:
 
 
 def _made_at(text: Brackets, offset: int, makers: list[str]) -> int | None:
-    """The offset of the name after `new` in the innermost expression around an offset that makes the error."""
-    found: int | None = None
+    """The offset of the name after `new` in the outermost expression around an offset that makes the error, within one
+    function: its arguments are made before it."""
     for at, token in enumerate(text.tokens):
         if token.start > offset:
             break
         if token.key != "new" or text.key(at + 1) not in makers or text.key(at + 2) != "(":
             continue
         end = text.pairs.get(at + 2)
-        if end is not None and offset <= text.tokens[end].start:
-            found = text.tokens[at + 1].start
-    return found
+        if end is None or offset > text.tokens[end].start:
+            continue
+        within = (index for index in range(at + 3, end) if text.tokens[index].start <= offset)
+        if not any(text.key(index) in ("function", ">") for index in within):
+            return text.tokens[at + 1].start
+    return None
 
 
 def _offset(starts: list[int], frame: _Frame) -> int:

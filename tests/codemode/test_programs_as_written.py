@@ -489,6 +489,10 @@ throw new Error("HERE", {
   cause: new TypeError("inner"),
 });
 ---
+throw new Error("HERE", {
+  cause: new Error("inner"),
+});
+---
 throw new RangeError("HERE" +
   String(1));
 """
@@ -530,6 +534,12 @@ function f(m) {
   return m.HERE.b;
 }
 throw new A(f({}));
+---
+throw new Error(
+  [1].map((n) => {
+    throw new Error("HERE");
+  }),
+);
 """
 
 
