@@ -24,6 +24,7 @@ _NOTES_WEIGHT = 4_000
 _DATA_TOKENS, _DATA_CHARS = 80, 2_000
 _CALL_GROUPS = 8
 _STACK_CHARS = 2_000
+_ADVICE_LINES, _ADVICE_CHARS = 20, 600
 _MESSAGE_CHARS = 4_000
 
 CHECK_SCHEMA: dict[str, Any] = {
@@ -75,6 +76,11 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                 "tool": {"type": "string"},
                 "code": {"type": "integer"},
                 "data": {"description": "The data of the tool's error, cut."},
+                "advice": {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "description": "What to write instead, a line each.",
+                },
             },
             "required": ["kind", "name", "message"],
         },
@@ -101,6 +107,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
             },
         },
         "check": CHECK_SCHEMA,
+        "note": {"type": "string", "description": "What to know in addition to the result."},
         "truncated": {
             "type": "object",
             "properties": {"chars": {"type": "integer"}, "paths": {"type": "array", "items": {"type": "string"}}},
@@ -114,14 +121,21 @@ OUTPUT_SCHEMA: dict[str, Any] = {
 def answer(run: Run, advice: list[str]) -> dict[str, Any]:
     """The `CallToolResult` of a finished run. `advice`: lines that help an agent to repair a failure."""
     structured: dict[str, Any] = {"status": "completed" if run.failure is None else "failed", "executionId": run.id}
+    if run.note is not None:
+        structured["note"] = run.note
+        advice = [*advice, run.note]
     if run.failure is None:
         content = [_text(_result(run, structured))]
     else:
         structured["error"] = error = _error(run.failure, run.program)
+        if advice:
+            error["advice"] = [_clip(line, _ADVICE_CHARS) for line in advice[:_ADVICE_LINES]]
         content = [_text(_failure_text(run, run.failure, error, advice))]
     logs = _within_budget(run.logs)
     structured["logs"] = [{"level": line.level, "text": line.text} for line in logs]
     structured["calls"] = [call.as_dict() for call in run.calls]
+    if run.failure is None and run.note is not None:
+        content.append(_text(run.note))
     if run.failure is None and (note := _note_on_cancelled(run.calls)):
         content.append(_text(note))
     if run.check is not None:

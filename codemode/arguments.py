@@ -16,6 +16,7 @@ from typing import Any, Protocol
 import orjson
 from jsonschema_rs import RegexOptions, ValidationError, validator_for
 
+from codemode.dialect import in_own_words
 from codemode.schema_cost import MAX_COST, cost, nodes
 
 MAX_SHOWN = 3
@@ -45,12 +46,13 @@ class ArgumentCheck:
         if self._cost >= MAX_COST:
             self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
             return
+        written = in_own_words(schema)
         try:
-            self._validator = _compile(schema)
+            self._validator = _compile(written)
         except (ValueError, RecursionError) as error:
-            self._compile_without_patterns(schema, error)
+            self._compile_without_patterns(written, error)
 
-    def _compile_without_patterns(self, schema: Mapping[str, Any] | bool, error: Exception) -> None:
+    def _compile_without_patterns(self, schema: Any, error: Exception) -> None:
         reason = str(error).split("\n")[0][:_MAX_LINE_CHARS]
         try:
             self._validator = _compile(_plain(schema))
@@ -105,6 +107,7 @@ def _properties(schema: Any) -> list[str]:
 
 def _lines(errors: list[ValidationError], properties: list[str]) -> list[str]:
     """The first lines of what is wrong. Missing properties share one line; `properties` are those to suggest."""
+    errors = list(itertools.chain.from_iterable(map(_nearest_errors, errors)))
     missing = [_path([*error.instance_path, error.kind.value]) for error in errors if error.kind.name == "required"]
     lines = [_line(error, properties) for error in errors if error.kind.name != "required"]
     if missing:
@@ -129,7 +132,8 @@ def _line(error: ValidationError, properties: list[str]) -> str:
     value = error.kind.value
     got = _literal(error.instance)
     if kind == "type":
-        text = f"{where}: expected {' | '.join(value) if isinstance(value, list) else value}, got {got}"
+        types = sorted(value, key="null".__eq__) if isinstance(value, list) else [value]
+        text = f"{where}: expected {' | '.join(types)}, got {got}"
     elif kind in ("additionalProperties", "unevaluatedProperties"):
         names = ", ".join(_path([*error.instance_path, name]) for name in value[:MAX_SHOWN])
         near = [] if error.instance_path else [_nearest(name, properties)[:1] for name in value[:MAX_SHOWN]]
@@ -137,6 +141,10 @@ def _line(error: ValidationError, properties: list[str]) -> str:
         text = f"{names}: no such property" + (f", nearest: {meant}" if meant else "")
     elif kind in ("enum", "const"):
         text = f"{where}: expected {_options(value if kind == 'enum' else [value], error.instance)}, got {got}"
+    elif kind in ("anyOf", "oneOf") and (same := _same_member(value, error.instance_path)) is not None:
+        member, options = same
+        text = f"{_path(list(member.instance_path))}: expected {_options(options, member.instance)}, got "
+        text += _literal(member.instance)
     elif kind in ("anyOf", "oneOf"):
         text = f"{where}: got {got}, which matches {_alternatives(value, error.instance_path)}"
     else:
@@ -158,16 +166,64 @@ def _nearest(written: str, names: list[str]) -> list[str]:
     return difflib.get_close_matches(written[:_MAX_VALUE_CHARS], names, n=3, cutoff=0.6)
 
 
+def _nearest_errors(error: ValidationError) -> list[ValidationError]:
+    """The errors of that one alternative which a value was meant for, where its type, or a literal such as a `kind` in
+    it, tells which; else the error itself."""
+    if error.kind.name not in ("anyOf", "oneOf"):
+        return [error]
+    where, alternatives = error.instance_path, [errors for errors in error.kind.value if errors]
+    meant = [
+        errors for errors in alternatives if not any(one.instance_path == where and _is_flat(one) for one in errors)
+    ]
+    if len(meant) > 1:
+        depth = len(where) + 1
+        meant = [
+            errors
+            for errors in meant
+            if not any(one.kind.name in ("const", "enum") and len(one.instance_path) == depth for one in errors)
+        ]
+    if len(meant) != 1 or len(alternatives) != len(error.kind.value):
+        return [error]
+    return list(itertools.chain.from_iterable(map(_nearest_errors, meant[0])))
+
+
+def _same_member(
+    alternatives: list[list[ValidationError]], where: list[str | int]
+) -> tuple[ValidationError, list[Any]] | None:
+    """An error of the member that tells the alternatives apart, such as `kind`, and all its allowed values; None when
+    no member does."""
+    found: list[ValidationError] = []
+    for errors in alternatives:
+        literals = (one for one in errors if one.kind.name in ("const", "enum") and len(one.instance_path) > len(where))
+        if (literal := next(literals, None)) is None or (found and literal.instance_path != found[0].instance_path):
+            return None
+        found.append(literal)
+    options = [value for one in found for value in (one.kind.value if one.kind.name == "enum" else [one.kind.value])]
+    return (found[0], options) if found else None
+
+
+def _is_flat(error: ValidationError) -> bool:
+    """Whether a value fails for what it is, and not for something in it."""
+    return error.kind.name in ("type", "enum", "const")
+
+
 def _alternatives(alternatives: list[list[ValidationError]], where: list[str | int]) -> str:
-    """The expected types, when every alternative failed for its type alone."""
+    """What is expected, when every alternative failed for the type or the value alone."""
     expected: list[str] = []
     for errors in alternatives:
-        if len(errors) == 1 and errors[0].kind.name == "type" and errors[0].instance_path == where:
-            types = errors[0].kind.value
-            expected += types if isinstance(types, list) else [types]
-    if expected and len(expected) >= len(alternatives):
-        return "none of " + " | ".join(expected)
-    return "none of the alternatives" if any(alternatives) else "more than one of the alternatives"
+        flat = [error for error in errors if error.instance_path == where and _is_flat(error)]
+        if not flat:
+            return "none of the alternatives" if any(alternatives) else "more than one of the alternatives"
+        # A wrong value says more than a wrong type.
+        error = next((one for one in flat if one.kind.name != "type"), flat[0])
+        value = error.kind.value
+        if error.kind.name == "type":
+            expected += value if isinstance(value, list) else [value]
+        else:
+            expected += map(_literal, value if error.kind.name == "enum" else [value])
+    shown = list(dict.fromkeys(expected))
+    more = f" | … {len(shown) - _MOST_OPTIONS} more" if len(shown) > _MOST_OPTIONS else ""
+    return f"none of {' | '.join(shown[:_MOST_OPTIONS])}{more}"
 
 
 def _path(parts: list[str | int]) -> str:

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import NoneType
 from typing import Any
 
-from stubs import Tool
+from stubs import SHOWN, Tool
 
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s|\n\s*\n|\n[-*#]")
 _TEXTS = ("description", "title")
@@ -95,18 +96,43 @@ def _schema(schema: Any, level: _Level, depth: int, text: int, nested: int = 0) 
 
 
 def _shorten_values(cut: dict[str, Any], level: _Level) -> None:
-    """Leave the first members of a long enumeration or union, and the types of the rest."""
+    """Leave the first values of a long enumeration and the last one; of a union the first members, and any other."""
+    for key in ("anyOf", "oneOf"):
+        if (
+            "enum" not in cut
+            and (literals := _literals(cut.get(key))) is not None
+            and len(literals) > level.members + 1
+        ):
+            cut.pop(key)
+            cut["enum"] = literals
     values = cut.get("enum")
     if isinstance(values, list) and len(values) > level.values + 2:
-        rest = {"type": sorted({_type(value) for value in values[level.values :]})}
-        cut.pop("enum")
-        cut["anyOf"] = [{"enum": values[: level.values]}, rest]
-        _mark(cut, len(values) - level.values, "values")
+        if all(isinstance(value, str | int | float | NoneType) for value in values):
+            # The last value is written out too, so the enumeration stays closed.
+            cut[SHOWN] = level.values
+            _mark(cut, sum(value is not None for value in values[level.values :]) - 1, "values")
+        else:
+            rest = {"type": sorted({_type(value) for value in values[level.values :]})}
+            cut.pop("enum")
+            cut["anyOf"] = [{"enum": values[: level.values]}, rest]
+            _mark(cut, len(values) - level.values, "values")
     for key in ("anyOf", "oneOf"):
         members = cut.get(key)
         if isinstance(members, list) and len(members) > level.members + 1:
             cut[key] = [*members[: level.members], {}]
             _mark(cut, len(members) - level.members, "alternatives")
+
+
+def _literals(alternatives: Any) -> list[Any] | None:
+    """The values of alternatives that are all single values or lists of them; None for others."""
+    if not isinstance(alternatives, list):
+        return None
+    values: list[Any] = []
+    for one in alternatives:
+        if not isinstance(one, Mapping) or not ("const" in one or isinstance(one.get("enum"), list)):
+            return None
+        values += [one["const"]] if "const" in one else one["enum"]
+    return values
 
 
 def _shorten_properties(cut: dict[str, Any], level: _Level, depth: int, nested: int) -> None:

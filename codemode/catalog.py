@@ -11,7 +11,6 @@ import difflib
 import hashlib
 import itertools
 import json
-import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
+from codemode.about import about, summary
 from codemode.arguments import ArgumentCheck
 from codemode.brevity import LEVELS, shortened
 from codemode.cost import about_tokens
@@ -40,10 +40,9 @@ _HINT_TOKENS = 20
 _FAR_TOO_LONG = 8  # times the room: such a tool is shortened in larger steps
 _MAX_TARGETS = 1_000
 _MOST_COMPARED = 5_000
-_SUMMARY_CHARS, _SHORT_SUMMARY_CHARS = 140, 60
+_SHORT_SUMMARY_CHARS = 60
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SEARCHED_MEMBERS, _SEARCHED_VALUES, _SEARCHED_CHARS = 100, 20, 200
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`\"'])|\n\s*\n")
 _API = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
   search(query: string, options?: { limit?: number; server?: string; readOnly?: boolean }):
@@ -159,10 +158,10 @@ class CatalogServer:
         result = self._results.get(entry.path)
         if result is None:
             text = entry.tool.description or entry.tool.title or ""
-            about, short = summary(text), summary(text, _SHORT_SUMMARY_CHARS)
+            words, short = summary(text), summary(text, _SHORT_SUMMARY_CHARS)
             whole = {"path": entry.path, "signature": self.brief(entry, names)}
-            if about:
-                whole["description"] = about
+            if words:
+                whole["description"] = words
             least = {"path": entry.path, **({"description": short} if short else {})}
             result = self._results[entry.path] = _Result(whole, least, _cost(whole), _cost(least))
         return result
@@ -335,6 +334,10 @@ class Catalog:
     def _part(self, entry: CatalogTool) -> CatalogServer:
         return self._parts[entry.server.id][0]
 
+    def paths(self, server_id: str) -> Iterator[str]:
+        """The paths of the tools of one server, in its order."""
+        return (entry.path for entry in self._entries(server_id))
+
     def _entries(self, server_id: str | None = None) -> Iterator[CatalogTool]:
         """All tools, or one server's, in order."""
         for part, visible in self._parts.values():
@@ -430,7 +433,7 @@ class Catalog:
 
     def declarations(self) -> str:
         """Declarations of every tool and of `codemode`'s own functions, for an editor's completion."""
-        return encodable(declarations(self.servers, self.names, members=_API))
+        return encodable(declarations(self.servers, self.names, members=_API, whole=True))
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""
@@ -453,7 +456,7 @@ class Catalog:
                 "path": self.names.server(server.id),
                 "server": server.id,
                 "tools": count,
-                "description": summary(server.description or server.name or ""),
+                "description": about(server) or server.name or "",
             }
             for server, count in self.server_tools()
             if only in (None, server.id)
@@ -471,7 +474,7 @@ class Catalog:
         if keys:
             raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
         name = target.removeprefix("codemode.")
-        if name not in self.names.servers:
+        if self.names.server_id(name) is None:
             if reason := self.missing(name):
                 raise CatalogError(reason)
             raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
@@ -520,7 +523,7 @@ class Catalog:
 
     def _server(self, name: str) -> Server:
         """The server with this id or identifier. Raises CatalogError when there is none."""
-        server_id = self.names.servers.get(name) if isinstance(name, str) else None
+        server_id = self.names.server_id(name) if isinstance(name, str) else None
         if server_id is not None:
             return self._parts[server_id][0].server
         if isinstance(name, str) and (reason := self.missing(name)):
@@ -573,12 +576,6 @@ def _stable(content: Any) -> bytes:
         return json.dumps(content, sort_keys=True, default=str).encode()
     except (TypeError, ValueError, RecursionError):
         return secrets.token_bytes(32)  # a unique hash: the image is not reused
-
-
-def summary(text: str, longest: int = _SUMMARY_CHARS) -> str:
-    """The first sentence of a description, on one line and cut to `longest` characters."""
-    first = " ".join(_SENTENCE_END.split(text.strip(), maxsplit=1)[0].split())
-    return first if len(first) <= longest else first[: longest - 1].rstrip() + "…"
 
 
 def _cost(result: Mapping[str, str]) -> int:

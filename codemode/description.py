@@ -7,16 +7,18 @@ from servers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
-from codemode.catalog import Catalog, summary
+from codemode.about import LONGEST, about, reason
+from codemode.catalog import Catalog
 from codemode.cost import most_tokens
 from codemode.text import encodable
 from stubs import declarations
 
 MAX_TOKENS = 600
 _FIXED_TOKENS = 230
-_MAX_SERVER_CHARS = 100
+_MOST_NAMES, _MOST_NAME_CHARS = 3, 60
 _MAX_DECLARED_TOOLS = 12
 
 _HEAD = """\
@@ -49,7 +51,7 @@ def description(catalog: Catalog) -> str:
         return encodable(
             "\n".join((_HEAD, declared, *_lines_within(_unavailable(catalog), room - most_tokens(declared)), _DISCOVER))
         )
-    lines = [*_servers(catalog), *_unavailable(catalog)] or [_Line(_NO_SERVERS, _NO_SERVERS)]
+    lines = [*_servers(catalog), *_unavailable(catalog)] or [_Line(_NO_SERVERS, _NO_SERVERS, _NO_SERVERS)]
     return encodable("\n".join((_HEAD, "Servers:", *_lines_within(lines, room), _DISCOVER, _EXAMPLE)))
 
 
@@ -57,13 +59,18 @@ def _declared(catalog: Catalog, room: int) -> str | None:
     """The declarations of a few small tools; None when they are too many or too long."""
     if not 0 < len(catalog) <= _MAX_DECLARED_TOOLS:
         return None
-    text = declarations(catalog.servers, catalog.names).strip()
+    servers = [replace(server, name=None, description=about(server) or None) for server in catalog.servers]
+    text = declarations(servers, catalog.names).strip()
     return text if most_tokens(text) <= room else None
 
 
 class _Line(NamedTuple):
-    """A line of the list of servers, and a shorter one for where there is little room."""
+    """A line of the list of servers, and shorter ones for where there is little room.
 
+    `whole` names some tools, `text` says what the server is for, `short` is its name.
+    """
+
+    whole: str
     text: str
     short: str
 
@@ -71,27 +78,44 @@ class _Line(NamedTuple):
 def _servers(catalog: Catalog) -> Iterator[_Line]:
     for server, count in catalog.server_tools():
         name = catalog.names.server(server.id)
-        about = summary(server.description or server.name or "")[:_MAX_SERVER_CHARS]
-        short = f"- {name} ({count} tools)"
-        yield _Line(f"{short}: {about}" if about else short, short)
+        short = f"- {name} ({count} tool{'' if count == 1 else 's'})"
+        words = about(server)
+        text = f"{short}: {words}" if words else short
+        names = _some_tools(catalog, server.id, count)
+        # Without a word of its own its tools have to say what it is for, however little room there is.
+        whole = f"{text} ({names})" if words else f"{short}: {names}" if names else short
+        yield _Line(whole, text if words else whole, short)
+
+
+def _some_tools(catalog: Catalog, server_id: str, count: int) -> str:
+    """The names of the first tools of a server, as many as a line has room for."""
+    names: list[str] = []
+    for path in catalog.paths(server_id):
+        name = path.partition(".")[2]
+        if len(names) == _MOST_NAMES or sum(map(len, names)) + len(name) > _MOST_NAME_CHARS:
+            break
+        names.append(name)
+    return ", ".join([*names, "…"] if names and len(names) < count else names)
 
 
 def _unavailable(catalog: Catalog) -> Iterator[_Line]:
-    for server_id, reason in sorted(catalog.unavailable.items()):
+    for server_id, why in sorted(catalog.unavailable.items()):
         short = f"- {_plain(server_id)} is not available"
-        yield _Line(f"{short}: {_plain(reason)[:_MAX_SERVER_CHARS]}", short)
+        text = f"{short}: {reason(why)[:LONGEST]}"
+        yield _Line(text, text, short)
 
 
 def _lines_within(lines: Iterable[_Line], room: int) -> list[str]:
     """As many whole lines as there is room for; then short ones; then how many more there are."""
     everything = list(lines)
-    if sum(most_tokens(line.text) + 1 for line in everything) <= room:
-        return [line.text for line in everything]
+    for version in ([line.whole for line in everything], [line.text for line in everything]):
+        if sum(most_tokens(text) + 1 for text in version) <= room:
+            return version
     # However many are left out in the end, their number has no more digits than that of all.
     room -= most_tokens(_more(len(everything))) + 1
     chosen: list[str] = []
     for line in everything:
-        fitting = next((text for text in line if most_tokens(text) + 1 <= room), None)
+        fitting = next((text for text in (line.text, line.short) if most_tokens(text) + 1 <= room), None)
         if fitting is None:
             break
         chosen.append(fitting)

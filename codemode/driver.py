@@ -79,7 +79,7 @@ class _Calls:
         self._catalog = catalog
         self._caller = caller
         self._limits = limits
-        self._local = LocalCalls(run, catalog)
+        self._local = LocalCalls(run, catalog, limits.tool_result)
         self._pace = pace
         # Another pace decides about every settlement, so it must see a single call too.
         self._single_at_once = isinstance(pace, RealPace)
@@ -195,7 +195,8 @@ class _Calls:
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
             return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
         outcome = await self._outcome(ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments))
-        return await off_loop(lambda: settle(outcome, limit=self._limits.tool_result), *_content(outcome))
+        limit = self._limits.tool_result
+        return await off_loop(lambda: settle(outcome, limit=limit, tool=entry.path), *_content(outcome))
 
     def _wrong_arguments(self, entry: CatalogTool, reason: str) -> ToolError:
         """The error of a call whose arguments do not match the schema: it shows what the tool expects."""

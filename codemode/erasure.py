@@ -36,7 +36,7 @@ def blank(source: str, output: str) -> str | None:
         if stays[index]:
             continue
         pieces.append(source[position : token.start])
-        pieces.append(_spaces(source[token.start : token.end]))
+        pieces.append(spaces(source[token.start : token.end]))
         position = token.end
     pieces.append(source[position:])
     return "".join(pieces)
@@ -51,7 +51,8 @@ def _significant(output: str) -> list[SourceToken]:
     return [token for token in tokenize(output) if token.key != ";"]
 
 
-def _spaces(text: str) -> str:
+def spaces(text: str) -> str:
+    """A blank for each character, and the text's own line ends."""
     return "".join(character if character in "\r\n\u2028\u2029" else " " for character in text)
 
 

@@ -32,9 +32,11 @@ _BLOCKS: dict[str, tuple[str, ...]] = {
 class LocalCalls:
     """Serves the local functions for one run, and two messages of the preload: `arity` and `unknown`."""
 
-    def __init__(self, run: Run, catalog: Catalog) -> None:
+    def __init__(self, run: Run, catalog: Catalog, limit: int) -> None:
+        """`limit`: the most bytes of one answer."""
         self._run = run
         self._catalog = catalog
+        self._limit = limit
         self._emitted_bytes = 0
 
     async def settle(self, call: HostCall) -> Settlement:
@@ -54,7 +56,7 @@ class LocalCalls:
                     value = await asyncio.to_thread(self._catalog.describe, targets, full=full)
                 case "tools":
                     options = _options("tools", first, {"server"})
-                    value = [_readable(tool) for tool in self._catalog.tools(options.get("server"))]
+                    value = self._tools(options.get("server"))
                 case "emit":
                     self._emit(first)
                 case "arity":
@@ -86,6 +88,15 @@ class LocalCalls:
             case [str(message), str(path), list(nearest), bool(signed)]:
                 paths = tuple(one for one in nearest if isinstance(one, str))
                 self._run.causes.append(UnknownName(message, path, paths, signed))
+
+    def _tools(self, server: Any) -> list[orjson.Fragment]:
+        listings = [_readable(tool) for tool in self._catalog.tools(server)]
+        if (size := sum(map(len, listings)) + len(listings) + 1) > self._limit:
+            raise CatalogError(
+                f"the list of {len(listings):,} tools has {size:,} bytes, over the limit of {self._limit:,} "
+                '(tool_result): ask for one server, codemode.tools({server: "..."}), or use codemode.search'
+            )
+        return [orjson.Fragment(listing) for listing in listings]
 
     async def _search(self, query: Any, options: Any) -> list[dict[str, Any]]:
         checked = _options("search", options, {"limit", "readOnly", "server"})
@@ -124,10 +135,9 @@ def _options(function: str, options: Any, names: set[str]) -> dict[str, Any]:
     return options
 
 
-def _readable(tool: dict[str, Any]) -> orjson.Fragment:
+def _readable(tool: dict[str, Any]) -> bytes:
     """A tool of the list as JSON, without its schemas when they are nested too deep for any reader."""
-    encoded = encode(tool) or encode({**tool, "inputSchema": True, "outputSchema": True, "annotations": {}})
-    return orjson.Fragment(encoded or b"null")
+    return encode(tool) or encode({**tool, "inputSchema": True, "outputSchema": True, "annotations": {}}) or b"null"
 
 
 def _content_block(block: Any) -> dict[str, Any]:

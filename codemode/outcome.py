@@ -50,10 +50,10 @@ class ToolError:
     about_arguments: bool = False
 
 
-def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
-    """What the program gets. A result over `limit` bytes of JSON is a ToolError that states its size."""
+def settle(outcome: CallOutcome, *, limit: int, tool: str = "the tool") -> Value | ToolError:
+    """What the program gets. A result over `limit` bytes of JSON is a ToolError that states its size and the `tool`."""
     if isinstance(outcome, ToolReturned):
-        return _returned(outcome.result, limit)
+        return _returned(outcome.result, limit, tool)
     if isinstance(outcome, ToolDenied):
         data = {"policy": _clean(outcome.policy)} if outcome.policy else None
         return ToolError(_clean(outcome.reason) or "the call was denied", None, data, denied=True)
@@ -62,11 +62,19 @@ def settle(outcome: CallOutcome, *, limit: int) -> Value | ToolError:
 
 def returned(result: Mapping[str, Any], limit: int) -> bytes | None:
     """The JSON that a program gets for a tool's result; None when it gets an error."""
-    value = _returned(result, limit)
+    value = _returned(result, limit, "the tool")
     return value.encoded if isinstance(value, Value) else None
 
 
-def _returned(result: Mapping[str, Any], limit: int) -> Value | ToolError:
+def over_limit(what: str, size: int, limit: int) -> str:
+    """The message for a result of `size` bytes; `what` returned it."""
+    return (
+        f"the result of {what} has {size:,} bytes, over the limit of {limit:,} (tool_result): ask for less, with a "
+        "filter or a page"
+    )
+
+
+def _returned(result: Mapping[str, Any], limit: int, tool: str) -> Value | ToolError:
     blocks = [block for block in _list(result.get("content")) if isinstance(block, dict)]
     structured = result.get("structuredContent")
     texts = [block["text"] for block in blocks if block.get("type") == "text" and isinstance(block.get("text"), str)]
@@ -81,11 +89,9 @@ def _returned(result: Mapping[str, Any], limit: int) -> Value | ToolError:
     else:
         encoded = encode(blocks)
     if encoded is None:
-        return ToolError("the tool's result cannot be read: it is nested too deep or is not JSON")
+        return ToolError(f"the result of {tool} cannot be read: it is nested too deep or is not JSON")
     if len(encoded) > limit:
-        return ToolError(
-            f"the tool's result has {len(encoded):,} bytes, at most {limit:,} are allowed: ask for less (filter, page)"
-        )
+        return ToolError(over_limit(tool, len(encoded), limit))
     return Value(encoded)
 
 

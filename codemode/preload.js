@@ -4,15 +4,16 @@
 // every call again, so a program that changes an object of this script fools only itself.
 //
 // Every isolate carries the names, so they are compact: sorted lines in blocks, and a bisection finds them.
-//   servers: [[identifier, id, [block, ...]], ...]   block: "\nname\nalias\tname\n", about 64 lines
+//   servers: [[identifier, id, [block, ...]], ...]   block: "\nname\nalias\tname\n", about 64 lines; an id that is no
+//                                                    property of `codemode` is the fourth element
 //   shortcuts: {spelling: path or [path, ...]}       only those that `shortcut` would get wrong; several: ambiguous
 //   signatures: {path: text}                         of a small catalog only; for a large one the host adds them
 "use strict";
 
 const { call } = host;
 const { Error, Map, Set, Proxy, Object, Reflect, Symbol } = globalThis;
-const { create, defineProperty, freeze } = Object;
-const { get: reflectGet, has: reflectHas } = Reflect;
+const { create, defineProperty } = Object;
+const { get: reflectGet, has: reflectHas, ownKeys, getOwnPropertyDescriptor } = Reflect;
 const uncurry = Function.prototype.bind.bind(Function.prototype.call);
 const indexOf = uncurry(String.prototype.indexOf);
 const slice = uncurry(String.prototype.slice);
@@ -32,6 +33,7 @@ const { setPrototypeOf } = Object;
 // --- names ---------------------------------------------------------------------------------------------------------
 
 const servers = new Map();
+const byId = new Map(); // servers by those ids that are not properties of `codemode`
 const identifiers = [];
 let data = { servers: [], shortcuts: {}, signatures: {} };
 
@@ -45,9 +47,18 @@ function define(names) {
     mapSet(servers, identifier, { identifier, blocks, functions: new Map(), proxy: undefined });
   }
   for (let i = 0; i < data.servers.length; i++) {
-    const [identifier, id] = data.servers[i];
+    const [identifier, id, , hidden] = data.servers[i];
     if (id && !mapGet(servers, id)) mapSet(servers, id, mapGet(servers, identifier));
+    if (hidden !== undefined) mapSet(byId, hidden, mapGet(servers, identifier));
+    if (functions[hidden]) {
+      const server = mapGet(servers, identifier);
+      functions[hidden] = withMembers(functions[hidden], (name) => toolAt(server, name));
+    }
   }
+  // Other environments call the tools `tools`.
+  defineProperty(globalThis, "tools", {
+    value: functions.tools, configurable: true, writable: true, enumerable: false,
+  });
 }
 
 // The identifier of the tool that has this name on a server, or undefined.
@@ -81,8 +92,24 @@ function toolNames(server) {
   return names;
 }
 
-// The paths for `server_tool`, in identifiers or raw names, or for a bare name: one path, unless the name is ambiguous.
+// The path that `server.tool` means: in identifiers, or, unless `exact`, in ids and raw names too.
+function dotted(name, exact) {
+  for (let at = indexOf(name, "."); at >= 0; at = indexOf(name, ".", at + 1)) {
+    const prefix = slice(name, 0, at);
+    const server = mapGet(servers, prefix) ?? (exact ? undefined : mapGet(byId, prefix));
+    const tool = server && member(server, slice(name, at + 1));
+    if (tool === undefined) continue;
+    const path = server.identifier + "." + tool;
+    if (!exact || path === name) return path;
+  }
+  return undefined;
+}
+
+// The paths for `server.tool` and `server_tool`, in identifiers or raw names, or for a bare name: one path, unless the
+// name is ambiguous.
 function shortcut(name) {
+  const path = dotted(name, true);
+  if (path !== undefined) return [path];
   if (reflectHas(data.shortcuts, name)) {
     const paths = data.shortcuts[name];
     return isArray(paths) ? paths : [paths];
@@ -97,7 +124,8 @@ function shortcut(name) {
     const tool = member(mapGet(servers, identifiers[i]), name);
     if (tool !== undefined) push(paths, identifiers[i] + "." + tool);
   }
-  return paths;
+  const other = paths.length === 1 ? undefined : dotted(name, false);
+  return other === undefined ? paths : [other];
 }
 
 // --- wrong names ---------------------------------------------------------------------------------------------------
@@ -239,6 +267,15 @@ function toolOf(server, tool) {
   return callable;
 }
 
+// The tool of a server by one of its names, or by its whole path; else undefined.
+function toolAt(server, name) {
+  if (typeof name !== "string") return undefined;
+  const prefix = server.identifier + ".";
+  const tool = member(server, name) ??
+    (slice(name, 0, prefix.length) === prefix ? member(server, slice(name, prefix.length)) : undefined);
+  return tool === undefined ? undefined : toolOf(server, tool);
+}
+
 // Names that the language itself reads (`then`, `toJSON`, those of Object.prototype) are absent or inherited, never wrong.
 function inherited(name) {
   return typeof name === "symbol" || name === "then" || name === "toJSON" || reflectHas(objectPrototype, name);
@@ -260,16 +297,16 @@ function serverProxy(server) {
   return new Proxy(create(objectPrototype), {
     ...readOnly,
     get(target, name) {
-      const tool = typeof name === "string" ? member(server, name) : undefined;
-      if (tool !== undefined) return toolOf(server, tool);
+      const tool = toolAt(server, name);
+      if (tool !== undefined) return tool;
       if (inherited(name)) return reflectGet(target, name);
       throw unknownTool(server, name);
     },
-    has: (target, name) => (typeof name === "string" && member(server, name) !== undefined) || reflectHas(target, name),
+    has: (target, name) => toolAt(server, name) !== undefined || reflectHas(target, name),
     ownKeys: () => toolNames(server),
     getOwnPropertyDescriptor(target, name) {
-      const tool = typeof name === "string" ? member(server, name) : undefined;
-      return tool === undefined ? undefined : descriptor(toolOf(server, tool));
+      const tool = toolAt(server, name);
+      return tool === undefined ? undefined : descriptor(tool);
     },
   });
 }
@@ -280,10 +317,31 @@ functions.describe = (target, options) => call("describe", [target, options]);
 functions.tools = (options) => call("tools", [options]);
 functions.emit = (block) => call("emit", [block]);
 const functionNames = ["search", "describe", "tools", "emit"];
-freeze(functions);
 
-// The value of a property of `codemode`: a function, a server, a tool by one of its short names, or undefined.
+// A function of `codemode` that has other properties too, which `find` returns and `list` names. `otherwise` throws for a
+// name that is neither one of these nor a function's own.
+function withMembers(own, find, otherwise, list) {
+  return new Proxy(own, {
+    ...readOnly,
+    ownKeys: (target) => (list ? [...list()] : ownKeys(target)),
+    getOwnPropertyDescriptor(target, name) {
+      const value = typeof name !== "string" || inherited(name) ? undefined : find(name);
+      return value === undefined ? getOwnPropertyDescriptor(target, name) : descriptor(value);
+    },
+    get(target, name) {
+      const value = typeof name !== "string" || inherited(name) ? undefined : find(name);
+      if (value !== undefined) return value;
+      if (otherwise && !inherited(name) && !reflectHas(target, name)) otherwise(name);
+      return reflectGet(target, name);
+    },
+    has: (target, name) =>
+      reflectHas(target, name) || (typeof name === "string" && !inherited(name) && find(name) !== undefined),
+  });
+}
+
+// The value of a property of `codemode`: a function, a server, a tool by one of its short names or its path, or undefined.
 function property(name) {
+  if (slice(name, 0, 9) === "codemode." && dotted(name, true) === undefined) name = slice(name, 9);
   if (functions[name]) return functions[name];
   const server = mapGet(servers, name);
   if (server) return (server.proxy ??= serverProxy(server));
@@ -294,14 +352,22 @@ function property(name) {
   return toolOf(mapGet(servers, slice(paths[0], 0, dot)), slice(paths[0], dot + 1));
 }
 
+function absent(name) {
+  const paths = shortcut(name);
+  if (paths.length) throw ambiguous(name, paths);
+  const dot = indexOf(name, ".");
+  const server = dot < 0 ? undefined : mapGet(servers, slice(name, 0, dot)) ?? mapGet(byId, slice(name, 0, dot));
+  throw server ? unknownTool(server, slice(name, dot + 1)) : unknownServer(name);
+}
+
+functions.tools = withMembers(functions.tools, property, absent, () => identifiers);
+
 const codemode = new Proxy(create(objectPrototype), {
   ...readOnly,
   get(target, name) {
     const value = typeof name === "string" ? property(name) : undefined;
     if (value !== undefined) return value;
-    if (inherited(name)) return reflectGet(target, name);
-    const paths = shortcut(name);
-    throw paths.length ? ambiguous(name, paths) : unknownServer(name);
+    return inherited(name) ? reflectGet(target, name) : absent(name);
   },
   has: (target, name) => (typeof name === "string" && property(name) !== undefined) || reflectHas(target, name),
   ownKeys: () => [...identifiers, ...functionNames],

@@ -36,11 +36,16 @@ def preload(data: str | None) -> str:
 
 def _servers(names: Names) -> list[list[Any]]:
     identifiers = {names.server(server_id): server_id for server_id in names.tools}
-    return [
-        [identifier, server_id if names.servers.get(server_id) == server_id and server_id != identifier else 0, blocks]
-        for identifier, server_id in sorted(identifiers.items())
-        for blocks in [_blocks(names, server_id)]
-    ]
+    servers: list[list[Any]] = []
+    for identifier, server_id in sorted(identifiers.items()):
+        blocks = _blocks(names, server_id)
+        if server_id == identifier:
+            servers.append([identifier, 0, blocks])
+        elif names.servers.get(server_id) == server_id:
+            servers.append([identifier, server_id, blocks])
+        else:
+            servers.append([identifier, 0, blocks, server_id])
+    return servers
 
 
 def _blocks(names: Names, server_id: str) -> list[str]:
@@ -74,12 +79,20 @@ def _exceptions(names: Names) -> dict[str, str | list[str]]:
 
 def _by_rule(names: Names, spelling: str) -> list[str]:
     """The script's `shortcut` in Python. The two must agree on every spelling."""
+    if key := names.of_path(spelling):
+        return [names.path(*key)]
     for position in _underscores(spelling):
         server_id = names.servers.get(spelling[:position])
         if server_id is not None and (raw := names.tools[server_id].get(spelling[position + 1 :])) is not None:
             return [names.path(server_id, raw)]
     owners = ((server_id, members.get(spelling)) for server_id, members in names.tools.items())
-    return [names.path(server_id, raw) for server_id, raw in owners if raw is not None]
+    paths = [names.path(server_id, raw) for server_id, raw in owners if raw is not None]
+    if len(paths) != 1:
+        for position in (position for position, character in enumerate(spelling) if character == "."):
+            server_id = names.server_id(spelling[:position])
+            if server_id is not None and (raw := names.tools[server_id].get(spelling[position + 1 :])) is not None:
+                return [names.path(server_id, raw)]
+    return paths
 
 
 def _underscores(text: str) -> Iterable[int]:

@@ -99,7 +99,8 @@ class Run:
     """Everything about one run. Without a `failure` it completed, with a `value` unless that was undefined.
 
     `emitted` are MCP content blocks. `causes` are the last errors of ours that the program got. `check` is the result
-    of a check before the run, as the agent reads it, and `notes` are the same in words.
+    of a check before the run, as the agent reads it, and `notes` are the same in words. `note` is what the agent should
+    know in addition to the result, such as which part of its text was the program.
     """
 
     id: str
@@ -113,6 +114,7 @@ class Run:
     causes: deque[Cause] = field(default_factory=lambda: deque(maxlen=MOST_CAUSES))
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
+    note: str | None = None
 
 
 def _cause(name: str, message: str, causes: Iterable[Cause]) -> Cause | None:

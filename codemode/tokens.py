@@ -8,6 +8,7 @@ costs alignment, never correctness.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 _SKIP = re.compile(r"(?:[\s\ufeff]+|//[^\n\r\u2028\u2029]*|/\*.*?(?:\*/|\Z))+", re.DOTALL)
@@ -32,18 +33,21 @@ class SourceToken:
 
 def tokenize(text: str) -> list[SourceToken]:
     """All tokens in order, without comments and white space. Accepts any text."""
-    tokens: list[SourceToken] = []
+    return list(tokens_from(text, 0))
+
+
+def tokens_from(text: str, position: int) -> Iterator[SourceToken]:
+    """The tokens from a place on at which no string, template or comment is open."""
     scan = _Scan(text)
-    position, length = 0, len(text)
+    length, before = len(text), ""
     while position < length:
         if skipped := _SKIP.match(text, position):
             position = skipped.end()
             if position >= length:
                 break
-        token = scan.token(position, tokens[-1].key if tokens else "")
-        tokens.append(token)
-        position = token.end
-    return tokens
+        token = scan.token(position, before)
+        yield token
+        position, before = token.end, token.key
 
 
 class _Scan:

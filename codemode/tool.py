@@ -16,17 +16,24 @@ from codemode.catalog import Catalog
 from codemode.check.checker import Checker
 from codemode.description import description
 from codemode.driver import drive
+from codemode.entry import may_take_globals, without_given_parameters
+from codemode.modules import blanked, imports, may_have_modules, without_module_words
 from codemode.offload import off_loop
 from codemode.pace import Pace
+from codemode.places import placed
+from codemode.remarks import remark
 from codemode.run import Failure, Run
 from codemode.source import extract
-from codemode.typescript import JavaScript, TypeScript, TypeScriptError, looks_typed
+from codemode.syntax import explained, may_be_explained
+from codemode.tokens import tokenize
+from codemode.typescript import MAX_PLACED_CHARS, JavaScript, TypeScript, TypeScriptError, looks_typed
 from sandbox import EngineError, Executor, Image
 
 TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
 MAX_IMAGES = 64
+_MOST_INLINE = 8 * 1024  # characters of a program that the event loop reads itself
 
 INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -102,32 +109,36 @@ class CodeTool:
             return answer(Run(run_id, "", failure=Failure("denied", "TypeError", wrong)), [])
         limits = self._executor.limits
         # A program may stand in prose, but the length of that is bounded too.
-        program = extract(arguments["code"][: 2 * limits.source + 1])
-        run = Run(run_id, program.text)
+        sent = arguments["code"][: 2 * limits.source + 1]
+        program = await off_loop(lambda: extract(sent), sent)
+        run = Run(run_id, program.text, note=program.note)
         if (size := len(program.text.encode())) > limits.source:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)
             return answer(run, [])
+        source = await _without_trappings(run.program)
         if arguments.get("check"):
-            run.value = (await self._checker.check(run.program, catalog, self._typescript)).as_dict()
+            run.value = (await self._checker.check(source, catalog, self._typescript)).as_dict()
             run.has_value = True
             return answer(run, [])
-        if advice := await self._check(run, catalog):
+        if advice := await self._check(run, source, catalog):
             return answer(run, advice)
         try:
-            await self._run(run, program.typescript, catalog, caller, identity, pace)
+            await self._run(run, source, program.typescript, catalog, caller, identity, pace)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
-        advice = advise(run.failure, catalog, run.program) if run.failure is not None else []
+        advice = await _advice(run, source, catalog)
+        if run.failure is None and run.note is None:
+            run.note = remark(run, source)
         # Truncating a megabyte measures its parts again and again.
         return await off_loop(lambda: answer(run, advice), run.value)
 
-    async def _check(self, run: Run, catalog: Catalog) -> list[str]:
+    async def _check(self, run: Run, source: str, catalog: Catalog) -> list[str]:
         """Check a program before it runs. Returns advice when it must not run, after setting the run's failure."""
         if self._type_check == "off":
-            result = await self._checker.certain(run.program, catalog, self._typescript)
+            result = await self._checker.certain(source, catalog, self._typescript)
         else:
-            result = await self._checker.check(run.program, catalog, self._typescript)
+            result = await self._checker.check(source, catalog, self._typescript)
             run.check = result.as_dict()
         must_not_run = result.certain or (self._type_check == "enforce" and not result.ok)
         if not must_not_run:
@@ -139,36 +150,56 @@ class CodeTool:
         return ["Found before running: nothing was run.", *result.advice()]
 
     async def _run(
-        self, run: Run, typescript: bool, catalog: Catalog, caller: ToolCaller, identity: str, pace: Pace | None
+        self,
+        run: Run,
+        source: str,
+        typescript: bool,
+        catalog: Catalog,
+        caller: ToolCaller,
+        identity: str,
+        pace: Pace | None,
     ) -> None:
         """Run a program as JavaScript, and if that does not parse, as TypeScript."""
-        image = await self._image(catalog)
-        stripped: JavaScript | TypeScriptError | None = None
-        if typescript or looks_typed(run.program):
-            stripped = await self._typescript.javascript(run.program)
 
-        async def attempt(source: str) -> None:
+        async def attempt(text: str) -> None:
             execution = self._executor.execution(image, identity=identity)
             limits = self._executor.limits
             await drive(
-                run, source, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=catalog.begin
+                run, text, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=catalog.begin
             )
 
+        image = await self._image(catalog)
+        stripped: JavaScript | TypeScriptError | None = None
+        if typescript or looks_typed(source):
+            stripped = await self._javascript(source)
         if isinstance(stripped, JavaScript):
             await attempt(stripped.text)
         else:
-            await attempt(run.program)
+            await attempt(source)
             if run.failure is None or run.failure.kind != "syntax":
                 return
             untyped, run.failure = run.failure, None
-            stripped = stripped or await self._typescript.javascript(run.program)
-            if isinstance(stripped, TypeScriptError) or stripped.text == run.program:
+            stripped = stripped or await self._javascript(source)
+            if isinstance(stripped, TypeScriptError) or stripped.text == source:
                 run.failure = _syntax_error(untyped, stripped)
                 return
             await attempt(stripped.text)
         if run.failure is not None and not stripped.own_lines:
             # The positions are those of the transformer's output, not of the program.
             run.failure = replace(run.failure, line=None, column=None, stack=None)
+
+    async def _javascript(self, source: str) -> JavaScript | TypeScriptError:
+        """The program without its types, and without imports of which it uses types only."""
+        if "import" not in source or len(source) > MAX_PLACED_CHARS or not (found := imports(source)):
+            return await self._typescript.javascript(source)
+        names = {name for one in found for name in one.names}
+        without = blanked(source, [(one.start, one.end) for one in found])
+        stripped = await self._typescript.javascript(without)
+        used = {token.key for token in tokenize(without)}
+        if all(one.names for one in found) and names <= used and isinstance(stripped, JavaScript):
+            if not names & {token.key for token in tokenize(stripped.text)}:
+                return stripped
+        return await self._typescript.javascript(source)
 
     async def _image(self, catalog: Catalog) -> Image:
         """The image for programs over a catalog.
@@ -186,6 +217,34 @@ class CodeTool:
 
     async def _make_image(self, catalog: Catalog) -> Image:
         return await self._executor.image(await asyncio.to_thread(lambda: catalog.preload))
+
+
+async def _without_trappings(program: str) -> str:
+    """The program that runs: blanks where it has words of a module, or takes globals as parameters."""
+    modules, parameters = may_have_modules(program), may_take_globals(program)
+    if len(program) > MAX_PLACED_CHARS or not (modules or parameters):
+        return program
+
+    def prepare() -> str:
+        text = without_module_words(program) if modules else program
+        return without_given_parameters(text) if parameters else text
+
+    return prepare() if len(program) <= _MOST_INLINE else await asyncio.to_thread(prepare)
+
+
+async def _advice(run: Run, source: str, catalog: Catalog) -> list[str]:
+    """What to write instead, a line each. The failure gets its true cause and place where the engine missed them."""
+    failure = run.failure
+    if failure is None:
+        return []
+    if may_be_explained(failure):
+        known = await asyncio.to_thread(explained, failure, source)
+        if known is not None:
+            run.failure, advice = known
+            return advice
+    if failure.stack is not None and "new" in source:
+        failure = run.failure = await asyncio.to_thread(placed, failure, source)
+    return advise(failure, catalog, source, called=bool(run.calls))
 
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:

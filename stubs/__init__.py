@@ -3,12 +3,14 @@
 from stubs.declarations import declarations
 from stubs.identifiers import CODEMODE_FUNCTIONS
 from stubs.inference import Seen
+from stubs.literals import SHOWN
 from stubs.names import Names, ServerNames, ToolKey, assign_names
 from stubs.signature import signature, type_of
 from stubs.tools import Schema, Server, Tool
 
 __all__ = [
     "CODEMODE_FUNCTIONS",
+    "SHOWN",
     "Names",
     "Schema",
     "Seen",

@@ -20,12 +20,18 @@ _HINTS = (("readOnlyHint", "read-only"), ("destructiveHint", "destructive"), ("i
 
 
 def declarations(
-    servers: Iterable[Server], names: Names, only: Collection[str] | None = None, *, members: str = ""
+    servers: Iterable[Server],
+    names: Names,
+    only: Collection[str] | None = None,
+    *,
+    members: str = "",
+    whole: bool = False,
 ) -> str:
     """`declare const codemode: { <server>: { <tool>(input: ...): Promise<...>; } }` with the named types it needs.
 
     `only`: the paths of the tools to declare (`server.tool` in identifiers), None for all. `members`: trusted
-    TypeScript for further members of `codemode`, which come before the servers.
+    TypeScript for further members of `codemode`, which come before the servers. `whole`: long enumerations are written
+    out, for editors and compilers; otherwise some of their values are only counted.
     """
     types: list[str] = []
     bodies: list[str] = []
@@ -33,7 +39,7 @@ def declarations(
     for server in servers:
         tools = _selected(server, names, only)
         if tools or only is None:
-            printer, body = _server(server, tools, names)
+            printer, body = _server(server, tools, names, whole)
             types.extend(printer.declarations())
             bodies.append(body)
             integers |= printer.mentions_integer
@@ -55,8 +61,8 @@ def _selected(server: Server, names: Names, only: Collection[str] | None) -> lis
     return list(first.values())
 
 
-def _server(server: Server, tools: Iterable[Tool], names: Names) -> tuple[Printer, str]:
-    library = Library()
+def _server(server: Server, tools: Iterable[Tool], names: Names, whole: bool) -> tuple[Printer, str]:
+    library = Library(whole=whole)
     identifier = names.server(server.id)
     calls = [(tool, name := names.tool(server.id, tool.name), call_of(tool, name, library)) for tool in tools]
     printer = Printer(name_types([root for _, name, call in calls for root in call.roots(name)], identifier))

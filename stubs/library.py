@@ -33,16 +33,17 @@ TALLEST = 16
 
 
 class Library:
-    """Compiles schemas into shapes of one table. Not thread-safe."""
+    """Compiles schemas into shapes of one table. `whole`: long enumerations are written out. Not thread-safe."""
 
-    def __init__(self, *, documented: bool = True) -> None:
+    def __init__(self, *, documented: bool = True, whole: bool = False) -> None:
         self.shapes = Shapes()
         self._documented = documented
+        self._whole = whole
         self._canonical: dict[object, Definition] = {}
 
     def add(self, schema: Any, hint: str, allowed: JsonTypes = ALL) -> Shape:
         """The type of a schema document. Every reference in it leads to a finished definition."""
-        compiler = SchemaCompiler(schema, self.shapes, hint=hint, documented=self._documented)
+        compiler = SchemaCompiler(schema, self.shapes, hint=hint, documented=self._documented, whole=self._whole)
         shape = compiler.compile(allowed)
         if not compiler.definitions:
             return shape

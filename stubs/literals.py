@@ -3,11 +3,16 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from stubs.shapes import ALL, Index, JsonTypes, Property, Shape, Shapes
+from stubs.shapes import ALL, Index, JsonTypes, Literal, Property, Shape, Shapes, json_types
 from stubs.text import number, quoted
+
+SHOWN = "x-shown"
+"""A keyword next to `enum`: how many of its values are written out. A shortened schema has it; it allows no others."""
 
 MOST_LITERALS = 60
 MOST_TEXT = 1_200
+WHOLE_LITERALS = 2_000
+WHOLE_TEXT = 60_000
 LITERALS_AFTER_CUT = 24
 TEXT_AFTER_CUT = 480
 LONGEST_LITERAL = 200
@@ -30,22 +35,46 @@ def json_type(value: Any) -> str | None:
     return "array" if isinstance(value, list) else None
 
 
-def enumeration(values: Iterable[Any], allowed: JsonTypes, shapes: Shapes) -> Shape:
+def enumeration(
+    values: Iterable[Any], allowed: JsonTypes, shapes: Shapes, *, whole: bool = False, shown: int | None = None
+) -> Shape:
     """The union of the values that are of an allowed JSON type.
 
-    A long list is cut: the first values, then the JSON types of the others, with a comment that counts these.
+    A long list is cut: the first values, a comment that counts others, and the last value, so that it stays closed.
+    Where the others are no plain values, their JSON types take the place of the last. `whole`: only a list that no
+    compiler could bear is cut, and that one is open. `shown`: the most values that are written out.
     """
     possible = [value for value in values if (json_type(value) or "null") in allowed]
-    members = [literal(value, shapes) for value in possible[: MOST_LITERALS + 1]]
-    if len(possible) <= MOST_LITERALS and _length(possible) <= MOST_TEXT:
-        return shapes.union(members)
-    count, length = 0, 0
-    while count < LITERALS_AFTER_CUT and length < TEXT_AFTER_CUT:
-        length += _length(possible[count : count + 1])
-        count += 1
+    most, text = (WHOLE_LITERALS, WHOLE_TEXT) if whole else (MOST_LITERALS, MOST_TEXT)
+    if whole or shown is None or len(possible) <= shown:
+        members = [literal(value, shapes) for value in possible[: most + 1]]
+        if len(possible) <= most and _length(possible) <= text:
+            return shapes.union(members)
+        count, length = 0, 0
+        while count < LITERALS_AFTER_CUT and length < TEXT_AFTER_CUT:
+            length += _length(possible[count : count + 1])
+            count += 1
+    else:
+        members, count = [literal(value, shapes) for value in possible[:shown]], shown
+    if not whole and (last := _closing(possible[count:], members[:count], shapes)) is not None:
+        nothing = [value for value in possible[count:] if value is None][:1]
+        return shapes.union([*members[:count], last, *(shapes.null for _ in nothing)])
     others = frozenset(json_type(value) or "null" for value in possible[count:])
     note = f"or one of {len(possible) - count:,} more values"
     return shapes.union([*members[:count], shapes.note(note, shapes.top(others))])
+
+
+def _closing(others: Sequence[Any], first: Sequence[Shape], shapes: Shapes) -> Shape | None:
+    """A literal for the last of the values that are left out, with a comment that counts the ones before; None where
+    they are not all plain values of the kinds that the first ones have."""
+    plain = [value for value in others if value is not None]
+    last = literal(plain[-1], shapes) if plain else None
+    if not isinstance(last, Literal) or not all(isinstance(value, (str, int, float)) for value in plain):
+        return None
+    kinds = frozenset[str]().union(*map(json_types, first))
+    if not frozenset(json_type(value) or "null" for value in plain) <= kinds:
+        return None
+    return shapes.cut(len(plain) - 1, last)
 
 
 def literal(value: Any, shapes: Shapes, depth: int = _DEEPEST) -> Shape:

@@ -1,8 +1,9 @@
 """Every spelling that a program may use for a tool, and the tool it means.
 
 The first spelling is `codemode.<server>.<tool>` in identifiers. The others are aliases: `codemode["my-server"]`,
-`codemode.fix["my-tool"]`, `codemode.fix_my_tool`, `codemode["fix_my-tool"]`, and a raw name alone. An alias never hides
-a first spelling or a function of `codemode` itself. An alias that could mean two tools means none.
+`codemode.fix["my-tool"]`, `codemode.fix_my_tool`, `codemode["fix_my-tool"]`, a raw name alone, and a path as one key,
+`codemode["fix.my_tool"]`. An alias never hides a first spelling or a function of `codemode` itself. An alias that could
+mean two tools means none.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -119,34 +120,42 @@ class Names:
         spelling = self._flat(key, self.tool(server_id, raw_name))
         return spelling if self.shortcut(spelling) == (key,) else None
 
-    def shortcut(self, spelling: str) -> tuple[ToolKey, ...]:
-        """The tools that a property of `codemode` can mean as a flat spelling or raw name: none, one, or several.
+    def server_id(self, name: str) -> str | None:
+        """The id of the server with this identifier or id; None when there is none.
 
-        A flat spelling overrides a raw name. Servers and `codemode`'s own functions override both.
+        The id of a server counts also where a property of `codemode` with that name is something else, such as the
+        function `search`.
+        """
+        return self.servers.get(name) or (name if name in self._parts else None)
+
+    def shortcut(self, spelling: str) -> tuple[ToolKey, ...]:
+        """The tools that a property of `codemode` can mean: none, one, or several.
+
+        A path overrides a flat spelling, that a raw name, and that any other spelling with a dot. Servers and
+        `codemode`'s own functions override all.
         """
         if spelling in CODEMODE_FUNCTIONS or spelling in PROTOCOL_PROPERTIES or spelling in self.servers:
             return ()
-        for claims in (self._flat_claims, self._nested_claims, self._raw_flat_claims, self._raw_claims):
-            if keys := tuple(claims(spelling)):
-                return keys
-        return ()
+        if key := self.of_path(spelling):
+            return (key,)
+        all_claims = (self._flat_claims, self._nested_claims, self._raw_flat_claims, self._raw_claims)
+        keys = next((keys for claims in all_claims if (keys := tuple(claims(spelling)))), ())
+        if len(keys) != 1:
+            for server, tool in _splits(spelling):
+                server_id = self.server_id(server)
+                if server_id is not None and tool in self.tools[server_id]:
+                    return (ToolKey(server_id, self.tools[server_id][tool]),)
+        return keys
 
     def resolve(self, spelling: str) -> tuple[ToolKey, ...]:
         """The tools that a spelling can mean: none, one, or several for an ambiguous alias.
 
-        Takes every spelling of this module, with or without `codemode.` in front, and with a dot where a program needs
-        brackets (`fix.my-tool`).
+        Takes every spelling of this module, with or without `codemode.` in front. With a dot it may have raw names
+        (`fix.my-tool`).
         """
-        spelling = spelling.removeprefix("codemode.")
-        if key := self.of_path(spelling):
-            return (key,)
-        if len(keys := self.shortcut(spelling)) == 1:
-            return keys
-        for server, tool in _splits(spelling):
-            server_id = self.servers.get(server)
-            if server_id is not None and tool in self.tools[server_id]:
-                return (ToolKey(server_id, self.tools[server_id][tool]),)
-        return keys
+        without = spelling.removeprefix("codemode.")
+        # A server may have the id `codemode`.
+        return self.shortcut(spelling) or (self.shortcut(without) if without != spelling else ())
 
     @cached_property
     def paths(self) -> Mapping[str, ToolKey]:

@@ -13,7 +13,7 @@ from typing import Any
 from stubs.arrays import array_shape
 from stubs.facts import is_integer
 from stubs.jsdoc import describe
-from stubs.literals import enumeration, json_type
+from stubs.literals import SHOWN, enumeration, json_type
 from stubs.objects import object_shape
 from stubs.references import ReferenceTarget, Resource, SchemaDocument
 from stubs.shapes import ALL, NOTHING, Definition, JsonTypes, Property, Shape, Shapes, json_types
@@ -34,12 +34,18 @@ _SINGLE = {name: frozenset({name}) for name in ALL} | {"integer": frozenset({"nu
 
 
 class SchemaCompiler:
-    """Compiles one schema document. `definitions`: every part to which a reference leads, with its body."""
+    """Compiles one schema document. `definitions`: every part to which a reference leads, with its body.
 
-    def __init__(self, root: Any, shapes: Shapes, *, hint: str = "Root", documented: bool = True) -> None:
+    `whole`: long enumerations are written out.
+    """
+
+    def __init__(
+        self, root: Any, shapes: Shapes, *, hint: str = "Root", documented: bool = True, whole: bool = False
+    ) -> None:
         self.definitions: list[Definition] = []
         self._shapes = shapes
         self._hint = hint
+        self._whole = whole
         self._document = SchemaDocument(root)
         self._schemas_left = MOST_SCHEMAS
         self._documentation_left = MOST_DOCUMENTATION if documented else 0
@@ -65,15 +71,18 @@ class SchemaCompiler:
         self._schemas_left -= 1
         resource = self._document.enter(schema, resource)
         if self._document.legacy and isinstance(schema.get("$ref"), str):
-            return self._reference(schema["$ref"], False, resource, allowed)
+            return self._or_null(schema, self._reference(schema["$ref"], False, resource, allowed), allowed)
         types = allowed & declared_types(schema)
         within = _Place(self, types, resource, depth)
         parts = self._conjuncts(schema, within)
         shape = self._shapes.intersection([self._base(schema, within, parts), *parts])
-        if schema.get("nullable") is True and "null" in allowed:
-            # A keyword of OpenAPI, which JSON Schema ignores: servers that write it do send null.
-            return self._shapes.union([shape, self._shapes.null])
-        return shape
+        return self._or_null(schema, shape, allowed)
+
+    def _or_null(self, schema: Mapping[str, Any], shape: Shape, allowed: JsonTypes) -> Shape:
+        """The type, or null where the schema says `nullable`: a keyword of OpenAPI, which JSON Schema ignores. Servers
+        that write it do send null."""
+        nullable = schema.get("nullable") is True and "null" in allowed
+        return self._shapes.union([shape, self._shapes.null]) if nullable else shape
 
     def _base(self, schema: Mapping[str, Any], place: "_Place", parts: Sequence[Shape]) -> Shape:
         """The type by the schema's own keywords. `parts`: the types by its combinators."""
@@ -84,7 +93,9 @@ class SchemaCompiler:
             values = schema["enum"]
             refused = _refused_values(schema)
             allowed = [value for value in values if not (isinstance(value, str) and value in refused)]
-            return enumeration(allowed, types, shapes)
+            shown = schema.get(SHOWN)
+            shown = shown if isinstance(shown, int) and not isinstance(shown, bool) and shown > 0 else None
+            return enumeration(allowed, types, shapes, whole=self._whole, shown=shown)
         has_object = any(keyword in schema for keyword in _OBJECT_KEYWORDS)
         has_array = any(keyword in schema for keyword in _ARRAY_KEYWORDS)
         if types == ALL:
@@ -135,6 +146,10 @@ class SchemaCompiler:
         return parts
 
     def _alternatives(self, alternatives: Sequence[Any], place: "_Place") -> Shape:
+        if len(alternatives) > MOST_ALTERNATIVES and all(
+            isinstance(one, Mapping) and "const" in one for one in alternatives
+        ):
+            return enumeration([one["const"] for one in alternatives], place.types, self._shapes, whole=self._whole)
         compiled = [(part, place.same(part)) for part in alternatives[:MOST_ALTERNATIVES]]
         several = len([shape for _, shape in compiled if shape is not self._shapes.null]) > 1
         members = [self._shapes.note(self._describe(part) if several else "", shape) for part, shape in compiled]

@@ -33,10 +33,14 @@ class Primitive:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Literal:
-    """One string, number, `true` or `false` as a type. `text` is its TypeScript source."""
+    """One string, number, `true` or `false` as a type. `text` is its TypeScript source.
+
+    `more`: so many other literals of an enumeration are left out before it, which its text says in a comment.
+    """
 
     text: str
     json_type: str
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +168,14 @@ class Shapes:
     def literal(self, text: str, json_type: str) -> Literal:
         return self._intern((Literal, text), Literal(text, json_type))
 
+    def cut(self, more: int, last: Literal) -> Literal:
+        """The last literal of an enumeration, with a comment that counts those before it which are left out."""
+        more, text = more + last.more, last.text.partition(" */ ")[2] if last.more else last.text
+        if not more:
+            return last
+        text = f"/* {more:,} more */ {text}"
+        return self._intern((Literal, text), Literal(text, last.json_type, more))
+
     def array_of(self, item: Shape) -> Array:
         return self._intern((Array, item), Array(item))
 
@@ -256,6 +268,8 @@ class Shapes:
             rest.insert(0, self._merge_objects(plain))
         if literals:
             sets = [shape.members if isinstance(shape, Union) else (shape,) for shape in literals]
+            # A set with literals that are left out says nothing about the others.
+            sets = [one for one in sets if not any(isinstance(item, Literal) and item.more for item in one)] or sets[:1]
             common = [member for member in sets[0] if all(member in other for other in sets[1:])]
             rest = [self.union(common), *(shape for shape in rest if shape is not self.integer)]
         return rest

@@ -19,8 +19,10 @@ from stubs.shapes import (
     Property,
     Reference,
     Shape,
+    Shapes,
     Tuple,
     Union,
+    is_null,
     json_types,
 )
 from stubs.text import property_name
@@ -134,7 +136,18 @@ class _Brief:
             raise _TooLong
         return text
 
+    def _cut_enumeration(self, members: Sequence[Shape], tight: bool) -> str:
+        """The first literals, a comment that counts others, and the last literal; `null` behind them."""
+        literals = [item for item in members if isinstance(item, Literal)]
+        hidden = literals[self._most_members :]
+        last = Shapes().cut(len(hidden) - 1, hidden[-1])
+        shown = [item.text for item in (*literals[: self._most_members], last)]
+        text = " | ".join([*shown, "null"] if len(literals) < len(members) else shown)
+        return self._spend(f"({text})" if tight else text)
+
     def _cut_union(self, members: Sequence[Shape], depth: int, tight: bool) -> str:
+        if all(isinstance(item, Literal) or is_null(item) for item in members):
+            return self._cut_enumeration(members, tight)
         first = [self.text(item, depth) for item in members[: self._most_members]]
         hidden = members[self._most_members :]
         comment = self._spend(" | /* … */ ")

@@ -114,13 +114,17 @@ def exists(catalog: Catalog, members: tuple[str, ...]) -> bool:
     """Whether a path, as a program spells it, leads to a tool, a server or another member of `codemode`."""
     names = catalog.names
     first = members[0]
-    if first in _FUNCTIONS or first in _INHERITED or first.startswith("__") or len(names.shortcut(first)) == 1:
+    if first in _FUNCTIONS or first in _INHERITED or first.startswith("__") or len(names.resolve(first)) == 1:
         return True
     server_id = names.servers.get(first)
     if server_id is None:
         return False
     second = members[1] if len(members) > 1 else "toString"
-    return second in names.tools[server_id] or second in _INHERITED or second.startswith("__")
+    if second in _INHERITED or second.startswith("__"):
+        return True
+    return (
+        second in names.tools[server_id] or second.removeprefix(f"{names.server(server_id)}.") in names.tools[server_id]
+    )
 
 
 def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str | None]:

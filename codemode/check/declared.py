@@ -56,7 +56,7 @@ def named_tools(program: str, catalog: Catalog) -> list[str]:
 def declarations_for(program: str, catalog: Catalog) -> str:
     """`declare const codemode: ...` with the tools that a program names."""
     servers = map(_without_learned_outputs, catalog.servers)
-    text = declarations(servers, catalog.names, named_tools(program, catalog), members=_MEMBERS)
+    text = declarations(servers, catalog.names, named_tools(program, catalog), members=_MEMBERS, whole=True)
     return encodable(_OPEN_TYPE.sub(lambda match: "any" if match[0] == "unknown" else match[0], text))
 
 

@@ -8,6 +8,7 @@ interface Console {
   time(label?: string): void; timeLog(label?: string, ...values: any[]): void; timeEnd(label?: string): void; clear(): void;
 }
 declare var console: Console;
+declare var tools: any;
 declare function setTimeout<A extends any[]>(run: (...values: A) => any, milliseconds?: number, ...values: A): number;
 declare function setInterval<A extends any[]>(run: (...values: A) => any, milliseconds?: number, ...values: A): number;
 declare function clearTimeout(timer?: number): void;

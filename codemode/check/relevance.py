@@ -13,11 +13,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from codemode.advice import NO_MODULES, for_name
+from codemode.advice import for_name
 from codemode.catalog import Catalog
 from codemode.check.certain import callee, exists, unknown_tool
 from codemode.check.context import Context
 from codemode.check.finding import MAX_FINDINGS, MAX_MESSAGE_CHARS, UNKNOWN_TOOL, Finding, place
+from codemode.syntax import NO_MODULES
 
 _MISSING_NAME = frozenset({2304, 2552, 2580, 2581, 2582, 2583, 2584, 2591, 2592, 2593, 2693, 18004})
 _MISSING_MEMBER = frozenset({2339, 2551})

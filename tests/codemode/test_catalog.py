@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from codemode import Catalog, CatalogError
-from codemode.catalog import summary
+from codemode.about import summary
 from stubs import Server, Tool
 from tests.codemode.bench import CATALOG, CLOCK, FIX
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import Catalog
-from codemode.catalog import MAX_SHORTENED_TOOLS, SEARCH_TOKENS, TOOL_TOKENS, summary
+from codemode.about import summary
+from codemode.catalog import MAX_SHORTENED_TOOLS, SEARCH_TOKENS, TOOL_TOKENS
 from codemode.cost import about_tokens, clipped, most_tokens
 from codemode.description import description
 from codemode.truncation import text_of

@@ -53,6 +53,70 @@ def test_servers_are_listed_with_what_they_do_and_how_many_tools_they_have() -> 
     assert "- server2 (40 tools): Reads and writes 2 things for the 2 team" in text
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# Acme MCP Server\n\nManages orders and customers. It has more.", "Manages orders and customers."),
+        ("Acme\n====\nManages orders.", "Manages orders."),
+        ("**Acme Server**\n\nManages orders", "Manages orders"),
+        ("Acme MCP server\nManages orders", "Manages orders"),
+        ("The Acme MCP server. Manages orders.", "Manages orders."),
+        ("Welcome to the acme server!\n\nManages orders", "Manages orders"),
+        ("[![build](x.svg)](y)\n<!-- generated -->\n## Tools\n- Manages orders\n- Finds customers", "Manages orders"),
+        ("---\nname: acme\n---\n```sh\nnpm i acme\n```\nManages `orders`.", "Manages orders."),
+        ("Manages the orders under /home/anna/orders for the server", "Manages the orders under … for the server"),
+        ("Answers GET /v1/orders", "Answers GET /v1/orders"),
+        ("Talks to the server", "Talks to the server"),
+    ],
+)
+def test_a_server_s_line_says_what_it_is_for_and_names_some_tools(text: str, words: str) -> None:
+    tools = tuple(Tool(f"tool-{n}") for n in range(20))
+    lines = description(Catalog.build([Server("acme", "Acme", text, tools)])).splitlines()
+    assert f"- acme (20 tools): {words} (tool_0, tool_1, tool_2, …)" in lines
+
+
+@pytest.mark.parametrize(
+    "text", [None, "", "# Acme MCP Server", "Acme", "Traceback (most recent call last):\n  File 'x.py'\nKeyError: 1"]
+)
+def test_a_server_that_says_nothing_of_itself_names_its_tools_alone(text: str | None) -> None:
+    tools = tuple(Tool(f"tool-{n}") for n in range(20))
+    lines = description(Catalog.build([Server("acme", "Acme", text, tools)])).splitlines()
+    assert "- acme (20 tools): tool_0, tool_1, tool_2, …" in lines
+
+
+def test_the_names_of_tools_go_before_what_the_servers_are_for() -> None:
+    text = description(many(14, 40))
+    assert "- server13 (40 tools): Reads and writes 13 things for the 13 team" in text and "tool_0" not in text
+
+
+def test_a_declared_server_has_no_headline_either() -> None:
+    server = Server("notes", "Notes", "# Notes MCP Server\n\nKeeps notes in /home/anna/notes.", (Tool("add"),))
+    text = description(Catalog.build([server]))
+    assert "/** Keeps notes in … */" in text and "Notes MCP Server" not in text and "anna" not in text
+
+
+@pytest.mark.parametrize(
+    ("why", "words"),
+    [
+        (
+            'the process ended: Traceback (most recent call last):\n  File "/srv/acme/main.py", line 3, in <module>\n'
+            "    import acme\nModuleNotFoundError: No module named 'acme'",
+            "the process ended: ModuleNotFoundError: No module named 'acme'",
+        ),
+        (
+            "Error: Cannot find module '/usr/lib/acme.js'\n    at Module._load (node:internal/loader:1143:15)\n"
+            "    at node:internal/main:23:47",
+            "Error: Cannot find module '…'",
+        ),
+        ("spawn /home/anna/.local/bin/acme ENOENT", "spawn … ENOENT"),
+        ("C:\\Users\\anna\\acme.exe was not found", "… was not found"),
+        ("401 from https://api.example.com/v1/mcp", "401 from https://api.example.com/v1/mcp"),
+    ],
+)
+def test_the_reason_of_a_server_that_is_down_has_no_traceback_and_no_path_of_the_machine(why: str, words: str) -> None:
+    assert f"- acme is not available: {words}" in description(Catalog.build([], {"acme": why})).splitlines()
+
+
 def test_servers_that_are_down_are_named_with_the_reason() -> None:
     assert "broken is not available: connection refused" in description(CATALOG)
     assert "billing is not available: 401" in description(Catalog.build([], {"billing": "401 from upstream"}))

@@ -10,7 +10,7 @@ from codemode import Catalog
 from codemode.preload import preload, table
 from sandbox import Engine, Limits
 from stubs import Server, Tool, assign_names
-from tests.codemode.bench import CATALOG, bench
+from tests.codemode.bench import CATALOG, FIX, bench
 
 Engines = Callable[[Limits], Engine]
 pytestmark = pytest.mark.anyio
@@ -46,6 +46,17 @@ async def failure(engines: Engines, code: str, catalog: Catalog = CATALOG) -> st
         ('codemode["time-zone"].now', "time-zone.now"),
         ('codemode["time-zone_now"]', "time-zone.now"),
         ("codemode.time_zone_search", "time-zone.search"),
+        ('codemode["fix.search"]', "fix.search"),
+        ('codemode["codemode.fix.search"]', "fix.search"),
+        ('codemode["fix.my-tool"]', "fix.my-tool"),
+        ('codemode["time-zone.now"]', "time-zone.now"),
+        ('codemode["fix.delete"]', "fix.delete"),
+        ('codemode.fix["fix.search"]', "fix.search"),
+        ('codemode.time_zone["time_zone.now"]', "time-zone.now"),
+        ("tools.fix.search", "fix.search"),
+        ("tools.fix_search", "fix.search"),
+        ('tools["fix.search"]', "fix.search"),
+        ("codemode.tools.fix.search", "fix.search"),
     ],
 )
 async def test_every_spelling_reaches_the_tool(engines: Engines, spelling: str, call: str) -> None:
@@ -64,6 +75,75 @@ async def test_keys_and_in_tell_the_truth(engines: Engines) -> None:
     code = """["fix" in codemode, "fix_delete" in codemode, "nope" in codemode, "my-tool" in codemode.fix,
                "nope" in codemode.fix, "then" in codemode, "then" in codemode.fix, "toString" in codemode.fix]"""
     assert await value(engines, code) == [True, True, False, True, False, False, False, True]
+
+
+async def test_a_path_that_search_or_tools_gave_is_a_key(engines: Engines) -> None:
+    code = """
+        const [found] = await codemode.search("the time now");
+        const all = await codemode.tools();
+        return [found.path, typeof codemode[found.path], all.every((tool) => typeof codemode[tool.path] === "function"),
+                found.path in codemode, "fix.nope" in codemode]"""
+    assert await value(engines, code) == ["time_zone.now", "function", True, True, False]
+
+
+async def test_a_path_wins_over_a_raw_name_that_is_spelled_like_it(engines: Engines) -> None:
+    servers = [Server("a", tools=(Tool("b"),)), Server("x", tools=(Tool("a.b"), Tool("c.d")))]
+    code = """[codemode["a.b"] === codemode.a.b, codemode.x["a.b"] !== codemode.a.b,
+               codemode["c.d"] === codemode.x["c.d"], codemode["x.c.d"] === codemode.x["c.d"]]"""
+    assert await value(engines, code, Catalog.build(servers)) == [True, True, True, True]
+
+
+async def test_a_wrong_path_as_a_key_names_the_nearest_tools_of_its_server(engines: Engines) -> None:
+    message = await failure(engines, "const path = ['fix', 'serach'].join('.'); codemode[path]({})")
+    assert message.startswith("codemode.fix.serach does not exist. Nearest:\n  codemode.fix.search(")
+
+
+async def test_tools_is_another_name_for_the_same_tools(engines: Engines) -> None:
+    code = """[tools === codemode.tools, typeof tools, Object.keys(tools), "fix" in tools, "nope" in tools,
+               tools.then, (await tools()).length, (await tools.search("search the things"))[0].path,
+               typeof tools.call]"""
+    expected = [True, "function", ["fix", "time_zone"], True, False, None, 10, "fix.search", "function"]
+    assert await value(engines, code) == expected
+    assert "codemode.nope does not exist" in await failure(engines, "tools.nope.x({})")
+    assert await value(engines, "const tools = [1]; tools.map((n) => n + 1)") == [2]
+
+
+NAMESAKES = (
+    *("search", "tools", "describe", "emit", "run", "step"),
+    *("then", "toString", "constructor", "valueOf", "toJSON", "hasOwnProperty", "__proto__", "prototype"),
+    *("codemode", "call", "name", "length", "class", "import", "3d"),
+)
+
+
+@pytest.mark.parametrize("name", NAMESAKES)
+async def test_a_server_named_like_something_else_is_found_by_its_id(engines: Engines, name: str) -> None:
+    catalog = Catalog.build([Server(name, tools=(Tool("list_things", None, "List the things."),)), FIX])
+    assert [tool["server"] for tool in catalog.tools(name)] == [name]
+    [found] = catalog.search("list the things", server=name, limit=1)
+    assert catalog.names.of_path(found["path"]) == (name, "list_things")
+    assert "list_things" in catalog.describe(name) == catalog.describe(catalog.names.server(name))
+    assert catalog.describe(f"{name}.list_things") == catalog.describe(found["path"])
+    code = f"""
+        const id = {name!r};
+        const [listed] = await codemode.tools({{server: id}});
+        const [found] = await codemode.search("list the things", {{server: id, limit: 1}});
+        await codemode[listed.path]({{}});
+        await codemode[id + ".list_things"]({{}});
+        return [listed.server, listed.path === found.path, (await codemode.describe(id)).includes("list_things"),
+                typeof (await codemode), String(codemode), typeof codemode.search, typeof codemode.tools]"""
+    async with bench(engines, catalog=catalog) as b:
+        answer = await b.run(code)
+        assert answer.value == [name, True, True, "object", "[object Object]", "function", "function"]
+        assert b.caller.names == [f"{name}.list_things"] * 2
+
+
+@pytest.mark.parametrize("name", ["search", "tools", "describe", "emit"])
+async def test_a_function_of_codemode_has_the_tools_of_a_server_of_its_name(engines: Engines, name: str) -> None:
+    catalog = Catalog.build([Server(name, tools=(Tool("list_things", None, "List the things."),)), FIX])
+    async with bench(engines, catalog=catalog) as b:
+        assert (await b.run(f"return await codemode.{name}.list_things({{n: 1}})")).value == {"n": 1}
+        assert b.caller.names == [f"{name}.list_things"]
+        assert (await b.run("return (await codemode.search('list things'))[0].server ?? 'a tool'")).value == "a tool"
 
 
 async def test_the_same_tool_is_the_same_function_under_every_spelling(engines: Engines) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from codemode.source import extract
+from codemode.source import Program, extract
 
 FENCE = "`" * 3
 
@@ -69,6 +69,74 @@ def test_a_fence_in_the_middle_of_a_line_is_part_of_the_program() -> None:
     assert extract(code).text == code
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        f'/*\nUse it so:\n{FENCE}js\nreturn "example"\n{FENCE}\n*/\nreturn "right";',
+        f'/**\n {FENCE}ts\n return "example"\n {FENCE}\n */\nasync () => "right"',
+        'const body = `\n~~~js\nreturn "example"\n~~~\n`;\nreturn body;',
+        "return [`## ${1}`, `\n~~~\n${2}\n~~~\n`].join('')",
+        "const text = String.raw`\n~~~\n\\d\n~~~`;\ntext",
+        f"const s = 'a\\\n{FENCE}js\\\nb\\\n{FENCE}';\nreturn s",
+        f"const r = /`/;\n/*\n{FENCE}\nx\n{FENCE}*/\nreturn r",
+    ],
+)
+def test_a_program_with_fences_in_its_comments_and_texts_is_the_program(code: str) -> None:
+    assert extract(code) == Program(code)
+    assert extract(f"Here it is:\n\n{FENCE}{FENCE}js\n{code}\n{FENCE}{FENCE}\nThat's it.") == Program(code)
+    if "~~~" not in code:
+        assert extract(f"~~~js\n{code}\n~~~") == Program(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        f"/*\n{FENCE}js\nreturn 0\n{FENCE}\n*/\nreturn 1",
+        f"/*\n{FENCE}\nreturn 0\n{FENCE}\n*/\nreturn 1",
+        "const text = `\n~~~\nx\n~~~\n`;\nreturn text",
+    ],
+)
+def test_a_fence_ends_where_its_program_does_not_hold_the_end_in_a_comment_or_text(code: str) -> None:
+    assert extract(f"{FENCE}js\n{code}\n{FENCE}\n") == Program(code)
+
+
+@pytest.mark.parametrize(
+    "prose",
+    [
+        "Here's one (see `a`):",
+        "It reads src/**/*.ts and docs/*:",
+        "Odd `backtick, isn't it:",
+        "and/or 'so'",
+        "1. Don't",
+    ],
+)
+def test_prose_that_looks_like_the_beginning_of_a_comment_or_text_is_prose(prose: str) -> None:
+    assert extract(f"{prose}\n{FENCE}js\nreturn 1\n{FENCE}\nIt's /* done").text == "return 1"
+
+
+def test_of_several_programs_it_is_said_which_one_it_is() -> None:
+    two = extract(f"First:\n{FENCE}js\nreturn 1\n{FENCE}\nor\n{FENCE}js\nreturn 22\n{FENCE}")
+    assert two.text == "return 22"
+    assert two.note is not None and "2 blocks of code" in two.note
+    assert "the one in line 6" in two.note and "not run: line 2" in two.note
+
+
+def test_a_block_that_is_no_program_is_not_spoken_of() -> None:
+    assert extract(f"{FENCE}js\nreturn 1\n{FENCE}\n{FENCE}json\n[1]\n{FENCE}").note is None
+    assert extract(f"{FENCE}js\nreturn 1\n{FENCE}").note is None
+
+
+@pytest.mark.parametrize("tag", ["", "json", "text"])
+def test_code_before_a_block_that_is_no_script_is_the_program_and_that_is_said(tag: str) -> None:
+    found = extract(f"return await codemode.fix.search({{}});\n\n{FENCE}{tag}\n[1]\n{FENCE}")
+    assert found.text.strip() == "return await codemode.fix.search({});"
+    assert found.note == "Note: the program is the text before the fence in line 3."
+
+
+def test_a_lone_end_of_a_fence_is_left_out() -> None:
+    assert extract(f"const a = 1;\nreturn a\n{FENCE}\n").text == "const a = 1;\nreturn a\n"
+
+
 def test_the_fence_tells_typescript() -> None:
     assert extract(f"{FENCE}ts\nf<A>(1)\n{FENCE}").typescript
     assert not extract(f"{FENCE}js\nf<A>(1)\n{FENCE}").typescript
@@ -94,7 +162,9 @@ def test_what_is_put_into_a_fence_comes_out_again(code: str, tag: str) -> None:
     assert extract(sent).text == (code if code.strip() else sent)
 
 
-@pytest.mark.parametrize("unit", ["`", "```\n", "~~~ a\n", "``` ", "\t", " ", "   ```js\n", "a ```", "\n"])
+@pytest.mark.parametrize(
+    "unit", ["`", "```\n", "~~~ a\n", "``` ", "\t", " ", "   ```js\n", "a ```", "\n", "```js\n/*\n```\n"]
+)
 def test_any_amount_of_fences_is_read_in_linear_time(unit: str) -> None:
     for text in (unit * 100_000, "```js " + unit * 100_000 + "x`", unit * 100_000 + "```"):
         extract(text)

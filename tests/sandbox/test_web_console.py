@@ -27,6 +27,24 @@ def test_each_method_has_its_level() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("Symbol('s')", "Symbol(s)"),
+        ("Symbol()", "Symbol()"),
+        ("Symbol.for('s')", "Symbol(s)"),
+        ("Symbol.iterator", "Symbol(Symbol.iterator)"),
+        ("{a: Symbol('s'), b: 's'}", '{"a":Symbol(s),"b":"s"}'),
+        ("[1, Symbol('s'), [Symbol('t')], {u: {v: Symbol('w')}}]", '[1,Symbol(s),[Symbol(t)],{"u":{"v":Symbol(w)}}]'),
+        ("'[Symbol]'", "[Symbol]"),
+        ("{a: '[Symbol]', b: Symbol('s')}", '{"a":"[Symbol]","b":[Symbol]}'),
+        ("'%o and %s', {a: Symbol('s')}, Symbol('t')", '{"a":Symbol(s)} and Symbol(t)'),
+    ],
+)
+def test_symbols_are_written_by_their_names(value: str, text: str) -> None:
+    assert lines(f"console.log({value}); console.error({value}); 0") == [text, text]
+
+
 def test_strings_are_verbatim_and_joined_by_spaces() -> None:
     assert lines('console.log("a", "b  c", "", "\\"q\\"\\n", 1); console.log(); console.log(""); 0') == [
         'a b  c  "q"\n 1',

@@ -72,6 +72,14 @@ def test_what_javascript_reads_by_itself_is_never_a_tool_or_a_server(name: str) 
     assert names.path("fix", name) == f"fix.{name}_"
 
 
+@pytest.mark.parametrize("name", ["search", "tools", "run", "then", "toString", "codemode", "__proto__"])
+def test_a_server_is_found_by_its_id_whatever_a_property_of_that_name_is(name: str) -> None:
+    names = assign_names([Server(name, tools=(Tool("a"),))])
+    assert names.server_id(name) == names.server_id(names.server(name)) == name
+    assert names.resolve(f"{name}.a") == names.resolve(f"codemode.{name}.a") == (ToolKey(name, "a"),)
+    assert names.server_id("other") is None
+
+
 def test_a_server_wins_over_a_flat_spelling_of_the_same_name() -> None:
     names = named(fix=["search"], fix_search=["a"])
     assert names.servers["fix_search"] == "fix_search"

@@ -50,7 +50,7 @@ def test_what_does_not_fit_is_counted() -> None:
 
 def test_a_long_union_is_cut() -> None:
     text = line({"type": "object", "properties": {"zone": {"enum": [f"zone-{number:03}" for number in range(50)]}}})
-    assert '"zone-000" | ' in text and "/* … */ string })" in text and len(text) < 320
+    assert '"zone-000" | ' in text and '/* 37 more */ "zone-049" })' in text and len(text) < 320
 
 
 def test_a_recursive_type_is_called_by_its_name() -> None:

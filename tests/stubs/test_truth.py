@@ -4,6 +4,7 @@ Valid is what jsonschema-rs calls valid, assignable is what tsc calls assignable
 """
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jsonschema_rs
@@ -41,7 +42,9 @@ def validity(case: Case) -> list[bool] | None:
     return [validator.is_valid(value) for value in case.values]
 
 
-def mismatches(checked: list[Case], *, exact: bool) -> list[str]:
+def mismatches(
+    checked: list[Case], *, exact: bool, validity: Callable[[Case], list[bool] | None] = validity
+) -> list[str]:
     """What valid values are not assignable, or with `exact` what invalid ones are, to the type of each schema.
 
     Both ways of writing a type are held against the values: on one line, and as the output type of a declared tool.

@@ -129,6 +129,17 @@ def test_tools_as_json_carry_paths_and_schemas(folder: Path) -> None:
     assert {"path", "rawName", "inputSchema"} <= set(server["tools"][0])
 
 
+@pytest.mark.parametrize("name", ["search", "then"])
+def test_a_server_named_like_a_function_of_codemode_is_listed_described_and_called(
+    tmp_path: Path, shop: dict[str, Any], name: str
+) -> None:
+    write_config(tmp_path, {name: shop})
+    listed = codemode(tmp_path, "tools", name)
+    assert listed.returncode == Exit.OK and f"{name}_.list_orders" in listed.stdout
+    assert "list_orders(" in codemode(tmp_path, "describe", name).stdout
+    assert codemode(tmp_path, "call", f"{name}.get_customer", "customer_id=C001").returncode == Exit.OK
+
+
 def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:
     assert "shop.revenue_by_month" in as_process(folder, "search", "monthly revenue", "--limit", "3").stdout
     found = json.loads(codemode(folder, "search", "monthly revenue", "--json").stdout)

@@ -15,7 +15,7 @@ declare const codemode: {
       "line\nbreak"?: "a\u2028b\"`${x}";
     }): Promise<unknown>;
     tool_cf2a(input?: {
-      zone?: "zone-000" | "zone-001" | "zone-002" | "zone-003" | "zone-004" | "zone-005" | "zone-006" | "zone-007" | "zone-008" | "zone-009" | "zone-010" | "zone-011" | "zone-012" | "zone-013" | "zone-014" | "zone-015" | "zone-016" | "zone-017" | "zone-018" | "zone-019" | "zone-020" | "zone-021" | "zone-022" | "zone-023" | /** or one of 276 more values */ string;
+      zone?: "zone-000" | "zone-001" | "zone-002" | "zone-003" | "zone-004" | "zone-005" | "zone-006" | "zone-007" | "zone-008" | "zone-009" | "zone-010" | "zone-011" | "zone-012" | "zone-013" | "zone-014" | "zone-015" | "zone-016" | "zone-017" | "zone-018" | "zone-019" | "zone-020" | "zone-021" | "zone-022" | "zone-023" | /* 275 more */ "zone-299";
       mixed?: "a" | 1 | -2.5 | true | { k: [1, "x"] } | [] | Record<string, never> | null;
     }): Promise<unknown>;
     get_x_e886(input?: {
