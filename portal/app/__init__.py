@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from portal.app.admin import command_delivery
     from portal.app.code import checker_for, limits_of
     from portal.app.instance import Instance, serving
+    from portal.app.itself import OwnAddress, without_itself
+    from portal.app.reload import changed_keys
     from portal.app.shared import Parts
     from portal.app.store import open_store, store_of_pins
     from portal.app.upstreams import open_upstreams
@@ -19,7 +21,9 @@ else:
         __name__,
         {
             "Instance": "instance",
+            "OwnAddress": "itself",
             "Parts": "shared",
+            "changed_keys": "reload",
             "checker_for": "code",
             "command_delivery": "admin",
             "limits_of": "code",
@@ -27,12 +31,15 @@ else:
             "open_upstreams": "upstreams",
             "serving": "instance",
             "store_of_pins": "store",
+            "without_itself": "itself",
         },
     )
 
 __all__ = [
     "Instance",
+    "OwnAddress",
     "Parts",
+    "changed_keys",
     "checker_for",
     "command_delivery",
     "limits_of",
@@ -40,4 +47,5 @@ __all__ = [
     "open_upstreams",
     "serving",
     "store_of_pins",
+    "without_itself",
 ]
