@@ -1,5 +1,6 @@
 """The configuration document: read, expanded, checked and watched."""
 
+from portal.config.clients import SERVER_SECTIONS
 from portal.config.config import (
     Config,
     HeaderName,
@@ -29,6 +30,7 @@ from portal.config.watch import watch_config
 __all__ = [
     "ALIAS",
     "RESERVED_IDS",
+    "SERVER_SECTIONS",
     "YAML",
     "CapabilityOverride",
     "CodeModePolicy",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
@@ -57,6 +57,7 @@ TRANSPORTS = {
     "local": "stdio",
     "remote": "auto",
 }
+_RELATIVE_SQLITE = re.compile(r"^(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/?:][^?]*)")
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -392,12 +393,18 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
             _check_limit(spelled[name], value, f"portal.limits.{name}", file)
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
     settings = _checked(PortalSettings, given, "portal", file)
+    if settings.state is not None and folder is not None:
+        settings = settings.model_copy(update={"state": _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.state)})
     for name in ("learned_shapes", "pinned"):
         written = getattr(settings, name)
         if written is not None:
             path = written.expanduser()
             settings = settings.model_copy(update={name: folder / path if folder is not None else path})
     return settings
+
+
+def _absolute_in(folder: Path) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"{found['scheme']}{folder.absolute() / found['path']}"
 
 
 def _portals(
