@@ -13,7 +13,7 @@ from portal.config.config import (
     parse_config,
 )
 from portal.config.document import YAML, load_document, read_document, read_text
-from portal.config.durations import read_duration, write_duration
+from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import advice, programs_taken
@@ -53,6 +53,7 @@ __all__ = [
     "read_document",
     "read_duration",
     "read_text",
+    "say_duration",
     "watch_config",
     "write_duration",
 ]

@@ -139,13 +139,13 @@ async def access_of(query: PolicyQuery, stderr: Console) -> tuple[Access, Config
     file, config = read_config(query.file or query.config, stderr, quiet=query.as_json)
     stored = await _read_stored(config, stderr)
     try:
-        access = access_of_portal(query.portal, config, stored)
+        found = access_of_portal(query.portal, config, stored)
     except PolicyError as error:
         raise CommandError(f"{file}: portal.identity: {error}") from error
-    if access is None:
+    if found is None:
         known = ", ".join((*config.portals, *(one.id for one in stored.objects.portals))) or "none but the first"
         raise CommandError(f"There is no further portal {query.portal!r}. There are: {known}.")
-    return access, config
+    return found, config
 
 
 async def _read_stored(config: Config, stderr: Console) -> StoredState:

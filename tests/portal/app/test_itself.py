@@ -52,7 +52,7 @@ def bridge(*words: str) -> dict[str, Any]:
         bridge("sh", "-c", "exec npx mcp-remote 'http://127.0.0.1:8787/mcp'"),
         {"command": "mcp-proxy", "env": {"SERVER": "http://127.0.0.1:8787/mcp"}},
         bridge("codemode", "serve"),
-        bridge("/home/ada/.codemode/bin/codemode", "serve", "--config", ".mcp.json"),
+        bridge("/users/ada/.codemode/bin/codemode", "serve", "--config", ".mcp.json"),
         bridge("uvx", "codemode-portal", "serve"),
         bridge("uvx", "--from", "codemode-portal[tokens]==0.1.0", "codemode"),
         bridge("pipx", "run", "codemode-portal@1"),

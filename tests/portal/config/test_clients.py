@@ -54,10 +54,10 @@ def test_the_document_of_vs_code_with_comments_env_file_and_inputs(tmp_path: Pat
         "socket": {"type": "http", "url": "unix:///run/server.sock"},
       },
     }""")
-    config = load_config(folder / "mcp.json", {"HOME": "/home/ada", "API_KEY": "0123456789"})
+    config = load_config(folder / "mcp.json", {"HOME": "/users/ada", "API_KEY": "0123456789"})
     local, remote = stdio(config, "local"), http(config, "remote")
     assert local.command == f"{tmp_path}/project/server"
-    assert local.args == ("b", "/home/ada/x")
+    assert local.args == ("b", "/users/ada/x")
     assert local.env == {"TOKEN": "from the file", "LEVEL": "debug", "PORT": "3000"}
     assert "from the file" in local.secrets
     assert remote.headers == {"X-Key": "0123456789"} and "0123456789" in remote.secrets
