@@ -8,36 +8,55 @@ from typing import TYPE_CHECKING
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.app.access import StoredState, access_of_portal, read_stored
     from portal.app.admin import command_delivery
     from portal.app.code import checker_for, limits_of
     from portal.app.instance import Instance, serving
+    from portal.app.itself import OwnAddress, without_itself
+    from portal.app.reload import changed_keys
     from portal.app.shared import Parts
-    from portal.app.store import open_store, store_of_pins
+    from portal.app.store import DatabasePlace, database_place, open_store, store_of_pins
     from portal.app.upstreams import open_upstreams
 else:
     __getattr__ = lazily(
         __name__,
         {
+            "DatabasePlace": "store",
             "Instance": "instance",
+            "OwnAddress": "itself",
             "Parts": "shared",
+            "StoredState": "access",
+            "access_of_portal": "access",
+            "changed_keys": "reload",
             "checker_for": "code",
             "command_delivery": "admin",
+            "database_place": "store",
             "limits_of": "code",
             "open_store": "store",
             "open_upstreams": "upstreams",
+            "read_stored": "access",
             "serving": "instance",
             "store_of_pins": "store",
+            "without_itself": "itself",
         },
     )
 
 __all__ = [
+    "DatabasePlace",
     "Instance",
+    "OwnAddress",
     "Parts",
+    "StoredState",
+    "access_of_portal",
+    "changed_keys",
     "checker_for",
     "command_delivery",
+    "database_place",
     "limits_of",
     "open_store",
     "open_upstreams",
+    "read_stored",
     "serving",
     "store_of_pins",
+    "without_itself",
 ]

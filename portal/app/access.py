@@ -26,7 +26,7 @@ from portal.access import (
     read_objects,
     server_access,
 )
-from portal.app.definitions import OWN, PortalDefinition, own_hostname
+from portal.app.definitions import OWN, PortalDefinition, definitions, own_hostname
 from portal.config import Config, HttpServer, IdentitySection
 from portal.identity import LOCAL_ACCOUNTS, Identity
 from portal.objects import IDENTITY_PROVIDER, PORTAL, SERVER, AppDocument, PortalDocument, PortalServer, ServerDocument
@@ -104,6 +104,16 @@ def portal_access(definition: PortalDefinition, config: Config, stored: StoredSt
         config,
         stored,
     )
+
+
+def access_of_portal(id: str, config: Config, stored: StoredState) -> Access | None:
+    """The access of the portal of this id, "" for the document's own; None if there is no such portal.
+
+    Raises:
+        PolicyError: the policies cannot be compiled.
+    """
+    definition = definitions(config, stored.objects.portals, stored.login_name).get(id)
+    return None if definition is None else portal_access(definition, config, stored)
 
 
 def application_access(id: str, config: Config, stored: StoredState) -> Access:

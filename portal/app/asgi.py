@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.app.definitions import PortalDefinition
-from portal.http import Cors, Edge, Guard, Refusal, refuse, split_host
+from portal.http import BrowserPages, Cors, Edge, ErrorPage, Guard, Refusal, refuse, split_host
 
 WELL_KNOWN = "/.well-known/"
 
@@ -100,15 +100,23 @@ def instance_app(
     routes: Iterable[BaseRoute],
     addresses: Callable[[], Addresses],
     health: Callable[[], Mapping[str, object]],
+    error_page: ErrorPage,
 ) -> Starlette:
-    """The application of an instance. Every path that is none of its `routes` belongs to a portal."""
+    """The application of an instance. Every path that is none of its `routes` belongs to a portal.
+
+    `error_page` makes the page for an error that is shown to a person.
+    """
 
     async def healthz(request: Request) -> Response:
         return Response(orjson.dumps(health()), media_type="application/json")
 
     app = Starlette(
         routes=[Route("/healthz", healthz, methods=["GET"]), *routes],
-        middleware=[Middleware(Guard, edge=edge), Middleware(Cors, edge=edge)],
+        middleware=[
+            Middleware(BrowserPages, page=error_page),
+            Middleware(Guard, edge=edge),
+            Middleware(Cors, edge=edge),
+        ],
         exception_handlers=error_handlers("/mcp"),
     )
     app.router.redirect_slashes = False

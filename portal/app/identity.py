@@ -111,7 +111,8 @@ class IdentitySettings:
     host name, "" without one, and `hostname` the name that applications are attached by. `proxies` are those whose
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
     `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
-    the stored login settings may call it something else."""
+    the stored login settings may call it something else. `contact` is whom the refused may ask, "" for the
+    administrators."""
 
     public_url: str = ""
     host_url: str = ""
@@ -123,6 +124,7 @@ class IdentitySettings:
     enrich: Enrich | None = None
     name: str = "codemode-portal"
     renameable: bool = True
+    contact: str = ""
 
     @classmethod
     def of(cls, definition: PortalDefinition, section: IdentitySection, path: str) -> IdentitySettings:
@@ -143,6 +145,7 @@ class IdentitySettings:
             enrich=ClientCertificates(list(proxies)) if section.client_certificates else None,
             name=definition.name,
             renameable=definition.renameable,
+            contact=section.contact,
         )
 
 
@@ -204,7 +207,8 @@ def portal_identity(
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
     directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
-    login = Login(visitors, LoginSessions(store.tokens, now=now), directory, Pages(), admission.refused_for_identity)
+    sessions = LoginSessions(store.tokens, now=now)
+    login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
     login_routes = LoginRoutes(
         login,

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.applications import Starlette
+from starlette.responses import Response
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from portal.access import LiveAccess, PolicyError
 from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_stored
@@ -198,7 +200,7 @@ class Instance:
             routes = await self._start_identity(config.portal.identity, stack)
         stack.push_async_callback(self._close)
         await self._refresh()
-        self.app = instance_app(self.shared.edge, routes, lambda: self.addresses, self._health)
+        self.app = instance_app(self.shared.edge, routes, lambda: self.addresses, self._health, self._error_page)
 
     async def _start_identity(self, section: IdentitySection, stack: AsyncExitStack) -> list[BaseRoute]:
         from portal.app.admin import open_admin
@@ -338,6 +340,11 @@ class Instance:
     def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.
         return {"status": "ok"} if self.own.access is not None else health(self.servers.snapshot)
+
+    async def _error_page(self, scope: Scope, status: int, body: bytes) -> Response:
+        from portal.app.error_pages import error_page
+
+        return await error_page(self, scope, status, body)
 
     # Addresses
 

@@ -1,8 +1,13 @@
-"""What of a changed configuration a running instance cannot take up. Pure."""
+"""What a changed configuration changes, and what of it a running instance cannot take up. Pure."""
 
 from __future__ import annotations
 
-from portal.config import Config
+from collections.abc import Iterator, Mapping
+
+from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
+
+from portal.config import Config, HttpServer, StdioServer
 
 AT_START_ONLY = {
     "host": "portal.host",
@@ -30,3 +35,49 @@ def takeable(running: Config, changed: Config) -> tuple[Config, tuple[str, ...]]
     if not kept:
         return changed, ()
     return changed.model_copy(update={"portal": after.model_copy(update=kept)}), tuple(keys)
+
+
+# How these fields are written in a document; the others are not written there by themselves.
+_WRITTEN = {"transport": "type"}
+_UNWRITTEN = {"id", "name", "expanded"}
+
+
+def changed_keys(before: Config, after: Config) -> tuple[str, ...]:
+    """The keys of the document whose values differ, as an operator writes them; never a value.
+
+    A server or portal that is only in one of the two is one key: `mcpServers.notes (new)`, `portals.docs (removed)`.
+    """
+    return (
+        *_entries(before.servers, after.servers, after.section),
+        *_differences(before.portal, after.portal, "portal"),
+        *_entries(before.portals, after.portals, "portals"),
+    )
+
+
+def _entries(before: Mapping[str, BaseModel], after: Mapping[str, BaseModel], section: str) -> Iterator[str]:
+    for id in dict.fromkeys((*before, *after)):
+        old, new = before.get(id), after.get(id)
+        shown = old if new is None else new
+        key = f"{section}.{shown.name if isinstance(shown, StdioServer | HttpServer) else id}"
+        if old is None or new is None:
+            yield f"{key} ({'new' if old is None else 'removed'})"
+        else:
+            yield from _differences(old, new, key)
+
+
+def _differences(before: object, after: object, key: str) -> Iterator[str]:
+    """The deepest keys below `key` that tell two sections or objects apart."""
+    if before == after:
+        return
+    if isinstance(before, BaseModel) and isinstance(after, BaseModel) and type(before) is type(after):
+        unwritten = _UNWRITTEN if isinstance(after, StdioServer | HttpServer) else set()
+        for name, field in type(after).model_fields.items():
+            if name not in unwritten:
+                written = _WRITTEN.get(name) or field.alias or name
+                yield from _differences(getattr(before, name), getattr(after, name), f"{key}.{written}")
+    elif isinstance(before, Mapping) and isinstance(after, Mapping):
+        for name in dict.fromkeys((*before, *after)):
+            written = to_camel(name) if key == "portal.limits" else name
+            yield from _differences(before.get(name), after.get(name), f"{key}.{written}")
+    else:
+        yield key

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from portal.config import Config
 from portal.errors import StartError
@@ -16,24 +19,55 @@ if TYPE_CHECKING:
     from portal.state import Store
 
 
+@dataclass(frozen=True, slots=True)
+class DatabasePlace:
+    """Where a database is. `file` is that of SQLite, None for a database server."""
+
+    url: str = field(repr=False)
+    file: Path | None
+
+    def __str__(self) -> str:
+        """For people: the path of the file, or the server and the name of the database, without user and password."""
+        if self.file is not None:
+            return str(self.file.absolute())
+        parts = urlsplit(self.url)
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+    def exists(self) -> bool:
+        """Whether it is there, so that opening makes nothing. A server is asked only when it is opened."""
+        return self.file is None or self.file.exists()
+
+
+def database_place(url: str | None) -> DatabasePlace:
+    """The place of the database of this URL; by default an SQLite file of this user."""
+    url = url or f"sqlite:///{_home() / 'state.db'}"
+    file = url.partition(":///")[2].partition("?")[0] if url.startswith("sqlite") else ""
+    return DatabasePlace(url, Path(file) if file else None)
+
+
 def open_store(url: str | None, now: Clock = utc_now) -> Store:
-    """The store of this URL; by default an SQLite file of this user. Its keys lie beside the file."""
+    """The store at `database_place(url)`, which is made if it is not there. Its keys lie beside the file."""
     # A command whose configuration needs no database does not load one.
     from portal.state import KeyRing, Store
 
-    home = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
+    place, home = database_place(url), _home()
     if url is None:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
-        url = f"sqlite:///{home / 'state.db'}"
-    file = url.partition(":///")[2].partition("?")[0] if url.startswith("sqlite") else ""
-    keys = Path(file).with_suffix(".key") if file else home / "state.key"
-    return Store.open(url, KeyRing.open(keys), clock=now)
+    keys = place.file.with_suffix(".key") if place.file is not None else home / "state.key"
+    return Store.open(place.url, KeyRing.open(keys), clock=now)
+
+
+def _home() -> Path:
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "codemode-portal"
 
 
 @asynccontextmanager
 async def store_of_pins(config: Config) -> AsyncIterator[Store | None]:
     """The database where approvals of pinned servers are, for a command that needs nothing else of it; None if no
     server of the document is pinned, or the approvals are in a file.
+
+    If the portal has not made its database yet, a temporary one is in its place: what the servers offer is approved for
+    this command alone.
 
     Raises:
         StartError: the database cannot be used.
@@ -43,7 +77,9 @@ async def store_of_pins(config: Config) -> AsyncIterator[Store | None]:
         yield None
         return
     try:
-        async with open_store(config.portal.state) as store:
-            yield store
+        with TemporaryDirectory(prefix="codemode-") as folder:
+            place = database_place(config.portal.state)
+            async with open_store(place.url if place.exists() else f"sqlite:///{folder}/state.db") as store:
+                yield store
     except StateError as error:
         raise StartError(str(error)) from error

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from codemode import Catalog, isolate_declarations
 from portal.bench.json_checks import json_kind
-from portal.config import read_document
+from portal.config import SERVER_SECTIONS, read_document
 from portal.errors import InputError
 from stubs import Server, Tool
 
@@ -59,7 +59,7 @@ def is_configuration(document: object) -> bool:
     """Whether a document is a configuration of servers, and not a list of tools."""
     if not isinstance(document, Mapping):
         return False
-    return isinstance(document.get("mcpServers"), Mapping) or isinstance(document.get("servers"), Mapping)
+    return any(isinstance(document.get(section), Mapping) for section in SERVER_SECTIONS)
 
 
 def _server_id(name: str) -> str:

@@ -316,30 +316,39 @@ def policy() -> None:
 
 @policies.command("test")
 def policy_test(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Access policies: JSON, YAML or TOML.")],
     identity: Annotated[
         str, typer.Option(metavar="WHO", help="An e-mail address, a JSON object, or @FILE with one; empty: anonymous.")
     ],
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="Access policies: JSON, YAML or TOML.", show_default=False),
+    ] = None,
     call: Annotated[str | None, typer.Option(metavar="SERVER.TOOL", help="Decide this call too.")] = None,
     arguments: Annotated[str, typer.Option(metavar="JSON", help="The arguments of that call.")] = "{}",
+    portal: Annotated[str, typer.Option(metavar="ID", help="A further portal, instead of the first.")] = "",
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Show what the policies in FILE decide about a person, and why.
+    """Show what policies decide about a person, and why.
+
+    Without FILE these are the policies of the configuration and its database:
+    what a running portal decides. FILE has policies to try; the sources that
+    it refers to count as configured.
 
     Prints each server and tool with the policy that decides. The tools are
-    those that FILE names, and with --config those that its servers list.
-    Sources that FILE refers to count as configured. Ends with 1 if the call,
-    or the portal, is denied.
+    those that the policies name and those that the configuration's servers
+    list (with FILE, only if --config is given). Ends with 1 if the call, or
+    the portal, is denied.
 
     \b
+    codemode policy test --identity ada@example.com
     codemode policy test access.yaml --identity ada@example.com
     codemode policy test access.yaml --identity '{"email": "ada@example.com", "groups": ["ops"], "idp_id": "okta"}'
     """
     from portal.cli.commands.policy import PolicyQuery
     from portal.cli.commands.policy import test as command
 
-    _finish(lambda: command(PolicyQuery(file, identity, call, arguments, config, json)))
+    _finish(lambda: command(PolicyQuery(file, identity, call, arguments, config, json, portal)))
 
 
 @app.command()
@@ -364,6 +373,7 @@ app.add_typer(keys, name="keys")
 @keys.command("rotate")
 def rotate_keys(
     state: StateOption = None,
+    config: StoreConfigOption = None,
     forget: Annotated[bool, typer.Option("--forget", help="Remove keys that no secret needs any more.")] = False,
 ) -> None:
     """Encrypt stored secrets under a new key.
@@ -374,13 +384,14 @@ def rotate_keys(
     """
     from portal.cli.commands.state import rotate as command
 
-    _finish(lambda: command(state, forget=forget))
+    _finish(lambda: command(state, config, forget=forget))
 
 
 @app.command("api-token")
 def api_token(
-    name: Annotated[str, typer.Argument(help="What it is for.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     state: StateOption = None,
+    config: StoreConfigOption = None,
 ) -> None:
     """Make a token for the admin API with every permission.
 
@@ -389,7 +400,7 @@ def api_token(
     """
     from portal.cli.commands.state import make_token as command
 
-    _finish(lambda: command(state, name))
+    _finish(lambda: command(name, state, config))
 
 
 @app.command()

@@ -23,15 +23,19 @@ def find_config(named: Path | None, folder: Path, environment: Mapping[str, str]
         if not named.is_file():
             raise CommandError(f"There is no configuration file {named}.")
         return named
-    candidates = [folder / name for name in IN_FOLDER]
-    candidates.append(_home(environment) / IN_HOME)
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
+    if (found := config_in_use(folder, environment)) is not None:
+        return found
+    own = _short(_home(environment) / IN_HOME, environment)
     raise CommandError(
-        f"No configuration found: looked for {', '.join(IN_FOLDER)} here and {_short(candidates[-1], environment)}. "
+        f"No configuration found: looked for {', '.join(IN_FOLDER)} here and {own}. "
         f"Write one such as {EXAMPLE} to codemode.json, or name one with --config."
     )
+
+
+def config_in_use(folder: Path, environment: Mapping[str, str]) -> Path | None:
+    """The configuration of a command in `folder` that names none; None if there is no such file."""
+    candidates = (*(folder / name for name in IN_FOLDER), _home(environment) / IN_HOME)
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
 def _home(environment: Mapping[str, str]) -> Path:

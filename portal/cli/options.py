@@ -16,11 +16,14 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for progra
 StateOption = Annotated[
     str | None,
     typer.Option(
-        "--state", metavar="URL", envvar="CODEMODE_STATE", help="The database: sqlite:///FILE or postgresql://..."
+        "--state",
+        metavar="URL",
+        envvar="CODEMODE_STATE",
+        help="The database: sqlite:///FILE or postgresql://...; default: that of the configuration.",
     ),
 ]
 StoreConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", metavar="FILE", help="Take the database from this configuration.")
+    Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration whose database to use.")
 ]
 PruneOption = Annotated[bool, typer.Option("--prune", help="Remove what the file's sections do not name.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What there should be: YAML or JSON.")]

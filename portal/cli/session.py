@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.text import Text
 
 from codemode import Catalog
-from portal.app import open_upstreams, store_of_pins
+from portal.app import OwnAddress, open_upstreams, store_of_pins, without_itself
 from portal.calls import Caller
 from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
@@ -42,10 +44,28 @@ def catalog_of(snapshot: Snapshot) -> Catalog:
     return snapshot.catalog()
 
 
-def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[Path, Config]:
-    """The file and the configuration in it.
+def read_config(
+    named: Path | None,
+    stderr: Console,
+    *,
+    quiet: bool = False,
+) -> tuple[Path, Config]:
+    """The file and the configuration in it, without servers that lead back to the portal of that configuration.
 
-    If no file is named, the one that is found is printed: a configuration may start programs on this machine.
+    If no file is named, the one that is found is printed: a configuration may start programs on this machine. Printed
+    is also what of the configuration is passed over or left out.
+
+    Raises:
+        CommandError: there is no configuration, or it is not valid.
+    """
+    file, config = load(named, stderr, quiet=quiet)
+    config = usable(config)
+    print_notes(config.notes, file, stderr)
+    return file, config
+
+
+def load(named: Path | None, stderr: Console, *, quiet: bool = False) -> tuple[Path, Config]:
+    """The file and the configuration in it. If no file is named, the one that is found is printed.
 
     Raises:
         CommandError: there is no configuration, or it is not valid.
@@ -57,6 +77,20 @@ def read_config(named: Path | None, stderr: Console, *, quiet: bool = False) -> 
         return file, load_config(file)
     except ConfigError as error:
         raise CommandError(str(error), Exit.USAGE) from error
+
+
+def usable(config: Config, host: str | None = None, port: int | None = None) -> Config:
+    """The configuration without servers that lead back to the portal of that configuration; a note names them.
+
+    `host` and `port` are where the portal listens if not where the configuration says.
+    """
+    return without_itself(config, OwnAddress.of(config, host, port, (socket.gethostname(),)))
+
+
+def print_notes(notes: Sequence[str], file: Path, stderr: Console) -> None:
+    """Print what of a configuration is passed over or left out."""
+    for note in notes:
+        stderr.print(Text(f"{_relative(file)}: {note}", style="yellow"), soft_wrap=True)
 
 
 @asynccontextmanager

@@ -1,5 +1,6 @@
 """The configuration document: read, expanded, checked and watched."""
 
+from portal.config.clients import SERVER_SECTIONS
 from portal.config.config import (
     Config,
     HeaderName,
@@ -12,7 +13,7 @@ from portal.config.config import (
     parse_config,
 )
 from portal.config.document import YAML, load_document, read_document, read_text
-from portal.config.durations import read_duration, write_duration
+from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import advice, programs_taken
@@ -29,6 +30,7 @@ from portal.config.watch import watch_config
 __all__ = [
     "ALIAS",
     "RESERVED_IDS",
+    "SERVER_SECTIONS",
     "YAML",
     "CapabilityOverride",
     "CodeModePolicy",
@@ -51,6 +53,7 @@ __all__ = [
     "read_document",
     "read_duration",
     "read_text",
+    "say_duration",
     "watch_config",
     "write_duration",
 ]

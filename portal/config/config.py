@@ -1,9 +1,9 @@
 """The configuration document: what an operator writes, checked, and turned into frozen values.
 
-Read are the forms that MCP clients already use, JSON or TOML: `{"mcpServers": {...}}` (Claude, Cursor, Windsurf, ...)
-and VS Code's `{"servers": {...}}`, with a `portal` section beside them for the portal itself. Keys may be written in
-camelCase or snake_case. Every error names the file and the key and says what to do; no error and no `repr` shows a
-value, because any of them may be a secret.
+Read are the forms that MCP clients already use, JSON or TOML: `{"mcpServers": {...}}` (Claude, Cursor, Windsurf, ...),
+VS Code's `{"servers": {...}}` and Codex's `mcp_servers`, with a `portal` section for the portal itself. Keys may be
+written in camelCase or snake_case; what other clients write in their own way is in `clients`. Every error names the
+file and the key and says what to do; no error and no `repr` shows a value, because any of them may be a secret.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
-from dataclasses import fields
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -21,13 +21,25 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.alias_generators import to_camel
 
 from portal.config import secrets as config_secrets
-from portal.config.document import describe, load_document
+from portal.config.clients import (
+    MAX_ENV_FILE,
+    SERVER_SECTIONS,
+    EntryUnusable,
+    Notes,
+    editor_variables,
+    foreign_at_top,
+    in_our_words,
+    input_values,
+    read_env_file,
+    workspace_of,
+)
+from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section
-from portal.errors import ConfigError
+from portal.errors import ConfigError, InputError
 from portal.misfits import misfits
 from sandbox import LimitInvalid, Limits
 
@@ -43,9 +55,10 @@ TRANSPORTS = {
     "streamablehttp": "http",
     "streamable_http": "http",
     "sse": "sse",
+    "local": "stdio",
+    "remote": "auto",
 }
-# Written by other MCP clients into the same document; they mean nothing to a portal.
-FOREIGN_KEYS = {"alwaysAllow", "autoApprove", "trust", "gallery", "version", "dev", "iconUrl", "icon"}
+_RELATIVE_SQLITE = re.compile(r"^(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/?:][^?]*)")
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 
 
@@ -180,13 +193,41 @@ ServerConfig = StdioServer | HttpServer
 
 class Config(BaseModel):
     """A whole document. `servers` is in document order, by server id, the disabled ones included; `portals` are the
-    further portals, by id."""
+    further portals, by id. `notes` are sentences for the operator: what of the document is passed over or left out.
+    `section` is the key under which the document has its servers."""
 
     model_config = ConfigDict(frozen=True)
 
     portal: PortalSettings = PortalSettings()
     servers: Mapping[str, StdioServer | HttpServer] = Field(default_factory=dict)
     portals: Mapping[str, PortalEntry] = Field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    section: str = SERVER_SECTIONS[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What the entries of one document are read with, and the ids of servers that are left out."""
+
+    file: str
+    environment: Mapping[str, str]
+    folder: Path | None
+    editor: Mapping[str, str]
+    inputs: Mapping[str, str | None]
+    notes: Notes
+    omissions: set[str] = field(default_factory=set)
+
+    def path(self, written: str) -> Path:
+        """A file that an entry names: below the folder of the project that the document is about."""
+        base = workspace_of(self.folder) if self.folder is not None else Path()
+        return base / Path(written).expanduser()
+
+    def text(self, written: str) -> str | None:
+        """The text of a file that an entry names; None if it cannot be read."""
+        try:
+            return read_text(self.path(written), largest=MAX_ENV_FILE).strip()
+        except (InputError, ValueError, RuntimeError):
+            return None
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
@@ -211,17 +252,35 @@ def parse_config(
         ConfigError: it cannot be used.
     """
     environment = os.environ if env is None else env
-    _only_known(document, {"$schema", "mcpServers", "servers", "portal", "portals", "inputs"}, file, "")
-    spelled = [key for key in ("mcpServers", "servers") if key in document]
-    if len(spelled) == 2:
-        raise ConfigError("has both `mcpServers` and `servers`.", file=file, fix="Keep one of them.")
-    key = spelled[0] if spelled else "mcpServers"
-    entries = document.get(key, {})
+    notes = Notes()
+    foreign_at_top(document, {"$schema", *SERVER_SECTIONS, "portal", "portals", "inputs"}, file, notes)
+    spelled = [key for key in SERVER_SECTIONS if key in document]
+    if len(spelled) > 1:
+        raise ConfigError(f"has both `{spelled[0]}` and `{spelled[1]}`.", file=file, fix="Keep one of them.")
+    key = spelled[0] if spelled else SERVER_SECTIONS[0]
+    editor = {} if folder is None else editor_variables(workspace_of(folder), environment.get("HOME", ""))
+    inputs = input_values(document.get("inputs"), environment)
+    reading = _Reading(file, environment, folder, editor, inputs, notes)
+    servers = _servers(document.get(key, {}), key, reading)
+    portal = _portal(document.get("portal", {}), file, environment, folder)
+    _pins_have_a_place(portal, servers, key, file)
+    there = servers.keys() | reading.omissions
+    portals = _portals(document.get("portals", {}), portal, there, file, environment)
+    return Config(portal=portal, servers=servers, portals=portals, notes=notes.lines(), section=key)
+
+
+def _servers(entries: object, key: str, reading: _Reading) -> dict[str, ServerConfig]:
+    file = reading.file
     if not isinstance(entries, dict):
         raise ConfigError(f"must be an object, found {describe(entries)}.", file=file, key=key)
     servers: dict[str, ServerConfig] = {}
     for name, entry in entries.items():
-        server = _server(name, entry, f"{key}.{name}", file, environment, folder)
+        try:
+            server = _server(name, entry, f"{key}.{name}", reading)
+        except EntryUnusable as reason:
+            reading.notes.sentences.append(f"{key}.{name} is left out: {reason}.")
+            reading.omissions.add(server_id(name))
+            continue
         if (other := servers.get(server.id)) is not None:
             raise ConfigError(
                 f"`{name}` and `{other.name}` would both be called `{server.id}`.",
@@ -230,10 +289,7 @@ def parse_config(
                 fix="Rename one of them.",
             )
         servers[server.id] = server
-    portal = _portal(document.get("portal", {}), file, environment, folder)
-    _pins_have_a_place(portal, servers, key, file)
-    portals = _portals(document.get("portals", {}), portal, servers, file, environment)
-    return Config(portal=portal, servers=servers, portals=portals)
+    return servers
 
 
 def _pins_have_a_place(portal: PortalSettings, servers: Mapping[str, ServerConfig], key: str, file: str) -> None:
@@ -257,9 +313,8 @@ def server_id(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", name).strip("-")
 
 
-def _server(
-    name: str, entry: object, key: str, file: str, environment: Mapping[str, str], folder: Path | None
-) -> ServerConfig:
+def _server(name: str, entry: object, key: str, reading: _Reading) -> ServerConfig:
+    file, folder = reading.file, reading.folder
     if not isinstance(entry, dict):
         raise ConfigError(f"must be an object, found {describe(entry)}.", file=file, key=key)
     identifier = server_id(name)
@@ -267,9 +322,16 @@ def _server(
         raise ConfigError(
             "is no name for a server.", file=file, key=key, fix="Use up to 64 letters, digits and hyphens."
         )
-    expansion = Expansion(environment, file=file)
-    written = _spelled_as_ours(expansion.expand_members(entry, key), key, file)
+    known = (_names(StdioServer) | _names(HttpServer) | {"type", "envFile"}) - {"id", "name", "expanded", "transport"}
+    ours = in_our_words(entry, known, key, file, reading.environment, reading.notes)
+    expansion = Expansion(
+        reading.environment, file=file, editor=reading.editor, inputs=reading.inputs, read_file=reading.text
+    )
+    written = expansion.expand_members(ours, key)
+    env_file = written.pop("envFile", None)
     model = _transport(written, key, file)
+    if env_file is not None:
+        _add_env_file(written, env_file, model, key, reading)
     given = {"id": identifier, "name": name, "expanded": tuple(sorted(expansion.values)), **written}
     server = _checked(model, given, key, file)
     if isinstance(server, StdioServer) and server.cwd is not None:
@@ -280,18 +342,19 @@ def _server(
     return server
 
 
-def _spelled_as_ours(entry: dict[str, object], key: str, file: str) -> dict[str, object]:
-    """Other clients' spellings of the same thing, and their private keys dropped."""
-    ours = {name: value for name, value in entry.items() if name not in FOREIGN_KEYS}
-    for foreign, own in (("httpUrl", "url"), ("serverUrl", "url"), ("transport", "type"), ("disabled", "enabled")):
-        if foreign in ours:
-            if own in ours:
-                raise ConfigError(f"has both `{foreign}` and `{own}`.", file=file, key=key, fix="Keep one of them.")
-            value = ours.pop(foreign)
-            ours[own] = (not value) if foreign == "disabled" and isinstance(value, bool) else value
-    known = _names(StdioServer) | _names(HttpServer) | {"type"}
-    _only_known(ours, known - {"id", "name", "expanded", "transport"}, file, key)
-    return ours
+def _add_env_file(written: dict[str, object], named: object, model: type[_Server], key: str, reading: _Reading) -> None:
+    """Put the variables of an `envFile` into the environment of a program; what is in `env` wins."""
+    if not isinstance(named, str) or not named or "\0" in named:
+        problem = f"must name a file, found {describe(named)}."
+        raise ConfigError(problem, file=reading.file, key=f"{key}.envFile")
+    if model is not StdioServer:
+        reading.notes.foreign_keys.append(f"{key}.envFile")
+        return
+    found = read_env_file(reading.path(named))
+    if found is None:
+        reading.notes.sentences.append(f"{key}.envFile cannot be read; the server starts without its variables.")
+    elif isinstance(env := written.get("env", {}), dict):
+        written["env"] = {**found, **env}
 
 
 def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
@@ -331,6 +394,8 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
             _check_limit(spelled[name], value, f"portal.limits.{name}", file)
         given = {**given, "limits": {spelled[name]: value for name, value in limits.items()}}
     settings = _checked(PortalSettings, given, "portal", file)
+    if settings.state is not None and folder is not None:
+        settings = settings.model_copy(update={"state": _RELATIVE_SQLITE.sub(_absolute_in(folder), settings.state)})
     for name in ("learned_shapes", "pinned"):
         written = getattr(settings, name)
         if written is not None:
@@ -339,10 +404,14 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
     return settings
 
 
+def _absolute_in(folder: Path) -> Callable[[re.Match[str]], str]:
+    return lambda found: f"{found['scheme']}{folder.absolute() / found['path']}"
+
+
 def _portals(
     section: object,
     portal: PortalSettings,
-    servers: Mapping[str, ServerConfig],
+    servers: Collection[str],
     file: str,
     environment: Mapping[str, str],
 ) -> dict[str, PortalEntry]:
@@ -375,9 +444,7 @@ def _portals(
     return portals
 
 
-def _check_portal(
-    entry: PortalEntry, portal: PortalSettings, servers: Mapping[str, ServerConfig], file: str, key: str
-) -> None:
+def _check_portal(entry: PortalEntry, portal: PortalSettings, servers: Collection[str], file: str, key: str) -> None:
     identity = portal.identity
     for name in ("policies", "tool_policies"):
         if getattr(entry, name) and identity is None:

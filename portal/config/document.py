@@ -1,5 +1,7 @@
 """The one reader of documents in files: JSON, TOML or YAML by its ending, bounded, no key written twice.
 
+JSON may have comments and a comma after the last member.
+
 `load_document` is for configuration, and says what is wrong as a `ConfigError`; `read_document` and `read_text` are for
 what people name on a command line or keep next to their programs, and say it as an `InputError`.
 """
@@ -12,6 +14,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from portal.config.jsonc import as_json
 from portal.errors import ConfigError, InputError
 
 if TYPE_CHECKING:
@@ -46,8 +49,7 @@ def load_document(path: Path) -> dict[str, object]:
     except _Unreadable as error:
         if error.key:
             raise ConfigError(f"{error.problem}.", file=file, key=error.key, fix="Keep one of them.") from None
-        fix = "JSON has no comments." if error.problem.startswith("is not JSON") else ""
-        raise ConfigError(f"{error.problem}.", file=file, fix=fix) from None
+        raise ConfigError(f"{error.problem}.", file=file) from None
     if not isinstance(document, dict):
         raise ConfigError(f"must be an object, found {describe(document)}.", file=file)
     return document
@@ -115,7 +117,7 @@ def _parsed(text: str, suffix: str) -> object:
             return _yaml(text)
         if suffix == ".toml":
             return tomllib.loads(text)
-        value: object = json.loads(text, object_pairs_hook=_once)
+        return _json(text)
     except json.JSONDecodeError as error:
         raise _Unreadable(f"is not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except tomllib.TOMLDecodeError as error:
@@ -125,6 +127,13 @@ def _parsed(text: str, suffix: str) -> object:
     except ValueError as error:
         # A number of thousands of digits.
         raise _Unreadable(f"is not JSON: {error}") from None
+
+
+def _json(text: str) -> object:
+    try:
+        value: object = json.loads(text, object_pairs_hook=_once)
+    except json.JSONDecodeError:
+        value = json.loads(as_json(text), object_pairs_hook=_once)
     return value
 
 

@@ -1,4 +1,4 @@
-"""Durations as Cloudflare's API writes them: `24h`, `30m`, `1h30m`, `90s`. Pure."""
+"""Durations as Cloudflare's API writes them: `24h`, `30m`, `1h30m`, `90s`; and in words for people. Pure."""
 
 from __future__ import annotations
 
@@ -26,3 +26,14 @@ def write_duration(lasts: timedelta) -> str:
     hours, rest = divmod(int(lasts.total_seconds()), 3600)
     minutes, seconds = divmod(rest, 60)
     return "".join(f"{n}{unit}" for n, unit in ((hours, "h"), (minutes, "m"), (seconds, "s")) if n) or "0s"
+
+
+def say_duration(lasts: timedelta) -> str:
+    """The duration for people: `24 hours`, `1 hour and 30 minutes`, `30 days`. Days only from the second on."""
+    seconds = int(lasts.total_seconds())
+    days = seconds // 86_400 if seconds >= 2 * 86_400 else 0
+    hours, rest = divmod(seconds - days * 86_400, 3600)
+    minutes, seconds = divmod(rest, 60)
+    counted = ((days, "day"), (hours, "hour"), (minutes, "minute"), (seconds, "second"))
+    words = [f"{n} {unit}" if n == 1 else f"{n} {unit}s" for n, unit in counted if n]
+    return " and ".join((", ".join(words[:-1]), words[-1])) if len(words) > 1 else "".join(words) or "0 seconds"

@@ -1,13 +1,15 @@
 """`${VAR}` and `${VAR:-default}` in configuration strings. Pure: the environment comes in as a mapping.
 
 `${env:VAR}` (the spelling of VS Code, Cursor and Windsurf) means the same as `${VAR}`. `$${` stands for a literal `${`.
+Their `${workspaceFolder}` and the like, VS Code's `${input:id}` and Windsurf's `${file:path}` come in as well.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+from portal.config.clients import EntryUnusable, input_variable
 from portal.errors import ConfigError
 
 _REFERENCE = re.compile(r"\$(?P<escaped>\$\{)|\$\{(?P<body>[^}]*)(?P<end>\}?)")
@@ -21,8 +23,19 @@ _NO_SECRETS = {"HOME", "USER", "LOGNAME", "PWD", "PATH", "SHELL", "TMPDIR", "LAN
 class Expansion:
     """Expands one document and remembers the values it put in: they are secrets until proven otherwise."""
 
-    def __init__(self, environment: Mapping[str, str], *, file: str) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        *,
+        file: str,
+        editor: Mapping[str, str] | None = None,
+        inputs: Mapping[str, str | None] | None = None,
+        read_file: Callable[[str], str | None] | None = None,
+    ) -> None:
         self._environment = environment
+        self._editor = editor or {}
+        self._inputs = inputs or {}
+        self._read_file = read_file
         self._file = file
         self.values: set[str] = set()
 
@@ -31,6 +44,7 @@ class Expansion:
 
         Raises:
             ConfigError: a variable is missing, or `${...}` is not a variable.
+            EntryUnusable: an input has no value, or a file cannot be read.
         """
         if isinstance(value, str):
             return _REFERENCE.sub(lambda found: self._replace(found, key), value) if "$" in value else value
@@ -45,6 +59,12 @@ class Expansion:
     def _replace(self, found: re.Match[str], key: str) -> str:
         if found["escaped"]:
             return "${"
+        if found["end"] and (ready := self._editor.get(found["body"])) and found["body"] not in self._environment:
+            return ready
+        if found["end"] and (id := found["body"].removeprefix("input:")) != found["body"] and id in self._inputs:
+            return self._input(id)
+        if found["end"] and self._read_file and (path := found["body"].removeprefix("file:")) != found["body"]:
+            return self._content(self._read_file(path))
         body = _BODY.fullmatch(found["body"])
         if not found["end"] or body is None:
             raise ConfigError(
@@ -68,3 +88,16 @@ class Expansion:
         if name not in _NO_SECRETS:
             self.values.add(value)
         return value
+
+    def _input(self, id: str) -> str:
+        value = self._inputs[id]
+        if value is None:
+            raise EntryUnusable(f"it needs the input `{id}`; set the environment variable {input_variable(id)}")
+        self.values.add(value)
+        return value
+
+    def _content(self, text: str | None) -> str:
+        if text is None:
+            raise EntryUnusable("it needs the text of a file that cannot be read")
+        self.values.add(text)
+        return text

@@ -1,6 +1,7 @@
 """The HTTP edge of the portal: who may connect, how much they may send, how long they may take, how refusals look."""
 
 from portal.http.bind import UnsafeBind, is_loopback, require_safe_bind
+from portal.http.browsers import BrowserPages, ErrorPage
 from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.http.cors import Cors
 from portal.http.edge import Edge, HttpSettings, normal_origin, split_host
@@ -16,8 +17,10 @@ __all__ = [
     "BODY",
     "CODEMODE",
     "OPTIMIZE_CONTEXT",
+    "BrowserPages",
     "Cors",
     "Edge",
+    "ErrorPage",
     "Guard",
     "HttpSettings",
     "ModeRefused",

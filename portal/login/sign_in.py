@@ -13,7 +13,7 @@ from starlette.responses import RedirectResponse, Response
 from portal.identity import Identity
 from portal.login.directory import Directory
 from portal.login.sessions import LoginSession, LoginSessions
-from portal.pages import FORM_FIELD, Block, Pages, Visitor, Visitors, safe_return
+from portal.pages import DENIED, FORM_FIELD, Block, Pages, Visitor, Visitors, safe_return
 
 LOGIN_PATH = "/login"
 STALE_FORM = "This form is not from a page opened in this browser. Open the page again."
@@ -33,12 +33,14 @@ class Login:
         directory: Directory,
         pages: Pages,
         refused_for_identity: Callable[[Identity, str], Awaitable[bool]] | None = None,
+        contact: str = "",
     ) -> None:
         self.visitors = visitors
         self.sessions = sessions
         self.directory = directory
         self.pages = pages
         self._refused_for_identity = refused_for_identity
+        self._contact = contact
         self._log = structlog.get_logger("portal.login")
 
     async def session(self, request: Request, visitor: Visitor) -> LoginSession | None:
@@ -51,15 +53,22 @@ class Login:
 
     async def block(self, identity: Identity, place: str) -> Block:
         """The page or redirect for somebody who may not use this place."""
-        if self._refused_for_identity is None:
-            return await self.directory.block(place, person=identity.logged_in)
-        return await self.directory.block(place, person=await self._refused_for_identity(identity, place))
+        return await self.directory.block(place, person=await self._is_about_identity(identity, place))
 
     async def blocked(self, visitor: Visitor, identity: Identity, place: str) -> Response:
-        """The page for somebody who may not use this place."""
-        rules, block = await self.directory.rules(), await self.block(identity, place)
+        """The page for somebody who may not use this place: who they are, why they are refused, and whom to ask."""
+        person = await self._is_about_identity(identity, place)
+        rules, block = await self.directory.rules(), await self.directory.block(place, person=person)
         who = identity.label if identity.logged_in else ""
-        return self.pages.blocked(rules.design, visitor, block, who=who)
+        contact = self._contact or (f"the administrators of {rules.design.name}" if block.message == DENIED else "")
+        return self.pages.blocked(
+            rules.design, visitor, block, who=who, reason=_reason_of(who, person=person), contact=contact
+        )
+
+    async def _is_about_identity(self, identity: Identity, place: str) -> bool:
+        if self._refused_for_identity is None:
+            return identity.logged_in
+        return await self._refused_for_identity(identity, place)
 
     async def message(
         self, visitor: Visitor, status: int, title: str, text: str, link: str = "", link_text: str = ""
@@ -81,6 +90,18 @@ class Login:
         """The fields of a form that was filled in on a page of this portal, in this browser; None for any other."""
         fields = text_fields(await request.form(max_files=0, max_fields=30))
         return fields if visitor.sent(fields.get(FORM_FIELD, "")) else None
+
+
+def _reason_of(who: str, *, person: bool) -> str:
+    """Why somebody is refused, without what only those may know who write policies."""
+    if not who:
+        return "No policy lets in who comes with these credentials."
+    if person:
+        return "No policy lets this account in."
+    return (
+        "A policy looks at more than the account: the network, the country, the device, or how you signed in. "
+        "One of these is not as it asks."
+    )
 
 
 def form_endpoint(

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.config import write_duration
+from portal.config import say_duration
 from portal.http import PortalAddress, Rate, Refusal, refuse
 from portal.login import STALE_FORM, Login
 from portal.oauth.admission import Admit, refusal_of
@@ -217,7 +217,7 @@ class AuthorizationServer:
             destination=authorization.redirect_uri.partition("?")[0][:300],
             loopback=stays_here(authorization.redirect_uri),
             resource=authorization.resource,
-            lasts=write_duration(self._authority.settings.grant_duration),
+            lasts=say_duration(self._authority.settings.grant_duration),
             action=here,
         )
 

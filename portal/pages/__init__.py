@@ -1,9 +1,10 @@
 """What a person sees in a browser: the pages, their design, and the browser behind a request."""
 
 from portal.pages.blocks import APP, block_of
+from portal.pages.notices import Surroundings, notice
 from portal.pages.pages import STYLE_PATH, Pages, style
 from portal.pages.returns import HOME, safe_return
-from portal.pages.rules import DENIED, Block, LoginRules, RulesInvalid, read_rules, with_application
+from portal.pages.rules import DENIED, Block, Design, LoginRules, RulesInvalid, read_rules, with_application
 from portal.pages.visitor import FORM_FIELD, Visitor, Visitors, client_ip
 
 __all__ = [
@@ -13,13 +14,16 @@ __all__ = [
     "HOME",
     "STYLE_PATH",
     "Block",
+    "Design",
     "LoginRules",
     "Pages",
     "RulesInvalid",
+    "Surroundings",
     "Visitor",
     "Visitors",
     "block_of",
     "client_ip",
+    "notice",
     "read_rules",
     "safe_return",
     "style",

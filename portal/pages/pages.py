@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -13,7 +14,7 @@ from portal.pages.rules import Block, Design
 from portal.pages.visitor import FORM_FIELD, Visitor
 
 STYLE_PATH = "/login/style.css"
-_STRICT = {
+STRICT = {
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -22,13 +23,22 @@ _STRICT = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
 }
+_DARK_BACKGROUND, _DARK_TEXT = "#131312", "#ececea"
+_ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+")
 _STYLE = """\
-:root {{ --background: {background}; --text: {text}; }}
+:root {{ color-scheme: light dark; --background: {background}; --text: {text}; --card: #fff; --ink: #1c1c1a;
+  --line: #d5d5cf; --edge: #76766f; --dim: #55554f; --strong: #1c1c1a; --on-strong: #fff; --focus: #1f6feb;
+  --bad: #b3261e; --bad-soft: #fdf0ef; --link: #0b57d0; }}
+@media (prefers-color-scheme: dark) {{
+  :root {{ --background: {dark_background}; --text: {dark_text}; --card: #1f1f1d; --ink: #ececea; --line: #3c3c38;
+    --edge: #8d8d85; --dim: #b9b9b1; --strong: #ececea; --on-strong: #1c1c1a; --focus: #79b0ff; --bad: #f2a19b;
+    --bad-soft: #3a2220; --link: #9cc2ff; }}
+}}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.5rem;
   background: var(--background);
   color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }}
-main {{ width: 100%; max-width: 26rem; background: #fff; color: #1c1c1a; border: 1px solid #d5d5cf;
+main {{ width: 100%; max-width: 26rem; background: var(--card); color: var(--ink); border: 1px solid var(--line);
   border-radius: .75rem; padding: 2rem; overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.375rem; line-height: 1.25; margin: 0 0 .75rem; }}
 h2 {{ font-size: 1rem; margin: 1.5rem 0 .5rem; }}
@@ -36,16 +46,19 @@ p {{ margin: 0 0 1rem; }}
 img.logo {{ display: block; max-width: 12rem; max-height: 4rem; margin-bottom: 1.25rem; }}
 form {{ margin-bottom: 1rem; }}
 label {{ display: block; font-weight: 600; margin: .75rem 0 .25rem; }}
-input {{ width: 100%; padding: .625rem .75rem; font: inherit; border: 1px solid #76766f; border-radius: .375rem; }}
+a {{ color: var(--link); }}
+input {{ width: 100%; padding: .625rem .75rem; font: inherit; color: inherit; background: var(--card);
+  border: 1px solid var(--edge); border-radius: .375rem; }}
 .action {{ display: block; width: 100%; margin-top: .75rem; padding: .625rem .75rem; font: inherit; font-weight: 600;
-  text-align: center; text-decoration: none; cursor: pointer; border-radius: .375rem; border: 1px solid #1c1c1a;
-  background: #fff; color: #1c1c1a; }}
-.action.first {{ background: #1c1c1a; color: #fff; }}
+  text-align: center; text-decoration: none; cursor: pointer; border-radius: .375rem; border: 1px solid var(--edge);
+  background: var(--card); color: var(--ink); }}
+.action.first {{ background: var(--strong); border-color: var(--strong); color: var(--on-strong); }}
 .action:hover {{ text-decoration: underline; }}
-:focus-visible {{ outline: 3px solid #1f6feb; outline-offset: 2px; }}
-.problem {{ border-left: .25rem solid #b3261e; padding: .5rem .75rem; background: #fdf0ef; }}
+:focus-visible {{ outline: 3px solid var(--focus); outline-offset: 2px; }}
+.problem {{ border-left: .25rem solid var(--bad); padding: .5rem .75rem; background: var(--bad-soft); }}
 .where {{ font-family: ui-monospace, monospace; font-size: .875rem; }}
-.small {{ font-size: .875rem; color: #55554f; }}
+.small {{ font-size: .875rem; color: var(--dim); }}
+.status {{ margin: 1rem 0 0; }}
 dl {{ margin: 0 0 1rem; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 .5rem; }}
 """
 
@@ -81,24 +94,56 @@ class Pages:
             **values,
         )
         policy = content_policy(design, form_targets)
-        return visitor.remember(HTMLResponse(html, status, {**_STRICT, "Content-Security-Policy": policy}))
+        return visitor.remember(HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy}))
 
-    def blocked(self, design: Design, visitor: Visitor, block: Block, *, who: str) -> Response:
-        """The answer to somebody without access: a page with status 403, or a redirect if `block` has a URL."""
+    def blocked(
+        self, design: Design, visitor: Visitor, block: Block, *, who: str, reason: str, contact: str
+    ) -> Response:
+        """The answer to somebody without access: a page with status 403, or a redirect if `block` has a URL.
+
+        `reason` is a sentence; `contact` is whom to ask: an e-mail address, a URL or words, "" for nobody.
+        """
         if block.url:
             return visitor.remember(RedirectResponse(block.url, 302, {"Cache-Control": "no-store"}))
         if block.html:
             policy = "default-src 'none'; style-src 'unsafe-inline'; img-src https: data:; frame-ancestors 'none'"
-            headers = {**_STRICT, "Content-Security-Policy": f"{policy}; base-uri 'none'; form-action 'none'"}
+            headers = {**STRICT, "Content-Security-Policy": f"{policy}; base-uri 'none'; form-action 'none'"}
             return visitor.remember(HTMLResponse(block.html, 403, headers))
-        return self.page("blocked.html", design, visitor, status=403, message=block.message, who=who)
+        return self.page(
+            "blocked.html",
+            design,
+            visitor,
+            status=403,
+            message=block.message,
+            who=who,
+            reason=reason,
+            contact=contact,
+            contact_link=link_of(contact),
+        )
 
 
 def style(design: Design) -> Response:
-    """The style sheet. `read_rules` has checked that the two colours are colours."""
-    sheet = _STYLE.format(background=design.background, text=design.text)
+    """The style sheet."""
     headers = {"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"}
-    return Response(sheet, media_type="text/css", headers=headers)
+    return Response(style_sheet(design), media_type="text/css", headers=headers)
+
+
+def style_sheet(design: Design) -> str:
+    """The text of the style sheet. `read_rules` has checked that the two colours are colours.
+
+    Colours that somebody chose stay in the dark as well.
+    """
+    default = Design()
+    background = _DARK_BACKGROUND if design.background == default.background else design.background
+    text = _DARK_TEXT if design.text == default.text else design.text
+    return _STYLE.format(background=design.background, text=design.text, dark_background=background, dark_text=text)
+
+
+def link_of(contact: str) -> str:
+    """Where a contact is reached: by mail at an address, at a URL; "" for words."""
+    if urlsplit(contact).scheme in ("http", "https"):
+        return contact
+    return f"mailto:{quote(contact, safe='@')}" if _ADDRESS.fullmatch(contact) else ""
 
 
 def content_policy(design: Design, form_targets: Sequence[str]) -> str:

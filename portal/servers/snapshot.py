@@ -164,6 +164,17 @@ class Snapshot:
         return tuple(server.offer for server in self.servers.values() if server.listed)
 
 
+def tools_by_server(catalog: Catalog) -> dict[str, list[dict[str, object]]]:
+    """The tools of a catalog as `codemode.tools` has them, by the id of their server.
+
+    A program may have to call a server by another name: `search` is a function of `codemode`.
+    """
+    tools: dict[str, list[dict[str, object]]] = {}
+    for tool in catalog.tools():
+        tools.setdefault(tool["server"], []).append(tool)
+    return tools
+
+
 def offer_of(config: ServerConfig, listing: Listing, learned: Mapping[str, stubs.Schema] | None = None) -> stubs.Server:
     """A listing in the form for stubs and search. Members of a wrong type are left out; nothing is raised."""
     learned = learned or {}

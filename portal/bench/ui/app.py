@@ -20,7 +20,7 @@ from portal.bench.ui.bench import BenchPage
 from portal.bench.ui.editor import MONACO
 from portal.bench.ui.run_request import parse_run
 from portal.bench.ui.stream import ProgressStream
-from portal.http import BODY, Edge, Guard, HttpSettings, Refusal, refuse
+from portal.http import BODY, BrowserPages, Edge, Guard, HttpSettings, Refusal, refuse
 
 HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
 MAX_QUERY = 300
@@ -52,7 +52,7 @@ def create_bench_app(
             Route("/", page.__call__, methods=["GET"]),
             Route("/{name}", page.__call__, methods=["GET"]),
         ],
-        middleware=[Middleware(Guard, edge=Edge(http))],
+        middleware=[Middleware(BrowserPages, page=_error_page), Middleware(Guard, edge=Edge(http))],
         exception_handlers={Refusal: _refused, HTTPException: _not_there},
     )
     app.router.redirect_slashes = False
@@ -127,3 +127,10 @@ async def _not_there(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     message = f"{request.method} {request.url.path[:100]}: {error.detail}. The page of the bench is at /."
     return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
+
+
+async def _error_page(scope: Scope, status: int, body: bytes) -> Response:
+    """The page for a person who opened an address of the bench that is none, or is for its page alone."""
+    from portal.pages import Design, Surroundings, notice  # noqa: PLC0415  the first error loads them
+
+    return notice(status, body, Surroundings(Design(name="Codemode bench"), home="/"))

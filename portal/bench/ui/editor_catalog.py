@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from codemode import Catalog, CodeTool
 from portal.bench.ui.cost import Count, ListingCost, listing_cost
-from portal.servers import Snapshot
+from portal.servers import Snapshot, tools_by_server
 
 
 class EditorCatalog:
@@ -65,6 +65,7 @@ def _built(snapshot: Snapshot, unavailable: Mapping[str, str]) -> Catalog:
 
 def server_list(snapshot: Snapshot, catalog: Catalog) -> list[dict[str, object]]:
     """The servers with their states and tools, for the list in the page."""
+    tools = tools_by_server(catalog)
     return [
         {
             "id": server.id,
@@ -76,12 +77,16 @@ def server_list(snapshot: Snapshot, catalog: Catalog) -> list[dict[str, object]]
                 {
                     "path": tool["path"],
                     "name": tool["name"],
-                    "description": (tool["description"] or "")[:500],
-                    "signature": catalog.signature(tool["path"]),
-                    "readOnly": dict(tool["annotations"] or {}).get("readOnlyHint") is True,
+                    "description": str(tool["description"] or "")[:500],
+                    "signature": catalog.signature(str(tool["path"])),
+                    "readOnly": _is_read_only(tool["annotations"]),
                 }
-                for tool in (catalog.tools(server.id) if server.listed else ())
+                for tool in tools.get(server.id, ())
             ],
         }
         for server in snapshot.servers.values()
     ]
+
+
+def _is_read_only(annotations: object) -> bool:
+    return isinstance(annotations, Mapping) and annotations.get("readOnlyHint") is True

@@ -13,10 +13,10 @@ from pathlib import Path
 from rich.console import Console
 
 from portal.app import command_delivery
-from portal.cli.commands.declared import open_admin
+from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
-from portal.config import load_config
+from portal.config import Config
 from portal.login import (
     RESET_PATH,
     AccountError,
@@ -39,8 +39,8 @@ MAX_LINE = 4096
 async def invite_administrator(email: str, state: str | None, config: Path | None) -> Exit:
     """Make an invitation, or another link for the one that there is. The link goes to standard output, this once."""
     stdout, stderr = consoles()
-    async with open_admin(state, config) as (_, store):
-        delivery = await _delivery(store, config)
+    async with open_database(state, config, stderr, writing=True) as (store, document):
+        delivery = await _delivery(store, document)
         invitations = Invitations(store, Passwords())
         there = await _invitation_of(invitations, email)
         try:
@@ -62,7 +62,7 @@ async def invite_administrator(email: str, state: str | None, config: Path | Non
 async def remove_administrator(email: str, state: str | None, config: Path | None) -> Exit:
     """Remove the administrator with this address, or the invitation for it."""
     _, stderr = consoles()
-    async with open_admin(state, config) as (_, store):
+    async with open_database(state, config, stderr) as (store, _):
         administrators, invitations = Administrators(store, Passwords()), Invitations(store, Passwords())
         administrator, invitation = await administrators.find(email), await _invitation_of(invitations, email)
         if administrator is None and invitation is None:
@@ -84,7 +84,7 @@ async def reset_administrator(email: str, state: str | None, config: Path | None
     standard output. Every session of the administrator ends."""
     stdout, stderr = consoles()
     password = _read_password() if ask else ""
-    async with open_admin(state, config) as (_, store):
+    async with open_database(state, config, stderr) as (store, document):
         administrators = Administrators(store, Passwords())
         administrator = await administrators.find(email)
         if administrator is None:
@@ -93,7 +93,7 @@ async def reset_administrator(email: str, state: str | None, config: Path | None
             await administrators.set_password(administrator.id, password, by=BY)
             stderr.print(f"The password is changed, every session has ended: {administrator.email}", highlight=False)
             return Exit.OK
-        await _offer_reset(administrators, administrator, await _delivery(store, config), stdout, stderr)
+        await _offer_reset(administrators, administrator, await _delivery(store, document), stdout, stderr)
     return Exit.OK
 
 
@@ -109,8 +109,8 @@ async def _offer_reset(
     _show_link(stdout, stderr, delivery, link_path(RESET_PATH, link.token))
 
 
-async def _delivery(store: Store, config: Path | None) -> Delivery:
-    return Delivery() if config is None else await command_delivery(load_config(config), store)
+async def _delivery(store: Store, config: Config | None) -> Delivery:
+    return Delivery() if config is None else await command_delivery(config, store)
 
 
 async def _invitation_of(invitations: Invitations, email: str) -> Invitation | None:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codemode import CodeTool
-from portal.app import checker_for, limits_of, open_upstreams, store_of_pins
+from portal.app import changed_keys, checker_for, limits_of, open_upstreams, store_of_pins
 from portal.bench.ui import (
     MONACO,
     BenchPage,
@@ -31,7 +31,8 @@ from portal.calls import Caller
 from portal.cli.commands.run import read_program
 from portal.cli.commands.serve import stop_on_signal
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import read_config
+from portal.cli.session import print_notes, read_config, usable
+from portal.cli.show.announce import reload_line
 from portal.cli.show.console import consoles
 from portal.cli.show.token_count import count_tokens
 from portal.config import Config, parse_config, watch_config
@@ -115,7 +116,7 @@ async def _bench(
         upstreams = await stack.enter_async_context(open_upstreams(config, Discard(), store))
         servers = upstreams.servers
         if file is not None:
-            await stack.enter_async_context(background(_reload(file, servers, stderr)))
+            await stack.enter_async_context(background(_reload(file, config, servers, stderr)))
         caller = Caller(servers, upstreams.records, observer=upstreams.learning)
         code_tool = CodeTool(executor, checker=checker, type_check=config.portal.type_check)
         code_tool.warm()
@@ -135,10 +136,18 @@ async def _editor(stderr: Console, *, plain: bool) -> tuple[Path | None, str]:
         return None, reason
 
 
-async def _reload(file: Path, servers: Servers, stderr: Console) -> None:
+async def _reload(file: Path, config: Config, servers: Servers, stderr: Console) -> None:
+    """Take up changes of the servers; nothing else of the configuration changes for a bench that runs."""
+    running = config
+
     async def apply(document: Config) -> None:
-        stderr.print(f"{file.name} changed; taking it up.", style="dim", highlight=False)
+        nonlocal running
+        document = usable(document)
+        changed = running.model_copy(update={"servers": document.servers, "section": document.section})
         await servers.apply(document.servers)
+        stderr.print(Text(reload_line(file.name, changed_keys(running, changed)), style="dim"), soft_wrap=True)
+        print_notes([note for note in document.notes if note not in running.notes], file, stderr)
+        running = changed.model_copy(update={"notes": document.notes})
 
     def refuse(error: ConfigError) -> None:
         stderr.print(Text(f"The changed configuration is not taken up: {error}", style="yellow"), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import pending_table, search_results, servers_table, skipped_lines, tools_table, typescript
-from portal.servers import ServerSnapshot, Snapshot
+from portal.servers import ServerSnapshot, Snapshot, tools_by_server
 
 
 async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Exit:
@@ -23,7 +24,8 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
         snapshot, catalog = session.snapshot, session.catalog
     servers = _select(snapshot, server)
     if as_json:
-        stdout.print_json(data={"servers": [_as_json(one, catalog) for one in servers]})
+        listed = tools_by_server(catalog)
+        stdout.print_json(data={"servers": [_as_json(one, listed.get(one.id, [])) for one in servers]})
     else:
         _print_tools(servers, catalog, stdout)
     return Exit.UPSTREAM if any(one.state == "error" for one in servers) else Exit.OK
@@ -76,16 +78,17 @@ def _select(snapshot: Snapshot, server: str | None) -> list[ServerSnapshot]:
 
 def _print_tools(servers: list[ServerSnapshot], catalog: Catalog, stdout: Console) -> None:
     stdout.print(servers_table(servers))
+    tools = tools_by_server(catalog)
     for server in servers:
         if server.tools:
-            stdout.print(tools_table(catalog.tools(server.id), server.id))
+            stdout.print(tools_table(tools.get(server.id, []), server.id))
         if server.pending:
             stdout.print(pending_table(server))
         if server.listing.skipped:
             stdout.print(skipped_lines(server))
 
 
-def _as_json(server: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
+def _as_json(server: ServerSnapshot, tools: Sequence[Mapping[str, object]]) -> dict[str, object]:
     return {
         "id": server.id,
         "name": server.name,
@@ -96,7 +99,7 @@ def _as_json(server: ServerSnapshot, catalog: Catalog) -> dict[str, object]:
         "protocol": server.listing.protocol,
         "withheld": [{"kind": item.kind, "name": item.name, "digest": item.digest} for item in server.pending],
         "skipped": list(server.listing.skipped),
-        "tools": catalog.tools(server.id) if server.tools else [],
+        "tools": tools,
     }
 
 

@@ -26,10 +26,10 @@ from portal.admin import (
     plan,
     read_existing,
 )
-from portal.app import open_store
+from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.show.console import consoles
-from portal.config import Expansion, load_config, read_document
+from portal.config import Expansion, read_document
 from portal.errors import ConfigError, InputError
 from portal.state import StateError, Store
 
@@ -66,7 +66,7 @@ async def apply(options: DeclarationOptions) -> Exit:
     """Apply the file, after the person confirms. A running portal on this database applies the changes at once."""
     stdout, stderr = consoles()
     declared = read_declaration(options.file)
-    async with open_admin(options.state, options.config) as (admin, store):
+    async with open_admin(options.state, options.config, writing=True) as (admin, store):
         existing = await read_existing(store)
         changes_plan = make_plan(declared, existing, options.prune)
         if not options.as_json:
@@ -110,18 +110,17 @@ async def export(output: Path | None, state: str | None, config: Path | None) ->
 
 
 @asynccontextmanager
-async def open_admin(state: str | None, config: Path | None) -> AsyncIterator[tuple[Admin, Store]]:
-    """The admin API's operations and their store, without a portal.
+async def open_admin(
+    state: str | None, config: Path | None, *, writing: bool = False
+) -> AsyncIterator[tuple[Admin, Store]]:
+    """The admin API's operations and their store, without a portal. `writing`: a database that was named is made.
 
     Raises:
-        CommandError: the database cannot be opened, or the configuration is not valid.
+        CommandError: the database is not there or cannot be opened, or the configuration is not valid.
     """
-    try:
-        url = state if state is not None or config is None else load_config(config).portal.state
-        async with open_store(url) as store:
-            yield await create_admin(store), store
-    except (StateError, ConfigError) as error:
-        raise CommandError(str(error)) from error
+    _, stderr = consoles()
+    async with open_database(state, config, stderr, writing=writing) as (store, _):
+        yield await create_admin(store), store
 
 
 def read_declaration(file: Path, environment: Mapping[str, str] = os.environ) -> object:

@@ -1,4 +1,7 @@
-"""`codemode policy test`: shows what the policies of a file decide about a person, with reason and policy."""
+"""`codemode policy test`: shows what policies decide about a person, with reason and policy.
+
+The policies are those of a file, or those that the portal of a configuration has now: the document's and the stored.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +16,18 @@ from rich.table import Table
 from rich.text import Text
 
 from portal.access import Access, AccessDocument, Decision, PolicyError, PolicyOutcome, assumed_sources, read_document
+from portal.app import StoredState, access_of_portal, database_place, open_store, read_stored
+from portal.bench import is_configuration
+from portal.cli.database import say_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
+from portal.config import Config, read_text
 from portal.config import read_document as read_file
-from portal.config import read_text
 from portal.errors import InputError
 from portal.identity import Group as IdentityGroup
 from portal.identity import Identity
+from portal.state import StateError
 
 MAX_BYTES = 4 * 1024 * 1024
 _TEXTS = {"id", "email", "name", "idp_id", "idp_type", "login_method", "ip", "country", "common_name", "user_risk"}
@@ -30,18 +37,19 @@ _KINDS = {str: "a text", bool: "true or false", dict: "an object"}
 
 @dataclass(frozen=True, slots=True)
 class PolicyQuery:
-    """The question to the policies in `file`. `identity` is read by `read_identity`.
+    """The question to the policies in `file`, or without one to those of a portal of the configuration.
 
-    `call` is `server.tool` and `arguments` its JSON object. With `config`, the tools that its servers list are decided
-    too.
+    `identity` is read by `read_identity`. `call` is `server.tool` and `arguments` its JSON object. With `config`, the
+    tools that its servers list are decided too. `portal` is the id of the portal, "" for the document's own.
     """
 
-    file: Path
+    file: Path | None
     identity: str
     call: str | None = None
     arguments: str = "{}"
     config: Path | None = None
     as_json: bool = False
+    portal: str = ""
 
 
 Tools = Mapping[str, Mapping[str, Mapping[str, object]]]
@@ -92,15 +100,15 @@ class DecisionsJson(TypedDict):
 async def test(query: PolicyQuery) -> Exit:
     """Print the decisions. The exit code is 1 if the call is denied, or without a call, if the portal is."""
     stdout, stderr = consoles()
-    document = read_policies(query.file)
     identity = read_identity(query.identity)
-    try:
-        access = Access(document, assumed_sources(document))
-    except PolicyError as error:
-        raise CommandError(f"{query.file}: {error}") from error
-    tools = tools_in_document(document)
-    if query.config is not None:
-        tools = merge_tools(tools, await tools_of_servers(query.config, stderr))
+    access, config = await access_of(query, stderr)
+    tools = tools_in_document(access.document)
+    if config is not None:
+        listed = await tools_of_servers(config, stderr)
+        if query.file is None:
+            # A portal may show fewer servers than the configuration has.
+            listed = {id: listed[id] for id in listed if id in tools}
+        tools = merge_tools(tools, listed)
     called = None if query.call is None else decide_call(access, identity, query, tools)
     report = decisions(access, identity, tools)
     if called is not None:
@@ -111,6 +119,58 @@ async def test(query: PolicyQuery) -> Exit:
         stdout.print(render(report, identity))
     decisive: DecisionJson = report["portal"] if called is None else called
     return Exit.OK if decisive["effect"] == "allow" else Exit.PROGRAM_FAILED
+
+
+async def access_of(query: PolicyQuery, stderr: Console) -> tuple[Access, Config | None]:
+    """The access to ask, and the configuration whose servers list tools.
+
+    Raises:
+        CommandError: the file, the configuration or the database cannot be used.
+    """
+    if query.file is not None and not _is_configuration(query.file):
+        if query.portal:
+            raise CommandError("--portal names a portal of the configuration; a file of policies has one portal.")
+        document = read_policies(query.file)
+        try:
+            access = Access(document, assumed_sources(document))
+        except PolicyError as error:
+            raise CommandError(f"{query.file}: {error}") from error
+        return access, None if query.config is None else read_config(query.config, stderr)[1]
+    file, config = read_config(query.file or query.config, stderr, quiet=query.as_json)
+    stored = await _read_stored(config, stderr)
+    try:
+        found = access_of_portal(query.portal, config, stored)
+    except PolicyError as error:
+        raise CommandError(f"{file}: portal.identity: {error}") from error
+    if found is None:
+        known = ", ".join((*config.portals, *(one.id for one in stored.objects.portals))) or "none but the first"
+        raise CommandError(f"There is no further portal {query.portal!r}. There are: {known}.")
+    return found, config
+
+
+async def _read_stored(config: Config, stderr: Console) -> StoredState:
+    """What the database of the configuration says of access, if it has one; nothing where it is not there yet."""
+    if config.portal.identity is None:
+        return StoredState()
+    place = database_place(config.portal.state)
+    say_database(place, stderr)
+    if not place.exists():
+        return StoredState()
+    try:
+        async with open_store(place.url) as store:
+            return await read_stored(store)
+    except StateError as error:
+        raise CommandError(str(error)) from error
+
+
+def _is_configuration(file: Path) -> bool:
+    """Whether a file is a configuration of a portal; policies have `portal` as well, and their servers are a list."""
+    try:
+        document = read_file(file, largest=MAX_BYTES)
+    except InputError:
+        return False
+    portal = document.get("portal") if isinstance(document, Mapping) else None
+    return is_configuration(document) or (isinstance(portal, Mapping) and "identity" in portal)
 
 
 def read_policies(file: Path) -> AccessDocument:
@@ -182,10 +242,9 @@ def tools_in_document(document: AccessDocument) -> Tools:
     return tools
 
 
-async def tools_of_servers(config: Path, stderr: Console) -> Tools:
+async def tools_of_servers(config: Config, stderr: Console) -> Tools:
     """The tools the configured servers list now."""
-    _, read = read_config(config, stderr)
-    async with connect(read, stderr) as session:
+    async with connect(config, stderr) as session:
         return {
             server.id: {str(tool["name"]): _annotations(tool) for tool in server.tools}
             for server in session.snapshot.servers.values()

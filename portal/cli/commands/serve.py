@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 from rich.console import Console
 
-from portal.app import Instance, serving
+from portal.app import Instance, changed_keys, serving
 from portal.cli.exits import CommandError, Exit
-from portal.cli.session import read_config
+from portal.cli.session import load, usable
 from portal.cli.show.announce import Announcer, announcer_for
 from portal.cli.show.call_lines import CallLines
 from portal.cli.show.console import consoles
@@ -41,7 +42,7 @@ class Address:
 async def serve(config: Path | None, host: str | None, port: int | None) -> Exit:
     """Serve the configured servers until SIGINT or SIGTERM."""
     _, stderr = consoles()
-    file, document = read_config(config, stderr, quiet=not stderr.is_terminal)
+    file, document = load(config, stderr, quiet=not stderr.is_terminal)
     address = Address(host or document.portal.host, document.portal.port if port is None else port)
     return await serve_document(document, address, stderr, file=file)
 
@@ -52,10 +53,12 @@ async def serve_document(document: Config, address: Address, stderr: Console, *,
         require_safe_bind(address.host, identity=document.portal.identity is not None)
     except UnsafeBind as error:
         raise CommandError(str(error)) from error
+    document = usable(document, address.host, address.port)
     terminal = stderr.is_terminal
     configure_logging(level=document.portal.log_level, terminal=terminal)
     announcer = announcer_for(stderr, structlog.get_logger("codemode"))
     collect_garbage_seldom()
+    announcer.notes(document.notes)
     with stop_on_signal() as stop, announcer.preparing():
         sink = CallLines(sys.stderr, stderr if terminal else None)
         async with Instance.open(document, sink, announcer.tell_operator) as instance:
@@ -71,10 +74,11 @@ async def _listen(
 ) -> None:
     unsubscribe = instance.servers.subscribe(announcer.servers_changed)
     background = [asyncio.create_task(_announce_settled(instance.servers, announcer))]
-    if file is not None:
-        background.append(asyncio.create_task(_reload(file, instance, announcer)))
     try:
         async with serving(instance, host=address.host, port=address.port) as base:
+            if file is not None:
+                here = Address(address.host, urlsplit(base).port or address.port)
+                background.append(asyncio.create_task(_reload(file, instance, here, announcer)))
             own, *others = instance.urls(base)
             announcer.listening(own.urls[0], {portal.name: portal.urls for portal in others})
             await _offer_claim(instance, base, announcer)
@@ -106,14 +110,16 @@ async def _announce_settled(servers: Servers, announcer: Announcer) -> None:
     announcer.settled(await servers.settled(SETTLE_SECONDS))
 
 
-async def _reload(file: Path, instance: Instance, announcer: Announcer) -> None:
+async def _reload(file: Path, instance: Instance, address: Address, announcer: Announcer) -> None:
     async def apply(document: Config) -> None:
-        announcer.reloaded(file.name)
+        document, before = usable(document, address.host, address.port), instance.config
         try:
             waiting = await instance.apply(document)
         except (ConfigError, StateUnavailable) as error:
             announcer.reload_refused(str(error))
             return
+        announcer.reloaded(file.name, changed_keys(before, instance.config))
+        announcer.notes([note for note in document.notes if note not in before.notes])
         if waiting:
             announcer.reload_waits(waiting)
 

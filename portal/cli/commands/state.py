@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from portal.admin import create_admin
-from portal.app import open_store
-from portal.cli.exits import CommandError, Exit
+from portal.cli.database import open_database
+from portal.cli.exits import Exit
 from portal.cli.show.console import consoles
-from portal.state import StateError
 
 OPERATOR = "command line"
 
 
-async def rotate(url: str | None, *, forget: bool) -> Exit:
+async def rotate(state: str | None, config: Path | None, *, forget: bool) -> Exit:
     """Encrypt stored secrets with a new key. With `forget`, remove the former keys from the key file."""
-    stdout, _ = consoles()
-    try:
-        async with open_store(url) as store:
-            rotation = await store.rotate_keys(forget=forget)
-    except StateError as error:
-        raise CommandError(str(error)) from None
+    stdout, stderr = consoles()
+    async with open_database(state, config, stderr) as (store, _):
+        rotation = await store.rotate_keys(forget=forget)
     resumed = "An interrupted rotation is complete: " if rotation.resumed else ""
     stdout.print(f"{resumed}{rotation.rewrapped} secrets are under key {rotation.kid} now.", highlight=False)
     if rotation.forgotten:
@@ -26,15 +24,12 @@ async def rotate(url: str | None, *, forget: bool) -> Exit:
     return Exit.OK
 
 
-async def make_token(url: str | None, name: str) -> Exit:
+async def make_token(name: str, state: str | None, config: Path | None) -> Exit:
     """Make an API token with every permission. Its value goes to standard output, this once."""
     stdout, stderr = consoles()
-    try:
-        async with open_store(url) as store:
-            admin = await create_admin(store)
-            token = await admin.tokens.create_with_all(name, OPERATOR)
-    except StateError as error:
-        raise CommandError(str(error)) from None
+    async with open_database(state, config, stderr, writing=True) as (store, _):
+        admin = await create_admin(store)
+        token = await admin.tokens.create_with_all(name, OPERATOR)
     stderr.print(f"API token {token.id} of account {admin.account_id}; it may do everything. Its value, shown once:")
     stdout.print(token.value, highlight=False, soft_wrap=True)
     return Exit.OK

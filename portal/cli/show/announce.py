@@ -11,12 +11,17 @@ from rich.syntax import Syntax
 from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
+from portal.cli.config_file import EXAMPLE
 from portal.cli.show.connect import client_setups
 from portal.cli.show.listing import STATE_STYLE, servers_table
 from portal.cli.show.report import THEME
 from portal.servers import ServerSnapshot, Snapshot
 
 SLOW_START_SECONDS = 1.0
+NO_SERVERS = (
+    f"There is no server yet. Write one into the configuration, such as {EXAMPLE}; it is taken up while this runs. "
+    "`codemode demo --serve` serves three examples."
+)
 
 
 class Announcer(Protocol):
@@ -28,7 +33,8 @@ class Announcer(Protocol):
     def tell_operator(self, text: str) -> None: ...
     def servers_changed(self, old: Snapshot, new: Snapshot) -> None: ...
     def settled(self, snapshot: Snapshot) -> None: ...
-    def reloaded(self, file: str) -> None: ...
+    def notes(self, notes: Sequence[str]) -> None: ...
+    def reloaded(self, file: str, keys: Sequence[str]) -> None: ...
     def reload_waits(self, keys: Sequence[str]) -> None: ...
     def reload_refused(self, reason: str) -> None: ...
     def stopping(self) -> None: ...
@@ -86,11 +92,18 @@ class Screens:
 
     def settled(self, snapshot: Snapshot) -> None:
         self._settled = True
-        self._console.print(servers_table(snapshot.servers.values()))
+        if not snapshot.servers:
+            self._console.print(Text(NO_SERVERS, style="yellow"), soft_wrap=True)
+        else:
+            self._console.print(servers_table(snapshot.servers.values()))
         self._console.print()
 
-    def reloaded(self, file: str) -> None:
-        self._console.print(f"{file} changed; taking it up.", style="dim", highlight=False)
+    def notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self._console.print(Text(note, style="yellow"), soft_wrap=True)
+
+    def reloaded(self, file: str, keys: Sequence[str]) -> None:
+        self._console.print(Text(reload_line(file, keys), style="dim"), soft_wrap=True)
 
     def reload_waits(self, keys: Sequence[str]) -> None:
         self._console.print(Text(f"Taken up at the next start: {', '.join(keys)}", style="yellow"))
@@ -134,9 +147,15 @@ class Events:
 
     def settled(self, snapshot: Snapshot) -> None:
         self._log.info("servers settled", states={server.id: server.state for server in snapshot.servers.values()})
+        if not snapshot.servers:
+            self._log.warning("no servers", advice=NO_SERVERS)
 
-    def reloaded(self, file: str) -> None:
-        self._log.info("configuration changed", file=file)
+    def notes(self, notes: Sequence[str]) -> None:
+        for note in notes:
+            self._log.warning("configuration", note=note)
+
+    def reloaded(self, file: str, keys: Sequence[str]) -> None:
+        self._log.info("configuration changed", file=file, keys=list(keys))
 
     def reload_waits(self, keys: Sequence[str]) -> None:
         self._log.warning("taken up at the next start", keys=list(keys))
@@ -149,6 +168,11 @@ class Events:
 
     def stopped(self) -> None:
         self._log.info("stopped")
+
+
+def reload_line(file: str, keys: Sequence[str]) -> str:
+    """What to say of a changed file whose changes in these keys are taken up."""
+    return f"{file} changed. Taken up: {', '.join(keys)}." if keys else f"{file} changed. Nothing to take up now."
 
 
 def portal_lines(portals: Mapping[str, Sequence[str]]) -> Text:

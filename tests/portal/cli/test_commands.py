@@ -140,6 +140,31 @@ def test_a_server_named_like_a_function_of_codemode_is_listed_described_and_call
     assert codemode(tmp_path, "call", f"{name}.get_customer", "customer_id=C001").returncode == Exit.OK
 
 
+@pytest.mark.parametrize("name", "search tools describe emit run step then toString constructor".split())
+def test_a_server_may_be_called_like_a_function_of_codemode(tmp_path: Path, shop: dict[str, Any], name: str) -> None:
+    write_config(tmp_path, {name: shop})
+    done = codemode(tmp_path, "tools")
+    assert done.returncode == Exit.OK and f"{name}_.list_orders" in done.stdout
+    [server] = json.loads(codemode(tmp_path, "tools", name, "--json").stdout)["servers"]
+    assert (server["id"], len(server["tools"])) == (name, 11)
+
+
+def test_a_portal_among_its_own_servers_is_left_out_and_named(tmp_path: Path, shop: dict[str, Any]) -> None:
+    write_config(tmp_path, {"shop": shop, "codemode": {"url": "http://127.0.0.1:8787/mcp"}})
+    done = codemode(tmp_path, "tools", "--json")
+    assert [server["id"] for server in json.loads(done.stdout)["servers"]] == ["shop"]
+    assert "mcpServers.codemode is left out: it is this portal itself." in done.stderr
+
+
+def test_what_is_passed_over_is_one_line(tmp_path: Path, shop: dict[str, Any]) -> None:
+    (tmp_path / ".vscode").mkdir()
+    document = {"servers": {"shop": {**shop, "oauth": {"clientId": "x"}}}, "inputs": []}
+    (tmp_path / ".vscode" / "mcp.json").write_text("// mine\n" + json.dumps(document))
+    done = codemode(tmp_path, "tools")
+    assert done.returncode == Exit.OK and "shop.list_orders" in done.stdout
+    assert "`servers.shop.oauth`" in done.stderr and ".vscode/mcp.json" in done.stderr
+
+
 def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:
     assert "shop.revenue_by_month" in as_process(folder, "search", "monthly revenue", "--limit", "3").stdout
     found = json.loads(codemode(folder, "search", "monthly revenue", "--json").stdout)

@@ -58,6 +58,7 @@ async def test_an_operator_sees_what_changed_and_approves_it(tmp_path: Path) -> 
 async def test_approvals_are_in_the_database_of_a_portal_that_has_one(tmp_path: Path) -> None:
     async with hosted() as upstream:
         kept = {"state": new_state(tmp_path)}
+        database = f"Database: {tmp_path}/{kept['state'].partition('?')[0].rpartition('/')[2]}\n"
         document = {"mcpServers": {"one": {"url": upstream.url, "pin": True}}, "portal": kept}
         (tmp_path / "codemode.json").write_text(json.dumps(document))
         code, printed = await codemode(tmp_path, "pins", "--json")
@@ -67,7 +68,23 @@ async def test_approvals_are_in_the_database_of_a_portal_that_has_one(tmp_path: 
         (approved,) = json.loads(printed)["approved"]
         assert code == Exit.OK and approved["what"] == ['title: nothing became "Echo"']
         code, printed = await codemode(tmp_path, "pins", "approve", "one")
-        assert (code, printed) == (Exit.OK, "Using ./codemode.json\nNothing of one waits for approval.\n")
+        assert (code, printed) == (Exit.OK, f"Using ./codemode.json\n{database}Nothing of one waits for approval.\n")
+
+
+async def test_without_its_database_no_command_makes_one_and_pins_says_where_it_would_be(tmp_path: Path) -> None:
+    async with hosted() as upstream:
+        state = tmp_path / "state" / "portal.db"
+        document = {
+            "mcpServers": {"one": {"url": upstream.url, "pin": True}},
+            "portal": {"state": f"sqlite:///{state}"},
+        }
+        (tmp_path / "codemode.json").write_text(json.dumps(document))
+        for words in (("pins",), ("pins", "approve", "one")):
+            code, printed = await codemode(tmp_path, *words)
+            assert code == Exit.USAGE and f"There is no database at {state} yet" in printed
+        code, printed = await codemode(tmp_path, "tools")
+        assert code == Exit.OK and "one.echo" in printed
+        assert not state.parent.exists()
 
 
 async def test_approvals_that_cannot_be_read_stop_a_command(tmp_path: Path) -> None:

@@ -49,10 +49,27 @@ def test_a_stopped_portal_ends_well(tmp_path: Path) -> None:
 def test_a_changed_configuration_is_taken_up(tmp_path: Path, shop: dict[str, Any]) -> None:
     with serving({"mcpServers": {"shop": shop}}, tmp_path) as served:
         (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {"shop": shop, "shipping": SHIPPING}}))
-        served.event("configuration changed")
+        assert served.event("configuration changed")["keys"] == ["mcpServers.shipping (new)"]
         while not any(event.get("server") == "shipping" and event["state"] == "ready" for event in served.events):
             served.next_event()
         assert health(served)["servers"]["shipping"]["tools"] == 6
+
+
+def test_every_key_that_was_taken_up_is_named(tmp_path: Path, shop: dict[str, Any]) -> None:
+    with serving({"mcpServers": {"shop": shop}, "portal": {"limits": {"calls": 9}}}, tmp_path) as served:
+        document = {
+            "mcpServers": {"shop": {**shop, "description": "Orders"}, "me": {"url": served.url}},
+            "portal": {"limits": {"calls": 8}, "name": "Mine", "path": "/tools"},
+        }
+        (tmp_path / "codemode.json").write_text(json.dumps(document))
+        changed = served.event("configuration changed")
+        assert changed["keys"] == ["mcpServers.shop.description", "portal.name", "portal.limits.calls"]
+        assert served.event("taken up at the next start")["keys"] == ["portal.path"]
+
+
+def test_a_portal_without_servers_says_what_to_do(tmp_path: Path) -> None:
+    with serving({"mcpServers": {}}, tmp_path) as served:
+        assert "mcpServers" in served.event("no servers")["advice"]
 
 
 def test_a_broken_change_is_refused_with_the_reason_and_nothing_stops(tmp_path: Path, shop: dict[str, Any]) -> None:

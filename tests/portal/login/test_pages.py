@@ -6,12 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx2
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from portal.pages import Design
+from portal.pages.pages import style_sheet
 from portal.state import plain
+from tests.portal.axe import RUN, axe_source
 from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
 
@@ -113,3 +117,63 @@ async def test_a_person_signs_in_and_allows_an_agent_in_a_real_browser_without_s
             await readable(page)
             # A refusal's status, and the icon that browsers ask for unasked, are no fault of a page.
             assert [text for text in complaints if "responded with a status of 40" not in text] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(
+    tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    axe = axe_source()
+    async with (
+        guarded_portal(tmp_path, contact="it@acme.example") as portal,
+        httpx2.AsyncClient(trust_env=False) as http,
+        async_playwright() as playwright,
+    ):
+        await portal.account()
+        await portal.store.create(plain("identity_provider"), "pin", {"name": "PIN", "type": "onetimepin"}, by="test")
+        github = {"name": "GitHub", "type": "github", "config": {"client_id": "x"}}
+        await portal.store.create(plain("identity_provider"), "github", github, by="test", secret=b"x")
+        agent = Agent(portal, http)
+        await agent.register()
+        browser = await playwright.chromium.launch(executable_path=str(CHROMIUM), args=QUIET)
+        page = await browser.new_page(color_scheme=scheme, viewport={"width": 375, "height": 740}, bypass_csp=True)
+
+        async def check() -> None:
+            await readable(page)
+            await page.add_script_tag(content=axe)
+            assert await page.evaluate(RUN) == [], page.url
+            lightness = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+            assert (int(lightness.removeprefix("rgb(").partition(",")[0]) < 128) is (scheme == "dark")
+
+        for path in ("/", "/nothing", "/mcp", "/token", "/login/reset?token=x", "/authorize?client_id=x"):
+            await page.goto(portal.url + path)
+            await check()
+        claim = await portal.identity.administrators.offer_reset((await portal.account()).id.partition(":")[2], by="t")
+        await page.goto(f"{portal.url}/login/reset?token={claim.token}")
+        await check()
+        await portal.account("grace@example.com")
+        await page.goto(agent.authorize_url())
+        await check()
+        await page.get_by_label("E-mail").first.fill("ada@example.com")
+        await page.get_by_role("button", name="Send me a PIN").click()
+        await page.get_by_label("PIN").wait_for()
+        await check()
+        await page.goto(agent.authorize_url())
+        await page.get_by_label("E-mail").last.fill("grace@example.com")
+        await page.get_by_label("Password").fill(PASSWORD)
+        await page.get_by_role("button", name="Sign in").click()
+        await page.get_by_role("button", name="Allow").wait_for()
+        await check()
+        await page.goto(portal.url + "/logout")
+        await check()
+        portal.rules.allowed = lambda identity: False
+        await page.goto(agent.authorize_url())
+        await page.get_by_role("link", name="it@acme.example").wait_for()
+        await check()
+        await browser.close()
+
+
+def test_colours_that_somebody_chose_stay_in_the_dark() -> None:
+    chosen = style_sheet(Design(background="#102030", text="#ffffff"))
+    assert chosen.count("--background: #102030; --text: #ffffff") == 2
+    assert style_sheet(Design()).count(f"--background: {Design().background}") == 1

@@ -1,8 +1,10 @@
 // The editor: Monaco with the servers' types, completion, and the type checker's findings. The checker sees the program as
 // it runs, as the body of an async function. The bench serves the files and the workers of Monaco.
 
-const LIGHT = { "editor.background": "#ffffff", "editorLineNumber.foreground": "#a3aab8", "editorLineNumber.activeForeground": "#4b5563", "editor.lineHighlightBackground": "#f6f7f9", "editor.lineHighlightBorder": "#00000000", "editorGutter.background": "#ffffff", "editorWidget.background": "#ffffff", "editorWidget.border": "#d9dde5", "focusBorder": "#00000000" };
-const DARK = { "editor.background": "#14171d", "editorLineNumber.foreground": "#4d5566", "editorLineNumber.activeForeground": "#aab2c2", "editor.lineHighlightBackground": "#1a1e26", "editor.lineHighlightBorder": "#00000000", "editorGutter.background": "#14171d", "editorWidget.background": "#1b1f27", "editorWidget.border": "#313846", "focusBorder": "#00000000" };
+const LIGHT = { "editor.background": "#ffffff", "editorLineNumber.foreground": "#687082", "editorLineNumber.dimmedForeground": "#687082", "editorLineNumber.activeForeground": "#4b5563", "editor.lineHighlightBackground": "#f6f7f9", "editor.lineHighlightBorder": "#00000000", "editorGutter.background": "#ffffff", "editorWidget.background": "#ffffff", "editorWidget.border": "#d9dde5", "focusBorder": "#00000000" };
+const DARK = { "editor.background": "#14171d", "editorLineNumber.foreground": "#8a93a5", "editorLineNumber.dimmedForeground": "#8a93a5", "editorLineNumber.activeForeground": "#aab2c2", "editor.lineHighlightBackground": "#1a1e26", "editor.lineHighlightBorder": "#00000000", "editorGutter.background": "#14171d", "editorWidget.background": "#1b1f27", "editorWidget.border": "#313846", "focusBorder": "#00000000" };
+// The base theme's colour of comments is too faint on the line of the cursor (WCAG 2.2, 1.4.3).
+const DARK_RULES = [{ token: "comment", foreground: "7ba666" }];
 const WORKERS = { typescript: "ts.worker-g3pjEjl4", javascript: "ts.worker-g3pjEjl4", json: "json.worker-Csf_TLih" };
 const TYPES = "file:///codemode.d.ts";
 const ISOLATE = "file:///isolate.d.ts";
@@ -19,7 +21,7 @@ export async function open(parent, { path, onChange, onPosition, onProblems, onR
   const { typescript, editor: ui, MarkerSeverity, Uri } = monaco;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   ui.defineTheme("bench-light", { base: "vs", inherit: true, rules: [], colors: LIGHT });
-  ui.defineTheme("bench-dark", { base: "vs-dark", inherit: true, rules: [], colors: DARK });
+  ui.defineTheme("bench-dark", { base: "vs-dark", inherit: true, rules: DARK_RULES, colors: DARK });
   const theme = () => ui.setTheme(dark.matches ? "bench-dark" : "bench-light");
   dark.addEventListener("change", theme);
   theme();

@@ -16,7 +16,7 @@ export class Output {
   }
 
   empty() {
-    const keys = make("p", { class: "dim" }, make("kbd", {}, "Ctrl ↵"), " runs, ", make("kbd", {}, "Esc"), " cancels.");
+    const keys = make("p", { class: "dim keys" }, make("kbd", {}, "Ctrl ↵"), " runs, ", make("kbd", {}, "Esc"), " cancels.");
     const text = "Run the program to see its calls in time, its logs, its result, and what it costs in tokens.";
     find("report").replaceChildren(make("div", { class: "empty" }, make("p", {}, text), keys));
   }

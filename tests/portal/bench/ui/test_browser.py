@@ -9,11 +9,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from portal.bench.ui import MONACO, EditorUnavailable, editor_cache, install
+from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import browser
 
 pytestmark = pytest.mark.timeout(180)
@@ -225,6 +227,52 @@ def has_room_for_all_in_a_narrow_window(opened: OpenPage) -> None:
     page.locator("#servers code").filter(has_text="shipping.list_shipments").click()
     expect(page.locator("#editor .view-lines")).to_contain_text("codemode.shipping.list_shipments(")
     assert page.evaluate("document.documentElement.scrollWidth") <= 800
+
+
+@pytest.mark.parametrize("width", [320, 375, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_view_fits_a_phone_and_is_as_axe_wants_it(
+    url: str, chromium: Browser, scheme: Literal["light", "dark"], width: int
+) -> None:
+    axe = axe_source()
+    context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 740}, bypass_csp=True)
+    opened = OpenPage(context.new_page())
+    page = opened.page
+
+    def check() -> None:
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+        page.add_script_tag(content=axe)
+        assert page.evaluate(RUN) == []
+
+    opened.open(url)
+    check()
+    opened.run()
+    opened.verdict("Completed")
+    check()
+    for view in ("Mocks", "Types"):
+        page.get_by_role("tab", name=view).click()
+        check()
+    page.get_by_role("tab", name="Program").click()
+    opened.write("throw new Error('no');\n")
+    opened.run()
+    opened.verdict("Failed")
+    check()
+    if width < 1000:
+        page.get_by_role("button", name="Tools").click()
+        expect(page.locator("#tools")).to_be_visible()
+        check()
+    context.close()
+
+
+def test_an_address_of_the_bench_that_is_not_there_is_a_page_for_a_person(url: str, chromium: Browser) -> None:
+    page = chromium.new_page()
+    base = url.partition("#")[0]
+    for path in ("no-such-page", "api/state", "api/run", "editor/none/x.js"):
+        answer = page.goto(base + path)
+        assert answer is not None and answer.status >= 400
+        assert answer.headers["content-type"].startswith("text/html")
+        expect(page.locator("h1")).to_have_count(1)
+    page.close()
 
 
 def test_without_the_editor_a_text_field_does_and_without_the_key_nothing_does(

@@ -1,0 +1,143 @@
+"""Finds the entries of a configuration that lead back to the portal which reads it. Pure.
+
+The document of an MCP client names this portal as a server, as soon as the client is connected to it. The portal that
+reads the same document would wait for itself, or show every tool twice.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import socket
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from urllib.parse import SplitResult, urlsplit
+
+from portal.config import Config, ServerConfig, StdioServer
+from portal.http import is_loopback
+
+_PORTS = {"http": 80, "https": 443}
+_EVERY_ADDRESS = {"0.0.0.0", "::", ""}
+# How a program in a container of this machine reaches the machine.
+_FROM_CONTAINERS = {"host.docker.internal", "host.containers.internal"}
+_URL = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
+_COMMANDS = {"codemode", "codemode-portal"}
+_LAUNCHER = re.compile(r"(?:uvx?|pipx|env|python[\d.]*)(?:\.exe)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class OwnAddress:
+    """Where an instance is reached: it listens on `host` and `port` (0 if the port is not known yet), and its MCP
+    endpoints have these `paths`, also below the origins in `public`. `names` are those of the machine."""
+
+    host: str
+    port: int
+    paths: frozenset[str]
+    public: frozenset[tuple[str, int]]
+    names: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(
+        cls, config: Config, host: str | None = None, port: int | None = None, names: Iterable[str] = ()
+    ) -> OwnAddress:
+        """The address of the instance of this configuration. `host` and `port` override the configured ones."""
+        settings = config.portal
+        identity = settings.identity
+        origins = [identity.public_url] if identity is not None else []
+        origins += [f"https://{entry.hostname}" for entry in config.portals.values() if entry.hostname]
+        found = (_place(urlsplit(origin)) for origin in origins)
+        return cls(
+            (settings.host if host is None else host).strip("[]").lower(),
+            settings.port if port is None else port,
+            frozenset({settings.path, *(f"/{id}{settings.path}" for id in config.portals)}),
+            frozenset(place for place in found if place is not None),
+            frozenset(name.lower() for name in names),
+        )
+
+    def listens_at(self, host: str, port: int) -> bool:
+        """Whether a connection to this host and port from this machine reaches the instance."""
+        if not self.port or port != self.port:
+            return False
+        if host == self.host:
+            return True
+        everywhere = self.host in _EVERY_ADDRESS
+        if _means_this_machine(host):
+            return everywhere or _means_this_machine(self.host)
+        return everywhere and host in self.names
+
+
+def without_itself(config: Config, own: OwnAddress) -> Config:
+    """The configuration without the servers that lead back to the instance at `own`. A note names each of them."""
+    itself = [server for server in config.servers.values() if leads_to(server, own)]
+    if not itself:
+        return config
+    notes = [f"{config.section}.{server.name} is left out: it is this portal itself." for server in itself]
+    gone = {server.id for server in itself}
+    servers = {id: server for id, server in config.servers.items() if id not in gone}
+    return config.model_copy(update={"servers": servers, "notes": (*config.notes, *notes)})
+
+
+def leads_to(server: ServerConfig, own: OwnAddress) -> bool:
+    """Whether a server is the instance at `own`: by its URL, by a bridge to that URL, or by the `codemode` command."""
+    if not isinstance(server, StdioServer):
+        return _is_own_url(server.url, own, bridge=False)
+    if _starts_codemode(server.command, server.args):
+        return True
+    words = (server.command, *server.args, *server.env.values())
+    return any(_is_own_url(url, own, bridge=True) for url in _urls(words))
+
+
+def _is_own_url(url: str, own: OwnAddress, *, bridge: bool) -> bool:
+    """`bridge`: the URL stands in a command, which may name other pages of the portal for another reason."""
+    try:
+        parts = urlsplit(url)
+        place = _place(parts)
+    except ValueError:
+        return False
+    if place is None:
+        return False
+    is_endpoint = parts.path.rstrip("/") in own.paths
+    if own.listens_at(*place):
+        return is_endpoint or not bridge
+    # The same public name may lead to other services by their paths.
+    return place in own.public and is_endpoint
+
+
+def _place(parts: SplitResult) -> tuple[str, int] | None:
+    """The host and port of an http or https URL. Raises ValueError for a port that is none."""
+    if parts.scheme not in _PORTS or not parts.hostname:
+        return None
+    return parts.hostname.rstrip("."), parts.port or _PORTS[parts.scheme]
+
+
+def _means_this_machine(host: str) -> bool:
+    if is_loopback(host) or host in _EVERY_ADDRESS or host in _FROM_CONTAINERS:
+        return True
+    try:
+        mapped = ipaddress.IPv6Address(host).ipv4_mapped
+        return mapped is not None and mapped.is_loopback
+    except ValueError:
+        pass
+    try:
+        # `127.1` and `2130706433` are spellings of an IPv4 address as well.
+        return ipaddress.IPv4Address(socket.inet_aton(host)).is_loopback
+    except (OSError, UnicodeError):
+        return False
+
+
+def _urls(words: Iterable[str]) -> Iterator[str]:
+    for word in words:
+        yield from _URL.findall(word)
+
+
+def _starts_codemode(command: str, args: tuple[str, ...]) -> bool:
+    if _program(command) in _COMMANDS:
+        return True
+    if not _LAUNCHER.fullmatch(PurePath(command).name):
+        return False
+    return any(_program(re.split(r"[@=\[]", word)[0]) in _COMMANDS for word in args) or "portal.cli" in args
+
+
+def _program(word: str) -> str:
+    return PurePath(word.replace("\\", "/")).name.removesuffix(".exe")

@@ -1,0 +1,265 @@
+"""Documents that other MCP clients write: their spellings become ours, and what only they understand is passed over.
+
+Read are the documents of Claude, Codex, Cursor, Gemini, VS Code and Windsurf, as their own documentation has them:
+
+- https://code.claude.com/docs/en/mcp
+- https://developers.openai.com/codex/mcp
+- https://cursor.com/docs/context/mcp
+- https://github.com/google-gemini/gemini-cli/blob/main/docs/tools/mcp-server.md
+- https://code.visualstudio.com/docs/copilot/reference/mcp-configuration
+- https://docs.windsurf.com/windsurf/cascade/mcp
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from portal.config.document import read_text
+from portal.errors import ConfigError, InputError
+
+SERVER_SECTIONS = ("mcpServers", "servers", "mcp_servers")
+"""Where the servers are: most clients, VS Code, Codex."""
+MAX_ENV_FILE = 1024 * 1024
+MAX_KEYS = 12
+# Approvals, pictures and versions: they change nothing about a server, so nobody needs to know.
+SILENT = frozenset({"alwaysAllow", "autoApprove", "trust", "gallery", "version", "dev", "iconUrl", "icon"})
+# What one client or another documents for a server, where it is close to a key of ours or limits what is offered.
+LIMITING = frozenset(
+    {"tools", "includeTools", "excludeTools", "enabledTools", "disabledTools", "enabled_tools", "disabled_tools"}
+)
+_CLIENT_KEYS = LIMITING | {"headersHelper", "oauth", "sandbox", "sandboxEnabled", "scopes", "required", "extension"}
+# Of ours, at another place. Passed over at the top they would leave a portal open that its owner believes closed.
+_PORTAL_KEYS = frozenset(
+    {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
+    | {"allowedHosts", "allowedOrigins", "pinned", "learnedShapes", "state"}
+)
+_SPELLINGS = (
+    ("httpUrl", "url"),
+    ("serverUrl", "url"),
+    ("transport", "type"),
+    ("transportType", "type"),
+    ("disabled", "enabled"),
+    ("http_headers", "headers"),
+    ("startup_timeout_sec", "connectTimeout"),
+    ("tool_timeout_sec", "timeout"),
+)
+_IN_MILLISECONDS = {"httpUrl", "trust", "includeTools", "excludeTools", "authProviderType", "targetAudience"}
+_LONGEST_SECONDS = 86_400
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BARE = re.compile(r"(?P<before>Bearer )?\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+_EDITORS_FOLDERS = {".vscode", ".cursor", ".claude", ".codex", ".gemini", ".windsurf"}
+_ENV_LINE = re.compile(
+    r"""^[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)[^\S\n]*=[^\S\n]*"""
+    r"""(?:"(?P<double>(?:[^"\\]|\\.)*+)"|'(?P<single>[^']*+)'|(?P<plain>[^\n]*))""",
+    re.MULTILINE | re.DOTALL,
+)
+_ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
+
+
+class EntryUnusable(Exception):
+    """A server that this portal cannot use although its entry has no mistake. The text says why."""
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the operator should know about a document that can be used. `foreign_keys` are passed over."""
+
+    sentences: list[str] = field(default_factory=list)
+    foreign_keys: list[str] = field(default_factory=list)
+
+    def lines(self) -> tuple[str, ...]:
+        """One sentence a line. All foreign keys share a line."""
+        keys = list(dict.fromkeys(self.foreign_keys))
+        if not keys:
+            return tuple(self.sentences)
+        more = f" and {len(keys) - MAX_KEYS} more" if len(keys) > MAX_KEYS else ""
+        shown = ", ".join(f"`{key}`" for key in keys[:MAX_KEYS]) + more
+        limits = any(key.rpartition(".")[2] in LIMITING for key in keys)
+        offered = "; the portal offers all tools of a server, also those that a client leaves out" if limits else ""
+        return (*self.sentences, f"Passed over, because only other clients understand it: {shown}{offered}.")
+
+
+def workspace_of(folder: Path) -> Path:
+    """The folder of the project that a document in `folder` is about: `.vscode/mcp.json` is about the one above."""
+    folder = folder.absolute()
+    return folder.parent if folder.name in _EDITORS_FOLDERS else folder
+
+
+def editor_variables(workspace: Path, home: str) -> Mapping[str, str]:
+    """What `${workspaceFolder}` and the like stand for in the documents of VS Code, Cursor and Windsurf."""
+    return {
+        "workspaceFolder": str(workspace),
+        "workspaceFolderBasename": workspace.name,
+        "workspaceRoot": str(workspace),
+        "cwd": str(workspace),
+        "userHome": home,
+        "pathSeparator": "/",
+        "/": "/",
+    }
+
+
+def input_values(inputs: object, environment: Mapping[str, str]) -> Mapping[str, str | None]:
+    """VS Code's `inputs`, by id: what it asks a person for. Here the environment answers, `api-key` as `API_KEY`, else
+    the default of the input; None without either."""
+    found: dict[str, str | None] = {}
+    for one in inputs if isinstance(inputs, list) else ():
+        if isinstance(one, dict) and isinstance(id := one.get("id"), str):
+            default = one.get("default")
+            found[id] = environment.get(input_variable(id)) or (default if isinstance(default, str) else None)
+    return found
+
+
+def input_variable(id: str) -> str:
+    """The environment variable that answers an input."""
+    return re.sub(r"[^A-Za-z0-9]", "_", id).upper()
+
+
+def foreign_at_top(document: Mapping[str, object], known: set[str], file: str, notes: Notes) -> None:
+    """Pass over what other clients have in the same file.
+
+    Raises:
+        ConfigError: a key looks like a mistake: it is nearly one of ours, belongs elsewhere, or nothing here is ours.
+    """
+    ours = any(key in document for key in known - {"$schema", "inputs"})
+    for name in document:
+        if name in known:
+            continue
+        if _camel(name) in _PORTAL_KEYS:
+            fix = "Write it into the section `portal`, or into `portal.identity`."
+            raise ConfigError("is not a key of the document itself.", file=file, key=name, fix=fix)
+        spellings = sorted(known)
+        if near := difflib.get_close_matches(name, spellings, n=1, cutoff=0.75 if ours else 0.6):
+            raise ConfigError("is not a known key.", file=file, key=name, fix=f"Did you mean `{near[0]}`?")
+        if not ours:
+            raise ConfigError("is not a known key.", file=file, key=name, fix=f"Known: {', '.join(spellings)}.")
+        notes.foreign_keys.append(name)
+
+
+def in_our_words(
+    entry: Mapping[str, object], known: set[str], key: str, file: str, environment: Mapping[str, str], notes: Notes
+) -> dict[str, object]:
+    """An entry with other clients' spellings as ours, and without what only they understand. `known` are our keys.
+
+    Raises:
+        ConfigError: it has two spellings of one thing, or a key that is nearly one of ours.
+        EntryUnusable: it is a server of a kind that only its client reaches.
+    """
+    ours = dict(entry)
+    for foreign, own in _SPELLINGS:
+        if foreign in ours:
+            if own in ours:
+                raise ConfigError(f"has both `{foreign}` and `{own}`.", file=file, key=key, fix="Keep one of them.")
+            value = ours.pop(foreign)
+            ours[own] = (not value) if foreign == "disabled" and isinstance(value, bool) else value
+    _take_codex(ours, key, file, environment)
+    if isinstance(url := ours.get("url"), str) and url.startswith(("unix:", "pipe:")):
+        raise EntryUnusable("a socket of this machine is not a URL that the portal can reach")
+    if "tcp" in ours and not {"url", "command"} & ours.keys():
+        raise EntryUnusable("the portal does not speak MCP over WebSocket")
+    _in_seconds(ours, entry, key, notes)
+    for name in ("env", "headers"):
+        if isinstance(values := ours.get(name), dict):
+            ours[name] = {member: _value(value, environment) for member, value in values.items()}
+    return {name: value for name, value in ours.items() if _is_ours(name, known, key, file, notes)}
+
+
+def read_env_file(path: Path) -> dict[str, str] | None:
+    """The variables of an `envFile`, by name; None if there is no such file, or none that can be read.
+
+    Lines are `NAME=value`; `export` in front, quotes and comments are understood as by the editors.
+    """
+    try:
+        text = read_text(path, largest=MAX_ENV_FILE)
+    except InputError:
+        return None
+    return {found["name"]: _env_value(found) for found in _ENV_LINE.finditer(text.replace("\r\n", "\n"))}
+
+
+def _env_value(found: re.Match[str]) -> str:
+    if found["double"] is not None:
+        return re.sub(r"\\(.)", lambda one: _ESCAPES.get(one[1], one[1]), found["double"], flags=re.DOTALL)
+    if found["single"] is not None:
+        return found["single"]
+    return re.sub(r"(?:^|\s+)#.*", "", found["plain"]).strip()
+
+
+def _take_codex(ours: dict[str, object], key: str, file: str, environment: Mapping[str, str]) -> None:
+    """Codex names environment variables where other clients write `${NAME}`."""
+    if "startup_timeout_ms" in ours:
+        written = ours.pop("startup_timeout_ms")
+        ours.setdefault("connectTimeout", written / 1000 if _is_number(written) else written)  # type: ignore[operator]
+    headers: dict[str, object] = {}
+    if (variable := ours.pop("bearer_token_env_var", None)) is not None:
+        headers["Authorization"] = f"Bearer ${{{_variable(variable, f'{key}.bearer_token_env_var', file)}}}"
+    named = ours.pop("env_http_headers", None)
+    for name, variable in named.items() if isinstance(named, dict) else ():
+        headers[name] = f"${{{_variable(variable, f'{key}.env_http_headers.{name}', file)}}}"
+    if headers and isinstance(written := ours.get("headers", {}), dict):
+        ours["headers"] = {**written, **headers}
+    forwarded = ours.pop("env_vars", None)
+    entries = forwarded if isinstance(forwarded, list) else []
+    names = [one.get("name") if isinstance(one, dict) else one for one in entries]
+    variables = [name for name in names if isinstance(name, str) and _VARIABLE.fullmatch(name) and name in environment]
+    passed = {name: f"${{{name}}}" for name in variables}
+    if passed and isinstance(written := ours.get("env", {}), dict):
+        ours["env"] = {**passed, **written}
+
+
+def _in_seconds(ours: dict[str, object], entry: Mapping[str, object], key: str, notes: Notes) -> None:
+    """Gemini writes `timeout` in milliseconds, and so does everybody whose value is no number of seconds here."""
+    written = ours.get("timeout")
+    if not _is_number(written) or "timeout" not in entry:
+        return
+    assert isinstance(written, int | float)
+    if written > _LONGEST_SECONDS or (written >= 1000 and _IN_MILLISECONDS & entry.keys()):
+        ours["timeout"] = written / 1000
+        notes.sentences.append(f"{key}.timeout is read as milliseconds: {written / 1000:g} s.")
+
+
+def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> bool:
+    """Whether a key of an entry is one of ours; what only another client understands is noted.
+
+    Raises:
+        ConfigError: it looks like a mistake.
+    """
+    if name in known:
+        return True
+    if name in SILENT:
+        return False
+    if name not in _CLIENT_KEYS:
+        spellings = sorted(spelling for spelling in known if "_" not in spelling)
+        near = difflib.get_close_matches(name, spellings, n=1)
+        if near or name in ("id", "name", "expanded") or _camel(name) in _PORTAL_KEYS:
+            fix = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(spellings)}."
+            raise ConfigError("is not a known key.", file=file, key=f"{key}.{name}", fix=fix)
+    notes.foreign_keys.append(f"{key}.{name}")
+    return False
+
+
+def _variable(value: object, key: str, file: str) -> str:
+    if not isinstance(value, str) or not _VARIABLE.fullmatch(value):
+        raise ConfigError("must be the name of an environment variable.", file=file, key=key)
+    return value
+
+
+def _value(value: object, environment: Mapping[str, str]) -> object:
+    """A value of an environment or a header: a number as text, Gemini's `$NAME` as the variable if there is one."""
+    if _is_number(value):
+        return str(value)
+    found = _BARE.fullmatch(value) if isinstance(value, str) else None
+    return (
+        f"{found['before'] or ''}${{{found['name']}}}" if found is not None and found["name"] in environment else value
+    )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _camel(name: str) -> str:
+    head, *rest = name.split("_")
+    return head + "".join(part.capitalize() for part in rest)
