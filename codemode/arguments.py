@@ -18,6 +18,7 @@ from jsonschema_rs import RegexOptions, ValidationError, validator_for
 
 from codemode.dialect import in_own_words
 from codemode.schema_cost import MAX_COST, cost, nodes
+from stubs import without_defaulted
 
 MAX_SHOWN = 3
 _MOST_ERRORS = 200
@@ -46,7 +47,7 @@ class ArgumentCheck:
         if self._cost >= MAX_COST:
             self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
             return
-        written = in_own_words(schema)
+        written = in_own_words(without_defaulted(schema))
         try:
             self._validator = _compile(written)
         except (ValueError, RecursionError) as error:

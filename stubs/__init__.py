@@ -1,6 +1,7 @@
 """Turns tools with JSON Schemas into TypeScript text. Pure functions: deterministic, without I/O."""
 
 from stubs.declarations import declarations
+from stubs.defaults import without_defaulted
 from stubs.identifiers import CODEMODE_FUNCTIONS
 from stubs.inference import Seen
 from stubs.literals import SHOWN
@@ -22,4 +23,5 @@ __all__ = [
     "declarations",
     "signature",
     "type_of",
+    "without_defaulted",
 ]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from stubs.defaults import without_defaulted
 from stubs.library import Library
 from stubs.shapes import Intersection, Note, Object, Reference, Shape, Union
 from stubs.tools import Tool
@@ -28,7 +29,7 @@ class CallTypes:
 
 def call_of(tool: Tool, name: str, library: Library) -> CallTypes:
     """Compile the schemas of a tool. Without an output schema the output is `unknown`."""
-    input = library.add(tool.input_schema, f"{name} input", OBJECT)
+    input = library.add(without_defaulted(tool.input_schema), f"{name} input", OBJECT)
     output: Shape = library.shapes.unknown
     if tool.output_schema is not None:
         output = library.add(tool.output_schema, f"{name} output")
