@@ -100,6 +100,10 @@ async def test_advice_is_in_the_structured_content_too(engines: Engines) -> None
         "export type { A } from './a';\nexport type B = { n: number };\nconst b: B = { n: 42 };\nb.n",
         "export interface A { n: number }\nreturn 42;",
         "export enum E { A = 42 }\nE.A",
+        "module.exports = async () => 42;",
+        "async function main() { return 42 }\nmodule.exports = main;",
+        "exports.handler = async (event) => 42;",
+        "module.exports = async () => 1;\nreturn 42;",
     ],
 )
 async def test_words_of_a_module_that_mean_nothing_at_run_time_are_left_out(engines: Engines, code: str) -> None:
@@ -349,6 +353,22 @@ async def test_a_result_over_its_limit_names_the_tool_and_the_limit(engines: Eng
         found = await b.run("return await codemode.tools()")
         assert found.error["message"].startswith("codemode.tools: the list of 10 tools has ")
         assert 'codemode.tools({server: "..."})' in found.error["message"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return await codemode.call('fix.echo', {});",
+        "return await codemode.fix.call('echo', {});",
+        "return await codemode.run('fix.echo', {});",
+        "const name = 'execute';\nreturn await codemode[name]('fix.echo', {});",
+        "return await callTool('fix.echo', {});",
+        "return await mcp.fix.echo({});",
+    ],
+)
+async def test_who_calls_tools_by_another_function_learns_how_to_call_them(engines: Engines, code: str) -> None:
+    assert "Call a tool as codemode.<server>.<tool>(input)" in (await run(engines, code)).text
 
 
 # --- completed, and probably not as meant ----------------------------------------------------------------------------
