@@ -14,8 +14,8 @@ from codemode.check.brackets import Brackets, brackets
 from codemode.erasure import spaces
 from codemode.tokens import tokenize
 
-_MAY_HAVE = re.compile(r"^#!|\b(?:import|exports?)\b")
-_INTERPRETER = re.compile(r"#!.*")
+_MAY_HAVE = re.compile(r"\A\s*#!|\b(?:import|exports?)\b")
+_INTERPRETER = re.compile(r"\A\s*#!.*")
 _DECLARATIONS = frozenset(
     "const let var function class async type interface enum abstract declare namespace module".split()
 )
@@ -54,7 +54,7 @@ def without_module_words(program: str) -> str:
 
     A program with `export default` stays a module unless it also has a `return` of its own, which no module may have.
     """
-    program = _INTERPRETER.sub(lambda line: spaces(line[0]), program, count=1) if program[:2] == "#!" else program
+    program = _INTERPRETER.sub(lambda line: spaces(line[0]), program)
     if "import" not in program and "export" not in program:
         return program
     text = brackets(program)

@@ -77,6 +77,7 @@ async def test_advice_is_in_the_structured_content_too(engines: Engines) -> None
     [
         "#!/usr/bin/env node\nreturn 42;",
         "#!/usr/bin/env node\n42",
+        "\n  #!/usr/bin/env -S node --x\nreturn 42;",
         "export const x = 42;\nreturn x;",
         "export const x = 42;\nx",
         "const x = 42;\nexport { x };\nreturn x;",
@@ -123,6 +124,7 @@ async def test_words_of_a_module_that_mean_nothing_at_run_time_are_left_out(engi
         'import a, { b } from "x";',
         'export { a } from "./a";',
         'export * from "./a";',
+        'import fs = require("fs");',
     ],
 )
 async def test_an_import_of_values_is_refused_where_it_is(engines: Engines, line: str, below: str) -> None:
@@ -132,6 +134,13 @@ async def test_an_import_of_values_is_refused_where_it_is(engines: Engines, line
     assert found.error["message"].startswith("cannot import ")
     assert found.error["advice"][-1].startswith("A program has no modules")
     assert found.calls == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("below", ["x", "return x;"])
+async def test_an_import_that_nothing_uses_is_refused_in_typescript_too(engines: Engines, below: str) -> None:
+    found = await run(engines, f"import {{ a }} from 'a';\nconst x: number = 1;\n{below}")
+    assert (found.error["line"], found.error["message"][:17]) == (1, 'cannot import "a"')
 
 
 @pytest.mark.anyio
