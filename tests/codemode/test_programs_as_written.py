@@ -428,7 +428,7 @@ async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engine
         ("throw new AggregateError([1, {a: 2}])", 'all failed: 1; {"a":2}'),
         ("throw new AggregateError(Array.from({length: 9}, (_, n) => new Error(n)))",
          "all failed: Error: 0; Error: 1; Error: 2; Error: 3; Error: 4; and 4 more"),
-        ("throw new AggregateError([new Error('a')], 'mine')", "mine"),
+        ("throw new AggregateError([], 'mine')", "mine"),
         ("try { await Promise.any([]) } catch (e) { e.message = 'mine'; throw e }", "mine"),
         ("await Promise.any([])", "AggregateError without a message"),
         ("throw new AggregateError([{get name() { throw 1 }, __proto__: Error.prototype}])", "all failed: an error"),
@@ -437,6 +437,36 @@ async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engine
 async def test_an_error_of_several_says_what_they_are(engines: Engines, code: str, message: str) -> None:
     found = await run(engines, code, echo=lambda call: ToolFailed("no"))
     assert (found.error["name"], found.error["message"]) == ("AggregateError", message)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("throw new Error('a', {cause: new TypeError('b', {cause: 'c'})})", "a\ncaused by: TypeError: b\ncaused by: c"),
+        ("try { await codemode.fix.echo({}) } catch (e) { throw new Error('a', {cause: e}) }",
+         "a\ncaused by: ToolError: no"),
+        ("throw new Error('a', {cause: {code: 5}})", 'a\ncaused by: {"code":5}'),
+        ("throw new Error('a', {cause: undefined})", "a"),
+        ("const e = new Error('a'); e.cause = e; throw e", "a"),
+        ("const e = new Error('a'); e.cause = new Error('b', {cause: e}); throw e", "a\ncaused by: Error: b"),
+        ("throw new Error('a', {get cause() { throw 1 }}).cause", "the program threw 1"),
+        ("throw new AggregateError([new Error('a'), 'b'], 'both')", "both\nerror: Error: a\nerror: b"),
+        ("throw new AggregateError([1], 'both', {cause: 'c'})", "both\nerror: 1\ncaused by: c"),
+        ("throw Symbol('s')", "the program threw Symbol(s)"),
+        ("throw {a: Symbol('s')}", 'the program threw {"a":Symbol(s)}'),
+    ],
+)  # fmt: skip
+async def test_an_error_says_what_caused_it(engines: Engines, code: str, message: str) -> None:
+    found = await run(engines, code, echo=lambda call: ToolFailed("no"))
+    assert found.error["message"] == message
+
+
+@pytest.mark.anyio
+async def test_a_tool_s_error_with_a_cause_keeps_its_tool(engines: Engines) -> None:
+    code = "try { await codemode.fix.echo({}) } catch (e) { e.cause = 'mine'; throw e }"
+    found = await run(engines, code, echo=lambda call: ToolFailed("no", -32000))
+    assert (found.error["tool"], found.error["code"]) == ("fix.echo", -32000)
 
 
 MADE = """
