@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from codemode.catalog import Catalog
+from codemode.check.certain import GENERIC_CALLS, HOW_TO_CALL
 from codemode.entry import takes_parameters
 from codemode.run import Failure, UnknownName
 from codemode.syntax import NO_MODULES
@@ -29,6 +30,7 @@ _ABSENT = {
     **dict.fromkeys(("process", "Deno", "Bun", "fs", "path", "os", "__dirname", "__filename", "global"), _NO_PROCESS),
     **dict.fromkeys(("axios", "fetch", "http", "https", "Request", "Response", "Headers"), _NO_NETWORK),
     **dict.fromkeys(("window", "document", "localStorage", "alert", "prompt"), "A program does not run in a browser."),
+    **dict.fromkeys(("callTool", "call_tool", "invokeTool", "executeTool", "mcp", "client", "server"), HOW_TO_CALL),
     "print": "Write console.log(value), or return the value.",
     "Buffer": "There is no Buffer: use Uint8Array, TextEncoder, TextDecoder, atob and btoa.",
 }
@@ -79,6 +81,8 @@ def _for_path(unknown: UnknownName, catalog: Catalog) -> list[str]:
     """Why a tool or server is not there, else the signatures of the nearest tools unless the message has them."""
     if (reason := catalog.missing(unknown.path)) is not None:
         return [f"{reason}."]
+    if unknown.path in GENERIC_CALLS or unknown.path.partition(".")[2] in GENERIC_CALLS:
+        return [HOW_TO_CALL]
     if unknown.signed:
         return []
     return [catalog.brief(path) for path in unknown.nearest if catalog.get(path)][:MAX_SIGNATURES]

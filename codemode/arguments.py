@@ -53,7 +53,7 @@ class ArgumentCheck:
         except (ValueError, RecursionError) as error:
             self._compile_without_patterns(written, error)
 
-    def _compile_without_patterns(self, schema: Any, error: Exception) -> None:
+    def _compile_without_patterns(self, schema: object, error: Exception) -> None:
         reason = str(error).split("\n")[0][:_MAX_LINE_CHARS]
         try:
             self._validator = _compile(_plain(schema))
@@ -190,7 +190,7 @@ def _nearest_errors(error: ValidationError) -> list[ValidationError]:
 
 def _same_member(
     alternatives: list[list[ValidationError]], where: list[str | int]
-) -> tuple[ValidationError, list[Any]] | None:
+) -> tuple[ValidationError, list[object]] | None:
     """An error of the member that tells the alternatives apart, such as `kind`, and all its allowed values; None when
     no member does."""
     found: list[ValidationError] = []
@@ -237,7 +237,7 @@ def _path(parts: list[str | int]) -> str:
     return path
 
 
-def _literal(value: Any) -> str:
+def _literal(value: object) -> str:
     """A value as JSON, cut to what a line has room for."""
     try:
         text = orjson.dumps(value).decode()

@@ -123,11 +123,11 @@ def _shorten_values(cut: dict[str, Any], level: _Level) -> None:
             _mark(cut, len(members) - level.members, "alternatives")
 
 
-def _literals(alternatives: Any) -> list[Any] | None:
+def _literals(alternatives: object) -> list[object] | None:
     """The values of alternatives that are all single values or lists of them; None for others."""
     if not isinstance(alternatives, list):
         return None
-    values: list[Any] = []
+    values: list[object] = []
     for one in alternatives:
         if not isinstance(one, Mapping) or not ("const" in one or isinstance(one.get("enum"), list)):
             return None

@@ -8,7 +8,7 @@ Schema refuses the values that both allow, although each of them declares to tak
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote, unquote
 
 _DATA = frozenset({"enum", "const", "default", "examples", "example"})
@@ -17,9 +17,10 @@ _REFUSING = ("$ref", "$dynamicRef", "$recursiveRef", "allOf", "anyOf", "oneOf", 
 _DEEPEST = 200
 
 _Path = tuple[str, ...]
+_Json: TypeAlias = Any
 
 
-def in_own_words(schema: Any) -> Any:
+def in_own_words(schema: _Json) -> _Json:
     """An equal schema without `nullable` and `oneOf`; references within it lead to the same parts. Nothing is changed
     in the schema itself."""
     writer = _Writer()
@@ -33,7 +34,7 @@ class _Writer:
     def __init__(self) -> None:
         self.moves: dict[_Path, _Path] = {}
 
-    def write(self, schema: Any, old: _Path, new: _Path, depth: int) -> Any:
+    def write(self, schema: _Json, old: _Path, new: _Path, depth: int) -> _Json:
         if isinstance(schema, list):
             return [self.write(item, (*old, str(at)), (*new, str(at)), depth + 1) for at, item in enumerate(schema)]
         if not isinstance(schema, Mapping) or depth > _DEEPEST:
@@ -42,8 +43,8 @@ class _Writer:
         apart = {key for key in _REFUSING if key in schema} if nullable else set()
         if nullable and "const" in schema and "enum" in schema:
             apart.add("const")
-        written: dict[str, Any] = {}
-        rest: dict[str, Any] = {}
+        written: dict[str, _Json] = {}
+        rest: dict[str, _Json] = {}
         for key, value in schema.items():
             into, place = (rest, (*new, "anyOf", "1")) if key in apart else (written, new)
             if key == "oneOf" and isinstance(value, list):
@@ -70,7 +71,7 @@ class _Writer:
             written["anyOf"] = [{"type": "null"}, rest]
         return written
 
-    def redirected(self, schema: Any) -> Any:
+    def redirected(self, schema: _Json) -> _Json:
         """The schema with references that follow the moves."""
         if isinstance(schema, list):
             return [self.redirected(item) for item in schema]
@@ -85,10 +86,10 @@ class _Writer:
             for key, value in schema.items()
         }
 
-    def _of(self, schema: Mapping[str, Any], key: str, old: _Path, place: _Path, depth: int) -> Any:
+    def _of(self, schema: Mapping[str, _Json], key: str, old: _Path, place: _Path, depth: int) -> _Json:
         return self._member(key, schema[key], (*old, key), (*place, key), depth) if key in schema else []
 
-    def _member(self, key: str, value: Any, old: _Path, new: _Path, depth: int) -> Any:
+    def _member(self, key: str, value: _Json, old: _Path, new: _Path, depth: int) -> _Json:
         if key in _DATA:
             return value
         if key in _TABLES and isinstance(value, Mapping):
@@ -112,7 +113,7 @@ class _Writer:
         return "#/" + "/".join(quote(name.replace("~", "~0").replace("/", "~1"), safe="~") for name in new)
 
 
-def _allow_null(schema: dict[str, Any]) -> None:
+def _allow_null(schema: dict[str, _Json]) -> None:
     """Let a schema allow null by its own `type`, `enum` and `const`; no other keyword that it still has refuses it."""
     schema.pop("nullable", None)
     types = schema.get("type")

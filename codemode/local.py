@@ -56,7 +56,7 @@ class LocalCalls:
                     value = await asyncio.to_thread(self._catalog.describe, targets, full=full)
                 case "tools":
                     options = _options("tools", first, {"server"})
-                    value = self._tools(options.get("server"))
+                    value = self._within_limit([_readable(tool) for tool in self._catalog.tools(options.get("server"))])
                 case "emit":
                     self._emit(first)
                 case "arity":
@@ -89,8 +89,7 @@ class LocalCalls:
                 paths = tuple(one for one in nearest if isinstance(one, str))
                 self._run.causes.append(UnknownName(message, path, paths, signed))
 
-    def _tools(self, server: Any) -> list[orjson.Fragment]:
-        listings = [_readable(tool) for tool in self._catalog.tools(server)]
+    def _within_limit(self, listings: list[bytes]) -> list[orjson.Fragment]:
         if (size := sum(map(len, listings)) + len(listings) + 1) > self._limit:
             raise CatalogError(
                 f"the list of {len(listings):,} tools has {size:,} bytes, over the limit of {self._limit:,} "

@@ -14,8 +14,8 @@ from codemode.check.brackets import Brackets, brackets
 from codemode.erasure import spaces
 from codemode.tokens import tokenize
 
-_MAY_HAVE = re.compile(r"^#!|\b(?:import|export)\b")
-_INTERPRETER = re.compile(r"#!.*")
+_MAY_HAVE = re.compile(r"\A\s*#!|\b(?:import|exports?)\b")
+_INTERPRETER = re.compile(r"\A\s*#!.*")
 _DECLARATIONS = frozenset(
     "const let var function class async type interface enum abstract declare namespace module".split()
 )
@@ -49,11 +49,12 @@ def may_have_modules(program: str) -> bool:
 
 
 def without_module_words(program: str) -> str:
-    """The program with blanks for a `#!` line, imports and exports of types, and `export` before declarations.
+    """The program with blanks for a `#!` line, imports and exports of types, `export` before declarations, and
+    `module.exports =`.
 
     A program with `export default` stays a module unless it also has a `return` of its own, which no module may have.
     """
-    program = _INTERPRETER.sub(lambda line: spaces(line[0]), program, count=1) if program[:2] == "#!" else program
+    program = _INTERPRETER.sub(lambda line: spaces(line[0]), program)
     if "import" not in program and "export" not in program:
         return program
     text = brackets(program)
@@ -69,6 +70,8 @@ def without_module_words(program: str) -> str:
     for at, token in enumerate(text.tokens):
         if token.key == "import" and (found := _import(text, at)) is not None and found.types:
             spans.append((token.start, text.tokens[found.end - 1].end))
+        elif token.key in ("module", "exports") and (end := _end_of_target(text, at)) is not None:
+            spans.append((token.start, text.tokens[end - 1].end))
         elif token.key == "export" and _begins(text, at):
             end = _end_of_export(text, at, keep_values=has_default and not is_body)
             if end is not None:
@@ -198,6 +201,15 @@ def _export_from(text: Brackets, at: int) -> _Statement | None:
     else:
         return None
     return None if end is None else _Statement(at, _with_attributes(text, end + 1), text.key(end)[1:], (), types)
+
+
+def _end_of_target(text: Brackets, at: int) -> int | None:
+    """The end of `module.exports =` or `exports.name =`, which begins a statement at a token; None for other uses."""
+    if text.depths[at] or text.key(at + 1) != "." or text.key(at + 3) != "=" or text.key(at + 4) in ("=", ">"):
+        return None
+    if text.key(at) == "module" and text.key(at + 2) != "exports":
+        return None
+    return at + 4 if text.key(at - 1) not in (".", "=", ",", "(", "?", ":") else None
 
 
 def _is_unnamed(text: Brackets, at: int) -> bool:

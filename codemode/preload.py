@@ -36,7 +36,7 @@ def preload(data: str | None) -> str:
 
 def _servers(names: Names) -> list[list[Any]]:
     identifiers = {names.server(server_id): server_id for server_id in names.tools}
-    servers: list[list[Any]] = []
+    servers: list[list[object]] = []
     for identifier, server_id in sorted(identifiers.items()):
         blocks = _blocks(names, server_id)
         if server_id == identifier:

@@ -127,5 +127,6 @@ def _cause(name: str, message: str, causes: Iterable[Cause]) -> Cause | None:
 
 
 def _is_same(whole: str, received: str) -> bool:
-    """Whether a message that left the isolate, perhaps cut, is this one."""
+    """Whether a message that left the isolate, perhaps cut, is this one. The isolate adds the causes of an error."""
+    received = received.partition("\ncaused by: ")[0] if "\ncaused by: " not in whole else received
     return whole == received or (len(received.encode()) > _CUT_BYTES and whole.startswith(received))

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+import orjson
+
 from codemode.text import encodable
 from codemode.tokens import SourceToken, tokens_from
 
@@ -20,6 +22,10 @@ _MOST_READ = 4  # times its length that a text is read in search of the ends of 
 # Both take time linear in the text, which may be hostile.
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`\r\n]*)(?:\r\n|\r|\n|\Z)", re.MULTILINE)
 _ONE_LINE = re.compile(r"`{3,}(?P<tag>[A-Za-z0-9]+)?[ \t](?P<code>[^\r\n]*)\Z")
+_ELEMENT = re.compile(
+    r"\s*<(?P<tag>code|program|script|javascript|typescript|js|ts)\b[^<>\n]{0,100}>\n?(?P<code>.*?)</(?P=tag)>\s*",
+    re.DOTALL,
+)
 _OF_PROGRAMS = re.compile(r"\b(?:codemode|return|await|console)\b")
 _ENDS_OF_CODE = (";", "}", ")")
 
@@ -55,6 +61,10 @@ class _Block:
 def extract(code: str) -> Program:
     """The program in the text of an agent. A text whose fences are in comments and templates only is the program."""
     code = encodable(code.removeprefix("\ufeff"))
+    if (wrapped := _ELEMENT.fullmatch(code)) is not None:
+        code = wrapped["code"]
+    elif code.startswith('{"code"') and (inner := _of_json(code)) is not None:
+        code = inner
     if "```" not in code and "~~~" not in code:
         return Program(code)
     whole = code.strip()
@@ -76,6 +86,16 @@ def extract(code: str) -> Program:
     if not best.is_script and _looks_like_code(before):
         return Program(before, note=f"Note: the program is the text before the fence in line {best.line}.")
     return Program(best.text, best.tag in _TYPESCRIPT, _note(best, blocks))
+
+
+def _of_json(code: str) -> str | None:
+    """The program in arguments that were sent in place of one, `{"code": "..."}`; None for other texts."""
+    try:
+        value = orjson.loads(code)
+    except ValueError:
+        return None
+    inner = value.get("code") if isinstance(value, dict) and len(value) == 1 else None
+    return inner if isinstance(inner, str) else None
 
 
 def _note(chosen: _Block, blocks: list[_Block]) -> str | None:

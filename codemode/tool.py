@@ -14,6 +14,7 @@ from codemode.bounded import RecentlyUsed
 from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
 from codemode.check.checker import Checker
+from codemode.check.finding import place
 from codemode.description import description
 from codemode.driver import drive
 from codemode.entry import may_take_globals, without_given_parameters
@@ -199,7 +200,9 @@ class CodeTool:
         if all(one.names for one in found) and names <= used and isinstance(stripped, JavaScript):
             if not names & {token.key for token in tokenize(stripped.text)}:
                 return stripped
-        return await self._typescript.javascript(source)
+        # The transformer would leave out an import that the program does not use.
+        line, column = place(source, found[0].start)
+        return TypeScriptError(f'cannot import "{found[0].module[:100]}"', line, column)
 
     async def _image(self, catalog: Catalog) -> Image:
         """The image for programs over a catalog.

@@ -64,7 +64,7 @@ def enumeration(
     return shapes.union([*members[:count], shapes.note(note, shapes.top(others))])
 
 
-def _closing(others: Sequence[Any], first: Sequence[Shape], shapes: Shapes) -> Shape | None:
+def _closing(others: Sequence[object], first: Sequence[Shape], shapes: Shapes) -> Shape | None:
     """A literal for the last of the values that are left out, with a comment that counts the ones before; None where
     they are not all plain values of the kinds that the first ones have."""
     plain = [value for value in others if value is not None]

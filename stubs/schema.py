@@ -78,7 +78,7 @@ class SchemaCompiler:
         shape = self._shapes.intersection([self._base(schema, within, parts), *parts])
         return self._or_null(schema, shape, allowed)
 
-    def _or_null(self, schema: Mapping[str, Any], shape: Shape, allowed: JsonTypes) -> Shape:
+    def _or_null(self, schema: Mapping[str, object], shape: Shape, allowed: JsonTypes) -> Shape:
         """The type, or null where the schema says `nullable`: a keyword of OpenAPI, which JSON Schema ignores. Servers
         that write it do send null."""
         nullable = schema.get("nullable") is True and "null" in allowed

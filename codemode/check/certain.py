@@ -27,6 +27,8 @@ _BEFORE_USE = re.compile(r"(?:=|\bof)\s*\Z")
 _MEMBER_OF_CALL = re.compile(
     r"\s*\((?:[^()]++|\((?:[^()]++|\((?:[^()]++|\([^()]*+\))*+\))*+\))*+\)\s*\.\s*(?!then\b|catch\b|finally\b)[A-Za-z_$]"
 )
+GENERIC_CALLS = frozenset("call callTool call_tool execute executeTool invoke invokeTool run runTool use".split())
+HOW_TO_CALL = "Call a tool as codemode.<server>.<tool>(input), or by a path that search gave: codemode[path](input)."
 _FUNCTIONS = frozenset({"search", "describe", "tools", "emit"})
 # The members of every object, and those that the language itself reads.
 _INHERITED = frozenset(
@@ -144,6 +146,10 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
             path = f"{server}.{members[1]}"
             is_tool = catalog.get(path) is not None
             return f"{sentence}. Nearest: codemode.{path if is_tool else server}", path if is_tool else None
+    server_id = catalog.names.servers.get(members[0])
+    own = [] if server_id is None else list(islice(catalog.names.tools[server_id], _MOST_PATHS))
+    if members[-1] in GENERIC_CALLS and not difflib.get_close_matches(members[-1], own, n=1, cutoff=0.75):
+        return f"{sentence}. {HOW_TO_CALL}", None
     nearest = catalog.nearest_paths(written if members[0] in catalog.names.servers else " ".join(members))
     return _with_signatures(catalog, sentence, nearest) if nearest else (f"{sentence}. {catalog.server_list()}", None)
 

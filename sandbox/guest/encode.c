@@ -20,7 +20,7 @@ struct encoder {
 };
 
 static struct {
-    JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, value_of[4];
+    JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, symbol_to_string, value_of[4];
     JSValue plain[8]; /* intrinsic prototypes: a toJSON that a program defines on one is ignored */
     JSClassID boxed[4], object, array;
     JSAtom to_json, name, message, cause;
@@ -113,6 +113,16 @@ static bool put_converted(struct encoder *e, JSValueConst v, JSValueConst functi
     JSValue text = JS_Call(e->ctx, function, v, 0, NULL);
     if (JS_IsException(text)) return threw(e);
     bool ok = put_string(e, text);
+    JS_FreeValue(e->ctx, text);
+    return ok;
+}
+
+/* By its name, such as Symbol(id). */
+static bool put_symbol(struct encoder *e, JSValueConst v, const struct step *at) {
+    if (!e->lenient) return refuse(e, at, "is a symbol: only data can leave the program", "");
+    JSValue text = JS_Call(e->ctx, captured.symbol_to_string, v, 0, NULL);
+    if (JS_IsException(text)) return threw(e);
+    bool ok = put_raw(e, text);
     JS_FreeValue(e->ctx, text);
     return ok;
 }
@@ -437,7 +447,7 @@ static bool encode(struct encoder *e, JSValueConst v, const struct step *outer, 
     case JS_TAG_SHORT_BIG_INT: return e->lenient ? put_raw(e, v) && bytes_char(e->out, 'n') : put_string(e, v);
     case JS_TAG_STRING:
     case JS_TAG_STRING_ROPE: return e->lenient && !outer ? put_raw(e, v) : put_string(e, v);
-    case JS_TAG_SYMBOL: return refuse(e, outer, "is a symbol: only data can leave the program", "[Symbol]");
+    case JS_TAG_SYMBOL: return put_symbol(e, v, outer);
     case JS_TAG_OBJECT: return put_object(e, v, outer, may_convert);
     default: return bytes_text(e->out, "null");
     }
@@ -465,6 +475,7 @@ int encode_install(JSContext *ctx) {
     captured.map_for_each = eval(ctx, "Map.prototype.forEach");
     captured.set_for_each = eval(ctx, "Set.prototype.forEach");
     captured.date_to_iso = eval(ctx, "Date.prototype.toISOString");
+    captured.symbol_to_string = eval(ctx, "Symbol.prototype.toString");
     captured.regexp_to_string = eval(ctx, "RegExp.prototype.toString");
     for (int i = 0; i < 4; i++) {
         JSValue box = eval(ctx, boxes[i]);

@@ -5,6 +5,8 @@
 
 #define TEXT_CAP 4096
 #define STACK_CAP 65536
+#define BRIEF_CAP 1024
+#define OTHERS 5 /* errors, and causes, that a message names */
 
 static bool is_of_program(const char *line, size_t size) {
     static const char place[] = PROGRAM_FILE ":";
@@ -102,6 +104,63 @@ void failure_plain(Bytes *out, const char *kind, const char *name, const char *m
     bytes_text(out, "}");
 }
 
+/* error[name] when that is a property of its own and a value, else undefined. Runs no getter. Never throws. */
+static JSValue own_value(JSContext *ctx, JSValueConst error, const char *name) {
+    JSAtom atom = JS_NewAtom(ctx, name);
+    JSPropertyDescriptor found;
+    int has = JS_GetOwnProperty(ctx, &found, error, atom);
+    JS_FreeAtom(ctx, atom);
+    if (has < 0) JS_FreeValue(ctx, JS_GetException(ctx));
+    if (has <= 0) return JS_UNDEFINED;
+    JS_FreeValue(ctx, found.getter);
+    JS_FreeValue(ctx, found.setter);
+    return found.value;
+}
+
+/* "Name: message" of an error, or another value as logs show it. */
+static void brief(JSContext *ctx, JSValueConst value, Bytes *out) {
+    if (!JS_IsError(value)) {
+        inspect_value(ctx, out, value);
+        return;
+    }
+    Bytes text = {.cap = BRIEF_CAP};
+    if (!text_of(ctx, value, "name", out)) bytes_text(out, "Error");
+    if (text_of(ctx, value, "message", &text)) {
+        bytes_text(out, ": ");
+        bytes_put(out, text.data, text.size);
+    }
+    bytes_release(&text);
+}
+
+/* Appends what the error says of others: its `errors`, unless its message is made of them, and the chain of its causes. */
+static void describe_others(JSContext *ctx, JSValueConst thrown, Bytes *message) {
+    JSValue errors = own_value(ctx, thrown, "errors"), text = own_value(ctx, thrown, "message");
+    for (int64_t i = 0; JS_IsArray(errors) && JS_IsString(text) && i < OTHERS; i++) {
+        JSValue one = JS_GetPropertyInt64(ctx, errors, i);
+        if (JS_IsException(one)) JS_FreeValue(ctx, JS_GetException(ctx));
+        else if (!JS_IsUndefined(one)) {
+            bytes_text(message, "\nerror: ");
+            brief(ctx, one, message);
+        }
+        JS_FreeValue(ctx, one);
+    }
+    JS_FreeValue(ctx, text);
+    JS_FreeValue(ctx, errors);
+    JSValue cause = own_value(ctx, thrown, "cause");
+    bool itself = JS_IsObject(cause) && JS_VALUE_GET_PTR(cause) == JS_VALUE_GET_PTR(thrown);
+    for (int i = 0; !itself && !JS_IsUndefined(cause) && i < OTHERS; i++) {
+        bytes_text(message, "\ncaused by: ");
+        brief(ctx, cause, message);
+        JSValue next = JS_IsError(cause) ? own_value(ctx, cause, "cause") : JS_UNDEFINED;
+        bool again = JS_IsObject(next) && (JS_VALUE_GET_PTR(next) == JS_VALUE_GET_PTR(thrown) ||
+                                           JS_VALUE_GET_PTR(next) == JS_VALUE_GET_PTR(cause));
+        JS_FreeValue(ctx, cause);
+        cause = next;
+        if (again) break;
+    }
+    JS_FreeValue(ctx, cause);
+}
+
 static void describe(JSContext *ctx, JSValueConst thrown, Bytes *name, Bytes *message, Bytes *stack) {
     if (!JS_IsError(thrown)) {
         if (!JS_IsString(thrown)) bytes_text(message, "the program threw ");
@@ -113,6 +172,7 @@ static void describe(JSContext *ctx, JSValueConst thrown, Bytes *name, Bytes *me
         bytes_put(message, name->data, name->size);
         bytes_text(message, " without a message");
     }
+    describe_others(ctx, thrown, message);
     own_stack(ctx, thrown, stack);
 }
 

@@ -64,7 +64,7 @@ def test_servers_are_listed_with_what_they_do_and_how_many_tools_they_have() -> 
         ("Welcome to the acme server!\n\nManages orders", "Manages orders"),
         ("[![build](x.svg)](y)\n<!-- generated -->\n## Tools\n- Manages orders\n- Finds customers", "Manages orders"),
         ("---\nname: acme\n---\n```sh\nnpm i acme\n```\nManages `orders`.", "Manages orders."),
-        ("Manages the orders under /home/anna/orders for the server", "Manages the orders under … for the server"),
+        ("Manages the orders under /Users/anna/orders for the server", "Manages the orders under … for the server"),
         ("Answers GET /v1/orders", "Answers GET /v1/orders"),
         ("Talks to the server", "Talks to the server"),
     ],
@@ -90,7 +90,7 @@ def test_the_names_of_tools_go_before_what_the_servers_are_for() -> None:
 
 
 def test_a_declared_server_has_no_headline_either() -> None:
-    server = Server("notes", "Notes", "# Notes MCP Server\n\nKeeps notes in /home/anna/notes.", (Tool("add"),))
+    server = Server("notes", "Notes", "# Notes MCP Server\n\nKeeps notes in /Users/anna/notes.", (Tool("add"),))
     text = description(Catalog.build([server]))
     assert "/** Keeps notes in … */" in text and "Notes MCP Server" not in text and "anna" not in text
 
@@ -108,7 +108,7 @@ def test_a_declared_server_has_no_headline_either() -> None:
             "    at node:internal/main:23:47",
             "Error: Cannot find module '…'",
         ),
-        ("spawn /home/anna/.local/bin/acme ENOENT", "spawn … ENOENT"),
+        ("spawn /Users/anna/.local/bin/acme ENOENT", "spawn … ENOENT"),
         ("C:\\Users\\anna\\acme.exe was not found", "… was not found"),
         ("401 from https://api.example.com/v1/mcp", "401 from https://api.example.com/v1/mcp"),
     ],

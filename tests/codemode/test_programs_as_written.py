@@ -77,6 +77,7 @@ async def test_advice_is_in_the_structured_content_too(engines: Engines) -> None
     [
         "#!/usr/bin/env node\nreturn 42;",
         "#!/usr/bin/env node\n42",
+        "\n  #!/usr/bin/env -S node --x\nreturn 42;",
         "export const x = 42;\nreturn x;",
         "export const x = 42;\nx",
         "const x = 42;\nexport { x };\nreturn x;",
@@ -100,6 +101,10 @@ async def test_advice_is_in_the_structured_content_too(engines: Engines) -> None
         "export type { A } from './a';\nexport type B = { n: number };\nconst b: B = { n: 42 };\nb.n",
         "export interface A { n: number }\nreturn 42;",
         "export enum E { A = 42 }\nE.A",
+        "module.exports = async () => 42;",
+        "async function main() { return 42 }\nmodule.exports = main;",
+        "exports.handler = async (event) => 42;",
+        "module.exports = async () => 1;\nreturn 42;",
     ],
 )
 async def test_words_of_a_module_that_mean_nothing_at_run_time_are_left_out(engines: Engines, code: str) -> None:
@@ -119,6 +124,7 @@ async def test_words_of_a_module_that_mean_nothing_at_run_time_are_left_out(engi
         'import a, { b } from "x";',
         'export { a } from "./a";',
         'export * from "./a";',
+        'import fs = require("fs");',
     ],
 )
 async def test_an_import_of_values_is_refused_where_it_is(engines: Engines, line: str, below: str) -> None:
@@ -128,6 +134,13 @@ async def test_an_import_of_values_is_refused_where_it_is(engines: Engines, line
     assert found.error["message"].startswith("cannot import ")
     assert found.error["advice"][-1].startswith("A program has no modules")
     assert found.calls == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("below", ["x", "return x;"])
+async def test_an_import_that_nothing_uses_is_refused_in_typescript_too(engines: Engines, below: str) -> None:
+    found = await run(engines, f"import {{ a }} from 'a';\nconst x: number = 1;\n{below}")
+    assert (found.error["line"], found.error["message"][:17]) == (1, 'cannot import "a"')
 
 
 @pytest.mark.anyio
@@ -351,6 +364,22 @@ async def test_a_result_over_its_limit_names_the_tool_and_the_limit(engines: Eng
         assert 'codemode.tools({server: "..."})' in found.error["message"]
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return await codemode.call('fix.echo', {});",
+        "return await codemode.fix.call('echo', {});",
+        "return await codemode.run('fix.echo', {});",
+        "const name = 'execute';\nreturn await codemode[name]('fix.echo', {});",
+        "return await callTool('fix.echo', {});",
+        "return await mcp.fix.echo({});",
+    ],
+)
+async def test_who_calls_tools_by_another_function_learns_how_to_call_them(engines: Engines, code: str) -> None:
+    assert "Call a tool as codemode.<server>.<tool>(input)" in (await run(engines, code)).text
+
+
 # --- completed, and probably not as meant ----------------------------------------------------------------------------
 
 
@@ -399,7 +428,7 @@ async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engine
         ("throw new AggregateError([1, {a: 2}])", 'all failed: 1; {"a":2}'),
         ("throw new AggregateError(Array.from({length: 9}, (_, n) => new Error(n)))",
          "all failed: Error: 0; Error: 1; Error: 2; Error: 3; Error: 4; and 4 more"),
-        ("throw new AggregateError([new Error('a')], 'mine')", "mine"),
+        ("throw new AggregateError([], 'mine')", "mine"),
         ("try { await Promise.any([]) } catch (e) { e.message = 'mine'; throw e }", "mine"),
         ("await Promise.any([])", "AggregateError without a message"),
         ("throw new AggregateError([{get name() { throw 1 }, __proto__: Error.prototype}])", "all failed: an error"),
@@ -408,6 +437,36 @@ async def test_an_async_function_for_a_method_that_does_not_wait_is_noted(engine
 async def test_an_error_of_several_says_what_they_are(engines: Engines, code: str, message: str) -> None:
     found = await run(engines, code, echo=lambda call: ToolFailed("no"))
     assert (found.error["name"], found.error["message"]) == ("AggregateError", message)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        ("throw new Error('a', {cause: new TypeError('b', {cause: 'c'})})", "a\ncaused by: TypeError: b\ncaused by: c"),
+        ("try { await codemode.fix.echo({}) } catch (e) { throw new Error('a', {cause: e}) }",
+         "a\ncaused by: ToolError: no"),
+        ("throw new Error('a', {cause: {code: 5}})", 'a\ncaused by: {"code":5}'),
+        ("throw new Error('a', {cause: undefined})", "a"),
+        ("const e = new Error('a'); e.cause = e; throw e", "a"),
+        ("const e = new Error('a'); e.cause = new Error('b', {cause: e}); throw e", "a\ncaused by: Error: b"),
+        ("throw new Error('a', {get cause() { throw 1 }}).cause", "the program threw 1"),
+        ("throw new AggregateError([new Error('a'), 'b'], 'both')", "both\nerror: Error: a\nerror: b"),
+        ("throw new AggregateError([1], 'both', {cause: 'c'})", "both\nerror: 1\ncaused by: c"),
+        ("throw Symbol('s')", "the program threw Symbol(s)"),
+        ("throw {a: Symbol('s')}", 'the program threw {"a":Symbol(s)}'),
+    ],
+)  # fmt: skip
+async def test_an_error_says_what_caused_it(engines: Engines, code: str, message: str) -> None:
+    found = await run(engines, code, echo=lambda call: ToolFailed("no"))
+    assert found.error["message"] == message
+
+
+@pytest.mark.anyio
+async def test_a_tool_s_error_with_a_cause_keeps_its_tool(engines: Engines) -> None:
+    code = "try { await codemode.fix.echo({}) } catch (e) { e.cause = 'mine'; throw e }"
+    found = await run(engines, code, echo=lambda call: ToolFailed("no", -32000))
+    assert (found.error["tool"], found.error["code"]) == ("fix.echo", -32000)
 
 
 MADE = """

@@ -133,6 +133,18 @@ def test_code_before_a_block_that_is_no_script_is_the_program_and_that_is_said(t
     assert found.note == "Note: the program is the text before the fence in line 3."
 
 
+@pytest.mark.parametrize("tag", ["code", "program", "js"])
+def test_an_element_around_a_program_is_unwrapped(tag: str) -> None:
+    assert extract(f"<{tag}>\nreturn '<b>';\n</{tag}>\n").text == "return '<b>';\n"
+    assert extract(f"<{tag}>\n{FENCE}ts\nreturn 1\n{FENCE}\n</{tag}>").text == "return 1"
+
+
+def test_arguments_in_place_of_a_program_are_unwrapped() -> None:
+    assert extract('{"code": "const x = 1;\\nreturn x"}').text == "const x = 1;\nreturn x"
+    for code in ('{"code": 1}', '{"code": "1", "b": 2}', '{"code"'):
+        assert extract(code) == Program(code)
+
+
 def test_a_lone_end_of_a_fence_is_left_out() -> None:
     assert extract(f"const a = 1;\nreturn a\n{FENCE}\n").text == "const a = 1;\nreturn a\n"
 

@@ -123,7 +123,7 @@ def test_the_stack_names_only_the_program(programs: Programs) -> None:
         ("undefined", None, "the program threw undefined"),
         ("42", None, "the program threw 42"),
         ("{ code: 7 }", None, 'the program threw {"code":7}'),
-        ("Symbol('s')", None, "the program threw [Symbol]"),
+        ("Symbol('s')", None, "the program threw Symbol(s)"),
         ("new Error()", "Error", "Error without a message"),
         ("Object.assign(new Error('m'), { name: 'Custom' })", "Custom", "m"),
         ("new (class Mine extends Error { get name() { return 'Mine' } })('m')", "Mine", "m"),

@@ -37,7 +37,7 @@ def test_each_method_has_its_level() -> None:
         ("{a: Symbol('s'), b: 's'}", '{"a":Symbol(s),"b":"s"}'),
         ("[1, Symbol('s'), [Symbol('t')], {u: {v: Symbol('w')}}]", '[1,Symbol(s),[Symbol(t)],{"u":{"v":Symbol(w)}}]'),
         ("'[Symbol]'", "[Symbol]"),
-        ("{a: '[Symbol]', b: Symbol('s')}", '{"a":"[Symbol]","b":[Symbol]}'),
+        ("{a: '[Symbol]', b: Symbol('s')}", '{"a":"[Symbol]","b":Symbol(s)}'),
         ("'%o and %s', {a: Symbol('s')}, Symbol('t')", '{"a":Symbol(s)} and Symbol(t)'),
     ],
 )

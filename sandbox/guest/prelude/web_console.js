@@ -2,12 +2,12 @@
 // native.inspect shows them. No method throws because of its arguments.
 
 const { uncurryThis, record, defineHidden } = native.web;
-const { log } = native;
+const { log, inspect } = native;
 const { String, Number, Map, Error } = globalThis;
 const { parseInt, parseFloat } = Number;
 const { stringify } = JSON;
 const now = performance.now;
-const { keys, getOwnPropertyDescriptor } = Object;
+const { keys } = Object;
 const { isArray } = Array;
 const indexOf = uncurryThis(String.prototype.indexOf);
 const slice = uncurryThis(String.prototype.slice);
@@ -20,42 +20,10 @@ const mapSet = uncurryThis(Map.prototype.set);
 const mapHas = uncurryThis(Map.prototype.has);
 const mapDelete = uncurryThis(Map.prototype.delete);
 
-const symbolText = uncurryThis(Symbol.prototype.toString);
-const split = uncurryThis(String.prototype.split);
-
 const MAX_INDENT = 40;
-const MAX_DEPTH = 20;
-const MAX_SYMBOLS = 100;
-const SYMBOL = "[Symbol]";
 let indent = "";
 const counts = new Map();
 const timers = new Map();
-
-// `native.inspect` writes every symbol as [Symbol]. Where a text has as many of these as the value has symbols, they get
-// their names.
-function inspect(value) {
-  if (typeof value === "symbol") return symbolText(value);
-  const text = native.inspect(value);
-  if (indexOf(text, SYMBOL) < 0) return text;
-  const names = [];
-  symbolsOf(value, names, 0);
-  const pieces = split(text, SYMBOL);
-  if (pieces.length !== names.length + 1) return text;
-  let named = pieces[0];
-  for (let i = 0; i < names.length; i++) named += names[i] + pieces[i + 1];
-  return named;
-}
-
-function symbolsOf(value, names, depth) {
-  if (typeof value === "symbol") push(names, symbolText(value));
-  else if (typeof value === "object" && value !== null && depth < MAX_DEPTH) {
-    const parts = keys(value);
-    for (let i = 0; i < parts.length && names.length < MAX_SYMBOLS; i++) {
-      const descriptor = getOwnPropertyDescriptor(value, parts[i]);
-      if (descriptor !== undefined) symbolsOf(descriptor.value, names, depth + 1);
-    }
-  }
-}
 
 const show = (value) => (typeof value === "string" ? value : inspect(value));
 
