@@ -16,7 +16,7 @@ import aiohttp
 from mcp_types import METHOD_NOT_FOUND
 
 from portal.config import HttpServer
-from portal.errors import OutcomeUnknown, ResponseInvalid, ResponseTooLarge, SessionExpired, UpstreamError
+from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
@@ -101,6 +101,7 @@ class HttpLink:
         self.closed = asyncio.Event()
         self.reason = ""
         self._config = config
+        self._secrets = config.secrets
         self._introduction = introduction
         self._inbound = inbound
         self._client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
@@ -184,11 +185,11 @@ class HttpLink:
                 raise await self._refusal(response, call)
             self._adopt_session(response, call)
             limit = None if call.method == LISTEN else call.max_bytes + _CHATTER_BYTES
-            streamed, pieces = await opened(response, call.max_bytes, limit)
-            if streamed:
-                result = await self._read_streamed_answer(response, pieces, call)
+            answer = await opened(response, call.max_bytes, limit)
+            if answer.streamed:
+                result = await self._read_streamed_answer(response, answer.pieces(), call)
             else:
-                result = await self._read_whole_answer(response, pieces, call)
+                result = await self._read_whole_answer(response, await answer.whole(call.max_bytes), call)
             done = True
             return result
         finally:
@@ -197,18 +198,8 @@ class HttpLink:
             else:
                 response.release()  # This closes the connection if the answer was not read to its end.
 
-    async def _read_whole_answer(
-        self, response: aiohttp.ClientResponse, pieces: AsyncIterator[bytes], call: _Call
-    ) -> dict[str, object]:
+    async def _read_whole_answer(self, response: aiohttp.ClientResponse, data: bytes, call: _Call) -> dict[str, object]:
         """The result in a body that is one message, or a batch of them (2025-03-26)."""
-        parts: list[bytes] = []
-        size = 0
-        async for piece in pieces:
-            parts.append(piece)
-            size += len(piece)
-            if size > call.max_bytes:
-                raise ResponseTooLarge(f"the answer has more than {call.max_bytes} bytes")
-        data = b"".join(parts)
         result = None
         for message in (messages := messages_in(data)):
             found = await self._handle_message(message, call)
@@ -298,7 +289,7 @@ class HttpLink:
                 call.questions += 1
                 self._spawn(self._reply(message, call))
         else:
-            return result_in(message, call.id, self._config.secrets)
+            return result_in(message, call.id, self._secrets)
         return None
 
     async def _refusal(self, response: aiohttp.ClientResponse, call: _Call) -> UpstreamError:
@@ -322,7 +313,7 @@ class HttpLink:
         return self._invalid(f"answered HTTP {response.status} with {kind}", data, status=response.status)
 
     def _invalid(self, what: str, data: bytes, status: int | None = None) -> ResponseInvalid:
-        return invalid_response(what, data, self._config.secrets, status=status)
+        return invalid_response(what, data, self._secrets, status=status)
 
     # Messages that are not requests
 
@@ -392,6 +383,8 @@ class HttpLink:
         The session that an answer to somebody's own credentials names may be theirs alone.
         """
         session = response.headers.get(SESSION_HEADER, "")
+        if not session and call.method != "initialize":
+            return
         usable = re.fullmatch(r"[\x21-\x7e]{1,1024}", session) is not None
         if call.method == "initialize":
             self._session = session if usable else None

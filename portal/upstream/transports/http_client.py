@@ -13,6 +13,7 @@ import urllib.request
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
@@ -89,38 +90,58 @@ async def events_in(pieces: AsyncIterator[bytes], max_event_bytes: int) -> Async
         raise ResponseTooLarge(f"one event of the answer has more than {max_event_bytes} bytes") from None
 
 
-async def opened(
-    response: aiohttp.ClientResponse, max_bytes: int, max_stream_bytes: int | None
-) -> tuple[bool, AsyncIterator[bytes]]:
-    """Whether a body is an event stream, and its pieces. The body decides: some servers announce the other form.
+@dataclass(slots=True)
+class Body:
+    """The body of an answer: whether it is an event stream, its `beginning`, and the `rest`, which is None if that is
+    all of it.
+    """
 
-    An event stream may have `max_stream_bytes`, another body `max_bytes`. Raises as `body`, like the pieces.
+    streamed: bool
+    beginning: bytes
+    rest: AsyncIterator[bytes] | None
+
+    async def pieces(self) -> AsyncIterator[bytes]:
+        yield self.beginning
+        if self.rest is not None:
+            async for piece in self.rest:
+                yield piece
+
+    async def whole(self, max_bytes: int) -> bytes:
+        """All of it. Raises as `body`."""
+        if self.rest is None:
+            return self.beginning
+        parts, size = [], 0
+        async for piece in self.pieces():
+            parts.append(piece)
+            size += len(piece)
+            if size > max_bytes:
+                raise ResponseTooLarge(f"the answer has more than {max_bytes} bytes")
+        return b"".join(parts)
+
+
+async def opened(response: aiohttp.ClientResponse, max_bytes: int, max_stream_bytes: int | None) -> Body:
+    """The body of an answer. It shows by itself what it is: some servers announce the other form.
+
+    An event stream may have `max_stream_bytes`, another body `max_bytes`. Raises as `body`.
     """
     announced = media_type(response) == "text/event-stream"
     if not announced and response.content_length is not None and not _encoding(response):
-        beginning, rest = await body(response, max_bytes), None
-    else:
-        rest = chunks(response, max_stream_bytes if announced else max_bytes)
-        beginning = b""
-        async for piece in rest:
-            beginning += piece
-            if len(_start(beginning)) >= (1 if announced else _ENOUGH) or len(beginning) > _PADDING_BYTES:
-                break
+        data = await body(response, max_bytes)
+        return Body(not data.startswith(b"{") and _EVENT_LINE.match(_start(data)) is not None, data, None)
+    rest = chunks(response, max_stream_bytes if announced else max_bytes)
+    beginning = b""
+    async for piece in rest:
+        beginning += piece
+        if len(_start(beginning)) >= (1 if announced else _ENOUGH) or len(beginning) > _PADDING_BYTES:
+            break
     start = _start(beginning)
     # No line of an event stream begins as JSON does, and no JSON as a line of an event stream.
     streamed = not start.startswith((b"{", b"[")) if announced else _EVENT_LINE.match(start) is not None
-    return streamed, _pieces(beginning, rest)
+    return Body(streamed, beginning, rest)
 
 
 def _start(data: bytes) -> bytes:
     return data[:_PADDING_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip()[:_ENOUGH]
-
-
-async def _pieces(beginning: bytes, rest: AsyncIterator[bytes] | None) -> AsyncIterator[bytes]:
-    yield beginning
-    if rest is not None:
-        async for piece in rest:
-            yield piece
 
 
 async def finish(response: aiohttp.ClientResponse) -> None:

@@ -25,7 +25,8 @@ from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.wire import END_BYTES, redact, snippet, tail
 
 _CHUNK = 64 * 1024
-_WORDS = 400
+# Characters. With them a reason still fits where reasons are cut to 300, as in `/healthz`.
+_WORDS = 200
 _WORD_LINES = 20
 # Lines of a stack trace that say where, but not what: they would push the error out of the last words.
 _FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+')

@@ -85,6 +85,24 @@ async def test_dead_and_hanging_servers_delay_no_other() -> None:
             await until(servers, lambda snapshot: "cannot be started" in snapshot.unavailable()["gone"])
 
 
+async def test_a_server_is_waited_for_until_it_has_come_or_failed_and_no_longer_than_asked() -> None:
+    async def never(exchange: Exchange) -> None:
+        await asyncio.Event().wait()
+
+    async with hosted() as good, raw_upstream(never) as hanging:
+        hanging.overrides |= {"server/discover": never, "initialize": never}
+        entries = configured(dead=DEAD, hanging={"url": hanging.url, "connectTimeout": 100}, good={"url": good.url})
+        async with Servers(entries) as servers:
+            assert servers.snapshot.connecting == {"dead", "hanging", "good"}
+            assert (await servers.arrived(["good"])).servers["good"].state == "ready"
+            assert (await servers.arrived(["dead", "good"])).servers["dead"].state == "error"
+            assert (await servers.arrived(["hanging", "nobody"], 0)).connecting == {"hanging"}
+            waiting = asyncio.create_task(servers.arrived(["hanging"]))
+            await servers.arrived(["dead", "good", "nobody"])
+            await servers.apply({})
+            assert (await waiting).servers == {}, "it is not configured any more"
+
+
 async def test_a_disabled_server_is_not_started_and_not_shown() -> None:
     async with Servers(configured(off={"command": "/none", "disabled": True})) as servers:
         assert (await servers.settled()).servers == {}

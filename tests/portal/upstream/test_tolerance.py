@@ -15,7 +15,7 @@ from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError
 from portal.upstream.transports.wire import decode, encode, id_of_damaged_answer, kind_of, messages_in, read_id
 from tests.portal.upstream.test_stdio import script
 from tests.portal.upstreams.raw import Exchange, raw_upstream
-from tests.portal.upstreams.verbatim import FINE, TRANSPORTS, verbatim
+from tests.portal.upstreams.verbatim import FINE, TRANSPORTS, answers_of, verbatim
 from tests.portal.upstreams.watching import ready, watched
 
 pytestmark = pytest.mark.anyio
@@ -517,9 +517,36 @@ async def test_the_older_transport_is_found_where_a_post_gets_its_stream() -> No
 
 
 @pytest.mark.parametrize("name", KEEP_ALIVES)
-async def test_the_older_transport_s_stream_may_begin_with_what_keeps_it_alive(name: str) -> None:
-    async with verbatim("sse", {}, greeting=KEEP_ALIVES[name].replace("ID", "1")) as entry, ready(entry) as up:
+async def test_the_older_transport_s_stream_may_begin_and_go_on_with_what_keeps_it_alive(name: str) -> None:
+    async with verbatim("sse", {}, greeting=KEEP_ALIVES[name]) as entry, ready(entry) as up:
         assert await up.text("fine") == "fine"
+        assert await up.text("fine") == "fine"
+
+
+async def test_a_session_of_the_older_transport_that_is_not_found_any_more_is_begun_again() -> None:
+    streams: list[Exchange] = []
+
+    async def stream(exchange: Exchange) -> None:
+        streams.append(exchange)
+        await exchange.stream()
+        await exchange.send(f"event: endpoint\ndata: /messages?session={len(streams)}\n\n".encode())
+        await asyncio.Event().wait()
+
+    async def post(exchange: Exchange) -> None:
+        method = exchange.message.get("method", "")
+        if method == "tools/call" and exchange.path.endswith("=1"):
+            await exchange.answer(b"Could not find session", status=404, kind="text/plain")
+            return
+        await exchange.answer(b"", status=202)
+        text = answers_of({}).get("fine" if method == "tools/call" else method)
+        if text is not None:
+            await streams[-1].event(text.replace("ID", str(exchange.id)))
+
+    async with raw_upstream(post, on_get=stream) as raw:
+        raw.overrides |= dict.fromkeys(("initialize", "notifications/initialized", "tools/list"), post)
+        async with ready({"url": raw.url, "type": "sse"}) as up:
+            assert await up.text("fine") == "fine"
+            assert len(streams) == 2
 
 
 async def test_a_refused_message_of_the_older_transport_shows_the_beginning_of_the_answer() -> None:

@@ -64,8 +64,8 @@ async def verbatim(
 ) -> AsyncIterator[dict[str, Any]]:
     """The configuration entry of a server. Over `event-stream` the stream of an answer stays open after it.
 
-    Over `sse`, `on_post` answers what is posted to the address of the stream itself, and the stream begins with
-    `greeting`.
+    Over `sse`, `on_post` answers what is posted to the address of the stream itself, and `greeting` comes before
+    everything on the stream.
     """
     answers = answers_of(tools, methods)
     if transport == "stdio":
@@ -97,7 +97,7 @@ async def verbatim(
             opened = await stream.get()
             stream.put_nowait(opened)
             await exchange.answer(b"", status=202)
-            await opened.send(event.encode())
+            await opened.send((greeting.replace("ID", str(exchange.id)) + event).encode())
         elif transport == "event-stream":
             await exchange.stream()
             await exchange.send(event.encode())
