@@ -19,7 +19,7 @@ def parse(document: dict[str, Any], folder: Path | None = None, **env: str) -> C
 
 
 def one(entry: dict[str, Any], **env: str) -> Any:
-    return parse({"mcpServers": {"a": entry}}, **env).servers["a"]
+    return parse({"mcpServers": {"a": entry}}, None, **env).servers["a"]
 
 
 def stdio(config: Config, id: str) -> StdioServer:
