@@ -10,7 +10,9 @@ from typing import Annotated
 
 import typer
 
+from portal.cli.completion import complete_portal, complete_server
 from portal.cli.exits import CommandError, Exit
+from portal.cli.help import CommandLine
 from portal.cli.options import (
     ConfigOption,
     EmailArgument,
@@ -49,10 +51,9 @@ Exit codes: 0 ok, 1 the program or tool failed, 2 usage or configuration,
 3 an upstream server does not answer, 4 a fault of our own, 130 interrupted.
 """
 
-app = typer.Typer(
+app = CommandLine(
     name="codemode",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -80,8 +81,12 @@ def codemode(
 @app.command()
 def serve(
     config: ConfigOption = None,
-    host: Annotated[str | None, typer.Option(help="Address to listen on; loopback unless configured.")] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="HOST", help="Address to listen on; loopback unless configured.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")
+    ] = None,
 ) -> None:
     """Serve the configured servers behind one URL until interrupted.
 
@@ -147,7 +152,9 @@ def run(
 
 @app.command()
 def tools(
-    server: Annotated[str | None, typer.Argument(metavar="[SERVER]", help="Only this server.")] = None,
+    server: Annotated[
+        str | None, typer.Argument(metavar="SERVER", help="Only this server.", autocompletion=complete_server)
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -161,7 +168,7 @@ def tools(
 def call(
     tool: Annotated[str, typer.Argument(metavar="SERVER.TOOL", help="As `codemode tools` prints it.")],
     arguments: Annotated[
-        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="One JSON object, or key=value words; see above.")
+        list[str] | None, typer.Argument(metavar="ARGUMENT", help="One JSON object, or key=value words; see above.")
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
@@ -180,9 +187,11 @@ def call(
 
 @app.command()
 def search(
-    query: Annotated[str, typer.Argument(help="What the tool should do, in a few words.")],
-    limit: Annotated[int, typer.Option(min=1, max=50, help="How many to show.")] = 10,
-    server: Annotated[str | None, typer.Option(help="Only this server.")] = None,
+    query: Annotated[str, typer.Argument(metavar="QUERY", help="What the tool should do, in a few words.")],
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=50, help="How many to show.")] = 10,
+    server: Annotated[
+        str | None, typer.Option(metavar="SERVER", help="Only this server.", autocompletion=complete_server)
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -237,7 +246,7 @@ def stubs(
 @app.command()
 def test(
     places: Annotated[
-        list[Path] | None, typer.Argument(metavar="[DIR|FILE]...", help="Default: this folder.", show_default=False)
+        list[Path] | None, typer.Argument(metavar="DIR|FILE", help="Default: this folder.", show_default=False)
     ] = None,
     words: Annotated[
         str | None, typer.Option("-k", metavar="WORDS", help="Only tests with these names; and, or, not.")
@@ -270,13 +279,15 @@ def test(
 
 @app.command("bench-ui")
 def bench_ui(
-    file: Annotated[str | None, typer.Argument(metavar="[FILE]", help="A program to begin with.")] = None,
+    file: Annotated[str | None, typer.Argument(metavar="FILE", help="A program to begin with.")] = None,
     config: ConfigOption = None,
     demo: Annotated[bool, typer.Option("--demo", help="Over the example servers; needs no configuration.")] = False,
     open: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="A plain text field; fetches no editor.")] = False,
-    host: Annotated[str, typer.Option(help="Loopback address to listen on; others are refused.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
+    host: Annotated[
+        str, typer.Option(metavar="HOST", help="Loopback address to listen on; others are refused.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port; 0 takes a free one.")] = 0,
 ) -> None:
     """Write and run programs in the browser.
 
@@ -293,7 +304,7 @@ def bench_ui(
 
 @app.command()
 def typecheck(
-    action: Annotated[str | None, typer.Argument(metavar="[install]", help="Get TypeScript's compiler.")] = None,
+    action: Annotated[str | None, typer.Argument(metavar="install", help="Get TypeScript's compiler.")] = None,
 ) -> None:
     """Show which compiler checks the types of programs.
 
@@ -305,7 +316,7 @@ def typecheck(
     _finish(lambda: command(action))
 
 
-policies = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Try access policies before they apply.")
+policies = CommandLine(no_args_is_help=True, rich_markup_mode=None, help="Try access policies before they apply.")
 app.add_typer(policies, name="policy")
 
 
@@ -321,11 +332,13 @@ def policy_test(
     ],
     file: Annotated[
         Path | None,
-        typer.Argument(metavar="[FILE]", help="Access policies: JSON, YAML or TOML.", show_default=False),
+        typer.Argument(metavar="FILE", help="Access policies: JSON, YAML or TOML.", show_default=False),
     ] = None,
     call: Annotated[str | None, typer.Option(metavar="SERVER.TOOL", help="Decide this call too.")] = None,
     arguments: Annotated[str, typer.Option(metavar="JSON", help="The arguments of that call.")] = "{}",
-    portal: Annotated[str, typer.Option(metavar="ID", help="A further portal, instead of the first.")] = "",
+    portal: Annotated[
+        str, typer.Option(metavar="ID", help="A further portal, instead of the first.", autocompletion=complete_portal)
+    ] = "",
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
@@ -354,7 +367,7 @@ def policy_test(
 @app.command()
 def demo(
     serve: Annotated[bool, typer.Option("--serve", help="Leave the portal running for your own client.")] = False,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port for --serve.")] = 8787,
+    port: Annotated[int, typer.Option(metavar="PORT", min=0, max=65535, help="Port for --serve.")] = 8787,
 ) -> None:
     """A guided tour with example servers.
 
@@ -366,7 +379,7 @@ def demo(
     _finish(lambda: command(port=port, stay=serve), serving=True)
 
 
-keys = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="The keys that stored secrets are encrypted with.")
+keys = CommandLine(no_args_is_help=True, rich_markup_mode=None, help="The keys that stored secrets are encrypted with.")
 app.add_typer(keys, name="keys")
 
 
@@ -453,7 +466,7 @@ def export(
     _finish(lambda: command(output, state, config))
 
 
-admin_group = typer.Typer(
+admin_group = CommandLine(
     no_args_is_help=True, rich_markup_mode=None, help="Manage administrators and other stored objects."
 )
 app.add_typer(admin_group, name="admin")
@@ -491,7 +504,7 @@ def show(kind: KindArgument, id: IdArgument, state: StateOption = None, config: 
 @admin_group.command()
 def remove(
     kind: RemovedArgument,
-    id: Annotated[str | None, typer.Argument(metavar="ID")] = None,
+    id: Annotated[str | None, typer.Argument(metavar="ID", help="The object's id.")] = None,
     state: StateOption = None,
     config: StoreConfigOption = None,
 ) -> None:
@@ -542,7 +555,7 @@ def reset_password(
 
 @admin_group.command()
 def audit(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many entries.")] = 50,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, max=1000, help="How many entries.")] = 50,
     state: StateOption = None,
     config: StoreConfigOption = None,
 ) -> None:
@@ -552,7 +565,7 @@ def audit(
     _finish(lambda: command(limit, state, config))
 
 
-pin_group = typer.Typer(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
+pin_group = CommandLine(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
 app.add_typer(pin_group, name="pins")
 
 
@@ -571,10 +584,12 @@ def pins(context: typer.Context, config: ConfigOption = None, json: JsonOption =
 
 @pin_group.command("approve")
 def approve(
-    server: Annotated[str, typer.Argument(metavar="SERVER", help="The server, by its id.")],
+    server: Annotated[
+        str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
+    ],
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TOOL...]", help="Tools or prompts; NAME@DIGEST for one definition; default: all."),
+        typer.Argument(metavar="TOOL", help="Tools or prompts; NAME@DIGEST for one definition; default: all."),
     ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from portal.cli.completion import complete_kind
+
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration document to use.")
 ]
@@ -27,7 +29,13 @@ StoreConfigOption = Annotated[
 ]
 PruneOption = Annotated[bool, typer.Option("--prune", help="Remove what the file's sections do not name.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What there should be: YAML or JSON.")]
-KindArgument = Annotated[str, typer.Argument(metavar="KIND", help="servers, portals, policies, groups, apps, ...")]
-RemovedArgument = Annotated[str, typer.Argument(metavar="KIND|EMAIL", help="A kind and an id, or an address.")]
+KindArgument = Annotated[
+    str,
+    typer.Argument(metavar="KIND", help="servers, portals, policies, groups, apps, ...", autocompletion=complete_kind),
+]
+RemovedArgument = Annotated[
+    str,
+    typer.Argument(metavar="KIND|EMAIL", help="A kind and an id, or an address.", autocompletion=complete_kind),
+]
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The administrator's e-mail address.")]
-IdArgument = Annotated[str, typer.Argument(metavar="ID")]
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `codemode admin list` prints it.")]

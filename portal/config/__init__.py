@@ -11,6 +11,7 @@ from portal.config.config import (
     StdioServer,
     load_config,
     parse_config,
+    server_id,
 )
 from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
@@ -54,6 +55,7 @@ __all__ = [
     "read_duration",
     "read_text",
     "say_duration",
+    "server_id",
     "watch_config",
     "write_duration",
 ]

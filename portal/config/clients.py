@@ -31,7 +31,10 @@ SILENT = frozenset({"alwaysAllow", "autoApprove", "trust", "gallery", "version",
 LIMITING = frozenset(
     {"tools", "includeTools", "excludeTools", "enabledTools", "disabledTools", "enabled_tools", "disabled_tools"}
 )
-_CLIENT_KEYS = LIMITING | {"headersHelper", "oauth", "sandbox", "sandboxEnabled", "scopes", "required", "extension"}
+_CLIENT_KEYS = LIMITING | set(
+    "headersHelper oauth sandbox sandboxEnabled scopes required extension authProviderType targetAudience "
+    "targetServiceAccount initTimeout networkTimeout startupTimeout toolTimeout timeoutMs name comment tags".split()
+)
 # Of ours, at another place. Passed over at the top they would leave a portal open that its owner believes closed.
 _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
@@ -44,6 +47,7 @@ _SPELLINGS = (
     ("transportType", "type"),
     ("disabled", "enabled"),
     ("http_headers", "headers"),
+    ("env_file", "envFile"),
     ("startup_timeout_sec", "connectTimeout"),
     ("tool_timeout_sec", "timeout"),
 )
@@ -118,6 +122,15 @@ def input_variable(id: str) -> str:
     return re.sub(r"[^A-Za-z0-9]", "_", id).upper()
 
 
+def without_wrapping(document: Mapping[str, object]) -> Mapping[str, object]:
+    """The document, with the servers and inputs of a section `mcp` at its top: VS Code's settings have them there."""
+    inside = document.get("mcp")
+    if not isinstance(inside, dict) or "servers" not in inside or any(key in document for key in SERVER_SECTIONS):
+        return document
+    rest = {key: value for key, value in document.items() if key != "mcp"}
+    return {**rest, **{key: inside[key] for key in ("servers", "inputs") if key in inside}}
+
+
 def foreign_at_top(document: Mapping[str, object], known: set[str], file: str, notes: Notes) -> None:
     """Pass over what other clients have in the same file.
 
@@ -126,7 +139,7 @@ def foreign_at_top(document: Mapping[str, object], known: set[str], file: str, n
     """
     ours = any(key in document for key in known - {"$schema", "inputs"})
     for name in document:
-        if name in known:
+        if name in known or _is_comment(name):
             continue
         if _camel(name) in _PORTAL_KEYS:
             fix = "Write it into the section `portal`, or into `portal.identity`."
@@ -228,12 +241,12 @@ def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> b
     """
     if name in known:
         return True
-    if name in SILENT:
+    if name in SILENT or _is_comment(name):
         return False
     if name not in _CLIENT_KEYS:
         spellings = sorted(spelling for spelling in known if "_" not in spelling)
         near = difflib.get_close_matches(name, spellings, n=1)
-        if near or name in ("id", "name", "expanded") or _camel(name) in _PORTAL_KEYS:
+        if near or name in ("id", "expanded") or _camel(name) in _PORTAL_KEYS:
             fix = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(spellings)}."
             raise ConfigError("is not a known key.", file=file, key=f"{key}.{name}", fix=fix)
     notes.foreign_keys.append(f"{key}.{name}")
@@ -254,6 +267,11 @@ def _value(value: object, environment: Mapping[str, str]) -> object:
     return (
         f"{found['before'] or ''}${{{found['name']}}}" if found is not None and found["name"] in environment else value
     )
+
+
+def _is_comment(name: str) -> bool:
+    """Whether a key is how people write a comment into JSON."""
+    return name.startswith(("_", "//", "#", "$"))
 
 
 def _is_number(value: object) -> bool:

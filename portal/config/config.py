@@ -31,6 +31,7 @@ from portal.config.clients import (
     in_our_words,
     input_values,
     read_env_file,
+    without_wrapping,
     workspace_of,
 )
 from portal.config.document import describe, load_document, read_text
@@ -253,6 +254,7 @@ def parse_config(
     """
     environment = os.environ if env is None else env
     notes = Notes()
+    document = without_wrapping(document)
     foreign_at_top(document, {"$schema", *SERVER_SECTIONS, "portal", "portals", "inputs"}, file, notes)
     spelled = [key for key in SERVER_SECTIONS if key in document]
     if len(spelled) > 1:

@@ -60,7 +60,7 @@ def notice(status: int, body: bytes, around: Surroundings) -> Response:
         # What the error says is about headers and methods.
         text = "Programs sign in to it with a token." if status == 401 else ""
     elif status == 404:
-        text = "Check the address: nothing has this one, or no longer."
+        text = "No page has this address. Check how it is written."
     elif status in (429, 503):
         text = f"{text} {_AGAIN}".strip()
     sheet = style_sheet(around.design)
@@ -71,7 +71,7 @@ def notice(status: int, body: bytes, around: Surroundings) -> Response:
         text=text,
         endpoint=around.endpoint if around.at_endpoint else "",
         home=around.home,
-        status=f"{status} {HTTPStatus(status).phrase}" if status in _STATUSES else str(status),
+        status="" if around.at_endpoint else _phrase(status),
     )
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
     images = f" {around.design.logo_origin}" if around.design.logo else ""
@@ -97,6 +97,11 @@ def reason_of(body: bytes) -> str:
     if text and not text.endswith((".", "!", "?")):
         text += "."
     return text[:1].upper() + text[1:]
+
+
+def _phrase(status: int) -> str:
+    """`404 Not Found`."""
+    return f"{status} {HTTPStatus(status).phrase}" if status in _STATUSES else str(status)
 
 
 _STATUSES = {status.value for status in HTTPStatus}

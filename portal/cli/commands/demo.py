@@ -1,22 +1,30 @@
-"""`codemode demo`: a guided tour with a portal over the example servers and three programs of an MCP client."""
+"""`codemode demo`: a guided tour with a portal over the example servers and three programs of an MCP client.
+
+It prices each program next to the same calls made one by one, and says beforehand how long it will take.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
+from pathlib import Path
 
 from mcp.client import Client
-from mcp_types import TextContent, Tool
-from rich.console import Console
+from mcp_types import CallToolResult, TextContent, Tool
+from rich.console import Console, Group, RenderableType
 from rich.panel import Panel
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from portal.app import Instance, serving
+from codemode import ToolCall, ToolReturned
+from portal.app import Instance, Parts, serving
+from portal.bench.ui import Cost, FinishedCall, listing_cost, run_cost
+from portal.calls import Call
 from portal.cli.commands.serve import Address, serve_document
 from portal.cli.exits import Exit
 from portal.cli.show.announce import portal_lines, print_client_setups
@@ -27,7 +35,9 @@ from portal.cli.show.report import program_frame, run_report
 from portal.cli.show.token_count import count_tokens
 from portal.config import parse_config
 from portal.demo import CPU_SECONDS, example_upstreams
+from portal.learning import Learning
 from portal.logs import Discard, configure_logging
+from portal.servers import Snapshot
 
 PROGRAMS = (
     ("discover.js", "find tools by what they do, and read their types"),
@@ -36,8 +46,31 @@ PROGRAMS = (
 )
 
 
+# The CPU seconds that loading this command takes, times this, are about the seconds of the tour: 6 to 11, measured.
+TOUR_PER_LOADING = 7.0
+
+
+class PricedCalls(Learning):
+    """Keeps the calls of a program with their results, to price them. It learns nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self._finished: list[FinishedCall] = []
+
+    def observe(self, call: Call, result: Mapping[str, object], snapshot: Snapshot) -> None:
+        number = len(self._finished) + 1
+        made = ToolCall("", number, call.server, call.name, dict(call.params.get("arguments") or {}))
+        self._finished.append(FinishedCall(made, f"{call.server}.{call.name}", ToolReturned(dict(result))))
+
+    def take(self) -> list[FinishedCall]:
+        """The calls since the last time."""
+        taken, self._finished = self._finished, []
+        return taken
+
+
 async def demo(*, port: int, stay: bool) -> Exit:
     """Show the tour. With `stay`, serve the example portal on `port` instead, until it is interrupted."""
+    loading = time.process_time()
     stdout, stderr = consoles()
     async with example_upstreams() as document:
         config = parse_config(document, file="the demo's configuration")
@@ -50,8 +83,13 @@ async def demo(*, port: int, stay: bool) -> Exit:
             "`code`; the program it writes runs in a fresh WebAssembly isolate and calls the servers' tools.\n",
             highlight=False,
         )
-        async with _portals(document, stdout) as (url, curated):
-            await _tour(url, curated, stdout)
+        last = _last_tour()
+        stdout.print(_expectation(last, loading), highlight=False, style="dim")
+        began = time.perf_counter()
+        priced = PricedCalls()
+        async with priced, _portals(document, priced, stdout) as (url, curated):
+            await _tour(url, curated, priced, stdout)
+        _keep_tour(time.perf_counter() - began)
     stdout.print(Rule(Text("Connect your own client", style="bold")))
     stdout.print("\n`make serve` or `codemode demo --serve` leaves this portal running. Then:\n", highlight=False)
     print_client_setups(stdout, f"http://127.0.0.1:{port}/mcp")
@@ -59,11 +97,11 @@ async def demo(*, port: int, stay: bool) -> Exit:
 
 
 @asynccontextmanager
-async def _portals(document: dict[str, object], stdout: Console) -> AsyncIterator[tuple[str, str]]:
+async def _portals(document: dict[str, object], priced: PricedCalls, stdout: Console) -> AsyncIterator[tuple[str, str]]:
     """Start the instance and show its start. Yields the MCP URLs of its two portals."""
     config = parse_config(document, file="the demo's configuration")
     with stdout.status("Preparing the isolates (the first start compiles the guest) ...") as status:
-        async with Instance.open(config, Discard()) as instance:
+        async with Instance.open(config, Discard(), parts=Parts(learning=priced)) as instance:
             assert instance.programs is not None
             stdout.print(f"Isolates ready in {instance.programs.prepared_in:.1f} s", highlight=False)
             status.update("Connecting to the example servers ...")
@@ -78,7 +116,7 @@ async def _portals(document: dict[str, object], stdout: Console) -> AsyncIterato
                 yield own.urls[0], others[0].urls[0]
 
 
-async def _tour(url: str, curated: str, stdout: Console) -> None:
+async def _tour(url: str, curated: str, priced: PricedCalls, stdout: Console) -> None:
     async with Client(url) as client:
         plain = (await client.list_tools()).tools
     async with Client(curated) as client:
@@ -88,7 +126,12 @@ async def _tour(url: str, curated: str, stdout: Console) -> None:
         _show_listing(plain, few, listed, stdout)
         for number, (name, purpose) in enumerate(PROGRAMS, start=1):
             stdout.print(Rule(Text(f"Program {number}: {purpose}", style="bold")))
-            await _run(client, name, stdout)
+            answer = await _run(client, name, stdout)
+            made = priced.take()
+            if made and not answer.is_error:
+                blocks = [block.model_dump(mode="json", by_alias=True) for block in answer.content]
+                definitions = listing_cost(_definition(listed[0]), map(_definition, plain), count_tokens)
+                stdout.print(price_table(run_cost(_source(name), blocks, made, definitions, count_tokens)))
 
 
 def _show_listing(plain: Sequence[Tool], few: Sequence[Tool], listed: Sequence[Tool], stdout: Console) -> None:
@@ -115,8 +158,9 @@ def _listing(tools: Sequence[Tool]) -> str:
     return json.dumps([tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in tools])
 
 
-async def _run(client: Client, name: str, stdout: Console) -> None:
-    source = files("portal.demo").joinpath("programs", name).read_text(encoding="utf-8")
+async def _run(client: Client, name: str, stdout: Console) -> CallToolResult:
+    """Run a program as an agent does, and show it."""
+    source = _source(name)
     stdout.print(program_frame(source, name))
     started = time.perf_counter()
     result = await client.call_tool("code", {"code": source})
@@ -124,3 +168,63 @@ async def _run(client: Client, name: str, stdout: Console) -> None:
     stdout.print(run_report(result.structured_content or {}, elapsed, stdout))
     text = "\n".join(block.text for block in result.content if isinstance(block, TextContent))
     stdout.print(f"one request, one answer: the model reads {count_tokens(text)}\n", highlight=False, style="dim")
+    return result
+
+
+def price_table(cost: Cost) -> RenderableType:
+    """The tokens of a run, next to those of the same calls made one by one."""
+    directly = cost.definitions + cost.arguments + cost.results
+    program = cost.description + cost.program + cost.answer
+    table = Table(box=None, padding=(0, 3, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("tokens of this task" if cost.exact else "tokens, estimated")
+    table.add_column("in this program", justify="right")
+    table.add_column(f"in {cost.calls} plain calls", justify="right")
+    for what, ours, theirs in (
+        ("definitions of tools", cost.description, cost.definitions),
+        ("program; arguments", cost.program, cost.arguments),
+        ("answer; results", cost.answer, cost.results),
+    ):
+        table.add_row(what, f"{ours:,}", f"{theirs:,}")
+    table.add_row("together", f"{program:,}", f"{directly:,}", style="bold")
+    return Group(table, Text(f"{directly / max(1, program):.0f} times fewer with the program.\n", style="green"))
+
+
+def _source(name: str) -> str:
+    return files("portal.demo").joinpath("programs", name).read_text(encoding="utf-8")
+
+
+def _definition(tool: Tool) -> dict[str, object]:
+    """A tool as its server defines it: without the portal's prefix in its name."""
+    definition = tool.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return {**definition, "name": tool.name.partition("_")[2] or tool.name}
+
+
+# How long it takes
+
+
+def _expectation(last: float | None, loading: float) -> str:
+    """What to say beforehand: how long the tour took here last time, else what loading the command lets expect."""
+    if last is not None:
+        return f"It takes about {last:.0f} s: that long it took here last time.\n"
+    seconds = max(5.0, loading * TOUR_PER_LOADING)
+    return f"It takes about {seconds:.0f} s, to judge by how long this machine took to load it.\n"
+
+
+def _tour_file() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "codemode-portal" / "tour.json"
+
+
+def _last_tour() -> float | None:
+    try:
+        seconds = json.loads(_tour_file().read_text(encoding="utf-8"))["seconds"]
+        return float(seconds) if 0 < seconds < 3600 else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _keep_tour(seconds: float) -> None:
+    # Without a place to keep it the next tour estimates again.
+    with suppress(OSError):
+        _tour_file().parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _tour_file().write_text(json.dumps({"seconds": round(seconds, 1)}), encoding="utf-8")

@@ -6,7 +6,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -32,6 +32,10 @@ from portal.cli.show.run_tokens import RunTokens, run_tokens
 from portal.cli.watch import run_on_change
 from portal.upstream import CallContext
 from sandbox import Limits
+
+NO_INPUT_NOTE = (
+    "`input` is the value of --input, and there is none: add --input JSON, for example --input '{\"limit\": 3}'."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +172,8 @@ async def _run_once(
         if options.record is not None and program_run.recording
         else None
     )
+    if options.input is None and options.replay is None and _misses_input(program_run.answer):
+        program_run = replace(program_run, notes=(*program_run.notes, NO_INPUT_NOTE))
     tokens = run_tokens(source, program_run)
     same = None if recorded is None else _same(recorded, program_run)
     if output.json:
@@ -187,6 +193,12 @@ async def _run_once(
         for note in program_run.notes:
             stderr.print(Text(f"Note: {note}", style="yellow"), soft_wrap=True)
     return Exit.OK if program_run.completed else Exit.PROGRAM_FAILED
+
+
+def _misses_input(answer: Mapping[str, object]) -> bool:
+    """Whether a program failed because it has no `input`."""
+    error = answer.get("error")
+    return isinstance(error, Mapping) and str(error.get("message")) == "input is not defined"
 
 
 def _input(text: str | None) -> object:

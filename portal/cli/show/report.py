@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.rule import Rule
@@ -132,7 +133,55 @@ def _error(error: Mapping[str, object]) -> RenderableType:
     snippet = error.get("snippet")
     if not isinstance(snippet, str) or not snippet.strip():
         return head
-    return Group(head, Padding(Text(snippet.rstrip(), style="dim"), (1, 0, 0, 2)))
+    return Group(head, Padding(SourceLines(snippet.rstrip()), (1, 0, 0, 2)))
+
+
+class SourceLines:
+    """Lines of source with a line below that points at a column, cut on both sides so that no line wraps: on a wrapped
+    line the caret would point at something else."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        for line in fitted(self._text.split("\n"), options.max_width):
+            yield Text(line, style="dim", no_wrap=True, overflow="crop")
+
+
+def fitted(lines: Sequence[str], width: int) -> list[str]:
+    """The lines in `width` cells, cut around the caret of the last line if they are too long. All keep what is before
+    `| `, such as the number of a line, and move by the same number of cells."""
+    gutter = max((line.find("| ") + 2 for line in lines[:-1] if "| " in line), default=0)
+    room = width - gutter
+    if room < 8 or all(cell_len(line) <= width for line in lines):
+        return list(lines)
+    caret = max(0, cell_len(lines[-1].split("^")[0]) - gutter)
+    start = max(0, caret - room * 2 // 3)
+    return [line[:gutter] + _window(line[gutter:], start, room) for line in lines]
+
+
+def _window(text: str, start: int, room: int) -> str:
+    """The cells of a text from `start` on, with a dot-dot-dot where something is missing."""
+    shown, at = "", 0
+    before = False
+    for character in text:
+        cells = cell_len(character)
+        if at < start:
+            before = before or not character.isspace()
+        elif at + cells <= start + room:
+            shown += character
+        else:
+            return _marked(shown, before=before, after=True)
+        at += cells
+    return _marked(shown, before=before, after=False)
+
+
+def _marked(shown: str, *, before: bool, after: bool) -> str:
+    if before and shown:
+        shown = "…" + " " * (cell_len(shown[0]) - 1) + shown[1:]
+    if after and shown:
+        shown = shown[:-1] + "…" + " " * (cell_len(shown[-1]) - 1)
+    return shown
 
 
 def _verdict(answer: Mapping[str, object], elapsed_ms: float, calls: int) -> RenderableType:

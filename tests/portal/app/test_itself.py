@@ -9,7 +9,7 @@ import pytest
 from portal.app.itself import OwnAddress, without_itself
 from portal.config import Config, parse_config
 
-PORTAL = {
+PORTAL: dict[str, Any] = {
     "identity": {"publicUrl": "https://portal.example.com"},
 }
 PORTALS = {"docs": {"hostname": "docs.example.com", "servers": []}}

@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from portal.cli.app import app
+from portal.cli.commands.admin import PATHS
+from portal.cli.completion import KINDS
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
 from tests.portal.cli.command import SECONDS, as_process
@@ -45,6 +49,53 @@ def test_every_command_explains_itself(tmp_path: Path, command: str) -> None:
     done = codemode(tmp_path, command, "--help")
     assert done.returncode == Exit.OK
     assert "Usage: codemode" in done.stdout
+
+
+def every_command() -> list[tuple[str, ...]]:
+    """The words of each command, groups included."""
+
+    def walk(command: Any, words: tuple[str, ...]) -> list[tuple[str, ...]]:
+        below = getattr(command, "commands", {})
+        return [words, *(found for name, one in below.items() for found in walk(one, (*words, name)))]
+
+    return walk(get_command(app), ())
+
+
+@pytest.mark.parametrize("words", every_command(), ids=" ".join)
+def test_help_speaks_to_a_person_and_not_of_types(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = codemode(tmp_path, *words, "--help")
+    assert done.returncode == Exit.OK
+    options = done.stdout.partition("Options:")[2].partition("\n\n")[0]
+    assert [word for word in ("<str>", "<int", "<path>", "<list", "list[", "<=") if word in done.stdout] == []
+    usage = done.stdout.splitlines()[0]
+    assert not set("{}") & set(usage) and "[[" not in usage
+    assert "--help" in options
+
+
+def test_a_shell_completes_commands_options_kinds_servers_and_portals(tmp_path: Path) -> None:
+    document = {"mcpServers": {"shop": {"command": "x"}, "my_desk": {"command": "x"}}, "portals": {"docs": {}}}
+    (tmp_path / "codemode.json").write_text("// mine\n" + json.dumps(document))
+
+    def completed(line: str) -> list[str]:
+        words = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1), "_CODEMODE_COMPLETE": "complete_bash"}
+        command = [sys.executable, "-m", "portal.cli"]
+        environment = {**os.environ, **words, "HOME": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=environment, timeout=SECONDS)
+        assert done.stderr == ""
+        return done.stdout.split()
+
+    assert completed("codemode de") == ["describe", "demo"]
+    assert "--replay" in completed("codemode run --re")
+    assert completed("codemode tools ") == ["shop", "my-desk"]
+    assert completed("codemode pins approve my") == ["my-desk"]
+    assert completed("codemode policy test --portal d") == ["docs"]
+    assert completed("codemode admin list service") == ["service-tokens"]
+    (tmp_path / "codemode.json").write_text("{")
+    assert completed("codemode tools ") == []
+
+
+def test_the_kinds_that_are_completed_are_those_that_there_are() -> None:
+    assert tuple(PATHS) == KINDS
 
 
 def test_the_version_is_that_of_the_distribution(tmp_path: Path) -> None:
@@ -230,6 +281,17 @@ def test_a_failed_program_is_1_with_its_own_line(folder: Path) -> None:
         assert part in done.stdout
     quiet = codemode(folder, "run", "bad.js", "--quiet")
     assert quiet.stdout == "" and "no good" in quiet.stderr
+
+
+def test_a_program_without_its_input_learns_how_to_give_it(folder: Path) -> None:
+    (folder / "mocks.json").write_text('{"mocks": {}}')
+    mocked = ("run", "-", "--mock", "mocks.json")
+    failed = codemode(folder, *mocked, stdin="return input.limit")
+    assert failed.returncode == Exit.PROGRAM_FAILED and "--input JSON" in failed.stderr
+    assert "--input JSON" in json.loads(codemode(folder, *mocked, "--json", stdin="return input.a").stdout)["notes"][0]
+    given = codemode(folder, *mocked, "-q", "--input", '{"limit": 3}', stdin="return input.limit")
+    assert (given.stdout, given.stderr) == ("3\n", "")
+    assert "--input" not in codemode(folder, *mocked, stdin="return other.limit").stderr
 
 
 def test_a_configured_limit_ends_a_program(folder: Path) -> None:

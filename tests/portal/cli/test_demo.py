@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from portal.cli.commands import demo
 from portal.cli.show.token_count import count_tokens
 from tests.clients.serving import Served
 
@@ -63,6 +64,30 @@ def test_the_programs_search_join_and_run_into_a_limit(tour: str) -> None:
     assert "days_late" in tour
     assert "cpu_time" in tour
     assert "2 of 2 calls had completed" in tour
+
+
+def test_the_same_task_is_priced_as_plain_calls(tour: str) -> None:
+    [calls] = re.findall(r"in this program +in (\d+) plain calls", tour)
+    rows = dict(re.findall(r"^(definitions of tools|program; arguments|answer; results|together) +(.*)$", tour, re.M))
+    numbers = {row: [int(number.replace(",", "")) for number in text.split()] for row, text in rows.items()}
+    program, directly = numbers.pop("together")
+    assert int(calls) == 36 and len(numbers) == 3
+    assert [sum(row[place] for row in numbers.values()) for place in (0, 1)] == [program, directly]
+    assert directly > 10 * program
+    assert f"{directly / program:.0f} times fewer" in tour
+
+
+def test_it_says_how_long_it_takes_from_what_it_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tour: str
+) -> None:
+    assert re.search(r"^It takes about \d+ s", tour, re.M)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert demo._expectation(demo._last_tour(), 2.0).startswith("It takes about 14 s, to judge by")
+    demo._keep_tour(7.4)
+    assert demo._expectation(demo._last_tour(), 2.0).startswith("It takes about 7 s: that long it took here last time")
+    for broken in ("", "{}", "[]", '{"seconds": "x"}', '{"seconds": -1}', '{"seconds": null}'):
+        (tmp_path / "codemode-portal" / "tour.json").write_text(broken)
+        assert demo._last_tour() is None
 
 
 def test_it_ends_with_how_to_connect(tour: str) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from portal.cli.show.console import PortalConsole, printable
-from portal.cli.show.report import CALL_ROWS, milliseconds, program_frame, result_view, run_report
+from portal.cli.show.report import CALL_ROWS, fitted, milliseconds, program_frame, result_view, run_report
 from portal.cli.show.token_count import TokenCount, count_tokens
 from portal.cli.show.waterfall import Span, bar, spans_of, total_ms
 
@@ -148,3 +149,43 @@ def test_an_estimate_of_tokens_says_it_is_one() -> None:
     assert str(TokenCount(1234, exact=True)) == "1,234 tokens"
     assert "estimate" in str(TokenCount(1234, exact=False))
     assert count_tokens("hello world").tokens in {2, 3}
+
+
+def at_cell(line: str, cell: int) -> str:
+    """The character that begins at a cell of a line."""
+    at = 0
+    for character in line:
+        if at >= cell:
+            return character if at == cell else ""
+        at += cell_len(character)
+    return ""
+
+
+@given(
+    st.text(st.sampled_from("abc .()漢é…"), min_size=1, max_size=150),
+    st.integers(0, 149),
+    st.integers(20, 90),
+    st.data(),
+)
+def test_a_caret_points_at_the_same_place_however_narrow_the_terminal(
+    code: str, index: int, width: int, data: st.DataObject
+) -> None:
+    index = min(index, len(code) - 1)
+    number = f"{data.draw(st.integers(1, 9999))} | "
+    pointed = cell_len(number + code[:index])
+    lines = fitted([number + code, " " * pointed + "^"], width)
+    assert all(cell_len(line) <= width for line in lines)
+    shown, caret = lines
+    assert caret.strip().strip("…").strip() == "^" and shown.startswith(number)
+    assert at_cell(shown, cell_len(caret.split("^")[0])) in (code[index], "…")
+
+
+def test_an_error_in_a_narrow_terminal_is_not_wrapped() -> None:
+    code = "const total = " + "value.a + " * 20 + "value.missing.deeper + 1;"
+    column = code.index("missing")
+    error = {"kind": "exception", "name": "TypeError", "message": "no", "snippet": f"2 | {code}\n{' ' * (column + 4)}^"}
+    text = report({"status": "failed", "error": error}, width=50)
+    line = next(line for line in text.split("\n") if "2 | " in line)
+    caret = next(line for line in text.split("\n") if line.strip() == "^")
+    assert line[caret.index("^") :].startswith("missing")
+    assert all(len(line.rstrip()) <= 50 for line in text.split("\n"))

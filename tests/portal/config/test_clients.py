@@ -19,7 +19,7 @@ def parse(document: dict[str, Any], folder: Path | None = None, **env: str) -> C
 
 
 def one(entry: dict[str, Any], **env: str) -> Any:
-    return parse({"mcpServers": {"a": entry}}, **env).servers["a"]
+    return parse({"mcpServers": {"a": entry}}, None, **env).servers["a"]
 
 
 def stdio(config: Config, id: str) -> StdioServer:
@@ -206,6 +206,45 @@ def test_the_document_of_cursor_and_older_spellings() -> None:
     assert http(config, "a").transport == "sse"
     assert config.servers["b"].transport_name == "stdio"
     assert http(config, "c").transport == "auto"
+
+
+@pytest.mark.parametrize(
+    "key",
+    """headersHelper alwaysLoad oauth tools includeTools excludeTools extension authProviderType targetAudience
+    targetServiceAccount enabled_tools disabled_tools enabledTools disabledTools scopes required oauth_resource
+    supports_parallel_tool_calls default_tools_approval_mode experimental_environment sandbox sandboxEnabled
+    networkTimeout initTimeout watchPaths name comment tags""".split(),
+)
+@pytest.mark.parametrize("entry", [SERVER, {"url": "https://a.example/mcp"}])
+def test_keys_that_clients_document_refuse_no_document(entry: dict[str, Any], key: str) -> None:
+    [note] = parse({"mcpServers": {"a": {**entry, key: ["x"]}}}).notes
+    assert f"`mcpServers.a.{key}`" in note
+
+
+@pytest.mark.parametrize(
+    "key",
+    """theme general ui privacy model tools mcp security telemetry context hooks selectedAuthType checkpointing
+    approval_policy model_providers profiles projects features tui sandbox_mode instructions history notify
+    globalShortcut scale locale preferences numStartups autoUpdates permissions env enabledPlugins""".split(),
+)
+def test_nor_do_the_other_settings_in_the_same_file(key: str) -> None:
+    [note] = parse({"mcpServers": {}, key: {"x": 1}}).notes
+    assert f"`{key}`" in note
+
+
+def test_comments_in_the_form_of_keys_are_nobodys_business() -> None:
+    document = {
+        "//": "mine",
+        "_comment": 1,
+        "mcpServers": {"a": {**SERVER, "_comment": "x", "#": 1, "autoApprove": []}},
+    }
+    assert parse(document).notes == ()
+
+
+def test_the_settings_of_vs_code_have_their_servers_one_level_down() -> None:
+    document = {"editor.fontSize": 12, "mcp": {"inputs": [{"id": "k", "default": "v"}], "servers": {"a": SERVER}}}
+    config = parse(document)
+    assert list(config.servers) == ["a"] and config.section == "servers"
 
 
 def test_a_key_nobody_documents_is_passed_over_with_one_line() -> None:
