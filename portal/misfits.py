@@ -118,8 +118,17 @@ def _place(detail: _Detail, document: object) -> Place:
         # The value is the object that lacks the member.
         parts, end = parts[:-1], parts[-1:]
     ways = list(_ways(document, parts))
-    right = next((place for place, value in ways if value is detail.value or value == detail.value), None)
+    right = next((place for place, value in ways if _same(value, detail.value)), None)
     return (ways[0][0] if right is None else right) + end
+
+
+def _same(one: object, other: object) -> bool:
+    """Whether two values are equal. A validator may have copied one of them."""
+    try:
+        return one is other or bool(one == other)
+    except RecursionError:
+        # Both are nested deeper than Python compares.
+        return False
 
 
 def _ways(here: object, parts: Place) -> Iterator[tuple[Place, object]]:

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from portal.http.bind import is_loopback
-from portal.http.edge import normal_origin, split_host
+from portal.http.edge import DEFAULT_PORTS, normal_origin, split_host
 from portal.http.refusal import Refusal
+from portal.http.urls import normal_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Origins:
                 object.__setattr__(self, name, _https_origin(given))
 
     def of(self, scope: Scope) -> str:
-        """`scheme://host[:port]`, in lower case.
+        """`scheme://host[:port]` in its normal spelling.
 
         Raises:
             Refusal: there is no public URL, and the request names a host beyond loopback.
@@ -70,7 +71,9 @@ class Origins:
             message = "This portal has no public URL, so people sign in on loopback only. Configure its public URL."
             raise Refusal(421, "host", message)
         name, port = parts
-        return f"http://{name}:{port}" if port else f"http://{name}"
+        origin = f"http://{name}:{port}" if port and port != DEFAULT_PORTS["http"] else f"http://{name}"
+        # IPv6 has many spellings, and most clients send the short one.
+        return (normal_url(origin) or origin).removesuffix("/") if name.startswith("[") else origin
 
     def address(self, scope: Scope) -> PortalAddress:
         """The address of the portal that this request reached: `root_path` is where it is mounted (ASGI 3.0, HTTP).

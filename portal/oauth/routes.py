@@ -280,8 +280,9 @@ class AuthorizationServer:
     async def _register(self, request: Request) -> Response | OAuthError:
         visitor = self._login.visitors.of(request)
         if not self._registrations.allows(visitor.ip):
-            headers = {"Retry-After": str(self._registrations.retry_after)}
-            return refuse(Refusal(429, "rate", "Too many registrations. Wait a minute.", headers=headers))
+            headers = {**NO_STORE, "Retry-After": str(self._registrations.retry_after)}
+            text = "too many registrations from this address; wait a minute"
+            return json_answer({"error": "temporarily_unavailable", "error_description": text}, 429, headers)
         metadata = read_registration(await request.body(), self._authority.settings)
         if isinstance(metadata, OAuthError):
             return metadata

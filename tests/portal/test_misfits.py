@@ -194,6 +194,21 @@ def test_null_that_means_something_and_null_in_a_list_stay() -> None:
     assert said(Whole, {"names": ["a", None]}) == ["names[1] must be text"]
 
 
+def test_a_document_that_is_nested_without_end_is_answered_too() -> None:
+    deep: Any = []
+    for _ in range(1000):
+        deep = [deep]
+    assert said(Whole, {"text": deep, "flag": None}) == ["text must be text"]
+    policies = [{"id": "x", "deep": deep, "name": None}]
+    assert said(AppBody, {"type": "self_hosted", "name": "n", "policies": policies}) == [
+        "policies[0].deep is not known here"
+    ]
+    assert said(AppBody, {"type": deep, "name": "n", "policies": [deep]}) == [
+        "type must be 'mcp', 'mcp_portal', 'self_hosted' or 'saas'",
+        "policies[0] must be an object",
+    ]
+
+
 def test_null_lists_of_a_policy_file_were_not_sent() -> None:
     policy = {"id": "p", "decision": "allow", "include": EVERYONE, "require": None, "exclude": None}
     document = read_document({"policies": [policy], "portal": {"policies": ["p"], "servers": None}, "groups": None})

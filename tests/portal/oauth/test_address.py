@@ -16,7 +16,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from portal.access import Decision
-from portal.http import PortalAddress, running
+from portal.http import Origins, PortalAddress, running
 from portal.identity import Identity
 from portal.oauth.messages import OAuthError
 from portal.oauth.metadata import WellKnown, challenge, well_known
@@ -120,6 +120,21 @@ async def test_who_is_not_signed_in_comes_back_to_the_path_with_the_prefix(tmp_p
         assert consent.startswith("/docs/authorize/consent?request=")
         login = (await http.get(portal.url.removesuffix("/docs") + consent)).headers["location"]
         assert answer_in(login)["return"] == consent
+
+
+@pytest.mark.parametrize(
+    ("host", "origin"),
+    [
+        ("LocalHost:8787", "http://localhost:8787"),
+        ("127.0.0.1:80", "http://127.0.0.1"),
+        ("[0:0:0:0:0:0:0:1]:8787", "http://[::1]:8787"),
+        ("[::1]:80", "http://[::1]"),
+    ],
+)
+def test_an_origin_on_loopback_has_one_spelling(host: str, origin: str) -> None:
+    assert Origins().of({"headers": [(b"host", host.encode())]}) == origin
+    address = PortalAddress(origin)
+    assert read_resource(f"http://{host}/mcp", address, "/mcp") == f"{origin}/mcp"
 
 
 def test_well_known_paths_come_before_the_prefix() -> None:

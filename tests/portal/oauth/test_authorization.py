@@ -456,8 +456,10 @@ async def test_a_wrong_registration_gets_its_error_in_our_words(tmp_path: Path) 
 @pytest.mark.usefixtures("no_time_for_rates")
 async def test_registration_is_slowed_down(tmp_path: Path) -> None:
     async with met(tmp_path) as (_, agent, _browser):
-        statuses = [(await agent.register()).status_code for _ in range(22)]
-        assert statuses == [201] * 20 + [429] * 2
+        answers = [await agent.register() for _ in range(22)]
+        assert [answer.status_code for answer in answers] == [201] * 20 + [429] * 2
+        assert answers[-1].json()["error"] == "temporarily_unavailable"
+        assert int(answers[-1].headers["retry-after"]) > 0
 
 
 async def test_registration_can_be_switched_off(tmp_path: Path) -> None:
