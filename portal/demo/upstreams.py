@@ -7,24 +7,35 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-START_SECONDS = 30.0
+from portal.errors import StartError
+
+START_SECONDS = 120.0
 # Long enough for real work, short enough to watch a program run into it.
 CPU_SECONDS = 1.0
 
 
 @asynccontextmanager
 async def example_upstreams() -> AsyncIterator[dict[str, object]]:
-    """Start the helpdesk and yield a configuration document over all three servers; the portal starts the other two."""
+    """Start the helpdesk and yield a configuration document over all three servers; the portal starts the other two.
+
+    Raises StartError if the helpdesk does not start.
+    """
     # -P: the servers must not import modules from the current folder.
     helpdesk = await asyncio.create_subprocess_exec(
         sys.executable, "-P", "-m", "portal.demo.helpdesk", stdout=asyncio.subprocess.PIPE
     )
     try:
         assert helpdesk.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
-            url = (await helpdesk.stdout.readline()).decode().strip()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                url = (await helpdesk.stdout.readline()).decode().strip()
+        except TimeoutError:
+            message = (
+                f"The example helpdesk did not start within {START_SECONDS:g} s. Is this machine very busy? Try again."
+            )
+            raise StartError(message) from None
         if not url:
-            raise RuntimeError("The example helpdesk did not start; its own message is above.")
+            raise StartError("The example helpdesk did not start. Its own message is above.")
         yield document(url)
     finally:
         if helpdesk.returncode is None:

@@ -16,6 +16,7 @@ from codemode import ToolCall, ToolReturned
 from codemode.offload import INLINE, heavy, off_loop
 from sandbox import Engine, Limits
 from tests.codemode.bench import bench
+from tests.patience import PATIENCE
 from tests.strategies import json_values
 
 Engines = Callable[[Limits], Engine]
@@ -59,7 +60,7 @@ async def test_small_work_is_done_at_once_and_large_work_while_the_loop_goes_on(
     turned = threading.Event()
 
     def waits_for_the_loop() -> bool:
-        return turned.wait(30)
+        return turned.wait(PATIENCE)
 
     asyncio.get_running_loop().call_soon(turned.set)
     assert await off_loop(waits_for_the_loop, "x" * (INLINE + 1)) is True

@@ -13,6 +13,7 @@ from codemode.erasure import blank, lay_out, matches
 from codemode.tokens import tokenize
 from codemode.typescript import JavaScript, TypeScript, TypeScriptError, javascript, looks_typed
 from tests.deep import examples
+from tests.patience import PATIENCE
 
 ERASED = [
     "const a: number = 1;\nlet b = (x: string, y: {a: string, b: string}, z?: Map<A, number>): void => { f(x!) }",
@@ -104,7 +105,7 @@ async def test_programs_are_transformed_at_the_same_time_and_in_any_number() -> 
 async def test_whoever_waits_for_the_transformer_gives_up_in_time() -> None:
     typescript = TypeScript(seconds=0.0)
     typescript.warm()
-    assert typescript._compiled.wait(60)
+    assert typescript._compiled.wait(PATIENCE)
     found = await typescript.javascript("const a: number = 1")
     assert isinstance(found, TypeScriptError)
     assert "took longer" in found.message

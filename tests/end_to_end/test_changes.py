@@ -16,6 +16,7 @@ from portal.config.config import load_config, parse_config
 from portal.config.watch import watch_config
 from portal.servers.snapshot import ServerSnapshot
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, run, sdk_client, whole
+from tests.patience import PATIENCE
 from tests.portal.portals import Heard
 from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -33,7 +34,7 @@ async def until(portal: Whole, true: Callable[[Mapping[str, ServerSnapshot]], bo
     changed = asyncio.Event()
     unsubscribe = portal.instance.servers.subscribe(lambda old, new: changed.set())
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             while not true(portal.instance.servers.snapshot.servers):
                 await changed.wait()
                 changed.clear()

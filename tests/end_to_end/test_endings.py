@@ -13,6 +13,7 @@ from typing import cast
 import pytest
 
 from tests.end_to_end.whole import CODE, LEGACY, MODERN, Raw, Whole
+from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import Hosted, hosted, stdio_entry
 
 pytestmark = [
@@ -106,7 +107,7 @@ class Served:
 
     async def event(self, name: str) -> dict[str, object]:
         assert self.process.stderr is not None
-        async with asyncio.timeout(90):
+        async with asyncio.timeout(PATIENCE):
             while line := await self.process.stderr.readline():
                 try:
                     self.events.append(json.loads(line))
@@ -150,7 +151,7 @@ async def test_a_portal_told_to_end_stops_what_runs_and_leaves_no_process(
             below |= descendants(served.process.pid)
             served.process.send_signal(number)
             await served.event("stopped")
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 assert await served.process.wait() == 0
                 await upstream.upstream.journal.wait("cancelled hang", 8)
                 answers = await asyncio.gather(*asked)

@@ -23,6 +23,7 @@ from pydantic import AnyUrl
 
 from portal.errors import DENIED
 from tests.clients.serving import Served, serving
+from tests.patience import PATIENCE
 from tests.portal.admin.test_served import codemode, eventually
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.test_providers import certified_provider, log_in_there
@@ -163,7 +164,7 @@ class Person:
         metadata = OAuthClientMetadata(client_name="Agent", redirect_uris=[AnyUrl(REDIRECT)])
         auth = OAuthClientProvider(self.place.mcp, metadata, self.kept, self._redirect, self._callback)
         async with (
-            httpx2.AsyncClient(auth=auth, timeout=60, trust_env=False) as http,
+            httpx2.AsyncClient(auth=auth, timeout=PATIENCE, trust_env=False) as http,
             Client(streamable_http_client(self.place.mcp + mode, http_client=http), mode=MODERN, cache=None) as client,
         ):
             yield client
@@ -247,7 +248,7 @@ async def test_a_program_loses_a_server_in_the_middle_and_the_client_is_told(pla
         await coding.list_tools()  # The SDK's client would ask for it after the call.
         running = asyncio.create_task(ran(coding, program))
         await place.crm.upstream.journal.wait("call hang", hangs + 1)
-        async with client.listen(tools_list_changed=True) as listening, asyncio.timeout(30):
+        async with client.listen(tools_list_changed=True) as listening, asyncio.timeout(PATIENCE):
             await place.decide("deny", "CRM is closed")
             assert await anext(aiter(listening))
         place.crm.upstream.release.set()
@@ -263,7 +264,7 @@ async def test_a_program_loses_a_server_in_the_middle_and_the_client_is_told(pla
             assert caught.value.error.message == NO_SERVERS
             # Two servers, each denied by a policy of its own: what is left is that none allows any.
             assert caught.value.error.data == {"policy": "default-deny"}
-        async with client.listen(tools_list_changed=True) as listening, asyncio.timeout(30):
+        async with client.listen(tools_list_changed=True) as listening, asyncio.timeout(PATIENCE):
             await place.decide("allow", "CRM is open")
             assert await anext(aiter(listening))
         assert "crm_say" in {tool.name for tool in (await client.list_tools()).tools}
@@ -274,7 +275,7 @@ async def test_a_service_token_comes_in_by_the_policy_for_it_until_it_is_deleted
         "CF-Access-Client-Id": place.robots.client_id,
         "CF-Access-Client-Secret": place.robots.client_secret,
     }
-    async with httpx2.AsyncClient(headers=credentials, timeout=60, trust_env=False) as http:
+    async with httpx2.AsyncClient(headers=credentials, timeout=PATIENCE, trust_env=False) as http:
         async with Client(streamable_http_client(place.mcp, http_client=http), mode=MODERN, cache=None) as client:
             assert {tool.name.partition("_")[0] for tool in (await client.list_tools()).tools} == {"docs"}
             with pytest.raises(MCPError) as caught:

@@ -14,6 +14,7 @@ from mcp import Client
 
 from portal.app import Instance, serving
 from portal.config import parse_config
+from tests.patience import PATIENCE
 
 MODERN = "2026-07-28"
 LEGACY = "2025-11-25"
@@ -56,7 +57,7 @@ class Whole:
         return self.mcp + CODE
 
     async def health(self) -> dict[str, Any]:
-        async with httpx2.AsyncClient(timeout=60) as http:
+        async with httpx2.AsyncClient(timeout=PATIENCE) as http:
             found: dict[str, Any] = (await http.get(f"{self.url}/healthz")).json()
             return found
 
@@ -80,7 +81,7 @@ class Raw:
         self.version = version
         self.session: dict[str, str] = {}
         self._ids = count(1)
-        self.http = httpx2.AsyncClient(timeout=120, limits=httpx2.Limits(max_connections=None))
+        self.http = httpx2.AsyncClient(timeout=PATIENCE, limits=httpx2.Limits(max_connections=None))
 
     async def __aenter__(self) -> Raw:
         if self.version != MODERN:

@@ -18,6 +18,7 @@ from portal.learning import Learning
 from portal.logs import CallRecord, Discard
 from portal.pins import Pinning
 from portal.servers import Servers
+from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import Hosted
 
 LEGACY, MODERN = "legacy", "2026-07-28"
@@ -106,7 +107,7 @@ class Heard:
         return [what for noted, what in self.items if noted == kind]
 
     async def until(self, kind: str, count: int = 1) -> list[Any]:
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: len(self.of(kind)) >= count)
         return self.of(kind)
 

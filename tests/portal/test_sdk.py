@@ -30,6 +30,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 
 from portal.http import uvicorn as ours
 from portal.sdk import StoreForEachSession, close_pipes, connection_of, mount_any_path, remove_telemetry
+from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
@@ -142,7 +143,7 @@ async def test_our_ends_of_pipes_close_though_a_descendant_holds_the_others() ->
         reading = asyncio.ensure_future(process.stdout.read())
         close_pipes(process)
         # The other end stays open for a minute.
-        assert await asyncio.wait_for(reading, 30) == b""
+        assert await asyncio.wait_for(reading, PATIENCE) == b""
 
 
 PARSER = (

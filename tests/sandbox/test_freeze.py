@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from sandbox import Completed, Engine, EngineError, ForeignImage, Limits, LocalStateError, Settlement, Suspended
 from sandbox.frozen import Header, pack, read_header
 from tests.deep import examples
+from tests.patience import PATIENCE
 from tests.sandbox.programs import NOW, SEED, Programs
 
 JOIN = """
@@ -104,7 +105,7 @@ def test_a_program_thaws_in_another_process(programs: Programs, engine: Engine, 
     path = tmp_path / "frozen"
     path.write_bytes(programs.on_thread(freeze_at, engine, JOIN, [[Settlement.value(1, {"id": 7})]]))
     done = subprocess.run(
-        [sys.executable, "-c", OTHER_PROCESS, str(path)], capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", OTHER_PROCESS, str(path)], capture_output=True, text=True, check=False, timeout=PATIENCE
     )
     assert done.stdout.strip() == str(ENDING), done.stderr
 

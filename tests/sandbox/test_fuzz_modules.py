@@ -26,6 +26,7 @@ from sandbox import (
     decode_outcome,
 )
 from tests.deep import examples
+from tests.patience import PATIENCE
 
 from .hostile.arena import HOUR, NOW, SEED, MiB, guest_threads, resident
 from .hostile.puppet import (
@@ -63,7 +64,7 @@ class Stage:
                 except EngineError as error:
                     return error
 
-        return self.threads.submit(guarded).result(timeout=60)
+        return self.threads.submit(guarded).result(PATIENCE)
 
     def check(self) -> None:
         assert self.play(lambda isolate: isolate.start_batch(batch())) == STANDARD_OUTPUT
@@ -200,7 +201,7 @@ def test_freezing_it_gives_bytes_or_an_engine_error(
     found = stage.play(work)
     assert isinstance(found, bytes | EngineError)
     if isinstance(found, bytes):
-        thawed = stage.threads.submit(lambda: _thaw(stage.engine, found)).result(timeout=60)
+        thawed = stage.threads.submit(lambda: _thaw(stage.engine, found)).result(PATIENCE)
         assert thawed is None or isinstance(thawed, EngineError)
     stage.check()
 
@@ -245,13 +246,13 @@ def test_the_place_it_names_for_a_large_batch_is_checked(stage: Stage, place: in
 
 
 def test_an_image_made_by_it_is_an_image_of_its_own(stage: Stage) -> None:
-    image = stage.threads.submit(stage.engine.image, "anything").result(timeout=60)
+    image = stage.threads.submit(stage.engine.image, "anything").result(PATIENCE)
 
     def work() -> bytes:
         with stage.engine.isolate(image) as isolate:
             return isolate.start_batch(batch())
 
-    assert stage.threads.submit(work).result(timeout=60) == STANDARD_OUTPUT
+    assert stage.threads.submit(work).result(PATIENCE) == STANDARD_OUTPUT
     stage.check()
 
 
@@ -304,5 +305,5 @@ def test_slots_are_given_back_whatever_happens(stage: Stage) -> None:
         for isolate in open_ones:
             isolate.close()
 
-    stage.threads.submit(all_at_once).result(timeout=60)
+    stage.threads.submit(all_at_once).result(PATIENCE)
     stage.check()

@@ -13,6 +13,7 @@ from typing import TypeVar
 import pytest
 
 from sandbox import Engine, Isolate, LocalStateError
+from tests.patience import PATIENCE
 
 from .hostile.arena import NOW, SEED, KiB, MiB, arena
 from .hostile.programs import DEEP
@@ -37,7 +38,7 @@ def on_a_thread_with(stack: int, work: Callable[[], T]) -> T:
     finally:
         threading.stack_size(before)
     thread.join()
-    return found.result(timeout=60)
+    return found.result(PATIENCE)
 
 
 def test_a_thread_with_too_little_stack_is_told_so() -> None:
@@ -106,7 +107,7 @@ def test_an_isolate_that_runs_in_another_thread_is_not_touched() -> None:
         assert refused == 3
         isolate.close()
         assert ground.engine.live_isolates in (0, 1)
-        running.exception(timeout=60)
+        running.exception(PATIENCE)
         ground.check()
 
 

@@ -24,6 +24,7 @@ from sandbox import (
 from sandbox.frozen import Header, pack, unpack
 from sandbox.isolate import Isolate
 from sandbox.workers.runs import Runs, Slice
+from tests.patience import PATIENCE
 
 from .hostile.arena import NOW, SEED, MiB, guest_threads
 
@@ -43,7 +44,7 @@ class Gate:
     def pass_through(self) -> None:
         if self.closed:
             self.reached.set()
-            assert self.opened.wait(60)
+            assert self.opened.wait(PATIENCE)
         if self.fails:
             raise GuestAbiError("it cannot be frozen")
 
@@ -90,33 +91,33 @@ def value(ended: Slice) -> object:
 
 def test_others_go_on_while_one_is_frozen_to_make_room(runs: Runs, gate: Gate, threads: ThreadPoolExecutor) -> None:
     for run in (1, 2):
-        assert threads.submit(runs.start, run, None, start(run)).result(60).suspended
+        assert threads.submit(runs.start, run, None, start(run)).result(PATIENCE).suspended
     newcomer = threads.submit(runs.start, 3, None, start(3))
-    assert gate.reached.wait(60)
-    assert value(threads.submit(runs.resume, 2, settle(10)).result(60)) == 12
+    assert gate.reached.wait(PATIENCE)
+    assert value(threads.submit(runs.resume, 2, settle(10)).result(PATIENCE)) == 12
     runs.stop(99)
     runs.pause(2)
     gate.closed = False
     waiting = threads.submit(runs.resume, 1, settle(10))
     assert not newcomer.done()
     gate.opened.set()
-    assert newcomer.result(60).suspended
-    assert value(waiting.result(60)) == 11
-    assert value(threads.submit(runs.resume, 3, settle(10)).result(60)) == 13
+    assert newcomer.result(PATIENCE).suspended
+    assert value(waiting.result(PATIENCE)) == 11
+    assert value(threads.submit(runs.resume, 3, settle(10)).result(PATIENCE)) == 13
     runs.sweep()
 
 
 def test_a_run_that_is_stopped_while_it_is_frozen_ends(runs: Runs, gate: Gate, threads: ThreadPoolExecutor) -> None:
     for run in (1, 2):
-        assert threads.submit(runs.start, run, None, start(run)).result(60).suspended
+        assert threads.submit(runs.start, run, None, start(run)).result(PATIENCE).suspended
     newcomer = threads.submit(runs.start, 3, None, start(3))
-    assert gate.reached.wait(60)
+    assert gate.reached.wait(PATIENCE)
     runs.stop(1)
     gate.closed = False
     gate.opened.set()
-    assert newcomer.result(60).suspended
+    assert newcomer.result(PATIENCE).suspended
     with pytest.raises(IsolateClosed):
-        threads.submit(runs.resume, 1, settle(1)).result(60)
+        threads.submit(runs.resume, 1, settle(1)).result(PATIENCE)
     for run in (2, 3):
         runs.stop(run)
     runs.sweep()
@@ -125,25 +126,25 @@ def test_a_run_that_is_stopped_while_it_is_frozen_ends(runs: Runs, gate: Gate, t
 def test_a_run_is_frozen_for_its_owner_and_stopped_meanwhile(
     runs: Runs, gate: Gate, threads: ThreadPoolExecutor
 ) -> None:
-    assert threads.submit(runs.start, 1, None, start(1)).result(60).suspended
+    assert threads.submit(runs.start, 1, None, start(1)).result(PATIENCE).suspended
     taken = threads.submit(runs.freeze, 1)
-    assert gate.reached.wait(60)
+    assert gate.reached.wait(PATIENCE)
     runs.stop(1)
     gate.opened.set()
-    assert len(taken.result(60)) > 100
+    assert len(taken.result(PATIENCE)) > 100
     with pytest.raises(IsolateClosed):
-        threads.submit(runs.resume, 1, settle(1)).result(60)
+        threads.submit(runs.resume, 1, settle(1)).result(PATIENCE)
     runs.sweep()
 
 
 def test_a_run_that_cannot_be_frozen_is_lost_alone(runs: Runs, gate: Gate, threads: ThreadPoolExecutor) -> None:
     gate.closed, gate.fails = False, True
     for run in (1, 2, 3):
-        assert threads.submit(runs.start, run, None, start(run)).result(60).suspended
+        assert threads.submit(runs.start, run, None, start(run)).result(PATIENCE).suspended
     with pytest.raises(GuestAbiError):
-        threads.submit(runs.resume, 1, settle(1)).result(60)
+        threads.submit(runs.resume, 1, settle(1)).result(PATIENCE)
     for run in (2, 3):
-        assert value(threads.submit(runs.resume, run, settle(1)).result(60)) == run + 1
+        assert value(threads.submit(runs.resume, run, settle(1)).result(PATIENCE)) == run + 1
     runs.sweep()
 
 
@@ -151,10 +152,10 @@ def test_places_are_kept_free_for_newcomers_by_those_who_suspend(threads: Thread
     with Engine(LIMITS, slots=20) as engine:
         runs = Runs(engine, isolates=16, frozen_bytes=64 * MiB, output_bytes=64 * MiB)
         for run in range(40):
-            assert threads.submit(runs.start, run, None, start(run)).result(60).suspended
+            assert threads.submit(runs.start, run, None, start(run)).result(PATIENCE).suspended
             assert engine.live_isolates <= 14
         for run in range(40):
-            assert value(threads.submit(runs.resume, run, settle(1)).result(60)) == run + 1
+            assert value(threads.submit(runs.resume, run, settle(1)).result(PATIENCE)) == run + 1
         runs.sweep()
         assert engine.live_isolates == 0
 

@@ -26,6 +26,7 @@ from sandbox import (
     epoch,
 )
 from sandbox.epoch import TimeBudget
+from tests.patience import PATIENCE
 from tests.sandbox.hostile.arena import HOUR, let_time_pass
 from tests.sandbox.programs import NOW, SEED, Programs
 
@@ -186,7 +187,7 @@ def test_closing_from_two_threads_at_once_frees_it_once() -> None:
 
         def close() -> None:
             for isolate in isolates:
-                together.wait(60)
+                together.wait(PATIENCE)
                 isolate.close()
 
         closing = [GuestThread.begin(close) for _ in range(2)]
@@ -255,7 +256,7 @@ def test_a_paused_slice_computes_nothing_until_it_may_proceed(gates: Gates) -> N
         while not isolate._running:
             pass
         isolate.pause()
-        assert gates.reached.wait(60)
+        assert gates.reached.wait(PATIENCE)
         before = running.cpu_time()
         with engine.isolate() as other:  # runs for tens of ticks
             computing = GuestThread.begin(lambda: other.start("for (let i = 0; i < 1e7; i++);", NOW, SEED))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import sandbox
 from sandbox import Limits
+from tests.patience import PATIENCE
 
 README = Path(__file__).parents[2] / "sandbox" / "README.md"
 
@@ -15,7 +16,9 @@ README = Path(__file__).parents[2] / "sandbox" / "README.md"
 def test_the_example_prints_what_the_readme_says() -> None:
     text = README.read_text(encoding="utf-8")
     example, promised = re.search(r"```python\n(.*?)```\n\nprints `(.*?)`\.", text, re.DOTALL).groups()  # type: ignore[union-attr]
-    done = subprocess.run([sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", example], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
     assert done.stdout.strip() == promised, done.stderr
 
 

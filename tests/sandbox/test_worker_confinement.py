@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import Completed, Failed, Limits, WorkerExecutor
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="confinement is Linux's")
 
@@ -148,7 +149,7 @@ def attempts_of_a_process(layer: str, attempts: dict[str, str], scratch: Path) -
         port = server.getsockname()[1]
         script = SCRIPT.replace("CONFINE", LAYERS[layer])
         words = [sys.executable, "-c", script, str(scratch), str(port), json.dumps(attempts)]
-        ended = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60)
+        ended = subprocess.run(words, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=PATIENCE)
     found, missing = json.loads(ended.stdout)
     return found, missing
 

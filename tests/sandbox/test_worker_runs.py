@@ -24,6 +24,7 @@ from sandbox import (
 )
 from sandbox.workers.child import GUEST_STACK
 from sandbox.workers.runs import Images, Runs
+from tests.patience import PATIENCE
 
 SEED = bytes(32)
 NOW = 1_700_000_000_000.0
@@ -53,7 +54,7 @@ def on_guest_thread(work: Callable[[], None]) -> None:
         threading.Thread(target=run).start()
     finally:
         threading.stack_size(before)
-    result.result(timeout=60)
+    result.result(PATIENCE)
 
 
 def start(source: str) -> bytes:

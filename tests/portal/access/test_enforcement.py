@@ -21,6 +21,7 @@ from portal.endpoint import express
 from portal.endpoint.views import Views
 from portal.errors import DENIED
 from portal.identity import Identity
+from tests.patience import PATIENCE
 from tests.portal.access.guarded import (
     ADA,
     ANYBODY,
@@ -157,7 +158,7 @@ async def test_who_may_use_no_server_is_told_so_in_the_words_of_the_original(
 async def test_whom_the_portal_does_not_admit_gets_403_with_the_policy_whatever_he_asks(portal: Guarded) -> None:
     outsiders = policy("outsiders", "deny", {"email": {"email": "eve@elsewhere.example"}})
     portal.decide_by({**OPEN, "portal": {"policies": [outsiders, STAFF]}})
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as http:
         for url, expected in (
             (portal.mcp("eve"), "outsiders"),
             (portal.code("eve"), "outsiders"),
@@ -195,7 +196,7 @@ async def test_a_change_is_told_to_open_sessions_and_holds_at_once(portal: Guard
                 listening = await stack.enter_async_context(client.listen(tools_list_changed=True))
             portal.decide_by(LOST)
             if mode == MODERN:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     assert await anext(aiter(listening))
             else:
                 await heard.until("notifications/tools/list_changed")
@@ -408,7 +409,7 @@ async def test_policies_of_tools_decide_by_hints_arguments_and_how_often(
 
 
 async def test_a_session_belongs_to_whoever_opened_it(portal: Guarded) -> None:
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as http:
         hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
         accept = {"accept": "application/json, text/event-stream"}
         opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}
@@ -457,7 +458,7 @@ async def test_a_listening_client_hears_of_resources_by_the_names_it_knows_them_
             await upstreams["two"].upstream.journal.wait("subscriptions/listen")
             await upstreams["one"].upstream.touch(raw)
             await upstreams["two"].upstream.touch(raw)
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 assert await anext(aiter(heard)) == ResourceUpdated(uri=raw)
 
 
@@ -487,7 +488,7 @@ async def test_the_short_way_gives_every_caller_what_the_sdks_way_gives(
         call = {**CALL, "params": {**CALL["params"], "name": name, "arguments": arguments}}
         requests.append(({**HEAD, "mcp-name": name}, call))
     answers: set[str] = set()
-    async with httpx2.AsyncClient(timeout=20) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE) as http:
         for caller in ("ada", "bob"):
             for url in (
                 coding.mcp(caller),

@@ -20,6 +20,7 @@ from portal.signals.assessments import Assessment
 from portal.signals.pushed import ASSESSMENT, AssessmentDocument, PushedAssessments, assessments_in, merged
 from portal.state import KeyRing, plain
 from portal.state.clock import utc_now
+from tests.patience import PATIENCE
 from tests.portal.admin.ruled import Ruled, ruled_portal
 from tests.portal.admin.test_served import eventually
 from tests.portal.login.browser import browser_at
@@ -173,7 +174,7 @@ async def test_what_is_pushed_while_the_stored_assessments_are_being_read_is_kno
         await store.replace(ASSESSMENT, "ada", document(False), by="test")
         store.hold.end()
         await entering
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await told.wait()
         assert known.of(ada) == ({"disk": False}, "")
         await pushed.__aexit__(None, None, None)
@@ -183,7 +184,7 @@ async def test_a_portal_hears_when_an_assessment_becomes_stale(tmp_path: Path) -
     told, ada, known = asyncio.Event(), Identity(id="ada"), Assessments(600, lambda: utc_now().timestamp())
     async with HeldStore.open(new_state(tmp_path), KeyRing.in_memory()) as store:
         await store.create(ASSESSMENT, "ada", document(True, timedelta(seconds=599.9)), by="test")
-        async with PushedAssessments(store, known, told.set, utc_now), asyncio.timeout(10):
+        async with PushedAssessments(store, known, told.set, utc_now), asyncio.timeout(PATIENCE):
             # The first word may come a moment before, and then another one follows.
             while known.of(ada)[0]:
                 await told.wait()

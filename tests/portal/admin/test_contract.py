@@ -13,6 +13,7 @@ from schemathesis.core.result import Ok
 
 from portal.admin import PREFIX
 from portal.admin.api import application
+from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -22,7 +23,7 @@ EXAMPLES = settings(max_examples=4, database=None, suppress_health_check=list(He
 
 
 def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> None:
-    schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json")
+    schema = schemathesis.openapi.from_url(f"{api.base_url}/openapi.json", timeout=PATIENCE)
     checks: list[Any] = [
         schemathesis.checks.not_a_server_error,
         schemathesis.checks.status_code_conformance,
@@ -40,7 +41,7 @@ def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> N
             nonlocal tried
             tried += 1
             case.path_parameters["account_id"] = api.account
-            case.validate_response(case.call(headers=api.headers()), checks=checks)
+            case.validate_response(case.call(headers=api.headers(), timeout=PATIENCE), checks=checks)
 
         holds()
     assert tried > len(api.admin.operations)

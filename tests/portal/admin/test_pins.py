@@ -22,6 +22,7 @@ from portal.pins.stored_approvals import StoredApprovals
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
+from tests.patience import PATIENCE
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
 
@@ -47,7 +48,7 @@ class Run:
     async def until_ready(self, server: str) -> None:
         changed = asyncio.Event()
         end = self.servers.subscribe(lambda old, new: changed.set())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while (known := self.servers.snapshot.servers.get(server)) is None or known.state != "ready":
                 changed.clear()
                 await changed.wait()

@@ -25,6 +25,7 @@ from portal.identity import Identity
 from portal.servers.servers import Servers
 from portal.servers.stored import StoredServers
 from portal.state import KeyRing, Store
+from tests.patience import PATIENCE
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
@@ -48,7 +49,7 @@ class Running:
     async def until(self, so: Callable[[], bool]) -> None:
         changed = asyncio.Event()
         end = self.servers.subscribe(lambda old, new: changed.set())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not so():
                 changed.clear()
                 await changed.wait()
@@ -156,7 +157,7 @@ async def test_a_policy_changed_through_the_api_decides_at_once(tmp_path: Path) 
         await run.access.policies.update(
             policy.id, account_id=run.account, name="Ann", decision="deny", include=[{"everyone": {}}]
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await changed.wait()
         denied = await decision()
         assert (denied.effect, denied.policy) == ("deny", policy.id)

@@ -15,6 +15,7 @@ import pytest
 from cloudflare import AsyncCloudflare
 
 from tests.clients.serving import serving
+from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import Address, claim, document, tools
@@ -35,7 +36,7 @@ def codemode(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while not await holds():
             await asyncio.sleep(0.02)
 

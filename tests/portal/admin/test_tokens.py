@@ -16,6 +16,7 @@ from portal.admin.api.errors import AdminError
 from portal.admin.api.permissions import ALL, PORTALS, group_id
 from portal.admin.tokens import API_TOKEN, ApiTokens, PermissionGroup, TokenBody, TokenPolicy
 from portal.state import KeyRing
+from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
 from tests.portal.login.guarded import Clock
 from tests.portal.state.databases import new_state
@@ -190,7 +191,7 @@ async def test_a_token_taken_back_through_another_process_is_refused_soon(tmp_pa
         assert (await other.tokens.authenticate(f"Bearer {made.value}", "127.0.0.1")).token_id == made.id
         heard.clear()
         await here.delete(API_TOKEN, made.id, by="ann")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await heard.wait()
             # The first notice may still be of the token's making.
             while True:

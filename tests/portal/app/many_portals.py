@@ -17,6 +17,7 @@ from portal.app import Instance, Parts, serving
 from portal.app.identity import PortalIdentity
 from portal.login.passwords import Passwords
 from portal.state import Store
+from tests.patience import PATIENCE
 from tests.portal.login.browser import Browser, Page
 from tests.portal.login.guarded import EMAIL, PASSWORD, QUICK, Letters
 from tests.portal.portals import Kept, opened
@@ -109,7 +110,7 @@ class Many:
 
     async def until(self, holds: Callable[[], bool]) -> None:
         """Wait until the instance has taken up what was stored."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not holds():
                 await asyncio.sleep(0)
 
@@ -159,7 +160,7 @@ class HereTransport(httpx2.AsyncHTTPTransport):
 
 def http_client() -> httpx2.AsyncClient:
     """A client that finds the instance under all its names."""
-    return httpx2.AsyncClient(follow_redirects=False, timeout=30, transport=HereTransport(verify=False))
+    return httpx2.AsyncClient(follow_redirects=False, timeout=PATIENCE, transport=HereTransport(verify=False))
 
 
 @asynccontextmanager

@@ -15,6 +15,7 @@ import pytest
 from codemode import CodeTool
 from portal.app import Instance, Parts, serving
 from portal.config import parse_config
+from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, Heard, Kept, client_of, opened
 from tests.portal.upstreams.hosting import Hosted, hosted
 
@@ -179,7 +180,7 @@ async def test_a_program_that_runs_loses_a_server_that_its_portal_loses(code_too
         """
         async with client_of(f"{portal.url}/curated/mcp", "legacy") as client:
             running = asyncio.create_task(client.call_tool("code", {"code": program}))
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while not portal.kept.records:
                     await asyncio.sleep(0.01)
             await portal.becomes({"curated": {**curated, "servers": ["two"]}})

@@ -17,6 +17,7 @@ from portal.errors import ConfigError
 from portal.identity import Identity
 from portal.logs import Discard
 from portal.state import plain
+from tests.patience import PATIENCE
 from tests.portal.portals import client_of, opened
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
@@ -154,7 +155,7 @@ async def test_stored_portals_are_served_within_a_second_and_until_they_are_remo
             entry = {"server_id": "one", "default_disabled": False, "updated_tools": [], "updated_prompts": []}
             stored = {"name": "Docs", "hostname": "docs.example.com", "code_mode": "off", "servers": [entry]}
             await store.create(plain("portal"), "docs", stored, by="test")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while "docs" not in instance.portals:
                     await asyncio.sleep(0)
             docs = instance.portals["docs"]
@@ -163,13 +164,13 @@ async def test_stored_portals_are_served_within_a_second_and_until_they_are_remo
             everyone = {"id": "all", "decision": "allow", "include": [{"everyone": {}}]}
             app = {"type": "mcp_portal", "name": "Docs", "domain": "docs.example.com", "policies": [everyone]}
             await store.create(plain("app"), "docs", app, by="test")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while not docs.access.current.portal(ADA).allowed:
                     await asyncio.sleep(0)
             assert docs.access.current.server(ADA, "one").allowed
             assert instance.own.access is not None and not instance.own.access.current.portal(ADA).allowed
             await store.delete(plain("portal"), "docs", by="test")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while "docs" in instance.portals:
                     await asyncio.sleep(0)
 
@@ -187,16 +188,16 @@ async def test_a_stored_portal_that_cannot_be_used_keeps_no_other_from_being_ser
                 # Its policy is not there: it cannot be compiled when it is first seen.
                 app = {"type": "mcp_portal", "name": "Lame", "domain": "lame.example.com", "policies": [{"id": "no"}]}
                 await transaction.create(plain("app"), "lame", app, by="test")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while "docs" not in instance.portals:
                     await asyncio.sleep(0)
             assert set(instance.portals) == {"", "docs"}
             await store.delete(plain("app"), "lame", by="test")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while "lame" not in instance.portals:
                     await asyncio.sleep(0)
             await store.replace(plain("portal"), "docs", {"name": 3}, by="test")
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 while "docs" in instance.portals:
                     await asyncio.sleep(0)
 

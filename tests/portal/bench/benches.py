@@ -19,6 +19,7 @@ from portal.config.config import parse_config
 from portal.http import running
 from portal.servers.servers import Servers
 from sandbox import Engine, InProcessExecutor, Limits
+from tests.patience import PATIENCE
 from tests.portal.portals import Kept
 from tests.portal.upstreams.hosting import Hosted
 
@@ -77,7 +78,7 @@ async def bench_over(
             app = create_bench_app(bench, TOKEN, editor=editor, no_editor="There is no editor in this test.")
             headers = {"Authorization": f"Bearer {TOKEN}"}
             async with running(app, http=app.state.http, on_stop=app.state.close_streams) as url:
-                async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=30) as client:
+                async with httpx2.AsyncClient(base_url=url, headers=headers, timeout=PATIENCE) as client:
                     yield Benched(url, servers, kept, client)
     finally:
         await executor.aclose()

@@ -13,6 +13,7 @@ import pytest
 from portal.config.config import Config
 from portal.config.watch import watch_config
 from portal.errors import ConfigError
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -40,7 +41,7 @@ async def watching(file: Path) -> AsyncIterator[asyncio.Queue[Config | ConfigErr
 
 
 async def told(heard: asyncio.Queue[Config | ConfigError]) -> Config | ConfigError:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         return await heard.get()
 
 

@@ -20,6 +20,7 @@ from mcp.server.mcpserver import MCPServer
 from portal.demo import helpdesk, shipping, shop
 from portal.demo.company import TODAY, Company, build_company
 from portal.demo.upstreams import document
+from tests.patience import PATIENCE
 from tests.portal.cli.command import in_process
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -132,13 +133,13 @@ async def test_every_tool_says_what_it_does_and_whether_it_writes(module: Any, c
 @pytest.mark.parametrize(("module", "tools"), [("shop", 11), ("shipping", 6)])
 async def test_it_runs_as_a_program_over_stdio(module: str, tools: int) -> None:
     parameters = StdioServerParameters(command=sys.executable, args=["-m", f"portal.demo.{module}"])
-    async with asyncio.timeout(60), Client(parameters) as client:
+    async with asyncio.timeout(PATIENCE), Client(parameters) as client:
         assert len((await client.list_tools()).tools) == tools
 
 
 @pytest.mark.anyio
 async def test_the_helpdesk_runs_as_a_program_over_http(helpdesk_url: str) -> None:
-    async with asyncio.timeout(60), Client(helpdesk_url) as client:
+    async with asyncio.timeout(PATIENCE), Client(helpdesk_url) as client:
         found = await client.call_tool("search_tickets", {"status": "open", "limit": 1})
     assert found.structured_content is not None and found.structured_content["total"] > 10
 

@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 
 from codemode import CodeTool
 from portal.app import Parts, serving
+from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Kept, client_of, opened
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.raw import Exchange, Raw, raw_upstream
@@ -78,7 +79,7 @@ async def portal_of(entries: Mapping[str, Any], code_tool: CodeTool, **settings:
     async with opened(document, parts=Parts(code=code_tool, records=Kept())) as instance:
         changed = asyncio.Event()
         instance.servers.subscribe(lambda old, new: changed.set())
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while instance.servers.snapshot.servers["up"].state != "ready":
                 changed.clear()
                 await changed.wait()

@@ -15,6 +15,7 @@ from mcp.server.subscriptions import ResourceUpdated, ToolsListChanged
 from portal.config.config import parse_config
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.changes import list_events
+from tests.patience import PATIENCE
 from tests.portal.portals import LEGACY, MODERN, Heard, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -61,7 +62,7 @@ async def test_a_listening_client_is_told_that_the_tools_changed(legacy: bool) -
         client.listen(tools_list_changed=True) as changes,
     ):
         await upstream.upstream.change("fresh")
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             assert await anext(aiter(changes)) == ToolsListChanged()
         assert "one_fresh" in await names(client)
 
@@ -78,7 +79,7 @@ async def test_a_reload_of_the_configuration_is_a_change_for_every_client(upstre
         await portal.servers.apply(parse_config({"mcpServers": {"two": {"url": upstream.url}}}).servers)
         await portal.servers.settled()
         await heard.until(TOOLS_CHANGED, 2)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await anext(aiter(changes))
         assert "two_echo" in await names(client) and "one_echo" not in await names(other)
 
@@ -123,7 +124,7 @@ async def test_a_modern_client_listens_to_a_resource_of_a_legacy_upstream() -> N
     ):
         async with client.listen(resource_subscriptions=["test://flood"]) as changes:
             await client.call_tool("one_flood", {"text": "1"})
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(PATIENCE):
                 assert await anext(aiter(changes)) == ResourceUpdated(uri="test://flood")
         await upstream.upstream.journal.wait("resources/unsubscribe")
 
@@ -135,7 +136,7 @@ async def test_a_session_that_ends_closes_the_connections_that_were_its_own() ->
             await client.call_tool("one_ask", {"text": "?"})
             slots = portal.servers._generations[-1].slots
             assert len(slots["one"].dedicated) == 1
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while slots["one"].dedicated:
                 await asyncio.sleep(0)
 
@@ -146,7 +147,7 @@ HEAD = {"accept": "application/json, text/event-stream"}
 async def test_a_portal_with_open_streams_does_not_wait_for_them_to_end(
     upstream: Hosted, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http, AsyncExitStack() as streams:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http, AsyncExitStack() as streams:
         async with portal_over({"one": upstream}) as portal:
             hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
             call = {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}

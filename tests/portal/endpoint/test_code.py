@@ -13,6 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import ElicitResult
 
 from codemode import CodeTool
+from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -121,7 +122,7 @@ async def test_a_cancelled_program_stops_and_so_do_its_calls(mode: str, portal: 
 async def test_a_program_whose_client_hangs_up_stops(mode: str, portal: Portal, upstream: Hosted) -> None:
     head = {"accept": "application/json, text/event-stream"}
     params: dict[str, Any] = {"name": "code", "arguments": {"code": "await codemode.one.hang({text: ''})"}}
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         if mode == LEGACY:
             hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}
             opening = {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": hello}

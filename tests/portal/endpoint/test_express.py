@@ -18,6 +18,7 @@ from portal.endpoint import express
 from portal.endpoint.express import recognise
 from portal.endpoint.sessions import Sessions
 from sandbox import Engine, InProcessExecutor, Limits
+from tests.patience import PATIENCE
 from tests.portal.portals import MODERN, Portal, portal_over
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.server import Behaviour
@@ -187,7 +188,7 @@ def comparable(answer: httpx2.Response) -> tuple[Any, ...]:
 
 @pytest.mark.anyio
 async def test_both_ways_give_the_same_answer_to_every_request(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         for url in (portal.code, portal.mcp, f"{portal.mcp}?optimize_context=minimize_tools"):
             for headers, message in PLAIN + OTHERS:
                 body = json.dumps(message).encode()
@@ -249,7 +250,7 @@ def message_of(answer: httpx2.Response) -> Any:
 
 @pytest.mark.anyio
 async def test_both_ways_give_the_same_answer_in_a_session(portal: Portal, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         for url in (portal.code, portal.mcp):
             session = await opened(http, url)
             for message in OLD + OLD_OTHERS:
@@ -264,7 +265,7 @@ async def test_both_ways_give_the_same_answer_in_a_session(portal: Portal, monke
 
 @pytest.mark.anyio
 async def test_a_session_of_nobody_or_of_another_version_or_with_questions_takes_the_long_way(portal: Portal) -> None:
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         session = await opened(http, portal.code)
         unknown = await http.post(portal.code, json=OLD_CALL, headers={**session, "mcp-session-id": "x"})
         assert unknown.status_code == 404
@@ -295,7 +296,7 @@ async def test_a_session_is_over_for_its_client_as_soon_as_it_is_told_so(portal:
 @pytest.mark.anyio
 async def test_a_session_that_ends_stops_its_programs(portal: Portal) -> None:
     endless = {**OLD_CALL, "params": {"name": "code", "arguments": {"code": "await codemode.one.hang({text: ''})"}}}
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         session = await opened(http, portal.code)
         running = asyncio.create_task(http.post(portal.code, json=endless, headers=session))
         probe = {"name": "one_journal", "arguments": {"text": "call hang"}}
@@ -312,7 +313,7 @@ async def test_logs_of_a_session_come_ahead_of_the_answer(portal: Portal) -> Non
         **OLD_CALL,
         "params": {"name": "code", "arguments": {"code": "await codemode.one.log({text: 'hi'}); return 1"}},
     }
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         session = await opened(http, portal.code)
         level = {"jsonrpc": "2.0", "id": 2, "method": "logging/setLevel", "params": {"level": "info"}}
         await http.post(portal.code, json=level, headers=session)
@@ -329,7 +330,7 @@ async def test_an_answer_that_takes_long_comes_as_a_stream_kept_alive(
 ) -> None:
     monkeypatch.setattr("portal.endpoint.express.PING_SECONDS", 0.05)
     slow = changed("params", "arguments", "code", to="await new Promise(done => setTimeout(done, 300)); return 1")
-    async with httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         answer = await http.post(portal.code, json=slow, headers=HEAD)
     assert answer.headers["content-type"] == "text/event-stream"
     *pings, event = answer.text.strip().split("\r\n\r\n")

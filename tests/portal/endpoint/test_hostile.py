@@ -10,6 +10,7 @@ import httpx2
 import pytest
 from mcp_types.jsonrpc import HEADER_MISMATCH
 
+from tests.patience import PATIENCE
 from tests.portal.portals import MODERN, Portal, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 
@@ -34,7 +35,7 @@ async def portal(upstream: Hosted) -> AsyncIterator[Portal]:
 
 @pytest.fixture
 async def http() -> AsyncIterator[httpx2.AsyncClient]:
-    async with httpx2.AsyncClient(timeout=30, verify=False) as http:
+    async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         yield http
 
 
@@ -132,7 +133,7 @@ async def test_two_hundred_clients_with_one_request_id_never_get_each_others_ans
     portal: Portal, http: httpx2.AsyncClient
 ) -> None:
     async def one(number: int) -> None:
-        async with httpx2.AsyncClient(timeout=60, verify=False) as client:
+        async with httpx2.AsyncClient(timeout=PATIENCE, verify=False) as client:
             for turn in range(3):
                 said = f"{number}-{turn}"
                 answer = (await client.post(portal.mcp, json=call(said), headers=NEW)).json()
@@ -143,7 +144,7 @@ async def test_two_hundred_clients_with_one_request_id_never_get_each_others_ans
 
 @pytest.mark.anyio
 async def test_sessions_past_the_limit_are_refused_and_the_others_go_on(upstream: Hosted) -> None:
-    async with portal_over({"one": upstream}) as portal, httpx2.AsyncClient(timeout=30, verify=False) as http:
+    async with portal_over({"one": upstream}) as portal, httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         session = await opened(http, portal.mcp)
         made = await asyncio.gather(*(opened(http, portal.mcp) for _ in range(50)))
         assert len({each["mcp-session-id"] for each in made}) == 50

@@ -10,6 +10,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from portal.endpoint import questions
+from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Heard, client_of, portal_over
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -156,7 +157,7 @@ async def test_a_parked_call_that_is_never_answered_is_stopped(monkeypatch: pyte
         client_of(portal.mcp, MODERN, elicitation_callback=Heard().elicit) as client,
     ):
         await asked(client)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not any(record.outcome == "cancelled" for record in portal.kept.records):
                 await client.call_tool("one_echo", {"text": "x"})
 

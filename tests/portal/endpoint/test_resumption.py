@@ -15,6 +15,7 @@ from mcp.server.streamable_http import EventMessage
 from mcp_types import JSONRPCMessage, JSONRPCNotification, JSONRPCResponse
 
 from portal.endpoint.resumption import Backlog, SessionEvents
+from tests.patience import PATIENCE
 from tests.portal.portals import portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 
@@ -60,7 +61,7 @@ async def resumed(http: httpx2.AsyncClient, url: str, session: dict[str, str], e
 
 
 async def test_an_answer_is_there_for_a_client_that_comes_back(upstream: Hosted) -> None:
-    async with portal_over({"one": upstream}) as portal, httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with portal_over({"one": upstream}) as portal, httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         session = await opened(http, portal.mcp)
         event = await cut_after_priming(http, portal.mcp, session)
         await upstream.upstream.journal.wait("call hang")
@@ -70,7 +71,7 @@ async def test_an_answer_is_there_for_a_client_that_comes_back(upstream: Hosted)
 
 
 async def test_a_session_cannot_resume_anothers_stream(upstream: Hosted) -> None:
-    async with portal_over({"one": upstream}) as portal, httpx2.AsyncClient(timeout=20, verify=False) as http:
+    async with portal_over({"one": upstream}) as portal, httpx2.AsyncClient(timeout=PATIENCE, verify=False) as http:
         ann, bob = await opened(http, portal.mcp), await opened(http, portal.mcp)
         await http.post(portal.mcp, json=call("one_echo", "of bob"), headers=bob)
         event = await cut_after_priming(http, portal.mcp, ann)

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from portal.http import Cors, Edge, Guard, HttpSettings, running
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +70,7 @@ async def send(url: str, *parts: bytes | str) -> Answer:
         for part in parts:
             writer.write(part.encode() if isinstance(part, str) else part)
             await writer.drain()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             return Answer(await reader.read())
     finally:
         writer.close()

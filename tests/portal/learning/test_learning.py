@@ -25,6 +25,7 @@ from portal.servers.servers import Servers
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext
 from stubs import Seen
+from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -160,7 +161,7 @@ async def test_news_in_quick_succession_are_published_together() -> None:
         )
         for name in "abcd":
             await echo(portal, json.dumps({name: 1}))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await published.wait()
 
 

@@ -10,6 +10,8 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx2
 
+from tests.patience import PATIENCE
+
 
 @dataclass
 class Form:
@@ -111,5 +113,5 @@ class Browser:
 
 @asynccontextmanager
 async def browser_at(*sites: str) -> AsyncIterator[Browser]:
-    async with httpx2.AsyncClient(follow_redirects=False, timeout=30, trust_env=False) as client:
+    async with httpx2.AsyncClient(follow_redirects=False, timeout=PATIENCE, trust_env=False) as client:
         yield Browser(client, sites)

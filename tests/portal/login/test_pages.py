@@ -15,6 +15,7 @@ from playwright.async_api import Page, async_playwright
 from portal.pages import Design
 from portal.pages.pages import style_sheet
 from portal.state import plain
+from tests.patience import PATIENCE
 from tests.portal.axe import RUN, axe_source
 from tests.portal.login.guarded import EMAIL, PASSWORD, guarded_portal
 from tests.portal.oauth.agent import Agent, answer_in
@@ -105,7 +106,7 @@ async def test_a_person_signs_in_and_allows_an_agent_in_a_real_browser_without_s
             await page.get_by_role("button", name="Allow").wait_for()
             await readable(page)
             await page.get_by_role("button", name="Allow").click()
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE):
                 code = answer_in(await arrived)["code"]
             assert (await agent.exchange(code)).status_code == 200
             for path in ("/", "/logout"):

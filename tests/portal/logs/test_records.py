@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from portal.logs.records import CallRecord, RecordLog
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +37,7 @@ class Lines:
 
     def write(self, line: bytes) -> None:
         self.entered.set()
-        assert self.free.wait(20)
+        assert self.free.wait(PATIENCE)
         self.threads.add(threading.get_ident())
         self.lines.append(line)
 

@@ -23,6 +23,7 @@ from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull,
 from pydantic import AnyUrl
 
 from tests.node_tools import executable, install, needs, node
+from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal, sign_in
 from tests.portal.oauth.agent import Agent, answer_in
@@ -95,7 +96,7 @@ async def test_the_python_sdk_signs_in(tmp_path: Path, mode: str, query: str) ->
 
         metadata = OAuthClientMetadata(client_name="Python", redirect_uris=[AnyUrl("http://127.0.0.1:3333/callback")])
         auth = OAuthClientProvider(portal.mcp + query, metadata, Kept(), redirect, callback)
-        async with httpx2.AsyncClient(auth=auth, timeout=30) as http:
+        async with httpx2.AsyncClient(auth=auth, timeout=PATIENCE) as http:
             transport = streamable_http_client(portal.mcp + query, http_client=http)
             async with Client(transport, mode=mode) as client:
                 assert "fix_echo" in [tool.name for tool in (await client.list_tools()).tools]

@@ -18,6 +18,7 @@ from portal.oauth.grants import REUSE_SECONDS
 from portal.oauth.signing import SigningKeys
 from portal.state import Kind
 from portal.state.tokens import Tokens
+from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.exchanges import SERVERS, Exchanges, client_of
@@ -30,7 +31,7 @@ Stop = Callable[[Guarded, Path, pytest.MonkeyPatch], AbstractContextManager[None
 @asynccontextmanager
 async def exchanging(folder: Path, server: str) -> AsyncIterator[tuple[Guarded, Exchanges]]:
     async with guarded_portal(folder) as portal, browser_at(portal.url) as browser:
-        async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
             yield portal, await client_of(server, portal, browser, http)
 
 

@@ -14,6 +14,7 @@ from portal.oauth.logins import Logins, LoginSignals
 from portal.oauth.service_tokens import SERVICE_TOKEN, ServiceTokens
 from portal.state import KeyRing, plain
 from portal.state.clock import utc_now
+from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.oauth.agent import Agent
@@ -27,7 +28,7 @@ async def ended(portal: Guarded, identity: Identity) -> None:
     """Wait until the identity that a request brought holds no more."""
     signals, told = LoginSignals(portal.identity.shared.logins), asyncio.Event()
     portal.identity.shared.logins.on_change(told.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while signals.current(identity) is not None:
             told.clear()
             await told.wait()
@@ -107,7 +108,7 @@ async def test_deleting_a_service_token_ends_no_login_that_has_none(tmp_path: Pa
         for identity in (robot, laptop):
             logins.note(identity, "")
         await store.delete(SERVICE_TOKEN, made.stored.id, by="test")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await told.wait()
         assert (logins.holds(robot), logins.holds(laptop)) == (False, True)
         await logins.aclose()
@@ -129,7 +130,7 @@ async def test_a_login_that_comes_in_while_the_revoked_ones_are_looked_up_goes_o
         await store.tokens.issue(plain("access"), "2", subject="local:1", document={}, expires_at=until, family="new")
         logins.note(new, "new")
         store.hold.end()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await told.wait()
         assert (logins.holds(former), logins.holds(new)) == (False, True)
         await logins.aclose()

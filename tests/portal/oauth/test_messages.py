@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from portal.oauth.clients import Client, hash_secret
 from portal.oauth.credentials import Credentials, authenticate, read_credentials
 from portal.oauth.messages import MAX_PARAMETER, MAX_PARAMETERS, OAuthError, read_form, with_parameters
+from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import guarded_portal
 from tests.portal.oauth.agent import answer_in
@@ -30,7 +31,7 @@ names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=2
 @asynccontextmanager
 async def client_at(folder: Path, server: str) -> AsyncIterator[Exchanges]:
     async with guarded_portal(folder) as portal, browser_at(portal.url) as browser:
-        async with httpx2.AsyncClient(trust_env=False, timeout=30) as http:
+        async with httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
             yield await client_of(server, portal, browser, http)
 
 

@@ -20,6 +20,7 @@ from mcp.shared.exceptions import MCPError
 from portal.oauth.settings import read_oauth_settings
 from tests.clients.serving import serving
 from tests.house.source import ROOT
+from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.oauth.agent import Agent
 from tests.portal.oauth.test_served import META, Address, claim
@@ -46,7 +47,7 @@ async def secured(*arguments: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(sys.executable, *arguments, stdout=asyncio.subprocess.PIPE)
     try:
         assert process.stdout is not None
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             yield (await process.stdout.readline()).decode().strip()
     finally:
         process.kill()

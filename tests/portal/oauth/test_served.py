@@ -13,6 +13,7 @@ import httpx2
 import pytest
 
 from tests.clients.serving import Served, serving
+from tests.patience import PATIENCE
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import EMAIL, PASSWORD, sign_in
 from tests.portal.oauth.agent import Agent, answer_in
@@ -100,7 +101,7 @@ async def test_a_served_portal_is_claimed_signed_in_to_and_used(tmp_path: Path) 
             changed = document(tmp_path, policies=[{"id": "p2", **nobody, "decision": "deny", "name": "Nobody"}])
             (tmp_path / "codemode.json").write_text(json.dumps(changed))
             served.event("configuration changed")
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(PATIENCE):
                 while (refused := await tools(agent))[0] == 200:
                     pass
             assert "'Nobody'" in refused[1] or "Nobody" in refused[1]

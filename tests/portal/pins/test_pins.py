@@ -25,6 +25,7 @@ from portal.pins.stored_approvals import StoredApprovals
 from portal.servers.servers import Servers
 from portal.state import KeyRing, Store
 from portal.upstream import CallContext
+from tests.patience import PATIENCE
 from tests.portal.portals import GENERATIONS, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -63,7 +64,7 @@ def waiting(portal: Portal) -> dict[str, tuple[str, ...]]:
 async def until(servers: Servers, so: Callable[[], bool]) -> None:
     changed = asyncio.Event()
     end = servers.subscribe(lambda old, new: changed.set())
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while not so():
             changed.clear()
             await changed.wait()
@@ -320,7 +321,7 @@ async def test_a_file_taken_away_from_a_portal_that_runs_approves_nothing(tmp_pa
     file = tmp_path / "pins.json"
     async with hosted() as upstream, pinned_portal(upstream, file) as portal:
         await relisted(portal, upstream, echo={"description": EVIL})
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while not file.exists():
                 await asyncio.sleep(0)
         file.unlink()

@@ -16,6 +16,7 @@ from portal.servers.servers import Servers, connection_kind
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext, DownstreamClient
 from portal.upstream.listing import MAX_NOTES
+from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import hosted, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -40,7 +41,7 @@ async def until(servers: Servers, so: Callable[[Snapshot], bool]) -> Snapshot:
     changed = asyncio.Event()
     forget = servers.subscribe(lambda old, new: changed.set())
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not so(servers.snapshot):
                 changed.clear()
                 await changed.wait()
@@ -244,7 +245,7 @@ async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server
     async with (
         hosted(Behaviour(legacy=True)) as host,
         Servers(configured(up={"url": host.url})) as servers,
-        asyncio.timeout(30),
+        asyncio.timeout(PATIENCE),
     ):
         await servers.settled()
         with servers.lease() as lease:

@@ -25,6 +25,7 @@ from sqlalchemy.pool import NullPool
 
 from portal.state import KeyRing, Store
 from portal.state.clock import Clock, utc_now
+from tests.patience import PATIENCE
 from tests.portal.state.databases import migrated, new_state
 
 NewUrl = Callable[[], str]
@@ -74,7 +75,7 @@ def postgres() -> Iterator[Path]:
     finally:
         # Fast shutdown: it does not wait for connections.
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(PATIENCE)
         shutil.rmtree(folder, ignore_errors=True)
 
 

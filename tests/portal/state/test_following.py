@@ -15,6 +15,7 @@ from portal.state import Follower, Kept, KeptByKey, KeyRing, StateUnavailable, S
 from portal.state.changes import Changes
 from portal.state.following import MAX_CROSSED
 from tests.deep import examples
+from tests.patience import PATIENCE
 from tests.portal.state.held import HeldStore
 
 KIND = "token"
@@ -250,7 +251,7 @@ async def test_a_change_by_another_process_is_followed_too(tmp_path: Path) -> No
         store.subscribe(lambda kinds: told.set())
         async with Store.open(url, store._keys) as other:
             await other.create(plain(KIND), "one", {}, by="test")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await told.wait()
         assert [stored.id for stored in await kept.get()] == ["one"]
 

@@ -12,6 +12,7 @@ import pytest
 
 import portal.state
 from portal.state import KeyRing, Store, plain
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +35,7 @@ async def test_the_snapshot_of_the_second_example_follows_what_is_stored(tmp_pat
         servers = names["Servers"](store)
         following = asyncio.create_task(servers.follow())
         await store.create(plain("server"), "a", {}, by="ann")
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             while [stored.id for stored in servers.current] != ["a"]:
                 await asyncio.sleep(0.005)
         following.cancel()

@@ -29,6 +29,7 @@ from portal.state import (
     plain,
 )
 from tests.deep import deep
+from tests.patience import PATIENCE
 from tests.portal.state.conftest import Opener
 
 pytestmark = pytest.mark.anyio
@@ -155,7 +156,7 @@ async def test_reading_does_not_wait_for_a_writer(opened: Opener) -> None:
         await store.create(plain("server"), "a", {"n": 1}, by="ann")
         async with store.transaction() as transaction:
             await transaction.replace(plain("server"), "a", {"n": 2}, by="ann")
-            with anyio.fail_after(5):
+            with anyio.fail_after(PATIENCE):
                 found = await store.get(plain("server"), "a")
             assert found is not None and found.document == {"n": 1}
 
@@ -175,7 +176,7 @@ async def test_a_cancelled_writer_leaves_nothing_half_done_and_nobody_waiting(op
         assert {f"s{n}" for n, end in enumerate(ended) if not isinstance(end, BaseException)} <= there
         for name in there:
             assert await store.secret(plain("server"), name) == b"x"
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             await store.create(plain("server"), "after", {}, by="ann")
 
 
@@ -184,13 +185,13 @@ async def test_another_process_hears_of_a_commit_without_asking(opened: Opener) 
     async with opened() as one, opened() as other:
         end = other.subscribe(heard.put_nowait)
         await one.create(plain("policy"), "p", {}, by="ann")
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             assert await heard.get() == {"policy"}
         await one.tokens.issue(
             plain("access"), "t", subject="u", document={}, expires_at=datetime.now(UTC) + timedelta(hours=1)
         )
         await one.tokens.revoke_subject("u")
-        with anyio.fail_after(10):
+        with anyio.fail_after(PATIENCE):
             assert await heard.get() == {"access"}
         end()
         await other.create(plain("policy"), "q", {}, by="ann")
@@ -336,7 +337,7 @@ async def test_a_connection_that_was_given_up_while_it_was_made_is_waited_for(
     before, connect, going_on = set(threading.enumerate()), sqlite3.connect, threading.Event()
 
     def held_up(*args: Any, **options: Any) -> Any:
-        assert going_on.wait(10)
+        assert going_on.wait(PATIENCE)
         return connect(*args, **options)
 
     async with Store.open(f"sqlite:///{tmp_path / 'state.db'}", KeyRing.in_memory()) as store:

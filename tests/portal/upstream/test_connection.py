@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 
 from portal.errors import RpcError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream import CallContext, DownstreamClient, Introduction
+from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -140,7 +141,7 @@ async def test_a_call_that_hangs_times_out_and_is_cancelled_upstream() -> None:
             with pytest.raises(UpstreamTimeout) as caught:
                 await up.call("hang")
             assert caught.value.ran == "unknown"
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 await host.upstream.journal.wait("cancelled hang")
             assert await up.text("echo", "fine") == "fine"
 
@@ -151,7 +152,7 @@ async def test_a_cancelled_call_is_cancelled_upstream(legacy: bool) -> None:
         call = asyncio.create_task(up.call("hang"))
         await host.upstream.journal.wait("call hang")
         call.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await host.upstream.journal.wait("cancelled hang")
 
 
@@ -161,7 +162,7 @@ async def test_a_cancelled_call_is_cancelled_over_stdio(switches: tuple[str, ...
         call = asyncio.create_task(up.call("hang"))
         await up.call("journal", "call hang")
         call.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await up.call("journal", "cancelled hang")
 
 

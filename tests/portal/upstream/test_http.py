@@ -22,6 +22,7 @@ from portal.errors import (
     UpstreamTimeout,
 )
 from portal.upstream import CallContext
+from tests.patience import PATIENCE
 from tests.portal.upstreams.raw import Exchange, OnCall, Raw, raw_upstream
 from tests.portal.upstreams.watching import Watched, ready, watched
 
@@ -412,7 +413,7 @@ async def test_cancelling_a_modern_call_closes_its_answer() -> None:
         call = asyncio.create_task(up.call("echo"))
         await raw.seen("tools/call")
         call.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             await closed.wait()
 
 

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.patience import PATIENCE
 from tests.portal.upstreams.server import listen
 
 ECHO = {"name": "echo", "inputSchema": {"type": "object"}}
@@ -96,7 +97,7 @@ class Raw:
         def found() -> list[Exchange]:
             return [one for one in self.exchanges if method in (one.method, one.message.get("method"))]
 
-        async with asyncio.timeout(20), self._changed:
+        async with asyncio.timeout(PATIENCE), self._changed:
             await self._changed.wait_for(lambda: len(found()) >= times)
         return found()[-1]
 

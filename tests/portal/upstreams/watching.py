@@ -9,6 +9,7 @@ from typing import Any
 
 from portal.config.config import ServerConfig, parse_config
 from portal.upstream import Connection, Introduction
+from tests.patience import PATIENCE
 
 INTRODUCTION = Introduction(info={"name": "portal-tests", "version": "1"})
 
@@ -33,7 +34,7 @@ class Watched:
         )
 
     async def until(self, so: Callable[[Connection], bool]) -> Connection:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             while not so(self.connection):
                 self._changed.clear()
                 await self._changed.wait()

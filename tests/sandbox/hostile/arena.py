@@ -28,6 +28,7 @@ from sandbox import (
     Settlement,
     Suspended,
 )
+from tests.patience import PATIENCE
 
 T = TypeVar("T")
 
@@ -117,7 +118,7 @@ def guest_threads(count: int) -> ThreadPoolExecutor:
     before = threading.stack_size(GUEST_STACK)
     pool = ThreadPoolExecutor(max_workers=count, thread_name_prefix="guest")
     gate = threading.Barrier(count)
-    list(pool.map(lambda _: gate.wait(60), range(count)))
+    list(pool.map(lambda _: gate.wait(PATIENCE), range(count)))
     threading.stack_size(before)
     return pool
 
@@ -145,7 +146,7 @@ class Arena:
         return ended
 
     def on_thread(self, work: Callable[[], T]) -> T:
-        return self.threads.submit(work).result(timeout=250)
+        return self.threads.submit(work).result(PATIENCE)
 
     def check(self) -> None:
         """The host is as it was."""

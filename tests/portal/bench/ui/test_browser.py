@@ -48,7 +48,7 @@ def bench_ui(*options: str) -> Iterator[str]:
         finally:
             process.terminate()
             said = process.stderr.read()
-            assert process.wait(60) == 0, said
+            assert process.wait(240) == 0, said
 
 
 @pytest.fixture(scope="module")

@@ -19,6 +19,7 @@ from portal.bench.ui.access import new_token, page_url, refusal_for
 from portal.bench.ui.run_request import parse_run
 from portal.http import Refusal
 from sandbox import Limits
+from tests.patience import PATIENCE
 from tests.portal.bench.benches import TOKEN, Benched, bench_over
 from tests.portal.upstreams.hosting import Hosted, hosted
 from tests.portal.upstreams.server import Behaviour
@@ -181,7 +182,7 @@ async def test_a_changed_server_makes_another_catalog(bench: Benched, upstream: 
     changed = asyncio.Event()
     bench.servers.subscribe(lambda old, new: changed.set() if new.servers["one"].tool("fresh") else None)
     await upstream.upstream.change("fresh")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await changed.wait()
     assert (await bench.get("state"))["catalog"] != before
     assert "fresh" in (await bench.get("declarations"))["codemode"]
@@ -243,7 +244,7 @@ async def test_a_page_that_leaves_stops_its_program_and_the_call_under_way(bench
             if orjson.loads(line)["type"] == "call":
                 break
         await journal.wait("call hang")
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         await journal.wait("cancelled hang")
 
 
