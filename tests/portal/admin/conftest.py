@@ -18,6 +18,7 @@ from portal.admin import PREFIX, Admin, AdminSettings, Upstreams, create_admin
 from portal.http import running
 from portal.http.edge import HttpSettings
 from portal.state import KeyRing, Store
+from tests.patience import PATIENCE
 from tests.portal.state.databases import new_state
 
 
@@ -69,7 +70,7 @@ async def admin_api(folder: Path, upstreams: Upstreams | None = None, **more: An
         app = Starlette(routes=[admin.route()])
         async with running(app, host="127.0.0.1", port=0, http=HttpSettings()) as url:
             # Not from the environment, and once: making the TLS context of a client takes longer than its requests.
-            with ExitStack() as exits, httpx2.Client(trust_env=False) as http:
+            with ExitStack() as exits, httpx2.Client(trust_env=False, timeout=PATIENCE) as http:
                 yield Api(admin, store, url, made.value, http, exits)
 
 
