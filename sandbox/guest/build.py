@@ -68,8 +68,8 @@ ADA = Sdist(
 # The data of `Intl`: locales, time zones, and the order of characters.
 BABEL = Sdist(
     name="babel",
-    version="2.19.0",
-    sha256="fddd2cbbbac7c299af3c2880be23609c331bd94f0912baca6cb0abfe054dfc27",
+    version="2.18.0",
+    sha256="b80b99a14bd085fcacfa15c9165f651fbb3406e66cc603abf11c5750937c992d",
     folder="babel",
 )
 TZDATA = Sdist(

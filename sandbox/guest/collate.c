@@ -99,7 +99,7 @@ struct reader {
 struct weights { uint32_t primary, secondary, tertiary; };
 
 /* Primary weights outside the table: counts and digits of numbers are compared only with each other; Han characters come
-   after the whole table, in the order of their numbers. */
+   after the whole table. */
 enum { COUNT = 1, HAN = 0x20000 };
 
 static bool is_digit(uint32_t c) { return c >= '0' && c <= '9'; }
@@ -213,6 +213,7 @@ static bool compare_level(JSContext *ctx, const struct text *a, const struct tex
         y = next_weight(&right, level);
     } while (x && x == y);
     uint32_t refused = left.refused ? left.refused : right.refused;
+    if (level == PRIMARY && x != y && x > HAN && y > HAN) refused = x - HAN; /* their order is that of radicals and strokes */
     *order = x < y ? -1 : x > y;
     if (!refused) return true;
     JS_ThrowRangeError(ctx,

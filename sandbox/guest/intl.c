@@ -20,8 +20,10 @@ SEGMENT(read_scripts, "1")
 static JSContext *realm;               /* of the part's own code; NULL before the first touch */
 static JSValue native = JS_UNDEFINED;  /* what the scripts share; `methods` in it are functions by name, `intl` is `Intl` */
 static uint32_t loaded;                /* so many scripts have run */
-enum { OBJECT, ARRAY, FUNCTION, ERROR, RANGE_ERROR, TYPE_ERROR, PROTOTYPES };
-static const char *const prototype_names[PROTOTYPES] = {"Object", "Array", "Function", "Error", "RangeError", "TypeError"};
+enum { OBJECT, ARRAY, FUNCTION, ERROR, RANGE_ERROR, TYPE_ERROR, NUMBERS, STRINGS, BOOLEANS, BIGINTS, SYMBOLS, PROTOTYPES };
+static const char *const prototype_names[PROTOTYPES] = {
+    "Object", "Array", "Function", "Error", "RangeError", "TypeError", "Number", "String", "Boolean", "BigInt", "Symbol",
+};
 static JSValue prototypes[PROTOTYPES]; /* of the program's realm, from before it runs */
 
 /* --- tables: pieces of segment 0, each behind its length and packed --- */

@@ -21,7 +21,12 @@ from typing import Any, TypeAlias
 
 Tree: TypeAlias = dict[Any, Any]
 
-LANGUAGES = ("en", "sv", "de", "fr", "es", "it", "nl", "pt", "da", "no", "nb", "fi", "pl", "ja")
+# The regions of other languages than English.
+REGIONS = set("de_DE fr_FR fr_CA es_419 es_ES es_MX es_US it_IT nl_NL pt_BR pt_PT sv_SE nb_NO pl_PL".split())
+# Regions of English whose numbers or dates V8 and the source have in different forms.
+LEFT_OUT = set("en_DK en_UA en_AE en_EE en_JP en_GE en_LV en_LT en_FI en_MV en_JM en_SE en_PT en_NL en_FR en_IT en_SK en_CH en_SI "
+               "en_ES en_DE en_BE".split())
+LANGUAGES = ("en", "sv", "de", "fr", "es", "it", "nl", "pt", "no", "nb", "pl")
 FULL = "en"  # the language whose names of zones, currencies and units are carried
 NAMES = ("units", "metaZones", "zoneNames", "currencyNames", "currencyTitles")
 # The spelling of a zone that CLDR keeps, and V8 shows, where the data has the newer one.
@@ -34,6 +39,26 @@ SPELLINGS = dict(pair.split("=") for pair in (
     "Atlantic/Faroe=Atlantic/Faeroe Europe/Kyiv=Europe/Kiev Pacific/Kanton=Pacific/Enderbury Africa/Asmara=Africa/Asmera "
     "Pacific/Chuuk=Pacific/Truk Pacific/Pohnpei=Pacific/Ponape Etc/UTC=UTC Etc/GMT=UTC"
 ).split())  # fmt: skip
+# What stands between a date and a time in the styles "full" and "long" (CLDR's type "atTime", which the source leaves out).
+AT = {(language, style): word for language, word in (
+    ("en", "at"), ("sv", "kl."), ("de", "um"), ("fr", "à"), ("it", "alle ore"), ("nl", "om"), ("pt", "às"), ("no", "kl."), ("nb", "kl."),
+) for style in ("full", "long")} | {("es", "long"): "a las"}  # fmt: skip
+# Where the source has an alternative form, or that of an earlier CLDR, and V8 has another one.
+PATCHES: dict[str, Tree] = {
+    "en": {"skeletons": {"Eh": "E h\u202fa"}},
+    "it": {"skeletons": {"H": "H"}},
+    "en_AU": {"skeletons": {"yMMMMEEEEd": "EEEE d MMMM y"}},
+    "en_CA": {"skeletons": {"Md": "MM-dd", "MEd": "E, MM-dd", "yMd": "y-MM-dd", "yMEd": "E, y-MM-dd", "MMdd": "MM-dd"}},
+    "pt": {"atTime": ["{1} 'às' {0}", "{1} 'às' {0}", "{1}, {0}", "{1}, {0}"]},
+    "en_GB": {
+        "compact": {
+            "short": {count: [f"{'0' * (n % 3 + 1)}{sign}" for sign in ("k", "m", "bn", "tn") for n in range(3)]
+                      for count in ("one", "other")},
+            "currency": {count: [f"¤{'0' * (n % 3 + 1)}{sign}" for sign in ("k", "m", "bn", "tn") for n in range(3)]
+                         for count in ("one", "other")},
+        },
+    },
+}  # fmt: skip
 UNITS = (
     "acre bit byte celsius centimeter day degree fahrenheit fluid-ounce foot gallon gigabit gigabyte gram hectare hour "
     "inch kilobit kilobyte kilogram kilometer liter megabit megabyte meter microsecond mile mile-scandinavian milliliter "
@@ -234,15 +259,19 @@ def _languages(babel: Path, world: Tree) -> dict[str, tuple[Tree, Tree, Tree]]:
         return merged[name]
 
     def locale(name: str) -> Tree:
-        return _locale(_resolved(merge(name), merge(name)), full=name.split("_")[0] == FULL)
+        language = name.split("_")[0]
+        tree = _patched(_locale(_resolved(merge(name), merge(name)), language), PATCHES.get(language, {}))
+        return _patched(tree, PATCHES.get(name, {}))
 
     languages = {}
     for language in LANGUAGES:
         trees = {language: locale(language)}
         regions: Tree = {}
         names = [path.stem for path in folder.glob(f"{language}_*.dat")]
-        for name in sorted((n for n in names if re.fullmatch(r"[a-z]+_([A-Z]{2}|[0-9]{3})", n)), key=_parents_first):
+        for name in sorted(filter(_is_carried, names), key=_parents_first):
             trees[name] = locale(name)
+            if name == "en_CA":  # the source has short names of zones that V8 does not have
+                trees[name]["metaZones"] = trees[language]["metaZones"]
             above = parent(name) if parent(name) in trees else language
             regions[name.replace("_", "-")] = {"parent": above.replace("_", "-"), **_changes(trees[above], trees[name])}
         base = trees[language]
@@ -252,6 +281,16 @@ def _languages(babel: Path, world: Tree) -> dict[str, tuple[Tree, Tree, Tree]]:
             regions,
         )
     return languages
+
+
+def _is_carried(name: str) -> bool:
+    english = name.startswith("en_") and name not in LEFT_OUT
+    return name in REGIONS or (english and re.fullmatch(r"[a-z]+_([A-Z]{2}|[0-9]{3})", name) is not None)
+
+
+def _patched(tree: Tree, patch: Tree) -> Tree:
+    patched = {**tree, **{k: _patched(tree[k], v) if isinstance(v, dict) else v for k, v in patch.items()}}
+    return {key: value for key, value in patched.items() if value is not None}
 
 
 def _parents_first(name: str) -> tuple[bool, bool, str]:
@@ -271,7 +310,7 @@ def _changes(before: Tree, after: Tree) -> Tree:
     return changed
 
 
-def _locale(d: Tree, *, full: bool) -> Tree:
+def _locale(d: Tree, language: str) -> Tree:
     """What the guest carries of one locale."""
     symbols = d["number_symbols"]["latn"]
     tree: Tree = {
@@ -284,7 +323,7 @@ def _locale(d: Tree, *, full: bool) -> Tree:
         },
         "compact": {
             "short": _compact(d["compact_decimal_formats"]["short"]),
-            "long": _compact(d["compact_decimal_formats"]["long"]),
+            "long": _compact(d["compact_decimal_formats"].get("long") or d["compact_decimal_formats"]["short"]),
             "currency": _compact(d["compact_currency_formats"]["short"]),
         },
         "currencies": {code: s for code, s in d["currency_symbols"].items() if s != code},
@@ -299,13 +338,13 @@ def _locale(d: Tree, *, full: bool) -> Tree:
         "time": [_pattern(d["time_formats"][style]) for style in ("full", "long", "medium", "short")],
         "glue": [_pattern(d["datetime_formats"][style]) for style in ("full", "long", "medium", "short")],
         "atTime": [
-            _pattern(d["datetime_formats_relative"].get(style) or d["datetime_formats"][style])
+            f"{{1}} '{AT[language, style]}' {{0}}" if (language, style) in AT else _pattern(d["datetime_formats"][style])
             for style in ("full", "long", "medium", "short")
         ],
         "skeletons": {
             key: _narrowed(_pattern(p))
             for key, p in d["datetime_skeletons"].items()
-            if not re.search("Q|w|W|Y|ddd|v|yy", key)
+            if not re.search("Q|w|W|Y|ddd|yy", key)
         },
         "intervals": {
             key or "": {field: "\0".join(p) for field, p in value.items()} if key else value
@@ -317,21 +356,20 @@ def _locale(d: Tree, *, full: bool) -> Tree:
             for width in ("", "-short", "-narrow")
         },
         "relative": {
-            key: [field["past"], field["future"], {str(k): v for k, v in field.get("relative", {}).items()}]
-            for key, field in d["date_fields"].items()
-            if key.split("-")[0] in {"year", "quarter", "month", "week", "day", "hour", "minute", "second"}
+            unit + width: _relative(d["date_fields"], unit, width)
+            for unit in ("year", "quarter", "month", "week", "day", "hour", "minute", "second")
+            for width in ("", "-short", "-narrow")
         },
-        "now": d["date_fields"]["second"].get("relative", {}).get(0),
         "week": [(d["week_data"]["first_day"] + 1), d["week_data"]["min_days"]],
     }
-    if full:
+    if language == FULL:
         tree["units"] = _units(d)
         tree["metaZones"] = {
-            zone: {width: {k: v for k, v in names.items() if k != "generic"} for width, names in widths.items()}
+            zone: {
+                width: {k: v for k, v in names.items() if k != "generic" and v != "∅∅∅"} for width, names in widths.items()
+            }
             for zone, widths in d["meta_zones"].items()
         }
-        for zone in ("British", "Irish"):
-            tree["metaZones"][zone] = {"short": {"standard": "GMT"}, **tree["metaZones"][zone]}
         tree["zoneNames"] = {
             _spelled(zone): {width: names[width] for width in ("short", "long") if width in names}
             for zone, names in d["time_zones"].items()
@@ -353,6 +391,14 @@ def _list_part(lists: Tree, key: str, width: str, part: str) -> str:
     wider = {"": ("",), "-short": ("-short", ""), "-narrow": ("-narrow", "-short", "")}[width]
     keys = [key + w for w in (*wider, "-short")] + ["standard" + w for w in wider]
     return str(next(lists[k][part] for k in keys if part in lists.get(k, {})))
+
+
+def _relative(fields: Tree, unit: str, width: str) -> list[Tree]:
+    """The patterns for the past and for the future; a narrow form inherits the wider one."""
+    merged: Tree = {}
+    for key in {"": [unit], "-short": [unit, unit + "-short"]}.get(width, [unit, unit + "-short", unit + "-narrow"]):
+        merged |= fields.get(key, {})
+    return [merged["past"], merged["future"]]
 
 
 def _pattern(value: Any) -> str:
@@ -515,6 +561,11 @@ BLOCKS = (
     (0x2460, 0x27BF), (0x2C60, 0x2C7F), (0x3000, 0x30FF), (0xA720, 0xA7FF), (0xFB00, 0xFB06), (0xFF01, 0xFFEF),
     (0x1F300, 0x1F64F), (0x1F680, 0x1F6FF), (0x1F900, 0x1F9FF),
 )  # fmt: skip
+# Characters whose place is another one in CLDR's root.
+MOVED = {
+    0x1A6, 0x2B9, 0x374, 0x2187, 0x5F3, 0x5F4, *range(0x675, 0x679), 0x1D89, 0x1D98, 0x1DE3, 0x20A7, 0x2188, *range(0x2488, 0x249C), *range(0x3038, 0x303B),
+    0xFF5F, 0xFF60,
+}  # fmt: skip
 _Element: TypeAlias = tuple[int, int, int, int]  # group, primary, secondary and tertiary weight
 
 
@@ -533,6 +584,7 @@ def _order(allkeys: Path) -> bytes:
             weights = [(int(p, 16), int(s, 16), int(t, 16)) for p, s, t in elements]
             found[int(match[1], 16)] = [(0, p, s, t) for p, s, t in weights]
     groups = _groups(found)
+    found = {c: elements for c, elements in found.items() if c not in MOVED}
     found = {c: [(groups.get(p, 5), p, s, t) for _, p, s, t in elements] for c, elements in found.items()}
     primaries = sorted({(group, p) for elements in found.values() for group, p, _, _ in elements if p})
     rank = {p: place for place, (_, p) in enumerate(primaries, 1)}

@@ -3,7 +3,7 @@
 // These files are evaluated at the first touch of `Intl` or of a toLocale... method, in a realm of their own, whose builtins
 // no program can reach or replace. What a program gets from here has the prototypes of its own realm (`out`, `fail`).
 
-const realm = native.realm; // the program's Object, Array, Function and errors, as they were before it ran
+const realm = native.realm; // the prototypes of the program's Object, Array, Function, errors and primitives
 
 const tables = JSON.parse(native.piece(0));
 const cache = new Map();
@@ -12,6 +12,9 @@ function piece(n) {
   if (!cache.has(n)) cache.set(n, JSON.parse(native.piece(n)));
   return cache.get(n);
 }
+
+// ToString, for which a symbol is a TypeError.
+const textOf = (value) => `${value}`;
 
 // --- values that leave this realm ---
 
@@ -110,7 +113,7 @@ function bound(key, length, f) {
 
 // --- locale tags (RFC 5646, and UTS 35 for the extension -u) ---
 
-const LANGUAGES = { iw: "he", in: "id", ji: "yi", jw: "jv", mo: "ro", sh: "sr-Latn", tl: "fil", no: "no" };
+const LANGUAGES = { iw: "he", in: "id", ji: "yi", jw: "jv", mo: "ro", sh: "sr-Latn", tl: "fil", cmn: "zh" };
 const TAG = /^([a-z]{2,3}|[a-z]{5,8})(?:-([a-z]{4}))?(?:-([a-z]{2}|\d{3}))?((?:-(?:[a-z\d]{5,8}|\d[a-z\d]{3}))*)((?:-[a-wyz\d](?:-[a-z\d]{2,8})+)*)(-x(?:-[a-z\d]{1,8})+)?$/;
 
 function parseTag(text) {
@@ -174,7 +177,7 @@ function canonicalLocales(locales) {
     if (typeof item !== "string" && (typeof item !== "object" || item === null)) {
       throw fail("TypeError", "Incorrect locale information provided");
     }
-    const tag = tagText(parseTag(native.localeOf?.(item)?.text ?? String(item)));
+    const tag = tagText(parseTag(native.localeOf?.(item)?.text ?? textOf(item)));
     if (!found.includes(tag)) found.push(tag);
   }
   return found;
@@ -183,12 +186,12 @@ function canonicalLocales(locales) {
 const instead = 'write "en-US", or another region of English ("en-GB"; "en-CA" for YYYY-MM-DD), or one of ' +
   Object.keys(tables.locales).filter((name) => name !== "en").join(", ") + "; or put the text together yourself";
 
-// The carried locale for a tag: itself, or its language; undefined when that is not carried.
-function carried(p) {
-  const script = p.language === "ja" ? "Jpan" : "Latn";
-  if ((p.script ?? script) !== script || !Object.hasOwn(tables.locales, p.language)) return undefined;
-  const name = p.language + "-" + p.region;
-  return p.region && tables.locales[p.language][3].split(" ").includes(name) ? name : p.language;
+// The carried locale for a tag; undefined where its language or its region is not carried: another one's values are others.
+function carried({ language, script, region }) {
+  if ((script ?? "Latn") !== "Latn" || !Object.hasOwn(tables.locales, language)) return undefined;
+  if (!region) return language;
+  const name = language + "-" + region;
+  return tables.locales[language][3].split(" ").includes(name) ? name : undefined;
 }
 
 // The locale of a service: {name, keywords, data}. The first requested one decides: to pass over one that is not carried
@@ -214,7 +217,7 @@ function localeData(name) {
       const from = text.indexOf("\n" + name + "\t") + name.length + 2;
       const own = JSON.parse(text.slice(from, text.indexOf("\n", from)));
       data = laidOver(localeData(own.parent), own);
-      data.changes = [...(localeData(own.parent).changes ?? []), own];
+      data.changes = [...(localeData(own.parent).changes ?? []), own]; // of its parents first
     }
     cache.set(name, data);
   }
@@ -263,7 +266,7 @@ function object(options) {
 function option(options, key, type, values, fallback) {
   let value = options[key];
   if (value === undefined) return fallback;
-  value = type === "boolean" ? Boolean(value) : String(value);
+  value = type === "boolean" ? Boolean(value) : textOf(value);
   if (values && !values.includes(value)) {
     throw fail("RangeError", "Value " + value.slice(0, 100) + " out of range for Intl options property " + key);
   }
@@ -281,13 +284,13 @@ function numberOption(options, key, low, high, fallback) {
 // The numbering system and the calendar are those of every carried locale; another one is refused.
 function onlyPlain(options, keywords, key) {
   const [name, only] = key === "calendar" ? ["ca", "gregory"] : ["nu", "latn"];
-  const value = options[key] === undefined ? keywords.get(name) : String(options[key]).toLowerCase();
+  const value = options[key] === undefined ? keywords.get(name) : textOf(options[key]).toLowerCase();
   if (!value || value === only) return;
   if (!/^[a-z\d]{3,8}(-[a-z\d]{3,8})*$/.test(value)) throw fail("RangeError", "Invalid " + key + " : " + value.slice(0, 100));
   throw refuse("the " + key + ' "' + value.slice(0, 100) + '"', 'leave it out (it is "' + only + '")');
 }
 
 native.base = {
-  tables, piece, out, fail, refuse, shared, define, service, bound, raw, guarded, entry, parseTag, baseName, tagText, canonicalLocales,
+  textOf, tables, piece, out, fail, refuse, shared, define, service, bound, raw, guarded, entry, parseTag, baseName, tagText, canonicalLocales,
   carried, resolve, localeData, names, supportedLocalesOf, object, option, numberOption, none, instead, realm, onlyPlain,
 };

@@ -1,6 +1,6 @@
 // Intl.NumberFormat and Intl.PluralRules (ECMA-402, sections 15 and 16; CLDR number patterns, UTS 35 part 3).
 
-const { tables, out, entry, fail, refuse, service, bound, resolve, names, supportedLocalesOf, object, option, numberOption, onlyPlain } = native.base;
+const { tables, out, entry, fail, refuse, service, bound, resolve, names, supportedLocalesOf, object, option, numberOption, onlyPlain, textOf } = native.base;
 
 // --- exact decimals ---
 
@@ -87,14 +87,15 @@ function roundAt(d, places, mode, increment = 1) {
     if (/[1-9]/.test(cut)) rest = cut[0] === "5" && !/[1-9]/.test(cut.slice(1)) ? 0 : cut[0] >= "5" ? 1 : -1;
     if (roundsUp(mode, d.negative, unit % 2n === 1n, rest)) unit += 1n;
   } else {
-    const step = BigInt(increment);
-    const beyond = /[1-9]/.test(keep >= 0 ? d.digits.slice(keep) : d.digits);
-    const over = (unit % step) * 2n;
-    const exact = over === 0n && !beyond;
-    if (!exact) rest = over > step ? 1 : over < step ? -1 : beyond ? 1 : 0;
-    let count = unit / step;
+    // In units of the last digit there is, so that nothing is cut before it is compared with a half.
+    const finer = 10n ** BigInt(Math.max(0, d.digits.length - keep));
+    const whole = BigInt(d.digits.padEnd(keep, "0"));
+    const step = BigInt(increment) * finer;
+    let count = whole / step;
+    const over = (whole % step) * 2n;
+    if (over) rest = over > step ? 1 : over < step ? -1 : 0;
     if (roundsUp(mode, d.negative, count % 2n === 1n, rest)) count += 1n;
-    unit = count * step;
+    unit = count * BigInt(increment);
   }
   const text = String(unit);
   return decimal(d.negative, text, text.length - places);
@@ -233,7 +234,7 @@ service("PluralRules", {
     const { data, name } = resolve(locales);
     option(options, "localeMatcher", "string", ["lookup", "best fit"]);
     const type = option(options, "type", "string", ["cardinal", "ordinal"], "cardinal");
-    return { locale: name, type, digits: digitOptions(options, 0, 3, "standard"), rules: data[type === "ordinal" ? "ordinal" : "plural"] };
+    return { locale: name === "pt-PT" ? name : name.split("-")[0], type, digits: digitOptions(options, 0, 3, "standard"), rules: data[type === "ordinal" ? "ordinal" : "plural"] };
   },
   methods: {
     select(state, value) {
@@ -255,7 +256,7 @@ service("PluralRules", {
   },
   statics: { supportedLocalesOf },
 });
-const CATEGORIES = ["few", "many", "one", "two", "zero", "other"];
+const CATEGORIES = ["zero", "one", "two", "few", "many", "other"];
 
 // --- patterns ---
 
@@ -373,7 +374,7 @@ function numberState(locales, given) {
   if (useGrouping === undefined || useGrouping === "true" || useGrouping === "false") useGrouping = byDefault;
   else if (useGrouping === true) useGrouping = "always";
   else if (!useGrouping) useGrouping = false;
-  else if (!["min2", "auto", "always"].includes((useGrouping = String(useGrouping)))) {
+  else if (!["min2", "auto", "always"].includes((useGrouping = textOf(useGrouping)))) {
     throw fail("RangeError", "Value " + useGrouping.slice(0, 100) + " out of range for Intl.NumberFormat options property useGrouping");
   }
   state.useGrouping = useGrouping;
@@ -388,6 +389,9 @@ function requireData(state) {
   const english = name.startsWith("en");
   if (english && state.style === "unit") state.units = names(data, name, "units");
   if (english && state.currencyDisplay === "name") state.currencyNames = names(data, name, "currencyNames");
+  if (state.notation !== "standard" && !english) {
+    throw refuse('notation "' + state.notation + '" in ' + name, 'write "en-US", or leave notation out');
+  }
   if (state.style === "unit" && !english) {
     throw refuse("the unit style in " + state.name, 'write "en-US", or the number with String(value) + " " + unit');
   }
@@ -407,6 +411,9 @@ function requireData(state) {
   if (state.currencyDisplay === "name" && !state.currencyNames[state.currency]) {
     throw refuse("the name of the currency " + state.currency, 'use currencyDisplay "code"');
   }
+  if (name === "en-IN" && state.notation === "compact" && state.compactDisplay === "long") {
+    throw refuse('compactDisplay "long" in en-IN', 'use compactDisplay "short"');
+  }
   if (state.style === "unit" && state.notation === "compact" && state.compactDisplay === "long") {
     throw refuse('compactDisplay "long" with a unit', 'use compactDisplay "short"');
   }
@@ -415,6 +422,7 @@ function requireData(state) {
 function currencyText(state) {
   const { currency, currencyDisplay, data } = state;
   if (currencyDisplay === "code") return currency;
+  if (currencyDisplay === "narrowSymbol" && currency === "SEK" && state.name === "en-AU") return "Kr";
   if (currencyDisplay === "narrowSymbol" && NARROW[currency]) return NARROW[currency];
   return data.currencies[currency] ?? currency;
 }
@@ -493,11 +501,14 @@ function formatNumber(state, value) {
   let { prefix, suffix } = pattern;
   const accounting = sign === "-" && pattern.negative;
   if (accounting) [prefix, suffix] = pattern.negative;
+  // A pattern that says where its minus sign stands says so for the plus sign too.
+  const placed = sign && pattern.negative && /-/.test(pattern.negative.join(""));
+  if (placed) [prefix, suffix] = pattern.negative.map((text) => text.replace("-", sign));
   const words = state.style === "currency" && !named ? { currency: currencyText(state) } : {};
   const count = category(state.data.plural, number, least, exponent);
   let compactParts;
   if (compact) compactParts = compactAffixes(compact, count, state, words, accounting ? [prefix, suffix] : undefined);
-  const digits = numberParts(number, least, notationPattern(pattern, compact, exponent, state), state);
+  const digits = numberParts(number, least, pattern, state);
   if (state.notation === "scientific" || state.notation === "engineering") digits.push(...exponentParts(exponent, number, state));
   let before;
   let after;
@@ -507,7 +518,7 @@ function formatNumber(state, value) {
     [before, after] = [affix(prefix, state, words), affix(suffix, state, words)];
   }
   if (state.style === "currency") spaced(before, digits, after);
-  if (sign && !accounting) before.unshift(...affix(sign, state, words));
+  if (sign && !accounting && !placed) before.unshift(...affix(sign, state, words));
   let parts = [...before, ...digits, ...after];
   if (named) {
     const name = state.currencyNames[state.currency][count === "one" ? 0 : 1];
@@ -519,11 +530,6 @@ function formatNumber(state, value) {
   if (state.style === "unit") parts = withUnit(parts, count, state);
   return parts;
 }
-
-const notationPattern = (pattern, compact, exponent, state) => {
-  if (state.notation === "scientific" || state.notation === "engineering") return { primary: 0 };
-  return compact ? numberPattern(state.data.patterns.decimal) : pattern;
-};
 
 function exponentParts(exponent, number, state) {
   if (number.special) return [];

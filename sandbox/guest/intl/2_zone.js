@@ -1,6 +1,6 @@
 // Time zones: offsets at a moment, and their names in English (IANA's data; CLDR's metazones).
 
-const { tables, names, fail, refuse } = native.base;
+const { tables, names, fail, refuse, textOf } = native.base;
 
 // Three lists of names, which are searched as text: a line is `key TAB " name name "`. The zones by the number of their
 // table, the other names of a zone by its usual one, and the zones of a metazone. Read at the first zone that is not UTC.
@@ -28,7 +28,7 @@ const UTC = /^(etc\/)?(utc|gmt([+-]?0)?|uct|zulu|universal|greenwich)$/i;
 
 // {id, zone}: the name as resolvedOptions shows it, and the zone with its transitions.
 function findZone(given) {
-  const text = String(given);
+  const text = textOf(given);
   const offset = /^([+-])([01]\d|2[0-3])(?::?([0-5]\d))?$/.exec(text);
   if (offset) {
     const [, sign, hours, minutes = "00"] = offset;
@@ -145,10 +145,11 @@ function zoneName(found, moment, style, data, locale) {
   if (!own) throw refuse("the name of a time zone in " + locale, advice);
   const kind = daylight ? "daylight" : "standard";
   const text = own[found.id]?.[style]?.[kind];
-  // The names begin in 1970, as in V8.
-  if (text || !found.meta || moment < 0) return text ?? gmt(offset, style === "long");
+  // The names of metazones begin in 1970, as in V8. A zone that has none today may have had one.
+  if (text || moment < 0 || /^Etc\//.test(found.id)) return text ?? gmt(offset, style === "long");
+  if (!found.meta && moment >= Date.UTC(2024)) return gmt(offset, style === "long");
   // CLDR's names hold for the zone as it is today: where its standard time was another one, they may be others.
-  if (!sameAsToday(found.zone, offset, daylight)) throw refuse("the name that " + found.id + " had at that time", advice);
+  if (!found.meta || !sameAsToday(found.zone, offset, daylight)) throw refuse("the name that " + found.id + " had at that time", advice);
   return names(data, locale, "metaZones")[found.meta]?.[style]?.[kind] ?? gmt(offset, style === "long");
 }
 

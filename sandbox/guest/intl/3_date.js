@@ -89,13 +89,15 @@ function patternsOf(data) {
     const list = new Map();
     const alone = new Set(); // the letters that are a skeleton by themselves
     const add = (key, pattern) => {
-      if (!list.has(key)) list.set(key, { pattern, ...skeleton(key) });
+      list.set(key, { pattern, ...skeleton(key) });
       if (key.length === 1) alone.add(key);
     };
-    for (const [key, pattern] of Object.entries(data.skeletons)) add(key, pattern);
-    for (const pattern of [...data.date, ...data.time]) add(skeletonOf(pattern), pattern);
+    for (let style = 0; style < 4; style++) for (const pattern of [data.date[style], data.time[style]]) add(skeletonOf(pattern), pattern);
+    const own = (data.changes ?? []).toReversed().map((change) => change.skeletons ?? {});
+    for (const from of [...own, data.skeletons]) for (const key of Object.keys(from).sort()) if (data.skeletons[key]) add(key, data.skeletons[key]);
     for (const letter of ["G", "y", "M", "E", "d", "a", "H", "m", "s", "S", "v"]) if (!alone.has(letter)) add(letter, letter);
-    data.patternList = [...list.values()];
+    // Of two that are equally near the first serves: in the order of ICU, by the first letter.
+    data.patternList = [...list].sort(([a], [b]) => a.charCodeAt(0) - b.charCodeAt(0)).map(([, found]) => found);
   }
   return data.patternList;
 }
@@ -106,7 +108,7 @@ function skeletonOf(pattern) {
   for (const token of tokens(pattern)) {
     if (typeof token === "string" || (token.letter === "a")) continue;
     const letter = { L: "M", c: "E", e: "E" }[token.letter] ?? token.letter;
-    fields[FIELDS[letter]] = letter.repeat(/[ms]/.test(letter) || (letter === "E" && token.size < 4) || /[hHkK]/.test(letter) ? 1 : token.size);
+    fields[FIELDS[letter]] = letter.repeat(token.size);
   }
   return fields.join("");
 }
@@ -174,7 +176,7 @@ function appended(wanted, data, mask) {
   let { missing } = best;
   while (missing) {
     if (missing & (1 << FRACTION) && !(missing & (1 << SECOND)) && mask & (1 << SECOND)) {
-      pattern = adjusted(pattern, wanted, undefined, true, data);
+      pattern = adjusted(pattern, wanted, best.candidate, true, data);
       missing &= ~(1 << FRACTION);
       continue;
     }
@@ -200,7 +202,15 @@ function appendItem(field, data) {
 
 function bestPattern(text, data) {
   const wanted = skeleton(text);
+  const has = (field) => wanted.fields[field] !== undefined;
+  if (has(SECOND) && !has(MINUTE) && (has(FRACTION) || (has(HOUR) && has(ZONE)))) {
+    throw refuse("a time with seconds and without minutes", 'add minute: "2-digit"');
+  }
+  if (has(0) && (!has(1) || (has(MONTH) && (!has(4) || wanted.fields[MONTH].size < 3)))) {
+    throw refuse("an era with these options", 'use year: "numeric", month: "long" and day: "numeric" with it');
+  }
   const mask = wanted.kinds.reduce((sum, kind, field) => (kind ? sum | (1 << field) : sum), 0);
+  if (!data.english) plainOnly(wanted, data);
   const best = nearest(wanted, data, mask);
   if (!best.missing && !best.extra) return adjusted(best.candidate.pattern, wanted, best.candidate, false, data);
   const times = -1 << TIME_FROM;
@@ -211,6 +221,20 @@ function bestPattern(text, data) {
   const month = wanted.fields[MONTH]?.size;
   const style = month === 4 ? (wanted.fields[WEEKDAY] ? 0 : 1) : month === 3 ? 2 : 3;
   return glued(data.atTime[style], date, time);
+}
+
+// Of other languages than English the usual dates and times are carried: those for which the locale itself has a pattern.
+function plainOnly(wanted, data) {
+  const given = (from, to) => wanted.fields.map((f, field) => (f && field >= from && field < to && f.letter !== "a" ? f.letter : "")).join("");
+  const known = (letters) => letters === "" || Object.hasOwn(data.skeletons, letters) ||
+    patternsOf(data).some(({ fields }) => fields.map((f) => (f && f.letter !== "a" ? f.letter : "")).join("") === letters);
+  const has = (field) => wanted.fields[field] !== undefined;
+  const odd = has(0) || has(FRACTION) || has(ZONE) || wanted.fields[PERIOD]?.letter === "B" ||
+    wanted.fields[MONTH]?.size === 5 || (wanted.fields[MONTH]?.size === 2) !== (wanted.fields[4]?.size === 2 && wanted.fields[MONTH]?.size < 3) ||
+    (has(WEEKDAY) && !has(4) && has(HOUR)) || wanted.fields[WEEKDAY]?.size === 5 || wanted.fields[1]?.size === 2;
+  if (odd || !known(given(0, TIME_FROM)) || !known(given(TIME_FROM, COUNT))) {
+    throw refuse("a date format of these options in this language", 'use dateStyle and timeStyle, or write "en-US"');
+  }
 }
 
 const glued = (glue, date, time) => glue.replace("{1}", () => date).replace("{0}", () => time);
@@ -256,8 +280,11 @@ function dateState(locales, given, needs = "any", defaults = "date", requireZone
   const dateStyle = option(options, "dateStyle", "string", STYLES);
   const timeStyle = option(options, "timeStyle", "string", STYLES);
   const usual = cycleOf(/[hHkK]/.exec(data.time[3].replace(/'[^']*'/g, ""))[0]);
-  const cycle12 = usual === "h11" || (name === "ja") ? "h11" : "h12";
-  if (hour12 !== undefined) hourCycle = hour12 ? cycle12 : "h23";
+    if (!data.english && (hour12 !== undefined || hourCycle !== undefined || fromTag !== undefined)) {
+    const same = hour12 === undefined ? (hourCycle ?? fromTag) === usual : (hour12 ? usual === "h12" : usual === "h23");
+    if (!same) throw refuse("another clock than the usual one in " + name, 'leave hour12 and hourCycle out, or write "en-US" or "en-GB"');
+  }
+  if (hour12 !== undefined) hourCycle = hour12 ? "h12" : "h23";
   else hourCycle ??= fromTag ?? usual;
   const asked = Object.keys(chosen).filter((key) => chosen[key] !== undefined);
   if (dateStyle !== undefined || timeStyle !== undefined) {
@@ -265,6 +292,9 @@ function dateState(locales, given, needs = "any", defaults = "date", requireZone
     if (other) throw fail("TypeError", "Can't set option " + other + " when " + (dateStyle ? "dateStyle" : "timeStyle") + " is used");
     if (needs === "date" && timeStyle !== undefined) throw fail("TypeError", "Invalid option : timeStyle");
     if (needs === "time" && dateStyle !== undefined) throw fail("TypeError", "Invalid option : dateStyle");
+    if (!data.english && (timeStyle === "full" || timeStyle === "long")) {
+      throw refuse('timeStyle "' + timeStyle + '" in ' + name, 'use "medium" or "short", or write "en-US"');
+    }
     state.pattern = styledPattern(data, STYLES.indexOf(dateStyle), STYLES.indexOf(timeStyle), hourCycle);
     Object.assign(state, { dateStyle, timeStyle });
   } else {
@@ -276,6 +306,7 @@ function dateState(locales, given, needs = "any", defaults = "date", requireZone
       if (defaults !== "time") for (const key of ["year", "month", "day"]) chosen[key] = "numeric";
       if (defaults !== "date") for (const key of ["hour", "minute", "second"]) chosen[key] = "numeric";
     }
+    if (!data.english && chosen.dayPeriod) throw refuse("dayPeriod in " + name, "leave it out");
     let text = "";
     for (const [key, , letters] of COMPONENTS) if (chosen[key] !== undefined) text += letters[chosen[key]];
     text = text.replace("j", CYCLES[hourCycle]).replace("j", CYCLES[hourCycle]);
@@ -302,20 +333,21 @@ function styledPattern(data, dateStyle, timeStyle, hourCycle) {
   const pattern = date && time ? glued(data.atTime[dateStyle], date, time) : date ?? time;
   const hour = tokens(pattern).find((t) => FIELDS[t.letter] === HOUR);
   if (!hour || hour.letter === CYCLES[hourCycle]) return pattern;
-  return withCycle(bestPattern(skeletonOf(pattern).replace(/[hHkK]/, CYCLES[hourCycle]), data), hourCycle);
+  return withCycle(bestPattern(skeletonOf(pattern).replace(/[hHkK]/g, CYCLES[hourCycle]), data), hourCycle);
 }
 
 // --- formatting ---
 
 const two = (n) => String(n).padStart(2, "0");
-const DAY = 864e5;
+const DAY = 864e5; // milliseconds
 
 // The fields of a moment on the clock of a zone, in the proleptic Gregorian calendar.
 function fieldsAt(moment, zone) {
-  const local = new Date(Math.floor(moment) + offsetAt(zone.zone, moment)[0] * 1000);
-  // Past the last moment that a Date can have, a zone's clock is counted from a day before.
-  if (Number.isNaN(local.getTime())) throw refuse("this moment in " + zone.id, 'use timeZone "UTC"');
-  const year = local.getUTCFullYear();
+  const shifted = moment + offsetAt(zone.zone, moment)[0] * 1000;
+  // At both ends of time a zone's clock shows what no Date can have: 400 years nearer all else is the same.
+  const turns = Math.abs(shifted) > 8.64e15 ? Math.sign(shifted) : 0;
+  const local = new Date(shifted - turns * 146097 * DAY);
+  const year = local.getUTCFullYear() + turns * 400;
   return {
     era: year > 0 ? 1 : 0, year: year > 0 ? year : 1 - year, month: local.getUTCMonth(), day: local.getUTCDate(),
     weekday: local.getUTCDay(), hour: local.getUTCHours(), minute: local.getUTCMinutes(), second: local.getUTCSeconds(),

@@ -3,6 +3,7 @@
 const {
   tables, names, out, fail, refuse, define, shared, service, bound, guarded, entry, raw, resolve, parseTag, carried, canonicalLocales, supportedLocalesOf,
   object, option, realm, tagText, baseName,
+textOf,
 } = native.base;
 const { numberState, formatNumber, joined, kept, category, rounded, toDecimal, UNITS } = native.number;
 
@@ -33,7 +34,7 @@ function collatorState(locales, given) {
   if (caseFirst === "lower") flags |= 32;
   if (ignorePunctuation) flags |= 64;
   const shownKeys = [...keywords].filter(([key]) => (key === "kn" && options.numeric === undefined) || (key === "kf" && tagged && options.caseFirst === undefined)).sort();
-  const locale = name + (shownKeys.length ? "-u-" + shownKeys.map(([k, v]) => (v ? k + "-" + v : k)).join("-") : "");
+  const locale = (name === "en-US" ? name : name.split("-")[0]) + (shownKeys.length ? "-u-" + shownKeys.map(([k, v]) => (v ? k + "-" + v : k)).join("-") : "");
   return { flags, shown: { locale, usage, sensitivity, ignorePunctuation, collation: "default", numeric, caseFirst } };
 }
 
@@ -45,10 +46,10 @@ service("Collator", {
   statics: { supportedLocalesOf },
 });
 
-const compare = (state, x, y) => native.compare(String(x), String(y), state.flags);
+const compare = (state, x, y) => native.compare(textOf(x), textOf(y), state.flags);
 
 native.methods.compare = (self, that, locales, options) => guarded(() => {
-  const [x, y] = [String(self), String(that)];
+  const [x, y] = [textOf(self), textOf(that)];
   return compare(kept("collator", locales, options, collatorState), x, y);
 }, undefined, []);
 
@@ -56,6 +57,7 @@ native.methods.compare = (self, that, locales, options) => guarded(() => {
 
 // Array.prototype.toLocaleString (ECMA-402, 20.5.1): a list within itself is empty text, as everywhere.
 const open = [];
+const PRIMITIVES = { number: "Number", string: "String", boolean: "Boolean", bigint: "BigInt", symbol: "Symbol" };
 native.methods.list = entry((self, locales, options) => {
   const list = Object(self);
   if (self === undefined || self === null) throw fail("TypeError", "Cannot convert undefined or null to object");
@@ -67,7 +69,12 @@ native.methods.list = entry((self, locales, options) => {
     for (let i = 0; i < size; i++) {
       if (i > 0) text += ",";
       const item = list[i];
-      if (item !== undefined && item !== null) text += String(item.toLocaleString(locales, options));
+      if (item === undefined || item === null) continue;
+      // A primitive has the methods of the program's realm, not of this one.
+      const holder = Object(item) === item ? item : realm[PRIMITIVES[typeof item]];
+      const method = Reflect.get(holder, "toLocaleString", item);
+      if (typeof method !== "function") throw fail("TypeError", "toLocaleString is not a function");
+      text += textOf(Reflect.apply(method, item, [locales, options]));
     }
     return text;
   } finally {
@@ -78,7 +85,7 @@ native.methods.list = entry((self, locales, options) => {
 // The languages with letters of their own: Turkish and Azeri are carried, Lithuanian and Greek have longer rules.
 function cased(self, locales, turkish, usual, refused) {
   if (self === undefined || self === null) throw fail("TypeError", "String.prototype method called on null or undefined");
-  const text = String(self);
+  const text = textOf(self);
   const [tag = "en"] = canonicalLocales(locales);
   const { language } = parseTag(tag);
   if (language === "tr" || language === "az") return turkish(text);
@@ -144,14 +151,31 @@ service("ListFormat", {
 
 const PERIODS = ["second", "minute", "hour", "day", "week", "month", "quarter", "year"];
 
+const DAYS = ["yesterday", "today", "tomorrow"];
+const SHORT = { year: "yr.", quarter: "qtr.", month: "mo.", week: "wk." };
+
+// "yesterday", "next month" and the like, which are carried in English.
+function wordFor({ name, style }, number, unit) {
+  if (!Number.isInteger(number) || Math.abs(number) > 2) return undefined;
+  if (!name.startsWith("en")) throw refuse('numeric "auto" in ' + name, 'use numeric "always", or write the word yourself');
+  if (Math.abs(number) > 1) return undefined;
+  if (unit === "day") return DAYS[number + 1];
+  if (number === 0 && unit === "second") return "now";
+  if (number !== 0 && /second|minute|hour/.test(unit)) return undefined;
+  const short = style !== "long" && SHORT[unit];
+  const noun = short ? (/^en(-US)?$/.test(name) || unit === "quarter" ? short : short.slice(0, -1)) : unit;
+  return ["last ", "this ", "next "][number + 1] + noun;
+}
+
 function relativeParts(state, value, unit) {
   const number = Number(value);
-  const singular = String(unit).replace(/s$/, "");
+  const singular = textOf(unit).replace(/s$/, "");
   if (!PERIODS.includes(singular)) throw fail("RangeError", "Invalid unit argument for format() '" + String(unit).slice(0, 100) + "'");
   if (!Number.isFinite(number)) throw fail("RangeError", "Invalid number value for Intl.RelativeTimeFormat");
   const { data, style, numeric } = state;
-  const [past, future, words] = data.relative[singular + (style === "long" ? "" : "-" + style)];
-  if (numeric === "auto" && words[String(number)] !== undefined) return [{ type: "literal", value: words[String(number)] }];
+  const [past, future] = data.relative[singular + (style === "long" ? "" : "-" + style)];
+  const word = numeric === "auto" ? wordFor(state, number, singular) : undefined;
+  if (word !== undefined) return [{ type: "literal", value: word }];
   const size = Math.abs(number);
   const shown = rounded(toDecimal(size), state.numbers.digits);
   const forms = number < 0 || Object.is(number, -0) ? past : future;
@@ -170,7 +194,7 @@ service("RelativeTimeFormat", {
     const style = option(options, "style", "string", ["long", "short", "narrow"], "long");
     const numeric = option(options, "numeric", "string", ["always", "auto"], "always");
     const numbers = numberState(name, undefined);
-    return { data, style, numeric, numbers, shown: { locale: name, style, numeric, numberingSystem: "latn" } };
+    return { data, name, style, numeric, numbers, shown: { locale: name, style, numeric, numberingSystem: "latn" } };
   },
   methods: {
     format: (state, value, unit) => joined(relativeParts(state, value, unit)),
@@ -279,7 +303,7 @@ service("Segmenter", {
   methods: {
     segment: raw((state, text) => {
       const segments = Object.create(Segments);
-      segmentsOf.set(segments, { make: state.make, text: String(text) });
+      segmentsOf.set(segments, { make: state.make, text: textOf(text) });
       return segments;
     }),
     resolvedOptions: (state) => ({ ...state.shown }),

@@ -3,13 +3,14 @@
 const {
   tables, names, out, fail, refuse, define, shared, service, guarded, resolve, parseTag, tagText, baseName, canonicalLocales, supportedLocalesOf,
   object, option, realm,
+textOf,
 } = native.base;
 const { UNITS } = native.number;
 
 define(native.intl, "getCanonicalLocales", shared("getCanonicalLocales", 1, (locales) => out(canonicalLocales(locales))));
 
 define(native.intl, "supportedValuesOf", shared("supportedValuesOf", 1, (given) => {
-  const key = String(given);
+  const key = textOf(given);
   switch (key) {
     case "calendar": return out(["gregory"]);
     case "collation": return out([]);
@@ -31,7 +32,7 @@ native.localeOf = service("Locale", {
   make(tag, given) {
     if (typeof tag !== "string" && Object(tag) !== tag) throw fail("TypeError", "First argument to Intl.Locale constructor can't be empty or missing");
     const options = object(given);
-    const parsed = parseTag(native.localeOf(tag)?.text ?? String(tag));
+    const parsed = parseTag(native.localeOf(tag)?.text ?? textOf(tag));
     const language = option(options, "language", "string");
     const script = option(options, "script", "string");
     const region = option(options, "region", "string");
@@ -40,7 +41,7 @@ native.localeOf = service("Locale", {
     for (const [name, key] of Object.entries(KEYS)) {
       const value = options[name];
       if (value === undefined) continue;
-      const text = name === "numeric" ? (value ? "" : "false") : String(value).toLowerCase();
+      const text = name === "numeric" ? (value ? "" : "false") : textOf(value).toLowerCase();
       if (text && !/^[a-z\d]{3,8}(-[a-z\d]{3,8})*$/.test(text)) throw fail("RangeError", "Incorrect locale information provided");
       parsed.keywords.set(key, text === "true" ? "" : text);
     }
