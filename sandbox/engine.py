@@ -166,8 +166,8 @@ class Engine:
         raw = WasmModule.compile(self._wasm, guest.wasm)
         memory, scripts = self._initialised(raw, guest)
         raw.close()
-        tables, _ = passive_segments(guest.wasm)
-        module = WasmModule.compile(self._wasm, with_memory(guest.wasm, memory, [tables, scripts]))
+        passive = [*passive_segments(guest.wasm)[:1], scripts] if guest.parts else []
+        module = WasmModule.compile(self._wasm, with_memory(guest.wasm, memory, passive))
         cache.store(self.build_id, module.save())
         return module
 

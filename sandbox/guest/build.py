@@ -1,11 +1,13 @@
-"""Builds `guest.wasm`: QuickJS-ng, a URL parser and our own C, compiled to one WebAssembly module without imports, with the
-tables of `Intl` (intl_tables.py) as a passive data segment.
+"""Builds `guest.wasm`: QuickJS-ng, a URL parser and our own C, compiled to one WebAssembly module without imports.
+
+It has the tables of `Intl` (intl_tables.py) as a passive data segment.
 
     python sandbox/guest/build.py [--force | --is-cached]
 
-The third-party sources and data are five source distributions. pip downloads them from the index of its own configuration, and
-they are checked against the hashes below before they are unpacked. The compiler is `python -m ziglang`. The module is
-cached by the hash of all its inputs, so a second build takes seconds. Runs alone, and from `hatch_build.py`.
+The third-party sources and data are five source distributions. pip downloads them from the index of its own
+configuration, and they are checked against the hashes below before they are unpacked. The compiler is `python -m
+ziglang`. The module is cached by the hash of all its inputs, so a second build takes seconds. Runs alone, and from
+`hatch_build.py`.
 """
 
 from __future__ import annotations
@@ -225,9 +227,7 @@ def _build_into(scratch: Path, cached: Path) -> None:
     module = out / "guest.wasm"
     _zig(["cc", *LINK, *map(str, objects), "-o", str(module)], "link")
     say("making the tables of Intl")
-    tables = _intl_tables().tables(
-        data["babel"], data["tzdata"] / "zoneinfo", data["pyuca"] / "allkeys-10.0.0.txt"
-    )
+    tables = _intl_tables().tables(data["babel"], data["tzdata"] / "zoneinfo", data["pyuca"] / "allkeys-10.0.0.txt")
     module.write_bytes(_with_passive_segments(module.read_bytes(), [tables, NO_SCRIPTS]))
     _check_module(module)
     (out / "NOTICE").write_text(_notice(quickjs, ada, data), encoding="utf-8")
@@ -245,13 +245,14 @@ def _intl_tables() -> ModuleType:
     return module
 
 
-# Segment 1, for the scripts of `Intl`: `size u32 | how many u32`. The engine puts them in, compiled (sandbox/engine.py).
+# Segment 1, for the scripts of `Intl`: `size u32 | how many u32`. The engine puts them in, compiled.
 NO_SCRIPTS = bytes([8, 0, 0, 0, 0, 0, 0, 0])
 
 
 def _with_passive_segments(wasm: bytes, segments: list[bytes]) -> bytes:
-    """The module with passive data segments before its own, which are active: those are numbered, but nothing names them.
-    Their number must stand in front of the code (WebAssembly core specification 2.0, binary format 5.5.16)."""
+    """The module with passive data segments before its own. Those are active: nothing names them by a number.
+
+    The number of all must stand in front of the code (WebAssembly core specification 2.0, binary format 5.5.16)."""
     out, at = bytearray(wasm[:8]), 8
     passive = b"".join(b"\x01" + _unsigned(len(data)) + data for data in segments)
     content, count = _data_section(wasm)

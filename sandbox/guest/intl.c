@@ -51,6 +51,12 @@ static bool unpack(const uint8_t *at, const uint8_t *end, uint8_t *out, size_t s
     return out == limit;
 }
 
+/* What is freed stays in the memory, and so in the bytes of a frozen program, unless it is zeros. */
+static void release(JSContext *ctx, uint8_t *bytes, size_t size) {
+    if (bytes) memset(bytes, 0, size);
+    js_free(ctx, bytes);
+}
+
 uint8_t *intl_piece(JSContext *ctx, uint32_t number, size_t *size) {
     uint32_t count, place[2], length;
     read_tables(&count, 4, 4);
@@ -67,19 +73,21 @@ uint8_t *intl_piece(JSContext *ctx, uint32_t number, size_t *size) {
         bytes[length] = 0;
         *size = length;
     }
-    js_free(ctx, packed);
+    release(ctx, packed, place[1]);
     return bytes;
 }
 
-static JSValue js_piece(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
+/* piece(number): a table as text; json(number): as the value that it is the JSON of. */
+static JSValue js_piece(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv, int as_json) {
     uint32_t number;
     size_t size;
     if (JS_ToUint32(ctx, &number, argv[0])) return JS_EXCEPTION;
     uint8_t *bytes = intl_piece(ctx, number, &size);
     if (!bytes) return JS_EXCEPTION;
-    JSValue text = JS_NewStringLen(ctx, (const char *)bytes, size);
-    js_free(ctx, bytes);
-    return text;
+    const char *text = (const char *)bytes;
+    JSValue value = as_json ? JS_ParseJSON(ctx, text, size, "table") : JS_NewStringLen(ctx, text, size);
+    release(ctx, bytes, size);
+    return value;
 }
 
 static JSValue js_compare(JSContext *ctx, JSValueConst self, int argc, JSValueConst *argv) {
@@ -97,7 +105,7 @@ static bool run_script(JSContext *ctx, uint32_t at, uint32_t size) {
     if (!bytes) return false;
     read_scripts(bytes, at, size);
     JSValue compiled = JS_ReadObject(ctx, bytes, size, JS_READ_OBJ_BYTECODE);
-    js_free(ctx, bytes);
+    release(ctx, bytes, size);
     JSValue function = JS_IsException(compiled) ? compiled : JS_EvalFunction(ctx, compiled);
     JSValue result = JS_IsException(function) ? JS_EXCEPTION : JS_Call(ctx, function, JS_UNDEFINED, 1, (JSValueConst *)&native);
     bool ok = !JS_IsException(result);
@@ -108,7 +116,8 @@ static bool run_script(JSContext *ctx, uint32_t at, uint32_t size) {
 
 static JSValue native_of(JSContext *ctx) {
     static const JSCFunctionListEntry functions[] = {
-        JS_CFUNC_DEF("piece", 1, js_piece),
+        JS_CFUNC_MAGIC_DEF("piece", 1, js_piece, false),
+        JS_CFUNC_MAGIC_DEF("json", 1, js_piece, true),
         JS_CFUNC_DEF("compare", 3, js_compare),
         JS_CFUNC_DEF("now", 0, js_now),
     };

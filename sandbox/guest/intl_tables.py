@@ -1,10 +1,12 @@
-"""Makes the tables of `Intl` from public data: locales (CLDR, as Babel distributes it), time zones (IANA, compiled), and
-the order of characters (the default table of the Unicode Collation Algorithm).
+"""Makes the tables of `Intl` from public data.
 
-All three come out of source distributions whose hashes `build.py` checks. The result is one byte string, the passive data
-segment that the guest reads piece by piece (`parts.c`): `size u32 | count u32 | count * (offset u32, size u32) | pieces`.
-Piece 0 is a JSON index, piece 1 the order of characters, pieces 2 to 4 are names of time zones, and every other one is a part
-of a locale, or a zone.
+That is locales (CLDR, as Babel distributes it), time zones (IANA, compiled), and the order of characters (the default
+table of the Unicode Collation Algorithm).
+
+All three come out of source distributions whose hashes `build.py` checks. The result is one byte string, the passive
+data segment that the guest reads piece by piece (`intl.c`): `size u32 | count u32 | count * (offset u32, size u32) |
+pieces`. Piece 0 is a JSON index, piece 1 the order of characters, pieces 2 to 4 are names of time zones, and every
+other one is a part of a locale, or a zone.
 """
 
 from __future__ import annotations
@@ -15,17 +17,20 @@ import re
 import struct
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeAlias
 
-Tree: TypeAlias = dict[Any, Any]
+_Node: TypeAlias = Any  # a value of CLDR's tree, as Babel's pickles have it
+Tree: TypeAlias = dict[_Node, _Node]
 
 # The regions of other languages than English.
 REGIONS = set("de_DE fr_FR fr_CA es_419 es_ES es_MX es_US it_IT nl_NL pt_BR pt_PT sv_SE nb_NO pl_PL".split())
 # Regions of English whose numbers or dates V8 and the source have in different forms.
-LEFT_OUT = set("en_DK en_UA en_AE en_EE en_JP en_GE en_LV en_LT en_FI en_MV en_JM en_SE en_PT en_NL en_FR en_IT en_SK en_CH en_SI "
-               "en_ES en_DE en_BE".split())
+LEFT_OUT = set(
+    "en_DK en_UA en_AE en_EE en_JP en_GE en_LV en_LT en_FI en_MV en_JM en_SE en_PT en_NL en_FR en_IT en_SK en_CH en_SI "
+    "en_ES en_DE en_BE en_HK en_ID en_HU en_NO en_CZ en_150 en_PL en_RO en_AT".split()
+)
 LANGUAGES = ("en", "sv", "de", "fr", "es", "it", "nl", "pt", "no", "nb", "pl")
 FULL = "en"  # the language whose names of zones, currencies and units are carried
 NAMES = ("units", "metaZones", "zoneNames", "currencyNames", "currencyTitles")
@@ -34,14 +39,17 @@ SPELLINGS = dict(pair.split("=") for pair in (
     "America/Argentina/Buenos_Aires=America/Buenos_Aires America/Argentina/Catamarca=America/Catamarca "
     "America/Argentina/Cordoba=America/Cordoba America/Argentina/Jujuy=America/Jujuy "
     "America/Argentina/Mendoza=America/Mendoza America/Indiana/Indianapolis=America/Indianapolis "
-    "America/Kentucky/Louisville=America/Louisville America/Nuuk=America/Godthab America/Atikokan=America/Coral_Harbour "
+    "America/Kentucky/Louisville=America/Louisville America/Nuuk=America/Godthab "
+        "America/Atikokan=America/Coral_Harbour "
     "Asia/Ho_Chi_Minh=Asia/Saigon Asia/Kathmandu=Asia/Katmandu Asia/Kolkata=Asia/Calcutta Asia/Yangon=Asia/Rangoon "
-    "Atlantic/Faroe=Atlantic/Faeroe Europe/Kyiv=Europe/Kiev Pacific/Kanton=Pacific/Enderbury Africa/Asmara=Africa/Asmera "
+    "Atlantic/Faroe=Atlantic/Faeroe Europe/Kyiv=Europe/Kiev Pacific/Kanton=Pacific/Enderbury "
+        "Africa/Asmara=Africa/Asmera "
     "Pacific/Chuuk=Pacific/Truk Pacific/Pohnpei=Pacific/Ponape Etc/UTC=UTC Etc/GMT=UTC"
 ).split())  # fmt: skip
-# What stands between a date and a time in the styles "full" and "long" (CLDR's type "atTime", which the source leaves out).
+# What stands between a date and a time in the styles "full" and "long" (CLDR's "atTime"); the source leaves it out.
 AT = {(language, style): word for language, word in (
-    ("en", "at"), ("sv", "kl."), ("de", "um"), ("fr", "à"), ("it", "alle ore"), ("nl", "om"), ("pt", "às"), ("no", "kl."), ("nb", "kl."),
+    ("en", "at"), ("sv", "kl."), ("de", "um"), ("fr", "à"), ("it", "alle ore"), ("nl", "om"), ("pt", "às"),
+    ("no", "kl."), ("nb", "kl."),
 ) for style in ("full", "long")} | {("es", "long"): "a las"}  # fmt: skip
 # Where the source has an alternative form, or that of an earlier CLDR, and V8 has another one.
 PATCHES: dict[str, Tree] = {
@@ -60,10 +68,10 @@ PATCHES: dict[str, Tree] = {
     },
 }  # fmt: skip
 UNITS = (
-    "acre bit byte celsius centimeter day degree fahrenheit fluid-ounce foot gallon gigabit gigabyte gram hectare hour "
-    "inch kilobit kilobyte kilogram kilometer liter megabit megabyte meter microsecond mile mile-scandinavian milliliter "
-    "millimeter millisecond minute month nanosecond ounce percent petabyte pound second stone terabit terabyte week yard "
-    "year"
+    "acre bit byte celsius centimeter day degree fahrenheit fluid-ounce foot gallon gigabit gigabyte gram hectare "
+    "hour inch kilobit kilobyte kilogram kilometer liter megabit megabyte meter microsecond mile mile-scandinavian "
+    "milliliter millimeter millisecond minute month nanosecond ounce percent petabyte pound second stone terabit "
+    "terabyte week yard year"
 ).split()
 COMPOUND_UNITS = ("mile-per-hour", "kilometer-per-hour", "meter-per-second", "mile-per-gallon", "liter-per-kilometer")
 
@@ -176,25 +184,25 @@ def _lists(pairs: Iterable[tuple[str, str]]) -> bytes:
 class _Record:
     """Stands for every class of Babel's: only its state is wanted."""
 
-    state: Any = None
+    state: _Node = None
 
-    def __init__(self, *arguments: Any) -> None:
+    def __init__(self, *arguments: _Node) -> None:
         self.arguments = arguments
 
-    def __setstate__(self, state: Any) -> None:
+    def __setstate__(self, state: _Node) -> None:
         self.state = state[1] if isinstance(state, tuple) and len(state) == 2 and state[0] is None else state
 
 
 class _Alias(_Record):
     @property
-    def path(self) -> tuple[Any, ...]:
+    def path(self) -> tuple[_Node, ...]:
         return tuple(self.state["keys"])
 
 
 class _Reader(pickle.Unpickler):
     """Reads Babel's data without running code of its own choice: every class is one of the two above."""
 
-    def find_class(self, module: str, name: str) -> Any:
+    def find_class(self, module: str, name: str) -> _Node:
         if module == "copyreg" and name == "_reconstructor":
             return lambda kind, _base, _state: kind.__new__(kind)
         if not module.startswith("babel.") and (module, name) not in {("datetime", "date"), ("builtins", "object")}:
@@ -226,9 +234,9 @@ def _merge(under: Tree, over: Tree) -> Tree:
     return merged
 
 
-def _resolved(root: Tree, node: Any) -> Any:
+def _resolved(root: Tree, node: _Node) -> _Node:
     if isinstance(node, _Alias):
-        target: Any = root
+        target: _Node = root
         for key in node.path:
             target = _resolved_once(root, target)[key]
         return _resolved(root, target)
@@ -241,7 +249,7 @@ def _resolved(root: Tree, node: Any) -> Any:
     return node
 
 
-def _resolved_once(root: Tree, node: Any) -> Any:
+def _resolved_once(root: Tree, node: _Node) -> _Node:
     return _resolved(root, node) if isinstance(node, (_Alias, tuple)) else node
 
 
@@ -338,7 +346,9 @@ def _locale(d: Tree, language: str) -> Tree:
         "time": [_pattern(d["time_formats"][style]) for style in ("full", "long", "medium", "short")],
         "glue": [_pattern(d["datetime_formats"][style]) for style in ("full", "long", "medium", "short")],
         "atTime": [
-            f"{{1}} '{AT[language, style]}' {{0}}" if (language, style) in AT else _pattern(d["datetime_formats"][style])
+            f"{{1}} '{AT[language, style]}' {{0}}"
+            if (language, style) in AT
+            else _pattern(d["datetime_formats"][style])
             for style in ("full", "long", "medium", "short")
         ],
         "skeletons": {
@@ -366,7 +376,8 @@ def _locale(d: Tree, language: str) -> Tree:
         tree["units"] = _units(d)
         tree["metaZones"] = {
             zone: {
-                width: {k: v for k, v in names.items() if k != "generic" and v != "∅∅∅"} for width, names in widths.items()
+                width: {k: v for k, v in names.items() if k != "generic" and v != "∅∅∅"}
+                for width, names in widths.items()
             }
             for zone, widths in d["meta_zones"].items()
         }
@@ -401,7 +412,7 @@ def _relative(fields: Tree, unit: str, width: str) -> list[Tree]:
     return [merged["past"], merged["future"]]
 
 
-def _pattern(value: Any) -> str:
+def _pattern(value: _Node) -> str:
     return value if isinstance(value, str) else str(value.state["pattern"])
 
 
@@ -410,21 +421,24 @@ def _narrowed(pattern: str) -> str:
     return re.sub(r"([hK](?::mm(?::ss)?)?) a", "\\1\u202fa", pattern)
 
 
-def _number(value: Any) -> str:
+def _number(value: _Node) -> str:
     return str(value.state["pattern"])
 
 
 def _compact(forms: Tree) -> Tree:
     """By plural category, the patterns of 10^3 to 10^14."""
-    return {count: [_number(p.get(str(10**n)) or forms["other"][str(10**n)]) for n in range(3, 15)] for count, p in forms.items()}
+    return {
+        count: [_number(p.get(str(10**n)) or forms["other"][str(10**n)]) for n in range(3, 15)]
+        for count, p in forms.items()
+    }
 
 
-def _plural(rule: Any) -> str:
+def _plural(rule: _Node) -> str:
     """The rules in the syntax of CLDR, such as `one: i = 1 and v = 0`."""
     return "; ".join(f"{tag}: {_condition(node)}" for tag, node in rule.state)
 
 
-def _condition(node: Any) -> str:
+def _condition(node: _Node) -> str:
     kind, rest = node
     if kind in {"and", "or"}:
         return f" {kind} ".join(map(_condition, rest))
@@ -437,7 +451,7 @@ def _condition(node: Any) -> str:
     return f"{_operand(left)} = {','.join(spans)}"
 
 
-def _operand(node: Any) -> str:
+def _operand(node: _Node) -> str:
     kind, rest = node
     return f"{_operand(rest[0])} % {rest[1][1][0]}" if kind == "mod" else str(kind)
 
@@ -455,7 +469,7 @@ def _periods(d: Tree) -> Tree:
     return {f"{form}-{width}": names for form, widths in d.items() for width, names in widths.items() if names}
 
 
-def _period_rules(d: Tree) -> list[list[Any]]:
+def _period_rules(d: Tree) -> list[list[_Node]]:
     """Each flexible period of the day as its name, first minute and end; `noon` and `midnight` end where they begin."""
     rules = []
     for name, spans in d.items():
@@ -471,7 +485,9 @@ def _units(d: Tree) -> Tree:
         name = key.partition("-")[2]
         if name in UNITS or name in COMPOUND_UNITS:
             found[name] = {
-                w: [p.get("one", p["other"]), p["other"], p.get("per")] if p.get("per") else [p.get("one", p["other"]), p["other"]]
+                w: [p.get("one", p["other"]), p["other"], p.get("per")]
+                if p.get("per")
+                else [p.get("one", p["other"]), p["other"]]
                 for w, p in widths.items()
                 if "other" in p
             }
@@ -525,7 +541,7 @@ _Kind: TypeAlias = tuple[int, bool]  # the offset in seconds, and whether it is 
 
 
 def _zone(data: bytes) -> tuple[_Kind, list[tuple[int, _Kind]], str]:
-    """The first kind of time, each transition with the kind after it, and the rule for later (RFC 9636, second block)."""
+    """The first kind of time, each transition with the kind after it, the rule for later (RFC 9636, second block)."""
 
     def header(at: int) -> tuple[int, ...]:
         return struct.unpack(">6I", data[at + 20 : at + 44])
@@ -537,12 +553,14 @@ def _zone(data: bytes) -> tuple[_Kind, list[tuple[int, _Kind]], str]:
     moments = struct.unpack_from(f">{times}q", data, at)
     which = data[at + 8 * times : at + 9 * times]
     at += 9 * times
-    kinds = [(int(offset), bool(dst)) for offset, dst in (struct.unpack_from(">iB", data, at + 6 * n) for n in range(types))]
+    kinds = [
+        (int(offset), bool(dst)) for offset, dst in (struct.unpack_from(">iB", data, at + 6 * n) for n in range(types))
+    ]
     at += 6 * types + chars + leaps * 12 + std + utc
     moves: list[tuple[int, _Kind]] = []
     previous, negative = kinds[0], False
     for moment, (offset, dst) in zip(moments, (kinds[n] for n in which), strict=True):
-        # A "daylight" time behind its standard time, as Ireland's in winter: CLDR's names have the two the other way round.
+        # A "daylight" time behind its standard time, as Ireland's in winter: CLDR names the two the other way round.
         if dst and offset < previous[0]:
             negative, kind = True, (offset, False)
         else:
@@ -563,7 +581,8 @@ BLOCKS = (
 )  # fmt: skip
 # Characters whose place is another one in CLDR's root.
 MOVED = {
-    0x1A6, 0x2B9, 0x374, 0x2187, 0x5F3, 0x5F4, *range(0x675, 0x679), 0x1D89, 0x1D98, 0x1DE3, 0x20A7, 0x2188, *range(0x2488, 0x249C), *range(0x3038, 0x303B),
+    0x1A6, 0x2B9, 0x374, 0x2187, 0x5F3, 0x5F4, *range(0x675, 0x679), 0x1D89, 0x1D98, 0x1DE3, 0x20A7, 0x2188,
+    *range(0x2488, 0x249C), *range(0x3038, 0x303B),
     0xFF5F, 0xFF60,
 }  # fmt: skip
 _Element: TypeAlias = tuple[int, int, int, int]  # group, primary, secondary and tertiary weight
@@ -572,9 +591,9 @@ _Element: TypeAlias = tuple[int, int, int, int]  # group, primary, secondary and
 def _order(allkeys: Path) -> bytes:
     """The order of CLDR's root: that of the Unicode Collation Algorithm with its symbols grouped (UTS 35, part 5).
 
-    `ranges u16 | characters u16 | elements u16 | last punctuation u16`, and in columns, which pack well: the first character
-    of each range (u32), how many there are in it (u16); of each character how many elements it has (u8); of each element
-    the primary weight's low and high byte, the secondary and the tertiary weight.
+    `ranges u16 | characters u16 | elements u16 | last punctuation u16`, and in columns, which pack well: the first
+    character of each range (u32), how many there are in it (u16); of each character how many elements it has (u8); of
+    each element the primary weight's low and high byte, the secondary and the tertiary weight.
     """
     found: dict[int, list[_Element]] = {}
     for line in allkeys.read_text(encoding="utf-8").splitlines():
@@ -588,7 +607,9 @@ def _order(allkeys: Path) -> bytes:
     found = {c: [(groups.get(p, 5), p, s, t) for _, p, s, t in elements] for c, elements in found.items()}
     primaries = sorted({(group, p) for elements in found.values() for group, p, _, _ in elements if p})
     rank = {p: place for place, (_, p) in enumerate(primaries, 1)}
-    secondaries = {s: n for n, s in enumerate(sorted({s for elements in found.values() for _, _, s, _ in elements} | {0}))}
+    secondaries = {
+        s: n for n, s in enumerate(sorted({s for elements in found.values() for _, _, s, _ in elements} | {0}))
+    }
     table: list[_Element] = []
     ranges: list[list[int]] = []
     counts = bytearray()

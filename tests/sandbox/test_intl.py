@@ -40,7 +40,9 @@ VALUES: dict[str, Any] = {
     f'{AT}.toLocaleTimeString("en-US", {{ timeZoneName: "longOffset", timeZone: "Asia/Kolkata" }})': (
         "8:34:05 PM GMT+05:30"
     ),
-    f'{AT}.toLocaleTimeString("en-US", {{ fractionalSecondDigits: 3, second: "numeric", minute: "numeric" }})': "04:05.678",
+    f'{AT}.toLocaleTimeString("en-US", {{ minute: "numeric", second: "numeric", fractionalSecondDigits: 3 }})': (
+        "04:05.678"
+    ),
     f'{AT}.toLocaleString("en-US", {{ hourCycle: "h23", hour: "numeric", timeZone: "+09:00" }})': "00",
     'new Date("2025-07-01T12:00:00Z").toLocaleTimeString("en-US", { timeZone: "Europe/London" })': "1:00:00 PM",
     'new Date("1950-07-01T12:00:00Z").toLocaleTimeString("en-US", { timeZone: "America/Chicago" })': "7:00:00 AM",
@@ -111,7 +113,9 @@ REFUSED = {
     '"ก".localeCompare("ข")': "compare such text with < and >",
     '(1e6).toLocaleString("de-DE", { notation: "compact" })': 'write "en-US"',
     'new Date(0).toLocaleTimeString("de-DE", { timeStyle: "full" })': 'use "medium" or "short"',
-    'new Date(0).toLocaleTimeString("en-US", { timeZone: "Europe/Paris", timeZoneName: "longGeneric" })': 'use "short" or "long"',
+    'new Date(0).toLocaleTimeString("en-US", { timeZone: "Europe/Paris", timeZoneName: "longGeneric" })': (
+        'use "short" or "long"'
+    ),
     'new Intl.DateTimeFormat("en-US").formatRange(0, 1e12)': "format both ends",
     'new Intl.NumberFormat("en-US").formatRange(1, 2)': "format both ends",
     "new Intl.DisplayNames('en', { type: 'region' })": "write a table",
@@ -161,7 +165,8 @@ def test_everything_that_comes_out_belongs_to_the_programs_own_realm() -> None:
     let error; try { new Intl.NumberFormat("en", { style: "x" }) } catch (e) { error = e }
     let own; try { new Intl.NumberFormat("en", { get style() { throw new TypeError("mine") } }) } catch (e) { own = e }
     let engine; try { new Intl.NumberFormat("en", { style: Symbol() }) } catch (e) { engine = e }
-    [parts instanceof Array, parts[0] instanceof Object, error instanceof RangeError, own.message, engine instanceof TypeError,
+    [parts instanceof Array, parts[0] instanceof Object, error instanceof RangeError, own.message,
+     engine instanceof TypeError,
      Intl instanceof Object, Intl.NumberFormat instanceof Function, Intl.NumberFormat.prototype instanceof Object,
      new Intl.NumberFormat().resolvedOptions() instanceof Object, Intl.NumberFormat.constructor === Function,
      Object.getPrototypeOf(new Intl.Segmenter().segment("a")[Symbol.iterator]().next()) === Object.prototype]
@@ -173,7 +178,8 @@ def test_subclasses_and_bound_functions_work() -> None:
     source = """
     class Money extends Intl.NumberFormat { constructor() { super("en-US", { style: "currency", currency: "USD" }) } }
     const { format } = new Intl.DateTimeFormat("en-US");
-    [new Money().format(2), new Money() instanceof Intl.NumberFormat, [0, 864e5].map(format), Intl.NumberFormat().format(1)]
+    [new Money().format(2), new Money() instanceof Intl.NumberFormat, [0, 864e5].map(format),
+     Intl.NumberFormat().format(1)]
     """
     assert value(source) == ["$2.00", True, ["1/1/1970", "1/2/1970"], "1"]
 
@@ -182,11 +188,13 @@ VANDALISM = """
 const { defineProperty, getOwnPropertyNames, getOwnPropertyDescriptor } = Object;
 const bad = function () { throw new Error("vandalised") };
 for (const holder of [Object, Array, String, Number, RegExp, Map, WeakMap, Date, JSON, Math, Reflect, Symbol, BigInt,
-                      Object.prototype, Array.prototype, String.prototype, RegExp.prototype, Map.prototype, WeakMap.prototype,
+                      Object.prototype, Array.prototype, String.prototype, RegExp.prototype, Map.prototype,
+                      WeakMap.prototype,
                       Function.prototype]) {
   for (const name of getOwnPropertyNames(holder)) {
     const found = getOwnPropertyDescriptor(holder, name);
-    if (!found.configurable || name === "toLocaleString" || name === "localeCompare" || name === "constructor") continue;
+    if (!found.configurable || name === "toLocaleString" || name === "localeCompare") continue;
+    if (name === "constructor") continue;
     if (typeof found.value === "function") defineProperty(holder, name, { value: bad });
     else if (found.get) defineProperty(holder, name, { get: bad });
   }
@@ -216,7 +224,8 @@ def test_a_frozen_program_goes_on_with_the_formats_that_it_made(programs: Progra
     const f = new Intl.DateTimeFormat("en-US", { timeZone: "Asia/Tokyo", dateStyle: "long" });
     const before = f.format(0) + (1234.5).toLocaleString();
     await host.pause({});
-    [before, f.format(0) + (1234.5).toLocaleString(), "a".localeCompare("B"), new Intl.NumberFormat("de-DE").format(1.5)]
+    const german = new Intl.NumberFormat("de-DE");
+    [before, f.format(0) + (1234.5).toLocaleString(), "a".localeCompare("B"), german.format(1.5)]
     """
 
     def play() -> None:
@@ -245,7 +254,9 @@ def test_the_same_start_gives_the_same_run_with_the_part_in_it(programs: Program
     programs.on_thread(play)
 
 
-def test_a_program_that_needs_neither_locale_nor_zone_does_not_make_the_part(programs: Programs, engine: Engine) -> None:
+def test_a_program_that_needs_neither_locale_nor_zone_does_not_make_the_part(
+    programs: Programs, engine: Engine
+) -> None:
     """The part would be in the frozen bytes."""
 
     def size_of(source: str) -> int:
@@ -276,7 +287,7 @@ def test_a_program_that_needs_neither_locale_nor_zone_does_not_make_the_part(pro
         "const a = [1]; a.push(a); a.toLocaleString('en')",
         "new Intl.DateTimeFormat('en', { timeZone: 'x'.repeat(1e6) })",
         "Reflect.construct(Intl.NumberFormat, [], (function () {}).bind())",
-        "const n = (f) => f(new Proxy({}, { get: (t, k) => n })); new Intl.NumberFormat('en', new Proxy({}, { get: () => ({}) }))",
+        "new Intl.NumberFormat('en', new Proxy({}, { get: () => ({}) }))",
     ],
 )
 def test_hostile_arguments_end_in_a_value_or_an_error_of_the_program(program: str, with_limits: Any) -> None:

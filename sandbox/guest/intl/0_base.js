@@ -5,11 +5,11 @@
 
 const realm = native.realm; // the prototypes of the program's Object, Array, Function, errors and primitives
 
-const tables = JSON.parse(native.piece(0));
+const tables = native.json(0);
 const cache = new Map();
 
 function piece(n) {
-  if (!cache.has(n)) cache.set(n, JSON.parse(native.piece(n)));
+  if (!cache.has(n)) cache.set(n, native.json(n));
   return cache.get(n);
 }
 

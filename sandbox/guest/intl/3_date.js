@@ -203,7 +203,9 @@ function appendItem(field, data) {
 function bestPattern(text, data) {
   const wanted = skeleton(text);
   const has = (field) => wanted.fields[field] !== undefined;
-  if (has(SECOND) && !has(MINUTE) && (has(FRACTION) || (has(HOUR) && has(ZONE)))) {
+  const loose = has(FRACTION) && !has(SECOND) && (has(HOUR) || has(ZONE));
+  const h24 = wanted.fields[HOUR]?.letter === "k" && !has(MINUTE) && has(ZONE);
+  if (loose || h24 || (has(SECOND) && !has(MINUTE) && (has(FRACTION) || (has(HOUR) && has(ZONE))))) {
     throw refuse("a time with seconds and without minutes", 'add minute: "2-digit"');
   }
   if (has(0) && (!has(1) || (has(MONTH) && (!has(4) || wanted.fields[MONTH].size < 3)))) {
