@@ -212,9 +212,9 @@ def test_the_usual_formats_of_each_locale_are_nodes_and_not_refused(node: Node, 
 
 def test_every_zone_has_nodes_clock_through_a_century(node: Node) -> None:
     zones = value("Intl.supportedValuesOf('timeZone')")
-    moments = [(year - 1970) * 31_556_952_000 + (year * 37 % 365) * 86_400_000 for year in range(1910, 2045, 9)]
-    options = {"dateStyle": "short", "timeStyle": "medium"}
-    cases = [
+    moments = [(year - 1970) * 31_556_952_000 + (year * 37 % 365) * 86_400_000 for year in range(1910, 2045, 15)]
+    options: dict[str, Any] = {"dateStyle": "short", "timeStyle": "medium"}
+    cases: list[Any] = [
         ["DateTimeFormat", "en-US", {**options, "timeZone": zone}, "format", [m]] for zone in zones for m in moments
     ]
     assert len(zones) > 400

@@ -499,15 +499,15 @@ function formatNumber(state, value) {
   const key = state.style === "currency" && !named ? (state.currencySign === "accounting" ? "accounting" : "currency") : state.style === "percent" && state.notation !== "compact" ? "percent" : "decimal";
   const pattern = numberPattern(patterns[key]);
   let { prefix, suffix } = pattern;
-  const accounting = sign === "-" && pattern.negative;
+  const accounting = sign === "-" && pattern.negative && !compact; // a compact pattern has no form for negative numbers
   if (accounting) [prefix, suffix] = pattern.negative;
   // A pattern that says where its minus sign stands says so for the plus sign too.
-  const placed = sign && pattern.negative && /-/.test(pattern.negative.join(""));
+  const placed = sign && !compact && pattern.negative && /-/.test(pattern.negative.join(""));
   if (placed) [prefix, suffix] = pattern.negative.map((text) => text.replace("-", sign));
   const words = state.style === "currency" && !named ? { currency: currencyText(state) } : {};
   const count = category(state.data.plural, number, least, exponent);
   let compactParts;
-  if (compact) compactParts = compactAffixes(compact, count, state, words, accounting ? [prefix, suffix] : undefined);
+  if (compact) compactParts = compactAffixes(compact, count, state, words);
   const digits = numberParts(number, least, pattern, state);
   if (state.notation === "scientific" || state.notation === "engineering") digits.push(...exponentParts(exponent, number, state));
   let before;
@@ -540,23 +540,16 @@ function exponentParts(exponent, number, state) {
 }
 
 // "0 thousand" or "¤0K" as the parts around the number.
-function compactAffixes({ forms, place }, count, state, words, accounting) {
+function compactAffixes({ forms, place }, count, state, words) {
   const text = (forms[count] ?? forms.other)[place];
-  let { prefix, suffix } = numberPattern(text);
+  const { prefix, suffix } = numberPattern(text);
   const around = (s) => {
     const name = s.replace(/[¤\s]/g, "");
     if (!name) return affix(s, state, words);
     const at = s.indexOf(name);
     return [...affix(s.slice(0, at), state, words), { type: "compact", value: name.replaceAll("‘", "") }, ...affix(s.slice(at + name.length), state, words)];
   };
-  const [before, after] = [around(prefix), around(suffix)];
-  if (accounting && accounting[0].includes("(")) {
-    before.unshift({ type: "literal", value: "(" });
-    after.push({ type: "literal", value: ")" });
-  } else if (accounting) {
-    before.unshift(...affix("-", state, words));
-  }
-  return [before, after];
+  return [around(prefix), around(suffix)];
 }
 
 function withUnit(parts, count, state) {

@@ -154,17 +154,18 @@ const PERIODS = ["second", "minute", "hour", "day", "week", "month", "quarter", 
 const DAYS = ["yesterday", "today", "tomorrow"];
 const SHORT = { year: "yr.", quarter: "qtr.", month: "mo.", week: "wk." };
 
-// "yesterday", "next month" and the like, which are carried in English.
-function wordFor({ name, style }, number, unit) {
-  if (!Number.isInteger(number) || Math.abs(number) > 2) return undefined;
+// "yesterday", "next month" and the like, which are carried in English. As in ICU a hundredth decides.
+function wordFor({ name, data, style }, number, unit) {
+  const near = Math.abs(number) < 2.1 ? Math.trunc(number * 100 + (number < 0 ? -0.5 : 0.5)) / 100 : NaN;
+  if (!Number.isInteger(near)) return undefined;
   if (!name.startsWith("en")) throw refuse('numeric "auto" in ' + name, 'use numeric "always", or write the word yourself');
-  if (Math.abs(number) > 1) return undefined;
-  if (unit === "day") return DAYS[number + 1];
-  if (number === 0 && unit === "second") return "now";
-  if (number !== 0 && /second|minute|hour/.test(unit)) return undefined;
+  if (Math.abs(near) > 1) return undefined;
+  if (unit === "day") return DAYS[near + 1];
+  if (near === 0 && unit === "second") return "now";
+  if (near !== 0 && /second|minute|hour/.test(unit)) return undefined;
   const short = style !== "long" && SHORT[unit];
-  const noun = short ? (/^en(-US)?$/.test(name) || unit === "quarter" ? short : short.slice(0, -1)) : unit;
-  return ["last ", "this ", "next "][number + 1] + noun;
+  const dotted = unit === "quarter" || data.relative["week-short"][0].other.includes("wk.");
+  return ["last ", "this ", "next "][near + 1] + (short ? (dotted ? short : short.slice(0, -1)) : unit);
 }
 
 function relativeParts(state, value, unit) {
@@ -193,7 +194,7 @@ service("RelativeTimeFormat", {
     option(options, "localeMatcher", "string", ["lookup", "best fit"]);
     const style = option(options, "style", "string", ["long", "short", "narrow"], "long");
     const numeric = option(options, "numeric", "string", ["always", "auto"], "always");
-    const numbers = numberState(name, undefined);
+    const numbers = numberState(name, { roundingMode: "halfEven" }); // as V8 rounds here
     return { data, name, style, numeric, numbers, shown: { locale: name, style, numeric, numberingSystem: "latn" } };
   },
   methods: {
