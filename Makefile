@@ -70,7 +70,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV)
 
 # The guest is compiled first and on its own, because it shows its progress and pip does not.
-sandbox/guest/guest.wasm: $(BIN)/python $(wildcard sandbox/guest/*.c sandbox/guest/*.h sandbox/guest/*.cpp sandbox/guest/build.py)
+sandbox/guest/guest.wasm: $(BIN)/python $(wildcard sandbox/guest/*.c sandbox/guest/*.h sandbox/guest/*.cpp sandbox/guest/build.py sandbox/guest/intl_tables.py)
 	@$(BIN)/python sandbox/guest/build.py --is-cached || { \
 	  echo "Downloading the compiler for the guest (about 100 MB, needed only this once) ..."; \
 	  $(PIP) install --quiet --require-hashes --requirement constraints-build.txt; }

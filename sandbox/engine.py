@@ -20,7 +20,7 @@ from sandbox.errors import EngineError, ForeignImage, GuestAbiError, LocalStateE
 from sandbox.events import Failed
 from sandbox.isolate import Home, Isolate
 from sandbox.limits import Limits, MiB
-from sandbox.snapshot import WASM_PAGE, with_memory
+from sandbox.snapshot import WASM_PAGE, passive_segments, with_memory
 from sandbox.wasm import Layout, Settings, Trap, WasmEngine, WasmInstance, WasmModule
 
 _Runs: TypeAlias = tuple[int, Iterable[tuple[int, bytes]]]  # the size of the memory, and (offset, bytes) pairs
@@ -45,6 +45,7 @@ class Image:
 class _Guest:
     wasm: bytes
     preludes: tuple[tuple[str, bytes], ...]
+    parts: tuple[tuple[str, bytes], ...]  # the scripts of what is made at its first touch
 
     @classmethod
     def load(cls) -> _Guest:
@@ -53,12 +54,15 @@ class _Guest:
             wasm = (folder / "guest.wasm").read_bytes()
         except FileNotFoundError:
             raise EngineError("guest.wasm is missing: run `python sandbox/guest/build.py`") from None
-        scripts = sorted((folder / "prelude").glob("*.js"))
-        return cls(wasm, tuple((f.name, f.read_bytes()) for f in scripts))
+
+        def scripts(name: str) -> tuple[tuple[str, bytes], ...]:
+            return tuple((f.name, f.read_bytes()) for f in sorted((folder / name).glob("*.js")))
+
+        return cls(wasm, scripts("prelude"), scripts("intl"))
 
     def build_id(self, settings: Settings) -> str:
         digest = hashlib.sha256(settings.name.encode() + b"\0" + self.wasm)
-        for name, text in self.preludes:
+        for name, text in self.preludes + self.parts:
             digest.update(b"\0" + name.encode() + b"\0" + text)
         return digest.hexdigest()
 
@@ -67,6 +71,12 @@ def _largest_memory(limits: Limits) -> int:
     """Bytes of linear memory for a heap of `limits.memory`, with the guest's stack and data and fragmentation."""
     room = limits.memory + limits.memory // 8 + 4 * MiB
     return -(-room // WASM_PAGE) * WASM_PAGE
+
+
+def _scripts(parts: list[bytes]) -> bytes:
+    """A passive segment as `intl.c` reads it: `size u32 | how many u32`, then each script as `size u32 | bytecode`."""
+    content = b"".join(struct.pack("<I", len(part)) + part for part in parts)
+    return struct.pack("<II", 8 + len(content), len(parts)) + content
 
 
 class Engine:
@@ -154,21 +164,23 @@ class Engine:
         if compiled is not None:
             return WasmModule.load(self._wasm, compiled)
         raw = WasmModule.compile(self._wasm, guest.wasm)
-        memory = self._initialised(raw, guest)
+        memory, scripts = self._initialised(raw, guest)
         raw.close()
-        module = WasmModule.compile(self._wasm, with_memory(guest.wasm, memory))
+        passive = [*passive_segments(guest.wasm)[:1], scripts] if guest.parts else []
+        module = WasmModule.compile(self._wasm, with_memory(guest.wasm, memory, passive))
         cache.store(self.build_id, module.save())
         return module
 
-    def _initialised(self, raw: WasmModule, guest: _Guest) -> bytes:
-        """The memory in which the preludes have run. They are compiled in another instance, because every isolate would
-        inherit the garbage that compiling leaves."""
+    def _initialised(self, raw: WasmModule, guest: _Guest) -> tuple[bytes, bytes]:
+        """The memory in which the preludes have run, and the segment with the compiled scripts of the parts. All are
+        compiled in another instance, because every isolate would inherit the garbage that compiling leaves."""
         with self._bare(raw) as compiler:
-            bytecodes = [(name, self._setup(compiler, b"compile", name, text)) for name, text in guest.preludes]
+            preludes = [(name, self._setup(compiler, b"compile", name, text)) for name, text in guest.preludes]
+            parts = [self._setup(compiler, b"compile", name, text) for name, text in guest.parts]
         with self._bare(raw) as instance:
-            for name, bytecode in bytecodes:
+            for name, bytecode in preludes:
                 self._setup(instance, b"prelude", name, bytecode)
-            return instance.read(0, instance.memory_size())
+            return instance.read(0, instance.memory_size()), _scripts(parts)
 
     @contextmanager
     def _bare(self, raw: WasmModule) -> Iterator[WasmInstance]:

@@ -3,15 +3,18 @@ starts initialised (as Wizer does). Pure functions over bytes (WebAssembly core 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 PAGE = 4096
 WASM_PAGE = 65536
 _CUSTOM, _MEMORY, _START, _DATA, _DATA_COUNT = 0, 5, 8, 11, 12
 
 
-def with_memory(module: bytes, memory: bytes) -> bytes:
-    """The module with `memory` as its initial memory. Raises ValueError for a module of another build."""
+def with_memory(module: bytes, memory: bytes, passive: Sequence[bytes] = ()) -> bytes:
+    """The module with `memory` as its initial memory, and with these passive data segments in place of its own.
+
+    Passive segments come first: code names a segment by its number. Raises ValueError for a module of another build.
+    """
     if module[:8] != b"\0asm\1\0\0\0" or len(memory) % WASM_PAGE:
         raise ValueError("not a module and its memory")
     segments = list(_segments(memory))
@@ -22,12 +25,25 @@ def with_memory(module: bytes, memory: bytes) -> bytes:
         if kind == _MEMORY:
             content = _memory_section(content, len(memory) // WASM_PAGE)
         elif kind == _DATA_COUNT:
-            content = _unsigned(len(segments))
+            content = _unsigned(len(passive) + len(segments))
         elif kind == _DATA:
             active = (b"\0\x41" + _signed(at) + b"\x0b" + _unsigned(len(data)) + data for at, data in segments)
-            content = _unsigned(len(segments)) + b"".join(active)
+            kept = b"".join(b"\1" + _unsigned(len(data)) + data for data in passive)
+            content = _unsigned(len(passive) + len(segments)) + kept + b"".join(active)
         out += bytes([kind]) + _unsigned(len(content)) + content
     return bytes(out)
+
+
+def passive_segments(module: bytes) -> list[bytes]:
+    """The passive data segments that a module begins with."""
+    content = next((content for kind, content in _sections(module) if kind == _DATA), b"\0")
+    _, at = _read_unsigned(content, 0)
+    segments = []
+    while at < len(content) and content[at] == 1:
+        size, at = _read_unsigned(content, at + 1)
+        segments.append(content[at : at + size])
+        at += size
+    return segments
 
 
 def _segments(memory: bytes) -> Iterator[tuple[int, bytes]]:

@@ -1,10 +1,13 @@
 """Builds `guest.wasm`: QuickJS-ng, a URL parser and our own C, compiled to one WebAssembly module without imports.
 
+It has the tables of `Intl` (intl_tables.py) as a passive data segment.
+
     python sandbox/guest/build.py [--force | --is-cached]
 
-The third-party sources are two source distributions. pip downloads them from the index of its own configuration, and
-they are checked against the hashes below before they are unpacked. The compiler is `python -m ziglang`. The module is
-cached by the hash of all its inputs, so a second build takes seconds. Runs alone, and from `hatch_build.py`.
+The third-party sources and data are five source distributions. pip downloads them from the index of its own
+configuration, and they are checked against the hashes below before they are unpacked. The compiler is `python -m
+ziglang`. The module is cached by the hash of all its inputs, so a second build takes seconds. Runs alone, and from
+`hatch_build.py`.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from types import ModuleType
 
 HERE = Path(__file__).resolve().parent
 ZIGLANG = "ziglang==0.17.0"
@@ -40,8 +44,8 @@ class Sdist:
     version: str
     sha256: str
     folder: str
-    units: tuple[str, ...]
-    licence: str
+    units: tuple[str, ...] = ()
+    licence: str = "../LICENSE"
 
     @property
     def requirement(self) -> str:
@@ -62,7 +66,27 @@ ADA = Sdist(
     sha256="9f399ec867349800a4c2d3aa8df8c533c340494b04d34b1f082b97d9a8b76a07",
     folder="ada_url",
     units=("ada.cpp",),
-    licence="../LICENSE",
+)
+# The data of `Intl`: locales, time zones, and the order of characters.
+BABEL = Sdist(
+    name="babel",
+    version="2.18.0",
+    sha256="b80b99a14bd085fcacfa15c9165f651fbb3406e66cc603abf11c5750937c992d",
+    folder="babel",
+)
+TZDATA = Sdist(
+    name="tzdata",
+    version="2026.6",
+    sha256="85d2cd9c09f81f0bb29db27759fc83af4f1e620efb814f8c5bf8b4cc4feece6d",
+    folder="src/tzdata",
+    licence="../../LICENSE",
+)
+PYUCA = Sdist(
+    name="pyuca",
+    version="1.2",
+    sha256="8a382fe74627f08c0d18908c0713ca4a20aad5385f077579e56208beea2893b2",
+    folder="pyuca",
+    licence="../LICENSE-allkeys",
 )
 
 # Edits of the engine's source, whose hash is checked; each matches exactly once. In the two places where the engine
@@ -146,7 +170,7 @@ def own_units() -> list[Path]:
 def content_hash() -> str:
     """The hash of everything that decides the bytes of the module."""
     digest = hashlib.sha256()
-    for path in sorted([Path(__file__).resolve(), *own_units(), *HERE.glob("*.h")]):
+    for path in sorted([Path(__file__).resolve(), HERE / "intl_tables.py", *own_units(), *HERE.glob("*.h")]):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
     return digest.hexdigest()
 
@@ -189,6 +213,7 @@ def _install(source: Path, target: Path) -> None:
 def _build_into(scratch: Path, cached: Path) -> None:
     quickjs = _obtain(QUICKJS, scratch)
     ada = _obtain(ADA, scratch)
+    data = {sdist.name: _obtain(sdist, scratch) for sdist in (BABEL, TZDATA, PYUCA)}
     _require_compiler()
     _edit(quickjs / "quickjs.c")
     out = scratch / "out"
@@ -201,11 +226,74 @@ def _build_into(scratch: Path, cached: Path) -> None:
     say("linking")
     module = out / "guest.wasm"
     _zig(["cc", *LINK, *map(str, objects), "-o", str(module)], "link")
+    say("making the tables of Intl")
+    tables = _intl_tables().tables(data["babel"], data["tzdata"] / "zoneinfo", data["pyuca"] / "allkeys-10.0.0.txt")
+    module.write_bytes(_with_passive_segments(module.read_bytes(), [tables, NO_SCRIPTS]))
     _check_module(module)
-    (out / "NOTICE").write_text(_notice(quickjs, ada), encoding="utf-8")
+    (out / "NOTICE").write_text(_notice(quickjs, ada, data), encoding="utf-8")
     cached.mkdir(parents=True, exist_ok=True, mode=0o700)
     for name in ("NOTICE", "guest.wasm"):
         _install(out / name, cached / name)
+
+
+def _intl_tables() -> ModuleType:
+    """The module next to this file, which may itself run from a path that is in no package."""
+    spec = importlib.util.spec_from_file_location("codemode_guest_intl_tables", HERE / "intl_tables.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+# Segment 1, for the scripts of `Intl`: `size u32 | how many u32`. The engine puts them in, compiled.
+NO_SCRIPTS = bytes([8, 0, 0, 0, 0, 0, 0, 0])
+
+
+def _with_passive_segments(wasm: bytes, segments: list[bytes]) -> bytes:
+    """The module with passive data segments before its own. Those are active: nothing names them by a number.
+
+    The number of all must stand in front of the code (WebAssembly core specification 2.0, binary format 5.5.16)."""
+    out, at = bytearray(wasm[:8]), 8
+    passive = b"".join(b"\x01" + _unsigned(len(data)) + data for data in segments)
+    content, count = _data_section(wasm)
+    while at < len(wasm):
+        kind = wasm[at]
+        size, begin = _leb(wasm, at + 1)
+        section = wasm[at : begin + size]
+        if kind == _CODE:
+            number = _unsigned(len(segments) + count)
+            out += bytes([_DATA_COUNT]) + _unsigned(len(number)) + number
+        if kind == _DATA:
+            data = _unsigned(len(segments) + count) + passive + content
+            section = bytes([_DATA]) + _unsigned(len(data)) + data
+        if kind != _DATA_COUNT:
+            out += section
+        at = begin + size
+    return bytes(out)
+
+
+_CODE, _DATA, _DATA_COUNT = 10, 11, 12
+
+
+def _data_section(wasm: bytes) -> tuple[bytes, int]:
+    """The segments of the data section, and how many."""
+    at = 8
+    while at < len(wasm):
+        kind = wasm[at]
+        size, at = _leb(wasm, at + 1)
+        if kind == _DATA:
+            count, begin = _leb(wasm, at)
+            return wasm[begin : at + size], count
+        at += size
+    raise BuildError("the module has no data")
+
+
+def _unsigned(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def _require_compiler() -> None:
@@ -368,7 +456,7 @@ def _leb(data: bytes, at: int) -> tuple[int, int]:
             return value, at
 
 
-def _notice(quickjs: Path, ada: Path) -> str:
+def _notice(quickjs: Path, ada: Path, data: dict[str, Path]) -> str:
     header = (quickjs / QUICKJS.licence).read_text(encoding="utf-8").split("*/", 1)[0]
     engine = "\n".join(line.lstrip("/* ").rstrip() for line in header.splitlines())
     parts = [
@@ -376,6 +464,12 @@ def _notice(quickjs: Path, ada: Path) -> str:
         f"QuickJS-ng (from the source distribution {QUICKJS.name} {QUICKJS.version})\n\n{engine.strip()}",
         f"Ada URL parser (from the source distribution {ADA.name} {ADA.version})\n\n"
         + (ada / ADA.licence).read_text(encoding="utf-8").strip(),
+        "Tables made from the Unicode CLDR (as in the source distribution "
+        f"{BABEL.name} {BABEL.version}) and from the default table of the Unicode Collation Algorithm (as in "
+        f"{PYUCA.name} {PYUCA.version})\n\n" + (data["pyuca"] / PYUCA.licence).read_text(encoding="utf-8").strip(),
+        "Babel's own licence\n\n" + (data["babel"] / BABEL.licence).read_text(encoding="utf-8").strip(),
+        f"The IANA time zone database, which is in the public domain (as in the source distribution {TZDATA.name} "
+        f"{TZDATA.version})",
         *(f"{title} (from the Zig toolchain)\n\n{_toolchain_text(path)}" for title, path in TOOLCHAIN_LICENCES),
     ]
     return f"\n\n{'-' * 80}\n\n".join(parts) + "\n"

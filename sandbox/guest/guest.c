@@ -1,6 +1,7 @@
 /* The exports that the host calls, and the loop that runs a slice. */
 #include <stdlib.h>
 #include "guest.h"
+#include "intl.h"
 
 #define EXPORT(name) __attribute__((export_name(#name)))
 #define INPUT_SIZE 16384
@@ -231,6 +232,7 @@ EXPORT(initialize) int export_initialize(void) {
     if (failure_install(ctx) || encode_install(ctx) || random_install(ctx, native) || clock_install(ctx) || logs_install(ctx, native) ||
         calls_install(ctx, native) || timers_install(ctx, native))
         return -1;
+    if (intl_install(ctx)) return -1;
     if (web_install && web_install(ctx, native)) return -1;
     guest_layout.abi = GUEST_ABI;
     guest_layout.input = (uint32_t)(uintptr_t)input;

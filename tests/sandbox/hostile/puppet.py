@@ -52,6 +52,6 @@ def deed(name: str, value: int = 0) -> tuple[int, int]:
 
 @contextmanager
 def puppets(limits: Limits, *, slots: int = 4) -> Iterator[Engine]:
-    guest = _Guest(bytes(wasmtime.wat2wasm(text("puppet.wat"))), ())
+    guest = _Guest(bytes(wasmtime.wat2wasm(text("puppet.wat"))), (), ())
     with patch.object(_Guest, "load", lambda: guest), Engine(limits, slots=slots, cache=None) as engine:
         yield engine
