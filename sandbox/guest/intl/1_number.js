@@ -220,7 +220,9 @@ function category(text, number, least, exponent = 0) {
   };
   for (const [name, any] of pluralRules(text)) {
     const holds = any.some((all) => all.every(({ operand, modulo, not, ranges }) => {
-      const value = modulo ? operands[operand] % modulo : operands[operand];
+      const exact = whole.length > 15 && !bare && (operand === "i" || operand === "n"); // no double has all of its digits
+      const rest = exact ? Number(BigInt(whole) % BigInt(modulo || 1)) : operands[operand] % modulo;
+      const value = modulo ? rest : operands[operand];
       return ranges.some(([low, high = low]) => Number.isInteger(value) && value >= low && value <= high) !== not;
     }));
     if (holds) return name;

@@ -194,6 +194,7 @@ service("RelativeTimeFormat", {
     option(options, "localeMatcher", "string", ["lookup", "best fit"]);
     const style = option(options, "style", "string", ["long", "short", "narrow"], "long");
     const numeric = option(options, "numeric", "string", ["always", "auto"], "always");
+    if (style !== "long" && !name.startsWith("en")) throw refuse('style "' + style + '" in ' + name, 'use style "long"');
     const numbers = numberState(name, { roundingMode: "halfEven" }); // as V8 rounds here
     return { data, name, style, numeric, numbers, shown: { locale: name, style, numeric, numberingSystem: "latn" } };
   },
