@@ -5,13 +5,15 @@ code has filled it in.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar, cast
 
 _DATA = frozenset({"enum", "const", "default", "examples", "example"})
 _DEEPEST = 200
 
+T = TypeVar("T")
 
-def without_defaulted(schema: Any, depth: int = _DEEPEST) -> Any:
+
+def without_defaulted(schema: T, depth: int = _DEEPEST) -> T:
     """The schema without those names in `required` whose property has a `default`; the same object if there are none.
 
     Parts keep their places, so references lead to the same parts.
@@ -20,7 +22,7 @@ def without_defaulted(schema: Any, depth: int = _DEEPEST) -> Any:
         return schema
     if isinstance(schema, list):
         items = [without_defaulted(item, depth - 1) for item in schema]
-        return items if any(new is not old for new, old in zip(items, schema, strict=True)) else schema
+        return cast("T", items) if any(new is not old for new, old in zip(items, schema, strict=True)) else schema
     if not isinstance(schema, Mapping):
         return schema
     changed = {
@@ -33,9 +35,9 @@ def without_defaulted(schema: Any, depth: int = _DEEPEST) -> Any:
         names = [name for name in required if not _has_default(properties, name)]
         if len(names) < len(required):
             changed["required"] = names
-    return {**schema, **changed} if changed else schema
+    return cast("T", {**schema, **changed}) if changed else schema
 
 
-def _has_default(properties: Mapping[Any, Any], name: object) -> bool:
+def _has_default(properties: Mapping[object, object], name: object) -> bool:
     part = properties.get(name) if isinstance(name, str) else None
     return isinstance(part, Mapping) and "default" in part

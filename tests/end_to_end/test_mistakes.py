@@ -78,7 +78,7 @@ def test_an_address_others_can_reach_is_refused_before_anything_starts(tmp_path:
 @pytest.mark.parametrize("command", ["tools", "search x", "describe a.b", "call a.b", "run -", "serve"])
 def test_every_command_reads_the_configuration_as_strictly(command: str, tmp_path: Path) -> None:
     file = tmp_path / "codemode.json"
-    file.write_text(json.dumps({"mcpServers": {"a": {**ENTRY, "nonsense": SECRET}}}))
+    file.write_text(json.dumps({"mcpServers": {"a": {**ENTRY, "timeuot": SECRET}}}))
     result = CliRunner().invoke(app, [*command.split(), "--config", str(file)], input="return 1")
     assert result.exit_code == Exit.USAGE
-    assert "mcpServers.a.nonsense" in result.stderr and SECRET not in result.stderr
+    assert "mcpServers.a.timeuot" in result.stderr and SECRET not in result.stderr
