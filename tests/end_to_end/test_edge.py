@@ -66,8 +66,8 @@ async def test_whatever_is_sent_is_refused_in_words_and_the_next_program_runs(po
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({}, "code"),
     ({"code": None}, "got nothing"),
-    ({"code": ["return 1"]}, "list"),
-    ({"code": {"toString": 1}}, "dict"),
+    ({"code": ["return 1"]}, "got array"),
+    ({"code": {"toString": 1}}, "got object"),
     ({"code": "return 1", "timeout": 5}, "timeout"),
     ({"code": "return 1", "__proto__": {}}, "__proto__"),
     ({"code": "x" * 300_000}, "300,000"),
