@@ -16,6 +16,7 @@ from tests.clients.serving import Served
 pytestmark = pytest.mark.timeout(240)
 
 SECONDS = 180
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +50,21 @@ def test_code_mode_costs_a_fraction_of_the_tools(tour: str) -> None:
     assert (tools, one) == (26, 1)
     assert code * 5 < all_of_them
     assert count_tokens("x").exact or "estimate" in tour
+
+
+def test_the_readme_has_the_figures_of_the_tour(tour: str) -> None:
+    if not count_tokens("x").exact:
+        pytest.skip("the README's figures are counted with the tokens extra")
+
+    def rows(text: str, row: str) -> list[tuple[str, ...]]:
+        return [numbers for numbers in re.findall(row, text, re.M) if all(numbers)]
+
+    shown = rows(tour, r"^(?:definitions of tools|program; arguments|answer; results|together) +([\d,]+) +([\d,]+)$")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    told = rows(
+        readme, r"^\| \**(?:definitions|arguments|results|together)[^|]*\| \**([\d,]+)\** \| \**([\d,]+)\** \|$"
+    )
+    assert [(plain, program) for program, plain in shown] == told and len(told) == 4
 
 
 def test_a_second_portal_shows_a_part_of_the_same_servers(tour: str) -> None:
