@@ -23,7 +23,7 @@ from portal.upstream.backoff import LONGEST, SHORTEST
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.input_required import complete, needs_answers
 from portal.upstream.keeper import Keeper
-from portal.upstream.listing import Listing, fetch
+from portal.upstream.listing import Listing, declares_no_tools, fetch
 from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
 from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from portal.upstream.transports.link import Link
@@ -152,6 +152,7 @@ class Connection:
         self._on_notification = on_notification
         self._keeper = Keeper(self._open, self._attend, self._lost, patience=config.connect_timeout)
         self._outdated = asyncio.Event()
+        self._declared_only = False
         self._subscriptions = Subscriptions(missed=self._outdated.set)
         # `refresh` waits for a reading that began after its call. `_reading` is set when the current reading ends,
         # `_next_reading` when the one after it ends.
@@ -331,8 +332,12 @@ class Connection:
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
                     limit, previous = self.config.max_items, self.listing
-                    self.listing = await fetch(page, agreement, max_items=limit, previous=previous)
+                    self.listing = await fetch(
+                        page, agreement, max_items=limit, previous=previous, declared_only=self._declared_only
+                    )
             except (UpstreamError, TimeoutError) as error:
+                # A server may end at a list that it does not declare. It is not asked for one again.
+                self._declared_only = self._declared_only or (link.closed.is_set() and declares_no_tools(agreement))
                 why = error.message if isinstance(error, UpstreamError) else f"no answer within {_LIST_SECONDS:g} s"
                 failures += 1
                 unreadable = UpstreamUnavailable(f"its lists cannot be read: {why}")

@@ -101,12 +101,24 @@ class _Notes:
             self.lines.append(line)
 
 
-async def fetch(request: Request, agreement: Agreement, *, max_items: int, previous: Listing | None = None) -> Listing:
+def declares_no_tools(agreement: Agreement) -> bool:
+    """Whether a server is asked for tools although its capabilities do not name them."""
+    return TOOLS.capability not in agreement.capabilities
+
+
+async def fetch(
+    request: Request,
+    agreement: Agreement,
+    *,
+    max_items: int,
+    previous: Listing | None = None,
+    declared_only: bool = False,
+) -> Listing:
     """The listing of a server: every list that its capabilities name, and its tools in any case.
 
     Some servers declare no `tools` and have some, which the official clients list; some declare nothing at all, and
     are asked for everything. A server is not usable without the tools it declares, so their failure is raised. Another
-    list that fails is taken from `previous`.
+    list that fails is taken from `previous`. With `declared_only` nothing else than the declared lists is asked for.
 
     Raises:
         UpstreamError: the tools cannot be read.
@@ -115,11 +127,12 @@ async def fetch(request: Request, agreement: Agreement, *, max_items: int, previ
     lists: dict[str, tuple[Item, ...]] = {}
     if TOOLS.capability in agreement.capabilities:
         lists[TOOLS.field] = await _all_pages(request, TOOLS, max_items, notes)
-    elif undeclared := await _undeclared(request, TOOLS, max_items, notes):
+    elif not declared_only and (undeclared := await _undeclared(request, TOOLS, max_items, notes)):
         lists[TOOLS.field] = undeclared
     for kind in OTHERS:
         if kind.capability not in agreement.capabilities:
-            if not agreement.capabilities and (undeclared := await _undeclared(request, kind, max_items, notes)):
+            ask = not agreement.capabilities and not declared_only
+            if ask and (undeclared := await _undeclared(request, kind, max_items, notes)):
                 lists[kind.field] = undeclared
             continue
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -129,3 +130,29 @@ async def test_a_server_without_tools_is_ready(answer: str, monkeypatch: pytest.
     async with verbatim("stdio", {}, methods) as entry, ready(entry) as up:
         assert up.connection.listing.tools == ()
         assert await up.text("fine") == "fine"
+
+
+ENDS_AT_TOOLS = """
+import json, sys
+for line in sys.stdin:
+    request = json.loads(line)
+    if request["method"] == "tools/list":
+        sys.exit(1)
+    results = {
+        "initialize": {
+            "protocolVersion": "2025-06-18",
+            "capabilities": {"prompts": {}},
+            "serverInfo": {"name": "p", "version": "1"},
+        },
+        "prompts/list": {"prompts": [{"name": "greet"}]},
+    }
+    result = results.get(request["method"])
+    answer = {"result": result} if result else {"error": {"code": -32601, "message": "Method not found"}}
+    if "id" in request:
+        print(json.dumps({"jsonrpc": "2.0", "id": request["id"], **answer}), flush=True)
+"""
+
+
+async def test_a_server_that_ends_at_a_list_it_does_not_declare_is_not_asked_for_it_again() -> None:
+    async with ready({"command": sys.executable, "args": ["-c", ENDS_AT_TOOLS]}) as up:
+        assert [prompt["name"] for prompt in up.connection.listing.prompts] == ["greet"]
