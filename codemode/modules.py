@@ -67,11 +67,14 @@ def without_module_words(program: str) -> str:
     )
     spans: list[tuple[int, int]] = []
     unnamed: list[int] = []
+    operands: list[int] = []
     for at, token in enumerate(text.tokens):
         if token.key == "import" and (found := _import(text, at)) is not None and found.types:
             spans.append((token.start, text.tokens[found.end - 1].end))
         elif token.key in ("module", "exports") and (end := _end_of_target(text, at)) is not None:
             spans.append((token.start, text.tokens[end - 1].end))
+            if text.key(end + (text.key(end) == "async")) in ("function", "class"):
+                operands.append(text.tokens[end - 1].end)
         elif token.key == "export" and _begins(text, at):
             end = _end_of_export(text, at, keep_values=has_default and not is_body)
             if end is not None:
@@ -82,6 +85,9 @@ def without_module_words(program: str) -> str:
     for start in unnamed:
         # Without `export default` a function needs a name, except as an operand.
         program = program[:start] + "void" + program[start + len("void") :]
+    for end in operands:
+        # What was assigned stays a value: on its own it would be a declaration, which nobody calls.
+        program = program[: end - len("0,")] + "0," + program[end:]
     return program
 
 
@@ -109,6 +115,16 @@ def dynamic_import(program: str) -> int | None:
         if token.key == "import" and at + 1 < len(tokens) and tokens[at + 1].key == "(":
             if not at or tokens[at - 1].key != ".":
                 return token.start
+    return None
+
+
+def meta_of_module(program: str) -> int | None:
+    """The offset of the first `import.meta`; None when there is none."""
+    tokens = tokenize(program)
+    keys = [token.key for token in tokens]
+    for at in range(len(tokens) - 2):
+        if keys[at : at + 3] == ["import", ".", "meta"]:
+            return tokens[at].start
     return None
 
 

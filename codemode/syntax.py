@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from codemode.awaits import LostAwait, lost_awaits
-from codemode.modules import Import, dynamic_import, imports
+from codemode.modules import Import, dynamic_import, imports, meta_of_module
 from codemode.run import Failure
 
 MAX_CHARS = 64 * 1024  # errors of larger programs stay as they are
@@ -20,6 +20,7 @@ _OWN_MODULES = ("codemode", "tools")
 _LOST_AWAIT = "`await` needs an async function around it"
 _AWAIT_AS_NAME = "await is not defined"
 _REFUSED = "cannot import "
+_NO_META = "import.meta belongs to modules, and a program is none"
 _RETURN_OUTSIDE = "return not in a function"
 
 
@@ -42,6 +43,9 @@ def explained(failure: Failure, program: str) -> tuple[Failure, list[str]] | Non
         return None
     if is_of_import(failure) and (found := imports(program)):
         return _refusal(program, found[0]), [*_instead(found[0]), NO_MODULES]
+    if failure.kind == "syntax" and "import" in program and (meta := meta_of_module(program)) is not None:
+        line, column = _place(program, meta)
+        return Failure("syntax", "SyntaxError", _NO_META, line, column), [NO_MODULES]
     if failure.kind == "exception" and is_of_import(failure):
         at = dynamic_import(program)
         line, column = (None, None) if at is None else _place(program, at)

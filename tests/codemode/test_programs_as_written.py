@@ -105,6 +105,8 @@ async def test_advice_is_in_the_structured_content_too(engines: Engines) -> None
         "async function main() { return 42 }\nmodule.exports = main;",
         "exports.handler = async (event) => 42;",
         "module.exports = async () => 1;\nreturn 42;",
+        "module.exports = async function run() { return 42 }",
+        "exports.run=function() { return 42 };",
     ],
 )
 async def test_words_of_a_module_that_mean_nothing_at_run_time_are_left_out(engines: Engines, code: str) -> None:
@@ -159,6 +161,13 @@ async def test_an_import_of_types_does_not_hide_one_of_values(engines: Engines) 
 async def test_a_call_of_import_is_refused_where_it_is(engines: Engines) -> None:
     found = await run(engines, "const x = 1;\nconst fs = await import('fs');\nreturn fs;")
     assert (found.error["line"], found.error["column"]) == (2, 18)
+    assert found.error["advice"] == [NO_MODULES]
+
+
+@pytest.mark.anyio
+async def test_the_metadata_of_a_module_is_refused_where_it_is(engines: Engines) -> None:
+    found = await run(engines, "const x = 1;\nconst here = import.meta.url;\nreturn here;")
+    assert (found.error["line"], found.error["column"]) == (2, 14)
     assert found.error["advice"] == [NO_MODULES]
 
 

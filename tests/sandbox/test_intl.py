@@ -55,6 +55,8 @@ VALUES: dict[str, Any] = {
     f'new Intl.DateTimeFormat("en-US", {{ dateStyle: "medium" }}).formatRange({AT}, {AT})': "Jan 15, 2025",
     # numbers
     "(1234567.891).toLocaleString()": "1,234,567.891",
+    '(0.5).toLocaleString("default", { style: "percent" })': "50%",
+    '(1.5).toLocaleString(["und", "de"])': "1,5",
     '(1234567.891).toLocaleString("en-US", { style: "currency", currency: "USD" })': "$1,234,567.89",
     '(-5).toLocaleString("en-US", { style: "currency", currency: "USD", currencySign: "accounting" })': "($5.00)",
     '(5).toLocaleString("en-US", { style: "currency", currency: "JPY" })': "¥5",

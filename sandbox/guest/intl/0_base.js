@@ -197,7 +197,8 @@ function carried({ language, script, region }) {
 // The locale of a service: {name, keywords, data}. The first requested one decides: to pass over one that is not carried
 // would give values of another language.
 function resolve(locales, keys = []) {
-  const [first = "en-US"] = canonicalLocales(locales);
+  // A word of five letters and more is no language anywhere: `toLocaleString("default", ...)` means the default one.
+  const [first = "en-US"] = canonicalLocales(locales).filter((tag) => !/^(und|[a-z]{5,8})(-|$)/.test(tag));
   const parsed = parseTag(first);
   const name = carried(parsed);
   if (name === undefined) throw refuse('the locale "' + first.slice(0, 100) + '"', instead);
