@@ -48,8 +48,8 @@ def explained(failure: Failure, program: str) -> tuple[Failure, list[str]] | Non
         return Failure("syntax", "SyntaxError", _NO_META, line, column), [NO_MODULES]
     if failure.kind == "exception" and is_of_import(failure):
         at = dynamic_import(program)
-        line, column = (None, None) if at is None else _place(program, at)
-        return replace(failure, line=line, column=column), [NO_MODULES]
+        place = (None, None) if at is None else _place(program, at)
+        return replace(failure, line=place[0], column=place[1]), [NO_MODULES]
     if (lost := _lost_await(failure, program)) is not None:
         line, column = _place(program, lost.offset)
         return Failure(failure.kind, "SyntaxError", _LOST_AWAIT, line, column, failure.stack), [lost.advice]

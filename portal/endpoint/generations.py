@@ -73,7 +73,10 @@ _TIME: Final = re.compile(
 )
 _BASE64: Final = (string.ascii_letters + string.digits + "+/").encode()
 _URL_SAFE: Final = str.maketrans("-_", "+/")  # RFC 4648 section 5, which no client takes here
+_DATA_URL: Final = re.compile(r"data:([\w.+-]{1,100}/[\w.+-]{1,100})[^,]{0,100};base64,")  # RFC 2397
 _WHITE_SPACE: Final = b" \t\n\f\r"
+_OPAQUE: Final = frozenset({"inputSchema", "outputSchema", "structuredContent", "_meta"})
+"""Members with content of any form, in which null is a value."""
 _LONG: Final = 250  # the longest list that is shaped on the event loop
 _UNKNOWN_TYPE: Final = "application/octet-stream"
 _REQUIRED: Mapping[object, tuple[str, ...]] = {
@@ -115,12 +118,14 @@ TEMPLATE = ItemKind("resources/templates/list", "resourceTemplates", ("uriTempla
 def definition_for(generation: Generation, kind: ItemKind, item: Item) -> Item:
     """The definition of a tool, prompt, resource or template as clients of a generation can read it.
 
-    The same object if it fits. A member that is null is left out: official clients refuse it, and the models do not.
+    The same object if it fits. Members that are null are left out: official clients refuse them, the models do not.
     """
     fits = kind.fits(generation)
-    if None not in item.values() and fits(item):
+    if fits(item):
         return item
-    kept = {name: value for name, value in item.items() if value is not None}
+    kept = {
+        name: value if name in _OPAQUE else _without_nulls(value) for name, value in item.items() if value is not None
+    }
     if kind is TOOL:
         kept["inputSchema"] = _input_schema(kept.get("inputSchema"), fits)
         output = kept.get("outputSchema")
@@ -151,8 +156,15 @@ def result_for(generation: Generation, call: Call, result: dict[str, Any]) -> di
     def fits(candidate: Item) -> bool:
         return _accepted(call.method, generation, candidate)
 
-    # The questions of an upstream are no result yet.
-    if result.get("resultType", "complete") != "complete" or fits(result):
+    kind = result.get("resultType", "complete")
+    # The questions of an upstream are no result yet, and an extension's result is for the client that declared it.
+    if kind == "input_required" or (
+        generation == NEWER and isinstance(kind, str) and kind != "complete" and _ESSENTIAL[call.method] not in result
+    ):
+        return result
+    if kind != "complete":
+        result = {name: value for name, value in result.items() if name != "resultType"}
+    if fits(result):
         return result
     shaped = _SHAPES[call.method](result, generation, call.name)
     if shaped is None:
@@ -173,7 +185,25 @@ def _accepted(method: str, generation: Generation, result: Item) -> bool:
     # In 2026-07-28 a result that is not right is still read as one that asks for input: without what it should have.
     if method in _ESSENTIAL and _ESSENTIAL[method] not in read:
         return False
-    return all(_is_sound(method, item, generation) for item in _objects(method, result))
+    return _is_unchanged(read, result) and all(_is_sound(method, item, generation) for item in _objects(method, result))
+
+
+def _is_unchanged(read: object, given: object) -> bool:
+    """Whether a model has read a value as it is. Models take "yes" for true, and leave out null; clients do not."""
+    if isinstance(read, Mapping) and isinstance(given, Mapping):
+        return all(
+            value is not None if name not in read else name in _OPAQUE or _is_unchanged(read[name], value)
+            for name, value in given.items()
+        )
+    if isinstance(read, list) and isinstance(given, list):
+        return len(read) == len(given) and all(map(_is_unchanged, read, given))
+    return isinstance(read, bool) == isinstance(given, bool) and read == given
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    return [_without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def _objects(method: str, result: Item) -> Iterable[Item]:
@@ -200,6 +230,8 @@ def _is_sound(method: str, item: Item, generation: Generation) -> bool:
 def _is_sound_schema(schema: Item | None, generation: Generation) -> bool:
     if schema is None or (generation == NEWER and schema.get("type") != "object"):
         return True
+    if any(schema.get(name, "") is None for name in ("$schema", "title", "description")):
+        return False
     properties, required = schema.get("properties", {}), schema.get("required", [])
     kinds: tuple[type, ...] = (Mapping,) if generation == OLDER else (Mapping, bool)
     return (
@@ -290,6 +322,7 @@ def _is_plain(result: Item) -> bool:
         and type(content) is list
         and type(result.get("structuredContent", {})) is dict
         and type(result.get("isError", False)) is bool
+        and result.get("resultType", "complete") == "complete"
         and all(type(block) is dict and block.keys() == {"type", "text"} and _is_text(block) for block in content)
     )
 
@@ -304,6 +337,8 @@ def _tool_result(result: Item, generation: Generation, target: str) -> Item | No
 
 def _prompt_result(result: Item, generation: Generation, target: str) -> Item | None:
     messages = result.get("messages")
+    if isinstance(messages, str | Mapping):
+        messages = [messages]
     if not isinstance(messages, list):
         return None
     # Each message has one block in every generation. Servers that send several mean several messages.
@@ -371,6 +406,8 @@ def _block(block: object, generation: Generation) -> Item:
         return _text(block)
     kept = {name: value for name, value in block.items() if value is not None}
     if isinstance(kept.get("data"), str):
+        if (url := _DATA_URL.match(kept["data"])) is not None:
+            kept["mimeType"], kept["data"] = url[1], kept["data"][url.end() :]
         kept["data"] = kept["data"].translate(_URL_SAFE)
         if not isinstance(kept.get("mimeType"), str):
             kept["mimeType"] = media_type(kept["data"])

@@ -11,7 +11,7 @@ from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
-from portal.endpoint.tools import refuse_cursor, unknown_name
+from portal.endpoint.tools import refuse_cursor, refuse_unavailable, unknown_name
 from portal.endpoint.views import Views, may_have
 
 
@@ -60,4 +60,6 @@ class Prompts:
         prompts = self._views.of(request.scope).aggregate.prompts
         if name in prompts:
             return prompts
-        return (await self._views.arrived(request.scope, may_have(name))).aggregate.prompts
+        view = await self._views.arrived(request.scope, may_have(name))
+        refuse_unavailable(view, name)
+        return view.aggregate.prompts

@@ -17,6 +17,7 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, encode
 from portal.endpoint.views import View, Views, may_have
+from portal.errors import UpstreamUnavailable
 
 
 class ToolMode(Protocol):
@@ -93,10 +94,15 @@ class Tools:
         return await self.call_target(request, target)
 
     async def find(self, request: ClientRequest, name: str) -> tuple[Aggregate, Target | None]:
-        """The tools of the caller, and the one with this name. Waits for its server if that is still connecting."""
-        aggregate = self._views.of(request.scope).aggregate
-        if name not in aggregate.tools:
-            aggregate = (await self._views.arrived(request.scope, may_have(name))).aggregate
+        """The tools of the caller, and the one with this name. Waits for its server if that is still connecting.
+
+        Raises UpstreamUnavailable if its server has no listing.
+        """
+        view = self._views.of(request.scope)
+        if name not in view.aggregate.tools:
+            view = await self._views.arrived(request.scope, may_have(name))
+            refuse_unavailable(view, name)
+        aggregate = view.aggregate
         return aggregate, aggregate.tools.get(name) or self._views.hidden_target("tool", name, request.principal)
 
     async def call_target(
@@ -116,10 +122,22 @@ def refuse_cursor(params: types.PaginatedRequestParams) -> None:
         raise MCPError(INVALID_PARAMS, "Unknown cursor: this portal sends its lists whole.")
 
 
+def refuse_unavailable(view: View, name: str) -> None:
+    """Raises UpstreamUnavailable if the name is that of a tool or prompt of a server that has no listing."""
+    server, underscore, _ = name.partition("_")
+    reason = view.selection.unavailable().get(server) if underscore else None
+    if reason is not None:
+        raise UpstreamUnavailable(f"The server {server!r} is not available: {reason}", server=server)
+
+
 def unknown_name(kind: str, name: str, known: Mapping[str, Any]) -> str:
     """The error for a name that is not listed, with the nearest ones that are."""
     near = get_close_matches(name[:128], known.keys(), n=3)
-    hint = f" Did you mean {' or '.join(near)}?" if near else f" It lists {len(known)} {kind}s."
+    hint = (
+        f" Did you mean {' or '.join(near)}?"
+        if near
+        else f" It lists {len(known)} {kind}{'' if len(known) == 1 else 's'}."
+    )
     return f"Unknown {kind}: {name[:128]!r}.{hint}"
 
 

@@ -60,6 +60,7 @@ ODD_TOOLS: list[dict[str, Any]] = [
     },
     {"name": "no_properties", "inputSchema": {"type": "object", "properties": None}},
     {"name": "maybe", "inputSchema": {"type": ["object", "null"]}},
+    {"name": "nulls", "inputSchema": {**OBJECT, "$schema": None}, "annotations": {"title": None, "readOnlyHint": True}},
     {"name": "anything", "inputSchema": {"type": "object", "properties": {"a": True, "b": False}}},
     {"name": "themed", "inputSchema": OBJECT, "icons": [{"src": "https://x.example/i.png", "theme": "sepia"}]},
     {"name": "hinted", "inputSchema": OBJECT, "annotations": {"title": "T", "readOnlyHint": "perhaps"}},
@@ -93,10 +94,17 @@ def test_only_what_does_not_fit_is_changed() -> None:
     assert by_name["blank"] == {"name": "blank", "inputSchema": OBJECT}
     assert by_name["old_required"]["inputSchema"]["properties"] == {"a": {"required": True}}
     assert by_name["anything"]["inputSchema"]["properties"] == {"a": {}, "b": {"not": {}}}
-    assert definition_for(NEWER, TOOL, ODD_TOOLS[7]) is ODD_TOOLS[7]
+    assert definition_for(NEWER, TOOL, ODD_TOOLS[8]) is ODD_TOOLS[8]
     assert by_name["maybe"]["inputSchema"] == OBJECT
     assert by_name["themed"] == {"name": "themed", "inputSchema": OBJECT}
     assert by_name["hinted"]["annotations"] == {"title": "T"}
+    assert by_name["nulls"] == {"name": "nulls", "inputSchema": OBJECT, "annotations": {"readOnlyHint": True}}
+    for generation in BOTH:
+        loose = {"name": "loose", "inputSchema": OBJECT, "annotations": {"readOnlyHint": "yes", "title": "T"}}
+        assert definition_for(generation, TOOL, loose)["annotations"] == {"title": "T"}
+        icons = [{"src": "https://x.example/i.png", "mimeType": None}]
+        shaped = definition_for(generation, TOOL, {"name": "icons", "inputSchema": OBJECT, "icons": icons})
+        assert shaped["icons"] == [{"src": "https://x.example/i.png"}]
 
 
 KINDS: list[tuple[ItemKind, dict[str, Any]]] = [
@@ -186,6 +194,10 @@ def test_structured_content_that_is_no_object_is_for_newer_clients_only() -> Non
             [{"type": "image", "data": "a+/b", "mimeType": "image/png"}],
         ),
         (
+            [{"type": "image", "data": "data:image/png;base64,aGk="}],
+            [{"type": "image", "data": "aGk=", "mimeType": "image/png"}],
+        ),
+        (
             [{"type": "audio", "data": "no base64!", "mimeType": "audio/wav"}],
             [{"type": "text", "text": '{"type": "audio", "data": "no base64!", "mimeType": "audio/wav"}'}],
         ),
@@ -213,6 +225,20 @@ def test_blocks_are_delivered_or_become_text(content: Any, delivered: list[Any])
 def test_a_result_without_content_keeps_what_it_has() -> None:
     assert tool_result({"structuredContent": {"a": 1}}) == {"structuredContent": {"a": 1}, "content": []}
     assert tool_result({"isError": True, "_meta": 5}) == {"isError": True, "content": []}
+
+
+@pytest.mark.parametrize("kind", ["rows", None, 5])
+def test_a_result_of_an_unknown_type_keeps_its_text(kind: object) -> None:
+    for generation in BOTH:
+        assert tool_result({"content": [TEXT], "resultType": kind}, generation) == {"content": [TEXT]}
+        chart = tool_result({"content": [{"type": "chart"}], "resultType": kind}, generation)
+        assert chart == {"content": [{"type": "text", "text": '{"type": "chart"}'}]}
+    assert tool_result({"structuredContent": {"a": 1}, "resultType": "ok"}) == {
+        "structuredContent": {"a": 1},
+        "content": [],
+    }
+    task = {"resultType": "task", "taskId": "1"}
+    assert tool_result(task, NEWER) is task
 
 
 def test_questions_of_an_upstream_are_passed_on() -> None:

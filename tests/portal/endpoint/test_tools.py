@@ -11,6 +11,7 @@ import pytest
 from mcp.shared.exceptions import MCPError
 
 from portal.calls.gate import Call, Gate
+from portal.errors import UNAVAILABLE
 from portal.upstream import CallContext
 from tests.portal.portals import GENERATIONS, LEGACY, MODERN, Heard, Portal, client_of, portal_over
 from tests.portal.upstreams.hosting import Hosted, hosted
@@ -277,3 +278,15 @@ async def test_the_answer_to_a_listing_may_not_be_shared_between_clients(portal:
         listed = await client.list_tools()
         assert (listed.cache_scope, listed.ttl_ms) == ("private", 0)
         assert (await client.read_resource("test://one")).cache_scope == "private"
+
+
+@both
+async def test_a_call_of_a_server_that_is_down_says_why(upstream: Hosted, mode: str) -> None:
+    entries: dict[str, Any] = {"one": upstream, "gone": {"command": "no-such-program-anywhere"}}
+    why = "The server 'gone' is not available: .*no-such-program-anywhere"
+    async with portal_over(entries) as portal, client_of(portal.mcp, mode) as client:
+        with pytest.raises(MCPError, match=why) as called:
+            await client.call_tool("gone_anything", {})
+        with pytest.raises(MCPError, match=why) as got:
+            await client.get_prompt("gone_anything")
+        assert called.value.error.code == got.value.error.code == UNAVAILABLE
