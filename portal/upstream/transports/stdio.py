@@ -167,17 +167,25 @@ class StdioPipe:
         return f"{what} ({words})" if words else what
 
     async def aclose(self) -> None:
-        """Close the process's input, wait a little for its end, then kill its process group. Bounded; idempotent."""
-        self._stdin.close()
-        if not await self._exited(_EXIT_SECONDS):
-            self._signal(signal.SIGTERM)
-            await self._exited(_TERM_SECONDS)
-        # Also if it exited by itself: its descendants must not stay behind.
-        self._signal(signal.SIGKILL)
-        await self._exited(_KILL_SECONDS)
-        self._listener.cancel()
-        # A descendant that left the group may hold the pipes open for ever.
-        close_pipes(self._process)
+        """Close the process's input, wait a little for its end, then kill its process group. Bounded; idempotent.
+
+        If this is cancelled, the group is killed at once.
+        """
+        try:
+            try:
+                self._stdin.close()
+                if not await self._exited(_EXIT_SECONDS):
+                    self._signal(signal.SIGTERM)
+                    await self._exited(_TERM_SECONDS)
+            finally:
+                # Also if it exited by itself: its descendants must not stay behind. And also if the portal stops while
+                # this waits: a child must not outlive it.
+                self._signal(signal.SIGKILL)
+            await self._exited(_KILL_SECONDS)
+        finally:
+            self._listener.cancel()
+            # A descendant that left the group may hold the pipes open for ever.
+            close_pipes(self._process)
 
     async def _listen_to_stderr(self) -> None:
         while (line := await self._errors.next()) is not None:

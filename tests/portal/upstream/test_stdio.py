@@ -14,9 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.config import StdioServer, parse_config
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError
 from portal.upstream.transports.duplex import TooLarge
-from portal.upstream.transports.stdio import LineReader
+from portal.upstream.transports.stdio import LastWords, LineReader, StdioPipe
 from portal.upstream.transports.wire import id_of_answer
 from tests.portal.upstreams.hosting import stdio_entry
 from tests.portal.upstreams.watching import ready, watched
@@ -296,3 +297,27 @@ def test_the_id_of_a_discarded_answer_is_found_at_either_end(number: int, where:
         "last-version": f"{{{answer},{ours},{version}}}",
     }[where].encode()
     assert id_of_answer(line[:512], line[-512:]) == number
+
+
+STUBBORN = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+print("ready", flush=True)
+while True:
+    time.sleep(60)
+"""
+
+
+async def test_a_process_is_killed_when_its_closing_is_cut_off() -> None:
+    document = {"mcpServers": {"s": {"command": sys.executable, "args": ["-c", STUBBORN]}}}
+    config = parse_config(document, env={}).servers["s"]
+    assert isinstance(config, StdioServer)
+    pipe = await StdioPipe.open(config, 1000, LastWords())
+    assert await pipe.receive() == b"ready"
+    closing = asyncio.create_task(pipe.aclose())
+    await asyncio.sleep(0)
+    closing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await closing
+    await pipe._process.wait()
+    assert "SIGKILL" in pipe.end_reason()
