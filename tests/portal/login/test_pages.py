@@ -66,6 +66,8 @@ async def chromium() -> AsyncIterator[tuple[Page, list[str]]]:
 
 
 async def readable(page: Page) -> None:
+    # A click returns when the next page begins to arrive: its style sheet may still be on its way.
+    await page.wait_for_load_state("load")
     assert await page.locator("h1").count() == 1
     assert await page.locator("html").get_attribute("lang") == "en"
     assert await page.title()
