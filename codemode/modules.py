@@ -66,7 +66,6 @@ def without_module_words(program: str) -> str:
         for at, token in enumerate(text.tokens)
     )
     spans: list[tuple[int, int]] = []
-    unnamed: list[int] = []
     operands: list[int] = []
     for at, token in enumerate(text.tokens):
         if token.key == "import" and (found := _import(text, at)) is not None and found.types:
@@ -74,19 +73,16 @@ def without_module_words(program: str) -> str:
         elif token.key in ("module", "exports") and (end := _end_of_target(text, at)) is not None:
             spans.append((token.start, text.tokens[end - 1].end))
             if text.key(end + (text.key(end) == "async")) in ("function", "class"):
-                operands.append(text.tokens[end - 1].end)
+                operands.append(spans[-1][1])
         elif token.key == "export" and _begins(text, at):
             end = _end_of_export(text, at, keep_values=has_default and not is_body)
             if end is not None:
                 spans.append((token.start, text.tokens[end - 1].end))
                 if _is_unnamed(text, end):
-                    unnamed.append(token.start)
+                    operands.append(spans[-1][1])
     program = blanked(program, spans)
-    for start in unnamed:
-        # Without `export default` a function needs a name, except as an operand.
-        program = program[:start] + "void" + program[start + len("void") :]
     for end in operands:
-        # What was assigned stays a value: on its own it would be a declaration, which nobody calls.
+        # A value stays one: on its own a function would be a declaration, which needs a name, and which nobody calls.
         program = program[: end - len("0,")] + "0," + program[end:]
     return program
 
@@ -110,21 +106,22 @@ def imports(program: str) -> list[Import]:
 
 def dynamic_import(program: str) -> int | None:
     """The offset of the first `import(...)`; None when there is none."""
-    tokens = tokenize(program)
-    for at, token in enumerate(tokens):
-        if token.key == "import" and at + 1 < len(tokens) and tokens[at + 1].key == "(":
-            if not at or tokens[at - 1].key != ".":
-                return token.start
-    return None
+    return _first_import(program, "(")
 
 
 def meta_of_module(program: str) -> int | None:
     """The offset of the first `import.meta`; None when there is none."""
+    return _first_import(program, ".", "meta")
+
+
+def _first_import(program: str, *following: str) -> int | None:
+    """The offset of the first `import` that is no member and has these tokens after it."""
     tokens = tokenize(program)
-    keys = [token.key for token in tokens]
-    for at in range(len(tokens) - 2):
-        if keys[at : at + 3] == ["import", ".", "meta"]:
-            return tokens[at].start
+    keys = ["", *(token.key for token in tokens)]
+    for at, token in enumerate(tokens):
+        after = keys[at + 2 : at + 2 + len(following)]
+        if token.key == "import" and keys[at] != "." and after == list(following):
+            return token.start
     return None
 
 

@@ -130,10 +130,7 @@ def definition_for(generation: Generation, kind: ItemKind, item: Item) -> Item:
         kept["inputSchema"] = _input_schema(kept.get("inputSchema"), fits)
         output = kept.get("outputSchema")
         if isinstance(output, Mapping) and output.get("type") == "object":
-            kept["outputSchema"] = {
-                **output,
-                **{name: sound(output[name]) for name, sound in _SOUND.items() if name in output},
-            }
+            kept["outputSchema"] = _sound_schema(output)
     return _fitting_part(kept, kind.required, fits)
 
 
@@ -289,10 +286,12 @@ def _input_schema(schema: object, fits: Fits) -> Item:
         typed["type"] = "object"
     if accepts(typed):
         return typed
-    for name, sound in _SOUND.items():
-        if name in typed:
-            typed[name] = sound(typed[name])
-    return typed if accepts(typed) else _OBJECT
+    sound = _sound_schema(typed)
+    return sound if accepts(sound) else _OBJECT
+
+
+def _sound_schema(schema: Item) -> Item:
+    return {name: _SOUND[name](value) if name in _SOUND else value for name, value in schema.items()}
 
 
 def _properties(value: object) -> dict[str, Any]:

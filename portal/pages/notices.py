@@ -10,14 +10,12 @@ import base64
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
 from http import HTTPStatus
 
 import orjson
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template
 from starlette.responses import HTMLResponse, Response
 
-from portal.pages.pages import STRICT, style_sheet
+from portal.pages.pages import STRICT, policy_without_scripts, style_sheet, templates
 from portal.pages.rules import Design
 
 _TITLES = {
@@ -64,21 +62,21 @@ def notice(status: int, body: bytes, around: Surroundings) -> Response:
     elif status in (429, 503):
         text = f"{text} {_AGAIN}".strip()
     sheet = style_sheet(around.design)
-    html = _template().render(
-        design=around.design,
-        sheet=sheet,
-        title=title,
-        text=text,
-        endpoint=around.endpoint if around.at_endpoint else "",
-        home=around.home,
-        status="" if around.at_endpoint else _phrase(status),
+    html = (
+        templates()
+        .get_template("notice.html")
+        .render(
+            design=around.design,
+            sheet=sheet,
+            title=title,
+            text=text,
+            endpoint=around.endpoint if around.at_endpoint else "",
+            home=around.home,
+            status="" if around.at_endpoint else _phrase(status),
+        )
     )
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    images = f" {around.design.logo_origin}" if around.design.logo else ""
-    policy = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src 'self'{images}; form-action 'none'; "
-        "frame-ancestors 'none'; base-uri 'none'"
-    )
+    policy = policy_without_scripts(around.design, style=f"'sha256-{digest}'", forms="'none'")
     return HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy})
 
 
@@ -105,11 +103,3 @@ def _phrase(status: int) -> str:
 
 
 _STATUSES = {status.value for status in HTTPStatus}
-
-
-@cache
-def _template() -> Template:
-    environment = Environment(
-        loader=PackageLoader("portal.pages"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template("notice.html")

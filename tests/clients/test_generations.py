@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mcp_types import methods
-from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from portal.calls import Call
 from portal.endpoint.generations import (
@@ -31,6 +30,7 @@ from portal.errors import ResponseInvalid
 from tests import node_tools
 from tests.clients.test_clients import TYPESCRIPT_V1, TYPESCRIPT_V2
 from tests.deep import examples
+from tests.portal.endpoint.test_generations import ENVELOPE, VERSIONS
 from tests.strategies import json_values
 
 pytestmark = pytest.mark.clients
@@ -54,8 +54,6 @@ for await (const line of createInterface({ input: process.stdin })) {
 }
 """
 Dislikes = Callable[[str, Generation, dict[str, Any]], list[Any]]
-VERSIONS = {OLDER: LATEST_HANDSHAKE_VERSION, NEWER: LATEST_MODERN_VERSION}
-ENVELOPE = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 BOTH = st.sampled_from([OLDER, NEWER])
 
 WORDS = st.sampled_from(["", "x", "!!", "aGk=", "aG-_", "2025-01-01", "2025-01-01T00:00:00Z", "user", "light"])
