@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from codemode.check.brackets import Brackets, brackets
 from codemode.run import Failure
+from codemode.typescript import MAX_PLACED_CHARS
 
-MAX_CHARS = 64 * 1024
 _FRAME = re.compile(r"^\s*at (?:(.{1,200}?) )?\(?program\.js:(\d{1,9}):(\d{1,9})\)?$")
 _OF_LANGUAGE = frozenset(
     "Error TypeError RangeError SyntaxError ReferenceError EvalError URIError InternalError AggregateError".split()
@@ -38,7 +38,7 @@ class _Class(NamedTuple):
 def placed(failure: Failure, program: str) -> Failure:
     """The failure with the place, and the stack from there, at which the program made its error."""
     stack = failure.stack
-    if failure.kind != "exception" or not stack or "new" not in program or len(program) > MAX_CHARS:
+    if failure.kind != "exception" or not stack or "new" not in program or len(program) > MAX_PLACED_CHARS:
         return failure
     text = brackets(program)
     lines = stack.split("\n")

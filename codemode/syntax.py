@@ -9,10 +9,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from codemode.awaits import LostAwait, lost_awaits
+from codemode.check.finding import place
 from codemode.modules import Import, dynamic_import, imports, meta_of_module
 from codemode.run import Failure
+from codemode.typescript import MAX_PLACED_CHARS
 
-MAX_CHARS = 64 * 1024  # errors of larger programs stay as they are
 NO_MODULES = (
     "A program has no modules: the language, URL, TextEncoder, crypto.randomUUID, setTimeout and codemode are there."
 )
@@ -39,19 +40,19 @@ def is_of_import(failure: Failure) -> bool:
 
 def explained(failure: Failure, program: str) -> tuple[Failure, list[str]] | None:
     """The failure with its cause and its place, and what to write instead; None where the engine's words will do."""
-    if len(program) > MAX_CHARS:
+    if len(program) > MAX_PLACED_CHARS:
         return None
     if is_of_import(failure) and (found := imports(program)):
         return _refusal(program, found[0]), [*_instead(found[0]), NO_MODULES]
     if failure.kind == "syntax" and "import" in program and (meta := meta_of_module(program)) is not None:
-        line, column = _place(program, meta)
+        line, column = place(program, meta)
         return Failure("syntax", "SyntaxError", _NO_META, line, column), [NO_MODULES]
     if failure.kind == "exception" and is_of_import(failure):
         at = dynamic_import(program)
-        place = (None, None) if at is None else _place(program, at)
-        return replace(failure, line=place[0], column=place[1]), [NO_MODULES]
+        line_and_column = (None, None) if at is None else place(program, at)
+        return replace(failure, line=line_and_column[0], column=line_and_column[1]), [NO_MODULES]
     if (lost := _lost_await(failure, program)) is not None:
-        line, column = _place(program, lost.offset)
+        line, column = place(program, lost.offset)
         return Failure(failure.kind, "SyntaxError", _LOST_AWAIT, line, column, failure.stack), [lost.advice]
     if failure.kind == "syntax" and failure.message == _RETURN_OUTSIDE and "export" in program:
         return failure, ["A program with `return` exports nothing: leave `export default` out, or the `return`."]
@@ -60,7 +61,7 @@ def explained(failure: Failure, program: str) -> tuple[Failure, list[str]] | Non
 
 def _refusal(program: str, one: Import) -> Failure:
     """The failure of a program with an import of values, in the engine's words for it."""
-    line, column = _place(program, one.start)
+    line, column = place(program, one.start)
     message = f'{_REFUSED}"{one.module[:100]}": a program has no modules to import, all it may use is in its globals'
     return Failure("syntax", "SyntaxError", message, line, column)
 
@@ -83,12 +84,8 @@ def _lost_await(failure: Failure, program: str) -> LostAwait | None:
     if failure.line is None:
         return lost[0] if lost and (failure.kind == "syntax" or _is_await(failure)) else None
     for one in lost:
-        if _place(program, one.offset) <= (failure.line, failure.column or 1) <= _place(program, one.next_end + 1):
+        if place(program, one.offset) <= (failure.line, failure.column or 1) <= place(program, one.next_end + 1):
             return one
     # Where a program has types too, both parsers stop elsewhere. Two words in a row are an error in any case.
     certain = (one for one in lost if _is_await(failure) or program[one.offset + len("await") :].lstrip()[:1].isalpha())
     return next(certain, None)
-
-
-def _place(program: str, offset: int) -> tuple[int, int]:
-    return program.count("\n", 0, offset) + 1, offset - program.rfind("\n", 0, offset)

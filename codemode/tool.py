@@ -13,7 +13,7 @@ from codemode.answer import OUTPUT_SCHEMA, answer
 from codemode.bounded import RecentlyUsed
 from codemode.caller import ToolCaller
 from codemode.catalog import Catalog
-from codemode.check.checker import Checker
+from codemode.check.checker import MOST_INLINE, Checker
 from codemode.check.finding import place
 from codemode.description import description
 from codemode.driver import drive
@@ -34,7 +34,6 @@ TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
 MAX_IMAGES = 64
-_MOST_INLINE = 8 * 1024  # characters of a program that the event loop reads itself
 
 INPUT_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -232,7 +231,7 @@ async def _without_trappings(program: str) -> str:
         text = without_module_words(program) if modules else program
         return without_given_parameters(text) if parameters else text
 
-    return prepare() if len(program) <= _MOST_INLINE else await asyncio.to_thread(prepare)
+    return prepare() if len(program) <= MOST_INLINE else await asyncio.to_thread(prepare)
 
 
 async def _advice(run: Run, source: str, catalog: Catalog) -> list[str]:

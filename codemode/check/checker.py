@@ -26,7 +26,7 @@ from codemode.typescript import JavaScript, TypeScript, TypeScriptError, printed
 SECONDS = 10.0
 AT_ONCE = 2
 _REMEMBERED = 64
-_MOST_INLINE = 8 * 1024  # characters of a program that the event loop reads itself
+MOST_INLINE = 8 * 1024  # characters of a program that the event loop reads itself
 _MOST_WAITING = 64
 _MOST_COMPLAINTS, _MOST_COMPLAINT_CHARS = 300, 2_000
 MAX_CHARS = 64 * 1024
@@ -126,7 +126,7 @@ class Checker:
         """The mistakes that are certain from the text alone. Takes microseconds for a program without any."""
         if "codemode" not in program:
             return _NO_FINDINGS
-        large = len(program) > _MOST_INLINE
+        large = len(program) > MOST_INLINE
         if not (await asyncio.to_thread(suspicious, program, catalog) if large else suspicious(program, catalog)):
             return _NO_FINDINGS
         findings = await typescript.run(lambda: certain_findings(program, catalog, printed))

@@ -400,7 +400,8 @@ def _block(block: object, generation: Generation) -> Item:
         return _text(block)
     if fits(block):
         return block
-    required = _REQUIRED.get(_hashable(block.get("type")))
+    kind = block.get("type")
+    required = _REQUIRED.get(kind) if isinstance(kind, str) else None
     if required is None:
         return _text(block)
     kept = {name: value for name, value in block.items() if value is not None}
@@ -445,10 +446,6 @@ def _text_member(value: object) -> dict[str, str]:
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-def _hashable(value: object) -> Any:
-    return value if isinstance(value, str) else None
 
 
 def media_type(data: str) -> str:
