@@ -17,6 +17,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from portal.http.edge import HttpSettings
 
+# How long what a client still sends is read and dropped after it was refused.
+_LINGER_SECONDS = 2.0
 _REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
 
 
@@ -44,10 +46,15 @@ class BoundedHttp(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._head_bytes = 0
         self._deadline: asyncio.TimerHandle | None = None
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._arm(self.bounds.header_time, "head")
+
+    def data_received(self, data: bytes) -> None:
+        if not self._refused:
+            super().data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._disarm()
@@ -105,6 +112,14 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
 
     def _answer(self, status: int, message: str) -> None:
+        """Answer, end our half of the connection, and let the client end its own.
+
+        A socket that is closed before all that has arrived was read resets the connection, and the client may lose the
+        answer (RFC 9112, section 9.6).
+        """
+        if self._refused:
+            return
+        self._refused = True
         error = {"code": INVALID_REQUEST, "message": message, "data": {"reason": "http"}}
         body = orjson.dumps({"jsonrpc": "2.0", "id": None, "error": error})
         head = (
@@ -112,7 +127,13 @@ class BoundedHttp(HttpToolsProtocol):
             % (status, _REASONS[status], len(body))
         )
         self.transport.write(head + body)
-        self.transport.close()
+        self._disarm()
+        answering = self.cycle is not None and not self.cycle.response_complete
+        if self.transport.can_write_eof() and not answering:
+            self.transport.write_eof()
+            self._deadline = self.loop.call_later(_LINGER_SECONDS, self.transport.close)
+        else:
+            self.transport.close()
 
 
 class PortalUvicorn(uvicorn.Server):

@@ -171,6 +171,21 @@ async def test_a_body_that_does_not_arrive_is_given_up(impatient: str) -> None:
     assert (answer.status, answer.error["data"]) == (408, {"reason": "body_time"})
 
 
+async def test_a_refused_client_reads_why_though_it_is_still_sending(url: str) -> None:
+    host, _, port = url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(f"{POST}X: {'y' * 3000}\r\nY: y\r\n".encode())
+    async with asyncio.timeout(PATIENCE):
+        # What comes after the refusal, and is not read, would reset a closed connection.
+        first = await reader.readexactly(1)
+        for _ in range(50):
+            writer.write(b"Z: " + b"z" * 10_000 + b"\r\n")
+            await writer.drain()
+        answer = Answer(first + await reader.read())
+    writer.close()
+    assert answer.status == 431
+
+
 async def test_many_slow_clients_delay_nobody(impatient: str) -> None:
     slow = [asyncio.create_task(send(impatient, POST)) for _ in range(100)]
     answers = await asyncio.gather(*(send(impatient, request(b"{}")) for _ in range(20)))
