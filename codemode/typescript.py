@@ -18,11 +18,13 @@ from typing import TypeVar
 
 from quickjs_rs import transform_source
 
+from codemode import transformer
 from codemode.erasure import blank, lay_out, same_program
 from codemode.tokens import SourceToken, tokenize
+from sandbox import CompiledCache, default_cache
 
 THREADS = 2
-_COMPILE_SECONDS = 30.0  # once a process, on a busy machine
+_COMPILE_SECONDS = 30.0  # once a machine, on a busy one
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
 MAX_PLACED_CHARS = 64 * 1024  # errors of larger programs have no line: finding it, in Python, would take too long
@@ -61,14 +63,15 @@ class TypeScriptError:
 class TypeScript:
     """Transforms programs on threads of its own."""
 
-    def __init__(self, *, seconds: float = 2.0) -> None:
+    def __init__(self, *, seconds: float = 2.0, cache: CompiledCache | None = None) -> None:
         self._seconds = seconds
+        self._cache = cache
         self._jobs: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
         self._compiled = threading.Event()
 
     def warm(self) -> None:
-        """Compile the transformer in the background. Otherwise its first use takes half a second longer."""
+        """Load the transformer in the background. The first process of a machine compiles it, for a second or more."""
         self._submit(self._compiled.is_set)
 
     async def javascript(self, source: str) -> JavaScript | TypeScriptError:
@@ -104,12 +107,17 @@ class TypeScript:
         self._jobs.put(job)
         if len(self._threads) < THREADS:
             # A daemon, because a transformer that never returns must not keep the process from ending.
-            thread = threading.Thread(target=_work, args=(self._jobs, self._compiled), name="typescript", daemon=True)
+            thread = threading.Thread(
+                target=_work, args=(self._jobs, self._compiled, self._cache), name="typescript", daemon=True
+            )
             self._threads.append(thread)
             thread.start()
 
 
-def _work(jobs: queue.SimpleQueue[Callable[[], object]], compiled: threading.Event) -> None:
+def _work(
+    jobs: queue.SimpleQueue[Callable[[], object]], compiled: threading.Event, cache: CompiledCache | None
+) -> None:
+    transformer.prepare(cache or CompiledCache(default_cache()))
     javascript("1")
     compiled.set()
     while True:

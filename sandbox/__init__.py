@@ -1,6 +1,7 @@
 """Runs untrusted JavaScript in single-use WebAssembly isolates. Does no I/O and knows nothing of MCP or HTTP."""
 
 from sandbox.batch import decode_outcome, encode_failed, encode_resume, encode_start
+from sandbox.compiled import CompiledCache, default_cache
 from sandbox.conversation import Conversation, State
 from sandbox.engine import Engine, Image
 from sandbox.errors import (
@@ -34,6 +35,7 @@ from sandbox.workers.executor import WorkerExecutor
 
 __all__ = [
     "CallsExceeded",
+    "CompiledCache",
     "Completed",
     "Confinement",
     "Conversation",
@@ -72,6 +74,7 @@ __all__ = [
     "WorkerDied",
     "WorkerExecutor",
     "decode_outcome",
+    "default_cache",
     "encode_failed",
     "encode_resume",
     "encode_start",

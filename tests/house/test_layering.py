@@ -40,7 +40,7 @@ SIDE_DOORS = {"portal.bench.ui"}
 THIRD_PARTIES = {
     "stubs": set[str](),
     "sandbox": {"orjson", "wasmtime"},
-    "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "rapidfuzz", "Stemmer"},
+    "codemode": {"jsonschema_rs", "orjson", "quickjs_rs", "rapidfuzz", "Stemmer", "wasmtime"},
     "portal": {
         "aiohttp",
         "alembic",
