@@ -1,4 +1,4 @@
-"""Private parts of third parties are used in three files only, each with its reason, so that an update is no surprise."""
+"""Private parts of third parties are used in three files only, each with its reason: an update is no surprise."""
 
 from __future__ import annotations
 
