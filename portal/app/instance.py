@@ -223,6 +223,7 @@ class Instance:
         await stack.enter_async_context(background(self._forget_expired()))
         self._follower = Follower(store, ACCESS_KINDS, self._follow, self._unavailable)
         stack.push_async_callback(self._follower.aclose)
+        self.admin.settings.in_force = self._follower.settled
         return [self.admin.route()]
 
     async def _close(self) -> None:

@@ -181,6 +181,11 @@ class Follower:
             self._task.cancel()
             await asyncio.wait({self._task})
 
+    async def settled(self, seconds: float) -> None:
+        """Return when every change that the store has told of was followed, or after `seconds`."""
+        if self._task is not None:
+            await asyncio.wait({self._task}, timeout=seconds)
+
     def again(self) -> None:
         """Run the work as if there had been a change."""
         self._outdated = self._open

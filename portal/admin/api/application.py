@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
@@ -41,8 +41,13 @@ PREFIX = "/client/v4"
 MAX_BODY = 1024 * 1024
 MAX_PROBLEMS = 20
 MAX_IN_PATH = 256
+IN_FORCE_SECONDS = 1.0
 Proxies: TypeAlias = Sequence[IPv4Network | IPv6Network]
 M = TypeVar("M", bound=BaseModel)
+
+
+async def _at_once(seconds: float) -> None:
+    """Nothing in this process decides by the store."""
 
 
 @dataclass(slots=True)
@@ -51,13 +56,15 @@ class AdminSettings:
 
     `proxies` are the networks whose `X-Forwarded-For` is trusted. `integrations` names the posture checks that may be
     pushed, or is None if no portal accepts any. `delivery` sends links to people. `hostname` is the host name of the
-    portal in the operator's document, or "" if it is unknown.
+    portal in the operator's document, or "" if it is unknown. `in_force` returns when the portals of this process decide
+    by what is stored, or after the seconds it is given: a change is answered then.
     """
 
     proxies: Proxies = ()
     integrations: frozenset[str] | None = None
     delivery: Delivery = Delivery()
     hostname: str = ""
+    in_force: Callable[[float], Awaitable[None]] = _at_once
 
 
 def create_admin_app(
@@ -104,7 +111,7 @@ def _route(
     async def answer(request: Request) -> Response:
         operation = methods["GET" if request.method == "HEAD" else request.method]
         try:
-            return await _perform(operation, request, tokens, account_id, settings.proxies)
+            return await _perform(operation, request, tokens, account_id, settings)
         except AdminError as error:
             return _refusal(error)
         except StateError as error:
@@ -114,9 +121,9 @@ def _route(
 
 
 async def _perform(
-    operation: Operation, request: Request, tokens: ApiTokens, account_id: str, proxies: Proxies
+    operation: Operation, request: Request, tokens: ApiTokens, account_id: str, settings: AdminSettings
 ) -> Response:
-    address = client_ip(request.scope, proxies)
+    address = client_ip(request.scope, settings.proxies)
     caller = await tokens.authenticate(request.headers.get("authorization", ""), address)
     # The same answer for every other account, so that nobody learns which accounts exist.
     if request.path_params["account_id"] != account_id:
@@ -129,6 +136,9 @@ async def _perform(
     body = await _body(operation, request)
     paging = _validated(Paging, dict(request.query_params)) if operation.listed else Paging()
     result = await operation.handler(ApiRequest(caller, account_id, names, body, paging))
+    if operation.writing:
+        # Who has just denied somebody may rely on it when the answer comes.
+        await settings.in_force(IN_FORCE_SECONDS)
     if operation.listed:
         listing = listing_of(result)
         items, info = answers.page(listing.items, paging)

@@ -74,6 +74,18 @@ async def test_somebody_refused_for_who_he_is_is_shown_what_the_application_says
         assert DENIED in (await ask(portal, browser)).text
 
 
+async def test_a_change_decides_when_it_is_answered(tmp_path: Path) -> None:
+    anybody = {"name": "All", "decision": "allow", "include": [{"everyone": {}}]}
+    async with ruled_portal(tmp_path) as portal:
+        app = await portal.portal_app(policies=[STAFF])
+        here = {"account_id": portal.account, "type": "mcp_portal", "name": "Here", "domain": "localhost"}
+        decided = []
+        for policy in (anybody, STAFF) * 5:
+            await portal.access.applications.update(app.id, **here, policies=[policy])
+            decided.append(portal.access_now.portal(PERSON).allowed)
+        assert decided == [True, False] * 5
+
+
 async def test_a_program_that_is_refused_is_told_and_its_browser_shown_the_same(tmp_path: Path) -> None:
     async with ruled_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False) as http:
         robot = await portal.access.service_tokens.create(account_id=portal.account, name="Nightly")

@@ -340,3 +340,21 @@ async def test_a_closed_follower_has_ended_its_work_and_follows_nothing() -> Non
     work.follower.again()
     await turn()
     assert work.runs == 1
+
+
+@pytest.mark.anyio
+async def test_a_change_is_settled_when_its_work_has_ended_or_the_time_is_over() -> None:
+    work = Work()
+    await work.follower.settled(PATIENCE)
+    work.change()
+    waiting = asyncio.create_task(work.follower.settled(PATIENCE))
+    await turn()
+    work.change()
+    await work.follower.settled(0)
+    work.go.release()
+    await turn()
+    assert (work.runs, waiting.done()) == (2, False)
+    work.go.release()
+    await waiting
+    assert work.runs == 2
+    await work.follower.aclose()
