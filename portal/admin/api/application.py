@@ -56,8 +56,8 @@ class AdminSettings:
 
     `proxies` are the networks whose `X-Forwarded-For` is trusted. `integrations` names the posture checks that may be
     pushed, or is None if no portal accepts any. `delivery` sends links to people. `hostname` is the host name of the
-    portal in the operator's document, or "" if it is unknown. `in_force` returns when the portals of this process decide
-    by what is stored, or after the seconds it is given: a change is answered then.
+    portal in the operator's document, or "" if it is unknown. `in_force` returns when the portals of this process
+    decide by what is stored, or after the seconds it is given: a change is answered then.
     """
 
     proxies: Proxies = ()
