@@ -41,8 +41,8 @@ def deep(cases: Iterable[Any], kind: Callable[..., object] | None = None) -> lis
     `itertools.product` makes. `kind` is called with the values of a case and returns the kind it belongs to.
 
     `pytest` and `make test` leave out what is marked `deep`; `make test-deep` runs everything. It is for a test that
-    tries one sentence on 25 cases or more, above all on the product of several lists. A table whose rows are rules of
-    their own stays whole.
+    tries one sentence on 25 cases or more, above all on the product of several lists, or whose cases take seconds each.
+    A table whose rows are rules of their own stays whole.
 
     The tenth depends on nothing but the cases and their order:
 

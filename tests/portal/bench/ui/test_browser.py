@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +16,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from portal.bench.ui import MONACO, EditorUnavailable, editor_cache, install
+from tests.deep import deep
 from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import browser
 
@@ -229,8 +231,7 @@ def has_room_for_all_in_a_narrow_window(opened: OpenPage) -> None:
     assert page.evaluate("document.documentElement.scrollWidth") <= 800
 
 
-@pytest.mark.parametrize("width", [320, 375, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("scheme", "width"), deep(product(["light", "dark"], [320, 375, 1280])))
 def test_every_view_fits_a_phone_and_is_as_axe_wants_it(
     url: str, chromium: Browser, scheme: Literal["light", "dark"], width: int
 ) -> None:
@@ -241,7 +242,8 @@ def test_every_view_fits_a_phone_and_is_as_axe_wants_it(
 
     def check() -> None:
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
-        page.add_script_tag(content=axe)
+        if not page.evaluate("'axe' in window"):
+            page.add_script_tag(content=axe)
         assert page.evaluate(RUN) == []
 
     opened.open(url)
