@@ -339,7 +339,9 @@ class Instance:
 
     def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.
-        return {"status": "ok"} if self.own.access is not None else health(self.servers.snapshot)
+        if self.own.access is not None:
+            return {"status": "ok"}
+        return health(self.servers.snapshot, len(self.config.left_out))
 
     async def _error_page(self, scope: Scope, status: int, body: bytes) -> Response:
         from portal.app.error_pages import error_page

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from urllib.parse import SplitResult, urlsplit
 
-from portal.config import Config, ServerConfig, StdioServer
+from portal.config import Config, LeftOut, ServerConfig, StdioServer
 from portal.http import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
@@ -72,10 +72,17 @@ def without_itself(config: Config, own: OwnAddress) -> Config:
     itself = [server for server in config.servers.values() if leads_to(server, own)]
     if not itself:
         return config
-    notes = [f"{config.section}.{server.name} is left out: it is this portal itself." for server in itself]
-    gone = {server.id for server in itself}
-    servers = {id: server for id, server in config.servers.items() if id not in gone}
-    return config.model_copy(update={"servers": servers, "notes": (*config.notes, *notes)})
+    gone = {
+        server.id: LeftOut(id=server.id, why=f"{config.section}.{server.name} is left out: it is this portal itself.")
+        for server in itself
+    }
+    return config.model_copy(
+        update={
+            "servers": {id: server for id, server in config.servers.items() if id not in gone},
+            "left_out": (*config.left_out, *gone.values()),
+            "notes": (*config.notes, *(one.why for one in gone.values())),
+        }
+    )
 
 
 def leads_to(server: ServerConfig, own: OwnAddress) -> bool:
