@@ -192,7 +192,7 @@ class HttpServer(_Server):
 ServerConfig = StdioServer | HttpServer
 
 
-class LeftOut(BaseModel):
+class Omission(BaseModel):
     """A server of the document that is not served. `id` is "" if its name makes none; `why` is a sentence that names it
     and says what to do."""
 
@@ -204,15 +204,15 @@ class LeftOut(BaseModel):
 
 class Config(BaseModel):
     """A whole document. `servers` is in document order, by server id, the disabled ones included; `portals` are the
-    further portals, by id. `left_out` are the servers that cannot be used. `notes` are sentences for the operator: what
-    of the document is passed over or left out. `section` is the key under which the document has its servers."""
+    further portals, by id. `omissions` are the servers that cannot be used. `notes` are sentences for the operator:
+    what of the document is passed over or left out. `section` is the key under which the document has its servers."""
 
     model_config = ConfigDict(frozen=True)
 
     portal: PortalSettings = PortalSettings()
     servers: Mapping[str, StdioServer | HttpServer] = Field(default_factory=dict)
     portals: Mapping[str, PortalEntry] = Field(default_factory=dict)
-    left_out: tuple[LeftOut, ...] = ()
+    omissions: tuple[Omission, ...] = ()
     notes: tuple[str, ...] = ()
     section: str = SERVER_SECTIONS[0]
 
@@ -227,7 +227,7 @@ class _Reading:
     editor: Mapping[str, str]
     inputs: Mapping[str, str | None]
     notes: Notes
-    left_out: list[LeftOut] = field(default_factory=list)
+    omissions: list[Omission] = field(default_factory=list)
 
     def path(self, written: str) -> Path:
         """A file that an entry names: below the folder of the project that the document is about."""
@@ -244,7 +244,7 @@ class _Reading:
     def leave_out(self, name: str, key: str, reason: str) -> None:
         why = f"{key[:MAX_KEY]} is left out: {reason}"
         self.notes.sentences.append(why)
-        self.left_out.append(LeftOut(id=server_id(name), why=why))
+        self.omissions.append(Omission(id=server_id(name), why=why))
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
@@ -291,10 +291,12 @@ def _parse(document: Mapping[str, object], file: str, environment: Mapping[str, 
     servers = _servers(document.get(key, {}), key, reading)
     portal = _portal(document.get("portal", {}), file, environment, folder)
     _pins_have_a_place(portal, servers, key, file)
-    there = servers.keys() | {one.id for one in reading.left_out}
+    there = servers.keys() | {one.id for one in reading.omissions}
     portals = _portals(document.get("portals", {}), portal, there, file, environment)
-    left_out = tuple(reading.left_out)
-    return Config(portal=portal, servers=servers, portals=portals, left_out=left_out, notes=notes.lines(), section=key)
+    omissions = tuple(reading.omissions)
+    return Config(
+        portal=portal, servers=servers, portals=portals, omissions=omissions, notes=notes.lines(), section=key
+    )
 
 
 def _servers(entries: object, key: str, reading: _Reading) -> dict[str, ServerConfig]:

@@ -27,8 +27,8 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
     if as_json:
         listed = tools_by_server(catalog)
         data: dict[str, object] = {"servers": [_as_json(one, listed.get(one.id, [])) for one in servers]}
-        if document.left_out:
-            data["leftOut"] = [one.why for one in document.left_out]
+        if document.omissions:
+            data["leftOut"] = [one.why for one in document.omissions]
         stdout.print_json(data=data)
     else:
         _print_tools(servers, catalog, stdout)
@@ -75,7 +75,7 @@ def _select(snapshot: Snapshot, server: str | None, document: Config) -> list[Se
     if server is None:
         return list(snapshot.servers.values())
     if server not in snapshot.servers:
-        if why := next((one.why for one in document.left_out if one.id == server), ""):
+        if why := next((one.why for one in document.omissions if one.id == server), ""):
             raise CommandError(why)
         known = ", ".join(snapshot.servers) or "none"
         raise CommandError(f"There is no server {server!r} in the configuration; it has: {known}.")

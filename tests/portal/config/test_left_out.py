@@ -20,14 +20,14 @@ def parse(entry: object, folder: Path | None = None, /, **env: str) -> Config:
 
 def served(entry: object, folder: Path | None = None, /, **env: str) -> StdioServer | HttpServer:
     config = parse(entry, folder, **env)
-    assert config.notes == () == config.left_out
+    assert config.notes == () == config.omissions
     return config.servers["a"]
 
 
 def why_left_out(entry: object, folder: Path | None = None, /, **env: str) -> str:
     config = parse(entry, folder, **env)
     assert list(config.servers) == ["b"]
-    [one] = config.left_out
+    [one] = config.omissions
     assert one.id == "a" and one.why.startswith("mcpServers.a is left out: ") and one.why[-1] in ".?"
     assert config.notes == (one.why,)
     return one.why
@@ -182,7 +182,7 @@ def test_an_entry_that_is_nested_too_deeply_costs_itself() -> None:
 def test_a_name_that_makes_no_id_costs_that_entry() -> None:
     config = parse_config({"mcpServers": {"\u6587\u4ef6": SOUND, "b": SOUND}}, env={})
     assert list(config.servers) == ["b"]
-    assert config.left_out[0].id == "" and "is no name for a server" in config.left_out[0].why
+    assert config.omissions[0].id == "" and "is no name for a server" in config.omissions[0].why
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_a_document_whose_mistakes_leave_no_server_is_refused_with_the_first() -
         parse_config({"mcpServers": {"a": {"command": 5}, "c": {"url": "x"}, "d": {"type": "ws"}}}, env={})
     assert caught.value.key == "mcpServers.a.command"
     config = parse_config({"mcpServers": {"d": {"type": "ws"}}}, env={})
-    assert config.servers == {} and len(config.left_out) == 1
+    assert config.servers == {} and len(config.omissions) == 1
 
 
 def test_of_an_entry_that_is_left_out_nothing_else_is_said() -> None:
@@ -255,4 +255,4 @@ def test_toml_has_the_same_rule(tmp_path: Path) -> None:
         '[mcp_servers.a]\nurl = "https://a.example"\nbearer_token_env_var = "NOPE"\n[mcp_servers.b]\ncommand = "b"\n'
     )
     config = load_config(file, {})
-    assert list(config.servers) == ["b"] and "mcp_servers.a is left out" in config.left_out[0].why
+    assert list(config.servers) == ["b"] and "mcp_servers.a is left out" in config.omissions[0].why
