@@ -378,10 +378,11 @@ class Instance:
         settings, identities = config.portal, [portal.identity for portal in self.portals.values()]
         known = [identity for identity in identities if identity is not None]
         forms: tuple[str, ...] = ()
+        oauth: tuple[str, ...] = ()
         if config.portal.identity is not None:
-            from portal.app.identity import LOGIN_FORMS
+            from portal.app.identity import LOGIN_FORMS, OAUTH_ENDPOINTS
 
-            forms = LOGIN_FORMS
+            forms, oauth = LOGIN_FORMS, OAUTH_ENDPOINTS
         return replace(
             self.shared.parts.http,
             allowed_hosts=(
@@ -391,6 +392,7 @@ class Instance:
             ),
             allowed_origins=(*settings.allowed_origins, *(origin for one in known for origin in one.origins)),
             forms=forms,
+            oauth=oauth,
         )
 
     def _own_url(self, portal: Portal) -> str:
