@@ -72,7 +72,7 @@ class Instance:
         self._stored = StoredState()
         self._origin = ""
         self._host: str | None = None
-        self._address = OwnAddress.of(config)
+        self._address = OwnAddress.of(config, port=0)
         self._applying = asyncio.Lock()
         self._log = structlog.get_logger("portal.app")
 
@@ -284,7 +284,8 @@ class Instance:
 
     def _locate(self) -> None:
         """Note where the instance is reached now. A server that leads back to it there is not served any more."""
-        port = urlsplit(self._origin).port if self._origin else None
+        # Until it listens only its names are its own: a program that embeds it may listen anywhere.
+        port = urlsplit(self._origin).port if self._origin else 0
         portals = {id: portal.definition.hostname for id, portal in self.portals.items() if id != OWN}
         address = OwnAddress.of(self.config, self._host, port, (gethostname(),), portals)
         if address != self._address:

@@ -200,7 +200,7 @@ def in_our_words(
             if own in ours:
                 raise ConfigError(f"has both `{foreign}` and `{own}`.", file=file, key=key, fix="Keep one of them.")
             value = ours.pop(foreign)
-            ours[own] = (not value) if foreign == "disabled" and isinstance(value, bool) else value
+            ours[own] = _enabled(value, f"{key}.disabled", file) if foreign == "disabled" else value
     # First of all: a server of another kind has members of its own.
     require_transport(ours.get("type"))
     _take_codex(ours, key, file, environment)
@@ -310,6 +310,14 @@ def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> b
             raise ConfigError("is not a known key.", file=file, key=f"{key}.{name}", fix=fix)
     notes.foreign_keys.append(f"{key}.{name}")
     return False
+
+
+def _enabled(disabled: object, key: str, file: str) -> bool:
+    """What `disabled` means for `enabled`: text is taken as it is there, and what is neither cannot be turned round."""
+    word = disabled.lower() if isinstance(disabled, str) else disabled
+    if word not in (True, False, "true", "false"):
+        raise ConfigError("must be a boolean, true or false.", file=file, key=key)
+    return word in (False, "false")
 
 
 def _nearest(name: str, known: set[str]) -> str | None:

@@ -90,6 +90,16 @@ def test_values_of_an_environment_are_the_text_that_other_clients_make_of_them()
     assert isinstance(remote, HttpServer) and remote.headers == {"X-Debug": "true", "X-Version": "2"}
 
 
+@pytest.mark.parametrize(
+    ("disabled", "enabled"),
+    [(True, False), ("true", False), ("True", False), (False, True), ("false", True), (None, True)],
+)
+def test_a_server_that_is_disabled_in_any_spelling_is_not_enabled(disabled: object, enabled: bool) -> None:
+    assert served({"command": "x", "disabled": disabled}).enabled is enabled
+    for word in ("yes", "${NOPE}", [], {}, 2):
+        assert "its `disabled` must be a boolean" in why_left_out({"command": "x", "disabled": word})
+
+
 @pytest.mark.parametrize("kind", ["ws", "WS", "websocket", "sdk", "claudeai-proxy", "", "carrier-pigeon"])
 def test_a_type_of_server_that_the_portal_does_not_serve_costs_that_entry(kind: str) -> None:
     for members in ({"command": "x"}, {"url": "wss://a.example"}, {"name": "a", "id": "uuid"}):
