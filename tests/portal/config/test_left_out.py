@@ -96,7 +96,8 @@ def test_values_of_an_environment_are_the_text_that_other_clients_make_of_them()
 )
 def test_a_server_that_is_disabled_in_any_spelling_is_not_enabled(disabled: object, enabled: bool) -> None:
     assert served({"command": "x", "disabled": disabled}).enabled is enabled
-    for word in ("yes", "${NOPE}", [], {}, 2):
+    words: tuple[object, ...] = ("yes", "${NOPE}", [], {}, 2)
+    for word in words:
         assert "its `disabled` must be a boolean" in why_left_out({"command": "x", "disabled": word})
 
 
