@@ -33,6 +33,7 @@ from portal.login import (
     Smtp,
 )
 from portal.oauth import (
+    ENDPOINTS,
     FORMS,
     Assertions,
     Authentication,
@@ -186,6 +187,7 @@ class PortalIdentity:
 
 
 LOGIN_FORMS: tuple[str, ...] = FORMS
+OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
 def portal_identity(

@@ -13,7 +13,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from socket import gethostname
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import structlog
 from starlette.applications import Starlette
@@ -26,11 +28,12 @@ from portal.app.access import ACCESS_KINDS, StoredState, portal_access, read_sto
 from portal.app.asgi import Addresses, instance_app
 from portal.app.code import Programs
 from portal.app.definitions import OWN, PortalDefinition, definitions, host_url
+from portal.app.itself import OwnAddress, leads_to
 from portal.app.portal import Portal
 from portal.app.reload import takeable
 from portal.app.shared import Parts, Shared
 from portal.app.upstreams import open_upstreams
-from portal.config import Config, IdentitySection
+from portal.config import Config, IdentitySection, ServerConfig
 from portal.endpoint import health
 from portal.errors import ConfigError, StartError
 from portal.http import Edge, HttpSettings, running
@@ -68,6 +71,8 @@ class Instance:
         self._follower: Follower | None = None
         self._stored = StoredState()
         self._origin = ""
+        self._host: str | None = None
+        self._address = OwnAddress.of(config, port=0)
         self._applying = asyncio.Lock()
         self._log = structlog.get_logger("portal.app")
 
@@ -151,12 +156,14 @@ class Instance:
         except PolicyError as error:
             raise ConfigError(f"portal.identity: {error}", file="the changed configuration") from error
 
-    def listening(self, origin: str) -> None:
-        """The address is known now: what a portal without a public URL tells its servers of itself."""
-        self._origin = origin
+    def listening(self, origin: str, host: str | None = None) -> None:
+        """The address is known now: what a portal without a public URL tells its servers of itself. `host` is where it
+        listens if not where the configuration says."""
+        self._origin, self._host = origin, host
         for portal in self.portals.values():
             self._name_issuer(portal)
         self._configure_delivery()
+        self._locate()
 
     def urls(self, origin: str) -> list[PortalUrls]:
         """Where each portal's MCP endpoint is, the document's own first; `origin` is where the instance listens."""
@@ -217,7 +224,7 @@ class Instance:
 
         self._signals = SignalSources(store, sign, self._callers_changed, now)
         stack.push_async_callback(self._signals.aclose)
-        stored = StoredServers(store, self.servers, self.config.servers)
+        stored = StoredServers(store, self.servers, self.config.servers, self._why_unfit)
         self._stored_servers = await stack.enter_async_context(stored)
         self.admin = await open_admin(self.shared, stored, section)
         await stack.enter_async_context(background(self._forget_expired()))
@@ -274,6 +281,24 @@ class Instance:
         self.addresses = Addresses(self.portals.values())
         self.shared.edge.replace(self._edge_settings(self.config))
         self._configure_delivery()
+        self._locate()
+
+    def _locate(self) -> None:
+        """Note where the instance is reached now. A server that leads back to it there is not served any more."""
+        # Until it listens only its names are its own: a program that embeds it may listen anywhere.
+        port = urlsplit(self._origin).port if self._origin else 0
+        portals = {id: portal.definition.hostname for id, portal in self.portals.items() if id != OWN}
+        address = OwnAddress.of(self.config, self._host, port, (gethostname(),), portals)
+        if address != self._address:
+            self._address = address
+            if self._stored_servers is not None:
+                self._stored_servers.again()
+
+    def _why_unfit(self, server: ServerConfig, is_stored: bool) -> str:
+        """Why a server is not served although the document or the store has it, or ""."""
+        if is_stored and any(one.id == server.id for one in self.config.omissions):
+            return "the configuration has a server of this id, which is left out itself; rename one of the two"
+        return "it is this portal itself" if leads_to(server, self._address) else ""
 
     async def _take_up(self, definition: PortalDefinition) -> None:
         """Make the portal of this definition, or let the one that is there be like it.
@@ -340,7 +365,9 @@ class Instance:
 
     def _health(self) -> Mapping[str, object]:
         # Where policies decide, only those they let in may know which servers there are.
-        return {"status": "ok"} if self.own.access is not None else health(self.servers.snapshot)
+        if self.own.access is not None:
+            return {"status": "ok"}
+        return health(self.servers.snapshot, len(self.config.omissions))
 
     async def _error_page(self, scope: Scope, status: int, body: bytes) -> Response:
         from portal.app.error_pages import error_page
@@ -353,10 +380,11 @@ class Instance:
         settings, identities = config.portal, [portal.identity for portal in self.portals.values()]
         known = [identity for identity in identities if identity is not None]
         forms: tuple[str, ...] = ()
+        oauth: tuple[str, ...] = ()
         if config.portal.identity is not None:
-            from portal.app.identity import LOGIN_FORMS
+            from portal.app.identity import LOGIN_FORMS, OAUTH_ENDPOINTS
 
-            forms = LOGIN_FORMS
+            forms, oauth = LOGIN_FORMS, OAUTH_ENDPOINTS
         return replace(
             self.shared.parts.http,
             allowed_hosts=(
@@ -366,6 +394,7 @@ class Instance:
             ),
             allowed_origins=(*settings.allowed_origins, *(origin for one in known for origin in one.origins)),
             forms=forms,
+            oauth=oauth,
         )
 
     def _own_url(self, portal: Portal) -> str:
@@ -406,5 +435,5 @@ async def serving(instance: Instance, *, host: str = "127.0.0.1", port: int = 0)
     identity = instance.config.portal.identity is not None
     http, stop = instance.shared.edge.settings, instance.close_streams
     async with running(instance.app, host=host, port=port, identity=identity, http=http, on_stop=stop) as origin:
-        instance.listening(origin)
+        instance.listening(origin, host)
         yield origin

@@ -7,23 +7,20 @@ reads the same document would wait for itself, or show every tool twice.
 from __future__ import annotations
 
 import ipaddress
-import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePath
 from urllib.parse import SplitResult, urlsplit
 
-from portal.config import Config, ServerConfig, StdioServer
+from portal.app.bridges import final_program, program_name, upstream_urls
+from portal.config import Config, Omission, ServerConfig, StdioServer
 from portal.http import is_loopback
 
 _PORTS = {"http": 80, "https": 443}
 _EVERY_ADDRESS = {"0.0.0.0", "::", ""}
 # How a program in a container of this machine reaches the machine.
 _FROM_CONTAINERS = {"host.docker.internal", "host.containers.internal"}
-_URL = re.compile(r"https?://[^\s'\"<>]+", re.IGNORECASE)
 _COMMANDS = {"codemode", "codemode-portal"}
-_LAUNCHER = re.compile(r"(?:uvx?|pipx|env|python[\d.]*)(?:\.exe)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +36,28 @@ class OwnAddress:
 
     @classmethod
     def of(
-        cls, config: Config, host: str | None = None, port: int | None = None, names: Iterable[str] = ()
+        cls,
+        config: Config,
+        host: str | None = None,
+        port: int | None = None,
+        names: Iterable[str] = (),
+        stored: Mapping[str, str] | None = None,
     ) -> OwnAddress:
-        """The address of the instance of this configuration. `host` and `port` override the configured ones."""
-        settings = config.portal
-        identity = settings.identity
-        origins = [identity.public_url] if identity is not None else []
-        origins += [f"https://{entry.hostname}" for entry in config.portals.values() if entry.hostname]
+        """The address of the instance of this configuration. `host` and `port` override the configured ones; `stored`
+        are the portals of its database: their host names, "" without one, by id."""
+        settings, portals = config.portal, {id: entry.hostname for id, entry in config.portals.items()}
+        portals = {**(stored or {}), **portals}
+        public = urlsplit(settings.public_url)
+        origins = [settings.public_url] if settings.public_url else []
+        for hostname in filter(None, portals.values()):
+            # By a proxy, on the port of https, or as the public URL is.
+            port_of_public = f":{public.port}" if public.port else ""
+            origins += [f"https://{hostname}", f"{public.scheme or 'https'}://{hostname}{port_of_public}"]
         found = (_place(urlsplit(origin)) for origin in origins)
         return cls(
             (settings.host if host is None else host).strip("[]").lower(),
             settings.port if port is None else port,
-            frozenset({settings.path, *(f"/{id}{settings.path}" for id in config.portals)}),
+            frozenset({settings.path, *(f"/{id}{settings.path}" for id in portals)}),
             frozenset(place for place in found if place is not None),
             frozenset(name.lower() for name in names),
         )
@@ -72,24 +79,29 @@ def without_itself(config: Config, own: OwnAddress) -> Config:
     itself = [server for server in config.servers.values() if leads_to(server, own)]
     if not itself:
         return config
-    notes = [f"{config.section}.{server.name} is left out: it is this portal itself." for server in itself]
-    gone = {server.id for server in itself}
-    servers = {id: server for id, server in config.servers.items() if id not in gone}
-    return config.model_copy(update={"servers": servers, "notes": (*config.notes, *notes)})
+    gone = {
+        server.id: Omission(id=server.id, why=f"{config.section}.{server.name} is left out: it is this portal itself.")
+        for server in itself
+    }
+    return config.model_copy(
+        update={
+            "servers": {id: server for id, server in config.servers.items() if id not in gone},
+            "omissions": (*config.omissions, *gone.values()),
+            "notes": (*config.notes, *(one.why for one in gone.values())),
+        }
+    )
 
 
 def leads_to(server: ServerConfig, own: OwnAddress) -> bool:
     """Whether a server is the instance at `own`: by its URL, by a bridge to that URL, or by the `codemode` command."""
     if not isinstance(server, StdioServer):
-        return _is_own_url(server.url, own, bridge=False)
+        return _is_own_url(server.url, own)
     if _starts_codemode(server.command, server.args):
         return True
-    words = (server.command, *server.args, *server.env.values())
-    return any(_is_own_url(url, own, bridge=True) for url in _urls(words))
+    return any(_is_own_url(url, own) for url in upstream_urls(server.command, server.args, server.env))
 
 
-def _is_own_url(url: str, own: OwnAddress, *, bridge: bool) -> bool:
-    """`bridge`: the URL stands in a command, which may name other pages of the portal for another reason."""
+def _is_own_url(url: str, own: OwnAddress) -> bool:
     try:
         parts = urlsplit(url)
         place = _place(parts)
@@ -97,11 +109,10 @@ def _is_own_url(url: str, own: OwnAddress, *, bridge: bool) -> bool:
         return False
     if place is None:
         return False
-    is_endpoint = parts.path.rstrip("/") in own.paths
     if own.listens_at(*place):
-        return is_endpoint or not bridge
+        return True
     # The same public name may lead to other services by their paths.
-    return place in own.public and is_endpoint
+    return place in own.public and parts.path.rstrip("/") in own.paths
 
 
 def _place(parts: SplitResult) -> tuple[str, int] | None:
@@ -126,18 +137,7 @@ def _means_this_machine(host: str) -> bool:
         return False
 
 
-def _urls(words: Iterable[str]) -> Iterator[str]:
-    for word in words:
-        yield from _URL.findall(word)
-
-
 def _starts_codemode(command: str, args: tuple[str, ...]) -> bool:
-    if _program(command) in _COMMANDS:
-        return True
-    if not _LAUNCHER.fullmatch(PurePath(command).name):
-        return False
-    return any(_program(re.split(r"[@=\[]", word)[0]) in _COMMANDS for word in args) or "portal.cli" in args
-
-
-def _program(word: str) -> str:
-    return PurePath(word.replace("\\", "/")).name.removesuffix(".exe")
+    found = final_program(command, args)
+    # Node has another program of this name.
+    return found.word == "portal.cli" or (found.python and program_name(found.word) in _COMMANDS)

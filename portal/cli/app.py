@@ -15,6 +15,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.help import CommandLine
 from portal.cli.options import (
     ConfigOption,
+    CreateOption,
     EmailArgument,
     FileArgument,
     IdArgument,
@@ -405,6 +406,7 @@ def api_token(
     name: Annotated[str, typer.Argument(metavar="NAME", help="What it is for.")],
     state: StateOption = None,
     config: StoreConfigOption = None,
+    create: CreateOption = False,
 ) -> None:
     """Make a token for the admin API with every permission.
 
@@ -413,7 +415,7 @@ def api_token(
     """
     from portal.cli.commands.state import make_token as command
 
-    _finish(lambda: command(name, state, config))
+    _finish(lambda: command(name, state, config, create=create))
 
 
 @app.command()
@@ -441,6 +443,7 @@ def apply(
     prune: PruneOption = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: JsonOption = False,
+    create: CreateOption = False,
 ) -> None:
     """Create and change servers, portals, policies and the rest as FILE says.
 
@@ -451,7 +454,7 @@ def apply(
     from portal.cli.commands.declared import DeclarationOptions
     from portal.cli.commands.declared import apply as command
 
-    _finish(lambda: command(DeclarationOptions(file, state, config, prune, yes, json)))
+    _finish(lambda: command(DeclarationOptions(file, state, config, prune, yes, json, create)))
 
 
 @app.command()
@@ -525,7 +528,12 @@ def remove(
 
 
 @admin_group.command()
-def invite(email: EmailArgument, state: StateOption = None, config: StoreConfigOption = None) -> None:
+def invite(
+    email: EmailArgument,
+    state: StateOption = None,
+    config: StoreConfigOption = None,
+    create: CreateOption = False,
+) -> None:
     """Invite an administrator: prints a link that works once, within three days.
 
     The link is mailed too if the configuration names a mail server. For an
@@ -533,7 +541,7 @@ def invite(email: EmailArgument, state: StateOption = None, config: StoreConfigO
     """
     from portal.cli.commands.administrators import invite_administrator
 
-    _finish(lambda: invite_administrator(email, state, config))
+    _finish(lambda: invite_administrator(email, state, config, create=create))
 
 
 @admin_group.command("reset-password")

@@ -1,7 +1,7 @@
 """Finds the database of a command: the one that is named, else that of the configuration, else the user's own.
 
-A database is made only by a command that writes to it, and only if somebody wrote where it is to be: in --state, or in
-`portal.state` of the configuration that --config names.
+No command makes a database unasked: a name that is mistyped would be a new one, and what is written there would be
+missing where it belongs. `codemode serve` makes that of its configuration; the commands with --create make one too.
 """
 
 from __future__ import annotations
@@ -62,24 +62,27 @@ def find_database(state: str | None, config: Path | None, stderr: Console) -> Co
 
 @asynccontextmanager
 async def open_database(
-    state: str | None, config: Path | None, stderr: Console, *, writing: bool = False
+    state: str | None, config: Path | None, stderr: Console, *, create: bool | None = None
 ) -> AsyncIterator[tuple[Store, Config | None]]:
     """The open store of `find_database`, and its configuration if there is one. Says which database it is.
 
-    A database that was named and is not there is made for a command that is `writing`, and empty for any other.
+    `create` is for a command that makes something: whether it was asked to make the database too. For the others
+    (None) one that was named and is not there is empty.
 
     Raises:
         CommandError: there is none, or it cannot be opened.
     """
     found = find_database(state, config, stderr)
     there = found.place.exists()
-    if not there and not found.named:
-        raise CommandError(no_database(found.place))
+    if not there and not create and (create is False or not found.named):
+        raise CommandError(no_database(found.place, can_create=create is not None))
     if state is None:
         say_database(found.place, stderr)
+    if create and found.place.file is not None:
+        found.place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with TemporaryDirectory(prefix="codemode-") as folder:
         try:
-            async with open_store(found.place.url if there or writing else f"sqlite:///{folder}/state.db") as store:
+            async with open_store(found.place.url if there or create else f"sqlite:///{folder}/state.db") as store:
                 yield store, found.config
         except StateError as error:
             raise CommandError(str(error)) from error
@@ -88,10 +91,13 @@ async def open_database(
         say_database(found.place, stderr)
 
 
-def no_database(place: DatabasePlace) -> str:
+def no_database(place: DatabasePlace, *, can_create: bool = False) -> str:
+    """What to say where there is none. `can_create`: the command has the option --create."""
+    made = "`codemode serve` makes it when people sign in at the portal"
+    if can_create:
+        made += ", and this command does with --create"
     return (
-        f"There is no database at {place} yet: `codemode serve` makes it when people sign in at the portal. "
-        "Name another with --state, or its configuration with --config."
+        f"There is no database at {place} yet: {made}. Name another with --state, or its configuration with --config."
     )
 
 

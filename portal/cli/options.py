@@ -27,6 +27,7 @@ StateOption = Annotated[
 StoreConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration whose database to use.")
 ]
+CreateOption = Annotated[bool, typer.Option("--create", help="Make the database if it is not there.")]
 PruneOption = Annotated[bool, typer.Option("--prune", help="Remove what the file's sections do not name.")]
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="What there should be: YAML or JSON.")]
 KindArgument = Annotated[

@@ -35,6 +35,11 @@ _CLIENT_KEYS = LIMITING | set(
     "headersHelper oauth sandbox sandboxEnabled scopes required extension authProviderType targetAudience "
     "targetServiceAccount initTimeout networkTimeout startupTimeout toolTimeout timeoutMs name comment tags".split()
 )
+ONLY_HERE = frozenset(
+    {"prefix", "maxTimeout", "connectTimeout", "resync", "maxResultBytes", "maxItems", "sessions", "learnOutput"}
+    | {"codeModeUpstream", "pin", "assertionAudience"}
+)
+"""Keys of a server that this portal alone has: a document with one was written for it."""
 # Of ours, at another place. Passed over at the top they would leave a portal open that its owner believes closed.
 _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
@@ -53,6 +58,20 @@ _SPELLINGS = (
 )
 _IN_MILLISECONDS = {"httpUrl", "trust", "includeTools", "excludeTools", "authProviderType", "targetAudience"}
 _LONGEST_SECONDS = 86_400
+_EXACT = 2**53
+TRANSPORTS = {
+    "stdio": "stdio",
+    "http": "http",
+    "streamable-http": "http",
+    "streamablehttp": "http",
+    "streamable_http": "http",
+    "sse": "sse",
+    "local": "stdio",
+    "remote": "auto",
+}
+"""What a server's `type` may be, in lower case, and the transport that it means."""
+_ELSEWHERE = {"ws", "websocket", "sdk", "claudeai-proxy", "inprocess", "in-process", "builtin", "grpc"}
+"""What `type` is for other clients. Only these are quoted: another value may be anything."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"(?P<before>Bearer )?\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
 _EDITORS_FOLDERS = {".vscode", ".cursor", ".claude", ".codex", ".gemini", ".windsurf"}
@@ -65,7 +84,8 @@ _ESCAPES = {"n": "\n", "r": "\r", "t": "\t"}
 
 
 class EntryUnusable(Exception):
-    """A server that this portal cannot use although its entry has no mistake. The text says why."""
+    """A server that this portal cannot use although its entry has no mistake. The text says why and what to do, as one
+    or more sentences without the last full stop."""
 
 
 @dataclass(slots=True)
@@ -74,6 +94,10 @@ class Notes:
 
     sentences: list[str] = field(default_factory=list)
     foreign_keys: list[str] = field(default_factory=list)
+
+    def add(self, others: Notes) -> None:
+        self.sentences.extend(others.sentences)
+        self.foreign_keys.extend(others.foreign_keys)
 
     def lines(self) -> tuple[str, ...]:
         """One sentence a line. All foreign keys share a line."""
@@ -93,17 +117,23 @@ def workspace_of(folder: Path) -> Path:
     return folder.parent if folder.name in _EDITORS_FOLDERS else folder
 
 
-def editor_variables(workspace: Path, home: str) -> Mapping[str, str]:
-    """What `${workspaceFolder}` and the like stand for in the documents of VS Code, Cursor and Windsurf."""
-    return {
-        "workspaceFolder": str(workspace),
-        "workspaceFolderBasename": workspace.name,
-        "workspaceRoot": str(workspace),
-        "cwd": str(workspace),
-        "userHome": home,
-        "pathSeparator": "/",
-        "/": "/",
-    }
+def editor_variables(workspace: Path | None, home: str) -> Mapping[str, str]:
+    """What `${workspaceFolder}` and the like stand for in the documents of VS Code, Cursor and Windsurf.
+
+    Those of the folder are missing without one (`workspace` is None), and the home folder without its name.
+    """
+    found = {"pathSeparator": "/", "/": "/"}
+    if home:
+        found["userHome"] = home
+    if workspace is not None:
+        found |= {
+            "workspaceFolder": str(workspace),
+            f"workspaceFolder:{workspace.name}": str(workspace),
+            "workspaceFolderBasename": workspace.name,
+            "workspaceRoot": str(workspace),
+            "cwd": str(workspace),
+        }
+    return found
 
 
 def input_values(inputs: object, environment: Mapping[str, str]) -> Mapping[str, str | None]:
@@ -157,17 +187,22 @@ def in_our_words(
 ) -> dict[str, object]:
     """An entry with other clients' spellings as ours, and without what only they understand. `known` are our keys.
 
+    A member that is null counts as not written, also one of `env` and `headers`.
+
     Raises:
         ConfigError: it has two spellings of one thing, or a key that is nearly one of ours.
         EntryUnusable: it is a server of a kind that only its client reaches.
     """
+    entry = _written(entry)
     ours = dict(entry)
     for foreign, own in _SPELLINGS:
         if foreign in ours:
             if own in ours:
                 raise ConfigError(f"has both `{foreign}` and `{own}`.", file=file, key=key, fix="Keep one of them.")
             value = ours.pop(foreign)
-            ours[own] = (not value) if foreign == "disabled" and isinstance(value, bool) else value
+            ours[own] = _enabled(value, f"{key}.disabled", file) if foreign == "disabled" else value
+    # First of all: a server of another kind has members of its own.
+    require_transport(ours.get("type"))
     _take_codex(ours, key, file, environment)
     if isinstance(url := ours.get("url"), str) and url.startswith(("unix:", "pipe:")):
         raise EntryUnusable("a socket of this machine is not a URL that the portal can reach")
@@ -176,8 +211,33 @@ def in_our_words(
     _in_seconds(ours, entry, key, notes)
     for name in ("env", "headers"):
         if isinstance(values := ours.get(name), dict):
-            ours[name] = {member: _value(value, environment) for member, value in values.items()}
+            ours[name] = {member: _value(value, environment) for member, value in _written(values).items()}
     return {name: value for name, value in ours.items() if _is_ours(name, known, key, file, notes)}
+
+
+def require_transport(written: object) -> None:
+    """Raises `EntryUnusable` for a `type` of which the portal has no transport. What is no text is another mistake."""
+    if not isinstance(written, str) or "${" in written or written.lower() in TRANSPORTS:
+        return
+    if written.lower() in _ELSEWHERE:
+        problem = f"its `type` is `{written}`, which the portal does not serve"
+    else:
+        problem = "its `type` is none that the portal serves" if written else "its `type` is empty"
+    raise EntryUnusable(f"{problem}; write stdio, http or sse, or leave the server to its client")
+
+
+def is_for_this_portal(name: str, entry: object, known: set[str]) -> bool:
+    """Whether a key of an entry is one that this portal alone has, is nearly one, or belongs into the section `portal`.
+
+    Whoever wrote it meant this portal, and perhaps its security. `known` are our keys. A key that the entry does not
+    have came from another client's spelling of it.
+    """
+    if not isinstance(entry, dict) or _camel(name) not in {_camel(key) for key in entry}:
+        return False
+    if name in known:
+        return _camel(name) in ONLY_HERE
+    near = _nearest(name, known)
+    return name in ("id", "expanded") or _camel(name) in _PORTAL_KEYS or (near is not None and near in ONLY_HERE)
 
 
 def read_env_file(path: Path) -> dict[str, str] | None:
@@ -207,10 +267,10 @@ def _take_codex(ours: dict[str, object], key: str, file: str, environment: Mappi
         ours.setdefault("connectTimeout", written / 1000 if _is_number(written) else written)  # type: ignore[operator]
     headers: dict[str, object] = {}
     if (variable := ours.pop("bearer_token_env_var", None)) is not None:
-        headers["Authorization"] = f"Bearer ${{{_variable(variable, f'{key}.bearer_token_env_var', file)}}}"
+        headers["Authorization"] = f"Bearer ${{env:{_variable(variable, f'{key}.bearer_token_env_var', file)}}}"
     named = ours.pop("env_http_headers", None)
-    for name, variable in named.items() if isinstance(named, dict) else ():
-        headers[name] = f"${{{_variable(variable, f'{key}.env_http_headers.{name}', file)}}}"
+    for name, variable in _written(named).items() if isinstance(named, dict) else ():
+        headers[name] = f"${{env:{_variable(variable, f'{key}.env_http_headers.{name}', file)}}}"
     if headers and isinstance(written := ours.get("headers", {}), dict):
         ours["headers"] = {**written, **headers}
     forwarded = ours.pop("env_vars", None)
@@ -244,13 +304,28 @@ def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> b
     if name in SILENT or _is_comment(name):
         return False
     if name not in _CLIENT_KEYS:
-        spellings = sorted(spelling for spelling in known if "_" not in spelling)
-        near = difflib.get_close_matches(name, spellings, n=1)
+        near = _nearest(name, known)
         if near or name in ("id", "expanded") or _camel(name) in _PORTAL_KEYS:
-            fix = f"Did you mean `{near[0]}`?" if near else f"Known: {', '.join(spellings)}."
+            fix = f"Did you mean `{near}`?" if near else f"Known: {', '.join(_camel_ones(known))}."
             raise ConfigError("is not a known key.", file=file, key=f"{key}.{name}", fix=fix)
     notes.foreign_keys.append(f"{key}.{name}")
     return False
+
+
+def _enabled(disabled: object, key: str, file: str) -> bool:
+    """What `disabled` means for `enabled`: text is taken as it is there, and what is neither cannot be turned round."""
+    word = disabled.lower() if isinstance(disabled, str) else disabled
+    if word not in (True, False, "true", "false"):
+        raise ConfigError("must be a boolean, true or false.", file=file, key=key)
+    return word in (False, "false")
+
+
+def _nearest(name: str, known: set[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, _camel_ones(known), n=1)), None)
+
+
+def _camel_ones(known: set[str]) -> list[str]:
+    return sorted(spelling for spelling in known if "_" not in spelling)
 
 
 def _variable(value: object, key: str, file: str) -> str:
@@ -259,8 +334,18 @@ def _variable(value: object, key: str, file: str) -> str:
     return value
 
 
+def _written(members: Mapping[str, object]) -> dict[str, object]:
+    """The members that are not null: programs that write documents write null for what is not there."""
+    return {name: value for name, value in members.items() if value is not None}
+
+
 def _value(value: object, environment: Mapping[str, str]) -> object:
-    """A value of an environment or a header: a number as text, Gemini's `$NAME` as the variable if there is one."""
+    """A value of an environment or a header: a number or boolean as the text that other clients make of it, Gemini's
+    `$NAME` as the variable if there is one."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXACT:
+        return str(int(value))
     if _is_number(value):
         return str(value)
     found = _BARE.fullmatch(value) if isinstance(value, str) else None

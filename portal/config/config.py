@@ -24,13 +24,16 @@ from portal.config import secrets as config_secrets
 from portal.config.clients import (
     MAX_ENV_FILE,
     SERVER_SECTIONS,
+    TRANSPORTS,
     EntryUnusable,
     Notes,
     editor_variables,
     foreign_at_top,
     in_our_words,
     input_values,
+    is_for_this_portal,
     read_env_file,
+    require_transport,
     without_wrapping,
     workspace_of,
 )
@@ -49,23 +52,20 @@ Sharing = Literal["auto", "shared", "dedicated"]
 
 LIMITS = {limit.name: limit.type == "int" for limit in fields(Limits) if limit.init}
 """The names of the limits, and whether each is a whole number."""
-TRANSPORTS = {
-    "stdio": "stdio",
-    "http": "http",
-    "streamable-http": "http",
-    "streamablehttp": "http",
-    "streamable_http": "http",
-    "sse": "sse",
-    "local": "stdio",
-    "remote": "auto",
-}
 _RELATIVE_SQLITE = re.compile(r"^(?P<scheme>sqlite(?:\+\w+)?:///)(?P<path>[^/?:][^?]*)")
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+MAX_KEY = 200
+TOO_DEEP = "is nested too deeply."
+_POLICIES = {"policies", "serverPolicies", "toolPolicies", "groups", "lists", "oauth"}
 
 
 def _http_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(value)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable:
         raise ValueError("must be an http:// or https:// URL with a host")
     return value
 
@@ -192,23 +192,34 @@ class HttpServer(_Server):
 ServerConfig = StdioServer | HttpServer
 
 
+class Omission(BaseModel):
+    """A server of the document that is not served. `id` is "" if its name makes none; `why` is a sentence that names it
+    and says what to do."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    why: str
+
+
 class Config(BaseModel):
     """A whole document. `servers` is in document order, by server id, the disabled ones included; `portals` are the
-    further portals, by id. `notes` are sentences for the operator: what of the document is passed over or left out.
-    `section` is the key under which the document has its servers."""
+    further portals, by id. `omissions` are the servers that cannot be used. `notes` are sentences for the operator:
+    what of the document is passed over or left out. `section` is the key under which the document has its servers."""
 
     model_config = ConfigDict(frozen=True)
 
     portal: PortalSettings = PortalSettings()
     servers: Mapping[str, StdioServer | HttpServer] = Field(default_factory=dict)
     portals: Mapping[str, PortalEntry] = Field(default_factory=dict)
+    omissions: tuple[Omission, ...] = ()
     notes: tuple[str, ...] = ()
     section: str = SERVER_SECTIONS[0]
 
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """What the entries of one document are read with, and the ids of servers that are left out."""
+    """What the entries of one document are read with, and those that are left out."""
 
     file: str
     environment: Mapping[str, str]
@@ -216,7 +227,7 @@ class _Reading:
     editor: Mapping[str, str]
     inputs: Mapping[str, str | None]
     notes: Notes
-    omissions: set[str] = field(default_factory=set)
+    omissions: list[Omission] = field(default_factory=list)
 
     def path(self, written: str) -> Path:
         """A file that an entry names: below the folder of the project that the document is about."""
@@ -229,6 +240,11 @@ class _Reading:
             return read_text(self.path(written), largest=MAX_ENV_FILE).strip()
         except (InputError, ValueError, RuntimeError):
             return None
+
+    def leave_out(self, name: str, key: str, reason: str) -> None:
+        why = f"{key[:MAX_KEY]} is left out: {reason}"
+        self.notes.sentences.append(why)
+        self.omissions.append(Omission(id=server_id(name), why=why))
 
 
 def load_config(path: Path, env: Mapping[str, str] | None = None) -> Config:
@@ -252,36 +268,64 @@ def parse_config(
     Raises:
         ConfigError: it cannot be used.
     """
-    environment = os.environ if env is None else env
+    try:
+        return _parse(document, file, os.environ if env is None else env, folder)
+    except RecursionError:
+        raise ConfigError(TOO_DEEP, file=file) from None
+
+
+def _parse(document: Mapping[str, object], file: str, environment: Mapping[str, str], folder: Path | None) -> Config:
     notes = Notes()
     document = without_wrapping(document)
     foreign_at_top(document, {"$schema", *SERVER_SECTIONS, "portal", "portals", "inputs"}, file, notes)
-    spelled = [key for key in SERVER_SECTIONS if key in document]
+    empty = [key for key in SERVER_SECTIONS if key in document and document[key] is None]
+    document = {key: value for key, value in document.items() if value is not None}
+    spelled = [key for key in SERVER_SECTIONS if key in document] or empty[:1]
     if len(spelled) > 1:
         raise ConfigError(f"has both `{spelled[0]}` and `{spelled[1]}`.", file=file, fix="Keep one of them.")
     key = spelled[0] if spelled else SERVER_SECTIONS[0]
-    editor = {} if folder is None else editor_variables(workspace_of(folder), environment.get("HOME", ""))
+    workspace = None if folder is None else workspace_of(folder)
+    editor = editor_variables(workspace, environment.get("HOME", ""))
     inputs = input_values(document.get("inputs"), environment)
     reading = _Reading(file, environment, folder, editor, inputs, notes)
     servers = _servers(document.get(key, {}), key, reading)
     portal = _portal(document.get("portal", {}), file, environment, folder)
     _pins_have_a_place(portal, servers, key, file)
-    there = servers.keys() | reading.omissions
+    there = servers.keys() | {one.id for one in reading.omissions}
     portals = _portals(document.get("portals", {}), portal, there, file, environment)
-    return Config(portal=portal, servers=servers, portals=portals, notes=notes.lines(), section=key)
+    omissions = tuple(reading.omissions)
+    return Config(
+        portal=portal, servers=servers, portals=portals, omissions=omissions, notes=notes.lines(), section=key
+    )
 
 
 def _servers(entries: object, key: str, reading: _Reading) -> dict[str, ServerConfig]:
+    """The servers, by id. One that the portal cannot use, or in which there is a mistake, is left out alone.
+
+    Raises:
+        ConfigError: a mistake is in a key that this portal alone has, or mistakes leave no server, or two have one id.
+    """
     file = reading.file
     if not isinstance(entries, dict):
         raise ConfigError(f"must be an object, found {describe(entries)}.", file=file, key=key)
     servers: dict[str, ServerConfig] = {}
+    mistakes: list[ConfigError] = []
     for name, entry in entries.items():
+        where = f"{key}.{name}"
         try:
-            server = _server(name, entry, f"{key}.{name}", reading)
+            server = _server(name, entry, where, reading)
         except EntryUnusable as reason:
-            reading.notes.sentences.append(f"{key}.{name} is left out: {reason}.")
-            reading.omissions.add(server_id(name))
+            reading.leave_out(name, where, f"{reason}.")
+            continue
+        except ConfigError as mistake:
+            if is_for_this_portal(_member(mistake, where), entry, ENTRY_KEYS):
+                raise
+            mistakes.append(mistake)
+            reading.leave_out(name, where, _sentence(mistake, where))
+            continue
+        except RecursionError:
+            mistakes.append(ConfigError(TOO_DEEP, file=file, key=where))
+            reading.leave_out(name, where, f"it {TOO_DEEP}")
             continue
         if (other := servers.get(server.id)) is not None:
             raise ConfigError(
@@ -291,7 +335,22 @@ def _servers(entries: object, key: str, reading: _Reading) -> dict[str, ServerCo
                 fix="Rename one of them.",
             )
         servers[server.id] = server
+    if mistakes and not servers:
+        # There would be nothing to serve: the first mistake is what the author needs to read.
+        raise mistakes[0]
     return servers
+
+
+def _member(mistake: ConfigError, where: str) -> str:
+    """The key of the entry in which the mistake is, "" for the entry as a whole."""
+    found = re.match(r"[^.\[]*", mistake.key.removeprefix(where).removeprefix("."))
+    return found[0] if found is not None else ""
+
+
+def _sentence(mistake: ConfigError, where: str) -> str:
+    place = mistake.key.removeprefix(where).removeprefix(".")
+    subject = f"its `{place[:MAX_KEY]}`" if place else "it"
+    return f"{subject} {mistake.problem} {mistake.fix}".rstrip()
 
 
 def _pins_have_a_place(portal: PortalSettings, servers: Mapping[str, ServerConfig], key: str, file: str) -> None:
@@ -317,6 +376,8 @@ def server_id(name: str) -> str:
 
 def _server(name: str, entry: object, key: str, reading: _Reading) -> ServerConfig:
     file, folder = reading.file, reading.folder
+    if entry is None:
+        raise EntryUnusable("it is null; write the server, or remove the key")
     if not isinstance(entry, dict):
         raise ConfigError(f"must be an object, found {describe(entry)}.", file=file, key=key)
     identifier = server_id(name)
@@ -324,16 +385,21 @@ def _server(name: str, entry: object, key: str, reading: _Reading) -> ServerConf
         raise ConfigError(
             "is no name for a server.", file=file, key=key, fix="Use up to 64 letters, digits and hyphens."
         )
-    known = (_names(StdioServer) | _names(HttpServer) | {"type", "envFile"}) - {"id", "name", "expanded", "transport"}
-    ours = in_our_words(entry, known, key, file, reading.environment, reading.notes)
+    notes = Notes()
+    ours = in_our_words(entry, ENTRY_KEYS, key, file, reading.environment, notes)
     expansion = Expansion(
-        reading.environment, file=file, editor=reading.editor, inputs=reading.inputs, read_file=reading.text
+        reading.environment,
+        file=file,
+        editor=reading.editor,
+        inputs=reading.inputs,
+        read_file=reading.text,
+        of_client=True,
     )
     written = expansion.expand_members(ours, key)
     env_file = written.pop("envFile", None)
     model = _transport(written, key, file)
     if env_file is not None:
-        _add_env_file(written, env_file, model, key, reading)
+        _add_env_file(written, env_file, model, key, reading, notes)
     given = {"id": identifier, "name": name, "expanded": tuple(sorted(expansion.values)), **written}
     server = _checked(model, given, key, file)
     if isinstance(server, StdioServer) and server.cwd is not None:
@@ -341,20 +407,24 @@ def _server(name: str, entry: object, key: str, reading: _Reading) -> ServerConf
         server = server.model_copy(update={"cwd": (folder / cwd if folder is not None else cwd)})
     if server.max_timeout < server.timeout:
         server = server.model_copy(update={"max_timeout": server.timeout})
+    # Of an entry that is left out nothing else needs saying.
+    reading.notes.add(notes)
     return server
 
 
-def _add_env_file(written: dict[str, object], named: object, model: type[_Server], key: str, reading: _Reading) -> None:
+def _add_env_file(
+    written: dict[str, object], named: object, model: type[_Server], key: str, reading: _Reading, notes: Notes
+) -> None:
     """Put the variables of an `envFile` into the environment of a program; what is in `env` wins."""
     if not isinstance(named, str) or not named or "\0" in named:
         problem = f"must name a file, found {describe(named)}."
         raise ConfigError(problem, file=reading.file, key=f"{key}.envFile")
     if model is not StdioServer:
-        reading.notes.foreign_keys.append(f"{key}.envFile")
+        notes.foreign_keys.append(f"{key}.envFile")
         return
     found = read_env_file(reading.path(named))
     if found is None:
-        reading.notes.sentences.append(f"{key}.envFile cannot be read; the server starts without its variables.")
+        notes.sentences.append(f"{key}.envFile cannot be read; the server starts without its variables.")
     elif isinstance(env := written.get("env", {}), dict):
         written["env"] = {**found, **env}
 
@@ -362,7 +432,8 @@ def _add_env_file(written: dict[str, object], named: object, model: type[_Server
 def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServer] | type[HttpServer]:
     """Which kind of server this is; puts HTTP's flavour into `given`."""
     written = given.pop("type", None)
-    kind = TRANSPORTS.get(written.lower()) if isinstance(written, str) else None
+    require_transport(written)
+    kind = TRANSPORTS[written.lower()] if isinstance(written, str) else None
     if written is not None and kind is None:
         raise ConfigError("is not a transport.", file=file, key=f"{key}.type", fix="Use stdio, http or sse.")
     local, remote = "command" in given, "url" in given
@@ -384,7 +455,7 @@ def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServe
 def _portal(section: object, file: str, environment: Mapping[str, str], folder: Path | None) -> PortalSettings:
     if not isinstance(section, dict):
         raise ConfigError(f"must be an object, found {describe(section)}.", file=file, key="portal")
-    given = Expansion(environment, file=file).expand_members(section, "portal")
+    given = Expansion(environment, file=file).expand_members(_written(section), "portal")
     _only_known(given, _names(PortalSettings), file, "portal")
     if isinstance(limits := given.get("limits"), dict):
         spelled = {to_camel(name): name for name in LIMITS} | {name: name for name in LIMITS}
@@ -406,6 +477,24 @@ def _portal(section: object, file: str, environment: Mapping[str, str], folder: 
     return settings
 
 
+def _written(section: Mapping[str, object]) -> dict[str, object]:
+    """A section of ours without the members that are null, at any depth: null stands for what is not written.
+
+    What policies are made of stays as it is: nothing there may be lost on the way to what reads them.
+    """
+
+    def of(value: object) -> object:
+        if isinstance(value, list):
+            return [of(one) for one in value]
+        return _written(value) if isinstance(value, dict) else value
+
+    return {
+        name: value if to_camel(name) in _POLICIES else of(value)
+        for name, value in section.items()
+        if value is not None
+    }
+
+
 def _absolute_in(folder: Path) -> Callable[[re.Match[str]], str]:
     return lambda found: f"{found['scheme']}{folder.absolute() / found['path']}"
 
@@ -424,6 +513,8 @@ def _portals(
     hosts: dict[str, str] = {}
     for id, given in section.items():
         key = f"portals.{id}"
+        if given is None:
+            continue
         if not PORTAL_ID.fullmatch(id):
             fix = "Use up to 64 letters, digits and hyphens."
             raise ConfigError("is no id for a portal.", file=file, key=key, fix=fix)
@@ -431,7 +522,7 @@ def _portals(
             raise ConfigError("is the name of a path that is taken.", file=file, key=key, fix="Choose another id.")
         if not isinstance(given, dict):
             raise ConfigError(f"must be an object, found {describe(given)}.", file=file, key=key)
-        written = Expansion(environment, file=file).expand_members(given, key)
+        written = Expansion(environment, file=file).expand_members(_written(given), key)
         _only_known(written, _names(PortalEntry) - {"id"}, file, key)
         entry = _checked(PortalEntry, {**written, "id": id}, key, file)
         # A server may be named as in the document or by its id.
@@ -500,3 +591,7 @@ def _only_known(found: Mapping[str, object], known: set[str], file: str, key: st
 
 def _names(model: type[Section]) -> set[str]:
     return {spelling for name in model.model_fields for spelling in (name, to_camel(name))}
+
+
+ENTRY_KEYS = (_names(StdioServer) | _names(HttpServer) | {"type", "envFile"}) - {"id", "name", "expanded", "transport"}
+"""What the entry of a server may have, in both spellings."""

@@ -7,10 +7,12 @@ from portal.servers import Snapshot
 MAX_REASON = 300
 
 
-def health(snapshot: Snapshot) -> dict[str, Any]:
-    """A JSON object. An upstream that is down does not make the portal unhealthy: it serves the others."""
+def health(snapshot: Snapshot, omissions: int = 0) -> dict[str, Any]:
+    """A JSON object. An upstream that is down does not make the portal unhealthy: it serves the others. `omissions` is
+    the number of servers that are configured and not served, because they cannot be used."""
     return {
         "status": "ok",
+        **({"leftOut": omissions} if omissions else {}),
         "servers": {
             server.id: {
                 "state": server.state,

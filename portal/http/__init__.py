@@ -9,13 +9,14 @@ from portal.http.guard import BODY, Guard
 from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
-from portal.http.refusal import Refusal, refuse
+from portal.http.refusal import NO_STORE, Refusal, refuse
 from portal.http.server import running
 from portal.http.urls import normal_url
 
 __all__ = [
     "BODY",
     "CODEMODE",
+    "NO_STORE",
     "OPTIMIZE_CONTEXT",
     "BrowserPages",
     "Cors",

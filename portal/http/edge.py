@@ -106,11 +106,13 @@ class HttpSettings:
     portal behind a proxy that has made the check already.
 
     `forms` are the paths that take HTML forms and OAuth requests instead of JSON: whole, or a prefix that ends in `/`.
+    `oauth` are those whose clients read the errors of OAuth, written alike.
     """
 
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()
     forms: tuple[str, ...] = ()
+    oauth: tuple[str, ...] = ()
     form_limit: int = 64 * 1024
     body_limit: int = 4 * 1024 * 1024
     body_time: float = 30.0
@@ -143,8 +145,16 @@ class Edge:
 
     def takes_forms(self, path: str) -> bool:
         """Whether HTML forms and OAuth requests are sent to this path, of the instance or of one of its portals."""
-        _, _, rest = path.removeprefix("/").partition("/")
-        return self._is_form(path) or self._is_form(f"/{rest}")
+        return _is_among(path, self.settings.forms)
 
-    def _is_form(self, path: str) -> bool:
-        return any(path == form or (form.endswith("/") and path.startswith(form)) for form in self.settings.forms)
+    def is_oauth(self, path: str) -> bool:
+        """Whether this is an OAuth endpoint for clients, of the instance or of one of its portals."""
+        return _is_among(path, self.settings.oauth)
+
+
+def _is_among(path: str, known: tuple[str, ...]) -> bool:
+    """Whether a path, or what is below its first segment, is one of the known."""
+    _, _, rest = path.removeprefix("/").partition("/")
+    return any(
+        here == one or (one.endswith("/") and here.startswith(one)) for here in (path, f"/{rest}") for one in known
+    )

@@ -12,7 +12,7 @@ from mcp_types import PARSE_ERROR
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from portal.http.edge import Edge
-from portal.http.refusal import Refusal, refuse
+from portal.http.refusal import Refusal, refuse, refuse_oauth
 
 # A string, closed or running to the end. Possessive throughout, so the scan is linear whatever the input.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
@@ -39,7 +39,7 @@ _CLOSE = {"connection": "close"}
 
 
 class Guard:
-    """Wrap an ASGI application. Refusals are `portal.http.refusal`'s shape; lifespan passes through untouched."""
+    """Wrap an ASGI application. Refusals have `portal.http.refusal`'s shapes; lifespan passes through untouched."""
 
     def __init__(self, app: ASGIApp, edge: Edge) -> None:
         self._app = app
@@ -62,7 +62,8 @@ class Guard:
                 body = scope[BODY] = await take(headers, receive)
                 receive = replay(body, receive)
         except Refusal as refusal:
-            await refuse(refusal)(scope, receive, send)
+            answer = refuse_oauth if self._edge.is_oauth(scope["path"]) else refuse
+            await answer(refusal)(scope, receive, send)
             return
         except ClientGone:
             return

@@ -1,9 +1,11 @@
 """How the portal says no: one JSON shape for every refusal, before MCP and beside it.
 
 The shape is a JSON-RPC 2.0 error (section 5.1) whatever the path, because that is what MCP clients read from a body
-with a status of 400 and above, so the sentence reaches the person who can act on it.
+with a status of 400 and above, so the sentence reaches the person who can act on it. OAuth endpoints are the exception:
+their clients read the errors of OAuth.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -27,6 +29,18 @@ class Refusal(PortalError):
 
     def __str__(self) -> str:
         return self.message
+
+
+NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
+_NOT_DESCRIPTION = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+def refuse_oauth(refusal: Refusal) -> Response:
+    """The HTTP answer for a refusal at an OAuth endpoint (RFC 6749 section 5.2): a body of another kind is an
+    `invalid_request` with the status 400."""
+    body = {"error": "invalid_request", "error_description": _NOT_DESCRIPTION.sub("'", refusal.message)}
+    status = 400 if refusal.status == 415 else refusal.status
+    return Response(orjson.dumps(body), status, {**refusal.headers, **NO_STORE}, media_type="application/json")
 
 
 def refuse(refusal: Refusal, request_id: str | int | None = None) -> Response:

@@ -6,7 +6,7 @@ from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import FORMS, Authority, AuthorizationServer
+from portal.oauth.routes import ENDPOINTS, FORMS, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import (
     DEFAULT_DURATION,
@@ -21,6 +21,7 @@ from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
+    "ENDPOINTS",
     "FORMS",
     "KEY_SETTINGS",
     "KEY_SETTINGS_ID",

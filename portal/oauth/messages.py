@@ -9,9 +9,10 @@ from urllib.parse import parse_qsl, urlencode
 import orjson
 from starlette.responses import RedirectResponse, Response
 
+from portal.http import NO_STORE
+
 MAX_PARAMETERS = 50
 MAX_PARAMETER = 4096
-NO_STORE = {"Cache-Control": "no-store", "Pragma": "no-cache"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import say_duration
-from portal.http import PortalAddress, Rate, Refusal, refuse
+from portal.http import NO_STORE, PortalAddress, Rate, Refusal, refuse
 from portal.login import STALE_FORM, Login
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.authorization import Authorization, decide_authorization
@@ -26,7 +26,6 @@ from portal.oauth.credentials import Credentials, authenticate, read_client_form
 from portal.oauth.exchange import GONE, exchange, read_token_request
 from portal.oauth.grants import ACCESS, REFRESH, GrantDocument, Grants
 from portal.oauth.messages import (
-    NO_STORE,
     OAuthError,
     error_answer,
     json_answer,
@@ -72,6 +71,8 @@ CONSENT_PATH = "/authorize/consent"
 CONSENT_LIFETIME = timedelta(minutes=15)
 FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")
 """The paths of login and authorization server that take forms, for `HttpSettings.forms`."""
+ENDPOINTS = ("/token", "/revoke", "/register", "/cdn-cgi/access/sso/oidc/")
+"""The paths whose clients read the errors of OAuth, for `HttpSettings.oauth`."""
 CONSENT_EXPIRED = (
     "The application's request has expired, was answered already, or came from another browser. "
     "Start again from the application."
@@ -113,7 +114,7 @@ class AuthorizationServer:
         ]
         if self._authority.settings.registration.enabled:
             routes.append(Route("/register", _json_errors(self._register), methods=["POST"]))
-        return routes
+        return [*routes, *(other_methods(route.path) for route in routes if route.methods == {"POST"})]
 
     def _address(self, request: Request) -> PortalAddress:
         return self._login.visitors.origins.address(request.scope)
@@ -303,6 +304,16 @@ async def refused_authorization(
 
 def _consent_path(visitor: Visitor, key: str) -> str:
     return f"{visitor.address.path(CONSENT_PATH)}?{urlencode({'request': key})}"
+
+
+def other_methods(path: str) -> Route:
+    """The route of an endpoint of clients for all methods but POST, by which they send (RFC 6749 section 3.2)."""
+
+    async def refused(request: Request) -> Response:
+        answer = {"error": "invalid_request", "error_description": "send this request with POST"}
+        return json_answer(answer, 405, {**NO_STORE, "Allow": "POST"})
+
+    return Route(path, refused, methods=["GET", "PUT", "PATCH", "DELETE"])
 
 
 def _json_errors(

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import read_duration
-from portal.http import PortalAddress
+from portal.http import NO_STORE, PortalAddress
 from portal.identity import Identity
 from portal.login import Login
 from portal.oauth.admission import Admit, refusal_of
@@ -31,7 +31,6 @@ from portal.oauth.exchange import exchange, read_token_request
 from portal.oauth.grants import ACCESS, CODE_LIFETIME, Grant, Grants, TokenPair, grant_of
 from portal.oauth.messages import (
     MAX_PARAMETER,
-    NO_STORE,
     OAuthError,
     error_answer,
     json_answer,
@@ -39,7 +38,7 @@ from portal.oauth.messages import (
     redirect_answer,
 )
 from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import refused_authorization
+from portal.oauth.routes import other_methods, refused_authorization
 from portal.oauth.signing import ALGORITHM, SigningKeys
 from portal.objects import APP as APPLICATION
 from portal.objects import AppDocument
@@ -130,6 +129,7 @@ class SaasProvider:
             Route(at + "/jwks", self._jwks, methods=["GET"]),
             Route(at + "/authorization", self._authorization, methods=["GET"]),
             Route(at + "/token", self._token, methods=["POST"]),
+            other_methods(at + "/token"),
             Route(at + "/userinfo", self._userinfo, methods=["GET"]),
         ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -47,15 +47,25 @@ class StoredServers:
     """Keeps the registry in step with the store, from entering to leaving.
 
     `configured` are the servers of the operator's document. They take precedence over stored servers of the same id.
+    `unfit` says why a server must not be served, configured or stored, or "" if it may: one line in the log names it,
+    and a stored one has this `problem`.
 
     Entering raises:
         StateUnavailable: the stored servers cannot be read.
     """
 
-    def __init__(self, store: Store, servers: Servers, configured: Mapping[str, ServerConfig]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        servers: Servers,
+        configured: Mapping[str, ServerConfig],
+        unfit: Callable[[ServerConfig, bool], str] = lambda server, is_stored: "",
+    ) -> None:
         self._store = store
         self._servers = servers
         self._configured = configured
+        self._unfit = unfit
+        self._omissions: dict[str, str] = {}
         self._histories: dict[str, History] = {}
         # The follower and `configure` may both read; the one that read first must not apply last.
         self._applying = asyncio.Lock()
@@ -90,6 +100,10 @@ class StoredServers:
             self._follower.again()
             raise
 
+    def again(self) -> None:
+        """Read the stored servers again soon: what makes a server unfit has changed."""
+        self._follower.again()
+
     def history(self, server_id: str) -> History | None:
         """The history of a stored server, or None if no server of that id is stored."""
         return self._histories.get(server_id)
@@ -105,7 +119,17 @@ class StoredServers:
     async def _apply(self) -> None:
         async with self._applying:
             stored = await self._read()
-            await self._servers.apply({**stored, **self._configured})
+            wanted = {**stored, **self._configured}
+            omissions = {
+                id: why for id, server in wanted.items() if (why := self._unfit(server, id not in self._configured))
+            }
+            for id, why in omissions.items():
+                if id not in self._configured:
+                    self._histories[id].problem = f"the server is left out: {why}"
+                if self._omissions.get(id) != why:
+                    self._log.warning("a server is left out", server=id, reason=why)
+            self._omissions = omissions
+            await self._servers.apply({id: server for id, server in wanted.items() if id not in omissions})
 
     async def _read(self) -> dict[str, ServerConfig]:
         """The configurations of the stored servers. A server that cannot be configured gets a `problem` in its history

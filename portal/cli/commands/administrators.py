@@ -36,10 +36,10 @@ BY = "codemode admin"
 MAX_LINE = 4096
 
 
-async def invite_administrator(email: str, state: str | None, config: Path | None) -> Exit:
+async def invite_administrator(email: str, state: str | None, config: Path | None, *, create: bool) -> Exit:
     """Make an invitation, or another link for the one that there is. The link goes to standard output, this once."""
     stdout, stderr = consoles()
-    async with open_database(state, config, stderr, writing=True) as (store, document):
+    async with open_database(state, config, stderr, create=create) as (store, document):
         delivery = await _delivery(store, document)
         invitations = Invitations(store, Passwords())
         there = await _invitation_of(invitations, email)

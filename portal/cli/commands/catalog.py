@@ -13,6 +13,7 @@ from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import pending_table, search_results, servers_table, skipped_lines, tools_table, typescript
+from portal.config import Config
 from portal.servers import ServerSnapshot, Snapshot, tools_by_server
 
 
@@ -22,10 +23,13 @@ async def tools(server: str | None, config: Path | None, *, as_json: bool) -> Ex
     _, document = read_config(config, stderr, quiet=as_json)
     async with connect(document, stderr) as session:
         snapshot, catalog = session.snapshot, session.catalog
-    servers = _select(snapshot, server)
+    servers = _select(snapshot, server, document)
     if as_json:
         listed = tools_by_server(catalog)
-        stdout.print_json(data={"servers": [_as_json(one, listed.get(one.id, [])) for one in servers]})
+        data: dict[str, object] = {"servers": [_as_json(one, listed.get(one.id, [])) for one in servers]}
+        if document.omissions:
+            data["leftOut"] = [one.why for one in document.omissions]
+        stdout.print_json(data=data)
     else:
         _print_tools(servers, catalog, stdout)
     return Exit.UPSTREAM if any(one.state == "error" for one in servers) else Exit.OK
@@ -67,10 +71,12 @@ async def describe(path: str, config: Path | None) -> Exit:
     return Exit.OK
 
 
-def _select(snapshot: Snapshot, server: str | None) -> list[ServerSnapshot]:
+def _select(snapshot: Snapshot, server: str | None, document: Config) -> list[ServerSnapshot]:
     if server is None:
         return list(snapshot.servers.values())
     if server not in snapshot.servers:
+        if why := next((one.why for one in document.omissions if one.id == server), ""):
+            raise CommandError(why)
         known = ", ".join(snapshot.servers) or "none"
         raise CommandError(f"There is no server {server!r} in the configuration; it has: {known}.")
     return [snapshot.servers[server]]

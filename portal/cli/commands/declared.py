@@ -39,7 +39,7 @@ _SIGNS = {"make": ("+", "green"), "change": ("~", "yellow"), "remove": ("-", "re
 
 @dataclass(frozen=True, slots=True)
 class DeclarationOptions:
-    """Options of `plan` and `apply`. `state` is the URL of the database.
+    """Options of `plan` and `apply`. `state` is the URL of the database, which `create` makes if it is not there.
 
     Without `state` the database is that of the configuration, or else the user's own.
     """
@@ -50,6 +50,7 @@ class DeclarationOptions:
     prune: bool = False
     yes: bool = False
     as_json: bool = False
+    create: bool = False
 
 
 async def show_plan(options: DeclarationOptions) -> Exit:
@@ -66,7 +67,7 @@ async def apply(options: DeclarationOptions) -> Exit:
     """Apply the file, after the person confirms. A running portal on this database applies the changes at once."""
     stdout, stderr = consoles()
     declared = read_declaration(options.file)
-    async with open_admin(options.state, options.config, writing=True) as (admin, store):
+    async with open_admin(options.state, options.config, create=options.create) as (admin, store):
         existing = await read_existing(store)
         changes_plan = make_plan(declared, existing, options.prune)
         if not options.as_json:
@@ -111,15 +112,15 @@ async def export(output: Path | None, state: str | None, config: Path | None) ->
 
 @asynccontextmanager
 async def open_admin(
-    state: str | None, config: Path | None, *, writing: bool = False
+    state: str | None, config: Path | None, *, create: bool | None = None
 ) -> AsyncIterator[tuple[Admin, Store]]:
-    """The admin API's operations and their store, without a portal. `writing`: a database that was named is made.
+    """The admin API's operations and their store, without a portal. `create` as in `open_database`.
 
     Raises:
         CommandError: the database is not there or cannot be opened, or the configuration is not valid.
     """
     _, stderr = consoles()
-    async with open_database(state, config, stderr, writing=writing) as (store, _):
+    async with open_database(state, config, stderr, create=create) as (store, _):
         yield await create_admin(store), store
 
 

@@ -24,10 +24,10 @@ async def rotate(state: str | None, config: Path | None, *, forget: bool) -> Exi
     return Exit.OK
 
 
-async def make_token(name: str, state: str | None, config: Path | None) -> Exit:
+async def make_token(name: str, state: str | None, config: Path | None, *, create: bool) -> Exit:
     """Make an API token with every permission. Its value goes to standard output, this once."""
     stdout, stderr = consoles()
-    async with open_database(state, config, stderr, writing=True) as (store, _):
+    async with open_database(state, config, stderr, create=create) as (store, _):
         admin = await create_admin(store)
         token = await admin.tokens.create_with_all(name, OPERATOR)
     stderr.print(f"API token {token.id} of account {admin.account_id}; it may do everything. Its value, shown once:")

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from portal.app.itself import OwnAddress, without_itself
-from portal.config import Config, parse_config
+from portal.app.itself import OwnAddress, leads_to, without_itself
+from portal.config import Config, HttpServer, parse_config
 
 PORTAL: dict[str, Any] = {
     "identity": {"publicUrl": "https://portal.example.com"},
@@ -51,6 +51,31 @@ def bridge(*words: str) -> dict[str, Any]:
         bridge("npx", "-y", "supergateway", "--streamableHttp=http://127.0.0.1:8787/mcp"),
         bridge("sh", "-c", "exec npx mcp-remote 'http://127.0.0.1:8787/mcp'"),
         {"command": "mcp-proxy", "env": {"SERVER": "http://127.0.0.1:8787/mcp"}},
+        bridge("bunx", "mcp-remote", "http://127.0.0.1:8787/mcp", "--header", "X: http://other.example"),
+        bridge("cmd", "/c", "npx", "-y", "mcp-remote", "http://127.0.0.1:8787/mcp"),
+        bridge("node", "/opt/node_modules/mcp-remote/dist/proxy.js", "http://127.0.0.1:8787/mcp"),
+        bridge("npm", "exec", "--yes", "--", "mcp-remote@0.1", "http://127.0.0.1:8787/mcp"),
+        bridge("sh", "-c", "cd /srv && TOKEN=x npx mcp-remote 'http://127.0.0.1:8787/mcp?a=1&b=2' --debug"),
+        bridge("npx", "-y", "supergateway", "--cors", "--sse", "http://127.0.0.1:8787/sse"),
+        bridge("npx", "-y", "supergateway", "--stdio", "npx mcp-remote http://127.0.0.1:8787/mcp"),
+        bridge("uvx", "mcp-proxy", "--transport", "streamablehttp", "http://127.0.0.1:8787/mcp"),
+        bridge("uv", "tool", "run", "mcp-proxy", "-H", "Authorization", "Bearer x", "http://127.0.0.1:8787/mcp"),
+        bridge("mcp-proxy", "--port", "9", "--", "npx", "mcp-remote", "http://127.0.0.1:8787/mcp"),
+        bridge("python3", "-m", "mcp_proxy", "http://127.0.0.1:8787/mcp"),
+        bridge(
+            "docker", "run", "-i", "--rm", "-e", "A=b", "ghcr.io/x/mcp-proxy:1", "http://host.docker.internal:8787/mcp"
+        ),
+        bridge("docker", "run", "-i", "node:22", "npx", "mcp-remote", "http://host.docker.internal:8787/mcp"),
+        bridge("fastmcp", "run", "http://127.0.0.1:8787/mcp", "--transport", "stdio"),
+        bridge("uv", "run", "--with", "fastmcp", "fastmcp", "run", "--no-banner", "http://127.0.0.1:8787/mcp"),
+        {
+            "command": "npx",
+            "args": ["@pyroprompts/mcp-stdio-to-streamable-http-adapter"],
+            "env": {"URI": "http://127.0.0.1:8787/mcp", "MCP_NAME": "x"},
+        },
+        {"command": "sh", "args": ["-c", "npx mcp-remote $URL"], "env": {"URL": "http://127.0.0.1:8787/mcp"}},
+        bridge("sh", "-c", "exec codemode serve"),
+        bridge("env", "A=1", "codemode", "serve"),
         bridge("codemode", "serve"),
         bridge("/users/ada/.codemode/bin/codemode", "serve", "--config", ".mcp.json"),
         bridge("uvx", "codemode-portal", "serve"),
@@ -88,6 +113,27 @@ def test_so_is_one_that_leads_back_by_the_public_name(entry: dict[str, Any]) -> 
         {"url": "https://portal.example.com.evil.test/mcp"},
         {"url": "http://[::1]:99999/mcp"},
         bridge("npx", "mcp-remote", "https://example.com/mcp"),
+        bridge("mytool", "--report-to", "http://localhost:8787/mcp"),
+        bridge("mytool", "http://localhost:8787/mcp"),
+        bridge("npx", "mytool", "--proxy-through", "mcp-remote", "http://localhost:8787/mcp"),
+        bridge("npx", "mytool", "http://localhost:8787/mcp"),
+        bridge("sh", "-c", "mytool --report-to http://localhost:8787/mcp"),
+        bridge("sh", "-c", "npx mcp-remote http://localhost:8787/mcp --check; exec mytool"),
+        bridge("npx", "mcp-remote", "https://example.com/mcp", "--header", "Referer: http://localhost:8787/mcp"),
+        bridge("npx", "mcp-remote", "https://example.com/mcp", "--resource", "http://localhost:8787/mcp"),
+        bridge("npx", "supergateway", "--stdio", "mytool --report-to http://localhost:8787/mcp"),
+        bridge("npx", "supergateway", "--sse", "https://example.com/sse", "--header", "http://localhost:8787/mcp"),
+        bridge("mcp-proxy", "mytool", "--report-to", "http://localhost:8787/mcp"),
+        bridge("fastmcp", "run", "server.py", "--", "http://localhost:8787/mcp"),
+        bridge("docker", "run", "-e", "REPORT=http://host.docker.internal:8787/mcp", "mytool"),
+        {"command": "mytool", "env": {"REPORT_TO": "http://localhost:8787/mcp"}},
+        {
+            "command": "npx",
+            "args": ["mcp-remote", "https://example.com/mcp"],
+            "env": {"X": "http://localhost:8787/mcp"},
+        },
+        bridge("uvx", "mytool", "codemode"),
+        bridge("python3", "tool.py", "--like", "portal.cli"),
         bridge("watcher", "--health", "http://127.0.0.1:8787/healthz"),
         bridge("python3", "-m", "portal.demo.shop"),
         bridge("npx", "codemode"),
@@ -124,3 +170,38 @@ def test_the_operator_is_told_which_entry() -> None:
     found = without_itself(config, OwnAddress.of(config))
     assert found.notes == ("mcpServers.codemode is left out: it is this portal itself.",)
     assert without_itself(found, OwnAddress.of(found)) is found
+
+
+def test_a_program_among_whose_words_is_anything_is_no_bridge() -> None:
+    for words in ([], ["-c"], ["-m"], ["--"], ["run"], ["-c", "'"], ["-c", ";;"], ["/c"], ["=", "@", ":"]):
+        for command in (
+            "sh",
+            "cmd",
+            "npx",
+            "python",
+            "docker",
+            "mcp-remote",
+            "supergateway",
+            "fastmcp",
+            "env",
+            "=",
+            "@x",
+        ):
+            assert not is_itself(bridge(command, *words))
+
+
+def test_the_portals_of_the_database_are_this_portal_as_well() -> None:
+    config = config_of({"command": "x"}, identity={"publicUrl": "https://portal.example.com:8443"})
+    own = OwnAddress.of(config, stored={"wiki": "wiki.example.com", "plain": ""})
+
+    def leads(url: str) -> bool:
+        return leads_to(HttpServer(id="a", name="a", url=url), own)
+
+    for url in (
+        "https://wiki.example.com/mcp",
+        "https://wiki.example.com:8443/mcp",
+        "https://portal.example.com:8443/plain/mcp",
+    ):
+        assert leads(url), url
+    for url in ("https://wiki.example.com/other", "https://plain/mcp", "https://portal.example.com:8443/else/mcp"):
+        assert not leads(url), url

@@ -178,7 +178,7 @@ async def test_with_a_configuration_the_link_is_whole_and_mailed_in_the_name_of_
         document = tmp_path / "codemode.json"
         settings = {"name": "Acme", "state": state_in(tmp_path), "identity": identity}
         document.write_text(json.dumps({"mcpServers": {}, "portal": settings}))
-        link = await asyncio.to_thread(codemode, "invite", OTHER, "--config", str(document))
+        link = await asyncio.to_thread(codemode, "invite", OTHER, "--config", str(document), "--create")
         assert link.startswith("https://tools.acme.example/login/invitation?token=")
         recipients, letter = await post.letters.get()
         assert (recipients, letter["subject"]) == ([OTHER], "You are invited to administer Acme")

@@ -207,6 +207,17 @@ def test_a_portal_among_its_own_servers_is_left_out_and_named(tmp_path: Path, sh
     assert "mcpServers.codemode is left out: it is this portal itself." in done.stderr
 
 
+def test_a_server_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, shop: dict[str, Any]) -> None:
+    write_config(tmp_path, {"live": {"type": "ws", "url": "wss://a.example"}, "shop": shop})
+    line = "mcpServers.live is left out: its `type` is `ws`, which the portal does not serve"
+    listed = codemode(tmp_path, "tools")
+    assert listed.returncode == Exit.OK and "shop.list_orders" in listed.stdout and line in listed.stderr
+    [why] = json.loads(codemode(tmp_path, "tools", "--json").stdout)["leftOut"]
+    assert why.startswith(line)
+    named = codemode(tmp_path, "tools", "live")
+    assert named.returncode == Exit.USAGE and f"codemode: {line}" in named.stderr
+
+
 def test_what_is_passed_over_is_one_line(tmp_path: Path, shop: dict[str, Any]) -> None:
     (tmp_path / ".vscode").mkdir()
     document = {"servers": {"shop": {**shop, "oauth": {"clientId": "x"}}}, "inputs": []}

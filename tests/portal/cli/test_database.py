@@ -101,13 +101,46 @@ def test_a_configuration_without_a_database_is_told_what_to_name(folder: Path, w
     assert databases(folder) == []
 
 
-@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def makes_something(words: tuple[str, ...]) -> bool:
+    return words[0] in ("api-token", "apply") or "invite" in words
+
+
+@pytest.mark.parametrize("words", [words for words in WORDS if not makes_something(words)], ids=" ".join)
 def test_what_only_reads_makes_no_database_where_one_was_named(folder: Path, words: tuple[str, ...]) -> None:
     named = folder / "named.db"
     done = in_process(folder, *words, "--state", f"sqlite:///{named}")
-    writes = words[0] in ("api-token", "apply") or "invite" in words
-    assert named.exists() is writes
-    assert f"Database: {named}" in done.stderr and ("(not there yet)" in done.stderr) is not writes
+    assert databases(folder) == []
+    assert f"Database: {named}" in done.stderr and "(not there yet)" in done.stderr
+
+
+@pytest.mark.parametrize("words", [words for words in WORDS if makes_something(words)], ids=" ".join)
+def test_what_makes_something_makes_a_database_only_if_it_is_asked_to(folder: Path, words: tuple[str, ...]) -> None:
+    file = configure(folder, "elsewhere/codemode.json", state="sqlite:///state.db", identity={})
+    places = {
+        folder / "named.db": ("--state", f"sqlite:///{folder / 'named.db'}"),
+        folder / "new" / "named.db": ("--state", f"sqlite:///{folder / 'new' / 'named.db'}"),
+        folder / "elsewhere" / "state.db": ("--config", str(file)),
+    }
+    for place, options in places.items():
+        refused = in_process(folder, *words, *options)
+        assert (refused.returncode, refused.stdout) == (Exit.USAGE, "")
+        assert f"There is no database at {place} yet" in refused.stderr and "--create" in refused.stderr
+    assert databases(folder) == []
+    for place, options in places.items():
+        done = in_process(folder, *words, *options, "--create")
+        assert done.returncode == Exit.OK and place.exists(), done.stderr
+        assert f"Database: {place}" in done.stderr
+
+
+@pytest.mark.parametrize("words", [words for words in WORDS if makes_something(words)], ids=" ".join)
+def test_the_users_own_database_is_made_for_whoever_asks(
+    folder: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(folder / "home"))
+    done = in_process(folder, *words, "--create")
+    own = folder / "home" / "codemode-portal" / "state.db"
+    assert done.returncode == Exit.OK and own.exists() and f"Database: {own}" in done.stderr
+    assert own.parent.stat().st_mode & 0o077 == 0
 
 
 def test_the_configurations_database_is_the_same_from_any_folder(folder: Path) -> None:

@@ -72,6 +72,25 @@ def test_a_portal_without_servers_says_what_to_do(tmp_path: Path) -> None:
         assert "mcpServers" in served.event("no servers")["advice"]
 
 
+def test_an_entry_that_cannot_be_used_costs_itself_at_the_start_and_in_a_change(
+    tmp_path: Path, shop: dict[str, Any]
+) -> None:
+    socket_server = {"type": "ws", "url": "wss://a.example/mcp"}
+    with serving({"mcpServers": {"live": socket_server, "shop": shop}}, tmp_path) as served:
+        assert "mcpServers.live is left out: its `type` is `ws`" in served.event("configuration")["note"]
+        assert served.event("servers settled")["states"] == {"shop": "ready"}
+        assert health(served)["leftOut"] == 1
+        served.events[:] = [event for event in served.events if event["event"] == "listening"]
+        document = {"mcpServers": {"shop": shop, "live": socket_server, "other": {"command": "${config:x}"}}}
+        (tmp_path / "codemode.json").write_text(json.dumps(document))
+        assert "mcpServers.other is left out: it needs `${config:x}`" in served.event("configuration")["note"]
+        assert (health(served)["leftOut"], health(served)["servers"]["shop"]["state"]) == (2, "ready")
+        served.events[:] = [event for event in served.events if event["event"] == "listening"]
+        (tmp_path / "codemode.json").write_text(json.dumps({"mcpServers": {"shop": shop}}))
+        served.event("configuration changed")
+        assert "leftOut" not in health(served)
+
+
 def test_a_broken_change_is_refused_with_the_reason_and_nothing_stops(tmp_path: Path, shop: dict[str, Any]) -> None:
     with serving({"mcpServers": {"shop": shop}}, tmp_path) as served:
         (tmp_path / "codemode.json").write_text('{"mcpServers": {"shop": {"comand": "x"}}}')

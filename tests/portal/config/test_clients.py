@@ -61,8 +61,8 @@ def test_the_document_of_vs_code_with_comments_env_file_and_inputs(tmp_path: Pat
     assert local.env == {"TOKEN": "from the file", "LEVEL": "debug", "PORT": "3000"}
     assert "from the file" in local.secrets
     assert remote.headers == {"X-Key": "0123456789"} and "0123456789" in remote.secrets
-    left_out, foreign = config.notes
-    assert left_out.startswith("servers.socket is left out: ")
+    omissions, foreign = config.notes
+    assert omissions.startswith("servers.socket is left out: ")
     assert "`servers.local.sandboxEnabled`" in foreign
 
 

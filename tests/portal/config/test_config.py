@@ -132,7 +132,7 @@ def test_text_without_variables_is_left_alone(text: str) -> None:
         ({"mcpServers": {"a": {"command": "x", "url": "y"}}}, "mcpServers.a", "has both `command` and `url`."),
         ({"mcpServers": {"a": {"comand": "x"}}}, "mcpServers.a.comand", "Did you mean `command`?"),
         ({"mcpServers": {"a": {"command": "x", "type": "sse"}}}, "mcpServers.a.type", "but the server has `command`"),
-        ({"mcpServers": {"a": {"url": "http://x", "type": "ws"}}}, "mcpServers.a.type", "Use stdio, http or sse."),
+        ({"mcpServers": {"a": {"url": "http://x", "type": 5}}}, "mcpServers.a.type", "Use stdio, http or sse."),
         ({"mcpServers": {"a": {"command": "x", "headers": {}}}}, "mcpServers.a.headers", "only for servers reached by"),
         ({"mcpServers": {"a": {"url": "ftp://x"}}}, "mcpServers.a.url", "must be an http:// or https:// URL"),
         (
@@ -146,7 +146,7 @@ def test_text_without_variables_is_left_alone(text: str) -> None:
             "name of an HTTP",
         ),
         ({"mcpServers": {"a": {"command": "x", "args": ["y", 1]}}}, "mcpServers.a.args[1]", "found a number."),
-        ({"mcpServers": {"a": {"command": "x", "env": {"P": None}}}}, "mcpServers.a.env.P", "found null."),
+        ({"mcpServers": {"a": {"command": "x", "env": {"P": []}}}}, "mcpServers.a.env.P", "found a list."),
         ({"mcpServers": {"a": {"command": "x", "timeout": 0}}}, "mcpServers.a.timeout", "greater than 0"),
         ({"mcpServers": {"a": {"command": "x", "sessions": "each"}}}, "mcpServers.a.sessions", "'auto', 'shared'"),
         ({"mcpServers": {"a": {"command": ""}}}, "mcpServers.a.command", "found an empty string."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -69,6 +70,53 @@ async def test_a_wrong_token_request_gets_its_error_and_leaves_the_code_good(tmp
         twice = await client.http.post(client.token_url, content=f"{fields}&code=x", headers=form)
         assert (twice.status_code, twice.json()["error"]) == (400, "invalid_request")
         assert (await client.exchange("code", code)).status_code == 200
+
+
+@pytest.mark.parametrize("server", SERVERS)
+async def test_a_request_that_is_refused_before_it_is_read_gets_an_error_of_oauth(tmp_path: Path, server: str) -> None:
+    async with client_at(tmp_path, server) as client:
+        base = client.token_url.removesuffix("/token")
+        urls = [client.token_url]
+        urls += [f"{base}/revoke", f"{base}/docs/token", f"{base}/docs/revoke"] if server != "for applications" else []
+        for url in urls:
+            for body, kind in (
+                (b"{}", "application/json"),
+                (b"x", "text/plain"),
+                (b"a=b", ""),
+                (b"", "application/json"),
+            ):
+                headers = {"Content-Type": kind} if kind else {}
+                refused = await client.http.post(url, content=body, headers=headers)
+                check_refusal(refused, 400)
+                assert "application/x-www-form-urlencoded" in refused.json()["error_description"]
+            large = await client.http.post(url, data={"code": "x" * 70_000})
+            check_refusal(large, 413)
+            foreign = await client.http.post(url, data={"code": "x"}, headers={"Origin": 'https://"evil".example'})
+            check_refusal(foreign, 403)
+        for method in ("GET", "PUT", "DELETE"):
+            other = await client.http.request(method, client.token_url)
+            check_refusal(other, 405)
+            assert other.headers["allow"] == "POST"
+
+
+async def test_so_does_a_registration(tmp_path: Path) -> None:
+    async with guarded_portal(tmp_path) as portal, httpx2.AsyncClient(trust_env=False, timeout=PATIENCE) as http:
+        check_refusal(await http.post(f"{portal.url}/register", data={"client_name": "x"}), 400)
+        deep = b"[" * 200 + b"]" * 200
+        json = {"Content-Type": "application/json"}
+        check_refusal(await http.post(f"{portal.url}/register", content=deep, headers=json), 400)
+        check_refusal(await http.get(f"{portal.url}/register"), 405)
+        at_endpoint = await http.post(portal.url + "/mcp", content=b"x", headers={"Content-Type": "text/plain"})
+        assert (at_endpoint.status_code, at_endpoint.json()["jsonrpc"]) == (415, "2.0")
+
+
+def check_refusal(answer: httpx2.Response, status: int) -> None:
+    """RFC 6749 section 5.2: the error and a description in its characters, which nobody keeps."""
+    assert (answer.status_code, answer.json()["error"]) == (status, "invalid_request")
+    assert set(answer.json()) == {"error", "error_description"}
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]+", answer.json()["error_description"])
+    assert (answer.headers["cache-control"], answer.headers["pragma"]) == ("no-store", "no-cache")
+    assert answer.headers["content-type"].startswith("application/json")
 
 
 @pytest.mark.parametrize("server", SERVERS)
