@@ -12,6 +12,7 @@ from codemode.expose import ExposedTools, expose, expose_server
 from codemode.mentions import asks_for_servers, named_servers
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
+from codemode.results import content_blocks, well_formed
 from codemode.tool import CodeTool
 
 __all__ = [
@@ -35,10 +36,12 @@ __all__ = [
     "ToolFailed",
     "ToolReturned",
     "asks_for_servers",
+    "content_blocks",
     "expose",
     "expose_server",
     "install_checker",
     "isolate_declarations",
     "named_servers",
     "returned",
+    "well_formed",
 ]

@@ -258,6 +258,31 @@ def test_a_prompt_has_one_block_a_message() -> None:
     assert roles_and_texts == [("user", "Be brief."), ("assistant", "[1,2]"), ("assistant", "b"), ("user", "And now?")]
 
 
+def test_a_message_without_content_says_what_it_has() -> None:
+    messages = result("prompts/get", {"messages": [{"role": "user", "text": "a"}, {"content": None}]})["messages"]
+    assert messages == [{"role": "user", "content": {"type": "text", "text": '{"role": "user", "text": "a"}'}}]
+    assert result("prompts/get", {"messages": "Hello"})["messages"] == [
+        {"role": "user", "content": {"type": "text", "text": "Hello"}}
+    ]
+
+
+def test_the_contents_of_a_resource_may_be_a_text() -> None:
+    assert result("resources/read", {"contents": "a"})["contents"] == [{"uri": "file:///r", "text": "a"}]
+
+
+@pytest.mark.parametrize("completion", [["a", None, 1], {"values": ["a", None, 1]}])
+def test_a_completion_may_be_a_list(completion: Any) -> None:
+    assert result("completion/complete", {"completion": completion})["completion"] == {"values": ["a", "1"]}
+    assert result("completion/complete", {"completion": {"values": "a"}})["completion"] == {"values": ["a"]}
+
+
+@pytest.mark.parametrize("generation", BOTH)
+def test_the_flag_of_an_error_keeps_its_meaning(generation: Generation) -> None:
+    for flag, meant in [("true", True), (1, True), ("false", False), (0, False), (None, False)]:
+        assert tool_result({"content": [TEXT], "isError": flag}, generation) == {"content": [TEXT], "isError": meant}
+    assert tool_result({"toolResult": "a"}, generation) == {"content": [{"type": "text", "text": "a"}]}
+
+
 def test_the_contents_of_a_resource_have_a_uri_and_a_body() -> None:
     value = {
         "contents": [{"text": "a"}, {"uri": "file:///b", "text": {"b": 1}}, {"uri": "file:///c", "blob": "aGk="}, "d"]
