@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 Block = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ def means_true(value: object) -> bool:
     return bool(value)
 
 
-def _is_block(item: object) -> bool:
+def _is_block(item: object) -> TypeGuard[dict[str, Any]]:
     if not isinstance(item, dict):
         return False
     kind = item.get("type")

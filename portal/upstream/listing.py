@@ -1,16 +1,21 @@
 """Reads everything a server offers: all pages of its lists, bounded, without the items no client could use.
 
 A listing has raw MCP objects, as the server sent them. Names, descriptions and schemas are hostile input: an item that
-is malformed, too large or nested too deeply is skipped with a note, and the others are used. The notes are in the log,
-in `/healthz` and in `codemode tools`.
+is malformed, too large or nested too deeply is skipped with a note, and the others are used. An optional member that is
+malformed is left out of its item, with a note. The notes are in the log, in `/healthz` and in `codemode tools`.
+
+Policies decide by the annotations of a tool. A hint that is no boolean is left out, which leaves the default of MCP:
+the tool may destroy, and does more than read.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
@@ -30,7 +35,9 @@ MAX_ITEM_BYTES = 256 * 1024
 MAX_DEPTH = 64
 MAX_NAME = 256
 MAX_NOTES = 50
+MAX_REPAIRS = 32
 _TURN = 50
+_HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 Request = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 Item = Mapping[str, object]
@@ -40,9 +47,9 @@ Item = Mapping[str, object]
 class Listing:
     """What one server offers, in raw MCP objects.
 
-    `skipped` has a line for each item that was left out, for the first `MAX_NOTES` of them; `skipped_count` counts all.
-    `digest` identifies the content; it is "" if the lists were
-    never read. `by_name` has the tools by name.
+    `skipped` has a line for each item that was left out, whole or in part, for the first `MAX_NOTES` of them;
+    `skipped_count` counts all. `digest` identifies the content; it is "" if the lists were never read. `by_name` has
+    the tools by name.
     """
 
     protocol: str | None = None
@@ -63,33 +70,40 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the lists. `field` is its attribute in `Listing`, `identity` the member that must be unique in it."""
+    """One of the lists. `field` is its attribute in `Listing`.
+
+    `essential` are the members without which an item is of no use; the first of them must be unique in the list.
+    """
 
     field: str
     method: str
     key: str
     capability: str
-    identity: str
     model: type[BaseModel]
+    essential: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        return self.essential[0]
 
 
-TOOLS = _Kind("tools", "tools/list", "tools", "tools", "name", Tool)
+TOOLS = _Kind("tools", "tools/list", "tools", "tools", Tool, ("name", "inputSchema", "description"))
 OTHERS = (
-    _Kind("prompts", "prompts/list", "prompts", "prompts", "name", Prompt),
-    _Kind("resources", "resources/list", "resources", "resources", "uri", Resource),
+    _Kind("prompts", "prompts/list", "prompts", "prompts", Prompt, ("name", "description")),
+    _Kind("resources", "resources/list", "resources", "resources", Resource, ("uri", "name", "description")),
     _Kind(
         "resource_templates",
         "resources/templates/list",
         "resourceTemplates",
         "resources",
-        "uriTemplate",
         ResourceTemplate,
+        ("uriTemplate", "name", "description"),
     ),
 )
 
 
 class _Notes:
-    """A line for each item that is left out. A server may list a million of them, so that only the first are kept."""
+    """A line for each item that is left out, whole or in part; the first ones only, for there may be a million."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -238,16 +252,73 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> i
     elif name in items:
         problem = "is listed twice; the first is used"
     else:
-        try:
-            kind.model.model_validate(item)
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-            problem = f"is malformed (`{snippet(where)}`)"
+        usable, misfits = _usable(item, kind)
+        if usable is None:
+            problem = f"is malformed (`{snippet(misfits[0])}`)"
+        elif misfits:
+            item = usable
+            notes.add(
+                f"{kind.method}: `{snippet(name)}` is used without what is malformed (`{snippet(', '.join(misfits))}`)"
+            )
     if problem is None:
         items[name] = item
         return size
     _note(notes, kind, f"`{snippet(name)}`", problem)
     return 0
+
+
+def _usable(item: dict[str, Any], kind: _Kind) -> tuple[dict[str, Any] | None, list[str]]:
+    """The item without the optional members that do not fit, and the places of these.
+
+    The same object if all of it fits, None if a member does not fit without which the item is of no use.
+    """
+    misfits = _loose_hints(item) if kind is TOOLS else []
+    places = [("annotations", name) for name in misfits]
+    kept: dict[str, Any] = item
+    named = [".".join(place) for place in places]
+    for turn in range(MAX_REPAIRS + 1):
+        if places:
+            kept = copy.deepcopy(item) if kept is item else kept
+            for place in places:
+                _remove(kept, place)
+        try:
+            kind.model.model_validate(kept)
+            return kept, named
+        except ValidationError as error:
+            errors = error.errors(include_url=False)
+        # One place at a time, because removing an item of a list moves the others. Then whole members.
+        found = [one["loc"] for one in errors[:1]] if turn < MAX_REPAIRS - 1 else [one["loc"][:1] for one in errors]
+        for place in found:
+            if not place or place[0] in kind.essential:
+                return None, [".".join(map(str, place))]
+        named.extend(name for place in found if (name := ".".join(map(str, place))) not in named)
+        places = list(dict.fromkeys(found))
+    return None, named
+
+
+def _loose_hints(tool: Mapping[str, Any]) -> list[str]:
+    """The hints of a tool that are neither booleans nor null. The model also takes "yes", which no policy does."""
+    annotations = tool.get("annotations")
+    if not isinstance(annotations, dict):
+        return []
+    return [name for name in _HINTS if not isinstance(annotations.get(name), bool | None)]
+
+
+def _remove(item: dict[str, Any], place: tuple[int | str, ...]) -> None:
+    """Remove the innermost part of an item that this place leads to, and what is empty without it."""
+    parents: list[tuple[Any, int | str]] = []
+    value: Any = item
+    for part in place:
+        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
+        if not in_list and not (isinstance(value, dict) and part in value):
+            break
+        parents.append((value, part))
+        value = value[part]
+    while parents:
+        parent, part = parents.pop()
+        del parent[part]
+        if parent:
+            break
 
 
 def _note(notes: _Notes, kind: _Kind, what: str, problem: str) -> None:
