@@ -273,9 +273,9 @@ def _usable(item: dict[str, Any], kind: _Kind) -> tuple[dict[str, Any] | None, l
     The same object if all of it fits, None if a member does not fit without which the item is of no use.
     """
     misfits = _loose_hints(item) if kind is TOOLS else []
-    places = [("annotations", name) for name in misfits]
+    places: list[tuple[int | str, ...]] = [("annotations", name) for name in misfits]
     kept: dict[str, Any] = item
-    named = [".".join(place) for place in places]
+    named = [f"annotations.{name}" for name in misfits]
     for turn in range(MAX_REPAIRS + 1):
         if places:
             kept = copy.deepcopy(item) if kept is item else kept

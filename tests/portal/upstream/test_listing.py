@@ -139,7 +139,7 @@ ODD_MEMBERS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ("resourceTemplates", {"mimeType": 5, "title": "T"}, {"title": "T"}, "mimeType"),
     ("resourceTemplates", {"icons": [5]}, {}, "icons.0"),
 ]
-METHODS = {
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "tools": ("tools/list", {"name": "odd", "inputSchema": OBJECT}),
     "prompts": ("prompts/list", {"name": "odd"}),
     "resources": ("resources/list", {"name": "odd", "uri": "odd"}),
