@@ -15,9 +15,10 @@ from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest, encode
+from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import View, Views, may_have
 from portal.errors import UpstreamUnavailable
+from portal.exact import encode
 
 
 class ToolMode(Protocol):

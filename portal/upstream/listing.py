@@ -22,8 +22,9 @@ from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel, ValidationError
 
 from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, UpstreamError
+from portal.exact import encode
 from portal.upstream.transports.protocol import Agreement
-from portal.upstream.transports.wire import encode, invalid_response, snippet
+from portal.upstream.transports.wire import invalid_response, snippet
 
 MAX_PAGES = 1000
 # Empty pages in a row that a list may have.

@@ -1,12 +1,12 @@
 """Bytes to JSON values and back, for messages of servers that are not trusted.
 
-It uses orjson, and the standard library for texts that orjson refuses and JavaScript servers do send: lone surrogates.
-They become U+FFFD, because the client that reads them later might fail on them.
+It uses orjson, and the standard library for integers beyond 64 bits (`portal.exact`) and for texts that orjson refuses
+and JavaScript servers do send: lone surrogates. They become U+FFFD, because the client that reads them later might
+fail on them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 import orjson
 
 from portal.errors import ResponseInvalid, RpcError
+from portal.exact import beyond_64_bits, encode, parse
 
 SNIPPET = 200
 MAX_DEPTH = 100
@@ -35,34 +36,27 @@ _LONE_HIGH = re.compile(_HIGH + rb"(?!" + _LOW + rb")")
 _LONE_LOW = re.compile(rb"(?<!" + _HIGH + rb")" + _LOW)
 
 
-def encode(message: object) -> bytes:
-    """JSON bytes of one message."""
-    try:
-        return orjson.dumps(message)
-    except orjson.JSONEncodeError:  # integers over 64 bits, lone surrogates
-        return json.dumps(message, separators=(",", ":")).encode()
-
-
 def decode(data: bytes | bytearray | memoryview | str) -> object:
     """The JSON value in `data`.
 
     Raises:
         ValueError: `data` is not JSON, or nested too deeply.
     """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raw = data.encode() if isinstance(data, str) else bytes(data)
-        # JSON has no byte order mark (RFC 8259, section 8.1, allows to ignore one). Servers on Windows write it.
-        text = _without_surrogates(raw.removeprefix(_BOM))
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(text.decode(), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    exactly = beyond_64_bits(raw)
+    if not exactly:
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass
+    # JSON has no byte order mark (RFC 8259, section 8.1, allows to ignore one). Servers on Windows write it.
+    text = _without_surrogates(raw.removeprefix(_BOM))
+    if not exactly:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+    return parse(text.decode())
 
 
 def message_in(data: bytes | bytearray) -> dict[str, object] | None:
@@ -223,10 +217,6 @@ def redact_value(value: object, secrets: Sequence[str], depth: int = MAX_DEPTH) 
 
 def _one_line(text: str) -> str:
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _without_surrogates(text: bytes) -> bytes:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from portal.errors import ResponseInvalid, RpcError
+from portal.exact import encode
 from portal.upstream import CallContext, DownstreamClient, Introduction
 from portal.upstream.backoff import GOOD_LIFE, LONGEST, Backoff
 from portal.upstream.listing import MAX_DEPTH, fetch, too_deep
@@ -25,7 +26,7 @@ from portal.upstream.transports.protocol import (
     outgoing_headers,
     outgoing_params,
 )
-from portal.upstream.transports.wire import decode, encode, message_in, result_in, rpc_error, snippet
+from portal.upstream.transports.wire import decode, message_in, result_in, rpc_error, snippet
 from tests.strategies import FINITE, json_values
 
 pytestmark = pytest.mark.anyio

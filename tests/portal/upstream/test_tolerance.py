@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError
-from portal.upstream.transports.wire import decode, encode, id_of_damaged_answer, kind_of, messages_in, read_id
+from portal.exact import encode
+from portal.upstream.transports.wire import decode, id_of_damaged_answer, kind_of, messages_in, read_id
 from tests.portal.upstream.test_stdio import script
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.verbatim import FINE, TRANSPORTS, answers_of, verbatim
