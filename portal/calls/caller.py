@@ -163,7 +163,7 @@ class LeasedRun:
         except CallDenied as denied:
             return ToolDenied(denied.reason, denied.policy)
         except CallError as error:
-            return ToolFailed(error.message, error.code, error.data)
+            return ToolFailed(error.full_message, error.code, error.data)
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

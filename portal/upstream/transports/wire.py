@@ -29,6 +29,8 @@ _ID_LAST = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
 _OUTCOME = rb'"(?:result|error)"\s*:'
 _ANSWER_ID_FIRST = re.compile(_ID_FIRST.pattern + rb"\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCOME)
 _ANSWER_ID_LAST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCOME)
+_ERROR_MEMBERS = ("code", "message", "data")
+_MESSAGE_CHARS = 2_000
 _ANSWER_MEMBERS = {"id", "result", "error", "method"}
 _ID_TEXT = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
@@ -131,7 +133,21 @@ def rpc_error(error: object) -> RpcError | None:
     if not isinstance(error, dict) or (code := whole_number(error.get("code"))) is None:
         return None
     message = error.get("message")
-    return RpcError(code, message if isinstance(message, str) else "", error.get("data"))
+    return RpcError(code, message if isinstance(message, str) else _message_of(error), error.get("data"))
+
+
+def _message_of(error: Mapping[str, object]) -> str:
+    """What an error says whose message is no text: the JSON of the message, or of the members that nobody has defined.
+
+    "" if it says nothing.
+    """
+    message = error.get("message")
+    if message is None:
+        message = {name: value for name, value in error.items() if name not in _ERROR_MEMBERS}
+        if not message:
+            return ""
+    text = encode(message).decode()
+    return text if len(text) <= _MESSAGE_CHARS else text[: _MESSAGE_CHARS - 1] + "…"
 
 
 def invalid_response(

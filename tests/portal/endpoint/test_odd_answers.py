@@ -110,6 +110,35 @@ async def test_content_of_any_form_reaches_clients_and_programs(transport: str, 
             assert await clients.run(caught) == [name in FAILED] * 2, name
 
 
+# Errors
+
+ERRORS = {
+    "error_is_text": ('"error": "no such file"', "'odd'", "no such file"),
+    "result_is_text": ('"result": "hello"', "'odd'", "hello"),
+    "result_is_a_list": ('"result": [{"type": "text", "text": "hello"}]', "'odd'", "hello"),
+    "damaged": ('"result": {"content": NaN}', "'odd'", "NaN"),
+    "message_is_an_object": ('"error": {"code": -1, "message": {"text": "no such file"}}', "", "no such file"),
+    "message_is_a_number": ('"error": {"code": -1, "message": 404, "data": [1]}', "", "404"),
+    "message_is_null": ('"error": {"code": -1, "message": null}', "'odd'", "-1"),
+    "no_message": ('"error": {"code": -1, "detail": "no such file"}', "", "no such file"),
+}
+
+
+@EVERYWHERE
+async def test_an_error_says_what_was_said_and_whose_it_is(transport: str, code_tool: CodeTool) -> None:
+    answers = {name: outcome(members) for name, (members, _, _) in ERRORS.items()}
+    async with clients_of(transport, answers, code_tool) as clients:
+        for name, (_, server, said) in ERRORS.items():
+            for client in clients.plain:
+                with pytest.raises(MCPError) as caught:
+                    await client.call_tool(f"odd_{name}", {})
+                error = caught.value.error
+                assert server in error.message and said in error.message, name
+                assert error.data == ([1] if name == "message_is_a_number" else None)
+            for message in await clients.run(f"await codemode.odd.{name}({{}})"):
+                assert server in message and said in message, name
+
+
 # Numbers
 
 ECHO = """
