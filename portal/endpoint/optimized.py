@@ -133,10 +133,12 @@ class Query:
                 names = search_names(aggregate, catalog, arguments)
             except CatalogError as error:
                 return failure(str(error))
-        unknown = [name for name in names if name not in aggregate.tools]
+        listed = {name: aggregate.tool_name(name) for name in names}
+        unknown = [name for name in names if listed[name] is None]
         if unknown:
             return failure(unknown_name("tool", unknown[0], aggregate.tools))
-        return definitions([{**aggregate.tools[name].definition, "name": name} for name in names])
+        known = [name for name in listed.values() if name is not None]
+        return definitions([{**aggregate.tools[name].definition, "name": name} for name in dict.fromkeys(known)])
 
 
 def query_problem(arguments: Mapping[str, Any]) -> str | None:

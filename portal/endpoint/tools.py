@@ -100,11 +100,11 @@ class Tools:
         Raises UpstreamUnavailable if its server has no listing.
         """
         view = self._views.of(request.scope)
-        if name not in view.aggregate.tools:
+        if view.aggregate.tool_name(name) is None:
             view = await self._views.arrived(request.scope, may_have(name))
             refuse_unavailable(view, name)
         aggregate = view.aggregate
-        return aggregate, aggregate.tools.get(name) or self._views.hidden_target("tool", name, request.principal)
+        return aggregate, aggregate.tool(name) or self._views.hidden_target("tool", name, request.principal)
 
     async def call_target(
         self, request: ClientRequest, target: Target, arguments: Mapping[str, Any] | None = None
