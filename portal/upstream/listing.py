@@ -73,7 +73,8 @@ class Listing:
 class _Kind:
     """One of the lists. `field` is its attribute in `Listing`.
 
-    `essential` are the members without which an item is of no use; the first of them must be unique in the list.
+    `essential` are the members without which an item is of no use; the first of them must be unique in the list. No
+    agent can choose a tool whose description cannot be read.
     """
 
     field: str
@@ -90,15 +91,15 @@ class _Kind:
 
 TOOLS = _Kind("tools", "tools/list", "tools", "tools", Tool, ("name", "inputSchema", "description"))
 OTHERS = (
-    _Kind("prompts", "prompts/list", "prompts", "prompts", Prompt, ("name", "description")),
-    _Kind("resources", "resources/list", "resources", "resources", Resource, ("uri", "name", "description")),
+    _Kind("prompts", "prompts/list", "prompts", "prompts", Prompt, ("name",)),
+    _Kind("resources", "resources/list", "resources", "resources", Resource, ("uri", "name")),
     _Kind(
         "resource_templates",
         "resources/templates/list",
         "resourceTemplates",
         "resources",
         ResourceTemplate,
-        ("uriTemplate", "name", "description"),
+        ("uriTemplate", "name"),
     ),
 )
 
@@ -155,7 +156,7 @@ async def fetch(
         except UpstreamError as error:
             # Many servers with resources have no templates, and answer with an error.
             if kind.field != "resource_templates":
-                notes.add(f"{kind.method} failed: {snippet(error.message)}")
+                notes.add(f"{kind.method} failed: {snippet(error.full_message)}")
             lists[kind.field] = getattr(previous, kind.field) if previous is not None else ()
     tools = lists.get(TOOLS.field, ())
     return Listing(

@@ -128,6 +128,12 @@ ODD_MEMBERS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     ),
     ("prompts", {"arguments": {"a": {}}}, {}, "arguments"),
     ("prompts", {"title": 5, "_meta": []}, {}, "title, _meta"),
+    (
+        "prompts",
+        {"arguments": [{"name": "a", "description": 5}]},
+        {"arguments": [{"name": "a"}]},
+        "arguments.0.description",
+    ),
     ("resources", {"size": "large", "mimeType": 5}, {}, "mimeType, size"),
     (
         "resources",
@@ -168,6 +174,14 @@ async def test_an_optional_member_that_does_not_fit_costs_itself_alone(
     assert used == ({**item, "description": "D", **kept},)
     assert listing.skipped == (f"{method}: `odd` is used without what is malformed (`{place}`)",)
     assert listing.skipped_count == 1
+
+
+@pytest.mark.parametrize("kind", sorted(METHODS))
+async def test_a_description_that_is_no_text_costs_a_tool_and_nothing_else(kind: str) -> None:
+    _, item = METHODS[kind]
+    used, listing = await listing_of(kind, [{**item, "description": 5}])
+    assert used == (() if kind == "tools" else (item,))
+    assert listing.skipped_count == 1 and "`description`" in listing.skipped[0]
 
 
 @pytest.mark.parametrize("hint", ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"])

@@ -83,6 +83,19 @@ async def test_a_list_of_the_wrong_shape_is_the_reason_at_once(transport: str) -
             assert members.partition(": ")[2].replace(" ", "") in reason.replace(" ", "")
 
 
+@EVERYWHERE
+async def test_a_refusal_without_a_message_is_a_reason_all_the_same(transport: str) -> None:
+    reasons = {
+        '"error": {"code": -1, "message": null}': "the error -1 and no message",
+        '"error": {"code": -1, "msg": "no such thing"}': "no such thing",
+    }
+    for members, said in reasons.items():
+        for method in ("initialize", "tools/list"):
+            async with verbatim(transport, {}, {method: outcome(members)}) as entry, watched(entry) as up:
+                connection = await up.until(lambda connection: connection.state != "waiting")
+                assert connection.state == "error" and said in (connection.reason or ""), method
+
+
 # Answers that are not as the specification has them, and clear
 
 TAKEN = {
