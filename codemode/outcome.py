@@ -81,7 +81,8 @@ def _returned(result: Mapping[str, Any], limit: int, tool: str) -> Value | ToolE
     structured = result.get("structuredContent")
     texts = [block["text"] for block in blocks if block.get("type") == "text" and isinstance(block.get("text"), str)]
     if result.get("isError"):
-        return ToolError(_clean("\n".join(texts)) or NO_MESSAGE, None, _data(structured, limit))
+        others = blocks if structured is None and len(texts) < len(blocks) else structured
+        return ToolError(_clean("\n".join(texts)) or NO_MESSAGE, None, _data(others, limit))
     if structured is not None:
         encoded = encode(structured)
     elif not blocks:

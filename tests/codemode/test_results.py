@@ -139,6 +139,35 @@ def test_any_result_gets_the_form_of_the_protocol_and_keeps_it(result: dict[str,
     assert well_formed(json.loads(json.dumps(shaped))) == shaped
 
 
+MARK = "MARK"
+# Not next to a text that is there: a program gets the text of a text block and nothing else of it.
+MARKED = st.recursive(
+    st.just(MARK),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "data", "a"]), inner | st.sampled_from(["text", "image"]), min_size=1
+        )
+        | st.builds(
+            lambda value, kind: {"type": kind, "text": value}, inner, st.sampled_from(["text", "image", 5, None])
+        )
+    ),
+    max_leaves=5,
+)
+
+
+@given(MARKED, st.sampled_from(["content", "toolResult"]), st.sampled_from([True, "true", False, "false", None]))
+def test_nothing_that_a_server_says_is_lost(value: Any, member: str, failed: Any) -> None:
+    found = for_program({member: value, "isError": failed})
+    said = f"{found.message} {found.data}" if isinstance(found, ToolError) else json.dumps(found)
+    assert MARK in said or MARK not in json.dumps(value)
+
+
+def test_the_blocks_of_an_error_are_its_data() -> None:
+    failed = for_program({"content": ["no", IMAGE], "isError": True})
+    assert (failed.message, failed.data) == ("no", [{"type": "text", "text": "no"}, IMAGE])
+
+
 @given(JSON)
 def test_any_value_means_true_or_false(value: Any) -> None:
     assert means_true(value) in (True, False)

@@ -266,6 +266,26 @@ def test_a_message_without_content_says_what_it_has() -> None:
     ]
 
 
+MARK = "MARK"
+MARKED = st.recursive(
+    st.just(MARK),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "text", "content", "uri", "a"]), inner, min_size=1, max_size=3)
+    ),
+    max_leaves=5,
+)
+ESSENTIALS = [("tools/call", "content"), ("prompts/get", "messages"), ("resources/read", "contents")]
+
+
+@given(MARKED, st.sampled_from(ESSENTIALS), st.sampled_from(BOTH))
+def test_nothing_that_a_server_says_is_lost(value: Any, essential: tuple[str, str], generation: Generation) -> None:
+    method, member = essential
+    shaped = result(method, {member: value}, generation)
+    assert is_accepted(method, generation, shaped)
+    assert MARK in json.dumps(shaped)
+
+
 def test_the_contents_of_a_resource_may_be_a_text() -> None:
     assert result("resources/read", {"contents": "a"})["contents"] == [{"uri": "file:///r", "text": "a"}]
 
