@@ -14,13 +14,13 @@ import json
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
-Block = Mapping[str, Any]
+Block = dict[str, Any]
 
 _BLOCK_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link"})
 _FALSE = frozenset({"", "0", "f", "false", "n", "no", "none", "null", "off"})
 
 
-def well_formed(result: Mapping[str, Any]) -> dict[str, Any]:
+def well_formed(result: Mapping[str, object]) -> Block:
     """The result with a list of blocks as its `content` and a boolean as `isError`, where it has these members."""
     content = result.get("content")
     failed = result.get("isError", False)
@@ -34,7 +34,7 @@ def well_formed(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def content_blocks(content: object) -> list[Block]:
-    """Any JSON value as content blocks: a list item by item, and another value as its only item.
+    """A JSON value as content blocks: a list item by item, and another value as its only item.
 
     A text becomes a block with it, null becomes none, and a value that is no block becomes the text of its JSON.
     """
@@ -49,7 +49,7 @@ def means_true(value: object) -> bool:
     return bool(value)
 
 
-def _is_block(item: object) -> TypeGuard[dict[str, Any]]:
+def _is_block(item: object) -> TypeGuard[Block]:
     if not isinstance(item, dict):
         return False
     kind = item.get("type")
@@ -64,7 +64,7 @@ def _block(item: object) -> Block:
     return {"type": "text", "text": _text(item)}
 
 
-def _from_tool_result(result: Mapping[str, Any]) -> dict[str, Any]:
+def _from_tool_result(result: Mapping[str, object]) -> Block:
     """A result whose value is its `toolResult`: blocks, a text, or any other JSON value."""
     value = result["toolResult"]
     shaped = {name: member for name, member in result.items() if name not in ("toolResult", "structuredContent")}

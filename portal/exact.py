@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from math import isinf
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar, cast
 
 import orjson
 
@@ -22,6 +22,8 @@ _DIGITS = bytes(0x30 if byte in b"0123456789-" else 0x20 for byte in range(256))
 _LONG = b"0" * 20
 # 20 characters in a row have five at places that are multiples of four. Most texts have no such five.
 _STRIDE, _SAMPLE = 4, b"0" * 5
+
+Value = TypeVar("Value")
 
 
 class NumberError(ValueError):
@@ -47,7 +49,7 @@ def parse(text: bytes | str) -> object:
         raise ValueError("nested too deeply") from None
 
 
-def encode(value: object, option: int = 0, default: Callable[[Any], Any] | None = None) -> bytes:
+def encode(value: object, option: int = 0, default: Callable[[object], object] | None = None) -> bytes:
     """JSON by orjson, whose `option` and `default` these are, with every integer exact."""
     try:
         return orjson.dumps(value, default, option)
@@ -56,16 +58,16 @@ def encode(value: object, option: int = 0, default: Callable[[Any], Any] | None 
         return text.encode() + (b"\n" if option & orjson.OPT_APPEND_NEWLINE else b"")
 
 
-def within_64_bits(value: Any) -> Any:
+def within_64_bits(value: Value) -> Value:
     """The value, with integers beyond 64 bits as floats. For what only programs and people read."""
     try:
         orjson.dumps(value)
         return value
     except TypeError:
-        return _rounded(value)
+        return cast("Value", _rounded(value))
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: object) -> object:
     if isinstance(value, dict):
         return {name: _rounded(member) for name, member in value.items()}
     if isinstance(value, list):

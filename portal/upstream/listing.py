@@ -269,14 +269,14 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> i
     return 0
 
 
-def _usable(item: dict[str, Any], kind: _Kind) -> tuple[dict[str, Any] | None, list[str]]:
+def _usable(item: dict[str, object], kind: _Kind) -> tuple[dict[str, object] | None, list[str]]:
     """The item without the optional members that do not fit, and the places of these.
 
     The same object if all of it fits, None if a member does not fit without which the item is of no use.
     """
     misfits = _loose_hints(item) if kind is TOOLS else []
     places: list[tuple[int | str, ...]] = [("annotations", name) for name in misfits]
-    kept: dict[str, Any] = item
+    kept = item
     named = [f"annotations.{name}" for name in misfits]
     for turn in range(MAX_REPAIRS + 1):
         if places:
@@ -298,7 +298,7 @@ def _usable(item: dict[str, Any], kind: _Kind) -> tuple[dict[str, Any] | None, l
     return None, named
 
 
-def _loose_hints(tool: Mapping[str, Any]) -> list[str]:
+def _loose_hints(tool: Item) -> list[str]:
     """The hints of a tool that are neither booleans nor null. The model also takes "yes", which no policy does."""
     annotations = tool.get("annotations")
     if not isinstance(annotations, dict):
@@ -306,7 +306,7 @@ def _loose_hints(tool: Mapping[str, Any]) -> list[str]:
     return [name for name in _HINTS if not isinstance(annotations.get(name), bool | None)]
 
 
-def _remove(item: dict[str, Any], place: tuple[int | str, ...]) -> None:
+def _remove(item: dict[str, object], place: tuple[int | str, ...]) -> None:
     """Remove the innermost part of an item that this place leads to, and what is empty without it."""
     parents: list[tuple[Any, int | str]] = []
     value: Any = item
