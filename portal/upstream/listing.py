@@ -11,11 +11,9 @@ the tool may destroy, and does more than read.
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from mcp.shared.inbound import find_invalid_x_mcp_header, x_mcp_header_map
 from mcp_types import Prompt, Resource, ResourceTemplate, Tool
@@ -36,10 +34,12 @@ MAX_ITEM_BYTES = 256 * 1024
 MAX_DEPTH = 64
 MAX_NAME = 256
 MAX_NOTES = 50
-MAX_REPAIRS = 32
+# Malformed members of one item that are left out one by one. If there are more, whole members are left out.
+MAX_REPAIRS = 16
 _TURN = 50
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
+_Place = tuple[int | str, ...]
 Request = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 Item = Mapping[str, object]
 
@@ -201,10 +201,12 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
             if len(items) >= max_items:
                 notes.add(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
                 return tuple(items.values())
+            noted = notes.count
             size += _take(item, kind, items, notes)
             if size > MAX_BYTES:
                 raise ResponseTooLarge(f"{kind.method} has more than {MAX_BYTES} bytes")
-            if position % _TURN == _TURN - 1:
+            # What is wrong with an item takes longer to find out than that it is right.
+            if position % _TURN == _TURN - 1 or notes.count > noted:
                 await asyncio.sleep(0)
         following = result.get("nextCursor")
         # A cursor is opaque: a number goes back as it came. "" and null are how some servers write that there is none.
@@ -274,28 +276,49 @@ def _usable(item: dict[str, object], kind: _Kind) -> tuple[dict[str, object] | N
 
     The same object if all of it fits, None if a member does not fit without which the item is of no use.
     """
-    misfits = _loose_hints(item) if kind is TOOLS else []
-    places: list[tuple[int | str, ...]] = [("annotations", name) for name in misfits]
+    places: list[_Place] = [("annotations", name) for name in _loose_hints(item)] if kind is TOOLS else []
+    named = [".".join(map(str, place)) for place in places]
     kept = item
-    named = [f"annotations.{name}" for name in misfits]
     for turn in range(MAX_REPAIRS + 1):
-        if places:
-            kept = copy.deepcopy(item) if kept is item else kept
-            for place in places:
-                _remove(kept, place)
-        try:
-            kind.model.model_validate(kept)
+        for place in places:
+            kept = _without(kept, place)
+        error = _misfit(kept, kind)
+        if error is None:
             return kept, named
-        except ValidationError as error:
-            errors = error.errors(include_url=False)
-        # One place at a time, because removing an item of a list moves the others. Then whole members.
-        found = [one["loc"] for one in errors[:1]] if turn < MAX_REPAIRS - 1 else [one["loc"][:1] for one in errors]
-        for place in found:
+        if error.error_count() > MAX_REPAIRS or turn >= MAX_REPAIRS - 1:
+            places = _misfitting_members(kept, kind)
+        else:
+            # One place at a time, because removing an item of a list moves the others.
+            places = [_place_of(error)]
+        for place in places:
             if not place or place[0] in kind.essential:
                 return None, [".".join(map(str, place))]
-        named.extend(name for place in found if (name := ".".join(map(str, place))) not in named)
-        places = list(dict.fromkeys(found))
+        named.extend(name for place in places if (name := ".".join(map(str, place))) not in named)
     return None, named
+
+
+def _misfitting_members(item: Item, kind: _Kind) -> list[_Place]:
+    """The members that do not fit: an essential one, or all the others. Not from one error with a place for each fault,
+    of which there may be a hundred thousand.
+    """
+    essential = {name: item[name] for name in kind.essential if name in item}
+    if (error := _misfit(essential, kind)) is not None:
+        return [_place_of(error)]
+    others = {name: value for name, value in item.items() if name not in essential}
+    return [(name,) for name, value in others.items() if _misfit({**essential, name: value}, kind) is not None]
+
+
+def _misfit(item: Item, kind: _Kind) -> ValidationError | None:
+    try:
+        kind.model.model_validate(item)
+    except ValidationError as error:
+        return error
+    return None
+
+
+def _place_of(error: ValidationError) -> _Place:
+    """The place of the first fault."""
+    return error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
 
 
 def _loose_hints(tool: Item) -> list[str]:
@@ -306,21 +329,19 @@ def _loose_hints(tool: Item) -> list[str]:
     return [name for name in _HINTS if not isinstance(annotations.get(name), bool | None)]
 
 
-def _remove(item: dict[str, object], place: tuple[int | str, ...]) -> None:
-    """Remove the innermost part of an item that this place leads to, and what is empty without it."""
-    parents: list[tuple[Any, int | str]] = []
-    value: Any = item
-    for part in place:
-        in_list = isinstance(value, list) and isinstance(part, int) and part < len(value)
-        if not in_list and not (isinstance(value, dict) and part in value):
-            break
-        parents.append((value, part))
-        value = value[part]
-    while parents:
-        parent, part = parents.pop()
-        del parent[part]
-        if parent:
-            break
+def _without(item: dict[str, object], place: _Place) -> dict[str, object]:
+    """The item without the innermost part of it that this place leads to, and without what is empty then."""
+    part, *rest = place
+    inner, kept = item.get(str(part)), {name: value for name, value in item.items() if name != part}
+    if rest and isinstance(inner, list):
+        # As an object with numbers for names, and back.
+        numbered = {str(at): value for at, value in enumerate(inner)}
+        shorter = _without(numbered, (str(rest[0]), *rest[1:])) if str(rest[0]) in numbered else {}
+        return {**item, str(part): list(shorter.values())} if shorter else kept
+    if rest and isinstance(inner, dict) and rest[0] in inner:
+        shorter = _without(inner, tuple(rest))
+        return {**item, str(part): shorter} if shorter else kept
+    return kept
 
 
 def _note(notes: _Notes, kind: _Kind, what: str, problem: str) -> None:
