@@ -187,6 +187,7 @@ async def _undeclared(request: Request, kind: _Kind, max_items: int, notes: _Not
 
 async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Notes) -> tuple[Item, ...]:
     items: dict[str, Item] = {}
+    received: dict[str, Item] = {}
     cursor: str | int | None = None
     cursors: set[str | int] = set()
     size = empty = 0
@@ -196,13 +197,13 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
         if not isinstance(page, list):
             what = f"the result of {kind.method} has no list `{kind.key}`"
             raise invalid_response(what, encode(result))
-        repeated = bool(page) and cursor is not None and all(_known(item, kind, items) for item in page)
+        repeated = bool(page) and cursor is not None and all(_known(item, kind, received) for item in page)
         for position, item in enumerate(() if repeated else page):
             if len(items) >= max_items:
                 notes.add(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
                 return tuple(items.values())
             noted = notes.count
-            size += _take(item, kind, items, notes)
+            size += _take(item, kind, items, received, notes)
             if size > MAX_BYTES:
                 raise ResponseTooLarge(f"{kind.method} has more than {MAX_BYTES} bytes")
             # What is wrong with an item takes longer to find out than that it is right.
@@ -231,15 +232,17 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
     return tuple(items.values())
 
 
-def _known(item: object, kind: _Kind, items: Mapping[str, Item]) -> bool:
+def _known(item: object, kind: _Kind, received: Mapping[str, Item]) -> bool:
     """Whether this very item was listed on an earlier page."""
     if not isinstance(item, dict) or not isinstance(name := item.get(kind.identity), str):
         return False
-    return items.get(name) == item
+    return received.get(name) == item
 
 
-def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> int:
-    """The size of an item in bytes. It is added to `items`, or a line about it to `notes`."""
+def _take(item: object, kind: _Kind, items: dict[str, Item], received: dict[str, Item], notes: _Notes) -> int:
+    """The size of an item in bytes. What is used of it is added to `items`, and the whole to `received`; a line about
+    what is not used is added to `notes`.
+    """
     if not isinstance(item, dict):
         _note(notes, kind, "an item", f"has no usable `{kind.identity}`")
         return 0
@@ -256,6 +259,7 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> i
     elif name in items:
         problem = "is listed twice; the first is used"
     else:
+        received[name] = item
         usable, misfits = _usable(item, kind)
         if usable is None:
             problem = f"is malformed (`{snippet(misfits[0])}`)"

@@ -78,6 +78,19 @@ async def test_a_server_that_ignores_cursors_is_not_asked_a_thousand_times() -> 
     assert listing.skipped == ("tools/list: the next page has nothing but what was listed before; stopped there",)
 
 
+async def test_a_server_that_ignores_cursors_is_known_also_by_items_that_are_malformed() -> None:
+    asked: list[Any] = []
+    items = [{**tool("a"), "title": 5}, {"name": "no_schema"}, tool("b")]
+
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(params.get("cursor"))
+        return {"tools": items, "nextCursor": f"after {params.get('cursor')}"}
+
+    listing = await fetch(request, Agreement(version="2025-06-18", capabilities={"tools": {}}), max_items=1000)
+    assert listing.tools == (tool("a"), tool("b")) and len(asked) == 2
+    assert listing.skipped_count == 3
+
+
 async def test_empty_pages_have_an_end() -> None:
     few = {MISSING: ([], "1"), "1": ([], "2"), "2": (["a"], None)}
     assert list((await listed(few)).by_name) == ["a"]
