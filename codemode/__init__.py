@@ -9,9 +9,10 @@ from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
 from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
 from codemode.expose import ExposedTools, expose, expose_server
-from codemode.mentions import asks_for_servers, named_servers
+from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
+from codemode.results import content_blocks, well_formed
 from codemode.tool import CodeTool
 
 __all__ = [
@@ -35,10 +36,13 @@ __all__ = [
     "ToolFailed",
     "ToolReturned",
     "asks_for_servers",
+    "computes_servers",
+    "content_blocks",
     "expose",
     "expose_server",
     "install_checker",
     "isolate_declarations",
     "named_servers",
     "returned",
+    "well_formed",
 ]

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import orjson
 
 from codemode.caller import CallOutcome, ToolDenied, ToolReturned
+from codemode.results import well_formed
 from codemode.text import encodable
 
 MAX_MESSAGE_CHARS = 16_000
@@ -75,11 +76,13 @@ def over_limit(what: str, size: int, limit: int) -> str:
 
 
 def _returned(result: Mapping[str, Any], limit: int, tool: str) -> Value | ToolError:
-    blocks = [block for block in _list(result.get("content")) if isinstance(block, dict)]
+    result = well_formed(result)
+    blocks = result.get("content") or []
     structured = result.get("structuredContent")
     texts = [block["text"] for block in blocks if block.get("type") == "text" and isinstance(block.get("text"), str)]
     if result.get("isError"):
-        return ToolError(_clean("\n".join(texts)) or NO_MESSAGE, None, _data(structured, limit))
+        others = blocks if structured is None and len(texts) < len(blocks) else structured
+        return ToolError(_clean("\n".join(texts)) or NO_MESSAGE, None, _data(others, limit))
     if structured is not None:
         encoded = encode(structured)
     elif not blocks:
@@ -200,10 +203,6 @@ def _repaired(value: Any, depth: int) -> Any:
     if isinstance(value, int) and not isinstance(value, bool) and not -(2**63) <= value < 2**64:
         return float(value) if abs(value) < 2**1023 else None
     return value
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
 
 
 def _clean(message: str) -> str:

@@ -78,6 +78,11 @@ class CallError(PortalError):
         self.data = data
         super().__init__(message)
 
+    @property
+    def full_message(self) -> str:
+        """The message for somebody who may not know which server was called."""
+        return self.message
+
 
 class ServerUnknown(CallError):
     code = INVALID_PARAMS
@@ -103,6 +108,12 @@ class UpstreamError(CallError):
 
     status: int | None = None
 
+    @property
+    def full_message(self) -> str:
+        """The message with the name of the server whose fault it is."""
+        name = repr(self.server)
+        return self.message if not self.server or name in self.message else f"The server {name}: {self.message}"
+
 
 class RpcError(UpstreamError):
     """The upstream answered with a JSON-RPC error: its code, message and data."""
@@ -112,6 +123,12 @@ class RpcError(UpstreamError):
     def __init__(self, code: int, message: str, data: Any = None, *, server: str = "") -> None:
         super().__init__(message, server=server, data=data)
         self.code = code
+
+    @property
+    def full_message(self) -> str:
+        """The server's own words. If it has none, that is said."""
+        who = f"The server {self.server!r}" if self.server else "The server"
+        return self.message or f"{who} answered with the error {self.code} and no message."
 
 
 class UpstreamUnavailable(UpstreamError):

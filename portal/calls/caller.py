@@ -7,7 +7,7 @@ The order is fixed:
     screenings   may the params go out? each may change them
     pins         was the tool or prompt approved as its server offers it now?
     credentials  the HTTP headers the call carries
-    upstream     the request itself
+    upstream     the request itself; a tool's result in the form of the protocol
     screenings   may the result come back? in reverse order
     record       one line, however the call ended
 
@@ -24,7 +24,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol
 
-from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned
+from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, well_formed
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
 from portal.errors import CallDenied, CallError, Outcome
@@ -99,6 +99,9 @@ class Caller:
                 repeatable=_repeatable(lease.snapshot, sent),
             )
             protocol = connection.protocol
+            if sent.method == "tools/call":
+                # Before the screenings, so that nothing passes them in a form that they do not read.
+                result = well_formed(result)
             result = await self._gate.screen_result(sent, result, context)
             outcome = "tool_error" if result.get("isError") is True else "ok"
             if self._observer is not None and outcome == "ok" and sent.method == "tools/call":
@@ -160,7 +163,7 @@ class LeasedRun:
         except CallDenied as denied:
             return ToolDenied(denied.reason, denied.policy)
         except CallError as error:
-            return ToolFailed(error.message, error.code, error.data)
+            return ToolFailed(error.full_message, error.code, error.data)
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

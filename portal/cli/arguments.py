@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
 from portal.cli.exits import CommandError
+from portal.exact import parse
 
 _HOW = (
     "Give one JSON object, or words such as name=value (text or JSON) and name:=JSON, "
@@ -39,7 +39,7 @@ def parse_arguments(words: Sequence[str], input_schema: Mapping[str, object] | b
 
 def _object(text: str) -> dict[str, object]:
     try:
-        value = json.loads(text)
+        value = parse(text)
     except ValueError as error:
         raise CommandError(f"The arguments are not JSON ({error}). {_HOW}") from error
     if not isinstance(value, dict):
@@ -53,13 +53,13 @@ def _pair(word: str, input_schema: Mapping[str, object] | bool) -> tuple[str, ob
         raise CommandError(f"Cannot read the argument {word!r}. {_HOW}")
     if key.endswith(":"):
         try:
-            return key[:-1], json.loads(text)
+            return key[:-1], parse(text)
         except ValueError as error:
             raise CommandError(f"The value of {key[:-1]!r} is not JSON ({error}).") from error
     if _is_text(input_schema, key):
         return key, text
     try:
-        return key, json.loads(text)
+        return key, parse(text)
     except ValueError:
         return key, text
 

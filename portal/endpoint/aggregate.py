@@ -3,12 +3,16 @@
 Pure, and immutable. Only the name in the upstreams' MCP dictionaries changes (and the URI, if two servers
 list the same one). Order is the order of the configuration, then the upstream's own.
 
-A capability is named `{server}_{tool}`, at most 64 characters. Server ids have no underscore, so the first one splits a
-name; the portal itself never splits, it looks names up. SEP-986 allows 128 characters, but the APIs of models take
-function names of 64, and clients drop a longer one or fail with their whole request.
+A capability is named `{server}_{tool}`, in at most 64 letters, digits, `_` and `-`. Server ids have no underscore, so
+the first one splits a name; the portal itself never splits, it looks names up. SEP-986 allows 128 characters, dots and
+slashes, and servers send spaces and umlauts too. But the APIs of models take function names of `[a-zA-Z0-9_-]{1,64}`,
+and clients drop another one or fail with their whole request. So another name is listed with the characters that are
+taken and a digest of itself. It depends on nothing else, neither on other tools nor on their order.
 """
 
 import hashlib
+import re
+import unicodedata
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,6 +27,9 @@ from portal.endpoint.generations import PROMPT, RESOURCE, TEMPLATE, TOOL, Genera
 OWNED_SCHEME = "mcp-server://"
 MAX_URI = 8192
 MAX_NAME = 64
+_ACCEPTED = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
+_OTHERS = re.compile(r"[^A-Za-z0-9-]+")
+_DIGEST_CHARS = 10
 
 RawNames = Mapping[tuple[str, str], str]
 _NO_ALIASES: RawNames = {}
@@ -156,6 +163,32 @@ class Aggregate:
             tuple(resource_targets),
             tuple(lists for lists, _, _ in parts),
         )
+
+    def tool_name(self, name: str) -> str | None:
+        """The listed name of a tool: the name itself, or the one under which a tool with this real name is listed.
+
+        A real name is `{server}_{tool}` or only the tool's, where clients could not take it. None if several tools have
+        it.
+        """
+        return name if name in self.tools else self._real_tool_names.get(name)
+
+    def prompt_name(self, name: str) -> str | None:
+        """As `tool_name`, for a prompt."""
+        return name if name in self.prompts else self._real_prompt_names.get(name)
+
+    def tool(self, name: str) -> Target | None:
+        return self.tools.get(self.tool_name(name) or "")
+
+    def prompt(self, name: str) -> Target | None:
+        return self.prompts.get(self.prompt_name(name) or "")
+
+    @cached_property
+    def _real_tool_names(self) -> Mapping[str, str]:
+        return _real_names(self.tools)
+
+    @cached_property
+    def _real_prompt_names(self) -> Mapping[str, str]:
+        return _real_names(self.prompts)
 
     def resource(self, uri: str) -> Target | None:
         """The target of a URI: the server that lists it, that is named in it (`owned_uri`), that has a matching
@@ -296,24 +329,49 @@ def _merged(
     return index, tuple(definitions)
 
 
+def _real_names(index: Mapping[str, Target]) -> dict[str, str]:
+    """The listed names by real ones, for tools or prompts that are listed under another name than they have."""
+    listed: dict[str, str] = {}
+    ambiguous: set[str] = set()
+    for name, target in index.items():
+        for real in real_names(target.server, str(target.definition["name"]), name):
+            if listed.setdefault(real, name) != name:
+                ambiguous.add(real)
+    return {real: name for real, name in listed.items() if real not in ambiguous}
+
+
+def real_names(server: str, raw: str, listed: str) -> tuple[str, ...]:
+    """The names by which clients may call what is listed under another name than it has, () if it is not."""
+    full_name = f"{server}_{raw}"
+    return () if listed in (raw, full_name) else (raw, full_name)
+
+
 def exposed_name(server: str, raw: str, *, prefix: bool, taken: Container[str]) -> str:
     """The name of `raw` of `server` in the list: deterministic for a given order, and not in `taken`."""
-    name = shorten(f"{server}_{raw}") if prefix else shorten(raw)
+    name = acceptable(f"{server}_{raw}" if prefix else raw)
     if name in taken and not prefix:
-        name = shorten(f"{server}_{raw}")
+        name = acceptable(f"{server}_{raw}")
     if name in taken:
         name = _with_digest(name, f"{server}\0{raw}")
     return name
 
 
-def shorten(name: str) -> str:
-    """A name of at most 64 characters: a longer one keeps its head and ends in a digest of the whole."""
-    return name if len(name) <= MAX_NAME else _with_digest(name, name)
+def acceptable(name: str) -> str:
+    """A name that clients take. Another one keeps its head, with `_` for other characters, and ends in its digest."""
+    return name if _ACCEPTED.fullmatch(name) else _with_digest(name, name)
 
 
 def _with_digest(name: str, of: str) -> str:
-    digest = hashlib.sha256(of.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return f"{name[: MAX_NAME - 11]}_{digest}"
+    digest = hashlib.sha256(of.encode("utf-8", "surrogatepass")).hexdigest()[:_DIGEST_CHARS]
+    return f"{_plain(name)[: MAX_NAME - len(digest) - 1]}_{digest}"
+
+
+def _plain(name: str) -> str:
+    """A name of any length with the characters that clients take: letters without their accents, and `_` for others."""
+    if _ACCEPTED.fullmatch(name[:MAX_NAME]):
+        return name
+    letters = unicodedata.normalize("NFKD", name[: 4 * MAX_NAME]).encode("ascii", "ignore").decode()
+    return _OTHERS.sub("_", letters).strip("_")
 
 
 def owned_uri(server: str, raw: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
-from codemode import CallOutcome, Catalog, ToolCall, ToolCaller, asks_for_servers, named_servers
+from codemode import CallOutcome, Catalog, ToolCall, ToolCaller, asks_for_servers, computes_servers, named_servers
 from portal.calls import Caller, LeasedRun
 from portal.endpoint.generations import Generation
 from portal.endpoint.presence import presence_of
@@ -80,8 +80,8 @@ class CodeMode:
     async def _await_servers(self, program: object, request: ClientRequest) -> None:
         """Wait for servers that are still connecting, if the program asks for them.
 
-        What a program can call is fixed when it begins. So it begins when the servers it names have come or failed; for
-        a search of all of them, those that are not named are waited for briefly.
+        What a program can call is fixed when it begins. So it begins when the servers it names have come or failed, and
+        all of them if it computes a name; for a search those that are not named are waited for briefly.
         """
         connecting = self._views.connecting(request.scope)
         if not connecting or not isinstance(program, str):
@@ -90,6 +90,8 @@ class CodeMode:
             await self._views.arrived(request.scope, lambda server: server.id in named)
         if asks_for_servers(program):
             await self._views.arrived(request.scope, briefly=True)
+        elif computes_servers(program, self._views.of(request.scope).selection.servers):
+            await self._views.arrived(request.scope)
 
 
 class AliasCaller:

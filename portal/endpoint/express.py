@@ -34,10 +34,11 @@ from starlette.types import Receive, Scope, Send
 
 from portal.endpoint.code import CODE
 from portal.endpoint.modes import Mode
-from portal.endpoint.request import MODE, ClientRequest, at_least, encode, plain_context
+from portal.endpoint.request import MODE, ClientRequest, at_least, plain_context
 from portal.endpoint.server import guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
+from portal.exact import beyond_64_bits, encode
 from portal.http import BODY
 from portal.identity import Identity
 
@@ -78,7 +79,7 @@ class Attendance:
 
     async def event(self, message: Mapping[str, Any]) -> None:
         """Send a notification ahead of the answer, which makes the answer a stream."""
-        await self._stream(b"event: message\r\ndata: " + orjson.dumps(message) + b"\r\n\r\n")
+        await self._stream(b"event: message\r\ndata: " + encode(message) + b"\r\n\r\n")
 
     def relay_logs(self, session: Session) -> Callable[[Mapping[str, Any]], Awaitable[None]]:
         """Sends the log messages of an upstream to the client, from the level on that the session has set."""
@@ -181,6 +182,8 @@ def recognise(headers: list[tuple[bytes, bytes]], body: bytes) -> PlainRequest |
 
 
 def _parsed(body: bytes, version: str, session: str | None) -> PlainRequest | None:
+    if beyond_64_bits(body):
+        return None
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:

@@ -5,7 +5,8 @@ item that a model refuses would cost the client its whole list, and one member o
 call that ran. So what is refused is shaped: optional members that do not fit are left out, schemas are widened, blocks
 of an unknown type become text. What fits is passed on as it came, as the same object.
 
-A program in code mode sees results as they came: none of this is for it.
+A program in code mode sees what a server sent, in the form of the protocol (`codemode.well_formed`): none of this is
+for it.
 
 Sources: MCP 2025-11-25 and 2026-07-28, schema reference; the models are those of the SDK (`mcp_types.methods`). The
 official TypeScript clients refuse a little more, and with it the whole answer: property schemas that are booleans,
@@ -26,6 +27,7 @@ from mcp_types import methods
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION, MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from codemode import content_blocks, well_formed
 from portal.calls import Call
 from portal.errors import ResponseInvalid
 
@@ -161,6 +163,8 @@ def result_for(generation: Generation, call: Call, result: dict[str, Any]) -> di
         return result
     if kind != "complete":
         result = {name: value for name, value in result.items() if name != "resultType"}
+    if call.method == "tools/call":
+        result = well_formed(result)
     if fits(result):
         return result
     shaped = _SHAPES[call.method](result, generation, call.name)
@@ -344,15 +348,20 @@ def _prompt_result(result: Item, generation: Generation, target: str) -> Item | 
     return {
         "messages": [
             {"role": "assistant" if message.get("role") == "assistant" else "user", "content": block}
-            for message in (one if isinstance(one, Mapping) else {"content": one} for one in messages)
+            for message in map(_message, messages)
             for block in _blocks(message.get("content"), generation)
         ]
     }
 
 
+def _message(value: object) -> Item:
+    """A message, or one of a user that says this value."""
+    return value if isinstance(value, Mapping) and "content" in value else {"content": value}
+
+
 def _resource_result(result: Item, generation: Generation, target: str) -> Item | None:
     contents = result.get("contents")
-    if isinstance(contents, Mapping):
+    if isinstance(contents, str | Mapping):
         contents = [contents]
     if not isinstance(contents, list):
         return None
@@ -361,10 +370,14 @@ def _resource_result(result: Item, generation: Generation, target: str) -> Item 
 
 def _completion_result(result: Item, generation: Generation, target: str) -> Item | None:
     completion = result.get("completion")
+    if isinstance(completion, list):
+        completion = {"values": completion}
     values = completion.get("values") if isinstance(completion, Mapping) else None
+    if isinstance(values, str):
+        values = [values]
     if not isinstance(completion, Mapping) or not isinstance(values, list):
         return None
-    texts = [value if isinstance(value, str) else _json(value) for value in values]
+    texts = [value if isinstance(value, str) else _json(value) for value in values if value is not None]
     kept = {"values": texts[:MAX_COMPLETIONS]}
     if len(texts) > MAX_COMPLETIONS:
         return {"completion": {**kept, "hasMore": True}}
@@ -385,19 +398,15 @@ _SHAPES: Mapping[str, Callable[[Item, Generation, str], Item | None]] = {
 
 def _blocks(content: object, generation: Generation) -> list[Item]:
     """Content as a list of blocks that fit. No content is an empty list."""
-    if content is None:
-        return []
-    return [_block(one, generation) for one in (content if isinstance(content, list) else [content])]
+    return [_block(one, generation) for one in content_blocks(content)]
 
 
-def _block(block: object, generation: Generation) -> Item:
+def _block(block: Item, generation: Generation) -> Item:
     """A block that fits: the block, its required members and those of the others that fit, or its text."""
 
     def fits(candidate: Item) -> bool:
         return _accepted("tools/call", generation, {"content": [candidate]})
 
-    if not isinstance(block, Mapping):
-        return _text(block)
     if fits(block):
         return block
     kind = block.get("type")

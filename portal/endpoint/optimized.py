@@ -7,7 +7,6 @@ lists only `query` and `execute`, which calls a tool by its name. Policies and r
 from collections.abc import Mapping
 from typing import Any
 
-import orjson
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
@@ -17,6 +16,7 @@ from portal.endpoint.generations import Generation
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import Tools, unknown_name
 from portal.endpoint.views import Catalogs, View, Views, warm_search
+from portal.exact import encode
 
 DEFAULT_LIMIT = 10
 MAX_LIMIT = 50
@@ -133,10 +133,12 @@ class Query:
                 names = search_names(aggregate, catalog, arguments)
             except CatalogError as error:
                 return failure(str(error))
-        unknown = [name for name in names if name not in aggregate.tools]
+        listed = {name: aggregate.tool_name(name) for name in names}
+        unknown = [name for name in names if listed[name] is None]
         if unknown:
             return failure(unknown_name("tool", unknown[0], aggregate.tools))
-        return definitions([{**aggregate.tools[name].definition, "name": name} for name in names])
+        known = [name for name in listed.values() if name is not None]
+        return definitions([{**aggregate.tools[name].definition, "name": name} for name in dict.fromkeys(known)])
 
 
 def query_problem(arguments: Mapping[str, Any]) -> str | None:
@@ -175,14 +177,14 @@ def definitions(tools: list[dict[str, Any]]) -> dict[str, Any]:
     omitted: list[str] = []
     room = ANSWER_CHARS
     for tool in tools:
-        size = len(orjson.dumps(tool))
+        size = len(encode(tool))
         if size <= room:
             fitting.append(tool)
             room -= size
         else:
             omitted.append(tool["name"])
     content: dict[str, Any] = {"tools": fitting, **({"omitted": omitted} if omitted else {})}
-    text = orjson.dumps(content).decode()
+    text = encode(content).decode()
     return {"content": [{"type": "text", "text": text}], "structuredContent": content}
 
 

@@ -1,6 +1,5 @@
 """Prompts of every server as `{server}_{prompt}`, and completion of the arguments of prompts and resource templates."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import mcp_types as types
@@ -8,7 +7,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS
 
 from portal.calls import Call, Caller
-from portal.endpoint.aggregate import Target
+from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.tools import refuse_cursor, refuse_unavailable, unknown_name
@@ -29,10 +28,10 @@ class Prompts:
 
     async def get(self, request: ClientRequest, params: types.GetPromptRequestParams) -> dict[str, Any]:
         name = params.name
-        prompts = await self._known(request, name)
-        target = prompts.get(name) or self._views.hidden_target("prompt", name, request.principal)
+        aggregate = await self._known(request, name)
+        target = aggregate.prompt(name) or self._views.hidden_target("prompt", name, request.principal)
         if target is None:
-            raise MCPError(INVALID_PARAMS, unknown_name("prompt", name, prompts))
+            raise MCPError(INVALID_PARAMS, unknown_name("prompt", name, aggregate.prompts))
         sent = request.raw_params(name=target.name)
         call = Call(server=target.server, method="prompts/get", name=target.name, params=sent)
         return await self._questions.answer(request, self._caller, call)
@@ -40,10 +39,10 @@ class Prompts:
     async def complete(self, request: ClientRequest, params: types.CompleteRequestParams) -> dict[str, Any]:
         target: Target | None
         if isinstance(params.ref, types.PromptReference):
-            prompts = await self._known(request, params.ref.name)
-            target = prompts.get(params.ref.name)
+            aggregate = await self._known(request, params.ref.name)
+            target = aggregate.prompt(params.ref.name)
             if target is None:
-                raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.ref.name, prompts))
+                raise MCPError(INVALID_PARAMS, unknown_name("prompt", params.ref.name, aggregate.prompts))
             ref = {"type": "ref/prompt", "name": target.name}
         else:
             aggregate = self._views.of(request.scope).aggregate
@@ -55,11 +54,11 @@ class Prompts:
         call = Call(server=target.server, method="completion/complete", name=target.name, params=sent)
         return await self._questions.answer(request, self._caller, call)
 
-    async def _known(self, request: ClientRequest, name: str) -> Mapping[str, Target]:
-        """The prompts of the caller by name. Waits for the server of the one named if that is still connecting."""
-        prompts = self._views.of(request.scope).aggregate.prompts
-        if name in prompts:
-            return prompts
+    async def _known(self, request: ClientRequest, name: str) -> Aggregate:
+        """What the caller has. Waits for the server of the prompt with this name if that is still connecting."""
+        aggregate = self._views.of(request.scope).aggregate
+        if aggregate.prompt_name(name) is not None:
+            return aggregate
         view = await self._views.arrived(request.scope, may_have(name))
         refuse_unavailable(view, name)
-        return view.aggregate.prompts
+        return view.aggregate

@@ -5,7 +5,6 @@ both. What an upstream sends during a call, progress, logs and questions, goes o
 caused the call, in both generations.
 """
 
-import json
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -32,6 +31,7 @@ from portal.endpoint.generations import Generation, generation_of
 from portal.endpoint.modes import Mode
 from portal.endpoint.sessions import Session, scope_of
 from portal.errors import RpcError
+from portal.exact import NumberError, parse
 from portal.http import Refusal
 from portal.identity import Identity, key_of, principal_of
 from portal.upstream import CallContext, DownstreamClient
@@ -44,12 +44,14 @@ _MESSAGE = (
 
 
 def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None:
-    """The refusal for a body of a 2025 version that is JSON but not a message; None for any other body."""
-    if any(name == b"mcp-protocol-version" and value not in _LEGACY for name, value in headers):
-        return None
+    """The refusal for a body with a number that cannot be passed on, or for a body of a 2025 version that is JSON but
+    not a message; None for any other body.
+    """
     try:
         message = orjson.loads(body)
     except orjson.JSONDecodeError:
+        return _number_refusal(body)
+    if any(name == b"mcp-protocol-version" and value not in _LEGACY for name, value in headers):
         return None
     if isinstance(message, dict) and "method" in message and not _id_fits(message.get("id", 0)):
         # The SDK would take it for a notification, and the client would wait for an answer.
@@ -61,12 +63,16 @@ def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None
     return None
 
 
-def encode(value: object) -> bytes:
-    """JSON, by the quick encoder where it can (it knows no integers beyond 64 bits, and no lone surrogates)."""
+def _number_refusal(body: bytes) -> Refusal | None:
+    """The refusal for a body that is JSON but for a number. The SDK takes such numbers, and would pass null on."""
     try:
-        return orjson.dumps(value)
-    except TypeError:
-        return json.dumps(value, separators=(",", ":")).encode()
+        parse(body)
+    except NumberError as error:
+        message = f"The body has the number {error}, which JSON does not have or no double can hold. Nothing ran."
+        return Refusal(400, "message", message, INVALID_REQUEST)
+    except ValueError:
+        return None
+    return None
 
 
 def _id_fits(id: object) -> bool:

@@ -79,7 +79,7 @@ async def guarded(method: str, work: Awaitable[Result]) -> Result:
     except MCPError:
         raise
     except CallError as error:
-        raise MCPError(error.code, error.message, error.data) from error
+        raise MCPError(error.code, error.full_message, error.data) from error
     except Exception as error:  # the request edge: anything else is our fault
         reference = uuid.uuid4().hex[:12]
         log.exception("request_failed", method=method, reference=reference)

@@ -15,9 +15,10 @@ from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest, encode
+from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import View, Views, may_have
 from portal.errors import UpstreamUnavailable
+from portal.exact import encode
 
 
 class ToolMode(Protocol):
@@ -99,11 +100,11 @@ class Tools:
         Raises UpstreamUnavailable if its server has no listing.
         """
         view = self._views.of(request.scope)
-        if name not in view.aggregate.tools:
+        if view.aggregate.tool_name(name) is None:
             view = await self._views.arrived(request.scope, may_have(name))
             refuse_unavailable(view, name)
         aggregate = view.aggregate
-        return aggregate, aggregate.tools.get(name) or self._views.hidden_target("tool", name, request.principal)
+        return aggregate, aggregate.tool(name) or self._views.hidden_target("tool", name, request.principal)
 
     async def call_target(
         self, request: ClientRequest, target: Target, arguments: Mapping[str, Any] | None = None

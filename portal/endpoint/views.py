@@ -31,7 +31,7 @@ from portal.access import (
     standing_of,
 )
 from portal.bounded import Bounded
-from portal.endpoint.aggregate import Aggregate, Target, exposed_name
+from portal.endpoint.aggregate import Aggregate, Target, exposed_name, real_names
 from portal.endpoint.background import Background
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
@@ -228,8 +228,8 @@ class Views:
         if self.access is None:
             return None
         aggregate = self.whole.aggregate
-        targets: Mapping[str, Target] = aggregate.tools if kind == "tool" else aggregate.prompts
-        target = aggregate.resource(name) if kind == "resource" else targets.get(name)
+        find = {"tool": aggregate.tool, "prompt": aggregate.prompt, "resource": aggregate.resource}[kind]
+        target = find(name)
         # A server of another portal is unknown here, not forbidden.
         if target is None or not self.access.current.has_server(target.server):
             return None
@@ -247,7 +247,8 @@ class Views:
     def _unapproved_target(self, kind: str, name: str) -> Target | None:
         for server in self.snapshot.servers.values():
             for item in server.pending:
-                if item.kind == kind and name == exposed_name(server.id, item.name, prefix=server.prefix, taken=()):
+                listed = exposed_name(server.id, item.name, prefix=server.prefix, taken=())
+                if item.kind == kind and name in (listed, *real_names(server.id, item.name, listed)):
                     return Target(server.id, item.name, {"name": item.name})
         return None
 

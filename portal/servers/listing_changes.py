@@ -8,6 +8,8 @@ from datetime import datetime
 import orjson
 from pydantic import BaseModel
 
+from portal.exact import encode
+
 MAX_NAMED = 100
 
 
@@ -45,7 +47,7 @@ def name_changes(before: Iterable[Mapping[str, object]], after: Iterable[Mapping
 
 
 def _canonical(item: Mapping[str, object]) -> bytes:
-    return orjson.dumps(item, option=orjson.OPT_SORT_KEYS)
+    return encode(item, orjson.OPT_SORT_KEYS)
 
 
 def _bounded(names: Iterable[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ import orjson
 import stubs
 from codemode import Catalog, CatalogServer
 from portal.config import HttpServer, ServerConfig, advice, programs_taken
+from portal.exact import within_64_bits
 from portal.pins import PendingDefinition
 from portal.upstream import Listing, State
 
@@ -200,9 +201,9 @@ def _tool(raw: Mapping[str, object], learned: stubs.Schema | None) -> stubs.Tool
         name=str(raw["name"]),
         title=title,
         description=_text(raw.get("description")),
-        input_schema=input_schema if isinstance(input_schema, dict | bool) else {"type": "object"},
-        output_schema=learned if output is None else output,
-        annotations=annotations if isinstance(annotations, dict) else {},
+        input_schema=within_64_bits(input_schema) if isinstance(input_schema, dict | bool) else {"type": "object"},
+        output_schema=learned if output is None else within_64_bits(output),
+        annotations=within_64_bits(annotations) if isinstance(annotations, dict) else {},
         output_inferred=output is None and learned is not None,
     )
 

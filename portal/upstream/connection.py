@@ -316,7 +316,7 @@ class Connection:
 
     def _lost(self, error: UpstreamError, pause: float) -> None:
         retry_at = time.time() + pause
-        self._set("stale" if self.listing.digest else "error", error.message, error.status, retry_at=retry_at)
+        self._set("stale" if self.listing.digest else "error", error.full_message, error.status, retry_at=retry_at)
         self._reading.set()
         self._begin_reading().set()
 
@@ -338,7 +338,9 @@ class Connection:
             except (UpstreamError, TimeoutError) as error:
                 # A server may end at a list that it does not declare. It is not asked for one again.
                 self._declared_only = self._declared_only or (link.closed.is_set() and declares_no_tools(agreement))
-                why = error.message if isinstance(error, UpstreamError) else f"no answer within {_LIST_SECONDS:g} s"
+                why = (
+                    error.full_message if isinstance(error, UpstreamError) else f"no answer within {_LIST_SECONDS:g} s"
+                )
                 failures += 1
                 unreadable = UpstreamUnavailable(f"its lists cannot be read: {why}")
                 unreadable.status = error.status if isinstance(error, UpstreamError) else None

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 
-from mcp_types import METHOD_NOT_FOUND
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
-from portal.errors import RpcError, UpstreamError
+from portal.errors import ResponseInvalid, UpstreamError
 from portal.upstream.context import CallContext
 from portal.upstream.transports.link import MAX_QUESTIONS
 
@@ -32,8 +31,8 @@ async def complete(
     """The final result of a call: questions are answered and the call is repeated, at most `MAX_ROUNDS` times.
 
     Raises:
-        UpstreamError: no client can answer, or the server still asks after the last round.
-        RpcError: the client refuses to answer, or a question is malformed.
+        UpstreamError: no client can answer, a question is malformed, or the server still asks after the last round.
+        RpcError: the client refuses to answer.
     """
     for _ in range(MAX_ROUNDS):
         if not needs_answers(result, context):
@@ -57,7 +56,7 @@ async def _answers(questions: Mapping[str, object], context: CallContext) -> dic
     for key, question in questions.items():
         method = question.get("method") if isinstance(question, dict) else None
         if not isinstance(method, str):
-            raise RpcError(METHOD_NOT_FOUND, "the tool asks for input in a form that cannot be read")
+            raise ResponseInvalid("the tool asks for input in a form that cannot be read")
         params = question.get("params") if isinstance(question, dict) else None
         answers[key] = await context.on_request(method, params if isinstance(params, dict) else {})
     return answers

@@ -108,7 +108,7 @@ class Keeper:
     def _unavailable(self) -> UpstreamUnavailable:
         wait = self._backoff.retry_at - asyncio.get_running_loop().time()
         again = f"; tried again in {wait:.0f} s" if self._task is not None and wait >= 1 else ""
-        why = self._error.message if self._error is not None else "still connecting"
+        why = self._error.full_message if self._error is not None else "still connecting"
         return UpstreamUnavailable(f"not connected: {why}{again}")
 
     async def _run(self) -> None:

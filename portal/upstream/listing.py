@@ -1,8 +1,11 @@
 """Reads everything a server offers: all pages of its lists, bounded, without the items no client could use.
 
 A listing has raw MCP objects, as the server sent them. Names, descriptions and schemas are hostile input: an item that
-is malformed, too large or nested too deeply is skipped with a note, and the others are used. The notes are in the log,
-in `/healthz` and in `codemode tools`.
+is malformed, too large or nested too deeply is skipped with a note, and the others are used. An optional member that is
+malformed is left out of its item, with a note. The notes are in the log, in `/healthz` and in `codemode tools`.
+
+Policies decide by the annotations of a tool. A hint that is no boolean is left out, which leaves the default of MCP:
+the tool may destroy, and does more than read.
 """
 
 from __future__ import annotations
@@ -17,8 +20,9 @@ from mcp_types import Prompt, Resource, ResourceTemplate, Tool
 from pydantic import BaseModel, ValidationError
 
 from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, UpstreamError
+from portal.exact import encode
 from portal.upstream.transports.protocol import Agreement
-from portal.upstream.transports.wire import encode, invalid_response, snippet
+from portal.upstream.transports.wire import invalid_response, snippet
 
 MAX_PAGES = 1000
 # Empty pages in a row that a list may have.
@@ -30,8 +34,12 @@ MAX_ITEM_BYTES = 256 * 1024
 MAX_DEPTH = 64
 MAX_NAME = 256
 MAX_NOTES = 50
+# Malformed members of one item that are left out one by one. If there are more, whole members are left out.
+MAX_REPAIRS = 16
 _TURN = 50
+_HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
+_Place = tuple[int | str, ...]
 Request = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 Item = Mapping[str, object]
 
@@ -40,9 +48,9 @@ Item = Mapping[str, object]
 class Listing:
     """What one server offers, in raw MCP objects.
 
-    `skipped` has a line for each item that was left out, for the first `MAX_NOTES` of them; `skipped_count` counts all.
-    `digest` identifies the content; it is "" if the lists were
-    never read. `by_name` has the tools by name.
+    `skipped` has a line for each item that was left out, whole or in part, for the first `MAX_NOTES` of them;
+    `skipped_count` counts all. `digest` identifies the content; it is "" if the lists were never read. `by_name` has
+    the tools by name.
     """
 
     protocol: str | None = None
@@ -63,33 +71,41 @@ class Listing:
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """One of the lists. `field` is its attribute in `Listing`, `identity` the member that must be unique in it."""
+    """One of the lists. `field` is its attribute in `Listing`.
+
+    `essential` are the members without which an item is of no use; the first of them must be unique in the list. No
+    agent can choose a tool whose description cannot be read.
+    """
 
     field: str
     method: str
     key: str
     capability: str
-    identity: str
     model: type[BaseModel]
+    essential: tuple[str, ...]
+
+    @property
+    def identity(self) -> str:
+        return self.essential[0]
 
 
-TOOLS = _Kind("tools", "tools/list", "tools", "tools", "name", Tool)
+TOOLS = _Kind("tools", "tools/list", "tools", "tools", Tool, ("name", "inputSchema", "description"))
 OTHERS = (
-    _Kind("prompts", "prompts/list", "prompts", "prompts", "name", Prompt),
-    _Kind("resources", "resources/list", "resources", "resources", "uri", Resource),
+    _Kind("prompts", "prompts/list", "prompts", "prompts", Prompt, ("name",)),
+    _Kind("resources", "resources/list", "resources", "resources", Resource, ("uri", "name")),
     _Kind(
         "resource_templates",
         "resources/templates/list",
         "resourceTemplates",
         "resources",
-        "uriTemplate",
         ResourceTemplate,
+        ("uriTemplate", "name"),
     ),
 )
 
 
 class _Notes:
-    """A line for each item that is left out. A server may list a million of them, so that only the first are kept."""
+    """A line for each item that is left out, whole or in part; the first ones only, for there may be a million."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -140,7 +156,7 @@ async def fetch(
         except UpstreamError as error:
             # Many servers with resources have no templates, and answer with an error.
             if kind.field != "resource_templates":
-                notes.add(f"{kind.method} failed: {snippet(error.message)}")
+                notes.add(f"{kind.method} failed: {snippet(error.full_message)}")
             lists[kind.field] = getattr(previous, kind.field) if previous is not None else ()
     tools = lists.get(TOOLS.field, ())
     return Listing(
@@ -171,6 +187,7 @@ async def _undeclared(request: Request, kind: _Kind, max_items: int, notes: _Not
 
 async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Notes) -> tuple[Item, ...]:
     items: dict[str, Item] = {}
+    received: dict[str, Item] = {}
     cursor: str | int | None = None
     cursors: set[str | int] = set()
     size = empty = 0
@@ -180,15 +197,17 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
         if not isinstance(page, list):
             what = f"the result of {kind.method} has no list `{kind.key}`"
             raise invalid_response(what, encode(result))
-        repeated = bool(page) and cursor is not None and all(_known(item, kind, items) for item in page)
+        repeated = bool(page) and cursor is not None and all(_known(item, kind, received) for item in page)
         for position, item in enumerate(() if repeated else page):
             if len(items) >= max_items:
                 notes.add(f"{kind.method}: only the first {max_items} are used (`maxItems`)")
                 return tuple(items.values())
-            size += _take(item, kind, items, notes)
+            noted = notes.count
+            size += _take(item, kind, items, received, notes)
             if size > MAX_BYTES:
                 raise ResponseTooLarge(f"{kind.method} has more than {MAX_BYTES} bytes")
-            if position % _TURN == _TURN - 1:
+            # What is wrong with an item takes longer to find out than that it is right.
+            if position % _TURN == _TURN - 1 or notes.count > noted:
                 await asyncio.sleep(0)
         following = result.get("nextCursor")
         # A cursor is opaque: a number goes back as it came. "" and null are how some servers write that there is none.
@@ -213,15 +232,17 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
     return tuple(items.values())
 
 
-def _known(item: object, kind: _Kind, items: Mapping[str, Item]) -> bool:
+def _known(item: object, kind: _Kind, received: Mapping[str, Item]) -> bool:
     """Whether this very item was listed on an earlier page."""
     if not isinstance(item, dict) or not isinstance(name := item.get(kind.identity), str):
         return False
-    return items.get(name) == item
+    return received.get(name) == item
 
 
-def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> int:
-    """The size of an item in bytes. It is added to `items`, or a line about it to `notes`."""
+def _take(item: object, kind: _Kind, items: dict[str, Item], received: dict[str, Item], notes: _Notes) -> int:
+    """The size of an item in bytes. What is used of it is added to `items`, and the whole to `received`; a line about
+    what is not used is added to `notes`.
+    """
     if not isinstance(item, dict):
         _note(notes, kind, "an item", f"has no usable `{kind.identity}`")
         return 0
@@ -238,16 +259,93 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], notes: _Notes) -> i
     elif name in items:
         problem = "is listed twice; the first is used"
     else:
-        try:
-            kind.model.model_validate(item)
-        except ValidationError as error:
-            where = ".".join(str(part) for part in error.errors(include_url=False)[0]["loc"])
-            problem = f"is malformed (`{snippet(where)}`)"
+        received[name] = item
+        usable, misfits = _usable(item, kind)
+        if usable is None:
+            problem = f"is malformed (`{snippet(misfits[0])}`)"
+        elif misfits:
+            item = usable
+            notes.add(
+                f"{kind.method}: `{snippet(name)}` is used without what is malformed (`{snippet(', '.join(misfits))}`)"
+            )
     if problem is None:
         items[name] = item
         return size
     _note(notes, kind, f"`{snippet(name)}`", problem)
     return 0
+
+
+def _usable(item: dict[str, object], kind: _Kind) -> tuple[dict[str, object] | None, list[str]]:
+    """The item without the optional members that do not fit, and the places of these.
+
+    The same object if all of it fits, None if a member does not fit without which the item is of no use.
+    """
+    places: list[_Place] = [("annotations", name) for name in _loose_hints(item)] if kind is TOOLS else []
+    named = [".".join(map(str, place)) for place in places]
+    kept = item
+    for turn in range(MAX_REPAIRS + 1):
+        for place in places:
+            kept = _without(kept, place)
+        error = _misfit(kept, kind)
+        if error is None:
+            return kept, named
+        if error.error_count() > MAX_REPAIRS or turn >= MAX_REPAIRS - 1:
+            places = _misfitting_members(kept, kind)
+        else:
+            # One place at a time, because removing an item of a list moves the others.
+            places = [_place_of(error)]
+        for place in places:
+            if not place or place[0] in kind.essential:
+                return None, [".".join(map(str, place))]
+        named.extend(name for place in places if (name := ".".join(map(str, place))) not in named)
+    return None, named
+
+
+def _misfitting_members(item: Item, kind: _Kind) -> list[_Place]:
+    """The members that do not fit: an essential one, or all the others. Not from one error with a place for each fault,
+    of which there may be a hundred thousand.
+    """
+    essential = {name: item[name] for name in kind.essential if name in item}
+    if (error := _misfit(essential, kind)) is not None:
+        return [_place_of(error)]
+    others = {name: value for name, value in item.items() if name not in essential}
+    return [(name,) for name, value in others.items() if _misfit({**essential, name: value}, kind) is not None]
+
+
+def _misfit(item: Item, kind: _Kind) -> ValidationError | None:
+    try:
+        kind.model.model_validate(item)
+    except ValidationError as error:
+        return error
+    return None
+
+
+def _place_of(error: ValidationError) -> _Place:
+    """The place of the first fault."""
+    return error.errors(include_url=False, include_context=False, include_input=False)[0]["loc"]
+
+
+def _loose_hints(tool: Item) -> list[str]:
+    """The hints of a tool that are neither booleans nor null. The model also takes "yes", which no policy does."""
+    annotations = tool.get("annotations")
+    if not isinstance(annotations, dict):
+        return []
+    return [name for name in _HINTS if not isinstance(annotations.get(name), bool | None)]
+
+
+def _without(item: dict[str, object], place: _Place) -> dict[str, object]:
+    """The item without the innermost part of it that this place leads to, and without what is empty then."""
+    part, *rest = place
+    inner, kept = item.get(str(part)), {name: value for name, value in item.items() if name != part}
+    if rest and isinstance(inner, list):
+        # As an object with numbers for names, and back.
+        numbered = {str(at): value for at, value in enumerate(inner)}
+        shorter = _without(numbered, (str(rest[0]), *rest[1:])) if str(rest[0]) in numbered else {}
+        return {**item, str(part): list(shorter.values())} if shorter else kept
+    if rest and isinstance(inner, dict) and rest[0] in inner:
+        shorter = _without(inner, tuple(rest))
+        return {**item, str(part): shorter} if shorter else kept
+    return kept
 
 
 def _note(notes: _Notes, kind: _Kind, what: str, problem: str) -> None:

@@ -139,7 +139,7 @@ async def agree(link: Link, introduction: Introduction, negotiated: NegotiationC
             agreement = await _probe(link, version, _PROBE_SECONDS) if version is not None else None
             if agreement is None:
                 negotiated.generation = None
-                why = f"refused `initialize`: {error.message[:200]} ({error.code})"
+                why = f"refused `initialize`: {error.full_message[:200]} ({error.code})"
                 raise ResponseInvalid(why, status=error.status) from None
     link.agree(agreement)
     negotiated.generation = "modern" if agreement.modern else "legacy"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from codemode import asks_for_servers, named_servers
+from codemode import asks_for_servers, computes_servers, named_servers
 
 SERVERS = ("slow", "my-server", "3d")
 
@@ -23,6 +23,8 @@ SERVERS = ("slow", "my-server", "3d")
         ('await codemode["slow_echo"]({})', {"slow"}),
         ("const {slow} = codemode; await slow.echo({})", {"slow"}),
         ("const { up, slow } = codemode", {"slow"}),
+        ("await tools.slow.echo({}) // as codemode does", {"slow"}),
+        ('const name = "slow"; await tools[name].echo({}) // codemode', {"slow"}),
         ("const c = codemode; await c.slow.echo({})", {"slow"}),
         ("async (tools) => tools.slow.echo({})", {"slow"}),
         ('const name = "slow"; await codemode[name].echo({})', {"slow"}),
@@ -55,8 +57,39 @@ def test_a_server_is_named_as_programs_name_servers(program: str, named: set[str
         ('await codemode.describe("up.echo")', False),
         ("await codemode.up.search({})", False),
         ("codemode.emit({})", False),
+        ("await codemode.up.echo({text: 'no tools'})", False),
+        ("await tools.search('refund')", True),
         ("return 1", False),
     ],
 )
 def test_a_program_asks_what_servers_there_are(program: str, asks: bool) -> None:
     assert asks_for_servers(program) == asks
+
+
+@pytest.mark.parametrize(
+    ("program", "computes"),
+    [
+        ('const name = ["sl", "ow"].join(""); await codemode[name].echo({})', True),
+        ('await codemode["sl" + "ow"].echo({})', True),
+        ('await codemode?.["sl" + "ow"].echo({})', True),
+        ("await codemode[`${name}`].echo({})", True),
+        ("await codemode[input.server][input.tool]({})", True),
+        ('await codemode[atob("c2xvdw==") + ".echo"]({})', True),
+        ("await tools[path]({})", True),
+        ("await codemode.describe(path)", True),
+        ("await codemode.describe([path])", True),
+        ('const name = "slow"; await codemode[name].echo({})', False),
+        ('const path = "up.echo"; await codemode[path]({})', False),
+        ("for (const [server, tool] of [['up', 'echo']]) await codemode[server][tool]({})", False),
+        ('await codemode["slow_" + tool]({})', False),
+        ('await codemode["up"].echo({}); await codemode[name].echo({})', True),
+        ('await codemode["up"].echo({})', False),
+        ("await codemode.up[tool]({})", False),
+        ('await codemode.describe("up.echo")', False),
+        ("const tools = await codemode.up.list({}); return tools[at]", False),
+        ("const {tools} = await codemode.up.list({}); return tools[0]", False),
+        ("return 1", False),
+    ],
+)
+def test_a_program_computes_the_name_of_a_server(program: str, computes: bool) -> None:
+    assert computes_servers(program, ("up", *SERVERS)) == computes

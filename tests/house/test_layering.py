@@ -18,7 +18,7 @@ MAY_IMPORT = {
 
 # The rooms of `portal/`, ground first: a room imports only from the lines above its own.
 ROOMS = (
-    ("errors", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
+    ("errors", "exact", "identity", "lazy", "bounded", "jose", "misfits", "sdk", "version"),
     ("egress", "demo"),
     ("config", "http", "state"),
     ("objects",),

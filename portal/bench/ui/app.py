@@ -20,6 +20,7 @@ from portal.bench.ui.bench import BenchPage
 from portal.bench.ui.editor import MONACO
 from portal.bench.ui.run_request import parse_run
 from portal.bench.ui.stream import ProgressStream
+from portal.exact import encode
 from portal.http import BODY, BrowserPages, Edge, Guard, HttpSettings, Refusal, refuse
 
 HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
@@ -115,7 +116,7 @@ class _Run:
 
 
 def _json(value: object) -> Response:
-    return Response(orjson.dumps(value, option=orjson.OPT_NON_STR_KEYS, default=str), media_type="application/json")
+    return Response(encode(value, orjson.OPT_NON_STR_KEYS, str), media_type="application/json")
 
 
 async def _refused(request: Request, error: Exception) -> Response:

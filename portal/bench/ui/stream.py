@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable
 import orjson
 from starlette.types import Receive, Scope, Send
 
+from portal.exact import encode
+
 Emit = Callable[[dict[str, object]], None]
 Work = Callable[[Emit], Awaitable[None]]
 
@@ -36,7 +38,7 @@ class ProgressStream:
             end.add_done_callback(lambda _: queue.put_nowait(None))
         try:
             while (event := await queue.get()) is not None:
-                line = orjson.dumps(event, option=orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE, default=str)
+                line = encode(event, orjson.OPT_NON_STR_KEYS | orjson.OPT_APPEND_NEWLINE, str)
                 await send({"type": "http.response.body", "body": line, "more_body": True})
             if not disconnected.done():
                 work.result()

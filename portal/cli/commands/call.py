@@ -29,7 +29,8 @@ async def call(path: str, words: Sequence[str], config: Path | None, *, as_json:
         try:
             result = await session.caller.call(Call.tool(tool.server, tool.name, arguments))
         except CallError as error:
-            raise CommandError(str(error), Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE) from error
+            code = Exit.UPSTREAM if isinstance(error, UpstreamError) else Exit.USAGE
+            raise CommandError(error.full_message, code) from error
     failed = bool(result.get("isError"))
     if as_json:
         stdout.print_json(data=result)

@@ -64,8 +64,8 @@ def pending_table(server: ServerSnapshot) -> RenderableType:
 def skipped_lines(server: ServerSnapshot) -> RenderableType:
     """What is left out of a server's lists, in a line each."""
     skipped, count = server.listing.skipped, server.listing.skipped_count
-    items = "1 item that cannot be used. It is" if count == 1 else f"{count} items that cannot be used. They are"
-    lines = [Text(f"\n{server.id} lists {items} left out, and the others work:", style="yellow")]
+    items = "1 item that cannot be used as it is" if count == 1 else f"{count} items that cannot be used as they are"
+    lines = [Text(f"\n{server.id} lists {items}. What is wrong is left out, and the rest works:", style="yellow")]
     lines.extend(Text(f"  {line}", style="dim") for line in skipped)
     if count > len(skipped):
         lines.append(Text(f"  and {count - len(skipped)} more", style="dim"))

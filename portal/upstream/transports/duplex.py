@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from portal.errors import OutcomeUnknown, ResponseTooLarge, UpstreamError, UpstreamUnavailable
+from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_params
 from portal.upstream.transports.wire import (
     END_BYTES,
-    encode,
     id_of_answer,
     id_of_damaged_answer,
     invalid_response,

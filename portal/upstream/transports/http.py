@@ -17,6 +17,7 @@ from mcp_types import METHOD_NOT_FOUND
 
 from portal.config import HttpServer
 from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
+from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
@@ -33,7 +34,6 @@ from portal.upstream.transports.http_client import (
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
 from portal.upstream.transports.wire import (
-    encode,
     id_of_damaged_answer,
     invalid_response,
     kind_of,

@@ -1,12 +1,12 @@
 """Bytes to JSON values and back, for messages of servers that are not trusted.
 
-It uses orjson, and the standard library for texts that orjson refuses and JavaScript servers do send: lone surrogates.
-They become U+FFFD, because the client that reads them later might fail on them.
+It uses orjson, and the standard library for integers beyond 64 bits (`portal.exact`) and for texts that orjson refuses
+and JavaScript servers do send: lone surrogates. They become U+FFFD, because the client that reads them later might
+fail on them.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from typing import Literal
@@ -14,6 +14,7 @@ from typing import Literal
 import orjson
 
 from portal.errors import ResponseInvalid, RpcError
+from portal.exact import beyond_64_bits, encode, parse
 
 SNIPPET = 200
 MAX_DEPTH = 100
@@ -28,19 +29,13 @@ _ID_LAST = re.compile(_ID + rb"\s*(?:,\s*" + _VERSION + rb"\s*)?\}\s*$")
 _OUTCOME = rb'"(?:result|error)"\s*:'
 _ANSWER_ID_FIRST = re.compile(_ID_FIRST.pattern + rb"\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCOME)
 _ANSWER_ID_LAST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCOME)
+_ERROR_MEMBERS = ("code", "message", "data")
+_MESSAGE_CHARS = 2_000
 _ANSWER_MEMBERS = {"id", "result", "error", "method"}
 _ID_TEXT = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE_HIGH = re.compile(_HIGH + rb"(?!" + _LOW + rb")")
 _LONE_LOW = re.compile(rb"(?<!" + _HIGH + rb")" + _LOW)
-
-
-def encode(message: object) -> bytes:
-    """JSON bytes of one message."""
-    try:
-        return orjson.dumps(message)
-    except orjson.JSONEncodeError:  # integers over 64 bits, lone surrogates
-        return json.dumps(message, separators=(",", ":")).encode()
 
 
 def decode(data: bytes | bytearray | memoryview | str) -> object:
@@ -49,20 +44,21 @@ def decode(data: bytes | bytearray | memoryview | str) -> object:
     Raises:
         ValueError: `data` is not JSON, or nested too deeply.
     """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError:
-        raw = data.encode() if isinstance(data, str) else bytes(data)
-        # JSON has no byte order mark (RFC 8259, section 8.1, allows to ignore one). Servers on Windows write it.
-        text = _without_surrogates(raw.removeprefix(_BOM))
-    try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        pass
-    try:
-        return json.loads(text.decode(), parse_constant=_refuse)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    raw = data.encode() if isinstance(data, str) else bytes(data)
+    exactly = beyond_64_bits(raw)
+    if not exactly:
+        try:
+            return orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            pass
+    # JSON has no byte order mark (RFC 8259, section 8.1, allows to ignore one). Servers on Windows write it.
+    text = _without_surrogates(raw.removeprefix(_BOM))
+    if not exactly:
+        try:
+            return orjson.loads(text)
+        except orjson.JSONDecodeError:
+            pass
+    return parse(text.decode())
 
 
 def message_in(data: bytes | bytearray) -> dict[str, object] | None:
@@ -137,7 +133,21 @@ def rpc_error(error: object) -> RpcError | None:
     if not isinstance(error, dict) or (code := whole_number(error.get("code"))) is None:
         return None
     message = error.get("message")
-    return RpcError(code, message if isinstance(message, str) else "", error.get("data"))
+    return RpcError(code, message if isinstance(message, str) else _message_of(error), error.get("data"))
+
+
+def _message_of(error: Mapping[str, object]) -> str:
+    """What an error says whose message is no text: the JSON of the message, or of the members that nobody has defined.
+
+    "" if it says nothing.
+    """
+    message = error.get("message")
+    if message is None:
+        message = {name: value for name, value in error.items() if name not in _ERROR_MEMBERS}
+        if not message:
+            return ""
+    text = encode(message).decode()
+    return text if len(text) <= _MESSAGE_CHARS else text[: _MESSAGE_CHARS - 1] + "…"
 
 
 def invalid_response(
@@ -223,10 +233,6 @@ def redact_value(value: object, secrets: Sequence[str], depth: int = MAX_DEPTH) 
 
 def _one_line(text: str) -> str:
     return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", text).strip()
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
 
 
 def _without_surrogates(text: bytes) -> bytes:

@@ -133,6 +133,21 @@ async def test_a_direct_call_that_is_not_allowed_names_its_policy_to_the_client_
     assert "call echo" not in upstreams["two"].upstream.journal.entries
 
 
+@both
+async def test_a_tool_that_is_listed_under_another_name_is_denied_by_either(mode: str) -> None:
+    oddly_named = [{"name": "wipe all", "inputSchema": {"type": "object"}}]
+    async with hosted() as one, hosted(Behaviour(more=oddly_named)) as two:
+        async with guarded({"one": one, "two": two}, OPEN) as portal:
+            async with client_of(portal.mcp("ada"), mode) as ada, client_of(portal.mcp("bob"), mode) as bob:
+                (listed,) = (name for name in await names(ada) if name.startswith("two_wipe_all_"))
+                for name in (listed, "two_wipe all", "wipe all"):
+                    with pytest.raises(MCPError) as caught:
+                        await bob.call_tool(name, {})
+                    assert caught.value.error.code == DENIED
+                    last = portal.kept.records[-1]
+                    assert (last.outcome, last.server, last.name) == ("denied", "two", "wipe all")
+
+
 async def test_execute_asks_the_gate_as_well(portal: Guarded) -> None:
     async with client_of(portal.mcp("bob", "&optimize_context=search_and_execute"), MODERN) as client:
         assert (await client.call_tool("execute", {"name": "one_echo", "arguments": {"text": "x"}})).content

@@ -83,3 +83,11 @@ def test_any_words_are_an_object_or_a_command_error(words: list[str], schema: bo
         assert isinstance(parse_arguments(words, schema), dict)
     except CommandError as error:
         assert error.code is Exit.USAGE
+
+
+def test_a_number_is_given_as_it_was_written_or_not_at_all() -> None:
+    assert parse_arguments([f"n={2**64 + 1}"]) == {"n": 2**64 + 1}
+    assert parse_arguments(["n=NaN"]) == {"n": "NaN"}
+    for words in (['{"n": 1e400}'], ["n:=NaN"], ["n:=1e400"]):
+        with pytest.raises(CommandError, match="not JSON"):
+            parse_arguments(words)

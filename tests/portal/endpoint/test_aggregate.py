@@ -1,13 +1,15 @@
 """One list out of many servers: names, order, owners of URIs, and the way back from everything that is listed."""
 
+import re
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portal.endpoint.aggregate import MAX_NAME, Aggregate, exposed_name, owned_uri, shorten, split_owned_uri
+from portal.endpoint.aggregate import MAX_NAME, Aggregate, acceptable, exposed_name, owned_uri, split_owned_uri
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,72 @@ def test_every_tool_has_exactly_one_name_and_every_name_one_tool(servers: list[t
     assert Aggregate.build(listed).tool_list == aggregate.tool_list
 
 
+ACCEPTED = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+ODD_NAMES = [
+    "read file",
+    "read.file",
+    "read/file",
+    "läs fil",
+    "读取",
+    "a" * 70,
+    "read_file!",
+    "read  file",
+    "\n",
+    "é",
+    "-",
+]
+
+
+def test_a_name_that_clients_do_not_take_is_listed_as_one_they_take() -> None:
+    aggregate = Aggregate.build([Listed("s", tools=named(*ODD_NAMES, "read_file"), prompts=named(*ODD_NAMES))])
+    assert all(map(ACCEPTED.fullmatch, [*aggregate.tools, *aggregate.prompts]))
+    assert [target.name for target in aggregate.tools.values()] == [*ODD_NAMES, "read_file"]
+    assert [target.name for target in aggregate.prompts.values()] == ODD_NAMES
+    listed = dict(zip(ODD_NAMES, aggregate.tools, strict=False))
+    assert listed["read file"].startswith("s_read_file_") and listed["läs fil"].startswith("s_las_fil_")
+    assert listed["-"] == "s_-" and "s_read_file" in aggregate.tools
+
+
+@pytest.mark.parametrize("name", ODD_NAMES[:-1])
+def test_a_real_name_leads_to_its_tool_where_only_one_has_it(name: str) -> None:
+    one, other = Listed("s", tools=named(name), prompts=named(name)), Listed("o", tools=named(name, "plain"))
+    alone = Aggregate.build([one])
+    for called in (name, f"s_{name}", *alone.tools):
+        assert alone.tool(called) == alone.prompt(called) == next(iter(alone.tools.values()))
+    both = Aggregate.build([one, other])
+    assert both.tool(name) is None
+    assert [target and target.server for target in (both.tool(f"s_{name}"), both.tool(f"o_{name}"))] == ["s", "o"]
+    assert both.tool("plain") is None, "what clients can take has one name"
+    assert both.tool_name("o_plain") == "o_plain"
+
+
+def test_a_real_name_comes_after_a_listed_one() -> None:
+    raw = Listed("raw", False, named("s_read file", "plain"))
+    aggregate = Aggregate.build([Listed("s", tools=named("read file")), raw])
+    assert aggregate.tool("s_read file") is None, "two tools have it"
+    assert len(set(aggregate.tools)) == 3
+
+
+NAMES = st.lists(
+    st.text("ab _-./é", min_size=1, max_size=80) | st.text(min_size=1, max_size=80), unique=True, max_size=8
+)
+
+
+@given(NAMES, st.randoms(use_true_random=False), st.booleans())
+def test_the_name_of_a_tool_depends_on_no_other_tool(names: list[str], random: Random, prefix: bool) -> None:
+    aggregate = Aggregate.build([Listed("s", prefix, named(*names))])
+    listed = {target.name: name for name, target in aggregate.tools.items()}
+    assert len(listed) == len(names)
+    assert all(map(ACCEPTED.fullmatch, listed.values()))
+    others = random.sample(names, random.randint(0, len(names)))
+    part = Aggregate.build([Listed("s", prefix, named(*others))])
+    assert {target.name: name for name, target in part.tools.items()} == {name: listed[name] for name in others}
+
+
 @given(st.text(max_size=400))
 def test_a_shortened_name_is_short_and_stable(name: str) -> None:
-    assert len(shorten(name)) <= MAX_NAME
-    assert shorten(shorten(name)) == shorten(name)
+    assert len(acceptable(name)) <= MAX_NAME
+    assert acceptable(acceptable(name)) == acceptable(name)
     assert exposed_name("s", name, prefix=True, taken=()) == exposed_name("s", name, prefix=True, taken=())
 
 

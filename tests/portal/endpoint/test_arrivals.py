@@ -112,6 +112,24 @@ async def test_a_program_that_names_a_server_waits_for_it_and_no_other_does(
             assert (await waiting).structured_content["result"] == ["arrived", "up"]
 
 
+@pytest.mark.parametrize("name", ['["sl", "ow"].join("")', '"SLOW".toLowerCase() + ".echo"', '`sl${"ow"}_echo`'])
+async def test_a_program_that_computes_the_name_of_a_server_waits_for_it(
+    name: str, up: Hosted, slow: Slow, code_tool: CodeTool
+) -> None:
+    async with portal_of({"up": {"url": up.url}, "slow": slow.entry}, code_tool) as url:
+        async with client_of(f"{url}?codemode=search_and_execute", MODERN) as client:
+            program = f"const name = {name}; const found = codemode[name]; return await (found.echo ?? found)({{}})"
+            waiting = asyncio.create_task(client.call_tool("code", {"code": program}))
+            await slow.asked()
+            await others_are_served(client)
+            named = 'const name = "up"; return await codemode[name].echo({text: "up"})'
+            answer = await client.call_tool("code", {"code": named})
+            assert answer.structured_content["result"] == "up", "it names a server that is up"
+            assert not waiting.done()
+            slow.arrive()
+            assert (await waiting).structured_content["result"] == "arrived"
+
+
 @both
 async def test_an_attempt_that_fails_ends_the_wait_with_its_reason(
     mode: str, up: Hosted, slow: Slow, code_tool: CodeTool

@@ -258,6 +258,51 @@ def test_a_prompt_has_one_block_a_message() -> None:
     assert roles_and_texts == [("user", "Be brief."), ("assistant", "[1,2]"), ("assistant", "b"), ("user", "And now?")]
 
 
+def test_a_message_without_content_says_what_it_has() -> None:
+    messages = result("prompts/get", {"messages": [{"role": "user", "text": "a"}, {"content": None}]})["messages"]
+    assert messages == [{"role": "user", "content": {"type": "text", "text": '{"role": "user", "text": "a"}'}}]
+    assert result("prompts/get", {"messages": "Hello"})["messages"] == [
+        {"role": "user", "content": {"type": "text", "text": "Hello"}}
+    ]
+
+
+MARK = "MARK"
+MARKED = st.recursive(
+    st.just(MARK),
+    lambda inner: (
+        st.lists(inner, min_size=1, max_size=3)
+        | st.dictionaries(st.sampled_from(["type", "text", "content", "uri", "a"]), inner, min_size=1, max_size=3)
+    ),
+    max_leaves=5,
+)
+ESSENTIALS = [("tools/call", "content"), ("prompts/get", "messages"), ("resources/read", "contents")]
+
+
+@given(MARKED, st.sampled_from(ESSENTIALS), st.sampled_from(BOTH))
+def test_nothing_that_a_server_says_is_lost(value: Any, essential: tuple[str, str], generation: Generation) -> None:
+    method, member = essential
+    shaped = result(method, {member: value}, generation)
+    assert is_accepted(method, generation, shaped)
+    assert MARK in json.dumps(shaped)
+
+
+def test_the_contents_of_a_resource_may_be_a_text() -> None:
+    assert result("resources/read", {"contents": "a"})["contents"] == [{"uri": "file:///r", "text": "a"}]
+
+
+@pytest.mark.parametrize("completion", [["a", None, 1], {"values": ["a", None, 1]}])
+def test_a_completion_may_be_a_list(completion: Any) -> None:
+    assert result("completion/complete", {"completion": completion})["completion"] == {"values": ["a", "1"]}
+    assert result("completion/complete", {"completion": {"values": "a"}})["completion"] == {"values": ["a"]}
+
+
+@pytest.mark.parametrize("generation", BOTH)
+def test_the_flag_of_an_error_keeps_its_meaning(generation: Generation) -> None:
+    for flag, meant in [("true", True), (1, True), ("false", False), (0, False), (None, False)]:
+        assert tool_result({"content": [TEXT], "isError": flag}, generation) == {"content": [TEXT], "isError": meant}
+    assert tool_result({"toolResult": "a"}, generation) == {"content": [{"type": "text", "text": "a"}]}
+
+
 def test_the_contents_of_a_resource_have_a_uri_and_a_body() -> None:
     value = {
         "contents": [{"text": "a"}, {"uri": "file:///b", "text": {"b": 1}}, {"uri": "file:///c", "blob": "aGk="}, "d"]
@@ -327,9 +372,6 @@ def test_a_media_type_is_known_from_the_first_bytes(head: str, named: str) -> No
 
 # Through a portal
 
-# The listing leaves out two, which no model takes, and says so.
-LISTED = ODD_TOOLS[:-2]
-
 RESULTS: dict[str, dict[str, Any]] = {
     "array": {"content": [TEXT], "structuredContent": [1, 2]},
     "string": {"content": [TEXT], "structuredContent": "x"},
@@ -367,7 +409,7 @@ async def test_a_tool_of_one_server_costs_no_tool_of_another(mode: str) -> None:
             types.ListToolsRequest(params=types.PaginatedRequestParams.model_validate({"_meta": {"progressToken": 1}})),
             types.ListToolsResult,
         )
-        names = ["ok_echo", *(f"odd_{tool['name']}" for tool in LISTED), *(f"odd_{name}" for name in RESULTS)]
+        names = ["ok_echo", *(f"odd_{tool['name']}" for tool in ODD_TOOLS), *(f"odd_{name}" for name in RESULTS)]
         assert [tool.name for tool in plain.tools] == [tool.name for tool in with_token.tools] == names
 
 
@@ -386,6 +428,6 @@ async def test_a_call_that_ran_gives_its_text(mode: str) -> None:
 async def test_an_empty_cursor_asks_for_the_first_page() -> None:
     async with odd_portal() as portal, client_of(portal.mcp, LEGACY) as old, client_of(portal.mcp, MODERN) as new:
         for client in (old, new):
-            assert len((await client.list_tools(cursor="")).tools) == 1 + len(LISTED) + len(RESULTS)
+            assert len((await client.list_tools(cursor="")).tools) == 1 + len(ODD_TOOLS) + len(RESULTS)
             with pytest.raises(Exception, match="Unknown cursor"):
                 await client.list_tools(cursor="x")

@@ -7,12 +7,15 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from portal.errors import RpcError
 from portal.upstream.listing import Listing, fetch
 from portal.upstream.transports.protocol import Agreement
 from tests.portal.upstreams.verbatim import TRANSPORTS, UNKNOWN, verbatim
 from tests.portal.upstreams.watching import ready
+from tests.strategies import json_values
 
 pytestmark = pytest.mark.anyio
 MISSING: Any = object()
@@ -75,6 +78,19 @@ async def test_a_server_that_ignores_cursors_is_not_asked_a_thousand_times() -> 
     assert listing.skipped == ("tools/list: the next page has nothing but what was listed before; stopped there",)
 
 
+async def test_a_server_that_ignores_cursors_is_known_also_by_items_that_are_malformed() -> None:
+    asked: list[Any] = []
+    items = [{**tool("a"), "title": 5}, {"name": "no_schema"}, tool("b")]
+
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        asked.append(params.get("cursor"))
+        return {"tools": items, "nextCursor": f"after {params.get('cursor')}"}
+
+    listing = await fetch(request, Agreement(version="2025-06-18", capabilities={"tools": {}}), max_items=1000)
+    assert listing.tools == (tool("a"), tool("b")) and len(asked) == 2
+    assert listing.skipped_count == 3
+
+
 async def test_empty_pages_have_an_end() -> None:
     few = {MISSING: ([], "1"), "1": ([], "2"), "2": (["a"], None)}
     assert list((await listed(few)).by_name) == ["a"]
@@ -92,6 +108,123 @@ async def test_empty_pages_have_an_end() -> None:
 async def test_a_page_that_repeats_some_and_adds_some_is_read() -> None:
     listing = await listed({MISSING: (["a", "b"], "2"), "2": (["b", "c"], None)})
     assert list(listing.by_name) == ["a", "b", "c"]
+
+
+# Members that do not fit
+
+OBJECT = {"type": "object"}
+ICON = {"src": "https://x.example/i.png"}
+ODD_MEMBERS: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
+    ("tools", {"icons": [{**ICON, "sizes": "48x48"}]}, {"icons": [ICON]}, "icons.0.sizes"),
+    ("tools", {"icons": [{"sizes": ["any"]}, ICON]}, {"icons": [ICON]}, "icons.0.src"),
+    ("tools", {"icons": ICON}, {}, "icons"),
+    ("tools", {"icons": [{**ICON, "theme": "sepia"}]}, {"icons": [ICON]}, "icons.0.theme"),
+    ("tools", {"execution": {"taskSupport": "sometimes"}}, {}, "execution.taskSupport"),
+    ("tools", {"execution": "inline"}, {}, "execution"),
+    ("tools", {"annotations": "read only"}, {}, "annotations"),
+    (
+        "tools",
+        {"annotations": {"title": 5, "readOnlyHint": True}},
+        {"annotations": {"readOnlyHint": True}},
+        "annotations.title",
+    ),
+    ("tools", {"title": ["T"]}, {}, "title"),
+    ("tools", {"_meta": "x", "title": "T"}, {"title": "T"}, "_meta"),
+    ("tools", {"outputSchema": "any"}, {}, "outputSchema"),
+    ("tools", {"outputSchema": [OBJECT]}, {}, "outputSchema"),
+    ("prompts", {"icons": [{**ICON, "sizes": "48x48"}]}, {"icons": [ICON]}, "icons.0.sizes"),
+    (
+        "prompts",
+        {"arguments": [{"name": "a", "required": "maybe"}, {"description": "no name"}, {"name": "b"}]},
+        {"arguments": [{"name": "a"}, {"name": "b"}]},
+        "arguments.0.required, arguments.1.name",
+    ),
+    ("prompts", {"arguments": {"a": {}}}, {}, "arguments"),
+    ("prompts", {"title": 5, "_meta": []}, {}, "title, _meta"),
+    (
+        "prompts",
+        {"arguments": [{"name": "a", "description": 5}]},
+        {"arguments": [{"name": "a"}]},
+        "arguments.0.description",
+    ),
+    ("resources", {"size": "large", "mimeType": 5}, {}, "mimeType, size"),
+    (
+        "resources",
+        {"annotations": {"priority": 7, "audience": ["user"]}},
+        {"annotations": {"audience": ["user"]}},
+        "annotations.priority",
+    ),
+    ("resources", {"annotations": {"audience": ["nobody"]}}, {}, "annotations.audience.0"),
+    ("resourceTemplates", {"mimeType": 5, "title": "T"}, {"title": "T"}, "mimeType"),
+    ("resourceTemplates", {"icons": [5]}, {}, "icons.0"),
+]
+METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "tools": ("tools/list", {"name": "odd", "inputSchema": OBJECT}),
+    "prompts": ("prompts/list", {"name": "odd"}),
+    "resources": ("resources/list", {"name": "odd", "uri": "odd"}),
+    "resourceTemplates": ("resources/templates/list", {"name": "odd", "uriTemplate": "odd"}),
+}
+
+
+async def listing_of(kind: str, items: list[Any]) -> tuple[tuple[Mapping[str, Any], ...], Listing]:
+    """The items of one list that are used, and the whole listing."""
+
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {key: items if key == kind else [] for key, (name, _) in METHODS.items() if name == method}
+
+    capabilities: dict[str, Any] = {"tools": {}, "prompts": {}, "resources": {}}
+    listing = await fetch(request, Agreement(version="2025-06-18", capabilities=capabilities), max_items=100)
+    lists = {"tools": listing.tools, "prompts": listing.prompts, "resources": listing.resources}
+    return lists.get(kind, listing.resource_templates), listing
+
+
+@pytest.mark.parametrize(("kind", "odd", "kept", "place"), ODD_MEMBERS)
+async def test_an_optional_member_that_does_not_fit_costs_itself_alone(
+    kind: str, odd: dict[str, Any], kept: dict[str, Any], place: str
+) -> None:
+    method, item = METHODS[kind]
+    used, listing = await listing_of(kind, [{**item, "description": "D", **odd}])
+    assert used == ({**item, "description": "D", **kept},)
+    assert listing.skipped == (f"{method}: `odd` is used without what is malformed (`{place}`)",)
+    assert listing.skipped_count == 1
+
+
+@pytest.mark.parametrize("kind", sorted(METHODS))
+async def test_a_description_that_is_no_text_costs_a_tool_and_nothing_else(kind: str) -> None:
+    _, item = METHODS[kind]
+    used, listing = await listing_of(kind, [{**item, "description": 5}])
+    assert used == (() if kind == "tools" else (item,))
+    assert listing.skipped_count == 1 and "`description`" in listing.skipped[0]
+
+
+@pytest.mark.parametrize("hint", ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"])
+@pytest.mark.parametrize("value", ["yes", "true", "false", "perhaps", 1, 0, [], {}])
+async def test_a_hint_that_is_no_boolean_is_left_to_the_default_of_mcp(hint: str, value: Any) -> None:
+    _, item = METHODS["tools"]
+    (tool,), listing = await listing_of("tools", [{**item, "annotations": {hint: value, "title": "T"}}])
+    assert tool == {**item, "annotations": {"title": "T"}}
+    assert listing.skipped == (f"tools/list: `odd` is used without what is malformed (`annotations.{hint}`)",)
+
+
+async def test_an_item_with_many_faults_is_used_or_left_out_in_bounded_time() -> None:
+    _, item = METHODS["prompts"]
+    used, listing = await listing_of("prompts", [{**item, "arguments": [{"name": n} for n in range(1000)]}])
+    assert used == (item,)
+    assert listing.skipped == ("prompts/list: `odd` is used without what is malformed (`arguments`)",)
+    some = [{"name": n} for n in range(10)]
+    used, listing = await listing_of("prompts", [{**item, "arguments": [*some, {"name": "a"}]}])
+    assert used == ({**item, "arguments": [{"name": "a"}]},)
+
+
+MEMBERS = ["title", "icons", "annotations", "execution", "_meta", "outputSchema", "arguments", "size", "mimeType"]
+
+
+@given(st.sampled_from(sorted(METHODS)), st.dictionaries(st.sampled_from(MEMBERS), json_values(), max_size=5))
+async def test_no_optional_member_costs_an_item(kind: str, odd: dict[str, Any]) -> None:
+    _, item = METHODS[kind]
+    (used,), listing = await listing_of(kind, [{**odd, **item}])
+    assert used.items() >= item.items()
+    assert listing.skipped_count == (used != {**odd, **item})
 
 
 # Lists that no capability names

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from mcp_types.version import LATEST_HANDSHAKE_VERSION, LATEST_MODERN_VERSION
 
 from portal.errors import ResponseInvalid, RpcError
+from portal.exact import encode
 from portal.upstream import CallContext, DownstreamClient, Introduction
 from portal.upstream.backoff import GOOD_LIFE, LONGEST, Backoff
 from portal.upstream.listing import MAX_DEPTH, fetch, too_deep
@@ -25,7 +26,7 @@ from portal.upstream.transports.protocol import (
     outgoing_headers,
     outgoing_params,
 )
-from portal.upstream.transports.wire import decode, encode, message_in, result_in, rpc_error, snippet
+from portal.upstream.transports.wire import decode, message_in, result_in, rpc_error, snippet
 from tests.strategies import FINITE, json_values
 
 pytestmark = pytest.mark.anyio
@@ -153,7 +154,42 @@ def test_an_error_object_is_taken_as_it_is() -> None:
     assert rpc_error({"code": True, "message": "x"}) is None
     assert rpc_error("no") is None
     error = rpc_error({"code": -1, "message": 5, "data": [1]})
-    assert error is not None and (error.code, error.message, error.data) == (-1, "", [1])
+    assert error is not None and (error.code, error.message, error.data) == (-1, "5", [1])
+
+
+@pytest.mark.parametrize(
+    ("members", "says"),
+    [
+        ({"message": {"text": "no such file"}}, '{"text":"no such file"}'),
+        ({"message": ["no", "such"]}, '["no","such"]'),
+        ({"message": True}, "true"),
+        ({"message": 2**64}, "18446744073709551616"),
+        ({"message": None}, ""),
+        ({}, ""),
+        ({"msg": "no such file", "data": 1}, '{"msg":"no such file"}'),
+        ({"message": None, "details": ["a"]}, '{"details":["a"]}'),
+        ({"message": "no such file", "msg": "other"}, "no such file"),
+    ],
+)
+def test_an_error_says_what_its_message_is_in_any_form(members: dict[str, Any], says: str) -> None:
+    error = rpc_error({"code": -1, **members})
+    assert error is not None and error.message == says
+
+
+def test_a_message_of_another_form_is_bounded() -> None:
+    error = rpc_error({"code": -1, "message": ["x" * 100_000]})
+    assert error is not None and len(error.message) == 2_000
+
+
+def test_an_error_in_our_own_words_names_its_server() -> None:
+    error = ResponseInvalid("the answer is not JSON")
+    assert error.full_message == "the answer is not JSON"
+    error.server = "files"
+    assert error.full_message == "The server 'files': the answer is not JSON"
+    named = ResponseInvalid("The server 'files' answered nothing.", server="files")
+    assert named.full_message == named.message
+    assert RpcError(-1, "no such file", server="files").full_message == "no such file"
+    assert "'files' answered with the error -1" in RpcError(-1, "", server="files").full_message
 
 
 @given(st.binary(max_size=2000), st.text(min_size=6, max_size=20))

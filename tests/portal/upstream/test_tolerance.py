@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError
-from portal.upstream.transports.wire import decode, encode, id_of_damaged_answer, kind_of, messages_in, read_id
+from portal.exact import encode
+from portal.upstream.transports.wire import decode, id_of_damaged_answer, kind_of, messages_in, read_id
 from tests.portal.upstream.test_stdio import script
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.verbatim import FINE, TRANSPORTS, answers_of, verbatim
@@ -80,6 +81,19 @@ async def test_a_list_of_the_wrong_shape_is_the_reason_at_once(transport: str) -
             reason = connection.reason or ""
             assert "its lists cannot be read: the " in reason
             assert members.partition(": ")[2].replace(" ", "") in reason.replace(" ", "")
+
+
+@EVERYWHERE
+async def test_a_refusal_without_a_message_is_a_reason_all_the_same(transport: str) -> None:
+    reasons = {
+        '"error": {"code": -1, "message": null}': "the error -1 and no message",
+        '"error": {"code": -1, "msg": "no such thing"}': "no such thing",
+    }
+    for members, said in reasons.items():
+        for method in ("initialize", "tools/list"):
+            async with verbatim(transport, {}, {method: outcome(members)}) as entry, watched(entry) as up:
+                connection = await up.until(lambda connection: connection.state != "waiting")
+                assert connection.state == "error" and said in (connection.reason or ""), method
 
 
 # Answers that are not as the specification has them, and clear
