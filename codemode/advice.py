@@ -65,7 +65,8 @@ def advise(
         return [advice] if advice else []
     if failure.kind != "exception" or failure.cause is not None:
         return []
-    if called and (about_result := _about_result(failure, program, returned, catalog)) is not None:
+    searched = _SEARCHED.search(program) is not None
+    if (called or searched) and (about_result := _about_result(failure, program, returned, catalog)) is not None:
         return [about_result]
     if failure.name == "SyntaxError" and "JSON.parse" in program and (got := _NOT_JSON.match(failure.message)):
         return [_OF_UNDEFINED if got[1] == "undefined" else _OF_OBJECT]

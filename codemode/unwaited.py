@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from itertools import islice
 
 from codemode.check.brackets import Brackets, brackets
 from codemode.check.paths import is_name
@@ -16,6 +18,7 @@ _MAYBE = re.compile(
     rf"\.\s*(?:{'|'.join(sorted(_METHODS))})\s*\(\s*"
     r"(?:async\b|(?P<name>[A-Za-z_$][\w$]*)\s*[,)]|(?:\([^()]{0,200}\)|[\w$]{1,100})\s*=>\s*codemode\b)"
 )
+_MOST_PLACES = 100  # where a program may call such a method
 _HANDS_ON = re.compile(r"=>\s*codemode\b")
 _WORDS = frozenset("return await yield of in case typeof void delete new throw else do".split())
 _STARTS = frozenset({"", ";", "{", "}"})
@@ -32,9 +35,11 @@ def unwaited(program: str) -> str | None:
     text = brackets(program)
     if text is None:
         return None
-    for at, token in enumerate(text.tokens):
-        if token.key in _METHODS and text.key(at - 1) == "." and text.key(at + 1) == "(":
-            body = _function(program, text, at + 2)
+    named = _async_functions(text) if has_async else {}
+    places = (at for at, token in enumerate(text.tokens) if token.key in _METHODS)
+    for at in islice(places, _MOST_PLACES):
+        if text.key(at - 1) == "." and text.key(at + 1) == "(":
+            body = _function(text, at + 2, named)
             if body is not None and (said := _about(program, text, at, body)) is not None:
                 return said
     return None
@@ -74,7 +79,7 @@ def _about(program: str, text: Brackets, at: int, body: tuple[int, int]) -> str 
     return None
 
 
-def _function(program: str, text: Brackets, at: int) -> tuple[int, int] | None:
+def _function(text: Brackets, at: int, named: Mapping[str, tuple[int, int]]) -> tuple[int, int] | None:
     """The tokens of the async function, or of one that returns a tool's promise, that is the argument there, from its
     first one to the end of it; None for another argument."""
     end = _end_of_argument(text, at)
@@ -82,7 +87,7 @@ def _function(program: str, text: Brackets, at: int) -> tuple[int, int] | None:
         return at, end
     name = text.key(at)
     if is_name(name) and end == at + 1:
-        return _declared(text, name)
+        return named.get(name)
     arrow = next((i for i in range(at, end) if text.key(i) == "=" and text.key(i + 1) == ">"), None)
     if arrow is not None and text.key(arrow + 2) == "codemode" and "." in (text.key(arrow + 3), text.key(arrow + 4)):
         last = end - 1
@@ -99,18 +104,19 @@ def _is_call(text: Brackets, first: int, last: int) -> bool:
     )
 
 
-def _declared(text: Brackets, name: str) -> tuple[int, int] | None:
-    """The tokens of the async function of a name."""
+def _async_functions(text: Brackets) -> dict[str, tuple[int, int]]:
+    """The tokens of each async function that has a name, by the name."""
+    named: dict[str, tuple[int, int]] = {}
     for at, token in enumerate(text.tokens):
-        if token.key != name:
+        if token.key != "async":
             continue
-        if text.key(at - 1) == "function" and text.key(at - 2) == "async":
-            after = text.after(at + 1)
+        if text.key(at + 1) == "function" and is_name(text.key(at + 2)):
+            after = text.after(at + 3)
             end = text.after(after) if after is not None else None
-            return at, end if end is not None else at + 1
-        if text.key(at + 1) == "=" and text.key(at + 2) == "async" and text.key(at - 1) in ("const", "let", "var"):
-            return at + 2, _end_of_argument(text, at + 2)
-    return None
+            named[text.key(at + 2)] = (at, end if end is not None else at + 1)
+        if text.key(at - 1) == "=" and is_name(text.key(at - 2)) and text.key(at - 3) in ("const", "let", "var"):
+            named[text.key(at - 2)] = (at, _end_of_argument(text, at))
+    return named
 
 
 def _end_of_argument(text: Brackets, at: int) -> int:

@@ -7,17 +7,22 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from codemode import ToolReturned
+from codemode.returned import Returned, looped, missing
 from codemode.unwaited import unwaited
 from sandbox import Engine, Limits
-from tests.codemode.bench import Answer, bench
+from tests.codemode.bench import CATALOG, Answer, bench
+from tests.deep import examples
 
 pytestmark = pytest.mark.anyio
 Engines = Callable[[Limits], Engine]
 
 N = "const r = await codemode.fix.echo({n: 1});\n"
 LIST = "const r = await codemode.fix.echo({items: [1]});\n"
+ALL = "const all = await Promise.all([1, 2].map((n) => codemode.fix.echo({n})));\n"
 HAS_N = "fix.echo returned an object with n."
 HAS_ITEMS = "fix.echo returned an object with items."
 
@@ -133,11 +138,22 @@ async def test_a_result_that_throws_says_which_part_of_it_did(engines: Engines, 
             "`r.data` is undefined",
             HAS_N,
         ),
+        (N + "const { data: { items } } = r; return items;", "`data` is undefined", HAS_N),
+        (N + "return [...r.items];", "`r.items` is undefined", HAS_N),
+        ("const r = codemode.fix.echo({n: 1}); return (await r).data.x;", "`(await r).data` is undefined", HAS_N),
+        ("const r = await tools.fix.echo({n: 1}); return r.data.x;", "`r.data` is undefined", HAS_N),
+        ("const {fix} = codemode; const r = await fix.echo({n: 1}); return r.data.x;", "`r.data` is undefined", HAS_N),
+        ("const [a] = await Promise.all([codemode.fix.echo({n: 1})]);\nreturn a.data.x;", "`a.data` is unde", HAS_N),
+        (ALL + "return all.map((one) => one.data.x);", "`one.data` is undefined", HAS_N),
+        (ALL + "for (const one of all) console.log(one.data.x);", "`one.data` is undefined", HAS_N),
+        (ALL + "return all[0].data.x;", "`all[…].data` is undefined", HAS_N),
+        ("const r = await codemode.search('things'); return r.results[0];", "`r.results` is undefined",
+         "codemode.search returned an array of objects with path, signature, description."),
         (LIST + "return r.map(String);", "`r.map` is undefined", HAS_ITEMS),
         (LIST + "for (const one of r) console.log(one);", "`r` is no list", HAS_ITEMS),
         (LIST + "return r.itms.length;", "`r.itms` is undefined", HAS_ITEMS),
     ],
-)
+)  # fmt: skip
 async def test_who_reads_what_a_result_does_not_have_learns_what_it_has(
     engines: Engines, code: str, starts: str, ends: str
 ) -> None:
@@ -189,6 +205,7 @@ async def test_a_member_that_a_result_may_have_is_not_said_to_be_missing(
         (N + "return r.data;", "`r.data` is undefined"),
         (N + "return {body: r.body};", "`r.body` is undefined"),
         (N + "return r.structuredContent;", "the value itself"),
+        (ALL + "return all.map((one) => one.data);", "`one.data` is undefined"),
         (N + "return r.result ?? null;", "`r.result` is undefined"),
         (N + "return (r.items ?? []).map(String);", "`r.items` is undefined"),
         (LIST + "return r.length;", "`r.length` is undefined"),
@@ -273,6 +290,22 @@ async def test_a_promise_that_a_method_loses_is_noted(code: str, says: str) -> N
 @pytest.mark.parametrize("code", KEPT)
 async def test_a_promise_that_is_waited_for_is_no_loss(code: str) -> None:
     assert unwaited(f"const list = [1, 2, 3];\n{code}") is None
+
+
+PIECES = st.sampled_from(
+    "codemode .fix .echo ( ) [ ] { } => = async await function x y , ; . ? ?? || Promise .all .map .reduce .forEach "
+    'const of for return "data" .data .content `${ } ` / // <!-- --> 0 then'.split()
+)
+
+
+@given(st.lists(PIECES, max_size=40), st.sampled_from(["", " ", "\n"]))
+@examples(600)
+def test_no_program_is_too_odd_to_be_read(pieces: list[str], between: str) -> None:
+    program = between.join(pieces)
+    unwaited(program)
+    for read in missing(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG):
+        assert 0 <= read.start < len(program)
+    looped(program, 1, [Returned.of("fix.echo", b"{}")], CATALOG)
 
 
 async def test_calls_that_are_not_awaited_are_in_the_note_of_the_structured_content(engines: Engines) -> None:

@@ -225,11 +225,13 @@ async def test_what_describes_a_tool_is_a_key_for_it(engines: Engines, call: str
 async def test_what_describes_a_tool_is_still_plain_data(engines: Engines) -> None:
     code = """const [found] = await codemode.search('search the things');
         return [Object.keys(found), Object.keys({...found}), structuredClone(found).path, `${found}`, found]"""
-    keys, spread, path, text, found = await value(engines, code)
+    async with bench(engines) as b:
+        keys, spread, path, text, found = (await b.run(code)).value
     assert keys == spread == list(found) == ["path", "signature", "description"]
     assert path == text == "fix.search"
     code = "const [found] = await codemode.search('search the things'); return await codemode.describe([found])"
-    assert "search(input: {" in await value(engines, code)
+    async with bench(engines) as b:
+        assert "search(input: {" in (await b.run(code)).text
 
 
 @pytest.mark.parametrize(
