@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -157,7 +157,7 @@ def _line(error: ValidationError, properties: list[str]) -> str:
     return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"
 
 
-def _options(options: list[Any], got: Any) -> str:
+def _options(options: Sequence[object], got: object) -> str:
     """The allowed values; of many, the most similar to the given one."""
     choice = options[:_MOST_OPTIONS]
     if len(options) > len(choice) and isinstance(got, str):
@@ -167,7 +167,7 @@ def _options(options: list[Any], got: Any) -> str:
     return _joined([_literal(one) for one in choice], len(options))
 
 
-def _allowed(error: ValidationError) -> list[Any] | None:
+def _allowed(error: ValidationError) -> list[object] | None:
     """The values that an error about one of them allows; None where it is about something else."""
     kind = error.kind.name
     if kind in ("enum", "const"):
@@ -237,7 +237,7 @@ def _is_flat(error: ValidationError) -> bool:
 def _alternatives(alternatives: list[list[ValidationError]], whole: ValidationError) -> str:
     """What is expected, when every alternative failed for the type or the value alone."""
     expected: list[str] = []
-    values: list[Any] = []
+    values: list[object] = []
     for errors in alternatives:
         flat = [error for error in errors if error.instance_path == whole.instance_path and _is_flat(error)]
         if not flat:

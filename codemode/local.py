@@ -126,7 +126,7 @@ class LocalCalls:
         self._run.emitted.append(checked)
 
 
-def _paths(targets: Any) -> Any:
+def _paths(targets: object) -> Any:
     """The targets of `describe`, with the path in place of what `search` or `tools` says of a tool."""
     if isinstance(targets, list):
         return [_paths(one) if isinstance(one, dict) else one for one in targets]

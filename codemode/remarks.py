@@ -3,8 +3,6 @@ read that no result has, or an async function was given to a method of arrays th
 
 from __future__ import annotations
 
-from typing import Any
-
 from codemode.advice import wrong_read
 from codemode.catalog import Catalog
 from codemode.check.brackets import brackets
@@ -45,7 +43,7 @@ def _what(run: Run) -> str:
     return "the result is null. " if run.value is None else ""
 
 
-def _is_empty(value: Any) -> bool:
+def _is_empty(value: object) -> bool:
     if isinstance(value, dict):
         return all(part is None for part in value.values())
     if isinstance(value, list):

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from codemode.catalog import Catalog
 from codemode.check.brackets import Brackets, brackets
@@ -61,7 +61,7 @@ class Returned:
         return cls(tool, encoded[:KEPT_BYTES], len(encoded) <= KEPT_BYTES)
 
     @cached_property
-    def value(self) -> Any:
+    def value(self) -> object:
         """The value, where all of it is kept."""
         try:
             return json.loads(self.encoded)
@@ -187,7 +187,7 @@ def _shape(one: Returned) -> str:
     return "null" if value is None else "a number"
 
 
-def _names(value: dict[str, Any]) -> str:
+def _names(value: dict[str, object]) -> str:
     names = [name if len(name) <= _NAME_CHARS else name[: _NAME_CHARS - 1] + "…" for name in list(value)[:_MOST_NAMES]]
     return ", ".join(names) + (f" and {len(value) - len(names)} more" if len(names) < len(value) else "")
 

@@ -30,7 +30,7 @@ def object_shape(
     compile_: Compile,
     describe: Callable[[Any, str], str],
     shapes: Shapes,
-    keys: Callable[[list[Any]], Shape],
+    keys: Callable[[list[str]], Shape],
 ) -> Shape:
     """The type of the objects that a schema allows, by its object keywords only.
 
@@ -84,12 +84,12 @@ def _limited_names(schema: Mapping[str, Any]) -> list[str] | None:
     return names if names is not None and 0 < len(names) <= 2 * MOST_INDEXED_KINDS else None
 
 
-def _listed_names(schema: Mapping[str, Any]) -> list[str] | None:
+def _listed_names(schema: Mapping[str, object]) -> list[str] | None:
     """The names of additional properties, where `propertyNames` lists them."""
     names = schema.get("propertyNames")
     if not isinstance(names, Mapping) or _additional(schema) in (None, False) or "patternProperties" in schema:
         return None
-    values: list[Any] = []
+    values: list[object] = []
     for one in next((names[key] for key in ("anyOf", "oneOf") if isinstance(names.get(key), list)), [names]):
         if not isinstance(one, Mapping) or not (isinstance(one.get("enum"), list) or "const" in one):
             return None

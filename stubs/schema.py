@@ -117,7 +117,7 @@ class SchemaCompiler:
         return shapes.union(members)
 
     def _object(self, schema: Mapping[str, Any], place: "_Place") -> Shape:
-        def keys(names: list[Any]) -> Shape:
+        def keys(names: list[str]) -> Shape:
             return enumeration(names, frozenset({"string"}), self._shapes, whole=self._whole)
 
         shape = object_shape(schema, place.inner, self._describe, self._shapes, keys)

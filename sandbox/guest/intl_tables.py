@@ -415,18 +415,10 @@ def _locale(d: Tree, language: str) -> Tree:
     if language == FULL:
         tree["units"] = _units(d)
         tree["metaZones"] = {
-            zone: {
-                width: {k: v for k, v in names.items() if k != "generic" and v != "∅∅∅"}
-                for width, names in widths.items()
-            }
-            for zone, widths in d["meta_zones"].items()
+            zone: {width: _named(names) for width, names in widths.items()} for zone, widths in d["meta_zones"].items()
         }
         tree["zoneNames"] = {
-            _spelled(zone): {
-                width: {k: v for k, v in names[width].items() if v != "∅∅∅"}
-                for width in ("short", "long")
-                if width in names
-            }
+            _spelled(zone): {width: _named(names[width]) for width in ("short", "long") if width in names}
             for zone, names in d["time_zones"].items()
             if set(names) & {"short", "long"}
         }
@@ -439,6 +431,11 @@ def _locale(d: Tree, language: str) -> Tree:
             code: name for code, name in d["currency_names"].items() if code in tree["currencyNames"]
         }
     return tree
+
+
+def _named(names: Tree) -> Tree:
+    """The names of a zone that are there: "∅∅∅" says that there is none."""
+    return {kind: name for kind, name in names.items() if kind != "generic" and name != "∅∅∅"}
 
 
 def _list_part(lists: Tree, key: str, width: str, part: str) -> str:
