@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
+from dataclasses import replace
 
 from codemode.catalog import Catalog
 from codemode.check.certain import GENERIC_CALLS, HOW_TO_CALL
 from codemode.entry import takes_parameters
+from codemode.returned import ASSUMED, OF_ANSWER, OF_RESPONSE, Read, Returned, described, looped, missing, of_tools
 from codemode.run import Failure, UnknownName
 from codemode.syntax import NO_MODULES
+from codemode.unwaited import unwaited
 
 MAX_SIGNATURES = 2
 # The engine's words (QuickJS-ng): nothing else of a ReferenceError names the variable.
 _NOT_DEFINED = re.compile(r"^'?([\w$]{1,80})'? is not defined$")
 _NOTHING_IN_IT = re.compile(r"^(?:cannot read property '[^']{1,80}' of undefined|Cannot convert undefined)")
 _OF_ANSWER = re.compile(r"\b(?:content|structuredContent)\b")
+_NOT_JSON = re.compile(r"^unexpected token: '(undefined|object)'")
+_READ = re.compile(r"^ {4}while (result\S{0,200}) was read\Z", re.MULTILINE)
+_CALLED_ITSELF = re.compile(r"\bcodemode\s*\(")
+_NOT_CALLED = re.compile(r"\bcodemode(?:\s*\.\s*[\w$]+|\s*\[[^\]\n]{1,200}\])+\s*(?:[;,}\])]|\Z)")
+_SEARCHED = re.compile(r"\b(?:codemode|tools)\s*\.\s*(?:search|tools)\s*\(")
+_COMPUTED = re.compile(r"\bcodemode\s*\[")
+_NO_FUNCTIONS = frozenset({"then", "toJSON"})
 
 _PARSED = (
     "A tool's result that is JSON is parsed already: use the value as it is, without JSON.parse. What is still text is "
@@ -23,6 +34,10 @@ _PARSED = (
 NO_CONTENT = (
     "A tool's result is the value itself, parsed where it is JSON: there is no content or structuredContent around it."
 )
+_NO_RESPONSE = "A tool's result is no HTTP response: it is the value itself, read already."
+_OF_UNDEFINED = "JSON.parse takes a text, and it got undefined: look at the value with console.log before it."
+_OF_OBJECT = "JSON.parse takes a text, and it got an object, which is parsed already: use it as it is."
+_TEXT_OF_ERROR = "The message of an error is a text: new Error(JSON.stringify(value))."
 _NO_NETWORK = "A program has no network: call tools (await codemode.server.tool(input)); codemode.search finds them."
 _NO_PROCESS = "A program has no process, files or environment: get data from tools and return the result."
 _ABSENT = {
@@ -36,21 +51,42 @@ _ABSENT = {
 }
 
 
-def advise(failure: Failure, catalog: Catalog, program: str, *, called: bool) -> list[str]:
+def advise(
+    failure: Failure, catalog: Catalog, program: str, returned: Collection[Returned] = (), *, called: bool
+) -> list[str]:
     """Lines to add to the text of a failure of `program`; empty when there is nothing to add.
 
-    `called`: the program called tools.
+    `returned`: the last results of its tools. `called`: the program called tools.
     """
     if isinstance(failure.cause, UnknownName):
         return _for_path(failure.cause, catalog)
     if failure.name == "ReferenceError" and (absent := _NOT_DEFINED.match(failure.message)):
         advice = for_name(absent[1], catalog)
         return [advice] if advice else []
-    if called and (about_result := _about_result(failure, program)) is not None:
+    if failure.kind != "exception" or failure.cause is not None:
+        return []
+    searched = _SEARCHED.search(program) is not None
+    if (called or searched) and (about_result := _about_result(failure, program, returned, catalog)) is not None:
         return [about_result]
-    if _NOTHING_IN_IT.match(failure.message) and failure.name == "TypeError" and takes_parameters(program):
-        return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
-    return []
+    if failure.name == "SyntaxError" and "JSON.parse" in program and (got := _NOT_JSON.match(failure.message)):
+        return [_OF_UNDEFINED if got[1] == "undefined" else _OF_OBJECT]
+    if failure.name == "TypeError":
+        if _NOTHING_IN_IT.match(failure.message) and takes_parameters(program):
+            return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
+        if (other := _about_call(failure, program, catalog, called)) is not None:
+            return [other]
+        if (not_waiting := unwaited(program)) is not None:
+            return [not_waiting]
+    return [_TEXT_OF_ERROR] if failure.message == "[object Object]" else []
+
+
+def being_read(failure: Failure) -> tuple[Failure, list[str]] | None:
+    """The failure of a result whose own code threw, such as a getter, and what to say of it; None for others."""
+    if failure.kind != "exception" or not failure.stack or (place := _READ.search(failure.stack)) is None:
+        return None
+    stack = failure.stack[: place.start()].rstrip("\n") or None
+    line = f"This was thrown by the result itself, while {place[1]} was read: return its plain values."
+    return replace(failure, stack=stack), [line]
 
 
 def for_name(name: str, catalog: Catalog) -> str | None:
@@ -64,17 +100,77 @@ def for_name(name: str, catalog: Catalog) -> str | None:
     return None
 
 
-def _about_result(failure: Failure, program: str) -> str | None:
-    """What to write instead where a program reads a tool's result as the MCP answer or the JSON text that it was."""
+def _about_result(failure: Failure, program: str, returned: Collection[Returned], catalog: Catalog) -> str | None:
+    """What to write instead where a program reads a tool's result as the MCP answer, the response or the text that it
+    was, and what the tool returned."""
+    if failure.name not in ("SyntaxError", "TypeError"):
+        return None
     # A call over several lines fails in one of them. Destructuring fails in none.
     lines = program.split("\n")
-    place = slice(max(0, failure.line - 3), failure.line + 1) if failure.line is not None else slice(None)
-    around = "\n".join(lines[place])
-    if failure.kind == "exception" and failure.name == "SyntaxError" and "JSON.parse" in around:
-        return _PARSED
-    if failure.name == "TypeError" and _NOTHING_IN_IT.match(failure.message) and _OF_ANSWER.search(around):
-        return NO_CONTENT
+    first, last = (0, len(lines)) if failure.line is None else (max(0, failure.line - 3), failure.line + 1)
+    around = "\n".join(lines[first:last])
+    reads = missing(program, returned, catalog)
+    near = [one for one in reads if first <= program.count("\n", 0, one.start) < last]
+    chosen = next((one for one in (*near, *reads) if one in near or one.member in ASSUMED), None)
+    if failure.name == "SyntaxError":
+        if "JSON.parse" not in around:
+            return None
+        if chosen is not None and "undefined" in failure.message:
+            return f"{_PARSED} {_is_missing(chosen, returned)}"
+        return f"{_PARSED} {described(returned)}".rstrip()
+    if _NOTHING_IN_IT.match(failure.message) and _OF_ANSWER.search(around):
+        results = of_tools(returned, [chosen]) if chosen is not None else returned
+        return f"{NO_CONTENT} {described(results)}".rstrip()
+    if failure.message == "value is not iterable" and failure.line is not None:
+        loop = looped(program, failure.line, returned, catalog)
+        if loop is not None:
+            return loop
+    if chosen is None or not (_NOTHING_IN_IT.match(failure.message) or "not a function" in failure.message):
+        return None
+    return wrong_read(chosen, returned)
+
+
+def wrong_read(read: Read, returned: Collection[Returned]) -> str:
+    """What to say of a member that no result of a tool has."""
+    if read.member in OF_ANSWER:
+        return f"{NO_CONTENT} {described(of_tools(returned, [read]))}"
+    if read.member in OF_RESPONSE:
+        return f"{_NO_RESPONSE} {_is_missing(read, returned)}"
+    return _is_missing(read, returned)
+
+
+def _is_missing(read: Read, returned: Collection[Returned]) -> str:
+    return f"`{read.written}` is undefined: {described(of_tools(returned, [read]))}"
+
+
+def _about_call(failure: Failure, program: str, catalog: Catalog, called: bool) -> str | None:
+    """What to write instead of a call, or of a value that is none, in a TypeError."""
+    if failure.message.endswith("is a promise: await it first"):
+        return "Write await before it; of an array of promises, await Promise.all(list)."
+    if "is a function: only data" in failure.message and _NOT_CALLED.search(program):
+        return "A tool is a function: call it, await codemode.<server>.<tool>(input)."
+    if failure.message == "not a function" and _CALLED_ITSELF.search(program):
+        return f"codemode itself is no function. {HOW_TO_CALL}"
+    if failure.message == "not a function" and _SEARCHED.search(program) and not called:
+        return HOW_TO_CALL
+    if failure.message == "not a function" and (names := _without_functions(program, catalog)):
+        return f"What is read as `then` or `toJSON` is never a tool. Write {', '.join(names)}."
     return None
+
+
+def _without_functions(program: str, catalog: Catalog) -> list[str]:
+    """The paths of the tools called `then` or `toJSON` that a program may mean, as it has to write them."""
+    computed = _COMPUTED.search(program) is not None
+    if not computed and not re.search(r"\.\s*(?:then|toJSON)\b", program):
+        return []
+    names = catalog.names
+    meant = (
+        names.path(server_id, raw)
+        for server_id, members in names.tools.items()
+        for raw in _NO_FUNCTIONS
+        if members.get(f"{raw}_") == raw and (computed or re.search(rf"\.\s*{raw}\b", program))
+    )
+    return [f"codemode.{path}(input)" for path in sorted(meant)][:MAX_SIGNATURES]
 
 
 def _for_path(unknown: UnknownName, catalog: Catalog) -> list[str]:

@@ -137,6 +137,7 @@ def answer(run: Run, advice: list[str]) -> dict[str, Any]:
     if run.failure is None and run.note is not None:
         content.append(_text(run.note))
     if run.failure is None and (note := _note_on_cancelled(run.calls)):
+        structured["note"] = note if run.note is None else f"{run.note}\n{note}"
         content.append(_text(note))
     if run.check is not None:
         structured["check"] = run.check

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import orjson
@@ -26,6 +26,7 @@ _MOST_OPTIONS = 12
 _MOST_COMPARED = 2_000
 _MAX_VALUE_CHARS = 60
 _MAX_LINE_CHARS = 200
+_OPTIONS_CHARS = 130
 _MANY_NODES = 1_000  # of larger arguments only the first mismatch is reported: listing all visits everything again
 _PATTERNS = ("pattern", "patternProperties")
 
@@ -147,20 +148,45 @@ def _line(error: ValidationError, properties: list[str]) -> str:
         text = f"{_path(list(member.instance_path))}: expected {_options(options, member.instance)}, got "
         text += _literal(member.instance)
     elif kind in ("anyOf", "oneOf"):
-        text = f"{where}: got {got}, which matches {_alternatives(value, error.instance_path)}"
+        text = f"{where}: got {got}, which matches {_alternatives(value, error)}"
+    elif kind == "propertyNames" and (allowed := _allowed(value)) is not None:
+        name = value.instance
+        text = f"{_path([*error.instance_path, name])}: no such property, expected {_options(allowed, name)}"
     else:
         text = f"{where}: {error.message}"
     return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"
 
 
-def _options(options: list[Any], got: Any) -> str:
+def _options(options: Sequence[object], got: object) -> str:
     """The allowed values; of many, the most similar to the given one."""
     choice = options[:_MOST_OPTIONS]
     if len(options) > len(choice) and isinstance(got, str):
         texts = [option for option in options[:_MOST_COMPARED] if isinstance(option, str)]
-        choice = [*_nearest(got, texts), *options][: _MOST_OPTIONS // 2]
-    more = f" | … {len(options) - len(choice)} more" if len(choice) < len(options) else ""
-    return " | ".join(map(_literal, choice)) + more
+        near = _nearest(got, texts)
+        choice = [*near, *(option for option in choice if option not in near)][: _MOST_OPTIONS // 2]
+    return _joined([_literal(one) for one in choice], len(options))
+
+
+def _allowed(error: ValidationError) -> list[object] | None:
+    """The values that an error about one of them allows; None where it is about something else."""
+    kind = error.kind.name
+    if kind in ("enum", "const"):
+        return list(error.kind.value) if kind == "enum" else [error.kind.value]
+    if kind in ("anyOf", "oneOf"):
+        parts = [_allowed(one) for errors in error.kind.value for one in errors[:1]]
+        return [value for part in parts if part is not None for value in part] if None not in parts else None
+    return None
+
+
+def _joined(texts: list[str], count: int) -> str:
+    """As many of the texts as have room, and how many there are in addition, of `count`."""
+    shown = texts[:1]
+    for text in texts[1:]:
+        if sum(map(len, shown)) + 3 * len(shown) + len(text) > _OPTIONS_CHARS:
+            break
+        shown.append(text)
+    more = f" | … {count - len(shown)} more" if len(shown) < count else ""
+    return " | ".join(shown) + more
 
 
 def _nearest(written: str, names: list[str]) -> list[str]:
@@ -208,11 +234,12 @@ def _is_flat(error: ValidationError) -> bool:
     return error.kind.name in ("type", "enum", "const")
 
 
-def _alternatives(alternatives: list[list[ValidationError]], where: list[str | int]) -> str:
+def _alternatives(alternatives: list[list[ValidationError]], whole: ValidationError) -> str:
     """What is expected, when every alternative failed for the type or the value alone."""
     expected: list[str] = []
+    values: list[object] = []
     for errors in alternatives:
-        flat = [error for error in errors if error.instance_path == where and _is_flat(error)]
+        flat = [error for error in errors if error.instance_path == whole.instance_path and _is_flat(error)]
         if not flat:
             return "none of the alternatives" if any(alternatives) else "more than one of the alternatives"
         # A wrong value says more than a wrong type.
@@ -221,10 +248,12 @@ def _alternatives(alternatives: list[list[ValidationError]], where: list[str | i
         if error.kind.name == "type":
             expected += value if isinstance(value, list) else [value]
         else:
+            values += value if error.kind.name == "enum" else [value]
             expected += map(_literal, value if error.kind.name == "enum" else [value])
+    if len(values) == len(expected) > _MOST_OPTIONS:
+        return f"none of {_options(values, whole.instance)}"
     shown = list(dict.fromkeys(expected))
-    more = f" | … {len(shown) - _MOST_OPTIONS} more" if len(shown) > _MOST_OPTIONS else ""
-    return f"none of {' | '.join(shown[:_MOST_OPTIONS])}{more}"
+    return f"none of {_joined(shown[:_MOST_OPTIONS], len(shown))}"
 
 
 def _path(parts: list[str | int]) -> str:
@@ -243,4 +272,6 @@ def _literal(value: object) -> str:
         text = orjson.dumps(value).decode()
     except (TypeError, ValueError):
         text = repr(value)
-    return text if len(text) <= _MAX_VALUE_CHARS else text[: _MAX_VALUE_CHARS - 1] + "…"
+    if len(text) <= _MAX_VALUE_CHARS:
+        return text
+    return text[: _MAX_VALUE_CHARS - 2] + ('…"' if isinstance(value, str) else "…")

@@ -124,14 +124,21 @@ def _shorten_values(cut: dict[str, Any], level: _Level) -> None:
 
 
 def _literals(alternatives: object) -> list[object] | None:
-    """The values of alternatives that are all single values or lists of them; None for others."""
+    """The values of alternatives that are all single values, lists of them or null; None for others."""
     if not isinstance(alternatives, list):
         return None
     values: list[object] = []
     for one in alternatives:
-        if not isinstance(one, Mapping) or not ("const" in one or isinstance(one.get("enum"), list)):
+        if not isinstance(one, Mapping):
             return None
-        values += [one["const"]] if "const" in one else one["enum"]
+        if one.get("type") == "null":
+            values.append(None)
+        elif "const" in one:
+            values.append(one["const"])
+        elif isinstance(one.get("enum"), list):
+            values += one["enum"]
+        else:
+            return None
     return values
 
 

@@ -22,6 +22,7 @@ from codemode.local import LocalCalls
 from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
+from codemode.returned import Returned
 from codemode.run import Failure, Rejection, Run, RunCall
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
@@ -183,6 +184,7 @@ class _Calls:
             record.ms = round(self._elapsed() - record.at, 3)
         if isinstance(result, Value):
             record.status = "ok"
+            self._run.returned.append(Returned.of(entry.path, result.encoded))
             return Settlement.value(call.id, orjson.Fragment(result.encoded))
         record.status = "denied" if result.denied else "error"
         self._run.causes.append(Rejection(entry.path, result.message, result.code, result.data, result.about_arguments))

@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from codemode.catalog import DEFAULT_LIMIT, Catalog
+from codemode.check.certain import HOW_TO_CALL
 from codemode.errors import CatalogError
 from codemode.outcome import encode
 from codemode.run import Run, UnknownName
@@ -53,7 +54,7 @@ class LocalCalls:
                 case "describe":
                     full = _options("describe", second, {"full"}).get("full") is True
                     # In a thread, because the schemas of a single tool may take a tenth of a second.
-                    value = await asyncio.to_thread(self._catalog.describe, targets, full=full)
+                    value = await asyncio.to_thread(self._catalog.describe, _paths(targets), full=full)
                 case "tools":
                     options = _options("tools", first, {"server"})
                     value = self._within_limit([_readable(tool) for tool in self._catalog.tools(options.get("server"))])
@@ -125,12 +126,20 @@ class LocalCalls:
         self._run.emitted.append(checked)
 
 
+def _paths(targets: object) -> Any:
+    """The targets of `describe`, with the path in place of what `search` or `tools` says of a tool."""
+    if isinstance(targets, list):
+        return [_paths(one) if isinstance(one, dict) else one for one in targets]
+    return targets["path"] if isinstance(targets, dict) and isinstance(targets.get("path"), str) else targets
+
+
 def _options(function: str, options: Any, names: set[str]) -> dict[str, Any]:
     """The options of a local function. Raises CatalogError for others than `names`."""
     if options is None:
         return {}
     if not isinstance(options, dict) or not options.keys() <= names:
-        raise CatalogError(f"the options of {function} are {{{', '.join(sorted(names))}}}, got {options!r:.100}")
+        how = f". {HOW_TO_CALL}" if function == "tools" and isinstance(options, str) else ""
+        raise CatalogError(f"the options of {function} are {{{', '.join(sorted(names))}}}, got {options!r:.100}{how}")
     return options
 
 

@@ -13,7 +13,7 @@
 const { call } = host;
 const { Error, Map, Set, Proxy, Object, Reflect, Symbol } = globalThis;
 const { create, defineProperty } = Object;
-const { get: reflectGet, has: reflectHas, ownKeys, getOwnPropertyDescriptor } = Reflect;
+const { apply, get: reflectGet, has: reflectHas, ownKeys, getOwnPropertyDescriptor } = Reflect;
 const uncurry = Function.prototype.bind.bind(Function.prototype.call);
 const indexOf = uncurry(String.prototype.indexOf);
 const slice = uncurry(String.prototype.slice);
@@ -25,7 +25,9 @@ const setHas = uncurry(Set.prototype.has);
 const push = uncurry(Array.prototype.push);
 const sort = uncurry(Array.prototype.sort);
 const join = uncurry(Array.prototype.join);
+const then = uncurry(Promise.prototype.then);
 const objectPrototype = Object.prototype;
+const { toPrimitive } = Symbol;
 const { isArray } = Array;
 const { max: largest } = Math;
 const { setPrototypeOf } = Object;
@@ -267,9 +269,10 @@ function toolOf(server, tool) {
   return callable;
 }
 
-// The tool of a server by one of its names, or by its whole path; else undefined.
+// The tool of a server by one of its names, or by its whole path; else undefined. What is read as `then` or `toJSON` may
+// not be a function, so a tool with such a name has only its identifier.
 function toolAt(server, name) {
-  if (typeof name !== "string") return undefined;
+  if (typeof name !== "string" || name === "then" || name === "toJSON") return undefined;
   const prefix = server.identifier + ".";
   const tool = member(server, name) ??
     (slice(name, 0, prefix.length) === prefix ? member(server, slice(name, prefix.length)) : undefined);
@@ -293,12 +296,16 @@ function descriptor(value) {
   return { value, enumerable: true, configurable: true, writable: false };
 }
 
+// The text of an object whose tools are called `toString` or `valueOf`: to show it must not call one.
+const asText = (hint) => (hint === "number" ? NaN : "[object Object]");
+
 function serverProxy(server) {
   return new Proxy(create(objectPrototype), {
     ...readOnly,
     get(target, name) {
       const tool = toolAt(server, name);
       if (tool !== undefined) return tool;
+      if (name === toPrimitive && (member(server, "toString") ?? member(server, "valueOf"))) return asText;
       if (inherited(name)) return reflectGet(target, name);
       throw unknownTool(server, name);
     },
@@ -312,9 +319,18 @@ function serverProxy(server) {
 }
 
 const functions = create(null);
-functions.search = (query, options) => call("search", [query, options]);
+// As a key, what describes a tool is its path: codemode[found].
+const withPaths = (described) => {
+  for (let i = 0; isArray(described) && i < described.length; i++) {
+    const one = described[i];
+    const path = typeof one === "object" && one !== null ? getOwnPropertyDescriptor(one, "path")?.value : undefined;
+    if (typeof path === "string") defineProperty(one, toPrimitive, { value: () => path, configurable: true });
+  }
+  return described;
+};
+functions.search = (query, options) => then(call("search", [query, options]), withPaths);
 functions.describe = (target, options) => call("describe", [target, options]);
-functions.tools = (options) => call("tools", [options]);
+functions.tools = (options) => then(call("tools", [options]), withPaths);
 functions.emit = (block) => call("emit", [block]);
 const functionNames = ["search", "describe", "tools", "emit"];
 
@@ -329,8 +345,9 @@ function withMembers(own, find, otherwise, list) {
       return value === undefined ? getOwnPropertyDescriptor(target, name) : descriptor(value);
     },
     get(target, name) {
-      const value = typeof name !== "string" || inherited(name) ? undefined : find(name);
+      const value = typeof name === "string" ? find(name) : undefined;
       if (value !== undefined) return value;
+      if (name === toPrimitive && (find("toString") ?? find("valueOf"))) return asText;
       if (otherwise && !inherited(name) && !reflectHas(target, name)) otherwise(name);
       return reflectGet(target, name);
     },
@@ -339,12 +356,28 @@ function withMembers(own, find, otherwise, list) {
   });
 }
 
+// A server whose id is a name of the language's own, such as `toString`. Where a function has the name the value is called
+// as that, and has the tools as its members.
+function namesake(server, name) {
+  if (server.namesake === undefined) {
+    const own = name === "__proto__" || name === "then" || name === "toJSON" ? undefined : objectPrototype[name];
+    const called = { call(...values) { return apply(own, this, values); } }.call;
+    server.namesake = typeof own === "function" ? withMembers(called, (tool) => toolAt(server, tool)) : proxyOf(server);
+  }
+  return server.namesake;
+}
+
+function proxyOf(server) {
+  return (server.proxy ??= serverProxy(server));
+}
+
 // The value of a property of `codemode`: a function, a server, a tool by one of its short names or its path, or undefined.
 function property(name) {
   if (slice(name, 0, 9) === "codemode." && dotted(name, true) === undefined) name = slice(name, 9);
   if (functions[name]) return functions[name];
   const server = mapGet(servers, name);
-  if (server) return (server.proxy ??= serverProxy(server));
+  if (server) return proxyOf(server);
+  if (mapGet(byId, name)) return namesake(mapGet(byId, name), name);
   if (inherited(name)) return undefined;
   const paths = shortcut(name);
   if (paths.length !== 1) return undefined;
@@ -352,9 +385,25 @@ function property(name) {
   return toolOf(mapGet(servers, slice(paths[0], 0, dot)), slice(paths[0], dot + 1));
 }
 
+const FOUND = "const [found] = await codemode.search(\"what you need\"); await codemode[found.path](input)";
+// Keys that stand for a value that is no text.
+const NO_NAMES = {
+  __proto__: null,
+  undefined: "The key is undefined. What search gives has path, signature and description: " + FOUND,
+  null: "The key is null. Take a path that search gave: " + FOUND,
+  "[object Object]": "The key is an object. Take its path: " + FOUND,
+  "[object Promise]": "The key is a promise. Await it first: " + FOUND,
+};
+
 function absent(name) {
   const paths = shortcut(name);
   if (paths.length) throw ambiguous(name, paths);
+  if (NO_NAMES[name] !== undefined) throw unknown(name, "does not exist", [], NO_NAMES[name]);
+  const open = indexOf(name, "(");
+  if (open > 0) { // a signature, or a call as a text
+    const called = slice(name, slice(name, 0, 9) === "codemode." ? 9 : 0, open);
+    if (dotted(called, true)) throw unknown(called + "(...)", "is a signature, not a path", [called], "");
+  }
   const dot = indexOf(name, ".");
   const server = dot < 0 ? undefined : mapGet(servers, slice(name, 0, dot)) ?? mapGet(byId, slice(name, 0, dot));
   throw server ? unknownTool(server, slice(name, dot + 1)) : unknownServer(name);

@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from codemode.text import encodable
-from stubs import Names
+from stubs import PROTOCOL_PROPERTIES, Names
 
 _BLOCK_LINES = 64
 _SCRIPT = Path(__file__).with_name("preload.js")
@@ -52,6 +52,8 @@ def _blocks(names: Names, server_id: str) -> list[str]:
     lines: list[tuple[str, str]] = []
     for spelling, raw in names.tools[server_id].items():
         identifier = names.tool(server_id, raw)
+        if raw in PROTOCOL_PROPERTIES:  # the script decides where such a name may stand for the tool
+            lines.append((raw, f"{raw}\t{identifier}"))
         if _is_writable(spelling):
             lines.append((spelling, spelling if spelling == identifier else f"{spelling}\t{identifier}"))
     # JavaScript compares strings by UTF-16 code units.

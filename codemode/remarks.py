@@ -1,39 +1,54 @@
-"""What to say about a program that completed and probably meant something else: nothing was returned, or an async
-function was given to a method of arrays that does not wait for it."""
+"""What to say about a program that completed and probably meant something else: nothing was returned, a member was
+read that no result has, or an async function was given to a method of arrays that does not wait for it."""
 
 from __future__ import annotations
 
-import re
-
-from codemode.advice import NO_CONTENT
+from codemode.advice import wrong_read
+from codemode.catalog import Catalog
 from codemode.check.brackets import brackets
+from codemode.returned import ASSUMED, OF_ANSWER, may_assume, missing
 from codemode.run import Run
+from codemode.unwaited import unwaited
 
 _MOST_CHARS = 32 * 1024
-_NOT_WAITING = frozenset({"filter", "some", "every", "find", "findIndex", "findLast", "sort", "toSorted"})
 _DECLARES = frozenset({"const", "let", "var"})
 _STATEMENTS = frozenset("if for while do switch try throw function class".split())
-_MAY_NOT_WAIT = re.compile(rf"\.(?:{'|'.join(sorted(_NOT_WAITING))})\s*\(\s*async\b")
-_OF_ANSWER = re.compile(r"\.(?:content|structuredContent)\?\.")
+_PROMISE = "[object Promise]"
 
 
-def remark(run: Run, program: str) -> str | None:
+def remark(run: Run, program: str, catalog: Catalog) -> str | None:
     """A note on a completed run; None for most runs."""
     if len(program) > _MOST_CHARS:
         return None
-    if (not_waiting := _MAY_NOT_WAIT.search(program)) is not None:
-        method = not_waiting[0][1:].split("(")[0].strip()
-        return (
-            f"Note: {method} does not wait for an async function: a promise counts as true. Get what it needs first, "
-            "with await Promise.all(list.map(async (item) => ...))."
-        )
+    if (not_waiting := unwaited(program)) is not None:
+        return f"Note: {not_waiting}"
+    if isinstance(run.value, str) and _PROMISE in run.value:
+        return f"Note: the result has {_PROMISE}: a promise was written as a text. Await it first."
+    empty = not run.has_value or _is_empty(run.value)
+    if run.returned and (empty or any(word in program for word in OF_ANSWER)) and may_assume(program):
+        for read in missing(program, run.returned, catalog):
+            if read.member in ASSUMED and (empty or (read.member in OF_ANSWER and read.has_fallback)):
+                return f"Note: {_what(run)}{wrong_read(read, run.returned)}"
     if run.has_value or run.emitted or run.logs or not run.calls:
         return None
-    if _OF_ANSWER.search(program):
-        return f"Note: the result is undefined. {NO_CONTENT}"
     if (name := _last_variable(program)) is not None:
         return f"Note: the program returned nothing. `return {name};` at its end returns {name}."
     return None
+
+
+def _what(run: Run) -> str:
+    """The beginning of a note on a result without anything in it."""
+    if not run.has_value:
+        return "the result is undefined. "
+    return "the result is null. " if run.value is None else ""
+
+
+def _is_empty(value: object) -> bool:
+    if isinstance(value, dict):
+        return all(part is None for part in value.values())
+    if isinstance(value, list):
+        return all(part is None for part in value)
+    return value is None or value == ""
 
 
 def _last_variable(program: str) -> str | None:

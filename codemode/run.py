@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
+from codemode.returned import KEPT_RESULTS, Returned
 from sandbox import EngineError, GuestError, LimitExceeded, LogLine
 
 MOST_CAUSES = 50
@@ -98,7 +99,8 @@ class Failure:
 class Run:
     """Everything about one run. Without a `failure` it completed, with a `value` unless that was undefined.
 
-    `emitted` are MCP content blocks. `causes` are the last errors of ours that the program got. `check` is the result
+    `emitted` are MCP content blocks. `causes` are the last errors of ours that the program got, `returned` the
+    last results of tools. `check` is the result
     of a check before the run, as the agent reads it, and `notes` are the same in words. `note` is what the agent should
     know in addition to the result, such as which part of its text was the program.
     """
@@ -112,6 +114,7 @@ class Run:
     calls: list[RunCall] = field(default_factory=list)
     emitted: list[dict[str, Any]] = field(default_factory=list)
     causes: deque[Cause] = field(default_factory=lambda: deque(maxlen=MOST_CAUSES))
+    returned: deque[Returned] = field(default_factory=lambda: deque(maxlen=KEPT_RESULTS))
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     note: str | None = None

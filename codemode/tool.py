@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
-from codemode.advice import advise
+from codemode.advice import advise, being_read
 from codemode.answer import OUTPUT_SCHEMA, answer
 from codemode.bounded import RecentlyUsed
 from codemode.caller import ToolCaller
@@ -30,6 +30,7 @@ from codemode.tokens import tokenize
 from codemode.typescript import MAX_PLACED_CHARS, JavaScript, TypeScript, TypeScriptError, looks_typed
 from sandbox import EngineError, Executor, Image
 
+T = TypeVar("T")
 TypeCheck = Literal["off", "warn", "enforce"]
 
 NAME = "code"
@@ -129,7 +130,7 @@ class CodeTool:
             run.failure = Failure.of_engine(error)
         advice = await _advice(run, source, catalog)
         if run.failure is None and run.note is None:
-            run.note = remark(run, source)
+            run.note = await _off_loop(lambda: remark(run, source, catalog), source)
         # Truncating a megabyte measures its parts again and again.
         return await off_loop(lambda: answer(run, advice), run.value)
 
@@ -246,7 +247,15 @@ async def _advice(run: Run, source: str, catalog: Catalog) -> list[str]:
             return advice
     if failure.stack is not None and "new" in source:
         failure = run.failure = await asyncio.to_thread(placed, failure, source)
-    return advise(failure, catalog, source, called=bool(run.calls))
+    if (read := being_read(failure)) is not None:
+        run.failure, advice = read
+        return advice
+    return await _off_loop(lambda: advise(failure, catalog, source, run.returned, called=bool(run.calls)), source)
+
+
+async def _off_loop(work: Callable[[], T], program: str) -> T:
+    """The result of `work`, which may read a program: in a thread where that takes longer than a thread does."""
+    return work() if len(program) <= MOST_INLINE else await asyncio.to_thread(work)
 
 
 def _wrong_arguments(arguments: Mapping[str, Any]) -> str | None:

@@ -2,7 +2,7 @@
 
 from stubs.declarations import declarations
 from stubs.defaults import without_defaulted
-from stubs.identifiers import CODEMODE_FUNCTIONS
+from stubs.identifiers import CODEMODE_FUNCTIONS, PROTOCOL_PROPERTIES
 from stubs.inference import Seen
 from stubs.literals import SHOWN
 from stubs.names import Names, ServerNames, ToolKey, assign_names
@@ -11,6 +11,7 @@ from stubs.tools import Schema, Server, Tool
 
 __all__ = [
     "CODEMODE_FUNCTIONS",
+    "PROTOCOL_PROPERTIES",
     "SHOWN",
     "Names",
     "Schema",

@@ -40,8 +40,9 @@ def enumeration(
 ) -> Shape:
     """The union of the values that are of an allowed JSON type.
 
-    A long list is cut: the first values, a comment that counts others, and the last value, so that it stays closed.
-    Where the others are no plain values, their JSON types take the place of the last. `whole`: only a list that no
+    A long list is cut: the first values, a comment that counts others, and the last value, so that it stays closed; in
+    front of the comment a value of each kind that the first ones do not have. Where the others are no plain values,
+    their JSON types take the place of the last. `whole`: only a list that no
     compiler could bear is cut, and that one is open. `shown`: the most values that are written out.
     """
     possible = [value for value in values if (json_type(value) or "null") in allowed]
@@ -56,25 +57,35 @@ def enumeration(
             count += 1
     else:
         members, count = [literal(value, shapes) for value in possible[:shown]], shown
-    if not whole and (last := _closing(possible[count:], members[:count], shapes)) is not None:
+    if not whole and (closing := _closing(possible[count:], members[:count], shapes)) is not None:
         nothing = [value for value in possible[count:] if value is None][:1]
-        return shapes.union([*members[:count], last, *(shapes.null for _ in nothing)])
+        return shapes.union([*members[:count], *closing, *(shapes.null for _ in nothing)])
     others = frozenset(json_type(value) or "null" for value in possible[count:])
     note = f"or one of {len(possible) - count:,} more values"
     return shapes.union([*members[:count], shapes.note(note, shapes.top(others))])
 
 
-def _closing(others: Sequence[object], first: Sequence[Shape], shapes: Shapes) -> Shape | None:
-    """A literal for the last of the values that are left out, with a comment that counts the ones before; None where
-    they are not all plain values of the kinds that the first ones have."""
+def _closing(others: Sequence[object], first: Sequence[Shape], shapes: Shapes) -> list[Shape] | None:
+    """Literals for some of the values that are left out: one of each kind that the first ones do not have, then the
+    last one, with a comment that counts those still missing. None where no literal stands for a kind."""
     plain = [value for value in others if value is not None]
-    last = literal(plain[-1], shapes) if plain else None
-    if not isinstance(last, Literal) or not all(isinstance(value, (str, int, float)) for value in plain):
+    if not plain or not all(isinstance(value, (str, int, float)) for value in plain):
         return None
     kinds = frozenset[str]().union(*map(json_types, first))
-    if not frozenset(json_type(value) or "null" for value in plain) <= kinds:
+    shown: dict[str, Literal] = {}
+    last: Literal | None = None
+    for value in reversed(plain):
+        kind = json_type(value) or "null"
+        if last is not None and (kind in shown or kind in kinds):
+            continue
+        if isinstance(shape := literal(value, shapes), Literal):
+            if last is None:
+                last = shape
+            shown[kind] = shape
+    if last is None or not {json_type(value) for value in plain} <= kinds | shown.keys():
         return None
-    return shapes.cut(len(plain) - 1, last)
+    more = [shape for shape in shown.values() if shape is not last]
+    return [*more, shapes.cut(len(plain) - 1 - len(more), last)]
 
 
 def literal(value: Any, shapes: Shapes, depth: int = _DEEPEST) -> Shape:

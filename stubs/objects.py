@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from stubs.shapes import Index, Property, Shape, Shapes, json_types
+from stubs.shapes import Index, Literal, Property, Shape, Shapes, Union, json_types
 
 MOST_PROPERTIES = 256
 LONGEST_NAME = 200
@@ -26,9 +26,16 @@ Compile = Callable[[Any], Shape]
 
 
 def object_shape(
-    schema: Mapping[str, Any], compile_: Compile, describe: Callable[[Any, str], str], shapes: Shapes
+    schema: Mapping[str, Any],
+    compile_: Compile,
+    describe: Callable[[Any, str], str],
+    shapes: Shapes,
+    keys: Callable[[list[str]], Shape],
 ) -> Shape:
-    """The type of the objects that a schema allows, by its object keywords only."""
+    """The type of the objects that a schema allows, by its object keywords only.
+
+    `keys`: the union of the names that a map may have.
+    """
     declared = schema.get("properties")
     declared = declared if isinstance(declared, Mapping) else {}
     required = _names(schema.get("required"))
@@ -55,6 +62,12 @@ def object_shape(
         return shapes.object_of(properties.values(), [Index("string", shapes.unknown, note)])
     if additional is not None and _limited_names(schema) is not None:
         additional = None if properties else False
+    elif not properties and (names := _listed_names(schema)) is not None:
+        union = keys(names)
+        members = union.members if isinstance(union, Union) else (union,)
+        literals = [member.text for member in members if isinstance(member, Literal)]
+        if literals and len(literals) == len(members):
+            return shapes.object_of((), [Index(" | ".join(literals), compile_(additional))])
     return shapes.object_of(properties.values(), _indexes(properties, patterns, additional, compile_, shapes))
 
 
@@ -66,13 +79,21 @@ def _undeclared(schema: Mapping[str, Any], required: Mapping[str, None], declare
 
 
 def _limited_names(schema: Mapping[str, Any]) -> list[str] | None:
+    """The names of additional properties, where `propertyNames` lists a few."""
+    names = _listed_names(schema)
+    return names if names is not None and 0 < len(names) <= 2 * MOST_INDEXED_KINDS else None
+
+
+def _listed_names(schema: Mapping[str, object]) -> list[str] | None:
     """The names of additional properties, where `propertyNames` lists them."""
     names = schema.get("propertyNames")
     if not isinstance(names, Mapping) or _additional(schema) in (None, False) or "patternProperties" in schema:
         return None
-    values = names.get("enum") if "enum" in names else [names["const"]] if "const" in names else None
-    if not isinstance(values, list) or not 0 < len(values) <= 2 * MOST_INDEXED_KINDS:
-        return None
+    values: list[object] = []
+    for one in next((names[key] for key in ("anyOf", "oneOf") if isinstance(names.get(key), list)), [names]):
+        if not isinstance(one, Mapping) or not (isinstance(one.get("enum"), list) or "const" in one):
+            return None
+        values += one["enum"] if isinstance(one.get("enum"), list) else [one["const"]]
     return [value for value in values if isinstance(value, str)]
 
 

@@ -18,7 +18,7 @@ from stubs.shapes import (
     Union,
     is_null,
 )
-from stubs.text import property_name
+from stubs.text import index_head, property_name
 
 WIDTH = 88
 """The most characters of an object on one line. Only an object without comments is on one line."""
@@ -129,7 +129,7 @@ class Printer:
         lines = [f"{inner}{self._property(item, inner)};\n" for item in properties]
         for key, shape, doc in indexes:
             comment = f"/** {doc} */ " if doc else ""
-            lines.append(f"{inner}{comment}[key: {key}]: {self._text(shape, inner, commented=True)};\n")
+            lines.append(f"{inner}{comment}{index_head(key)}{self._text(shape, inner, commented=True)};\n")
         return "{\n" + "".join(lines) + indent + "}"
 
     def _property(self, item: Property, indent: str) -> str:
@@ -226,7 +226,7 @@ class Printer:
             text = self._flat_text(shape)
             if text is not None and not properties and key == "string" and _is_plain(shape):
                 return _short(f"Record<string, {text}>")
-            texts.append(None if text is None else f"[key: {key}]: {text}")
+            texts.append(None if text is None else f"{index_head(key)}{text}")
         inner = _join("; ", texts)
         return None if inner is None else f"{{ {inner} }}"
 

@@ -117,7 +117,10 @@ class SchemaCompiler:
         return shapes.union(members)
 
     def _object(self, schema: Mapping[str, Any], place: "_Place") -> Shape:
-        shape = object_shape(schema, place.inner, self._describe, self._shapes)
+        def keys(names: list[str]) -> Shape:
+            return enumeration(names, frozenset({"string"}), self._shapes, whole=self._whole)
+
+        shape = object_shape(schema, place.inner, self._describe, self._shapes, keys)
         refused = schema.get("not")
         if isinstance(refused, Mapping) and set(refused) == {"required"} and isinstance(refused["required"], list):
             names = refused["required"]

@@ -65,7 +65,8 @@ class Property(NamedTuple):
 
 
 class Index(NamedTuple):
-    """An index signature. `key` is `string` or a template literal such as `x-${string}` in backquotes."""
+    """An index signature. `key` is `string`, a template literal such as `x-${string}` in backquotes, or a union of
+    literals, which begins with a quotation mark: such an object has no other members."""
 
     key: str
     shape: "Shape"

@@ -1,5 +1,6 @@
 """A tool on one line, for lists of search results: enough to call it, with types of any size."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,16 +26,19 @@ from stubs.shapes import (
     is_null,
     json_types,
 )
-from stubs.text import property_name
+from stubs.text import index_head, property_name
 from stubs.tools import Server, Tool
 
 LONGEST_INPUT = 240
 LONGEST_OUTPUT = 140
 _DETAIL = (
     *((40, 256, 99), (4, 256, 24), (3, 256, 16), (2, 256, 12), (1, 256, 8), (0, 256, 8)),
-    *((0, 16, 6), (0, 8, 4), (0, 4, 4), (0, 2, 3)),
+    *((0, 16, 6), (0, 8, 4), (0, 4, 4), (0, 2, 3), (0, 2, 1)),
 )
 """The tries, each with less detail: levels of objects written out, properties of each, members of a union."""
+
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+_MORE = re.compile(r'/\* ([\d,]+) more \*/ "(?:[^"\\]|\\.)*"$')
 
 _WIDEST = {
     "array": "unknown[]",
@@ -90,6 +94,16 @@ def brief(shape: Shape, longest: int, types: Mapping[Shape, str]) -> str:
 def _widest(types: JsonTypes) -> str:
     """The type of all values of some JSON types."""
     return "unknown" if types >= ALL else " | ".join(_WIDEST.get(name, name) for name in sorted(types)) or "never"
+
+
+def _cut_keys(keys: str, most: int) -> str:
+    """A union of strings with the first of them, a comment that counts others, and the last one."""
+    texts = _STRING.findall(keys)
+    if len(texts) <= most + 1:
+        return keys
+    cut_before = _MORE.search(keys)
+    more = len(texts) - most - 1 + (int(cut_before[1].replace(",", "")) if cut_before else 0)
+    return " | ".join([*texts[:most], f"/* {more:,} more */ {texts[-1]}"])
 
 
 class _TooLong(Exception):
@@ -177,7 +191,8 @@ class _Brief:
         first = ordered[: self._most_properties]
         parts = [self._property(item, depth) for item in first]
         for key, inner, _ in shape.indexes:
-            parts.append(self._spend(f"[key: {key}]: ") + self.text(inner, depth - 1))
+            head = index_head(_cut_keys(key, self._most_members) if key[0] == '"' else key)
+            parts.append(self._spend(head) + self.text(inner, depth - 1))
         hidden = f"; /* {count - len(first)} more */" if len(first) < count else ""
         self._spend("; " * len(parts) + hidden)
         return f"{{ {'; '.join(parts)}{hidden} }}"

@@ -46,6 +46,11 @@ def cut(text: str, longest: int, missing: int = 0) -> str:
     return f"{text[:end].rstrip()} … (+{len(text) - end + missing:,} chars)"
 
 
+def index_head(key: str) -> str:
+    """What stands before the type of an index signature, or of a mapped type where `key` is a union of literals."""
+    return f"[key in {key}]?: " if key[:1] == '"' else f"[key: {key}]: "
+
+
 def number(value: float) -> str | None:
     """A JSON number as TypeScript source; None when it is not a finite double."""
     try:

@@ -32,7 +32,8 @@ HOW_TO_CALL = "Call a tool as codemode.<server>.<tool>(input), or by a path that
 _FUNCTIONS = frozenset({"search", "describe", "tools", "emit"})
 # The members of every object, and those that the language itself reads.
 _INHERITED = frozenset(
-    "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf then toJSON".split()
+    "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf then toJSON "
+    "prototype".split()
 )
 _OF_PROMISES = _INHERITED | {"then", "catch", "finally"}
 _HANDLERS = frozenset({"try", "catch", "allSettled", "then", "finally"})
@@ -118,7 +119,7 @@ def exists(catalog: Catalog, members: tuple[str, ...]) -> bool:
     first = members[0]
     if first in _FUNCTIONS or first in _INHERITED or first.startswith("__") or len(names.resolve(first)) == 1:
         return True
-    server_id = names.servers.get(first)
+    server_id = names.server_id(first)
     if server_id is None:
         return False
     second = members[1] if len(members) > 1 else "toString"

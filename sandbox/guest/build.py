@@ -124,6 +124,15 @@ EDITS = (
         "rt->malloc_gc_threshold = rt->malloc_state.malloc_size +\n            (rt->malloc_state.malloc_size >> 1);",
         "rt->malloc_gc_threshold = guest_gc_threshold(rt->malloc_state.malloc_size);",
     ),
+    # The name of the zone, as other engines write it: an isolate's clock shows UTC, always.
+    (
+        "    char buf[64];\n    double fields[9];\n    int res, fmt, part, pos;",
+        "    char buf[96];\n    double fields[9];\n    int res, fmt, part, pos;",
+    ),
+    (
+        "/* XXX: tack the time zone code? */",
+        'pos += snprintf(buf + pos, sizeof(buf) - pos, " (Coordinated Universal Time)");',
+    ),
     # Half the arena, and so half the unused cells: the image is copied for every isolate.
     ("#define JS_ARENA_SIZE              4096", "#define JS_ARENA_SIZE              2048"),
     (

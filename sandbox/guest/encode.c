@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include "guest.h"
 
+/* Not inlined: what every level of nesting keeps on the stack decides how deep a value may be. */
+#define RARE __attribute__((noinline))
+
 struct step { /* one level of nesting. The chain gives the path, and shows cycles */
     const struct step *outer;
     JSValueConst object;
@@ -16,20 +19,29 @@ struct encoder {
     JSContext *ctx;
     Bytes *out;
     const char *root;
-    bool lenient;
+    bool lenient, is_result;
 };
+
+char encode_place[192];
 
 static struct {
     JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, symbol_to_string, value_of[4];
     JSValue plain[8]; /* intrinsic prototypes: a toJSON that a program defines on one is ignored */
     JSClassID boxed[4], object, array;
-    JSAtom to_json, name, message, cause;
+    JSAtom to_json, name, message, cause, errors, to_string, tag;
 } captured;
 
 static bool encode(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert);
 
 static bool same_object(JSValueConst a, JSValueConst b) {
     return JS_IsObject(a) && JS_IsObject(b) && JS_VALUE_GET_PTR(a) == JS_VALUE_GET_PTR(b);
+}
+
+static bool is_symbol(JSContext *ctx, JSAtom atom) {
+    JSValue key = JS_AtomToValue(ctx, atom);
+    bool found = JS_IsSymbol(key);
+    JS_FreeValue(ctx, key);
+    return found;
 }
 
 static void path_step(struct encoder *e, const struct step *s, Bytes *path) {
@@ -47,13 +59,18 @@ static void path_step(struct encoder *e, const struct step *s, Bytes *path) {
         JS_FreeValue(e->ctx, JS_GetException(e->ctx));
         return;
     }
-    bool word = size > 0 && !(key[0] >= '0' && key[0] <= '9');
+    bool symbol = is_symbol(e->ctx, s->key);
+    bool word = size > 0 && !symbol && !(key[0] >= '0' && key[0] <= '9');
     for (size_t i = 0; word && i < size; i++)
         word = (key[i] >= 'a' && key[i] <= 'z') || (key[i] >= 'A' && key[i] <= 'Z') || (key[i] >= '0' && key[i] <= '9') ||
                key[i] == '_' || key[i] == '$';
     if (word) {
         bytes_char(path, '.');
         bytes_put(path, key, size);
+    } else if (symbol) {
+        bytes_text(path, "[Symbol(");
+        bytes_put(path, key, size);
+        bytes_text(path, ")]");
     } else {
         bytes_char(path, '[');
         bytes_json_string(path, key, size);
@@ -73,6 +90,17 @@ static bool refuse(struct encoder *e, const struct step *at, const char *problem
     return false;
 }
 
+/* Remembers the place in a result whose own code, such as a getter, threw. */
+RARE static void remember_place(struct encoder *e, const struct step *at) {
+    if (!e->is_result) return;
+    Bytes path = {.cap = sizeof encode_place - 1};
+    bytes_text(&path, e->root);
+    path_step(e, at, &path);
+    memcpy(encode_place, path.data, path.size);
+    encode_place[path.size] = 0;
+    bytes_release(&path);
+}
+
 /* An exception ends the encoding in strict mode; in lenient mode it is described and dropped. */
 static bool threw(struct encoder *e) {
     if (!e->lenient) return false;
@@ -89,12 +117,28 @@ static bool is_too_long(struct encoder *e, JSValueConst string) {
     return false;
 }
 
+/* Of a text in a log as much as has room. */
+RARE static bool put_text(struct encoder *e, const char *text, size_t size, bool quoted) {
+    Bytes *out = e->out;
+    size_t before = out->size;
+    if (quoted ? bytes_json_string(out, text, size) : bytes_put(out, text, size)) return true;
+    if (!e->lenient || !out->full) return false;
+    size_t room = out->cap - before, take = room < 16 ? 0 : quoted ? (room - 16) / 2 : room;
+    if (take > size) take = size;
+    while (take && ((uint8_t)text[take] & 0xC0) == 0x80) take--;
+    out->size = before;
+    out->full = false;
+    if (take && !(quoted ? bytes_json_string(out, text, take) : bytes_put(out, text, take))) out->size = before;
+    out->full = true;
+    return false;
+}
+
 static bool put_string(struct encoder *e, JSValueConst v) {
     size_t size;
     if (is_too_long(e, v)) return false;
     const char *text = JS_ToCStringLen(e->ctx, &size, v);
     if (!text) return threw(e);
-    bool ok = bytes_json_string(e->out, text, size);
+    bool ok = put_text(e, text, size, true);
     JS_FreeCString(e->ctx, text);
     return ok;
 }
@@ -103,7 +147,7 @@ static bool put_raw(struct encoder *e, JSValueConst v) {
     size_t size;
     const char *text = JS_ToCStringLen(e->ctx, &size, v);
     if (!text) return threw(e);
-    bool ok = bytes_put(e->out, text, size);
+    bool ok = put_text(e, text, size, false);
     JS_FreeCString(e->ctx, text);
     return ok;
 }
@@ -118,13 +162,24 @@ static bool put_converted(struct encoder *e, JSValueConst v, JSValueConst functi
 }
 
 /* By its name, such as Symbol(id). */
-static bool put_symbol(struct encoder *e, JSValueConst v, const struct step *at) {
-    if (!e->lenient) return refuse(e, at, "is a symbol: only data can leave the program", "");
+RARE static bool put_symbol(struct encoder *e, JSValueConst v, const struct step *at) {
     JSValue text = JS_Call(e->ctx, captured.symbol_to_string, v, 0, NULL);
     if (JS_IsException(text)) return threw(e);
-    bool ok = put_raw(e, text);
+    if (e->lenient) {
+        bool ok = put_raw(e, text);
+        JS_FreeValue(e->ctx, text);
+        return ok;
+    }
+    const char *name = JS_ToCString(e->ctx, text);
     JS_FreeValue(e->ctx, text);
-    return ok;
+    if (!name) return false;
+    char problem[128];
+    size_t size = strlen(name), take = size < 48 ? size : 48;
+    while (take < size && take && ((uint8_t)name[take] & 0xC0) == 0x80) take--;
+    snprintf(problem, sizeof problem, "is a symbol, %.*s%s: only data can leave the program", (int)take, name,
+             take < size ? "..." : "");
+    JS_FreeCString(e->ctx, name);
+    return refuse(e, at, problem, "");
 }
 
 static bool put_date(struct encoder *e, JSValueConst v) {
@@ -145,16 +200,20 @@ static bool put_bytes(struct encoder *e, const char *type, const uint8_t *data, 
 
 static bool put_elements(struct encoder *e, JSValueConst v, struct step *step) {
     int64_t length;
-    if (JS_GetLength(e->ctx, v, &length)) return threw(e);
+    if (JS_GetLength(e->ctx, v, &length)) {
+        remember_place(e, step->outer);
+        return threw(e);
+    }
     if (!bytes_char(e->out, '[')) return false;
     for (int64_t i = 0; i < length; i++) {
         if (i && !bytes_char(e->out, ',')) return false;
         JSValue item = JS_GetPropertyInt64(e->ctx, v, i);
+        step->index = (uint64_t)i;
         if (JS_IsException(item)) {
+            remember_place(e, step);
             if (!threw(e)) return false;
             continue;
         }
-        step->index = (uint64_t)i;
         bool ok = encode(e, item, step, true);
         JS_FreeValue(e->ctx, item);
         if (!ok) return false;
@@ -259,43 +318,142 @@ static bool put_collection(struct encoder *e, JSValueConst v, bool pairs, struct
     return ok;
 }
 
-static bool put_key(struct encoder *e, JSAtom atom, bool *first) {
+static bool put_key(struct encoder *e, JSAtom atom, bool symbol, bool *first) {
     size_t size;
     const char *key = JS_AtomToCStringLen(e->ctx, &size, atom);
     if (!key) return false;
-    bool ok = (*first || bytes_char(e->out, ',')) && bytes_json_string(e->out, key, size) && bytes_char(e->out, ':');
+    bool ok = *first || bytes_char(e->out, ',');
+    if (ok && symbol) {
+        Bytes name = {0};
+        ok = bytes_text(&name, "Symbol(") && bytes_put(&name, key, size) && bytes_char(&name, ')') &&
+             bytes_json_string(e->out, (const char *)name.data, name.size) && bytes_char(e->out, ':');
+        bytes_release(&name);
+    } else if (ok) {
+        ok = bytes_json_string(e->out, key, size) && bytes_char(e->out, ':');
+    }
     JS_FreeCString(e->ctx, key);
     *first = false;
     return ok;
 }
 
-static bool put_property(struct encoder *e, JSValueConst v, JSAtom atom, struct step *step, bool *first) {
+static bool put_property(struct encoder *e, JSValueConst v, JSAtom atom, bool symbol, struct step *step, bool *first) {
     JSValue value = JS_GetProperty(e->ctx, v, atom);
-    if (JS_IsException(value)) return e->lenient ? put_key(e, atom, first) && threw(e) : false;
-    if (JS_IsUndefined(value) && !e->lenient) return true;
     step->key = atom;
-    bool ok = put_key(e, atom, first) && encode(e, value, step, true);
+    if (JS_IsException(value)) {
+        remember_place(e, step);
+        return e->lenient ? put_key(e, atom, symbol, first) && threw(e) : false;
+    }
+    if (JS_IsUndefined(value) && !e->lenient) return true;
+    bool ok = put_key(e, atom, symbol, first) && encode(e, value, step, true);
     JS_FreeValue(e->ctx, value);
+    return ok;
+}
+
+/* A value that an error has in addition: what is no data is described, for it must not hide the error. */
+RARE static bool put_or_describe(struct encoder *e, JSValueConst value, const struct step *step) {
+    size_t before = e->out->size;
+    for (const struct step *s = step; s; s = s->outer)
+        if (same_object(s->object, value)) return bytes_text(e->out, "\"[Circular]\"");
+    if (encode(e, value, step, true)) return true;
+    if (e->out->full || e->out->failed) return false;
+    JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+    *encode_place = 0;
+    e->out->size = before;
+    Bytes text = {.cap = 1024};
+    inspect_value(e->ctx, &text, value);
+    bool ok = bytes_json_string(e->out, (const char *)text.data, text.size);
+    bytes_release(&text);
+    return ok;
+}
+
+/* The own `cause` and `errors` of an error, which are not enumerable. */
+RARE static bool put_others(struct encoder *e, JSValueConst v, struct step *step, bool *first) {
+    const JSAtom atoms[] = {captured.cause, captured.errors};
+    for (int i = 0; i < 2; i++) {
+        JSPropertyDescriptor found;
+        int has = JS_GetOwnProperty(e->ctx, &found, v, atoms[i]);
+        if (has < 0) return threw(e);
+        if (!has) continue;
+        bool ok = true;
+        JS_FreeValue(e->ctx, found.getter);
+        JS_FreeValue(e->ctx, found.setter);
+        step->key = atoms[i];
+        if (!JS_IsUndefined(found.value) && !(found.flags & JS_PROP_ENUMERABLE) && (ok = put_key(e, atoms[i], false, first))) {
+            int64_t length = 0;
+            if (i == 0 || !JS_IsArray(found.value) || JS_GetLength(e->ctx, found.value, &length)) {
+                ok = put_or_describe(e, found.value, step);
+            } else {
+                struct step inner = {.outer = step, .object = found.value, .depth = step->depth + 1};
+                ok = bytes_char(e->out, '[');
+                for (int64_t n = 0; ok && n < length; n++) {
+                    JSValue one = JS_GetPropertyInt64(e->ctx, found.value, n);
+                    inner.index = (uint64_t)n;
+                    ok = (!n || bytes_char(e->out, ',')) && (JS_IsException(one) ? threw(e) : put_or_describe(e, one, &inner));
+                    JS_FreeValue(e->ctx, one);
+                }
+                ok = ok && bytes_char(e->out, ']');
+            }
+        }
+        JS_FreeValue(e->ctx, found.value);
+        if (!ok) return false;
+    }
+    return true;
+}
+
+/* An object without properties of its own that names its kind, such as Intl.NumberFormat or Math: {} would mislead. */
+RARE static bool put_named(struct encoder *e, JSValueConst v, const struct step *outer) {
+    JSContext *ctx = e->ctx;
+    JSValue tag = JS_GetProperty(ctx, v, captured.tag);
+    const char *name = JS_IsString(tag) ? JS_ToCString(ctx, tag) : NULL;
+    if (JS_HasException(ctx)) JS_FreeValue(ctx, JS_GetException(ctx));
+    JS_FreeValue(ctx, tag);
+    bool ok;
+    if (!name || !*name) {
+        ok = bytes_text(e->out, "{}");
+    } else if (!strcmp(name, "URLSearchParams")) {
+        JSValue text = JS_Invoke(ctx, v, captured.to_string, 0, NULL);
+        if (JS_IsException(text)) remember_place(e, outer);
+        ok = JS_IsException(text) ? threw(e) : put_string(e, text);
+        JS_FreeValue(ctx, text);
+    } else {
+        char problem[128], instead[64];
+        snprintf(problem, sizeof problem, "is %.40s, which has no data of its own: name the values that you need", name);
+        snprintf(instead, sizeof instead, "[%.40s]", name);
+        ok = refuse(e, outer, problem, instead);
+    }
+    JS_FreeCString(ctx, name);
     return ok;
 }
 
 static bool put_properties(struct encoder *e, JSValueConst v, struct step *step, bool is_error) {
     JSPropertyEnum *names;
     uint32_t count;
-    bool first = true, ok = bytes_char(e->out, '{');
+    /* Results and arguments have no symbols as keys, as in JSON; logs show them. */
+    int which = JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY | (e->lenient ? JS_GPN_SYMBOL_MASK : 0);
+    bool first = true, ok;
+    if (JS_GetOwnPropertyNames(e->ctx, &names, &count, v, which)) {
+        remember_place(e, step->outer);
+        return threw(e);
+    }
+    uint32_t texts = count; /* symbols come last */
+    while (e->lenient && texts && is_symbol(e->ctx, names[texts - 1].atom)) texts--;
+    if (!count && !is_error) {
+        JS_FreePropertyEnum(e->ctx, names, count);
+        return put_named(e, v, step->outer);
+    }
+    ok = bytes_char(e->out, '{');
     if (ok && is_error)
-        ok = put_property(e, v, captured.name, step, &first) && put_property(e, v, captured.message, step, &first);
-    if (!ok || JS_GetOwnPropertyNames(e->ctx, &names, &count, v, JS_GPN_STRING_MASK | JS_GPN_ENUM_ONLY))
-        return ok ? threw(e) && bytes_char(e->out, '}') : false;
+        ok = put_property(e, v, captured.name, false, step, &first) && put_property(e, v, captured.message, false, step, &first) &&
+             put_others(e, v, step, &first);
     for (uint32_t i = 0; ok && i < count; i++) {
         if (is_error && (names[i].atom == captured.name || names[i].atom == captured.message)) continue;
-        ok = put_property(e, v, names[i].atom, step, &first);
+        ok = put_property(e, v, names[i].atom, i >= texts, step, &first);
     }
     JS_FreePropertyEnum(e->ctx, names, count);
     return ok && bytes_char(e->out, '}');
 }
 
-static bool put_error(struct encoder *e, JSValueConst v, struct step *step) {
+RARE static bool put_error(struct encoder *e, JSValueConst v, struct step *step) {
     if (!e->lenient) return put_properties(e, v, step, true);
     Bytes text = {.cap = 8192};
     describe_error(e->ctx, v, &text);
@@ -334,16 +492,29 @@ failed:
     return -1;
 }
 
-static bool is_array(struct encoder *e, JSValueConst v) {
-    JSValue at = JS_DupValue(e->ctx, v);
+/* What the value is a proxy of, through any number of them; the value itself, where it is none or was revoked. */
+JSValue proxied(JSContext *ctx, JSValueConst value) {
+    JSValue at = JS_DupValue(ctx, value);
     while (JS_IsProxy(at)) {
-        JSValue target = JS_GetProxyTarget(e->ctx, at);
-        JS_FreeValue(e->ctx, at);
+        JSValue target = JS_GetProxyTarget(ctx, at);
+        JS_FreeValue(ctx, at);
         at = target;
     }
-    if (JS_IsException(at)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
-    bool array = JS_IsArray(at);
-    JS_FreeValue(e->ctx, at);
+    if (!JS_IsException(at)) return at;
+    JS_FreeValue(ctx, JS_GetException(ctx));
+    return JS_DupValue(ctx, value);
+}
+
+/* Whether the value has data in a place that no proxy shows: a Map, a Date, an error. */
+static bool is_builtin(JSContext *ctx, JSValueConst v) {
+    return JS_IsMap(v) || JS_IsSet(v) || JS_IsDate(v) || JS_IsRegExp(v) || JS_IsPromise(v) || JS_IsArrayBuffer(v) ||
+           JS_IsDataView(v) || JS_GetTypedArrayType(v) >= 0 || JS_IsError(v);
+}
+
+static bool is_array(struct encoder *e, JSValueConst v) {
+    JSValue target = proxied(e->ctx, v);
+    bool array = JS_IsArray(target);
+    JS_FreeValue(e->ctx, target);
     return array;
 }
 
@@ -378,8 +549,27 @@ static const char *special_class(JSContext *ctx, JSClassID class) {
     return problem;
 }
 
+static bool put_object(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert);
+
+/* Whether a proxy was revoked, or is one of a value whose data no proxy shows. */
+RARE static bool hides_data(struct encoder *e, JSValueConst v) {
+    JSValue target = proxied(e->ctx, v);
+    bool hides = JS_IsProxy(target) || is_builtin(e->ctx, target);
+    JS_FreeValue(e->ctx, target);
+    return hides;
+}
+
+RARE static bool put_proxied(struct encoder *e, JSValueConst v, const struct step *outer) {
+    JSValue target = proxied(e->ctx, v);
+    bool ok = JS_IsProxy(target) ? refuse(e, outer, "is a proxy that was revoked", "[revoked proxy]")
+                                 : put_object(e, target, outer, true);
+    JS_FreeValue(e->ctx, target);
+    return ok;
+}
+
 static bool put_object(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert) {
     JSContext *ctx = e->ctx;
+    if (JS_IsProxy(v) && hides_data(e, v)) return put_proxied(e, v, outer);
     if (JS_IsFunction(ctx, v)) return put_function(e, v, outer);
     if (JS_IsDate(v)) return put_date(e, v);
     if (JS_IsRegExp(v)) return put_converted(e, v, captured.regexp_to_string);
@@ -398,11 +588,17 @@ static bool put_object(struct encoder *e, JSValueConst v, const struct step *out
         if (same_object(s->object, v)) return refuse(e, outer, "is a cycle: it contains itself", "[Circular]");
     JSValue function;
     int has = may_convert ? find_to_json(e, v, &function) : 0;
-    if (has < 0) return threw(e);
+    if (has < 0) {
+        remember_place(e, outer);
+        return threw(e);
+    }
     if (has) {
         JSValue converted = JS_Call(ctx, function, v, 0, NULL);
         JS_FreeValue(ctx, function);
-        if (JS_IsException(converted)) return threw(e);
+        if (JS_IsException(converted)) {
+            remember_place(e, outer);
+            return threw(e);
+        }
         bool ok = encode(e, converted, outer, false);
         JS_FreeValue(ctx, converted);
         return ok;
@@ -454,7 +650,7 @@ static bool encode(struct encoder *e, JSValueConst v, const struct step *outer, 
 }
 
 bool encode_value(JSContext *ctx, Bytes *out, JSValueConst value, const char *root) {
-    struct encoder e = {.ctx = ctx, .out = out, .root = root};
+    struct encoder e = {.ctx = ctx, .out = out, .root = root, .is_result = !strcmp(root, "result")};
     return encode(&e, value, NULL, true);
 }
 
@@ -493,5 +689,10 @@ int encode_install(JSContext *ctx) {
     captured.name = JS_NewAtom(ctx, "name");
     captured.message = JS_NewAtom(ctx, "message");
     captured.cause = JS_NewAtom(ctx, "cause");
+    captured.errors = JS_NewAtom(ctx, "errors");
+    captured.to_string = JS_NewAtom(ctx, "toString");
+    JSValue tag = eval(ctx, "Symbol.toStringTag");
+    captured.tag = JS_ValueToAtom(ctx, tag);
+    JS_FreeValue(ctx, tag);
     return JS_HasException(ctx) ? -1 : 0;
 }

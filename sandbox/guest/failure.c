@@ -6,7 +6,9 @@
 #define TEXT_CAP 4096
 #define STACK_CAP 65536
 #define BRIEF_CAP 1024
-#define OTHERS 5 /* errors, and causes, that a message names */
+#define OTHERS 5 /* errors, and causes, that a message names of one error */
+#define NESTED 4 /* errors in errors */
+#define SEEN 32
 
 static bool is_of_program(const char *line, size_t size) {
     static const char place[] = PROGRAM_FILE ":";
@@ -29,12 +31,31 @@ static void clean_stack(Bytes *out, const char *stack, size_t size) {
     }
 }
 
-static JSValue stack_getter = JS_UNDEFINED; /* of Error.prototype, captured before any program runs */
+/* Captured before any program runs. */
+static JSValue error_prototype = JS_UNDEFINED, stack_getter = JS_UNDEFINED;
 
 int failure_install(JSContext *ctx) {
     static const char code[] = "Object.getOwnPropertyDescriptor(Error.prototype, 'stack').get";
+    error_prototype = JS_Eval(ctx, "Error.prototype", 15, "intrinsics", 0);
     stack_getter = JS_Eval(ctx, code, sizeof code - 1, "intrinsics", 0);
-    return JS_IsException(stack_getter) ? -1 : 0;
+    return JS_IsException(stack_getter) || JS_IsException(error_prototype) ? -1 : 0;
+}
+
+/* Whether the value is an error, or has been made as one: Object.create(Error.prototype). Runs no code of the program. */
+static bool is_error(JSContext *ctx, JSValueConst value) {
+    if (JS_IsError(value)) return true;
+    if (!JS_IsObject(value)) return false;
+    bool found = false;
+    JSValue at = JS_DupValue(ctx, value);
+    for (int i = 0; i < SEEN && JS_IsObject(at) && !JS_IsProxy(at) && !found; i++) {
+        JSValue next = JS_GetPrototype(ctx, at);
+        JS_FreeValue(ctx, at);
+        at = next;
+        found = JS_IsObject(at) && JS_VALUE_GET_PTR(at) == JS_VALUE_GET_PTR(error_prototype);
+    }
+    if (JS_IsException(at)) JS_FreeValue(ctx, JS_GetException(ctx));
+    JS_FreeValue(ctx, at);
+    return found;
 }
 
 /* The stack that the engine recorded, or undefined. Never throws. */
@@ -119,8 +140,12 @@ static JSValue own_value(JSContext *ctx, JSValueConst error, const char *name) {
 
 /* "Name: message" of an error, or another value as logs show it. */
 static void brief(JSContext *ctx, JSValueConst value, Bytes *out) {
-    if (!JS_IsError(value)) {
-        inspect_value(ctx, out, value);
+    if (!is_error(ctx, value)) {
+        Bytes text = {.cap = BRIEF_CAP};
+        inspect_value(ctx, &text, value);
+        bytes_put(out, text.data, text.size);
+        if (text.full) bytes_text(out, "\xE2\x80\xA6");
+        bytes_release(&text);
         return;
     }
     Bytes text = {.cap = BRIEF_CAP};
@@ -132,39 +157,115 @@ static void brief(JSContext *ctx, JSValueConst value, Bytes *out) {
     bytes_release(&text);
 }
 
-/* Appends what the error says of others: its `errors`, unless its message is made of them, and the chain of its causes. */
-static void describe_others(JSContext *ctx, JSValueConst thrown, Bytes *message) {
-    JSValue errors = own_value(ctx, thrown, "errors"), text = own_value(ctx, thrown, "message");
-    for (int64_t i = 0; JS_IsArray(errors) && JS_IsString(text) && i < OTHERS; i++) {
+struct seen { /* the errors that are described already: a chain of causes may be a circle */
+    const void *at[SEEN];
+    int count;
+};
+
+static bool is_new(struct seen *seen, JSValueConst error) {
+    if (!JS_IsObject(error)) return true;
+    for (int i = 0; i < seen->count; i++)
+        if (seen->at[i] == JS_VALUE_GET_PTR(error)) return false;
+    if (seen->count == SEEN) return false;
+    seen->at[seen->count++] = JS_VALUE_GET_PTR(error);
+    return true;
+}
+
+static void begin_line(Bytes *out, int depth, const char *label) {
+    bytes_char(out, '\n');
+    for (int i = 0; i < depth; i++) bytes_text(out, "  ");
+    bytes_text(out, label);
+}
+
+/* Whether an error has a cause, or errors that its message does not name. */
+static bool has_others(JSContext *ctx, JSValueConst error) {
+    if (!is_error(ctx, error)) return false;
+    JSValue cause = own_value(ctx, error, "cause"), errors = own_value(ctx, error, "errors");
+    JSValue text = own_value(ctx, error, "message");
+    bool found = !JS_IsUndefined(cause) || (JS_IsArray(errors) && JS_IsString(text));
+    JS_FreeValue(ctx, text);
+    JS_FreeValue(ctx, errors);
+    JS_FreeValue(ctx, cause);
+    return found;
+}
+
+static void describe_others(JSContext *ctx, JSValueConst error, Bytes *out, struct seen *seen, int depth);
+
+/* Appends the `errors` of an error. Where its message is made of them, those alone that say more. */
+static void describe_errors(JSContext *ctx, JSValueConst error, Bytes *out, struct seen *seen, int depth) {
+    JSValue errors = own_value(ctx, error, "errors"), text = own_value(ctx, error, "message");
+    int64_t length = 0;
+    if (JS_IsArray(errors) && JS_GetLength(ctx, errors, &length)) JS_FreeValue(ctx, JS_GetException(ctx));
+    for (int64_t i = 0; i < length && i < OTHERS && !out->full; i++) {
         JSValue one = JS_GetPropertyInt64(ctx, errors, i);
-        if (JS_IsException(one)) JS_FreeValue(ctx, JS_GetException(ctx));
-        else if (!JS_IsUndefined(one)) {
-            bytes_text(message, "\nerror: ");
-            brief(ctx, one, message);
+        if (JS_IsException(one)) {
+            JS_FreeValue(ctx, JS_GetException(ctx));
+        } else if (!JS_IsUndefined(one) && (JS_IsString(text) || has_others(ctx, one))) {
+            begin_line(out, depth, "error: ");
+            brief(ctx, one, out);
+            if (is_error(ctx, one) && is_new(seen, one)) describe_others(ctx, one, out, seen, depth + 1);
         }
         JS_FreeValue(ctx, one);
     }
+    if (length > OTHERS && JS_IsString(text)) {
+        begin_line(out, depth, "and ");
+        bytes_u32(out, (uint32_t)(length - OTHERS));
+        bytes_text(out, length - OTHERS == 1 ? " more error" : " more errors");
+    }
     JS_FreeValue(ctx, text);
     JS_FreeValue(ctx, errors);
-    JSValue cause = own_value(ctx, thrown, "cause");
-    bool itself = JS_IsObject(cause) && JS_VALUE_GET_PTR(cause) == JS_VALUE_GET_PTR(thrown);
-    for (int i = 0; !itself && !JS_IsUndefined(cause) && i < OTHERS; i++) {
-        bytes_text(message, "\ncaused by: ");
-        brief(ctx, cause, message);
-        JSValue next = JS_IsError(cause) ? own_value(ctx, cause, "cause") : JS_UNDEFINED;
-        bool again = JS_IsObject(next) && (JS_VALUE_GET_PTR(next) == JS_VALUE_GET_PTR(thrown) ||
-                                           JS_VALUE_GET_PTR(next) == JS_VALUE_GET_PTR(cause));
+}
+
+/* Appends what the error says of others: its errors, and the chain of its causes with theirs. */
+static void describe_others(JSContext *ctx, JSValueConst error, Bytes *out, struct seen *seen, int depth) {
+    if (depth >= NESTED) return;
+    describe_errors(ctx, error, out, seen, depth);
+    JSValue cause = own_value(ctx, error, "cause");
+    for (int i = 0; !JS_IsUndefined(cause) && !out->full && is_new(seen, cause); i++) {
+        if (i == OTHERS) {
+            begin_line(out, depth, "and more causes");
+            break;
+        }
+        begin_line(out, depth, "caused by: ");
+        brief(ctx, cause, out);
+        JSValue next = JS_UNDEFINED;
+        if (is_error(ctx, cause)) {
+            if (depth + 1 < NESTED) describe_errors(ctx, cause, out, seen, depth + 1);
+            next = own_value(ctx, cause, "cause");
+        }
         JS_FreeValue(ctx, cause);
         cause = next;
-        if (again) break;
     }
     JS_FreeValue(ctx, cause);
 }
 
-static void describe(JSContext *ctx, JSValueConst thrown, Bytes *name, Bytes *message, Bytes *stack) {
-    if (!JS_IsError(thrown)) {
-        if (!JS_IsString(thrown)) bytes_text(message, "the program threw ");
-        inspect_value(ctx, message, thrown);
+/* What a program threw that is no error. */
+static void describe_value(JSContext *ctx, JSValueConst thrown, Bytes *message) {
+    int64_t length = 1;
+    bool is_text = JS_IsString(thrown) && !JS_GetLength(ctx, thrown, &length) && length;
+    if (!is_text) bytes_text(message, "the program threw ");
+    if (!length) bytes_text(message, "an empty text");
+    else if (JS_IsPromise(thrown)) bytes_text(message, "a promise: await it first");
+    else inspect_value(ctx, message, thrown);
+    if (!message->full) return;
+    message->full = false;
+    message->cap += 3;
+    while (message->size && (message->data[message->size - 1] & 0xC0) == 0x80) message->size--;
+    if (message->size && message->data[message->size - 1] >= 0xC0) message->size--;
+    bytes_text(message, "\xE2\x80\xA6");
+}
+
+static void describe(JSContext *ctx, JSValueConst value, Bytes *name, Bytes *message, Bytes *stack) {
+    JSValue thrown = proxied(ctx, value);
+    struct seen seen = {.count = 0};
+    if (!is_error(ctx, thrown)) { /* a proxy of another value is shown as the proxy shows it */
+        JS_FreeValue(ctx, thrown);
+        thrown = JS_DupValue(ctx, value);
+    }
+    if (!is_error(ctx, thrown)) {
+        message->cap -= 8;
+        describe_value(ctx, thrown, message);
+        JS_FreeValue(ctx, thrown);
         return;
     }
     if (!text_of(ctx, thrown, "name", name)) bytes_text(name, "Error");
@@ -172,8 +273,15 @@ static void describe(JSContext *ctx, JSValueConst thrown, Bytes *name, Bytes *me
         bytes_put(message, name->data, name->size);
         bytes_text(message, " without a message");
     }
-    describe_others(ctx, thrown, message);
+    static int describing; /* an error may be in a value that another one has as its cause */
+    is_new(&seen, thrown);
+    if (!describing) {
+        describing++;
+        describe_others(ctx, thrown, message, &seen, 0);
+        describing--;
+    }
     own_stack(ctx, thrown, stack);
+    JS_FreeValue(ctx, thrown);
 }
 
 void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValue thrown) {
@@ -182,6 +290,12 @@ void failure_from_exception(JSContext *ctx, Bytes *out, const char *kind, JSValu
     if (limit == LIMIT_MEMORY) kind = "memory";
     if (limit == LIMIT_STACK) kind = "stack";
     describe(ctx, thrown, &name, &message, &stack);
+    if (*encode_place) { /* below the frames of the program is what called it */
+        if (stack.size) bytes_char(&stack, '\n');
+        bytes_text(&stack, "    while ");
+        bytes_text(&stack, encode_place);
+        bytes_text(&stack, " was read");
+    }
     bytes_text(out, "{\"kind\":");
     bytes_json_string(out, kind, strlen(kind));
     if (name.size) member(out, ",\"name\":", &name);

@@ -56,6 +56,8 @@ void bytes_release(Bytes *b);
 int encode_install(JSContext *ctx);
 bool encode_value(JSContext *ctx, Bytes *out, JSValueConst value, const char *root);
 bool inspect_value(JSContext *ctx, Bytes *out, JSValueConst value);
+JSValue proxied(JSContext *ctx, JSValueConst value);
+extern char encode_place[]; /* of a result whose own code threw: `result.items[3]`, else empty */
 
 /* calls.c: host calls and their settlements. */
 int calls_install(JSContext *ctx, JSValue native);

@@ -53,9 +53,20 @@ AT = {(language, style): word for language, word in (
 ) for style in ("full", "long")} | {("es", "long"): "a las"}  # fmt: skip
 # Where the source has an alternative form, or that of an earlier CLDR, and V8 has another one.
 PATCHES: dict[str, Tree] = {
-    "en": {"skeletons": {"Eh": "E h\u202fa"}},
+    "en": {
+        "skeletons": {"Eh": "E h\u202fa"},
+        "metaZones": {
+            "Africa_Western": {"long": {"standard": "West Africa Time"}},
+            "Hovd": {"long": {"standard": "Khovd Standard Time", "daylight": "Khovd Summer Time"}},
+            "Turkey": {"long": {"standard": "Türkiye Standard Time", "daylight": "Türkiye Summer Time"}},
+        },
+    },
+    **{language: {"currencies": {"XXX": None}} for language in ("de", "nl", "no", "nb")},
     "it": {"skeletons": {"H": "H"}},
-    "en_AU": {"skeletons": {"yMMMMEEEEd": "EEEE d MMMM y"}},
+    "en_AU": {
+        "skeletons": {"yMMMMEEEEd": "EEEE d MMMM y"},
+        "months": {"stand-alone-abbreviated": "Jan Feb Mar Apr May Jun Jul Aug Sept Oct Nov Dec".split()},
+    },
     "en_CA": {"skeletons": {"Md": "MM-dd", "MEd": "E, MM-dd", "yMd": "y-MM-dd", "yMEd": "E, y-MM-dd", "MMdd": "MM-dd"}},
     "pt": {"atTime": ["{1} 'às' {0}", "{1} 'às' {0}", "{1}, {0}", "{1}, {0}"]},
     "en_GB": {
@@ -67,6 +78,24 @@ PATCHES: dict[str, Tree] = {
         },
     },
 }  # fmt: skip
+# The zones whose names are those of other ones since CLDR 48, which V8 has.
+META_ZONES = {
+    zone: meta
+    for meta, zones in {
+        "Europe_Eastern": "Asia/Famagusta",
+        "Kamchatka": "Asia/Anadyr",
+        "Krasnoyarsk": "Asia/Barnaul Asia/Novosibirsk Asia/Tomsk",
+        "Magadan": "Asia/Sakhalin Asia/Srednekolymsk",
+        "Moscow": "Europe/Kirov Europe/Volgograd",
+        "Samara": "Europe/Astrakhan Europe/Saratov Europe/Ulyanovsk",
+        "Turkey": "Europe/Istanbul",
+    }.items()
+    for zone in zones.split()
+}
+# Zones that are their own to V8, and links in the source.
+OWN_ZONES = {"CST6CDT", "EST5EDT", "MST7MDT", "PST8PDT"}
+LAST_TENDER = 2019  # a currency that was legal tender in this year or later is one that V8 lists
+LISTED_CURRENCIES = {"SVC", "XDR", "XSU"}  # listed too, without being legal tender anywhere
 UNITS = (
     "acre bit byte celsius centimeter day degree fahrenheit fluid-ounce foot gallon gigabit gigabyte gram hectare "
     "hour inch kilobit kilobyte kilogram kilometer liter megabit megabyte meter microsecond mile mile-scandinavian "
@@ -92,13 +121,18 @@ def tables(babel: Path, zoneinfo: Path, allkeys: Path) -> bytes:
     index["firstZone"] = len(pieces)
     pieces += [text.encode() for _, text in zones]
     known = {name for spellings, _ in zones for name in spellings}
-    usual = ((_spelled(world["zone_aliases"].get(name, name)), name) for name in known)
-    metas = ((meta, _spelled(zone)) for zone, meta in world["meta_zones"].items() if zone in known)
+    aliases = {**world["zone_aliases"], "Antarctica/South_Pole": "Antarctica/McMurdo"}
+    usual = ((_spelled(aliases.get(name, name)), name) for name in known - OWN_ZONES)
+    metas = (
+        (meta, _spelled(zone))
+        for zone, meta in {**world["meta_zones"], **META_ZONES}.items()
+        if zone in known - OWN_ZONES
+    )
     pieces[2] = _lists((str(place), name) for place, (spellings, _) in enumerate(zones) for name in spellings)
     pieces[3] = _lists(sorted((name, other) for name, other in usual if name != other))
     pieces[4] = _lists(sorted(metas))
     index["fractions"] = {code: f[0] for code, f in world["currency_fractions"].items() if f[0] != 2}
-    index["currencies"] = " ".join(sorted(world["all_currencies"]))
+    index["currencies"] = " ".join(sorted(_tenders(world) | LISTED_CURRENCIES))
     pieces[0] = _json(index)
     pieces = [_packed(piece) for piece in pieces]
     at, directory = 8 + 8 * len(pieces), b""
@@ -106,6 +140,12 @@ def tables(babel: Path, zoneinfo: Path, allkeys: Path) -> bytes:
         directory += struct.pack("<II", at, len(piece))
         at += len(piece)
     return struct.pack("<II", at, len(pieces)) + directory + b"".join(pieces)
+
+
+def _tenders(world: Tree) -> set[str]:
+    """The currencies that are legal tender of a territory, or were a short time ago."""
+    periods = (period for periods in world["territory_currencies"].values() for period in periods)
+    return {code for code, _, end, tender in periods if tender and (end is None or end[0] >= LAST_TENDER)}
 
 
 def _lines(trees: Tree) -> bytes:
@@ -297,7 +337,7 @@ def _is_carried(name: str) -> bool:
 
 
 def _patched(tree: Tree, patch: Tree) -> Tree:
-    patched = {**tree, **{k: _patched(tree[k], v) if isinstance(v, dict) else v for k, v in patch.items()}}
+    patched = {**tree, **{k: _patched(tree.get(k, {}), v) if isinstance(v, dict) else v for k, v in patch.items()}}
     return {key: value for key, value in patched.items() if value is not None}
 
 
@@ -375,14 +415,10 @@ def _locale(d: Tree, language: str) -> Tree:
     if language == FULL:
         tree["units"] = _units(d)
         tree["metaZones"] = {
-            zone: {
-                width: {k: v for k, v in names.items() if k != "generic" and v != "∅∅∅"}
-                for width, names in widths.items()
-            }
-            for zone, widths in d["meta_zones"].items()
+            zone: {width: _named(names) for width, names in widths.items()} for zone, widths in d["meta_zones"].items()
         }
         tree["zoneNames"] = {
-            _spelled(zone): {width: names[width] for width in ("short", "long") if width in names}
+            _spelled(zone): {width: _named(names[width]) for width in ("short", "long") if width in names}
             for zone, names in d["time_zones"].items()
             if set(names) & {"short", "long"}
         }
@@ -395,6 +431,11 @@ def _locale(d: Tree, language: str) -> Tree:
             code: name for code, name in d["currency_names"].items() if code in tree["currencyNames"]
         }
     return tree
+
+
+def _named(names: Tree) -> Tree:
+    """The names of a zone that are there: "∅∅∅" says that there is none."""
+    return {kind: name for kind, name in names.items() if kind != "generic" and name != "∅∅∅"}
 
 
 def _list_part(lists: Tree, key: str, width: str, part: str) -> str:

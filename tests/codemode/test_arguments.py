@@ -63,6 +63,31 @@ def test_of_many_values_those_like_the_given_one_are_shown() -> None:
     assert '"country_277"' in line and "294 more" in line
 
 
+LONG = [f"https://schemas.example.com/a/very/long/value/number/{n}" for n in range(80)]
+MANY = [f"v{n}" for n in range(80)]
+
+
+@pytest.mark.parametrize(
+    ("schema", "value", "line"),
+    [
+        ({"enum": LONG}, 5, f'input.x: expected "{LONG[0]}" | "{LONG[1]}" | … 78 more, got 5'),
+        ({"anyOf": [{"const": one} for one in LONG]}, 5,
+         f'input.x: got 5, which matches none of "{LONG[0]}" | "{LONG[1]}" | … 78 more'),
+        ({"anyOf": [{"const": one} for one in MANY]}, "v799",
+         'input.x: got "v799", which matches none of "v79" | "v9" | "v7" | "v0" | "v1" | "v2" | … 74 more'),
+        ({"enum": ["x" * 100 + str(n) for n in range(9)]}, 5,
+         f'input.x: expected "{"x" * 57}…" | "{"x" * 57}…" | … 7 more, got 5'),
+        ({"propertyNames": {"enum": ["a", "b"]}}, {"zz": 1}, 'input.x.zz: no such property, expected "a" | "b"'),
+        ({"propertyNames": {"enum": MANY}}, {"v799": 1},
+         'input.x.v799: no such property, expected "v79" | "v9" | "v7" | "v0" | "v1" | "v2" | … 74 more'),
+        ({"propertyNames": {"anyOf": [{"const": "a"}, {"enum": ["b", "c"]}]}}, {"zz": 1},
+         'input.x.zz: no such property, expected "a" | "b" | "c"'),
+    ],
+)  # fmt: skip
+def test_what_is_allowed_is_named_in_whole_values(schema: dict[str, Any], value: Any, line: str) -> None:
+    assert ArgumentCheck({"properties": {"x": schema}}).mismatches({"x": value}) == [line]
+
+
 def test_many_mismatches_in_large_arguments_cost_no_more_than_the_first() -> None:
     lines = ArgumentCheck({"properties": {"a": {"items": {"type": "string"}}}}).mismatches({"a": [1] * 100_000})
     assert lines == ["input.a[0]: expected string, got 1"]

@@ -15,7 +15,7 @@ from codemode.check.certain import unknown_tool
 from codemode.description import description
 from codemode.run import Cause, Failure, Rejection, UnknownName
 from sandbox import Engine, GuestException, Limits
-from stubs import Server, Tool
+from stubs import Server, Tool, declarations
 from tests.codemode.bench import CATALOG, bench
 
 Engines = Callable[[Limits], Engine]
@@ -189,3 +189,13 @@ def test_what_is_left_out_of_an_optional_property_is_said_at_every_level() -> No
         properties = schema["properties"]
         assert "more values" in properties["mode"]["description"]
         assert ("description" in properties["rest"]) == (level < 4)
+
+
+def test_alternatives_that_are_values_and_null_stay_closed_at_every_level() -> None:
+    values = [{"const": f"mode_{n}"} for n in range(200)]
+    tool = Tool("t", None, None, {"type": "object", "properties": {"mode": {"anyOf": [*values, {"type": "null"}]}}})
+    for level in range(1, LEVELS + 1):
+        text = declarations(
+            [Server("s", tools=(shortened(tool, level),))], Catalog.build([Server("s", tools=(tool,))]).names
+        )
+        assert '*/ "mode_199" | null' in text

@@ -146,6 +146,126 @@ async def test_a_function_of_codemode_has_the_tools_of_a_server_of_its_name(engi
         assert (await b.run("return (await codemode.search('list things'))[0].server ?? 'a tool'")).value == "a tool"
 
 
+OF_OBJECTS = (
+    *("toString", "toLocaleString", "valueOf", "constructor", "hasOwnProperty", "isPrototypeOf", "__proto__"),
+    *("__defineGetter__", "prototype"),
+)
+
+
+@pytest.mark.parametrize("name", [*OF_OBJECTS, "then", "toJSON"])
+async def test_a_server_with_a_name_of_the_language_is_reached_by_it(engines: Engines, name: str) -> None:
+    catalog = Catalog.build([Server(name, tools=(Tool("list"),)), FIX])
+    spellings = [f"codemode.{name}.list", f"codemode[{name!r}]['list']", f"tools.{name}.list", f"codemode.{name}_.list"]
+    async with bench(engines, catalog=catalog) as b:
+        for spelling in spellings:
+            assert (await b.run(f"return await {spelling}({{n: 1}})")).value == {"n": 1}
+        code = """const [tool] = await codemode.tools({server: process});
+            return await codemode[tool.server][tool.rawName]({n: 1})"""
+        assert (await b.run(code.replace("process", repr(name)))).value == {"n": 1}
+        assert b.caller.names == [f"{name}.list"] * 5
+        code = """return [typeof await codemode, String(codemode), `${codemode}`,
+            Object.keys(JSON.parse(JSON.stringify(codemode))).length, typeof await codemode.fix,
+            String(codemode.fix), codemode == 1]"""
+        assert (await b.run(code)).value == [
+            "object",
+            "[object Object]",
+            "[object Object]",
+            2,
+            "object",
+            "[object Object]",
+            False,
+        ]
+
+
+@pytest.mark.parametrize("name", OF_OBJECTS)
+async def test_a_tool_with_a_name_of_the_language_is_reached_by_it(engines: Engines, name: str) -> None:
+    catalog = Catalog.build([Server("fix", tools=(Tool(name), Tool("other")))])
+    async with bench(engines, catalog=catalog) as b:
+        for spelling in (
+            f"codemode.fix.{name}",
+            f"codemode['fix'][{name!r}]",
+            f"codemode.fix.{name}_",
+            f"tools.fix.{name}",
+        ):
+            assert (await b.run(f"return await {spelling}({{n: 1}})")).value == {"n": 1}
+        shown = await b.run(
+            "return [String(codemode.fix), `${codemode.fix}`, typeof await codemode.fix, JSON.stringify(codemode.fix)]"
+        )
+        assert shown.value == ["[object Object]", "[object Object]", "object", "{}"]
+        assert len(b.caller.calls) == 4
+
+
+@pytest.mark.parametrize("name", ["then", "toJSON"])
+async def test_a_tool_that_the_language_would_call_says_how_to_reach_it(engines: Engines, name: str) -> None:
+    catalog = Catalog.build([Server("fix", tools=(Tool(name), Tool("other")))])
+    async with bench(engines, catalog=catalog) as b:
+        for call in (f"codemode.fix.{name}({{n: 1}})", "codemode[s.server][s.rawName]({n: 1})"):
+            found = await b.run(f"const s = {{server: 'fix', rawName: {name!r}}};\nreturn await {call}")
+            assert f"codemode.fix.{name}_(input)" in found.text
+            assert any(f"codemode.fix.{name}_(input)" in line for line in found.error["advice"])
+        assert (await b.run("return [typeof await codemode.fix, JSON.stringify(codemode.fix)]")).value == [
+            "object",
+            "{}",
+        ]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "const [found] = await codemode.search('search the things'); return await codemode[found]({query: 'x'})",
+        "const found = await codemode.search('search the things', {limit: 1}); return codemode[found]({query: 'x'})",
+        "const [found] = await codemode.search('search the things'); return await codemode.fix[found]({query: 'x'})",
+        "const found = (await codemode.tools()).find((t) => t.rawName === 'search'); return tools[found]({query: 'x'})",
+    ],
+)
+async def test_what_describes_a_tool_is_a_key_for_it(engines: Engines, call: str) -> None:
+    assert await value(engines, call) == {"query": "x"}
+
+
+async def test_what_describes_a_tool_is_still_plain_data(engines: Engines) -> None:
+    code = """const [found] = await codemode.search('search the things');
+        return [Object.keys(found), Object.keys({...found}), structuredClone(found).path, `${found}`, found]"""
+    async with bench(engines) as b:
+        keys, spread, path, text, found = (await b.run(code)).value
+    assert keys == spread == list(found) == ["path", "signature", "description"]
+    assert path == text == "fix.search"
+    code = "const [found] = await codemode.search('search the things'); return await codemode.describe([found])"
+    async with bench(engines) as b:
+        assert "search(input: {" in (await b.run(code)).text
+
+
+@pytest.mark.parametrize(
+    ("key", "says"),
+    [
+        ("found.name", "The key is undefined"),
+        ("null", "The key is null"),
+        ("{}", "The key is an object"),
+        ("codemode.search('things')", "The key is a promise. Await it first"),
+    ],
+)
+async def test_a_key_that_is_no_text_says_what_to_write(engines: Engines, key: str, says: str) -> None:
+    message = await failure(engines, f"const [found] = await codemode.search('things'); codemode[{key}]({{}})")
+    assert says in message and "codemode[found.path](input)" in message
+
+
+async def test_a_signature_as_a_key_names_the_tool(engines: Engines) -> None:
+    message = await failure(engines, "const [found] = await codemode.search('search'); codemode[found.signature]({})")
+    assert message.startswith(
+        "codemode.fix.search(...) is a signature, not a path. Nearest:\n  codemode.fix.search(input"
+    )
+
+
+@pytest.mark.parametrize(
+    "call",
+    ["codemode(found.path)", "codemode(found.path, {query: 'x'})", "tools(found.path)", "found({query: 'x'})",
+     "found.call({query: 'x'})"],
+)  # fmt: skip
+async def test_who_calls_what_is_no_tool_learns_how_to_call_one(engines: Engines, call: str) -> None:
+    code = f"const [found] = await codemode.search('search the things');\nreturn await {call}"
+    async with bench(engines) as b:
+        assert "codemode[path](input)" in (await b.run(code)).text
+
+
 async def test_the_same_tool_is_the_same_function_under_every_spelling(engines: Engines) -> None:
     assert await value(engines, "codemode.fix.my_tool === codemode['fix_my-tool'] && codemode.fix === codemode.fix")
     assert await value(engines, "[typeof codemode.fix.search, codemode.fix.search.name]") == ["function", "search"]

@@ -53,8 +53,34 @@ VALUES: dict[str, Any] = {
         "month=1,literal=/,day=15,literal=/,year=2025"
     ),
     f'new Intl.DateTimeFormat("en-US", {{ dateStyle: "medium" }}).formatRange({AT}, {AT})': "Jan 15, 2025",
+    'new Date("2025-07-05").toLocaleDateString("en-AU", { month: "short" })': "Jul",
+    'new Date("2025-06-05").toLocaleDateString("en-AU", { month: "short", weekday: "short" })': "Jun Thu",
+    'new Date("2025-07-05").toLocaleDateString("en-AU", { month: "short", day: "numeric" })': "5 July",
+    'new Date("2025-07-05").toLocaleDateString("en-GB", { month: "short" })': "Jul",
+    f'{AT}.toLocaleTimeString("en-US", {{ timeZoneName: "short", timeZone: "PST8PDT" }})': "7:04:05 AM GMT-8",
+    f'{AT}.toLocaleTimeString("en-US", {{ timeZoneName: "long", timeZone: "EST5EDT" }})': "10:04:05 AM GMT-05:00",
+    'Intl.DateTimeFormat("en-US", { timeZone: "PST8PDT" }).resolvedOptions().timeZone': "PST8PDT",
+    f'{AT}.toLocaleTimeString("en-GB", {{ timeZoneName: "short", timeZone: "Pacific/Honolulu" }})': "5:04:05 GMT-10",
+    f'{AT}.toLocaleTimeString("en-GB", {{ timeZoneName: "short", timeZone: "Etc/Greenwich" }})': "15:04:05 GMT",
+    f'{AT}.toLocaleTimeString("en-US", {{ timeZoneName: "long", timeZone: "Africa/Lagos" }})': (
+        "4:04:05 PM West Africa Time"
+    ),
+    f'{AT}.toLocaleTimeString("en-US", {{ timeZoneName: "long", timeZone: "Europe/Istanbul" }})': (
+        "6:04:05 PM Türkiye Standard Time"
+    ),
+    f"String({AT})": "Wed Jan 15 2025 15:04:05 GMT+0000 (Coordinated Universal Time)",
+    f"{AT}.toTimeString()": "15:04:05 GMT+0000 (Coordinated Universal Time)",
+    "String(new Date(-8.64e15))": "Tue Apr 20 -271821 00:00:00 GMT+0000 (Coordinated Universal Time)",
+    f"Date.parse(String({AT}))": 1736953445000,
     # numbers
     "(1234567.891).toLocaleString()": "1,234,567.891",
+    '(1234.5).toLocaleString("de-DE", { style: "currency", currency: "XXX" })': "1.234,50\u00a0XXX",
+    '(1234.5).toLocaleString("nb", { style: "currency", currency: "XXX" })': "1\u00a0234,50\u00a0XXX",
+    '(1234.5).toLocaleString("en-US", { style: "currency", currency: "XXX" })': "¤1,234.50",
+    'Intl.supportedValuesOf("currency").length': 162,
+    '["DEM", "EUR", "XDR"].map((code) => Intl.supportedValuesOf("currency").includes(code))': [False, True, True],
+    "new Intl.PluralRules().resolvedOptions().locale": "en-US",
+    'new Intl.PluralRules("en-US").resolvedOptions().locale': "en",
     '(0.5).toLocaleString("default", { style: "percent" })': "50%",
     '(1.5).toLocaleString(["und", "de"])': "1,5",
     '(1234567.891).toLocaleString("en-US", { style: "currency", currency: "USD" })': "$1,234,567.89",

@@ -216,3 +216,98 @@ def test_any_text_leaves_as_valid_unicode(programs: Programs, text: str) -> None
 def test_bytes_are_base64(programs: Programs, data: bytes) -> None:
     found = programs.value(f"new Uint8Array([{', '.join(map(str, data))}])")
     assert base64.b64decode(found["base64"], validate=True) == data
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("new Error('a', { cause: new TypeError('b', { cause: 5 }) })",
+         {"name": "Error", "message": "a", "cause": {"name": "TypeError", "message": "b", "cause": 5}}),
+        ("new AggregateError([new Error('b'), 'c', { d: 1 }], 'both')",
+         {"name": "AggregateError", "message": "both", "errors": [{"name": "Error", "message": "b"}, "c", {"d": 1}]}),
+        ("new Error('a', { cause: undefined })", {"name": "Error", "message": "a"}),
+        ("new Error('a', { cause: () => 1 })", {"name": "Error", "message": "a", "cause": "[Function cause]"}),
+        ("new Error('a', { cause: Symbol('s') })", {"name": "Error", "message": "a", "cause": "Symbol(s)"}),
+        ("Object.assign(new Error('a'), { cause: 1, code: 2 })",
+         {"name": "Error", "message": "a", "cause": 1, "code": 2}),
+        ("(() => { const e = new Error('a'); e.b = 1; e.cause = e; return e })()", None),
+        ("(() => { const e = new Error('a', { cause: 1 }); const f = new Error('b', { cause: e });"
+         " Object.defineProperty(e, 'cause', { value: f }); return e })()",
+         {"name": "Error", "message": "a", "cause": {"name": "Error", "message": "b", "cause": "[Circular]"}}),
+    ],
+)  # fmt: skip
+def test_an_error_as_a_value_has_its_cause_and_its_errors(programs: Programs, expression: str, value: object) -> None:
+    if value is None:  # an enumerable cause is a property like others
+        assert programs.failure(f"({expression})").message.startswith("result.cause is a cycle")
+    else:
+        assert programs.value(f"({expression})") == value
+
+
+def test_an_error_in_what_caused_it_is_described_once(programs: Programs) -> None:
+    source = "const e = new Error('a'); e.cause = [{ e }]; "
+    assert programs.failure(source + "throw e").message.startswith('a\ncaused by: [{"e":"Error: a')
+    [(_, line)] = programs.logs(source + "console.log(e)")
+    assert line.count("caused by") == 1
+    hidden = source + "Object.defineProperty(e, 'cause', { enumerable: false }); e"
+    assert programs.value(hidden)["cause"].startswith('[{"e":"Error: a')
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("new Proxy(new Map([[1, 2]]), {})", [[1, 2]]),
+        ("new Proxy(new Proxy(new Set([1]), {}), {})", [1]),
+        ("new Proxy(new Date(0), {})", "1970-01-01T00:00:00.000Z"),
+        ("new Proxy(/a/g, {})", "/a/g"),
+        ("new Proxy(new Uint8Array([1]), {})", {"$type": "Uint8Array", "base64": "AQ=="}),
+        ("new Proxy(new Error('a'), {})", {"name": "Error", "message": "a"}),
+        ("new Proxy({ a: 1 }, { get: () => 2 })", {"a": 2}),
+        ("new Proxy([1], {})", [1]),
+        ("new URLSearchParams('a=1&b=x y')", "a=1&b=x+y"),
+    ],
+)
+def test_a_proxy_is_what_it_stands_for(programs: Programs, expression: str, value: object) -> None:
+    assert programs.value(f"[{expression}]") == [value]
+
+
+@pytest.mark.parametrize(
+    ("expression", "what"),
+    [
+        ("new Intl.NumberFormat('en')", "Intl.NumberFormat"),
+        ("new AbortController()", "AbortController"),
+        ("new TextEncoder()", "TextEncoder"),
+        ("Math", "Math"),
+    ],
+)
+def test_an_object_of_the_language_without_data_is_refused_by_its_name(
+    programs: Programs, expression: str, what: str
+) -> None:
+    message = programs.failure(f"({{ a: {expression} }})").message
+    assert message == f"result.a is {what}, which has no data of its own: name the values that you need"
+    assert programs.logs(f"console.log({expression})") == [("log", f"[{what}]")]
+
+
+def test_a_proxy_that_was_revoked_is_refused(programs: Programs) -> None:
+    source = "const p = Proxy.revocable({}, {}); p.revoke(); ({ a: [p.proxy] })"
+    assert programs.failure(source).message == "result.a[0] is a proxy that was revoked"
+
+
+def test_a_symbol_is_refused_by_its_name(programs: Programs) -> None:
+    assert programs.failure("[Symbol('s')]").message.startswith("result[0] is a symbol, Symbol(s): only data")
+    assert "Symbol(ключ" in programs.failure("[Symbol('ключ'.repeat(99))]").message
+
+
+@pytest.mark.parametrize(
+    ("expression", "place"),
+    [
+        ("{ a: [{ get b() { throw 'mine' } }] }", "result.a[0].b"),
+        ("{ a: { toJSON() { throw new Error('mine') } } }", "result.a"),
+        ("[new Proxy({}, { ownKeys() { throw new Error('mine') } })]", "result[0]"),
+        ("[new Proxy([1], { get(target, name) { if (name !== 'toJSON') throw new Error('mine') } })]", "result[0]"),
+    ],
+)  # fmt: skip
+def test_the_stack_of_a_result_that_throws_ends_with_its_place(programs: Programs, expression: str, place: str) -> None:
+    error = programs.failure(f"({expression})")
+    assert error.message == "mine"
+    assert (error.stack or "").endswith(f"    while {place} was read")
+    assert "while" not in (programs.failure(f"console.log({expression}); throw new Error('x')").stack or "")

@@ -39,6 +39,8 @@ def test_each_method_has_its_level() -> None:
         ("'[Symbol]'", "[Symbol]"),
         ("{a: '[Symbol]', b: Symbol('s')}", '{"a":"[Symbol]","b":Symbol(s)}'),
         ("'%o and %s', {a: Symbol('s')}, Symbol('t')", '{"a":Symbol(s)} and Symbol(t)'),
+        ("{[Symbol('s')]: 1, a: 2}", '{"a":2,"Symbol(s)":1}'),
+        ("[{[Symbol.iterator]: Symbol()}]", '[{"Symbol(Symbol.iterator)":Symbol()}]'),
     ],
 )
 def test_symbols_are_written_by_their_names(value: str, text: str) -> None:

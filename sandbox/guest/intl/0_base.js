@@ -194,16 +194,17 @@ function carried({ language, script, region }) {
   return tables.locales[language][3].split(" ").includes(name) ? name : undefined;
 }
 
-// The locale of a service: {name, keywords, data}. The first requested one decides: to pass over one that is not carried
+// The locale of a service: {name, keywords, data, isDefault}. The first requested one decides: to pass over one that is not carried
 // would give values of another language.
 function resolve(locales, keys = []) {
   // A word of five letters and more is no language anywhere: `toLocaleString("default", ...)` means the default one.
-  const [first = "en-US"] = canonicalLocales(locales).filter((tag) => !/^(und|[a-z]{5,8})(-|$)/.test(tag));
+  const [asked] = canonicalLocales(locales).filter((tag) => !/^(und|[a-z]{5,8})(-|$)/.test(tag));
+  const first = asked ?? "en-US";
   const parsed = parseTag(first);
   const name = carried(parsed);
   if (name === undefined) throw refuse('the locale "' + first.slice(0, 100) + '"', instead);
   const keywords = new Map([...parsed.keywords].filter(([key]) => keys.includes(key)));
-  return { name, keywords, data: localeData(name) };
+  return { name, keywords, data: localeData(name), isDefault: asked === undefined };
 }
 
 function localeData(name) {

@@ -233,10 +233,12 @@ function category(text, number, least, exponent = 0) {
 service("PluralRules", {
   make(locales, given) {
     const options = object(given);
-    const { data, name } = resolve(locales);
+    const { data, name, isDefault } = resolve(locales);
     option(options, "localeMatcher", "string", ["lookup", "best fit"]);
     const type = option(options, "type", "string", ["cardinal", "ordinal"], "cardinal");
-    return { locale: name === "pt-PT" ? name : name.split("-")[0], type, digits: digitOptions(options, 0, 3, "standard"), rules: data[type === "ordinal" ? "ordinal" : "plural"] };
+    // Its rules are those of a language, and V8 names that, unless it is the default.
+    const locale = isDefault || name === "pt-PT" ? name : name.split("-")[0];
+    return { locale, type, digits: digitOptions(options, 0, 3, "standard"), rules: data[type === "ordinal" ? "ordinal" : "plural"] };
   },
   methods: {
     select(state, value) {

@@ -35,7 +35,7 @@ function findZone(given) {
     const seconds = (sign === "-" ? -1 : 1) * (hours * 3600 + minutes * 60);
     return { id: (seconds < 0 ? "-" : "+") + hours + ":" + minutes, zone: fixed(seconds), fixed: true };
   }
-  if (UTC.test(text)) return { id: "UTC", zone: fixed(0) };
+  if (UTC.test(text)) return { id: "UTC", zone: fixed(0), gmt: /greenwich$|^etc\/gmt[+-]?0$/i.test(text) };
   const wanted = ABBREVIATIONS[text.toUpperCase()] ?? text;
   const found = lineOf(list(0), wanted.toLowerCase(), list(0).toLowerCase());
   if (!found) throw fail("RangeError", "Invalid time zone specified: " + text.slice(0, 100));
@@ -141,12 +141,13 @@ function zoneName(found, moment, style, data, locale) {
   const advice = 'use timeZoneName "shortOffset" or "longOffset", or write the name yourself';
   if (style.endsWith("Generic")) throw refuse('timeZoneName "' + style + '"', 'use "short" or "long"');
   const own = names(data, locale, "zoneNames");
-  if (found.id === "UTC" && style === "short") return "UTC";
+  if (found.id === "UTC" && style === "short") return found.gmt ? "GMT" : "UTC";
   if (!own) throw refuse("the name of a time zone in " + locale, advice);
+  if (found.gmt) return names(data, locale, "metaZones").GMT.long.standard;
   const kind = daylight ? "daylight" : "standard";
   const text = own[found.id]?.[style]?.[kind];
   // The names of metazones begin in 1970, as in V8. A zone that has none today may have had one.
-  if (text || moment < 0 || /^Etc\//.test(found.id)) return text ?? gmt(offset, style === "long");
+  if (text || moment < 0 || /^(Etc\/|[A-Z]{3}\d[A-Z]{3}$)/.test(found.id)) return text ?? gmt(offset, style === "long");
   if (!found.meta && moment >= Date.UTC(2024)) return gmt(offset, style === "long");
   // CLDR's names hold for the zone as it is today: where its standard time was another one, they may be others.
   if (!found.meta || !sameAsToday(found.zone, offset, daylight)) throw refuse("the name that " + found.id + " had at that time", advice);
