@@ -6,6 +6,7 @@
 #define TEXT_CAP 4096
 #define STACK_CAP 65536
 #define BRIEF_CAP 1024
+#define PROTOTYPES 100 /* of a thrown value, one above the other */
 #define OTHERS 5 /* errors, and causes, that a message names */
 
 static bool is_of_program(const char *line, size_t size) {
@@ -30,11 +31,30 @@ static void clean_stack(Bytes *out, const char *stack, size_t size) {
 }
 
 static JSValue stack_getter = JS_UNDEFINED; /* of Error.prototype, captured before any program runs */
+static JSValue error_prototype = JS_UNDEFINED;
 
 int failure_install(JSContext *ctx) {
     static const char code[] = "Object.getOwnPropertyDescriptor(Error.prototype, 'stack').get";
+    static const char prototype[] = "Error.prototype";
     stack_getter = JS_Eval(ctx, code, sizeof code - 1, "intrinsics", 0);
-    return JS_IsException(stack_getter) ? -1 : 0;
+    error_prototype = JS_Eval(ctx, prototype, sizeof prototype - 1, "intrinsics", 0);
+    return JS_IsException(stack_getter) || JS_IsException(error_prototype) ? -1 : 0;
+}
+
+/* An error, or an object that was made to inherit from one, as `Object.create(Error.prototype)`. */
+static bool is_error(JSContext *ctx, JSValueConst value) {
+    if (JS_IsError(value)) return true;
+    bool found = false;
+    JSValue next = JS_IsObject(value) ? JS_GetPrototype(ctx, value) : JS_UNDEFINED;
+    for (int i = 0; i < PROTOTYPES && JS_IsObject(next) && !found; i++) {
+        found = JS_VALUE_GET_PTR(next) == JS_VALUE_GET_PTR(error_prototype);
+        JSValue after = JS_GetPrototype(ctx, next);
+        JS_FreeValue(ctx, next);
+        next = after;
+    }
+    if (JS_IsException(next)) JS_FreeValue(ctx, JS_GetException(ctx));
+    JS_FreeValue(ctx, next);
+    return found;
 }
 
 /* The stack that the engine recorded, or undefined. Never throws. */
@@ -162,7 +182,7 @@ static void describe_others(JSContext *ctx, JSValueConst thrown, Bytes *message)
 }
 
 static void describe(JSContext *ctx, JSValueConst thrown, Bytes *name, Bytes *message, Bytes *stack) {
-    if (!JS_IsError(thrown)) {
+    if (!is_error(ctx, thrown)) {
         if (!JS_IsString(thrown)) bytes_text(message, "the program threw ");
         inspect_value(ctx, message, thrown);
         return;
