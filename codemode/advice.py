@@ -23,6 +23,11 @@ _PARSED = (
 NO_CONTENT = (
     "A tool's result is the value itself, parsed where it is JSON: there is no content or structuredContent around it."
 )
+_OF_RESULTS = (
+    ("class constructors must be invoked with 'new'",
+     "A class is not called: make an object of the class, and return what it gives: return await new Name().run();"),
+    (" is a function: only data can leave the program", "Call the function and return what it gives: await name(...)."),
+)  # fmt: skip
 _NO_NETWORK = "A program has no network: call tools (await codemode.server.tool(input)); codemode.search finds them."
 _NO_PROCESS = "A program has no process, files or environment: get data from tools and return the result."
 _ABSENT = {
@@ -48,6 +53,10 @@ def advise(failure: Failure, catalog: Catalog, program: str, *, called: bool) ->
         return [advice] if advice else []
     if called and (about_result := _about_result(failure, program)) is not None:
         return [about_result]
+    if failure.name == "TypeError" and failure.kind == "exception":
+        for words, advice in _OF_RESULTS:
+            if words in failure.message:
+                return [advice]
     if _NOTHING_IN_IT.match(failure.message) and failure.name == "TypeError" and takes_parameters(program):
         return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
     return []

@@ -62,6 +62,12 @@ async def test_another_syntax_error_has_the_words_of_the_engine(engines: Engines
         assert "advice" not in (await b.run(code)).error
 
 
+@pytest.mark.anyio
+async def test_a_program_that_ends_too_early_is_not_said_to_return_outside_of_a_function(engines: Engines) -> None:
+    async with bench(engines) as b:
+        assert (await b.run("return await")).error["message"] == "the program ends too early"
+
+
 @given(st.text(max_size=200), st.integers(1, 9), st.integers(1, 99))
 def test_any_text_and_place_may_be_asked_about(program: str, line: int, column: int) -> None:
     instead(Failure("syntax", "SyntaxError", "expecting ';'", line, column), program)
