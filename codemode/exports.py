@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from codemode.check.brackets import Brackets, brackets
 from codemode.entry import ENTRY_NAMES, arguments, parameters_at
@@ -120,6 +121,8 @@ def as_script(program: str) -> Script:
         text.key(one.first) == "export" and text.key(one.first + 1) == "default" for one in exports.values()
     )
     keep_values = has_default and not is_body and not call
+    if not (call or exports or is_body):
+        call = _call_of_data(program, text)
     edits: list[tuple[int, int, str]] = []
     for at, token in enumerate(text.tokens):
         start = token.start
@@ -218,13 +221,19 @@ def _call(text: Brackets, chosen: _Export, count: int) -> tuple[bool, str]:
         return False, f"return {_VALUE}" if count > 1 and text.key(chosen.first) != "export" else ""
     is_class, name, opening = kind
     functions = [] if opening is None else list(members(text, opening, is_class=is_class))
-    member = next((one for one in functions if one.name in ENTRY_NAMES), functions[0] if len(functions) == 1 else None)
+    member = _to_run(functions)
     if member is None:
         return False, ""
     given = "" if member.parameters is None else arguments(text, member.parameters)
     is_made = is_class and text.key(chosen.value) != "new" and not member.is_static
     made = f"new {name or _VALUE}()" if is_made else name or _VALUE
     return bool(name), f"return {made}.{member.name}({given})"
+
+
+def _to_run(functions: list[Member]) -> Member | None:
+    """The function of an object or a class that runs: the one with the name of an entry, else the only one."""
+    only = functions[0] if len(functions) == 1 else None
+    return next((one for one in functions if one.name in ENTRY_NAMES), only)
 
 
 def _kind(text: Brackets, chosen: _Export) -> tuple[bool, str, int | None] | None:
@@ -249,6 +258,85 @@ def _kind(text: Brackets, chosen: _Export) -> tuple[bool, str, int | None] | Non
             ):
                 return True, "" if key == "new" else name, body_of_class(text, index)
     return None
+
+
+def _call_of_data(program: str, text: Brackets) -> str:
+    """What returns the variables that a program exports, where its last statement is one of these exports; "" where it
+    exports a function or a class, or has a function to run."""
+    names: list[str] = []
+    last = 0
+    for at, token in enumerate(text.tokens):
+        if token.key in ENTRY_NAMES and text.key(at - 1) in _BEFORE_NAME:
+            return ""
+        if token.key != "export" or not begins_export(text, at):
+            continue
+        if (call := _call_of_object(text, at)) is not None:
+            return call
+        found = _exported_names(text, at)
+        if found is None:
+            return ""
+        names += found
+        last = at
+    if not names or not _is_last(program, text, last):
+        return ""
+    return f"return {names[0]}" if len(names) == 1 else f"return {{ {', '.join(dict.fromkeys(names))} }}"
+
+
+def _call_of_object(text: Brackets, at: int) -> str | None:
+    """The call of the function to run of an object that is exported as `export const name = {...}` and not used; "" for
+    one that is used, None for other exports."""
+    if text.key(at + 1) not in ("const", "let", "var") or (text.key(at + 3), text.key(at + 4)) != ("=", "{"):
+        return None
+    functions = list(members(text, at + 4, is_class=False))
+    member = _to_run(functions)
+    if member is None:
+        return "" if functions else None
+    if sum(token.key == text.key(at + 2) for token in text.tokens) > 1:
+        return ""
+    given = "" if member.parameters is None else arguments(text, member.parameters)
+    return f"return {text.key(at + 2)}.{member.name}({given})"
+
+
+def _exported_names(text: Brackets, at: int) -> list[str] | None:
+    """The variables that the export at a token exports, none for types; None where one is a function or a class, or has
+    another name outside."""
+    opening, value = at + 1, None
+    if text.key(at + 1) in ("type", "interface", "declare"):
+        return []
+    if text.key(at + 1) in ("const", "let", "var") and text.key(at + 2) != "enum":
+        opening = at + 2
+        value = next((index for index in range(at + 3, len(text.tokens)) if text.key(index) == "="), None)
+    elif text.key(at + 1) != "{" or export_from(text, at) is not None:
+        return None
+    end = text.pairs.get(opening) if text.key(opening) == "{" else None
+    keys = [text.key(opening)] if end is None else [text.key(index) for index in range(opening + 1, end)]
+    names = [key for key in keys if key != ","]
+    if not all(name.isidentifier() for name in names) or keys.count(",") < len(names) - 1:
+        return None
+    if value is not None:
+        return None if text.key(value + 1) == "class" or _function(text, value + 1) is not None else names
+    defined = {
+        text.key(index + 1) for index, token in enumerate(text.tokens) if token.key in ("function", "class", "*")
+    }
+    functions = (name for name in names if any(_function(text, index) is not None for index in _mentions(text, name)))
+    return None if defined.intersection(names) or next(functions, None) is not None else names
+
+
+def _mentions(text: Brackets, name: str) -> Iterator[int]:
+    return (index for index, token in enumerate(text.tokens) if token.key == name and text.key(index + 1) in (",", "}"))
+
+
+def _is_last(program: str, text: Brackets, at: int) -> bool:
+    """Whether the statement at a token is the last one."""
+    own = [index for index in range(at + 1, len(text.tokens)) if not text.depths[index]]
+    if any(text.key(index) == ";" for index in own[:-1]):
+        return False
+    for before, index in pairwise(own):
+        key, ends = text.key(index), text.key(before)[-1]
+        is_new_line = "\n" in program[text.tokens[before].end : text.tokens[index].start]
+        if is_new_line and (key[0].isidentifier() or key[0] in '"$`') and (ends.isalnum() or ends in ")]}\"'`"):
+            return False
+    return True
 
 
 def body_of_class(text: Brackets, at: int) -> int | None:

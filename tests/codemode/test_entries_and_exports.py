@@ -78,7 +78,7 @@ async def test_a_function_that_an_environment_would_call_is_called(engines: Engi
         ("class Runner { static async run() { return 42 } }", "`return await Runner.run();`"),
         ("const o = { async run() { return 42 } };", "the object o and never uses it. `return await o.run();`"),
         ("const o = { a: 1, run: async () => 42 };", "`return await o.run();`"),
-        ("export const o = { name: 'x', async run({ codemode }) {} };", "`return await o.run({codemode});`"),
+        ("const o = { name: 'x', async run({ codemode }) {} };", "`return await o.run({codemode});`"),
         ("async function main() { return 42 }\nvoid main();", "`void` drops the result"),
         ("void (async () => 42)();", "`void` drops the result"),
         ("!async function () { return 42 }();", "`!` drops the result"),
@@ -88,8 +88,7 @@ async def test_a_function_that_an_environment_would_call_is_called(engines: Engi
         ("const n: { n: number } = await codemode.fix.echo({n: 42});", "`return n;` at its end"),
         ("return\n  42;", "`return` ends with its line"),
         ("interface A { n: number }\ntype B = A[];", "types only"),
-        ("export const n = 42;", "exports nothing, and this one returned nothing. `return n;`"),
-        ("export let { a, b } = { a: 1, b: 2 };", "`return { a, b };`"),
+        ("export const n = 42;\nif (n > 50) { n }", "this one returned nothing. `return n;`"),
         ("{ a: 42 }", "`return { ... };` returns an object"),
         ("return 'ab'.replace(/b/g, async (m) => m);", "replace does not wait"),
         ("return 'ab'.replaceAll('b', (m) => Promise.resolve(m));", "a promise was made into a text"),
@@ -184,6 +183,31 @@ async def test_what_a_program_exports_is_run(engines: Engines, code: str) -> Non
 async def test_exported_data_are_the_result(engines: Engines) -> None:
     for head in ("export default", "module.exports =", "export ="):
         assert (await run(engines, f"{head} {{ a: 1, b: [2] }};")).value == {"a": 1, "b": [2]}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("export const n = await codemode.fix.echo({n: 42});", {"n": 42}),
+        ("export const n: number = 42", 42),
+        ("export const { n } = await codemode.fix.echo({n: 42});", 42),
+        ("const all = [];\nfor (const n of [1, 2]) { all.push(n) }\nexport { all };", [1, 2]),
+        ("const all = [];\nall.push(1, 2);\nexport const count = all.length", 2),
+        ("export type A = number;\nexport let { a, b } = { a: 1, b: 2 };", {"a": 1, "b": 2}),
+        ("export const a = 1;\nconst b = 2;\nexport { b };", {"a": 1, "b": 2}),
+        ("export const a = { n: 42 }\na.n", 42),
+        ("export const a = { n: 42 };\na.n;", 42),
+        ("export const a = 1;\nasync function main() { return 42 }\nexport const b = 2;", 42),
+        ("const main = async () => 42;\nexport { main };", 42),
+        ("export const helper = (x = 42) => x;", 42),
+        ("export const o = { n: 0, run(by) { return this.n += by } };\no.run(42);\no.n", 42),
+        ("export const tool = { name: 'x', async execute({ codemode }) { return codemode.fix.echo({n: 42}) } };",
+         {"n": 42}),
+    ],
+)  # fmt: skip
+async def test_variables_that_a_program_exports_last_are_its_result(engines: Engines, code: str, value: Any) -> None:
+    assert (await run(engines, code)).value == value
 
 
 @pytest.mark.anyio
