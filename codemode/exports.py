@@ -112,14 +112,13 @@ def as_script(program: str) -> Script:
         for at, token in enumerate(text.tokens)
         if token.key not in own and (one := _export(text, at)) is not None
     }
-    chosen = _chosen(text, exports.values())
+    # What the program calls itself must not run again.
+    done = {first: end for first, one in exports.items() if (end := _end_of_used(text, one)) is not None}
+    left = [one for one in exports.values() if one.first not in done]
+    chosen = _chosen(text, left)
     # A name of the program's own could be the same.
-    is_named, call = (
-        (False, "") if chosen is None or is_body or _VALUE in program else _call(text, chosen, len(exports))
-    )
-    has_default = any(
-        text.key(one.first) == "export" and text.key(one.first + 1) == "default" for one in exports.values()
-    )
+    is_named, call = (False, "") if chosen is None or is_body or _VALUE in program else _call(text, chosen, len(left))
+    has_default = any(text.key(one.first) == "export" and text.key(one.first + 1) == "default" for one in left)
     keep_values = has_default and not is_body and not call
     if not (call or exports or is_body):
         call = _call_of_data(program, text)
@@ -128,7 +127,10 @@ def as_script(program: str) -> Script:
         start = token.start
         if edits and start < edits[-1][1]:
             continue
-        if (one := exports.get(at)) is not None:
+        if at in done:
+            end = text.tokens[done[at] - 1].end
+            edits.append((start, end, spaces(program[start:end])))
+        elif (one := exports.get(at)) is not None:
             if keep_values and token.key == "export":
                 continue
             end = text.tokens[one.value - 1].end
@@ -166,6 +168,38 @@ def _edited(program: str, edits: Iterable[tuple[int, int, str]]) -> str:
 def _are(text: Brackets, at: int, keys: tuple[str, ...]) -> bool:
     """Whether these tokens begin at an index; "" is any."""
     return all(not key or text.key(at + index) == key for index, key in enumerate(keys))
+
+
+def _end_of_used(text: Brackets, one: _Export) -> int | None:
+    """The end of what becomes blanks of the export of a function or class that the program calls itself: all of it, or
+    the words before a declaration. None for other exports."""
+    at = one.value
+    if text.key(at) == "{" and (end := text.after(at)) is not None:
+        names = [text.key(index) for index in range(at + 1, end - 1)]
+    elif text.key(at + 1) in (";", "") or (text.key(at).isidentifier() and text.key(at + 1).isidentifier()):
+        names, end = [text.key(at)], at + 1
+    else:
+        names, end = [], at
+    if text.key(one.first) == "export" and text.key(one.first + 1) == "default":
+        head = at + (text.key(at) == "async")
+        if text.key(head) in ("function", "class"):
+            names, end = [text.key(head + 1)], at
+    if not any(_is_used(text, name, one) for name in names if name.isidentifier()):
+        return None
+    return end + (text.key(end) == ";" and end > at)
+
+
+def _is_used(text: Brackets, name: str, one: _Export) -> bool:
+    """Whether a program calls one of its functions, or makes an object of a class, outside of the definition."""
+    places = [at for at, token in enumerate(text.tokens) if token.key == name and text.key(at - 1) != "."]
+    defined = next((at for at in places if text.key(at - 1) in _BEFORE_NAME or text.key(at - 1) == "*"), None)
+    if defined is None:
+        return False
+    braces = (at for at in range(defined, len(text.tokens)) if text.key(at) == "{" and not text.depths[at])
+    body = next(braces, defined)
+    end = text.pairs.get(body, body)
+    uses = (at for at in places if at != defined and not body < at < end)
+    return any(text.key(at + 1) in ("(", ".") or text.key(at - 1) == "new" for at in uses)
 
 
 def _is_variable(text: Brackets, word: str) -> bool:

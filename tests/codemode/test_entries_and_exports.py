@@ -232,6 +232,28 @@ async def test_what_cannot_be_run_says_what_to_write(engines: Engines, code: str
     )
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "{main}\nmain();\nmodule.exports = main;",
+        "{main}\nmain();\nmodule.exports = {{ main }};",
+        "{main}\nexports.main = main;\nexports.n = 1;\nmain();",
+        "exports.main = void 0;\n{main}\nexports.main = main;\nmain();",
+        "{main}\nexport default main;\nmain();",
+        "export default {main}\nmain();",
+        "export {main}\nawait main();",
+        "export default {main}\nreturn await main();",
+        "export default class A {{ async run() {{ return codemode.fix.echo({{n: 42}}) }} }}\nnew A().run();",
+        "class A {{ async run() {{ return codemode.fix.echo({{n: 42}}) }} }}\nmodule.exports = A;\nnew A().run();",
+        "{main}\nif (require.main === module) {{ main() }}\nmodule.exports = {{ main }};",
+    ],
+)
+async def test_what_a_program_exports_and_calls_runs_once(engines: Engines, code: str) -> None:
+    found = await run(engines, code.format(main="async function main() { return codemode.fix.echo({n: 42}) }"))
+    assert found.value == {"n": 42} and found.calls == [("fix.echo", "ok")]
+
+
 # --- namespaces and other words of TypeScript ------------------------------------------------------------------------
 
 
