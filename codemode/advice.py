@@ -38,6 +38,11 @@ _NO_RESPONSE = "A tool's result is no HTTP response: it is the value itself, rea
 _OF_UNDEFINED = "JSON.parse takes a text, and it got undefined: look at the value with console.log before it."
 _OF_OBJECT = "JSON.parse takes a text, and it got an object, which is parsed already: use it as it is."
 _TEXT_OF_ERROR = "The message of an error is a text: new Error(JSON.stringify(value))."
+_OF_RESULTS = (
+    ("class constructors must be invoked with 'new'",
+     "A class is not called: make an object of the class, and return what it gives: return await new Name().run();"),
+    (" is a function: only data can leave the program", "Call the function and return what it gives: await name(...)."),
+)  # fmt: skip
 _NO_NETWORK = "A program has no network: call tools (await codemode.server.tool(input)); codemode.search finds them."
 _NO_PROCESS = "A program has no process, files or environment: get data from tools and return the result."
 _ABSENT = {
@@ -71,6 +76,9 @@ def advise(
     if failure.name == "SyntaxError" and "JSON.parse" in program and (got := _NOT_JSON.match(failure.message)):
         return [_OF_UNDEFINED if got[1] == "undefined" else _OF_OBJECT]
     if failure.name == "TypeError":
+        for words, advice in _OF_RESULTS:
+            if words in failure.message:
+                return [advice]
         if _NOTHING_IN_IT.match(failure.message) and takes_parameters(program):
             return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
         if (other := _about_call(failure, program, catalog, called)) is not None:

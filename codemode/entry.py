@@ -1,27 +1,47 @@
-"""The parameters of a function that is the whole program: `async ({codemode}) => {...}`, `main(tools)`.
+"""The function that is the program: `async ({codemode}) => {...}`, `main(tools)`, `run(codemode, args)`.
 
 Agents pass `codemode` or `tools` to their program as other environments do. Both are globals of an isolate, and a
 program is called without arguments. So where a function names them as parameters and nobody calls it with arguments,
-those parameters become blanks, and the names mean the globals.
+those parameters become blanks, and the names mean the globals. A function that only an environment would call, by its
+name or for such a parameter, is called at the end.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
 
 from codemode.check.brackets import Brackets, brackets
 from codemode.erasure import spaces
 
-_MAY_HAVE = re.compile(r"\b(?:codemode|tools)\b[^()=]{0,200}(?:\)|=>)")
+ENTRY_NAMES = frozenset(
+    "main run execute exec handler handle start program entry task code script solve solution default".split()
+)
+"""What environments call the function that they run."""
+# Each begins with a word, which Python finds quickly: alternatives are tried at every character.
+_TAKES = (
+    ("codemode", re.compile(r"codemode\b[^()]{0,200}?(?:\)|=>)")),
+    ("tools", re.compile(r"tools\b[^()]{0,200}?(?:\)|=>)")),
+)
 _NAMES = frozenset({"codemode", "tools"})
 # Other environments pass these too, and they are globals here.
 _GLOBALS = _NAMES | {"console", "fetch", "crypto", "setTimeout", "URL"}
+_INPUTS = frozenset("args input inputs params options ctx context env event request payload data config".split())
+_DECLARES = frozenset({"const", "let", "var"})
+_NAMELESS = re.compile(r"\s*(?:async\b\s*)?function\s*\(")
+_ARROW = re.compile(r"\s*(?:async\b\s*)?(?:\(|[\w$]+\s*=>)")
+_CALLED = re.compile(r"\}\s*\(\s*\)\s*;?\s*\Z")
+_STATEMENTS = frozenset("const let var class function if for while do switch try throw".split())
+_MOST_BEFORE = 6  # tokens before the parameters of the only function: `const main = async function main(`
+_MOST_AT_END = 40  # characters in which the call at the end of a program is looked for
 _MOST_TOKENS = 200  # of one list of parameters
 
 
 def may_take_globals(program: str) -> bool:
     """Whether `without_given_parameters` may change a program. Tells no for most programs."""
-    return _MAY_HAVE.search(program) is not None
+    return any(name in program and takes.search(program) is not None for name, takes in _TAKES)
 
 
 def without_given_parameters(program: str) -> str:
@@ -30,12 +50,58 @@ def without_given_parameters(program: str) -> str:
     if text is None:
         return program
     entries = _Entries(program, text)
-    for at in range(len(text.tokens)):
-        edit = entries.edit(program, at)
-        if edit is not None:
-            start, end, replacement = edit
-            program = program[:start] + replacement + program[end:]
-    return program
+    edits = [edit for at in range(len(text.tokens)) for edit in entries.edits(at)]
+    pieces: list[str] = []
+    position = 0
+    for start, end, words in sorted(edits):
+        if start >= position:
+            pieces += (program[position:start], words)
+            position = end
+    return "".join((*pieces, program[position:]))
+
+
+def may_stand_alone(program: str) -> bool:
+    """Whether `as_expression` may change a program. Tells no for most programs."""
+    if _NAMELESS.match(program) is not None:
+        return True
+    return (
+        _CALLED.search(program, max(0, len(program) - _MOST_AT_END)) is not None and _ARROW.match(program) is not None
+    )
+
+
+def as_expression(program: str) -> str:
+    """A program that is one function without a name, or that and `()`, as the function alone, which is called.
+
+    As a statement such a function needs a name, and an arrow function cannot be called without parentheses around it.
+    """
+    text = brackets(program)
+    if text is None or not text.tokens:
+        return program
+    keys = [token.key for token in text.tokens]
+    first = int(keys[0] == "async")
+    opening = first + (keys[first : first + 1] == ["function"])
+    is_function, end = opening > first, text.pairs.get(opening)
+    brace = None if end is None else next((at for at in range(end + 1, len(keys)) if keys[at] == "{"), None)
+    closing = None if brace is None else text.pairs.get(brace)
+    if (
+        brace is None
+        or closing is None
+        or keys[opening] != "("
+        or "".join(keys[closing + 1 :]) not in ("", ";", "()", "();")
+    ):
+        return program
+    head, called = text.tokens[brace].start, text.tokens[closing].end
+    if keys[closing + 1 : closing + 2] == ["("]:
+        program = (
+            program[:called]
+            + spaces(program[called : text.tokens[closing + 2].end])
+            + program[text.tokens[closing + 2].end :]
+        )
+    start = text.tokens[first].start
+    if not is_function or "\n" in program[start:head]:
+        return program
+    parameters = program[text.tokens[opening].start : head].rstrip()
+    return program[:start] + f"{parameters}=>".rjust(head - start) + program[head:]
 
 
 def takes_parameters(program: str) -> bool:
@@ -58,28 +124,31 @@ class _Entries:
         for at, token in enumerate(text.tokens):
             self._mentions.setdefault(token.key, []).append(at)
 
-    def edit(self, program: str, at: int) -> tuple[int, int, str] | None:
-        """The part of the program to replace, and its replacement of the same length, for the entry function that
-        begins at a token."""
+    def edits(self, at: int) -> Iterator[tuple[int, int, str]]:
+        """The parts of the program to replace, with replacements of the same length, for the entry function that begins
+        at a token."""
         text = self._text
         head = self.head(at)
         if head is None:
-            return None
+            return
         first, end = head
         if text.key(first) != "(":  # `codemode => ...`
             token = text.tokens[first]
-            return (token.start, token.end, "()".ljust(token.end - token.start)) if token.key in _NAMES else None
-        parameters = list(_split(text, first + 1, end))
-        rest = [one for one in parameters if not _is_given(text, *one)]
-        given = {text.key(index) for one in parameters if one not in rest for index in range(*one)}
+            if token.key in _NAMES:
+                yield token.start, token.end, "()".ljust(token.end - token.start)
+            return
+        parts = [part for one in _split(text, first + 1, end) for part in _taken_apart(text, *one)]
+        given = {text.key(index) for start, stop, is_given in parts if is_given for index in range(start, stop)}
         if not given & _NAMES:
-            return None
-        start, stop = text.tokens[first].end, text.tokens[end].start
-        inner = program[start:stop]
-        if not rest:
-            return start, stop, spaces(inner)
-        kept = ", ".join(program[text.tokens[a].start : text.tokens[b - 1].end] for a, b in rest)
-        return None if "\n" in inner or "\r" in inner else (start, stop, kept.ljust(len(inner)))
+            return
+        rest = [(start, stop) for start, stop, is_given in parts if not is_given]
+        stays = {index for start, stop in rest for index in range(start, stop)}
+        for (_, stop), (start, _) in pairwise(rest):
+            stays.add(next(index for index in range(stop, start) if text.key(index) == ","))
+        for index in range(first + 1, end):
+            if index not in stays:
+                token = text.tokens[index]
+                yield token.start, token.end, spaces(self._program[token.start : token.end])
 
     def head(self, at: int) -> tuple[int, int] | None:
         """The first and the last token of the parameters of the entry function that begins at a token; None where none
@@ -121,7 +190,10 @@ class _Entries:
         if before != "(" or text.key(start - 2) not in ("", ";", "}", "return", "await", "="):
             return False
         closing = text.pairs.get(start - 1)
-        if closing is None or text.key(closing + 1) != "(" or text.key(closing + 2) != ")":
+        if closing is None:
+            return False
+        is_last = text.key(closing + 1) == "" or (text.key(closing + 1), text.key(closing + 2)) == (";", "")
+        if not is_last and (text.key(closing + 1) != "(" or text.key(closing + 2) != ")"):
             return False
         return all(text.depths[at] > 1 or text.key(at) != "," for at in range(end + 1, closing))
 
@@ -142,7 +214,8 @@ class _Entries:
         others = [at for at in mentions if at not in definitions[:1]]
         calls = sum(text.key(at + 1) == "(" and text.key(at + 2) == ")" for at in others)
         exports = sum(
-            text.key(at - 1) in ("default", "{", ",") and text.key(at + 1) in (";", "", "}") for at in mentions
+            text.key(at - 1) in ("default", "{", ",") and text.key(at + 1) in (";", "", "}", ",", "as")
+            for at in mentions
         )
         return len(definitions) == 1 and len(mentions) - calls - exports == 1
 
@@ -171,12 +244,112 @@ def _split(text: Brackets, start: int, end: int) -> list[tuple[int, int]]:
     return parts
 
 
-def _is_given(text: Brackets, start: int, end: int) -> bool:
-    """Whether a parameter is a global by name, or takes such names out of an object; with or without a type."""
-    if text.key(start) in _GLOBALS:
-        return end == start + 1 or text.key(start + 1) == ":" or (text.key(start + 1) == "?" and end > start + 2)
+def _taken_apart(text: Brackets, start: int, end: int) -> Iterator[tuple[int, int, bool]]:
+    """A parameter, and whether it is a global. The names that it takes out of an object become parameters where one of
+    them is a global: the function is called without arguments, so the others are undefined either way."""
     closing = text.pairs.get(start)
     if text.key(start) != "{" or closing is None:
-        return False
-    names = [text.key(index) for index in range(start + 1, closing) if text.key(index) != ","]
-    return bool(names) and set(names) <= _GLOBALS and (closing + 1 == end or text.key(closing + 1) == ":")
+        yield start, end, _is_given(text, start, end)
+        return
+    items = list(_split(text, start + 1, closing))
+    names = [text.key(first) for first, stop in items if stop == first + 1 or text.key(first + 1) == "="]
+    if len(names) < len(items) or not _NAMES.intersection(names):
+        yield start, end, False
+        return
+    for first, stop in items:
+        yield first, stop, stop == first + 1 and text.key(first) in _GLOBALS
+
+
+def _is_given(text: Brackets, start: int, end: int) -> bool:
+    """Whether a parameter is a global by its name, with or without a type."""
+    after = text.key(start + 1)
+    return text.key(start) in _GLOBALS and (end == start + 1 or after == ":" or (after == "?" and end > start + 2))
+
+
+def parameters_at(text: Brackets, at: int) -> int | None:
+    """Of the function that begins at a token the index of the parenthesis before its parameters, -1 where it has none;
+    None where no function begins."""
+    at += text.key(at) == "async"
+    if text.key(at) == "function":
+        opening = next((index for index in range(at + 1, at + 4) if text.key(index) == "("), None)
+        return opening if opening in text.pairs else None
+    if text.key(at) == "(" and (end := text.pairs.get(at)) is not None:
+        return at if _arrow(text, end + 1) is not None else None
+    return -1 if _arrow(text, at + 1) == at + 1 and text.key(at).isidentifier() else None
+
+
+def arguments(text: Brackets, opening: int) -> str:
+    """The arguments for a function that an environment would call, by its parameters: globals where it takes them."""
+    end = text.pairs.get(opening, opening + 1)
+    given = [_argument(text, start, stop) for start, stop in _split(text, opening + 1, end)]
+    while given and given[-1] == "undefined":
+        given.pop()
+    return ", ".join(given)
+
+
+def _argument(text: Brackets, start: int, end: int) -> str:
+    if _is_given(text, start, end):
+        return text.key(start)
+    if text.key(start) != "{" or (closing := text.pairs.get(start)) is None:
+        return "undefined"
+    names = [text.key(first) for first, _ in _split(text, start + 1, closing)]
+    return f"{{{', '.join(name for name in names if name in _NAMES)}}}"
+
+
+def uncalled(program: str, written: str) -> str | None:
+    """The call of the function that only an environment would call: its name is `main` or the like, or it takes
+    `codemode` or `tools`, or it is the whole program and takes `args` or the like. None where there is none.
+
+    `written`: the program before `without_given_parameters`, which may have made blanks of `codemode`.
+    """
+    text = brackets(program)
+    if text is None or text.cut is not None:
+        return None
+    # What the transformer of TypeScript printed has other places.
+    written = written if len(written) == len(program) else program
+    own = [at for at, depth in enumerate(text.depths) if not depth]
+    if any(text.key(at) in ("return", "export") for at in own):
+        return None
+    counts = Counter(token.key for at, token in enumerate(text.tokens) if text.key(at - 1) != ".")
+    functions = [
+        found for at in own if (found := _declared(text, at)) and counts[found[0]] == _mentions_of_declaration(text, at)
+    ]
+    takers = []
+    for name, opening in functions:
+        closing = text.pairs.get(opening)
+        if closing is None:
+            continue
+        taken = set(re.findall(r"[\w$]+", written[text.tokens[opening].start : text.tokens[closing].end]))
+        if taken & (_NAMES | _INPUTS if _is_all(text, opening) else _NAMES):
+            takers.append((name, opening))
+    named = [one for one in functions if one[0] in ENTRY_NAMES]
+    if not (named or takers):
+        return None
+    name, opening = (named or takers)[-1]
+    return f"return {name}({arguments(text, opening) if opening >= 0 else ''})"
+
+
+def _is_all(text: Brackets, opening: int) -> bool:
+    """Whether a program is one function alone, whose parameters begin at a token."""
+    declarations = sum(
+        not depth and token.key in _STATEMENTS for token, depth in zip(text.tokens, text.depths, strict=True)
+    )
+    return declarations == 1 and opening < _MOST_BEFORE
+
+
+def _declared(text: Brackets, at: int) -> tuple[str, int] | None:
+    """The name of the function that is declared at a token, and the index of the parenthesis before its parameters or
+    -1; None where none is."""
+    if text.key(at) in _DECLARES and text.key(at + 2) == "=":
+        opening = parameters_at(text, at + 3)
+        return None if opening is None else (text.key(at + 1), opening)
+    if text.key(at) != "function" or text.key(at + 1) in ("(", "*") or text.key(at - 1) in ("=", "(", ",", "return"):
+        return None
+    return (text.key(at + 1), at + 2) if text.key(at + 2) == "(" else None
+
+
+def _mentions_of_declaration(text: Brackets, at: int) -> int:
+    """How often the declaration at a token has its name: twice in `const main = async function main() {...}`."""
+    if text.key(at) not in _DECLARES:
+        return 1
+    return 1 + (text.key(at + 1) in [text.key(index) for index in range(at + 3, at + 6)])

@@ -22,6 +22,8 @@ _CLOSE = frozenset(")]}>")
 _OPERATORS = frozenset("=<>!&|?+-*/%^.")
 # No line may end right after these words (ECMA-262, "no LineTerminator here").
 _RESTRICTED = frozenset({"return", "throw", "yield", "break", "continue", "async"})
+RETURN_MARK = "$ret$"
+"""What stands in a source for a `return` outside a function: with a comma, or with a semicolon where it is alone."""
 
 
 def blank(source: str, output: str) -> str | None:
@@ -262,7 +264,8 @@ def _continues_operator(printed: list[SourceToken], index: int) -> bool:
 
 def _must_stay(printed: list[SourceToken], index: int) -> bool:
     """Whether a line break before this token would change the program: after `return`, before `=>`, `++` and `--`."""
-    if index and printed[index - 1].key in _RESTRICTED:
+    before = printed[index - 1].key if index else ""
+    if before in _RESTRICTED or before == RETURN_MARK or (before == "," and printed[index - 2].key == RETURN_MARK):
         return True
     if index + 1 < len(printed) and _continues_operator(printed, index + 1):
         return printed[index].key + printed[index + 1].key in ("=>", "++", "--")

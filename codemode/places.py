@@ -29,10 +29,14 @@ class _Frame(NamedTuple):
 
 
 class _Class(NamedTuple):
-    """A class of the program: what it extends, and whether it has a constructor of its own."""
+    """A class of the program: what it extends, whether it has a constructor of its own, and the offsets of the word
+    `class`, of its body and of its end."""
 
     base: str
     has_constructor: bool
+    start: int
+    body: int
+    end: int
 
 
 def placed(failure: Failure, program: str) -> Failure:
@@ -49,7 +53,10 @@ def placed(failure: Failure, program: str) -> Failure:
     starts = [0, *(match.end() for match in re.finditer("\n", program))]
     makers = [failure.name]
     first = 0
-    while first + 1 < len(frames) and _constructs(text, classes, frames[first], failure.name, starts):
+    while first + 1 < len(frames):
+        caller = _offset(starts, frames[first + 1])
+        if not _constructs(text, classes, frames[first], caller, failure.name, starts):
+            break
         makers.append(frames[first].function)
         first += 1
     at = _made_at(text, _offset(starts, frames[first]), makers)
@@ -60,13 +67,25 @@ def placed(failure: Failure, program: str) -> Failure:
     return replace(failure, line=line, column=column, stack="\n".join((head, *lines[first + 1 :])))
 
 
+def within(failure: Failure, lines: int) -> Failure:
+    """The failure without the places behind the first `lines` lines: there stands what was added to the program."""
+    stack = failure.stack
+    if stack is not None:
+        frames = [(line, _frame(line)) for line in stack.split("\n")]
+        stack = "\n".join(line for line, frame in frames if frame is None or frame.line <= lines) or None
+    if failure.line is not None and failure.line > lines:
+        return replace(failure, line=None, column=None, stack=stack)
+    return replace(failure, stack=stack)
+
+
 def _frame(line: str) -> _Frame | None:
     match = _FRAME.match(line)
     return None if match is None else _Frame(match[1] or "", int(match[2]), int(match[3]))
 
 
 def _classes(text: Brackets) -> dict[str, _Class]:
-    """The classes that extend another, by name: `class A extends B {`, `const A = class extends B {`."""
+    """The classes that extend another, by name: `class A extends B {`, `const A = class extends B {`; those without one
+    by the offset of the word, as text."""
     classes: dict[str, _Class] = {}
     for at, token in enumerate(text.tokens):
         if token.key != "class":
@@ -78,17 +97,39 @@ def _classes(text: Brackets) -> dict[str, _Class]:
         while text.key(body) not in ("{", "") and body < extends + 20:
             body += 1
         end = text.pairs.get(body)
-        if not name or text.key(extends) != "extends" or end is None:
+        if text.key(extends) != "extends" or end is None:
             continue
         depth = text.depths[body] + 1
         members = (text.key(index) for index in range(body + 1, end) if text.depths[index] == depth)
-        classes[name] = _Class(text.key(extends + 1), "constructor" in members)
+        found = _Class(
+            text.key(extends + 1), "constructor" in members, token.start, text.tokens[body].start, text.tokens[end].end
+        )
+        # The engine gives a name to a class that is assigned to a variable, and none to one that is to a property.
+        classes[name if name and text.key(at - 3) != "." else str(token.start)] = found
     return classes
 
 
-def _constructs(text: Brackets, classes: dict[str, _Class], frame: _Frame, name: str, starts: list[int]) -> bool:
-    """Whether a frame is the constructor of the error's own class, or of one above it, in its `super(...)`."""
-    found = classes.get(frame.function)
+def _class_of(
+    text: Brackets, classes: dict[str, _Class], frame: _Frame, caller: int, starts: list[int]
+) -> _Class | None:
+    """The class whose constructor a frame is. One without a name is found by its place: around its `super(...)`, or
+    around the offset of its caller where it has no constructor of its own."""
+    offset = _offset(starts, frame)
+    if (found := classes.get(frame.function)) is not None:
+        return found
+    inner = [one for one in classes.values() if one.has_constructor and one.body <= offset < one.end]
+    if inner:
+        return max(inner, key=lambda one: one.body)
+    outer = [one for one in classes.values() if not one.has_constructor and one.start <= caller < one.body]
+    return outer[0] if outer and frame.function == "<anonymous>" else None
+
+
+def _constructs(
+    text: Brackets, classes: dict[str, _Class], frame: _Frame, caller: int, name: str, starts: list[int]
+) -> bool:
+    """Whether a frame is the constructor of the error's own class, or of one above it, in its `super(...)`. `caller` is
+    the offset of the frame that called it."""
+    found = _class_of(text, classes, frame, caller, starts)
     if found is None:
         return False
     root = found.base
@@ -96,8 +137,10 @@ def _constructs(text: Brackets, classes: dict[str, _Class], frame: _Frame, name:
         if root not in classes:
             break
         root = classes[root].base
-    # An error of the language, in the arguments of `super`, is none of this class.
-    if not root.endswith("Error") or (name in _OF_LANGUAGE and name != root):
+    # An error of the language, in the arguments of `super`, is none of this class. A small letter is a variable.
+    if not root.endswith("Error") and (root[:1].isupper() and len(root) > 1):
+        return False
+    if name in _OF_LANGUAGE and name != (root if root.endswith("Error") else "Error"):
         return False
     if not found.has_constructor:
         return True
@@ -117,6 +160,11 @@ def _made_at(text: Brackets, offset: int, makers: list[str]) -> int | None:
     for at, token in enumerate(text.tokens):
         if token.start > offset:
             break
+        if token.key == "new" and text.key(at + 1) == "(" and text.key(at + 2) == "class":
+            # Of `new (class extends Error {...})(...)` the engine tells a place inside.
+            brace = next((index for index in range(at + 3, len(text.tokens)) if text.key(index) == "{"), None)
+            if brace is not None and offset < text.tokens[brace].start:
+                return token.start
         if token.key != "new" or text.key(at + 1) not in makers or text.key(at + 2) != "(":
             continue
         end = text.pairs.get(at + 2)

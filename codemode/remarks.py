@@ -1,18 +1,32 @@
-"""What to say about a program that completed and probably meant something else: nothing was returned, a member was
-read that no result has, or an async function was given to a method of arrays that does not wait for it."""
+"""What to say about a program that completed and probably meant something else: nothing was returned, a function was
+never called, a member was read that no result has, or an async function was given to what does not wait for it."""
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from collections.abc import Iterator
+
 from codemode.advice import wrong_read
+from codemode.awaits import REPLACE
 from codemode.catalog import Catalog
-from codemode.check.brackets import brackets
+from codemode.check.brackets import Brackets, brackets
+from codemode.entry import arguments, parameters_at
+from codemode.exports import Member, body_of_class, members
 from codemode.returned import ASSUMED, OF_ANSWER, may_assume, missing
-from codemode.run import Run
+from codemode.run import Run, is_of_isolate
+from codemode.spelling import is_object
+from codemode.tokens import tokenize
 from codemode.unwaited import unwaited
 
 _MOST_CHARS = 32 * 1024
 _DECLARES = frozenset({"const", "let", "var"})
 _STATEMENTS = frozenset("if for while do switch try throw function class".split())
+_TYPES = frozenset({"type", "interface", "declare"})
+_RUNS = frozenset({"const", "let", "var", "function", "class", "await", "for", "if"})
+_REPLACES = re.compile(r"\.replace(?:All)?\s*\([^\n]{0,200}?,\s*async\b")
+_EXPORTED = re.compile(r"export\s+(?:const|let|var)\s+([\w$]{1,60}|\{[\w$,\s]{1,200}\})")
+_UNARY = re.compile(r"[\s;]*([!+~-])\s*(?:async\b|function\b|\()")
 _PROMISE = "[object Promise]"
 
 
@@ -22,6 +36,12 @@ def remark(run: Run, program: str, catalog: Catalog) -> str | None:
         return None
     if (not_waiting := unwaited(program)) is not None:
         return f"Note: {not_waiting}"
+    if "async" in program and _REPLACES.search(program):
+        return f"Note: {REPLACE}"
+    if (run.value is False or run.value is None) and (unary := _UNARY.match(program)) is not None:
+        return f"Note: `{unary[1]}` drops the result of the function. Write `return await` in its place."
+    if run.has_value and program.lstrip()[:1] == "{" and is_object(tokenize(program)):
+        return "Note: the braces around the program are a block. `return { ... };` returns an object."
     if isinstance(run.value, str) and _PROMISE in run.value:
         return f"Note: the result has {_PROMISE}: a promise was written as a text. Await it first."
     empty = not run.has_value or _is_empty(run.value)
@@ -29,11 +49,9 @@ def remark(run: Run, program: str, catalog: Catalog) -> str | None:
         for read in missing(program, run.returned, catalog):
             if read.member in ASSUMED and (empty or (read.member in OF_ANSWER and read.has_fallback)):
                 return f"Note: {_what(run)}{wrong_read(read, run.returned)}"
-    if run.has_value or run.emitted or run.logs or not run.calls:
+    if run.has_value or run.emitted or not all(is_of_isolate(line) for line in run.logs):
         return None
-    if (name := _last_variable(program)) is not None:
-        return f"Note: the program returned nothing. `return {name};` at its end returns {name}."
-    return None
+    return _without_result(run, program)
 
 
 def _what(run: Run) -> str:
@@ -51,17 +69,106 @@ def _is_empty(value: object) -> bool:
     return value is None or value == ""
 
 
-def _last_variable(program: str) -> str | None:
-    """The variable that the last statement of a program declares; None where it is another statement, or a function, or
-    where the program has a `return` of its own."""
+def _without_result(run: Run, program: str) -> str | None:
     text = brackets(program)
     if text is None or text.cut is not None:
         return None
-    own = [at for at in range(len(text.tokens)) if not text.depths[at]]
+    if returned := [at for at in _own(text) if text.key(at) == "return"]:
+        return _alone(program, text, returned[0])
+    if (name := _last_variable(text, calls=bool(run.calls))) is not None:
+        return f"Note: the program returned nothing. `return {name};` at its end returns {name}."
+    if (note := _undone(text)) is not None:
+        return note
+    if "export" in run.program and (exported := list(_EXPORTED.finditer(run.program))):
+        name = " ".join(exported[-1][1].split())
+        return (
+            f"Note: a program exports nothing, and this one returned nothing. `return {name};` at its end returns it."
+        )
+    return None
+
+
+def _alone(program: str, text: Brackets, at: int) -> str | None:
+    """About a `return` whose value begins on the next line."""
+    if text.key(at + 1) in ("", ";", "}") or "\n" not in program[text.tokens[at].end : text.tokens[at + 1].start]:
+        return None
+    if text.key(at + 1) in _DECLARES | _STATEMENTS | {"return", "await"}:
+        return None
+    return "Note: `return` ends with its line. Begin the value on the same line, or write return ( ... )."
+
+
+def _own(text: Brackets) -> Iterator[int]:
+    """The indexes of the tokens that stand in no brackets."""
+    return (at for at, depth in enumerate(text.depths) if not depth)
+
+
+def _last_variable(text: Brackets, *, calls: bool) -> str | None:
+    """The variable, or the list of them in braces, that the last statement of a program declares; None where it is
+    another statement, a function, or a value for which nothing was done. `calls`: the program called tools."""
+    own = list(_own(text))
     keys = [text.key(at) for at in own]
     declarations = [place for place, key in enumerate(keys) if key in _DECLARES]
-    if not declarations or "return" in keys:
+    if not declarations:
         return None
-    rest = keys[declarations[-1] + 1 :]
-    other = _STATEMENTS.intersection(rest) or ";" in rest[:-1] or (">" in rest and "=" in rest[2:])
-    return rest[0] if rest[1:2] == ["="] and rest[0].isidentifier() and not other else None
+    first = declarations[-1] + 1
+    rest = keys[first:]
+    names = rest[0] if rest and rest[0].isidentifier() else _taken_out(text, own[first:])
+    equals = rest.index("=") if "=" in rest and rest[1:2] in (["="], [":"], ["}"]) else None
+    if names is None or equals is None or not (calls or "(" in rest or "await" in rest):
+        return None
+    other = _STATEMENTS.intersection(rest) or ";" in rest[:-1] or (">" in rest and "=" in rest[equals + 1 :])
+    return None if other else names
+
+
+def _taken_out(text: Brackets, own: list[int]) -> str | None:
+    """The names that a declaration takes out of an object, in braces."""
+    if not own or text.key(own[0]) != "{" or (end := text.pairs.get(own[0])) is None:
+        return None
+    inner = [text.key(at) for at in range(own[0] + 1, end)]
+    names = [key for key in inner if key != ","]
+    return f"{{ {', '.join(names)} }}" if names and all(name.isidentifier() for name in names) else None
+
+
+def _undone(text: Brackets) -> str | None:
+    """What a program defines and does not use, and how to."""
+    counts = Counter(token.key for at, token in enumerate(text.tokens) if text.key(at - 1) != ".")
+    for at in reversed(range(len(text.tokens))):
+        name = text.key(at + 1)
+        is_call = name in ("async", "(", "function") or text.key(at + 2) == "("
+        if text.key(at) == "void" and not text.depths[at] and is_call:
+            return "Note: `void` drops the result. Write `return await` in its place."
+        if counts[name] == 1 and name.isidentifier() and (note := _unused(text, at, name)) is not None:
+            return note
+    own = [text.key(at) for at in _own(text)]
+    if own and own[0] in _TYPES and not _RUNS.intersection(own):
+        return "Note: the program has types only, and nothing to run."
+    return None
+
+
+def _unused(text: Brackets, at: int, name: str) -> str | None:
+    """The note on the function, the class or the object with functions that is declared at a token and never used."""
+    key = text.key(at)
+    if key == "function" and text.key(at - 1) not in ("=", "(", ",", "return", ":", "?"):
+        if text.depths[at]:
+            return f"Note: the program defines the function {name} and never calls it. Call it where it is defined."
+        return _never(f"the function {name}", "calls", f"{name}({'' if text.key(at + 3) == ')' else '...'})")
+    if text.depths[at]:
+        return None
+    is_variable = key in _DECLARES and text.key(at + 2) == "="
+    if is_variable and (opening := parameters_at(text, at + 3)) is not None:
+        return _never(f"the function {name}", "calls", f"{name}({'' if text.key(opening + 1) == ')' else '...'})")
+    if key == "class" and (body := body_of_class(text, at)) is not None:
+        for member in members(text, body, is_class=True):
+            made = name if member.is_static else f"new {name}()"
+            return _never(f"the class {name}", "uses", f"{made}.{member.name}({_given(text, member)})")
+    if is_variable and text.key(at + 3) == "{":
+        for member in members(text, at + 3, is_class=False):
+            return _never(f"the object {name}", "uses", f"{name}.{member.name}({_given(text, member)})")
+    return None
+
+
+def _given(text: Brackets, member: Member) -> str:
+    return "" if member.parameters is None else arguments(text, member.parameters)
+
+
+def _never(what: str, uses: str, call: str) -> str:
+    return f"Note: the program defines {what} and never {uses} it. `return await {call};` at its end runs it."

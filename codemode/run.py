@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -12,6 +13,9 @@ from sandbox import EngineError, GuestError, LimitExceeded, LogLine
 
 MOST_CAUSES = 50
 _CUT_BYTES = 4_000  # the isolate cuts a message at 4,096 bytes, and half a character less
+_NEVER_CALLED = re.compile(
+    r"The program defines [\w$]+ and never calls it; it was not called because it takes arguments\."
+)
 _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 
 
@@ -133,3 +137,8 @@ def _is_same(whole: str, received: str) -> bool:
     """Whether a message that left the isolate, perhaps cut, is this one. The isolate adds the causes of an error."""
     received = received.partition("\ncaused by: ")[0] if "\ncaused by: " not in whole else received
     return whole == received or (len(received.encode()) > _CUT_BYTES and whole.startswith(received))
+
+
+def is_of_isolate(line: LogLine) -> bool:
+    """Whether a log line is the isolate's own, about a function that it does not call."""
+    return line.level == "warn" and _NEVER_CALLED.fullmatch(line.text) is not None

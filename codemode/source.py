@@ -8,10 +8,13 @@ is the first line inside the fence. The sandbox accepts every form of a program 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 
 import orjson
 
+from codemode.erasure import spaces
 from codemode.text import encodable
 from codemode.tokens import SourceToken, tokens_from
 
@@ -23,11 +26,24 @@ _MOST_READ = 4  # times its length that a text is read in search of the ends of 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`\r\n]*)(?:\r\n|\r|\n|\Z)", re.MULTILINE)
 _ONE_LINE = re.compile(r"`{3,}(?P<tag>[A-Za-z0-9]+)?[ \t](?P<code>[^\r\n]*)\Z")
 _ELEMENT = re.compile(
-    r"\s*<(?P<tag>code|program|script|javascript|typescript|js|ts)\b[^<>\n]{0,100}>\n?(?P<code>.*?)</(?P=tag)>\s*",
+    r"\s*<(?P<tag>pre|code|program|script|javascript|typescript|js|ts)\b[^<>\n]{0,100}>\n?(?P<code>.*?)</(?P=tag)>\s*",
     re.DOTALL,
 )
+_MOST_ELEMENTS = 3  # one in another
+_LABEL = re.compile(r"\s*(?:(?P<js>js|jsx|mjs|cjs|javascript)|tsx?|typescript)[ \t]*\r?\n(?=\s*\S)", re.IGNORECASE)
+_COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
+_QUOTED = re.compile(r"^[ \t]*>[ ]?", re.MULTILINE)
 _OF_PROGRAMS = re.compile(r"\b(?:codemode|return|await|console)\b")
 _ENDS_OF_CODE = (";", "}", ")")
+_BEGINS_CODE = re.compile(
+    r"\s*(?:(?:return|await|const|let|var|async|function|export|import|for|if|try|codemode)\b|//|/\*|\(|[\w$]+\s*=>)"
+)
+_OF_CODE = re.compile(r"=>|[;{}=]|\w\(|\b(?:return|await)\b")
+_PROSE = re.compile(r"\s*(?:[$>]\s|[A-Z]?[a-z'-]+(?:[ ,]+[\w'-]+){2,}|<[a-z!]|\d+(?:[ ,]+[a-z]+){2,})")
+# The names under which a program is sent in an object, and what may be sent with it.
+_CODE_KEYS = frozenset("code program script source javascript js typescript ts".split())
+_OTHER_KEYS = frozenset("check language lang description title type timeout".split())
+_CALL_KEYS = frozenset("arguments args input params parameters".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +58,7 @@ class Program:
     note: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Block:
     tag: str
     text: str
@@ -53,20 +69,65 @@ class _Block:
         return self.tag in _JAVASCRIPT or self.tag in _TYPESCRIPT
 
     @property
-    def rank(self) -> tuple[int, int]:
-        """JavaScript and TypeScript rank above blocks without a tag, those above other languages; then the longest."""
-        return (2 if self.is_script else 0 if self.tag else 1, len(self.text.strip()))
+    def is_foreign(self) -> bool:
+        return bool(self.tag) and not self.is_script
+
+    @cached_property
+    def runs(self) -> int:
+        """2 for a program that calls or returns something, 1 for other code, 0 for what is none: data, types, text,
+        comments, another language."""
+        text = self.text.strip()
+        if _of_json(text) is not None:
+            return 2
+        if self.is_foreign or _is_json(text):
+            return 0
+        if not self.is_script and (_PROSE.match(text) or not _OF_CODE.search(text)) and not _BEGINS_CODE.match(text):
+            return 0
+        if not _has_statements(text):
+            return 0
+        return 2 if _OF_PROGRAMS.search(text) else 1
+
+    @property
+    def rank(self) -> tuple[int, int, int]:
+        """Programs rank above what is none; JavaScript and TypeScript above blocks without a tag, and those above other
+        languages; then the longest."""
+        return (self.runs, 2 if self.is_script else 0 if self.tag else 1, len(self.text.strip()))
 
 
 def extract(code: str) -> Program:
     """The program in the text of an agent. A text whose fences are in comments and templates only is the program."""
     code = encodable(code.removeprefix("\ufeff"))
-    if (wrapped := _ELEMENT.fullmatch(code)) is not None:
+    for _ in range(_MOST_ELEMENTS):
+        if (wrapped := _ELEMENT.fullmatch(code)) is None:
+            break
         code = wrapped["code"]
-    elif code.startswith('{"code"') and (inner := _of_json(code)) is not None:
-        code = inner
     if "```" not in code and "~~~" not in code:
-        return Program(code)
+        return _unwrapped(Program(code))
+    if (inner := _of_json(code)) is not None:
+        return extract(inner)
+    if code.lstrip().startswith(">"):
+        code = _QUOTED.sub("", code)
+    return _unwrapped(_in_fences(code))
+
+
+def _unwrapped(program: Program) -> Program:
+    """The program without what may stand around it in its block: its label, quotes, the object of a tool's arguments, a
+    comment of HTML."""
+    text = program.text
+    if (label := _LABEL.match(text)) is not None:
+        return replace(program, text=text[label.end() :], typescript=program.typescript or label["js"] is None)
+    first = text.lstrip()[:1] if text[:1].isspace() else text[:1]
+    if first == "{" and (inner := _of_json(text)) is not None:
+        return replace(extract(inner), note=program.note)
+    if first and first in "\"'`" and (inner := _of_text(text)) is not None:
+        return replace(extract(inner), note=program.note)
+    if first == "<" and (comment := _COMMENT.match(text)) is not None:
+        return replace(program, text=spaces(comment[0]) + text[comment.end() :])
+    return program
+
+
+def _in_fences(code: str, *, inside: bool = False) -> Program:
+    """The program in a text with fences. `inside`: the text is that of a block; a fence around another is taken off."""
     whole = code.strip()
     if whole.endswith("```") and (one_line := _ONE_LINE.match(whole)):
         tag = (one_line["tag"] or "").lower()
@@ -85,28 +146,102 @@ def extract(code: str) -> Program:
             best = block
     if not best.is_script and _looks_like_code(before):
         return Program(before, note=f"Note: the program is the text before the fence in line {best.line}.")
+    if not inside and best.text.lstrip().startswith(("```", "~~~")):
+        return _in_fences(best.text, inside=True)
     return Program(best.text, best.tag in _TYPESCRIPT, _note(best, blocks))
 
 
 def _of_json(code: str) -> str | None:
     """The program in arguments that were sent in place of one, `{"code": "..."}`; None for other texts."""
+    if not code.lstrip().startswith("{") or not code.rstrip().endswith("}"):
+        return None
     try:
         value = orjson.loads(code)
     except ValueError:
         return None
-    inner = value.get("code") if isinstance(value, dict) and len(value) == 1 else None
-    return inner if isinstance(inner, str) else None
+    return _of_arguments(value)
+
+
+def _of_arguments(value: object, *, inside: bool = False) -> str | None:
+    if not isinstance(value, dict):
+        return None
+    codes = [key for key in value if key in _CODE_KEYS]
+    if len(codes) == 1 and len(value) == 1 + len(value.keys() & _OTHER_KEYS):
+        code = value[codes[0]]
+        return code if isinstance(code, str) else None
+    calls = [key for key in value if key in _CALL_KEYS]
+    if inside or len(calls) != 1 or not value.keys() - set(calls) <= {"name", "tool", "type", "id"}:
+        return None
+    return _of_arguments(value[calls[0]], inside=True)
+
+
+def _of_text(text: str) -> str | None:
+    """The program that a text in quotes is; None for other texts."""
+    tokens = list(islice(tokens_from(text, 0), 3))
+    if not tokens or [token.key for token in tokens[1:]] not in ([], [";"]):
+        return None
+    written = text[tokens[0].start : tokens[0].end]
+    if len(written) < 2 or written[0] != written[-1] or written[0] not in "\"'`" or "${" in written:
+        return None
+    inner = written[1:-1]
+    if written[0] == '"':
+        try:
+            inner = orjson.loads(written)
+        except ValueError:
+            return None
+    return inner if _BEGINS_CODE.match(inner) and _OF_CODE.search(inner) else None
+
+
+def _is_json(text: str) -> bool:
+    try:
+        orjson.loads(text)
+    except ValueError:
+        return False
+    return not text.isdigit()
+
+
+def _has_statements(text: str) -> bool:
+    """Whether a text has more than comments, types and imports."""
+    depth = 0
+    is_type = begins = False
+    last = ""
+    end = 0
+    for token in tokens_from(text, 0):
+        key = token.key
+        is_new_line = "\n" in text[end : token.start]
+        if not depth and (
+            not last or last == ";" or (is_new_line and (last[-1] in ")]}'\"" or last[-1].isalnum() or is_type))
+        ):
+            begins = True
+        if begins and key != "export":
+            is_type = key in ("type", "interface", "declare", "import")
+            begins = False
+            if not is_type and key != ";":
+                return True
+        depth += (key in ("(", "[", "{")) - (key in (")", "]", "}"))
+        last, end = key, token.end
+    return False
 
 
 def _note(chosen: _Block, blocks: list[_Block]) -> str | None:
-    """Which block the program is, where another could be one too."""
-    others = [block for block in blocks if block is not chosen and block.rank[0] >= min(1, chosen.rank[0])]
+    """Which block the program is, and why, where another could be one too."""
+    others = [block for block in blocks if block is not chosen and (block.runs or block.rank[1:2] > chosen.rank[1:2])]
     if not others:
         return None
+    if all(block.rank[:2] == chosen.rank[:2] for block in others):
+        why = "the last" if any(block.rank == chosen.rank for block in others) else "the longest"
+    elif all(block.runs == chosen.runs for block in others):
+        why = (
+            "the longest with a label of its language"
+            if any(block.is_script for block in others)
+            else "the labelled one"
+        )
+    else:
+        why = "which returns or calls something"
     lines = ", ".join(str(block.line) for block in others[:3]) + (", …" if len(others) > 3 else "")
     return (
-        f"Note: the text has {len(others) + 1} blocks of code. The program is the one in line {chosen.line}, the "
-        f"longest; not run: line {lines}. Send one program, with everything it needs."
+        f"Note: the text has {len(others) + 1} blocks of code. The program is the one in line {chosen.line}, {why}; "
+        f"not run: line {lines}. Send one program, with everything it needs."
     )
 
 

@@ -12,17 +12,17 @@ from codemode.awaits import LostAwait, lost_awaits
 from codemode.check.finding import place
 from codemode.modules import Import, dynamic_import, imports, meta_of_module
 from codemode.run import Failure
+from codemode.spelling import instead
 from codemode.typescript import MAX_PLACED_CHARS
 
 NO_MODULES = (
     "A program has no modules: the language, URL, TextEncoder, crypto.randomUUID, setTimeout and codemode are there."
 )
 _OWN_MODULES = ("codemode", "tools")
-_LOST_AWAIT = "`await` needs an async function around it"
 _AWAIT_AS_NAME = "await is not defined"
 _REFUSED = "cannot import "
 _NO_META = "import.meta belongs to modules, and a program is none"
-_RETURN_OUTSIDE = "return not in a function"
+RETURN_OUTSIDE = "return not in a function"
 
 
 def may_be_explained(failure: Failure) -> bool:
@@ -53,9 +53,11 @@ def explained(failure: Failure, program: str) -> tuple[Failure, list[str]] | Non
         return replace(failure, line=line_and_column[0], column=line_and_column[1]), [NO_MODULES]
     if (lost := _lost_await(failure, program)) is not None:
         line, column = place(program, lost.offset)
-        return Failure(failure.kind, "SyntaxError", _LOST_AWAIT, line, column, failure.stack), [lost.advice]
-    if failure.kind == "syntax" and failure.message == _RETURN_OUTSIDE and "export" in program:
+        return Failure(failure.kind, "SyntaxError", lost.message, line, column, failure.stack), [lost.advice]
+    if failure.kind == "syntax" and failure.message == RETURN_OUTSIDE and "export" in program:
         return failure, ["A program with `return` exports nothing: leave `export default` out, or the `return`."]
+    if failure.kind == "syntax" and (advice := instead(failure, program)) is not None:
+        return failure, [advice]
     return None
 
 

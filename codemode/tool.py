@@ -17,15 +17,16 @@ from codemode.check.checker import MOST_INLINE, Checker
 from codemode.check.finding import place
 from codemode.description import description
 from codemode.driver import drive
-from codemode.entry import may_take_globals, without_given_parameters
-from codemode.modules import blanked, imports, may_have_modules, without_module_words
+from codemode.entry import as_expression, may_stand_alone, may_take_globals, uncalled, without_given_parameters
+from codemode.exports import Script, as_script, may_have_modules
+from codemode.modules import blanked, imports
 from codemode.offload import off_loop
 from codemode.pace import Pace
-from codemode.places import placed
+from codemode.places import placed, within
 from codemode.remarks import remark
-from codemode.run import Failure, Run
+from codemode.run import Failure, Run, is_of_isolate
 from codemode.source import extract
-from codemode.syntax import explained, may_be_explained
+from codemode.syntax import RETURN_OUTSIDE, explained, may_be_explained
 from codemode.tokens import tokenize
 from codemode.typescript import MAX_PLACED_CHARS, JavaScript, TypeScript, TypeScriptError, looks_typed
 from sandbox import EngineError, Executor, Image
@@ -117,7 +118,8 @@ class CodeTool:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)
             return answer(run, [])
-        source = await _without_trappings(run.program)
+        script = await _script(run.program)
+        source = script.text
         if arguments.get("check"):
             run.value = (await self._checker.check(source, catalog, self._typescript)).as_dict()
             run.has_value = True
@@ -125,7 +127,7 @@ class CodeTool:
         if advice := await self._check(run, source, catalog):
             return answer(run, advice)
         try:
-            await self._run(run, source, program.typescript, catalog, caller, identity, pace)
+            await self._run(run, script, program.typescript, catalog, caller, identity, pace)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
         advice = await _advice(run, source, catalog)
@@ -153,7 +155,7 @@ class CodeTool:
     async def _run(
         self,
         run: Run,
-        source: str,
+        script: Script,
         typescript: bool,
         catalog: Catalog,
         caller: ToolCaller,
@@ -162,29 +164,37 @@ class CodeTool:
     ) -> None:
         """Run a program as JavaScript, and if that does not parse, as TypeScript."""
 
-        async def attempt(text: str) -> None:
+        async def attempt(text: str, lines: int | None = None) -> None:
             execution = self._executor.execution(image, identity=identity)
             limits = self._executor.limits
             await drive(
                 run, text, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=catalog.begin
             )
+            if run.failure is not None and lines is not None:
+                run.failure = within(run.failure, lines)
+            if _did_nothing(run) and (call := await _call_of_entry(text, run.program)) is not None:
+                run.logs.clear()
+                await attempt(f"{text}\n;{call}", text.count("\n") + 1)
 
         image = await self._image(catalog)
+        source, own = script.text, None
+        if script.call:
+            source, own = f"{source}\n;{script.call}", source.count("\n") + 1
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(source):
             stripped = await self._javascript(source)
         if isinstance(stripped, JavaScript):
-            await attempt(stripped.text)
+            await attempt(stripped.text, own)
         else:
-            await attempt(source)
+            await attempt(source, own)
             if run.failure is None or run.failure.kind != "syntax":
                 return
             untyped, run.failure = run.failure, None
             stripped = stripped or await self._javascript(source)
             if isinstance(stripped, TypeScriptError) or stripped.text == source:
-                run.failure = _syntax_error(untyped, stripped)
+                run.failure = _syntax_error(script.text, untyped, stripped)
                 return
-            await attempt(stripped.text)
+            await attempt(stripped.text, own)
         if run.failure is not None and not stripped.own_lines:
             # The positions are those of the transformer's output, not of the program.
             run.failure = replace(run.failure, line=None, column=None, stack=None)
@@ -222,17 +232,32 @@ class CodeTool:
         return await self._executor.image(await asyncio.to_thread(lambda: catalog.preload))
 
 
-async def _without_trappings(program: str) -> str:
-    """The program that runs: blanks where it has words of a module, or takes globals as parameters."""
-    modules, parameters = may_have_modules(program), may_take_globals(program)
-    if len(program) > MAX_PLACED_CHARS or not (modules or parameters):
-        return program
+async def _script(program: str) -> Script:
+    """The program that runs: blanks where it has words of a module, takes globals as parameters, or calls itself."""
+    modules, parameters, alone = may_have_modules(program), may_take_globals(program), may_stand_alone(program)
+    if len(program) > MAX_PLACED_CHARS or not (modules or parameters or alone):
+        return Script(program)
 
-    def prepare() -> str:
-        text = without_module_words(program) if modules else program
-        return without_given_parameters(text) if parameters else text
+    def prepare() -> Script:
+        script = as_script(program) if modules else Script(program)
+        text = without_given_parameters(script.text) if parameters else script.text
+        return replace(script, text=as_expression(text) if alone else text)
 
     return prepare() if len(program) <= MOST_INLINE else await asyncio.to_thread(prepare)
+
+
+def _did_nothing(run: Run) -> bool:
+    """Whether a run completed without a result, a call or a word of its own."""
+    if run.failure is not None or run.has_value or run.calls or run.emitted:
+        return False
+    return all(is_of_isolate(line) for line in run.logs)
+
+
+async def _call_of_entry(text: str, program: str) -> str | None:
+    """The call of the function that a program defines for its environment to call; None where there is none."""
+    if len(text) > MAX_PLACED_CHARS or ("function" not in text and "=>" not in text):
+        return None
+    return await asyncio.to_thread(uncalled, text, program)
 
 
 async def _advice(run: Run, source: str, catalog: Catalog) -> list[str]:
@@ -278,9 +303,16 @@ def _json_type(value: object) -> str:
     return "nothing" if value is None else names.get(type(value), "something else")
 
 
-def _syntax_error(untyped: Failure, typed: JavaScript | TypeScriptError) -> Failure:
+def _syntax_error(source: str, untyped: Failure, typed: JavaScript | TypeScriptError) -> Failure:
     """The error for a program in neither language: that of the parser that got further."""
-    if isinstance(typed, JavaScript) or typed.line is None:
+    if isinstance(typed, JavaScript):
+        return untyped
+    # What misses at the end of a function is behind the program for the engine, which then speaks of another form.
+    if untyped.message == RETURN_OUTSIDE and (typed.line is not None or typed.message.startswith("Unexpected")):
+        if typed.line is None:
+            return Failure("syntax", "SyntaxError", "the program ends too early", *place(source, len(source.rstrip())))
+        return Failure("syntax", "SyntaxError", typed.message, typed.line, typed.column)
+    if typed.line is None:
         return untyped
     if untyped.line is not None and (untyped.line, untyped.column or 0) >= (typed.line, typed.column or 0):
         return untyped

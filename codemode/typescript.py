@@ -19,7 +19,9 @@ from typing import TypeVar
 from quickjs_rs import transform_source
 
 from codemode import transformer
-from codemode.erasure import blank, lay_out, same_program
+from codemode.awaits import around
+from codemode.check.brackets import brackets
+from codemode.erasure import RETURN_MARK, blank, lay_out, same_program
 from codemode.tokens import SourceToken, tokenize
 from sandbox import CompiledCache, default_cache
 
@@ -27,9 +29,13 @@ THREADS = 2
 _COMPILE_SECONDS = 30.0  # once a machine, on a busy one
 MAX_BRACKETS = 30
 MAX_TYPE_ARGUMENTS = 6
+_BEFORE_FIELD = frozenset("{ } ; static public private protected override readonly abstract declare".split())
 MAX_PLACED_CHARS = 64 * 1024  # errors of larger programs have no line: finding it, in Python, would take too long
 # Words of the transformer's errors: it gives no codes.
 _RETURN_OUTSIDE = "'return' statement"
+_RETURN = "return"
+_MARKED = re.compile(r"\$ret\$\s*([,;])")
+_NAMESPACE = re.compile(r"(?:namespace|module)\s+[\w$.]+\s*\{")
 _STOP = "\x01"
 _REACHED_STOP = "Invalid Character"
 # `f<Type>(x)` is valid JavaScript, two comparisons, so no syntax error ever sends it here.
@@ -134,9 +140,16 @@ def javascript(source: str) -> JavaScript | TypeScriptError:
     tokens = tokenize(source)
     if _nests_too_deep(tokens):
         return TypeScriptError("brackets or type arguments are nested too deep for the TypeScript transformer")
+    source = _plainer(source, tokens)
     prefix, suffix = "", ""
     output = _transform(source)
     if isinstance(output, TypeScriptError) and _RETURN_OUTSIDE in output.message:
+        # Only outside of functions the transformer takes a namespace.
+        if _NAMESPACE.search(source) and (marked := _with_marks(source)) is not None:
+            transformed = javascript(marked)
+            if isinstance(transformed, JavaScript):
+                text = _MARKED.sub(lambda mark: _RETURN if mark[1] == "," else f"{_RETURN};", transformed.text)
+                return JavaScript(text, transformed.own_lines, returns=True)
         prefix, suffix = "async () => {", "\n};"
         output = _transform(prefix + source + suffix)
     if isinstance(output, TypeScriptError):
@@ -151,6 +164,41 @@ def javascript(source: str) -> JavaScript | TypeScriptError:
         if is_same(candidate := place(source, body)):
             return JavaScript(candidate or "", own_lines=True, returns=bool(prefix))
     return JavaScript(body, own_lines=False, returns=bool(prefix))
+
+
+def _plainer(source: str, tokens: list[SourceToken]) -> str:
+    """The source with blanks for what the transformer leaves to an engine that does not know it: `accessor` of a field,
+    which stays a field, and `declare` of an enum with values, which stays one."""
+    if "accessor" not in source and "declare" not in source:
+        return source
+    keys = ["", *(token.key for token in tokens), "", ""]
+    spans: list[tuple[int, int]] = []
+    for before, token, after, second in zip(keys, tokens, keys[2:], keys[3:], strict=False):
+        is_field = (
+            token.key == "accessor" and before in _BEFORE_FIELD and (after[:1].isidentifier() or after[:1] in '#["$')
+        )
+        is_enum = token.key == "declare" and (after == "enum" or (after == "const" and second == "enum"))
+        if is_field or is_enum:
+            spans.append((token.start, token.end))
+    for start, end in spans:
+        source = source[:start] + " " * (end - start) + source[end:]
+    return source
+
+
+def _with_marks(source: str) -> str | None:
+    """The source with a mark for each `return` outside a function; None where that cannot be told."""
+    text = brackets(source) if RETURN_MARK not in source else None
+    if text is None or text.cut is not None:
+        return None
+    pieces: list[str] = []
+    position = 0
+    for at, function in around(source, text, _RETURN):
+        if function is None:
+            token, after = text.tokens[at], text.key(at + 1)
+            is_bare = after in ("", ";", "}") or "\n" in source[token.end : text.tokens[at + 1].start]
+            pieces += (source[position : token.start], RETURN_MARK, ";" if is_bare else ",")
+            position = token.end
+    return "".join((*pieces, source[position:]))
 
 
 def printed(source: str) -> str | None:

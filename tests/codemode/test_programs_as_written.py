@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from codemode import ToolFailed
 from codemode.awaits import lost_awaits
 from codemode.entry import without_given_parameters
-from codemode.modules import imports, without_module_words
+from codemode.exports import without_module_words
+from codemode.modules import imports
 from codemode.syntax import NO_MODULES
 from sandbox import Engine, Limits
 from tests.codemode.bench import Answer, bench
@@ -213,6 +214,19 @@ async def test_these_words_elsewhere_change_nothing(engines: Engines, code: str)
         ("class A { constructor() { this.x = await codemode.fix.echo({}) } }", "await before `new`"),
         ("const o = { load() { return await codemode.fix.echo({}) } };", "async load()"),
         ("function* all() { yield await codemode.fix.echo({}) }", "async function* all()"),
+        ("const all = function* () { yield await codemode.fix.echo({}) };", "async function* ()"),
+        ("const o = { ['x']() { return await codemode.fix.echo({}) } };", "async ['x']()"),
+        ("class A { [`x`](id) { return await codemode.fix.echo({id}) } }", "async [`x`](id)"),
+        ("const o = { *['x']() { for await (const x of []) { yield x } } };", "async *['x']()"),
+        ("const o = { get ['x']() { return await codemode.fix.echo({}) } };", "async method of ['x']"),
+        ("const o = { 'x-y'() { return await codemode.fix.echo({}) } };", "async 'x-y'()"),
+        ("'ab'.replace(/b/g, (m) => await codemode.fix.echo({m}));", "await Promise.all([...text.matchAll(pattern)]"),
+        ("'ab'.replaceAll('b', function (m) { return await codemode.fix.echo({m}) });", "replace does not wait"),
+        ("codemode.fix.echo({}).then((r) => await codemode.fix.echo({r}));", "async (r) => ..., for which then waits"),
+        ("setTimeout(() => { await codemode.fix.echo({}) }, 10);", "setTimeout(done, ms)"),
+        ("Array.from([1], (n) => await codemode.fix.echo({n}));", "Promise.all(Array.from(list, async (n) => ...))"),
+        ("Object.groupBy([1], (n) => await codemode.fix.echo({n}));", "groupBy does not wait"),
+        ("JSON.stringify({}, (k, v) => await codemode.fix.echo({v}));", "stringify does not wait"),
         ("function f(list) { for await (const x of list) { x } }", "async function f(list)"),
         ("async () => { const all = [1].map((n) => await codemode.fix.echo({n})); return all };", "async (n) => ..."),
     ],
@@ -230,12 +244,54 @@ async def test_await_in_a_function_that_is_not_async_says_what_to_write(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("below", ["", "return 1;", "1"])
+@pytest.mark.parametrize(
+    ("code", "where", "instead"),
+    [
+        ("class A { x = await codemode.fix.echo({}) }", "a field", "write x = value"),
+        (
+            "class A { static x = await codemode.fix.echo({}); }",
+            "a field",
+            "const value = await ..., and write x = value",
+        ),
+        ("class A { static #x = (await codemode.fix.echo({})).n; y = 1 }", "a field", "write #x = value"),
+        ("class A { a = 1\n  private x: number = await codemode.fix.echo({}) }", "a field", "write x = value"),
+        ("const A = class { x = [await codemode.fix.echo({})]; };", "a field", "write x = value"),
+        ("class A { static { this.x = await codemode.fix.echo({}) } }", "a static block", "Await before the class"),
+        (
+            "const f = (x = await codemode.fix.echo({})) => x;",
+            "the default",
+            "write x ??= await ...; as the first line",
+        ),
+        ("const f = async (x = await codemode.fix.echo({})) => x;", "the default", "write x ??= await ...;"),
+        ("async function f(x = await codemode.fix.echo({})) { return x }", "the default", "write x ??= await ...;"),
+        ("function f({ a = await codemode.fix.echo({}) } = {}) { return a }", "the default", "and make it async"),
+        ("const o = { async m(x = await codemode.fix.echo({})) { return x } };", "the default", "x ??= await"),
+        ("class A { constructor(x = await codemode.fix.echo({})) {} }", "the default", "await before `new`"),
+        ("class A { constructor(private x = await codemode.fix.echo({})) {} }", "the default", "await before `new`"),
+    ],
+)
+async def test_await_where_no_function_can_have_it_says_what_to_write(
+    engines: Engines, code: str, where: str, instead: str, below: str
+) -> None:
+    sent = f"// first\n{code}\n{below}"
+    found = await run(engines, sent)
+    assert found.error["message"].startswith(f"`await` cannot stand in {where} of a")
+    assert instead in found.error["advice"][0] and found.error["advice"][0] in found.text
+    assert sent.split("\n")[found.error["line"] - 1][found.error["column"] - 1 :].startswith("await")
+    assert found.calls == []
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "code",
     [
         "const f = (n) => n * 2\nawait codemode.fix.echo({})\nreturn f(21)",
         "const f = async (n) => { const x = [n].map((m) => m * 2); return await x[0] }\nreturn f(21)",
         "const f = { async run() { return await 42 } };\nf.run()",
+        "const f = { async ['run']() { return await 42 } };\nf.run()",
+        "class A { [await 'x']() { return 42 } }\nreturn new A().x()",
+        "class A { run = async () => await 42; static of = (n = 1) => new A() }\nreturn A.of().run()",
         "async function* all() { yield await 42 }\nfor await (const x of all()) { return x }",
         "if (true) { for (const x of [1]) { try { await 1 } catch { await 2 } finally { await 3 } } }\nreturn 42",
     ],
@@ -476,154 +532,6 @@ async def test_a_tool_s_error_with_a_cause_keeps_its_tool(engines: Engines) -> N
     code = "try { await codemode.fix.echo({}) } catch (e) { e.cause = 'mine'; throw e }"
     found = await run(engines, code, echo=lambda call: ToolFailed("no", -32000))
     assert (found.error["tool"], found.error["code"]) == ("fix.echo", -32000)
-
-
-MADE = """
-class ApiError extends Error {
-  constructor(m) {
-    super(m);
-    this.name = "ApiError";
-  }
-}
-function f() {
-  throw new ApiError("HERE");
-}
-f();
----
-class ApiError extends Error {}
-
-throw new ApiError("HERE");
----
-class ApiError extends Error {
-  name = "ApiError";
-}
-throw new ApiError("HERE");
----
-class A extends Error {}
-class B extends A {
-  constructor(m) {
-    super(m);
-  }
-}
-throw new B("HERE");
----
-const A = class extends TypeError {
-  constructor(m) {
-    super(m);
-  }
-};
-throw new A("HERE");
----
-class A extends Error {
-  constructor(m, options) {
-    super(m, options);
-  }
-}
-async function f() {
-  try {
-    await codemode.fix.nope;
-  } catch (error) {
-    throw new A("HERE", { cause: error });
-  }
-}
-await f();
----
-class A extends Error {
-  constructor(m) {
-    super(`a ${m}`);
-    Error.captureStackTrace(this, A);
-  }
-}
-throw new A("HERE");
----
-class A extends Error {
-  constructor(m: string, readonly code = 1) {
-    super(m);
-  }
-}
-throw new A("HERE");
----
-class A extends Error {
-  constructor(m) {
-    super(m);
-  }
-  static of(m) {
-    return new A("HERE" + m);
-  }
-}
-throw A.of("x");
----
-throw new Error("HERE", {
-  cause: new TypeError("inner"),
-});
----
-throw new Error("HERE", {
-  cause: new Error("inner"),
-});
----
-throw new RangeError("HERE" +
-  String(1));
-"""
-MADE_BY_OTHERS = """
-class A extends Error {
-  constructor(m) {
-    super(m);
-    throw new TypeError("HERE");
-  }
-}
-throw new A("x");
----
-class A extends Error {
-  constructor(m) {
-    super(f(m));
-  }
-}
-function f(m) {
-  return m.HERE.b;
-}
-throw new A({});
----
-class A extends Error {
-  constructor(m) {
-    super(m.HERE.b);
-  }
-}
-throw new A({});
----
-class A {
-  constructor(m) {
-    throw new Error("HERE");
-  }
-}
-new A("x");
----
-class A extends Error {}
-function f(m) {
-  return m.HERE.b;
-}
-throw new A(f({}));
----
-throw new Error(
-  [1].map((n) => {
-    throw new Error("HERE");
-  }),
-);
-"""
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("code", MADE.strip().split("\n---\n"))
-async def test_an_error_is_placed_where_the_program_makes_it(engines: Engines, code: str) -> None:
-    error = (await run(engines, code)).error
-    assert "HERE" in code.split("\n")[error["line"] - 1] and "HERE" in error["snippet"]
-    assert f"program.js:{error['line']}:" in error["stack"].split("\n")[0]
-
-
-@pytest.mark.anyio
-@pytest.mark.parametrize("code", MADE_BY_OTHERS.strip().split("\n---\n"))
-async def test_another_error_in_the_making_of_one_keeps_its_own_place(engines: Engines, code: str) -> None:
-    error = (await run(engines, code)).error
-    assert "HERE" in code.split("\n")[error["line"] - 1]
 
 
 # --- whatever the text is --------------------------------------------------------------------------------------------

@@ -121,6 +121,49 @@ def test_of_several_programs_it_is_said_which_one_it_is() -> None:
     assert "the one in line 6" in two.note and "not run: line 2" in two.note
 
 
+NO_PROGRAMS = [
+    '{"much": "longer than the program is", "x": [1, 2, 3]}',
+    "[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]",
+    "This is what the program does, in many words.\nIt has two lines.",
+    "42 things were found in the shop, of which 3 are late",
+    "npm install something --save-dev",
+    "$ curl https://example.com/a/long/path | jq .",
+    "<div>html that is longer than the program</div>",
+    "interface Order { id: string; total: number }\ntype Orders = Order[];\nexport type { Order };",
+    "declare const orders: { id: string }[];",
+    "// only a comment that says what comes\n/* and another one */",
+    "import { something } from 'somewhere';",
+]
+
+
+@pytest.mark.parametrize("label", ["", "js", "ts"])
+@pytest.mark.parametrize("other", NO_PROGRAMS)
+def test_of_two_blocks_the_one_that_is_a_program_is_chosen(other: str, label: str) -> None:
+    if not other.startswith(("{", "[", "interface", "declare", "import", "//")):
+        label = ""  # a label says that it is code
+    program, block = f"{FENCE}{label}\nreturn 1\n{FENCE}", f"{FENCE}{label}\n{other}\n{FENCE}"
+    for sent in (f"{block}\nand\n{program}", f"{program}\nand\n{block}"):
+        assert extract(sent).text == "return 1" and extract(sent).note is None
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "why"),
+    [
+        ("js\nreturn 22", "js\nreturn 1", "the longest"),
+        ("js\nreturn 1 ", "js\nreturn 2", "the last"),
+        ("js\nreturn 1", "\nconst long = 'an unlabelled program';\nreturn long", "the labelled one"),
+        ("js\nconst a = 1, b = 2, c = 3, d = 4;", "js\nreturn 1", "which returns or calls something"),
+    ],
+)
+def test_it_is_said_why_one_of_several_programs_is_the_program(one: str, other: str, why: str) -> None:
+    found = extract(f"{FENCE}{one}\n{FENCE}\nor\n{FENCE}{other}\n{FENCE}")
+    assert found.note is not None and f", {why}; not run" in found.note
+
+
+def test_of_no_programs_the_labelled_block_is_taken() -> None:
+    assert extract(f"{FENCE}\nsome words that say a lot\n{FENCE}\n{FENCE}js\n[1]\n{FENCE}").text == "[1]"
+
+
 def test_a_block_that_is_no_program_is_not_spoken_of() -> None:
     assert extract(f"{FENCE}js\nreturn 1\n{FENCE}\n{FENCE}json\n[1]\n{FENCE}").note is None
     assert extract(f"{FENCE}js\nreturn 1\n{FENCE}").note is None
@@ -143,6 +186,53 @@ def test_arguments_in_place_of_a_program_are_unwrapped() -> None:
     assert extract('{"code": "const x = 1;\\nreturn x"}').text == "const x = 1;\nreturn x"
     for code in ('{"code": 1}', '{"code": "1", "b": 2}', '{"code"'):
         assert extract(code) == Program(code)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '{ "code": "return 1" }',
+        '{"code": "return 1", "language": "js"}',
+        '{"program": "return 1"}',
+        '{"javascript": "return 1"}',
+        '{"name": "code", "arguments": {"code": "return 1"}}',
+        '"return 1"',
+        "'return 1'",
+        "`return 1`",
+        '"return 1";',
+        "js\nreturn 1",
+        "TypeScript\r\nreturn 1",
+        f"{FENCE}\njs\nreturn 1\n{FENCE}",
+        f'{FENCE}json\n{{"code": "return 1"}}\n{FENCE}',
+        f"{FENCE}js\n{FENCE}js\nreturn 1\n{FENCE}\n{FENCE}",
+        f"> {FENCE}js\n> return 1\n> {FENCE}",
+        "<pre><code>return 1</code></pre>",
+        f"#!/usr/bin/env node\n{FENCE}js\nreturn 1\n{FENCE}",
+    ],
+)
+def test_what_stands_around_a_program_is_left_out(code: str) -> None:
+    assert extract(code).text == "return 1"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        '"just a text"',
+        '"use strict"',
+        "'a' + `return ${1}`",
+        '["return 1"]',
+        '{"a": 1}',
+        "js",
+        "js.a\n",
+        "`return ${1}`",
+    ],
+)
+def test_a_text_or_an_object_that_is_no_program_stays(code: str) -> None:
+    assert extract(code) == Program(code)
+
+
+def test_a_comment_of_html_before_a_program_becomes_blanks() -> None:
+    assert extract("<!--\na comment\n-->\nreturn 1").text == "    \n         \n   \nreturn 1"
 
 
 def test_a_lone_end_of_a_fence_is_left_out() -> None:
@@ -175,7 +265,27 @@ def test_what_is_put_into_a_fence_comes_out_again(code: str, tag: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "unit", ["`", "```\n", "~~~ a\n", "``` ", "\t", " ", "   ```js\n", "a ```", "\n", "```js\n/*\n```\n"]
+    "unit",
+    [
+        "```js\n",
+        "```js\n{",
+        "```js\ntype A = 1\n```\n",
+        "'",
+        '{"code": "',
+        "> ```\n",
+        "<pre>",
+        "<!--",
+        "`",
+        "```\n",
+        "~~~ a\n",
+        "``` ",
+        "\t",
+        " ",
+        "   ```js\n",
+        "a ```",
+        "\n",
+        "```js\n/*\n```\n",
+    ],
 )
 def test_any_amount_of_fences_is_read_in_linear_time(unit: str) -> None:
     for text in (unit * 100_000, "```js " + unit * 100_000 + "x`", unit * 100_000 + "```"):

@@ -1,0 +1,141 @@
+"""Says what to write instead where a text is no JavaScript, and the engine's words say only where: brackets without a
+counterpart, characters of a word processor, decorators, HTML, prose, other languages."""
+
+from __future__ import annotations
+
+import re
+
+from codemode.check.finding import place
+from codemode.run import Failure
+from codemode.tokens import SourceToken, tokenize
+
+_CLOSES = {"(": ")", "[": "]", "{": "}"}
+_PLAIN = {
+    **dict.fromkeys("“”„«»″＂", '"'),
+    **dict.fromkeys("‘’‚′＇", "'"),
+    **dict.fromkeys("−–—‐", "-"),
+    **{
+        "…": "...",
+        "；": ";",
+        "，": ",",
+        "（": "(",
+        "）": ")",
+        "：": ":",
+        "｛": "{",
+        "｝": "}",
+        "＝": "=",
+        "×": "*",
+        "÷": "/",
+    },
+    **{"≠": "!==", "≤": "<=", "≥": ">=", "→": "=>", "⇒": "=>"},
+}
+_ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5});")
+_MARKUP = re.compile(r"<[A-Za-z][\w.]*(?:\s[^<>]*)?/>|</[A-Za-z][\w.]*>|</>")
+_IN_QUOTES = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
+_PYTHON = re.compile(
+    r"\s*(?:def\s+\w+\s*\(.*\).*:|from\s+[\w.]+\s+import\s|import\s+[\w.]+(?:\s+as\s+\w+)?\s*$|elif\b.*:|(?:if|for|while|with)"
+    r"\s[^({]*:\s*$|print\(f\")"
+)
+_NAMESPACE = re.compile(r"\b(?:namespace|module)\s+([\w$]+)\s*\{")
+_NO_CONSTANT = re.compile(r"\bexport\s+(?:let|var)\b")
+_PROSE = re.compile(
+    r"\s*(?:[#>*-]+\s+|\d+\.\s+)?[A-Z][a-z']*(?:[ ,]+[A-Za-z'0-9-]+){3,}|\s*[A-Z][a-z']*(?: [a-z']+){1,}[.:]\s*$"
+)
+_NO_ARROW = re.compile(r"\s*(?:return\s+)?async\s*\([^()]*\)\s*\{")
+_MOST_AROUND = 200  # characters of a line, to either side
+_OF_MESSAGES = (
+    ("unsupported keyword: export", "A program exports nothing: leave `export` out, and `return` the value."),
+    ("invalid export syntax", "A program exports nothing: leave the line out, and `return` the value."),
+    ("function name expected", "Write async () => { ... }: without a name a function cannot stand alone."),
+    ("unexpected 'yield' keyword", "`yield` needs a generator around it: function* () { ... }."),
+    ("invalid keyword: with", "A program is strict, where `with` does not exist: write object.member."),
+    ("Octal literals", "Write 0o before the digits of an octal number."),
+    ("Octal escape", "Write \\x and two hexadecimal digits."),
+)
+_OF_LINES = (
+    (_NO_ARROW, "The arrow is missing: write async () => { ... }."),
+    (_PYTHON, "A program is JavaScript or TypeScript."),
+    (_PROSE, "Send the program alone: text around it belongs into comments, or the program into a fence."),
+)
+
+
+def instead(failure: Failure, program: str) -> str | None:
+    """What to write instead of what a syntax error is about; None where the engine's words will do."""
+    lines = program.split("\n")
+    at = (failure.line or 1) - 1
+    line = lines[at] if 0 <= at < len(lines) else ""
+    column = (failure.column or 1) - 1
+    start = max(0, column - _MOST_AROUND)
+    if (advice := _at(line[start : column + _MOST_AROUND], column - start)) is not None:
+        return advice
+    for words, advice in _OF_MESSAGES:
+        if failure.message.startswith(words):
+            return advice
+    tokens = tokenize(program)
+    if is_object(tokens):
+        return "An object that is the result needs `return` before it: return { ... };"
+    # The engine may stop at the beginning of the next line.
+    around = [text[:_MOST_AROUND] for text in lines[max(0, at - 1) : at + 1][::-1]]
+    for pattern, advice in _OF_LINES:
+        if any(pattern.match(text) for text in around):
+            return advice
+    return _of_brackets(program, tokens)
+
+
+def _at(line: str, column: int) -> str | None:
+    """What to write instead of what stands at a column of a line, from 0."""
+    around = line[max(0, column - 1) : column + 1]
+    if (odd := next((letter for letter in around[::-1] if letter in _PLAIN), None)) is not None:
+        return f"Write {_PLAIN[odd]} in place of {odd}: the program has characters of a text editor."
+    code = _IN_QUOTES.sub("", line)
+    if _ENTITY.search(code):
+        return "The program is escaped as HTML: send <, >, & and quotes as they are."
+    if (escape := line[column : column + 2]) in ("\\n", "\\t", '\\"', "\\'"):
+        return f"The program has {escape} between its words: send it without escapes, with line ends."
+    if line[column : column + 1] == "@":
+        return "There are no decorators: call the function with the class, Name = decorate(Name), or leave it out."
+    if (namespace := _NAMESPACE.search(code)) is not None:
+        name = namespace[1]
+        if _NO_CONSTANT.search(code):
+            return f"A namespace exports constants: write export const in it, or const {name} = {{ ... }} in its place."
+        return f"A namespace stands only outside of functions and blocks: write const {name} = {{ ... }};"
+    if _MARKUP.search(code):
+        return "There is no JSX and no HTML in a program: return data, or a text in quotes."
+    return None
+
+
+def is_object(tokens: list[SourceToken]) -> bool:
+    """Whether a program begins and ends as an object does: `{"a": 1, b}`."""
+    keys = [token.key for token in tokens]
+    if keys[-1:] == [";"]:
+        keys.pop()
+    if len(keys) < 4 or (keys[0], keys[2], keys[-1]) != ("{", ":", "}"):
+        return False
+    return keys[1][0] == '"' or keys[1].isidentifier()
+
+
+def _of_brackets(program: str, tokens: list[SourceToken]) -> str | None:
+    """Which bracket has no counterpart."""
+    stack: list[tuple[str, int]] = []
+    for token in tokens:
+        key = token.key
+        if key[0] == "}" and len(key) > 1:  # of a template
+            if stack and stack[-1][0] == "`":
+                stack.pop()
+        elif key in (")", "]", "}"):
+            if not stack:
+                line, column = place(program, token.start)
+                return f"The {key} in line {line}, column {column} closes nothing: leave it out."
+            opening, start = stack.pop()
+            if _CLOSES.get(opening) != key:
+                line, column = place(program, start)
+                return f"The {opening} in line {line}, column {column} is not closed before the next {key}."
+        if key in _CLOSES:
+            stack.append((key, token.start))
+        elif key[0] in "`}" and key.endswith("${"):
+            stack.append(("`", token.start))
+    if not stack:
+        return None
+    opening, start = stack[-1]
+    line, column = place(program, start)
+    return f"The {opening} in line {line}, column {column} is never closed: the program may have been cut off."
