@@ -91,7 +91,7 @@ async def test_a_function_that_an_environment_would_call_is_called(engines: Engi
         ("export const n = 42;\nif (n > 50) { n }", "this one returned nothing. `return n;`"),
         ("{ a: 42 }", "`return { ... };` returns an object"),
         ("return 'ab'.replace(/b/g, async (m) => m);", "replace does not wait"),
-        ("return 'ab'.replaceAll('b', (m) => Promise.resolve(m));", "a promise was made into a text"),
+        ("return 'ab'.replaceAll('b', (m) => Promise.resolve(m));", "a promise was written as a text"),
         ("const all = [];\n[1].forEach(async (n) => { all.push(await n) });\nreturn all;", "forEach does not wait"),
     ],
 )  # fmt: skip
