@@ -86,6 +86,10 @@ def close_pipes(process: asyncio.subprocess.Process) -> None:
     """Close our ends of the pipes to a process.
 
     Why: a descendant that outlived the process may hold the other ends for ever, and asyncio closes ours only when the
-    other ends are closed. If `_transport` moves, closing a stdio server fails.
+    other ends are closed. Closing the transport itself would also look whether the process has ended: when that comes
+    before asyncio's own look, the exit status is lost. If `_transport` moves, closing a stdio server fails.
     """
-    process._transport.close()  # type: ignore[attr-defined]
+    transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]
+    for descriptor in range(3):
+        if (pipe := transport.get_pipe_transport(descriptor)) is not None:
+            pipe.close()

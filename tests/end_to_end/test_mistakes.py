@@ -31,7 +31,7 @@ MISTAKES: list[tuple[str, str]] = [
     ('{"mcpServers": {"a": {"url": "hunter2-hunter2"}}}', "mcpServers.a.url"),
     ('{"mcpServers": {"a": {"url": "http://b", "headers": {"X": "hunter2-hunter2\\r\\nY: z"}}}}', "a.headers"),
     ('{"mcpServers": {"a": {"url": "http://b", "headers": {"a b": "hunter2-hunter2"}}}}', "mcpServers.a.headers"),
-    ('{"mcpServers": {"a": {"url": "http://b", "type": "carrier pigeon"}}}', "mcpServers.a.type"),
+    ('{"mcpServers": {"a": {"url": "http://b", "type": 7}}}', "mcpServers.a.type"),
     ('{"mcpServers": {"a": {"url": "http://b", "timeout": -1}}}', "mcpServers.a.timeout"),
     ('{"mcpServers": {"a": {"url": "http://b", "timeout": "hunter2-hunter2"}}}', "mcpServers.a.timeout"),
     ('{"mcpServers": {"a": {"url": "http://${NO_SUCH_VARIABLE_HERE}"}}}', "NO_SUCH_VARIABLE_HERE"),
