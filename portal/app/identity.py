@@ -209,7 +209,7 @@ def portal_identity(
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
     directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
-    sessions = LoginSessions(store.tokens, now=now)
+    sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
     login_routes = LoginRoutes(

@@ -230,7 +230,7 @@ class Instance:
         await stack.enter_async_context(background(self._forget_expired()))
         self._follower = Follower(store, ACCESS_KINDS, self._follow, self._unavailable)
         stack.push_async_callback(self._follower.aclose)
-        self.admin.settings.in_force = self._follower.settled
+        self.admin.settings.in_force = self._in_force
         return [self.admin.route()]
 
     async def _close(self) -> None:
@@ -240,6 +240,11 @@ class Instance:
         await asyncio.gather(*(portal.aclose() for portal in self.portals.values()))
 
     # Following
+
+    async def _in_force(self, seconds: float) -> None:
+        """Return when the portals decide by what is stored and revoked logins have ended, or after `seconds`."""
+        assert self._follower is not None and self.shared.identity is not None
+        await asyncio.gather(self._follower.settled(seconds), self.shared.identity.logins.settled(seconds))
 
     async def _follow(self) -> None:
         """Take up what the store says now. What cannot be used changes nothing, and the log says why."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,13 +38,25 @@ class LoginSession:
     expires_at: datetime
 
 
+async def _nothing_runs() -> None:
+    """No program was begun with these tokens."""
+
+
 class LoginSessions:
-    """The sessions of one portal; `tokens` are those that it knows. `duration` is that of a session that names none."""
+    """The sessions of one portal; `tokens` are those that it knows. `duration` is that of a session that names none.
+
+    `ended` returns when the programs and streams that a revoked token began have ended, or after a moment.
+    """
 
     def __init__(
-        self, tokens: Tokens, duration: timedelta = timedelta(hours=24), now: Callable[[], datetime] = utc_now
+        self,
+        tokens: Tokens,
+        duration: timedelta = timedelta(hours=24),
+        now: Callable[[], datetime] = utc_now,
+        ended: Callable[[], Awaitable[None]] = _nothing_runs,
     ) -> None:
         self._tokens = tokens
+        self._ended = ended
         self._duration = duration
         self._now = now
 
@@ -87,4 +99,6 @@ class LoginSessions:
 
     async def end_everywhere(self, identity: Identity) -> int:
         """End all sessions and grants of a person, at every portal, in all browsers and agents; how many tokens."""
-        return await self._tokens.revoke_subject(identity.id, kinds=EVERYWHERE)
+        count = await self._tokens.revoke_subject(identity.id, kinds=EVERYWHERE)
+        await self._ended()
+        return count

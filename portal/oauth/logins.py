@@ -6,6 +6,7 @@ grant is revoked or its service token is deleted. The store tells of that, withi
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import structlog
@@ -19,6 +20,7 @@ from portal.oauth.service_tokens import SERVICE_TOKEN
 from portal.state import Follower, StateUnavailable, Store
 
 MAX_LOGINS = 20_000
+SETTLED_SECONDS = 1.0
 
 
 class Logins:
@@ -42,6 +44,10 @@ class Logins:
     async def aclose(self) -> None:
         for follower in self._followers:
             await follower.aclose()
+
+    async def settled(self, seconds: float = SETTLED_SECONDS) -> None:
+        """Return when each login that the store says has ended has ended here too, or after `seconds`."""
+        await asyncio.gather(*(follower.settled(seconds) for follower in self._followers))
 
     def on_change(self, changed: Callable[[], None]) -> None:
         """Call `changed` when logins have ended."""
