@@ -341,7 +341,11 @@ def _is_text(block: Item) -> bool:
 
 
 def _tool_result(result: Item, generation: Generation, target: str) -> Item | None:
-    return {"content": _blocks(result.get("content"), generation)}
+    blocks, value = _blocks(result.get("content"), generation), result.get("structuredContent")
+    # Left out of the result below, and this would be all that there is.
+    if not blocks and generation == OLDER and value is not None and not isinstance(value, Mapping):
+        blocks = [_text(value)]
+    return {"content": blocks}
 
 
 def _prompt_result(result: Item, generation: Generation, target: str) -> Item | None:
