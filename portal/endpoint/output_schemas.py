@@ -15,10 +15,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 from urllib.parse import unquote
 
-Schema: TypeAlias = Mapping[str, Any]
+Schema: TypeAlias = Mapping[str, object]
 
 _ANY_OBJECT: Final[Schema] = {"type": "object"}
 _TYPES: Final = frozenset({"string", "number", "integer", "boolean", "object", "array", "null"})
@@ -57,18 +57,20 @@ def compilable(schema: Schema) -> Schema:
         kept = _kept(schema, schema, {id(node) for node in nodes})
     except RecursionError:
         return _ANY_OBJECT
-    return schema if kept == schema else kept
+    if kept == schema:
+        return schema
+    return kept if isinstance(kept, Mapping) else _ANY_OBJECT
 
 
-def _kept(schema: Any, root: Schema, known: set[int]) -> Any:
+def _kept(schema: object, root: Schema, known: set[int]) -> object:
     """A schema with what compiles. `known` are the schemas in `root`, by identity: what a reference may lead to."""
     if not isinstance(schema, Mapping):
         return schema if isinstance(schema, bool) else {}
 
-    def inside(value: Any) -> Any:
+    def inside(value: object) -> object:
         return _kept(value, root, known)
 
-    kept: dict[str, Any] = {}
+    kept: dict[str, object] = {}
     for name, value in schema.items():
         if name in _CHECKS:
             compiles = _CHECKS[name](value)
@@ -83,7 +85,7 @@ def _kept(schema: Any, root: Schema, known: set[int]) -> Any:
     return _without_what_depends(schema, kept)
 
 
-def _has_its_form(name: str, value: Any) -> bool:
+def _has_its_form(name: str, value: object) -> bool:
     """Whether a keyword that has schemas has them as it should. Another keyword has no form."""
     if name in _LISTS:
         return isinstance(value, list) and bool(value)
@@ -94,22 +96,22 @@ def _has_its_form(name: str, value: Any) -> bool:
     return name not in _BY_NAME or isinstance(value, Mapping)
 
 
-def _mapped(name: str, value: Any, inside: Callable[[Any], Any]) -> Any:
+def _mapped(name: str, value: object, inside: Callable[[object], object]) -> object:
     """The value of a keyword with each schema in it replaced by what is `inside`."""
-    if name in _BY_NAME:
+    if name in _BY_NAME and isinstance(value, Mapping):
         return {key: inside(one) for key, one in value.items()}
-    if name in _LISTS or (name == "items" and isinstance(value, list)):
+    if (name in _LISTS or name == "items") and isinstance(value, list):
         return [inside(one) for one in value]
     return inside(value) if name in _ONE or name == "items" else value
 
 
-def _without_what_depends(schema: Schema, kept: dict[str, Any]) -> dict[str, Any]:
+def _without_what_depends(schema: Schema, kept: dict[str, object]) -> dict[str, object]:
     """Without keywords that would mean something else now that others are gone."""
     if "nullable" in kept and "type" not in kept:
         del kept["nullable"]
         # Null was allowed, whatever else the schema says.
-        if "enum" in kept and None not in kept["enum"]:
-            kept["enum"] = [*kept["enum"], None]
+        if isinstance(values := kept.get("enum"), list) and None not in values:
+            kept["enum"] = [*values, None]
     patterns = kept.get("patternProperties")
     if isinstance(patterns, dict) and not all(map(_is_pattern, patterns)):
         kept["patternProperties"] = {name: one for name, one in patterns.items() if _is_pattern(name)}
@@ -125,13 +127,13 @@ def _without_what_depends(schema: Schema, kept: dict[str, Any]) -> dict[str, Any
     return kept
 
 
-def _unchanged(value: Any, inside: Callable[[Any], Any]) -> bool:
+def _unchanged(value: object, inside: Callable[[object], object]) -> bool:
     if isinstance(value, list):
         return bool(value) and all(isinstance(one, Mapping | bool) and inside(one) == one for one in value)
     return isinstance(value, bool) or (isinstance(value, Mapping) and inside(value) == value)
 
 
-def _schemas(schema: Any) -> Iterator[Schema]:
+def _schemas(schema: object) -> Iterator[Schema]:
     """The schema and all in it, each with what it is an object for."""
     if not isinstance(schema, Mapping):
         return
@@ -145,13 +147,13 @@ def _schemas(schema: Any) -> Iterator[Schema]:
                 yield from _schemas(one)
 
 
-def _leads_to_schema(reference: Any, root: Schema, known: set[int]) -> bool:
+def _leads_to_schema(reference: object, root: Schema, known: set[int]) -> bool:
     """Whether a reference is to a schema in `root`, as a JSON pointer (RFC 6901)."""
     if reference == "#":
         return True
     if not isinstance(reference, str) or not reference.startswith("#/"):
         return False
-    found: Any = root
+    found: object = root
     for part in unquote(reference[2:]).split("/"):
         key = part.replace("~1", "/").replace("~0", "~")
         if isinstance(found, Mapping) and key in found:
@@ -163,20 +165,20 @@ def _leads_to_schema(reference: Any, root: Schema, known: set[int]) -> bool:
     return id(found) in known
 
 
-def _is_type(value: Any) -> bool:
+def _is_type(value: object) -> bool:
     words = value if isinstance(value, list) else [value]
     return bool(words) and all(isinstance(word, str) and word in _TYPES for word in words)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _are_names(value: Any) -> bool:
+def _are_names(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-def _is_pattern(value: Any) -> bool:
+def _is_pattern(value: object) -> bool:
     """Whether this is a regular expression that JavaScript certainly takes (ECMA-262, with the flag `u`)."""
     if not isinstance(value, str) or len(value) > _LONGEST_PATTERN:
         return False
@@ -202,7 +204,7 @@ def _is_pattern(value: Any) -> bool:
 
 
 _LONGEST_PATTERN: Final = 1_000
-_CHECKS: Final[Mapping[str, Callable[[Any], bool]]] = {
+_CHECKS: Final[Mapping[str, Callable[[object], bool]]] = {
     **dict.fromkeys(_NUMBERS, _is_number),
     "type": _is_type,
     "enum": lambda value: isinstance(value, list) and bool(value),

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 import orjson
-from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, InitializeRequestParams, methods
 from mcp_types.version import LATEST_HANDSHAKE_VERSION
 from pydantic import ValidationError
 
+from portal.endpoint.request import SdkContext
 from portal.misfits import MAX_ROUNDS, misfits, without_nulls
+
+Params: TypeAlias = Mapping[str, object] | None
 
 INITIALIZE: Final = "initialize"
 _MOST_NAMED: Final = 5
@@ -50,7 +53,7 @@ def initialize_without_nulls(body: bytes) -> bytes | None:
     return None
 
 
-async def fit_params(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+async def fit_params(ctx: SdkContext, call_next: CallNext) -> HandlerResult:
     """A middleware that leaves out what is null where the protocol has no null, and names what else does not fit.
 
     Raises:
@@ -73,20 +76,24 @@ def _is_about_request(error: ValidationError) -> bool:
     return any(detail["loc"][:1] == ("params",) for detail in error.errors(include_url=False, include_input=False))
 
 
-def _without_nulls(error: ValidationError, params: Any) -> Any:
+def _without_nulls(error: ValidationError, params: Params) -> Params:
     """The params without the members that do not fit because they are null; the same object if there are none."""
     if not _is_about_request(error):
-        return without_nulls(error, params)
-    request: Any = {"params": params}
-    fitting: Any = without_nulls(error, request)
-    return params if fitting is request else fitting.get("params")
+        fitting = without_nulls(error, params)
+        return fitting if isinstance(fitting, Mapping) else params
+    request = {"params": params}
+    fitting = without_nulls(error, request)
+    if fitting is request or not isinstance(fitting, Mapping):
+        return params
+    found = fitting.get("params")
+    return found if isinstance(found, Mapping) else None
 
 
-def _refusal(method: str, params: Any, error: ValidationError) -> MCPError:
+def _refusal(method: str, params: Params, error: ValidationError) -> MCPError:
     """The error that names what does not fit, without a value."""
     whole = _is_about_request(error)
-    document: Mapping[str, Any] = {"params": params} if whole else params or {}
-    named = [f"{one.dotted if whole else f'params.{one.dotted}'} {one.problem}" for one in misfits(error, document)]
+    found = misfits(error, {"params": params} if whole else params or {})
+    named = [f"{one.dotted if whole else f'params.{one.dotted}'} {one.problem}" for one in found]
     more = f"; and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
     message = f"The request {method} does not fit: {'; '.join(named[:_MOST_NAMED])}{more}. Nothing ran."
     return MCPError(INVALID_PARAMS, message)
