@@ -1,8 +1,9 @@
 """The result of a tool, and the content of a prompt's message, in the form that the protocol gives them.
 
-Servers send a text where a list of blocks belongs, `"true"` where a boolean does, or the `toolResult` of the protocol
-before its first release. All readers of a result read what this module makes of it, so that plain clients and programs
-see the same one. A result in the right form stays the same object, and the test for it is cheap.
+Servers send a text where a list of blocks belongs, `"true"` where a boolean does, the `toolResult` of the protocol
+before its first release, or their value as the result itself. All readers of a result read what this module makes of
+it, so that plain clients and programs see the same one. A result in the right form stays the same object, and the test
+for it is cheap.
 
 Source: MCP 2025-11-25 and 2026-07-28, "Tools" and "Prompts"; `toolResult`: 2024-10-07, which the official TypeScript
 client still takes (`CompatibilityCallToolResult`).
@@ -17,6 +18,7 @@ from typing import Any, TypeGuard
 Block = dict[str, Any]
 
 _BLOCK_TYPES = frozenset({"text", "image", "audio", "resource", "resource_link"})
+_OF_RESULTS = frozenset({"content", "structuredContent", "isError", "_meta", "resultType", "ttlMs", "cacheScope"})
 _FALSE = frozenset({"", "0", "f", "false", "n", "no", "none", "null", "off"})
 
 
@@ -24,8 +26,8 @@ def well_formed(result: Mapping[str, object]) -> Block:
     """The result with a list of blocks as its `content` and a boolean as `isError`, where it has these members."""
     content = result.get("content")
     failed = result.get("isError", False)
-    if content is None and "toolResult" in result and result.get("structuredContent") is None:
-        result = _from_tool_result(result)
+    if content is None and result.get("structuredContent") is None and not result.keys() <= _OF_RESULTS:
+        result = _from_tool_result(result) if "toolResult" in result else _from_bare_members(result)
     elif content is not None and not (type(content) is list and all(map(_is_block, content))):
         result = {**result, "content": content_blocks(content)}
     if type(failed) is not bool:
@@ -75,6 +77,20 @@ def _from_tool_result(result: Mapping[str, object]) -> Block:
         return {**shaped, "content": content_blocks(value)}
     shaped["content"] = [{"type": "text", "text": _text(value)}]
     return {**shaped, "structuredContent": value} if isinstance(value, dict) else shaped
+
+
+def _from_bare_members(result: Mapping[str, object]) -> Block:
+    """A result whose value is its members that the protocol does not know: a block, or any other object.
+
+    Another `resultType` is that of another result, which is nothing for this module.
+    """
+    if result.get("resultType", "complete") != "complete":
+        return result if isinstance(result, dict) else dict(result)
+    shaped = {name: member for name, member in result.items() if name in _OF_RESULTS and name != "structuredContent"}
+    value = {name: member for name, member in result.items() if name not in _OF_RESULTS}
+    if _is_block(value) and value["type"] in _BLOCK_TYPES:
+        return {**shaped, "content": [value]}
+    return {**shaped, "content": [{"type": "text", "text": _text(value)}], "structuredContent": value}
 
 
 def _text(value: object) -> str:

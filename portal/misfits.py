@@ -71,12 +71,18 @@ def fitted(model: type[M], document: object) -> M:
         try:
             return model.model_validate(document)
         except ValidationError as error:
-            nulls = _null_members(error, document)
-            if not nulls:
-                raise
             # Each round may uncover others: some members are read only once the rest fits.
-            document = _without(document, nulls)
+            fitting = without_nulls(error, document)
+            if fitting is document:
+                raise
+            document = fitting
     return model.model_validate(document)
+
+
+def without_nulls(error: ValidationError, document: object) -> object:
+    """The document without the members that do not fit because they are null; the same object if there are none."""
+    nulls = _null_members(error, document)
+    return _without(document, nulls) if nulls else document
 
 
 def misfits(error: ValidationError, document: object) -> list[Misfit]:

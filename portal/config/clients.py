@@ -1,13 +1,16 @@
 """Documents that other MCP clients write: their spellings become ours, and what only they understand is passed over.
 
-Read are the documents of Claude, Codex, Cursor, Gemini, VS Code and Windsurf, as their own documentation has them:
+Read are the documents of Claude, Codex, Cursor, Gemini, OpenCode, VS Code, Windsurf and Zed, as their own documentation
+has them, and the spellings of clients that keep close to these:
 
 - https://code.claude.com/docs/en/mcp
 - https://developers.openai.com/codex/mcp
 - https://cursor.com/docs/context/mcp
 - https://github.com/google-gemini/gemini-cli/blob/main/docs/tools/mcp-server.md
+- https://opencode.ai/docs/mcp-servers/
 - https://code.visualstudio.com/docs/copilot/reference/mcp-configuration
 - https://docs.windsurf.com/windsurf/cascade/mcp
+- https://zed.dev/docs/ai/mcp
 """
 
 from __future__ import annotations
@@ -21,8 +24,8 @@ from pathlib import Path
 from portal.config.document import read_text
 from portal.errors import ConfigError, InputError
 
-SERVER_SECTIONS = ("mcpServers", "servers", "mcp_servers")
-"""Where the servers are: most clients, VS Code, Codex."""
+SERVER_SECTIONS = ("mcpServers", "servers", "mcp_servers", "context_servers")
+"""Where the servers are: most clients, VS Code, Codex, Zed."""
 MAX_ENV_FILE = 1024 * 1024
 MAX_KEYS = 12
 # Approvals, pictures and versions: they change nothing about a server, so nobody needs to know.
@@ -48,17 +51,23 @@ _PORTAL_KEYS = frozenset(
 _SPELLINGS = (
     ("httpUrl", "url"),
     ("serverUrl", "url"),
+    ("serverURL", "url"),
+    ("baseUrl", "url"),
     ("transport", "type"),
     ("transportType", "type"),
     ("disabled", "enabled"),
+    ("isActive", "enabled"),
+    ("working_directory", "cwd"),
     ("http_headers", "headers"),
     ("env_file", "envFile"),
     ("startup_timeout_sec", "connectTimeout"),
     ("tool_timeout_sec", "timeout"),
 )
 _IN_MILLISECONDS = {"httpUrl", "trust", "includeTools", "excludeTools", "authProviderType", "targetAudience"}
-_LONGEST_SECONDS = 86_400
+# Nearly three hours. Clients with a `timeout` in seconds let people write one hour at most.
+_LONGEST_SECONDS = 9_999
 _EXACT = 2**53
+_ADDRESSES = ("command", "url", "httpUrl", "serverUrl", "serverURL", "baseUrl")
 TRANSPORTS = {
     "stdio": "stdio",
     "http": "http",
@@ -74,6 +83,7 @@ _ELSEWHERE = {"ws", "websocket", "sdk", "claudeai-proxy", "inprocess", "in-proce
 """What `type` is for other clients. Only these are quoted: another value may be anything."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"(?P<before>Bearer )?\$(?P<name>[A-Za-z_][A-Za-z0-9_]*)")
+_OPENCODE = re.compile(r"(?<!\$)\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _EDITORS_FOLDERS = {".vscode", ".cursor", ".claude", ".codex", ".gemini", ".windsurf"}
 _ENV_LINE = re.compile(
     r"""^[^\S\n]*(?:export[^\S\n]+)?(?P<name>[A-Za-z_][A-Za-z0-9_.]*)[^\S\n]*=[^\S\n]*"""
@@ -153,12 +163,20 @@ def input_variable(id: str) -> str:
 
 
 def without_wrapping(document: Mapping[str, object]) -> Mapping[str, object]:
-    """The document, with the servers and inputs of a section `mcp` at its top: VS Code's settings have them there."""
+    """The document, with the servers and inputs of a section `mcp` at its top: VS Code's settings have them there as
+    `servers` and `inputs`, and OpenCode has the servers themselves."""
     inside = document.get("mcp")
-    if not isinstance(inside, dict) or "servers" not in inside or any(key in document for key in SERVER_SECTIONS):
+    if not isinstance(inside, dict) or any(key in document for key in SERVER_SECTIONS):
         return document
     rest = {key: value for key, value in document.items() if key != "mcp"}
-    return {**rest, **{key: inside[key] for key in ("servers", "inputs") if key in inside}}
+    if "servers" in inside:
+        return {**rest, **{key: inside[key] for key in ("servers", "inputs") if key in inside}}
+    return {**rest, SERVER_SECTIONS[0]: inside} if any(map(looks_like_server, inside.values())) else document
+
+
+def looks_like_server(value: object) -> bool:
+    """Whether this may be the entry of a server, of any client."""
+    return isinstance(value, dict) and any(name in value for name in _ADDRESSES)
 
 
 def foreign_at_top(document: Mapping[str, object], known: set[str], file: str, notes: Notes) -> None:
@@ -178,7 +196,10 @@ def foreign_at_top(document: Mapping[str, object], known: set[str], file: str, n
         if near := difflib.get_close_matches(name, spellings, n=1, cutoff=0.75 if ours else 0.6):
             raise ConfigError("is not a known key.", file=file, key=name, fix=f"Did you mean `{near[0]}`?")
         if not ours:
-            raise ConfigError("is not a known key.", file=file, key=name, fix=f"Known: {', '.join(spellings)}.")
+            fix = f"Known: {', '.join(spellings)}."
+            if looks_like_server(document[name]):
+                fix = f'Write the servers into a section: {{"{SERVER_SECTIONS[0]}": {{...}}}}.'
+            raise ConfigError("is not a known key.", file=file, key=name, fix=fix)
         notes.foreign_keys.append(name)
 
 
@@ -194,13 +215,15 @@ def in_our_words(
         EntryUnusable: it is a server of a kind that only its client reaches.
     """
     entry = _written(entry)
-    ours = dict(entry)
+    ours = _with_one_command(entry)
     for foreign, own in _SPELLINGS:
         if foreign in ours:
             if own in ours:
                 raise ConfigError(f"has both `{foreign}` and `{own}`.", file=file, key=key, fix="Keep one of them.")
             value = ours.pop(foreign)
-            ours[own] = _enabled(value, f"{key}.disabled", file) if foreign == "disabled" else value
+            if foreign == "disabled":
+                value = _enabled(value, f"{key}.disabled", file)
+            ours[own] = value
     # First of all: a server of another kind has members of its own.
     require_transport(ours.get("type"))
     _take_codex(ours, key, file, environment)
@@ -213,6 +236,30 @@ def in_our_words(
         if isinstance(values := ours.get(name), dict):
             ours[name] = {member: _value(value, environment) for member, value in _written(values).items()}
     return {name: value for name, value in ours.items() if _is_ours(name, known, key, file, notes)}
+
+
+def _with_one_command(entry: Mapping[str, object]) -> dict[str, object]:
+    """An entry whose `command` is a text, and without an address that is empty next to one that is not.
+
+    OpenCode writes command and arguments as one list and its variables as `environment`; Zed wrote an object.
+    """
+    addressed = any(entry.get(name) for name in _ADDRESSES)
+    ours = {name: value for name, value in entry.items() if not (addressed and name in _ADDRESSES and value == "")}
+    command, arguments = ours.get("command"), ours.get("args", [])
+    if isinstance(command, dict) and isinstance(command.get("path"), str):
+        ours |= {"command": command["path"], **{name: command[name] for name in ("args", "env") if command.get(name)}}
+    elif isinstance(command, list) and command and isinstance(arguments, list):
+        ours |= {"command": command[0], "args": [*command[1:], *arguments]}
+    if isinstance(ours.get("environment"), dict) and "env" not in ours:
+        ours["env"] = ours.pop("environment")
+    if ours.get("type") in ("local", "remote"):
+        for name in ("env", "headers"):
+            if isinstance(values := ours.get(name), dict):
+                ours[name] = {
+                    key: _OPENCODE.sub(r"${env:\1}", value) if isinstance(value, str) else value
+                    for key, value in values.items()
+                }
+    return ours
 
 
 def require_transport(written: object) -> None:
@@ -283,9 +330,12 @@ def _take_codex(ours: dict[str, object], key: str, file: str, environment: Mappi
 
 
 def _in_seconds(ours: dict[str, object], entry: Mapping[str, object], key: str, notes: Notes) -> None:
-    """Gemini writes `timeout` in milliseconds, and so does everybody whose value is no number of seconds here."""
+    """Gemini writes `timeout` in milliseconds, and so does everybody whose value is no number of seconds here.
+
+    Not in an entry that has a key of this portal alone: whoever wrote it wrote seconds.
+    """
     written = ours.get("timeout")
-    if not _is_number(written) or "timeout" not in entry:
+    if not _is_number(written) or "timeout" not in entry or ONLY_HERE & {_camel(name) for name in entry}:
         return
     assert isinstance(written, int | float)
     if written > _LONGEST_SECONDS or (written >= 1000 and _IN_MILLISECONDS & entry.keys()):

@@ -20,6 +20,7 @@ from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.express import Express
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
+from portal.endpoint.params import initialize_without_nulls
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
@@ -30,7 +31,7 @@ from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import BODY, HttpSettings, Refusal, refuse
+from portal.http import BODY, HttpSettings, Refusal, refuse, replay
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.sdk import rename
 from portal.servers import Servers
@@ -106,9 +107,12 @@ class Endpoint:
             return
         if await self._express.answered(scope, caller, receive, send):
             return
-        if isinstance(body := scope.get(BODY), bytes) and (refusal := malformed(scope["headers"], body)) is not None:
-            await refuse(refusal)(scope, receive, send)
-            return
+        if isinstance(body := scope.get(BODY), bytes):
+            if (refusal := malformed(scope["headers"], body)) is not None:
+                await refuse(refusal)(scope, receive, send)
+                return
+            if (fitting := initialize_without_nulls(body)) is not None:
+                receive = replay(fitting, receive)
         if scope["method"] == "DELETE":
             send = self._sessions.note_end(scope, send)
         self._sessions.note_sdk_request(scope, caller)

@@ -29,6 +29,7 @@ from pydantic import ValidationError
 
 from codemode import content_blocks, well_formed
 from portal.calls import Call
+from portal.endpoint.output_schemas import compilable
 from portal.errors import ResponseInvalid
 
 Generation: TypeAlias = Literal["2025", "2026"]
@@ -132,7 +133,9 @@ def definition_for(generation: Generation, kind: ItemKind, item: Item) -> Item:
         kept["inputSchema"] = _input_schema(kept.get("inputSchema"), fits)
         output = kept.get("outputSchema")
         if isinstance(output, Mapping) and output.get("type") == "object":
-            kept["outputSchema"] = _sound_schema(output)
+            output = _sound_schema(output)
+        if isinstance(output, Mapping):
+            kept["outputSchema"] = compilable(output)
     return _fitting_part(kept, kind.required, fits)
 
 
@@ -220,6 +223,9 @@ def _is_sound(method: str, item: Item, generation: Generation) -> bool:
     if isinstance(modified, str) and _TIME.fullmatch(modified) is None:
         return False
     if method == "tools/list":
+        output = item.get("outputSchema")
+        if isinstance(output, Mapping) and compilable(output) is not output:
+            return False
         return all(_is_sound_schema(item.get(name), generation) for name in ("inputSchema", "outputSchema"))
     if not method.endswith("/list"):
         resource = item.get("resource")
@@ -335,7 +341,11 @@ def _is_text(block: Item) -> bool:
 
 
 def _tool_result(result: Item, generation: Generation, target: str) -> Item | None:
-    return {"content": _blocks(result.get("content"), generation)}
+    blocks, value = _blocks(result.get("content"), generation), result.get("structuredContent")
+    # Left out of the result below, and this would be all that there is.
+    if not blocks and generation == OLDER and value is not None and not isinstance(value, Mapping):
+        blocks = [_text(value)]
+    return {"content": blocks}
 
 
 def _prompt_result(result: Item, generation: Generation, target: str) -> Item | None:

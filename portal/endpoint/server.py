@@ -15,6 +15,7 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from portal.endpoint.params import fit_params
 from portal.errors import CallError
 from portal.sdk import remove_telemetry
 from portal.version import portal_version
@@ -41,6 +42,7 @@ class PortalMcpServer(Server[Any]):
         )
         if importlib.util.find_spec("opentelemetry.sdk") is None:
             remove_telemetry(self)
+        self.middleware.append(fit_params)
         self.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name))
 
     def create_initialization_options(

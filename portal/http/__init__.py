@@ -5,7 +5,7 @@ from portal.http.browsers import BrowserPages, ErrorPage
 from portal.http.cookies import cookie_name, drop_cookie, read_cookie, write_cookie
 from portal.http.cors import Cors
 from portal.http.edge import Edge, HttpSettings, normal_origin, split_host
-from portal.http.guard import BODY, Guard
+from portal.http.guard import BODY, Guard, replay
 from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
@@ -41,6 +41,7 @@ __all__ = [
     "read_cookie",
     "read_mode_query",
     "refuse",
+    "replay",
     "require_safe_bind",
     "running",
     "split_host",

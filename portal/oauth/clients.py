@@ -24,7 +24,7 @@ from portal.bounded import Bounded
 from portal.egress import JSON, AddressRule, Fetcher, FetchFailed, FetchProblem, address_of
 from portal.misfits import fitted, misfits
 from portal.oauth.messages import OAuthError
-from portal.oauth.redirects import find_redirect, may_have, same_redirect
+from portal.oauth.redirects import find_redirect, may_have, same_redirect, split_redirect
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import Broken, Kind, Store
 
@@ -172,15 +172,21 @@ def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetada
         problems = "; ".join(f"{one.dotted} {one.problem}" for one in found[:10])
         return OAuthError("invalid_redirect_uri" if wrong_uri else "invalid_client_metadata", problems[:1000])
     uris = [str(uri) for uri in metadata.redirect_uris or ()]
-    refused = next((uri for uri in uris if not may_have(uri, settings.registration)), None)
-    if refused is not None:
-        return OAuthError("invalid_redirect_uri", f"this portal does not allow the redirect URI {refused[:200]!r}")
+    allowed = [uri for uri in metadata.redirect_uris or () if may_have(str(uri), settings.registration)]
+    if uris and not allowed:
+        refused = f"this portal does not allow the redirect URI {uris[0][:200]!r}"
+        if split_redirect(uris[0]) is not None:
+            refused += "; its owner can, in `allowed_uris` of `dynamic_client_registration`"
+        return OAuthError("invalid_redirect_uri", refused)
     problem = _unfit(metadata)
     if problem:
         return OAuthError("invalid_client_metadata", problem)
     # RFC 7591 section 3.2.1: the server may replace what was requested; the answer says what holds.
     method = metadata.token_endpoint_auth_method or "client_secret_post"
-    return metadata.model_copy(update={"token_endpoint_auth_method": method, "scope": " ".join(settings.scopes)})
+    # Editors register every redirect that they may come to use, of their website too: the others are left out, as they
+    # are from a client's document.
+    replaced = {"redirect_uris": allowed, "token_endpoint_auth_method": method, "scope": " ".join(settings.scopes)}
+    return metadata.model_copy(update=replaced)
 
 
 def _registration(body: bytes) -> dict[str, object] | OAuthError:

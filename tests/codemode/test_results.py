@@ -101,6 +101,30 @@ def test_the_result_of_the_first_protocol_is_one(value: Any, shaped: dict[str, A
     assert isinstance(failed, ToolError)
 
 
+@pytest.mark.parametrize(
+    ("bare", "shaped", "program"),
+    [
+        (
+            {"celsius": 5},
+            {"content": [{"type": "text", "text": '{"celsius": 5}'}], "structuredContent": {"celsius": 5}},
+            {"celsius": 5},
+        ),
+        (TEXT, {"content": [TEXT]}, "hello"),
+        (
+            {"content": None, "rows": []},
+            {"content": [{"type": "text", "text": '{"rows": []}'}], "structuredContent": {"rows": []}},
+            {"rows": []},
+        ),
+    ],
+)
+def test_a_value_that_is_the_result_itself_is_not_lost(bare: dict[str, Any], shaped: Any, program: Any) -> None:
+    """Plain clients got an empty content, and programs null."""
+    assert well_formed(bare) == shaped
+    assert well_formed({**bare, "_meta": {"a": 1}}) == {"_meta": {"a": 1}, **shaped}
+    assert for_program(bare) == program
+    assert isinstance(for_program({**bare, "isError": True}), ToolError)
+
+
 def test_content_comes_before_the_result_of_the_first_protocol() -> None:
     result = {"content": [TEXT], "toolResult": "older"}
     assert well_formed(result) is result
@@ -128,7 +152,9 @@ def test_what_is_nested_too_deep_to_be_written_is_said_to_be() -> None:
     assert "nested too deep" in content_blocks([deep])[0]["text"]
 
 
-@given(st.dictionaries(st.sampled_from(["content", "structuredContent", "isError", "toolResult", "_meta"]), JSON))
+@given(
+    st.dictionaries(st.sampled_from(["content", "structuredContent", "isError", "toolResult", "_meta", "rows"]), JSON)
+)
 def test_any_result_gets_the_form_of_the_protocol_and_keeps_it(result: dict[str, Any]) -> None:
     shaped = well_formed(result)
     assert isinstance(shaped.get("isError", False), bool)

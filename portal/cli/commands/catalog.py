@@ -77,6 +77,8 @@ def _select(snapshot: Snapshot, server: str | None, document: Config) -> list[Se
     if server not in snapshot.servers:
         if why := next((one.why for one in document.omissions if one.id == server), ""):
             raise CommandError(why)
+        if (disabled := document.servers.get(server)) is not None and not disabled.enabled:
+            raise CommandError(f"{document.section}.{disabled.name} is disabled in the configuration; enable it there.")
         known = ", ".join(snapshot.servers) or "none"
         raise CommandError(f"There is no server {server!r} in the configuration; it has: {known}.")
     return [snapshot.servers[server]]

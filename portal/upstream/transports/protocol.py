@@ -32,6 +32,7 @@ from mcp_types.version import (
 )
 
 from portal.errors import ResponseInvalid
+from portal.exact import encode
 from portal.upstream.context import CallContext
 
 _CONNECTION_META = {
@@ -88,7 +89,8 @@ def agreement_from_initialize(result: Mapping[str, object]) -> Agreement:
     version = result.get("protocolVersion")
     if not isinstance(version, str) or version not in (*HANDSHAKE_PROTOCOL_VERSIONS, _FIRST_VERSION):
         spoken = f"the portal speaks {', '.join((*HANDSHAKE_PROTOCOL_VERSIONS, *MODERN_PROTOCOL_VERSIONS))}"
-        raise ResponseInvalid(f"answered `initialize` with protocol version {str(version)[:40]!r}; {spoken}")
+        named = encode(version).decode()[:42]
+        raise ResponseInvalid(f"answered `initialize` with protocol version {named}; {spoken}")
     info = result.get("serverInfo")
     return _agreement(version, result, info)
 

@@ -101,6 +101,17 @@ class LastWords:
             self._lines.append(tail(text, _WORDS))
 
 
+def _why_not(error: OSError | ValueError, config: StdioServer) -> str:
+    """Why a process was not started. The system says "no such file" of the folder as it does of the program."""
+    written = snippet(config.command, config.secrets)
+    if isinstance(error, FileNotFoundError) and config.cwd is not None and not config.cwd.is_dir():
+        return f"its folder is not there ({snippet(str(config.cwd), config.secrets)}); correct its `cwd`"
+    why = error.strerror if isinstance(error, OSError) and error.strerror else "its command is not valid"
+    if isinstance(error, FileNotFoundError) and len(config.command.split()) > 1:
+        return f"{why} ({written}); write only the program into `command`, and each of its arguments into `args`"
+    return f"{why} ({written})"
+
+
 class StdioPipe:
     """Implements `Pipe` with a child process."""
 
@@ -134,8 +145,7 @@ class StdioPipe:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            why = error.strerror if isinstance(error, OSError) and error.strerror else "its command is not valid"
-            raise UpstreamUnavailable(f"cannot be started: {why} ({snippet(config.command, config.secrets)})") from None
+            raise UpstreamUnavailable(f"cannot be started: {_why_not(error, config)}") from None
         return cls(process, max_bytes, words)
 
     async def receive(self) -> bytes | TooLarge | None:

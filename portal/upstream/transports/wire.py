@@ -2,7 +2,8 @@
 
 It uses orjson, and the standard library for integers beyond 64 bits (`portal.exact`) and for texts that orjson refuses
 and JavaScript servers do send: lone surrogates. They become U+FFFD, because the client that reads them later might
-fail on them.
+fail on them. So does a byte that is not UTF-8, as browsers and the official TypeScript clients read it: one letter of a
+server that writes in the code page of its machine costs that letter alone.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def decode(data: bytes | bytearray | memoryview | str) -> object:
             return orjson.loads(text)
         except orjson.JSONDecodeError:
             pass
-    return parse(text.decode())
+    return parse(text.decode("utf-8", "replace"))
 
 
 def message_in(data: bytes | bytearray) -> dict[str, object] | None:

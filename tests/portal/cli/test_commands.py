@@ -218,6 +218,13 @@ def test_a_server_that_cannot_be_used_is_left_out_and_named(tmp_path: Path, shop
     assert named.returncode == Exit.USAGE and f"codemode: {line}" in named.stderr
 
 
+def test_a_server_that_is_disabled_is_said_to_be(tmp_path: Path, shop: dict[str, Any]) -> None:
+    """It was said not to be in the configuration."""
+    write_config(tmp_path, {"shop": shop, "off": {**shop, "disabled": True}})
+    named = codemode(tmp_path, "tools", "off")
+    assert named.returncode == Exit.USAGE and "mcpServers.off is disabled in the configuration" in named.stderr
+
+
 def test_what_is_passed_over_is_one_line(tmp_path: Path, shop: dict[str, Any]) -> None:
     (tmp_path / ".vscode").mkdir()
     document = {"servers": {"shop": {**shop, "oauth": {"clientId": "x"}}}, "inputs": []}

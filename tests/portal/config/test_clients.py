@@ -208,6 +208,56 @@ def test_the_document_of_cursor_and_older_spellings() -> None:
     assert http(config, "c").transport == "auto"
 
 
+def test_the_document_of_opencode() -> None:
+    local = {"type": "local", "command": ["npx", "-y", "x"], "environment": {"KEY": "{env:MY_KEY}"}, "enabled": True}
+    remote = {"type": "remote", "url": "https://r.example/mcp", "headers": {"X-Key": "Key {env:MY_KEY}"}, "oauth": {}}
+    document = {"$schema": "https://opencode.ai/config.json", "model": "m", "mcp": {"local": local, "remote": remote}}
+    config = parse(document, MY_KEY="k3y-k3y-k3y")
+    assert (stdio(config, "local").command, stdio(config, "local").args) == ("npx", ("-y", "x"))
+    assert stdio(config, "local").env == {"KEY": "k3y-k3y-k3y"} and "k3y-k3y-k3y" in config.servers["local"].secrets
+    assert http(config, "remote").headers == {"X-Key": "Key k3y-k3y-k3y"}
+    [note] = config.notes
+    assert "`model`" in note and "oauth`" in note
+
+
+def test_the_document_of_zed() -> None:
+    older = {"command": {"path": "npx", "args": ["x"], "env": {"A": "b"}}, "settings": {}}
+    config = parse({"theme": "One Dark", "context_servers": {"new": {"source": "custom", **SERVER}, "older": older}})
+    assert list(config.servers) == ["new", "older"] and config.section == "context_servers"
+    found = stdio(config, "older")
+    assert (found.command, found.args, found.env) == ("npx", ("x",), {"A": "b"})
+
+
+def test_an_address_that_is_empty_next_to_another_was_not_written() -> None:
+    """As programs with a form for both write it."""
+    config = parse(
+        {
+            "mcpServers": {
+                "a": {"command": "npx", "url": "", "baseUrl": "", "isActive": True},
+                "b": {"command": "", "baseUrl": "https://b.example/mcp", "isActive": False},
+            }
+        }
+    )
+    assert stdio(config, "a").command == "npx"
+    assert http(config, "b").url == "https://b.example/mcp" and not config.servers["b"].enabled
+    with pytest.raises(ConfigError):
+        parse({"mcpServers": {"a": {"command": ""}}})
+
+
+def test_a_timeout_of_many_hours_is_one_in_milliseconds() -> None:
+    """Amazon Q, Kiro and Gemini write it so, also in entries that show no other sign of them."""
+    config = parse({"mcpServers": {"a": {**SERVER, "timeout": 15000}, "b": {**SERVER, "timeout": 3600}}})
+    assert (config.servers["a"].timeout, config.servers["b"].timeout) == (15, 3600)
+    assert "mcpServers.a.timeout is read as milliseconds: 15 s" in config.notes[0]
+    ours = parse({"mcpServers": {"a": {**SERVER, "timeout": 15000, "maxTimeout": 20000}}})
+    assert ours.servers["a"].timeout == 15000
+
+
+def test_a_server_outside_a_section_is_told_where_it_belongs() -> None:
+    with pytest.raises(ConfigError, match='Write the servers into a section: {"mcpServers": {...}}'):
+        parse({"files": SERVER})
+
+
 @pytest.mark.parametrize(
     "key",
     """headersHelper alwaysLoad oauth tools includeTools excludeTools extension authProviderType targetAudience

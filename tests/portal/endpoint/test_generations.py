@@ -227,6 +227,21 @@ def test_a_result_without_content_keeps_what_it_has() -> None:
     assert tool_result({"isError": True, "_meta": 5}) == {"isError": True, "content": []}
 
 
+def test_structured_content_that_is_all_of_a_result_is_text_for_older_clients() -> None:
+    assert tool_result({"structuredContent": [1, 2]}) == {"content": [{"type": "text", "text": "[1, 2]"}]}
+    assert tool_result({"content": [], "structuredContent": "x"}) == {"content": [{"type": "text", "text": "x"}]}
+    assert tool_result({"structuredContent": [1]}, NEWER) == {"content": [], "structuredContent": [1]}
+
+
+def test_a_value_that_is_the_result_itself_is_delivered() -> None:
+    for generation in BOTH:
+        delivered = tool_result({"celsius": 5}, generation)
+        assert delivered == {
+            "content": [{"type": "text", "text": '{"celsius": 5}'}],
+            "structuredContent": {"celsius": 5},
+        }
+
+
 @pytest.mark.parametrize("kind", ["rows", None, 5])
 def test_a_result_of_an_unknown_type_keeps_its_text(kind: object) -> None:
     for generation in BOTH:

@@ -405,6 +405,23 @@ async def test_clients_register_themselves_where_the_rules_allow_their_redirects
                 assert answer.json()["error"] == "invalid_redirect_uri"
 
 
+async def test_a_redirect_that_is_not_allowed_costs_a_client_no_other(tmp_path: Path) -> None:
+    """VS Code registers those of its website next to those on the person's computer."""
+    website = ["https://insiders.vscode.dev/redirect", "https://vscode.dev/redirect"]
+    local = ["http://localhost/", "http://127.0.0.1/", "http://localhost:33418/", "http://127.0.0.1:33418/"]
+    async with met(tmp_path) as (_, agent, browser):
+        answer = await agent.register(redirect_uris=[*website, *local], application_type="native")
+        assert answer.status_code == 201 and answer.json()["redirect_uris"] == local
+        agent.redirect = "http://127.0.0.1:33418/"
+        code = (await agent.allowed(browser))["code"]
+        assert (await agent.exchange(code)).status_code == 200
+        agent.redirect = website[1]
+        page = await browser.open(agent.authorize_url())
+        assert page.status == 400 and not page.left_for
+        refused = await agent.register(redirect_uris=website)
+        assert refused.status_code == 400 and "allowed_uris" in refused.json()["error_description"]
+
+
 async def test_a_member_of_a_registration_that_is_null_or_empty_was_not_sent(tmp_path: Path) -> None:
     names = ("grant_types", "response_types", "scope", "client_uri", "logo_uri", "contacts", "jwks", "application_type")
     async with met(tmp_path) as (_, agent, browser):

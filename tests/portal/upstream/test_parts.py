@@ -109,6 +109,11 @@ def test_lone_surrogates_become_replacement_characters() -> None:
     assert json.loads(encode({"a": "\ud800"})) == {"a": "\ud800"}
 
 
+def test_a_byte_that_is_not_utf_8_becomes_a_replacement_character() -> None:
+    assert decode(b'{"a": "h\xe9llo"}') == {"a": "h\ufffdllo"}
+    assert decode(b'["\xff", 123456789012345678901234567890]') == ["\ufffd", 123456789012345678901234567890]
+
+
 ESCAPES = [
     "\\\\",
     '\\"',

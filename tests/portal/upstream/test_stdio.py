@@ -210,6 +210,20 @@ async def test_a_program_that_is_not_there_is_said_to_be(command: str) -> None:
         assert (connection.reason or "").startswith("cannot be started:")
 
 
+async def test_a_command_line_in_command_is_told_to_be_one() -> None:
+    async with watched({"command": "no-such-program -y some-package"}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        assert "each of its arguments into `args`" in (connection.reason or "")
+
+
+async def test_a_folder_that_is_not_there_is_told_from_a_program_that_is_not(tmp_path: Path) -> None:
+    """The system says of both that there is no such file."""
+    async with watched({"command": sys.executable, "cwd": str(tmp_path / "gone")}) as up:
+        connection = await up.until(lambda connection: connection.state == "error")
+        reason = connection.reason or ""
+        assert "its folder is not there" in reason and "correct its `cwd`" in reason and sys.executable not in reason
+
+
 async def test_a_server_that_exits_on_an_unknown_first_message_is_served_by_the_handshake() -> None:
     async with ready(script(discover="sys.exit(7)")) as up:
         assert up.connection.protocol == "2025-06-18"
