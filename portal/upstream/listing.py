@@ -193,7 +193,8 @@ async def _all_pages(request: Request, kind: _Kind, max_items: int, notes: _Note
     size = empty = 0
     for _ in range(MAX_PAGES):
         result = await request(kind.method, {"cursor": cursor} if cursor is not None else {})
-        page = result.get(kind.key)
+        # Servers in Go write an empty list as null.
+        page = [] if kind.key in result and result[kind.key] is None else result.get(kind.key)
         if not isinstance(page, list):
             what = f"the result of {kind.method} has no list `{kind.key}`"
             raise invalid_response(what, encode(result))

@@ -43,6 +43,18 @@ async def listed(pages: Mapping[Any, tuple[list[str], Any]], asked: list[Any] | 
     return await fetch(request, Agreement(version="2025-06-18", capabilities={"tools": {}}), max_items=1000)
 
 
+async def test_a_list_that_is_null_is_empty() -> None:
+    """As servers in Go write it. It made a server with nothing but prompts unusable."""
+
+    async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"prompts": [{"name": "p"}]} if method == "prompts/list" else {"tools": None, "resources": None}
+
+    everything = {"tools": {}, "prompts": {}, "resources": {}}
+    listing = await fetch(request, Agreement(version="2025-06-18", capabilities=everything), max_items=1000)
+    assert (listing.tools, listing.resources, listing.skipped) == ((), (), ())
+    assert [prompt["name"] for prompt in listing.prompts] == ["p"]
+
+
 @pytest.mark.parametrize("end", [MISSING, None, ""], ids=["absent", "null", "empty"])
 async def test_a_list_ends_where_no_next_page_is_named(end: Any) -> None:
     asked: list[Any] = []
