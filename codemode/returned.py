@@ -35,6 +35,9 @@ _MOST_READS = 300
 _FUNCTIONS = frozenset({"search", "describe", "tools"})
 _EACH = frozenset("map forEach filter find findIndex some every flatMap sort".split())
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted(ASSUMED))})\b")
+_DECLARES = frozenset({"const", "let", "var"})
+_LOOKS = frozenset("log info warn error debug stringify parse isArray String if while switch".split())
+"""What takes a result to look at it, not to use it."""
 _OF_ARRAYS = frozenset(
     "length at concat copyWithin entries every fill filter find findIndex findLast findLastIndex flat flatMap forEach "
     "includes indexOf join keys lastIndexOf map pop push reduce reduceRight reverse shift slice some sort splice "
@@ -107,6 +110,27 @@ def missing(program: str, returned: Iterable[Returned], catalog: Catalog) -> lis
     return [
         read for read in islice(_reads(text, catalog), _MOST_READS) if _lacks(_of_tool(kept, read.tool), read.member)
     ]
+
+
+def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has_value: bool) -> list[Read]:
+    """The reads of `missing` that the program takes for granted: it knows the result in no other way.
+
+    `has_value`: whether the run has a value. What is returned as it is read explains a run without one.
+    """
+    kept = [*(own for own, _ in _OWN), *returned]
+    reads = missing(program, kept, catalog)
+    text = brackets(program) if reads else None
+    if text is None:
+        return []
+    found: list[Read] = []
+    places = {token.start: at for at, token in enumerate(text.tokens)}
+    for read in reads:
+        at = places[read.start]
+        is_returned = not has_value and text.key(at - 1) == "return"
+        is_test = read.member == "isError" and text.key(at - 1) in ("(", "!", "&", "|")
+        if not is_test and (is_returned or not _knows(text, at, read, _of_tool(kept, read.tool))):
+            found.append(read)
+    return found
 
 
 def looped(program: str, line: int, returned: Iterable[Returned], catalog: Catalog) -> str | None:
@@ -411,6 +435,84 @@ def _destructured(text: Brackets, value: int) -> list[str]:
         for at in inner
         if text.depths[at] == depth and text.key(at - 1) in ("{", ",") and is_name(text.key(at))
     ]
+
+
+def _knows(text: Brackets, at: int, read: Read, results: list[Returned]) -> bool:
+    """Whether a program knows the result at a token in another way than by a member that it lacks: it reads one that is
+    there, makes the missing one, uses the result as a whole, or has something else of the same name."""
+    taken = _destructured(text, at - 1) if text.key(at - 1) == "await" else _destructured(text, at)
+    if any(not _lacks(results, name) for name in taken):
+        return True
+    if text.key(at + 1) == "." and text.key(at) in ("codemode", "tools"):
+        return False
+    name = text.key(at)
+    uses = (
+        index
+        for index, token in enumerate(text.tokens)
+        if token.key == name and (text.key(index - 1) != "." or text.key(index - 2) == ".")
+    )
+    for index in uses:
+        if (member := _member(text, index + 1)) is not None:
+            is_made = text.key(member[1]) == "=" and text.key(member[1] + 1) not in ("=", ">")
+            if (is_made and member[0] == read.member) or not (is_made or _lacks(results, member[0])):
+                return True
+        elif _is_foreign(text, index) or _is_whole(text, index):
+            return True
+    return False
+
+
+def _is_foreign(text: Brackets, at: int) -> bool:
+    """Whether a variable becomes something else than the result of a call there, or is the parameter of a function that
+    no method of a list, and no `then`, is given."""
+    if text.key(at + 1) == "=" and text.key(at + 2) not in ("=", ">"):
+        return text.key(at - 1) not in _DECLARES and text.key(at + 2) not in ("await", "codemode", "tools")
+    first = at
+    if text.key(at + 1) != "=" or text.key(at + 2) != ">":
+        opening = _opening(text, at)
+        end = None if opening is None or text.key(opening) != "(" else text.after(opening)
+        if opening is None or end is None:
+            return False
+        if text.key(opening - 1) == "function" or text.key(opening - 2) == "function":
+            return True
+        if text.key(end) != "=" or text.key(end + 1) != ">":
+            return False
+        first = opening
+    first -= text.key(first - 1) == "async"
+    return text.key(first - 1) != "(" or text.key(first - 2) not in _EACH | {"then"}
+
+
+def _is_whole(text: Brackets, at: int) -> bool:
+    """Whether a variable is used there as it is, and neither looked at nor tested."""
+    before, after = text.key(at - 1), text.key(at + 1)
+    if after in ("&", "|", "?", "=", "!", ">", "<"):
+        return False
+    if before == "return":
+        return not _is_test(text, at - 2 - (text.key(at - 2) == "{"))
+    if before == "?" and text.key(at - 2) != "?":
+        return not _is_test(text, at - 2)
+    if before == "=":
+        return text.key(at - 2) not in ("}", "=")
+    if before in ("(", ","):
+        opening = _opening(text, at)
+        end = None if opening is None else text.after(opening)
+        if opening is None or end is None or (text.key(end) == "=" and text.key(end + 1) == ">"):
+            return False
+        return text.key(opening - 1) not in _LOOKS
+    return before in (":", "?", "|", ".", "of")
+
+
+def _is_test(text: Brackets, closing: int) -> bool:
+    """Whether the parenthesis that ends at a token has a test for another type."""
+    opening = text.pairs.get(closing)
+    if opening is None or text.key(closing) != ")":
+        return False
+    return any(text.key(index) in ("isArray", "typeof", "!") for index in range(opening - 1, closing))
+
+
+def _opening(text: Brackets, at: int) -> int | None:
+    """The index of the bracket around a token; None where there is none."""
+    depth = text.depths[at]
+    return next((index for index in range(at - 1, -1, -1) if text.depths[index] < depth), None)
 
 
 def _has_fallback(text: Brackets, at: int, variable: str) -> bool:

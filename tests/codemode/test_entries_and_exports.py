@@ -116,6 +116,38 @@ async def test_what_was_probably_meant_is_not_noted(engines: Engines, code: str)
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "async function main() {{ {} }}",
+        "async function main(codemode) {{ {} }}",
+        "async function note(args) {{ {} }}",
+        "const main = async () => {{ {} }};",
+        "(async function main() {{ {} }})",
+        "function one() {{ return 1 }}\nasync function main() {{ one(); {} }}",
+        "export async function main() {{ {} }}",
+        "export default async function main() {{ {} }}",
+        "async function main() {{ {} }}\nexport {{ main }};",
+        "async function main() {{ {} }}\nexport {{ main as default }};",
+        "export const job = async () => {{ {} }};",
+        "export const job = {{ async run() {{ {} }} }};",
+        "const main = async (codemode: any): Promise<void> => {{ {} }};",
+    ],
+)
+async def test_a_function_that_ran_and_returned_nothing_is_not_said_to_be_never_called(
+    engines: Engines, code: str
+) -> None:
+    found = await run(engines, code.format("await codemode.fix.echo({n: 42});"))
+    assert found.calls == [("fix.echo", "ok")] and "note" not in found.structured
+
+
+@pytest.mark.anyio
+async def test_a_named_function_that_is_handed_on_is_not_said_to_be_never_called(engines: Engines) -> None:
+    found = await run(engines, "const go = async (f) => { await f() };\nawait go(async function step() {});")
+    assert found.ok and "note" not in found.structured
+
+
+@pytest.mark.anyio
 async def test_a_function_without_its_arguments_fails_in_its_own_line(engines: Engines) -> None:
     found = await run(engines, "async function main(args) {\n  return args.list.length;\n}")
     assert (found.error["line"], found.error["stack"].count("\n")) == (2, 0)
