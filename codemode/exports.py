@@ -129,9 +129,7 @@ def as_script(program: str) -> Script:
     keep_values = has_default and not is_body and not call
     if not (call or exports or is_body):
         call = _call_of_data(program, text)
-    started = _STARTED
-    if any(_are(text, at, keys) for at, token in enumerate(text.tokens) if token.key == "require" for keys in _STARTED):
-        started += _HAS_MODULES
+    started = _true_of_program(text)
     edits: list[tuple[int, int, str]] = []
     for at, token in enumerate(text.tokens):
         start = token.start
@@ -154,8 +152,7 @@ def as_script(program: str) -> Script:
         elif (index := _end_of_blank(text, at, keep_values=keep_values)) is not None:
             end = text.tokens[index - 1].end
             edits.append((start, end, spaces(program[start:end])))
-        elif any(_are(text, at, keys) for keys in started) and text.key(at - 1) != ".":
-            keys = next(keys for keys in started if _are(text, at, keys))
+        elif (keys := _first_of(text, at, started)) and text.key(at - 1) != ".":
             end = text.tokens[at + len(keys) - 1].end
             edits.append((start, end, "true".ljust(end - start)))
     return Script(_edited(program, edits), call)
@@ -178,6 +175,18 @@ def _edited(program: str, edits: Iterable[tuple[int, int, str]]) -> str:
 def _are(text: Brackets, at: int, keys: tuple[str, ...]) -> bool:
     """Whether these tokens begin at an index; "" is any."""
     return all(not key or text.key(at + index) == key for index, key in enumerate(keys))
+
+
+def _first_of(text: Brackets, at: int, choices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The first of several rows of tokens that begins at an index; () where none does."""
+    return next((keys for keys in choices if _are(text, at, keys)), ())
+
+
+def _true_of_program(text: Brackets) -> tuple[tuple[str, ...], ...]:
+    """The rows of tokens that ask whether the file is the program: also whether there are modules, where that is asked
+    before it."""
+    asks = any(token.key == "require" and _first_of(text, at, _STARTED) for at, token in enumerate(text.tokens))
+    return (*_STARTED, *_HAS_MODULES) if asks else _STARTED
 
 
 def _end_of_used(text: Brackets, one: _Export) -> int | None:
@@ -356,8 +365,8 @@ def _call_of_object(text: Brackets, at: int) -> str | None:
 
 
 def _exported_names(text: Brackets, at: int) -> list[str] | None:
-    """The variables that the export at a token exports, none for types, enumerations, and functions and classes that the
-    program uses itself; None where one is another function or class, or has another name outside."""
+    """The variables that the export at a token exports, none for types, enumerations, and functions and classes that
+    the program uses itself; None where one is another function or class, or has another name outside."""
     opening, value = at + 1, None
     if text.key(at + 1) in ("type", "interface", "declare", "enum") or text.key(at + 2) == "enum":
         return []

@@ -80,6 +80,9 @@ def _without_result(run: Run, program: str) -> str | None:
     text = brackets(program)
     if text is None or text.cut is not None:
         return None
+    if not text.tokens:
+        what = "has comments only" if program.strip() else "is empty"
+        return f"Note: the program {what}, and nothing ran. `return` gives the result."
     if returned := [at for at in _own(text) if text.key(at) == "return"]:
         return _alone(program, text, returned[0])
     if (name := _last_variable(text, calls=bool(run.calls))) is not None:

@@ -151,6 +151,27 @@ def looped(program: str, line: int, returned: Iterable[Returned], catalog: Catal
     return None
 
 
+def taken_apart(program: str, returned: Iterable[Returned], catalog: Catalog) -> str | None:
+    """What a result is that a program takes apart as a list, `const [a] = await ...`, though it is none; else None."""
+    kept = list(returned)
+    text = brackets(program) if kept and len(program) <= _MOST_CHARS else None
+    if text is None:
+        return None
+    found = _calls(text, catalog)
+    held = _variables(text, found)
+    ends = {call.first: (f"await {call.tool or '…'}(…)", call.tool) for call in found}
+    for at, token in enumerate(text.tokens):
+        if text.key(at - 1) == "=" and (one := held.get(token.key)) is not None and one.kind == "result":
+            ends[at] = token.key, one.tool
+    for at, (written, tool) in sorted(ends.items()):
+        before = at - (text.key(at - 1) == "await")
+        results = _of_tool(kept, tool)
+        if (text.key(before - 1), text.key(before - 2)) == ("=", "]") and text.key(at + 1) != "[":
+            if results and all(one.whole and isinstance(one.value, dict) for one in results):
+                return f"`{written}` is no list: {described(results)}"
+    return None
+
+
 def described(returned: Iterable[Returned]) -> str:
     """What the tools returned, in words: `fix.echo returned an object with n, items.`"""
     shapes: dict[tuple[str, str], None] = {}

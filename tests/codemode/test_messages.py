@@ -263,6 +263,43 @@ async def test_an_empty_result_of_a_program_that_knows_what_its_tool_returned_is
     assert "note" not in (await run(engines, code)).structured
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("x = 5;\nreturn x", "Declare it: write `let x`"),
+        ("for (i = 0; i < 3; i++) {}", "Declare it: write `let i`"),
+        ("for (x of [1]) {}", "Declare it: write `let x`"),
+        ("n += 1;", "Declare it: write `let n`"),
+        ("try { const x = 5 } catch {}\nreturn x;", "`x` is known only in the block that declares it: write `let x;`"),
+        ("{ const { a, x } = {} }\nreturn x;", "`x` is known only in the block that declares it"),
+        ("return x + 1;", None),
+        ("const f = ({ x = 1 }) => x;\nreturn f({}) + x;", None),
+        ("if (x in {}) {}", None),
+        ("return Temporal.Now.instant()", "There is no Temporal: use Date"),
+        ("return await Promise.all(codemode.fix.echo({}))", "Promise.all takes a list of promises"),
+        ("return Promise.all([...1])", None),
+        (f"{'`' * 3}js\n\n{'`' * 3}", "There is no program in the fence"),
+        ("const r = await codemode.fix.echo({n: 1});\nreturn JSON.parse('{')", None),
+        ("const [a] = await codemode.fix.echo({n: 1});", "`await fix.echo(…)` is no list: fix.echo returned an object"),
+        (N + "const [a] = r;", "`r` is no list: fix.echo returned an object with n."),
+    ],
+)
+async def test_an_error_of_a_known_kind_says_what_to_write(engines: Engines, code: str, advice: str | None) -> None:
+    found = await run(engines, code)
+    if advice is None:
+        assert "advice" not in found.error
+    else:
+        assert found.error["advice"][0].startswith(advice) and found.error["advice"][0] in found.text
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [("", "is empty"), (" \n", "is empty"), ("// no", "has comments only"), ("/* no */\n", "has comments only")],
+)
+async def test_a_program_without_a_statement_is_answered_with_a_note(engines: Engines, code: str, says: str) -> None:
+    assert (await run(engines, code)).structured["note"].startswith(f"Note: the program {says}, and nothing ran.")
+
+
 @pytest.mark.parametrize(("value", "got"), [("undefined", "undefined"), ("{a: 1}", "an object")])
 async def test_who_parses_what_is_no_text_learns_it(engines: Engines, value: str, got: str) -> None:
     [advice] = (await run(engines, f"return JSON.parse({value})")).error["advice"]
