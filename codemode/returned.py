@@ -127,8 +127,9 @@ def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has
     for read in reads:
         at = places[read.start]
         is_returned = not has_value and text.key(at - 1) == "return"
-        is_test = read.member == "isError" and text.key(at - 1) in ("(", "!", "&", "|")
-        if not is_test and (is_returned or not _knows(text, at, read, _of_tool(kept, read.tool))):
+        if not _is_failure_test(text, at, read.member) and (
+            is_returned or not _knows(text, at, read, _of_tool(kept, read.tool))
+        ):
             found.append(read)
     return found
 
@@ -477,9 +478,21 @@ def _knows(text: Brackets, at: int, read: Read, results: list[Returned]) -> bool
             is_made = text.key(member[1]) == "=" and text.key(member[1] + 1) not in ("=", ">")
             if (is_made and member[0] == read.member) or not (is_made or _lacks(results, member[0])):
                 return True
-        elif _is_foreign(text, index) or _is_whole(text, index):
+        elif _is_foreign(text, index) or _is_whole(text, index, results):
             return True
     return False
+
+
+def _is_failure_test(text: Brackets, at: int, member: str) -> bool:
+    """Whether a member is read there to see whether a call failed, as `r.isError` or `r.ok === false`: without it none
+    did."""
+    if member == "isError":
+        return text.key(at - 1) in ("(", "!", "&", "|")
+    found = _member(text, at + 1)
+    if found is None:
+        return False
+    after = [text.key(index) for index in range(found[1], found[1] + 4)]
+    return after[:2] == ["=", "="] and bool({"false", '"error', '"failed'}.intersection(after[2:]))
 
 
 def _is_foreign(text: Brackets, at: int) -> bool:
@@ -502,15 +515,15 @@ def _is_foreign(text: Brackets, at: int) -> bool:
     return text.key(first - 1) != "(" or text.key(first - 2) not in _EACH | {"then"}
 
 
-def _is_whole(text: Brackets, at: int) -> bool:
-    """Whether a variable is used there as it is, and neither looked at nor tested."""
+def _is_whole(text: Brackets, at: int, results: list[Returned]) -> bool:
+    """Whether a variable is used there as it is, and neither looked at nor tested for a type that no result has."""
     before, after = text.key(at - 1), text.key(at + 1)
     if after in ("&", "|", "?", "=", "!", ">", "<"):
         return False
     if before == "return":
-        return not _is_test(text, at - 2 - (text.key(at - 2) == "{"))
+        return not _fails_test(text, at - 2 - (text.key(at - 2) == "{"), results)
     if before == "?" and text.key(at - 2) != "?":
-        return not _is_test(text, at - 2)
+        return not _fails_test(text, at - 2, results)
     if before == "=":
         return text.key(at - 2) not in ("}", "=")
     if before in ("(", ","):
@@ -522,12 +535,17 @@ def _is_whole(text: Brackets, at: int) -> bool:
     return before in (":", "?", "|", ".", "of")
 
 
-def _is_test(text: Brackets, closing: int) -> bool:
-    """Whether the parenthesis that ends at a token has a test for another type."""
+def _fails_test(text: Brackets, closing: int, results: list[Returned]) -> bool:
+    """Whether the parenthesis that ends at a token has a test that none of these results passes."""
     opening = text.pairs.get(closing)
     if opening is None or text.key(closing) != ")":
         return False
-    return any(text.key(index) in ("isArray", "typeof", "!") for index in range(opening - 1, closing))
+    keys = {text.key(index) for index in range(opening - 1, closing)}
+    if "isArray" in keys:
+        return not any(isinstance(one.value, list) for one in results)
+    if "typeof" in keys and '"string' in keys:
+        return not any(isinstance(one.value, str) for one in results)
+    return "!" in keys
 
 
 def _opening(text: Brackets, at: int) -> int | None:

@@ -246,6 +246,7 @@ NONE = "const r = await codemode.fix.echo({items: [1]});\n"
         NONE + "const all = Array.isArray(r.data) ? r.data : r.items;\nreturn all.filter((n) => n > 1);",
         NONE + "if (r.isError) throw new Error('no');\nreturn r.items.filter((n) => n > 1);",
         NONE + "if (r.isError) return 'bad';\nreturn '';",
+        NONE + "if (r && r.ok === false) throw new Error('no');\nreturn null;",
         NONE + "const data = r?.structuredContent ?? r;\nreturn data.items.filter((n) => n > 1);",
         NONE + "const text = r?.content?.[0]?.text;\nreturn (text ? JSON.parse(text) : r).items.filter((n) => n > 1);",
         NONE + "const of = (r) => r.content ?? r.items;\nreturn of(r).filter((n) => n > 1);",
@@ -261,6 +262,21 @@ async def test_an_empty_result_of_a_program_that_knows_what_its_tool_returned_is
     engines: Engines, code: str
 ) -> None:
     assert "note" not in (await run(engines, code)).structured
+
+
+@pytest.mark.parametrize(
+    ("returned", "code"),
+    [
+        ("[1]", "const all = Array.isArray(r) ? r : r.items ?? [];\nreturn all.filter((n) => n > 1);"),
+        ("[1]", "if (Array.isArray(r)) return r.filter((n) => n > 1);\nreturn r.items ?? [];"),
+        ("text", "const text = (typeof r === 'string') ? r : r.text;\nreturn text.split('t').filter((n) => n > 1);"),
+    ],
+)
+async def test_a_program_that_tests_for_the_type_of_a_result_is_left_alone(
+    engines: Engines, returned: str, code: str
+) -> None:
+    found = await run(engines, N + code, echo=lambda call: text_result(returned))
+    assert found.value == [] and "note" not in found.structured
 
 
 @pytest.mark.parametrize(
