@@ -32,6 +32,7 @@ _MOST_CHARS = 32 * 1024
 _MOST_NAMES, _NAME_CHARS = 8, 40
 _MOST_TOOLS = 2
 _MOST_READS = 300
+_MOST_ASSUMED = 20
 _FUNCTIONS = frozenset({"search", "describe", "tools"})
 _EACH = frozenset("map forEach filter find findIndex some every flatMap sort".split())
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted(ASSUMED))})\b")
@@ -113,22 +114,23 @@ def missing(program: str, returned: Iterable[Returned], catalog: Catalog) -> lis
 
 
 def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has_value: bool) -> list[Read]:
-    """The reads of `missing` that the program takes for granted: it knows the result in no other way.
+    """The first members of `missing` that the program takes for granted: it knows the result in no other way.
 
     `has_value`: whether the run has a value. What is returned as it is read explains a run without one.
     """
     kept = [*(own for own, _ in _OWN), *returned]
-    reads = missing(program, kept, catalog)
+    reads = [read for read in missing(program, kept, catalog) if read.member in ASSUMED]
     text = brackets(program) if reads else None
     if text is None:
         return []
     found: list[Read] = []
+    around = _brackets_around(text)
     places = {token.start: at for at, token in enumerate(text.tokens)}
-    for read in reads:
+    for read in reads[:_MOST_ASSUMED]:
         at = places[read.start]
         is_returned = not has_value and text.key(at - 1) == "return"
         if not _is_failure_test(text, at, read.member) and (
-            is_returned or not _knows(text, at, read, _of_tool(kept, read.tool))
+            is_returned or not _knows(text, around, at, read, _of_tool(kept, read.tool))
         ):
             found.append(read)
     return found
@@ -459,7 +461,7 @@ def _destructured(text: Brackets, value: int) -> list[str]:
     ]
 
 
-def _knows(text: Brackets, at: int, read: Read, results: list[Returned]) -> bool:
+def _knows(text: Brackets, around: list[int | None], at: int, read: Read, results: list[Returned]) -> bool:
     """Whether a program knows the result at a token in another way than by a member that it lacks: it reads one that is
     there, makes the missing one, uses the result as a whole, or has something else of the same name."""
     taken = _destructured(text, at - 1) if text.key(at - 1) == "await" else _destructured(text, at)
@@ -478,7 +480,7 @@ def _knows(text: Brackets, at: int, read: Read, results: list[Returned]) -> bool
             is_made = text.key(member[1]) == "=" and text.key(member[1] + 1) not in ("=", ">")
             if (is_made and member[0] == read.member) or not (is_made or _lacks(results, member[0])):
                 return True
-        elif _is_foreign(text, index) or _is_whole(text, index, results):
+        elif _is_foreign(text, around[index], index) or _is_whole(text, around[index], index, results):
             return True
     return False
 
@@ -495,14 +497,13 @@ def _is_failure_test(text: Brackets, at: int, member: str) -> bool:
     return after[:2] == ["=", "="] and bool({"false", '"error', '"failed'}.intersection(after[2:]))
 
 
-def _is_foreign(text: Brackets, at: int) -> bool:
+def _is_foreign(text: Brackets, opening: int | None, at: int) -> bool:
     """Whether a variable becomes something else than the result of a call there, or is the parameter of a function that
-    no method of a list, and no `then`, is given."""
+    no method of a list, and no `then`, is given. `opening`: the bracket around it."""
     if text.key(at + 1) == "=" and text.key(at + 2) not in ("=", ">"):
         return text.key(at - 1) not in _DECLARES and text.key(at + 2) not in ("await", "codemode", "tools")
     first = at
     if text.key(at + 1) != "=" or text.key(at + 2) != ">":
-        opening = _opening(text, at)
         end = None if opening is None or text.key(opening) != "(" else text.after(opening)
         if opening is None or end is None:
             return False
@@ -515,7 +516,7 @@ def _is_foreign(text: Brackets, at: int) -> bool:
     return text.key(first - 1) != "(" or text.key(first - 2) not in _EACH | {"then"}
 
 
-def _is_whole(text: Brackets, at: int, results: list[Returned]) -> bool:
+def _is_whole(text: Brackets, opening: int | None, at: int, results: list[Returned]) -> bool:
     """Whether a variable is used there as it is, and neither looked at nor tested for a type that no result has."""
     before, after = text.key(at - 1), text.key(at + 1)
     if after in ("&", "|", "?", "=", "!", ">", "<"):
@@ -527,7 +528,6 @@ def _is_whole(text: Brackets, at: int, results: list[Returned]) -> bool:
     if before == "=":
         return text.key(at - 2) not in ("}", "=")
     if before in ("(", ","):
-        opening = _opening(text, at)
         end = None if opening is None else text.after(opening)
         if opening is None or end is None or (text.key(end) == "=" and text.key(end + 1) == ">"):
             return False
@@ -548,10 +548,16 @@ def _fails_test(text: Brackets, closing: int, results: list[Returned]) -> bool:
     return "!" in keys
 
 
-def _opening(text: Brackets, at: int) -> int | None:
-    """The index of the bracket around a token; None where there is none."""
-    depth = text.depths[at]
-    return next((index for index in range(at - 1, -1, -1) if text.depths[index] < depth), None)
+def _brackets_around(text: Brackets) -> list[int | None]:
+    """For each token the index of the bracket around it; None where there is none."""
+    around: list[int | None] = []
+    stack: list[int] = []
+    for at, depth in enumerate(text.depths):
+        del stack[depth:]
+        around.append(stack[-1] if stack else None)
+        if text.pairs.get(at, -1) > at:
+            stack.append(at)
+    return around
 
 
 def _has_fallback(text: Brackets, at: int, variable: str) -> bool:

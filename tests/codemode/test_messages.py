@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import ToolReturned
-from codemode.returned import Returned, looped, missing
+from codemode.returned import Returned, assumed, looped, missing, taken_apart
+from codemode.spelling import declared_twice
 from codemode.unwaited import unwaited
 from sandbox import Engine, Limits
 from tests.codemode.bench import CATALOG, Answer, bench
@@ -419,6 +420,9 @@ def test_no_program_is_too_odd_to_be_read(pieces: list[str], between: str) -> No
     unwaited(program)
     for read in missing(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG):
         assert 0 <= read.start < len(program)
+    assumed(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG, has_value=True)
+    taken_apart(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG)
+    declared_twice(program)
     looped(program, 1, [Returned.of("fix.echo", b"{}")], CATALOG)
 
 
