@@ -49,14 +49,20 @@ def about(server: Server) -> str:
         if is_text and not (not paragraph and _is_title(line, server)):
             if paragraph and _BULLET.match(line):
                 break
-            paragraph.append(_BULLET.sub("", line) if not paragraph else line)
+            paragraph.append(_without_bullet(line) if not paragraph else line)
         elif paragraph:
             break
     plain = without_paths(_MARKS.sub("", _LINK.sub(r"\1", " ".join(paragraph))))
     sentences = _SENTENCE_END.split(plain)
     while sentences and _is_title(sentences[0], server):
         sentences.pop(0)
-    return summary(" ".join(sentences), LONGEST)
+    words = summary(" ".join(sentences), LONGEST)
+    return words if any(letter.isalnum() for letter in words) else ""
+
+
+def _without_bullet(line: str) -> str:
+    bullet = _BULLET.match(line)
+    return line if bullet is None else line[bullet.end() :]
 
 
 def summary(text: str, longest: int = SUMMARY_CHARS) -> str:

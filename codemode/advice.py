@@ -9,7 +9,18 @@ from dataclasses import replace
 from codemode.catalog import Catalog
 from codemode.check.certain import GENERIC_CALLS, HOW_TO_CALL
 from codemode.entry import takes_parameters
-from codemode.returned import ASSUMED, OF_ANSWER, OF_RESPONSE, Read, Returned, described, looped, missing, of_tools
+from codemode.returned import (
+    ASSUMED,
+    OF_ANSWER,
+    OF_RESPONSE,
+    Read,
+    Returned,
+    described,
+    looped,
+    missing,
+    of_tools,
+    taken_apart,
+)
 from codemode.run import Failure, UnknownName
 from codemode.syntax import NO_MODULES
 from codemode.unwaited import unwaited
@@ -20,6 +31,9 @@ _NOT_DEFINED = re.compile(r"^'?([\w$]{1,80})'? is not defined$")
 _NOTHING_IN_IT = re.compile(r"^(?:cannot read property '[^']{1,80}' of undefined|Cannot convert undefined)")
 _OF_ANSWER = re.compile(r"\b(?:content|structuredContent)\b")
 _NOT_JSON = re.compile(r"^unexpected token: '(undefined|object)'")
+_PARSES_OWN = re.compile(r"\bJSON\s*\.\s*parse\s*\(\s*[\"'`]")
+_EMPTY_FENCE = re.compile(r"\s*```\w{0,20}\s*```\s*")
+_ALL = re.compile(r"\bPromise\s*\.\s*(all|allSettled|any|race)\s*\((?!\s*\[)")
 _READ = re.compile(r"^ {4}while (result\S{0,200}) was read\Z", re.MULTILINE)
 _CALLED_ITSELF = re.compile(r"\bcodemode\s*\(")
 _NOT_CALLED = re.compile(r"\bcodemode(?:\s*\.\s*[\w$]+|\s*\[[^\]\n]{1,200}\])+\s*(?:[;,}\])]|\Z)")
@@ -51,6 +65,7 @@ _ABSENT = {
     **dict.fromkeys(("axios", "fetch", "http", "https", "Request", "Response", "Headers"), _NO_NETWORK),
     **dict.fromkeys(("window", "document", "localStorage", "alert", "prompt"), "A program does not run in a browser."),
     **dict.fromkeys(("callTool", "call_tool", "invokeTool", "executeTool", "mcp", "client", "server"), HOW_TO_CALL),
+    "Temporal": "There is no Temporal: use Date, and Intl.DateTimeFormat with a timeZone.",
     "print": "Write console.log(value), or return the value.",
     "Buffer": "There is no Buffer: use Uint8Array, TextEncoder, TextDecoder, atob and btoa.",
 }
@@ -66,7 +81,7 @@ def advise(
     if isinstance(failure.cause, UnknownName):
         return _for_path(failure.cause, catalog)
     if failure.name == "ReferenceError" and (absent := _NOT_DEFINED.match(failure.message)):
-        advice = for_name(absent[1], catalog)
+        advice = for_name(absent[1], catalog) or _undeclared(absent[1], program)
         return [advice] if advice else []
     if failure.kind != "exception" or failure.cause is not None:
         return []
@@ -81,7 +96,8 @@ def advise(
                 return [advice]
         if _NOTHING_IN_IT.match(failure.message) and takes_parameters(program):
             return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
-        if (other := _about_call(failure, program, catalog, called)) is not None:
+        other = _about_promises(failure, program) or _about_call(failure, program, catalog, called)
+        if other is not None:
             return [other]
         if (not_waiting := unwaited(program)) is not None:
             return [not_waiting]
@@ -108,6 +124,35 @@ def for_name(name: str, catalog: Catalog) -> str | None:
     return None
 
 
+def _undeclared(name: str, program: str) -> str | None:
+    """What to write where a program uses a variable outside of the block that declares it, or assigns to one that it
+    does not declare; None for other names."""
+    word = rf"(?<![\w$.]){re.escape(name)}(?![\w$])"
+    taken_out = rf"[{{\[][^=;(){{}}]{{0,200}}?{word}[^=;(){{}}]{{0,200}}[}}\]]\s*="
+    if re.search(rf"\b(?:const|let)\s*(?:\s{word}|{taken_out})", program):
+        return (
+            f"`{name}` is known only in the block that declares it: write `let {name};` before the block, and assign "
+            "in it."
+        )
+    assigned = rf"(?:^|;)\s*{word}\s*[-+*/%?|&]{{0,2}}=(?![=>])[^\n]*(?<!,)$"
+    looped_over = rf"\bfor\s*\(\s*{word}\s*(?:=(?!=)|of\b|in\b)"
+    if re.search(f"{assigned}|{looped_over}", program, re.MULTILINE):
+        return f"Declare it: write `let {name}` where it first gets a value. A program is strict."
+    return None
+
+
+def _about_promises(failure: Failure, program: str) -> str | None:
+    """What to write instead of `Promise.all(one)` in the line of a failure; None for other failures."""
+    if failure.message != "value is not iterable" or failure.line is None:
+        return None
+    lines = program.split("\n")[failure.line - 1 : failure.line]
+    together = _ALL.search(lines[0]) if lines else None
+    if together is None:
+        return None
+    name = f"Promise.{together[1]}"
+    return f"{name} takes a list of promises, {name}([a, b]); of one, await it."
+
+
 def _about_result(failure: Failure, program: str, returned: Collection[Returned], catalog: Catalog) -> str | None:
     """What to write instead where a program reads a tool's result as the MCP answer, the response or the text that it
     was, and what the tool returned."""
@@ -121,7 +166,7 @@ def _about_result(failure: Failure, program: str, returned: Collection[Returned]
     near = [one for one in reads if first <= program.count("\n", 0, one.start) < last]
     chosen = next((one for one in (*near, *reads) if one in near or one.member in ASSUMED), None)
     if failure.name == "SyntaxError":
-        if "JSON.parse" not in around:
+        if "JSON.parse" not in around or _PARSES_OWN.search(around):
             return None
         if chosen is not None and "undefined" in failure.message:
             return f"{_PARSED} {_is_missing(chosen, returned)}"
@@ -133,6 +178,10 @@ def _about_result(failure: Failure, program: str, returned: Collection[Returned]
         loop = looped(program, failure.line, returned, catalog)
         if loop is not None:
             return loop
+    if failure.message == "value is not iterable":
+        taken = taken_apart(program, returned, catalog)
+        if taken is not None:
+            return taken
     if chosen is None or not (_NOTHING_IN_IT.match(failure.message) or "not a function" in failure.message):
         return None
     return wrong_read(chosen, returned)
@@ -157,6 +206,8 @@ def _about_call(failure: Failure, program: str, catalog: Catalog, called: bool) 
         return "Write await before it; of an array of promises, await Promise.all(list)."
     if "is a function: only data" in failure.message and _NOT_CALLED.search(program):
         return "A tool is a function: call it, await codemode.<server>.<tool>(input)."
+    if failure.message == "not a function" and _EMPTY_FENCE.fullmatch(program):
+        return "There is no program in the fence: send the code alone."
     if failure.message == "not a function" and _CALLED_ITSELF.search(program):
         return f"codemode itself is no function. {HOW_TO_CALL}"
     if failure.message == "not a function" and _SEARCHED.search(program) and not called:

@@ -83,7 +83,7 @@ def _servers(catalog: Catalog) -> Iterator[_Line]:
         text = f"{short}: {words}" if words else short
         names = _some_tools(catalog, server.id, count)
         # Without a word of its own its tools have to say what it is for, however little room there is.
-        whole = f"{text} ({names})" if words else f"{short}: {names}" if names else short
+        whole = f"{text} ({names})" if words and names else f"{short}: {names}" if names else text
         yield _Line(whole, text if words else whole, short)
 
 

@@ -22,7 +22,7 @@ _EXPORTS = re.compile(
     r"|namespace|module|import)\b)"
 )
 _TYPES_IMPORTED = re.compile(r"import(?:\s+type\b|\s*\{\s*type\b)")
-_TESTS = re.compile(r"(?:require|meta)\s*\.\s*main\b")
+_TESTS = re.compile(r"(?:require|meta)\s*\.\s*main\b|meta\.url\s*===?\s*`file:")
 _INTERPRETER = re.compile(r"\A\s*#!.*")
 _DECLARATIONS = frozenset(
     "const let var function class async type interface enum abstract declare namespace module".split()
@@ -38,6 +38,13 @@ _STARTED = (  # whether the file is the program, as Node and Deno tell it
     ("require", ".", "main", "=", "=", "module"),
     ("module", "=", "=", "=", "require", ".", "main"),
     ("import", ".", "meta", ".", "main"),
+    *(
+        ("import", ".", "meta", ".", "url", *signs, "`file://${", "process", ".", "argv", "[", "0", "]", "}`")
+        for signs in (("=", "=", "="), ("=", "="))
+    ),
+)
+_HAS_MODULES = tuple(  # what is asked before one of these
+    ("typeof", word, "!", *signs, '"undefined') for word in ("require", "module") for signs in (("=", "="), ("=",))
 )
 _MARK = ("Object", ".", "defineProperty", "(", "exports", ",", '"__esModule')
 _VALUE = "$e"
@@ -82,7 +89,7 @@ def may_have_modules(program: str) -> bool:
     return (
         ("export" in program and _EXPORTS.search(program) is not None)
         or ("import" in program and _TYPES_IMPORTED.search(program) is not None)
-        or (".main" in program and _TESTS.search(program) is not None)
+        or ((".main" in program or "meta.url" in program) and _TESTS.search(program) is not None)
         or ("#!" in program and _INTERPRETER.match(program) is not None)
     )
 
@@ -122,6 +129,7 @@ def as_script(program: str) -> Script:
     keep_values = has_default and not is_body and not call
     if not (call or exports or is_body):
         call = _call_of_data(program, text)
+    started = _true_of_program(text)
     edits: list[tuple[int, int, str]] = []
     for at, token in enumerate(text.tokens):
         start = token.start
@@ -144,8 +152,7 @@ def as_script(program: str) -> Script:
         elif (index := _end_of_blank(text, at, keep_values=keep_values)) is not None:
             end = text.tokens[index - 1].end
             edits.append((start, end, spaces(program[start:end])))
-        elif any(_are(text, at, keys) for keys in _STARTED) and text.key(at - 1) != ".":
-            keys = next(keys for keys in _STARTED if _are(text, at, keys))
+        elif (keys := _first_of(text, at, started)) and text.key(at - 1) != ".":
             end = text.tokens[at + len(keys) - 1].end
             edits.append((start, end, "true".ljust(end - start)))
     return Script(_edited(program, edits), call)
@@ -170,6 +177,18 @@ def _are(text: Brackets, at: int, keys: tuple[str, ...]) -> bool:
     return all(not key or text.key(at + index) == key for index, key in enumerate(keys))
 
 
+def _first_of(text: Brackets, at: int, choices: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    """The first of several rows of tokens that begins at an index; () where none does."""
+    return next((keys for keys in choices if _are(text, at, keys)), ())
+
+
+def _true_of_program(text: Brackets) -> tuple[tuple[str, ...], ...]:
+    """The rows of tokens that ask whether the file is the program: also whether there are modules, where that is asked
+    before it."""
+    asks = any(token.key == "require" and _first_of(text, at, _STARTED) for at, token in enumerate(text.tokens))
+    return (*_STARTED, *_HAS_MODULES) if asks else _STARTED
+
+
 def _end_of_used(text: Brackets, one: _Export) -> int | None:
     """The end of what becomes blanks of the export of a function or class that the program calls itself: all of it, or
     the words before a declaration. None for other exports."""
@@ -184,12 +203,12 @@ def _end_of_used(text: Brackets, one: _Export) -> int | None:
         head = at + (text.key(at) == "async")
         if text.key(head) in ("function", "class"):
             names, end = [text.key(head + 1)], at
-    if not any(_is_used(text, name, one) for name in names if name.isidentifier()):
+    if not any(_is_used(text, name) for name in names if name.isidentifier()):
         return None
     return end + (text.key(end) == ";" and end > at)
 
 
-def _is_used(text: Brackets, name: str, one: _Export) -> bool:
+def _is_used(text: Brackets, name: str) -> bool:
     """Whether a program calls one of its functions, or makes an object of a class, outside of the definition."""
     places = [at for at, token in enumerate(text.tokens) if token.key == name and text.key(at - 1) != "."]
     defined = next((at for at in places if text.key(at - 1) in _BEFORE_NAME or text.key(at - 1) == "*"), None)
@@ -282,6 +301,12 @@ def _kind(text: Brackets, chosen: _Export) -> tuple[bool, str, int | None] | Non
         is_declared = text.key(chosen.first) == "export" and text.key(chosen.first + 1) == "default"
         return True, after if is_declared and after not in ("{", "extends") else "", body_of_class(text, at)
     name = after if key == "new" else key
+    if key == "new":
+        made = text.after(at + 2) if text.key(at + 2) == "(" else at + 2
+        if made is None or text.key(made) in (".", "[", "?"):
+            return None
+    elif text.key(at + 1) in (";", "") and (brace := _object(text, name)) is not None:
+        return False, name, brace
     for index in range(len(text.tokens)):
         if text.key(index) == "class" and text.key(index + 1) == name and not text.depths[index]:
             if (
@@ -291,6 +316,14 @@ def _kind(text: Brackets, chosen: _Export) -> tuple[bool, str, int | None] | Non
                 and text.key(at + 1) not in ("(", ".")
             ):
                 return True, "" if key == "new" else name, body_of_class(text, index)
+    return None
+
+
+def _object(text: Brackets, name: str) -> int | None:
+    """The index of the brace that begins the object in a variable; None where it has something else."""
+    for at, token in enumerate(text.tokens):
+        if token.key == name and text.key(at - 1) in ("const", "let", "var") and not text.depths[at]:
+            return at + 2 if (text.key(at + 1), text.key(at + 2)) == ("=", "{") else None
     return None
 
 
@@ -332,12 +365,15 @@ def _call_of_object(text: Brackets, at: int) -> str | None:
 
 
 def _exported_names(text: Brackets, at: int) -> list[str] | None:
-    """The variables that the export at a token exports, none for types; None where one is a function or a class, or has
-    another name outside."""
+    """The variables that the export at a token exports, none for types, enumerations, and functions and classes that
+    the program uses itself; None where one is another function or class, or has another name outside."""
     opening, value = at + 1, None
-    if text.key(at + 1) in ("type", "interface", "declare"):
+    if text.key(at + 1) in ("type", "interface", "declare", "enum") or text.key(at + 2) == "enum":
         return []
-    if text.key(at + 1) in ("const", "let", "var") and text.key(at + 2) != "enum":
+    head = at + 1 + (text.key(at + 1) == "async")
+    if text.key(head) in ("function", "class"):
+        return [] if _is_used(text, text.key(head + 1 + (text.key(head + 1) == "*"))) else None
+    if text.key(at + 1) in ("const", "let", "var"):
         opening = at + 2
         value = next((index for index in range(at + 3, len(text.tokens)) if text.key(index) == "="), None)
     elif text.key(at + 1) != "{" or export_from(text, at) is not None:

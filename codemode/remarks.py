@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from codemode.advice import wrong_read
 from codemode.awaits import REPLACE
@@ -13,8 +13,8 @@ from codemode.catalog import Catalog
 from codemode.check.brackets import Brackets, brackets
 from codemode.entry import arguments, parameters_at
 from codemode.exports import Member, body_of_class, members
-from codemode.returned import ASSUMED, OF_ANSWER, may_assume, missing
-from codemode.run import Run, is_of_isolate
+from codemode.returned import ASSUMED, OF_ANSWER, assumed, may_assume
+from codemode.run import Run, is_of_isolate, never_called
 from codemode.spelling import is_object
 from codemode.tokens import tokenize
 from codemode.unwaited import unwaited
@@ -26,7 +26,9 @@ _TYPES = frozenset({"type", "interface", "declare"})
 _RUNS = frozenset({"const", "let", "var", "function", "class", "await", "for", "if"})
 _REPLACES = re.compile(r"\.replace(?:All)?\s*\([^\n]{0,200}?,\s*async\b")
 _EXPORTED = re.compile(r"export\s+(?:const|let|var)\s+([\w$]{1,60}|\{[\w$,\s]{1,200}\})")
-_UNARY = re.compile(r"[\s;]*([!+~-])\s*(?:async\b|function\b|\()")
+_UNARY = re.compile(
+    r"[\s;]*([!+~-])\s*(?:async\b|function\b|\(\s*(?:async\b|function\b|(?:\([^()]{0,200}\)|[\w$]{1,100})\s*=>))"
+)
 _PROMISE = "[object Promise]"
 
 
@@ -42,16 +44,21 @@ def remark(run: Run, program: str, catalog: Catalog) -> str | None:
         return f"Note: `{unary[1]}` drops the result of the function. Write `return await` in its place."
     if run.has_value and program.lstrip()[:1] == "{" and is_object(tokenize(program)):
         return "Note: the braces around the program are a block. `return { ... };` returns an object."
-    if isinstance(run.value, str) and _PROMISE in run.value:
+    if isinstance(run.value, str) and _PROMISE in run.value and not _is_given(run, program):
         return f"Note: the result has {_PROMISE}: a promise was written as a text. Await it first."
     empty = not run.has_value or _is_empty(run.value)
     if run.returned and (empty or any(word in program for word in OF_ANSWER)) and may_assume(program):
-        for read in missing(program, run.returned, catalog):
+        for read in assumed(program, run.returned, catalog, has_value=run.has_value):
             if read.member in ASSUMED and (empty or (read.member in OF_ANSWER and read.has_fallback)):
                 return f"Note: {_what(run)}{wrong_read(read, run.returned)}"
-    if run.has_value or run.emitted or not all(is_of_isolate(line) for line in run.logs):
+    if run.has_value or run.emitted or run.entered or not all(is_of_isolate(line) for line in run.logs):
         return None
     return _without_result(run, program)
+
+
+def _is_given(run: Run, program: str) -> bool:
+    """Whether the program has the words of a promise as a text, or got them from a tool."""
+    return _PROMISE in program or any(_PROMISE.encode() in one.encoded or not one.whole for one in run.returned)
 
 
 def _what(run: Run) -> str:
@@ -73,14 +80,19 @@ def _without_result(run: Run, program: str) -> str | None:
     text = brackets(program)
     if text is None or text.cut is not None:
         return None
+    if not text.tokens:
+        what = "has comments only" if program.strip() else "is empty"
+        return f"Note: the program {what}, and nothing ran. `return` gives the result."
     if returned := [at for at in _own(text) if text.key(at) == "return"]:
         return _alone(program, text, returned[0])
     if (name := _last_variable(text, calls=bool(run.calls))) is not None:
         return f"Note: the program returned nothing. `return {name};` at its end returns {name}."
-    if (note := _undone(text)) is not None:
+    if (note := _undone(text, {never_called(line) for line in run.logs})) is not None:
         return note
     if "export" in run.program and (exported := list(_EXPORTED.finditer(run.program))):
         name = " ".join(exported[-1][1].split())
+        if any(text.key(at - 1) == name and parameters_at(text, at + 1) is not None for at in _own(text)):
+            return None
         return (
             f"Note: a program exports nothing, and this one returned nothing. `return {name};` at its end returns it."
         )
@@ -128,15 +140,15 @@ def _taken_out(text: Brackets, own: list[int]) -> str | None:
     return f"{{ {', '.join(names)} }}" if names and all(name.isidentifier() for name in names) else None
 
 
-def _undone(text: Brackets) -> str | None:
-    """What a program defines and does not use, and how to."""
+def _undone(text: Brackets, uncalled: Collection[str | None]) -> str | None:
+    """What a program defines and does not use, and how to. `uncalled`: the functions that the isolate did not call."""
     counts = Counter(token.key for at, token in enumerate(text.tokens) if text.key(at - 1) != ".")
     for at in reversed(range(len(text.tokens))):
         name = text.key(at + 1)
         is_call = name in ("async", "(", "function") or text.key(at + 2) == "("
         if text.key(at) == "void" and not text.depths[at] and is_call:
             return "Note: `void` drops the result. Write `return await` in its place."
-        if counts[name] == 1 and name.isidentifier() and (note := _unused(text, at, name)) is not None:
+        if counts[name] == 1 and name.isidentifier() and (note := _unused(text, at, name, uncalled)) is not None:
             return note
     own = [text.key(at) for at in _own(text)]
     if own and own[0] in _TYPES and not _RUNS.intersection(own):
@@ -144,17 +156,26 @@ def _undone(text: Brackets) -> str | None:
     return None
 
 
-def _unused(text: Brackets, at: int, name: str) -> str | None:
-    """The note on the function, the class or the object with functions that is declared at a token and never used."""
-    key = text.key(at)
-    if key == "function" and text.key(at - 1) not in ("=", "(", ",", "return", ":", "?"):
+def _unused(text: Brackets, at: int, name: str, uncalled: Collection[str | None]) -> str | None:
+    """The note on the function, the class or the object with functions that is declared at a token and never used.
+
+    The isolate calls a function at the end of a program that takes nothing; it says which one it does not call.
+    """
+    key, before = text.key(at), text.key(at - 1)
+    before = text.key(at - 2) if before == "async" else before
+    is_called = name not in uncalled and name.isascii()
+    if key == "function" and before not in ("=", "(", ",", "return", ":", "?", ">", "["):
         if text.depths[at]:
             return f"Note: the program defines the function {name} and never calls it. Call it where it is defined."
+        if is_called:
+            return None
         return _never(f"the function {name}", "calls", f"{name}({'' if text.key(at + 3) == ')' else '...'})")
     if text.depths[at]:
         return None
     is_variable = key in _DECLARES and text.key(at + 2) == "="
     if is_variable and (opening := parameters_at(text, at + 3)) is not None:
+        if is_called:
+            return None
         return _never(f"the function {name}", "calls", f"{name}({'' if text.key(opening + 1) == ')' else '...'})")
     if key == "class" and (body := body_of_class(text, at)) is not None:
         for member in members(text, body, is_class=True):

@@ -32,9 +32,13 @@ _MOST_CHARS = 32 * 1024
 _MOST_NAMES, _NAME_CHARS = 8, 40
 _MOST_TOOLS = 2
 _MOST_READS = 300
+_MOST_ASSUMED = 20
 _FUNCTIONS = frozenset({"search", "describe", "tools"})
 _EACH = frozenset("map forEach filter find findIndex some every flatMap sort".split())
 _WORD = re.compile(rf"\b(?:{'|'.join(sorted(ASSUMED))})\b")
+_DECLARES = frozenset({"const", "let", "var"})
+_LOOKS = frozenset("log info warn error debug stringify parse isArray String if while switch".split())
+"""What takes a result to look at it, not to use it."""
 _OF_ARRAYS = frozenset(
     "length at concat copyWithin entries every fill filter find findIndex findLast findLastIndex flat flatMap forEach "
     "includes indexOf join keys lastIndexOf map pop push reduce reduceRight reverse shift slice some sort splice "
@@ -109,6 +113,29 @@ def missing(program: str, returned: Iterable[Returned], catalog: Catalog) -> lis
     ]
 
 
+def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has_value: bool) -> list[Read]:
+    """The first members of `missing` that the program takes for granted: it knows the result in no other way.
+
+    `has_value`: whether the run has a value. What is returned as it is read explains a run without one.
+    """
+    kept = [*(own for own, _ in _OWN), *returned]
+    reads = [read for read in missing(program, kept, catalog) if read.member in ASSUMED]
+    text = brackets(program) if reads else None
+    if text is None:
+        return []
+    found: list[Read] = []
+    around = _brackets_around(text)
+    places = {token.start: at for at, token in enumerate(text.tokens)}
+    for read in reads[:_MOST_ASSUMED]:
+        at = places[read.start]
+        is_returned = not has_value and text.key(at - 1) == "return"
+        if not _is_failure_test(text, at, read.member) and (
+            is_returned or not _knows(text, around, at, read, _of_tool(kept, read.tool))
+        ):
+            found.append(read)
+    return found
+
+
 def looped(program: str, line: int, returned: Iterable[Returned], catalog: Catalog) -> str | None:
     """What a variable is that a line loops over, or spreads, though the result in it is no list; else None."""
     kept = list(returned)
@@ -124,6 +151,27 @@ def looped(program: str, line: int, returned: Iterable[Returned], catalog: Catal
             results = _of_tool(kept, variable.tool)
             if results and all(one.whole and isinstance(one.value, dict) for one in results):
                 return f"`{token.key}` is no list: {described(results)}"
+    return None
+
+
+def taken_apart(program: str, returned: Iterable[Returned], catalog: Catalog) -> str | None:
+    """What a result is that a program takes apart as a list, `const [a] = await ...`, though it is none; else None."""
+    kept = list(returned)
+    text = brackets(program) if kept and len(program) <= _MOST_CHARS else None
+    if text is None:
+        return None
+    found = _calls(text, catalog)
+    held = _variables(text, found)
+    ends = {call.first: (f"await {call.tool or '…'}(…)", call.tool) for call in found}
+    for at, token in enumerate(text.tokens):
+        if text.key(at - 1) == "=" and (one := held.get(token.key)) is not None and one.kind == "result":
+            ends[at] = token.key, one.tool
+    for at, (written, tool) in sorted(ends.items()):
+        before = at - (text.key(at - 1) == "await")
+        results = _of_tool(kept, tool)
+        if (text.key(before - 1), text.key(before - 2)) == ("=", "]") and text.key(at + 1) != "[":
+            if results and all(one.whole and isinstance(one.value, dict) for one in results):
+                return f"`{written}` is no list: {described(results)}"
     return None
 
 
@@ -411,6 +459,105 @@ def _destructured(text: Brackets, value: int) -> list[str]:
         for at in inner
         if text.depths[at] == depth and text.key(at - 1) in ("{", ",") and is_name(text.key(at))
     ]
+
+
+def _knows(text: Brackets, around: list[int | None], at: int, read: Read, results: list[Returned]) -> bool:
+    """Whether a program knows the result at a token in another way than by a member that it lacks: it reads one that is
+    there, makes the missing one, uses the result as a whole, or has something else of the same name."""
+    taken = _destructured(text, at - 1) if text.key(at - 1) == "await" else _destructured(text, at)
+    if any(not _lacks(results, name) for name in taken):
+        return True
+    if text.key(at + 1) == "." and text.key(at) in ("codemode", "tools"):
+        return False
+    name = text.key(at)
+    uses = (
+        index
+        for index, token in enumerate(text.tokens)
+        if token.key == name and (text.key(index - 1) != "." or text.key(index - 2) == ".")
+    )
+    for index in uses:
+        if (member := _member(text, index + 1)) is not None:
+            is_made = text.key(member[1]) == "=" and text.key(member[1] + 1) not in ("=", ">")
+            if (is_made and member[0] == read.member) or not (is_made or _lacks(results, member[0])):
+                return True
+        elif _is_foreign(text, around[index], index) or _is_whole(text, around[index], index, results):
+            return True
+    return False
+
+
+def _is_failure_test(text: Brackets, at: int, member: str) -> bool:
+    """Whether a member is read there to see whether a call failed, as `r.isError` or `r.ok === false`: without it none
+    did."""
+    if member == "isError":
+        return text.key(at - 1) in ("(", "!", "&", "|")
+    found = _member(text, at + 1)
+    if found is None:
+        return False
+    after = [text.key(index) for index in range(found[1], found[1] + 4)]
+    return after[:2] == ["=", "="] and bool({"false", '"error', '"failed'}.intersection(after[2:]))
+
+
+def _is_foreign(text: Brackets, opening: int | None, at: int) -> bool:
+    """Whether a variable becomes something else than the result of a call there, or is the parameter of a function that
+    no method of a list, and no `then`, is given. `opening`: the bracket around it."""
+    if text.key(at + 1) == "=" and text.key(at + 2) not in ("=", ">"):
+        return text.key(at - 1) not in _DECLARES and text.key(at + 2) not in ("await", "codemode", "tools")
+    first = at
+    if text.key(at + 1) != "=" or text.key(at + 2) != ">":
+        end = None if opening is None or text.key(opening) != "(" else text.after(opening)
+        if opening is None or end is None:
+            return False
+        if text.key(opening - 1) == "function" or text.key(opening - 2) == "function":
+            return True
+        if text.key(end) != "=" or text.key(end + 1) != ">":
+            return False
+        first = opening
+    first -= text.key(first - 1) == "async"
+    return text.key(first - 1) != "(" or text.key(first - 2) not in _EACH | {"then"}
+
+
+def _is_whole(text: Brackets, opening: int | None, at: int, results: list[Returned]) -> bool:
+    """Whether a variable is used there as it is, and neither looked at nor tested for a type that no result has."""
+    before, after = text.key(at - 1), text.key(at + 1)
+    if after in ("&", "|", "?", "=", "!", ">", "<"):
+        return False
+    if before == "return":
+        return not _fails_test(text, at - 2 - (text.key(at - 2) == "{"), results)
+    if before == "?" and text.key(at - 2) != "?":
+        return not _fails_test(text, at - 2, results)
+    if before == "=":
+        return text.key(at - 2) not in ("}", "=")
+    if before in ("(", ","):
+        end = None if opening is None else text.after(opening)
+        if opening is None or end is None or (text.key(end) == "=" and text.key(end + 1) == ">"):
+            return False
+        return text.key(opening - 1) not in _LOOKS
+    return before in (":", "?", "|", ".", "of")
+
+
+def _fails_test(text: Brackets, closing: int, results: list[Returned]) -> bool:
+    """Whether the parenthesis that ends at a token has a test that none of these results passes."""
+    opening = text.pairs.get(closing)
+    if opening is None or text.key(closing) != ")":
+        return False
+    keys = {text.key(index) for index in range(opening - 1, closing)}
+    if "isArray" in keys:
+        return not any(isinstance(one.value, list) for one in results)
+    if "typeof" in keys and '"string' in keys:
+        return not any(isinstance(one.value, str) for one in results)
+    return "!" in keys
+
+
+def _brackets_around(text: Brackets) -> list[int | None]:
+    """For each token the index of the bracket around it; None where there is none."""
+    around: list[int | None] = []
+    stack: list[int] = []
+    for at, depth in enumerate(text.depths):
+        del stack[depth:]
+        around.append(stack[-1] if stack else None)
+        if text.pairs.get(at, -1) > at:
+            stack.append(at)
+    return around
 
 
 def _has_fallback(text: Brackets, at: int, variable: str) -> bool:

@@ -14,7 +14,7 @@ from sandbox import EngineError, GuestError, LimitExceeded, LogLine
 MOST_CAUSES = 50
 _CUT_BYTES = 4_000  # the isolate cuts a message at 4,096 bytes, and half a character less
 _NEVER_CALLED = re.compile(
-    r"The program defines [\w$]+ and never calls it; it was not called because it takes arguments\."
+    r"The program defines ([\w$]+) and never calls it; it was not called because it takes arguments\."
 )
 _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 
@@ -122,6 +122,7 @@ class Run:
     check: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     note: str | None = None
+    entered: bool = False
 
 
 def _cause(name: str, message: str, causes: Iterable[Cause]) -> Cause | None:
@@ -141,4 +142,10 @@ def _is_same(whole: str, received: str) -> bool:
 
 def is_of_isolate(line: LogLine) -> bool:
     """Whether a log line is the isolate's own, about a function that it does not call."""
-    return line.level == "warn" and _NEVER_CALLED.fullmatch(line.text) is not None
+    return never_called(line) is not None
+
+
+def never_called(line: LogLine) -> str | None:
+    """The function that the isolate does not call, and that a log line of its own is about; None for other lines."""
+    found = _NEVER_CALLED.fullmatch(line.text) if line.level == "warn" else None
+    return None if found is None else found[1]

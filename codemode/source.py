@@ -26,7 +26,8 @@ _MOST_READ = 4  # times its length that a text is read in search of the ends of 
 _FENCE = re.compile(r"^(?P<indent>[ \t]*)(?P<fence>`{3,}|~{3,})(?P<info>[^`\r\n]*)(?:\r\n|\r|\n|\Z)", re.MULTILINE)
 _ONE_LINE = re.compile(r"`{3,}(?P<tag>[A-Za-z0-9]+)?[ \t](?P<code>[^\r\n]*)\Z")
 _ELEMENT = re.compile(
-    r"\s*<(?P<tag>pre|code|program|script|javascript|typescript|js|ts)\b[^<>\n]{0,100}>\n?(?P<code>.*?)</(?P=tag)>\s*",
+    r"\s*<(?P<tag>pre|code|program|script|javascript|typescript|js|ts|codemode|tool_call|tool_code|function_call|invoke"
+    r"|parameter)\b[^<>\n]{0,100}>\n?(?P<code>.*?)</(?P=tag)>\s*",
     re.DOTALL,
 )
 _MOST_ELEMENTS = 3  # one in another

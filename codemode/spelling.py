@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 
+from codemode.check.brackets import brackets
 from codemode.check.finding import place
 from codemode.run import Failure
 from codemode.tokens import SourceToken, tokenize
@@ -39,9 +40,14 @@ _PYTHON = re.compile(
 _NAMESPACE = re.compile(r"\b(?:namespace|module)\s+([\w$]+)\s*\{")
 _NO_CONSTANT = re.compile(r"\bexport\s+(?:let|var)\b")
 _PROSE = re.compile(
-    r"\s*(?:[#>*-]+\s+|\d+\.\s+)?[A-Z][a-z']*(?:[ ,]+[A-Za-z'0-9-]+){3,}|\s*[A-Z][a-z']*(?: [a-z']+){1,}[.:]\s*$"
+    r"\s*(?:[#>*-]+\s+|\d+\.\s+)?[A-Z][a-z']*(?:[.!:]? [ ,]*|,[ ,]*)[A-Za-z'0-9-]+(?:[ ,]+[A-Za-z'0-9-]+){2,}"
+    r"|\s*[A-Z][a-z']*(?: [a-z']+){1,}[.:](?:\s*$| `)|\s*#{1,6} \w"
 )
 _NO_ARROW = re.compile(r"\s*(?:return\s+)?async\s*\([^()]*\)\s*\{")
+_LEXICAL = frozenset({"const", "let", "class"})
+_DECLARES = _LEXICAL | {"var", "function"}
+_BEFORE_VALUE = frozenset(("=", "(", ",", "return", ":", "?", ">", ".", "await", "new", "&", "|", "!"))
+_QUOTES = frozenset("'\"")
 _MOST_AROUND = 200  # characters of a line, to either side
 _OF_MESSAGES = (
     ("unsupported keyword: export", "A program exports nothing: leave `export` out, and `return` the value."),
@@ -68,10 +74,14 @@ def instead(failure: Failure, program: str) -> str | None:
     start = max(0, column - _MOST_AROUND)
     if (advice := _at(line[start : column + _MOST_AROUND], column - start)) is not None:
         return advice
+    if (advice := _of_text(failure.message, line, column, at)) is not None:
+        return advice
     for words, advice in _OF_MESSAGES:
         if failure.message.startswith(words):
             return advice
     tokens = tokenize(program)
+    if "redefinition" in failure.message or "already been declared" in failure.message:
+        return _declared_twice(program, tokens, at, column)
     if is_object(tokens):
         return "An object that is the result needs `return` before it: return { ... };"
     # The engine may stop at the beginning of the next line.
@@ -101,6 +111,49 @@ def _at(line: str, column: int) -> str | None:
         return f"A namespace stands only outside of functions and blocks: write const {name} = {{ ... }};"
     if _MARKUP.search(code):
         return "There is no JSX and no HTML in a program: return data, or a text in quotes."
+    return None
+
+
+def _of_text(message: str, line: str, column: int, at: int) -> str | None:
+    """What to write instead of a text in quotes that ends too early, or not at all. `at`: the line, from 0."""
+    if message.startswith("unexpected end of string"):
+        if line[column : column + 1] == "`":
+            return f"The ` in line {at + 1}, column {column + 1} is never closed: the program may have been cut off."
+        return "A text in quotes must end on its line: write \\n for a line end, or put the text into backticks."
+    quote = line[column - 1 : column] if column else ""
+    if quote in _QUOTES and line[column : column + 1].isalpha() and line[:column].count(quote) > 1:
+        return (
+            f"The text ends at the {quote} in column {column}: write \\{quote} inside of it, or put it into backticks."
+        )
+    return None
+
+
+def _declared_twice(program: str, tokens: list[SourceToken], at: int, column: int) -> str | None:
+    """What to write instead of the second declaration of a name, which ends before a column of a line, both from 0."""
+    before = [one for one in tokens if place(program, one.end) <= (at + 1, column + 1)]
+    first = next((i for i in range(len(before) - 1, -1, -1) if before[i].key in _DECLARES), len(before)) + 1
+    names = before[first : first + 1] if first < len(before) and before[first].key.isidentifier() else before[-1:]
+    return _twice(names[0].key) if names and names[0].key.isidentifier() else None
+
+
+def _twice(name: str) -> str:
+    return f"`{name}` is declared twice: use another name, or leave its const, let or var out."
+
+
+def declared_twice(program: str) -> tuple[int, str] | None:
+    """The offset of a function or variable of a program's own level that has the name of an earlier one, and what to
+    write; None where there is none. The engine finds some of them only after it has read all of a program."""
+    text = brackets(program)
+    seen: dict[str, str] = {}
+    for at, token in enumerate(text.tokens if text is not None else ()):
+        if text is None or text.depths[at] or token.key not in _DECLARES or text.key(at - 1) in _BEFORE_VALUE:
+            continue
+        name = text.key(at + 1 + (text.key(at + 1) == "*"))
+        if not name.isidentifier():
+            continue
+        if {seen.get(name), token.key} & _LEXICAL and name in seen:
+            return token.start, _twice(name)
+        seen[name] = token.key
     return None
 
 

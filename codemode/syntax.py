@@ -12,7 +12,7 @@ from codemode.awaits import LostAwait, lost_awaits
 from codemode.check.finding import place
 from codemode.modules import Import, dynamic_import, imports, meta_of_module
 from codemode.run import Failure
-from codemode.spelling import instead
+from codemode.spelling import declared_twice, instead
 from codemode.typescript import MAX_PLACED_CHARS
 
 NO_MODULES = (
@@ -56,6 +56,8 @@ def explained(failure: Failure, program: str) -> tuple[Failure, list[str]] | Non
         return Failure(failure.kind, "SyntaxError", lost.message, line, column, failure.stack), [lost.advice]
     if failure.kind == "syntax" and failure.message == RETURN_OUTSIDE and "export" in program:
         return failure, ["A program with `return` exports nothing: leave `export default` out, or the `return`."]
+    if failure.message == RETURN_OUTSIDE and (twice := declared_twice(program)) is not None:
+        return Failure("syntax", "SyntaxError", "a name is declared twice", *place(program, twice[0])), [twice[1]]
     if failure.kind == "syntax" and (advice := instead(failure, program)) is not None:
         return failure, [advice]
     return None

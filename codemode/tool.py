@@ -174,12 +174,14 @@ class CodeTool:
                 run.failure = within(run.failure, lines)
             if _did_nothing(run) and (call := await _call_of_entry(text, run.program)) is not None:
                 run.logs.clear()
+                run.entered = True
                 await attempt(f"{text}\n;{call}", text.count("\n") + 1)
 
         image = await self._image(catalog)
         source, own = script.text, None
         if script.call:
             source, own = f"{source}\n;{script.call}", source.count("\n") + 1
+            run.entered = True
         stripped: JavaScript | TypeScriptError | None = None
         if typescript or looks_typed(source):
             stripped = await self._javascript(source)

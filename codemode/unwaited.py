@@ -20,6 +20,8 @@ _MAYBE = re.compile(
 )
 _MOST_PLACES = 100  # where a program may call such a method
 _HANDS_ON = re.compile(r"=>\s*codemode\b")
+_HANDS_OUT = frozenset("then map push concat entries shift pop at slice splice values".split())
+"""Methods of a list of promises that give the promises to what may wait for them."""
 _WORDS = frozenset("return await yield of in case typeof void delete new throw else do".split())
 _STARTS = frozenset({"", ";", "{", "}"})
 _TOGETHER = "await Promise.all(list.map(async (item) => ...))"
@@ -36,7 +38,13 @@ def unwaited(program: str) -> str | None:
     if text is None:
         return None
     named = _async_functions(text) if has_async else {}
-    places = (at for at, token in enumerate(text.tokens) if token.key in _METHODS)
+    # What a class of the program defines may wait.
+    own = {
+        token.key
+        for at, token in enumerate(text.tokens)
+        if token.key in _METHODS and text.key(at + 1) == "(" and text.key(at - 1) != "."
+    }
+    places = (at for at, token in enumerate(text.tokens) if token.key in _METHODS and token.key not in own)
     for at in islice(places, _MOST_PLACES):
         if text.key(at - 1) == "." and text.key(at + 1) == "(":
             body = _function(text, at + 2, named)
@@ -59,7 +67,7 @@ def _about(program: str, text: Brackets, at: int, body: tuple[int, int]) -> str 
         )
     works = any(text.key(index) in ("await", "codemode") for index in range(*body))
     if method == "forEach":
-        if not works:
+        if not works or _settles(text, at) or _collects(text, body):
             return None
         return (
             "forEach does not wait for an async function: the program went on before it was done. Write "
@@ -127,6 +135,23 @@ def _end_of_argument(text: Brackets, at: int) -> int:
     return len(text.tokens)
 
 
+def _settles(text: Brackets, at: int) -> bool:
+    """Whether a token stands in a `new Promise(...)`, which the function may settle."""
+    depth = text.depths[at]
+    for index in range(at, -1, -1):
+        if text.depths[index] < depth:
+            depth = text.depths[index]
+            if text.key(index) == "(" and text.key(index - 1) == "Promise":
+                return True
+    return False
+
+
+def _collects(text: Brackets, body: tuple[int, int]) -> bool:
+    """Whether a function waits for nothing and puts its promises into a list."""
+    keys = [text.key(index) for index in range(*body)]
+    return "await" not in keys and "push" in keys
+
+
 def _first_parameter(text: Brackets, at: int) -> str | None:
     """The name of the first parameter of the async function at a token."""
     at += text.key(at) == "async"
@@ -164,6 +189,8 @@ def _is_lost(program: str, text: Brackets, at: int) -> bool:
             start -= 2
             continue
         break
+    # `await` waits for no array.
+    start -= text.key(start - 1) == "await" and text.key(at) in ("map", "flatMap")
     before = text.key(start - 1)
     after = text.after(at + 1)
     chained = after is not None and text.key(after) == "."
@@ -187,4 +214,4 @@ def _waits(text: Brackets, index: int) -> bool:
         return after in (";", "}", "")
     if before in ("await", "of", "yield", ">", "=", ":", "(", ",", "[") and after != ".":
         return True
-    return before == "." or (after == "." and text.key(index + 2) in ("then", "map", "push"))
+    return before == "." or (after == "." and text.key(index + 2) in _HANDS_OUT)

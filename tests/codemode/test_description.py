@@ -67,6 +67,9 @@ def test_servers_are_listed_with_what_they_do_and_how_many_tools_they_have() -> 
         ("Manages the orders under /Users/anna/orders for the server", "Manages the orders under … for the server"),
         ("Answers GET /v1/orders", "Answers GET /v1/orders"),
         ("Talks to the server", "Talks to the server"),
+        ("**Manages** orders - and customers", "Manages orders - and customers"),
+        ("Returns at most 10. then pages", "Returns at most 10. then pages"),
+        ("- Manages orders - and more", "Manages orders - and more"),
     ],
 )
 def test_a_server_s_line_says_what_it_is_for_and_names_some_tools(text: str, words: str) -> None:
@@ -75,8 +78,23 @@ def test_a_server_s_line_says_what_it_is_for_and_names_some_tools(text: str, wor
     assert f"- acme (20 tools): {words} (tool_0, tool_1, tool_2, …)" in lines
 
 
+@pytest.mark.parametrize("name", [None, "x" * 100])
+def test_a_server_without_a_name_of_a_tool_that_fits_has_no_empty_brackets(name: str | None) -> None:
+    tools = () if name is None else (Tool(name),)
+    lines = description(Catalog.build([Server("acme", "Acme", "Manages orders", tools)])).splitlines()
+    assert not any("()" in line for line in lines if line.startswith("- acme"))
+
+
 @pytest.mark.parametrize(
-    "text", [None, "", "# Acme MCP Server", "Acme", "Traceback (most recent call last):\n  File 'x.py'\nKeyError: 1"]
+    "text",
+    [
+        None,
+        "",
+        "# Acme MCP Server",
+        "Acme",
+        "/home/anna/acme",
+        "Traceback (most recent call last):\n  File 'x.py'\nKeyError: 1",
+    ],
 )
 def test_a_server_that_says_nothing_of_itself_names_its_tools_alone(text: str | None) -> None:
     tools = tuple(Tool(f"tool-{n}") for n in range(20))

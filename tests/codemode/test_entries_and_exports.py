@@ -116,6 +116,38 @@ async def test_what_was_probably_meant_is_not_noted(engines: Engines, code: str)
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "code",
+    [
+        "async function main() {{ {} }}",
+        "async function main(codemode) {{ {} }}",
+        "async function note(args) {{ {} }}",
+        "const main = async () => {{ {} }};",
+        "(async function main() {{ {} }})",
+        "function one() {{ return 1 }}\nasync function main() {{ one(); {} }}",
+        "export async function main() {{ {} }}",
+        "export default async function main() {{ {} }}",
+        "async function main() {{ {} }}\nexport {{ main }};",
+        "async function main() {{ {} }}\nexport {{ main as default }};",
+        "export const job = async () => {{ {} }};",
+        "export const job = {{ async run() {{ {} }} }};",
+        "const main = async (codemode: any): Promise<void> => {{ {} }};",
+    ],
+)
+async def test_a_function_that_ran_and_returned_nothing_is_not_said_to_be_never_called(
+    engines: Engines, code: str
+) -> None:
+    found = await run(engines, code.format("await codemode.fix.echo({n: 42});"))
+    assert found.calls == [("fix.echo", "ok")] and "note" not in found.structured
+
+
+@pytest.mark.anyio
+async def test_a_named_function_that_is_handed_on_is_not_said_to_be_never_called(engines: Engines) -> None:
+    found = await run(engines, "const go = async (f) => { await f() };\nawait go(async function step() {});")
+    assert found.ok and "note" not in found.structured
+
+
+@pytest.mark.anyio
 async def test_a_function_without_its_arguments_fails_in_its_own_line(engines: Engines) -> None:
     found = await run(engines, "async function main(args) {\n  return args.list.length;\n}")
     assert (found.error["line"], found.error["stack"].count("\n")) == (2, 0)
@@ -168,6 +200,13 @@ async def test_a_function_without_its_arguments_fails_in_its_own_line(engines: E
         "export = { run: async () => 42 };",
         "async function main() { return 42 }\nif (require.main === module) { main() }",
         "async function main() { return 42 }\nif (import.meta.main) { await main() }",
+        "async function main() { return 42 }\nif (import.meta.url === `file://${process.argv[1]}`) { await main(); }",
+        "async function main() { return 42 }\nif (typeof require !== 'undefined' && require.main === module) main();",
+        "async function main() { return 42 }\nif (typeof module != 'undefined' && require.main == module) { main() }",
+        "const job = { run: async () => 42 };\nexport default job;",
+        "const job = { name: 'x', async run() { return 42 } };\nmodule.exports = job;",
+        "class Main { async run() { return 42 } }\nexport default new Main().run();",
+        "class Main { async run() { return 42 } }\nmodule.exports = new Main().run();",
         "const exports = { n: 41 };\nexports.n = 42;\nreturn exports.n;",
         "const { exports } = { exports: { n: 41 } };\nexports.n = 42;\nreturn exports.n;",
         "import { A, type B } from 'x';\nconst o: A = { n: 42 };\nreturn o.n;",
@@ -200,6 +239,9 @@ async def test_exported_data_are_the_result(engines: Engines) -> None:
         ("export const a = { n: 42 };\na.n;", 42),
         ("export const a = 1;\nasync function main() { return 42 }\nexport const b = 2;", 42),
         ("const main = async () => 42;\nexport { main };", 42),
+        ("export async function get() { return 42 }\nexport const n = await get();", 42),
+        ("export class A { n = 42 }\nexport const { n } = new A();", 42),
+        ("export enum E { A = 42 }\nexport const n: E = E.A;", 42),
         ("export const helper = (x = 42) => x;", 42),
         ("export const o = { n: 0, run(by) { return this.n += by } };\no.run(42);\no.n", 42),
         ("export const tool = { name: 'x', async execute({ codemode }) { return codemode.fix.echo({n: 42}) } };",
@@ -247,6 +289,8 @@ async def test_what_cannot_be_run_says_what_to_write(engines: Engines, code: str
         "export default class A {{ async run() {{ return codemode.fix.echo({{n: 42}}) }} }}\nnew A().run();",
         "class A {{ async run() {{ return codemode.fix.echo({{n: 42}}) }} }}\nmodule.exports = A;\nnew A().run();",
         "{main}\nif (require.main === module) {{ main() }}\nmodule.exports = {{ main }};",
+        "class A {{ async run() {{ return codemode.fix.echo({{n: 42}}) }} }}\nexport default new A().run();",
+        "const a = {{ run() {{ return codemode.fix.echo({{n: 42}}) }} }};\nexport default a;\na.run();",
     ],
 )
 async def test_what_a_program_exports_and_calls_runs_once(engines: Engines, code: str) -> None:

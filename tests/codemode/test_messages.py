@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import ToolReturned
-from codemode.returned import Returned, looped, missing
+from codemode.returned import Returned, assumed, looped, missing, taken_apart
+from codemode.spelling import declared_twice
 from codemode.unwaited import unwaited
 from sandbox import Engine, Limits
 from tests.codemode.bench import CATALOG, Answer, bench
@@ -209,6 +210,11 @@ async def test_a_member_that_a_result_may_have_is_not_said_to_be_missing(
         (N + "return r.result ?? null;", "`r.result` is undefined"),
         (N + "return (r.items ?? []).map(String);", "`r.items` is undefined"),
         (LIST + "return r.length;", "`r.length` is undefined"),
+        (N + "console.log(r, JSON.stringify(r));\nreturn r.data ?? null;", "`r.data` is undefined"),
+        (N + "const all = Array.isArray(r) ? r : r.items ?? [];\nreturn all;", "`r.items` is undefined"),
+        (N + "if (Array.isArray(r)) return r;\nreturn r.items ?? [];", "`r.items` is undefined"),
+        (N + "if (!r || !r.data) { return [] }\nreturn r.data;", "`r.data` is undefined"),
+        (N + "if (r.n === 1) return r.data;", "`r.data` is undefined"),
     ],
 )
 async def test_an_empty_result_of_what_a_result_does_not_have_is_noted(engines: Engines, code: str, note: str) -> None:
@@ -231,6 +237,86 @@ async def test_a_program_that_is_ready_for_either_is_left_alone(engines: Engines
     assert "note" not in (await run(engines, code)).structured
 
 
+NONE = "const r = await codemode.fix.echo({items: [1]});\n"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        NONE + "const all = r.items || r.data || [];\nreturn all.filter((n) => n > 1);",
+        NONE + "const all = Array.isArray(r.data) ? r.data : r.items;\nreturn all.filter((n) => n > 1);",
+        NONE + "if (r.isError) throw new Error('no');\nreturn r.items.filter((n) => n > 1);",
+        NONE + "if (r.isError) return 'bad';\nreturn '';",
+        NONE + "if (r && r.ok === false) throw new Error('no');\nreturn null;",
+        NONE + "const data = r?.structuredContent ?? r;\nreturn data.items.filter((n) => n > 1);",
+        NONE + "const text = r?.content?.[0]?.text;\nreturn (text ? JSON.parse(text) : r).items.filter((n) => n > 1);",
+        NONE + "const of = (r) => r.content ?? r.items;\nreturn of(r).filter((n) => n > 1);",
+        NONE + "function of(r) { return r.data ?? null }\nreturn of({});",
+        NONE + "r.data = r.items.filter((n) => n > 1);\nreturn r.data;",
+        NONE + "return Object.assign(r, {result: null}).result;",
+        "let r = await codemode.fix.echo({items: [1]});\nr = {data: null};\nreturn r.data;",
+        "const { items, data } = await codemode.fix.echo({items: [1]});\nreturn (data ?? items).filter((n) => n > 1);",
+        ALL + "return all.filter((one) => one.n > 1 && one.n < 2).map((one) => one.data);",
+    ],
+)
+async def test_an_empty_result_of_a_program_that_knows_what_its_tool_returned_is_left_alone(
+    engines: Engines, code: str
+) -> None:
+    assert "note" not in (await run(engines, code)).structured
+
+
+@pytest.mark.parametrize(
+    ("returned", "code"),
+    [
+        ("[1]", "const all = Array.isArray(r) ? r : r.items ?? [];\nreturn all.filter((n) => n > 1);"),
+        ("[1]", "if (Array.isArray(r)) return r.filter((n) => n > 1);\nreturn r.items ?? [];"),
+        ("text", "const text = (typeof r === 'string') ? r : r.text;\nreturn text.split('t').filter((n) => n > 1);"),
+    ],
+)
+async def test_a_program_that_tests_for_the_type_of_a_result_is_left_alone(
+    engines: Engines, returned: str, code: str
+) -> None:
+    found = await run(engines, N + code, echo=lambda call: text_result(returned))
+    assert found.value == [] and "note" not in found.structured
+
+
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("x = 5;\nreturn x", "Declare it: write `let x`"),
+        ("for (i = 0; i < 3; i++) {}", "Declare it: write `let i`"),
+        ("for (x of [1]) {}", "Declare it: write `let x`"),
+        ("n += 1;", "Declare it: write `let n`"),
+        ("try { const x = 5 } catch {}\nreturn x;", "`x` is known only in the block that declares it: write `let x;`"),
+        ("{ const { a, x } = {} }\nreturn x;", "`x` is known only in the block that declares it"),
+        ("return x + 1;", None),
+        ("const f = ({ x = 1 }) => x;\nreturn f({}) + x;", None),
+        ("if (x in {}) {}", None),
+        ("return Temporal.Now.instant()", "There is no Temporal: use Date"),
+        ("return await Promise.all(codemode.fix.echo({}))", "Promise.all takes a list of promises"),
+        ("return Promise.all([...1])", None),
+        (f"{'`' * 3}js\n\n{'`' * 3}", "There is no program in the fence"),
+        ("const r = await codemode.fix.echo({n: 1});\nreturn JSON.parse('{')", None),
+        ("const [a] = await codemode.fix.echo({n: 1});", "`await fix.echo(…)` is no list: fix.echo returned an object"),
+        (N + "const [a] = r;", "`r` is no list: fix.echo returned an object with n."),
+    ],
+)
+async def test_an_error_of_a_known_kind_says_what_to_write(engines: Engines, code: str, advice: str | None) -> None:
+    found = await run(engines, code)
+    if advice is None:
+        assert "advice" not in found.error
+    else:
+        assert found.error["advice"][0].startswith(advice) and found.error["advice"][0] in found.text
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [("", "is empty"), (" \n", "is empty"), ("// no", "has comments only"), ("/* no */\n", "has comments only")],
+)
+async def test_a_program_without_a_statement_is_answered_with_a_note(engines: Engines, code: str, says: str) -> None:
+    assert (await run(engines, code)).structured["note"].startswith(f"Note: the program {says}, and nothing ran.")
+
+
 @pytest.mark.parametrize(("value", "got"), [("undefined", "undefined"), ("{a: 1}", "an object")])
 async def test_who_parses_what_is_no_text_learns_it(engines: Engines, value: str, got: str) -> None:
     [advice] = (await run(engines, f"return JSON.parse({value})")).error["advice"]
@@ -244,6 +330,25 @@ async def test_a_promise_in_the_result_says_to_await_it(engines: Engines) -> Non
     assert found.structured["note"].startswith("Note: the result has [object Promise]")
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "return (await codemode.fix.echo({title: 'It shows ' + '[object ' + 'Promise]'})).title",
+        "return 'A text with [object Promise] in it'",
+    ],
+)
+async def test_the_words_of_a_promise_in_a_text_that_a_program_was_given_are_no_promise(
+    engines: Engines, code: str
+) -> None:
+    assert "note" not in (await run(engines, code)).structured
+
+
+@pytest.mark.parametrize("code", ["!(await codemode.fix.echo({n: 1})).n", "!([1, 2].length)"])
+async def test_the_negation_of_a_value_drops_no_function(engines: Engines, code: str) -> None:
+    found = await run(engines, code)
+    assert found.value is False and "note" not in found.structured
+
+
 # --- promises that are lost ------------------------------------------------------------------------------------------
 
 LOST = [
@@ -252,6 +357,8 @@ LOST = [
     ("const f = async (n) => { await codemode.fix.echo({n}) };\n[1].forEach(f)", "forEach does not wait"),
     ("[1].map(async (n) => { await codemode.fix.echo({n}) })", "map does not wait"),
     ("const all = list.map(async (n) => await codemode.fix.echo({n})); return all.length", "map does not wait"),
+    ("const all = await list.map(async (n) => await codemode.fix.echo({n})); return all[0].n", "map does not wait"),
+    ("await list.map(async (n) => await codemode.fix.echo({n}))", "map does not wait"),
     ("return [1, 2].reduce(async (sum, n) => sum + n, 0)", "from its second turn on `sum` is a promise"),
     ("return [1, 2].reduce(async function (sum, n) { return sum + n }, 0)", "from its second turn on `sum`"),
     ("const t = [1].reduce(async (sum, n) => (await sum) + n, 0); return t + 1", "The promise of reduce is lost"),
@@ -279,6 +386,14 @@ KEPT = [
     "return list.filter((n) => n > 1).find((n) => n > 2)",
     "return '.filter(async (n) => n)' // .some(async (n) => n)",
     "return /.filter(async x)/.test('x')",
+    "const all = []; list.forEach(async (n) => { all.push(codemode.fix.echo({n})) }); return Promise.all(all)",
+    "await new Promise((done) => { let left = 3; list.forEach(async (n) => { await 1; if (!--left) done() }) })",
+    "class Each { async forEach(run) { for (const n of list) await run(n) } }\n"
+    "await new Each().forEach(async (n) => { await codemode.fix.echo({n}) })",
+    "const all = list.map(async (n) => await codemode.fix.echo({n})); return Promise.all(all.concat([1]))",
+    "const all = list.map(async (n) => await codemode.fix.echo({n})); while (all.length) await all.shift()",
+    "const all = list.map(async (n) => await 1); for (const [i, one] of all.entries()) list[i] = await one",
+    "const all = await list.map(async (n) => await codemode.fix.echo({n})); return await Promise.all(all)",
 ]
 
 
@@ -305,6 +420,9 @@ def test_no_program_is_too_odd_to_be_read(pieces: list[str], between: str) -> No
     unwaited(program)
     for read in missing(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG):
         assert 0 <= read.start < len(program)
+    assumed(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG, has_value=True)
+    taken_apart(program, [Returned.of("fix.echo", b'{"n":1}')], CATALOG)
+    declared_twice(program)
     looped(program, 1, [Returned.of("fix.echo", b"{}")], CATALOG)
 
 

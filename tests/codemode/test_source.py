@@ -244,6 +244,18 @@ def test_the_fence_tells_typescript() -> None:
     assert not extract(f"{FENCE}js\nf<A>(1)\n{FENCE}").typescript
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        '<tool_call>\n{"name": "code", "arguments": {"code": "return 1"}}\n</tool_call>',
+        '<invoke name="code">\n<parameter name="code">return 1</parameter>\n</invoke>',
+        "<codemode>return 1</codemode>",
+    ],
+)
+def test_the_element_of_a_tool_call_around_a_program_is_left_out(text: str) -> None:
+    assert extract(text).text.strip() == "return 1"
+
+
 def test_an_empty_fence_is_no_program_worth_choosing() -> None:
     assert extract(f"{FENCE}\n{FENCE}").text == f"{FENCE}\n{FENCE}"
 

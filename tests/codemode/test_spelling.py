@@ -39,6 +39,17 @@ Engines = Callable[[Limits], Engine]
         ("import json\nprint(1)", "JavaScript or TypeScript"),
         ("from x import y", "JavaScript or TypeScript"),
         ("Here is the program that you asked for:\nreturn 1", "Send the program alone"),
+        ("Sure! Here is the code:\nreturn 1", "Send the program alone"),
+        ("# The program\nreturn 1", "Send the program alone"),
+        ("Run this: `return 1`", "Send the program alone"),
+        ("const s = 'it's';\nreturn s;", "The text ends at the ' in column 14: write \\' inside of it"),
+        ("return { text: 'Ann's order', n: 1 };", "The text ends at the ' in column 20"),
+        ('const s = "say "hi" now";', 'write \\" inside of it'),
+        ("const s = 'one\ntwo';", "write \\n for a line end"),
+        ("return `one\ntwo;", "The ` in line 1, column 8 is never closed"),
+        ("const x = 1;\nconst x = 2;\nreturn x;", "`x` is declared twice"),
+        ("const { a } = {};\nlet { a } = {};", "`a` is declared twice"),
+        ("const x: number = 1;\nconst x: number = 2;\nreturn x;", "`x` is declared twice"),
         ('{ "a": 1, "b": await codemode.fix.echo({}) }', "return { ... };"),
         ("{ a: 1, b: 2 }", "return { ... };"),
         ("async () { return 1 }", "The arrow is missing"),
@@ -56,7 +67,9 @@ async def test_a_syntax_error_of_a_known_kind_says_what_to_write(engines: Engine
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("code", ["const a = ;", "return 'a</b>' 'c';", "let x = '&lt;' 1", "for (const x in) {}"])
+@pytest.mark.parametrize(
+    "code", ["const a = ;", "return 'a</b>' 'c';", "let x = '&lt;' 1", "return 'a' b", "for (const x in) {}"]
+)
 async def test_another_syntax_error_has_the_words_of_the_engine(engines: Engines, code: str) -> None:
     async with bench(engines) as b:
         assert "advice" not in (await b.run(code)).error
@@ -66,6 +79,15 @@ async def test_another_syntax_error_has_the_words_of_the_engine(engines: Engines
 async def test_a_program_that_ends_too_early_is_not_said_to_return_outside_of_a_function(engines: Engines) -> None:
     async with bench(engines) as b:
         assert (await b.run("return await")).error["message"] == "the program ends too early"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("second", ["function x() {}", "async function x() {}", "function* x() {}"])
+async def test_a_function_with_the_name_of_a_variable_is_the_place_of_the_error(engines: Engines, second: str) -> None:
+    async with bench(engines) as b:
+        found = await b.run(f"const x = 1;\n{second}\nreturn x;")
+    assert (found.error["kind"], found.error["line"]) == ("syntax", 2)
+    assert found.error["advice"][0].startswith("`x` is declared twice")
 
 
 @given(st.text(max_size=200), st.integers(1, 9), st.integers(1, 99))
