@@ -49,7 +49,7 @@ async def test_a_list_that_is_null_is_empty() -> None:
     async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         return {"prompts": [{"name": "p"}]} if method == "prompts/list" else {"tools": None, "resources": None}
 
-    everything = {"tools": {}, "prompts": {}, "resources": {}}
+    everything: dict[str, dict[str, object]] = {"tools": {}, "prompts": {}, "resources": {}}
     listing = await fetch(request, Agreement(version="2025-06-18", capabilities=everything), max_items=1000)
     assert (listing.tools, listing.resources, listing.skipped) == ((), (), ())
     assert [prompt["name"] for prompt in listing.prompts] == ["p"]
