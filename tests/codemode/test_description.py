@@ -92,7 +92,7 @@ def test_a_server_without_a_name_of_a_tool_that_fits_has_no_empty_brackets(name:
         "",
         "# Acme MCP Server",
         "Acme",
-        "/home/anna/acme",
+        "/srv/anna/acme",
         "Traceback (most recent call last):\n  File 'x.py'\nKeyError: 1",
     ],
 )
