@@ -1,9 +1,8 @@
 """Checks the arguments of a call against the tool's `inputSchema` before the call leaves.
 
 Schemas come from upstream servers and are hostile: references are never fetched, patterns run in linear time, and a
-check that could take more than a few milliseconds is left to the upstream server. A schema that does not compile is
-tried again without its patterns and its dialect, and otherwise not checked: a broken schema must not make a working
-tool unusable.
+check that could take more than a few milliseconds is left to the upstream server. A keyword that does not compile is
+left out, and a schema that then does not compile is not checked: a broken schema must not make a working tool unusable.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from jsonschema_rs import RegexOptions, ValidationError, validator_for
 
 from codemode.dialect import in_own_words
 from codemode.schema_cost import MAX_COST, cost, nodes
+from codemode.schema_repair import without_keyword
 from stubs import without_defaulted
 
 MAX_SHOWN = 3
@@ -28,7 +28,7 @@ _MAX_VALUE_CHARS = 60
 _MAX_LINE_CHARS = 200
 _OPTIONS_CHARS = 130
 _MANY_NODES = 1_000  # of larger arguments only the first mismatch is reported: listing all visits everything again
-_PATTERNS = ("pattern", "patternProperties")
+_MOST_REPAIRS = 20
 
 
 class _Validator(Protocol):
@@ -48,19 +48,32 @@ class ArgumentCheck:
         if self._cost >= MAX_COST:
             self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
             return
-        written = in_own_words(without_defaulted(schema))
-        try:
-            self._validator = _compile(written)
-        except (ValueError, RecursionError) as error:
-            self._compile_without_patterns(written, error)
+        self._compile(in_own_words(without_defaulted(schema)))
 
-    def _compile_without_patterns(self, schema: object, error: Exception) -> None:
-        reason = str(error).split("\n")[0][:_MAX_LINE_CHARS]
-        try:
-            self._validator = _compile(_plain(schema))
-            self.note = f"inputSchema is checked without its patterns: {reason}"
-        except (ValueError, RecursionError):
-            self.note = f"inputSchema is not checked: {reason}"
+    def _compile(self, schema: object) -> None:
+        """Compile the schema, without the keywords that do not compile."""
+        missing: list[str] = []
+        for _ in range(_MOST_REPAIRS):
+            try:
+                self._validator = _compile(schema)
+                break
+            except ValidationError as error:
+                problem = str(error).split("\n")[0]
+                repaired = without_keyword(schema, error.instance_path)
+            except (ValueError, RecursionError) as error:
+                problem, repaired = str(error).split("\n")[0], None
+            if repaired is None and isinstance(schema, dict) and "$schema" in schema:
+                # A dialect that nobody knows is read as the newest.
+                repaired = {key: value for key, value in schema.items() if key != "$schema"}, "$schema"
+            if repaired is None:
+                self.note = f"inputSchema is not checked: {problem}"[:_MAX_LINE_CHARS]
+                return
+            schema = repaired[0]
+            missing.append(f"{repaired[1]} ({problem})")
+        if self._validator is None:
+            self.note = f"inputSchema is not checked: {missing[0]} and more"[:_MAX_LINE_CHARS]
+        elif missing:
+            self.note = f"inputSchema is checked without {', '.join(missing)}"[:_MAX_LINE_CHARS]
 
     def mismatches(self, arguments: Mapping[str, Any]) -> list[str]:
         """The mistakes, a line each, at most `MAX_SHOWN`; empty when the arguments match or cannot be checked."""
@@ -87,18 +100,6 @@ def _compile(schema: Any) -> _Validator:
 
 def _refuse_to_fetch(uri: str) -> Any:
     raise ValueError(f"references outside the schema are not followed: {uri}")
-
-
-def _plain(schema: Any) -> Any:
-    """A copy without regular expressions and `$schema`."""
-    if isinstance(schema, dict):
-        return {
-            key: _plain(value)
-            for key, value in schema.items()
-            if not (key in _PATTERNS and isinstance(value, str if key == "pattern" else dict))
-            and not (key == "$schema" and isinstance(value, str))
-        }
-    return [_plain(value) for value in schema] if isinstance(schema, list) else schema
 
 
 def _properties(schema: Any) -> list[str]:

@@ -109,13 +109,59 @@ def test_a_pattern_that_cannot_be_compiled_leaves_the_rest_of_the_schema_in_forc
     check = ArgumentCheck({"properties": {"a": {"type": "string", "pattern": "^(?!x)"}}, "required": ["a"]})
     assert check.mismatches({}) == ["input.a is missing"]
     assert check.mismatches({"a": "x"}) == []
-    assert check.note is not None and "without its patterns" in check.note
+    assert check.note is not None and "checked without properties.a.pattern (" in check.note
 
 
 @pytest.mark.parametrize("schema", [{"type": "nope"}, {"$ref": "#/nope"}, {"minLength": "x"}, {"required": 5}])
 def test_a_broken_schema_never_blocks_a_call(schema: dict[str, Any]) -> None:
     check = ArgumentCheck(schema)
     assert check.mismatches({"a": 1}) == []
+    assert check.note is not None and ("not checked" in check.note or "checked without" in check.note)
+
+
+@pytest.mark.parametrize(
+    ("broken", "where"),
+    [
+        ({"type": "any"}, "type"),
+        ({"type": ["string", "file"]}, "type"),
+        ({"type": "integer", "exclusiveMinimum": True, "minimum": 1}, "exclusiveMinimum"),
+        ({"type": "string", "required": True}, "required"),
+        ({"minimum": None}, "minimum"),
+        ({"enum": "a|b"}, "enum"),
+        ({"properties": None, "additionalProperties": False}, "properties"),
+        ({"properties": {"a": None}, "additionalProperties": False}, "properties.a"),
+        ({"patternProperties": {"(?!x)": {"type": "null"}}, "additionalProperties": False}, "patternProperties"),
+        ({"anyOf": [{"type": "null"}, {"type": "str"}]}, "anyOf.1.type"),
+        ({"anyOf": [{"type": "null"}, "string"]}, "anyOf.1"),
+        ({"items": {"type": "int"}}, "items.type"),
+        ({"not": {"type": "int"}}, "not"),
+        ({"if": {"type": "int"}, "then": False}, "if"),
+        ({"prefixItems": [{"type": "int"}]}, "prefixItems.0.type"),
+        ({"prefixItems": None, "items": False}, "prefixItems"),
+        ({"$defs": {"a": {"type": "int"}}, "$ref": "#/properties/x/$defs/a"}, "$defs.a.type"),
+        ({"default": 1, "deprecated": "yes"}, "deprecated"),
+    ],
+)
+def test_a_keyword_that_does_not_compile_costs_nothing_but_itself(broken: dict[str, Any], where: str) -> None:
+    schema = {"properties": {"x": broken, "y": {"type": "string"}}, "required": ["y"]}
+    check = ArgumentCheck(schema)
+    for value in (5, "a", {"a": 1}, [1, 2], [None]):
+        lines = check.mismatches({"x": value, "y": 1})
+        assert "input.y: expected string, got 1" in lines, lines
+        if not (isinstance(broken.get("type"), str) and where != "type"):
+            assert check.mismatches({"x": value, "y": "b"}) == []
+    assert check.note is not None and f"checked without properties.x.{where} (" in check.note
+
+
+def test_a_list_of_items_is_a_tuple_whatever_the_draft() -> None:
+    check = ArgumentCheck({"properties": {"x": {"items": [{"type": "string"}, {"type": "number"}]}}})
+    assert check.mismatches({"x": ["a", 1]}) == []
+    assert check.mismatches({"x": [1, 1]}) == ["input.x[0]: expected string, got 1"]
+
+
+def test_more_broken_keywords_than_are_repaired_leave_the_arguments_unchecked() -> None:
+    check = ArgumentCheck({"properties": {f"p{n}": {"type": "int"} for n in range(50)}, "required": ["a"]})
+    assert check.mismatches({}) == []
     assert check.note is not None and "not checked" in check.note
 
 
