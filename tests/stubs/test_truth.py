@@ -4,7 +4,7 @@ Valid is what jsonschema-rs calls valid, assignable is what tsc calls assignable
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jsonschema_rs
@@ -22,6 +22,9 @@ thorough = settings(
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+# Stands before the last literal of an enumeration that was shortened.
+_MORE = " more */ "
 
 
 def as_type(value: Any) -> str:
@@ -54,6 +57,7 @@ def mismatches(
     server = Server("s", tools=tools)
     lines = declarations([server], assign_names([server])).splitlines()
     meaning: dict[int, str] = {}
+    cut = set(_cut_types(tools))
     for number, (case, valid) in enumerate(judged):
         lines.append(f"type Line{number} = {type_of(case.schema)};")
         lines.append(f"type Declared{number} = Awaited<ReturnType<typeof codemode.s.t{number}>>;")
@@ -63,6 +67,8 @@ def mismatches(
             # On one line a type that contains itself is `unknown`: it refuses nothing.
             lined = is_valid or "$defs" not in case.schema
             for name in ([f"Line{number}"] if lined else []) + [f"Declared{number}"]:
+                if is_valid and name in cut:
+                    continue
                 expected = 1 if is_valid else 0
                 lines.append(f"export const c{len(lines)}: [{as_type(value)}] extends [{name}] ? 1 : 0 = {expected};")
                 meaning[len(lines)] = (
@@ -71,6 +77,16 @@ def mismatches(
                 )
     found = typescript.check({"truth.ts": "\n".join(lines) + "\n"})
     return [f"{meaning.get(item.line, lines[item.line - 1])}: {item.code} {item.text}" for item in found]
+
+
+def _cut_types(tools: Sequence[Tool]) -> Iterator[str]:
+    """The types that leave out literals of a long enumeration: they stay closed, so these are not assignable."""
+    for number, tool in enumerate(tools):
+        if _MORE in type_of(tool.output_schema):
+            yield f"Line{number}"
+        server = Server("s", tools=(tool,))
+        if _MORE in declarations([server], assign_names([server])):
+            yield f"Declared{number}"
 
 
 @thorough
