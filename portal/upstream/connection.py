@@ -21,7 +21,7 @@ from portal.config import ServerConfig
 from portal.errors import OutcomeUnknown, SessionExpired, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream.backoff import LONGEST, SHORTEST
 from portal.upstream.context import NO_CONTEXT, CallContext
-from portal.upstream.input_required import complete, needs_answers
+from portal.upstream.input_required import ASKS, complete
 from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, declares_no_tools, fetch
 from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
@@ -207,7 +207,7 @@ class Connection:
             if method in (SUBSCRIBE, UNSUBSCRIBE):
                 return await self._subscribe(method, params, lambda: once(params, context))
             result = await once(params, context)
-            if needs_answers(result, context):
+            if result.get("resultType") == ASKS:
                 async with asyncio.timeout(self.config.max_timeout):
                     result = await complete(once, params, result, context)
             return result

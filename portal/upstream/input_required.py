@@ -15,14 +15,11 @@ from portal.errors import ResponseInvalid, UpstreamError
 from portal.upstream.context import CallContext
 from portal.upstream.transports.link import MAX_QUESTIONS
 
+ASKS = "input_required"
+"""The `resultType` of a result that has questions."""
 MAX_ROUNDS = 10
 
 Ask = Callable[[Mapping[str, object], CallContext], Awaitable[dict[str, object]]]
-
-
-def needs_answers(result: Mapping[str, object], context: CallContext) -> bool:
-    """Whether `result` has questions, and the downstream cannot answer them itself."""
-    return result.get("resultType") == "input_required" and context.protocol not in MODERN_PROTOCOL_VERSIONS
 
 
 async def complete(
@@ -30,12 +27,16 @@ async def complete(
 ) -> dict[str, object]:
     """The final result of a call: questions are answered and the call is repeated, at most `MAX_ROUNDS` times.
 
+    A downstream that can answer them itself gets the result with the questions.
+
     Raises:
         UpstreamError: no client can answer, a question is malformed, or the server still asks after the last round.
         RpcError: the client refuses to answer.
     """
+    if context.protocol in MODERN_PROTOCOL_VERSIONS:
+        return result
     for _ in range(MAX_ROUNDS):
-        if not needs_answers(result, context):
+        if result.get("resultType") != ASKS:
             return result
         questions = result.get("inputRequests")
         again = dict(params)
