@@ -87,9 +87,12 @@ def close_pipes(process: asyncio.subprocess.Process) -> None:
 
     Why: a descendant that outlived the process may hold the other ends for ever, and asyncio closes ours only when the
     other ends are closed. Closing the transport itself would also look whether the process has ended: when that comes
-    before asyncio's own look, the exit status is lost. If `_transport` moves, closing a stdio server fails.
+    before asyncio's own look, the exit status is lost. Without it the transport closes when asyncio has seen the end.
+    If `_transport` moves, closing a stdio server fails.
     """
     transport: asyncio.SubprocessTransport = process._transport  # type: ignore[attr-defined]
     for descriptor in range(3):
         if (pipe := transport.get_pipe_transport(descriptor)) is not None:
             pipe.close()
+    if process.returncode is not None:
+        transport.close()

@@ -6,6 +6,7 @@ A test that fails after an update names the part that moved; the docstring of th
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
 import os
 import signal
@@ -144,6 +145,9 @@ async def test_our_ends_of_pipes_close_though_a_descendant_holds_the_others() ->
         close_pipes(process)
         # The other end stays open for a minute.
         assert await asyncio.wait_for(reading, PATIENCE) == b""
+        # With its pipes and its end the transport is closed too, without being told.
+        await asyncio.wait_for(process.wait(), PATIENCE)
+        gc.collect()
 
 
 PARSER = (
