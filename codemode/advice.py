@@ -174,14 +174,9 @@ def _about_result(failure: Failure, program: str, returned: Collection[Returned]
     if _NOTHING_IN_IT.match(failure.message) and _OF_ANSWER.search(around):
         results = of_tools(returned, [chosen]) if chosen is not None else returned
         return f"{NO_CONTENT} {described(results)}".rstrip()
-    if failure.message == "value is not iterable" and failure.line is not None:
-        loop = looped(program, failure.line, returned, catalog)
-        if loop is not None:
-            return loop
     if failure.message == "value is not iterable":
-        taken = taken_apart(program, returned, catalog)
-        if taken is not None:
-            return taken
+        in_line = None if failure.line is None else looped(program, failure.line, returned, catalog)
+        return in_line or taken_apart(program, returned, catalog)
     if chosen is None or not (_NOTHING_IN_IT.match(failure.message) or "not a function" in failure.message):
         return None
     return wrong_read(chosen, returned)

@@ -94,11 +94,6 @@ def may_have_modules(program: str) -> bool:
     )
 
 
-def without_module_words(program: str) -> str:
-    """The text of `as_script`."""
-    return as_script(program).text
-
-
 def as_script(program: str) -> Script:
     """The program with blanks for a `#!` line, imports and exports of types, `export` before declarations, and
     `module.exports =`; and the call of what it exports.
@@ -277,10 +272,9 @@ def _call(text: Brackets, chosen: _Export, count: int) -> tuple[bool, str]:
     member = _to_run(functions)
     if member is None:
         return False, ""
-    given = "" if member.parameters is None else arguments(text, member.parameters)
     is_made = is_class and text.key(chosen.value) != "new" and not member.is_static
     made = f"new {name or _VALUE}()" if is_made else name or _VALUE
-    return bool(name), f"return {made}.{member.name}({given})"
+    return bool(name), f"return {made}.{member.name}({arguments_of(text, member)})"
 
 
 def _to_run(functions: list[Member]) -> Member | None:
@@ -360,8 +354,7 @@ def _call_of_object(text: Brackets, at: int) -> str | None:
         return "" if functions else None
     if sum(token.key == text.key(at + 2) for token in text.tokens) > 1:
         return ""
-    given = "" if member.parameters is None else arguments(text, member.parameters)
-    return f"return {text.key(at + 2)}.{member.name}({given})"
+    return f"return {text.key(at + 2)}.{member.name}({arguments_of(text, member)})"
 
 
 def _exported_names(text: Brackets, at: int) -> list[str] | None:
@@ -446,6 +439,11 @@ def members(text: Brackets, opening: int, *, is_class: bool) -> Iterator[Member]
         at = _next_member(text, at + 1, end, depth, is_class=is_class)
         if at >= end:
             return
+
+
+def arguments_of(text: Brackets, member: Member) -> str:
+    """The arguments for a function of an object or a class, as `arguments` gives them."""
+    return "" if member.parameters is None else arguments(text, member.parameters)
 
 
 def _next_member(text: Brackets, at: int, end: int, depth: int, *, is_class: bool) -> int:

@@ -11,9 +11,9 @@ from codemode.advice import wrong_read
 from codemode.awaits import REPLACE
 from codemode.catalog import Catalog
 from codemode.check.brackets import Brackets, brackets
-from codemode.entry import arguments, parameters_at
-from codemode.exports import Member, body_of_class, members
-from codemode.returned import ASSUMED, OF_ANSWER, assumed, may_assume
+from codemode.entry import parameters_at
+from codemode.exports import arguments_of, body_of_class, members
+from codemode.returned import OF_ANSWER, assumed, may_assume
 from codemode.run import Run, is_of_isolate, never_called
 from codemode.spelling import is_object
 from codemode.tokens import tokenize
@@ -49,7 +49,7 @@ def remark(run: Run, program: str, catalog: Catalog) -> str | None:
     empty = not run.has_value or _is_empty(run.value)
     if run.returned and (empty or any(word in program for word in OF_ANSWER)) and may_assume(program):
         for read in assumed(program, run.returned, catalog, has_value=run.has_value):
-            if read.member in ASSUMED and (empty or (read.member in OF_ANSWER and read.has_fallback)):
+            if empty or (read.member in OF_ANSWER and read.has_fallback):
                 return f"Note: {_what(run)}{wrong_read(read, run.returned)}"
     if run.has_value or run.emitted or run.entered or not all(is_of_isolate(line) for line in run.logs):
         return None
@@ -180,15 +180,11 @@ def _unused(text: Brackets, at: int, name: str, uncalled: Collection[str | None]
     if key == "class" and (body := body_of_class(text, at)) is not None:
         for member in members(text, body, is_class=True):
             made = name if member.is_static else f"new {name}()"
-            return _never(f"the class {name}", "uses", f"{made}.{member.name}({_given(text, member)})")
+            return _never(f"the class {name}", "uses", f"{made}.{member.name}({arguments_of(text, member)})")
     if is_variable and text.key(at + 3) == "{":
         for member in members(text, at + 3, is_class=False):
-            return _never(f"the object {name}", "uses", f"{name}.{member.name}({_given(text, member)})")
+            return _never(f"the object {name}", "uses", f"{name}.{member.name}({arguments_of(text, member)})")
     return None
-
-
-def _given(text: Brackets, member: Member) -> str:
-    return "" if member.parameters is None else arguments(text, member.parameters)
 
 
 def _never(what: str, uses: str, call: str) -> str:

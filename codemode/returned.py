@@ -104,13 +104,9 @@ def may_assume(program: str) -> bool:
 
 def missing(program: str, returned: Iterable[Returned], catalog: Catalog) -> list[Read]:
     """The members that a program reads and no result of their tool has, in the order of the program."""
-    kept = [*(own for own, _ in _OWN), *returned]
-    text = brackets(program) if len(program) <= _MOST_CHARS else None
-    if text is None:
-        return []
-    return [
-        read for read in islice(_reads(text, catalog), _MOST_READS) if _lacks(_of_tool(kept, read.tool), read.member)
-    ]
+    kept = _with_own(returned)
+    text = _text(program)
+    return [] if text is None else _missing(text, kept, catalog)
 
 
 def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has_value: bool) -> list[Read]:
@@ -118,10 +114,10 @@ def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has
 
     `has_value`: whether the run has a value. What is returned as it is read explains a run without one.
     """
-    kept = [*(own for own, _ in _OWN), *returned]
-    reads = [read for read in missing(program, kept, catalog) if read.member in ASSUMED]
-    text = brackets(program) if reads else None
-    if text is None:
+    kept = _with_own(returned)
+    text = _text(program)
+    reads = [] if text is None else [read for read in _missing(text, kept, catalog) if read.member in ASSUMED]
+    if text is None or not reads:
         return []
     found: list[Read] = []
     around = _brackets_around(text)
@@ -139,7 +135,7 @@ def assumed(program: str, returned: Iterable[Returned], catalog: Catalog, *, has
 def looped(program: str, line: int, returned: Iterable[Returned], catalog: Catalog) -> str | None:
     """What a variable is that a line loops over, or spreads, though the result in it is no list; else None."""
     kept = list(returned)
-    text = brackets(program) if kept and len(program) <= _MOST_CHARS else None
+    text = _text(program) if kept else None
     if text is None:
         return None
     variables = _variables(text, _calls(text, catalog))
@@ -148,16 +144,15 @@ def looped(program: str, line: int, returned: Iterable[Returned], catalog: Catal
         if variable is None or variable.kind != "result" or text.key(at + 1) == ".":
             continue
         if program.count("\n", 0, token.start) + 1 == line:
-            results = _of_tool(kept, variable.tool)
-            if results and all(one.whole and isinstance(one.value, dict) for one in results):
-                return f"`{token.key}` is no list: {described(results)}"
+            if (no_list := _no_list(token.key, _of_tool(kept, variable.tool))) is not None:
+                return no_list
     return None
 
 
 def taken_apart(program: str, returned: Iterable[Returned], catalog: Catalog) -> str | None:
     """What a result is that a program takes apart as a list, `const [a] = await ...`, though it is none; else None."""
     kept = list(returned)
-    text = brackets(program) if kept and len(program) <= _MOST_CHARS else None
+    text = _text(program) if kept else None
     if text is None:
         return None
     found = _calls(text, catalog)
@@ -168,10 +163,9 @@ def taken_apart(program: str, returned: Iterable[Returned], catalog: Catalog) ->
             ends[at] = token.key, one.tool
     for at, (written, tool) in sorted(ends.items()):
         before = at - (text.key(at - 1) == "await")
-        results = _of_tool(kept, tool)
         if (text.key(before - 1), text.key(before - 2)) == ("=", "]") and text.key(at + 1) != "[":
-            if results and all(one.whole and isinstance(one.value, dict) for one in results):
-                return f"`{written}` is no list: {described(results)}"
+            if (no_list := _no_list(written, _of_tool(kept, tool))) is not None:
+                return no_list
     return None
 
 
@@ -189,6 +183,27 @@ def of_tools(returned: Iterable[Returned], reads: Iterable[Read]) -> list[Return
     tools = {read.tool for read in reads}
     own = [one for one, _ in _OWN if one.tool in tools]
     return own or [one for one in returned if one.tool in tools or None in tools]
+
+
+def _with_own(returned: Iterable[Returned]) -> list[Returned]:
+    return [*(own for own, _ in _OWN), *returned]
+
+
+def _text(program: str) -> Brackets | None:
+    """The certain part of a program; None where its brackets do not match, or where it is too long to be read."""
+    return brackets(program) if len(program) <= _MOST_CHARS else None
+
+
+def _missing(text: Brackets, kept: list[Returned], catalog: Catalog) -> list[Read]:
+    reads = islice(_reads(text, catalog), _MOST_READS)
+    return [read for read in reads if _lacks(_of_tool(kept, read.tool), read.member)]
+
+
+def _no_list(written: str, results: list[Returned]) -> str | None:
+    """What to say of a result that is used as a list, where all results of its tool are objects."""
+    if results and all(one.whole and isinstance(one.value, dict) for one in results):
+        return f"`{written}` is no list: {described(results)}"
+    return None
 
 
 def _of_tool(returned: list[Returned], tool: str | None) -> list[Returned]:
@@ -370,11 +385,7 @@ def _items(text: Brackets, opening: int) -> Iterator[int]:
     """The first token of each item of a list."""
     depth, closing = text.depths[opening] + 1, text.pairs.get(opening, opening)
     for at in range(opening + 1, closing):
-        if (
-            text.depths[at] == depth
-            and text.key(at - 1) in ("[", ",")
-            and (at == opening + 1 or text.key(at - 1) == ",")
-        ):
+        if text.depths[at] == depth and (at == opening + 1 or text.key(at - 1) == ","):
             yield at
 
 
@@ -448,7 +459,7 @@ def _destructured(text: Brackets, value: int) -> list[str]:
     if text.key(value - 1) != "=" or text.key(value - 2) != "}":
         return []
     opening = text.pairs.get(value - 2)
-    if opening is None or text.key(opening - 1) not in ("const", "let", "var"):
+    if opening is None or text.key(opening - 1) not in _DECLARES:
         return []
     inner = range(opening + 1, value - 2)
     depth = text.depths[opening] + 1

@@ -245,7 +245,7 @@ async def _script(program: str) -> Script:
         text = without_given_parameters(script.text) if parameters else script.text
         return replace(script, text=as_expression(text) if alone else text)
 
-    return prepare() if len(program) <= MOST_INLINE else await asyncio.to_thread(prepare)
+    return await _off_loop(prepare, program)
 
 
 def _did_nothing(run: Run) -> bool:

@@ -23,8 +23,13 @@ def prepare(cache: CompiledCache) -> None:
 
     Raises `wasmtime.WasmtimeError` or `OSError` when the package is damaged.
     """
-    if _KEY in _wasmtime._SHARED_ARTIFACTS:
-        return
+    # The lock of the library: of two threads that begin at once, one compiles and the other waits.
+    with _wasmtime._SHARED_ARTIFACTS_LOCK:
+        if _KEY not in _wasmtime._SHARED_ARTIFACTS:
+            _wasmtime._SHARED_ARTIFACTS[_KEY] = _artifact(cache)
+
+
+def _artifact(cache: CompiledCache) -> _wasmtime.SharedWasmArtifact:
     engine, code = _wasmtime.shared_wasmtime_engine(), _transform._read_transform_wasm()
     digest = hashlib.sha256(code).digest()
     name = f"transformer {version('wasmtime')} {digest.hex()}"
@@ -32,9 +37,7 @@ def prepare(cache: CompiledCache) -> None:
     if module is None:
         module = wasmtime.Module(engine, code)
         cache.store(name, bytes(module.serialize()))
-    linker = _wasmtime.default_wasi_linker(engine)
-    # Another thread may have been quicker; one of two equal artifacts stays.
-    _wasmtime._SHARED_ARTIFACTS.setdefault(_KEY, _wasmtime.SharedWasmArtifact(module, linker, digest))
+    return _wasmtime.SharedWasmArtifact(module, _wasmtime.default_wasi_linker(engine), digest)
 
 
 def _load(engine: wasmtime.Engine, compiled: bytes | None) -> wasmtime.Module | None:

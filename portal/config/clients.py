@@ -274,10 +274,10 @@ def require_transport(written: object) -> None:
 
 
 def is_for_this_portal(name: str, entry: object, known: set[str]) -> bool:
-    """Whether a key of an entry is one that this portal alone has, is nearly one, or belongs into the section `portal`.
+    """Whether a key of an entry is one that only this portal has, misspells such a key, or belongs into `portal`.
 
-    Whoever wrote it meant this portal, and perhaps its security. `known` are our keys. A key that the entry does not
-    have came from another client's spelling of it.
+    Its author meant this portal, and perhaps its security. `known` are our keys. A key that the entry does not have
+    came from another client's spelling of it.
     """
     if not isinstance(entry, dict) or _camel(name) not in {_camel(key) for key in entry}:
         return False
@@ -330,9 +330,9 @@ def _take_codex(ours: dict[str, object], key: str, file: str, environment: Mappi
 
 
 def _in_seconds(ours: dict[str, object], entry: Mapping[str, object], key: str, notes: Notes) -> None:
-    """Gemini writes `timeout` in milliseconds, and so does everybody whose value is no number of seconds here.
+    """Read a `timeout` in milliseconds as seconds: Gemini writes it so, and other clients whose value is too large.
 
-    Not in an entry that has a key of this portal alone: whoever wrote it wrote seconds.
+    An entry with a key of this portal alone is left as it is: its author wrote seconds.
     """
     written = ours.get("timeout")
     if not _is_number(written) or "timeout" not in entry or ONLY_HERE & {_camel(name) for name in entry}:

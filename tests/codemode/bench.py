@@ -122,11 +122,20 @@ class Bench:
         return Answer(await self.tool.run({"code": code, **arguments}, self.catalog, self.caller))
 
 
+Engines = Callable[[Limits], Engine]
+
+
 @asynccontextmanager
 async def bench(
-    engines: Callable[[Limits], Engine], limits: Limits | None = None, catalog: Catalog = CATALOG, **handlers: Handler
+    engines: Engines, limits: Limits | None = None, catalog: Catalog = CATALOG, **handlers: Handler
 ) -> AsyncIterator[Bench]:
     """A `Bench` on an executor of its own. A handler's name is the raw name of a tool, `_` standing for `-`."""
     async with InProcessExecutor(engines(limits or Limits())) as executor:
         named = {name.replace("_", "-"): handler for name, handler in handlers.items()}
         yield Bench(CodeTool(executor), catalog, Recorder(named))
+
+
+async def run(engines: Engines, code: str, **handlers: Any) -> Answer:
+    """The answer to one program, on an executor of its own."""
+    async with bench(engines, **handlers) as b:
+        return await b.run(code)

@@ -2,23 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from codemode.entry import as_expression
 from codemode.exports import as_script
-from sandbox import Engine, Limits
-from tests.codemode.bench import Answer, bench
-
-Engines = Callable[[Limits], Engine]
-
-
-async def run(engines: Engines, code: str, **handlers: Any) -> Answer:
-    async with bench(engines, **handlers) as b:
-        return await b.run(code)
-
+from tests.codemode.bench import Engines, run
 
 # --- functions that nobody calls -----------------------------------------------------------------------------------
 

@@ -3,7 +3,6 @@ write instead, in the text and in the structured content."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,23 +13,16 @@ from codemode import ToolReturned
 from codemode.returned import Returned, assumed, looped, missing, taken_apart
 from codemode.spelling import declared_twice
 from codemode.unwaited import unwaited
-from sandbox import Engine, Limits
-from tests.codemode.bench import CATALOG, Answer, bench
+from tests.codemode.bench import CATALOG, Engines, run
 from tests.deep import examples
 
 pytestmark = pytest.mark.anyio
-Engines = Callable[[Limits], Engine]
 
 N = "const r = await codemode.fix.echo({n: 1});\n"
 LIST = "const r = await codemode.fix.echo({items: [1]});\n"
 ALL = "const all = await Promise.all([1, 2].map((n) => codemode.fix.echo({n})));\n"
 HAS_N = "fix.echo returned an object with n."
 HAS_ITEMS = "fix.echo returned an object with items."
-
-
-async def run(engines: Engines, code: str, **handlers: Any) -> Answer:
-    async with bench(engines, **handlers) as b:
-        return await b.run(code)
 
 
 def text_result(text: str) -> ToolReturned:

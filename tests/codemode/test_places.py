@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import pytest
 
 from codemode.places import within
 from codemode.run import Failure
-from sandbox import Engine, Limits
-from tests.codemode.bench import Answer, bench
-
-Engines = Callable[[Limits], Engine]
-
-
-async def run(engines: Engines, code: str) -> Answer:
-    async with bench(engines) as b:
-        return await b.run(code)
-
+from tests.codemode.bench import Engines, run
 
 MADE = """
 class ApiError extends Error {

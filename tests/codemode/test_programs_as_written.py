@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,19 +9,13 @@ from hypothesis import strategies as st
 from codemode import ToolFailed
 from codemode.awaits import lost_awaits
 from codemode.entry import without_given_parameters
-from codemode.exports import without_module_words
+from codemode.exports import as_script
 from codemode.modules import imports
 from codemode.syntax import NO_MODULES
-from sandbox import Engine, Limits
-from tests.codemode.bench import Answer, bench
+from sandbox import Limits
+from tests.codemode.bench import Engines, bench, run
 
-Engines = Callable[[Limits], Engine]
 FENCE = "`" * 3
-
-
-async def run(engines: Engines, code: str, **handlers: Any) -> Answer:
-    async with bench(engines, **handlers) as b:
-        return await b.run(code)
 
 
 # --- which text is the program -------------------------------------------------------------------------------------
@@ -553,7 +544,7 @@ _PIECES = [
 
 @given(st.lists(st.sampled_from(_PIECES), max_size=40).map("".join))
 def test_what_is_left_out_of_a_program_leaves_every_place_where_it_is(program: str) -> None:
-    changed = without_given_parameters(without_module_words(program))
+    changed = without_given_parameters(as_script(program).text)
     assert len(changed) == len(program)
     assert [at for at, letter in enumerate(changed) if letter == "\n"] == [
         at for at, letter in enumerate(program) if letter == "\n"
