@@ -28,7 +28,10 @@ from codemode.unwaited import unwaited
 MAX_SIGNATURES = 2
 # The engine's words (QuickJS-ng): nothing else of a ReferenceError names the variable.
 _NOT_DEFINED = re.compile(r"^'?([\w$]{1,80})'? is not defined$")
-_NOTHING_IN_IT = re.compile(r"^(?:cannot read property '[^']{1,80}' of undefined|Cannot convert undefined)")
+_NOTHING_IN_IT = re.compile(
+    r"^(?:cannot read property '[^']{1,80}' of undefined|cannot destructure undefined|undefined is not iterable"
+    r"|Cannot convert undefined)"
+)
 _OF_ANSWER = re.compile(r"\b(?:content|structuredContent)\b")
 _NOT_JSON = re.compile(r"^unexpected token: '(undefined|object)'")
 _PARSES_OWN = re.compile(r"\bJSON\s*\.\s*parse\s*\(\s*[\"'`]")
@@ -228,9 +231,9 @@ def _without_functions(program: str, catalog: Catalog) -> list[str]:
 
 
 def _for_path(unknown: UnknownName, catalog: Catalog) -> list[str]:
-    """Why a tool or server is not there, else the signatures of the nearest tools unless the message has them."""
+    """Why a tool or server is not there, else the signatures of the nearest tools; nothing that the message has."""
     if (reason := catalog.missing(unknown.path)) is not None:
-        return [f"{reason}."]
+        return [] if unknown.signed else [f"{reason}."]
     if unknown.path in GENERIC_CALLS or unknown.path.partition(".")[2] in GENERIC_CALLS:
         return [HOW_TO_CALL]
     if unknown.signed:

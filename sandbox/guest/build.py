@@ -133,6 +133,43 @@ EDITS = (
         "/* XXX: tack the time zone code? */",
         'pos += snprintf(buf + pos, sizeof(buf) - pos, " (Coordinated Universal Time)");',
     ),
+    # The stack of an error has the program's own frames: those of our scripts, which have no file name, are left out.
+    (
+        "            backtrace_barrier = b->backtrace_barrier;\n        }",
+        "            backtrace_barrier = b->backtrace_barrier;\n            if (!b->filename) continue;\n        }",
+    ),
+    # What is taken apart has a place of its own, that of the pattern, and an error names the value.
+    (
+        "    if (s->token.val == '{') {\n        if (next_token(s))\n            return -1;\n"
+        "        /* throw an exception if",
+        "    if (s->token.val == '{') {\n        emit_source_loc(s);\n"
+        "        if (next_token(s))\n            return -1;\n        /* throw an exception if",
+    ),
+    (
+        "        block_env.has_iterator = true;\n        emit_op(s, OP_for_of_start);\n        has_spread = false;",
+        "        block_env.has_iterator = true;\n        emit_source_loc_at(s, source_line_num, source_col_num);\n"
+        "        emit_op(s, OP_for_of_start);\n        has_spread = false;",
+    ),
+    (
+        "                sf->cur_pc = pc;\n                ret_val = JS_ToObject(ctx, sp[-1]);",
+        "                sf->cur_pc = pc;\n                if (JS_IsNull(sp[-1]) || JS_IsUndefined(sp[-1])) {\n"
+        '                    JS_ThrowTypeError(ctx, "cannot destructure %s",\n'
+        '                                      JS_IsNull(sp[-1]) ? "null" : "undefined");\n'
+        "                    goto exception;\n                }\n"
+        "                ret_val = JS_ToObject(ctx, sp[-1]);",
+    ),
+    (
+        "    JSValue method, ret, sync_iter;\n\n    if (is_async) {",
+        "    JSValue method, ret, sync_iter;\n\n    if (JS_IsNull(obj) || JS_IsUndefined(obj))\n"
+        '        return JS_ThrowTypeError(ctx, "%s is not iterable", JS_IsNull(obj) ? "null" : "undefined");\n'
+        "    if (is_async) {",
+    ),
+    (
+        "            sync_iter = JS_GetIterator2(ctx, obj, method);",
+        "            if (!JS_IsFunction(ctx, method)) {\n                JS_FreeValue(ctx, method);\n"
+        '                return JS_ThrowTypeError(ctx, "value is not iterable");\n            }\n'
+        "            sync_iter = JS_GetIterator2(ctx, obj, method);",
+    ),
     # Half the arena, and so half the unused cells: the image is copied for every isolate.
     ("#define JS_ARENA_SIZE              4096", "#define JS_ARENA_SIZE              2048"),
     (

@@ -114,6 +114,8 @@ static JSValue js_call(JSContext *ctx, JSValueConst self, int argc, JSValueConst
 
 uint32_t calls_outstanding(void) { return open_calls; }
 
+uint32_t calls_made(void) { return made; }
+
 void calls_take_new(Bytes *out) {
     bytes_char(out, '[');
     bytes_put(out, fresh.data, fresh.size);

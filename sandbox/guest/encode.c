@@ -28,7 +28,7 @@ static struct {
     JSValue map_for_each, set_for_each, date_to_iso, regexp_to_string, symbol_to_string, value_of[4];
     JSValue plain[8]; /* intrinsic prototypes: a toJSON that a program defines on one is ignored */
     JSClassID boxed[4], object, array;
-    JSAtom to_json, name, message, cause, errors, to_string, tag;
+    JSAtom to_json, name, message, cause, errors, to_string, constructor, tag;
 } captured;
 
 static bool encode(struct encoder *e, JSValueConst v, const struct step *outer, bool may_convert);
@@ -400,6 +400,33 @@ RARE static bool put_others(struct encoder *e, JSValueConst v, struct step *step
     return true;
 }
 
+static bool has_private_members(struct encoder *e, JSValueConst v) {
+    JSPropertyEnum *names;
+    uint32_t count;
+    if (JS_IsProxy(v) || JS_GetOwnPropertyNames(e->ctx, &names, &count, v, JS_GPN_PRIVATE_MASK)) {
+        if (JS_HasException(e->ctx)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+        return false;
+    }
+    JS_FreePropertyEnum(e->ctx, names, count);
+    return count > 0;
+}
+
+/* An object of a class whose members are all private: {} would mislead here too. */
+RARE static bool put_private(struct encoder *e, JSValueConst v, const struct step *outer) {
+    JSValue class = JS_GetProperty(e->ctx, v, captured.constructor);
+    JSValue name = JS_IsFunction(e->ctx, class) ? JS_GetProperty(e->ctx, class, captured.name) : JS_UNDEFINED;
+    const char *text = JS_IsString(name) ? JS_ToCString(e->ctx, name) : NULL;
+    if (JS_HasException(e->ctx)) JS_FreeValue(e->ctx, JS_GetException(e->ctx));
+    JS_FreeValue(e->ctx, name);
+    JS_FreeValue(e->ctx, class);
+    char problem[160], instead[80];
+    const char *shown = text && *text && strlen(text) <= 40 ? text : "a class";
+    snprintf(problem, sizeof problem, "is an object of %s with private members only: return values, or give it toJSON()", shown);
+    snprintf(instead, sizeof instead, "[%s with private members only]", shown);
+    JS_FreeCString(e->ctx, text);
+    return refuse(e, outer, problem, instead);
+}
+
 /* An object without properties of its own that names its kind, such as Intl.NumberFormat or Math: {} would mislead. */
 RARE static bool put_named(struct encoder *e, JSValueConst v, const struct step *outer) {
     JSContext *ctx = e->ctx;
@@ -409,7 +436,7 @@ RARE static bool put_named(struct encoder *e, JSValueConst v, const struct step 
     JS_FreeValue(ctx, tag);
     bool ok;
     if (!name || !*name) {
-        ok = bytes_text(e->out, "{}");
+        ok = has_private_members(e, v) ? put_private(e, v, outer) : bytes_text(e->out, "{}");
     } else if (!strcmp(name, "URLSearchParams")) {
         JSValue text = JS_Invoke(ctx, v, captured.to_string, 0, NULL);
         if (JS_IsException(text)) remember_place(e, outer);
@@ -691,6 +718,7 @@ int encode_install(JSContext *ctx) {
     captured.cause = JS_NewAtom(ctx, "cause");
     captured.errors = JS_NewAtom(ctx, "errors");
     captured.to_string = JS_NewAtom(ctx, "toString");
+    captured.constructor = JS_NewAtom(ctx, "constructor");
     JSValue tag = eval(ctx, "Symbol.toStringTag");
     captured.tag = JS_ValueToAtom(ctx, tag);
     JS_FreeValue(ctx, tag);

@@ -131,10 +131,34 @@ static void log_exception(void) {
     JS_FreeValue(ctx, error);
 }
 
+static bool lingers;                         /* the program has ended, and its timers are what it is about */
+static JSValue ended_with = JS_UNDEFINED;
+
+/* Whether a program that has ended is about its timers: it made no call, and its value is none or a timer. Others leave
+   timers behind that must not hold up their result, such as the limit of a Promise.race. */
+static bool is_about_timers(JSValueConst value) {
+    uint32_t id;
+    if (calls_made() || !timers_wake_at(&(double){0})) return false;
+    return JS_IsUndefined(value) || (JS_IsNumber(value) && !JS_ToUint32(ctx, &id, value) && timers_has(id));
+}
+
+/* Ends the program when its timers and their calls are done. What a timer leaves rejected is its failure. */
+static bool linger(void) {
+    JSValue reason;
+    if (JS_IsJobPending(rt) || calls_outstanding() || timers_wake_at(&(double){0})) return false;
+    if (rejections_take(&reason)) fail("exception", reason);
+    else complete(ended_with);
+    return true;
+}
+
 static bool ended(void) {
     JSValue value;
+    if (lingers) return linger();
     switch (program_progress(ctx, &value)) {
-    case PROGRAM_DONE: complete(value); return true;
+    case PROGRAM_DONE:
+        if ((lingers = is_about_timers(value))) ended_with = value;
+        else complete(value);
+        return !lingers;
     case PROGRAM_FAILED: fail("exception", value); return true;
     default: return false;
     }
@@ -150,6 +174,10 @@ static void run(void) {
             if (!JS_IsJobPending(rt)) break;
         }
         if (!timers_run_next_due(ctx, made_before, &failed)) break;
+        if (failed && lingers) {
+            fail("exception", JS_GetException(ctx));
+            return;
+        }
         if (failed) log_exception();
     } while (true);
     if (!calls_outstanding() && !timers_wake_at(&(double){0}))

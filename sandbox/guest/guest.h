@@ -62,6 +62,7 @@ extern char encode_place[]; /* of a result whose own code threw: `result.items[3
 /* calls.c: host calls and their settlements. */
 int calls_install(JSContext *ctx, JSValue native);
 uint32_t calls_outstanding(void);
+uint32_t calls_made(void);
 void calls_take_new(Bytes *out);
 void calls_outstanding_ids(Bytes *out);
 void calls_settle(JSContext *ctx, uint32_t id, bool ok, const char *json, size_t size);
@@ -69,6 +70,7 @@ void calls_settle(JSContext *ctx, uint32_t id, bool ok, const char *json, size_t
 /* timers.c */
 int timers_install(JSContext *ctx, JSValue native);
 bool timers_wake_at(double *when);
+bool timers_has(uint32_t id);
 bool timers_run_next_due(JSContext *ctx, uint32_t made_by, bool *failed);
 uint32_t timers_made(void);
 
@@ -82,6 +84,7 @@ int clock_install(JSContext *ctx);
 /* rejections.c: rejected promises without a handler. */
 void rejections_install(JSRuntime *rt);
 void rejections_ignore(JSContext *ctx, JSValueConst promise);
+bool rejections_take(JSValue *reason);
 void rejections_report(JSContext *ctx);
 
 /* logs.c */

@@ -28,6 +28,14 @@ static void track(JSContext *ctx, JSValueConst promise, JSValueConst reason, boo
     }
 }
 
+/* Takes the reason of the first one, which the caller frees. */
+bool rejections_take(JSValue *reason) {
+    if (!count) return false;
+    *reason = kept[0].reason;
+    memmove(kept, kept + 1, (size_t)--count * sizeof *kept);
+    return true;
+}
+
 void rejections_report(JSContext *ctx) {
     for (int i = 0; i < count; i++) {
         Bytes text = {.cap = 8192};

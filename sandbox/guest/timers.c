@@ -91,6 +91,12 @@ bool timers_wake_at(double *when) {
     return true;
 }
 
+bool timers_has(uint32_t id) {
+    for (uint32_t i = 0; i < count; i++)
+        if (timers[i].id == id) return true;
+    return false;
+}
+
 /* Runs the timer that is due first, of those from before this slice. The caller drains the job queue after each. */
 bool timers_run_next_due(JSContext *ctx, uint32_t made_by, bool *failed) {
     *failed = false;

@@ -107,6 +107,40 @@ def test_an_exception_has_the_place_where_it_was_thrown(programs: Programs, sour
     assert error.line == line
 
 
+@pytest.mark.parametrize(
+    ("source", "message", "line", "column"),
+    [
+        ("const a = {};\nconst {b} = a.c;\nreturn b", "cannot destructure undefined", 2, 7),
+        ("const a = {b: 1};\n\nconst { c: { d } } = a", "cannot destructure undefined", 3, 12),
+        ("let a = 1;\n\n[a] = null", "null is not iterable", 3, 1),
+        ("const a = [1];\nfor (const [b] of a) {}", "value is not iterable", 2, 12),
+        ("const a = {};\nfor (const b of a.c) {}", "undefined is not iterable", 2, 17),
+        ("const a = {};\nfor await (const b of a) {}", "value is not iterable", 2, 23),
+    ],
+)
+def test_what_cannot_be_taken_apart_is_named_at_the_pattern(
+    programs: Programs, source: str, message: str, line: int, column: int
+) -> None:
+    error = programs.failure(source)
+    assert (error.name, error.message, error.line, error.column) == ("TypeError", message, line, column)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "(5).toLocaleString('no_locale')",
+        "new Date().toLocaleString('en', {timeZone: 'Mars/Base'})",
+        "'a'.localeCompare('b', 'no_locale')",
+        "'a'.toLocaleUpperCase('!')",
+        "structuredClone([[[[[[[[[[[[() => 1]]]]]]]]]]]])",
+    ],
+)
+def test_an_error_of_the_language_has_the_place_of_its_call_however_deep_it_is(programs: Programs, call: str) -> None:
+    error = programs.failure(f"const at = 2;\nconst f = () => {call};\nf()")
+    assert error.line == 2
+    assert programs.value(f"try {{ {call} }} catch (error) {{ return error.stack.includes('null') }}") is False
+
+
 def test_the_stack_names_only_the_program(programs: Programs) -> None:
     error = programs.failure("function f() { throw new TypeError('bad') }\nasync () => { [1].map(() => f()) }")
     assert (error.name, error.message) == ("TypeError", "bad")

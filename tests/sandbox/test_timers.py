@@ -104,5 +104,24 @@ def test_an_exception_in_a_timer_is_logged(programs: Programs) -> None:
     assert [(line.level, "in the timer" in line.text) for line in outcome.logs] == [("error", True)]
 
 
+def test_a_program_that_is_a_timer_ends_with_it(programs: Programs) -> None:
+    """What a timer throws or leaves rejected is then the failure of the program."""
+    assert programs.logs("setTimeout(async function () { await 0; console.log('late') }, 5)") == [("log", "late")]
+    begun = "function main() { const t = setInterval(() => { console.log('tick'); clearInterval(t) }, 1) } main();"
+    assert programs.logs(begun) == [("log", "tick")]
+    assert programs.logs("setTimeout(async () => console.log(await host.tool(7)), 1)") == [("log", "7")]
+    for function in ("() => { throw new Error('mine') }", "async () => { await 0; throw new Error('mine') }"):
+        error = programs.failure(f"setTimeout({function}, 1)")
+        assert (error.kind, error.message, error.line) == ("exception", "mine", 1)
+
+
+def test_a_timer_holds_up_no_result(programs: Programs) -> None:
+    late = "const late = new Promise((_, no) => setTimeout(() => no('late'), 60_000)); "
+    assert programs.value(late + "await Promise.race([host.tool({a: 1}), late])") == {"a": 1}
+    assert programs.logs(late + "Promise.race([host.tool({}), late]).then(() => console.log('won'))") == [
+        ("log", "won")
+    ]
+
+
 def test_what_is_no_function_is_a_type_error(programs: Programs) -> None:
     assert programs.value("try { setTimeout('code') } catch (e) { return e.name }") == "TypeError"

@@ -287,6 +287,29 @@ def test_an_object_of_the_language_without_data_is_refused_by_its_name(
     assert programs.logs(f"console.log({expression})") == [("log", f"[{what}]")]
 
 
+@pytest.mark.parametrize(
+    ("expression", "path"),
+    [
+        ("class P { #a = 1; get a() { return this.#a } } new P()", "result is an object of P "),
+        ("class P { #a = 1 } ({items: [new P()]})", "result.items[0] is an object of P "),
+        ("[new class { #run() {} }]", "result[0] is an object of a class "),
+    ],
+)
+def test_an_object_with_private_members_only_is_refused(programs: Programs, expression: str, path: str) -> None:
+    assert programs.failure(expression).message.startswith(f"{path}with private members only: ")
+
+
+def test_the_log_of_an_object_with_private_members_only_says_so(programs: Programs) -> None:
+    logged = "class P { #a = 1 } console.log(new P(), [new P()])"
+    assert programs.logs(logged) == [("log", "[P with private members only] [[P with private members only]]")]
+
+
+def test_an_object_with_private_and_other_members_has_the_others(programs: Programs) -> None:
+    assert programs.value("class P { #a = 1; b = 2 } new P()") == {"b": 2}
+    assert programs.value("class P { #a = 1; toJSON() { return this.#a } } new P()") == 1
+    assert programs.value("class P { b() {} } new P()") == {}
+
+
 def test_a_proxy_that_was_revoked_is_refused(programs: Programs) -> None:
     source = "const p = Proxy.revocable({}, {}); p.revoke(); ({ a: [p.proxy] })"
     assert programs.failure(source).message == "result.a[0] is a proxy that was revoked"

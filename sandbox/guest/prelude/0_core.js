@@ -10,6 +10,6 @@ Object.defineProperty(globalThis, "host", { value: host, writable: true, configu
 
 // A call site must not give away its function or receiver: they may be ours.
 Error.prepareStackTrace = (_error, sites) => sites;
-const site = Object.getPrototypeOf(new Error().stack[0]);
+const [[{ __proto__: site }]] = [0].map(() => new Error().stack); // of `map`: frames of ours are in no stack
 for (const name of ["getFunction", "getThis"]) delete site[name];
 Error.prepareStackTrace = undefined;

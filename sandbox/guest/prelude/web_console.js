@@ -185,8 +185,7 @@ const console = {
   trace(...values) {
     const { stack } = new Error();
     const text = format(values);
-    const frames = typeof stack === "string" ? slice(stack, indexOf(stack, "\n") + 1) : "";
-    write("debug", (text === "" ? "Trace" : "Trace: " + text) + "\n" + frames);
+    write("debug", (text === "" ? "Trace" : "Trace: " + text) + (typeof stack === "string" ? "\n" + stack : ""));
   },
   dir(value) {
     write("log", inspect(value));
