@@ -14,6 +14,7 @@ import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import orjson
@@ -24,7 +25,7 @@ from codemode.brevity import LEVELS, shortened
 from codemode.cost import about_tokens
 from codemode.errors import CatalogError
 from codemode.postings import Entry, ServerIndex
-from codemode.preload import preload, table
+from codemode.preload import preload, table, with_absent
 from codemode.search import Part, Search
 from codemode.text import encodable
 from stubs import Names, Server, ServerNames, Tool, assign_names, declarations, signature
@@ -41,6 +42,7 @@ _FAR_TOO_LONG = 8  # times the room: such a tool is shortened in larger steps
 _MAX_TARGETS = 1_000
 _MOST_COMPARED = 5_000
 _SHORT_SUMMARY_CHARS = 60
+_MOST_ABSENT, _REASON_CHARS = 500, 400  # that a program is told at its start
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SEARCHED_MEMBERS, _SEARCHED_VALUES, _SEARCHED_CHARS = 100, 20, 200
 _API = """\
@@ -198,7 +200,7 @@ class Catalog:
         self._tools_id: str | None = None
         self._table: str | None = None
         self._search: Search | None = None
-        self._unavailable_spellings: dict[str, str] | None = None
+        self._begin: str | None = None
 
     @classmethod
     def build(
@@ -288,8 +290,12 @@ class Catalog:
 
     @property
     def begin(self) -> str:
-        """The text that a program starts with: the `table` if many catalogs share its image, and nothing otherwise."""
-        return self.table if self.is_part else ""
+        """The text that a program starts with: the `table` if many catalogs share its image, and why what is missing
+        cannot be used now; "" for most programs."""
+        if self._begin is None:
+            servers, tools = map(_within_room, self._absent)
+            self._begin = with_absent(self.table if self.is_part else "", servers, tools)
+        return self._begin
 
     def prepare(self) -> None:
         """Make all derived values now. Takes half a second for thousands of tools: use a thread."""
@@ -510,16 +516,22 @@ class Catalog:
 
     def missing(self, written: str) -> str | None:
         """The reason why a server or tool is unavailable, or None if it is not."""
-        if self._unavailable_spellings is None:
-            self._unavailable_spellings = dict(_spellings(self.unavailable_tools))
-        if (reason := self._unavailable_spellings.get(written)) is not None:
+        servers, tools = self._absent
+        if (reason := tools.get(written)) is not None or written.partition(".")[0] in self.names.servers:
             return reason
+        ends = (at for at, character in enumerate(f"{written}.") if character in "._")
+        return next((servers[written[:at]] for at in ends if written[:at] in servers), None)
+
+    @cached_property
+    def _absent(self) -> tuple[dict[str, str], dict[str, str]]:
+        """Why servers and tools are unavailable, by every spelling of them."""
         names = assign_names([Server(server_id) for server_id in self.unavailable])
-        for server_id, reason in self.unavailable.items():
-            for spelling in (server_id, names.server(server_id)):
-                if written == spelling or written.startswith((f"{spelling}.", f"{spelling}_")):
-                    return f"the server {server_id!r} is not available: {reason}"
-        return None
+        servers = {
+            spelling: f"the server {server_id!r} is not available: {reason}"
+            for server_id, reason in self.unavailable.items()
+            for spelling in (server_id, names.server(server_id))
+        }
+        return servers, dict(_spellings(self.unavailable_tools))
 
     def _server(self, name: str) -> Server:
         """The server with this id or identifier. Raises CatalogError when there is none."""
@@ -535,6 +547,12 @@ class Catalog:
         if self._search is None:
             self._search = Search([Part(part.index, visible) for part, visible in self._parts.values()])
         return self._search
+
+
+def _within_room(reasons: Mapping[str, str]) -> dict[str, str]:
+    """The first reasons, each as long as a program is told."""
+    first = itertools.islice(reasons.items(), _MOST_ABSENT)
+    return {encodable(spelling): encodable(reason)[:_REASON_CHARS] for spelling, reason in first}
 
 
 def _listing(entry: CatalogTool) -> dict[str, Any]:

@@ -45,7 +45,7 @@ async def drive(
 ) -> None:
     """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation.
 
-    `begin`: the table of the catalog's names, where the image of the execution has none.
+    `begin`: what the image of the execution lacks of the catalog (`Catalog.begin`).
     """
     pace = pace or RealPace()
     calls = _Calls(run, catalog, caller, limits, pace)

@@ -8,6 +8,7 @@
 //                                                    property of `codemode` is the fourth element
 //   shortcuts: {spelling: path or [path, ...]}       only those that `shortcut` would get wrong; several: ambiguous
 //   signatures: {path: text}                         of a small catalog only; for a large one the host adds them
+//   absent: [{server: reason}, {path: reason}]       what cannot be used now, by its spellings; each run has its own
 "use strict";
 
 const { call } = host;
@@ -38,9 +39,18 @@ const servers = new Map();
 const byId = new Map(); // servers by those ids that are not properties of `codemode`
 const identifiers = [];
 let data = { servers: [], shortcuts: {}, signatures: {} };
+let absentServers = create(null);
+let absentTools = create(null);
+
+function setAbsent(names) {
+  if (!names.absent) return;
+  absentServers = setPrototypeOf(names.absent[0], null);
+  absentTools = setPrototypeOf(names.absent[1], null);
+}
 
 function define(names) {
   data = names;
+  setAbsent(names);
   setPrototypeOf(data.shortcuts, null);
   setPrototypeOf(data.signatures, null);
   for (let i = 0; i < data.servers.length; i++) {
@@ -185,6 +195,12 @@ function candidatesOf(server, into) {
 
 // The error for `codemode.<path>`. `verb` ends the sentence "codemode.<path> ..."; `otherwise` is for no suggestions.
 function unknown(path, verb, suggestions, otherwise) {
+  const reason = whyAbsent(path);
+  if (reason !== undefined) {
+    const because = "codemode." + path + " " + verb + ": " + reason + ".";
+    report(because, path, [], true);
+    return named(new Error(because), "UnknownToolError");
+  }
   const lines = [];
   let signed = false;
   for (let i = 0; i < suggestions.length; i++) {
@@ -197,6 +213,18 @@ function unknown(path, verb, suggestions, otherwise) {
   else message += otherwise;
   report(message, path, suggestions, signed);
   return named(new Error(message), "UnknownToolError");
+}
+
+// Why the server or tool that a name means cannot be used now, or undefined.
+function whyAbsent(name) {
+  if (reflectHas(absentTools, name)) return absentTools[name];
+  const dot = indexOf(name, ".");
+  if (dot > 0 && mapGet(servers, slice(name, 0, dot))) return undefined;
+  for (let at = 0; at <= name.length; at++) {
+    const ends = at === name.length || name[at] === "." || name[at] === "_";
+    if (ends && reflectHas(absentServers, slice(name, 0, at))) return absentServers[slice(name, 0, at)];
+  }
+  return undefined;
 }
 
 const MOST_REPORTS = 16;

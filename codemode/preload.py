@@ -24,14 +24,24 @@ def table(names: Names, signatures: Mapping[str, str]) -> str:
 def preload(data: str | None) -> str:
     """The preload of an image: the body of `function (host)`.
 
-    `data` is the `table` of all programs of the image. If it is None, each program starts with its own table.
+    `data` is the `table` of all programs of the image. If it is None, each program starts with its own table; else with
+    what is `absent` in its catalog, if anything is.
     """
-    script = _SCRIPT.read_text(encoding="utf-8")
+    script = _SCRIPT.read_text(encoding="utf-8") + "\nconst { parse } = JSON;"
     if data is None:
-        return f"{script}\nconst {{ parse }} = JSON;\nhost.begin = (text) => define(parse(text));"
+        return f"{script}\nhost.begin = (text) => define(parse(text));"
     # The data is parsed from a string: in an object literal a key `__proto__` would set the prototype. The string is
     # JSON, which is JavaScript too, since ECMAScript 2019 with line separators in it.
-    return f"{script}\ndefine(JSON.parse({orjson.dumps(data).decode()}));"
+    return f"{script}\ndefine(parse({orjson.dumps(data).decode()}));\nhost.begin = (text) => setAbsent(parse(text));"
+
+
+def with_absent(data: str, servers: Mapping[str, str], tools: Mapping[str, str]) -> str:
+    """The text that a program starts with: a `table`, or "" where the image has it, with the reasons why servers and
+    tools cannot be used now, by their spellings."""
+    if not servers and not tools:
+        return data
+    reasons = f'{{"absent":{orjson.dumps([dict(servers), dict(tools)]).decode()}'
+    return f"{reasons},{data[1:]}" if data else f"{reasons}}}"
 
 
 def _servers(names: Names) -> list[list[Any]]:

@@ -54,7 +54,7 @@ class Rejection:
 class UnknownName:
     """An `UnknownToolError`: the program read `codemode.<path>`, which does not exist.
 
-    `nearest` holds the paths that the message suggests; `signed`: it shows their signatures.
+    `nearest` holds the paths that the message suggests; `signed`: it shows their signatures, or why there is nothing.
     """
 
     name: ClassVar[str] = "UnknownToolError"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from codemode import Catalog, ToolFailed
+from codemode import Catalog, CatalogServer, ToolFailed
 from codemode import preload as script
 from codemode.brevity import LEVELS, shortened
 from codemode.check.certain import unknown_tool
@@ -50,6 +50,26 @@ async def test_why_a_server_is_missing_is_added_whatever_words_the_isolate_has_f
     async with bench(engines, catalog=Catalog.build(LARGE, {"crm": "connection refused"})) as b:
         found = await b.run("const server = 'crm'; await codemode[server].find()")
         assert "the server 'crm' is not available: connection refused." in found.text
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("is_part", [False, True])
+async def test_a_caught_error_says_why_a_server_or_a_tool_cannot_be_used_now(engines: Engines, is_part: bool) -> None:
+    servers = [(CatalogServer(server), None) for server in LARGE]
+    reasons = {("big", "held"): "The tool waits for approval."}
+    catalog = Catalog.of(servers, {"my-crm": "sign in first"}, reasons, is_part=is_part)
+    async with bench(engines, catalog=catalog) as b:
+        caught = "const name = '{}'; try {{ await codemode{}({{}}) }} catch (error) {{ return error.message }}"
+        why = "does not exist: the server 'my-crm' is not available: sign in first."
+        assert (await b.run(caught.format("my-crm", "[name].find"))).value == f"codemode.my-crm {why}"
+        assert (await b.run(caught.format("my_crm", "[name].find"))).value == f"codemode.my_crm {why}"
+        assert (await b.run(caught.format("my_crm_find", "[name]"))).value == f"codemode.my_crm_find {why}"
+        assert (await b.run(caught.format("", ".my_crm.find"))).value == f"codemode.my_crm {why}"
+        held = "codemode.big.held does not exist: The tool waits for approval."
+        assert (await b.run(caught.format("held", ".big[name]"))).value == held
+        assert "approval" not in (await b.run(caught.format("held_not", ".big[name]"))).value
+        for code in ("const name = 'my_crm'; await codemode[name].find()", "await codemode.my_crm.find()"):
+            assert (await b.run(code)).text.count("sign in first") == 1
 
 
 @pytest.mark.anyio
