@@ -139,8 +139,13 @@ class _Entries:
             return
         parts = [part for one in _split(text, first + 1, end) for part in _taken_apart(text, *one)]
         given = {text.key(index) for start, stop, is_given in parts if is_given for index in range(start, stop)}
-        if not given & _NAMES:
+        renamed = [start for start, stop, is_given in parts if not is_given and _is_renamed(text, start, stop)]
+        if not (given & _NAMES or renamed):
             return
+        for start in renamed:
+            token, last = text.tokens[start], text.tokens[start + 2]
+            words = f"{text.key(start + 2)}={token.key}"
+            yield token.start, last.end, words + spaces(self._program[token.start : last.end])[len(words) :]
         rest = [(start, stop) for start, stop, is_given in parts if not is_given]
         stays = {index for start, stop in rest for index in range(start, stop)}
         for (_, stop), (start, _) in pairwise(rest):
@@ -252,12 +257,26 @@ def _taken_apart(text: Brackets, start: int, end: int) -> Iterator[tuple[int, in
         yield start, end, _is_given(text, start, end)
         return
     items = list(_split(text, start + 1, closing))
-    names = [text.key(first) for first, stop in items if stop == first + 1 or text.key(first + 1) == "="]
+    names = [
+        text.key(first)
+        for first, stop in items
+        if stop == first + 1 or text.key(first + 1) == "=" or _is_renamed(text, first, stop)
+    ]
     if len(names) < len(items) or not _NAMES.intersection(names):
         yield start, end, False
         return
     for first, stop in items:
         yield first, stop, stop == first + 1 and text.key(first) in _GLOBALS
+
+
+def _is_renamed(text: Brackets, start: int, end: int) -> bool:
+    """Whether what a parameter takes out of an object is a global with another name: `codemode: cm`."""
+    return (
+        end == start + 3
+        and text.key(start) in _NAMES
+        and text.key(start + 1) == ":"
+        and text.key(start + 2).isidentifier()
+    )
 
 
 def _is_given(text: Brackets, start: int, end: int) -> bool:
@@ -323,6 +342,7 @@ def uncalled(program: str, written: str) -> str | None:
         if taken & (_NAMES | _INPUTS if _is_all(text, opening) else _NAMES):
             takers.append((name, opening))
     named = [one for one in functions if one[0] in ENTRY_NAMES]
+    named += [(name, -1) for at in own for name in _taken_out(text, at) if name in ENTRY_NAMES and counts[name] < 3]
     if not (named or takers):
         return None
     name, opening = (named or takers)[-1]
@@ -346,6 +366,13 @@ def _declared(text: Brackets, at: int) -> tuple[str, int] | None:
     if text.key(at) != "function" or text.key(at + 1) in ("(", "*") or text.key(at - 1) in ("=", "(", ",", "return"):
         return None
     return (text.key(at + 1), at + 2) if text.key(at + 2) == "(" else None
+
+
+def _taken_out(text: Brackets, at: int) -> Iterator[str]:
+    """The names that the declaration at a token takes out of an object: `const { main } = ...`."""
+    closing = text.pairs.get(at + 1)
+    if text.key(at) in _DECLARES and text.key(at + 1) == "{" and closing is not None and text.key(closing + 1) == "=":
+        yield from (text.key(first) for first, end in _split(text, at + 2, closing) if end == first + 1)
 
 
 def _mentions_of_declaration(text: Brackets, at: int) -> int:

@@ -47,11 +47,23 @@ _HAS_MODULES = tuple(  # what is asked before one of these
     ("typeof", word, "!", *signs, '"undefined') for word in ("require", "module") for signs in (("=", "="), ("=",))
 )
 _MARK = ("Object", ".", "defineProperty", "(", "exports", ",", '"__esModule')
+_NODE_ONLY = tuple(  # what is asked before exports that only Node needs: there are no modules here
+    ("if", "(", "typeof", word, *signs, kind)
+    for word in ("module", "exports")
+    for signs, kind in (
+        (("!", "=", "="), '"undefined'),
+        (("!", "="), '"undefined'),
+        (("=", "=", "="), '"object'),
+        (("=", "="), '"object'),
+    )
+)
+_FROZEN = tuple(("Object", ".", word, "(", "{") for word in ("freeze", "seal"))
 _VALUE = "$e"
 """The variable for an exported value that has no name."""
 _MODIFIERS = frozenset({"async", "*", "static", "public", "private", "protected", "override", "readonly"})
 _BEFORE_NAME = frozenset({"const", "let", "var", "function", "class"})
 _MOST_MEMBERS = 100
+_MOST_DATA = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,17 +121,18 @@ def as_script(program: str) -> Script:
         return Script(program)
     is_body = any(token.key == "return" and not text.depths[at] for at, token in enumerate(text.tokens))
     own = {word for word in ("module", "exports") if _is_variable(text, word)}
+    blanks = _node_only(program, text) if not own else {}
+    unused = {index for first, end in blanks.items() for index in range(first, end)}
     exports = {
         one.first: one
         for at, token in enumerate(text.tokens)
-        if token.key not in own and (one := _export(text, at)) is not None
+        if at not in unused and token.key not in own and (one := _export(text, at)) is not None
     }
     # What the program calls itself must not run again.
     done = {first: end for first, one in exports.items() if (end := _end_of_used(text, one)) is not None}
     left = [one for one in exports.values() if one.first not in done]
-    chosen = _chosen(text, left)
-    # A name of the program's own could be the same.
-    is_named, call = (False, "") if chosen is None or is_body or _VALUE in program else _call(text, chosen, len(left))
+    blanks |= done
+    variables, call = ({}, "") if is_body or _VALUE in program else _result(text, left)
     has_default = any(text.key(one.first) == "export" and text.key(one.first + 1) == "default" for one in left)
     keep_values = has_default and not is_body and not call
     if not (call or exports or is_body):
@@ -130,20 +143,14 @@ def as_script(program: str) -> Script:
         start = token.start
         if edits and start < edits[-1][1]:
             continue
-        if at in done:
-            end = text.tokens[done[at] - 1].end
+        if at in blanks:
+            end = text.tokens[blanks[at] - 1].end
             edits.append((start, end, spaces(program[start:end])))
         elif (one := exports.get(at)) is not None:
             if keep_values and token.key == "export":
                 continue
             end = text.tokens[one.value - 1].end
-            if call and one is chosen and not is_named:
-                words = f"let {_VALUE}="
-            else:
-                # A value stays one: on its own a function would be a declaration, which needs a name, and which
-                # nobody calls, and an object a block.
-                words = "0,".rjust(end - start) if _must_be_value(text, one) else ""
-            edits.append((start, end, words.ljust(end - start)))
+            edits.append((start, end, _head(text, one, variables.get(at), end - start)))
         elif (index := _end_of_blank(text, at, keep_values=keep_values)) is not None:
             end = text.tokens[index - 1].end
             edits.append((start, end, spaces(program[start:end])))
@@ -151,6 +158,15 @@ def as_script(program: str) -> Script:
             end = text.tokens[at + len(keys) - 1].end
             edits.append((start, end, "true".ljust(end - start)))
     return Script(_edited(program, edits), call)
+
+
+def _head(text: Brackets, one: _Export, variable: str | None, width: int) -> str:
+    """What stands before an exported value in place of the words of its export."""
+    if variable is not None:
+        return f"let {variable}=".ljust(width)
+    # A value stays one: on its own a function would be a declaration, which needs a name, and which nobody calls, and
+    # an object a block.
+    return ("0,".rjust(width) if _must_be_value(text, one) else "").ljust(width)
 
 
 def _edited(program: str, edits: Iterable[tuple[int, int, str]]) -> str:
@@ -182,6 +198,54 @@ def _true_of_program(text: Brackets) -> tuple[tuple[str, ...], ...]:
     before it."""
     asks = any(token.key == "require" and _first_of(text, at, _STARTED) for at, token in enumerate(text.tokens))
     return (*_STARTED, *_HAS_MODULES) if asks else _STARTED
+
+
+def _node_only(program: str, text: Brackets) -> dict[int, int]:
+    """The first token and the end of each statement `if (typeof module !== "undefined") ...` of a program's own level.
+    It never runs, and what it exports is then a function that nothing calls."""
+    found: dict[int, int] = {}
+    for at, depth in enumerate(text.depths):
+        if depth or text.key(at) != "if" or not _first_of(text, at, _NODE_ONLY):
+            continue
+        body = text.after(at + 1)
+        if body is None or any(_first_of(text, index, _STARTED) for index in range(at, body)):
+            continue
+        end = text.after(body) if text.key(body) == "{" else _end_of_line(program, text, body)
+        if end is not None and text.key(end) != "else":
+            found[at] = end
+    return found
+
+
+def _end_of_line(program: str, text: Brackets, at: int) -> int:
+    """The end of the statement at a token: behind its semicolon, or where its line ends outside of brackets."""
+    for index in range(at, len(text.tokens)):
+        if text.depths[index] or text.key(index) in ("(", "[", "{"):
+            continue
+        after = text.tokens[index + 1].start if index + 1 < len(text.tokens) else len(program)
+        if text.key(index) == ";" or (index > at and "\n" in program[text.tokens[index].end : after]):
+            return index + 1
+    return len(text.tokens)
+
+
+def _result(text: Brackets, exports: list[_Export]) -> tuple[dict[int, str], str]:
+    """The variables for exported values, by the first token of the export, and what makes the result of them: the call
+    of the one that the program is, or all of several data. "" where the isolate calls it, or nothing is to call."""
+    names = {one.name for one in exports}
+    if 1 < len(exports) == len(names) <= _MOST_DATA and "default" not in names:
+        if all(_function(text, one.value) is None and _is_data(text, one) for one in exports):
+            variables = {one.first: f"{_VALUE}{number}" for number, one in enumerate(exports)}
+            return variables, f"return {{ {', '.join(f'{one.name}: {variables[one.first]}' for one in exports)} }}"
+    chosen = _chosen(text, exports)
+    is_named, call = (False, "") if chosen is None else _call(text, chosen, len(exports))
+    return {} if chosen is None or is_named or not call else {chosen.first: _VALUE}, call
+
+
+def _is_data(text: Brackets, one: _Export) -> bool:
+    kind = _kind(text, one)
+    if kind is None:
+        return True
+    is_class, _, opening = kind
+    return not is_class and opening is not None and next(members(text, opening, is_class=False), None) is None
 
 
 def _end_of_used(text: Brackets, one: _Export) -> int | None:
@@ -233,7 +297,7 @@ def _export(text: Brackets, at: int) -> _Export | None:
         return _Export(at, at + 2, "default")
     if text.key(at) not in ("module", "exports") or text.depths[at]:
         return None
-    if text.key(at - 1) in (".", "=", ",", "(", "?", ":"):
+    if text.key(at - 1) in (".", "=", ",", "(", "?", ":", "else") or _is_conditional(text, at):
         return None
     name, value = "", at
     while (target := next((keys for keys in _TARGETS if _are(text, value, keys)), None)) is not None:
@@ -242,6 +306,12 @@ def _export(text: Brackets, at: int) -> _Export | None:
             break
         name, value = "default" if target[-2] == "exports" else text.key(end - 2), end
     return _Export(at, value, name) if value > at else None
+
+
+def _is_conditional(text: Brackets, at: int) -> bool:
+    """Whether a token begins the statement of an `if`, `for` or `while` without braces."""
+    opening = text.pairs.get(at - 1) if text.key(at - 1) == ")" else None
+    return opening is not None and text.key(opening - 1) in ("if", "for", "while")
 
 
 def _chosen(text: Brackets, exports: Iterable[_Export]) -> _Export | None:
@@ -290,6 +360,12 @@ def _kind(text: Brackets, chosen: _Export) -> tuple[bool, str, int | None] | Non
     key, after = text.key(at), text.key(at + 1)
     if key == "{" or (key == "(" and after == "{"):
         return False, "", at + (key == "(")
+    if _first_of(text, at, _FROZEN):
+        return False, "", at + 4
+    if key == "new" and (after == "class" or (after == "(" and text.key(at + 2) == "class")):
+        return True, "", body_of_class(text, at + 1 + (after == "("))
+    if key == "(" and after == "class":
+        return True, "", body_of_class(text, at + 1)
     if key == "class":
         # Elsewhere the name of a class is its own only.
         is_declared = text.key(chosen.first) == "export" and text.key(chosen.first + 1) == "default"

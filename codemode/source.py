@@ -32,6 +32,7 @@ _ELEMENT = re.compile(
 )
 _MOST_ELEMENTS = 3  # one in another
 _LABEL = re.compile(r"\s*(?:(?P<js>js|jsx|mjs|cjs|javascript)|tsx?|typescript)[ \t]*\r?\n(?=\s*\S)", re.IGNORECASE)
+_FRONT_MATTER = re.compile(r"\s*---[ \t]*\r?\n(?:[ \t]*(?:[\w.-]+[ \t]*:.*|-[ \t].*|#.*)?\r?\n)+?---[ \t]*(?:\r?\n|\Z)")
 _COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _QUOTED = re.compile(r"^[ \t]*>[ ]?", re.MULTILINE)
 _OF_PROGRAMS = re.compile(r"\b(?:codemode|return|await|console)\b")
@@ -113,7 +114,7 @@ def extract(code: str) -> Program:
 
 def _unwrapped(program: Program) -> Program:
     """The program without what may stand around it in its block: its label, quotes, the object of a tool's arguments, a
-    comment of HTML."""
+    comment of HTML, a head of YAML."""
     text = program.text
     if (label := _LABEL.match(text)) is not None:
         return replace(program, text=text[label.end() :], typescript=program.typescript or label["js"] is None)
@@ -122,8 +123,9 @@ def _unwrapped(program: Program) -> Program:
         return replace(extract(inner), note=program.note)
     if first and first in "\"'`" and (inner := _of_text(text)) is not None:
         return replace(extract(inner), note=program.note)
-    if first == "<" and (comment := _COMMENT.match(text)) is not None:
-        return replace(program, text=spaces(comment[0]) + text[comment.end() :])
+    front = _COMMENT if first == "<" else _FRONT_MATTER if first == "-" else None
+    if front is not None and (before := front.match(text)) is not None:
+        return replace(program, text=spaces(before[0]) + text[before.end() :])
     return program
 
 

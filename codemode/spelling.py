@@ -82,6 +82,8 @@ def instead(failure: Failure, program: str) -> str | None:
     tokens = tokenize(program)
     if "redefinition" in failure.message or "already been declared" in failure.message:
         return _declared_twice(program, tokens, at, column)
+    if failure.message.startswith("Duplicate parameter"):
+        return _parameter_twice(program, tokens, at, column)
     if is_object(tokens):
         return "An object that is the result needs `return` before it: return { ... };"
     # The engine may stop at the beginning of the next line.
@@ -138,6 +140,17 @@ def _declared_twice(program: str, tokens: list[SourceToken], at: int, column: in
 
 def _twice(name: str) -> str:
     return f"`{name}` is declared twice: use another name, or leave its const, let or var out."
+
+
+def _parameter_twice(program: str, tokens: list[SourceToken], at: int, column: int) -> str | None:
+    """What to write instead of the parameter that is twice among those that end before a column of a line."""
+    seen: set[str] = set()
+    for token in reversed([one for one in tokens if place(program, one.start) < (at + 1, column + 1)]):
+        if token.key in seen:
+            return f"Two parameters are called `{token.key}`: give each a name of its own."
+        if token.key.isidentifier():
+            seen.add(token.key)
+    return None
 
 
 def declared_twice(program: str) -> tuple[int, str] | None:

@@ -73,6 +73,8 @@ def _refusal(program: str, one: Import) -> Failure:
 def _instead(one: Import) -> list[str]:
     if any(word in one.module.lower() for word in _OWN_MODULES) or any(name in _OWN_MODULES for name in one.names):
         return ["codemode is a global: leave the import out, and write codemode.<server>.<tool>(input)."]
+    if one.module.startswith((".", "/")):
+        return ["There are no files: write what is in it into the program, or get it from a tool."]
     return []
 
 

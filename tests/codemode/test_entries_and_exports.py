@@ -18,6 +18,9 @@ from tests.codemode.bench import Engines, run
     "code",
     [
         "async function main(codemode, args) { return codemode.fix.echo({n: 42}) }",
+        "async function main({ codemode: cm }) { return cm.fix.echo({n: 42}) }",
+        "async ({ codemode: cm, tools: all }) => cm.fix.echo({n: 42})",
+        "const { main } = { main: async () => codemode.fix.echo({n: 42}) };",
         "async function run(codemode, args) { return codemode.fix.echo({n: 42}) }",
         "async function execute(codemode, input = {}) { return codemode.fix.echo({n: 42}) }",
         "async function main({ codemode, args }) { return codemode.fix.echo({n: 42}) }",
@@ -157,6 +160,14 @@ async def test_a_function_without_its_arguments_fails_in_its_own_line(engines: E
         "export default { name: 'x', run: async () => 42 };",
         "export default { async fetch(request, env) { return 42 } };",
         "export default { async run({ codemode }) { return (await codemode.fix.echo({n: 42})).n } }",
+        "export default async ({ codemode: cm }) => (await cm.fix.echo({n: 42})).n",
+        "export default async function ({\n  codemode: cm,\n  args\n}) { return (await cm.fix.echo({n: 42})).n }",
+        "export default Object.freeze({ run() { return 42 } })",
+        "module.exports = Object.seal({ async run({ codemode }) { return (await codemode.fix.echo({n: 42})).n } });",
+        "export default new (class { async run() { return 42 } })();",
+        "export default new class { async run() { return 42 } }",
+        "module.exports = new (class Task { async run() { return 42 } })",
+        "export default (class { async run() { return 42 } });",
         "export default { async run(codemode, args) { return (await codemode.fix.echo({n: 42})).n } }",
         "export default { async run(args, { tools }) { return (await tools.fix.echo({n: 42})).n } }",
         "async function run() { return 42 }\nexport default { run };",
@@ -262,6 +273,39 @@ async def test_what_cannot_be_run_says_what_to_write(engines: Engines, code: str
     assert any(advice in line for line in found.error["advice"]) and all(
         one in found.text for one in found.error["advice"]
     )
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("code", "value"),
+    [
+        ("exports.a = 1; exports.b = 2", {"a": 1, "b": 2}),
+        ("module.exports.a = [1];\nmodule.exports.b = { c: 2 };", {"a": [1], "b": {"c": 2}}),
+        ("exports.a = 1; exports.a = 2", 2),
+        ("exports.a = 1; exports.b = { run() { return 2 } }", 2),
+        ("exports.a = 1; exports.b = () => 2", 2),
+    ],
+)
+async def test_several_exported_data_are_the_result_together(engines: Engines, code: str, value: Any) -> None:
+    assert (await run(engines, code)).value == value
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", ["", "run();", "run();\n"])
+@pytest.mark.parametrize(
+    "end",
+    [
+        "if (typeof module !== 'undefined' && module.exports) { module.exports = { run } }",
+        "if (typeof module !== 'undefined') module.exports = { run };",
+        "if (typeof exports === 'object' && typeof module != 'undefined')\n  module.exports = {\n    run,\n  }",
+        "if (typeof module == 'object') {\n  exports.run = run;\n}",
+    ],
+)
+async def test_exports_that_only_node_needs_leave_the_program_as_it_is(engines: Engines, call: str, end: str) -> None:
+    found = await run(engines, f"async function run() {{ return 42 }}\n{call}\n{end}")
+    assert found.ok and found.structured.get("result") in (42, None)
+    assert found.structured.get("result") == 42 or call
+    assert (await run(engines, f"const all = 42;\n{end.replace('run', 'all')}\nall")).value == 42
 
 
 @pytest.mark.anyio

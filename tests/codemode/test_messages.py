@@ -29,6 +29,21 @@ def text_result(text: str) -> ToolReturned:
     return ToolReturned({"content": [{"type": "text", "text": text}]})
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("function f(a, b, a) { return a }\nreturn f(1, 2)", "Two parameters are called `a`"),
+        ("const f = ({ b }, b) => b; f({}, 1)", "Two parameters are called `b`"),
+        ("import data from './data.json';\nreturn data", "There are no files"),
+        ("import data from '/data.json' with { type: 'json' };", "There are no files"),
+    ],
+)
+async def test_a_program_that_does_not_begin_says_what_to_write(engines: Engines, code: str, advice: str) -> None:
+    error = (await run(engines, code)).error
+    assert (error["kind"], error["line"]) == ("syntax", 1)
+    assert error["advice"][0].startswith(advice)
+
+
 # --- errors ----------------------------------------------------------------------------------------------------------
 
 

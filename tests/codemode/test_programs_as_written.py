@@ -351,7 +351,9 @@ async def test_a_parameter_that_gets_an_argument_keeps_it(engines: Engines, code
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("code", ["async (ctx) => ctx.codemode.fix.echo({})", "async ({ codemode: c }) => c.fix"])
+@pytest.mark.parametrize(
+    "code", ["async (ctx) => ctx.codemode.fix.echo({})", "async ({ a: { codemode: c } }) => c.fix"]
+)
 async def test_who_takes_other_parameters_learns_that_there_are_none(engines: Engines, code: str) -> None:
     [advice] = (await run(engines, code)).error["advice"]
     assert advice.startswith("A program is called without arguments: codemode is a global.")

@@ -235,6 +235,21 @@ def test_a_comment_of_html_before_a_program_becomes_blanks() -> None:
     assert extract("<!--\na comment\n-->\nreturn 1").text == "    \n         \n   \nreturn 1"
 
 
+@pytest.mark.parametrize("fence", ["{}", "```js\n{}\n```"])
+@pytest.mark.parametrize(
+    "head", ["---\ntitle: List\n---\n", "\n---\r\nname: a\r\ntags:\r\n  - b\r\n# c\r\n\r\n---\r\n"]
+)
+def test_a_head_of_yaml_before_a_program_becomes_blanks(fence: str, head: str) -> None:
+    program = extract(fence.format(head + "return 1")).text
+    assert program.split() == ["return", "1"]
+    assert program.count("\n") == head.count("\n")
+
+
+def test_what_only_begins_like_a_head_of_yaml_stays() -> None:
+    for code in ("--x;\nx", "---\nreturn 1\n---\n", "---\na: 1\nreturn 1"):
+        assert extract(code).text == code
+
+
 def test_a_lone_end_of_a_fence_is_left_out() -> None:
     assert extract(f"const a = 1;\nreturn a\n{FENCE}\n").text == "const a = 1;\nreturn a\n"
 
