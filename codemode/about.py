@@ -7,6 +7,7 @@ tracebacks and paths of the machine. Nothing of these is for an agent.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import pairwise
 
 from stubs import Server
@@ -58,6 +59,11 @@ def about(server: Server) -> str:
         sentences.pop(0)
     words = summary(" ".join(sentences), LONGEST)
     return words if any(letter.isalnum() for letter in words) else ""
+
+
+def briefly(server: Server) -> Server:
+    """The server with the line that says what it is for in place of its own name and texts."""
+    return replace(server, name=None, description=about(server) or None)
 
 
 def _without_bullet(line: str) -> str:

@@ -1,8 +1,9 @@
 """Checks the arguments of a call against the tool's `inputSchema` before the call leaves.
 
 Schemas come from upstream servers and are hostile: references are never fetched, patterns run in linear time, and a
-check that could take more than a few milliseconds is left to the upstream server. A keyword that does not compile is
-left out, and a schema that then does not compile is not checked: a broken schema must not make a working tool unusable.
+check that could take more than a few milliseconds is left to the upstream server. A keyword that does not compile, or a
+reference that leads nowhere, is left out, and a schema that then does not compile is not checked: a broken schema must
+not make a working tool unusable.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from jsonschema_rs import RegexOptions, ValidationError, validator_for
 
 from codemode.dialect import in_own_words
 from codemode.schema_cost import MAX_COST, cost, nodes
-from codemode.schema_repair import without_keyword
+from codemode.schema_repair import with_known_references, without_keyword
 from stubs import without_defaulted
 
 MAX_SHOWN = 3
@@ -44,15 +45,15 @@ class ArgumentCheck:
         self.note: str | None = None
         self._validator: _Validator | None = None
         self._properties = _properties(schema)
+        schema, lost = with_known_references(schema)
         self._cost = max(1, cost(schema))
         if self._cost >= MAX_COST:
             self.note = "inputSchema is not checked: it is too complex, or refers outside itself"
             return
-        self._compile(in_own_words(without_defaulted(schema)))
+        self._compile(in_own_words(without_defaulted(schema)), lost)
 
-    def _compile(self, schema: object) -> None:
-        """Compile the schema, without the keywords that do not compile."""
-        missing: list[str] = []
+    def _compile(self, schema: object, missing: list[str]) -> None:
+        """Compile the schema, without the keywords that do not compile. `missing`: those that it lacks already."""
         for _ in range(_MOST_REPAIRS):
             try:
                 self._validator = _compile(schema)
@@ -142,20 +143,65 @@ def _line(error: ValidationError, properties: list[str]) -> str:
         near = [] if error.instance_path else [_nearest(name, properties)[:1] for name in value[:MAX_SHOWN]]
         meant = ", ".join(_path(list(one)) for one in near if one)
         text = f"{names}: no such property" + (f", nearest: {meant}" if meant else "")
-    elif kind in ("enum", "const"):
+    elif kind in ("enum", "const") and value != []:
         text = f"{where}: expected {_options(value if kind == 'enum' else [value], error.instance)}, got {got}"
     elif kind in ("anyOf", "oneOf") and (same := _same_member(value, error.instance_path)) is not None:
         member, options = same
         text = f"{_path(list(member.instance_path))}: expected {_options(options, member.instance)}, got "
         text += _literal(member.instance)
+    elif kind in ("anyOf", "oneOf") and (missing := _one_of_required(value, error.instance_path)):
+        text = f"{' or '.join(missing)} is missing"
     elif kind in ("anyOf", "oneOf"):
         text = f"{where}: got {got}, which matches {_alternatives(value, error)}"
     elif kind == "propertyNames" and (allowed := _allowed(value)) is not None:
         name = value.instance
         text = f"{_path([*error.instance_path, name])}: no such property, expected {_options(allowed, name)}"
     else:
-        text = f"{where}: {error.message}"
+        text = f"{where}{_plain(error, got)}"
     return text if len(text) <= _MAX_LINE_CHARS else text[: _MAX_LINE_CHARS - 1] + "…"
+
+
+def _plain(error: ValidationError, got: str) -> str:
+    """What is wrong with a value, after its path, where a schema refuses it for something else than its type or its
+    members."""
+    kind, keyword = error.kind.name, error.schema_path[-1] if error.schema_path else ""
+    if kind in ("falseSchema", "enum"):
+        if kind == "falseSchema" and keyword == "propertyNames":
+            return f": expected an object without properties, got {got}"
+        return f": no value is allowed here, {'leave it out, ' if error.instance_path else ''}got {got}"
+    if kind == "not":
+        return f": expected {_excluded(error.kind.value)}, got {got}"
+    if kind == "contains":
+        many = {"maxContains": "fewer", "minContains": "more"}.get(str(keyword))
+        wanted = "an item that its schema wants" if many is None else f"{many} items of those that its schema counts"
+        return f": expected {wanted} (`contains`), got {got}"
+    if kind == "uniqueItems":
+        return f": expected items that all differ, got {got}"
+    if kind in ("additionalItems", "unevaluatedItems"):
+        most = f"at most {error.kind.value} items" if kind == "additionalItems" else "fewer items"
+        return f": expected {most}, got {got}"
+    if kind == "propertyNames":
+        name = error.kind.value.instance
+        inner = f".{name}" if isinstance(name, str) and name.isidentifier() else f"[{_literal(name)}]"
+        return f"{inner}: no such property, {error.kind.value.message}"
+    return f": {error.message}"
+
+
+def _excluded(schema: object) -> str:
+    """What a value must be that a schema of `not` excludes."""
+    if not isinstance(schema, Mapping) or len(schema) != 1:
+        return "another value, which its schema does not exclude (`not`)" if schema not in ({}, True) else "no value"
+    [(keyword, value)] = schema.items()
+    if keyword == "type":
+        return f"anything but {' | '.join(map(str, value)) if isinstance(value, list) else value}"
+    if keyword in ("enum", "const"):
+        return f"anything but {_options(value if isinstance(value, list) and keyword == 'enum' else [value], None)}"
+    if keyword == "required" and isinstance(value, list) and value:
+        names = _enumerated([str(name) for name in value])
+        return f"an object without {names}" if len(value) == 1 else f"an object without {names} together"
+    if keyword == "pattern":
+        return f"a text that does not match {_literal(value)}"
+    return "another value, which its schema does not exclude (`not`)"
 
 
 def _options(options: Sequence[object], got: object) -> str:
@@ -230,9 +276,24 @@ def _same_member(
     return (found[0], options) if found else None
 
 
+def _one_of_required(alternatives: list[list[ValidationError]], where: list[str | int]) -> list[str]:
+    """The members of which each alternative misses its own; none where an alternative fails for something else."""
+    groups = [
+        [
+            _path([*where, one.kind.value])
+            for one in errors
+            if one.kind.name == "required" and one.instance_path == where
+        ]
+        for errors in alternatives
+    ]
+    if any(len(group) < max(1, len(errors)) for group, errors in zip(groups, alternatives, strict=True)):
+        return []
+    return [" and ".join(group) for group in groups]
+
+
 def _is_flat(error: ValidationError) -> bool:
     """Whether a value fails for what it is, and not for something in it."""
-    return error.kind.name in ("type", "enum", "const")
+    return error.kind.name in ("type", "enum", "const", "falseSchema")
 
 
 def _alternatives(alternatives: list[list[ValidationError]], whole: ValidationError) -> str:
@@ -246,6 +307,8 @@ def _alternatives(alternatives: list[list[ValidationError]], whole: ValidationEr
         # A wrong value says more than a wrong type.
         error = next((one for one in flat if one.kind.name != "type"), flat[0])
         value = error.kind.value
+        if error.kind.name == "falseSchema":
+            continue
         if error.kind.name == "type":
             expected += value if isinstance(value, list) else [value]
         else:
@@ -254,6 +317,8 @@ def _alternatives(alternatives: list[list[ValidationError]], whole: ValidationEr
     if len(values) == len(expected) > _MOST_OPTIONS:
         return f"none of {_options(values, whole.instance)}"
     shown = list(dict.fromkeys(expected))
+    if not shown:
+        return "none of the alternatives"
     return f"none of {_joined(shown[:_MOST_OPTIONS], len(shown))}"
 
 

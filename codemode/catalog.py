@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from codemode.about import about, summary
+from codemode.about import about, briefly, reason, summary
 from codemode.arguments import ArgumentCheck
 from codemode.brevity import LEVELS, shortened
 from codemode.cost import about_tokens
@@ -42,6 +42,7 @@ _FAR_TOO_LONG = 8  # times the room: such a tool is shortened in larger steps
 _MAX_TARGETS = 1_000
 _MOST_COMPARED = 5_000
 _SHORT_SUMMARY_CHARS = 60
+_MOST_NAMES, _MOST_NAME_CHARS = 3, 60  # of tools in the line of a server
 _MOST_ABSENT, _REASON_CHARS = 500, 400  # that a program is told at its start
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SEARCHED_MEMBERS, _SEARCHED_VALUES, _SEARCHED_CHARS = 100, 20, 200
@@ -190,7 +191,7 @@ class Catalog:
         *,
         is_part: bool,
     ) -> None:
-        self.unavailable = dict(unavailable)
+        self.unavailable = {server_id: reason(why) for server_id, why in unavailable.items()}
         self.unavailable_tools = dict(unavailable_tools)
         self.names = Names((part.names, visible) for part, visible in parts)
         self.is_part = is_part
@@ -344,6 +345,16 @@ class Catalog:
         """The paths of the tools of one server, in its order."""
         return (entry.path for entry in self._entries(server_id))
 
+    def some_tools(self, server_id: str) -> str:
+        """The names of the first tools of a server, as many as a line has room for."""
+        names: list[str] = []
+        for path in self.paths(server_id):
+            name = path.partition(".")[2]
+            if len(names) == _MOST_NAMES or sum(map(len, names)) + len(name) > _MOST_NAME_CHARS:
+                return ", ".join([*names, "…"] if names else [])
+            names.append(name)
+        return ", ".join(names)
+
     def _entries(self, server_id: str | None = None) -> Iterator[CatalogTool]:
         """All tools, or one server's, in order."""
         for part, visible in self._parts.values():
@@ -415,7 +426,8 @@ class Catalog:
         """Declarations of tools, each at its level of brevity."""
         servers = [
             replace(
-                part.server, tools=tuple(shortened(e.tool, level) for e, level in entries if e.server is part.server)
+                briefly(part.server),
+                tools=tuple(shortened(e.tool, level) for e, level in entries if e.server is part.server),
             )
             for part, _ in self._parts.values()
             if any(entry.server is part.server for entry, _ in entries)
@@ -439,7 +451,7 @@ class Catalog:
 
     def declarations(self) -> str:
         """Declarations of every tool and of `codemode`'s own functions, for an editor's completion."""
-        return encodable(declarations(self.servers, self.names, members=_API, whole=True))
+        return encodable(declarations(map(briefly, self.servers), self.names, members=_API, whole=True))
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""
@@ -462,14 +474,14 @@ class Catalog:
                 "path": self.names.server(server.id),
                 "server": server.id,
                 "tools": count,
-                "description": about(server) or server.name or "",
+                "description": about(server) or self.some_tools(server.id),
             }
             for server, count in self.server_tools()
             if only in (None, server.id)
         ]
-        for server_id, reason in self.unavailable.items():
+        for server_id, why in self.unavailable.items():
             if only is None:
-                servers.append({"server": server_id, "tools": 0, "unavailable": reason})
+                servers.append({"server": server_id, "tools": 0, "unavailable": why})
         return servers
 
     def _targets(self, target: str) -> list[CatalogTool]:
@@ -481,8 +493,8 @@ class Catalog:
             raise CatalogError(f"{target!r:.100} means several tools: {_paths(self.names.path(*key) for key in keys)}")
         name = target.removeprefix("codemode.")
         if self.names.server_id(name) is None:
-            if reason := self.missing(name):
-                raise CatalogError(reason)
+            if why := self.missing(name):
+                raise CatalogError(why)
             raise CatalogError(f"there is no tool or server {target!r:.100}. {self.nearest(target)}")
         server = self._server(name)
         return list(self._entries(server.id))
@@ -517,8 +529,8 @@ class Catalog:
     def missing(self, written: str) -> str | None:
         """The reason why a server or tool is unavailable, or None if it is not."""
         servers, tools = self._absent
-        if (reason := tools.get(written)) is not None or written.partition(".")[0] in self.names.servers:
-            return reason
+        if (why := tools.get(written)) is not None or written.partition(".")[0] in self.names.servers:
+            return why
         ends = (at for at, character in enumerate(f"{written}.") if character in "._")
         return next((servers[written[:at]] for at in ends if written[:at] in servers), None)
 
@@ -527,8 +539,8 @@ class Catalog:
         """Why servers and tools are unavailable, by every spelling of them."""
         names = assign_names([Server(server_id) for server_id in self.unavailable])
         servers = {
-            spelling: f"the server {server_id!r} is not available: {reason}"
-            for server_id, reason in self.unavailable.items()
+            spelling: f"the server {server_id!r} is not available: {why}"
+            for server_id, why in self.unavailable.items()
             for spelling in (server_id, names.server(server_id))
         }
         return servers, dict(_spellings(self.unavailable_tools))
@@ -538,8 +550,8 @@ class Catalog:
         server_id = self.names.server_id(name) if isinstance(name, str) else None
         if server_id is not None:
             return self._parts[server_id][0].server
-        if isinstance(name, str) and (reason := self.missing(name)):
-            raise CatalogError(reason)
+        if isinstance(name, str) and (why := self.missing(name)):
+            raise CatalogError(why)
         ids = ", ".join(itertools.islice(self._parts, 50)) or "none"
         raise CatalogError(f"there is no server {name!r:.100}. The servers are: {ids}")
 
@@ -552,7 +564,7 @@ class Catalog:
 def _within_room(reasons: Mapping[str, str]) -> dict[str, str]:
     """The first reasons, each as long as a program is told."""
     first = itertools.islice(reasons.items(), _MOST_ABSENT)
-    return {encodable(spelling): encodable(reason)[:_REASON_CHARS] for spelling, reason in first}
+    return {encodable(spelling): encodable(why)[:_REASON_CHARS] for spelling, why in first}
 
 
 def _listing(entry: CatalogTool) -> dict[str, Any]:
@@ -578,10 +590,10 @@ def _spellings(unavailable_tools: Mapping[tuple[str, str], str]) -> Iterator[tup
     for server_id, name in unavailable_tools:
         servers.setdefault(server_id, []).append(Tool(name))
     names = assign_names([Server(server_id, tools=tuple(tools)) for server_id, tools in servers.items()])
-    for (server_id, name), reason in unavailable_tools.items():
+    for (server_id, name), why in unavailable_tools.items():
         path = names.path(server_id, name)
         for spelling in (path, path.replace(".", "_", 1), f"{server_id}.{name}", f"{server_id}_{name}"):
-            yield spelling, reason.rstrip(".")
+            yield spelling, why.rstrip(".")
 
 
 def _stable(content: Any) -> bytes:

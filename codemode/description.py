@@ -7,10 +7,9 @@ from servers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
-from codemode.about import LONGEST, about, reason
+from codemode.about import LONGEST, about, briefly
 from codemode.catalog import Catalog
 from codemode.cost import most_tokens
 from codemode.text import encodable
@@ -18,7 +17,6 @@ from stubs import declarations
 
 MAX_TOKENS = 600
 _FIXED_TOKENS = 230
-_MOST_NAMES, _MOST_NAME_CHARS = 3, 60
 _MAX_DECLARED_TOOLS = 12
 
 _HEAD = """\
@@ -59,7 +57,7 @@ def _declared(catalog: Catalog, room: int) -> str | None:
     """The declarations of a few small tools; None when they are too many or too long."""
     if not 0 < len(catalog) <= _MAX_DECLARED_TOOLS:
         return None
-    servers = [replace(server, name=None, description=about(server) or None) for server in catalog.servers]
+    servers = [briefly(server) for server in catalog.servers]
     text = declarations(servers, catalog.names).strip()
     return text if most_tokens(text) <= room else None
 
@@ -81,27 +79,16 @@ def _servers(catalog: Catalog) -> Iterator[_Line]:
         short = f"- {name} ({count} tool{'' if count == 1 else 's'})"
         words = about(server)
         text = f"{short}: {words}" if words else short
-        names = _some_tools(catalog, server.id, count)
+        names = catalog.some_tools(server.id)
         # Without a word of its own its tools have to say what it is for, however little room there is.
         whole = f"{text} ({names})" if words and names else f"{short}: {names}" if names else text
         yield _Line(whole, text if words else whole, short)
 
 
-def _some_tools(catalog: Catalog, server_id: str, count: int) -> str:
-    """The names of the first tools of a server, as many as a line has room for."""
-    names: list[str] = []
-    for path in catalog.paths(server_id):
-        name = path.partition(".")[2]
-        if len(names) == _MOST_NAMES or sum(map(len, names)) + len(name) > _MOST_NAME_CHARS:
-            break
-        names.append(name)
-    return ", ".join([*names, "…"] if names and len(names) < count else names)
-
-
 def _unavailable(catalog: Catalog) -> Iterator[_Line]:
     for server_id, why in sorted(catalog.unavailable.items()):
         short = f"- {_plain(server_id)} is not available"
-        text = f"{short}: {reason(why)[:LONGEST]}"
+        text = f"{short}: {why[:LONGEST]}"
         yield _Line(text, text, short)
 
 

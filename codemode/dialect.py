@@ -65,6 +65,9 @@ class _Writer:
                 if place != new:
                     self._move((*old, key), (*place, key))
                 into[key] = self._member(key, value, (*old, key), (*place, key), depth)
+        if written.get("additionalProperties") is False:
+            # The library names the members that are too many only where others are known.
+            written.setdefault("properties", {})
         if nullable:
             _allow_null(written)
         if rest:

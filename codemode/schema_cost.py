@@ -44,11 +44,38 @@ def nodes(value: Any, limit: int) -> int:
     return min(count, limit)
 
 
-class _Count:
+class References:
+    """Where the references of a document lead within it."""
+
     def __init__(self, root: Any) -> None:
         self._root = root
-        self._costs: dict[int, int] = {}  # by the identity of a schema; one that is being counted costs 1
         self._anchors: dict[str, Any] | None = None
+
+    def target(self, reference: str) -> tuple[bool, Any]:
+        """Whether a reference stays in the document, and where it leads; None where it leads nowhere."""
+        if not reference.startswith("#"):
+            return False, None
+        fragment = unquote(reference[1:])
+        if fragment and not fragment.startswith("/"):
+            if self._anchors is None:
+                self._anchors = _anchors(self._root)
+            return fragment in self._anchors, self._anchors.get(fragment)
+        target = self._root
+        for part in fragment.split("/")[1:]:
+            name = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(target, Mapping) and name in target:
+                target = target[name]
+            elif isinstance(target, list) and name.isdecimal() and int(name) < len(target):
+                target = target[int(name)]
+            else:
+                return True, None
+        return True, target
+
+
+class _Count:
+    def __init__(self, root: Any) -> None:
+        self._references = References(root)
+        self._costs: dict[int, int] = {}  # by the identity of a schema; one that is being counted costs 1
 
     def of(self, schema: Any, depth: int) -> int:
         if depth > _MAX_DEPTH:
@@ -80,28 +107,8 @@ class _Count:
         reference = schema.get("$ref")
         if not isinstance(reference, str):
             return 0
-        countable, target = self._target(reference)
+        countable, target = self._references.target(reference)
         return self.of(target, depth + 1) if countable else MAX_COST
-
-    def _target(self, reference: str) -> tuple[bool, Any]:
-        """Whether a reference stays in the document, and where it leads; None where it leads nowhere."""
-        if not reference.startswith("#"):
-            return False, None
-        fragment = unquote(reference[1:])
-        if fragment and not fragment.startswith("/"):
-            if self._anchors is None:
-                self._anchors = _anchors(self._root)
-            return fragment in self._anchors, self._anchors.get(fragment)
-        target = self._root
-        for part in fragment.split("/")[1:]:
-            name = part.replace("~1", "/").replace("~0", "~")
-            if isinstance(target, Mapping) and name in target:
-                target = target[name]
-            elif isinstance(target, list) and name.isdecimal() and int(name) < len(target):
-                target = target[int(name)]
-            else:
-                return True, None
-        return True, target
 
 
 def _anchors(root: Any) -> dict[str, Any]:

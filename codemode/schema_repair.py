@@ -1,4 +1,5 @@
-"""A schema without one keyword that does not compile, so that the check of its tool costs that keyword alone. Pure.
+"""A schema without one keyword that does not compile, or a reference that leads nowhere, so that the check of its tool
+costs that alone. Pure.
 
 What remains allows at least what the schema allows: a broken keyword must not make a working tool unusable. So `not`
 and its kind go as a whole, and with the names of properties what is said of all others.
@@ -6,8 +7,10 @@ and its kind go as a whole, and with the names of properties what is said of all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
+
+from codemode.schema_cost import References
 
 _Json: TypeAlias = Any
 
@@ -24,6 +27,52 @@ _OTHERS = {
     "prefixItems": ("items", "unevaluatedItems"),
 }
 """What is said of all that a keyword does not name."""
+_REFERENCES = ("$ref", "$dynamicRef", "$recursiveRef")
+_MOST_LOST = 100
+_MOST_PARTS = 20_000
+_MOST_PASSES = 3  # a reference that is left out may take the target of another with it
+
+
+def with_known_references(schema: _Json) -> tuple[_Json, list[str]]:
+    """A copy without the references that lead nowhere in the document, so that any value is right where they stand, and
+    what was left out. Nothing is left out where too many are lost."""
+    lost: list[str] = []
+    repaired = schema
+    for _ in range(_MOST_PASSES):
+        paths = list(_lost(repaired))
+        if not paths:
+            return repaired, lost
+        for path, reference in paths:
+            without = without_keyword(repaired, path)
+            if without is not None and len(lost) < _MOST_LOST:
+                repaired = without[0]
+                lost.append(f"{without[1]} ({reference[:60]} leads nowhere)")
+    return (schema, []) if any(True for _ in _lost(repaired)) else (repaired, lost)
+
+
+def _lost(root: _Json) -> Iterator[tuple[Sequence[str | int], str]]:
+    """The references of a document that lead nowhere in it, each with the path to its keyword."""
+    references = References(root)
+    pending: list[tuple[_Json, tuple[str | int, ...]]] = [(root, ())]
+    for _ in range(_MOST_PARTS):
+        if not pending:
+            return
+        schema, path = pending.pop()
+        if not isinstance(schema, dict):
+            continue
+        for keyword in _REFERENCES:
+            reference = schema.get(keyword)
+            if isinstance(reference, str):
+                target = references.target(reference)[1] if keyword == "$ref" else None
+                if not isinstance(target, (dict, bool)):
+                    yield (*path, keyword), reference
+        for keyword, value in schema.items():
+            if isinstance(value, dict) and keyword in _TABLES | {"dependencies"}:
+                pending += ((one, (*path, keyword, name)) for name, one in value.items())
+            elif isinstance(value, list) and keyword in _LISTS | {"items"}:
+                pending += ((one, (*path, keyword, number)) for number, one in enumerate(value))
+            elif keyword in _SCHEMAS | _NEGATING:
+                pending.append((value, (*path, keyword)))
 
 
 def without_keyword(schema: _Json, path: Sequence[str | int]) -> tuple[_Json, str] | None:

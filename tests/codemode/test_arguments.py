@@ -88,6 +88,76 @@ def test_what_is_allowed_is_named_in_whole_values(schema: dict[str, Any], value:
     assert ArgumentCheck({"properties": {"x": schema}}).mismatches({"x": value}) == [line]
 
 
+@pytest.mark.parametrize(
+    ("schema", "value", "line"),
+    [
+        (False, 2, "input.x: no value is allowed here, leave it out, got 2"),
+        ({"items": False}, [2], "input.x[0]: no value is allowed here, leave it out, got 2"),
+        ({"enum": []}, 2, "input.x: no value is allowed here, leave it out, got 2"),
+        ({"propertyNames": False}, {"y": 1}, 'input.x: expected an object without properties, got {"y":1}'),
+        ({"propertyNames": {"maxLength": 2}}, {"abc": 1},
+         'input.x.abc: no such property, "abc" is longer than 2 characters'),
+        ({"type": "object", "additionalProperties": False}, {"y": 1}, "input.x.y: no such property"),
+        ({"not": {"type": ["string", "null"]}}, "a", 'input.x: expected anything but string | null, got "a"'),
+        ({"not": {"enum": ["a", "b"]}}, "a", 'input.x: expected anything but "a" | "b", got "a"'),
+        ({"not": {"const": "a"}}, "a", 'input.x: expected anything but "a", got "a"'),
+        ({"not": {"pattern": "^a"}}, "a", 'input.x: expected a text that does not match "^a", got "a"'),
+        ({"not": {"required": ["a"]}}, {"a": 1}, 'input.x: expected an object without a, got {"a":1}'),
+        ({"not": {"required": ["a", "b"]}}, {"a": 1, "b": 2},
+         'input.x: expected an object without a, b together, got {"a":1,"b":2}'),
+        ({"not": {}}, 1, "input.x: expected no value, got 1"),
+        ({"not": {"minimum": 1, "maximum": 3}}, 2,
+         "input.x: expected another value, which its schema does not exclude (`not`), got 2"),
+        ({"uniqueItems": True}, [1, 1], "input.x: expected items that all differ, got [1,1]"),
+        ({"contains": {"const": 2}}, [1], "input.x: expected an item that its schema wants (`contains`), got [1]"),
+        ({"contains": {"const": 2}, "maxContains": 1}, [2, 2],
+         "input.x: expected fewer items of those that its schema counts (`contains`), got [2,2]"),
+        ({"anyOf": [{"required": ["a"]}, {"required": ["b", "c"]}]}, {},
+         "input.x.a or input.x.b and input.x.c is missing"),
+        ({"anyOf": [{"type": "string"}, False]}, 1, "input.x: got 1, which matches none of string"),
+    ],
+)  # fmt: skip
+def test_a_refusal_names_the_member_and_what_would_be_right(schema: Any, value: Any, line: str) -> None:
+    assert ArgumentCheck({"properties": {"x": schema}}).mismatches({"x": value}) == [line]
+
+
+@pytest.mark.parametrize(
+    ("reference", "where"),
+    [
+        ({"$ref": "#/$defs/nowhere"}, "properties.a.$ref"),
+        ({"$ref": "#nowhere"}, "properties.a.$ref"),
+        ({"$ref": "https://example.com/schema.json"}, "properties.a.$ref"),
+        ({"$ref": "#/required"}, "properties.a.$ref"),
+        ({"$dynamicRef": "#nowhere"}, "properties.a.$dynamicRef"),
+        ({"items": {"anyOf": [{"$ref": "#/no"}, {"type": "null"}]}}, "properties.a.items.anyOf.0.$ref"),
+        ({"not": {"$ref": "#/no"}}, "properties.a.not"),
+        ({"oneOf": [{"$ref": "#/no"}, {"type": "null"}]}, "properties.a.oneOf"),
+    ],
+)
+def test_a_reference_that_leads_nowhere_costs_only_its_own_part_of_the_check(
+    reference: dict[str, Any], where: str
+) -> None:
+    properties = {"a": reference, "b": {"type": "string"}, "c": {"$ref": "#/$defs/C"}}
+    schema = {"properties": properties, "required": ["b"], "$defs": {"C": {"type": "array", "items": {"$ref": "#"}}}}
+    check = ArgumentCheck(schema)
+    assert check.mismatches({"a": {"any": 1}, "b": "x"}) == []
+    assert check.mismatches({"a": 1, "b": 2}) == ["input.b: expected string, got 2"]
+    assert check.mismatches({"b": "x", "c": [{"c": 1}]}) == [
+        "input.c[0].b is missing",
+        "input.c[0].c: expected array, got 1",
+    ]
+    assert check.note is not None and check.note.startswith(f"inputSchema is checked without {where} (")
+
+
+def test_many_lost_references_are_left_out_up_to_a_bound() -> None:
+    lost = {f"p{n}": {"$ref": f"#/no/{n}"} for n in range(90)}
+    assert ArgumentCheck({"properties": {**lost, "b": {"type": "string"}}}).mismatches({"b": 1}) != []
+    lost |= {f"q{n}": {"$ref": f"#/no/{n}"} for n in range(5_000)}
+    check = ArgumentCheck({"properties": {**lost, "b": {"type": "string"}}})
+    assert check.mismatches({"b": 1}) == []
+    assert check.note is not None and "not checked" in check.note
+
+
 def test_many_mismatches_in_large_arguments_cost_no_more_than_the_first() -> None:
     lines = ArgumentCheck({"properties": {"a": {"items": {"type": "string"}}}}).mismatches({"a": [1] * 100_000})
     assert lines == ["input.a[0]: expected string, got 1"]

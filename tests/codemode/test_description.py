@@ -179,3 +179,34 @@ def test_the_bound_holds_for_letters_at_random() -> None:
         for _ in range(300):
             text = "".join(chance.choice(alphabet) for _ in range(chance.randint(1, 60)))
             assert counted(text) <= most_tokens(text), text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# The Acme MCP Server\n",
+        "The Acme MCP Server",
+        "Traceback (most recent call last):\n  File \"/srv/acme/server.py\", line 1\nKeyError: 'token'",
+    ],
+)
+def test_nowhere_is_a_server_told_by_its_headline_a_traceback_or_a_path(text: str) -> None:
+    """Neither in the description of `code`, nor in what a program reads of the server."""
+    acme = Server("acme", "The Acme MCP Server", text, (Tool("list_orders"), Tool("get_order")))
+    why = 'Traceback (most recent call last):\n  File "/srv/crm.py", line 7\nOSError: no file /srv/.crm'
+    catalog = Catalog.build([acme, Server("shop", None, "# Shop\n\nSells things.", (Tool("buy"),))], {"crm": why})
+    shown = (
+        description(catalog),
+        catalog.describe("acme"),
+        catalog.describe("shop", full=True),
+        catalog.declarations(),
+        str(catalog.search("")),
+        str(catalog.tools()),
+        str(catalog.missing("crm.find")),
+        catalog.begin,
+    )
+    for one in shown:
+        assert not any(words in one for words in ("MCP Server", "Traceback", "/srv", "# Shop")), one
+    assert "Sells things." in shown[0] and "/** Sells things. */" in shown[2]
+    listed = {entry["server"]: entry for entry in catalog.search("")}
+    assert (listed["acme"]["description"], listed["shop"]["description"]) == ("list_orders, get_order", "Sells things.")
+    assert listed["crm"]["unavailable"] == "OSError: no file …"
