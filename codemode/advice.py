@@ -22,6 +22,7 @@ from codemode.returned import (
     taken_apart,
 )
 from codemode.run import Failure, UnknownName
+from codemode.spelling import joined
 from codemode.syntax import NO_MODULES
 from codemode.unwaited import unwaited
 
@@ -84,7 +85,7 @@ def advise(
     if isinstance(failure.cause, UnknownName):
         return _for_path(failure.cause, catalog)
     if failure.name == "ReferenceError" and (absent := _NOT_DEFINED.match(failure.message)):
-        advice = for_name(absent[1], catalog) or _undeclared(absent[1], program)
+        advice = for_name(absent[1], catalog) or _undeclared(absent[1], program) or _framework(absent[1], program)
         return [advice] if advice else []
     if failure.kind != "exception" or failure.cause is not None:
         return []
@@ -142,6 +143,13 @@ def _undeclared(name: str, program: str) -> str | None:
     if re.search(f"{assigned}|{looped_over}", program, re.MULTILINE):
         return f"Declare it: write `let {name}` where it first gets a value. A program is strict."
     return None
+
+
+def _framework(name: str, program: str) -> str | None:
+    """What to write where a program exports what a function of a framework makes; None for other names."""
+    if re.search(rf"\bexport\s+default\s+{re.escape(name)}\s*\(\s*\{{", program) is None:
+        return None
+    return f"There is no framework here: leave {name} out, and export the object alone, or return its result."
 
 
 def _about_promises(failure: Failure, program: str) -> str | None:
@@ -206,6 +214,9 @@ def _about_call(failure: Failure, program: str, catalog: Catalog, called: bool) 
         return "A tool is a function: call it, await codemode.<server>.<tool>(input)."
     if failure.message == "not a function" and _EMPTY_FENCE.fullmatch(program):
         return "There is no program in the fence: send the code alone."
+    if failure.line is not None and failure.message.startswith(("not a function", "cannot read property")):
+        if (advice := joined(program, failure.line)) is not None:
+            return advice
     if failure.message == "not a function" and _CALLED_ITSELF.search(program):
         return f"codemode itself is no function. {HOW_TO_CALL}"
     if failure.message == "not a function" and _SEARCHED.search(program) and not called:

@@ -186,7 +186,8 @@ class _Entries:
         before = text.key(start - 1)
         if text.depths[start] == 0:
             if before != "=":
-                return before in ("", ";", "}", "return", "default") or self._starts_line(start)
+                is_value = before == "," and text.key(start - 2) == "0"  # of an export
+                return is_value or before in ("", ";", "}", "return", "default") or self._starts_line(start)
             name = text.key(start - 2)
             if text.key(start - 3) in ("const", "let", "var"):
                 return self._is_bare(name)

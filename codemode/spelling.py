@@ -32,6 +32,7 @@ _PLAIN = {
 }
 _ENTITY = re.compile(r"&(?:lt|gt|amp|quot|apos|nbsp|#\d{1,5});")
 _MARKUP = re.compile(r"<[A-Za-z][\w.]*(?:\s[^<>]*)?/>|</[A-Za-z][\w.]*>|</>")
+_MIXED = re.compile(r"\?\?.*(?:\|\||&&)|(?:\|\||&&).*\?\?")
 _IN_QUOTES = re.compile(r"'[^']*'|\"[^\"]*\"|`[^`]*`")
 _PYTHON = re.compile(
     r"\s*(?:def\s+\w+\s*\(.*\).*:|from\s+[\w.]+\s+import\s|import\s+[\w.]+(?:\s+as\s+\w+)?\s*$|elif\b.*:|(?:if|for|while|with)"
@@ -86,6 +87,9 @@ def instead(failure: Failure, program: str) -> str | None:
         return _parameter_twice(program, tokens, at, column)
     if is_object(tokens):
         return "An object that is the result needs `return` before it: return { ... };"
+    if failure.line is not None and failure.message.startswith("unexpected token in expression"):
+        if (advice := joined(program, failure.line)) is not None:
+            return advice
     # The engine may stop at the beginning of the next line.
     around = [text[:_MOST_AROUND] for text in lines[max(0, at - 1) : at + 1][::-1]]
     for pattern, advice in _OF_LINES:
@@ -111,6 +115,8 @@ def _at(line: str, column: int) -> str | None:
         if _NO_CONSTANT.search(code):
             return f"A namespace exports constants: write export const in it, or const {name} = {{ ... }} in its place."
         return f"A namespace stands only outside of functions and blocks: write const {name} = {{ ... }};"
+    if _MIXED.search(code) and line[column : column + 2] in ("||", "&&", "??"):
+        return "`??` beside || or && needs parentheses: (a ?? b) || c."
     if _MARKUP.search(code):
         return "There is no JSX and no HTML in a program: return data, or a text in quotes."
     return None
@@ -127,6 +133,21 @@ def _of_text(message: str, line: str, column: int, at: int) -> str | None:
         return (
             f"The text ends at the {quote} in column {column}: write \\{quote} inside of it, or put it into backticks."
         )
+    return None
+
+
+def joined(program: str, line: int) -> str | None:
+    """What to write where a line from 1, or the one after it, begins with a bracket and so goes on with the statement
+    before it, which has no semicolon; None elsewhere."""
+    lines = program.split("\n")
+    for at in (line - 1, line):
+        if not 0 < at < len(lines) or not lines[at].lstrip().startswith(("(", "[", "`")):
+            continue
+        before = next((n for n in range(at - 1, -1, -1) if lines[n].strip()), at)
+        last = lines[before].rstrip()[-1:]
+        if before < at and last and (last.isalnum() or last in "_$)]}'\"`"):
+            goes_on = f"Line {at + 1} begins with {lines[at].lstrip()[0]} and so goes on with line {before + 1}"
+            return f"{goes_on}: end that one with a semicolon."
     return None
 
 

@@ -35,13 +35,44 @@ def text_result(text: str) -> ToolReturned:
         ("function f(a, b, a) { return a }\nreturn f(1, 2)", "Two parameters are called `a`"),
         ("const f = ({ b }, b) => b; f({}, 1)", "Two parameters are called `b`"),
         ("import data from './data.json';\nreturn data", "There are no files"),
+        ("return null ?? 5 || 3", "`??` beside || or && needs parentheses"),
+        ("return 1 && 5 ?? 3", "`??` beside || or && needs parentheses"),
+        ("const r = [1]; const s = r\n[...s]", "Line 2 begins with ["),
         ("import data from '/data.json' with { type: 'json' };", "There are no files"),
     ],
 )
 async def test_a_program_that_does_not_begin_says_what_to_write(engines: Engines, code: str, advice: str) -> None:
     error = (await run(engines, code)).error
-    assert (error["kind"], error["line"]) == ("syntax", 1)
+    assert (error["kind"], error["line"]) == ("syntax", code.count("...") + 1)
     assert error["advice"][0].startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("const a = [1, 2]\n(async () => { return a })()", (1, 2, "(")),
+        ("const a = 5\n[1, 2].forEach((n) => console.log(n))", (1, 2, "[")),
+        ("const main = async function () { return 1 }\n\n(async () => { await main() })()", (1, 3, "(")),
+        ("console.log('a')\n`b`", (1, 2, "`")),
+        ("const r = await codemode.fix.echo({n: 1})\n(await codemode.fix.echo({n: 2})).n", (1, 2, "(")),
+    ],
+)
+async def test_a_line_that_goes_on_with_the_one_before_says_so(
+    engines: Engines, code: str, lines: tuple[int, int, str]
+) -> None:
+    before, line, bracket = lines
+    advice = f"Line {line} begins with {bracket} and so goes on with line {before}: end that one with a semicolon."
+    assert (await run(engines, code)).error["advice"] == [advice]
+
+
+@pytest.mark.parametrize("code", ["const r = {};\n(r.a)()", "const r = {}\nr\n  .b()", "[1].map(5)", "({}).a()"])
+async def test_a_line_of_its_own_is_not_said_to_go_on(engines: Engines, code: str) -> None:
+    assert "goes on" not in (await run(engines, code)).text
+
+
+async def test_what_a_framework_would_make_of_an_export_says_that_there_is_none(engines: Engines) -> None:
+    [advice] = (await run(engines, "export default defineTool({ run() { return 1 } })")).error["advice"]
+    assert advice.startswith("There is no framework here: leave defineTool out")
 
 
 # --- errors ----------------------------------------------------------------------------------------------------------
