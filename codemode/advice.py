@@ -40,6 +40,8 @@ _EMPTY_FENCE = re.compile(r"\s*```\w{0,20}\s*```\s*")
 _ALL = re.compile(r"\bPromise\s*\.\s*(all|allSettled|any|race)\s*\((?!\s*\[)")
 _READ = re.compile(r"^ {4}while (result\S{0,200}) was read\Z", re.MULTILINE)
 _CALLED_ITSELF = re.compile(r"\bcodemode\s*\(")
+_SUBTLE = re.compile(r"\bcrypto\s*\.\s*subtle\b")
+_RETURNS_TOOLS = re.compile(r"(?:\breturn\s+|^|;\s*)(?:codemode|tools)(?:\s*\.\s*[\w$]+)?\s*;?\s*\Z", re.MULTILINE)
 _NOT_CALLED = re.compile(r"\bcodemode(?:\s*\.\s*[\w$]+|\s*\[[^\]\n]{1,200}\])+\s*(?:[;,}\])]|\Z)")
 _SEARCHED = re.compile(r"\b(?:codemode|tools)\s*\.\s*(?:search|tools)\s*\(")
 _COMPUTED = re.compile(r"\bcodemode\s*\[")
@@ -55,6 +57,9 @@ NO_CONTENT = (
 _NO_RESPONSE = "A tool's result is no HTTP response: it is the value itself, read already."
 _OF_UNDEFINED = "JSON.parse takes a text, and it got undefined: look at the value with console.log before it."
 _OF_OBJECT = "JSON.parse takes a text, and it got an object, which is parsed already: use it as it is."
+_TOOLS_ARE_FUNCTIONS = (
+    'These are functions: await codemode.search("") lists the servers, await codemode.tools({server}) their tools.'
+)
 _TEXT_OF_ERROR = "The message of an error is a text: new Error(JSON.stringify(value))."
 _OF_RESULTS = (
     ("class constructors must be invoked with 'new'",
@@ -66,8 +71,13 @@ _NO_PROCESS = "A program has no process, files or environment: get data from too
 _ABSENT = {
     **dict.fromkeys(("require", "module", "exports", "importScripts", "define"), NO_MODULES),
     **dict.fromkeys(("process", "Deno", "Bun", "fs", "path", "os", "__dirname", "__filename", "global"), _NO_PROCESS),
-    **dict.fromkeys(("axios", "fetch", "http", "https", "Request", "Response", "Headers"), _NO_NETWORK),
-    **dict.fromkeys(("window", "document", "localStorage", "alert", "prompt"), "A program does not run in a browser."),
+    **dict.fromkeys(("axios", "fetch", "http", "https", "Request", "Response", "Headers", "FormData"), _NO_NETWORK),
+    **dict.fromkeys(
+        "window document localStorage alert prompt navigator requestAnimationFrame".split(),
+        "A program does not run in a browser.",
+    ),
+    "setImmediate": "There is no setImmediate: write setTimeout(f, 0).",
+    **dict.fromkeys(("Blob", "File"), "There are no Blob and File: use Uint8Array."),
     **dict.fromkeys(("callTool", "call_tool", "invokeTool", "executeTool", "mcp", "client", "server"), HOW_TO_CALL),
     "Temporal": "There is no Temporal: use Date, and Intl.DateTimeFormat with a timeZone.",
     "print": "Write console.log(value), or return the value.",
@@ -94,18 +104,23 @@ def advise(
         return [about_result]
     if failure.name == "SyntaxError" and "JSON.parse" in program and (got := _NOT_JSON.match(failure.message)):
         return [_OF_UNDEFINED if got[1] == "undefined" else _OF_OBJECT]
-    if failure.name == "TypeError":
-        for words, advice in _OF_RESULTS:
-            if words in failure.message:
-                return [advice]
-        if _NOTHING_IN_IT.match(failure.message) and takes_parameters(program):
-            return ["A program is called without arguments: codemode is a global. Leave the parameters out."]
-        other = _about_promises(failure, program) or _about_call(failure, program, catalog, called)
-        if other is not None:
-            return [other]
-        if (not_waiting := unwaited(program)) is not None:
-            return [not_waiting]
+    if failure.name == "TypeError" and (advice := _about_type(failure, catalog, program, called=called)) is not None:
+        return [advice]
     return [_TEXT_OF_ERROR] if failure.message == "[object Object]" else []
+
+
+def _about_type(failure: Failure, catalog: Catalog, program: str, *, called: bool) -> str | None:
+    """What to write instead of what a TypeError is about, where no result of a tool is its cause."""
+    if failure.message.endswith(": only data can leave the program") and _RETURNS_TOOLS.search(program):
+        return _TOOLS_ARE_FUNCTIONS
+    if _NOTHING_IN_IT.match(failure.message) and _SUBTLE.search(program):
+        return "There is no crypto.subtle: crypto has randomUUID and getRandomValues."
+    for words, advice in _OF_RESULTS:
+        if words in failure.message:
+            return advice
+    if _NOTHING_IN_IT.match(failure.message) and takes_parameters(program):
+        return "A program is called without arguments: codemode is a global. Leave the parameters out."
+    return _about_promises(failure, program) or _about_call(failure, program, catalog, called) or unwaited(program)
 
 
 def being_read(failure: Failure) -> tuple[Failure, list[str]] | None:
@@ -138,6 +153,8 @@ def _undeclared(name: str, program: str) -> str | None:
             f"`{name}` is known only in the block that declares it: write `let {name};` before the block, and assign "
             "in it."
         )
+    if re.search(rf"[{{;]\s*(?:async\s+)?function\b\s*\*?\s*{word}\s*\(", program):
+        return f"The function {name} is known only in the block that declares it: declare it outside."
     assigned = rf"(?:^|;)\s*{word}\s*[-+*/%?|&]{{0,2}}=(?![=>])[^\n]*(?<!,)$"
     looped_over = rf"\bfor\s*\(\s*{word}\s*(?:=(?!=)|of\b|in\b)"
     if re.search(f"{assigned}|{looped_over}", program, re.MULTILINE):

@@ -64,6 +64,7 @@ _MODIFIERS = frozenset({"async", "*", "static", "public", "private", "protected"
 _BEFORE_NAME = frozenset({"const", "let", "var", "function", "class"})
 _MOST_MEMBERS = 100
 _MOST_DATA = 100
+_ENDS_NAME = frozenset((";", "", "as", "satisfies"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -375,13 +376,13 @@ def _kind(text: Brackets, chosen: _Export) -> tuple[bool, str, int | None] | Non
         made = text.after(at + 2) if text.key(at + 2) == "(" else at + 2
         if made is None or text.key(made) in (".", "[", "?"):
             return None
-    elif text.key(at + 1) in (";", "") and (brace := _object(text, name)) is not None:
+    elif text.key(at + 1) in _ENDS_NAME and (brace := _object(text, name)) is not None:
         return False, name, brace
     for index in range(len(text.tokens)):
         if text.key(index) == "class" and text.key(index + 1) == name and not text.depths[index]:
             if (
                 key == "new"
-                or text.key(at + 1) in (";", "")
+                or text.key(at + 1) in _ENDS_NAME
                 or text.depths[at] == 0
                 and text.key(at + 1) not in ("(", ".")
             ):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Collection, Iterator
+from itertools import islice
 
 from codemode.advice import wrong_read
 from codemode.awaits import REPLACE
@@ -20,6 +21,7 @@ from codemode.tokens import tokenize
 from codemode.unwaited import unwaited
 
 _MOST_CHARS = 32 * 1024
+_MOST_TEXTS = 20
 _DECLARES = frozenset({"const", "let", "var"})
 _STATEMENTS = frozenset("if for while do switch try throw function class".split())
 _TYPES = frozenset({"type", "interface", "declare"})
@@ -29,7 +31,10 @@ _EXPORTED = re.compile(r"export\s+(?:const|let|var)\s+([\w$]{1,60}|\{[\w$,\s]{1,
 _UNARY = re.compile(
     r"[\s;]*([!+~-])\s*(?:async\b|function\b|\(\s*(?:async\b|function\b|(?:\([^()]{0,200}\)|[\w$]{1,100})\s*=>))"
 )
-_PROMISE = "[object Promise]"
+_AS_TEXT = {  # what an object becomes in a text, and what to write instead
+    "[object Promise]": "a promise was written as a text. Await it first.",
+    "[object Object]": "an object was written as a text. Write JSON.stringify(value), or return the object itself.",
+}
 
 
 def remark(run: Run, program: str, catalog: Catalog) -> str | None:
@@ -44,8 +49,9 @@ def remark(run: Run, program: str, catalog: Catalog) -> str | None:
         return f"Note: `{unary[1]}` drops the result of the function. Write `return await` in its place."
     if run.has_value and program.lstrip()[:1] == "{" and is_object(tokenize(program)):
         return "Note: the braces around the program are a block. `return { ... };` returns an object."
-    if isinstance(run.value, str) and _PROMISE in run.value and not _is_given(run, program):
-        return f"Note: the result has {_PROMISE}: a promise was written as a text. Await it first."
+    for written, what in _AS_TEXT.items():
+        if _has_text(run.value, written) and not _is_given(run, program, written):
+            return f"Note: the result has {written}: {what}"
     empty = not run.has_value or _is_empty(run.value)
     if run.returned and (empty or any(word in program for word in OF_ANSWER)) and may_assume(program):
         for read in assumed(program, run.returned, catalog, has_value=run.has_value):
@@ -56,9 +62,17 @@ def remark(run: Run, program: str, catalog: Catalog) -> str | None:
     return _without_result(run, program)
 
 
-def _is_given(run: Run, program: str) -> bool:
-    """Whether the program has the words of a promise as a text, or got them from a tool."""
-    return _PROMISE in program or any(_PROMISE.encode() in one.encoded or not one.whole for one in run.returned)
+def _has_text(value: object, words: str) -> bool:
+    """Whether a result has some words in its text, or in one of its first texts."""
+    if isinstance(value, dict):
+        value = list(islice(value.values(), _MOST_TEXTS))
+    texts = value[:_MOST_TEXTS] if isinstance(value, list) else [value]
+    return any(isinstance(text, str) and words in text for text in texts)
+
+
+def _is_given(run: Run, program: str, words: str) -> bool:
+    """Whether the program has some words as a text, or got them from a tool."""
+    return words in program or any(words.encode() in one.encoded or not one.whole for one in run.returned)
 
 
 def _what(run: Run) -> str:

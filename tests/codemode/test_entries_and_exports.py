@@ -163,6 +163,8 @@ async def test_a_function_without_its_arguments_fails_in_its_own_line(engines: E
         "export default async ({ codemode: cm }) => (await cm.fix.echo({n: 42})).n",
         "export default async function ({\n  codemode: cm,\n  args\n}) { return (await cm.fix.echo({n: 42})).n }",
         "export default Object.freeze({ run() { return 42 } })",
+        "const app = { run: async () => 42 };\nexport default app satisfies App;",
+        "class App { async run() { return 42 } }\nexport default App as any",
         "module.exports = async function ({ codemode }) { return (await codemode.fix.echo({n: 42})).n }",
         "module.exports = function run(codemode) { return codemode.fix.echo({n: 42}).then((r) => r.n) }",
         "module.exports = Object.seal({ async run({ codemode }) { return (await codemode.fix.echo({n: 42})).n } });",

@@ -70,6 +70,37 @@ async def test_a_line_of_its_own_is_not_said_to_go_on(engines: Engines, code: st
     assert "goes on" not in (await run(engines, code)).text
 
 
+@pytest.mark.parametrize(
+    ("code", "advice"),
+    [
+        ("return await crypto.subtle.digest('SHA-256', new Uint8Array(1))", "There is no crypto.subtle"),
+        ("setImmediate(() => 1)", "There is no setImmediate: write setTimeout(f, 0)."),
+        ("new FormData()", "A program has no network"),
+        ("return codemode", "These are functions"),
+        ("return codemode.fix;", "These are functions"),
+        ("if (true) { function load() { return 1 } }\nreturn load()", "The function load is known only in the block"),
+    ],
+)
+async def test_what_is_not_there_says_what_is(engines: Engines, code: str, advice: str) -> None:
+    assert (await run(engines, code)).error["advice"][0].startswith(advice)
+
+
+@pytest.mark.parametrize(
+    ("code", "has"),
+    [
+        ("return `${await codemode.fix.echo({n: 1})}`", True),
+        ("return ['all: ' + {}]", True),
+        ("return {text: `${Promise.resolve(1)}`}", True),
+        ("return '[object Object]'", False),
+        ("const r = await codemode.fix.echo({text: '[object ' + 'Object]'}); return r.text", False),
+        ("return {n: 1}", False),
+    ],
+)
+async def test_an_object_that_was_written_as_a_text_is_noted(engines: Engines, code: str, has: bool) -> None:
+    note = (await run(engines, code)).structured.get("note", "")
+    assert (note.startswith("Note: the result has [object ")) is has
+
+
 async def test_what_a_framework_would_make_of_an_export_says_that_there_is_none(engines: Engines) -> None:
     [advice] = (await run(engines, "export default defineTool({ run() { return 1 } })")).error["advice"]
     assert advice.startswith("There is no framework here: leave defineTool out")
