@@ -50,13 +50,14 @@ class LocalCalls:
         try:
             match call.name:
                 case "search":
-                    value = await self._search(first, second)
+                    value = await self._search(*_query(first, second))
                 case "describe":
                     full = _options("describe", second, {"full"}).get("full") is True
                     # In a thread, because the schemas of a single tool may take a tenth of a second.
                     value = await asyncio.to_thread(self._catalog.describe, _paths(targets), full=full)
                 case "tools":
-                    options = _options("tools", first, {"server"})
+                    is_server = isinstance(first, str) and self._catalog.names.server_id(first) is not None
+                    options = _options("tools", {"server": first} if is_server else first, {"server"})
                     value = self._within_limit([_readable(tool) for tool in self._catalog.tools(options.get("server"))])
                 case "emit":
                     self._emit(first)
@@ -124,6 +125,14 @@ class LocalCalls:
             raise CatalogError(f"emitted blocks may have {EMITTED_BYTES:,} bytes together; this one has {size:,}")
         self._emitted_bytes += size
         self._run.emitted.append(checked)
+
+
+def _query(query: Any, options: Any) -> tuple[Any, Any]:
+    """The words and the options of `search`, which programs also give in one object, or with the limit alone."""
+    if isinstance(query, dict) and "query" in query and options is None:
+        return query["query"], {name: value for name, value in query.items() if name != "query"}
+    is_number = isinstance(options, int | float) and not isinstance(options, bool)
+    return query, {"limit": options} if is_number else options
 
 
 def _paths(targets: object) -> Any:

@@ -59,10 +59,11 @@ _OF_MESSAGES = (
     ("Octal literals", "Write 0o before the digits of an octal number."),
     ("Octal escape", "Write \\x and two hexadecimal digits."),
 )
+_SEND_ALONE = "Send the program alone: text around it belongs into comments, or the program into a fence."
 _OF_LINES = (
     (_NO_ARROW, "The arrow is missing: write async () => { ... }."),
     (_PYTHON, "A program is JavaScript or TypeScript."),
-    (_PROSE, "Send the program alone: text around it belongs into comments, or the program into a fence."),
+    (_PROSE, _SEND_ALONE),
 )
 
 
@@ -125,6 +126,8 @@ def _at(line: str, column: int) -> str | None:
 def _of_text(message: str, line: str, column: int, at: int) -> str | None:
     """What to write instead of a text in quotes that ends too early, or not at all. `at`: the line, from 0."""
     if message.startswith("unexpected end of string"):
+        if _PROSE.match(line):
+            return _SEND_ALONE
         if line[column : column + 1] == "`":
             return f"The ` in line {at + 1}, column {column + 1} is never closed: the program may have been cut off."
         return "A text in quotes must end on its line: write \\n for a line end, or put the text into backticks."

@@ -286,7 +286,7 @@ async def test_the_functions_of_codemode_are_served_here_and_are_no_calls(engine
         ("codemode.describe()", "needs a path"),
         ("codemode.describe('fix', {all: true})", "{full}"),
         ("codemode.tools({server: 'broken'})", "connection refused"),
-        ("codemode.tools('fix')", "the options of tools"),
+        ("codemode.tools('fix.search')", "the options of tools"),
         ("codemode.emit('text')", "MCP content block"),
     ],
 )

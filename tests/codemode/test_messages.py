@@ -36,6 +36,7 @@ def text_result(text: str) -> ToolReturned:
         ("const f = ({ b }, b) => b; f({}, 1)", "Two parameters are called `b`"),
         ("import data from './data.json';\nreturn data", "There are no files"),
         ("return null ?? 5 || 3", "`??` beside || or && needs parentheses"),
+        ("I'll search first.\n\nreturn 1", "Send the program alone"),
         ("return 1 && 5 ?? 3", "`??` beside || or && needs parentheses"),
         ("const r = [1]; const s = r\n[...s]", "Line 2 begins with ["),
         ("import data from '/data.json' with { type: 'json' };", "There are no files"),

@@ -10,7 +10,7 @@ from codemode import Catalog
 from codemode.preload import preload, table
 from sandbox import Engine, Limits
 from stubs import Server, Tool, assign_names
-from tests.codemode.bench import CATALOG, FIX, bench
+from tests.codemode.bench import CATALOG, FIX, bench, run
 
 Engines = Callable[[Limits], Engine]
 pytestmark = pytest.mark.anyio
@@ -379,3 +379,14 @@ async def test_three_thousand_tools_are_all_there_and_found_one_by_one(engines: 
         assert (await b.run("Object.keys(codemode.big).length")).value == 3_000
         code = "return Object.keys(codemode.big).every(name => typeof codemode.big[name] === 'function')"
         assert (await b.run(code)).value is True
+
+
+@pytest.mark.anyio
+async def test_search_and_tools_take_their_options_in_every_usual_form(engines: Engines) -> None:
+    code = """const paths = (found) => found.map((one) => one.path);
+        return [paths(await codemode.search("echo", {limit: 1})), paths(await codemode.search("echo", 1)),
+          paths(await codemode.search({query: "echo", limit: 1})),
+          (await codemode.tools("time-zone")).length, (await codemode.tools({server: "time_zone"})).length]"""
+    assert (await run(engines, code)).value == [["fix.echo"], ["fix.echo"], ["fix.echo"], 3, 3]
+    for wrong in ("search({query: 'echo', most: 1})", "search('echo', '1')", "tools('nowhere')"):
+        assert "the options of " in (await run(engines, f"await codemode.{wrong}")).error["message"]
