@@ -127,7 +127,7 @@ class LocalCalls:
         self._run.emitted.append(checked)
 
 
-def _query(query: Any, options: Any) -> tuple[Any, Any]:
+def _query(query: object, options: object) -> tuple[object, object]:
     """The words and the options of `search`, which programs also give in one object, or with the limit alone."""
     if isinstance(query, dict) and "query" in query and options is None:
         return query["query"], {name: value for name, value in query.items() if name != "query"}
