@@ -41,7 +41,7 @@ _ALL = re.compile(r"\bPromise\s*\.\s*(all|allSettled|any|race)\s*\((?!\s*\[)")
 _READ = re.compile(r"^ {4}while (result\S{0,200}) was read\Z", re.MULTILINE)
 _CALLED_ITSELF = re.compile(r"\bcodemode\s*\(")
 _SUBTLE = re.compile(r"\bcrypto\s*\.\s*subtle\b")
-_RETURNS_TOOLS = re.compile(r"(?:\breturn\s+|^|;\s*)(?:codemode|tools)(?:\s*\.\s*[\w$]+)?\s*;?\s*\Z", re.MULTILINE)
+_RETURNS_TOOLS = re.compile(r"(?:\breturn\s+|^|;\s*)(?:codemode|tools)(?:\s*\.\s*[\w$]+)?\s*(?:;\s*)?\Z", re.MULTILINE)
 _NOT_CALLED = re.compile(r"\bcodemode(?:\s*\.\s*[\w$]+|\s*\[[^\]\n]{1,200}\])+\s*(?:[;,}\])]|\Z)")
 _SEARCHED = re.compile(r"\b(?:codemode|tools)\s*\.\s*(?:search|tools)\s*\(")
 _COMPUTED = re.compile(r"\bcodemode\s*\[")
@@ -153,7 +153,7 @@ def _undeclared(name: str, program: str) -> str | None:
             f"`{name}` is known only in the block that declares it: write `let {name};` before the block, and assign "
             "in it."
         )
-    if re.search(rf"[{{;]\s*(?:async\s+)?function\b\s*\*?\s*{word}\s*\(", program):
+    if re.search(rf"[{{;]\s*(?:async\s+)?function\b\s*(?:\*\s*)?{word}\s*\(", program):
         return f"The function {name} is known only in the block that declares it: declare it outside."
     assigned = rf"(?:^|;)\s*{word}\s*[-+*/%?|&]{{0,2}}=(?![=>])[^\n]*(?<!,)$"
     looped_over = rf"\bfor\s*\(\s*{word}\s*(?:=(?!=)|of\b|in\b)"

@@ -63,7 +63,7 @@ _VALUE = "$e"
 _MODIFIERS = frozenset({"async", "*", "static", "public", "private", "protected", "override", "readonly"})
 _BEFORE_NAME = frozenset({"const", "let", "var", "function", "class"})
 _MOST_MEMBERS = 100
-_MOST_DATA = 100
+_MOST_EXPORTS = 50  # each is looked for in all of the program
 _ENDS_NAME = frozenset((";", "", "as", "satisfies"))
 
 
@@ -129,6 +129,8 @@ def as_script(program: str) -> Script:
         for at, token in enumerate(text.tokens)
         if at not in unused and token.key not in own and (one := _export(text, at)) is not None
     }
+    if len(exports) > _MOST_EXPORTS:
+        return Script(program)
     # What the program calls itself must not run again.
     done = {first: end for first, one in exports.items() if (end := _end_of_used(text, one)) is not None}
     left = [one for one in exports.values() if one.first not in done]
@@ -205,15 +207,16 @@ def _node_only(program: str, text: Brackets) -> dict[int, int]:
     """The first token and the end of each statement `if (typeof module !== "undefined") ...` of a program's own level.
     It never runs, and what it exports is then a function that nothing calls."""
     found: dict[int, int] = {}
+    reached = 0
     for at, depth in enumerate(text.depths):
-        if depth or text.key(at) != "if" or not _first_of(text, at, _NODE_ONLY):
+        if at < reached or depth or text.key(at) != "if" or not _first_of(text, at, _NODE_ONLY):
             continue
         body = text.after(at + 1)
         if body is None or any(_first_of(text, index, _STARTED) for index in range(at, body)):
             continue
         end = text.after(body) if text.key(body) == "{" else _end_of_line(program, text, body)
         if end is not None and text.key(end) != "else":
-            found[at] = end
+            found[at] = reached = end
     return found
 
 
@@ -232,7 +235,7 @@ def _result(text: Brackets, exports: list[_Export]) -> tuple[dict[int, str], str
     """The variables for exported values, by the first token of the export, and what makes the result of them: the call
     of the one that the program is, or all of several data. "" where the isolate calls it, or nothing is to call."""
     names = {one.name for one in exports}
-    if 1 < len(exports) == len(names) <= _MOST_DATA and "default" not in names:
+    if 1 < len(exports) == len(names) and "default" not in names:
         if all(_function(text, one.value) is None and _is_data(text, one) for one in exports):
             variables = {one.first: f"{_VALUE}{number}" for number, one in enumerate(exports)}
             return variables, f"return {{ {', '.join(f'{one.name}: {variables[one.first]}' for one in exports)} }}"

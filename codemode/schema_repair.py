@@ -42,9 +42,10 @@ def with_known_references(schema: _Json) -> tuple[_Json, list[str]]:
         paths = list(_lost(repaired))
         if not paths:
             return repaired, lost
+        if len(lost) + len(paths) > _MOST_LOST:
+            return schema, []
         for path, reference in paths:
-            without = without_keyword(repaired, path)
-            if without is not None and len(lost) < _MOST_LOST:
+            if (without := without_keyword(repaired, path)) is not None:
                 repaired = without[0]
                 lost.append(f"{without[1]} ({reference[:60]} leads nowhere)")
     return (schema, []) if any(True for _ in _lost(repaired)) else (repaired, lost)

@@ -32,7 +32,10 @@ _ELEMENT = re.compile(
 )
 _MOST_ELEMENTS = 3  # one in another
 _LABEL = re.compile(r"\s*(?:(?P<js>js|jsx|mjs|cjs|javascript)|tsx?|typescript)[ \t]*\r?\n(?=\s*\S)", re.IGNORECASE)
-_FRONT_MATTER = re.compile(r"\s*---[ \t]*\r?\n(?:[ \t]*(?:[\w.-]+[ \t]*:.*|-[ \t].*|#.*)?\r?\n)+?---[ \t]*(?:\r?\n|\Z)")
+# One way to read each line: of a text without an end of its head nothing is read twice.
+_FRONT_MATTER = re.compile(
+    r"\s*---[ \t]*\r?\n(?:[ \t]*(?:\w[\w.-]*[ \t]*:[^\r\n]*|-[ \t][^\r\n]*|#[^\r\n]*)?\r?\n)+?---[ \t]*(?:\r?\n|\Z)"
+)
 _COMMENT = re.compile(r"\s*<!--.*?-->", re.DOTALL)
 _QUOTED = re.compile(r"^[ \t]*>[ ]?", re.MULTILINE)
 _OF_PROGRAMS = re.compile(r"\b(?:codemode|return|await|console)\b")

@@ -413,3 +413,8 @@ def test_a_function_that_stands_alone_keeps_the_place_of_its_body(code: str) -> 
     changed = as_expression(code)
     assert len(changed) == len(code) and changed.index("{") == code.index("{")
     assert as_expression(f"x = {code}") == f"x = {code}"
+
+
+def test_more_exports_than_any_program_has_are_not_looked_for() -> None:
+    many = "".join(f"exports.a{number} = b;" for number in range(3_000))
+    assert as_script(many).text == many

@@ -317,3 +317,9 @@ def test_what_is_put_into_a_fence_comes_out_again(code: str, tag: str) -> None:
 def test_any_amount_of_fences_is_read_in_linear_time(unit: str) -> None:
     for text in (unit * 100_000, "```js " + unit * 100_000 + "x`", unit * 100_000 + "```"):
         extract(text)
+
+
+@pytest.mark.parametrize("line", ["a: b\r\n", "- : x\n", "- a: b\n", "\n", "# a\n", "a" * 100 + "\n", " " * 100 + "\n"])
+def test_a_head_of_yaml_without_an_end_is_read_in_linear_time(line: str) -> None:
+    code = "---\n" + line * (200_000 // len(line))
+    assert extract(code).text == code
