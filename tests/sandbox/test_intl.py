@@ -294,7 +294,7 @@ def test_a_program_that_needs_neither_locale_nor_zone_does_not_make_the_part(
 
     def play() -> None:
         without = size_of("await host.pause({})")
-        assert size_of("[3, 1].sort(); String(new Date(0)); (1.5).toFixed(1); await host.pause({})") < without + 2000
+        assert size_of("[3, 1].sort(); String(new Date(0)); (1.5).toFixed(1); await host.pause({})") < without + 4000
         assert size_of("typeof Intl; await host.pause({})") > without + 10_000
 
     programs.on_thread(play)
