@@ -23,7 +23,9 @@ from portal.upstream.transports.wire import (
     id_of_answer,
     id_of_damaged_answer,
     invalid_response,
+    is_outcome,
     kind_of,
+    messages_among,
     messages_in,
     params_of,
     read_id,
@@ -35,6 +37,8 @@ _NEVER_CANCELLED = ("initialize", "server/discover")
 # Progress and log messages that may wait in the mailbox of one call. More are dropped.
 _MAILBOX = 1000
 _UNANSWERED_SECONDS = 5.0
+# An answer behind words on the same line may be quoted in a line of a log, and the real one on its way.
+_QUOTED_SECONDS = 1.0
 # Messages handled before other tasks of the event loop get a turn.
 _TURN = 64
 # Colours, cursor movements and titles that a program writes for a terminal, also when its output is a pipe.
@@ -177,8 +181,10 @@ class DuplexLink:
         self.end(self._pipe.end_reason())
 
     def _take(self, data: bytes) -> None:
-        """Route what was received: a message, a batch of them, or an answer that cannot be read."""
+        """Route what was received: a message, several of them, or an answer that cannot be read."""
         messages = messages_in(data) or messages_in(_without_escapes(data))
+        if not messages and self._calls:
+            messages = self._messages_among(data)
         for message in messages:
             self._route(message)
         if any(map(kind_of, messages)):
@@ -188,6 +194,19 @@ class DuplexLink:
             call.mailbox.put_nowait(invalid_response("the answer is not JSON", data, self._secrets))
         else:
             self._pipe.pass_over(data)
+
+    def _messages_among(self, data: bytes) -> list[dict[str, object]]:
+        """The messages with which a line begins that is none as a whole.
+
+        An answer behind words counts if no other comes soon. Some programs write words without the end of the line.
+        """
+        found = []
+        for message, alone in messages_among(data):
+            if alone:
+                found.append(message)
+            elif (call := self._call(message.get("id"))) is not None and is_outcome(message):
+                asyncio.get_running_loop().call_later(_QUOTED_SECONDS, call.mailbox.put_nowait, message)
+        return found
 
     def _route(self, message: Mapping[str, object]) -> None:
         kind, method = kind_of(message), message.get("method")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,20 +16,19 @@ import aiohttp
 from mcp_types import METHOD_NOT_FOUND
 
 from portal.config import HttpServer
-from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
+from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError, SessionExpired, UpstreamError
 from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
-    authorization_required,
-    body,
     chunks,
     events,
     events_in,
     finish,
     media_type,
     opened,
+    refusal_messages,
 )
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
@@ -39,8 +38,9 @@ from portal.upstream.transports.wire import (
     kind_of,
     messages_in,
     params_of,
+    refusal_in,
     result_in,
-    rpc_error,
+    same_id,
 )
 
 SESSION_HEADER = "mcp-session-id"
@@ -50,7 +50,6 @@ _STREAM_HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 _NEVER_CANCELLED = ("initialize", "server/discover")
 # Bytes of an answer beyond its result: progress and log messages on the same stream.
 _CHATTER_BYTES = 16 * 1024 * 1024
-_REFUSAL_BYTES = 256 * 1024
 _STRAY_BYTES = 1024
 _MAX_FRUITLESS_RESUMES = 3
 _UNANSWERED_SECONDS = 5.0
@@ -104,7 +103,7 @@ class HttpLink:
         self._secrets = config.secrets
         self._introduction = introduction
         self._inbound = inbound
-        self._client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
+        self._client = HttpClient(config)
         self._version: str | None = None
         self._modern = False
         self._session: str | None = None
@@ -182,7 +181,7 @@ class HttpLink:
         done = False
         try:
             if response.status >= 400:
-                raise await self._refusal(response, call)
+                return await self._read_refusal(response, call)
             self._adopt_session(response, call)
             limit = None if call.method == LISTEN else call.max_bytes + _CHATTER_BYTES
             answer = await opened(response, call.max_bytes, limit)
@@ -292,25 +291,25 @@ class HttpLink:
             return result_in(message, call.id, self._secrets)
         return None
 
-    async def _refusal(self, response: aiohttp.ClientResponse, call: _Call) -> UpstreamError:
-        """The error for an answer with a status of 400 or more."""
+    async def _read_refusal(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, object]:
+        """The result in an answer with a status of 400 or more: of a tool that failed, which its server says twice.
+
+        Raises:
+            UpstreamError: it has none.
+        """
         if response.status in (401, 403):
-            return authorization_required(response)
-        data = await body(response, _REFUSAL_BYTES)
-        message = next(iter(messages_in(data)), {})
-        error = rpc_error(message.get("error"))
-        if call.session is not None:
-            # The specification says 404. Servers that follow the TypeScript SDK's examples answer 400.
-            unknown = response.status == 400 and error is not None and "session" in error.message.lower()
-            # Some map the codes of JSON-RPC to statuses: such a 404 is about the method.
-            unknown_method = error is not None and error.code == METHOD_NOT_FOUND
-            if unknown or (response.status == 404 and not unknown_method):
-                return SessionExpired("the server no longer knows the session")
-        if error is not None:
-            error.status = response.status
-            return error
+            raise await self._client.authorization_required(response, own_credentials=call.own_credentials)
+        data, messages = await refusal_messages(response)
+        found = refusal_in(messages, call.id)
+        if isinstance(found, dict):
+            return found
+        if call.session is not None and _session_is_over(response.status, found, messages, call):
+            raise SessionExpired("the server no longer knows the session")
+        if found is not None:
+            found.status = response.status
+            raise found
         kind = media_type(response) or "no content type"
-        return self._invalid(f"answered HTTP {response.status} with {kind}", data, status=response.status)
+        raise self._invalid(f"answered HTTP {response.status} with {kind}", data, status=response.status)
 
     def _invalid(self, what: str, data: bytes, status: int | None = None) -> ResponseInvalid:
         return invalid_response(what, data, self._secrets, status=status)
@@ -399,6 +398,20 @@ class HttpLink:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _session_is_over(
+    status: int, error: RpcError | None, messages: Sequence[Mapping[str, object]], call: _Call
+) -> bool:
+    """Whether a refusal says that the server does not know the session.
+
+    The specification says 404. Servers that follow the TypeScript SDK's examples answer 400.
+    """
+    if error is None or "session" in error.message.lower():
+        return status == 404 or (status == 400 and error is not None)
+    # Some map the codes of JSON-RPC to statuses: such a 404 is about the method, or about what the request asks for.
+    about_request = error.code == METHOD_NOT_FOUND or any(same_id(message.get("id"), call.id) for message in messages)
+    return status == 404 and not about_request
 
 
 def _has_events(response: aiohttp.ClientResponse) -> bool:

@@ -8,21 +8,19 @@ from typing import NoReturn
 import aiohttp
 
 from portal.config import HttpServer
-from portal.errors import ResponseInvalid, ResponseTooLarge, SessionExpired, UpstreamError
+from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, SessionExpired, UpstreamError
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
-    authorization_required,
-    body,
     events,
     media_type,
     origin,
+    refusal_messages,
     resolve_url,
 )
-from portal.upstream.transports.wire import invalid_response, messages_in, rpc_error
+from portal.upstream.transports.wire import invalid_response, refusal_in
 
-_REFUSAL_BYTES = 256 * 1024
 _HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 
 
@@ -52,12 +50,12 @@ class SsePipe:
         Raises:
             UpstreamError: the server has no such stream, or it names no endpoint.
         """
-        client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
+        client = HttpClient(config)
         response = None
         try:
             response = await client.send("GET", _HEAD)
             if response.status in (401, 403):
-                raise authorization_required(response)
+                raise await client.authorization_required(response)
             if response.status >= 400 or media_type(response) != "text/event-stream":
                 what = f"answered HTTP {response.status} with {media_type(response) or 'no content type'}"
                 raise ResponseInvalid(f"{what} where an event stream was expected", status=response.status)
@@ -87,7 +85,7 @@ class SsePipe:
         response = await self._client.send("POST", {"content-type": "application/json"}, data, url=self._endpoint)
         try:
             if response.status in (401, 403):
-                raise authorization_required(response)
+                raise await self._client.authorization_required(response)
             if response.status >= 400:
                 await self._refuse(response)
         finally:
@@ -95,9 +93,9 @@ class SsePipe:
         self._accepted = True
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
-        data = await body(response, _REFUSAL_BYTES)
-        error = rpc_error(next(iter(messages_in(data)), {}).get("error"))
-        if error is not None:
+        data, messages = await refusal_messages(response)
+        error = refusal_in(messages)
+        if isinstance(error, RpcError):
             error.status = response.status
             raise error
         if response.status == 404 and self._accepted:

@@ -181,6 +181,9 @@ class StdioPipe:
 
         If this is cancelled, the group is killed at once.
         """
+        # A program that asks for a key on its input leaves the cursor behind the question.
+        for reader in (self._lines, self._errors):
+            self._last_words.add(reader.unfinished)
         try:
             try:
                 self._stdin.close()
@@ -232,6 +235,11 @@ class LineReader:
         self._ready: deque[bytes | TooLarge] = deque()
         self._parts: list[bytes] = []
         self._size = 0
+
+    @property
+    def unfinished(self) -> bytes:
+        """The end of a line whose newline has not come yet."""
+        return b"".join(self._parts[-2:])[-4 * END_BYTES :]
 
     async def next(self) -> bytes | TooLarge | None:
         """The next line without its newline, or None at the end. The last line needs no newline."""

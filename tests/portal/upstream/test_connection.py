@@ -424,7 +424,9 @@ async def test_authorization_refused_at_the_door_is_the_reason_shown() -> None:
         raw.overrides["server/discover"] = demand
         async with watched({"url": raw.url}) as up:
             connection = await up.until(lambda connection: connection.state == "error")
-            assert connection.reason == "asks for authorization (HTTP 401)"
+            assert (connection.reason or "").startswith(
+                "asks for authorization (HTTP 401); put its token into its `headers`"
+            )
             assert not [one for one in raw.exchanges if one.message.get("method") == "initialize"]
 
 

@@ -113,6 +113,59 @@ async def test_a_json_rpc_error_keeps_its_code_message_and_data_under_any_status
     assert (error.code, error.message, error.data) == (-32602, "no such thing", {"hint": [1]})
 
 
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+@pytest.mark.parametrize("form", ["batch", "events", "byte order mark"])
+async def test_the_error_that_answers_the_request_counts_in_every_form_under_any_status(status: int, form: str) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        error = {"jsonrpc": "2.0", "id": str(exchange.id), "error": {"code": "-32602", "message": "no such file"}}
+        log = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "x"}}
+        text = json.dumps([log, error] if form == "batch" else error)
+        text = {"batch": text, "events": f"event: message\ndata: {text}\n\n", "byte order mark": f"\ufeff{text}"}[form]
+        kind = "text/event-stream" if form == "events" else "application/json"
+        await exchange.answer(text.encode(), status=status, kind=kind)
+
+    for legacy in (False, True):
+        async with answered_by(refuse, legacy=legacy) as (raw, up):
+            with pytest.raises(RpcError) as caught:
+                await up.call("echo")
+            assert (caught.value.code, caught.value.message) == (-32602, "no such file")
+            assert (caught.value.status, len(raw.calls)) == (status, 1)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+async def test_a_tool_that_says_that_it_failed_is_heard_under_the_status_of_an_error(status: int) -> None:
+    async def fail(exchange: Exchange) -> None:
+        result = {"content": [{"type": "text", "text": "the disk is full"}], "isError": True}
+        body = json.dumps({"jsonrpc": "2.0", "id": exchange.id, "result": result}).encode()
+        await exchange.answer(body, status=status)
+
+    for legacy in (False, True):
+        async with answered_by(fail, legacy=legacy) as (raw, up):
+            result = await up.call("echo")
+            assert result["isError"] and result["content"][0]["text"] == "the disk is full"
+            assert len(raw.calls) == 1
+
+
+async def test_a_result_that_contradicts_its_status_is_an_error_that_shows_it() -> None:
+    async def contradict(exchange: Exchange) -> None:
+        body = json.dumps({"jsonrpc": "2.0", "id": exchange.id, "result": {"content": []}}).encode()
+        await exchange.answer(body, status=500)
+
+    error = await failing_with(contradict, ResponseInvalid)
+    assert error.status == 500 and '"result": {"content": []}' in error.message
+
+
+@pytest.mark.parametrize("status", [400, 404])
+async def test_a_session_that_an_error_names_as_unknown_is_begun_again(status: int) -> None:
+    async def expire(exchange: Exchange) -> None:
+        raw.on_call = say_fine
+        await exchange.error(-32600, "Session not found", status=status)
+
+    async with answered_by(expire, legacy=True) as (raw, up):
+        assert await up.text("echo") == "fine"
+        await raw.seen("initialize", times=2)
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_demand_for_authorization_carries_its_challenge(status: int) -> None:
     async def demand(exchange: Exchange) -> None:
@@ -122,6 +175,48 @@ async def test_a_demand_for_authorization_carries_its_challenge(status: int) -> 
     assert isinstance(error, AuthorizationRequired)
     assert (error.status, error.ran) == (status, "no")
     assert error.challenge == 'Bearer resource_metadata="https://x"'
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("text/plain", b"Missing header X-Api-Key", "; it says: Missing header X-Api-Key"),
+        (
+            "application/json",
+            b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no key"}}',
+            "; it says: no key",
+        ),
+        ("text/html", b"<html>Sign in</html>", ""),
+        ("text/plain", b"x" * 500, f"; it says: {'x' * 79}\u2026"),
+    ],
+)
+async def test_a_demand_for_authorization_has_the_server_s_own_words(
+    status: int, kind: str, body: bytes, words: str
+) -> None:
+    async def demand(exchange: Exchange) -> None:
+        await exchange.answer(body, status=status, kind=kind)
+
+    error = await failing_with(demand, AuthorizationRequired)
+    assert error.message.endswith(f"(HTTP {status}){words}" if status == 403 else words)
+
+
+async def test_a_demand_for_authorization_says_where_a_token_goes_unless_there_are_credentials() -> None:
+    async def demand(exchange: Exchange) -> None:
+        await exchange.answer(b"", status=401, also='www-authenticate: Bearer resource_metadata="https://x"')
+
+    async with answered_by(demand) as (_, up):
+        with pytest.raises(AuthorizationRequired) as caught:
+            await up.call("echo")
+        assert '`headers`, as "Authorization": "Bearer ${TOKEN}"' in caught.value.message
+        assert "npx -y mcp-remote URL" in caught.value.message
+        with pytest.raises(AuthorizationRequired) as caught:
+            await up.call("echo", credentials={"authorization": "Bearer of-this-user"})
+        assert caught.value.message == "asks for authorization (HTTP 401)"
+    async with answered_by(demand, headers={"Authorization": "Bearer outdated-token"}) as (_, up):
+        with pytest.raises(AuthorizationRequired) as caught:
+            await up.call("echo")
+        assert "the credentials in its configuration are not those it wants" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -268,6 +363,19 @@ async def test_a_redirect_is_followed_only_on_its_own_origin_and_with_its_method
 
     async with answered_by(slash) as (_, up):
         assert await up.text("echo") == "/mcp/"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_that_is_not_followed_names_its_target_without_what_may_be_secret(status: int) -> None:
+    async def elsewhere(exchange: Exchange) -> None:
+        location = "https://user:pass@mcp.example.com/v2/mcp?key=hunter2-hunter2#top"
+        await exchange.answer(b"", status=status, also=f"location: {location}")
+
+    error = await failing_with(elsewhere, ResponseInvalid)
+    assert error.message == (
+        "redirects to https://mcp.example.com/v2/mcp, which is not followed; if that is the server, write that address "
+        "into its `url`"
+    )
 
 
 async def test_a_redirect_in_a_circle_ends() -> None:

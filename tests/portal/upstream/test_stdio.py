@@ -152,6 +152,11 @@ async def test_what_a_process_wrote_instead_of_a_message_is_in_the_reason() -> N
     assert logged == 'the process exited with status 2 ({"level": "error", "msg": "no key"})'
 
 
+async def test_a_question_that_a_process_leaves_open_is_in_the_reason() -> None:
+    said = await reason_of(shell("printf 'Enter your API key: '; sleep 1000"), connectTimeout=1)
+    assert said == "did not answer within 1 s of connecting (it wrote: Enter your API key:)"
+
+
 async def test_what_a_process_wrote_while_it_did_not_answer_is_in_the_reason() -> None:
     said = await reason_of(shell("echo Enter your password:; echo on a terminal >&2; sleep 1000"), connectTimeout=1)
     assert said.startswith("did not answer within 1 s of connecting (it wrote: ")
