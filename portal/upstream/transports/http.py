@@ -35,7 +35,9 @@ from portal.upstream.transports.protocol import Agreement, Introduction, outgoin
 from portal.upstream.transports.wire import (
     id_of_damaged_answer,
     invalid_response,
+    is_outcome,
     kind_of,
+    messages_among,
     messages_in,
     params_of,
     refusal_in,
@@ -48,6 +50,9 @@ LISTEN = "subscriptions/listen"
 _HEAD = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 _STREAM_HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 _NEVER_CANCELLED = ("initialize", "server/discover")
+_ONLY_READ = frozenset(
+    {*_NEVER_CANCELLED, "ping", "tools/list", "prompts/list", "resources/list", "resources/templates/list"}
+)
 # Bytes of an answer beyond its result: progress and log messages on the same stream.
 _CHATTER_BYTES = 16 * 1024 * 1024
 _STRAY_BYTES = 1024
@@ -141,7 +146,7 @@ class HttpLink:
             call.session = self._session
         self._in_flight += 1
         try:
-            return await self._read_answer(await self._post(message, headers, call.session), call)
+            return await self._read_answer(await self._post_request(message, call), call)
         except asyncio.CancelledError:
             # In 2026-07-28 closing the answer cancels the request. Older versions need a notification.
             if not self._modern and method not in _NEVER_CANCELLED:
@@ -200,11 +205,13 @@ class HttpLink:
     async def _read_whole_answer(self, response: aiohttp.ClientResponse, data: bytes, call: _Call) -> dict[str, object]:
         """The result in a body that is one message, or a batch of them (2025-03-26)."""
         result = None
-        for message in (messages := messages_in(data)):
+        for message in (messages := messages_in(data) or _messages_for(call, data)):
             found = await self._handle_message(message, call)
             result = found if found is not None else result
         if result is not None:
             return result
+        if not data:
+            raise self._invalid(f"answered HTTP {response.status} with nothing", data)
         if (kind := media_type(response)) not in ("application/json", "text/event-stream"):
             raise self._invalid(f"answered HTTP {response.status} with {kind or 'no content type'}", data)
         raise self._invalid(
@@ -259,9 +266,13 @@ class HttpLink:
         """
         if event.name == "endpoint" and call.method in _NEVER_CANCELLED:
             raise OlderTransport("answered with the event stream of the older transport, HTTP with SSE")
-        if event.name != "message" or not event.data:
+        if not event.data:
             return None
-        messages = messages_in(event.data)
+        messages = messages_in(event.data) or _messages_for(call, event.data)
+        if event.name != "message":
+            if any(same_id(message.get("id"), call.id) for message in messages):
+                call.stray = f"event: {event.name[:40]}, data: ".encode() + event.data[:_STRAY_BYTES]
+            return None
         if not messages:
             if id_of_damaged_answer(event.data) == call.id:
                 raise self._invalid("the answer is not JSON", event.data)
@@ -332,6 +343,18 @@ class HttpLink:
             async with asyncio.timeout(_UNANSWERED_SECONDS):
                 (await self._post(message, headers, self._session)).release()
 
+    async def _post_request(self, message: Mapping[str, object], call: _Call) -> aiohttp.ClientResponse:
+        """The answer to a request. One that only reads is sent once more if the connection closes under it.
+
+        Some servers close after every answer, and do not say so.
+        """
+        try:
+            return await self._post(message, call.headers, call.session)
+        except OutcomeUnknown:
+            if call.method not in _ONLY_READ:
+                raise
+        return await self._post(message, call.headers, call.session)
+
     async def _post(
         self, message: Mapping[str, object], headers: Mapping[str, str], session: str | None
     ) -> aiohttp.ClientResponse:
@@ -398,6 +421,18 @@ class HttpLink:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
+    """The messages in the answer to a call that is no message as a whole.
+
+    Messages in a row all count, and of what is behind words (a warning of PHP) the result or error of this call.
+    """
+    return [
+        message
+        for message, alone in messages_among(data)
+        if alone or (is_outcome(message) and same_id(message.get("id"), call.id))
+    ]
 
 
 def _session_is_over(

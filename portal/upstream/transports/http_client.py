@@ -43,6 +43,7 @@ _ENOUGH = 8
 # White space in front of a body that is looked past.
 _PADDING_BYTES = 64 * 1024
 _EVENT_LINE = re.compile(rb"(?:event|data|id|retry)?:")
+_COMPRESSIONS = ("gzip", "x-gzip", "deflate", "br", "zstd", "dcb", "dcz", "compress", "x-compress")
 _PIECE = 256 * 1024
 _REFUSAL_BYTES = 256 * 1024
 # Characters of what a server says when it asks for authorization: with the advice a reason still fits where reasons are
@@ -98,6 +99,10 @@ async def events_in(pieces: AsyncIterator[bytes], max_event_bytes: int) -> Async
     try:
         async for piece in pieces:
             for event in parser.feed(piece):
+                yield event
+        # Some servers leave out the last line end or two. What is cut off is no JSON.
+        for event in parser.end():
+            if messages_in(event.data):
                 yield event
     except EventTooLarge:
         raise ResponseTooLarge(f"one event of the answer has more than {max_event_bytes} bytes") from None
@@ -201,8 +206,9 @@ def media_type(response: aiohttp.ClientResponse) -> str:
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    return "" if encoding == "identity" else encoding
+    """How the body is compressed, "" if it is not. A word that is no compression (`utf-8`) says nothing."""
+    named = response.headers.get("content-encoding", "").lower().split(",")
+    return ", ".join(name for name in map(str.strip, named) if name in _COMPRESSIONS)
 
 
 def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[bytes]] | None:
@@ -212,15 +218,23 @@ def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[by
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ResponseInvalid(f"the answer is compressed with {encoding[:20]!r}, which was not asked for")
     decompressor = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
+    # Some servers send `deflate` without a header, which browsers take.
+    bare = [zlib.decompressobj(wbits=-15)] if encoding == "deflate" else []
 
     def inflate(chunk: bytes) -> Iterator[bytes]:
         """Decompressed pieces of a bounded size, so that a decompression bomb never fills the memory."""
+        nonlocal decompressor
         full = False
         while chunk or full:
             try:
                 piece = decompressor.decompress(chunk, _PIECE)
             except zlib.error:
+                if bare:
+                    decompressor = bare.pop()
+                    continue
                 raise ResponseInvalid("the answer is damaged (bad compressed data)") from None
+            if piece:
+                bare.clear()
             full = len(piece) == _PIECE  # More output may be left even if there is no more input.
             chunk = decompressor.unconsumed_tail
             yield piece

@@ -90,7 +90,7 @@ def messages_in(data: bytes | bytearray) -> list[dict[str, object]]:
 
 
 def messages_among(data: bytes) -> Iterator[tuple[dict[str, object], bool]]:
-    """The messages in a line that is none as a whole: several of them, or words around one.
+    """The messages in a line or body that is none as a whole: several of them, or words around one.
 
     With each comes whether nothing but messages is in front of it; otherwise it may be one that the words quote. Only
     the first `MAX_AMONG` places where one may begin are tried, in `MAX_AMONG_BYTES`.
@@ -102,7 +102,7 @@ def messages_among(data: bytes) -> Iterator[tuple[dict[str, object], bool]]:
     for _ in range(MAX_AMONG):
         if (start := _MESSAGE_START.search(text, at)) is None:
             return
-        alone = alone and not text[at : start.start()].strip("\ufeff \t\r")
+        alone = alone and not text[at : start.start()].strip("\ufeff \t\r\n")
         try:
             at = end_of_value(text, start.start())
         except ValueError:

@@ -7,7 +7,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -383,6 +383,93 @@ async def test_a_redirect_in_a_circle_ends() -> None:
         await exchange.answer(b"", status=307, also="location: /mcp")
 
     await failing_with(around, ResponseInvalid)
+
+
+def compressed(form: str, body: bytes) -> bytes:
+    if form == "gzip":
+        return gzip.compress(body)
+    bare = zlib.compressobj(wbits=-15)
+    return bare.compress(body) + bare.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "form"),
+    [
+        ("utf-8", ""),
+        ("none", ""),
+        ("", ""),
+        ("identity, gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("deflate", "bare deflate"),
+        ("br", None),
+        ("gzip, gzip", None),
+    ],
+)
+async def test_a_body_is_decompressed_as_browsers_do_it(encoding: str, form: str | None) -> None:
+    async def answer(exchange: Exchange) -> None:
+        body = json.dumps(
+            {"jsonrpc": "2.0", "id": exchange.id, "result": {"content": [{"type": "text", "text": "ok"}]}}
+        )
+        sent = compressed(form, body.encode()) if form else body.encode()
+        await exchange.answer(sent, also=f"content-encoding: {encoding}")
+
+    async with answered_by(answer) as (_, up):
+        if form is not None:
+            assert await up.text("echo") == "ok"
+        else:
+            with pytest.raises(ResponseInvalid, match="which was not asked for"):
+                await up.call("echo")
+
+
+async def test_a_connection_that_closes_after_every_answer_costs_no_request_that_only_reads() -> None:
+    used: set[Any] = set()
+
+    async def once(exchange: Exchange) -> None:
+        if exchange.writer in used:
+            exchange.abort()
+            return
+        used.add(exchange.writer)
+        results: dict[str, Any] = {
+            "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "n"}},
+            "tools/list": {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
+        }
+        if exchange.message["method"] in results:
+            await exchange.result(results[exchange.message["method"]])
+        else:
+            await exchange.error(-32601, "Method not found")
+
+    async with raw_upstream(once) as raw:
+        raw.overrides |= dict.fromkeys(("server/discover", "initialize", "tools/list", "ping"), once)
+        async with ready({"url": raw.url, "type": "http"}) as up:
+            with pytest.raises(OutcomeUnknown):
+                for _ in range(2):
+                    with suppress(RpcError):
+                        await up.call("echo")
+            # A call may have had its effect.
+            assert len(raw.calls) <= 2
+
+
+async def test_a_gateway_that_refuses_the_probe_may_let_the_handshake_through() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.answer(b"this method is not allowed", status=403, kind="text/plain")
+
+    async with raw_upstream(say_fine, legacy=True) as raw:
+        raw.overrides["server/discover"] = refuse
+        async with ready({"url": raw.url, "type": "http"}) as up:
+            assert await up.text("echo") == "fine"
+        raw.overrides["initialize"] = refuse
+        async with watched({"url": raw.url, "type": "http"}) as up:
+            connection = await up.until(lambda connection: connection.state == "error")
+            assert connection.reason == "refuses access (HTTP 403); it says: this method is not allowed"
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_an_answer_without_a_body_is_said_to_be_nothing(status: int) -> None:
+    async def nothing(exchange: Exchange) -> None:
+        await exchange.head(status, *([] if status == 204 else ["content-length: 0"]))
+
+    error = await failing_with(nothing, ResponseInvalid)
+    assert error.message == f"answered HTTP {status} with nothing"
 
 
 async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None:

@@ -29,6 +29,7 @@ from tests.portal.upstreams.verbatim import FINE, TRANSPORTS, answers_of, verbat
 from tests.portal.upstreams.watching import ready, watched
 
 pytestmark = pytest.mark.anyio
+LOG = '{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}'
 EVERYWHERE = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
@@ -193,9 +194,6 @@ async def test_what_a_process_writes_around_its_answer_is_passed_over(noise: str
     async with verbatim("stdio", {"noisy": noise + FINE}) as entry, ready(entry, timeout=20) as up:
         assert await up.text("noisy") == "fine"
         assert not up.notifications
-
-
-LOG = '{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}'
 
 
 @pytest.mark.parametrize(
