@@ -348,7 +348,7 @@ class HttpClient:
         upgraded = before == ("http", after[1], 80) and after == ("https", after[1], 443)
         own_user = urlsplit(target).username in (None, urlsplit(sent).username)
         if not keeps_method or not own_user or not (before == after or upgraded):
-            where = snippet(_address(target), self._secrets)
+            where = snippet(address(target), self._secrets)
             advice = "if that is the server, write that address into its `url`"
             raise ResponseInvalid(f"redirects to {where}, which is not followed; {advice}")
         return target
@@ -363,7 +363,7 @@ def resolve_url(base: str, reference: str) -> str | None:
         return None
 
 
-def _address(url: str) -> str:
+def address(url: str) -> str:
     """The URL without user, password, query and fragment, which may be secret."""
     parts = urlsplit(url)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

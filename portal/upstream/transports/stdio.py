@@ -115,6 +115,8 @@ def _why_not(error: OSError | ValueError, config: StdioServer) -> str:
 class StdioPipe:
     """Implements `Pipe` with a child process."""
 
+    acknowledges = False
+
     def __init__(self, process: asyncio.subprocess.Process, max_bytes: int, words: LastWords) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self._process = process
@@ -154,13 +156,14 @@ class StdioPipe:
             await self._await_last_words()
         return line
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> bytes:
         try:
             self._stdin.write(data + b"\n")
             await self._stdin.drain()
         except (ConnectionError, RuntimeError):
             await self._await_last_words()
             raise OutcomeUnknown(self.end_reason()) from None
+        return b""
 
     def pass_over(self, data: bytes) -> None:
         self._last_words.add(data)
