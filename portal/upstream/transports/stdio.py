@@ -22,7 +22,7 @@ from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
 from portal.sdk import close_pipes
 from portal.upstream.transports.duplex import TooLarge
-from portal.upstream.transports.wire import END_BYTES, redact, snippet, tail
+from portal.upstream.transports.wire import END_BYTES, MAX_AMONG_BYTES, messages_in, redact, snippet, tail
 
 _CHUNK = 64 * 1024
 # Characters. With them a reason still fits where reasons are cut to 300, as in `/healthz`.
@@ -30,6 +30,8 @@ _WORDS = 200
 _WORD_LINES = 20
 # Lines of a stack trace that say where, but not what: they would push the error out of the last words.
 _FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+')
+# Some programs write no newline behind a message.
+_UNENDED_SECONDS = 1.0
 _EXIT_SECONDS = 2.0
 _TERM_SECONDS = 2.0
 _KILL_SECONDS = 2.0
@@ -247,11 +249,21 @@ class LineReader:
     async def next(self) -> bytes | TooLarge | None:
         """The next line without its newline, or None at the end. The last line needs no newline."""
         while not self._ready:
-            chunk = await self._stream.read(_CHUNK)
+            chunk = await self._read()
             if not chunk and not self._size:
                 return None
             self.feed(chunk or b"\n")
         return self._ready.popleft()
+
+    async def _read(self) -> bytes:
+        """More of the stream, b"" at its end; a newline if nothing comes for a while behind a whole message."""
+        if 0 < self._size <= MAX_AMONG_BYTES and self._parts[-1].rstrip().endswith(b"}"):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UNENDED_SECONDS):
+                    return await self._stream.read(_CHUNK)
+            if messages_in(b"".join(self._parts)):
+                return b"\n"
+        return await self._stream.read(_CHUNK)
 
     def feed(self, chunk: bytes) -> None:
         """Add bytes; complete lines become available to `next`."""
