@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -43,6 +43,7 @@ from portal.upstream.transports.wire import (
     refusal_in,
     result_in,
     same_id,
+    snippet,
 )
 
 SESSION_HEADER = "mcp-session-id"
@@ -60,6 +61,12 @@ _MAX_FRUITLESS_RESUMES = 3
 _UNANSWERED_SECONDS = 5.0
 _GOODBYE_SECONDS = 2.0
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_NOT_INITIALIZED = re.compile(
+    r"\bserver (?:is |has )?not (?:yet )?(?:been )?initiali[sz]ed|before initiali[sz]ation", re.IGNORECASE
+)
+_OF_SESSION = re.compile(rf"session|{_NOT_INITIALIZED.pattern}", re.IGNORECASE)
+# Codes with which SDKs refuse a session.
+_CODES_OF_SESSION = (-32000, -32001, -32600)
 # Answers to the GET of a session's stream after which it is worth another try.
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
@@ -147,6 +154,10 @@ class HttpLink:
         self._in_flight += 1
         try:
             return await self._read_answer(await self._post_request(message, call), call)
+        except RpcError as error:
+            if call.session is not None and _NOT_INITIALIZED.search(error.message):
+                raise _expired(error.message) from None
+            raise
         except asyncio.CancelledError:
             # In 2026-07-28 closing the answer cancels the request. Older versions need a notification.
             if not self._modern and method not in _NEVER_CANCELLED:
@@ -314,8 +325,16 @@ class HttpLink:
         found = refusal_in(messages, call.id)
         if isinstance(found, dict):
             return found
-        if call.session is not None and _session_is_over(response.status, found, messages, call):
-            raise SessionExpired("the server no longer knows the session")
+        words = (
+            found.message
+            if found is not None
+            else ""
+            if data.lstrip().startswith(b"<")
+            else snippet(data, self._secrets)
+        )
+        is_own = any(same_id(message.get("id"), call.id) for message in messages)
+        if call.session is not None and _session_is_over(response.status, words, found, is_own):
+            raise _expired(words)
         if found is not None:
             found.status = response.status
             raise found
@@ -435,18 +454,25 @@ def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
     ]
 
 
-def _session_is_over(
-    status: int, error: RpcError | None, messages: Sequence[Mapping[str, object]], call: _Call
-) -> bool:
-    """Whether a refusal says that the server does not know the session.
+def _expired(words: str) -> SessionExpired:
+    return SessionExpired("the server no longer knows the session" + (f": {words[:200]}" if words else ""))
 
-    The specification says 404. Servers that follow the TypeScript SDK's examples answer 400.
+
+def _session_is_over(status: int, words: str, error: RpcError | None, is_own: bool) -> bool:
+    """Whether a refusal says that the server does not know the session. `is_own`: the error has the request's id.
+
+    The specification says 404. Servers that follow the TypeScript SDK's examples answer 400, and one that was started
+    again answers that it was not initialized.
     """
-    if error is None or "session" in error.message.lower():
-        return status == 404 or (status == 400 and error is not None)
+    if status not in (400, 404, 410):
+        return False
+    if _OF_SESSION.search(words):
+        return True
     # Some map the codes of JSON-RPC to statuses: such a 404 is about the method, or about what the request asks for.
-    about_request = error.code == METHOD_NOT_FOUND or any(same_id(message.get("id"), call.id) for message in messages)
-    return status == 404 and not about_request
+    about_request = error is not None and (
+        error.code == METHOD_NOT_FOUND or (is_own and error.code not in _CODES_OF_SESSION)
+    )
+    return status != 400 and not about_request
 
 
 def _has_events(response: aiohttp.ClientResponse) -> bool:

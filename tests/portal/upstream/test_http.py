@@ -18,6 +18,7 @@ from portal.errors import (
     ResponseInvalid,
     ResponseTooLarge,
     RpcError,
+    SessionExpired,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -155,15 +156,63 @@ async def test_a_result_that_contradicts_its_status_is_an_error_that_shows_it() 
     assert error.status == 500 and '"result": {"content": []}' in error.message
 
 
-@pytest.mark.parametrize("status", [400, 404])
-async def test_a_session_that_an_error_names_as_unknown_is_begun_again(status: int) -> None:
-    async def expire(exchange: Exchange) -> None:
-        raw.on_call = say_fine
-        await exchange.error(-32600, "Session not found", status=status)
+LOST_SESSIONS: dict[str, tuple[int, str, Any]] = {
+    "text": (404, "text/plain", "Not found"),
+    "gone": (410, "text/plain", "gone"),
+    "page": (404, "text/html", "<html>not found</html>"),
+    "example": (400, "application/json", (-32000, "Bad Request: No valid session ID provided")),
+    "example of a stream": (400, "text/plain", "Invalid or missing session ID"),
+    "framework": (400, "application/json", '{"error": "Unknown session"}'),
+    "started again": (400, "application/json", (-32000, "Bad Request: Server not initialized")),
+    "other word": (404, "application/json", (-32001, "Unknown connection")),
+    "in an answer": (200, "application/json", (-32602, "Received request before initialization was complete")),
+}
 
-    async with answered_by(expire, legacy=True) as (raw, up):
-        assert await up.text("echo") == "fine"
-        await raw.seen("initialize", times=2)
+
+@pytest.mark.parametrize("told", LOST_SESSIONS)
+async def test_a_session_that_a_server_does_not_know_is_begun_again_however_it_says_so(told: str) -> None:
+    status, kind, body = LOST_SESSIONS[told]
+
+    async def in_session(exchange: Exchange) -> None:
+        if exchange.headers.get("mcp-session-id") != "session-1":
+            await exchange.text("fine")
+        elif isinstance(body, str):
+            await exchange.answer(body.encode(), status=status, kind=kind)
+        else:
+            await exchange.error(*body, status=status)
+
+    async def initialize(exchange: Exchange) -> None:
+        info = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "n"}}
+        await exchange.result(info, also=f"mcp-session-id: session-{len(begun) + 1}")
+        begun.append(exchange)
+
+    begun: list[Exchange] = []
+    async with raw_upstream(in_session) as raw:
+        raw.legacy = True
+        raw.overrides |= {"initialize": initialize, "tools/call": in_session}
+        raw.overrides["tools/list"] = lambda exchange: exchange.result({"tools": raw.tools})
+        async with ready({"url": raw.url, "type": "http"}) as up:
+            assert await up.text("echo") == "fine"
+            assert len(begun) == 2
+
+
+async def test_an_error_of_a_tool_about_something_else_that_is_not_initialized_is_no_lost_session() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.error(-32603, "Chat client not initialized")
+
+    async with answered_by(refuse, legacy=True) as (raw, up):
+        with pytest.raises(RpcError, match="Chat client not initialized"):
+            await up.call("echo")
+        assert len(raw.calls) == 1
+
+
+async def test_what_a_server_says_of_a_session_that_it_never_knows_is_in_the_error() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.error(-32000, "Session limit reached", status=400)
+
+    async with answered_by(refuse, legacy=True) as (_, up):
+        with pytest.raises(SessionExpired, match="no longer knows the session: Session limit reached"):
+            await up.call("echo")
 
 
 @pytest.mark.parametrize("status", [401, 403])
