@@ -29,6 +29,7 @@ from portal.upstream.transports.http_client import (
     media_type,
     opened,
     refusal_messages,
+    words_of,
 )
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
@@ -43,7 +44,6 @@ from portal.upstream.transports.wire import (
     refusal_in,
     result_in,
     same_id,
-    snippet,
 )
 
 SESSION_HEADER = "mcp-session-id"
@@ -325,13 +325,7 @@ class HttpLink:
         found = refusal_in(messages, call.id)
         if isinstance(found, dict):
             return found
-        words = (
-            found.message
-            if found is not None
-            else ""
-            if data.lstrip().startswith(b"<")
-            else snippet(data, self._secrets)
-        )
+        words = words_of(data, found, self._secrets)
         is_own = any(same_id(message.get("id"), call.id) for message in messages)
         if call.session is not None and _session_is_over(response.status, words, found, is_own):
             raise _expired(words)

@@ -11,7 +11,7 @@ import os
 import re
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
@@ -25,11 +25,12 @@ from portal.errors import (
     OutcomeUnknown,
     ResponseInvalid,
     ResponseTooLarge,
+    RpcError,
     UpstreamError,
     UpstreamUnavailable,
 )
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
-from portal.upstream.transports.wire import messages_in, rpc_error, snippet
+from portal.upstream.transports.wire import messages_in, refusal_in, snippet
 
 _NOT_SENT = (
     aiohttp.ClientProxyConnectionError,
@@ -200,6 +201,13 @@ async def refusal_messages(response: aiohttp.ClientResponse) -> tuple[bytes, lis
     return data, [message for event in events for message in messages_in(event.data)]
 
 
+def words_of(data: bytes, error: RpcError | None, secrets: Sequence[str]) -> str:
+    """What a refusal says: the message of its error, else the beginning of its body; "" for a page."""
+    if error is not None:
+        return snippet(error.message, secrets)
+    return "" if _start(data).startswith(b"<") else snippet(data, secrets)
+
+
 def media_type(response: aiohttp.ClientResponse) -> str:
     """The media type in lower case, without parameters, or ""."""
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
@@ -331,10 +339,8 @@ class HttpClient:
             data, messages = await refusal_messages(response)
         except UpstreamError:
             return ""
-        error = next((error for message in messages if (error := rpc_error(message.get("error")))), None)
-        if error is None and (media_type(response) == "text/html" or _start(data).startswith(b"<")):
-            return ""
-        words = snippet(error.message if error is not None else data, self._secrets)
+        found = refusal_in(messages)
+        words = words_of(data, found if isinstance(found, RpcError) else None, self._secrets)
         return words if len(words) <= _WORDS else words[: _WORDS - 1] + "…"
 
     async def aclose(self) -> None:
