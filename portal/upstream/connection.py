@@ -26,7 +26,7 @@ from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, declares_no_tools, fetch
 from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
 from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
-from portal.upstream.transports.link import Link
+from portal.upstream.transports.link import Link, log_entry
 from portal.upstream.transports.protocol import Agreement, Introduction
 from portal.upstream.transports.wire import redact, redact_value
 
@@ -241,7 +241,7 @@ class Connection:
         else:
             if method in LIST_CHANGED:
                 self._outdated.set()
-            self._on_notification(method, params)
+            self._on_notification(method, log_entry(params) if method == "notifications/message" else params)
 
     # Calls
 

@@ -13,6 +13,7 @@ import pytest
 
 from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError
 from portal.exact import encode
+from portal.upstream import CallContext
 from portal.upstream.transports.wire import (
     MAX_AMONG,
     MAX_AMONG_BYTES,
@@ -163,6 +164,36 @@ async def test_an_error_without_an_id_fails_no_call_while_several_wait(transport
         assert not any(call.done() for call in calls)
         for call in calls:
             call.cancel()
+
+
+LOGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"level": "WARN", "data": "x"}, {"level": "warning", "data": "x"}),
+    ({"level": "Error", "message": "x"}, {"level": "error", "data": "x"}),
+    ({"level": "fatal", "data": None}, {"level": "critical", "data": None}),
+    ({"data": {"a": 1}, "logger": "l"}, {"level": "info", "data": {"a": 1}, "logger": "l"}),
+    ({"level": "notice", "data": "x", "message": "y"}, {"level": "notice", "data": "x", "message": "y"}),
+    ({"level": 3, "data": "x"}, {"level": 3, "data": "x"}),
+]
+
+
+@EVERYWHERE
+async def test_a_log_message_has_the_level_and_the_data_that_its_server_means(transport: str) -> None:
+    def with_log(params: Mapping[str, Any]) -> str:
+        log = encode({"jsonrpc": "2.0", "method": "notifications/message", "params": params}).decode()
+        return f"[{log}, {FINE}]"
+
+    heard: list[Mapping[str, Any]] = []
+
+    async def hear(params: Mapping[str, Any]) -> None:
+        heard.append(params)
+
+    tools = {f"log{at}": with_log(params) for at, (params, _) in enumerate(LOGS)}
+    async with verbatim(transport, tools) as entry, ready(entry, timeout=20) as up:
+        for name, (_, meant) in zip(tools, LOGS, strict=True):
+            await up.call(name, context=CallContext(on_log=hear))
+            assert heard.pop() == meant
+            await up.call(name)
+            assert up.notifications.pop() == ("notifications/message", meant)
 
 
 @EVERYWHERE
