@@ -529,7 +529,8 @@ async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None
             params = {"progressToken": token, "progress": step, "total": 2, "message": "on it"}
             await exchange.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
         await exchange.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "no"}})
-        await exchange.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "said"}})
+        said = {"level": "info", "data": "said"}
+        await exchange.event({"jsonrpc": "2.0", "method": "notifications/message", "params": said})
         await exchange.event({"jsonrpc": "2.0", "id": exchange.id, "result": {"content": []}})
         exchange.close()
 
@@ -543,7 +544,7 @@ async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None
 
     async with answered_by(talk) as (_, up):
         await up.call("echo", context=CallContext(on_progress=on_progress, on_log=on_log))
-    assert heard == [(1, 2, "on it"), (2, 2, "on it"), {"data": "said"}]
+    assert heard == [(1, 2, "on it"), (2, 2, "on it"), {"level": "info", "data": "said"}]
 
 
 async def test_an_interrupted_answer_is_resumed_where_it_stopped() -> None:
