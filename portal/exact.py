@@ -49,6 +49,18 @@ def parse(text: bytes | str) -> object:
         raise ValueError("nested too deeply") from None
 
 
+def end_of_value(text: str, start: int) -> int:
+    """The place behind the JSON value that begins at `start`. What follows it may be anything.
+
+    Raises:
+        ValueError: no JSON value begins there, or it is nested too deeply.
+    """
+    try:
+        return _DECODER.raw_decode(text, start)[1]
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
 def encode(value: object, option: int = 0, default: Callable[[object], object] | None = None) -> bytes:
     """JSON by orjson, whose `option` and `default` these are, with every integer exact."""
     try:
@@ -86,3 +98,6 @@ def _finite(digits: str) -> float:
 
 def _refuse(constant: str) -> NoReturn:
     raise NumberError(constant)
+
+
+_DECODER = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse)

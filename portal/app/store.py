@@ -33,9 +33,17 @@ class DatabasePlace:
         parts = urlsplit(self.url)
         return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
-    def exists(self) -> bool:
-        """Whether it is there, so that opening makes nothing. A server is asked only when it is opened."""
-        return self.file is None or self.file.exists()
+    async def exists(self) -> bool:
+        """Whether it is there, so that opening makes nothing: the file, or the tables of a portal on a server.
+
+        Raises:
+            StateError: the server cannot be asked.
+        """
+        if self.file is not None:
+            return self.file.exists()
+        from portal.state import Store
+
+        return await Store.is_made(self.url)
 
 
 def database_place(url: str | None) -> DatabasePlace:
@@ -79,7 +87,7 @@ async def store_of_pins(config: Config) -> AsyncIterator[Store | None]:
     try:
         with TemporaryDirectory(prefix="codemode-") as folder:
             place = database_place(config.portal.state)
-            async with open_store(place.url if place.exists() else f"sqlite:///{folder}/state.db") as store:
+            async with open_store(place.url if await place.exists() else f"sqlite:///{folder}/state.db") as store:
                 yield store
     except StateError as error:
         raise StartError(str(error)) from error

@@ -7,8 +7,8 @@ missing where it belongs. `codemode serve` makes that of its configuration; the 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -73,22 +73,29 @@ async def open_database(
         CommandError: there is none, or it cannot be opened.
     """
     found = find_database(state, config, stderr)
-    there = found.place.exists()
-    if not there and not create and (create is False or not found.named):
-        raise CommandError(no_database(found.place, can_create=create is not None))
-    if state is None:
-        say_database(found.place, stderr)
-    if create and found.place.file is not None:
-        found.place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix="codemode-") as folder:
-        try:
-            async with open_store(found.place.url if there or create else f"sqlite:///{folder}/state.db") as store:
-                yield store, found.config
-        except StateError as error:
-            raise CommandError(str(error)) from error
+    with state_errors(), TemporaryDirectory(prefix="codemode-") as folder:
+        there = await found.place.exists()
+        if not there and not create and (create is False or not found.named):
+            raise CommandError(no_database(found.place, can_create=create is not None))
+        if state is None:
+            say_database(found.place, stderr, there=there)
+        if create and found.place.file is not None:
+            found.place.file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        made = there or bool(create)
+        async with open_store(found.place.url if made else f"sqlite:///{folder}/state.db") as store:
+            yield store, found.config
     if state is not None:
         # Only now: who named it knows which it is, and an error is one line.
-        say_database(found.place, stderr)
+        say_database(found.place, stderr, there=made)
+
+
+@contextmanager
+def state_errors() -> Iterator[None]:
+    """Says an error of the database as one of the command."""
+    try:
+        yield
+    except StateError as error:
+        raise CommandError(str(error)) from error
 
 
 def no_database(place: DatabasePlace, *, can_create: bool = False) -> str:
@@ -96,12 +103,11 @@ def no_database(place: DatabasePlace, *, can_create: bool = False) -> str:
     made = "`codemode serve` makes it when people sign in at the portal"
     if can_create:
         made += ", and this command does with --create"
-    return (
-        f"There is no database at {place} yet: {made}. Name another with --state, or its configuration with --config."
-    )
+    absent = f"There is no database at {place} yet" if place.file is not None else f"{place} has no portal in it yet"
+    return f"{absent}: {made}. Name another with --state, or its configuration with --config."
 
 
-def say_database(place: DatabasePlace, stderr: Console) -> None:
+def say_database(place: DatabasePlace, stderr: Console, *, there: bool) -> None:
     """Print which database it is."""
-    absent = "" if place.exists() else " (not there yet)"
+    absent = "" if there else " (not there yet)" if place.file is not None else " (no portal in it yet)"
     stderr.print(f"Database: {place}{absent}", style="dim", highlight=False, markup=False, soft_wrap=True)

@@ -28,6 +28,9 @@ SERVER_SECTIONS = ("mcpServers", "servers", "mcp_servers", "context_servers")
 """Where the servers are: most clients, VS Code, Codex, Zed."""
 MAX_ENV_FILE = 1024 * 1024
 MAX_KEYS = 12
+# Characters of a folder or a name in a message, and how many of them are named.
+MAX_PATH = 100
+_MAX_SHOWN = 5
 # Approvals, pictures and versions: they change nothing about a server, so nobody needs to know.
 SILENT = frozenset({"alwaysAllow", "autoApprove", "trust", "gallery", "version", "dev", "iconUrl", "icon"})
 # What one client or another documents for a server, where it is close to a key of ours or limits what is offered.
@@ -172,6 +175,43 @@ def without_wrapping(document: Mapping[str, object]) -> Mapping[str, object]:
     if "servers" in inside:
         return {**rest, **{key: inside[key] for key in ("servers", "inputs") if key in inside}}
     return {**rest, SERVER_SECTIONS[0]: inside} if any(map(looks_like_server, inside.values())) else document
+
+
+def check_projects(document: Mapping[str, object], file: str, notes: Notes) -> None:
+    """Say that servers of single projects are not served: Claude Code keeps them in `~/.claude.json`, where
+    `claude mcp add` puts them, for use in one folder.
+
+    Raises:
+        ConfigError: the document has no others, and nothing else for this portal.
+    """
+    projects = document.get("projects")
+    own = {
+        path: list(servers)
+        for path, project in (projects.items() if isinstance(projects, dict) else ())
+        if isinstance(project, dict) and isinstance(servers := project.get("mcpServers"), dict) and servers
+    }
+    if not own:
+        return
+    if "portal" in document or any(document.get(section) for section in SERVER_SECTIONS):
+        notes.sentences.append(
+            f"Passed over, because Claude Code uses them in one folder only: the servers under {_shown(list(own))} of "
+            f"`projects`. Write those that this portal is to serve into the section `{SERVER_SECTIONS[0]}` at the top."
+        )
+        return
+    path, names = next(iter(own.items()))
+    more = f" (one of {len(own)} such folders)" if len(own) > 1 else ""
+    raise ConfigError(
+        f"has the servers {_shown(names)}, which Claude Code uses in that folder only{more}.",
+        file=file,
+        key=f"projects.{path[:MAX_PATH]}.mcpServers",
+        fix=f"Write those that this portal is to serve into a section `{SERVER_SECTIONS[0]}` at the top, here or in a "
+        "file of its own; `claude mcp add --scope user` adds one there.",
+    )
+
+
+def _shown(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(f"`{name[:MAX_PATH]}`" for name in names[:_MAX_SHOWN]) + more
 
 
 def looks_like_server(value: object) -> bool:

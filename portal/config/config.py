@@ -27,6 +27,7 @@ from portal.config.clients import (
     TRANSPORTS,
     EntryUnusable,
     Notes,
+    check_projects,
     editor_variables,
     foreign_at_top,
     in_our_words,
@@ -277,6 +278,7 @@ def parse_config(
 def _parse(document: Mapping[str, object], file: str, environment: Mapping[str, str], folder: Path | None) -> Config:
     notes = Notes()
     document = without_wrapping(document)
+    check_projects(document, file, notes)
     foreign_at_top(document, {"$schema", *SERVER_SECTIONS, "portal", "portals", "inputs"}, file, notes)
     empty = [key for key in SERVER_SECTIONS if key in document and document[key] is None]
     document = {key: value for key, value in document.items() if value is not None}

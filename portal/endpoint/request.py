@@ -53,7 +53,7 @@ def malformed(headers: list[tuple[bytes, bytes]], body: bytes) -> Refusal | None
         return _number_refusal(body)
     if any(name == b"mcp-protocol-version" and value not in _LEGACY for name, value in headers):
         return None
-    if isinstance(message, dict) and "method" in message and not _id_fits(message.get("id", 0)):
+    if isinstance(message, dict) and "method" in message and not _id_fits(message):
         # The SDK would take it for a notification, and the client would wait for an answer.
         return Refusal(400, "message", _MESSAGE, INVALID_REQUEST)
     try:
@@ -75,8 +75,12 @@ def _number_refusal(body: bytes) -> Refusal | None:
     return None
 
 
-def _id_fits(id: object) -> bool:
-    """Whether this can be the id of a request (MCP: a string or an integer)."""
+def _id_fits(message: Mapping[str, object]) -> bool:
+    """Whether a message has no id, or one of a request (MCP: a string or an integer). Some clients give notifications
+    the id null."""
+    id, method = message.get("id", 0), message["method"]
+    if id is None and isinstance(method, str) and method.startswith("notifications/"):
+        return True
     return isinstance(id, str | int) and not isinstance(id, bool)
 
 

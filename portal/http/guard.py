@@ -6,6 +6,7 @@ sees the connection itself, so that it notices a client that goes away.
 
 import asyncio
 import re
+from codecs import BOM_UTF8
 from itertools import accumulate
 
 from mcp_types import PARSE_ERROR
@@ -91,7 +92,8 @@ class Guard:
         kinds = [value for name, value in headers if name == b"content-type"]
         if len(kinds) != 1 or kinds[0].partition(b";")[0].strip().lower() != b"application/json":
             raise Refusal(415, "content_type", "Send the body as JSON, with the header Content-Type: application/json.")
-        body = await self._read(headers, receive, self._edge.settings.body_limit)
+        # RFC 8259, section 8.1, allows to ignore the byte order mark that programs on Windows write in front of JSON.
+        body = (await self._read(headers, receive, self._edge.settings.body_limit)).removeprefix(BOM_UTF8)
         if nests_deeper_than(body, self._edge.settings.depth):
             raise Refusal(
                 400, "depth", f"The body nests deeper than {self._edge.settings.depth} levels of JSON.", PARSE_ERROR

@@ -11,6 +11,7 @@ import ssl
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -39,6 +40,12 @@ MAX_DOCUMENT_BYTES = 64 * 1024
 AUTHORIZATION_CODE, REFRESH_TOKEN = "authorization_code", "refresh_token"
 # Besides `none`. Not `private_key_jwt`: the portal holds no client's key.
 SECRET_METHODS = ("client_secret_post", "client_secret_basic")
+# Shown to nobody and used for nothing here. The scopes are those of the portal, whatever a client writes.
+_INFORMATIVE = frozenset(
+    {"client_uri", "logo_uri", "tos_uri", "policy_uri", "contacts", "jwks_uri", "scope", "application_type"}
+    | {"software_id", "software_version"}
+)
+Metadata = TypeVar("Metadata", bound=OAuthClientMetadata | OAuthClientInformationFull)
 Fetch = Callable[[str], Awaitable[bytes]]
 
 
@@ -84,12 +91,19 @@ class Client:
         return find_redirect(requested, self.redirect_uris)
 
     def grantable(self, requested: str) -> tuple[str, ...]:
-        """The scopes to grant of those requested; all if none is named (RFC 6749 section 3.3). () is an error."""
-        names = tuple(dict.fromkeys(requested.split()))
-        if not names and not self.openid:
-            return self.scopes
-        granted = tuple(name for name in names if name in self.scopes)
-        return granted if "openid" in granted or not self.openid else ()
+        """The scopes to grant of those requested, all if the portal has none of them; () is an error.
+
+        RFC 6749 section 3.3 lets a server ignore what was requested, and its answer then names what was granted. Some
+        clients ask every server for scopes of their own (`claudeai`).
+        """
+        granted = self.known(requested)
+        if self.openid:
+            return granted if "openid" in granted else ()
+        return granted or self.scopes
+
+    def known(self, requested: str) -> tuple[str, ...]:
+        """Those of the requested scopes that there are."""
+        return tuple(name for name in dict.fromkeys(requested.split()) if name in self.scopes)
 
     def takes_errors_at(self, redirect_uri: str) -> bool:
         """Whether an error may send the browser there.
@@ -165,7 +179,7 @@ def read_registration(body: bytes, settings: OAuthSettings) -> OAuthClientMetada
     if isinstance(document, OAuthError):
         return document
     try:
-        metadata = fitted(OAuthClientMetadata, document)
+        metadata = _metadata(OAuthClientMetadata, document)
     except ValidationError as error:
         found = misfits(error, document)
         wrong_uri = found[0].place[:1] == ("redirect_uris",)
@@ -210,6 +224,23 @@ def _registration(body: bytes) -> dict[str, object] | OAuthError:
     return document
 
 
+def _metadata(model: type[Metadata], document: object) -> Metadata:
+    """The metadata in a document, without members that do not fit and on which nothing here depends.
+
+    RFC 7591 section 3.2.1 lets a server replace what a client asks for; its answer names what was registered.
+
+    Raises:
+        ValidationError: another member does not fit.
+    """
+    try:
+        return fitted(model, document)
+    except ValidationError as error:
+        wrong = {str(one.place[0]) for one in misfits(error, document) if one.place} & _INFORMATIVE
+        if not wrong or not isinstance(document, dict):
+            raise
+    return fitted(model, {name: value for name, value in document.items() if name not in wrong})
+
+
 def _unfit(metadata: OAuthClientMetadata) -> str:
     """Why this portal cannot serve such a client, or ""."""
     if metadata.client_name and len(metadata.client_name) > MAX_NAME:
@@ -249,7 +280,7 @@ def read_document(url: str, content: bytes, settings: OAuthSettings) -> Client:
     """
     try:
         document = orjson.loads(content)
-        metadata = fitted(OAuthClientInformationFull, document)
+        metadata = _metadata(OAuthClientInformationFull, document)
     except orjson.JSONDecodeError:
         raise ValueError("the document is not client metadata: it must be JSON") from None
     except ValidationError as error:

@@ -90,7 +90,8 @@ def decide_exchange(request: TokenRequest, token: Token[GrantDocument], client: 
         return grant.scopes
     if request.resource not in ("", grant.resource):
         return OAuthError("invalid_target", "resource is not the one that was authorized")
-    scopes = tuple(dict.fromkeys(request.scope.split())) if request.kind is REFRESH else ()
+    # As at `/authorize`, names that the portal does not have are ignored.
+    scopes = client.known(request.scope) if request.kind is REFRESH else ()
     if not set(scopes) <= set(grant.scopes):
         return OAuthError("invalid_scope", f"the scopes of the grant are: {' '.join(grant.scopes)}")
     return scopes or grant.scopes

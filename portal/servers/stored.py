@@ -147,7 +147,12 @@ class StoredServers:
             except (CredentialsInvalid, SecretUnreadable, ValidationError) as error:
                 # Don't include pydantic's message: it can contain the credential.
                 quotable = not isinstance(error, ValidationError)
-                history.problem = str(error) if quotable else "the stored server cannot be used"
+                before, history.problem = (
+                    history.problem,
+                    str(error) if quotable else "the stored server cannot be used",
+                )
+                if history.problem != before:
+                    self._log.warning("a server is left out", server=stored.id, reason=history.problem)
         for removed in set(self._histories) - {one.id for one in found.stored} - {one.id for one in found.broken}:
             del self._histories[removed]
         return configs

@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from portal.state.errors import Misused, StateUnavailable, StateUnusable
-from portal.state.migrate import migrate
+from portal.state.migrate import is_migrated, migrate
 
 BUSY_SECONDS = 15.0
 CONNECTIONS = 5
@@ -68,6 +68,15 @@ class Database:
             raise StateUnusable(str(error)) from None
         except StateUnusable as error:
             raise StateUnusable(f"{self.name}: {error}") from None
+
+    async def is_made(self) -> bool:
+        """Whether a portal has made its tables here. Makes nothing.
+
+        Raises:
+            StateUnavailable: the database does not answer.
+        """
+        async with self.reading() as connection:
+            return await connection.run_sync(is_migrated)
 
     async def close(self) -> None:
         try:

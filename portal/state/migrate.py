@@ -32,3 +32,8 @@ def migrate(connection: Connection) -> None:
         )
     if set(at) != set(scripts.get_heads()):
         command.upgrade(config, "head")
+
+
+def is_migrated(connection: Connection) -> bool:
+    """Whether there are tables of this program, of whichever version."""
+    return bool(MigrationContext.configure(connection).get_current_heads())

@@ -138,6 +138,20 @@ class Store:
         """
         return cls(Database(url), keys, clock)
 
+    @staticmethod
+    async def is_made(url: str) -> bool:
+        """Whether a portal has made its tables in this database. Makes none.
+
+        Raises:
+            StateUnusable: there is no such database.
+            StateUnavailable: it does not answer.
+        """
+        database = Database(url)
+        try:
+            return await database.is_made()
+        finally:
+            await database.close()
+
     def __repr__(self) -> str:
         return f"Store({self._database.name!r})"
 

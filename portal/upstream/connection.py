@@ -26,7 +26,7 @@ from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, declares_no_tools, fetch
 from portal.upstream.negotiate import PAGE_BYTES, NegotiationCache, open_link
 from portal.upstream.subscriptions import ACKNOWLEDGED, LIST_CHANGED, SUBSCRIBE, UNSUBSCRIBE, Subscriptions
-from portal.upstream.transports.link import Link
+from portal.upstream.transports.link import Link, log_entry
 from portal.upstream.transports.protocol import Agreement, Introduction
 from portal.upstream.transports.wire import redact, redact_value
 
@@ -106,10 +106,15 @@ _TIMEOUTS_BEFORE_PING = 3
 _LIST_SECONDS = 60.0
 # Failed readings of the lists in a row, after which the link is replaced.
 _FAILED_READINGS = 3
-# Servers often announce one change several times in a row.
+# Servers often announce one change several times in a row, and some announce one whenever they are asked for a list.
 _SETTLE_SECONDS = 0.1
 # Notifications per second that a server may send. A server that sends more is disconnected.
 _MAX_NOTIFICATIONS = 2000
+
+
+def settling_seconds(vain: int) -> float:
+    """The pause between an announced change and the next reading. `vain` readings in a row have found no change."""
+    return min(_SETTLE_SECONDS * 2.0 ** min(vain, 16), LONGEST)
 
 
 class Connection:
@@ -152,6 +157,7 @@ class Connection:
         self._on_notification = on_notification
         self._keeper = Keeper(self._open, self._attend, self._lost, patience=config.connect_timeout)
         self._outdated = asyncio.Event()
+        self._asked = asyncio.Event()
         self._declared_only = False
         self._subscriptions = Subscriptions(missed=self._outdated.set)
         # `refresh` waits for a reading that began after its call. `_reading` is set when the current reading ends,
@@ -173,6 +179,7 @@ class Connection:
         """Read the lists again now. Returns when a reading that began after this call has ended, even if it failed."""
         reading = self._next_reading
         self._outdated.set()
+        self._asked.set()
         self._keeper.hurry()
         await reading.wait()
 
@@ -234,7 +241,7 @@ class Connection:
         else:
             if method in LIST_CHANGED:
                 self._outdated.set()
-            self._on_notification(method, params)
+            self._on_notification(method, log_entry(params) if method == "notifications/message" else params)
 
     # Calls
 
@@ -321,13 +328,15 @@ class Connection:
         self._begin_reading().set()
 
     async def _keep_listing(self, link: Link, agreement: Agreement) -> None:
-        failures = 0
+        failures = vain = 0
 
         async def page(method: str, params: Mapping[str, object]) -> Mapping[str, object]:
             return await link.request(method, params, max_bytes=PAGE_BYTES)
 
         while True:
             self._outdated.clear()
+            self._asked.clear()
+            before = self.listing.digest
             ended = self._begin_reading()
             try:
                 async with asyncio.timeout(_LIST_SECONDS):
@@ -356,10 +365,16 @@ class Connection:
                 failures = 0
                 self._set("ready", None)
                 ended.set()
+                vain = vain + 1 if self.listing.digest == before else 0
+                read_at = asyncio.get_running_loop().time()
                 with suppress(TimeoutError):  # Not every server announces that its lists have changed.
                     async with asyncio.timeout(self.config.resync):
                         await self._outdated.wait()
-                await asyncio.sleep(_SETTLE_SECONDS)
+                if asyncio.get_running_loop().time() - read_at > LONGEST:
+                    vain = 0
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(settling_seconds(vain)):
+                        await self._asked.wait()
 
     def _set(
         self, state: State, reason: str | None, status: int | None = None, *, retry_at: float | None = None

@@ -73,8 +73,9 @@ class Listing:
 class _Kind:
     """One of the lists. `field` is its attribute in `Listing`.
 
-    `essential` are the members without which an item is of no use; the first of them must be unique in the list. No
-    agent can choose a tool whose description cannot be read.
+    `essential` are the members that an item must have as they should be; the first of them must be unique in the list.
+    No agent can choose a tool whose description cannot be read. `missing` says which member may be null or absent,
+    what is in its place for an item of this identity, and what to say of it.
     """
 
     field: str
@@ -83,16 +84,26 @@ class _Kind:
     capability: str
     model: type[BaseModel]
     essential: tuple[str, ...]
+    missing: tuple[str, Callable[[str], object], str] | None = None
 
     @property
     def identity(self) -> str:
         return self.essential[0]
 
 
-TOOLS = _Kind("tools", "tools/list", "tools", "tools", Tool, ("name", "inputSchema", "description"))
+_NAMELESS = ("name", lambda identity: identity, "its URI is in its place")
+TOOLS = _Kind(
+    "tools",
+    "tools/list",
+    "tools",
+    "tools",
+    Tool,
+    ("name", "inputSchema", "description"),
+    ("inputSchema", lambda identity: {"type": "object"}, "it takes any arguments"),
+)
 OTHERS = (
     _Kind("prompts", "prompts/list", "prompts", "prompts", Prompt, ("name",)),
-    _Kind("resources", "resources/list", "resources", "resources", Resource, ("uri", "name")),
+    _Kind("resources", "resources/list", "resources", "resources", Resource, ("uri", "name"), _NAMELESS),
     _Kind(
         "resource_templates",
         "resources/templates/list",
@@ -100,6 +111,7 @@ OTHERS = (
         "resources",
         ResourceTemplate,
         ("uriTemplate", "name"),
+        _NAMELESS,
     ),
 )
 
@@ -261,6 +273,7 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], received: dict[str,
         problem = "is listed twice; the first is used"
     else:
         received[name] = item
+        item = _filled(item, name, kind, notes)
         usable, misfits = _usable(item, kind)
         if usable is None:
             problem = f"is malformed (`{snippet(misfits[0])}`)"
@@ -274,6 +287,15 @@ def _take(item: object, kind: _Kind, items: dict[str, Item], received: dict[str,
         return size
     _note(notes, kind, f"`{snippet(name)}`", problem)
     return 0
+
+
+def _filled(item: dict[str, object], identity: str, kind: _Kind, notes: _Notes) -> dict[str, object]:
+    """The item with the member that may be missing."""
+    if kind.missing is None or item.get(kind.missing[0]) is not None:
+        return item
+    member, value_for, said = kind.missing
+    notes.add(f"{kind.method}: `{snippet(identity)}` has no `{member}`; {said}")
+    return {**item, member: value_for(identity)}
 
 
 def _usable(item: dict[str, object], kind: _Kind) -> tuple[dict[str, object] | None, list[str]]:

@@ -170,7 +170,12 @@ async def _probe(link: Link, version: str, seconds: float) -> Agreement | None:
     except RpcError as error:
         again = version_to_retry(error.code, error.data)
         return await _probe(link, again, seconds) if again not in (None, version) else None
-    except (AuthorizationRequired, UpstreamUnavailable):
+    except AuthorizationRequired as error:
+        if error.status == 403:
+            # Gateways that let through the methods they know refuse this one so. `initialize` shows what holds.
+            return None
+        raise
+    except UpstreamUnavailable:
         raise
     except OutcomeUnknown:
         if link.closed.is_set():

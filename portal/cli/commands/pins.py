@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from portal.app import database_place
-from portal.cli.database import no_database, say_database
+from portal.cli.database import no_database, say_database, state_errors
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
@@ -27,7 +27,7 @@ async def list_pending(config: Path | None, *, as_json: bool) -> Exit:
     """
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    _say_place(document, stderr, quiet=as_json)
+    await _say_place(document, stderr, quiet=as_json)
     async with connect(document, stderr) as session:
         servers = [server for server in session.snapshot.servers.values() if server.config.pin]
     if as_json:
@@ -49,7 +49,7 @@ async def approve(server_id: str, names: Sequence[str], config: Path | None, *, 
     """Approve pending definitions of a server, all or by name, as they are now."""
     stdout, stderr = consoles()
     _, document = read_config(config, stderr, quiet=as_json)
-    _say_place(document, stderr, quiet=as_json)
+    await _say_place(document, stderr, quiet=as_json)
     async with connect(document, stderr) as session:
         server = session.snapshot.servers.get(server_id)
         if server is None or not server.config.pin:
@@ -75,7 +75,7 @@ async def approve(server_id: str, names: Sequence[str], config: Path | None, *, 
     return Exit.OK
 
 
-def _say_place(document: Config, stderr: Console, *, quiet: bool) -> None:
+async def _say_place(document: Config, stderr: Console, *, quiet: bool) -> None:
     """Print which database the approvals are in, if they are not in a file.
 
     Raises:
@@ -84,10 +84,11 @@ def _say_place(document: Config, stderr: Console, *, quiet: bool) -> None:
     if not document.portal.has_store or not any(server.pin for server in document.servers.values()):
         return
     place = database_place(document.portal.state)
-    if not place.exists():
-        raise CommandError(no_database(place))
+    with state_errors():
+        if not await place.exists():
+            raise CommandError(no_database(place))
     if not quiet:
-        say_database(place, stderr)
+        say_database(place, stderr, there=True)
 
 
 def _print(servers: Sequence[ServerSnapshot], stdout: Console) -> None:

@@ -18,7 +18,7 @@ from rich.text import Text
 from portal.access import Access, AccessDocument, Decision, PolicyError, PolicyOutcome, assumed_sources, read_document
 from portal.app import StoredState, access_of_portal, database_place, open_store, read_stored
 from portal.bench import is_configuration
-from portal.cli.database import say_database
+from portal.cli.database import say_database, state_errors
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import connect, read_config
 from portal.cli.show.console import consoles
@@ -27,7 +27,6 @@ from portal.config import read_document as read_file
 from portal.errors import InputError
 from portal.identity import Group as IdentityGroup
 from portal.identity import Identity
-from portal.state import StateError
 
 MAX_BYTES = 4 * 1024 * 1024
 _TEXTS = {"id", "email", "name", "idp_id", "idp_type", "login_method", "ip", "country", "common_name", "user_risk"}
@@ -153,14 +152,13 @@ async def _read_stored(config: Config, stderr: Console) -> StoredState:
     if config.portal.identity is None:
         return StoredState()
     place = database_place(config.portal.state)
-    say_database(place, stderr)
-    if not place.exists():
-        return StoredState()
-    try:
+    with state_errors():
+        there = await place.exists()
+        say_database(place, stderr, there=there)
+        if not there:
+            return StoredState()
         async with open_store(place.url) as store:
             return await read_stored(store)
-    except StateError as error:
-        raise CommandError(str(error)) from error
 
 
 def _is_configuration(file: Path) -> bool:

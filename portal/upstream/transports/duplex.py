@@ -23,7 +23,9 @@ from portal.upstream.transports.wire import (
     id_of_answer,
     id_of_damaged_answer,
     invalid_response,
+    is_outcome,
     kind_of,
+    messages_among,
     messages_in,
     params_of,
     read_id,
@@ -35,6 +37,10 @@ _NEVER_CANCELLED = ("initialize", "server/discover")
 # Progress and log messages that may wait in the mailbox of one call. More are dropped.
 _MAILBOX = 1000
 _UNANSWERED_SECONDS = 5.0
+# What refuses a message may overtake what answers it: they come over two connections.
+_OVERTAKEN_SECONDS = 0.1
+# An answer behind words on the same line may be quoted in a line of a log, and the real one on its way.
+_QUOTED_SECONDS = 1.0
 # Messages handled before other tasks of the event loop get a turn.
 _TURN = 64
 # Colours, cursor movements and titles that a program writes for a terminal, also when its output is a pipe.
@@ -50,13 +56,22 @@ class TooLarge:
 
 
 class Pipe(Protocol):
-    """A transport for a `DuplexLink`: messages in, messages out."""
+    """A transport for a `DuplexLink`: messages in, messages out.
+
+    `acknowledges`: `send` waits for an acknowledgement, and what answers the message may come before it.
+    """
+
+    acknowledges: bool
 
     async def receive(self) -> bytes | TooLarge | None:
         """The next message, or None at the end."""
 
-    async def send(self, data: bytes) -> None:
-        """Send one message. Raises `UpstreamError` if it cannot be sent."""
+    async def send(self, data: bytes) -> bytes:
+        """Send one message. What acknowledges it, if that may be a message itself, else b"".
+
+        Raises:
+            UpstreamError: it cannot be sent.
+        """
 
     def pass_over(self, data: bytes) -> None:
         """Take note of data that is no message, for `end_reason`."""
@@ -122,8 +137,12 @@ class DuplexLink:
         token = call.id if context.on_progress is not None else None
         sent = outgoing_params(params, version or self._version, self._introduction, context, token)
         message = {"jsonrpc": "2.0", "id": call.id, "method": method, **({"params": sent} if sent else {})}
+        sending = None
         try:
-            await self._pipe.send(encode(message))
+            if self._pipe.acknowledges:
+                sending = self._spawn(self._send_apart(encode(message), call))
+            else:
+                await self._pipe.send(encode(message))
             return await self._answer(call, token)
         except asyncio.CancelledError:
             if method not in _NEVER_CANCELLED:
@@ -132,6 +151,9 @@ class DuplexLink:
             raise
         finally:
             del self._calls[call.id]
+            if sending is not None and not sending.done():
+                # Some servers acknowledge nothing before the session ends.
+                asyncio.get_running_loop().call_later(_UNANSWERED_SECONDS, sending.cancel)
 
     async def notify(self, method: str, params: Mapping[str, object]) -> None:
         await self._send_unanswered(
@@ -153,6 +175,17 @@ class DuplexLink:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._pipe.aclose()
+
+    async def _send_apart(self, data: bytes, call: _Call) -> None:
+        """Send a message. If it cannot be sent, and has no answer all the same, its call fails."""
+        try:
+            acknowledgement = await self._pipe.send(data)
+        except UpstreamError as error:
+            asyncio.get_running_loop().call_later(_OVERTAKEN_SECONDS, call.mailbox.put_nowait, error)
+        else:
+            # Some servers answer there and not in the stream.
+            if any(map(kind_of, messages_in(acknowledgement))):
+                self._take(acknowledgement)
 
     async def _answer(self, call: _Call, token: int | None) -> dict[str, object]:
         while True:
@@ -177,8 +210,10 @@ class DuplexLink:
         self.end(self._pipe.end_reason())
 
     def _take(self, data: bytes) -> None:
-        """Route what was received: a message, a batch of them, or an answer that cannot be read."""
+        """Route what was received: a message, several of them, or an answer that cannot be read."""
         messages = messages_in(data) or messages_in(_without_escapes(data))
+        if not messages and self._calls:
+            messages = self._messages_among(data)
         for message in messages:
             self._route(message)
         if any(map(kind_of, messages)):
@@ -188,6 +223,19 @@ class DuplexLink:
             call.mailbox.put_nowait(invalid_response("the answer is not JSON", data, self._secrets))
         else:
             self._pipe.pass_over(data)
+
+    def _messages_among(self, data: bytes) -> list[dict[str, object]]:
+        """The messages with which a line begins that is none as a whole.
+
+        An answer behind words counts if no other comes soon. Some programs write words without the end of the line.
+        """
+        found = []
+        for message, alone in messages_among(data):
+            if alone:
+                found.append(message)
+            elif (call := self._call(message.get("id"))) is not None and is_outcome(message):
+                asyncio.get_running_loop().call_later(_QUOTED_SECONDS, call.mailbox.put_nowait, message)
+        return found
 
     def _route(self, message: Mapping[str, object]) -> None:
         kind, method = kind_of(message), message.get("method")
@@ -260,10 +308,11 @@ class DuplexLink:
             async with asyncio.timeout(_UNANSWERED_SECONDS):
                 await self._pipe.send(encode(message))
 
-    def _spawn(self, work: Coroutine[object, object, None]) -> None:
+    def _spawn(self, work: Coroutine[object, object, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _without_escapes(data: bytes) -> bytes:

@@ -47,6 +47,11 @@ class EventParser:
             elif (event := self._dispatch()) is not None:
                 yield event
 
+    def end(self) -> Iterator[Event]:
+        """The event without its blank line with which the stream ended. It may be cut off, so its id does not count."""
+        self._id = ""
+        yield from self.feed(b"\n\n")
+
     def _lines(self, chunk: bytes) -> list[bytes]:
         """The lines that `chunk` completes. A line ends with LF, CR or CRLF, which may be split between chunks."""
         if self._after_cr and chunk:

@@ -16,31 +16,34 @@ import aiohttp
 from mcp_types import METHOD_NOT_FOUND
 
 from portal.config import HttpServer
-from portal.errors import OutcomeUnknown, ResponseInvalid, SessionExpired, UpstreamError
+from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError, SessionExpired, UpstreamError
 from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
-    authorization_required,
-    body,
     chunks,
     events,
     events_in,
     finish,
     media_type,
     opened,
+    refusal_messages,
+    words_of,
 )
 from portal.upstream.transports.link import MAX_QUESTIONS, Inbound, deliver, reply_to
 from portal.upstream.transports.protocol import Agreement, Introduction, outgoing_headers, outgoing_params
 from portal.upstream.transports.wire import (
     id_of_damaged_answer,
     invalid_response,
+    is_outcome,
     kind_of,
+    messages_among,
     messages_in,
     params_of,
+    refusal_in,
     result_in,
-    rpc_error,
+    same_id,
 )
 
 SESSION_HEADER = "mcp-session-id"
@@ -48,14 +51,22 @@ LISTEN = "subscriptions/listen"
 _HEAD = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
 _STREAM_HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 _NEVER_CANCELLED = ("initialize", "server/discover")
+_ONLY_READ = frozenset(
+    {*_NEVER_CANCELLED, "ping", "tools/list", "prompts/list", "resources/list", "resources/templates/list"}
+)
 # Bytes of an answer beyond its result: progress and log messages on the same stream.
 _CHATTER_BYTES = 16 * 1024 * 1024
-_REFUSAL_BYTES = 256 * 1024
 _STRAY_BYTES = 1024
 _MAX_FRUITLESS_RESUMES = 3
 _UNANSWERED_SECONDS = 5.0
 _GOODBYE_SECONDS = 2.0
 _PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_NOT_INITIALIZED = re.compile(
+    r"\bserver (?:is |has )?not (?:yet )?(?:been )?initiali[sz]ed|before initiali[sz]ation", re.IGNORECASE
+)
+_OF_SESSION = re.compile(rf"session|{_NOT_INITIALIZED.pattern}", re.IGNORECASE)
+# Codes with which SDKs refuse a session.
+_CODES_OF_SESSION = (-32000, -32001, -32600)
 # Answers to the GET of a session's stream after which it is worth another try.
 _TRY_AGAIN = (408, 425, 429, 500, 502, 503, 504)
 
@@ -104,7 +115,7 @@ class HttpLink:
         self._secrets = config.secrets
         self._introduction = introduction
         self._inbound = inbound
-        self._client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
+        self._client = HttpClient(config)
         self._version: str | None = None
         self._modern = False
         self._session: str | None = None
@@ -142,7 +153,11 @@ class HttpLink:
             call.session = self._session
         self._in_flight += 1
         try:
-            return await self._read_answer(await self._post(message, headers, call.session), call)
+            return await self._read_answer(await self._post_request(message, call), call)
+        except RpcError as error:
+            if call.session is not None and _NOT_INITIALIZED.search(error.message):
+                raise _expired(error.message) from None
+            raise
         except asyncio.CancelledError:
             # In 2026-07-28 closing the answer cancels the request. Older versions need a notification.
             if not self._modern and method not in _NEVER_CANCELLED:
@@ -182,7 +197,7 @@ class HttpLink:
         done = False
         try:
             if response.status >= 400:
-                raise await self._refusal(response, call)
+                return await self._read_refusal(response, call)
             self._adopt_session(response, call)
             limit = None if call.method == LISTEN else call.max_bytes + _CHATTER_BYTES
             answer = await opened(response, call.max_bytes, limit)
@@ -201,11 +216,13 @@ class HttpLink:
     async def _read_whole_answer(self, response: aiohttp.ClientResponse, data: bytes, call: _Call) -> dict[str, object]:
         """The result in a body that is one message, or a batch of them (2025-03-26)."""
         result = None
-        for message in (messages := messages_in(data)):
+        for message in (messages := messages_in(data) or _messages_for(call, data)):
             found = await self._handle_message(message, call)
             result = found if found is not None else result
         if result is not None:
             return result
+        if not data:
+            raise self._invalid(f"answered HTTP {response.status} with nothing", data)
         if (kind := media_type(response)) not in ("application/json", "text/event-stream"):
             raise self._invalid(f"answered HTTP {response.status} with {kind or 'no content type'}", data)
         raise self._invalid(
@@ -260,9 +277,13 @@ class HttpLink:
         """
         if event.name == "endpoint" and call.method in _NEVER_CANCELLED:
             raise OlderTransport("answered with the event stream of the older transport, HTTP with SSE")
-        if event.name != "message" or not event.data:
+        if not event.data:
             return None
-        messages = messages_in(event.data)
+        messages = messages_in(event.data) or _messages_for(call, event.data)
+        if event.name != "message":
+            if any(same_id(message.get("id"), call.id) for message in messages):
+                call.stray = f"event: {event.name[:40]}, data: ".encode() + event.data[:_STRAY_BYTES]
+            return None
         if not messages:
             if id_of_damaged_answer(event.data) == call.id:
                 raise self._invalid("the answer is not JSON", event.data)
@@ -292,25 +313,27 @@ class HttpLink:
             return result_in(message, call.id, self._secrets)
         return None
 
-    async def _refusal(self, response: aiohttp.ClientResponse, call: _Call) -> UpstreamError:
-        """The error for an answer with a status of 400 or more."""
+    async def _read_refusal(self, response: aiohttp.ClientResponse, call: _Call) -> dict[str, object]:
+        """The result in an answer with a status of 400 or more: of a tool that failed, which its server says twice.
+
+        Raises:
+            UpstreamError: it has none.
+        """
         if response.status in (401, 403):
-            return authorization_required(response)
-        data = await body(response, _REFUSAL_BYTES)
-        message = next(iter(messages_in(data)), {})
-        error = rpc_error(message.get("error"))
-        if call.session is not None:
-            # The specification says 404. Servers that follow the TypeScript SDK's examples answer 400.
-            unknown = response.status == 400 and error is not None and "session" in error.message.lower()
-            # Some map the codes of JSON-RPC to statuses: such a 404 is about the method.
-            unknown_method = error is not None and error.code == METHOD_NOT_FOUND
-            if unknown or (response.status == 404 and not unknown_method):
-                return SessionExpired("the server no longer knows the session")
-        if error is not None:
-            error.status = response.status
-            return error
+            raise await self._client.authorization_required(response, own_credentials=call.own_credentials)
+        data, messages = await refusal_messages(response)
+        found = refusal_in(messages, call.id)
+        if isinstance(found, dict):
+            return found
+        words = words_of(data, found, self._secrets)
+        is_own = any(same_id(message.get("id"), call.id) for message in messages)
+        if call.session is not None and _session_is_over(response.status, words, found, is_own):
+            raise _expired(words)
+        if found is not None:
+            found.status = response.status
+            raise found
         kind = media_type(response) or "no content type"
-        return self._invalid(f"answered HTTP {response.status} with {kind}", data, status=response.status)
+        raise self._invalid(f"answered HTTP {response.status} with {kind}", data, status=response.status)
 
     def _invalid(self, what: str, data: bytes, status: int | None = None) -> ResponseInvalid:
         return invalid_response(what, data, self._secrets, status=status)
@@ -332,6 +355,18 @@ class HttpLink:
         with suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(_UNANSWERED_SECONDS):
                 (await self._post(message, headers, self._session)).release()
+
+    async def _post_request(self, message: Mapping[str, object], call: _Call) -> aiohttp.ClientResponse:
+        """The answer to a request. One that only reads is sent once more if the connection closes under it.
+
+        Some servers close after every answer, and do not say so.
+        """
+        try:
+            return await self._post(message, call.headers, call.session)
+        except OutcomeUnknown:
+            if call.method not in _ONLY_READ:
+                raise
+        return await self._post(message, call.headers, call.session)
 
     async def _post(
         self, message: Mapping[str, object], headers: Mapping[str, str], session: str | None
@@ -399,6 +434,39 @@ class HttpLink:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _messages_for(call: _Call, data: bytes) -> list[dict[str, object]]:
+    """The messages in the answer to a call that is no message as a whole.
+
+    Messages in a row all count, and of what is behind words (a warning of PHP) the result or error of this call.
+    """
+    return [
+        message
+        for message, alone in messages_among(data)
+        if alone or (is_outcome(message) and same_id(message.get("id"), call.id))
+    ]
+
+
+def _expired(words: str) -> SessionExpired:
+    return SessionExpired("the server no longer knows the session" + (f": {words[:200]}" if words else ""))
+
+
+def _session_is_over(status: int, words: str, error: RpcError | None, is_own: bool) -> bool:
+    """Whether a refusal says that the server does not know the session. `is_own`: the error has the request's id.
+
+    The specification says 404. Servers that follow the TypeScript SDK's examples answer 400, and one that was started
+    again answers that it was not initialized.
+    """
+    if status not in (400, 404, 410):
+        return False
+    if _OF_SESSION.search(words):
+        return True
+    # Some map the codes of JSON-RPC to statuses: such a 404 is about the method, or about what the request asks for.
+    about_request = error is not None and (
+        error.code == METHOD_NOT_FOUND or (is_own and error.code not in _CODES_OF_SESSION)
+    )
+    return status != 400 and not about_request
 
 
 def _has_events(response: aiohttp.ClientResponse) -> bool:

@@ -11,16 +11,26 @@ import os
 import re
 import urllib.request
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
 import aiohttp
 
+from portal.config import HttpServer
 from portal.egress import AddressRule, checked_connector, is_loopback_host
-from portal.errors import AuthorizationRequired, OutcomeUnknown, ResponseInvalid, ResponseTooLarge, UpstreamUnavailable
+from portal.errors import (
+    AuthorizationRequired,
+    OutcomeUnknown,
+    ResponseInvalid,
+    ResponseTooLarge,
+    RpcError,
+    UpstreamError,
+    UpstreamUnavailable,
+)
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
+from portal.upstream.transports.wire import messages_in, refusal_in, snippet
 
 _NOT_SENT = (
     aiohttp.ClientProxyConnectionError,
@@ -34,7 +44,12 @@ _ENOUGH = 8
 # White space in front of a body that is looked past.
 _PADDING_BYTES = 64 * 1024
 _EVENT_LINE = re.compile(rb"(?:event|data|id|retry)?:")
+_COMPRESSIONS = ("gzip", "x-gzip", "deflate", "br", "zstd", "dcb", "dcz", "compress", "x-compress")
 _PIECE = 256 * 1024
+_REFUSAL_BYTES = 256 * 1024
+# Characters of what a server says when it asks for authorization: with the advice a reason still fits where reasons are
+# cut to 300.
+_WORDS = 80
 
 
 async def body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
@@ -85,6 +100,10 @@ async def events_in(pieces: AsyncIterator[bytes], max_event_bytes: int) -> Async
     try:
         async for piece in pieces:
             for event in parser.feed(piece):
+                yield event
+        # Some servers leave out the last line end or two. What is cut off is no JSON.
+        for event in parser.end():
+            if messages_in(event.data):
                 yield event
     except EventTooLarge:
         raise ResponseTooLarge(f"one event of the answer has more than {max_event_bytes} bytes") from None
@@ -173,13 +192,20 @@ def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable 
     return OutcomeUnknown("the connection was lost before the answer was complete")
 
 
-def authorization_required(response: aiohttp.ClientResponse) -> AuthorizationRequired:
-    """The error for a 401 or 403, with the `WWW-Authenticate` challenge."""
-    challenge = response.headers.get("www-authenticate")
-    what = "asks for authorization" if response.status == 401 else "refuses access"
-    return AuthorizationRequired(
-        f"{what} (HTTP {response.status})", status=response.status, challenge=challenge and challenge[:4096]
-    )
+async def refusal_messages(response: aiohttp.ClientResponse) -> tuple[bytes, list[dict[str, object]]]:
+    """The body of an answer with a status of 400 or more, and the JSON objects in it. Raises as `body`."""
+    data = await body(response, _REFUSAL_BYTES)
+    if messages := messages_in(data):
+        return data, messages
+    events = EventParser(_REFUSAL_BYTES + 2).feed(data + b"\n\n") if _EVENT_LINE.match(_start(data)) else ()
+    return data, [message for event in events for message in messages_in(event.data)]
+
+
+def words_of(data: bytes, error: RpcError | None, secrets: Sequence[str]) -> str:
+    """What a refusal says: the message of its error, else the beginning of its body; "" for a page."""
+    if error is not None:
+        return snippet(error.message, secrets)
+    return "" if _start(data).startswith(b"<") else snippet(data, secrets)
 
 
 def media_type(response: aiohttp.ClientResponse) -> str:
@@ -188,8 +214,9 @@ def media_type(response: aiohttp.ClientResponse) -> str:
 
 
 def _encoding(response: aiohttp.ClientResponse) -> str:
-    encoding = response.headers.get("content-encoding", "").strip().lower()
-    return "" if encoding == "identity" else encoding
+    """How the body is compressed, "" if it is not. A word that is no compression (`utf-8`) says nothing."""
+    named = response.headers.get("content-encoding", "").lower().split(",")
+    return ", ".join(name for name in map(str.strip, named) if name in _COMPRESSIONS)
 
 
 def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[bytes]] | None:
@@ -199,15 +226,23 @@ def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[by
     if encoding not in ("gzip", "x-gzip", "deflate"):
         raise ResponseInvalid(f"the answer is compressed with {encoding[:20]!r}, which was not asked for")
     decompressor = zlib.decompressobj(wbits=47)  # gzip or zlib, by its header
+    # Some servers send `deflate` without a header, which browsers take.
+    bare = [zlib.decompressobj(wbits=-15)] if encoding == "deflate" else []
 
     def inflate(chunk: bytes) -> Iterator[bytes]:
         """Decompressed pieces of a bounded size, so that a decompression bomb never fills the memory."""
+        nonlocal decompressor
         full = False
         while chunk or full:
             try:
                 piece = decompressor.decompress(chunk, _PIECE)
             except zlib.error:
+                if bare:
+                    decompressor = bare.pop()
+                    continue
                 raise ResponseInvalid("the answer is damaged (bad compressed data)") from None
+            if piece:
+                bare.clear()
             full = len(piece) == _PIECE  # More output may be left even if there is no more input.
             chunk = decompressor.unconsumed_tail
             yield piece
@@ -223,14 +258,16 @@ _REDIRECTS = 3
 
 
 class HttpClient:
-    """Sends requests to one upstream. A user and a password in `url` become basic authorization."""
+    """Sends requests to one upstream. A user and a password in its URL become basic authorization."""
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
-        self.url = url
+    def __init__(self, config: HttpServer) -> None:
+        self.url = url = config.request_url
+        self._headers = config.headers
+        self._secrets = config.secrets
         self._session = aiohttp.ClientSession(
             connector=checked_connector(AddressRule.NOT_LINK_LOCAL, limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
-            headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **headers},
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
+            headers={"accept-encoding": "identity", "user-agent": "codemode-portal", **config.headers},
             auto_decompress=False,
             raise_for_status=False,
             proxy=_proxy_for(url),
@@ -269,11 +306,47 @@ class HttpClient:
             )
         raise ResponseInvalid(f"redirected more than {_REDIRECTS} times")
 
+    async def authorization_required(
+        self, response: aiohttp.ClientResponse, *, own_credentials: bool = False
+    ) -> AuthorizationRequired:
+        """The error for a 401 or 403, with the `WWW-Authenticate` challenge and what the server says about it.
+
+        `own_credentials` says that the request had credentials of its caller.
+        """
+        challenge = response.headers.get("www-authenticate")
+        what = "asks for authorization" if response.status == 401 else "refuses access"
+        what += f" (HTTP {response.status})"
+        if response.status == 401 and not own_credentials:
+            what += f"; {self._advice()}"
+            if "resource_metadata" in (challenge or ""):
+                what += "; or put `npx -y mcp-remote URL` in its place, which signs in by OAuth"
+        if words := await self._words(response):
+            what += f"; it says: {words}"
+        return AuthorizationRequired(what, status=response.status, challenge=challenge and challenge[:4096])
+
+    def _advice(self) -> str:
+        """What to do about a 401."""
+        if self._headers or urlsplit(self.url).username:
+            return "the credentials in its configuration are not those it wants, or have expired"
+        return (
+            'put its token into its `headers`, as "Authorization": "Bearer ${TOKEN}" with TOKEN in the environment '
+            "(of a stored server into `auth_credentials`)"
+        )
+
+    async def _words(self, response: aiohttp.ClientResponse) -> str:
+        """What a refusal says, shortened; "" for a page, or if it cannot be read."""
+        try:
+            data, messages = await refusal_messages(response)
+        except UpstreamError:
+            return ""
+        found = refusal_in(messages)
+        words = words_of(data, found if isinstance(found, RpcError) else None, self._secrets)
+        return words if len(words) <= _WORDS else words[: _WORDS - 1] + "…"
+
     async def aclose(self) -> None:
         await self._session.close()
 
-    @staticmethod
-    def _redirect_target(sent: str, location: str, *, keeps_method: bool) -> str:
+    def _redirect_target(self, sent: str, location: str, *, keeps_method: bool) -> str:
         target = resolve_url(sent, location)
         if target is None:
             raise ResponseInvalid("redirected to something that is no URL")
@@ -281,8 +354,9 @@ class HttpClient:
         upgraded = before == ("http", after[1], 80) and after == ("https", after[1], 443)
         own_user = urlsplit(target).username in (None, urlsplit(sent).username)
         if not keeps_method or not own_user or not (before == after or upgraded):
-            where = f"redirected to {after[0]}://{after[1]}:{after[2]}, which is not followed"
-            raise ResponseInvalid(f"{where}; if it is meant, configure that URL")
+            where = snippet(address(target), self._secrets)
+            advice = "if that is the server, write that address into its `url`"
+            raise ResponseInvalid(f"redirects to {where}, which is not followed; {advice}")
         return target
 
 
@@ -293,6 +367,12 @@ def resolve_url(base: str, reference: str) -> str | None:
         return target if origin(target)[1] else None
     except ValueError:
         return None
+
+
+def address(url: str) -> str:
+    """The URL without user, password, query and fragment, which may be secret."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
 def origin(url: str) -> tuple[str, str, int]:

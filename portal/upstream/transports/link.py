@@ -23,6 +23,18 @@ from portal.upstream.transports.wire import params_of, same_id
 MAX_QUESTIONS = 16
 
 
+_LEVELS = {
+    "trace": "debug",
+    "verbose": "debug",
+    "log": "info",
+    "information": "info",
+    "warn": "warning",
+    "err": "error",
+    "fatal": "critical",
+    "panic": "emergency",
+}
+
+
 class Inbound(Protocol):
     """The receiver of notifications that belong to no call."""
 
@@ -118,9 +130,22 @@ async def deliver(
                 text = message if isinstance(message, str) else None
                 await context.on_progress(progress, _number(params.get("total")), text)
     elif method == "notifications/message" and context.on_log is not None:
-        await context.on_log(params)
+        await context.on_log(log_entry(params))
     elif method != "notifications/cancelled":
         inbound.notification(method, params)
+
+
+def log_entry(params: Mapping[str, object]) -> Mapping[str, object]:
+    """The params of a log message, with its level as the protocol spells it and with data: some servers write the words
+    of their own language's logs, and `message`.
+    """
+    level, entry = params.get("level"), dict(params)
+    if level is None or isinstance(level, str):
+        word = (level or "info").lower()
+        entry["level"] = _LEVELS.get(word, word)
+    if "data" not in params and "message" in params:
+        entry["data"] = entry.pop("message")
+    return entry
 
 
 def _number(value: object) -> float | None:

@@ -8,26 +8,28 @@ from typing import NoReturn
 import aiohttp
 
 from portal.config import HttpServer
-from portal.errors import ResponseInvalid, ResponseTooLarge, SessionExpired, UpstreamError
+from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, SessionExpired, UpstreamError
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
-    authorization_required,
+    address,
     body,
     events,
     media_type,
     origin,
+    refusal_messages,
     resolve_url,
 )
-from portal.upstream.transports.wire import invalid_response, messages_in, rpc_error
+from portal.upstream.transports.wire import invalid_response, refusal_in, snippet
 
-_REFUSAL_BYTES = 256 * 1024
 _HEAD = {"accept": "text/event-stream", "cache-control": "no-store"}
 
 
 class SsePipe:
     """Implements `Pipe` with an event stream and POSTs to its endpoint."""
+
+    acknowledges = True
 
     def __init__(
         self,
@@ -36,12 +38,15 @@ class SsePipe:
         stream: AsyncIterator[Event],
         endpoint: str,
         secrets: Sequence[str],
+        max_bytes: int,
     ) -> None:
         self._client = client
         self._response = response
         self._events = stream
         self._endpoint = endpoint
         self._secrets = secrets
+        self._max_bytes = max_bytes
+        # Whether the server knew the session once.
         self._accepted = False
         self._end_reason = "the server closed the event stream"
 
@@ -52,17 +57,17 @@ class SsePipe:
         Raises:
             UpstreamError: the server has no such stream, or it names no endpoint.
         """
-        client = HttpClient(config.request_url, config.headers, connect_timeout=config.connect_timeout)
+        client = HttpClient(config)
         response = None
         try:
             response = await client.send("GET", _HEAD)
             if response.status in (401, 403):
-                raise authorization_required(response)
+                raise await client.authorization_required(response)
             if response.status >= 400 or media_type(response) != "text/event-stream":
                 what = f"answered HTTP {response.status} with {media_type(response) or 'no content type'}"
                 raise ResponseInvalid(f"{what} where an event stream was expected", status=response.status)
             stream = events(response, max_event_bytes=max_bytes, max_bytes=None)
-            return cls(client, response, stream, await _endpoint(client.url, stream), config.secrets)
+            return cls(client, response, stream, await _endpoint(client.url, stream), config.secrets, max_bytes)
         except BaseException:
             # Cancellation too: nothing else would close these.
             if response is not None:
@@ -74,6 +79,7 @@ class SsePipe:
         try:
             async for event in self._events:
                 if event.name == "message" and event.data:
+                    self._accepted = True
                     return event.data
                 if event.name == "endpoint":
                     self._endpoint = _endpoint_in(event, self._client.url)
@@ -83,21 +89,22 @@ class SsePipe:
             self._end_reason = "the event stream was lost"
         return None
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> bytes:
         response = await self._client.send("POST", {"content-type": "application/json"}, data, url=self._endpoint)
         try:
             if response.status in (401, 403):
-                raise authorization_required(response)
+                raise await self._client.authorization_required(response)
             if response.status >= 400:
                 await self._refuse(response)
+            self._accepted = True
+            return await body(response, self._max_bytes) if media_type(response) == "application/json" else b""
         finally:
             response.release()
-        self._accepted = True
 
     async def _refuse(self, response: aiohttp.ClientResponse) -> NoReturn:
-        data = await body(response, _REFUSAL_BYTES)
-        error = rpc_error(next(iter(messages_in(data)), {}).get("error"))
-        if error is not None:
+        data, messages = await refusal_messages(response)
+        error = refusal_in(messages)
+        if isinstance(error, RpcError):
             error.status = response.status
             raise error
         if response.status == 404 and self._accepted:
@@ -127,5 +134,6 @@ async def _endpoint(base: str, stream: AsyncIterator[Event]) -> str:
 def _endpoint_in(event: Event, base: str) -> str:
     endpoint = resolve_url(base, event.data.decode("utf-8", "replace").strip())
     if endpoint is None or origin(endpoint) != origin(base):
-        raise ResponseInvalid("the event stream names an endpoint that is not on its own origin")
+        named = f": {snippet(address(endpoint))}" if endpoint is not None else ""
+        raise ResponseInvalid(f"the event stream names an endpoint that is not on its own origin{named}")
     return endpoint

@@ -22,7 +22,7 @@ from portal.config import StdioServer
 from portal.errors import OutcomeUnknown, UpstreamUnavailable
 from portal.sdk import close_pipes
 from portal.upstream.transports.duplex import TooLarge
-from portal.upstream.transports.wire import END_BYTES, redact, snippet, tail
+from portal.upstream.transports.wire import END_BYTES, MAX_AMONG_BYTES, messages_in, redact, snippet, tail
 
 _CHUNK = 64 * 1024
 # Characters. With them a reason still fits where reasons are cut to 300, as in `/healthz`.
@@ -30,6 +30,8 @@ _WORDS = 200
 _WORD_LINES = 20
 # Lines of a stack trace that say where, but not what: they would push the error out of the last words.
 _FRAME = re.compile(r'at\s.*|File ".*", line \d.*|\.\.\. \d+ .*|Node\.js v[\d.]+|[\^~{}\[\],\s]+')
+# Some programs write no newline behind a message.
+_UNENDED_SECONDS = 1.0
 _EXIT_SECONDS = 2.0
 _TERM_SECONDS = 2.0
 _KILL_SECONDS = 2.0
@@ -115,6 +117,8 @@ def _why_not(error: OSError | ValueError, config: StdioServer) -> str:
 class StdioPipe:
     """Implements `Pipe` with a child process."""
 
+    acknowledges = False
+
     def __init__(self, process: asyncio.subprocess.Process, max_bytes: int, words: LastWords) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self._process = process
@@ -154,13 +158,14 @@ class StdioPipe:
             await self._await_last_words()
         return line
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: bytes) -> bytes:
         try:
             self._stdin.write(data + b"\n")
             await self._stdin.drain()
         except (ConnectionError, RuntimeError):
             await self._await_last_words()
             raise OutcomeUnknown(self.end_reason()) from None
+        return b""
 
     def pass_over(self, data: bytes) -> None:
         self._last_words.add(data)
@@ -181,6 +186,9 @@ class StdioPipe:
 
         If this is cancelled, the group is killed at once.
         """
+        # A program that asks for a key on its input leaves the cursor behind the question.
+        for reader in (self._lines, self._errors):
+            self._last_words.add(reader.unfinished)
         try:
             try:
                 self._stdin.close()
@@ -233,14 +241,29 @@ class LineReader:
         self._parts: list[bytes] = []
         self._size = 0
 
+    @property
+    def unfinished(self) -> bytes:
+        """The end of a line whose newline has not come yet."""
+        return b"".join(self._parts[-2:])[-4 * END_BYTES :]
+
     async def next(self) -> bytes | TooLarge | None:
         """The next line without its newline, or None at the end. The last line needs no newline."""
         while not self._ready:
-            chunk = await self._stream.read(_CHUNK)
+            chunk = await self._read()
             if not chunk and not self._size:
                 return None
             self.feed(chunk or b"\n")
         return self._ready.popleft()
+
+    async def _read(self) -> bytes:
+        """More of the stream, b"" at its end; a newline if nothing comes for a while behind a whole message."""
+        if 0 < self._size <= MAX_AMONG_BYTES and self._parts[-1].rstrip().endswith(b"}"):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_UNENDED_SECONDS):
+                    return await self._stream.read(_CHUNK)
+            if messages_in(b"".join(self._parts)):
+                return b"\n"
+        return await self._stream.read(_CHUNK)
 
     def feed(self, chunk: bytes) -> None:
         """Add bytes; complete lines become available to `next`."""

@@ -9,19 +9,23 @@ server that writes in the code page of its machine costs that letter alone.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 import orjson
 
 from portal.errors import ResponseInvalid, RpcError
-from portal.exact import beyond_64_bits, encode, parse
+from portal.exact import beyond_64_bits, encode, end_of_value, parse
 
 SNIPPET = 200
 MAX_DEPTH = 100
 # Messages in one batch (2025-03-26). What has more is no message.
 MAX_BATCH = 1000
 END_BYTES = 512
+# In a line with several messages, or with words around one.
+MAX_AMONG = 4
+MAX_AMONG_BYTES = 256 * 1024
+_MESSAGE_START = re.compile(r'\{\s*"(?:jsonrpc|id|result|error|method)"\s*:')
 _BOM = b"\xef\xbb\xbf"
 _VERSION = rb'"jsonrpc"\s*:\s*(?:"[\d.]{1,8}"|[\d.]{1,8})'
 _ID = rb'"id"\s*:\s*"?(\d{1,18})(?:\.0+)?"?'
@@ -33,6 +37,7 @@ _ANSWER_ID_LAST = re.compile(rb"\s*\{\s*(?:" + _VERSION + rb"\s*,\s*)?" + _OUTCO
 _ERROR_MEMBERS = ("code", "message", "data")
 _MESSAGE_CHARS = 2_000
 _ANSWER_MEMBERS = {"id", "result", "error", "method"}
+_CODE_TEXT = re.compile(r"-?[0-9]{1,9}")
 _ID_TEXT = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _HIGH, _LOW = rb"\\u[dD][89abAB][0-9a-fA-F]{2}", rb"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _LONE_HIGH = re.compile(_HIGH + rb"(?!" + _LOW + rb")")
@@ -84,6 +89,29 @@ def messages_in(data: bytes | bytearray) -> list[dict[str, object]]:
     return []
 
 
+def messages_among(data: bytes) -> Iterator[tuple[dict[str, object], bool]]:
+    """The messages in a line or body that is none as a whole: several of them, or words around one.
+
+    With each comes whether nothing but messages is in front of it; otherwise it may be one that the words quote. Only
+    the first `MAX_AMONG` places where one may begin are tried, in `MAX_AMONG_BYTES`.
+    """
+    if len(data) > MAX_AMONG_BYTES or b'"jsonrpc"' not in data:
+        return
+    text = data.decode("utf-8", "replace")
+    at, alone = 0, True
+    for _ in range(MAX_AMONG):
+        if (start := _MESSAGE_START.search(text, at)) is None:
+            return
+        alone = alone and not text[at : start.start()].strip("\ufeff \t\r\n")
+        try:
+            at = end_of_value(text, start.start())
+        except ValueError:
+            at, alone = start.end(), False
+            continue
+        for message in messages_in(text[start.start() : at].encode()):
+            yield message, alone
+
+
 Kind = Literal["request", "notification", "answer"]
 
 
@@ -102,6 +130,13 @@ def kind_of(message: Mapping[str, object]) -> Kind | None:
     return "answer" if "id" in message else None
 
 
+def is_outcome(message: Mapping[str, object]) -> bool:
+    """Whether this is an answer with a result or an error as they should be."""
+    return kind_of(message) == "answer" and (
+        isinstance(message.get("result"), dict) or rpc_error(message.get("error")) is not None
+    )
+
+
 def params_of(message: Mapping[str, object]) -> dict[str, object]:
     """The params of a message, {} if it has none."""
     params = message.get("params")
@@ -116,7 +151,8 @@ def result_in(message: Mapping[str, object], request_id: int, secrets: Sequence[
         ResponseInvalid: the answer has neither an object as its result nor a JSON-RPC error.
     """
     answered = same_id(message.get("id"), request_id)
-    failed = message.get("error") is not None
+    # Next to a result null, {}, [] and "" are how some servers write that there is no error.
+    failed = bool(message.get("error"))
     error = rpc_error(message.get("error"))
     if error is not None and (answered or message.get("id") is None):
         raise error
@@ -125,16 +161,39 @@ def result_in(message: Mapping[str, object], request_id: int, secrets: Sequence[
     result = message.get("result")
     if isinstance(result, dict) and not failed:
         return result
+    failed = failed or "result" not in message
     what = "the answer's `error` is not a JSON-RPC error" if failed else "the answer's `result` is not an object"
     raise invalid_response(what, encode(message), secrets)
 
 
 def rpc_error(error: object) -> RpcError | None:
     """The exception for a JSON-RPC error object, or None if `error` is not one."""
-    if not isinstance(error, dict) or (code := whole_number(error.get("code"))) is None:
+    if not isinstance(error, dict) or (code := _code_in(error)) is None:
         return None
     message = error.get("message")
     return RpcError(code, message if isinstance(message, str) else _message_of(error), error.get("data"))
+
+
+def refusal_in(
+    messages: Sequence[Mapping[str, object]], request_id: int | None = None
+) -> dict[str, object] | RpcError | None:
+    """What the body of an HTTP error says: the result of a tool that failed, or a JSON-RPC error, or None.
+
+    What answers the request comes first. A server may also refuse what it did not read, under any id. A result that
+    does not say itself that it failed contradicts the status, and the official clients take none.
+    """
+    answers = [message for message in messages if same_id(message.get("id"), request_id)]
+    for message in answers:
+        result = message.get("result")
+        if isinstance(result, dict) and result.get("isError") is True and not message.get("error"):
+            return result
+    return next((error for message in (*answers, *messages) if (error := rpc_error(message.get("error")))), None)
+
+
+def _code_in(error: Mapping[str, object]) -> int | None:
+    """The code of an error. Some servers write the number as text, which the official Python client takes."""
+    code = error.get("code")
+    return int(code) if isinstance(code, str) and _CODE_TEXT.fullmatch(code) else whole_number(code)
 
 
 def _message_of(error: Mapping[str, object]) -> str:

@@ -97,3 +97,17 @@ async def test_a_stored_server_does_not_take_the_place_of_an_entry_that_is_left_
         await until(lambda: ids(instance) == {"b"})
         await instance.apply(parse_config({**before, "mcpServers": {"b": {"url": ELSEWHERE}}}, env={}))
         await until(lambda: ids(instance) == {"b", "wiki"})
+
+
+async def test_a_stored_server_whose_credentials_cannot_be_sent_is_named_in_the_log_once(tmp_path: Path) -> None:
+    with capture_logs() as logged:
+        async with opened(document(tmp_path), parts=Parts(code=None)) as instance:
+            store = instance.shared.require_store()
+            bearer = ServerDocument(name="S", hostname=ELSEWHERE, auth_type="bearer")
+            await store.create(SERVER, "bad", bearer, by="test", secret=b'{"auth_credentials": "two\\nlines"}')
+            for id in ("first", "second"):
+                await store.create(SERVER, id, server(ELSEWHERE), by="test")
+                await until(lambda id=id: id in ids(instance))  # type: ignore[misc]
+            assert "bad" not in ids(instance)
+    lines = [(line["server"], line["reason"]) for line in logged if line["event"] == "a server is left out"]
+    assert lines == [("bad", "a token is one line of printable ASCII")]

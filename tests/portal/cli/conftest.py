@@ -11,6 +11,9 @@ from anyio.from_thread import start_blocking_portal
 from portal.demo.company import build_company
 from portal.demo.shop import build_server
 from portal.http import running
+from tests.portal.state.conftest import postgres
+
+__all__ = ["postgres", "shop"]
 
 
 @pytest.fixture(scope="session")

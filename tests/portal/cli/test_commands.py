@@ -147,7 +147,7 @@ def test_one_dead_server_is_named_with_its_reason_and_the_others_still_listed(
 
 ODD_SERVER = """
 import json, sys
-TOOLS = [{"name": "kept", "inputSchema": {"type": "object"}}, {"name": "no_input_schema"}]
+TOOLS = [{"name": "kept", "inputSchema": {"type": "object"}}, {"name": "schema_is_text", "inputSchema": "object"}]
 RESULTS = {
     "initialize": {
         "protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "o", "version": "1"}
@@ -169,9 +169,9 @@ def test_tools_says_what_is_left_out_of_a_servers_list(tmp_path: Path) -> None:
     done = codemode(tmp_path, "tools")
     assert done.returncode == Exit.OK
     assert "odd lists 1 item that cannot be used" in done.stdout
-    assert "tools/list: `no_input_schema` is malformed (`inputSchema`)" in done.stdout
+    assert "tools/list: `schema_is_text` is malformed (`inputSchema`)" in done.stdout
     [server] = json.loads(codemode(tmp_path, "tools", "--json").stdout)["servers"]
-    assert server["skipped"] == ["tools/list: `no_input_schema` is malformed (`inputSchema`)"]
+    assert server["skipped"] == ["tools/list: `schema_is_text` is malformed (`inputSchema`)"]
 
 
 def test_tools_as_json_carry_paths_and_schemas(folder: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 from portal.app import database_place, open_store
 from portal.cli.exits import Exit
 from portal.config import parse_config
+from portal.state import Store
 from tests.portal.cli.command import as_process, in_process
+from tests.portal.state.conftest import new_postgres_database
 
 DECLARED = "groups:\n  Engineers: {include: [{email_domain: {domain: acme.example}}]}\n"
 WORDS = [
@@ -141,6 +143,50 @@ def test_the_users_own_database_is_made_for_whoever_asks(
     own = folder / "home" / "codemode-portal" / "state.db"
     assert done.returncode == Exit.OK and own.exists() and f"Database: {own}" in done.stderr
     assert own.parent.stat().st_mode & 0o077 == 0
+
+
+def on_server(database: str) -> str:
+    """A database of PostgreSQL as messages name it."""
+    return str(database_place(database))
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+def test_no_command_makes_tables_in_a_database_of_a_server_unasked(
+    folder: Path, words: tuple[str, ...], postgres: Path
+) -> None:
+    empty = new_postgres_database(postgres, "template0")
+    done = in_process(folder, *words, "--state", empty)
+    if makes_something(words):
+        assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+        assert f"{on_server(empty)} has no portal in it yet" in done.stderr and "--create" in done.stderr
+    else:
+        assert f"Database: {on_server(empty)} (no portal in it yet)" in done.stderr
+    configure(folder, state=empty, identity={})
+    done = in_process(folder, *words)
+    assert done.returncode == Exit.USAGE and f"{on_server(empty)} has no portal in it yet" in done.stderr
+    assert not asyncio.run(Store.is_made(empty))
+    if makes_something(words):
+        assert in_process(folder, *words, "--state", empty, "--create").returncode == Exit.OK
+        assert asyncio.run(Store.is_made(empty))
+
+
+def test_policies_and_pins_are_read_without_making_tables_on_a_server(
+    folder: Path, shop: dict[str, Any], postgres: Path
+) -> None:
+    empty = new_postgres_database(postgres, "template0")
+    document = {"mcpServers": {"shop": {**shop, "pin": True}}, "portal": {"state": empty, "identity": IDENTITY}}
+    (folder / "codemode.json").write_text(json.dumps(document))
+    code, report, said = decided(folder, "op@acme.example", "--call", "shop.list_orders")
+    assert (code, report["call"]["policy"]) == (Exit.OK, "ops") and "(no portal in it yet)" in said
+    assert in_process(folder, "tools").returncode == Exit.OK
+    done = in_process(folder, "pins")
+    assert done.returncode == Exit.USAGE and f"{on_server(empty)} has no portal in it yet" in done.stderr
+    assert not asyncio.run(Store.is_made(empty))
+
+
+def test_a_server_of_databases_that_does_not_answer_is_one_line(folder: Path) -> None:
+    done = in_process(folder, "admin", "list", "--state", f"postgresql://postgres@/portal?host={folder}")
+    assert done.returncode == Exit.USAGE and "did not answer" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_the_configurations_database_is_the_same_from_any_folder(folder: Path) -> None:

@@ -177,6 +177,43 @@ def test_the_documents_of_claude() -> None:
     assert "`numStartups`, `mcpServers.a.headersHelper`, `mcpServers.a.oauth`" in note
 
 
+CLAUDE_JSON: dict[str, Any] = {
+    "numStartups": 12,
+    "installMethod": "native",
+    "autoUpdates": False,
+    "userID": "0123456789abcdef",
+    "oauthAccount": {"emailAddress": "ada@example.com"},
+    "hasCompletedOnboarding": True,
+    "projects": {
+        "/users/ada": {"allowedTools": [], "mcpContextUris": [], "mcpServers": {}, "enabledMcpjsonServers": []},
+        "/users/ada/site": {"allowedTools": [], "mcpServers": {"files": {"type": "stdio", "command": "files"}}},
+        "/users/ada/shop": {"mcpServers": {"a": {"type": "http", "url": "https://example.com/mcp"}}},
+    },
+}
+
+
+@pytest.mark.parametrize("top", [{}, {"mcpServers": {}}, {"mcpServers": None}])
+def test_servers_of_single_projects_of_claude_code_are_found_and_it_is_said_what_to_do(top: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse({**CLAUDE_JSON, **top})
+    assert str(refused.value) == (
+        "mcp.json: projects./users/ada/site.mcpServers: has the servers `files`, which Claude Code uses in that folder "
+        "only (one of 2 such folders). Write those that this portal is to serve into a section `mcpServers` "
+        "at the top, here or in a file of its own; `claude mcp add --scope user` adds one there."
+    )
+
+
+def test_servers_of_single_projects_are_passed_over_next_to_those_for_everywhere() -> None:
+    config = parse({**CLAUDE_JSON, "mcpServers": {"everywhere": SERVER}})
+    assert list(config.servers) == ["everywhere"]
+    assert config.notes[0].startswith(
+        "Passed over, because Claude Code uses them in one folder only: the servers under `/users/ada/site`, "
+        "`/users/ada/shop` of `projects`."
+    )
+    config = parse({"projects": {"/users/ada": {"mcpServers": {}}}, "mcpServers": {"everywhere": SERVER}})
+    assert "one folder only" not in " ".join(config.notes)
+
+
 def test_the_document_of_windsurf(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("s3cret-s3cret\n")
     entry = {

@@ -34,6 +34,10 @@ class Poster:
     def __init__(self, http: httpx2.AsyncClient, url: str) -> None:
         self._http, self._url, self._headers = http, url, dict(HEADERS)
 
+    async def status(self, message: Mapping[str, Any]) -> int:
+        response = await self._http.post(self._url, content=json.dumps(message), headers=self._headers)
+        return response.status_code
+
     async def post(self, method: str, params: Any) -> dict[str, Any]:
         message = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
         response = await self._http.post(self._url, content=json.dumps(message), headers=self._headers)
@@ -54,6 +58,16 @@ async def test_a_client_that_writes_null_for_what_it_does_not_have_is_served() -
         params = {"name": "s_fine", "arguments": {}, "_meta": {"progressToken": None}}
         assert (await poster.post("tools/call", params))["result"]["content"] == [{"type": "text", "text": "fine"}]
         assert (await poster.post("tools/list", {"cursor": None, "_meta": {"progressToken": None}}))["result"]["tools"]
+
+
+async def test_a_notification_may_have_the_id_null_and_a_request_may_not() -> None:
+    async with verbatim("stdio", {}) as entry, portal_over({"s": entry}) as portal, httpx2.AsyncClient() as http:
+        poster = Poster(http, portal.mcp)
+        await poster.post("initialize", INITIALIZE)
+        nameless: dict[str, Any] = {"jsonrpc": "2.0", "id": None}
+        assert await poster.status({**nameless, "method": "notifications/initialized"}) == 202
+        assert await poster.status({**nameless, "method": "tools/list"}) == 400
+        assert await poster.status({**nameless, "method": 5}) == 400
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,11 @@ async def test_a_good_request_passes_with_its_body(url: str) -> None:
     assert (answer.status, json.loads(answer.body)["length"]) == (200, 7)
 
 
+async def test_a_byte_order_mark_is_no_part_of_a_body(url: str) -> None:
+    answer = await send(url, request(b'\xef\xbb\xbf{"a":1}'))
+    assert (answer.status, json.loads(answer.body)["length"]) == (200, 7)
+
+
 async def test_white_space_round_a_header_value_is_no_part_of_it(url: str) -> None:
     answer = await send(url, request(b"{}", POST + "X-Name: \t padded name \t \r\n"))
     assert json.loads(answer.body)["name"] == "padded name"

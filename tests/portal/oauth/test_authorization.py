@@ -96,7 +96,6 @@ WRONG_REQUESTS: list[tuple[dict[str, str | None], str]] = [
     ({"code_challenge_method": "plain"}, "invalid_request"),
     ({"code_challenge": "short"}, "invalid_request"),
     ({"response_type": "token"}, "unsupported_response_type"),
-    ({"scope": "everything"}, "invalid_scope"),
     ({"resource": "https://elsewhere.example/mcp"}, "invalid_target"),
 ]
 
@@ -434,6 +433,33 @@ async def test_a_member_of_a_registration_that_is_null_or_empty_was_not_sent(tmp
         assert (await agent.exchange(code)).status_code == 200
 
 
+UNFIT_METADATA: dict[str, object] = {
+    "client_uri": "claude.ai",
+    "logo_uri": "/logo.png",
+    "tos_uri": "none",
+    "policy_uri": 7,
+    "contacts": "somebody@example.com",
+    "jwks_uri": "no keys",
+    "scope": ["mcp"],
+    "application_type": "desktop",
+    "software_id": 1,
+    "software_version": 2.5,
+}
+
+
+@pytest.mark.parametrize("name", [*UNFIT_METADATA, "all"])
+async def test_metadata_on_which_nothing_depends_is_left_out_of_a_registration_that_it_does_not_fit(
+    tmp_path: Path, name: str
+) -> None:
+    unfit = UNFIT_METADATA if name == "all" else {name: UNFIT_METADATA[name]}
+    async with met(tmp_path) as (_, agent, _browser):
+        answer = await agent.register(**unfit)
+        assert answer.status_code == 201, answer.text
+        registered = answer.json()
+        assert not [name for name, value in unfit.items() if registered.get(name) == value]
+        assert (registered["client_name"], registered["scope"]) == ("Agent", "mcp")
+
+
 WRONG_REGISTRATIONS: list[tuple[object, str, str]] = [
     ([], "invalid_client_metadata", "the body must be a JSON object"),
     ({}, "invalid_redirect_uri", "redirect_uris must be a list of 1 to 20 URIs"),
@@ -452,9 +478,9 @@ WRONG_REGISTRATIONS: list[tuple[object, str, str]] = [
         "grant_types must be a list",
     ),
     (
-        {"redirect_uris": [REDIRECT], "contacts": [None], "client_name": 3},
+        {"redirect_uris": [REDIRECT], "contacts": [None], "client_name": 3, "response_types": "code"},
         "invalid_client_metadata",
-        "client_name must be text; contacts[0] must be text",
+        "response_types must be a list; client_name must be text",
     ),
     ({"redirect_uris": [REDIRECT], "x": "x" * 70_000}, "invalid_client_metadata", "the body has more than 65536 bytes"),
 ]
@@ -468,6 +494,23 @@ async def test_a_wrong_registration_gets_its_error_in_our_words(tmp_path: Path) 
         form = {"Content-Type": "application/json"}
         refused = await agent.http.post(f"{portal.url}/register", content=b"{", headers=form)
         assert refused.json()["error_description"] == "the body must be a JSON object"
+
+
+@pytest.mark.parametrize(
+    ("requested", "granted"),
+    [("claudeai", "mcp"), ("claudeai mcp", "mcp"), ("everything offline_access", "mcp"), ("", "mcp"), (None, "mcp")],
+)
+async def test_scopes_that_there_are_not_are_ignored_and_the_answer_names_those_granted(
+    tmp_path: Path, requested: str | None, granted: str
+) -> None:
+    async with met(tmp_path) as (_, agent, browser):
+        await agent.register(scope=requested)
+        code = (await agent.allowed(browser, scope=requested))["code"]
+        answer = await agent.exchange(code, scope=requested)
+        assert answer.status_code == 200 and answer.json()["scope"] == granted
+        answer = await agent.refresh(scope=requested)
+        assert answer.status_code == 200 and answer.json()["scope"] == granted
+        assert (await agent.use()).status_code == 200
 
 
 @pytest.mark.usefixtures("no_time_for_rates")

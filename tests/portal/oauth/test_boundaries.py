@@ -230,7 +230,7 @@ async def test_a_mistake_sends_nobody_where_only_the_client_itself_vouches_for(t
         await portal.account()
         agent = Agent(portal, browser.client, client_id=CLIENT)
         away = "https://agents.example.com/callback"
-        for changes in ({"response_type": "token"}, {"code_challenge_method": "plain"}, {"scope": "everything"}):
+        for changes in ({"response_type": "token"}, {"code_challenge_method": "plain"}, {"code_challenge": "short"}):
             page = await browser.open(agent.authorize_url(redirect_uri=away, **changes))
             assert (page.status, page.left_for) == (400, ""), changes
             assert "does not work" in page.text

@@ -112,6 +112,11 @@ def test_a_document_that_is_not_its_clients_is_refused(changes: dict[str, Any]) 
         read_document(CLIENT, document(**changes), OAuthSettings())
 
 
+def test_metadata_on_which_nothing_depends_costs_no_document() -> None:
+    client = read_document(CLIENT, document(logo_uri="/logo.png", contacts="us", scope=["mcp"]), OAuthSettings())
+    assert client.name == "Agents" and client.redirect_uris
+
+
 def test_what_is_no_json_object_is_refused() -> None:
     for content in (b"", b"[]", b"null", b"\xff", b"{" * 100):
         with pytest.raises(ValueError, match="metadata"):

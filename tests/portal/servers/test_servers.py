@@ -294,9 +294,9 @@ async def test_what_is_left_out_of_a_list_is_counted_and_logged_once() -> None:
     async with raw_upstream(never) as raw:
         raw.tools = [
             {"name": "kept", "inputSchema": {"type": "object"}},
-            {"name": "no_input_schema"},
+            {"name": "schema_is_text", "inputSchema": "object"},
             {"name": "description_is_a_number", "description": 5, "inputSchema": {"type": "object"}},
-            *({"name": f"broken_{n}"} for n in range(60)),
+            *({"name": f"broken_{n}", "inputSchema": []} for n in range(60)),
         ]
         with structlog.testing.capture_logs() as logs:
             async with Servers(configured(s={"url": raw.url})) as servers:
@@ -311,6 +311,6 @@ async def test_what_is_left_out_of_a_list_is_counted_and_logged_once() -> None:
         lines = [entry["item"] for entry in logs if entry["event"] == "left out of a server's lists"]
         assert lines == list(listing.skipped) and len(lines) == MAX_NOTES
         assert lines[:2] == [
-            "tools/list: `no_input_schema` is malformed (`inputSchema`)",
+            "tools/list: `schema_is_text` is malformed (`inputSchema`)",
             "tools/list: `description_is_a_number` is malformed (`description`)",
         ]

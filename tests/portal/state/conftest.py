@@ -108,9 +108,10 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return new_postgres_database(folder)
 
 
-def new_postgres_database(folder: Path) -> str:
+def new_postgres_database(folder: Path, template: str = "tables") -> str:
+    """The URL of a new database, with the tables of a portal unless the template is another."""
     name = f"state_{uuid.uuid4().hex}"
-    asyncio.run(_run_sql(folder, f"CREATE DATABASE {name} TEMPLATE tables"))
+    asyncio.run(_run_sql(folder, f"CREATE DATABASE {name} TEMPLATE {template}"))
     return f"postgresql://postgres@/{name}?host={folder}"
 
 

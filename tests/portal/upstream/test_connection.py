@@ -12,6 +12,7 @@ from mcp.shared.exceptions import MCPError
 
 from portal.errors import RpcError, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream import CallContext, DownstreamClient, Introduction
+from portal.upstream.connection import settling_seconds
 from tests.patience import PATIENCE
 from tests.portal.upstreams.hosting import Hosted, hosted, served_process, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -424,7 +425,9 @@ async def test_authorization_refused_at_the_door_is_the_reason_shown() -> None:
         raw.overrides["server/discover"] = demand
         async with watched({"url": raw.url}) as up:
             connection = await up.until(lambda connection: connection.state == "error")
-            assert connection.reason == "asks for authorization (HTTP 401)"
+            assert (connection.reason or "").startswith(
+                "asks for authorization (HTTP 401); put its token into its `headers`"
+            )
             assert not [one for one in raw.exchanges if one.message.get("method") == "initialize"]
 
 
@@ -529,3 +532,33 @@ async def test_who_asks_for_the_lists_while_they_are_read_waits_for_the_next_rea
         await asked
         assert "later" in up.connection.listing.by_name
         await earlier
+
+
+def test_a_server_that_announces_changes_that_there_are_not_is_asked_less_and_less_often() -> None:
+    pauses = [settling_seconds(vain) for vain in range(100)]
+    assert pauses[0] == 0.1 and pauses == sorted(pauses) and pauses[-1] == pauses[10] == 30
+
+
+async def test_a_reading_that_somebody_asks_for_does_not_wait_for_a_server_that_always_announces_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("portal.upstream.connection.settling_seconds", lambda vain: 10 * PATIENCE)
+    listed = 0
+
+    async def announce(exchange: Exchange) -> None:
+        nonlocal listed
+        listed += 1
+        await exchange.stream()
+        await exchange.event({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        await exchange.event({"jsonrpc": "2.0", "id": exchange.id, "result": {"tools": []}})
+        exchange.close()
+
+    async def never(exchange: Exchange) -> None:
+        raise AssertionError("not reached")
+
+    async with raw_upstream(never) as raw:
+        raw.overrides["tools/list"] = announce
+        async with ready({"url": raw.url}) as up:
+            for _ in range(3):
+                await up.connection.refresh()
+            assert listed == 4

@@ -7,7 +7,7 @@ import gzip
 import json
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from portal.errors import (
     ResponseInvalid,
     ResponseTooLarge,
     RpcError,
+    SessionExpired,
     UpstreamError,
     UpstreamTimeout,
 )
@@ -113,6 +114,107 @@ async def test_a_json_rpc_error_keeps_its_code_message_and_data_under_any_status
     assert (error.code, error.message, error.data) == (-32602, "no such thing", {"hint": [1]})
 
 
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+@pytest.mark.parametrize("form", ["batch", "events", "byte order mark"])
+async def test_the_error_that_answers_the_request_counts_in_every_form_under_any_status(status: int, form: str) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        error = {"jsonrpc": "2.0", "id": str(exchange.id), "error": {"code": "-32602", "message": "no such file"}}
+        log = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "error", "data": "x"}}
+        text = json.dumps([log, error] if form == "batch" else error)
+        text = {"batch": text, "events": f"event: message\ndata: {text}\n\n", "byte order mark": f"\ufeff{text}"}[form]
+        kind = "text/event-stream" if form == "events" else "application/json"
+        await exchange.answer(text.encode(), status=status, kind=kind)
+
+    for legacy in (False, True):
+        async with answered_by(refuse, legacy=legacy) as (raw, up):
+            with pytest.raises(RpcError) as caught:
+                await up.call("echo")
+            assert (caught.value.code, caught.value.message) == (-32602, "no such file")
+            assert (caught.value.status, len(raw.calls)) == (status, 1)
+
+
+@pytest.mark.parametrize("status", [400, 404, 422, 500])
+async def test_a_tool_that_says_that_it_failed_is_heard_under_the_status_of_an_error(status: int) -> None:
+    async def fail(exchange: Exchange) -> None:
+        result = {"content": [{"type": "text", "text": "the disk is full"}], "isError": True}
+        body = json.dumps({"jsonrpc": "2.0", "id": exchange.id, "result": result}).encode()
+        await exchange.answer(body, status=status)
+
+    for legacy in (False, True):
+        async with answered_by(fail, legacy=legacy) as (raw, up):
+            result = await up.call("echo")
+            assert result["isError"] and result["content"][0]["text"] == "the disk is full"
+            assert len(raw.calls) == 1
+
+
+async def test_a_result_that_contradicts_its_status_is_an_error_that_shows_it() -> None:
+    async def contradict(exchange: Exchange) -> None:
+        body = json.dumps({"jsonrpc": "2.0", "id": exchange.id, "result": {"content": []}}).encode()
+        await exchange.answer(body, status=500)
+
+    error = await failing_with(contradict, ResponseInvalid)
+    assert error.status == 500 and '"result": {"content": []}' in error.message
+
+
+LOST_SESSIONS: dict[str, tuple[int, str, Any]] = {
+    "text": (404, "text/plain", "Not found"),
+    "gone": (410, "text/plain", "gone"),
+    "page": (404, "text/html", "<html>not found</html>"),
+    "example": (400, "application/json", (-32000, "Bad Request: No valid session ID provided")),
+    "example of a stream": (400, "text/plain", "Invalid or missing session ID"),
+    "framework": (400, "application/json", '{"error": "Unknown session"}'),
+    "started again": (400, "application/json", (-32000, "Bad Request: Server not initialized")),
+    "other word": (404, "application/json", (-32001, "Unknown connection")),
+    "in an answer": (200, "application/json", (-32602, "Received request before initialization was complete")),
+}
+
+
+@pytest.mark.parametrize("told", LOST_SESSIONS)
+async def test_a_session_that_a_server_does_not_know_is_begun_again_however_it_says_so(told: str) -> None:
+    status, kind, body = LOST_SESSIONS[told]
+
+    async def in_session(exchange: Exchange) -> None:
+        if exchange.headers.get("mcp-session-id") != "session-1":
+            await exchange.text("fine")
+        elif isinstance(body, str):
+            await exchange.answer(body.encode(), status=status, kind=kind)
+        else:
+            await exchange.error(*body, status=status)
+
+    async def initialize(exchange: Exchange) -> None:
+        info = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}}, "serverInfo": {"name": "n"}}
+        await exchange.result(info, also=f"mcp-session-id: session-{len(begun) + 1}")
+        begun.append(exchange)
+
+    begun: list[Exchange] = []
+    async with raw_upstream(in_session) as raw:
+        raw.legacy = True
+        raw.overrides |= {"initialize": initialize, "tools/call": in_session}
+        raw.overrides["tools/list"] = lambda exchange: exchange.result({"tools": raw.tools})
+        async with ready({"url": raw.url, "type": "http"}) as up:
+            assert await up.text("echo") == "fine"
+            assert len(begun) == 2
+
+
+async def test_an_error_of_a_tool_about_something_else_that_is_not_initialized_is_no_lost_session() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.error(-32603, "Chat client not initialized")
+
+    async with answered_by(refuse, legacy=True) as (raw, up):
+        with pytest.raises(RpcError, match="Chat client not initialized"):
+            await up.call("echo")
+        assert len(raw.calls) == 1
+
+
+async def test_what_a_server_says_of_a_session_that_it_never_knows_is_in_the_error() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.error(-32000, "Session limit reached", status=400)
+
+    async with answered_by(refuse, legacy=True) as (_, up):
+        with pytest.raises(SessionExpired, match="no longer knows the session: Session limit reached"):
+            await up.call("echo")
+
+
 @pytest.mark.parametrize("status", [401, 403])
 async def test_a_demand_for_authorization_carries_its_challenge(status: int) -> None:
     async def demand(exchange: Exchange) -> None:
@@ -122,6 +224,48 @@ async def test_a_demand_for_authorization_carries_its_challenge(status: int) -> 
     assert isinstance(error, AuthorizationRequired)
     assert (error.status, error.ran) == (status, "no")
     assert error.challenge == 'Bearer resource_metadata="https://x"'
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(
+    ("kind", "body", "words"),
+    [
+        ("text/plain", b"Missing header X-Api-Key", "; it says: Missing header X-Api-Key"),
+        (
+            "application/json",
+            b'{"jsonrpc":"2.0","id":null,"error":{"code":-1,"message":"no key"}}',
+            "; it says: no key",
+        ),
+        ("text/html", b"<html>Sign in</html>", ""),
+        ("text/plain", b"x" * 500, f"; it says: {'x' * 79}\u2026"),
+    ],
+)
+async def test_a_demand_for_authorization_has_the_server_s_own_words(
+    status: int, kind: str, body: bytes, words: str
+) -> None:
+    async def demand(exchange: Exchange) -> None:
+        await exchange.answer(body, status=status, kind=kind)
+
+    error = await failing_with(demand, AuthorizationRequired)
+    assert error.message.endswith(f"(HTTP {status}){words}" if status == 403 else words)
+
+
+async def test_a_demand_for_authorization_says_where_a_token_goes_unless_there_are_credentials() -> None:
+    async def demand(exchange: Exchange) -> None:
+        await exchange.answer(b"", status=401, also='www-authenticate: Bearer resource_metadata="https://x"')
+
+    async with answered_by(demand) as (_, up):
+        with pytest.raises(AuthorizationRequired) as caught:
+            await up.call("echo")
+        assert '`headers`, as "Authorization": "Bearer ${TOKEN}"' in caught.value.message
+        assert "npx -y mcp-remote URL" in caught.value.message
+        with pytest.raises(AuthorizationRequired) as caught:
+            await up.call("echo", credentials={"authorization": "Bearer of-this-user"})
+        assert caught.value.message == "asks for authorization (HTTP 401)"
+    async with answered_by(demand, headers={"Authorization": "Bearer outdated-token"}) as (_, up):
+        with pytest.raises(AuthorizationRequired) as caught:
+            await up.call("echo")
+        assert "the credentials in its configuration are not those it wants" in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -270,11 +414,111 @@ async def test_a_redirect_is_followed_only_on_its_own_origin_and_with_its_method
         assert await up.text("echo") == "/mcp/"
 
 
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_a_redirect_that_is_not_followed_names_its_target_without_what_may_be_secret(status: int) -> None:
+    async def elsewhere(exchange: Exchange) -> None:
+        location = "https://user:pass@mcp.example.com/v2/mcp?key=hunter2-hunter2#top"
+        await exchange.answer(b"", status=status, also=f"location: {location}")
+
+    error = await failing_with(elsewhere, ResponseInvalid)
+    assert error.message == (
+        "redirects to https://mcp.example.com/v2/mcp, which is not followed; if that is the server, write that address "
+        "into its `url`"
+    )
+
+
 async def test_a_redirect_in_a_circle_ends() -> None:
     async def around(exchange: Exchange) -> None:
         await exchange.answer(b"", status=307, also="location: /mcp")
 
     await failing_with(around, ResponseInvalid)
+
+
+def compressed(form: str, body: bytes) -> bytes:
+    if form == "gzip":
+        return gzip.compress(body)
+    bare = zlib.compressobj(wbits=-15)
+    return bare.compress(body) + bare.flush()
+
+
+@pytest.mark.parametrize(
+    ("encoding", "form"),
+    [
+        ("utf-8", ""),
+        ("none", ""),
+        ("", ""),
+        ("identity, gzip", "gzip"),
+        ("GZIP", "gzip"),
+        ("deflate", "bare deflate"),
+        ("br", None),
+        ("gzip, gzip", None),
+    ],
+)
+async def test_a_body_is_decompressed_as_browsers_do_it(encoding: str, form: str | None) -> None:
+    async def answer(exchange: Exchange) -> None:
+        body = json.dumps(
+            {"jsonrpc": "2.0", "id": exchange.id, "result": {"content": [{"type": "text", "text": "ok"}]}}
+        )
+        sent = compressed(form, body.encode()) if form else body.encode()
+        await exchange.answer(sent, also=f"content-encoding: {encoding}")
+
+    async with answered_by(answer) as (_, up):
+        if form is not None:
+            assert await up.text("echo") == "ok"
+        else:
+            with pytest.raises(ResponseInvalid, match="which was not asked for"):
+                await up.call("echo")
+
+
+async def test_a_connection_that_closes_after_every_answer_costs_no_request_that_only_reads() -> None:
+    used: set[Any] = set()
+
+    async def once(exchange: Exchange) -> None:
+        if exchange.writer in used:
+            exchange.abort()
+            return
+        used.add(exchange.writer)
+        results: dict[str, Any] = {
+            "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "n"}},
+            "tools/list": {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
+        }
+        if exchange.message["method"] in results:
+            await exchange.result(results[exchange.message["method"]])
+        else:
+            await exchange.error(-32601, "Method not found")
+
+    async with raw_upstream(once) as raw:
+        raw.overrides |= dict.fromkeys(("server/discover", "initialize", "tools/list", "ping"), once)
+        async with ready({"url": raw.url, "type": "http"}) as up:
+            with pytest.raises(OutcomeUnknown):
+                for _ in range(2):
+                    with suppress(RpcError):
+                        await up.call("echo")
+            # A call may have had its effect.
+            assert len(raw.calls) <= 2
+
+
+async def test_a_gateway_that_refuses_the_probe_may_let_the_handshake_through() -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.answer(b"this method is not allowed", status=403, kind="text/plain")
+
+    async with raw_upstream(say_fine, legacy=True) as raw:
+        raw.overrides["server/discover"] = refuse
+        async with ready({"url": raw.url, "type": "http"}) as up:
+            assert await up.text("echo") == "fine"
+        raw.overrides["initialize"] = refuse
+        async with watched({"url": raw.url, "type": "http"}) as up:
+            connection = await up.until(lambda connection: connection.state == "error")
+            assert connection.reason == "refuses access (HTTP 403); it says: this method is not allowed"
+
+
+@pytest.mark.parametrize("status", [200, 202, 204])
+async def test_an_answer_without_a_body_is_said_to_be_nothing(status: int) -> None:
+    async def nothing(exchange: Exchange) -> None:
+        await exchange.head(status, *([] if status == 204 else ["content-length: 0"]))
+
+    error = await failing_with(nothing, ResponseInvalid)
+    assert error.message == f"answered HTTP {status} with nothing"
 
 
 async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None:
@@ -285,7 +529,8 @@ async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None
             params = {"progressToken": token, "progress": step, "total": 2, "message": "on it"}
             await exchange.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
         await exchange.event({"jsonrpc": "2.0", "method": "notifications/progress", "params": {"progressToken": "no"}})
-        await exchange.event({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "said"}})
+        said = {"level": "info", "data": "said"}
+        await exchange.event({"jsonrpc": "2.0", "method": "notifications/message", "params": said})
         await exchange.event({"jsonrpc": "2.0", "id": exchange.id, "result": {"content": []}})
         exchange.close()
 
@@ -299,7 +544,7 @@ async def test_progress_and_logs_in_the_answer_reach_the_call_in_order() -> None
 
     async with answered_by(talk) as (_, up):
         await up.call("echo", context=CallContext(on_progress=on_progress, on_log=on_log))
-    assert heard == [(1, 2, "on it"), (2, 2, "on it"), {"data": "said"}]
+    assert heard == [(1, 2, "on it"), (2, 2, "on it"), {"level": "info", "data": "said"}]
 
 
 async def test_an_interrupted_answer_is_resumed_where_it_stopped() -> None:

@@ -92,7 +92,7 @@ async def test_a_server_that_ignores_cursors_is_not_asked_a_thousand_times() -> 
 
 async def test_a_server_that_ignores_cursors_is_known_also_by_items_that_are_malformed() -> None:
     asked: list[Any] = []
-    items = [{**tool("a"), "title": 5}, {"name": "no_schema"}, tool("b")]
+    items = [{**tool("a"), "title": 5}, {"name": "no_schema", "inputSchema": "none"}, tool("b")]
 
     async def request(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         asked.append(params.get("cursor"))
@@ -199,6 +199,19 @@ async def test_an_optional_member_that_does_not_fit_costs_itself_alone(
     assert used == ({**item, "description": "D", **kept},)
     assert listing.skipped == (f"{method}: `odd` is used without what is malformed (`{place}`)",)
     assert listing.skipped_count == 1
+
+
+@pytest.mark.parametrize("missing", [{}, {"name": None, "inputSchema": None}], ids=["absent", "null"])
+async def test_a_tool_without_a_schema_takes_anything_and_a_resource_without_a_name_has_its_uri(
+    missing: dict[str, Any],
+) -> None:
+    used, listing = await listing_of("tools", [{**missing, "name": "odd", "description": "D"}])
+    assert used == ({"name": "odd", "description": "D", "inputSchema": OBJECT},)
+    assert listing.skipped == ("tools/list: `odd` has no `inputSchema`; it takes any arguments",)
+    for kind, identity in (("resources", "uri"), ("resourceTemplates", "uriTemplate")):
+        used, listing = await listing_of(kind, [{identity: "a://b", **({"name": None} if missing else {})}])
+        assert used == ({identity: "a://b", "name": "a://b"},)
+        assert listing.skipped == (f"{METHODS[kind][0]}: `a://b` has no `name`; its URI is in its place",)
 
 
 @pytest.mark.parametrize("kind", sorted(METHODS))

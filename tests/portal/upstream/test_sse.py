@@ -9,6 +9,7 @@ import pytest
 from portal.errors import UpstreamError
 from tests.portal.upstreams.hosting import hosted
 from tests.portal.upstreams.raw import Exchange, raw_upstream
+from tests.portal.upstreams.verbatim import FINE, answers_of
 from tests.portal.upstreams.watching import ready, watched
 
 pytestmark = [
@@ -73,6 +74,45 @@ async def test_an_endpoint_elsewhere_is_refused(endpoint: str) -> None:
     async with raw_upstream(never, on_get=name_another) as raw, watched({"url": raw.url, "type": "sse"}) as up:
         connection = await up.until(lambda connection: connection.state == "error")
         assert "not on its own origin" in (connection.reason or "")
+        assert ("169.254.169.254/steal" in (connection.reason or "")) == ("steal" in endpoint)
+
+
+@pytest.mark.parametrize("acknowledged", ["never", "by the end of the connection", "with an error", "by the answer"])
+async def test_an_answer_counts_however_its_message_is_acknowledged(acknowledged: str) -> None:
+    streams: list[Exchange] = []
+    answers = answers_of({"echo": FINE})
+
+    async def stream(exchange: Exchange) -> None:
+        streams.append(exchange)
+        await exchange.stream()
+        await exchange.send(b"event: endpoint\ndata: /messages\n\n")
+        await asyncio.Event().wait()
+
+    async def answer(exchange: Exchange) -> None:
+        if "id" not in exchange.message:
+            await exchange.answer(b"", status=202)
+            return
+        method = exchange.message["method"]
+        asked = exchange.message["params"]["name"] if method == "tools/call" else method
+        text = answers.get(asked, answers["*"]).replace("ID", str(exchange.id))
+        if acknowledged == "by the answer":
+            await exchange.answer(text.encode())
+            return
+        await streams[-1].send(f"data: {text}\n\n".encode())
+        if acknowledged == "never":
+            await asyncio.Event().wait()
+        elif acknowledged == "with an error":
+            await exchange.answer(b"late", status=500)
+        else:
+            exchange.abort()
+
+    async with raw_upstream(answer, on_get=stream) as raw:
+        methods = ("server/discover", "initialize", "notifications/initialized", "tools/list", "ping")
+        raw.overrides |= dict.fromkeys(methods, answer)
+        async with ready({"url": raw.url, "type": "sse"}, timeout=20) as up:
+            for _ in range(3):
+                assert await up.text("echo") == "fine"
+            assert len(streams) == 1
 
 
 async def test_a_stream_that_names_no_endpoint_is_an_error_in_time() -> None:

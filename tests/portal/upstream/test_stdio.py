@@ -67,6 +67,24 @@ class Running:
             os.close(self._handle)
 
 
+UNENDED = """
+import json, sys
+results = {
+    "initialize": {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}}, "serverInfo": {"name": "n"}},
+    "tools/list": {"tools": [{"name": "echo", "inputSchema": {"type": "object"}}]},
+    "tools/call": {"content": [{"type": "text", "text": "fine"}]},
+}
+for line in sys.stdin:
+    message = json.loads(line)
+    if "id" in message:
+        found = results.get(message["method"])
+        found = {"result": found} if found else {"error": {"code": -32601, "message": "Method not found"}}
+        answer = json.dumps({"jsonrpc": "2.0", "id": message["id"], **found})
+        sys.stdout.buffer.write(b"BEFORE" + answer.encode() + b"AFTER")
+        sys.stdout.flush()
+"""
+
+
 def script(discover: str = REFUSE) -> dict[str, object]:
     return {"command": sys.executable, "args": ["-c", SCRIPT.replace("DISCOVER", discover)]}
 
@@ -150,6 +168,30 @@ async def test_what_a_process_wrote_instead_of_a_message_is_in_the_reason() -> N
     assert said == "the process exited with status 2 (usage: server KEY | no key given)"
     logged = await reason_of(shell("""echo '{"level": "error", "msg": "no key"}'; exit 2"""))
     assert logged == 'the process exited with status 2 ({"level": "error", "msg": "no key"})'
+
+
+@pytest.mark.parametrize(("before", "after"), [("", ""), (r"\n", ""), ("", r"\r"), (r"Content-Length: 99\r\n\r\n", "")])
+async def test_a_message_needs_no_newline_behind_it(before: str, after: str) -> None:
+    program = UNENDED.replace("BEFORE", before).replace("AFTER", after)
+    async with ready({"command": sys.executable, "args": ["-c", program]}) as up:
+        assert await up.text("echo") == "fine"
+        assert await up.text("echo") == "fine"
+
+
+async def test_a_message_that_pauses_behind_an_object_in_it_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("portal.upstream.transports.stdio._UNENDED_SECONDS", 0)
+    stream = asyncio.StreamReader()
+    line = asyncio.create_task(LineReader(stream, 1000).next())
+    for part in (b'{"jsonrpc":"2.0","id":1,"result":{"a":{}', b',"b":{}', b"}}"):
+        stream.feed_data(part)
+        for _ in range(10):
+            await asyncio.sleep(0)
+    assert await line == b'{"jsonrpc":"2.0","id":1,"result":{"a":{},"b":{}}}'
+
+
+async def test_a_question_that_a_process_leaves_open_is_in_the_reason() -> None:
+    said = await reason_of(shell("printf 'Enter your API key: '; sleep 1000"), connectTimeout=1)
+    assert said == "did not answer within 1 s of connecting (it wrote: Enter your API key:)"
 
 
 async def test_what_a_process_wrote_while_it_did_not_answer_is_in_the_reason() -> None:

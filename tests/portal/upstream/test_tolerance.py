@@ -13,13 +13,24 @@ import pytest
 
 from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError
 from portal.exact import encode
-from portal.upstream.transports.wire import decode, id_of_damaged_answer, kind_of, messages_in, read_id
+from portal.upstream import CallContext
+from portal.upstream.transports.wire import (
+    MAX_AMONG,
+    MAX_AMONG_BYTES,
+    decode,
+    id_of_damaged_answer,
+    kind_of,
+    messages_among,
+    messages_in,
+    read_id,
+)
 from tests.portal.upstream.test_stdio import script
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.verbatim import FINE, TRANSPORTS, answers_of, verbatim
 from tests.portal.upstreams.watching import ready, watched
 
 pytestmark = pytest.mark.anyio
+LOG = '{"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "x"}}'
 EVERYWHERE = pytest.mark.parametrize("transport", TRANSPORTS)
 
 
@@ -40,7 +51,7 @@ WRONG = {
     "error_is_a_number": '"error": 404',
     "error_without_a_code": '"error": {"message": "no such file"}',
     "code_is_text": '"error": {"code": "ENOENT", "message": "no such file"}',
-    "code_is_a_number_as_text": '"error": {"code": "-32602", "message": "no such file"}',
+    "error_is_empty": '"error": {}',
     "code_is_a_fraction": '"error": {"code": 1.5, "message": "no such file"}',
     "result_is_text": '"result": "hello"',
     "result_is_a_list": '"result": [{"type": "text", "text": "hello"}]',
@@ -106,6 +117,9 @@ TAKEN = {
     "id_as_a_float": '{"jsonrpc": "2.0", "id": ID.0, "result": RESULT}',
     "id_as_a_float_as_text": '{"jsonrpc": "2.0", "id": "ID.0", "result": RESULT}',
     "error_is_null": '{"jsonrpc": "2.0", "id": ID, "result": RESULT, "error": null}',
+    "error_is_empty": '{"jsonrpc": "2.0", "id": ID, "result": RESULT, "error": {}}',
+    "error_is_an_empty_list": '{"jsonrpc": "2.0", "id": ID, "result": RESULT, "error": []}',
+    "error_is_empty_text": '{"jsonrpc": "2.0", "id": ID, "error": "", "result": RESULT}',
     "method_is_null": '{"jsonrpc": "2.0", "id": ID, "method": null, "result": RESULT}',
     "method_is_repeated": '{"jsonrpc": "2.0", "id": ID, "method": "tools/call", "params": null, "result": RESULT}',
     "batch": '[{"jsonrpc": "2.0", "method": "notifications/message", "params": {}}, {"id": ID, "result": RESULT}]',
@@ -127,6 +141,7 @@ async def test_an_answer_that_is_clear_is_taken(transport: str) -> None:
 @EVERYWHERE
 async def test_an_error_that_is_clear_is_passed_on(transport: str) -> None:
     tools = {
+        "code_as_text": outcome('"error": {"code": "-32602", "message": "no such file"}'),
         "code_as_a_float": outcome('"error": {"code": -32602.0, "message": "no such file"}'),
         "result_is_null": outcome('"result": null, "error": {"code": -32602, "message": "no such file"}'),
         "no_id": '{"jsonrpc": "2.0", "id": null, "error": {"code": -32602, "message": "no such file"}}',
@@ -149,6 +164,36 @@ async def test_an_error_without_an_id_fails_no_call_while_several_wait(transport
         assert not any(call.done() for call in calls)
         for call in calls:
             call.cancel()
+
+
+LOGS: list[tuple[dict[str, Any], dict[str, Any]]] = [
+    ({"level": "WARN", "data": "x"}, {"level": "warning", "data": "x"}),
+    ({"level": "Error", "message": "x"}, {"level": "error", "data": "x"}),
+    ({"level": "fatal", "data": None}, {"level": "critical", "data": None}),
+    ({"data": {"a": 1}, "logger": "l"}, {"level": "info", "data": {"a": 1}, "logger": "l"}),
+    ({"level": "notice", "data": "x", "message": "y"}, {"level": "notice", "data": "x", "message": "y"}),
+    ({"level": 3, "data": "x"}, {"level": 3, "data": "x"}),
+]
+
+
+@EVERYWHERE
+async def test_a_log_message_has_the_level_and_the_data_that_its_server_means(transport: str) -> None:
+    def with_log(params: Mapping[str, Any]) -> str:
+        log = encode({"jsonrpc": "2.0", "method": "notifications/message", "params": params}).decode()
+        return f"[{log}, {FINE}]"
+
+    heard: list[Mapping[str, Any]] = []
+
+    async def hear(params: Mapping[str, Any]) -> None:
+        heard.append(params)
+
+    tools = {f"log{at}": with_log(params) for at, (params, _) in enumerate(LOGS)}
+    async with verbatim(transport, tools) as entry, ready(entry, timeout=20) as up:
+        for name, (_, meant) in zip(tools, LOGS, strict=True):
+            await up.call(name, context=CallContext(on_log=hear))
+            assert heard.pop() == meant
+            await up.call(name)
+            assert up.notifications.pop() == ("notifications/message", meant)
 
 
 @EVERYWHERE
@@ -180,6 +225,52 @@ async def test_what_a_process_writes_around_its_answer_is_passed_over(noise: str
     async with verbatim("stdio", {"noisy": noise + FINE}) as entry, ready(entry, timeout=20) as up:
         assert await up.text("noisy") == "fine"
         assert not up.notifications
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        f"Loading... {FINE}",
+        f"Loading {{model}} [1/2] {FINE}",
+        f'{{"level": "info"}} {FINE}',
+        f'Loading... {{"id": ID, "x": {FINE}',
+        f"Loading... {FINE} done",
+        f"{FINE} done",
+        f"{LOG}{FINE}",
+        f"{LOG} {FINE}{LOG}",
+        'Loading... {"result": {"content": [{"type": "text", "text": "fine"}]}, "jsonrpc": "2.0", "id": ID}',
+    ],
+)
+async def test_an_answer_that_shares_its_line_is_taken(line: str) -> None:
+    async with verbatim("stdio", {"act": line}, {"initialize": f"Starting {answers_of({})['initialize']}"}) as entry:
+        async with ready(entry, timeout=20) as up:
+            assert await up.text("act") == "fine"
+            assert len(up.notifications) == line.count("notifications/")
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        '{"jsonrpc": "2.0", "id": ID, "result": {"content": [{"type": "text", "text": "of another"}]}}',
+        '{"jsonrpc": "2.0", "id": ID, "error": {"code": -1, "message": "of another"}}',
+        '{"jsonrpc": "2.0", "id": ID, "method": "roots/list"}',
+        LOG,
+    ],
+)
+async def test_a_message_that_a_log_quotes_is_none(quoted: str) -> None:
+    async with verbatim("stdio", {"act": f"DEBUG got {quoted}\n{FINE}"}) as entry, ready(entry, timeout=20) as up:
+        assert await up.text("act") == "fine"
+        assert await up.text("fine") == "fine"
+        assert not up.notifications
+
+
+def test_messages_in_a_line_of_something_else_are_found_in_bounds() -> None:
+    assert list(messages_among(b'{"jsonrpc": ' * 100_000)) == []
+    assert len(list(messages_among(b'{"jsonrpc":"2.0"}' * 1000))) == MAX_AMONG
+    assert list(messages_among(b"x" * MAX_AMONG_BYTES + b'{"jsonrpc":"2.0"}')) == []
+    assert list(messages_among(b'x {"jsonrpc":"2.0","id":' + b"1" * 30 + b"}")) == [
+        ({"jsonrpc": "2.0", "id": int("1" * 30)}, False)
+    ]
 
 
 async def test_a_last_answer_needs_no_newline() -> None:
@@ -243,7 +334,8 @@ async def test_an_answer_may_be_split_over_lines_and_chunks() -> None:
 
 
 @pytest.mark.parametrize(
-    "stream", ['data: {"error": {"message": "overloaded", "code": "500"}}\n\n', "data: overloaded\n\n", "data: [1]\n\n"]
+    "stream",
+    ['data: {"error": {"message": "overloaded", "code": "E500"}}\n\n', "data: overloaded\n\n", "data: [1]\n\n"],
 )
 async def test_a_stream_that_ends_with_something_else_than_an_answer_shows_it(stream: str) -> None:
     async def give_up(exchange: Exchange) -> None:
