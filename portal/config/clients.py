@@ -235,7 +235,7 @@ def in_our_words(
     for name in ("env", "headers"):
         if isinstance(values := ours.get(name), dict):
             ours[name] = {member: _value(value, environment) for member, value in _written(values).items()}
-    return {name: value for name, value in ours.items() if _is_ours(name, known, key, file, notes)}
+    return {name: value for name, value in ours.items() if _is_ours(name, value, known, key, file, notes)}
 
 
 def _with_one_command(entry: Mapping[str, object]) -> dict[str, object]:
@@ -343,13 +343,13 @@ def _in_seconds(ours: dict[str, object], entry: Mapping[str, object], key: str, 
         notes.sentences.append(f"{key}.timeout is read as milliseconds: {written / 1000:g} s.")
 
 
-def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> bool:
+def _is_ours(name: str, value: object, known: set[str], key: str, file: str, notes: Notes) -> bool:
     """Whether a key of an entry is one of ours; what only another client understands is noted.
 
     Raises:
         ConfigError: it looks like a mistake.
     """
-    if name in known:
+    if name in known and not (name == "oauth" and _is_of_a_client(value)):
         return True
     if name in SILENT or _is_comment(name):
         return False
@@ -360,6 +360,11 @@ def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> b
             raise ConfigError("is not a known key.", file=file, key=f"{key}.{name}", fix=fix)
     notes.foreign_keys.append(f"{key}.{name}")
     return False
+
+
+def _is_of_a_client(oauth: object) -> bool:
+    """Whether a section `oauth` is about the sign-in of a client: ours says by which `grant` the portal gets tokens."""
+    return not isinstance(oauth, dict) or "grant" not in oauth
 
 
 def _enabled(disabled: object, key: str, file: str) -> bool:

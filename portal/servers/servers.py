@@ -19,10 +19,19 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 import stubs
 from codemode import CatalogServer
 from portal.config import ServerConfig
+from portal.credentials import credential_of
 from portal.errors import ServerUnknown
 from portal.pins import PendingDefinition, Pinning, PinsUnusable, ScreenedListing, screen
 from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot, offer_of
-from portal.upstream import Connection, DownstreamClient, Generation, Introduction, Listing, NegotiationCache
+from portal.upstream import (
+    Connection,
+    Credential,
+    DownstreamClient,
+    Generation,
+    Introduction,
+    Listing,
+    NegotiationCache,
+)
 from portal.version import portal_version
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind"]
@@ -71,11 +80,14 @@ class _Slot:
     config: ServerConfig
     shared: Connection
     negotiated: NegotiationCache
+    credential: Credential | None = None
     published: Listing | None = None
     dedicated: dict[str, _Dedicated] = field(default_factory=dict)
 
-    def connections(self) -> list[Connection]:
-        return [self.shared, *(entry.connection for entry in self.dedicated.values())]
+    async def aclose(self) -> None:
+        await _close_all([self.shared, *(entry.connection for entry in self.dedicated.values())])
+        if self.credential is not None:
+            await self.credential.aclose()
 
 
 @dataclass(eq=False, slots=True)
@@ -163,7 +175,7 @@ class Servers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await _close_all([connection for slot in slots.values() for connection in slot.connections()])
+        await asyncio.gather(*(slot.aclose() for slot in slots.values()))
         await asyncio.gather(*self._closing)
 
     # The snapshot and its listeners
@@ -293,20 +305,21 @@ class Servers:
         self._generations = [generation for generation in self._generations if generation not in unused]
         in_use = {id(slot) for generation in self._generations for slot in generation.slots.values()}
         closing = [slot for generation in unused for slot in generation.slots.values() if id(slot) not in in_use]
-        connections = [connection for slot in closing for connection in slot.connections()]
-        if connections and self._open:
-            _spawn(self._closing, _close_all(connections))
+        if self._open:
+            for slot in closing:
+                _spawn(self._closing, slot.aclose())
 
     def _connect(self, config: ServerConfig) -> _Slot:
-        negotiated = NegotiationCache()
+        negotiated, credential = NegotiationCache(), credential_of(config)
         connection = Connection(
             config,
             introduction=self._introduction,
             negotiated=negotiated,
+            credential=credential,
             on_change=lambda: self._connection_changed(slot),
             on_notification=lambda method, params: self._notify(config.id, method, params),
         )
-        slot = _Slot(config, connection, negotiated)
+        slot = _Slot(config, connection, negotiated, credential)
         return slot
 
     def _dedicate(self, slot: _Slot, client: DownstreamClient, negotiated: NegotiationCache) -> _Dedicated:
@@ -315,6 +328,7 @@ class Servers:
             slot.config,
             introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
             negotiated=negotiated,
+            credential=slot.credential,
             lists=False,
             on_notification=lambda method, params: self._notify(slot.config.id, method, params),
         )

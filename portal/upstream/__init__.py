@@ -2,6 +2,7 @@
 
 from portal.upstream.connection import Connection, State
 from portal.upstream.context import NO_CONTEXT, CallContext, DownstreamClient
+from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, NegotiationCache
 from portal.upstream.transports.protocol import Introduction
@@ -10,6 +11,7 @@ __all__ = [
     "NO_CONTEXT",
     "CallContext",
     "Connection",
+    "Credential",
     "DownstreamClient",
     "Generation",
     "Introduction",

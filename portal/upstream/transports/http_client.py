@@ -20,6 +20,7 @@ import aiohttp
 
 from portal.egress import AddressRule, checked_connector, is_loopback_host
 from portal.errors import AuthorizationRequired, OutcomeUnknown, ResponseInvalid, ResponseTooLarge, UpstreamUnavailable
+from portal.upstream.credential import Credential
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
 
 _NOT_SENT = (
@@ -175,11 +176,16 @@ def as_upstream_error(error: Exception) -> OutcomeUnknown | UpstreamUnavailable 
 
 def authorization_required(response: aiohttp.ClientResponse) -> AuthorizationRequired:
     """The error for a 401 or 403, with the `WWW-Authenticate` challenge."""
-    challenge = response.headers.get("www-authenticate")
+    challenge = ", ".join(response.headers.getall("www-authenticate", ()))
     what = "asks for authorization" if response.status == 401 else "refuses access"
     return AuthorizationRequired(
-        f"{what} (HTTP {response.status})", status=response.status, challenge=challenge and challenge[:4096]
+        f"{what} (HTTP {response.status})", status=response.status, challenge=challenge[:4096] or None
     )
+
+
+def _token_refused(refused: AuthorizationRequired) -> AuthorizationRequired:
+    what = f"refuses the access token that the portal was issued for it (HTTP {refused.status})"
+    return AuthorizationRequired(what, status=refused.status or 401, challenge=refused.challenge)
 
 
 def media_type(response: aiohttp.ClientResponse) -> str:
@@ -223,10 +229,17 @@ _REDIRECTS = 3
 
 
 class HttpClient:
-    """Sends requests to one upstream. A user and a password in `url` become basic authorization."""
+    """Sends requests to one upstream. A user and a password in `url` become basic authorization.
 
-    def __init__(self, url: str, headers: Mapping[str, str], *, connect_timeout: float) -> None:
+    With a `credential` each request shows it, unless the request has an `authorization` of its own. A request that is
+    refused with 401 or 403 did not run: it is sent once more if the credential can be renewed.
+    """
+
+    def __init__(
+        self, url: str, headers: Mapping[str, str], *, connect_timeout: float, credential: Credential | None = None
+    ) -> None:
         self.url = url
+        self._credential = credential
         self._session = aiohttp.ClientSession(
             connector=checked_connector(AddressRule.NOT_LINK_LOCAL, limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=connect_timeout),
@@ -246,8 +259,28 @@ class HttpClient:
         A redirect is followed only where it keeps the method (307, 308, or any for GET) and the origin.
 
         Raises:
-            UpstreamError: there is no answer.
+            UpstreamError: there is no answer, or no credential to show.
         """
+        credential = self._credential
+        if credential is None or any(name.lower() == "authorization" for name in headers):
+            return await self._send(method, headers, data, url)
+        shown = await credential.headers()
+        response = await self._send(method, {**headers, **shown}, data, url)
+        if response.status in (401, 403):
+            refused = authorization_required(response)
+            response.release()
+            if not await credential.renew(shown, refused):
+                raise _token_refused(refused)
+            response = await self._send(method, {**headers, **await credential.headers()}, data, url)
+            if response.status in (401, 403):
+                refused = authorization_required(response)
+                response.release()
+                raise _token_refused(refused)
+        return response
+
+    async def _send(
+        self, method: str, headers: Mapping[str, str], data: bytes | None, url: str | None
+    ) -> aiohttp.ClientResponse:
         target = url or self.url
         # The connector checks the address it connects to. That may be a proxy, so check the target here.
         if not AddressRule.NOT_LINK_LOCAL.allows_host(origin(target)[1]):
