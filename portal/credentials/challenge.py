@@ -15,6 +15,7 @@ _PART = re.compile(
 )
 _ESCAPE = re.compile(r"\\(.)")
 MAX_SCOPES = 100
+INSUFFICIENT_SCOPE = "insufficient_scope"
 
 
 @dataclass(frozen=True, slots=True)
