@@ -21,7 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
+
 from portal.config.document import read_text
+from portal.config.upstream_oauth import UpstreamOAuth
 from portal.errors import ConfigError, InputError
 
 SERVER_SECTIONS = ("mcpServers", "servers", "mcp_servers", "context_servers")
@@ -48,6 +51,7 @@ _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
     | {"allowedHosts", "allowedOrigins", "pinned", "learnedShapes", "state"}
 )
+_OAUTH_KEYS = frozenset(to_camel(name) for name in UpstreamOAuth.model_fields)
 _SPELLINGS = (
     ("httpUrl", "url"),
     ("serverUrl", "url"),
@@ -235,6 +239,8 @@ def in_our_words(
     for name in ("env", "headers"):
         if isinstance(values := ours.get(name), dict):
             ours[name] = {member: _value(value, environment) for member, value in _written(values).items()}
+    if isinstance(oauth := ours.get("oauth"), dict):
+        ours["oauth"] = _our_oauth(oauth, key, notes)
     return {name: value for name, value in ours.items() if _is_ours(name, value, known, key, file, notes)}
 
 
@@ -349,7 +355,7 @@ def _is_ours(name: str, value: object, known: set[str], key: str, file: str, not
     Raises:
         ConfigError: it looks like a mistake.
     """
-    if name in known and not (name == "oauth" and _is_of_a_client(value)):
+    if name in known and not (name == "oauth" and not isinstance(value, dict)):
         return True
     if name in SILENT or _is_comment(name):
         return False
@@ -362,9 +368,14 @@ def _is_ours(name: str, value: object, known: set[str], key: str, file: str, not
     return False
 
 
-def _is_of_a_client(oauth: object) -> bool:
-    """Whether a section `oauth` is about the sign-in of a client: ours says by which `grant` the portal gets tokens."""
-    return not isinstance(oauth, dict) or "grant" not in oauth
+def _our_oauth(oauth: Mapping[str, object], key: str, notes: Notes) -> dict[str, object]:
+    """The section `oauth` without what only another client understands. One with a `grant` was written for this portal,
+    and every member of it counts."""
+    if "grant" in oauth:
+        return dict(oauth)
+    ours = {name: value for name, value in _written(oauth).items() if _camel(name) in _OAUTH_KEYS}
+    notes.foreign_keys.extend(f"{key}.oauth.{name}" for name in oauth if name not in ours)
+    return ours
 
 
 def _enabled(disabled: object, key: str, file: str) -> bool:

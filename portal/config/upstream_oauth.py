@@ -38,35 +38,52 @@ Url = Annotated[str, AfterValidator(_url)]
 
 
 class UpstreamOAuth(Section):
-    """A client of the server's authorization server that acts for the portal itself (RFC 6749 4.4).
+    """How the portal gets tokens: by the login of a person (RFC 6749 4.1), or as a client of its own (4.4).
 
-    The client shows who it is by `client_secret`, or by a JWT that it signs with `private_key` (RFC 7523 2.2), a PEM or
-    JWK text. `issuer` is the authorization server that knows the client: the secret goes to no other. With
-    `token_endpoint` nothing is asked of its metadata.
+    A client that is registered shows who it is by `client_secret`, or by a JWT that it signs with `private_key`
+    (RFC 7523 2.2), a PEM or JWK text. `issuer` is the authorization server that knows the client: the secret goes to no
+    other. For a login no client is needed where the authorization server registers the portal by itself. With
+    `token_endpoint`, for a login also `authorization_endpoint`, nothing is asked of its metadata.
 
     Three members are for what providers do in their own way: `resource` (RFC 8707) is sent, omitted, or another URL;
-    `parameters` are added to the requests; `token_endpoint_auth_method` is the way the client shows who it is.
-    `allow_private` lets the server's metadata name addresses of private networks.
+    `parameters` are added to the request for a login, or for a token without one; `token_endpoint_auth_method` is the
+    way the client shows who it is. `rotating` "strict" is for one that takes back everything when a refresh token comes
+    twice, `assume_pkce` for one that does not say that it knows PKCE. `callback_port` is where `codemode login` waits
+    for the browser. `allow_private` lets the server's metadata name addresses of private networks.
     """
 
-    grant: Literal["client_credentials"]
-    client_id: str = Field(min_length=1, max_length=2048)
+    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    client_id: str = Field(default="", max_length=2048)
     client_secret: str = Field(default="", max_length=8192, repr=False)
     private_key: str = Field(default="", max_length=65536, repr=False)
     key_id: str = Field(default="", max_length=512)
     algorithm: Literal["", "RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519"] = ""
     issuer: Url | None = None
     token_endpoint: Url | None = None
+    authorization_endpoint: Url | None = None
+    revocation_endpoint: Url | None = None
     scope: Annotated[str, AfterValidator(_scope)] = Field(default="", max_length=4096)
     resource: Annotated[str, AfterValidator(_resource)] = "send"
     parameters: dict[str, str] = Field(default_factory=dict, max_length=20, repr=False)
     token_endpoint_auth_method: Literal["", "client_secret_basic", "client_secret_post", "private_key_jwt"] = ""
+    rotating: Literal["tolerant", "strict"] = "tolerant"
+    assume_pkce: bool = False
+    callback_port: int = Field(default=0, ge=0, le=65535)
     allow_private: bool = False
 
     @model_validator(mode="after")
     def _shows_who_it_is(self) -> UpstreamOAuth:
-        if bool(self.client_secret) == bool(self.private_key):
+        alone = self.grant == "client_credentials"
+        if alone and not self.client_id:
+            raise ValueError("needs a `clientId`")
+        if (alone and not (self.client_secret or self.private_key)) or (self.client_secret and self.private_key):
             raise ValueError("needs either `clientSecret` or `privateKey`")
+        if (self.client_secret or self.private_key) and not self.client_id:
+            raise ValueError("needs the `clientId` of its `clientSecret` or `privateKey`")
+        if not alone and bool(self.token_endpoint) != bool(self.authorization_endpoint):
+            raise ValueError("needs both `tokenEndpoint` and `authorizationEndpoint`, or neither")
+        if self.token_endpoint and not self.client_id:
+            raise ValueError("needs a `clientId` where `tokenEndpoint` is written")
         signs = self.token_endpoint_auth_method == "private_key_jwt"
         if self.token_endpoint_auth_method and signs != bool(self.private_key):
             raise ValueError("has a `tokenEndpointAuthMethod` that does not go with its `clientSecret` or `privateKey`")

@@ -31,7 +31,8 @@ _CURVES = {"P-256": "ES256", "P-384": "ES384", "P-521": "ES512"}
 
 @dataclass(frozen=True, slots=True)
 class RegisteredClient:
-    """A client of one authorization server. It has a `secret`, or a private `key`. `method` is "" to choose one."""
+    """A client of one authorization server, with a `secret`, a private `key`, or neither. `method` is the way it shows
+    who it is, "" to choose one."""
 
     id: str
     secret: str = field(default="", repr=False)
@@ -72,6 +73,8 @@ def authenticated(
         assertion = _assertion(client, client.key, algorithms, server.issuer, now)
         named = {"client_id": client.id, "client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}
         return {**form, **named}, {}
+    if not client.secret:
+        return {**form, "client_id": client.id}, {}
     method = client.method or _method_for_secret(server.token_endpoint_auth_methods_supported)
     if method == "client_secret_post":
         return {**form, "client_id": client.id, "client_secret": client.secret}, {}

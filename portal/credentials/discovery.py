@@ -33,8 +33,13 @@ class Discovered:
     server: ServerMetadata
 
 
-async def discover(outbound: Outbound, url: str, challenge: Challenge, issuer: str | None) -> Discovered:
+async def discover(
+    outbound: Outbound, url: str, challenge: Challenge, issuer: str | None, *, any_issuer: bool = False
+) -> Discovered:
     """What a token for the server at `url` is asked with. `issuer` is the authorization server that knows the client.
+
+    With `any_issuer` it is the first that the server names, or the server's own host if it names none: for a login
+    without a client that has a secret.
 
     Raises:
         Misconfigured: the client's secret would go to another authorization server than this, or it is not found.
@@ -42,11 +47,12 @@ async def discover(outbound: Outbound, url: str, challenge: Challenge, issuer: s
     """
     places = build_protected_resource_metadata_discovery_urls(challenge.resource_metadata or None, url)
     resource = await _first(outbound, places, ResourceMetadata)
-    if resource is not None and not _covers(resource.resource, url):
+    if resource is not None and not covers(resource.resource, url):
         raise Misconfigured(
             f"its metadata is about another resource, at {origin_of(resource.resource)}. No token is asked for it."
         )
-    chosen = _choose(resource.authorization_servers if resource is not None else (), issuer)
+    named = resource.authorization_servers if resource is not None else ()
+    chosen = (named[0] if named else _origin(url)) if any_issuer else _choose(named, issuer)
     return Discovered(
         resource=resource.resource if resource is not None else canonical_resource(url),
         scope=challenge.scope or " ".join(resource.scopes_supported if resource is not None else ()),
@@ -62,10 +68,15 @@ def canonical_resource(url: str) -> str:
     return urlunsplit((parts.scheme.lower(), host + port, parts.path, "", ""))
 
 
-def _covers(resource: str, url: str) -> bool:
+def covers(resource: str, url: str) -> bool:
     """Whether a token for this resource is one for the server at `url`: the same origin, and a path at or above it."""
     wide, narrow = normal_url(resource), normal_url(canonical_resource(url))
     return wide is not None and narrow is not None and check_resource_allowed(narrow, wide)
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(canonical_resource(url))
+    return f"{parts.scheme}://{parts.netloc}"
 
 
 def _choose(named: Sequence[str], issuer: str | None) -> str:

@@ -29,4 +29,8 @@ class Refused(CredentialError):
 
 
 class NoAnswer(CredentialError):
-    """It is not known whether the request had an effect."""
+    """`arrived` is whether the request may have had an effect."""
+
+    def __init__(self, text: str, *, arrived: bool = False) -> None:
+        super().__init__(text)
+        self.arrived = arrived

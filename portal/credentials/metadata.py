@@ -24,6 +24,10 @@ def _names(value: object) -> tuple[str, ...]:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Url = Annotated[str, Field(min_length=1, max_length=2048)]
+OptionalUrl = Annotated[
+    str, BeforeValidator(lambda value: value if isinstance(value, str) and len(value) <= 2048 else "")
+]
+Flag = Annotated[bool, BeforeValidator(lambda value: value is True)]
 
 
 class ResourceMetadata(BaseModel):
@@ -43,8 +47,15 @@ class ServerMetadata(BaseModel):
 
     issuer: Url
     token_endpoint: Url
+    authorization_endpoint: OptionalUrl = ""
+    registration_endpoint: OptionalUrl = ""
+    revocation_endpoint: OptionalUrl = ""
+    scopes_supported: Names = ()
+    code_challenge_methods_supported: Names = ()
     token_endpoint_auth_methods_supported: Names = ()
     token_endpoint_auth_signing_alg_values_supported: Names = ()
+    client_id_metadata_document_supported: Flag = False
+    authorization_response_iss_parameter_supported: Flag = False
 
 
 def read(model: type[M], document: object) -> M | None:

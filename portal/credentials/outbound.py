@@ -71,7 +71,7 @@ class Outbound:
 
         Raises:
             Misconfigured: the portal may not go there.
-            NoAnswer: the host does not answer. It may have acted.
+            NoAnswer: the host does not answer.
         """
         answer = await self._send(url, TOKEN_SECONDS, method="POST", headers=headers, body=body)
         return answer.status, _json(answer.body)
@@ -91,7 +91,12 @@ class Outbound:
                 ) from None
             if failure.problem in (FetchProblem.URL, FetchProblem.ADDRESS):
                 raise Misconfigured(f"{origin_of(url)} cannot be asked: {failure}.") from None
-            raise NoAnswer(f"{origin_of(url)} cannot be asked: {failure}") from failure
+            sent = failure.problem is not FetchProblem.UNREACHABLE
+            raise NoAnswer(f"{origin_of(url)} cannot be asked: {failure}", arrived=sent) from failure
+
+    def check(self, url: str) -> None:
+        """Raises `Misconfigured` if a person's browser must not be sent to this URL either."""
+        self._rule(url)
 
     def _rule(self, url: str) -> AddressRule:
         """The rule for the addresses of a URL.

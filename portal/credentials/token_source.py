@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from portal.credentials.errors import CredentialError, NoAnswer
-from portal.errors import UpstreamUnavailable
+from portal.errors import AuthorizationRequired
 
 # The part of a token's life after which it is replaced.
 RENEW_AT = 0.8
@@ -79,7 +79,7 @@ class TokenSource:
         """A token that lives.
 
         Raises:
-            UpstreamUnavailable: there is none. The text says why.
+            AuthorizationRequired: there is none. The text says why.
         """
         held, now = self.held, self._clock()
         if held is None or now >= held.ends:
@@ -91,11 +91,11 @@ class TokenSource:
     async def next(self) -> Held:
         """The token of the request that is under way, or of a new one. Raises as `token`."""
         if self._fetching is None and self._failure is not None and self._clock() < self._again:
-            raise _unavailable(self._failure)
+            raise _required(self._failure)
         try:
             return await asyncio.shield(self._start())
         except CredentialError as error:
-            raise _unavailable(error) from error
+            raise _required(error) from error
 
     def forget(self) -> None:
         """Show this token no longer."""
@@ -129,5 +129,5 @@ class TokenSource:
         self._failed()
 
 
-def _unavailable(error: CredentialError) -> UpstreamUnavailable:
-    return UpstreamUnavailable(f"there is no access token for it: {error}")
+def _required(error: CredentialError) -> AuthorizationRequired:
+    return AuthorizationRequired(f"there is no access token for it: {error}")

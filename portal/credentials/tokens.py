@@ -19,6 +19,7 @@ from portal.credentials.outbound import Outbound, origin_of
 
 MAX_TOKEN = 16 * 1024
 MAX_SECONDS = 10 * 365 * 86_400
+_FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
 _CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}")
 _MAX_DESCRIPTION = 300
 
@@ -26,11 +27,12 @@ _MAX_DESCRIPTION = 300
 @dataclass(frozen=True, slots=True)
 class AccessToken:
     """An access token. `lifetime` is in seconds, None where the authorization server does not say; `scope` is what was
-    granted, "" for what was asked for."""
+    granted, "" for what was asked for; `refresh` is the refresh token that came with it, "" for none."""
 
     access: str = field(repr=False)
     lifetime: float | None
     scope: str
+    refresh: str = field(default="", repr=False)
 
 
 def _seconds(value: object) -> float | None:
@@ -49,6 +51,7 @@ class _Answer(BaseModel):
     token_type: Annotated[str, Field(max_length=100)] = "Bearer"
     expires_in: Annotated[float | None, BeforeValidator(_seconds)] = None
     scope: Annotated[str, Field(max_length=8192)] = ""
+    refresh_token: Annotated[str, Field(max_length=MAX_TOKEN, pattern=r"^[\x20-\x7e]*$", repr=False)] = ""
 
 
 async def request_token(
@@ -61,11 +64,7 @@ async def request_token(
         NoAnswer: it did not answer, or with neither a token nor an error. It may have issued a token.
         Misconfigured: the portal may not send it anything.
     """
-    status, answer = await outbound.post(
-        endpoint,
-        urlencode(form).encode(),
-        {"content-type": "application/x-www-form-urlencoded", "accept": "application/json", **headers},
-    )
+    status, answer = await outbound.post(endpoint, urlencode(form).encode(), {**_FORM, **headers})
     who = origin_of(endpoint)
     # Some answer errors with status 200.
     if isinstance(answer, dict) and isinstance(answer.get("error"), str) and "access_token" not in answer:
@@ -76,10 +75,21 @@ async def request_token(
         raise Refused(f"{who} refused a token with status {status} and no OAuth error.", "")
     found = read(_Answer, answer)
     if found is None:
-        raise NoAnswer(f"{who} answered a request for a token with something else")
+        raise NoAnswer(f"{who} answered a request for a token with something else", arrived=True)
     if found.token_type.lower() != "bearer":
         raise Refused(f"{who} issued a token of another type than Bearer, which the portal cannot show.", "")
-    return AccessToken(found.access_token, found.expires_in, found.scope)
+    return AccessToken(found.access_token, found.expires_in, found.scope, found.refresh_token)
+
+
+async def revoke_token(outbound: Outbound, endpoint: str, form: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    """Have a token taken back (RFC 7009). An authorization server that does not know it has nothing to take back.
+
+    Raises:
+        CredentialError: it was not.
+    """
+    status, _ = await outbound.post(endpoint, urlencode(form).encode(), {**_FORM, **headers})
+    if status != 200:
+        raise Refused(f"{origin_of(endpoint)} answered the revocation of a token with status {status}.", "")
 
 
 def _refusal(who: str, answer: Mapping[str, object], secrets: Sequence[str]) -> Refused:
@@ -92,4 +102,4 @@ def _refusal(who: str, answer: Mapping[str, object], secrets: Sequence[str]) -> 
             description = description.replace(secret, "[redacted]")
         readable = "".join(character if character.isprintable() else " " for character in description)
         said = f": {readable[:_MAX_DESCRIPTION]}"
-    return Refused(f"{who} refused a token with {code}{said}", code)
+    return Refused(f"{who} refused a token with {code}{said}.", code)

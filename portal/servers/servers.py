@@ -19,7 +19,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 import stubs
 from codemode import CatalogServer
 from portal.config import ServerConfig
-from portal.credentials import credential_of
+from portal.credentials import ServerCredentials
 from portal.errors import ServerUnknown
 from portal.pins import PendingDefinition, Pinning, PinsUnusable, ScreenedListing, screen
 from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot, offer_of
@@ -139,14 +139,16 @@ class Servers:
         client_info: Mapping[str, object] = PORTAL_INFO,
         outputs: LearnedOutputs | None = None,
         pins: Pinning | None = None,
+        credentials: ServerCredentials | None = None,
     ) -> None:
         """`outputs` has the output types of tools that declare none. `pins` has the approvals of pinned servers.
 
-        Without `pins`, pinned servers show nothing.
+        Without `pins`, pinned servers show nothing. `credentials`, if given, are open and stay so.
         """
         self.snapshot = Snapshot()
         self._outputs = outputs
         self._pins = pins
+        self._credentials = credentials or ServerCredentials()
         self._configs = configs
         self._introduction = Introduction(info=client_info)
         self._generations: list[_Generation] = [_Generation({})]
@@ -162,6 +164,7 @@ class Servers:
         self._open = True
         if self._pins is not None:
             self._pins.publish_to(self.republish)
+        self._credentials.publish_to(self._login_changed)
         await self.apply(self._configs)
         _spawn(self._tasks, self._close_idle())
         return self
@@ -310,7 +313,7 @@ class Servers:
                 _spawn(self._closing, slot.aclose())
 
     def _connect(self, config: ServerConfig) -> _Slot:
-        negotiated, credential = NegotiationCache(), credential_of(config)
+        negotiated, credential = NegotiationCache(), self._credentials.of(config)
         connection = Connection(
             config,
             introduction=self._introduction,
@@ -335,6 +338,11 @@ class Servers:
         connection.start()
         dedicated = slot.dedicated[client.key] = _Dedicated(connection, time.monotonic())
         return dedicated
+
+    def _login_changed(self, server_id: str) -> None:
+        """Somebody has logged in to a server or out of it: what it offers, and whether it answers, is read now."""
+        if server_id in self._generations[-1].slots:
+            _spawn(self._tasks, self.refresh(server_id))
 
     def _connection_changed(self, slot: _Slot) -> None:
         if self._generations[-1].slots.get(slot.config.id) is not slot:

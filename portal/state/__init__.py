@@ -24,7 +24,7 @@ from portal.state.following import Follower, Kept, KeptByKey, background
 from portal.state.kinds import Kind, plain
 
 if TYPE_CHECKING:
-    from portal.state.credentials import CredentialKey, Credentials, StoredCredential
+    from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.keys import KeyRing
     from portal.state.objects import KEEP, Broken, Found, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
@@ -37,7 +37,7 @@ else:
             "KEEP": "objects",
             "Broken": "objects",
             "CredentialKey": "credentials",
-            "Credentials": "credentials",
+            "CredentialRows": "credentials",
             "Found": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
@@ -58,7 +58,7 @@ __all__ = [
     "Clock",
     "Conflict",
     "CredentialKey",
-    "Credentials",
+    "CredentialRows",
     "DocumentBroken",
     "DocumentInvalid",
     "Follower",

@@ -65,7 +65,7 @@ class StoredCredential(Generic[D]):
     leased_until: datetime | None
 
 
-class Credentials:
+class CredentialRows:
     """The credentials of a store. Changes of them are told to its subscribers where a method says so."""
 
     def __init__(self, reading: Reading, writing: OpenWriting, clock: Clock, find: FindKey) -> None:
@@ -138,10 +138,11 @@ class Credentials:
         self, kind: Kind[D], key: CredentialKey, version: int, owner: str, seconds: float, document: D
     ) -> bool:
         """Whether `owner` may renew this credential now, for so many seconds: it is of this version, and nobody else
-        has a lease. The document is stored with the lease.
+        has a lease. The document is stored with the lease, which its owner may take again.
         """
         now = self._clock()
-        free = or_(credentials.c.leased_until.is_(None), credentials.c.leased_until <= to_stored(now))
+        mine = credentials.c.leased_by == owner
+        free = or_(mine, credentials.c.leased_until.is_(None), credentials.c.leased_until <= to_stored(now))
         take = update(credentials).where(_is(kind.name, key), credentials.c.version == version, free)
         until = to_stored(now + timedelta(seconds=seconds))
         async with self._writing() as (connection, _):

@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.state import objects
 from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
-from portal.state.credentials import Credentials
+from portal.state.credentials import CredentialRows
 from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
 from portal.state.keys import KeyRing
@@ -112,7 +112,7 @@ class Store:
 
     def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
         self.tokens = Tokens(database.reading, self._writing_rows, clock)
-        self.credentials = Credentials(database.reading, self._writing_rows, clock, keys.find)
+        self.credentials = CredentialRows(database.reading, self._writing_rows, clock, keys.find)
         self._database = database
         self._keys = keys
         self._clock = clock

@@ -22,7 +22,7 @@ class Credential(Protocol):
         """The HTTP headers of the next request.
 
         Raises:
-            UpstreamUnavailable: there is no credential that could be shown. The text says why and what to do.
+            AuthorizationRequired: there is no credential that could be shown. The text says why and what to do.
         """
 
     async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
@@ -30,7 +30,7 @@ class Credential(Protocol):
         sent once more.
 
         Raises:
-            UpstreamUnavailable: there is no other credential. The text says why and what to do.
+            AuthorizationRequired: there is no other credential. The text says why and what to do.
         """
 
     async def aclose(self) -> None:

@@ -185,7 +185,7 @@ def authorization_required(response: aiohttp.ClientResponse) -> AuthorizationReq
 
 def _token_refused(refused: AuthorizationRequired) -> AuthorizationRequired:
     what = f"refuses the access token that the portal was issued for it (HTTP {refused.status})"
-    return AuthorizationRequired(what, status=refused.status or 401, challenge=refused.challenge)
+    return AuthorizationRequired(what, status=refused.status, challenge=refused.challenge)
 
 
 def media_type(response: aiohttp.ClientResponse) -> str:

@@ -56,7 +56,10 @@ def test_secrets_are_redacted_and_never_shown() -> None:
     ("oauth", "key", "problem"),
     [
         ({"grant": "password", **{k: v for k, v in CLIENT.items() if k != "grant"}}, "grant", "must be"),
-        ({**CLIENT, "clientId": ""}, "clientId", "must"),
+        ({**CLIENT, "clientId": ""}, "", "needs a `clientId`"),
+        ({"clientSecret": "hunter2"}, "", "needs the `clientId` of its `clientSecret`"),
+        ({"clientId": "c", "tokenEndpoint": "https://a/t"}, "", "needs both `tokenEndpoint` and `authorizationEndpoint`"),
+        ({**CLIENT, "clientId": "", "grant": "authorization_code"}, "", "needs the `clientId`"),
         ({**CLIENT, "clientSecret": ""}, "", "needs either `clientSecret` or `privateKey`"),
         ({**CLIENT, "privateKey": "x"}, "", "needs either `clientSecret` or `privateKey`"),
         ({**CLIENT, "issuer": "login.example"}, "issuer", "must be an http:// or https:// URL with a host"),
@@ -84,8 +87,17 @@ def test_a_mistake_leaves_out_that_server_alone() -> None:
     assert list(config.servers) == ["b"] and "`oauth.issuer`" in config.omissions[0].why
 
 
-@pytest.mark.parametrize("oauth", [{}, {"clientId": "c", "callbackPort": 8080}, False, True, None, "auto"])
-def test_the_section_of_another_client_is_passed_over(oauth: object) -> None:
+def test_of_the_section_of_another_client_what_means_the_same_here_is_taken() -> None:
+    config = parse({"clientId": "c", "callbackPort": 8080, "authServerMetadataUrl": "https://a", "scope": None})
+    oauth = server(config).oauth
+    assert oauth is not None
+    assert (oauth.grant, oauth.client_id, oauth.callback_port) == ("authorization_code", "c", 8080)
+    (note,) = config.notes
+    assert note.endswith("`mcpServers.up.oauth.authServerMetadataUrl`.")
+
+
+@pytest.mark.parametrize("oauth", [False, True, None, "auto"])
+def test_a_section_that_is_no_object_is_another_client_s(oauth: object) -> None:
     config = parse(oauth)
     assert server(config).oauth is None
     assert config.notes == (

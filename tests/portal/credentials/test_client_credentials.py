@@ -18,7 +18,7 @@ from portal.config import HttpServer
 from portal.credentials import ClientCredentials
 from portal.credentials.client_credentials import MAX_STEP_UPS
 from portal.credentials.token_source import AFTER_NO_ANSWER, AFTER_REFUSAL
-from portal.errors import AuthorizationRequired, UpstreamError, UpstreamUnavailable
+from portal.errors import AuthorizationRequired, UpstreamError
 from tests.patience import PATIENCE
 from tests.portal.credentials.authority import SECRET, Authority, Clock, Held, authority, entry, protected
 from tests.portal.upstreams.hosting import Hosted
@@ -159,7 +159,7 @@ async def test_while_the_authorization_server_is_down_a_living_token_serves_and_
             clock.now += 100
             for _ in range(10):
                 with pytest.raises(
-                    UpstreamUnavailable, match="answered a request for a token with status 503"
+                    AuthorizationRequired, match="answered a request for a token with status 503"
                 ) as caught:
                     await up.text("echo", "ended")
                 assert caught.value.ran == "no"
@@ -200,7 +200,7 @@ async def test_after_a_refusal_the_authorization_server_is_left_alone_for_a_whil
         issuing.answer = refuse
         issuing.tokens.clear()
         for _ in range(5):
-            with pytest.raises(UpstreamUnavailable, match="invalid_scope"):
+            with pytest.raises(AuthorizationRequired, match="invalid_scope"):
                 await up.call("echo")
         assert len(issuing.requests) == 2
         issuing.answer = None
@@ -231,7 +231,7 @@ async def test_a_server_that_turns_to_another_authorization_server_later_does_no
         async with connected(host, issuing, clock) as up:
             guard.resource_metadata = {"authorization_servers": [attacker.issuer]}
             issuing.tokens.clear()
-            with pytest.raises(UpstreamUnavailable, match="it wants tokens of"):
+            with pytest.raises(AuthorizationRequired, match="it wants tokens of"):
                 await up.call("echo")
         assert attacker.requests == [] and len(issuing.requests) == 1
 
@@ -309,7 +309,7 @@ async def test_scope_that_is_refused_costs_only_the_call_that_needs_it() -> None
         async with connected(host, issuing, clock) as up:
             issuing.answer = refuse_more
             guard.needed = "write"
-            with pytest.raises(UpstreamUnavailable, match="invalid_scope"):
+            with pytest.raises(AuthorizationRequired, match="invalid_scope"):
                 await up.call("echo")
             guard.needed = "read"
             assert await up.text("echo", "still there") == "still there"
