@@ -13,7 +13,7 @@ from portal.credentials.outbound import Outbound
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
-    from portal.credentials.code_grant import PendingLogin, begin_login, complete_login
+    from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
     from portal.credentials.logins import log_out, save_login, stored_logins
     from portal.credentials.registration import PortalClient
 else:
@@ -24,6 +24,7 @@ else:
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
             "begin_login": "code_grant",
+            "challenge_of": "code_grant",
             "complete_login": "code_grant",
             "log_out": "logins",
             "save_login": "logins",
@@ -45,6 +46,7 @@ __all__ = [
     "PortalClient",
     "ServerCredentials",
     "begin_login",
+    "challenge_of",
     "complete_login",
     "log_out",
     "may_log_in",

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from portal.config import HttpServer, UpstreamOAuth
-from portal.credentials.challenge import Challenge, union
+from portal.credentials.challenge import Challenge, read_challenge, union
 from portal.credentials.client_authentication import RegisteredClient, authenticated
 from portal.credentials.discovery import Discovered, canonical_resource, discover
 from portal.credentials.errors import CredentialError, Misconfigured, Refused
@@ -22,7 +22,9 @@ from portal.credentials.metadata import ServerMetadata
 from portal.credentials.outbound import Outbound
 from portal.credentials.registration import PortalClient, client_at
 from portal.credentials.tokens import request_token
+from portal.errors import AuthorizationRequired
 from portal.state import CredentialKey
+from portal.upstream import PORTAL_INFO, Introduction, NegotiationCache, open_link
 
 if TYPE_CHECKING:
     from portal.state import Store
@@ -44,6 +46,43 @@ class PendingLogin:
     redirect_uri: str
     metadata: ServerMetadata
     client: RegisteredClient
+
+
+async def challenge_of(config: HttpServer) -> Challenge | None:
+    """What the server says of the token that it wants; None if it lets everybody in.
+
+    Raises:
+        UpstreamError: it does not answer.
+    """
+    asking = _Asking()
+    try:
+        link, _ = await open_link(config, Introduction(info=PORTAL_INFO), asking, NegotiationCache(), asking)
+        await link.aclose()
+    except AuthorizationRequired as error:
+        return asking.challenge or read_challenge(error.challenge)
+    return None
+
+
+class _Asking:
+    """Implements `Credential`, and keeps the challenge; and `Inbound`."""
+
+    secrets: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        self.challenge: Challenge | None = None
+
+    async def headers(self) -> Mapping[str, str]:
+        return {}
+
+    async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
+        self.challenge = read_challenge(refused.challenge)
+        return False
+
+    async def aclose(self) -> None:
+        """There is nothing to end."""
+
+    def notification(self, method: str, params: Mapping[str, object]) -> None:
+        """Nobody needs to know."""
 
 
 async def begin_login(

@@ -291,7 +291,9 @@ class GrantedCredential:
             return configured_client(oauth)
         return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
 
-    async def _store_pair(self, stored: Stored, noted: CredentialDocument, grant: SealedGrant, token: AccessToken) -> Held:
+    async def _store_pair(
+        self, stored: Stored, noted: CredentialDocument, grant: SealedGrant, token: AccessToken
+    ) -> Held:
         now = self._now()
         expires = now + timedelta(seconds=token.lifetime) if token.lifetime is not None else None
         document = noted.model_copy(

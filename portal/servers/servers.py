@@ -24,6 +24,7 @@ from portal.errors import ServerUnknown
 from portal.pins import PendingDefinition, Pinning, PinsUnusable, ScreenedListing, screen
 from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot, offer_of
 from portal.upstream import (
+    PORTAL_INFO,
     Connection,
     Credential,
     DownstreamClient,
@@ -32,7 +33,6 @@ from portal.upstream import (
     Listing,
     NegotiationCache,
 )
-from portal.version import portal_version
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind"]
 
@@ -40,7 +40,6 @@ L = TypeVar("L")
 Listener = Callable[[Snapshot, Snapshot], None]
 NotificationListener = Callable[[str, str, Mapping[str, object]], None]
 
-PORTAL_INFO = {"name": "codemode-portal", "version": portal_version()}
 # Connections for single clients that one server may have. Beyond it clients share one: a process costs more than an
 # HTTP session.
 MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}

@@ -58,7 +58,11 @@ def test_secrets_are_redacted_and_never_shown() -> None:
         ({"grant": "password", **{k: v for k, v in CLIENT.items() if k != "grant"}}, "grant", "must be"),
         ({**CLIENT, "clientId": ""}, "", "needs a `clientId`"),
         ({"clientSecret": "hunter2"}, "", "needs the `clientId` of its `clientSecret`"),
-        ({"clientId": "c", "tokenEndpoint": "https://a/t"}, "", "needs both `tokenEndpoint` and `authorizationEndpoint`"),
+        (
+            {"clientId": "c", "tokenEndpoint": "https://a/t"},
+            "",
+            "needs both `tokenEndpoint` and `authorizationEndpoint`",
+        ),
         ({**CLIENT, "clientId": "", "grant": "authorization_code"}, "", "needs the `clientId`"),
         ({**CLIENT, "clientSecret": ""}, "", "needs either `clientSecret` or `privateKey`"),
         ({**CLIENT, "privateKey": "x"}, "", "needs either `clientSecret` or `privateKey`"),
