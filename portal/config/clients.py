@@ -373,8 +373,9 @@ def _our_oauth(oauth: Mapping[str, object], key: str, notes: Notes) -> dict[str,
     and every member of it counts."""
     if "grant" in oauth:
         return dict(oauth)
-    ours = {name: value for name, value in _written(oauth).items() if _camel(name) in _OAUTH_KEYS}
-    notes.foreign_keys.extend(f"{key}.oauth.{name}" for name in oauth if name not in ours)
+    written = _written(oauth)
+    ours = {name: value for name, value in written.items() if _camel(name) in _OAUTH_KEYS}
+    notes.foreign_keys.extend(f"{key}.oauth.{name}" for name in written if name not in ours)
     return ours
 
 

@@ -18,7 +18,7 @@ M = TypeVar("M", bound=BaseModel)
 
 def _names(value: object) -> tuple[str, ...]:
     """The texts of a list. Another value costs only itself: no optional member is worth a whole document."""
-    entries = value if isinstance(value, list) else []
+    entries = value if isinstance(value, list | tuple) else ()
     return tuple(one for one in entries if isinstance(one, str) and 0 < len(one) <= 2048)[:MAX_NAMES]
 
 

@@ -21,15 +21,17 @@ def parse(oauth: object, folder: Path | None = None, **more: Any) -> Config:
     return parse_config({"mcpServers": {"up": entry}}, env={"SECRET": "hunter2-hunter2"}, folder=folder)
 
 
-def server(config: Config) -> HttpServer:
-    found = config.servers["up"]
+def server(config: Config, name: str = "up") -> HttpServer:
+    found = config.servers[name]
     assert isinstance(found, HttpServer)
     return found
 
 
 def test_the_documents_of_the_chapter_are_taken(tmp_path: Path) -> None:
     chapter = (ROOT / "portal" / "credentials" / "README.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
+    client, block = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
+    config = parse_config(json.loads(client))
+    assert not config.notes and not config.omissions and server(config, "files").oauth is not None
     (tmp_path / "portal-key.pem").write_text("a key\n")
     config = parse_config(json.loads(block), env={"CRM_SECRET": "hunter2"}, folder=tmp_path)
     assert not config.notes and not config.omissions

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import secrets
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -85,6 +87,84 @@ class Authority:
         return await self.answer(form) if self.answer is not None else self.issue(form)
 
 
+@dataclass
+class LoginAuthority(Authority):
+    """Lets everybody in who is sent to it, and sends the browser back at once. Registers clients, rotates refresh
+    tokens, and takes tokens back. `answer_with` are parameters of the redirect that are otherwise than usual, None for
+    those left out; `authorizations` are the requests for logins.
+    """
+
+    registers: bool = True
+    answer_with: dict[str, str | None] = field(default_factory=dict)
+    registrations: list[dict[str, Any]] = field(default_factory=list)
+    authorizations: list[dict[str, str]] = field(default_factory=list)
+    revoked: list[str] = field(default_factory=list)
+    _codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    _refreshes: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.answer = self._answer_token
+
+    def app(self) -> Starlette:
+        app = super().app()
+        app.router.routes += [
+            Route("/authorize", self._authorize),
+            Route("/register", self._register, methods=["POST"]),
+            Route("/revoke", self._revoke, methods=["POST"]),
+        ]
+        self.metadata = {
+            "authorization_endpoint": "/authorize",
+            "code_challenge_methods_supported": ["S256"],
+            "authorization_response_iss_parameter_supported": True,
+            "revocation_endpoint": "/revoke",
+            **({"registration_endpoint": "/register"} if self.registers else {}),
+            **self.metadata,
+        }
+        return app
+
+    async def _metadata(self, request: Request) -> Response:
+        for name, value in self.metadata.items():
+            if name.endswith("_endpoint") and str(value).startswith("/"):
+                self.metadata[name] = self.url + value
+        return await super()._metadata(request)
+
+    async def _authorize(self, request: Request) -> Response:
+        asked = dict(request.query_params)
+        self.authorizations.append(asked)
+        code = secrets.token_urlsafe(16)
+        self._codes[code] = asked
+        back: dict[str, str | None] = {"code": code, "state": asked["state"], "iss": self.issuer, **self.answer_with}
+        query = urlencode({name: value for name, value in back.items() if value is not None})
+        return RedirectResponse(f"{asked['redirect_uri']}?{query}", 302)
+
+    async def _register(self, request: Request) -> Response:
+        client = await request.json()
+        self.registrations.append(client)
+        return JSONResponse({**client, "client_id": f"client-{len(self.registrations)}"}, 201)
+
+    async def _revoke(self, request: Request) -> Response:
+        token = str((await request.form())["token"])
+        self.revoked.append(token)
+        self.tokens.pop(token, None)
+        return Response()
+
+    async def _answer_token(self, form: dict[str, str]) -> Response:
+        if form["grant_type"] == "authorization_code":
+            asked = self._codes.pop(form["code"])
+            digest = hashlib.sha256(form["code_verifier"].encode()).digest()
+            if urlsafe_b64encode(digest).decode().rstrip("=") != asked["code_challenge"]:
+                return JSONResponse({"error": "invalid_grant"}, 400)
+            scope = asked.get("scope", "")
+        elif form["grant_type"] == "refresh_token" and form["refresh_token"] in self._refreshes:
+            scope = self._refreshes.pop(form["refresh_token"])
+        else:
+            return JSONResponse({"error": "invalid_grant"}, 400)
+        token, refresh = secrets.token_urlsafe(16), secrets.token_urlsafe(16)
+        self.tokens[token] = self._refreshes[refresh] = scope
+        body = {"access_token": token, "token_type": "bearer", "expires_in": self.lifetime, "refresh_token": refresh}
+        return JSONResponse(body)
+
+
 class Issuing(Protocol):
     """An authorization server, as a server sees it that takes its tokens."""
 
@@ -142,6 +222,14 @@ class Protected:
         if not set(self.needed.split()) <= set(scopes.split()):
             return Response(status_code=403, headers={"www-authenticate": f"{wanted}, error=insufficient_scope"})
         return None
+
+
+@asynccontextmanager
+async def login_authority(**settings: Any) -> AsyncIterator[LoginAuthority]:
+    found = LoginAuthority(**settings)
+    async with running(found.app(), http=HttpSettings()) as url:
+        found.url = url
+        yield found
 
 
 @asynccontextmanager

@@ -21,7 +21,21 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.mark.parametrize("scenario", ["auth/client-credentials-jwt", "auth/client-credentials-basic"])
+# All of the authorization of 2025-11-25 and 2026-07-28, and of two extensions. Not here: endpoints that are guessed
+# without any metadata (2025-03-26), and extensions that the portal does not have (DPoP, workload identity, ID-JAG).
+ALWAYS = ["basic-cimd", "scope-step-up", "client-credentials-jwt"]
+DEEP = """
+    metadata-default metadata-var1 metadata-var2 metadata-var3 metadata-issuer-mismatch resource-mismatch
+    2025-03-26-oauth-metadata-backcompat authorization-server-migration
+    pre-registration token-endpoint-auth-basic token-endpoint-auth-post token-endpoint-auth-none
+    scope-from-www-authenticate scope-from-scopes-supported scope-omitted-when-undefined
+    scope-retry-limit offline-access-scope offline-access-not-supported
+    iss-supported iss-not-advertised iss-supported-missing iss-wrong-issuer iss-unexpected iss-normalized
+    client-credentials-basic
+""".split()
+
+
+@pytest.mark.parametrize("scenario", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.deep) for name in DEEP)])
 async def test_every_check_of_a_client_scenario_passes(scenario: str) -> None:
     folder = await asyncio.to_thread(needs, install, f"{PACKAGE}@{RELEASE}")
     program = await asyncio.to_thread(needs, node)
@@ -29,7 +43,16 @@ async def test_every_check_of_a_client_scenario_passes(scenario: str) -> None:
     command = f"{sys.executable} -m tests.portal.credentials.conformance_client"
     process = await asyncio.create_subprocess_exec(
         str(program),
-        *(str(script), "client", "--scenario", scenario, "--command", command, "--timeout", str(SUITE_SECONDS * 1000)),
+        *(
+            str(script),
+            "client",
+            "--scenario",
+            f"auth/{scenario}",
+            "--command",
+            command,
+            "--timeout",
+            str(SUITE_SECONDS * 1000),
+        ),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         cwd=ROOT,
@@ -45,5 +68,4 @@ async def test_every_check_of_a_client_scenario_passes(scenario: str) -> None:
     found = re.search(r"Passed: (\d+)/(\d+), (\d+) failed, (\d+) warnings", output)
     assert found is not None, output[-6000:]
     passed, checks, failed, warnings = map(int, found.groups())
-    # Eight of them are about the token; the others are about each message.
-    assert (passed, failed, warnings) == (checks, 0, 0) and checks >= 8, output[-6000:]
+    assert (passed, failed, warnings) == (checks, 0, 0) and checks > 0, output[-6000:]

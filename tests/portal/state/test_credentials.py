@@ -63,9 +63,9 @@ async def test_of_many_that_want_to_renew_it_one_may_until_its_lease_ends(opened
         await one.credentials.put(KIND, KEY, {"state": "ready"}, b"old")
         taken = await asyncio.gather(
             *(
-                store.credentials.lease(KIND, KEY, 1, f"owner {number}", 60, {"state": "refreshing"})
+                store.credentials.lease(KIND, KEY, 1, f"{name} {number}", 60, {"state": "refreshing"})
                 for number in range(4)
-                for store in (one, other)
+                for name, store in (("one", one), ("other", other))
             )
         )
         assert taken.count(True) == 1
