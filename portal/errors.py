@@ -10,7 +10,7 @@
         UpstreamError             the upstream, or the road to it
           RpcError                it answered with a JSON-RPC error (relayed word for word)
           UpstreamUnavailable     not connected: the call did not leave
-          AuthorizationRequired   it answered 401 or 403
+          AuthorizationRequired   it answered 401 or 403, or there is no token to show
           SessionExpired          it no longer knows our session: the call did not run
           UpstreamTimeout         no answer in time
           OutcomeUnknown          the connection was lost while the call ran
@@ -138,13 +138,17 @@ class UpstreamUnavailable(UpstreamError):
 
 
 class AuthorizationRequired(UpstreamError):
-    """`status` is 401 or 403; `challenge` is the WWW-Authenticate header."""
+    """It wants a credential that the portal does not have. `status` is 401 or 403, or None if nothing was sent;
+    `challenge` is the WWW-Authenticate header.
+    """
 
     code = AUTHORIZATION_REQUIRED
     ran: Ran = "no"
     outcome: Outcome = "unavailable"
 
-    def __init__(self, message: str, *, status: int, challenge: str | None = None, server: str = "") -> None:
+    def __init__(
+        self, message: str, *, status: int | None = None, challenge: str | None = None, server: str = ""
+    ) -> None:
         super().__init__(message, server=server)
         self.status = status
         self.challenge = challenge

@@ -10,10 +10,10 @@ from portal.admin.api.permissions import ALL
 from portal.admin.build import Admin
 from portal.admin.declared import SECTIONS, Change, DeclaredSection, Existing, entry_of, ids_of, translated_references
 from portal.admin.login_settings import usable_settings
+from portal.credentials import open_secret
 from portal.login import LOGIN_SETTINGS, LOGIN_SETTINGS_ID
 from portal.misfits import fitted
 from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER
-from portal.servers import open_secret
 from portal.state import Kind, Store
 
 D = TypeVar("D")

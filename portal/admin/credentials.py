@@ -12,8 +12,8 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import BaseModel, Field
 
 from portal.admin.api.errors import invalid
+from portal.credentials import CredentialsInvalid, parse_as, parse_json, read_headers
 from portal.objects import AuthType, ServerDocument
-from portal.servers import CredentialsInvalid, parse_as, parse_json, read_headers
 
 AuthenticationStatus: TypeAlias = Literal["not_required", "required", "connected", "stale", "manual"]
 MAX_CREDENTIALS = 65_536

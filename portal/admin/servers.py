@@ -20,8 +20,9 @@ from portal.admin.capabilities import Override, Overrides
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.pins import ApprovalOperations
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
+from portal.credentials import open_secret
 from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, ServerDocument
-from portal.servers import ListingChange, open_secret
+from portal.servers import ListingChange
 from portal.state import KEEP, Broken, Keep, Store, Stored, Transaction
 
 PATH = "/access/ai-controls/mcp/servers"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from portal.app.itself import OwnAddress, without_itself
     from portal.app.reload import changed_keys
     from portal.app.shared import Parts
-    from portal.app.store import DatabasePlace, database_place, open_store, store_of_pins
+    from portal.app.store import DatabasePlace, database_place, open_store, store_for_calls
     from portal.app.upstreams import open_upstreams
 else:
     __getattr__ = lazily(
@@ -36,7 +36,7 @@ else:
             "open_upstreams": "upstreams",
             "read_stored": "access",
             "serving": "instance",
-            "store_of_pins": "store",
+            "store_for_calls": "store",
             "without_itself": "itself",
         },
     )
@@ -57,6 +57,6 @@ __all__ = [
     "open_upstreams",
     "read_stored",
     "serving",
-    "store_of_pins",
+    "store_for_calls",
     "without_itself",
 ]

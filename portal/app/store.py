@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from portal.config import Config
+from portal.credentials import may_log_in
 from portal.errors import StartError
 from portal.state import Clock, StateError, utc_now
 
@@ -70,9 +71,9 @@ def _home() -> Path:
 
 
 @asynccontextmanager
-async def store_of_pins(config: Config) -> AsyncIterator[Store | None]:
-    """The database where approvals of pinned servers are, for a command that needs nothing else of it; None if no
-    server of the document is pinned, or the approvals are in a file.
+async def store_for_calls(config: Config) -> AsyncIterator[Store | None]:
+    """The database for a command that calls servers: it has the approvals of pinned servers, and the logins. None if
+    the configuration has none, or nothing in it concerns the servers of the document.
 
     If the portal has not made its database yet, a temporary one is in its place: what the servers offer is approved for
     this command alone.
@@ -81,7 +82,8 @@ async def store_of_pins(config: Config) -> AsyncIterator[Store | None]:
         StartError: the database cannot be used.
     """
     pinned = any(server.pin for server in config.servers.values())
-    if not pinned or not config.portal.has_store:
+    logins = any(map(may_log_in, config.servers.values())) and database_place(config.portal.state).exists()
+    if not (pinned or logins) or not config.portal.has_store:
         yield None
         return
     try:

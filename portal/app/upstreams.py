@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from portal.app.pins import place_of
 from portal.config import Config
+from portal.credentials import ServerCredentials
 from portal.errors import StartError
 from portal.learning import Learning
 from portal.logs import RecordLog, RecordSink
@@ -53,6 +54,9 @@ async def open_upstreams(
                 pins = await stack.enter_async_context(Pinning(place))
             except PinsUnusable as error:
                 raise StartError(str(error)) from error
-        servers = await stack.enter_async_context(Servers(config.servers, outputs=learning.shapes, pins=pins))
+        credentials = await stack.enter_async_context(ServerCredentials(store))
+        servers = await stack.enter_async_context(
+            Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials)
+        )
         learning.publish_to(servers.republish)
         yield OpenServers(servers, records, learning)

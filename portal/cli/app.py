@@ -573,6 +573,50 @@ def audit(
     _finish(lambda: command(limit, state, config))
 
 
+@app.command()
+def login(
+    server: Annotated[
+        str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
+    ],
+    config: ConfigOption = None,
+    state: StateOption = None,
+    scope: Annotated[str, typer.Option(metavar="SCOPES", help="Permissions beside those that the server wants.")] = "",
+    browser: Annotated[bool, typer.Option(help="Open the browser, or only print the address.")] = True,
+    create: CreateOption = False,
+) -> None:
+    """Log in to a server behind OAuth, for all callers of the portal.
+
+    The login is kept encrypted in the database, and renewed by itself. A
+    running portal uses it at once. The address to open goes to standard
+    output.
+    """
+    from portal.cli.commands.login import LoginOptions, log_in
+
+    _finish(lambda: log_in(LoginOptions(server, config, state, scope, browser, create)))
+
+
+@app.command()
+def logout(
+    server: Annotated[
+        str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
+    ],
+    config: ConfigOption = None,
+    state: StateOption = None,
+) -> None:
+    """End the login at a server, there and here."""
+    from portal.cli.commands.login import log_out_of
+
+    _finish(lambda: log_out_of(server, config, state))
+
+
+@app.command()
+def credentials(config: ConfigOption = None, state: StateOption = None, json: JsonOption = False) -> None:
+    """Show the logins at servers, and their states."""
+    from portal.cli.commands.login import list_credentials
+
+    _finish(lambda: list_credentials(config, state, as_json=json))
+
+
 pin_group = CommandLine(rich_markup_mode=None, help="Show and approve changed tools of pinned servers.")
 app.add_typer(pin_group, name="pins")
 

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codemode import Catalog
-from portal.app import OwnAddress, open_upstreams, store_of_pins, without_itself
+from portal.app import OwnAddress, open_upstreams, store_for_calls, without_itself
 from portal.calls import Caller
 from portal.cli.config_file import find_config
 from portal.cli.exits import CommandError, Exit
@@ -98,7 +98,7 @@ async def connect(config: Config, stderr: Console) -> AsyncIterator[CommandSessi
     """Connect every configured server, and wait until each is ready or has failed. All are closed at the end."""
     # No log lines: the command itself prints the state of each server.
     configure_logging(level="critical", terminal=stderr.is_terminal)
-    async with store_of_pins(config) as store, open_upstreams(config, Discard(), store) as upstreams:
+    async with store_for_calls(config) as store, open_upstreams(config, Discard(), store) as upstreams:
         servers = upstreams.servers
         with stderr.status(f"Connecting to {len(config.servers)} servers ..."):
             snapshot = await servers.settled(SETTLE_SECONDS)

@@ -27,6 +27,7 @@ from portal.config.portals import (
     PortalEntry,
     PortalServerEntry,
 )
+from portal.config.upstream_oauth import UpstreamOAuth
 from portal.config.watch import watch_config
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "PortalSettings",
     "ServerConfig",
     "StdioServer",
+    "UpstreamOAuth",
     "advice",
     "load_config",
     "load_document",

@@ -21,7 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic.alias_generators import to_camel
+
 from portal.config.document import read_text
+from portal.config.upstream_oauth import UpstreamOAuth
 from portal.errors import ConfigError, InputError
 
 SERVER_SECTIONS = ("mcpServers", "servers", "mcp_servers", "context_servers")
@@ -51,6 +54,7 @@ _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
     | {"allowedHosts", "allowedOrigins", "pinned", "learnedShapes", "state"}
 )
+_OAUTH_KEYS = frozenset(to_camel(name) for name in UpstreamOAuth.model_fields)
 _SPELLINGS = (
     ("httpUrl", "url"),
     ("serverUrl", "url"),
@@ -275,7 +279,9 @@ def in_our_words(
     for name in ("env", "headers"):
         if isinstance(values := ours.get(name), dict):
             ours[name] = {member: _value(value, environment) for member, value in _written(values).items()}
-    return {name: value for name, value in ours.items() if _is_ours(name, known, key, file, notes)}
+    if isinstance(oauth := ours.get("oauth"), dict):
+        ours["oauth"] = _our_oauth(oauth, key, notes)
+    return {name: value for name, value in ours.items() if _is_ours(name, value, known, key, file, notes)}
 
 
 def _with_one_command(entry: Mapping[str, object]) -> dict[str, object]:
@@ -383,13 +389,13 @@ def _in_seconds(ours: dict[str, object], entry: Mapping[str, object], key: str, 
         notes.sentences.append(f"{key}.timeout is read as milliseconds: {written / 1000:g} s.")
 
 
-def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> bool:
+def _is_ours(name: str, value: object, known: set[str], key: str, file: str, notes: Notes) -> bool:
     """Whether a key of an entry is one of ours; what only another client understands is noted.
 
     Raises:
         ConfigError: it looks like a mistake.
     """
-    if name in known:
+    if name in known and not (name == "oauth" and not isinstance(value, dict)):
         return True
     if name in SILENT or _is_comment(name):
         return False
@@ -400,6 +406,17 @@ def _is_ours(name: str, known: set[str], key: str, file: str, notes: Notes) -> b
             raise ConfigError("is not a known key.", file=file, key=f"{key}.{name}", fix=fix)
     notes.foreign_keys.append(f"{key}.{name}")
     return False
+
+
+def _our_oauth(oauth: Mapping[str, object], key: str, notes: Notes) -> dict[str, object]:
+    """The section `oauth` without what only another client understands. One with a `grant` was written for this portal,
+    and every member of it counts."""
+    if "grant" in oauth:
+        return dict(oauth)
+    written = _written(oauth)
+    ours = {name: value for name, value in written.items() if _camel(name) in _OAUTH_KEYS}
+    notes.foreign_keys.extend(f"{key}.oauth.{name}" for name in written if name not in ours)
+    return ours
 
 
 def _enabled(disabled: object, key: str, file: str) -> bool:

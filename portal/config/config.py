@@ -44,6 +44,7 @@ from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
 from portal.config.section import Section
+from portal.config.upstream_oauth import UpstreamOAuth
 from portal.errors import ConfigError, InputError
 from portal.misfits import misfits
 from sandbox import LimitInvalid, Limits
@@ -174,6 +175,7 @@ class HttpServer(_Server):
     headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
     assertion_audience: str = Field(default="", max_length=200)
+    oauth: UpstreamOAuth | None = Field(default=None, repr=False)
 
     @property
     def transport_name(self) -> str:
@@ -187,7 +189,8 @@ class HttpServer(_Server):
     @property
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear in a log, a reason or an error."""
-        return config_secrets.of_address(self.expanded, self.url, self.headers)
+        expanded = (*self.expanded, *(self.oauth.secrets if self.oauth is not None else ()))
+        return config_secrets.of_address(expanded, self.url, self.headers)
 
 
 ServerConfig = StdioServer | HttpServer
@@ -450,6 +453,8 @@ def _transport(given: dict[str, object], key: str, file: str) -> type[StdioServe
         _only_known(given, _names(StdioServer), file, key, why="is only for servers reached by `url`.")
         return StdioServer
     _only_known(given, _names(HttpServer), file, key, why="is only for servers started by `command`.")
+    if isinstance(oauth := given.get("oauth"), dict):
+        _only_known(oauth, _names(UpstreamOAuth), file, f"{key}.oauth")
     given["transport"] = kind or "auto"
     return HttpServer
 

@@ -25,6 +25,7 @@ class FetchProblem(StrEnum):
     URL = "url"
     ADDRESS = "address"
     UNREACHABLE = "unreachable"
+    INTERRUPTED = "interrupted"
     TIMEOUT = "timeout"
     STATUS = "status"
     CONTENT_TYPE = "content type"
@@ -35,7 +36,7 @@ class FetchProblem(StrEnum):
 class FetchFailed(Exception):
     """There is no answer that can be used. The text is for logs: nothing of the URL or of the answer is in it.
 
-    With `URL` and `ADDRESS` nothing was sent; otherwise the service may have acted.
+    With `URL`, `ADDRESS` and `UNREACHABLE` nothing was sent; otherwise the service may have acted.
     """
 
     def __init__(self, problem: FetchProblem, text: str, status: int | None = None) -> None:
@@ -115,11 +116,13 @@ class Fetcher:
         except aiohttp.ClientConnectorError as error:
             if isinstance(error.os_error, AddressRefused):
                 raise FetchFailed(FetchProblem.ADDRESS, self._refusal()) from error
-            raise _unreachable(error) from error
+            text = f"it cannot be reached ({type(error).__name__})"
+            raise FetchFailed(FetchProblem.UNREACHABLE, text) from error
         except aiohttp.InvalidURL as error:
             raise FetchFailed(FetchProblem.URL, "its URL is not valid") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _unreachable(error) from error
+            text = f"it did not answer ({type(error).__name__})"
+            raise FetchFailed(FetchProblem.INTERRUPTED, text) from error
 
     def _check(self, url: str) -> None:
         try:
@@ -168,7 +171,3 @@ def _check_head(response: aiohttp.ClientResponse, statuses: Collection[int], con
     kind = response.content_type
     if content_types and not any(kind == one or (one[0] == "+" and kind.endswith(one)) for one in content_types):
         raise FetchFailed(FetchProblem.CONTENT_TYPE, "its answer has another content type than was asked for")
-
-
-def _unreachable(error: Exception) -> FetchFailed:
-    return FetchFailed(FetchProblem.UNREACHABLE, f"it cannot be reached ({type(error).__name__})")

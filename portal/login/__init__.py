@@ -26,6 +26,7 @@ from portal.login.mail import Console, Mail, Smtp
 from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
+from portal.login.remote import authorization_url
 from portal.login.routes import LoginRoutes
 from portal.login.sessions import EVERYWHERE, SESSION, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login
@@ -65,6 +66,7 @@ __all__ = [
     "ProviderInvalid",
     "Smtp",
     "TooManyAccounts",
+    "authorization_url",
     "link_path",
     "normal_email",
     "places",

@@ -61,23 +61,28 @@ def notice(status: int, body: bytes, around: Surroundings) -> Response:
         text = "No page has this address. Check how it is written."
     elif status in (429, 503):
         text = f"{text} {_AGAIN}".strip()
-    sheet = style_sheet(around.design)
-    html = (
-        templates()
-        .get_template("notice.html")
-        .render(
-            design=around.design,
-            sheet=sheet,
-            title=title,
-            text=text,
-            endpoint=around.endpoint if around.at_endpoint else "",
-            home=around.home,
-            status="" if around.at_endpoint else _phrase(status),
-        )
+    return _page(
+        around.design,
+        status,
+        title=title,
+        text=text,
+        endpoint=around.endpoint if around.at_endpoint else "",
+        home=around.home,
+        status="" if around.at_endpoint else _phrase(status),
     )
+
+
+def words_page(title: str, text: str) -> Response:
+    """A page that only says something."""
+    return _page(Design(), 200, title=title, text=text, endpoint="", home="", status="")
+
+
+def _page(design: Design, status_code: int, **values: str) -> Response:
+    sheet = style_sheet(design)
+    html = templates().get_template("notice.html").render(design=design, sheet=sheet, **values)
     digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    policy = policy_without_scripts(around.design, style=f"'sha256-{digest}'", forms="'none'")
-    return HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy})
+    policy = policy_without_scripts(design, style=f"'sha256-{digest}'", forms="'none'")
+    return HTMLResponse(html, status_code, {**STRICT, "Content-Security-Policy": policy})
 
 
 def reason_of(body: bytes) -> str:

@@ -19,11 +19,20 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 import stubs
 from codemode import CatalogServer
 from portal.config import ServerConfig
+from portal.credentials import ServerCredentials
 from portal.errors import ServerUnknown
 from portal.pins import PendingDefinition, Pinning, PinsUnusable, ScreenedListing, screen
 from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot, offer_of
-from portal.upstream import Connection, DownstreamClient, Generation, Introduction, Listing, NegotiationCache
-from portal.version import portal_version
+from portal.upstream import (
+    PORTAL_INFO,
+    Connection,
+    Credential,
+    DownstreamClient,
+    Generation,
+    Introduction,
+    Listing,
+    NegotiationCache,
+)
 
 __all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind"]
 
@@ -31,7 +40,6 @@ L = TypeVar("L")
 Listener = Callable[[Snapshot, Snapshot], None]
 NotificationListener = Callable[[str, str, Mapping[str, object]], None]
 
-PORTAL_INFO = {"name": "codemode-portal", "version": portal_version()}
 # Connections for single clients that one server may have. Beyond it clients share one: a process costs more than an
 # HTTP session.
 MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
@@ -71,11 +79,14 @@ class _Slot:
     config: ServerConfig
     shared: Connection
     negotiated: NegotiationCache
+    credential: Credential | None = None
     published: Listing | None = None
     dedicated: dict[str, _Dedicated] = field(default_factory=dict)
 
-    def connections(self) -> list[Connection]:
-        return [self.shared, *(entry.connection for entry in self.dedicated.values())]
+    async def aclose(self) -> None:
+        await _close_all([self.shared, *(entry.connection for entry in self.dedicated.values())])
+        if self.credential is not None:
+            await self.credential.aclose()
 
 
 @dataclass(eq=False, slots=True)
@@ -127,14 +138,16 @@ class Servers:
         client_info: Mapping[str, object] = PORTAL_INFO,
         outputs: LearnedOutputs | None = None,
         pins: Pinning | None = None,
+        credentials: ServerCredentials | None = None,
     ) -> None:
         """`outputs` has the output types of tools that declare none. `pins` has the approvals of pinned servers.
 
-        Without `pins`, pinned servers show nothing.
+        Without `pins`, pinned servers show nothing. `credentials`, if given, are open and stay so.
         """
         self.snapshot = Snapshot()
         self._outputs = outputs
         self._pins = pins
+        self._credentials = credentials or ServerCredentials()
         self._configs = configs
         self._introduction = Introduction(info=client_info)
         self._generations: list[_Generation] = [_Generation({})]
@@ -150,6 +163,7 @@ class Servers:
         self._open = True
         if self._pins is not None:
             self._pins.publish_to(self.republish)
+        self._credentials.publish_to(self._login_changed)
         await self.apply(self._configs)
         _spawn(self._tasks, self._close_idle())
         return self
@@ -163,7 +177,7 @@ class Servers:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await _close_all([connection for slot in slots.values() for connection in slot.connections()])
+        await asyncio.gather(*(slot.aclose() for slot in slots.values()))
         await asyncio.gather(*self._closing)
 
     # The snapshot and its listeners
@@ -293,20 +307,21 @@ class Servers:
         self._generations = [generation for generation in self._generations if generation not in unused]
         in_use = {id(slot) for generation in self._generations for slot in generation.slots.values()}
         closing = [slot for generation in unused for slot in generation.slots.values() if id(slot) not in in_use]
-        connections = [connection for slot in closing for connection in slot.connections()]
-        if connections and self._open:
-            _spawn(self._closing, _close_all(connections))
+        if self._open:
+            for slot in closing:
+                _spawn(self._closing, slot.aclose())
 
     def _connect(self, config: ServerConfig) -> _Slot:
-        negotiated = NegotiationCache()
+        negotiated, credential = NegotiationCache(), self._credentials.of(config)
         connection = Connection(
             config,
             introduction=self._introduction,
             negotiated=negotiated,
+            credential=credential,
             on_change=lambda: self._connection_changed(slot),
             on_notification=lambda method, params: self._notify(config.id, method, params),
         )
-        slot = _Slot(config, connection, negotiated)
+        slot = _Slot(config, connection, negotiated, credential)
         return slot
 
     def _dedicate(self, slot: _Slot, client: DownstreamClient, negotiated: NegotiationCache) -> _Dedicated:
@@ -315,12 +330,18 @@ class Servers:
             slot.config,
             introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
             negotiated=negotiated,
+            credential=slot.credential,
             lists=False,
             on_notification=lambda method, params: self._notify(slot.config.id, method, params),
         )
         connection.start()
         dedicated = slot.dedicated[client.key] = _Dedicated(connection, time.monotonic())
         return dedicated
+
+    def _login_changed(self, server_id: str) -> None:
+        """Somebody has logged in to a server or out of it: what it offers, and whether it answers, is read now."""
+        if server_id in self._generations[-1].slots:
+            _spawn(self._tasks, self.refresh(server_id))
 
     def _connection_changed(self, slot: _Slot) -> None:
         if self._generations[-1].slots.get(slot.config.id) is not slot:

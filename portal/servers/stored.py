@@ -16,8 +16,8 @@ import structlog
 from pydantic import ValidationError
 
 from portal.config import HttpServer, ServerConfig
+from portal.credentials import CredentialsInvalid, open_secret, read_headers
 from portal.objects import SERVER, ServerDocument
-from portal.servers.credentials import CredentialsInvalid, open_secret, read_headers
 from portal.servers.listing_changes import ListingChange, name_changes
 from portal.servers.servers import Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot

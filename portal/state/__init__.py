@@ -24,6 +24,7 @@ from portal.state.following import Follower, Kept, KeptByKey, background
 from portal.state.kinds import Kind, plain
 
 if TYPE_CHECKING:
+    from portal.state.credentials import CredentialKey, CredentialRows, StoredCredential
     from portal.state.keys import KeyRing
     from portal.state.objects import KEEP, Broken, Found, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
@@ -35,12 +36,15 @@ else:
         {
             "KEEP": "objects",
             "Broken": "objects",
+            "CredentialKey": "credentials",
+            "CredentialRows": "credentials",
             "Found": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
             "Scan": "objects",
             "Store": "store",
             "Stored": "objects",
+            "StoredCredential": "credentials",
             "Token": "tokens",
             "Tokens": "tokens",
             "Transaction": "store",
@@ -53,6 +57,8 @@ __all__ = [
     "Broken",
     "Clock",
     "Conflict",
+    "CredentialKey",
+    "CredentialRows",
     "DocumentBroken",
     "DocumentInvalid",
     "Follower",
@@ -72,6 +78,7 @@ __all__ = [
     "StateUnusable",
     "Store",
     "Stored",
+    "StoredCredential",
     "Token",
     "Tokens",
     "Transaction",

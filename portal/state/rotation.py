@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, func, select, update
+from sqlalchemy import ColumnElement, Table, and_, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from portal.state.database import Database
 from portal.state.envelope import rewrap
 from portal.state.keys import KeyRing
 from portal.state.objects import CURRENT_KEY
-from portal.state.schema import facts, objects
+from portal.state.schema import credentials, facts, objects
 
+SEALED = (objects, credentials)
+"""The tables with a secret in each row, and the id of the key that it is under."""
 BATCH = 100
 
 
@@ -35,13 +37,17 @@ async def rotate(database: Database, keys: KeyRing, *, forget: bool) -> Rotation
     """
     kid, resumed = await _begin(database, keys)
     rewrapped = 0
-    while batch := await _rewrap_some(database, keys, kid):
-        rewrapped += batch
+    for table in SEALED:
+        while batch := await _rewrap_some(database, keys, table, kid):
+            rewrapped += batch
     forgotten: tuple[str, ...] = ()
     if forget:
         async with database.writing() as connection:
-            used = set((await connection.execute(select(objects.c.kid).distinct())).scalars()) - {None}
-            forgotten = keys.keep_only({await current_kid(connection), *(kid for kid in used if kid)})
+            used = {await current_kid(connection)}
+            for table in SEALED:
+                found = await connection.execute(select(table.c.kid).distinct())
+                used |= {kid for kid in found.scalars() if kid}
+            forgotten = keys.keep_only(used)
     return Rotation(kid, rewrapped, resumed, forgotten)
 
 
@@ -54,25 +60,27 @@ async def current_kid(connection: AsyncConnection) -> str:
 async def _begin(database: Database, keys: KeyRing) -> tuple[str, bool]:
     async with database.writing() as connection:
         kid = await current_kid(connection)
-        left = select(func.count()).select_from(objects).where(_under_another(kid))
-        if (await connection.execute(left)).scalar_one():
-            return kid, True
+        for table in SEALED:
+            left = select(func.count()).select_from(table).where(_under_another(table, kid))
+            if (await connection.execute(left)).scalar_one():
+                return kid, True
         # The file has the key before the database names it: a kill in between leaves a key that nobody uses.
         kid = keys.add().kid
         await connection.execute(update(facts).where(facts.c.name == CURRENT_KEY).values(value=kid))
         return kid, False
 
 
-async def _rewrap_some(database: Database, keys: KeyRing, kid: str) -> int:
+async def _rewrap_some(database: Database, keys: KeyRing, table: Table, kid: str) -> int:
+    primary = tuple(table.primary_key.columns)
     async with database.writing() as connection:
-        query = select(objects.c.kind, objects.c.id, objects.c.secret).where(_under_another(kid)).limit(BATCH)
+        query = select(*primary, table.c.secret).where(_under_another(table, kid)).limit(BATCH)
         rows = (await connection.execute(query)).all()
-        for row in rows:
-            sealed = rewrap(bytes(row.secret), keys.find, keys.find(kid))
-            this = update(objects).where(objects.c.kind == row.kind, objects.c.id == row.id)
+        for *found, secret in rows:
+            sealed = rewrap(bytes(secret), keys.find, keys.find(kid))
+            this = update(table).where(*(column == value for column, value in zip(primary, found, strict=True)))
             await connection.execute(this.values(secret=sealed, kid=kid))
         return len(rows)
 
 
-def _under_another(kid: str) -> ColumnElement[bool]:
-    return and_(objects.c.kid.is_not(None), objects.c.kid != kid)
+def _under_another(table: Table, kid: str) -> ColumnElement[bool]:
+    return and_(table.c.kid.is_not(None), table.c.kid != kid)

@@ -41,6 +41,29 @@ tokens = Table(
     Index("tokens_by_expiry", "expires_at"),
 )
 
+# Credentials of upstream servers. `digest` is the SHA-256 of the five columns after it.
+credentials = Table(
+    "credentials",
+    metadata,
+    Column("kind", String(40), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("subject", String(512), nullable=False),
+    Column("server", String(512), nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("resource", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("kid", String(16), nullable=False),
+    Column("modified_at", BigInteger, nullable=False),
+    Column("leased_until", BigInteger),
+    Column("leased_by", String(64)),
+    Index("credentials_by_subject", "subject"),
+    Index("credentials_by_server", "server"),
+    Index("credentials_by_kid", "kid"),
+)
+
 # One row a kind: how often something of it was changed. What other processes look at.
 changes = Table(
     "changes",

@@ -1,4 +1,4 @@
-"""The store: objects with their secrets, tokens, transactions over both, and word of every change."""
+"""The store: objects with their secrets, tokens, credentials, transactions over the first two, word of every change."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from portal.state import objects
 from portal.state.changes import Callback, Changes, count, read_revisions
 from portal.state.clock import Clock, from_stored, utc_now
+from portal.state.credentials import CredentialRows
 from portal.state.database import Database
 from portal.state.errors import KeysUnusable, Misused, SecretUnreadable
 from portal.state.keys import KeyRing
@@ -110,7 +111,8 @@ class Store:
     """
 
     def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
-        self.tokens = Tokens(database.reading, self._writing_tokens, clock)
+        self.tokens = Tokens(database.reading, self._writing_rows, clock)
+        self.credentials = CredentialRows(database.reading, self._writing_rows, clock, keys.find)
         self._database = database
         self._keys = keys
         self._clock = clock
@@ -282,11 +284,11 @@ class Store:
         return await rotate(self._database, self._keys, forget=forget)
 
     @asynccontextmanager
-    async def _writing_tokens(self) -> AsyncIterator[Writing]:
-        revoked: set[str] = set()
+    async def _writing_rows(self) -> AsyncIterator[Writing]:
+        changed: set[str] = set()
         async with self._database.writing() as connection:
-            yield connection, revoked
-            revisions = await count(connection, revoked)
+            yield connection, changed
+            revisions = await count(connection, changed)
         self._changes.tell(revisions)
 
     async def _revisions(self) -> dict[str, int]:

@@ -2,18 +2,22 @@
 
 from portal.upstream.connection import Connection, State
 from portal.upstream.context import NO_CONTEXT, CallContext, DownstreamClient
+from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
-from portal.upstream.negotiate import Generation, NegotiationCache
-from portal.upstream.transports.protocol import Introduction
+from portal.upstream.negotiate import Generation, NegotiationCache, open_link
+from portal.upstream.transports.protocol import PORTAL_INFO, Introduction
 
 __all__ = [
     "NO_CONTEXT",
+    "PORTAL_INFO",
     "CallContext",
     "Connection",
+    "Credential",
     "DownstreamClient",
     "Generation",
     "Introduction",
     "Listing",
     "NegotiationCache",
     "State",
+    "open_link",
 ]

@@ -21,6 +21,7 @@ from portal.config import ServerConfig
 from portal.errors import OutcomeUnknown, SessionExpired, UpstreamError, UpstreamTimeout, UpstreamUnavailable
 from portal.upstream.backoff import LONGEST, SHORTEST
 from portal.upstream.context import NO_CONTEXT, CallContext
+from portal.upstream.credential import Confidential, Credential
 from portal.upstream.input_required import ASKS, complete
 from portal.upstream.keeper import Keeper
 from portal.upstream.listing import Listing, declares_no_tools, fetch
@@ -138,6 +139,7 @@ class Connection:
         *,
         introduction: Introduction,
         negotiated: NegotiationCache | None = None,
+        credential: Credential | None = None,
         lists: bool = True,
         on_change: Callable[[], None] = lambda: None,
         on_notification: OnNotification = lambda method, params: None,
@@ -152,6 +154,8 @@ class Connection:
         self.negotiated = negotiated or NegotiationCache()
         self.protocol: str | None = None
         self._introduction = introduction
+        self._credential = credential
+        self._secrets = Confidential(config.secrets, credential)
         self._lists = lists
         self._on_change = on_change
         self._on_notification = on_notification
@@ -222,7 +226,7 @@ class Connection:
             raise UpstreamTimeout("the questions it asks were not answered in time") from None
         except UpstreamError as error:
             error.server = self.config.id
-            secrets = self.config.secrets
+            secrets = self._secrets
             error.message, error.data = redact(error.message, secrets), redact_value(error.data, secrets)
             if isinstance(error, OutcomeUnknown | UpstreamTimeout):
                 error.message += "; the call may have run"
@@ -307,7 +311,7 @@ class Connection:
     # Called by the keeper
 
     async def _open(self) -> tuple[Link, Agreement]:
-        return await open_link(self.config, self._introduction, self, self.negotiated)
+        return await open_link(self.config, self._introduction, self, self.negotiated, self._credential)
 
     async def _attend(self, link: Link, agreement: Agreement) -> None:
         """Keep the listing up to date and receive changes, for as long as the link lives."""
@@ -382,7 +386,7 @@ class Connection:
         if state != self.state:
             self.since = time.time()
         self.state = state
-        self.reason = redact(reason, self.config.secrets) if reason is not None else None
+        self.reason = redact(reason, self._secrets) if reason is not None else None
         self.status = status
         self.retry_at = retry_at
         self._on_change()

@@ -22,6 +22,7 @@ from portal.errors import (
     UpstreamTimeout,
     UpstreamUnavailable,
 )
+from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.duplex import DuplexLink
 from portal.upstream.transports.http import HttpLink, OlderTransport
 from portal.upstream.transports.link import Inbound, Link
@@ -56,9 +57,13 @@ class NegotiationCache:
 
 
 async def open_link(
-    config: ServerConfig, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache
+    config: ServerConfig,
+    introduction: Introduction,
+    inbound: Inbound,
+    negotiated: NegotiationCache,
+    credential: Credential | None = None,
 ) -> tuple[Link, Agreement]:
-    """An open link and the agreement on it, within the server's connect timeout.
+    """An open link and the agreement on it, within the server's connect timeout. A program is shown no credential.
 
     Raises:
         UpstreamError: no link can be opened, or there is no agreement.
@@ -68,7 +73,7 @@ async def open_link(
         async with asyncio.timeout(config.connect_timeout):
             if isinstance(config, StdioServer):
                 return await _over_stdio(config, introduction, inbound, negotiated, words)
-            return await _over_http(config, introduction, inbound, negotiated)
+            return await _over_http(config, introduction, inbound, negotiated, credential)
     except TimeoutError:
         written = f" (it wrote: {words})" if str(words) else ""
         raise UpstreamTimeout(f"did not answer within {config.connect_timeout:g} s of connecting{written}") from None
@@ -89,11 +94,15 @@ async def _over_stdio(
 
 
 async def _over_http(
-    config: HttpServer, introduction: Introduction, inbound: Inbound, negotiated: NegotiationCache
+    config: HttpServer,
+    introduction: Introduction,
+    inbound: Inbound,
+    negotiated: NegotiationCache,
+    credential: Credential | None,
 ) -> tuple[Link, Agreement]:
     refused: UpstreamError | None = None
     if config.transport == "http" or (config.transport == "auto" and negotiated.transport != "sse"):
-        link = HttpLink(config, introduction, inbound)
+        link = HttpLink(config, introduction, inbound, credential)
         try:
             agreement = await close_on_failure(link, agree(link, introduction, negotiated, config.connect_timeout))
             negotiated.transport = "http"
@@ -103,11 +112,12 @@ async def _over_http(
                 raise
             refused = error
     try:
-        pipe = await SsePipe.open(config, max(PAGE_BYTES, config.max_result_bytes))
+        pipe = await SsePipe.open(config, max(PAGE_BYTES, config.max_result_bytes), credential)
     except UpstreamError as error:
         negotiated.transport = None
         raise refused or error from None
-    older = DuplexLink(pipe, introduction, inbound, config.max_result_bytes, config.secrets)
+    secrets = Confidential(config.secrets, credential)
+    older = DuplexLink(pipe, introduction, inbound, config.max_result_bytes, secrets)
     # No server over this transport is modern: it was replaced long before 2026-07-28.
     known = NegotiationCache(generation="legacy")
     agreement = await close_on_failure(older, agree(older, introduction, known, config.connect_timeout))

@@ -24,7 +24,7 @@ ROOMS = (
     ("objects",),
     ("upstream", "logs", "access", "pages"),
     ("pins", "signals", "login"),
-    ("oauth",),
+    ("oauth", "credentials"),
     ("servers",),
     ("calls",),
     ("admin", "learning", "endpoint"),

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from codemode import CodeTool
-from portal.app import changed_keys, checker_for, limits_of, open_upstreams, store_of_pins
+from portal.app import changed_keys, checker_for, limits_of, open_upstreams, store_for_calls
 from portal.bench.ui import (
     MONACO,
     BenchPage,
@@ -112,7 +112,7 @@ async def _bench(
     async with AsyncExitStack() as stack:
         with stderr.status("Preparing the isolates ..."):
             executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
-        store = await stack.enter_async_context(store_of_pins(config))
+        store = await stack.enter_async_context(store_for_calls(config))
         upstreams = await stack.enter_async_context(open_upstreams(config, Discard(), store))
         servers = upstreams.servers
         if file is not None:

@@ -19,6 +19,7 @@ from portal.config import HttpServer
 from portal.errors import OutcomeUnknown, ResponseInvalid, RpcError, SessionExpired, UpstreamError
 from portal.exact import encode
 from portal.upstream.context import NO_CONTEXT, CallContext
+from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
     HttpClient,
@@ -108,14 +109,16 @@ class _Cursor:
 class HttpLink:
     """Implements `Link` over HTTP."""
 
-    def __init__(self, config: HttpServer, introduction: Introduction, inbound: Inbound) -> None:
+    def __init__(
+        self, config: HttpServer, introduction: Introduction, inbound: Inbound, credential: Credential | None = None
+    ) -> None:
         self.closed = asyncio.Event()
         self.reason = ""
         self._config = config
-        self._secrets = config.secrets
+        self._secrets = Confidential(config.secrets, credential)
         self._introduction = introduction
         self._inbound = inbound
-        self._client = HttpClient(config)
+        self._client = HttpClient(config, credential)
         self._version: str | None = None
         self._modern = False
         self._session: str | None = None

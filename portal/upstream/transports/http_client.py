@@ -29,6 +29,7 @@ from portal.errors import (
     UpstreamError,
     UpstreamUnavailable,
 )
+from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.event_stream import Event, EventParser, EventTooLarge
 from portal.upstream.transports.wire import messages_in, refusal_in, snippet
 
@@ -208,6 +209,10 @@ def words_of(data: bytes, error: RpcError | None, secrets: Sequence[str]) -> str
     return "" if _start(data).startswith(b"<") else snippet(data, secrets)
 
 
+def _challenge(response: aiohttp.ClientResponse) -> str | None:
+    return ", ".join(response.headers.getall("www-authenticate", ()))[:_CHALLENGE_CHARS] or None
+
+
 def media_type(response: aiohttp.ClientResponse) -> str:
     """The media type in lower case, without parameters, or ""."""
     return response.headers.get("content-type", "").partition(";")[0].strip().lower()[:80]
@@ -255,15 +260,22 @@ def _inflater(response: aiohttp.ClientResponse) -> Callable[[bytes], Iterator[by
 _KEEP_ALIVE = 2.0
 _CONNECTIONS = 128
 _REDIRECTS = 3
+_CHALLENGE_CHARS = 4096
 
 
 class HttpClient:
-    """Sends requests to one upstream. A user and a password in its URL become basic authorization."""
+    """Sends requests to one upstream. A user and a password in its URL become basic authorization.
 
-    def __init__(self, config: HttpServer) -> None:
+    With a `credential` each request shows it, unless the request has an `authorization` of its own. A request that is
+    refused with 401 or 403 did not run: it is sent once more if the credential can be renewed.
+    """
+
+    def __init__(self, config: HttpServer, credential: Credential | None = None) -> None:
         self.url = url = config.request_url
+        self._id = config.id
         self._headers = config.headers
-        self._secrets = config.secrets
+        self._credential = credential
+        self._secrets = Confidential(config.secrets, credential)
         self._session = aiohttp.ClientSession(
             connector=checked_connector(AddressRule.NOT_LINK_LOCAL, limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=config.connect_timeout),
@@ -283,8 +295,38 @@ class HttpClient:
         A redirect is followed only where it keeps the method (307, 308, or any for GET) and the origin.
 
         Raises:
-            UpstreamError: there is no answer.
+            UpstreamError: there is no answer, or no credential to show.
         """
+        credential = self._credential
+        if credential is None or any(name.lower() == "authorization" for name in headers):
+            return await self._send(method, headers, data, url)
+        shown = await credential.headers()
+        response = await self._send(method, {**headers, **shown}, data, url)
+        if response.status in (401, 403):
+            refused = AuthorizationRequired("", status=response.status, challenge=_challenge(response))
+            try:
+                renewed = await credential.renew(shown, refused)
+            except BaseException:
+                response.release()
+                raise
+            if renewed:
+                response.release()
+                shown = await credential.headers()
+                response = await self._send(method, {**headers, **shown}, data, url)
+            if shown and response.status in (401, 403):
+                raise await self._token_refused(response)
+        return response
+
+    async def _token_refused(self, response: aiohttp.ClientResponse) -> AuthorizationRequired:
+        what = f"refuses the access token that the portal was issued for it (HTTP {response.status})"
+        words = await self._words(response)
+        response.release()
+        what += f"; it says: {words}" if words else ""
+        return AuthorizationRequired(what, status=response.status, challenge=_challenge(response))
+
+    async def _send(
+        self, method: str, headers: Mapping[str, str], data: bytes | None, url: str | None
+    ) -> aiohttp.ClientResponse:
         target = url or self.url
         # The connector checks the address it connects to. That may be a proxy, so check the target here.
         if not AddressRule.NOT_LINK_LOCAL.allows_host(origin(target)[1]):
@@ -313,25 +355,27 @@ class HttpClient:
 
         `own_credentials` says that the request had credentials of its caller.
         """
-        challenge = response.headers.get("www-authenticate")
+        challenge = _challenge(response)
         what = "asks for authorization" if response.status == 401 else "refuses access"
         what += f" (HTTP {response.status})"
         if response.status == 401 and not own_credentials:
-            what += f"; {self._advice()}"
-            if "resource_metadata" in (challenge or ""):
-                what += "; or put `npx -y mcp-remote URL` in its place, which signs in by OAuth"
+            what += f"; {self._advice(challenge or '')}"
         if words := await self._words(response):
             what += f"; it says: {words}"
-        return AuthorizationRequired(what, status=response.status, challenge=challenge and challenge[:4096])
+        return AuthorizationRequired(what, status=response.status, challenge=challenge)
 
-    def _advice(self) -> str:
+    def _advice(self, challenge: str) -> str:
         """What to do about a 401."""
         if self._headers or urlsplit(self.url).username:
             return "the credentials in its configuration are not those it wants, or have expired"
-        return (
+        token = (
             'put its token into its `headers`, as "Authorization": "Bearer ${TOKEN}" with TOKEN in the environment '
             "(of a stored server into `auth_credentials`)"
         )
+        if self._credential is not None and self._credential.advice:
+            return f"{self._credential.advice}; or {token}"
+        login = f"; or give the portal a database (`portal.state`), and log in with `codemode login {self._id}`"
+        return token + (login if "resource_metadata" in challenge else "")
 
     async def _words(self, response: aiohttp.ClientResponse) -> str:
         """What a refusal says, shortened; "" for a page, or if it cannot be read."""

@@ -34,6 +34,7 @@ from mcp_types.version import (
 from portal.errors import ResponseInvalid
 from portal.exact import encode
 from portal.upstream.context import CallContext
+from portal.version import portal_version
 
 _CONNECTION_META = {
     "progressToken",
@@ -59,6 +60,10 @@ class Agreement:
     @property
     def modern(self) -> bool:
         return self.version in MODERN_PROTOCOL_VERSIONS
+
+
+PORTAL_INFO: Mapping[str, object] = {"name": "codemode-portal", "version": portal_version()}
+"""The portal as a raw MCP Implementation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ import aiohttp
 
 from portal.config import HttpServer
 from portal.errors import ResponseInvalid, ResponseTooLarge, RpcError, SessionExpired, UpstreamError
+from portal.upstream.credential import Confidential, Credential
 from portal.upstream.transports.duplex import TooLarge
 from portal.upstream.transports.event_stream import Event
 from portal.upstream.transports.http_client import (
@@ -51,13 +52,13 @@ class SsePipe:
         self._end_reason = "the server closed the event stream"
 
     @classmethod
-    async def open(cls, config: HttpServer, max_bytes: int) -> SsePipe:
+    async def open(cls, config: HttpServer, max_bytes: int, credential: Credential | None = None) -> SsePipe:
         """An open stream, after it has named its endpoint.
 
         Raises:
             UpstreamError: the server has no such stream, or it names no endpoint.
         """
-        client = HttpClient(config)
+        client = HttpClient(config, credential)
         response = None
         try:
             response = await client.send("GET", _HEAD)
@@ -67,7 +68,8 @@ class SsePipe:
                 what = f"answered HTTP {response.status} with {media_type(response) or 'no content type'}"
                 raise ResponseInvalid(f"{what} where an event stream was expected", status=response.status)
             stream = events(response, max_event_bytes=max_bytes, max_bytes=None)
-            return cls(client, response, stream, await _endpoint(client.url, stream), config.secrets, max_bytes)
+            secrets = Confidential(config.secrets, credential)
+            return cls(client, response, stream, await _endpoint(client.url, stream), secrets, max_bytes)
         except BaseException:
             # Cancellation too: nothing else would close these.
             if response is not None:

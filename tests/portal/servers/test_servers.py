@@ -17,6 +17,7 @@ from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext, DownstreamClient
 from portal.upstream.listing import MAX_NOTES
 from tests.patience import PATIENCE
+from tests.portal.credentials.authority import authority, entry, protected
 from tests.portal.upstreams.hosting import hosted, stdio_entry
 from tests.portal.upstreams.raw import Exchange, raw_upstream
 from tests.portal.upstreams.server import Behaviour
@@ -164,6 +165,27 @@ async def test_reload_touches_only_what_changed() -> None:
             assert servers.lease().connection("changed") is not connections["changed"]
             with pytest.raises(ServerUnknown):
                 servers.lease().connection("removed")
+
+
+async def test_a_changed_credential_is_used_from_the_next_connection_on_and_the_former_one_ends() -> None:
+    async with authority() as issuing, protected(issuing) as (_, host):
+        async with Servers(configured(up=entry(host, issuing))) as servers:
+            await until(servers, lambda snapshot: snapshot.servers["up"].state == "ready")
+            await servers.apply(configured(up=entry(host, issuing, scope="more")))
+            await until(servers, lambda snapshot: snapshot.servers["up"].state == "ready")
+            await asyncio.gather(*servers._closing)
+        assert [asked.get("scope", "") for asked in issuing.requests] == ["", "more"]
+
+
+async def test_a_client_with_a_connection_of_its_own_shows_the_same_token() -> None:
+    async with authority() as issuing, protected(issuing, legacy=True) as (guard, host):
+        async with Servers(configured(up=entry(host, issuing))) as servers:
+            await until(servers, lambda snapshot: snapshot.servers["up"].state == "ready")
+            with servers.lease() as lease:
+                dedicated = lease.connection("up", ASKABLE)
+                assert dedicated is not lease.connection("up")
+                assert await dedicated.request("tools/call", echo("mine"))
+        assert len(issuing.requests) == 1 and guard.shown.count("") == 1
 
 
 async def test_what_runs_keeps_its_servers_until_it_ends() -> None:

@@ -52,7 +52,7 @@ class HeldStore(Store):
     def __init__(self, database: Database, keys: KeyRing, clock: Clock) -> None:
         super().__init__(database, keys, clock)
         self.hold = Hold()
-        self.tokens = HeldTokens(database.reading, self._writing_tokens, clock)
+        self.tokens = HeldTokens(database.reading, self._writing_rows, clock)
         self.tokens.hold = self.hold
 
     async def find(self, kind: Kind[D], id: str) -> Found[D] | None:

@@ -253,12 +253,13 @@ async def test_a_database_of_a_newer_program_is_refused_and_left_alone(opened: O
         await store.create(plain("server"), "a", {}, by="ann")
     database = Database(url)
     async with database.writing() as connection:
+        known = (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar_one()
         await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StateUnusable, match="newer codemode"):
         async with opened():
             pass
     async with database.writing() as connection:
-        await connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        await connection.execute(text("UPDATE alembic_version SET version_num = :known"), {"known": known})
     await database.close()
     async with opened() as store:
         assert await store.get(plain("server"), "a") is not None

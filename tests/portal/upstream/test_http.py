@@ -258,7 +258,7 @@ async def test_a_demand_for_authorization_says_where_a_token_goes_unless_there_a
         with pytest.raises(AuthorizationRequired) as caught:
             await up.call("echo")
         assert '`headers`, as "Authorization": "Bearer ${TOKEN}"' in caught.value.message
-        assert "npx -y mcp-remote URL" in caught.value.message
+        assert "log in with `codemode login up`" in caught.value.message
         with pytest.raises(AuthorizationRequired) as caught:
             await up.call("echo", credentials={"authorization": "Bearer of-this-user"})
         assert caught.value.message == "asks for authorization (HTTP 401)"

@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from tests.portal.upstreams.server import Behaviour, Upstream, listen, sse_app
 
@@ -19,12 +20,23 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 class Hosted:
-    """An upstream served inside the test. `stop` and `restart` act as on a real server: same port, no memory."""
+    """An upstream served inside the test. `stop` and `restart` act as on a real server: same port, no memory.
 
-    def __init__(self, behaviour: Behaviour, *, transport: str = "http", **options: Any) -> None:
+    `wrap` puts something in front of it.
+    """
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        *,
+        transport: str = "http",
+        wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app,
+        **options: Any,
+    ) -> None:
         self.behaviour = behaviour
         self.upstream = Upstream(behaviour)
         self._transport = transport
+        self._wrap = wrap
         self._options = options
         self._port = 0
         self._server: uvicorn.Server | None = None
@@ -42,7 +54,9 @@ class Hosted:
         listening = listen(self._port)
         self._port = listening.getsockname()[1]
         # Idle connections stay: on a busy machine this loop may be late for longer than the client's own limit.
-        config = uvicorn.Config(app, log_level="critical", timeout_graceful_shutdown=0, timeout_keep_alive=600)
+        config = uvicorn.Config(
+            self._wrap(app), log_level="critical", timeout_graceful_shutdown=0, timeout_keep_alive=600
+        )
         self._server = _Server(config)
         self._task = asyncio.create_task(self._server.serve(sockets=[listening]))
         while not self._server.started:
@@ -74,7 +88,7 @@ class _Server(uvicorn.Server):
 async def hosted(
     behaviour: Behaviour | None = None, *, transport: str = "http", **options: Any
 ) -> AsyncIterator[Hosted]:
-    """`options` are those of the SDK's `streamable_http_app`."""
+    """`options` are those of the SDK's `streamable_http_app`, and `wrap`."""
     host = Hosted(behaviour or Behaviour(), transport=transport, **options)
     await host.start()
     try:

@@ -1,0 +1,246 @@
+"""`codemode login`, `logout` and `credentials`: the portal's own logins at upstream servers.
+
+The login is kept in the database of the configuration; a portal that runs on it uses it at once. The browser comes back
+to an address of this machine (RFC 8252 7.3).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import webbrowser
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from portal.cli.database import open_database
+from portal.cli.exits import CommandError, Exit
+from portal.cli.session import load
+from portal.cli.show.console import consoles
+from portal.config import Config, HttpServer
+from portal.credentials import (
+    OWN,
+    STATES,
+    CredentialDocument,
+    CredentialError,
+    Outbound,
+    PortalClient,
+    begin_login,
+    challenge_of,
+    complete_login,
+    log_out,
+    may_log_in,
+    save_login,
+    state_of,
+    stored_logins,
+)
+from portal.errors import UpstreamError
+from portal.http import HttpSettings, running
+from portal.logs import configure_logging
+from portal.pages import words_page
+from portal.state import StoredCredential
+
+CALLBACK_PATH = "/callback"
+# The same each time, because authorization servers compare the whole address; another one if it is taken.
+CALLBACK_PORT = 8791
+LOGIN_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class LoginOptions:
+    """The options of `codemode login`."""
+
+    server: str
+    config: Path | None
+    state: str | None
+    scope: str
+    browser: bool
+    create: bool
+
+
+async def log_in(options: LoginOptions) -> Exit:
+    """Log in to a server. The address to open goes to standard output; then the browser is waited for."""
+    stdout, stderr = consoles()
+    configure_logging(level="critical", terminal=stderr.is_terminal)
+    _, document = load(options.config, stderr)
+    server = _server(document, options.server)
+    async with open_database(options.state, options.config, stderr, create=options.create) as (store, _):
+        former = await stored_logins(store, subject=OWN, server=server.id)
+        wanted = " ".join([options.scope, *(one.document.wanted_scope for one in former)])
+        private = server.oauth is not None and server.oauth.allow_private
+        try:
+            challenge = await challenge_of(server)
+            if challenge is None:
+                stderr.print(f"{server.id} lets everybody in; there is nothing to log in to.", highlight=False)
+                return Exit.OK
+            async with Outbound(server.url, allow_private=private) as outbound, _callback(server) as callback:
+                portal = PortalClient(document.portal.name, callback.url, native=True)
+                pending = await begin_login(
+                    server, challenge, portal, outbound, store, subject=OWN, scope=wanted.strip()
+                )
+                _show(pending.url, stdout, stderr, browser=options.browser)
+                with stderr.status("Waiting for the browser ..."):
+                    answer = await callback.answer(pending.state)
+                key, found, grant = await complete_login(pending, answer, server.oauth, outbound, datetime.now(UTC))
+            by = f"command line: {getpass.getuser()}"
+            await save_login(store, key, found.model_copy(update={"granted_by": by}), grant)
+        except CredentialError as error:
+            raise CommandError(f"{server.id}: {error}", Exit.UPSTREAM) from error
+        except UpstreamError as error:
+            raise CommandError(f"{server.id}: {error.full_message}", Exit.UPSTREAM) from error
+    ends = "" if found.expires_at is None or grant.refresh else f" until {_time(found.expires_at)}"
+    scope = f" for {found.scope}" if found.scope else ""
+    stderr.print(Text(f"Logged in to {server.id}{scope}{ends}."), soft_wrap=True)
+    return Exit.OK
+
+
+async def log_out_of(server_id: str, config: Path | None, state: str | None) -> Exit:
+    """End the login at a server, there and here."""
+    _, stderr = consoles()
+    configure_logging(level="critical", terminal=stderr.is_terminal)
+    _, document = load(config, stderr)
+    found = document.servers.get(server_id)
+    async with open_database(state, config, stderr) as (store, _):
+        logins = await stored_logins(store, subject=OWN, server=server_id)
+        if not logins:
+            raise CommandError(f"Nobody is logged in to {server_id!r}. `codemode credentials` lists the logins.")
+        oauth = found.oauth if isinstance(found, HttpServer) else None
+        for stored in logins:
+            # Where its server is does not matter any more: the credential itself says who gave it.
+            private = oauth is not None and oauth.allow_private
+            async with Outbound(stored.key.resource, allow_private=private) as outbound:
+                taken_back = await log_out(store, stored, outbound, oauth)
+            there = (
+                "and its authorization server has taken the token back"
+                if taken_back
+                else (
+                    "but its authorization server was not told, or does not take tokens back; the token ends by itself"
+                )
+            )
+            stderr.print(Text(f"Logged out of {server_id}, {there}."), soft_wrap=True)
+    return Exit.OK
+
+
+async def list_credentials(config: Path | None, state: str | None, *, as_json: bool) -> Exit:
+    """Print the logins, the portal's own and those of people, with their states."""
+    stdout, stderr = consoles()
+    async with open_database(state, config, stderr) as (store, _):
+        logins = await stored_logins(store)
+    now = datetime.now(UTC)
+    if as_json:
+        stdout.print_json(data={"credentials": [_as_json(one, now) for one in logins]})
+    elif not logins:
+        stdout.print("Nobody is logged in anywhere. `codemode login SERVER` logs in.", highlight=False, markup=False)
+    else:
+        stdout.print(_table(logins, now))
+    return Exit.OK
+
+
+def _server(document: Config, name: str) -> HttpServer:
+    """The server to log in to.
+
+    Raises:
+        CommandError: there is none, or nobody can log in to it.
+    """
+    server = document.servers.get(name)
+    if server is None:
+        known = ", ".join(id for id, one in document.servers.items() if may_log_in(one)) or "none"
+        raise CommandError(f"There is no server {name!r} in the configuration; those to log in to are: {known}.")
+    if not isinstance(server, HttpServer):
+        raise CommandError(f"{name} is a program of this machine; there is nothing to log in to.")
+    if not may_log_in(server):
+        how = "an `Authorization` in its `headers`" if server.oauth is None else "a client of its own (`oauth`)"
+        raise CommandError(f"{name} has {how} in the configuration, and needs no login.")
+    return server
+
+
+def _show(url: str, stdout: Console, stderr: Console, *, browser: bool) -> None:
+    opened = browser and webbrowser.open(url)
+    stderr.print("Your browser shows the login. If not, open:" if opened else "Open this in your browser:")
+    stdout.print(Text(url), soft_wrap=True)
+
+
+@dataclass(slots=True)
+class _Callback:
+    """Where the browser comes back to. `url` is the redirect URI."""
+
+    url: str = ""
+    _answers: asyncio.Queue[Mapping[str, str]] = field(default_factory=asyncio.Queue)
+
+    async def endpoint(self, request: Request) -> Response:
+        await self._answers.put(dict(request.query_params))
+        return words_page("Back to the terminal", "The login goes on there. You can close this window.")
+
+    async def answer(self, state: str) -> Mapping[str, str]:
+        """The parameters of the redirect that has this state. Others are passed over: anybody can make one.
+
+        Raises:
+            CommandError: nobody came back in time.
+        """
+        try:
+            async with asyncio.timeout(LOGIN_SECONDS):
+                while (answer := await self._answers.get()).get("state") != state:
+                    pass
+        except TimeoutError:
+            text = f"Nobody came back from the login within {LOGIN_SECONDS / 60:g} minutes. Run the command again."
+            raise CommandError(text, Exit.UPSTREAM) from None
+        return answer
+
+
+@asynccontextmanager
+async def _callback(server: HttpServer) -> AsyncIterator[_Callback]:
+    callback = _Callback()
+    app = Starlette(routes=[Route(CALLBACK_PATH, callback.endpoint)])
+    configured = server.oauth.callback_port if server.oauth is not None else 0
+    for port in (configured,) if configured else (CALLBACK_PORT, 0):
+        try:
+            async with running(app, port=port, http=HttpSettings()) as url:
+                callback.url = url + CALLBACK_PATH
+                yield callback
+                return
+        except OSError as error:
+            if configured or not port or callback.url:
+                raise CommandError(f"Port {port} of this machine cannot be listened on: {error.strerror}.") from error
+
+
+def _table(logins: Sequence[StoredCredential[CredentialDocument]], now: datetime) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for heading in ("server", "whose", "state", "until", "scope", "issuer"):
+        table.add_column(heading, overflow="fold")
+    for one in logins:
+        document, state = one.document, state_of(one, now)
+        meaning = document.reason or STATES[state]
+        until = _time(document.expires_at) if document.expires_at is not None else ""
+        whose = one.key.subject or "the portal's"
+        table.add_row(*map(Text, (one.key.server, whose, f"{state}: {meaning}", until, document.scope, one.key.issuer)))
+    return table
+
+
+def _as_json(one: StoredCredential[CredentialDocument], now: datetime) -> Mapping[str, object]:
+    document = one.document
+    return {
+        "server": one.key.server,
+        "subject": one.key.subject or None,
+        "state": state_of(one, now),
+        "reason": document.reason or None,
+        "scope": document.scope,
+        "issuer": one.key.issuer,
+        "resource": one.key.resource,
+        "grantedAt": document.granted_at.isoformat(),
+        "grantedBy": document.granted_by,
+        "expiresAt": document.expires_at.isoformat() if document.expires_at is not None else None,
+    }
+
+
+def _time(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

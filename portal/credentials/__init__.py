@@ -1,0 +1,61 @@
+"""What the portal shows its upstream servers to be let in: access tokens and where they come from, stored headers."""
+
+from typing import TYPE_CHECKING
+
+from portal.credentials.challenge import Challenge, read_challenge
+from portal.credentials.client_credentials import ClientCredentials
+from portal.credentials.credentials import ServerCredentials, may_log_in
+from portal.credentials.errors import CredentialError
+from portal.credentials.granted import GrantedCredential
+from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
+from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
+from portal.credentials.outbound import Outbound
+from portal.lazy import lazily
+
+if TYPE_CHECKING:
+    from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
+    from portal.credentials.logins import log_out, save_login, stored_logins
+    from portal.credentials.registration import PortalClient
+else:
+    # Logins are kept in a database, whose library is slow to import.
+    __getattr__ = lazily(
+        __name__,
+        {
+            "PendingLogin": "code_grant",
+            "PortalClient": "registration",
+            "begin_login": "code_grant",
+            "challenge_of": "code_grant",
+            "complete_login": "code_grant",
+            "log_out": "logins",
+            "save_login": "logins",
+            "stored_logins": "logins",
+        },
+    )
+
+__all__ = [
+    "OWN",
+    "STATES",
+    "Challenge",
+    "ClientCredentials",
+    "CredentialDocument",
+    "CredentialError",
+    "CredentialsInvalid",
+    "GrantedCredential",
+    "Outbound",
+    "PendingLogin",
+    "PortalClient",
+    "ServerCredentials",
+    "begin_login",
+    "challenge_of",
+    "complete_login",
+    "log_out",
+    "may_log_in",
+    "open_secret",
+    "parse_as",
+    "parse_json",
+    "read_challenge",
+    "read_headers",
+    "save_login",
+    "state_of",
+    "stored_logins",
+]

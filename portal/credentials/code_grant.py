@@ -1,0 +1,217 @@
+"""A login at the authorization server of an upstream server: a person is sent there, and comes back with a code.
+
+Source: RFC 6749 4.1, RFC 7636 (PKCE), RFC 8707 (`resource`), RFC 9207 (`iss`), MCP 2026-07-28 "Authorization".
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from portal.config import HttpServer, UpstreamOAuth
+from portal.credentials.challenge import Challenge, read_challenge, union
+from portal.credentials.client_authentication import RegisteredClient, authenticated
+from portal.credentials.discovery import Discovered, canonical_resource, discover
+from portal.credentials.errors import CredentialError, Misconfigured, Refused
+from portal.credentials.grants import CredentialDocument, SealedGrant
+from portal.credentials.metadata import ServerMetadata
+from portal.credentials.outbound import Outbound
+from portal.credentials.registration import PortalClient, client_at
+from portal.credentials.tokens import request_token
+from portal.errors import AuthorizationRequired
+from portal.state import CredentialKey
+from portal.upstream import PORTAL_INFO, Introduction, NegotiationCache, open_link
+
+if TYPE_CHECKING:
+    from portal.state import Store
+
+_OFFLINE = "offline_access"
+
+
+@dataclass(frozen=True, slots=True)
+class PendingLogin:
+    """A login that a person was sent to at `url`. What comes back must have this `state`."""
+
+    url: str
+    state: str
+    verifier: str = field(repr=False)
+    subject: str
+    server: str
+    resource: str
+    scope: str
+    redirect_uri: str
+    metadata: ServerMetadata
+    client: RegisteredClient
+
+
+async def challenge_of(config: HttpServer) -> Challenge | None:
+    """What the server says of the token that it wants; None if it lets everybody in.
+
+    Raises:
+        UpstreamError: it does not answer.
+    """
+    asking = _Asking()
+    try:
+        link, _ = await open_link(config, Introduction(info=PORTAL_INFO), asking, NegotiationCache(), asking)
+        await link.aclose()
+    except AuthorizationRequired as error:
+        return asking.challenge or read_challenge(error.challenge)
+    return None
+
+
+class _Asking:
+    """Implements `Credential`, and keeps the challenge; and `Inbound`."""
+
+    advice = ""
+    secrets: Sequence[str] = ()
+
+    def __init__(self) -> None:
+        self.challenge: Challenge | None = None
+
+    async def headers(self) -> Mapping[str, str]:
+        return {}
+
+    async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
+        self.challenge = read_challenge(refused.challenge)
+        return False
+
+    async def aclose(self) -> None:
+        """There is nothing to end."""
+
+    def notification(self, method: str, params: Mapping[str, object]) -> None:
+        """Nobody needs to know."""
+
+
+async def begin_login(
+    config: HttpServer,
+    challenge: Challenge,
+    portal: PortalClient,
+    outbound: Outbound,
+    store: Store,
+    *,
+    subject: str,
+    scope: str = "",
+) -> PendingLogin:
+    """Where to send a person who logs in to this server. `scope` is what is wanted beside what the server asks for.
+
+    Raises:
+        CredentialError: the login cannot be begun. The text says why and what to do.
+    """
+    oauth = config.oauth
+    found = await _discover(config, oauth, challenge, outbound)
+    if not found.server.authorization_endpoint:
+        raise Misconfigured(f"the authorization server {found.server.issuer} has no logins.")
+    if "S256" not in found.server.code_challenge_methods_supported and not (oauth is not None and oauth.assume_pkce):
+        raise Misconfigured(
+            f"the authorization server {found.server.issuer} does not say that it protects logins with PKCE (S256). "
+            "Without it a code can be stolen. If it does, write `assumePkce: true` into the server's `oauth`."
+        )
+    outbound.check(found.server.authorization_endpoint)
+    client = await client_at(found.server, oauth, portal, outbound, store)
+    asked = union(oauth.scope if oauth is not None and oauth.scope else found.scope, scope)
+    if _OFFLINE in found.server.scopes_supported and asked:
+        asked = union(asked, _OFFLINE)
+    resource = _resource(oauth, found.resource)
+    # The room of logins is slow to import, and a portal without people does without it.
+    from portal.login import authorization_url  # noqa: PLC0415
+
+    more = {**(oauth.parameters if oauth is not None else {}), **({"resource": resource} if resource else {})}
+    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+    url = authorization_url(
+        found.server.authorization_endpoint,
+        client_id=client.id,
+        redirect_uri=portal.redirect_uri,
+        scope=asked,
+        state=state,
+        verifier=verifier,
+        **more,
+    )
+    return PendingLogin(
+        url, state, verifier, subject, config.id, found.resource, asked, portal.redirect_uri, found.server, client
+    )
+
+
+async def complete_login(
+    pending: PendingLogin, answer: Mapping[str, str], oauth: UpstreamOAuth | None, outbound: Outbound, now: datetime
+) -> tuple[CredentialKey, CredentialDocument, SealedGrant]:
+    """The credential that a person came back with. `answer` are the parameters of the redirect; its `state` was the
+    caller's to compare, who found this login by it.
+
+    Raises:
+        CredentialError: there is none. The text says why.
+    """
+    server = pending.metadata
+    issuer = answer.get("iss")
+    # Before anything else of the answer is looked at: it may be that of another authorization server (RFC 9207 2.4).
+    if issuer != server.issuer and (issuer is not None or server.authorization_response_iss_parameter_supported):
+        raise CredentialError("The answer is not from the authorization server that the login was begun at.")
+    if "error" in answer or not answer.get("code"):
+        raise Refused(*_refusal(answer))
+    resource = _resource(oauth, pending.resource)
+    form = {
+        "grant_type": "authorization_code",
+        "code": answer["code"],
+        "redirect_uri": pending.redirect_uri,
+        "code_verifier": pending.verifier,
+        **({"resource": resource} if resource else {}),
+    }
+    sent, headers = authenticated(pending.client, form, server, int(time.time()))
+    token = await request_token(outbound, server.token_endpoint, sent, headers, (pending.client.secret,))
+    document = CredentialDocument(
+        state="ready",
+        scope=token.scope or pending.scope,
+        granted_at=now,
+        granted_by=pending.subject,
+        issued_at=now,
+        expires_at=now + timedelta(seconds=token.lifetime) if token.lifetime is not None else None,
+    )
+    grant = SealedGrant(
+        access=token.access,
+        refresh=token.refresh,
+        token_endpoint=server.token_endpoint,
+        revocation_endpoint=server.revocation_endpoint,
+        issuer=server.issuer,
+        client_secret=pending.client.secret,
+        method=pending.client.method,
+        methods=server.token_endpoint_auth_methods_supported,
+        algorithms=server.token_endpoint_auth_signing_alg_values_supported,
+    )
+    key = CredentialKey(pending.subject, pending.server, server.issuer, pending.resource, pending.client.id)
+    return key, document, grant
+
+
+async def _discover(
+    config: HttpServer, oauth: UpstreamOAuth | None, challenge: Challenge, outbound: Outbound
+) -> Discovered:
+    if oauth is not None and oauth.token_endpoint is not None:
+        server = ServerMetadata(
+            issuer=oauth.issuer or oauth.token_endpoint,
+            token_endpoint=oauth.token_endpoint,
+            authorization_endpoint=oauth.authorization_endpoint or "",
+            revocation_endpoint=oauth.revocation_endpoint or "",
+            # Who types endpoints in knows the server.
+            code_challenge_methods_supported=("S256",),
+        )
+        return Discovered(canonical_resource(config.url), challenge.scope, server)
+    known = oauth is not None and bool(oauth.client_secret or oauth.private_key)
+    issuer = oauth.issuer if oauth is not None else None
+    return await discover(outbound, config.url, challenge, issuer, any_issuer=not known and issuer is None)
+
+
+def _resource(oauth: UpstreamOAuth | None, resource: str) -> str:
+    policy = oauth.resource if oauth is not None else "send"
+    return {"send": resource, "omit": ""}.get(policy, policy)
+
+
+def _refusal(answer: Mapping[str, str]) -> tuple[str, str]:
+    code = answer.get("error", "")
+    if not code:
+        return "The authorization server sent neither a code nor an error.", ""
+    readable = code if code.isprintable() and len(code) <= 100 else "an error without a proper code"
+    if code == "access_denied":
+        return "The login was refused, by the person or by the authorization server (access_denied).", code
+    return f"The authorization server refused the login with {readable}.", code

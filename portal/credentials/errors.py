@@ -1,0 +1,36 @@
+"""What can stand between the portal and an access token.
+
+    CredentialError
+      Misconfigured     nothing will change until an administrator or the server's operator does something
+      Refused           the authorization server answered with an OAuth error
+      NoAnswer          it did not answer, or not with what can be used; it may have acted
+
+Texts are sentences without the name of the server, which whoever shows them knows. No text has a token, a secret or an
+answer of the authorization server in it, except the code of its error.
+"""
+
+from __future__ import annotations
+
+
+class CredentialError(Exception):
+    """There is no access token."""
+
+
+class Misconfigured(CredentialError):
+    """The text says what must be changed, and where."""
+
+
+class Refused(CredentialError):
+    """`code` is the error code of RFC 6749 5.2."""
+
+    def __init__(self, text: str, code: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class NoAnswer(CredentialError):
+    """`arrived` is whether the request may have had an effect."""
+
+    def __init__(self, text: str, *, arrived: bool = False) -> None:
+        super().__init__(text)
+        self.arrived = arrived

@@ -1,0 +1,362 @@
+"""The credential that a login gave: its token is shown, and replaced by one process at a time.
+
+A refresh, step by step, and what holds if the process ends after each:
+
+    1  read the credential          nothing has happened
+    2  lease it, note the attempt   the lease ends by itself; the next process sees the attempt
+    3  send the refresh token       the same: whether the request arrived is not known
+    4  store the new pair           the next process finds it
+    5  show the new token           no token is shown that is not stored
+
+A refresh token whose request may have arrived is sent once more, because most authorization servers allow that for a
+while; never to one that takes back everything then (`rotating: strict`). After that a new login is needed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+
+from portal.config import HttpServer
+from portal.credentials.challenge import INSUFFICIENT_SCOPE, read_challenge, union
+from portal.credentials.client_authentication import RegisteredClient, authenticated
+from portal.credentials.discovery import covers
+from portal.credentials.errors import CredentialError, Misconfigured, NoAnswer, Refused
+from portal.credentials.grants import CREDENTIAL, Attempt, CredentialDocument, SealedGrant, State, state_of
+from portal.credentials.metadata import ServerMetadata
+from portal.credentials.outbound import Outbound
+from portal.credentials.registration import configured_client
+from portal.credentials.token_source import Held, TokenSource
+from portal.credentials.tokens import AccessToken, request_token
+from portal.errors import AuthorizationRequired
+from portal.state import Clock, SecretUnreadable, StateUnavailable, utc_now
+
+if TYPE_CHECKING:
+    from portal.state import Store, StoredCredential
+
+    Stored = StoredCredential[CredentialDocument]
+
+# Longer than any request for a token takes.
+LEASE_SECONDS = 20.0
+RETRY_SECONDS = 2.0
+MAX_TRIES = 2
+_POLL_SECONDS = 0.25
+REFUSED_AGAIN_SECONDS = 5.0
+# A token that another process has just stored is used if it lives so much longer.
+_WORTH_SECONDS = 10.0
+
+
+class LoginNeeded(CredentialError):
+    """Only a person can help: somebody must log in."""
+
+
+class GrantedCredential:
+    """Implements `Credential` with the credential of `subject` for one server, as the store has it.
+
+    `advice` says how one logs in, as in "log in with a command". `sleep` and `now` are the clock's.
+    """
+
+    def __init__(
+        self,
+        config: HttpServer,
+        store: Store,
+        subject: str,
+        advice: str,
+        *,
+        now: Clock = utc_now,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._subject = subject
+        self.advice = advice
+        self._how = f"{advice[:1].upper()}{advice[1:]}."
+        self._now = now
+        self._sleep = sleep
+        private = config.oauth is not None and config.oauth.allow_private
+        self._outbound = Outbound(config.url, allow_private=private)
+        self._stored: Stored | None = None
+        self._read = False
+        self._refused = ""
+        self._replaced = float("-inf")
+        self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
+        self._source = TokenSource(self._fetch, self._seconds, self._log)
+
+    @property
+    def secrets(self) -> Sequence[str]:
+        return (held.access,) if (held := self._source.held) is not None else ()
+
+    @property
+    def state(self) -> State:
+        """The state of the credential, as far as this process knows."""
+        return state_of(self._stored, self._now())
+
+    async def aclose(self) -> None:
+        await self._source.aclose()
+        await self._outbound.aclose()
+
+    @property
+    def server(self) -> str:
+        """The id of the server."""
+        return self._config.id
+
+    async def reload(self) -> bool:
+        """Read the credential again; whether it is another one than before, or there is one now, or none any more.
+
+        Raises:
+            StateUnavailable: it cannot be read.
+        """
+        before = self._stored
+        self._source.retry()
+        try:
+            await self._load()
+        except AuthorizationRequired as error:
+            if isinstance(error.__cause__, StateUnavailable):
+                raise error.__cause__ from None
+        return _identity(before) != _identity(self._stored)
+
+    async def headers(self) -> Mapping[str, str]:
+        """Implements `Credential`. Empty without a login: the server may not ask for one."""
+        if not self._read:
+            await self._load()
+        if self._stored is None:
+            return {}
+        return (await self._source.token()).headers
+
+    async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
+        """Implements `Credential`: after a 401 by another token, if there is a way to one without a person."""
+        challenge = read_challenge(refused.challenge)
+        held = self._source.held
+        if held is not None and sent != held.headers:
+            return True
+        if self._stored is None:
+            return False
+        if refused.status == 403:
+            if challenge.error == INSUFFICIENT_SCOPE:
+                await self._want(challenge.scope)
+                wanted = challenge.scope[:200] or "it does not say which"
+                raise self._required(refused, f"wants more permissions than the login has ({wanted}).")
+            return False
+        if held is not None:
+            if self._seconds() < self._replaced + REFUSED_AGAIN_SECONDS:
+                return False
+            self._replaced = self._seconds()
+            self._refused = held.access
+            self._source.forget()
+        await self._source.next()
+        return True
+
+    def _required(self, refused: AuthorizationRequired, what: str) -> AuthorizationRequired:
+        text = f"{what} {self._how}"
+        return AuthorizationRequired(text, status=refused.status, challenge=refused.challenge)
+
+    def _seconds(self) -> float:
+        return self._now().timestamp()
+
+    # The store
+
+    async def _load(self) -> None:
+        """Read what the store has. A credential for another place than the server's is none."""
+        self._read = True
+        try:
+            stored, grant = await self._newest()
+        except (StateUnavailable, SecretUnreadable) as error:
+            self._read = False
+            raise AuthorizationRequired(f"its credential cannot be read: {error}") from error
+        self._stored = stored
+        self._source.held = self._held(stored, grant) if stored is not None and grant is not None else None
+
+    async def _newest(self) -> tuple[Stored | None, SealedGrant | None]:
+        found = await self._store.credentials.list(CREDENTIAL, subject=self._subject, server=self._config.id)
+        fitting = [one for one in found if covers(one.key.resource, self._config.url)]
+        if not fitting:
+            return None, None
+        stored = fitting[-1]
+        secret = await self._store.credentials.secret(CREDENTIAL, stored.key)
+        return (stored, SealedGrant.model_validate_json(secret)) if secret is not None else (None, None)
+
+    def _held(self, stored: Stored, grant: SealedGrant) -> Held | None:
+        """The token to show; None if there must be another first."""
+        document = stored.document
+        if document.state in ("needs_reauth", "misconfigured"):
+            return None
+        expires = document.expires_at
+        lifetime = None if expires is None else (expires - document.issued_at).total_seconds()
+        return Held.of(grant.access, document.scope, lifetime, document.issued_at.timestamp())
+
+    async def _want(self, scope: str) -> None:
+        """Note what the next login should ask for."""
+        assert self._stored is not None
+        wanted = union(self._stored.document.wanted_scope, scope)
+        if wanted != self._stored.document.wanted_scope:
+            document = self._stored.document.model_copy(update={"wanted_scope": wanted})
+            rows, stored = self._store.credentials, self._stored
+            self._stored = await rows.settle(CREDENTIAL, stored.key, stored.version, document) or stored
+
+    # Refreshing
+
+    async def _fetch(self) -> Held:
+        try:
+            return await self._refreshed()
+        except (StateUnavailable, SecretUnreadable) as error:
+            raise NoAnswer(str(error)) from error
+
+    async def _refreshed(self) -> Held:
+        """A token that lives, from the store or from the authorization server."""
+        owner = secrets.token_hex(16)
+        while True:
+            stored, grant = await self._newest()
+            self._stored = stored
+            if stored is None or grant is None:
+                raise LoginNeeded(f"nobody is logged in any more. {self._how}")
+            document = stored.document
+            if document.state in ("needs_reauth", "misconfigured"):
+                raise LoginNeeded(f"{document.reason} {self._how}")
+            held = self._held(stored, grant)
+            if held is not None and self._serves(held):
+                return held
+            if not grant.refresh:
+                await self._give_up(stored, "Its token has ended, and there is no refresh token.")
+            if stored.leased_until is not None and stored.leased_until > self._now():
+                # Another process replaces it. Its outcome, or the end of its lease, is worth waiting for.
+                await self._sleep(_POLL_SECONDS)
+                continue
+            attempt = _next_attempt(document.attempt, grant.refresh)
+            if attempt.tries > MAX_TRIES or (attempt.tries > 1 and self._strict):
+                await self._give_up(stored, "The answer to a refresh was lost, and with it the token.")
+            noted = document.model_copy(update={"state": "refreshing", "attempt": attempt})
+            if await self._lease(stored, owner, noted):
+                return await self._with_lease(stored, owner, noted, grant)
+
+    def _serves(self, held: Held) -> bool:
+        """Whether a token from the store is worth showing: it is not the one that was refused, nor about to end."""
+        return held.access != self._refused and self._seconds() < min(held.due, held.ends - _WORTH_SECONDS)
+
+    async def _lease(self, stored: Stored, owner: str, noted: CredentialDocument) -> bool:
+        rows = self._store.credentials
+        return await rows.lease(CREDENTIAL, stored.key, stored.version, owner, LEASE_SECONDS, noted)
+
+    async def _with_lease(self, stored: Stored, owner: str, noted: CredentialDocument, grant: SealedGrant) -> Held:
+        while True:
+            try:
+                token = await self._request(stored, grant)
+            except NoAnswer as error:
+                if not error.arrived:
+                    await self._settle(stored, noted, attempt=None, state="unknown", reason=_sentence(error))
+                    raise
+                again = _next_attempt(noted.attempt, grant.refresh)
+                if again.tries > MAX_TRIES or self._strict:
+                    await self._give_up(stored, f"{_sentence(error)} The token may be lost.", noted)
+                await self._sleep(RETRY_SECONDS)
+                noted = noted.model_copy(update={"attempt": again})
+                if not await self._lease(stored, owner, noted):
+                    return await self._refreshed()
+            except Refused as error:
+                return await self._after_refusal(stored, noted, error)
+            except Misconfigured as error:
+                await self._settle(stored, noted, attempt=None, state="misconfigured", reason=str(error))
+                raise
+            else:
+                return await self._store_pair(stored, noted, grant, token)
+
+    async def _request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
+        oauth = self._config.oauth
+        policy = oauth.resource if oauth is not None else "send"
+        resource = {"send": stored.key.resource, "omit": ""}.get(policy, policy)
+        form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
+        client = self._client(stored, grant)
+        server = ServerMetadata(
+            issuer=grant.issuer,
+            token_endpoint=grant.token_endpoint,
+            token_endpoint_auth_methods_supported=grant.methods,
+            token_endpoint_auth_signing_alg_values_supported=grant.algorithms,
+        )
+        form |= {"resource": resource} if resource else {}
+        sent, headers = authenticated(client, form, server, int(time.time()))
+        return await request_token(self._outbound, grant.token_endpoint, sent, headers, (client.secret, grant.refresh))
+
+    def _client(self, stored: Stored, grant: SealedGrant) -> RegisteredClient:
+        """The client that the credential was given to. A secret of the configuration may be newer than the login's."""
+        oauth = self._config.oauth
+        if oauth is not None and oauth.client_id == stored.key.client:
+            return configured_client(oauth)
+        return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
+
+    async def _store_pair(
+        self, stored: Stored, noted: CredentialDocument, grant: SealedGrant, token: AccessToken
+    ) -> Held:
+        now = self._now()
+        expires = now + timedelta(seconds=token.lifetime) if token.lifetime is not None else None
+        document = noted.model_copy(
+            update={
+                "state": "ready",
+                "reason": "",
+                "attempt": None,
+                "issued_at": now,
+                "expires_at": expires,
+                "scope": token.scope or noted.scope,
+            }
+        )
+        # Without a new refresh token the former one stays (RFC 6749 6).
+        pair = grant.model_copy(update={"access": token.access, "refresh": token.refresh or grant.refresh})
+        secret = pair.model_dump_json().encode()
+        settled = await self._store.credentials.settle(CREDENTIAL, stored.key, stored.version, document, secret)
+        if settled is None:
+            # Somebody logged in anew meanwhile, or out.
+            return await self._refreshed()
+        self._stored, self._refused = settled, ""
+        self._log.info("an access token was replaced", issuer=stored.key.issuer, subject=self._subject)
+        held = self._held(settled, pair)
+        assert held is not None
+        return held
+
+    async def _after_refusal(self, stored: Stored, noted: CredentialDocument, error: Refused) -> Held:
+        if error.code == "invalid_grant":
+            # Somebody may have logged in anew, or another process was ahead although its lease had ended.
+            newest, _ = await self._newest()
+            if newest is not None and (newest.key, newest.version) != (stored.key, stored.version):
+                return await self._refreshed()
+            await self._give_up(stored, str(error), noted)
+        await self._settle(stored, noted, attempt=None, state="misconfigured", reason=str(error))
+        raise Misconfigured(str(error)) from error
+
+    async def _settle(self, stored: Stored, document: CredentialDocument, **update: object) -> None:
+        changed = document.model_copy(update=update)
+        tell = changed.state in ("needs_reauth", "misconfigured")
+        rows = self._store.credentials
+        self._stored = await rows.settle(CREDENTIAL, stored.key, stored.version, changed, tell=tell) or stored
+
+    async def _give_up(self, stored: Stored, reason: str, noted: CredentialDocument | None = None) -> None:
+        """
+        Raises:
+            LoginNeeded: always.
+        """
+        await self._settle(stored, noted or stored.document, attempt=None, state="needs_reauth", reason=reason)
+        self._log.warning("a new login is needed", reason=reason, subject=self._subject)
+        raise LoginNeeded(f"{reason} {self._how}")
+
+    @property
+    def _strict(self) -> bool:
+        return self._config.oauth is not None and self._config.oauth.rotating == "strict"
+
+
+def _identity(stored: Stored | None) -> object:
+    return None if stored is None else (stored.key, stored.document.granted_at, stored.document.state)
+
+
+def _next_attempt(before: Attempt | None, refresh: str) -> Attempt:
+    digest = hashlib.sha256(refresh.encode()).hexdigest()
+    same = before is not None and before.digest == digest
+    return Attempt(digest=digest, tries=before.tries + 1 if same and before is not None else 1)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")

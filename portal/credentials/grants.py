@@ -1,0 +1,95 @@
+"""What is stored of a login at an upstream server, and the states that it goes through. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from portal.credentials.token_source import RENEW_AT
+from portal.objects import Document
+from portal.state import Kind
+
+if TYPE_CHECKING:
+    from portal.state import StoredCredential
+
+OWN = ""
+"""The subject of the portal's own credentials, which serve all its callers."""
+
+State = Literal["absent", "connecting", "ready", "expiring", "refreshing", "unknown", "needs_reauth", "misconfigured"]
+STATES: Mapping[State, str] = {
+    "absent": "nobody has logged in",
+    "connecting": "a login is under way",
+    "ready": "logged in",
+    "expiring": "logged in; the token is replaced with the next call",
+    "refreshing": "the token is being replaced",
+    "unknown": "the authorization server did not answer; it is asked again with the next call",
+    "needs_reauth": "a new login is needed",
+    "misconfigured": "an administrator must change the configuration",
+}
+"""What each state means, for people."""
+
+
+class Attempt(BaseModel):
+    """A refresh that was begun: with which refresh token (its SHA-256), and for which time with this one."""
+
+    model_config = ConfigDict(frozen=True)
+
+    digest: str
+    tries: int
+
+
+class CredentialDocument(Document):
+    """What is not secret of a credential. `scope` is what was asked for and not refused, `wanted_scope` what a server
+    has asked for beyond it. `reason` says why the state is not "ready". Times are UTC; `expires_at` is None where the
+    authorization server does not say.
+    """
+
+    state: Literal["ready", "refreshing", "unknown", "needs_reauth", "misconfigured"]
+    reason: str = ""
+    scope: str = ""
+    wanted_scope: str = ""
+    granted_at: AwareDatetime
+    granted_by: str = ""
+    issued_at: AwareDatetime
+    expires_at: AwareDatetime | None = None
+    attempt: Attempt | None = None
+
+
+class SealedGrant(BaseModel):
+    """What is sealed of a credential: its tokens, and everything that decides where they are sent."""
+
+    model_config = ConfigDict(frozen=True)
+
+    access: str
+    refresh: str = ""
+    token_endpoint: str
+    revocation_endpoint: str = ""
+    issuer: str
+    client_secret: str = ""
+    method: str = ""
+    methods: tuple[str, ...] = ()
+    algorithms: tuple[str, ...] = ()
+
+
+CREDENTIAL = Kind("upstream_credential", CredentialDocument)
+
+
+def state_of(stored: StoredCredential[CredentialDocument] | None, now: datetime) -> State:
+    """The state of a credential at this time."""
+    if stored is None:
+        return "absent"
+    document = stored.document
+    if document.state == "refreshing" and (stored.leased_until is None or stored.leased_until <= now):
+        # Whoever was replacing the token is gone, and nobody knows whether the request arrived.
+        return "unknown"
+    if document.state != "ready" or document.expires_at is None:
+        return document.state
+    return "expiring" if now >= due_at(document.issued_at, document.expires_at) else "ready"
+
+
+def due_at(issued: datetime, expires: datetime) -> datetime:
+    """When a token is to be replaced."""
+    return issued + timedelta(seconds=(expires - issued).total_seconds() * RENEW_AT)

@@ -1,0 +1,105 @@
+"""Asks the token endpoint of an authorization server for access tokens, and reads what it answers.
+
+Source: RFC 6749 4.4 (client credentials), 5.1 and 5.2 (answers), RFC 8707 2.2 (`resource`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+from urllib.parse import urlencode
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from portal.credentials.errors import NoAnswer, Refused
+from portal.credentials.metadata import read
+from portal.credentials.outbound import Outbound, origin_of
+
+MAX_TOKEN = 16 * 1024
+MAX_SECONDS = 10 * 365 * 86_400
+_FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+_CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}")
+_MAX_DESCRIPTION = 300
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """An access token. `lifetime` is in seconds, None where the authorization server does not say; `scope` is what was
+    granted, "" for what was asked for; `refresh` is the refresh token that came with it, "" for none."""
+
+    access: str = field(repr=False)
+    lifetime: float | None
+    scope: str
+    refresh: str = field(default="", repr=False)
+
+
+def _seconds(value: object) -> float | None:
+    """A lifetime; None for what is none: a token that can be used is worth more than its lifetime."""
+    try:
+        seconds = float(value) if isinstance(value, int | float | str) and not isinstance(value, bool) else None
+    except (ValueError, OverflowError):
+        return None
+    return seconds if seconds is not None and 0 < seconds <= MAX_SECONDS else None
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    access_token: Annotated[str, Field(min_length=1, max_length=MAX_TOKEN, pattern=r"^[\x21-\x7e]+$", repr=False)]
+    token_type: Annotated[str, Field(max_length=100)] = "Bearer"
+    expires_in: Annotated[float | None, BeforeValidator(_seconds)] = None
+    scope: Annotated[str, Field(max_length=8192)] = ""
+    refresh_token: Annotated[str, Field(max_length=MAX_TOKEN, pattern=r"^[\x20-\x7e]*$", repr=False)] = ""
+
+
+async def request_token(
+    outbound: Outbound, endpoint: str, form: Mapping[str, str], headers: Mapping[str, str], secrets: Sequence[str]
+) -> AccessToken:
+    """The token that the endpoint answers with. `secrets` are blotted out of what it says.
+
+    Raises:
+        Refused: it answered with an error.
+        NoAnswer: it did not answer, or with neither a token nor an error. It may have issued a token.
+        Misconfigured: the portal may not send it anything.
+    """
+    status, answer = await outbound.post(endpoint, urlencode(form).encode(), {**_FORM, **headers})
+    who = origin_of(endpoint)
+    # Some answer errors with status 200.
+    if isinstance(answer, dict) and isinstance(answer.get("error"), str) and "access_token" not in answer:
+        raise _refusal(who, answer, secrets)
+    if status >= 500 or status == 429:
+        raise NoAnswer(f"{who} answered a request for a token with status {status}")
+    if not 200 <= status < 300:
+        raise Refused(f"{who} refused a token with status {status} and no OAuth error.", "")
+    found = read(_Answer, answer)
+    if found is None:
+        raise NoAnswer(f"{who} answered a request for a token with something else", arrived=True)
+    if found.token_type.lower() != "bearer":
+        raise Refused(f"{who} issued a token of another type than Bearer, which the portal cannot show.", "")
+    return AccessToken(found.access_token, found.expires_in, found.scope, found.refresh_token)
+
+
+async def revoke_token(outbound: Outbound, endpoint: str, form: Mapping[str, str], headers: Mapping[str, str]) -> None:
+    """Have a token taken back (RFC 7009). An authorization server that does not know it has nothing to take back.
+
+    Raises:
+        CredentialError: it was not.
+    """
+    status, _ = await outbound.post(endpoint, urlencode(form).encode(), {**_FORM, **headers})
+    if status != 200:
+        raise Refused(f"{origin_of(endpoint)} answered the revocation of a token with status {status}.", "")
+
+
+def _refusal(who: str, answer: Mapping[str, object], secrets: Sequence[str]) -> Refused:
+    code = str(answer["error"])
+    code = code if _CODE.fullmatch(code) else "an error without a proper code"
+    description = answer.get("error_description")
+    said = ""
+    if isinstance(description, str) and description:
+        for secret in secrets:
+            description = description.replace(secret, "[redacted]")
+        readable = "".join(character if character.isprintable() else " " for character in description)
+        said = f": {readable[:_MAX_DESCRIPTION]}"
+    return Refused(f"{who} refused a token with {code}{said}.", code)
