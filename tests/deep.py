@@ -55,6 +55,12 @@ def deep(cases: Iterable[Any], kind: Callable[..., object] | None = None) -> lis
     return [pytest.param(*row, marks=() if at in ordinary else pytest.mark.deep) for at, row in enumerate(rows)]
 
 
+def times(few: int, many: int) -> list[Any]:
+    """How often a test repeats itself, for `pytest.mark.parametrize`: `few` times every time, `many` times marked
+    `deep`. `few` is enough for a fault that each repetition shows, `many` for one that a few of them do."""
+    return [few, pytest.param(many, marks=pytest.mark.deep)]
+
+
 def _keys(row: tuple[Any, ...], kind: Callable[..., object] | None) -> frozenset[Key]:
     """The values of a case by parameter; its kind stands before the first of them. Values need not be hashable."""
     values = {(at, repr(value)) for at, value in enumerate(row)}

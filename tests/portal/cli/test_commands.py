@@ -19,7 +19,7 @@ from portal.cli.commands.admin import PATHS
 from portal.cli.completion import KINDS
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
-from tests.portal.cli.command import SECONDS, as_process
+from tests.portal.cli.command import SECONDS, as_forked, as_process
 from tests.portal.cli.command import in_process as codemode
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
@@ -235,13 +235,13 @@ def test_what_is_passed_over_is_one_line(tmp_path: Path, shop: dict[str, Any]) -
 
 
 def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:
-    assert "shop.revenue_by_month" in as_process(folder, "search", "monthly revenue", "--limit", "3").stdout
+    assert "shop.revenue_by_month" in as_forked(folder, "search", "monthly revenue", "--limit", "3").stdout
     found = json.loads(codemode(folder, "search", "monthly revenue", "--json").stdout)
     assert found[0]["path"] == "shop.revenue_by_month"
 
 
 def test_describe_prints_typescript(folder: Path) -> None:
-    done = as_process(folder, "describe", "shop.list_orders")
+    done = as_forked(folder, "describe", "shop.list_orders")
     assert "declare const codemode" in done.stdout and "list_orders(" in done.stdout
     wrong = codemode(folder, "describe", "shop.list_order")
     assert wrong.returncode == Exit.USAGE and "list_orders" in wrong.stderr
