@@ -27,7 +27,8 @@ def register_profiles() -> None:
 def examples(count: int, like: settings | None = None) -> settings:
     """The settings of a test that draws so many examples, a quarter of them with `pytest` and `make test`.
 
-    `like` has the other settings. It is for 40 examples or more; of fewer all are drawn every time.
+    `like` has the other settings. It is for 40 examples or more, or for fewer that are expensive; of others all are
+    drawn every time.
     """
     if settings.get_current_profile_name() != DEEP:
         count = count // 4
