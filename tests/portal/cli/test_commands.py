@@ -319,6 +319,21 @@ def test_a_configured_limit_ends_a_program(folder: Path) -> None:
     assert json.loads(done.stdout)["error"]["kind"] == "cpu_time"
 
 
+COLLECTING = """
+import gc
+
+def shop__look(arguments):
+    return {"collects": gc.isenabled(), "searches what was imported": gc.get_freeze_count() == 0}
+"""
+
+
+def test_a_command_searches_for_garbage_but_not_among_what_it_imported(folder: Path) -> None:
+    (folder / "mocks.py").write_text(COLLECTING)
+    (folder / "look.js").write_text("return await codemode.shop.look({});")
+    done = as_forked(folder, "run", "look.js", "--mock", "mocks.py", "-q")
+    assert json.loads(done.stdout) == {"collects": True, "searches what was imported": False}, done.stderr
+
+
 def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:
     program = folder / "program.js"
     os.mkfifo(program)
