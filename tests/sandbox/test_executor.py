@@ -322,7 +322,8 @@ async def test_guests_in_this_process_never_run_on_the_main_thread_or_the_loops(
             return isolate()
 
         engine.isolate = spy  # type: ignore[method-assign, assignment]
-        async with InProcessExecutor(engine, parallel=2) as executor:
+        # No run is paused, however slow the machine: a paused one keeps its thread, and another takes its turn.
+        async with InProcessExecutor(engine, parallel=2, quantum=3600.0) as executor:
             await asyncio.gather(*(run(executor.execution(), "1") for _ in range(8)))
         assert len(set(threads)) <= 2
         assert threading.main_thread() not in threads
