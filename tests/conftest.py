@@ -1,4 +1,4 @@
-"""For all tests: none is timed, and what is collected stays, so the garbage collector need not look at it again."""
+"""For all tests: none is timed, and what is collected stays, so the garbage collector need not look at it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import httpcore2
 import pytest
 from hypothesis import settings
 
+from portal.cli.commands.serve import collect_garbage_seldom
 from tests.deep import DEEP, ORDINARY, register_profiles
 
 
@@ -25,8 +26,7 @@ def pytest_sessionstart() -> None:
 
 def pytest_collection_finish() -> None:
     gc.enable()
-    gc.collect()
-    gc.freeze()
+    collect_garbage_seldom()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -27,7 +27,8 @@ def register_profiles() -> None:
 def examples(count: int, like: settings | None = None) -> settings:
     """The settings of a test that draws so many examples, a quarter of them with `pytest` and `make test`.
 
-    `like` has the other settings. It is for 40 examples or more; of fewer all are drawn every time.
+    `like` has the other settings. It is for 40 examples or more, or for fewer that are expensive; of others all are
+    drawn every time.
     """
     if settings.get_current_profile_name() != DEEP:
         count = count // 4
@@ -53,6 +54,12 @@ def deep(cases: Iterable[Any], kind: Callable[..., object] | None = None) -> lis
     rows = [case if isinstance(case, tuple) else (case,) for case in cases]
     ordinary = _representatives([_keys(row, kind) for row in rows])
     return [pytest.param(*row, marks=() if at in ordinary else pytest.mark.deep) for at, row in enumerate(rows)]
+
+
+def times(few: int, many: int) -> list[Any]:
+    """How often a test repeats itself, for `pytest.mark.parametrize`: `few` times every time, `many` times marked
+    `deep`. `few` is enough for a fault that each repetition shows, `many` for one that a few of them do."""
+    return [few, pytest.param(many, marks=pytest.mark.deep)]
 
 
 def _keys(row: tuple[Any, ...], kind: Callable[..., object] | None) -> frozenset[Key]:

@@ -1,11 +1,9 @@
-"""A portal started as its user starts it: `codemode serve` in a process of its own, read by its log."""
+"""A portal as its user runs it: `codemode serve` in a process of its own, read by its log."""
 
 from __future__ import annotations
 
 import json
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from portal.cli.show.connect import CODE_MODE
-
-START_SECONDS = 250
+from tests.forked import Forked, forked
+from tests.patience import PATIENCE
 
 
 class Served:
     """A running portal: its URLs and what it logged."""
 
-    def __init__(self, process: subprocess.Popen[str]) -> None:
+    def __init__(self, process: Forked) -> None:
         self.process = process
         self.events: list[dict[str, Any]] = []
         self._arrived: queue.Queue[dict[str, Any] | None] = queue.Queue()
@@ -46,7 +44,7 @@ class Served:
 
     def next_event(self) -> dict[str, Any]:
         """The next event, waiting for it to be logged; it joins `events`."""
-        arrived = self._arrived.get(timeout=START_SECONDS)
+        arrived = self._arrived.get(timeout=PATIENCE)
         if arrived is None:
             raise AssertionError(f"the portal ended; it had logged {self.events[-20:]}")
         self.events.append(arrived)
@@ -54,11 +52,9 @@ class Served:
 
     def stop(self) -> int:
         """End it as a service manager would; its exit code."""
-        self.process.terminate()
-        return self.process.wait(timeout=START_SECONDS)
+        return self.process.stop()
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
         for line in self.process.stderr:
             try:
                 self._arrived.put(json.loads(line))
@@ -72,13 +68,11 @@ def serving(document: Mapping[str, Any], folder: Path, *options: str) -> Iterato
     """Run `codemode serve` over this configuration document until the block ends; its servers have settled."""
     file = folder / "codemode.json"
     file.write_text(json.dumps(document), encoding="utf-8")
-    command = [sys.executable, "-m", "portal.cli", "serve", "--config", str(file), "--port", "0", *options]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as process:
+    with forked("serve", "--config", str(file), "--port", "0", *options) as process:
         served = Served(process)
         try:
             served.event("listening")
             served.event("servers settled")
             yield served
         finally:
-            if process.poll() is None:
-                served.stop()
+            served.stop()

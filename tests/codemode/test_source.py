@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode.source import Program, extract
+from tests.deep import deep
 
 FENCE = "`" * 3
 
@@ -291,32 +294,32 @@ def test_what_is_put_into_a_fence_comes_out_again(code: str, tag: str) -> None:
     assert extract(sent).text == (code if code.strip() else sent)
 
 
-@pytest.mark.parametrize(
-    "unit",
-    [
-        "```js\n",
-        "```js\n{",
-        "```js\ntype A = 1\n```\n",
-        "'",
-        '{"code": "',
-        "> ```\n",
-        "<pre>",
-        "<!--",
-        "`",
-        "```\n",
-        "~~~ a\n",
-        "``` ",
-        "\t",
-        " ",
-        "   ```js\n",
-        "a ```",
-        "\n",
-        "```js\n/*\n```\n",
-    ],
-)
-def test_any_amount_of_fences_is_read_in_linear_time(unit: str) -> None:
-    for text in (unit * 100_000, "```js " + unit * 100_000 + "x`", unit * 100_000 + "```"):
-        extract(text)
+UNITS = [
+    "```js\n",
+    "```js\n{",
+    "```js\ntype A = 1\n```\n",
+    "'",
+    '{"code": "',
+    "> ```\n",
+    "<pre>",
+    "<!--",
+    "`",
+    "```\n",
+    "~~~ a\n",
+    "``` ",
+    "\t",
+    " ",
+    "   ```js\n",
+    "a ```",
+    "\n",
+    "```js\n/*\n```\n",
+]
+
+
+@pytest.mark.parametrize(("unit", "around"), deep(product(UNITS, [("", ""), ("```js ", "x`"), ("", "```")])))
+def test_any_amount_of_fences_is_read_in_linear_time(unit: str, around: tuple[str, str]) -> None:
+    before, after = around
+    extract(before + unit * 100_000 + after)
 
 
 @pytest.mark.parametrize("line", ["a: b\r\n", "- : x\n", "- a: b\n", "\n", "# a\n", "a" * 100 + "\n", " " * 100 + "\n"])

@@ -9,6 +9,7 @@ from itertools import cycle, islice
 
 import pytest
 
+from tests.deep import times
 from tests.end_to_end.whole import LEGACY, MODERN, Raw, Whole, whole
 from tests.patience import PATIENCE
 from tests.portal.upstreams.raw import Exchange, raw_upstream
@@ -20,6 +21,7 @@ pytestmark = [
 ]
 # No program of the crowd ends by the clock, however busy the machine is.
 LIMITS = {"cpuTime": 0.25, "wallTime": PATIENCE}
+CROWDED = {**LIMITS, "cpuTime": 0.12, "memory": 16 << 20}
 # Each with the kinds of error it may end with; None for one that completes.
 HOSTILE: list[tuple[str, set[str | None]]] = [
     ("for (;;) {}", {"cpu_time"}),
@@ -52,7 +54,7 @@ async def portal_over(upstream: Upstream, **settings: object) -> AsyncIterator[W
 
 
 async def test_sixty_four_hostile_programs_at_once_and_a_good_client_is_answered_all_the_while() -> None:
-    async with raw_upstream(echo) as upstream, portal_over(upstream, limits=LIMITS) as portal:
+    async with raw_upstream(echo) as upstream, portal_over(upstream, limits=CROWDED) as portal:
         async with Raw(portal.code, MODERN) as attacker, Raw(portal.code, LEGACY) as user:
             crowd = list(islice(cycle(HOSTILE), 64))
             attack = [asyncio.create_task(attacker.run(program)) for program, _ in crowd]
@@ -68,8 +70,9 @@ async def test_sixty_four_hostile_programs_at_once_and_a_good_client_is_answered
             assert (await portal.health())["servers"]["one"]["state"] == "ready"
 
 
+@pytest.mark.parametrize("turns", times(15, 60))
 @pytest.mark.parametrize("version", [MODERN, LEGACY])
-async def test_equal_ids_of_different_clients_never_cross(version: str) -> None:
+async def test_equal_ids_of_different_clients_never_cross(version: str, turns: int) -> None:
     """Every client uses the same JSON-RPC ids, the upstream answers out of order."""
     held: list[Exchange] = []
 
@@ -87,7 +90,7 @@ async def test_equal_ids_of_different_clients_never_cross(version: str) -> None:
             await client.__aenter__()
 
         async def rounds(number: int, client: Raw) -> None:
-            for turn in range(60):
+            for turn in range(turns):
                 mine = f"{number} {turn}"
                 program = f"return [await codemode.one.echo({{text: '{mine}'}}), '{mine}']"
                 params = {"name": "code", "arguments": {"code": program}}
@@ -100,14 +103,15 @@ async def test_equal_ids_of_different_clients_never_cross(version: str) -> None:
             await client.__aexit__()
 
 
-async def test_plain_tool_calls_with_equal_ids_never_cross() -> None:
+@pytest.mark.parametrize("turns", times(12, 40))
+async def test_plain_tool_calls_with_equal_ids_never_cross(turns: int) -> None:
     async with raw_upstream(echo) as upstream, portal_over(upstream) as portal:
         clients = [Raw(portal.mcp, version) for version in (MODERN, LEGACY) * 8]
         for client in clients:
             await client.__aenter__()
 
         async def rounds(number: int, client: Raw) -> None:
-            for turn in range(40):
+            for turn in range(turns):
                 mine = f"{number} {turn}"
                 answer = await client.ask("tools/call", {"name": "one_echo", "arguments": {"text": mine}}, 0)
                 assert answer["id"] == 0 and answer["result"]["content"][0]["text"] == mine

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import cast
 
+import httpx2
 import pytest
 
 from tests.end_to_end.whole import CODE, LEGACY, MODERN, Raw, Whole
@@ -141,13 +142,15 @@ async def test_a_portal_told_to_end_stops_what_runs_and_leaves_no_process(
         async with Raw(url + CODE, MODERN) as modern, Raw(url + CODE, LEGACY) as legacy:
             hang = "await Promise.all([codemode.one.hang({text: ''}), codemode.pipe.hang({text: ''})])"
             endless = "await codemode.one.echo({text: ''}); for (;;) {}"
-            asked = [
-                asyncio.create_task(raw.post("tools/call", {"name": "code", "arguments": {"code": program}}))
-                for raw in (modern, legacy)
-                for program in (hang, hang, hang, hang, endless)
-            ]
+
+            def start(raw: Raw, program: str) -> asyncio.Task[httpx2.Response]:
+                return asyncio.create_task(raw.post("tools/call", {"name": "code", "arguments": {"code": program}}))
+
+            asked = [start(raw, hang) for raw in (modern, legacy) for _ in range(4)]
             await upstream.upstream.journal.wait("call hang", 8)
-            await upstream.upstream.journal.wait("call echo", 2)
+            # One of each generation in the two tests: it computes through all the time that runs are given to end.
+            asked.append(start(modern if number == signal.SIGTERM else legacy, endless))
+            await upstream.upstream.journal.wait("call echo")
             below |= descendants(served.process.pid)
             served.process.send_signal(number)
             await served.event("stopped")

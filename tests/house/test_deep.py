@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.deep import deep
+from tests.deep import deep, times
 
 
 def ordinary(cases: list[Any]) -> list[Any]:
@@ -35,6 +35,12 @@ def test_a_result_that_several_cases_share_stays_and_values_of_one_case_alone_do
     stay = ordinary(deep([(number, "rare" if number in (3, 4) else "common") for number in range(30)]))
     assert len(stay) == 3
     assert {result for _, result in stay} == {"rare", "common"}
+
+
+def test_of_two_numbers_of_repetitions_the_smaller_one_stays() -> None:
+    few, many = times(3, 9)
+    assert few == 3 and many.values == (9,)
+    assert [mark.name for mark in many.marks] == ["deep"]
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from("abc")) | st.none() | st.lists(st.integers())))

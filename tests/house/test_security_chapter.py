@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from functools import cache
 from pathlib import Path
 
 from tests.house.source import ROOT
@@ -18,6 +19,7 @@ def rows() -> list[list[str]]:
     return [row for row in cells[2:] if not row[0].startswith("**")]
 
 
+@cache
 def defined_in(file: Path) -> set[str]:
     tree = ast.parse(file.read_text(encoding="utf-8"))
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}

@@ -34,7 +34,7 @@ PROGRAMS: dict[str, set[str | None]] = {
 }
 """Each with the limits it may end at; None: with its value."""
 PRELOAD = "globalThis.H = new Proxy({}, { get: (_, name) => (argument) => host.call(name, argument) })"
-LIMITS = Limits(cpu_time=0.2, wall_time=120.0)
+LIMITS = Limits(cpu_time=0.08, wall_time=120.0)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from .hostile.programs import DEEP, ENDLESS, GREEDY, SLOW_NATIVE
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = replace(QUICK, cpu_time=0.05, memory=8 * MiB, calls=50)
+LIMITS = replace(QUICK, cpu_time=0.025, memory=8 * MiB, calls=50)
 HOSTILE = [
     *list(ENDLESS.values())[:14],
     *list(SLOW_NATIVE.values())[:14],
@@ -131,7 +131,7 @@ async def test_sixty_four_hostile_runs_and_good_ones_that_answer(executor: Execu
 
 
 async def test_a_good_run_does_not_wait_for_all_hostile_ones_before_it(executor: Executor) -> None:
-    """Sixty endless programs of one identity are ahead of it, three seconds of CPU; the good run overtakes them."""
+    """Sixty endless programs of one identity are ahead of it, over a second of CPU; the good run overtakes them."""
     ended = 0
 
     async def flood() -> None:

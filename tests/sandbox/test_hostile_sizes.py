@@ -123,7 +123,7 @@ def test_one_giant_line_is_cut_where_a_character_ends(ground: Arena) -> None:
 @pytest.mark.parametrize("method", ["log", "error", "table", "dir", "group", "assert", "count", "trace", "time"])
 def test_no_console_method_gets_round_the_limit(ground: Arena, method: str) -> None:
     for argument in ("'x'.repeat(3e5)", "Array(5000).fill({ a: 1 })", "'\\n'.repeat(5000)", "'%s'.repeat(2000)"):
-        ended = ground.run(f"for (let i = 0; i < 100; i++) console.{method}({argument} + i); 1")
+        ended = ground.run(f"for (let i = 0; i < 60; i++) console.{method}({argument} + i); 1")
         assert ended.kind in ("completed", "cpu_time")
         assert len(ended.logs) <= 51
         assert sum(len(line.text.encode()) for line in ended.logs) < 16 * KiB

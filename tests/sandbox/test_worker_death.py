@@ -178,10 +178,13 @@ def turncoat(tmp_path: Path, deeds: str, build: str = "another") -> list[str]:
     return [sys.executable, "-I", str(script)]
 
 
-@pytest.fixture
-async def build() -> str:
-    async with WorkerExecutor(workers=1) as executor:
-        return executor.build_id
+@pytest.fixture(scope="module")
+def build() -> str:
+    async def of_a_worker() -> str:
+        async with WorkerExecutor(workers=1) as executor:
+            return executor.build_id
+
+    return asyncio.run(of_a_worker())
 
 
 @pytest.mark.parametrize(("anyio_backend", "deed"), deep(product(LOOPS, AFTER_READY)), indirect=["anyio_backend"])
@@ -278,7 +281,7 @@ thread = threading.Thread(target=serve)
 thread.start()
 control.sendall(ready([thread.native_id] * len(lanes)))
 asked.wait()
-while time.process_time() < 1.5: pass
+while time.process_time() < 0.6: pass
 computed.set()
 """
     words = turncoat(tmp_path, deeds, build)

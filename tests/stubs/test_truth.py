@@ -12,13 +12,14 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from stubs import Server, Tool, assign_names, declarations, type_of
+from tests.deep import examples
 from tests.stubs import typescript
 from tests.stubs.schemas import Case, cases, exact_schemas, honest_schemas
 
 # Each example is one run of the compiler over many schemas. A failure names its schema and value by itself, so there is
 # nothing to shrink.
 thorough = settings(
-    max_examples=15,
+    examples(24),
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )

@@ -14,7 +14,7 @@ from portal.cli.commands.policy import PolicyQuery, read_identity, read_policies
 from portal.cli.commands.policy import test as policy_test
 from portal.cli.exits import CommandError, Exit
 from portal.identity import Group, Identity
-from tests.portal.cli.command import as_process, in_process
+from tests.portal.cli.command import as_forked, in_process
 
 DOCUMENT = """
 portal:
@@ -93,7 +93,7 @@ async def test_a_call_is_decided_with_its_arguments_and_is_the_exit_code(
 
 def test_the_command_shows_it_to_people(file: Path, tmp_path: Path) -> None:
     words = ("policy", "test", str(file), "--identity")
-    shown = as_process(tmp_path, *words, ADA)
+    shown = as_forked(tmp_path, *words, ADA)
     assert (shown.returncode, shown.stderr) == (0, "")
     for part in ("ada@example.com", "tickets", "Policy 'Engineers' allows", "payroll", "deny", "include okta matches"):
         assert part in shown.stdout

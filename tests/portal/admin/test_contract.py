@@ -13,13 +13,14 @@ from schemathesis.core.result import Ok
 
 from portal.admin import PREFIX
 from portal.admin.api import application
+from tests.deep import examples
 from tests.patience import PATIENCE
 from tests.portal.admin.conftest import Api, admin_api
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
-EXAMPLES = settings(max_examples=4, database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
+EXAMPLES = settings(examples(8), database=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate])
 
 
 def test_no_request_crashes_the_api_and_every_answer_is_described(api: Api) -> None:

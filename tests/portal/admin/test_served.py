@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from cloudflare import AsyncCloudflare
 
 from tests.clients.serving import serving
+from tests.forked import finished
 from tests.patience import PATIENCE
 from tests.portal.login.browser import browser_at
 from tests.portal.oauth.agent import Agent
@@ -29,10 +28,9 @@ pytestmark = [
 
 
 def codemode(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "portal.cli", *arguments], capture_output=True, text=True, check=True, env=environment
-    )
+    done = finished(*arguments, environment={"COLUMNS": "200"})
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 async def eventually(holds: Callable[[], Awaitable[bool]]) -> None:

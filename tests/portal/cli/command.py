@@ -1,7 +1,7 @@
 """The `codemode` command for tests: in the test's own process, or as a process of its own where that is the subject.
 
-A process costs a second of imports each time. Each command has one test that starts it as a process; the others call
-the same entry in this process.
+A process costs a second of imports each time. Each command has one test that starts it as a process, as a shell does or
+forked from one that has its imports; the others call the same entry in this process.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from portal.cli.app import app
 from portal.logs.setup import OUR_LOGGERS
+from tests.forked import finished
 
 SECONDS = 250
 
@@ -43,6 +44,11 @@ def as_process(folder: Path, *arguments: str, stdin: str = "") -> subprocess.Com
         env={**os.environ, **_environment(folder)},
         check=False,
     )
+
+
+def as_forked(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The same as a process that is forked from one which has its imports."""
+    return finished(*arguments, folder=folder, environment=_environment(folder))
 
 
 def _environment(folder: Path) -> dict[str, str]:

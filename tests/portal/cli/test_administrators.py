@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 from portal.app import open_store
 from portal.cli.app import app
 from portal.login import Administrators, Passwords
+from tests.forked import finished
 from tests.portal.admin.ruled import ruled_portal
 from tests.portal.admin.test_members import post_office
 from tests.portal.login.browser import browser_at
@@ -187,7 +188,7 @@ async def test_with_a_configuration_the_link_is_whole_and_mailed_in_the_name_of_
 
 def codemode(*words: str) -> str:
     """The only line on the standard output of `codemode admin`."""
-    command = [sys.executable, "-m", "portal.cli", "admin", *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "200"})
+    done = finished("admin", *words, environment={"COLUMNS": "200"})
+    assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     return line

@@ -19,7 +19,7 @@ from portal.cli.commands.admin import PATHS
 from portal.cli.completion import KINDS
 from portal.cli.exits import Exit
 from portal.demo.company import build_company
-from tests.portal.cli.command import SECONDS, as_process
+from tests.portal.cli.command import SECONDS, as_forked, as_process
 from tests.portal.cli.command import in_process as codemode
 
 SHOP = {"command": sys.executable, "args": ["-m", "portal.demo.shop"]}
@@ -235,13 +235,13 @@ def test_what_is_passed_over_is_one_line(tmp_path: Path, shop: dict[str, Any]) -
 
 
 def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:
-    assert "shop.revenue_by_month" in as_process(folder, "search", "monthly revenue", "--limit", "3").stdout
+    assert "shop.revenue_by_month" in as_forked(folder, "search", "monthly revenue", "--limit", "3").stdout
     found = json.loads(codemode(folder, "search", "monthly revenue", "--json").stdout)
     assert found[0]["path"] == "shop.revenue_by_month"
 
 
 def test_describe_prints_typescript(folder: Path) -> None:
-    done = as_process(folder, "describe", "shop.list_orders")
+    done = as_forked(folder, "describe", "shop.list_orders")
     assert "declare const codemode" in done.stdout and "list_orders(" in done.stdout
     wrong = codemode(folder, "describe", "shop.list_order")
     assert wrong.returncode == Exit.USAGE and "list_orders" in wrong.stderr
@@ -317,6 +317,21 @@ def test_a_configured_limit_ends_a_program(folder: Path) -> None:
     done = codemode(folder, "run", "-", "--json", stdin="for (;;) {}")
     assert done.returncode == Exit.PROGRAM_FAILED
     assert json.loads(done.stdout)["error"]["kind"] == "cpu_time"
+
+
+COLLECTING = """
+import gc
+
+def shop__look(arguments):
+    return {"collects": gc.isenabled(), "searches what was imported": gc.get_freeze_count() == 0}
+"""
+
+
+def test_a_command_searches_for_garbage_but_not_among_what_it_imported(folder: Path) -> None:
+    (folder / "mocks.py").write_text(COLLECTING)
+    (folder / "look.js").write_text("return await codemode.shop.look({});")
+    done = as_forked(folder, "run", "look.js", "--mock", "mocks.py", "-q")
+    assert json.loads(done.stdout) == {"collects": True, "searches what was imported": False}, done.stderr
 
 
 def test_an_interrupt_is_130_without_a_traceback(folder: Path) -> None:

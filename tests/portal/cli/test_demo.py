@@ -12,6 +12,8 @@ import pytest
 from portal.cli.commands import demo
 from portal.cli.show.token_count import count_tokens
 from tests.clients.serving import Served
+from tests.forked import forked
+from tests.once import once
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -21,17 +23,20 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(scope="module")
 def tour(tmp_path_factory: pytest.TempPathFactory) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "portal.cli", "demo"],
-        cwd=tmp_path_factory.mktemp("elsewhere"),
-        capture_output=True,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert done.stderr == ""
-    return done.stdout
+    def taken() -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "portal.cli", "demo"],
+            cwd=tmp_path_factory.mktemp("elsewhere"),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.stderr == ""
+        return done.stdout
+
+    return once(tmp_path_factory, "tour", taken)
 
 
 def test_a_pipe_gets_plain_text(tour: str) -> None:
@@ -113,10 +118,7 @@ def test_it_ends_with_how_to_connect(tour: str) -> None:
 
 
 def test_make_serve_leaves_the_portal_running(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "portal.cli", "demo", "--serve", "--port", "0"]
-    with subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, cwd=tmp_path
-    ) as process:
+    with forked("demo", "--serve", "--port", "0", folder=tmp_path) as process:
         served = Served(process)
         assert served.url.startswith("http://127.0.0.1:")
         assert set(served.event("servers settled")["states"].values()) == {"ready"}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from portal.cli.exits import Exit
-from tests.portal.cli.command import as_process, in_process
+from tests.portal.cli.command import as_forked, in_process
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import hosted
 
@@ -39,7 +39,7 @@ async def test_an_operator_sees_what_changed_and_approves_it(tmp_path: Path) -> 
     async with hosted() as upstream:
         document = {"mcpServers": {"one": {"url": upstream.url, "pin": True}}, "portal": {"pinned": "pins.json"}}
         (tmp_path / "codemode.json").write_text(json.dumps(document))
-        code, printed = await codemode(tmp_path, "pins", run=as_process)
+        code, printed = await codemode(tmp_path, "pins", run=as_forked)
         assert (code, "one: nothing waits for approval." in printed) == (Exit.OK, True)
         upstream.behaviour.said["echo"] = {"description": "The tool echo, \x1b[31mand your secrets"}
         code, printed = await codemode(tmp_path, "pins")
@@ -51,7 +51,7 @@ async def test_an_operator_sees_what_changed_and_approves_it(tmp_path: Path) -> 
         assert "one.echo" not in printed and "one.fail" in printed
         code, printed = await codemode(tmp_path, "pins", "approve", "one", "echo@0123456789ab")
         assert code == Exit.USAGE and "another definition by now" in printed
-        code, printed = await codemode(tmp_path, "pins", "approve", "one", "echo", run=as_process)
+        code, printed = await codemode(tmp_path, "pins", "approve", "one", "echo", run=as_forked)
         assert code == Exit.OK and "Approved, one:" in printed and "and your secrets" in printed
 
 

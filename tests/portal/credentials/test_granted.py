@@ -169,9 +169,8 @@ async def test_the_token_of_a_login_is_shown(place: Place) -> None:
 
 async def test_without_a_login_the_reason_says_how_to_log_in(place: Place) -> None:
     async with place.store() as store, place.process(store) as up:
-        assert up.connection.state == "error" and "asks for authorization (HTTP 401); log in; or put" in str(
-            up.connection.reason
-        )
+        assert up.connection.state == "error"
+        assert "asks for authorization (HTTP 401); log in; or put" in str(up.connection.reason)
         assert up.connection.status == 401
 
 
