@@ -82,14 +82,15 @@ async def store_for_calls(config: Config) -> AsyncIterator[Store | None]:
         StartError: the database cannot be used.
     """
     pinned = any(server.pin for server in config.servers.values())
-    logins = any(map(may_log_in, config.servers.values())) and database_place(config.portal.state).exists()
-    if not (pinned or logins) or not config.portal.has_store:
+    place = database_place(config.portal.state)
+    concerned = config.portal.has_store and (pinned or any(map(may_log_in, config.servers.values())))
+    there = concerned and await place.exists()
+    if not there and not (concerned and pinned):
         yield None
         return
     try:
         with TemporaryDirectory(prefix="codemode-") as folder:
-            place = database_place(config.portal.state)
-            async with open_store(place.url if await place.exists() else f"sqlite:///{folder}/state.db") as store:
+            async with open_store(place.url if there else f"sqlite:///{folder}/state.db") as store:
                 yield store
     except StateError as error:
         raise StartError(str(error)) from error

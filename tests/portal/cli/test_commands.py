@@ -227,11 +227,11 @@ def test_a_server_that_is_disabled_is_said_to_be(tmp_path: Path, shop: dict[str,
 
 def test_what_is_passed_over_is_one_line(tmp_path: Path, shop: dict[str, Any]) -> None:
     (tmp_path / ".vscode").mkdir()
-    document = {"servers": {"shop": {**shop, "oauth": {"clientId": "x"}}}, "inputs": []}
+    document = {"servers": {"shop": {**shop, "headersHelper": "x"}}, "inputs": []}
     (tmp_path / ".vscode" / "mcp.json").write_text("// mine\n" + json.dumps(document))
     done = codemode(tmp_path, "tools")
     assert done.returncode == Exit.OK and "shop.list_orders" in done.stdout
-    assert "`servers.shop.oauth`" in done.stderr and ".vscode/mcp.json" in done.stderr
+    assert "`servers.shop.headersHelper`" in done.stderr and ".vscode/mcp.json" in done.stderr
 
 
 def test_search_finds_a_tool_by_what_it_does(folder: Path) -> None:

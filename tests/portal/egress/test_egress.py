@@ -275,7 +275,7 @@ async def test_a_request_carries_what_it_was_given_and_neither_cookies_nor_a_wis
         (answer(b"<html>", kind="text/html"), FetchProblem.CONTENT_TYPE),
         (answer(b"x" * 1001), FetchProblem.TOO_LARGE),
         (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + b"x" * 200_000, FetchProblem.TOO_LARGE),
-        (b"nothing like http", FetchProblem.UNREACHABLE),
+        (b"nothing like http", FetchProblem.INTERRUPTED),
     ],
 )
 async def test_an_answer_that_cannot_be_used_is_refused_with_its_kind(bytes_sent: bytes, problem: FetchProblem) -> None:

@@ -91,7 +91,8 @@ class OpenPage:
     def write(self, text: str) -> None:
         """Replace the text in the editor by pasting, which takes effect some time after the keys."""
         lines = self.page.locator("#editor .view-lines")
-        lines.click()
+        # Not by a click: what the lines are at a point may be outside of what is shown of them.
+        self.page.locator("#editor .native-edit-context, #editor textarea").first.focus()
         self.page.evaluate(WRITE_CLIPBOARD, text)
         self.page.keyboard.press("ControlOrMeta+a")
         self.page.keyboard.press("ControlOrMeta+v")
