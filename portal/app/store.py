@@ -83,12 +83,14 @@ async def store_for_calls(config: Config) -> AsyncIterator[Store | None]:
     """
     pinned = any(server.pin for server in config.servers.values())
     place = database_place(config.portal.state)
-    concerned = config.portal.has_store and (pinned or any(map(may_log_in, config.servers.values())))
-    there = concerned and await place.exists()
-    if not there and not (concerned and pinned):
+    if not config.portal.has_store or not (pinned or any(map(may_log_in, config.servers.values()))):
         yield None
         return
     try:
+        there = await place.exists()
+        if not there and not pinned:
+            yield None
+            return
         with TemporaryDirectory(prefix="codemode-") as folder:
             async with open_store(place.url if there else f"sqlite:///{folder}/state.db") as store:
                 yield store

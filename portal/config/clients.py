@@ -299,7 +299,7 @@ def _with_one_command(entry: Mapping[str, object]) -> dict[str, object]:
     if isinstance(ours.get("environment"), dict) and "env" not in ours:
         ours["env"] = ours.pop("environment")
     if ours.get("type") in ("local", "remote"):
-        for name in ("env", "headers"):
+        for name in ("env", "headers", "oauth"):
             if isinstance(values := ours.get(name), dict):
                 ours[name] = {
                     key: _OPENCODE.sub(r"${env:\1}", value) if isinstance(value, str) else value

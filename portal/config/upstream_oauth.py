@@ -6,10 +6,14 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from portal.config.section import Section
 
+_PROTOCOL = frozenset(
+    "response_type client_id redirect_uri scope state code_challenge code_challenge_method resource grant_type "
+    "client_secret client_assertion client_assertion_type code code_verifier refresh_token".split()
+)
 _SCOPES = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749 3.3
 
 
@@ -71,6 +75,13 @@ class UpstreamOAuth(Section):
     callback_port: int = Field(default=0, ge=0, le=65535)
     allow_private: bool = False
 
+    @field_validator("parameters")
+    @classmethod
+    def _are_no_parameters_of_the_protocol(cls, value: dict[str, str]) -> dict[str, str]:
+        if taken := sorted(_PROTOCOL & value.keys()):
+            raise ValueError(f"must not have `{taken[0]}`, which the portal sends itself")
+        return value
+
     @model_validator(mode="after")
     def _shows_who_it_is(self) -> UpstreamOAuth:
         alone = self.grant == "client_credentials"
@@ -93,4 +104,4 @@ class UpstreamOAuth(Section):
     def secrets(self) -> tuple[str, ...]:
         """Values that must not appear in a log, a reason or an error."""
         key_lines = [line for line in self.private_key.split() if len(line) >= 16]
-        return tuple(filter(None, (self.client_secret, self.private_key, *key_lines, *self.parameters.values())))
+        return tuple(filter(None, (self.client_secret, self.private_key, *key_lines)))

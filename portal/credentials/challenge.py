@@ -13,8 +13,9 @@ _PART = re.compile(
         (?P<name>[A-Za-z_-]+)[ ]*=[ ]*(?:"(?P<quoted>(?:[^"\\]|\\.)*)"|(?P<plain>[^\s,"]+))""",
     re.VERBOSE,
 )
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,1000}")  # RFC 6749 3.3
 _ESCAPE = re.compile(r"\\(.)")
-MAX_SCOPES = 100
+MAX_SCOPES, MAX_SCOPE_CHARS = 100, 4096
 INSUFFICIENT_SCOPE = "insufficient_scope"
 
 
@@ -36,9 +37,14 @@ def read_challenge(header: str | None) -> Challenge:
         if scheme == "bearer":
             value = part["plain"] if part["quoted"] is None else _ESCAPE.sub(r"\1", part["quoted"])
             found.setdefault(part["name"].lower(), value)
-    return Challenge(found.get("resource_metadata", ""), found.get("scope", ""), found.get("error", ""))
+    scope = " ".join(one for one in found.get("scope", "").split() if _SCOPE.fullmatch(one))
+    return Challenge(found.get("resource_metadata", ""), scope, found.get("error", ""))
 
 
 def union(first: str, second: str) -> str:
-    """The scopes of both, each once, at most `MAX_SCOPES`: more rights never cost those that there were."""
-    return " ".join(list(dict.fromkeys([*first.split(), *second.split()]))[:MAX_SCOPES])
+    """The scopes of both, each once: more rights never cost those that there were. What is over `MAX_SCOPES`, or over
+    `MAX_SCOPE_CHARS` together, is left out."""
+    scopes = list(dict.fromkeys([*first.split(), *second.split()]))[:MAX_SCOPES]
+    while len(" ".join(scopes)) > MAX_SCOPE_CHARS:
+        scopes.pop()
+    return " ".join(scopes)

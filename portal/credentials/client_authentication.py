@@ -19,6 +19,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 from joserfc.jwk import ECKey, JWKRegistry, Key, OctKey, OKPKey, RSAKey
 
+from portal.config import UpstreamOAuth
 from portal.credentials.errors import Misconfigured
 from portal.credentials.metadata import ServerMetadata
 
@@ -58,6 +59,21 @@ def read_private_key(text: str, key_id: str = "") -> Key:
     if key_id:
         key = JWKRegistry.import_key({**key.as_dict(private=True), "kid": key_id})
     return key
+
+
+def configured_client(oauth: UpstreamOAuth) -> RegisteredClient:
+    """The client that an administrator registered.
+
+    Raises:
+        Misconfigured: its private key is none.
+    """
+    return RegisteredClient(
+        id=oauth.client_id,
+        secret=oauth.client_secret,
+        key=read_private_key(oauth.private_key, oauth.key_id) if oauth.private_key else None,
+        algorithm=oauth.algorithm,
+        method=oauth.token_endpoint_auth_method or ("" if oauth.client_secret or oauth.private_key else "none"),
+    )
 
 
 def authenticated(

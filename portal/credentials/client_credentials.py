@@ -13,16 +13,13 @@ import structlog
 
 from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, Challenge, read_challenge, union
-from portal.credentials.client_authentication import RegisteredClient, authenticated, read_private_key
-from portal.credentials.discovery import Discovered, canonical_resource, discover
-from portal.credentials.metadata import ServerMetadata
+from portal.credentials.client_authentication import authenticated, configured_client
+from portal.credentials.discovery import Discovered, discover, resource_member, typed_in
 from portal.credentials.outbound import Outbound
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import request_token
 from portal.errors import AuthorizationRequired
 
-# A server that refuses a token as soon as it is issued does not want it.
-REFUSED_AGAIN_SECONDS = 5.0
 MAX_STEP_UPS = 5
 
 
@@ -48,13 +45,12 @@ class ClientCredentials:
         # The scope to ask for next, and the last with which a token was issued.
         self._scope = self._issued_scope = oauth.scope
         self._step_ups = 0
-        self._replaced = float("-inf")
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
-        self._source = TokenSource(self._fetch, clock, self._log, self._failed)
+        self._source = TokenSource(self._fetch, clock, self._log, steady=clock, failed=self._failed)
 
     @property
     def secrets(self) -> Sequence[str]:
-        return (held.access,) if (held := self._source.held) is not None else ()
+        return self._source.shown
 
     async def aclose(self) -> None:
         await self._source.aclose()
@@ -76,13 +72,11 @@ class ClientCredentials:
             if challenge.error != INSUFFICIENT_SCOPE or not self._step_up(challenge.scope):
                 return False
         else:
-            if held is not None and self._clock() < self._replaced + REFUSED_AGAIN_SECONDS:
+            if not self._source.drop():
                 return False
             if held is not None:
-                self._replaced = self._clock()
                 # Who issues the server's tokens may have changed.
                 self._discovered = None
-            self._source.forget()
             if self._challenge is None or challenge.resource_metadata:
                 self._challenge = challenge
         # A request that was under way may have been for less than a challenge has asked for since.
@@ -91,7 +85,9 @@ class ClientCredentials:
         return True
 
     def _step_up(self, scope: str) -> bool:
-        """Whether a token for more scopes than so far is worth asking for."""
+        """Whether a token for more scopes than so far is worth asking for. What an administrator wrote is the most."""
+        if self._oauth.scope:
+            return False
         wanted = union(self._scope, scope)
         if wanted == self._scope or self._step_ups >= MAX_STEP_UPS:
             return False
@@ -110,30 +106,17 @@ class ClientCredentials:
             self._discovered = await self._discover()
         found = self._discovered
         self._scope = self._scope or found.scope
-        resource = {"send": found.resource, "omit": ""}.get(oauth.resource, oauth.resource)
         scope = self._scope
-        form = {**oauth.parameters, "grant_type": "client_credentials", "resource": resource, "scope": scope}
-        written = {name: value for name, value in form.items() if value}
+        form = {**oauth.parameters, "grant_type": "client_credentials", **resource_member(oauth, found.resource)}
+        form |= {"scope": scope} if scope else {}
         issuer, endpoint = found.server.issuer, found.server.token_endpoint
-        sent, headers = authenticated(self._client(), written, found.server, int(time.time()))
+        sent, headers = authenticated(configured_client(oauth), form, found.server, int(time.time()))
         token = await request_token(self._outbound, endpoint, sent, headers, oauth.secrets)
         self._log.info("an access token was issued", issuer=issuer, scope=token.scope or scope, seconds=token.lifetime)
         self._issued_scope = scope
         return Held.of(token.access, scope, token.lifetime, self._clock())
 
     async def _discover(self) -> Discovered:
-        endpoint = self._oauth.token_endpoint
-        if endpoint is not None:
-            server = ServerMetadata(issuer=self._oauth.issuer or endpoint, token_endpoint=endpoint)
-            return Discovered(canonical_resource(self._config.url), "", server)
-        return await discover(self._outbound, self._config.url, self._challenge or Challenge(), self._oauth.issuer)
-
-    def _client(self) -> RegisteredClient:
-        oauth = self._oauth
-        return RegisteredClient(
-            id=oauth.client_id,
-            secret=oauth.client_secret,
-            key=read_private_key(oauth.private_key, oauth.key_id) if oauth.private_key else None,
-            algorithm=oauth.algorithm,
-            method=oauth.token_endpoint_auth_method,
-        )
+        challenge = self._challenge or Challenge()
+        found = typed_in(self._oauth, self._config.url, challenge.scope)
+        return found or await discover(self._outbound, self._config.url, challenge, self._oauth.issuer)

@@ -5,6 +5,7 @@ Source: RFC 6749 4.1, RFC 7636 (PKCE), RFC 8707 (`resource`), RFC 9207 (`iss`), 
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -12,17 +13,19 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+import structlog
+
 from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.challenge import Challenge, read_challenge, union
 from portal.credentials.client_authentication import RegisteredClient, authenticated
-from portal.credentials.discovery import Discovered, canonical_resource, discover
+from portal.credentials.discovery import Discovered, discover, resource_member, typed_in
 from portal.credentials.errors import CredentialError, Misconfigured, Refused
 from portal.credentials.grants import CredentialDocument, SealedGrant
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.outbound import Outbound
 from portal.credentials.registration import PortalClient, client_at
 from portal.credentials.tokens import request_token
-from portal.errors import AuthorizationRequired
+from portal.errors import AuthorizationRequired, RpcError
 from portal.state import CredentialKey
 from portal.upstream import PORTAL_INFO, Introduction, NegotiationCache, open_link
 
@@ -57,9 +60,16 @@ async def challenge_of(config: HttpServer) -> Challenge | None:
     asking = _Asking()
     try:
         link, _ = await open_link(config, Introduction(info=PORTAL_INFO), asking, NegotiationCache(), asking)
-        await link.aclose()
+        try:
+            # Some let everybody connect, and ask when something is wanted.
+            async with asyncio.timeout(config.timeout):
+                await link.request("tools/list", {})
+        finally:
+            await link.aclose()
     except AuthorizationRequired as error:
         return asking.challenge or read_challenge(error.challenge)
+    except (RpcError, TimeoutError):
+        return asking.challenge
     return None
 
 
@@ -94,6 +104,7 @@ async def begin_login(
     store: Store,
     *,
     subject: str,
+    now: datetime,
     scope: str = "",
 ) -> PendingLogin:
     """Where to send a person who logs in to this server. `scope` is what is wanted beside what the server asks for.
@@ -105,21 +116,25 @@ async def begin_login(
     found = await _discover(config, oauth, challenge, outbound)
     if not found.server.authorization_endpoint:
         raise Misconfigured(f"the authorization server {found.server.issuer} has no logins.")
-    if "S256" not in found.server.code_challenge_methods_supported and not (oauth is not None and oauth.assume_pkce):
-        raise Misconfigured(
-            f"the authorization server {found.server.issuer} does not say that it protects logins with PKCE (S256). "
-            "Without it a code can be stolen. If it does, write `assumePkce: true` into the server's `oauth`."
-        )
+    if "S256" not in found.server.code_challenge_methods_supported:
+        if oauth is not None and oauth.assume_pkce:
+            log = structlog.get_logger("portal.credentials")
+            log.warning("a login assumes PKCE", server=config.id, issuer=found.server.issuer)
+        else:
+            raise Misconfigured(
+                f"the authorization server {found.server.issuer} does not say that it protects logins with PKCE "
+                "(S256). Without it a code can be stolen. If it does, write `assumePkce: true` into the server's "
+                "`oauth`."
+            )
     outbound.check(found.server.authorization_endpoint)
-    client = await client_at(found.server, oauth, portal, outbound, store)
+    client = await client_at(found.server, oauth, portal, outbound, store, now)
     asked = union(oauth.scope if oauth is not None and oauth.scope else found.scope, scope)
     if _OFFLINE in found.server.scopes_supported and asked:
         asked = union(asked, _OFFLINE)
-    resource = _resource(oauth, found.resource)
     # The room of logins is slow to import, and a portal without people does without it.
     from portal.login import authorization_url  # noqa: PLC0415
 
-    more = {**(oauth.parameters if oauth is not None else {}), **({"resource": resource} if resource else {})}
+    more = {**(oauth.parameters if oauth is not None else {}), **resource_member(oauth, found.resource)}
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
     url = authorization_url(
         found.server.authorization_endpoint,
@@ -146,21 +161,25 @@ async def complete_login(
     """
     server = pending.metadata
     issuer = answer.get("iss")
+    # An administrator who typed the endpoints in may not know the issuer. Then there is nothing to compare it with.
+    known = oauth is None or oauth.token_endpoint is None or oauth.issuer is not None
     # Before anything else of the answer is looked at: it may be that of another authorization server (RFC 9207 2.4).
-    if issuer != server.issuer and (issuer is not None or server.authorization_response_iss_parameter_supported):
+    must_be_there = server.authorization_response_iss_parameter_supported
+    if known and issuer != server.issuer and (issuer is not None or must_be_there):
         raise CredentialError("The answer is not from the authorization server that the login was begun at.")
     if "error" in answer or not answer.get("code"):
         raise Refused(*_refusal(answer))
-    resource = _resource(oauth, pending.resource)
     form = {
         "grant_type": "authorization_code",
         "code": answer["code"],
         "redirect_uri": pending.redirect_uri,
         "code_verifier": pending.verifier,
-        **({"resource": resource} if resource else {}),
+        **resource_member(oauth, pending.resource),
     }
     sent, headers = authenticated(pending.client, form, server, int(time.time()))
-    token = await request_token(outbound, server.token_endpoint, sent, headers, (pending.client.secret,))
+    token = await request_token(
+        outbound, server.token_endpoint, sent, headers, (pending.client.secret, answer["code"], pending.verifier)
+    )
     document = CredentialDocument(
         state="ready",
         scope=token.scope or pending.scope,
@@ -187,24 +206,11 @@ async def complete_login(
 async def _discover(
     config: HttpServer, oauth: UpstreamOAuth | None, challenge: Challenge, outbound: Outbound
 ) -> Discovered:
-    if oauth is not None and oauth.token_endpoint is not None:
-        server = ServerMetadata(
-            issuer=oauth.issuer or oauth.token_endpoint,
-            token_endpoint=oauth.token_endpoint,
-            authorization_endpoint=oauth.authorization_endpoint or "",
-            revocation_endpoint=oauth.revocation_endpoint or "",
-            # Who types endpoints in knows the server.
-            code_challenge_methods_supported=("S256",),
-        )
-        return Discovered(canonical_resource(config.url), challenge.scope, server)
+    if (found := typed_in(oauth, config.url, challenge.scope)) is not None:
+        return found
     known = oauth is not None and bool(oauth.client_secret or oauth.private_key)
     issuer = oauth.issuer if oauth is not None else None
     return await discover(outbound, config.url, challenge, issuer, any_issuer=not known and issuer is None)
-
-
-def _resource(oauth: UpstreamOAuth | None, resource: str) -> str:
-    policy = oauth.resource if oauth is not None else "send"
-    return {"send": resource, "omit": ""}.get(policy, policy)
 
 
 def _refusal(answer: Mapping[str, str]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 from weakref import WeakSet
 
 import structlog
@@ -72,5 +73,7 @@ class ServerCredentials:
 def may_log_in(config: ServerConfig) -> bool:
     """Whether somebody can log in to this server: it is reached by URL, and the document has no other credential."""
     if not isinstance(config, HttpServer) or any(name.lower() == "authorization" for name in config.headers):
+        return False
+    if urlsplit(config.url).username is not None:
         return False
     return config.oauth is None or config.oauth.grant == "authorization_code"

@@ -16,6 +16,7 @@ from mcp.client.auth.utils import (
 )
 from mcp.shared.auth_utils import check_resource_allowed
 
+from portal.config import UpstreamOAuth
 from portal.credentials.challenge import Challenge
 from portal.credentials.errors import Misconfigured, NoAnswer
 from portal.credentials.metadata import M, ResourceMetadata, ServerMetadata, read
@@ -60,6 +61,28 @@ async def discover(
     )
 
 
+def typed_in(oauth: UpstreamOAuth | None, url: str, scope: str) -> Discovered | None:
+    """What an administrator typed in instead of having it discovered; None where nothing is."""
+    if oauth is None or oauth.token_endpoint is None:
+        return None
+    server = ServerMetadata(
+        issuer=oauth.issuer or oauth.token_endpoint,
+        token_endpoint=oauth.token_endpoint,
+        authorization_endpoint=oauth.authorization_endpoint or "",
+        revocation_endpoint=oauth.revocation_endpoint or "",
+        # Who types endpoints in knows the server.
+        code_challenge_methods_supported=("S256",),
+    )
+    return Discovered(canonical_resource(url), scope, server)
+
+
+def resource_member(oauth: UpstreamOAuth | None, resource: str) -> dict[str, str]:
+    """The member `resource` of a request for a login or a token, as the configuration has it."""
+    policy = oauth.resource if oauth is not None else "send"
+    sent = {"send": resource, "omit": ""}.get(policy, policy)
+    return {"resource": sent} if sent else {}
+
+
 def canonical_resource(url: str) -> str:
     """A server's URL as the identifier of a resource: without user, query and fragment (RFC 8707 2)."""
     parts = urlsplit(url)
@@ -86,7 +109,7 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
         Misconfigured: the server wants tokens of another one. What is registered with one authorization server is not
             shown to another.
     """
-    if issuer is not None and (not named or any(issuers_match(one, issuer) for one in named)):
+    if issuer is not None and (not named or any(_same_issuer(one, issuer) for one in named)):
         return issuer
     if issuer is not None:
         raise Misconfigured(
@@ -104,20 +127,31 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
     )
 
 
+def _same_issuer(one: str, other: str) -> bool:
+    """Whether both are the same text, but for the slash at the end of a bare host (RFC 8414 3.3)."""
+    try:
+        return issuers_match(one, other)
+    except ValueError:
+        return False
+
+
 def _listed(names: Iterable[str]) -> str:
     shown = [name[:200] for name in names if name.isprintable()][:3]
     return " or ".join(shown) or "an authorization server without a readable name"
 
 
 async def _server_metadata(outbound: Outbound, issuer: str, url: str) -> ServerMetadata:
-    places = build_oauth_authorization_server_metadata_discovery_urls(issuer, url)
+    try:
+        places = build_oauth_authorization_server_metadata_discovery_urls(issuer, url)
+    except ValueError:
+        raise Misconfigured(f"it wants tokens of {_listed([issuer])}, which is no URL.") from None
     found = await _first(outbound, places, ServerMetadata)
     if found is None:
         raise Misconfigured(
             f"the authorization server {issuer} publishes no metadata. Check `issuer` in the server's `oauth`, or "
             "write its `tokenEndpoint` there."
         )
-    if not issuers_match(found.issuer, issuer):
+    if not _same_issuer(found.issuer, issuer):
         raise Misconfigured(
             f"the metadata of the authorization server {issuer} names another issuer, {_listed([found.issuer])}. Check "
             "`issuer` in the server's `oauth`."

@@ -29,8 +29,10 @@ class Refused(CredentialError):
 
 
 class NoAnswer(CredentialError):
-    """`arrived` is whether the request may have had an effect."""
+    """`arrived` is whether the request may have had an effect, as far as the connection tells; `status` is that of an
+    answer that says nothing about it."""
 
-    def __init__(self, text: str, *, arrived: bool = False) -> None:
+    def __init__(self, text: str, *, arrived: bool = False, status: int | None = None) -> None:
         super().__init__(text)
         self.arrived = arrived
+        self.status = status

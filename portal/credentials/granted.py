@@ -3,13 +3,13 @@
 A refresh, step by step, and what holds if the process ends after each:
 
     1  read the credential          nothing has happened
-    2  lease it, note the attempt   the lease ends by itself; the next process sees the attempt
+    2  lease it, note the attempt   the lease ends by itself; the next process sees the attempt, in the same version
     3  send the refresh token       the same: whether the request arrived is not known
-    4  store the new pair           the next process finds it
+    4  store the new pair           the next process finds it, in a new version
     5  show the new token           no token is shown that is not stored
 
-A refresh token whose request may have arrived is sent once more, because most authorization servers allow that for a
-while; never to one that takes back everything then (`rotating: strict`). After that a new login is needed.
+A refresh token that may have been used is sent once more, because most authorization servers allow that for a while;
+never to one that takes back everything then (`rotating: strict`). After that a new login is needed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,24 @@ import structlog
 
 from portal.config import HttpServer
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, read_challenge, union
-from portal.credentials.client_authentication import RegisteredClient, authenticated
-from portal.credentials.discovery import covers
+from portal.credentials.client_authentication import authenticated
+from portal.credentials.discovery import covers, resource_member
 from portal.credentials.errors import CredentialError, Misconfigured, NoAnswer, Refused
-from portal.credentials.grants import CREDENTIAL, Attempt, CredentialDocument, SealedGrant, State, state_of
-from portal.credentials.metadata import ServerMetadata
+from portal.credentials.grants import (
+    CREDENTIAL,
+    Attempt,
+    CredentialDocument,
+    SealedGrant,
+    client_of,
+    metadata_of,
+    unsealed,
+)
 from portal.credentials.outbound import Outbound
-from portal.credentials.registration import configured_client
+from portal.credentials.registration import forget_client
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import AccessToken, request_token
 from portal.errors import AuthorizationRequired
-from portal.state import Clock, SecretUnreadable, StateUnavailable, utc_now
+from portal.state import Clock, SecretUnreadable, StateError, StateUnavailable, utc_now
 
 if TYPE_CHECKING:
     from portal.state import Store, StoredCredential
@@ -48,7 +55,10 @@ LEASE_SECONDS = 20.0
 RETRY_SECONDS = 2.0
 MAX_TRIES = 2
 _POLL_SECONDS = 0.25
-REFUSED_AGAIN_SECONDS = 5.0
+# How long a refresh waits for that of another process: longer than any lease.
+MOST_WAITING = 30.0
+# How long closing waits for a refresh that is under way.
+CLOSING_SECONDS = 5.0
 # A token that another process has just stored is used if it lives so much longer.
 _WORTH_SECONDS = 10.0
 
@@ -60,7 +70,8 @@ class LoginNeeded(CredentialError):
 class GrantedCredential:
     """Implements `Credential` with the credential of `subject` for one server, as the store has it.
 
-    `advice` says how one logs in, as in "log in with a command". `sleep` and `now` are the clock's.
+    `advice` says how one logs in, as in "log in with a command". `now` is the time that tokens live by, `steady` one in
+    seconds that is never set.
     """
 
     def __init__(
@@ -71,6 +82,7 @@ class GrantedCredential:
         advice: str,
         *,
         now: Clock = utc_now,
+        steady: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._config = config
@@ -79,24 +91,21 @@ class GrantedCredential:
         self.advice = advice
         self._how = f"{advice[:1].upper()}{advice[1:]}."
         self._now = now
+        self._steady = steady
         self._sleep = sleep
         private = config.oauth is not None and config.oauth.allow_private
         self._outbound = Outbound(config.url, allow_private=private)
         self._stored: Stored | None = None
         self._read = False
+        self._reading = asyncio.Lock()
         self._refused = ""
-        self._replaced = float("-inf")
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
-        self._source = TokenSource(self._fetch, self._seconds, self._log)
+        # A refresh that is cut off loses the pair that it was answered with.
+        self._source = TokenSource(self._fetch, self._seconds, self._log, steady=steady, patience=CLOSING_SECONDS)
 
     @property
     def secrets(self) -> Sequence[str]:
-        return (held.access,) if (held := self._source.held) is not None else ()
-
-    @property
-    def state(self) -> State:
-        """The state of the credential, as far as this process knows."""
-        return state_of(self._stored, self._now())
+        return self._source.shown
 
     async def aclose(self) -> None:
         await self._source.aclose()
@@ -125,7 +134,9 @@ class GrantedCredential:
     async def headers(self) -> Mapping[str, str]:
         """Implements `Credential`. Empty without a login: the server may not ask for one."""
         if not self._read:
-            await self._load()
+            async with self._reading:
+                if not self._read:
+                    await self._load()
         if self._stored is None:
             return {}
         return (await self._source.token()).headers
@@ -144,12 +155,10 @@ class GrantedCredential:
                 wanted = challenge.scope[:200] or "it does not say which"
                 raise self._required(refused, f"wants more permissions than the login has ({wanted}).")
             return False
+        if not self._source.drop():
+            return False
         if held is not None:
-            if self._seconds() < self._replaced + REFUSED_AGAIN_SECONDS:
-                return False
-            self._replaced = self._seconds()
             self._refused = held.access
-            self._source.forget()
         await self._source.next()
         return True
 
@@ -164,14 +173,13 @@ class GrantedCredential:
 
     async def _load(self) -> None:
         """Read what the store has. A credential for another place than the server's is none."""
-        self._read = True
         try:
             stored, grant = await self._newest()
         except (StateUnavailable, SecretUnreadable) as error:
-            self._read = False
             raise AuthorizationRequired(f"its credential cannot be read: {error}") from error
-        self._stored = stored
-        self._source.held = self._held(stored, grant) if stored is not None and grant is not None else None
+        self._read, self._stored = True, stored
+        held = self._held(stored, grant) if stored is not None and grant is not None else None
+        self._source.held = held if held is not None and held.access != self._refused else None
 
     async def _newest(self) -> tuple[Stored | None, SealedGrant | None]:
         found = await self._store.credentials.list(CREDENTIAL, subject=self._subject, server=self._config.id)
@@ -180,13 +188,11 @@ class GrantedCredential:
             return None, None
         stored = fitting[-1]
         secret = await self._store.credentials.secret(CREDENTIAL, stored.key)
-        return (stored, SealedGrant.model_validate_json(secret)) if secret is not None else (None, None)
+        return (stored, unsealed(secret)) if secret is not None else (None, None)
 
-    def _held(self, stored: Stored, grant: SealedGrant) -> Held | None:
-        """The token to show; None if there must be another first."""
+    def _held(self, stored: Stored, grant: SealedGrant) -> Held:
+        """The token to show while it lives, whatever has become of the refresh token."""
         document = stored.document
-        if document.state in ("needs_reauth", "misconfigured"):
-            return None
         expires = document.expires_at
         lifetime = None if expires is None else (expires - document.issued_at).total_seconds()
         return Held.of(grant.access, document.scope, lifetime, document.issued_at.timestamp())
@@ -198,42 +204,50 @@ class GrantedCredential:
         if wanted != self._stored.document.wanted_scope:
             document = self._stored.document.model_copy(update={"wanted_scope": wanted})
             rows, stored = self._store.credentials, self._stored
-            self._stored = await rows.settle(CREDENTIAL, stored.key, stored.version, document) or stored
+            try:
+                # Not while it is being replaced: that would cost the outcome.
+                noted = await rows.settle(CREDENTIAL, stored.key, stored.version, document, unless_leased=True)
+            except StateError as error:
+                self._log.warning("what a server wants is not noted for the next login", reason=str(error))
+                return
+            self._stored = noted or self._stored
 
     # Refreshing
 
     async def _fetch(self) -> Held:
         try:
             return await self._refreshed()
-        except (StateUnavailable, SecretUnreadable) as error:
+        except StateError as error:
             raise NoAnswer(str(error)) from error
 
     async def _refreshed(self) -> Held:
         """A token that lives, from the store or from the authorization server."""
-        owner = secrets.token_hex(16)
+        owner, began = secrets.token_hex(16), self._steady()
         while True:
             stored, grant = await self._newest()
             self._stored = stored
             if stored is None or grant is None:
                 raise LoginNeeded(f"nobody is logged in any more. {self._how}")
             document = stored.document
-            if document.state in ("needs_reauth", "misconfigured"):
+            if document.state == "needs_reauth":
                 raise LoginNeeded(f"{document.reason} {self._how}")
             held = self._held(stored, grant)
-            if held is not None and self._serves(held):
+            if self._serves(held):
                 return held
             if not grant.refresh:
-                await self._give_up(stored, "Its token has ended, and there is no refresh token.")
-            if stored.leased_until is not None and stored.leased_until > self._now():
-                # Another process replaces it. Its outcome, or the end of its lease, is worth waiting for.
-                await self._sleep(_POLL_SECONDS)
-                continue
+                what = "The server refuses its token" if held.access == self._refused else "Its token has ended"
+                await self._give_up(stored, f"{what}, and there is no refresh token.")
             attempt = _next_attempt(document.attempt, grant.refresh)
-            if attempt.tries > MAX_TRIES or (attempt.tries > 1 and self._strict):
-                await self._give_up(stored, "The answer to a refresh was lost, and with it the token.")
+            is_leased = stored.leased_until is not None and stored.leased_until > self._now()
+            if not is_leased and (attempt.tries > MAX_TRIES or (attempt.tries > 1 and self._strict)):
+                await self._give_up(stored, "A refresh was begun, and nobody knows what became of it.")
             noted = document.model_copy(update={"state": "refreshing", "attempt": attempt})
             if await self._lease(stored, owner, noted):
                 return await self._with_lease(stored, owner, noted, grant)
+            # Another process replaces it. Its outcome, or the end of its lease, is worth waiting for.
+            if self._steady() > began + MOST_WAITING:
+                raise NoAnswer("another process is replacing its token, and does not come to an end")
+            await self._sleep(_POLL_SECONDS)
 
     def _serves(self, held: Held) -> bool:
         """Whether a token from the store is worth showing: it is not the one that was refused, nor about to end."""
@@ -244,16 +258,18 @@ class GrantedCredential:
         return await rows.lease(CREDENTIAL, stored.key, stored.version, owner, LEASE_SECONDS, noted)
 
     async def _with_lease(self, stored: Stored, owner: str, noted: CredentialDocument, grant: SealedGrant) -> Held:
+        before = stored.document.attempt
         while True:
             try:
                 token = await self._request(stored, grant)
             except NoAnswer as error:
-                if not error.arrived:
-                    await self._settle(stored, noted, attempt=None, state="unknown", reason=_sentence(error))
+                if not self._may_be_used(error):
+                    # The attempt does not count: the same refresh token may be sent again.
+                    await self._settle(stored, noted, attempt=before, state="unknown", reason=_sentence(error))
                     raise
-                again = _next_attempt(noted.attempt, grant.refresh)
+                before, again = noted.attempt, _next_attempt(noted.attempt, grant.refresh)
                 if again.tries > MAX_TRIES or self._strict:
-                    await self._give_up(stored, f"{_sentence(error)} The token may be lost.", noted)
+                    await self._give_up(stored, f"{_sentence(error)} Its refresh token may have been used.", noted)
                 await self._sleep(RETRY_SECONDS)
                 noted = noted.model_copy(update={"attempt": again})
                 if not await self._lease(stored, owner, noted):
@@ -261,33 +277,26 @@ class GrantedCredential:
             except Refused as error:
                 return await self._after_refusal(stored, noted, error)
             except Misconfigured as error:
-                await self._settle(stored, noted, attempt=None, state="misconfigured", reason=str(error))
+                await self._settle(stored, noted, attempt=before, state="misconfigured", reason=str(error))
                 raise
             else:
                 return await self._store_pair(stored, noted, grant, token)
 
+    def _may_be_used(self, error: NoAnswer) -> bool:
+        """Whether the refresh token may have been used by a request that brought no token.
+
+        An answer that is an error says that it was not; but a gateway may say so of an answer that it lost.
+        """
+        by_gateway = error.status is not None and error.status not in (429, 503)
+        return error.arrived or (self._strict and by_gateway)
+
     async def _request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
         oauth = self._config.oauth
-        policy = oauth.resource if oauth is not None else "send"
-        resource = {"send": stored.key.resource, "omit": ""}.get(policy, policy)
+        client = client_of(stored, grant, oauth)
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
-        client = self._client(stored, grant)
-        server = ServerMetadata(
-            issuer=grant.issuer,
-            token_endpoint=grant.token_endpoint,
-            token_endpoint_auth_methods_supported=grant.methods,
-            token_endpoint_auth_signing_alg_values_supported=grant.algorithms,
-        )
-        form |= {"resource": resource} if resource else {}
-        sent, headers = authenticated(client, form, server, int(time.time()))
+        form |= resource_member(oauth, stored.key.resource)
+        sent, headers = authenticated(client, form, metadata_of(grant), int(time.time()))
         return await request_token(self._outbound, grant.token_endpoint, sent, headers, (client.secret, grant.refresh))
-
-    def _client(self, stored: Stored, grant: SealedGrant) -> RegisteredClient:
-        """The client that the credential was given to. A secret of the configuration may be newer than the login's."""
-        oauth = self._config.oauth
-        if oauth is not None and oauth.client_id == stored.key.client:
-            return configured_client(oauth)
-        return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
 
     async def _store_pair(
         self, stored: Stored, noted: CredentialDocument, grant: SealedGrant, token: AccessToken
@@ -313,9 +322,7 @@ class GrantedCredential:
             return await self._refreshed()
         self._stored, self._refused = settled, ""
         self._log.info("an access token was replaced", issuer=stored.key.issuer, subject=self._subject)
-        held = self._held(settled, pair)
-        assert held is not None
-        return held
+        return self._held(settled, pair)
 
     async def _after_refusal(self, stored: Stored, noted: CredentialDocument, error: Refused) -> Held:
         if error.code == "invalid_grant":
@@ -324,14 +331,20 @@ class GrantedCredential:
             if newest is not None and (newest.key, newest.version) != (stored.key, stored.version):
                 return await self._refreshed()
             await self._give_up(stored, str(error), noted)
+        if error.code in ("invalid_client", "unauthorized_client"):
+            await forget_client(self._store, stored.key.issuer, stored.key.client)
         await self._settle(stored, noted, attempt=None, state="misconfigured", reason=str(error))
         raise Misconfigured(str(error)) from error
 
     async def _settle(self, stored: Stored, document: CredentialDocument, **update: object) -> None:
         changed = document.model_copy(update=update)
-        tell = changed.state in ("needs_reauth", "misconfigured")
+        tell = changed.state == "needs_reauth"
         rows = self._store.credentials
-        self._stored = await rows.settle(CREDENTIAL, stored.key, stored.version, changed, tell=tell) or stored
+        settled = await rows.settle(CREDENTIAL, stored.key, stored.version, changed, tell=tell)
+        if settled is None:
+            # Somebody has logged in anew, or out.
+            settled, _ = await self._newest()
+        self._stored = settled
 
     async def _give_up(self, stored: Stored, reason: str, noted: CredentialDocument | None = None) -> None:
         """

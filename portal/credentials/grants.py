@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
+from portal.config import UpstreamOAuth
+from portal.credentials.client_authentication import RegisteredClient, configured_client
+from portal.credentials.metadata import ServerMetadata
 from portal.credentials.token_source import RENEW_AT
 from portal.objects import Document
-from portal.state import Kind
+from portal.state import Kind, SecretUnreadable
 
 if TYPE_CHECKING:
     from portal.state import StoredCredential
@@ -72,6 +75,42 @@ class SealedGrant(BaseModel):
     method: str = ""
     methods: tuple[str, ...] = ()
     algorithms: tuple[str, ...] = ()
+
+
+def client_of(
+    stored: StoredCredential[CredentialDocument], grant: SealedGrant, oauth: UpstreamOAuth | None
+) -> RegisteredClient:
+    """The client that a credential was given to. A secret of the configuration may be newer than the login's.
+
+    Raises:
+        Misconfigured: the private key of the configuration is none.
+    """
+    if oauth is not None and oauth.client_id == stored.key.client:
+        return configured_client(oauth)
+    return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
+
+
+def metadata_of(grant: SealedGrant) -> ServerMetadata:
+    """What must be known of the authorization server to use the grant."""
+    return ServerMetadata(
+        issuer=grant.issuer,
+        token_endpoint=grant.token_endpoint,
+        revocation_endpoint=grant.revocation_endpoint,
+        token_endpoint_auth_methods_supported=grant.methods,
+        token_endpoint_auth_signing_alg_values_supported=grant.algorithms,
+    )
+
+
+def unsealed(secret: bytes) -> SealedGrant:
+    """The grant in the secret of a credential.
+
+    Raises:
+        SecretUnreadable: it is none.
+    """
+    try:
+        return SealedGrant.model_validate_json(secret)
+    except ValidationError:
+        raise SecretUnreadable("the secret of a credential is not one of this program") from None
 
 
 CREDENTIAL = Kind("upstream_credential", CredentialDocument)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import structlog
 
 from portal.config import UpstreamOAuth
-from portal.credentials.client_authentication import RegisteredClient, authenticated
+from portal.credentials.client_authentication import authenticated
 from portal.credentials.errors import CredentialError
-from portal.credentials.grants import CREDENTIAL, CredentialDocument, SealedGrant
-from portal.credentials.metadata import ServerMetadata
+from portal.credentials.grants import (
+    CREDENTIAL,
+    CredentialDocument,
+    SealedGrant,
+    client_of,
+    metadata_of,
+    unsealed,
+)
 from portal.credentials.outbound import Outbound
-from portal.credentials.registration import configured_client
 from portal.credentials.tokens import revoke_token
-from portal.state import CredentialKey
+from portal.state import CredentialKey, SecretUnreadable
 
 if TYPE_CHECKING:
     from portal.state import Store, StoredCredential
@@ -41,33 +46,37 @@ async def stored_logins(
 async def log_out(
     store: Store, stored: StoredCredential[CredentialDocument], outbound: Outbound, oauth: UpstreamOAuth | None
 ) -> bool:
-    """Forget a credential; whether its authorization server has taken it back too (RFC 7009).
+    """Forget a credential; whether its authorization server has taken its tokens back too (RFC 7009).
 
-    It is forgotten first: what the authorization server does must not keep it.
+    It is forgotten first: neither a key that is lost nor what the authorization server does must keep it.
     """
-    secret = await store.credentials.secret(CREDENTIAL, stored.key)
-    await store.credentials.delete(CREDENTIAL, stored.key)
-    if secret is None:
-        return False
-    grant = SealedGrant.model_validate_json(secret)
-    if not grant.revocation_endpoint:
-        return False
-    client = RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
-    if oauth is not None and oauth.client_id == stored.key.client:
-        client = configured_client(oauth)
-    server = ServerMetadata(
-        issuer=grant.issuer,
-        token_endpoint=grant.revocation_endpoint,
-        token_endpoint_auth_methods_supported=grant.methods,
-        token_endpoint_auth_signing_alg_values_supported=grant.algorithms,
-    )
-    kinds = {"refresh_token": grant.refresh, "access_token": grant.access}
     try:
-        for kind, token in kinds.items():
-            if token:
-                form = {"token": token, "token_type_hint": kind}
-                sent, headers = authenticated(client, form, server, int(time.time()))
-                await revoke_token(outbound, grant.revocation_endpoint, sent, headers)
+        secret = await store.credentials.secret(CREDENTIAL, stored.key)
+        grant = unsealed(secret) if secret is not None else None
+    except SecretUnreadable:
+        grant = None
+    await store.credentials.delete(CREDENTIAL, stored.key)
+    if grant is None or not grant.revocation_endpoint:
+        return False
+    taken_back = [await _revoke(stored, grant, kind, outbound, oauth) for kind in ("refresh", "access")]
+    return all(taken_back)
+
+
+async def _revoke(
+    stored: StoredCredential[CredentialDocument],
+    grant: SealedGrant,
+    kind: Literal["refresh", "access"],
+    outbound: Outbound,
+    oauth: UpstreamOAuth | None,
+) -> bool:
+    token = grant.refresh if kind == "refresh" else grant.access
+    if not token:
+        return True
+    try:
+        form = {"token": token, "token_type_hint": f"{kind}_token"}
+        client = client_of(stored, grant, oauth)
+        sent, headers = authenticated(client, form, metadata_of(grant), int(time.time()))
+        await revoke_token(outbound, grant.revocation_endpoint, sent, headers)
     except CredentialError as error:
         log = structlog.get_logger("portal.credentials")
         log.warning("a token was not taken back", server=stored.key.server, reason=str(error))

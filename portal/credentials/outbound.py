@@ -36,7 +36,7 @@ class Outbound:
         self._private = allow_private
         self._local = _is_local(self._server.hostname or "")
         self._fetchers = {
-            (rule, seconds): Fetcher(rule, limit=MAX_BYTES, seconds=seconds, resolver=resolver)
+            (rule, seconds): Fetcher(rule, limit=MAX_BYTES, seconds=seconds, resolver=resolver, keep_alive=False)
             for rule in AddressRule
             for seconds in (METADATA_SECONDS, TOKEN_SECONDS)
         }
@@ -54,11 +54,11 @@ class Outbound:
             await fetcher.aclose()
 
     async def document(self, url: str) -> object | None:
-        """The JSON document at a URL, None where the host says that there is none (any status but 200 below 500).
+        """The JSON document at a URL; None where the host has none (any status but 200 below 500, or no JSON).
 
         Raises:
             Misconfigured: the portal may not go there.
-            NoAnswer: the host does not answer, or not with JSON.
+            NoAnswer: the host does not answer.
         """
         headers = {"accept": "application/json"}
         answer = await self._send(url, METADATA_SECONDS, headers=headers)
@@ -67,7 +67,8 @@ class Outbound:
         return _json(answer.body) if answer.status == 200 else None
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> tuple[int, object | None]:
-        """The status and the JSON of the answer to a POST, None for a body that is no JSON.
+        """The status and the JSON of the answer to a POST, None for a body that is no JSON. Each POST has a connection
+        of its own: of one that was kept open nobody knows whether a request still arrives.
 
         Raises:
             Misconfigured: the portal may not go there.
@@ -87,7 +88,7 @@ class Outbound:
             if failure.problem is FetchProblem.ADDRESS and rule is AddressRule.PUBLIC_ONLY:
                 fix = "If it is yours, write `allowPrivate: true` into the server's `oauth`."
                 raise Misconfigured(
-                    f"{origin_of(url)} is named by its metadata and is no public address. {fix}"
+                    f"{origin_of(url)}, which its metadata names, is no public address. {fix}"
                 ) from None
             if failure.problem in (FetchProblem.URL, FetchProblem.ADDRESS):
                 raise Misconfigured(f"{origin_of(url)} cannot be asked: {failure}.") from None
@@ -114,7 +115,7 @@ class Outbound:
             raise Misconfigured("its metadata names a URL with a user or a password in it.")
         local = self._local and _is_local(host)
         if parts.scheme != "https" and not (parts.scheme == "http" and (own or local)):
-            raise Misconfigured(f"{origin_of(url)} is named by its metadata and is no https URL.")
+            raise Misconfigured(f"{origin_of(url)}, which its metadata or its `oauth` names, is no https URL.")
         return AddressRule.NOT_LINK_LOCAL if own or local or self._private else AddressRule.PUBLIC_ONLY
 
 

@@ -7,14 +7,16 @@ metadata document (CIMD), dynamic registration (RFC 7591). What was registered i
 from __future__ import annotations
 
 import hashlib
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
 
 from portal.config import UpstreamOAuth
-from portal.credentials.client_authentication import RegisteredClient, read_private_key
+from portal.credentials.client_authentication import RegisteredClient, configured_client
 from portal.credentials.errors import Misconfigured, NoAnswer, Refused
 from portal.credentials.metadata import ServerMetadata, read
 from portal.credentials.outbound import Outbound, origin_of
@@ -40,12 +42,13 @@ class PortalClient:
 
 
 class UpstreamClientDocument(Document):
-    """A client that an authorization server registered for the portal. Its secret is the object's."""
+    """A client that an authorization server registered, until `expires_at`. Its secret is that of the object."""
 
     issuer: str
     redirect_uri: str
     client_id: str
     method: str
+    expires_at: AwareDatetime | None = None
 
 
 UPSTREAM_CLIENT = Kind("upstream_client", UpstreamClientDocument)
@@ -56,11 +59,17 @@ class _Registered(BaseModel):
 
     client_id: Annotated[str, Field(min_length=1, max_length=2048)]
     client_secret: Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")] = ""
+    client_secret_expires_at: Annotated[int, BeforeValidator(lambda value: _expiry(value))] = 0
     token_endpoint_auth_method: Annotated[str, BeforeValidator(lambda v: v if isinstance(v, str) else "")] = ""
 
 
 async def client_at(
-    server: ServerMetadata, oauth: UpstreamOAuth | None, portal: PortalClient, outbound: Outbound, store: Store
+    server: ServerMetadata,
+    oauth: UpstreamOAuth | None,
+    portal: PortalClient,
+    outbound: Outbound,
+    store: Store,
+    now: datetime,
 ) -> RegisteredClient:
     """The client to log in with at this authorization server.
 
@@ -75,7 +84,7 @@ async def client_at(
         return RegisteredClient(portal.document_url, method="none")
     id = _id(server.issuer, portal.redirect_uri)
     known = await store.get(UPSTREAM_CLIENT, id)
-    if known is not None:
+    if known is not None and (known.document.expires_at or now) >= now:
         secret = await store.secret(UPSTREAM_CLIENT, id)
         return RegisteredClient(known.document.client_id, (secret or b"").decode(), method=known.document.method)
     if not server.registration_endpoint:
@@ -84,9 +93,13 @@ async def client_at(
             f"redirect URI {portal.redirect_uri}, and write its `clientId`, and its `clientSecret` if it has one, into "
             "the server's `oauth`."
         )
-    client = await _register(server, portal, outbound)
+    client, expires_at = await _register(server, portal, outbound)
     document = UpstreamClientDocument(
-        issuer=server.issuer, redirect_uri=portal.redirect_uri, client_id=client.id, method=client.method
+        issuer=server.issuer,
+        redirect_uri=portal.redirect_uri,
+        client_id=client.id,
+        method=client.method,
+        expires_at=expires_at,
     )
     async with store.transaction() as transaction:
         if await transaction.find(UPSTREAM_CLIENT, id) is not None:
@@ -95,32 +108,20 @@ async def client_at(
     return client
 
 
-async def forget_client(store: Store, issuer: str, redirect_uri: str) -> None:
-    """Register anew next time: the authorization server no longer knows the client."""
-    try:
-        await store.delete(UPSTREAM_CLIENT, _id(issuer, redirect_uri), by=BY)
-    except NotFound:
-        return
+async def forget_client(store: Store, issuer: str, client_id: str | None = None) -> None:
+    """Register anew next time: the authorization server no longer knows this client of ours, or any (None)."""
+    for stored in await store.list(UPSTREAM_CLIENT):
+        if stored.document.issuer == issuer and client_id in (None, stored.document.client_id):
+            with suppress(NotFound):
+                await store.delete(UPSTREAM_CLIENT, stored.id, by=BY)
 
 
-def configured_client(oauth: UpstreamOAuth) -> RegisteredClient:
-    """The client that an administrator registered.
-
-    Raises:
-        Misconfigured: its private key is none.
-    """
-    return RegisteredClient(
-        id=oauth.client_id,
-        secret=oauth.client_secret,
-        key=read_private_key(oauth.private_key, oauth.key_id) if oauth.private_key else None,
-        algorithm=oauth.algorithm,
-        method=oauth.token_endpoint_auth_method or ("" if oauth.client_secret or oauth.private_key else "none"),
-    )
-
-
-async def _register(server: ServerMetadata, portal: PortalClient, outbound: Outbound) -> RegisteredClient:
+async def _register(
+    server: ServerMetadata, portal: PortalClient, outbound: Outbound
+) -> tuple[RegisteredClient, datetime | None]:
+    """The new client, and when its secret ends."""
     methods = server.token_endpoint_auth_methods_supported
-    # A secret where the server wants one: a public client is less to lose, and all servers of MCP take it.
+    # A public client where that will do: it has no secret that could be lost.
     method = "none" if not methods or "none" in methods else next((m for m in _WITH_SECRET if m in methods), "none")
     metadata = {
         "client_name": portal.name,
@@ -135,7 +136,11 @@ async def _register(server: ServerMetadata, portal: PortalClient, outbound: Outb
     who = origin_of(server.registration_endpoint)
     found = read(_Registered, answer) if status in (200, 201) else None
     if found is not None:
-        return RegisteredClient(found.client_id, found.client_secret, method=found.token_endpoint_auth_method or method)
+        client = RegisteredClient(
+            found.client_id, found.client_secret, method=found.token_endpoint_auth_method or method
+        )
+        ends = found.client_secret_expires_at
+        return client, datetime.fromtimestamp(ends, UTC) if ends and found.client_secret else None
     if status >= 500 or status == 429:
         raise NoAnswer(f"{who} answered a registration with status {status}")
     error = answer.get("error") if isinstance(answer, dict) else None
@@ -146,6 +151,11 @@ async def _register(server: ServerMetadata, portal: PortalClient, outbound: Outb
         "clients that they have approved.",
         code,
     )
+
+
+def _expiry(value: object) -> int:
+    """A Unix time up to the year 9999, 0 for "never" and for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 253_402_300_800 else 0
 
 
 _WITH_SECRET = ("client_secret_basic", "client_secret_post")

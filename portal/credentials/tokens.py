@@ -20,6 +20,8 @@ from portal.credentials.outbound import Outbound, origin_of
 MAX_TOKEN = 16 * 1024
 MAX_SECONDS = 10 * 365 * 86_400
 _FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "application/json"}
+# What an authorization server says that may give the token the next time (RFC 6749 4.1.2.1, RFC 8628 3.5).
+_FOR_NOW = ("temporarily_unavailable", "server_error", "slow_down")
 _CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}")
 _MAX_DESCRIPTION = 300
 
@@ -67,12 +69,15 @@ async def request_token(
     status, answer = await outbound.post(endpoint, urlencode(form).encode(), {**_FORM, **headers})
     who = origin_of(endpoint)
     # Some answer errors with status 200.
-    if isinstance(answer, dict) and isinstance(answer.get("error"), str) and "access_token" not in answer:
-        raise _refusal(who, answer, secrets)
+    is_error = isinstance(answer, dict) and isinstance(answer.get("error"), str) and "access_token" not in answer
     if status >= 500 or status == 429:
-        raise NoAnswer(f"{who} answered a request for a token with status {status}")
+        raise NoAnswer(f"{who} answered a request for a token with status {status}", status=status)
+    if is_error:
+        assert isinstance(answer, dict)
+        refusal = _refusal(who, answer, secrets)
+        raise NoAnswer(str(refusal)) if refusal.code in _FOR_NOW else refusal
     if not 200 <= status < 300:
-        raise Refused(f"{who} refused a token with status {status} and no OAuth error.", "")
+        raise NoAnswer(f"{who} answered a request for a token with status {status} and no OAuth error", status=status)
     found = read(_Answer, answer)
     if found is None:
         raise NoAnswer(f"{who} answered a request for a token with something else", arrived=True)
@@ -88,7 +93,7 @@ async def revoke_token(outbound: Outbound, endpoint: str, form: Mapping[str, str
         CredentialError: it was not.
     """
     status, _ = await outbound.post(endpoint, urlencode(form).encode(), {**_FORM, **headers})
-    if status != 200:
+    if not 200 <= status < 300:
         raise Refused(f"{origin_of(endpoint)} answered the revocation of a token with status {status}.", "")
 
 
@@ -98,7 +103,7 @@ def _refusal(who: str, answer: Mapping[str, object], secrets: Sequence[str]) -> 
     description = answer.get("error_description")
     said = ""
     if isinstance(description, str) and description:
-        for secret in secrets:
+        for secret in filter(None, secrets):
             description = description.replace(secret, "[redacted]")
         readable = "".join(character if character.isprintable() else " " for character in description)
         said = f": {readable[:_MAX_DESCRIPTION]}"

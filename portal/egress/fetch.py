@@ -17,6 +17,8 @@ from portal.egress.addresses import AddressRefused, AddressRule, checked_connect
 # Content types of a JSON document; "+json" stands for every type that ends so (RFC 6839 3.1).
 JSON = ("application/json", "+json")
 _CHUNK = 64 * 1024
+# The part of the time for a request in which the connection must be there.
+CONNECTING = 0.7
 
 
 class FetchProblem(StrEnum):
@@ -56,8 +58,8 @@ class Answer:
 class Fetcher:
     """Asks services within bounds: answers of at most `limit` bytes within `seconds`, at addresses the rule allows.
 
-    Keeps connections open between requests, but no cookies, and uses no proxy. Close it, or use it as an async context
-    manager. `resolver` and `tls` replace the system's.
+    Keeps connections open between requests unless `keep_alive` is false, but no cookies, and uses no proxy. Close it,
+    or use it as an async context manager. `resolver` and `tls` replace the system's.
     """
 
     def __init__(
@@ -68,12 +70,14 @@ class Fetcher:
         seconds: float,
         resolver: AbstractResolver | None = None,
         tls: ssl.SSLContext | None = None,
+        keep_alive: bool = True,
     ) -> None:
         self._addresses = addresses
         self._limit = limit
         self._seconds = seconds
         self._resolver = resolver
         self._tls = tls
+        self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Fetcher:
@@ -111,6 +115,8 @@ class Fetcher:
             ) as response:
                 _check_head(response, statuses, content_types)
                 return Answer(response.status, await self._body(response))
+        except aiohttp.ConnectionTimeoutError as error:
+            raise FetchFailed(FetchProblem.UNREACHABLE, "it cannot be reached in time") from error
         except TimeoutError as error:
             raise FetchFailed(FetchProblem.TIMEOUT, f"it did not answer within {self._seconds:g} s") from error
         except aiohttp.ClientConnectorError as error:
@@ -118,9 +124,9 @@ class Fetcher:
                 raise FetchFailed(FetchProblem.ADDRESS, self._refusal()) from error
             text = f"it cannot be reached ({type(error).__name__})"
             raise FetchFailed(FetchProblem.UNREACHABLE, text) from error
-        except aiohttp.InvalidURL as error:
+        except ValueError as error:
             raise FetchFailed(FetchProblem.URL, "its URL is not valid") from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, OSError) as error:
             text = f"it did not answer ({type(error).__name__})"
             raise FetchFailed(FetchProblem.INTERRUPTED, text) from error
 
@@ -144,8 +150,11 @@ class Fetcher:
     def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=checked_connector(self._addresses, self._resolver, ssl=self._tls or True),
-                timeout=aiohttp.ClientTimeout(total=self._seconds),
+                connector=checked_connector(
+                    self._addresses, self._resolver, ssl=self._tls or True, force_close=not self._keep_alive
+                ),
+                # Connecting has a limit of its own: only there is it sure that nothing was sent.
+                timeout=aiohttp.ClientTimeout(total=self._seconds, connect=self._seconds * CONNECTING),
                 headers={"accept-encoding": "identity", "user-agent": "codemode-portal"},
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -3,7 +3,7 @@
 from portal.servers.listing_changes import ListingChange
 from portal.servers.servers import Lease, Servers
 from portal.servers.snapshot import ServerSnapshot, Snapshot, tools_by_server
-from portal.servers.stored import History, StoredServers
+from portal.servers.stored import History, StoredServers, server_config
 
 __all__ = [
     "History",
@@ -13,5 +13,6 @@ __all__ = [
     "Servers",
     "Snapshot",
     "StoredServers",
+    "server_config",
     "tools_by_server",
 ]

@@ -7,6 +7,7 @@ processes hold the same credential, and some authorization servers take back eve
 from __future__ import annotations
 
 import hashlib
+import secrets
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ from portal.state.schema import credentials
 from portal.state.tokens import OpenWriting
 
 MAX_URL = 4096
+MOST_LEASES = 3
 MAX_LISTED = 10_000
 D = TypeVar("D")
 Reading = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
@@ -55,8 +57,8 @@ class CredentialKey:
 
 @dataclass(frozen=True, slots=True)
 class StoredCredential(Generic[D]):
-    """A credential as it was read. `version` counts its changes from 1. `leased_until` is when the lease of the process
-    that renews it ends, None without one; times are UTC."""
+    """A credential as it was read. `version` is another after each change. `leased_until` is when the lease of the
+    process that renews it ends, None without one; times are UTC."""
 
     key: CredentialKey
     version: int
@@ -118,7 +120,8 @@ class CredentialRows:
             row = await self._row(connection, kind.name, key)
             values = {
                 **await self._sealed(connection, kind.name, key, secret),
-                "version": row["version"] + 1 if row is not None else 1,
+                # A credential that was deleted and stored anew must not be taken for the one before.
+                "version": row["version"] + 1 if row is not None else secrets.randbelow(2**31),
                 "document": text,
                 "modified_at": to_stored(self._clock()),
                 "leased_until": None,
@@ -141,8 +144,10 @@ class CredentialRows:
         has a lease. The document is stored with the lease, which its owner may take again.
         """
         now = self._clock()
-        mine = credentials.c.leased_by == owner
-        free = or_(mine, credentials.c.leased_until.is_(None), credentials.c.leased_until <= to_stored(now))
+        lease = credentials.c.leased_until
+        # No lease is that long: it is of a process whose clock is wrong.
+        wrong = lease > to_stored(now + timedelta(seconds=MOST_LEASES * seconds))
+        free = or_(credentials.c.leased_by == owner, lease.is_(None), lease <= to_stored(now), wrong)
         take = update(credentials).where(_is(kind.name, key), credentials.c.version == version, free)
         until = to_stored(now + timedelta(seconds=seconds))
         async with self._writing() as (connection, _):
@@ -160,10 +165,12 @@ class CredentialRows:
         secret: bytes | Keep = KEEP,
         *,
         tell: bool = False,
+        unless_leased: bool = False,
     ) -> StoredCredential[D] | None:
         """Store the outcome of a renewal and end the lease, if the credential is still of this version. None if not.
 
-        The lease itself is not asked for: an outcome that comes late is better than none. Subscribers are told only if
+        The lease itself is not asked for: an outcome that comes late is better than none. With `unless_leased` nothing
+        is stored while anybody renews the credential: it is for other changes. Subscribers are told only if
         `tell` is set: other processes go on with what they have until it ends, and read this one then.
         """
         values: dict[str, object] = {
@@ -178,6 +185,9 @@ class CredentialRows:
                 assert isinstance(secret, bytes)
                 values |= await self._sealed(connection, kind.name, key, secret)
             mine = update(credentials).where(_is(kind.name, key), credentials.c.version == version)
+            if unless_leased:
+                now = to_stored(self._clock())
+                mine = mine.where(or_(credentials.c.leased_until.is_(None), credentials.c.leased_until <= now))
             if (await connection.execute(mine.values(**values))).rowcount != 1:
                 return None
             if tell:

@@ -10,11 +10,12 @@ import asyncio
 import getpass
 import webbrowser
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -27,17 +28,20 @@ from portal.cli.database import open_database
 from portal.cli.exits import CommandError, Exit
 from portal.cli.session import load
 from portal.cli.show.console import consoles
-from portal.config import Config, HttpServer
+from portal.config import Config, HttpServer, ServerConfig
 from portal.credentials import (
     OWN,
     STATES,
     CredentialDocument,
     CredentialError,
+    CredentialsInvalid,
     Outbound,
     PortalClient,
+    Refused,
     begin_login,
     challenge_of,
     complete_login,
+    forget_client,
     log_out,
     may_log_in,
     save_login,
@@ -47,8 +51,10 @@ from portal.credentials import (
 from portal.errors import UpstreamError
 from portal.http import HttpSettings, running
 from portal.logs import configure_logging
+from portal.objects import SERVER
 from portal.pages import words_page
-from portal.state import StoredCredential
+from portal.servers import server_config
+from portal.state import StateError, Store, StoredCredential
 
 CALLBACK_PATH = "/callback"
 # The same each time, because authorization servers compare the whole address; another one if it is taken.
@@ -73,10 +79,14 @@ async def log_in(options: LoginOptions) -> Exit:
     stdout, stderr = consoles()
     configure_logging(level="critical", terminal=stderr.is_terminal)
     _, document = load(options.config, stderr)
-    server = _server(document, options.server)
+    by = f"command line: {_user()}"
+    if options.server in document.servers:
+        _require_login(document.servers[options.server])
     async with open_database(options.state, options.config, stderr, create=options.create) as (store, _):
+        server = await _server(document, store, options.server)
         former = await stored_logins(store, subject=OWN, server=server.id)
-        wanted = " ".join([options.scope, *(one.document.wanted_scope for one in former)])
+        # More permissions never cost those that there were.
+        wanted = " ".join([options.scope, *(f"{one.document.scope} {one.document.wanted_scope}" for one in former)])
         private = server.oauth is not None and server.oauth.allow_private
         try:
             challenge = await challenge_of(server)
@@ -85,16 +95,19 @@ async def log_in(options: LoginOptions) -> Exit:
                 return Exit.OK
             async with Outbound(server.url, allow_private=private) as outbound, _callback(server) as callback:
                 portal = PortalClient(document.portal.name, callback.url, native=True)
+                now = datetime.now(UTC)
                 pending = await begin_login(
-                    server, challenge, portal, outbound, store, subject=OWN, scope=wanted.strip()
+                    server, challenge, portal, outbound, store, subject=OWN, now=now, scope=wanted.strip()
                 )
-                _show(pending.url, stdout, stderr, browser=options.browser)
+                stderr.print(Text(f"Logging in at {pending.metadata.issuer}."), soft_wrap=True)
+                await _show(pending.url, stdout, stderr, browser=options.browser)
                 with stderr.status("Waiting for the browser ..."):
                     answer = await callback.answer(pending.state)
                 key, found, grant = await complete_login(pending, answer, server.oauth, outbound, datetime.now(UTC))
-            by = f"command line: {getpass.getuser()}"
             await save_login(store, key, found.model_copy(update={"granted_by": by}), grant)
         except CredentialError as error:
+            if isinstance(error, Refused) and error.code in ("invalid_client", "unauthorized_client"):
+                await forget_client(store, pending.metadata.issuer, pending.client.id)
             raise CommandError(f"{server.id}: {error}", Exit.UPSTREAM) from error
         except UpstreamError as error:
             raise CommandError(f"{server.id}: {error.full_message}", Exit.UPSTREAM) from error
@@ -131,6 +144,13 @@ async def log_out_of(server_id: str, config: Path | None, state: str | None) -> 
     return Exit.OK
 
 
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+
+
 async def list_credentials(config: Path | None, state: str | None, *, as_json: bool) -> Exit:
     """Print the logins, the portal's own and those of people, with their states."""
     stdout, stderr = consoles()
@@ -146,26 +166,36 @@ async def list_credentials(config: Path | None, state: str | None, *, as_json: b
     return Exit.OK
 
 
-def _server(document: Config, name: str) -> HttpServer:
-    """The server to log in to.
+async def _server(document: Config, store: Store, name: str) -> HttpServer:
+    """The server to log in to, of the document or of the database.
 
     Raises:
         CommandError: there is none, or nobody can log in to it.
     """
     server = document.servers.get(name)
+    if server is None and (stored := await store.get(SERVER, name)) is not None:
+        try:
+            server = server_config(stored, await store.secret(SERVER, name))
+        except (CredentialsInvalid, StateError, ValidationError) as error:
+            raise CommandError(f"The stored server {name!r} cannot be used.") from error
     if server is None:
         known = ", ".join(id for id, one in document.servers.items() if may_log_in(one)) or "none"
-        raise CommandError(f"There is no server {name!r} in the configuration; those to log in to are: {known}.")
+        raise CommandError(f"There is no server {name!r}; those of the configuration to log in to are: {known}.")
+    return _require_login(server)
+
+
+def _require_login(server: ServerConfig) -> HttpServer:
     if not isinstance(server, HttpServer):
-        raise CommandError(f"{name} is a program of this machine; there is nothing to log in to.")
+        raise CommandError(f"{server.id} is a program of this machine; there is nothing to log in to.")
     if not may_log_in(server):
-        how = "an `Authorization` in its `headers`" if server.oauth is None else "a client of its own (`oauth`)"
-        raise CommandError(f"{name} has {how} in the configuration, and needs no login.")
+        how = "a client of its own (`oauth`)" if server.oauth is not None else "a credential in its `headers` or `url`"
+        raise CommandError(f"{server.id} has {how}, and needs no login.")
     return server
 
 
-def _show(url: str, stdout: Console, stderr: Console, *, browser: bool) -> None:
-    opened = browser and webbrowser.open(url)
+async def _show(url: str, stdout: Console, stderr: Console, *, browser: bool) -> None:
+    # In a thread: a browser of the terminal runs until it is left.
+    opened = browser and await asyncio.to_thread(webbrowser.open, url)
     stderr.print("Your browser shows the login. If not, open:" if opened else "Open this in your browser:")
     stdout.print(Text(url), soft_wrap=True)
 
@@ -202,15 +232,17 @@ async def _callback(server: HttpServer) -> AsyncIterator[_Callback]:
     callback = _Callback()
     app = Starlette(routes=[Route(CALLBACK_PATH, callback.endpoint)])
     configured = server.oauth.callback_port if server.oauth is not None else 0
-    for port in (configured,) if configured else (CALLBACK_PORT, 0):
-        try:
-            async with running(app, port=port, http=HttpSettings()) as url:
-                callback.url = url + CALLBACK_PATH
-                yield callback
-                return
-        except OSError as error:
-            if configured or not port or callback.url:
-                raise CommandError(f"Port {port} of this machine cannot be listened on: {error.strerror}.") from error
+    async with AsyncExitStack() as stack:
+        for port in (configured,) if configured else (CALLBACK_PORT, 0):
+            try:
+                url = await stack.enter_async_context(running(app, port=port, http=HttpSettings()))
+                break
+            except OSError as error:
+                if port in (configured, 0):
+                    text = f"Port {port} of this machine cannot be listened on: {error.strerror}."
+                    raise CommandError(text) from error
+        callback.url = url + CALLBACK_PATH
+        yield callback
 
 
 def _table(logins: Sequence[StoredCredential[CredentialDocument]], now: datetime) -> Table:

@@ -318,7 +318,11 @@ class HttpClient:
         return response
 
     async def _token_refused(self, response: aiohttp.ClientResponse) -> AuthorizationRequired:
-        what = f"refuses the access token that the portal was issued for it (HTTP {response.status})"
+        credential = self._credential
+        what = "refuses access (HTTP 403)"
+        if response.status == 401:
+            what = "refuses the access token that the portal was issued for it (HTTP 401)"
+            what += f"; {credential.advice}" if credential is not None and credential.advice else ""
         words = await self._words(response)
         response.release()
         what += f"; it says: {words}" if words else ""
@@ -336,8 +340,9 @@ class HttpClient:
                 response = await self._session.request(
                     method, target, headers=headers, data=data, allow_redirects=False
                 )
-            except (aiohttp.ClientError, RuntimeError, OSError) as error:
-                # RuntimeError means that the session was closed in the meantime.
+            except (aiohttp.ClientError, RuntimeError, ValueError, OSError) as error:
+                # RuntimeError means that the session was closed in the meantime, ValueError that what is to be sent
+                # does not go together.
                 raise as_upstream_error(error) from None
             if response.status not in (301, 302, 303, 307, 308):
                 return response
@@ -366,14 +371,15 @@ class HttpClient:
 
     def _advice(self, challenge: str) -> str:
         """What to do about a 401."""
-        if self._headers or urlsplit(self.url).username:
+        login = self._credential.advice if self._credential is not None else ""
+        if not login and (self._headers or urlsplit(self.url).username):
             return "the credentials in its configuration are not those it wants, or have expired"
         token = (
             'put its token into its `headers`, as "Authorization": "Bearer ${TOKEN}" with TOKEN in the environment '
             "(of a stored server into `auth_credentials`)"
         )
-        if self._credential is not None and self._credential.advice:
-            return f"{self._credential.advice}; or {token}"
+        if login:
+            return f"{login}; or {token}"
         login = f"; or give the portal a database (`portal.state`), and log in with `codemode login {self._id}`"
         return token + (login if "resource_metadata" in challenge else "")
 

@@ -71,7 +71,9 @@ async def log_in(server: HttpServer, store: Store) -> None:
         return
     portal = PortalClient("Conformance", CALLBACK, DOCUMENT, native=True)
     async with Outbound(server.url) as outbound, aiohttp.ClientSession() as browser:
-        pending = await begin_login(server, challenge, portal, outbound, store, subject=OWN, scope=wanted)
+        pending = await begin_login(
+            server, challenge, portal, outbound, store, subject=OWN, now=datetime.now(UTC), scope=wanted
+        )
         async with browser.get(pending.url, allow_redirects=False) as redirect:
             answer = dict(parse_qsl(urlsplit(redirect.headers["location"]).query))
         if answer.get("state") != pending.state:

@@ -20,7 +20,9 @@ from portal.credentials.challenge import MAX_SCOPES, Challenge, read_challenge, 
         ('Bearer error="insufficient_scope", scope="x"', Challenge(scope="x", error="insufficient_scope")),
         ('Bearer resource_metadata="https://a/b?c=d,e"', Challenge(resource_metadata="https://a/b?c=d,e")),
         ("Bearer resource_metadata=https://a/b", Challenge(resource_metadata="https://a/b")),
-        (r'Bearer scope="a \"b\" \\c"', Challenge(scope='a "b" \\c')),
+        # Scopes have few characters (RFC 6749 3.3); others could not be asked for.
+        (r'Bearer scope="a \"b\" \\c d"', Challenge(scope="a d")),
+        ('Bearer scope="a\udcff b"', Challenge(scope="b")),
         # A text that looks like a parameter is none.
         ('Bearer error_description="use scope=\\"all\\", error=none", scope="a"', Challenge(scope="a")),
         ('Bearer realm="scope=b", scope="a"', Challenge(scope="a")),

@@ -165,7 +165,7 @@ async def test_while_the_authorization_server_is_down_a_living_token_serves_and_
                 assert caught.value.ran == "no"
             assert len(issuing.requests) <= 3
             issuing.answer = None
-            clock.now += AFTER_NO_ANSWER
+            clock.now += 4 * AFTER_NO_ANSWER
             assert await up.text("echo", "up again") == "up again"
 
 
@@ -269,7 +269,9 @@ async def test_an_authorization_server_that_is_another_than_it_says_is_refused()
 async def test_a_token_endpoint_at_a_plain_address_elsewhere_gets_nothing() -> None:
     metadata = {"token_endpoint": "http://login.example.com/token"}
     async with authority(metadata=metadata) as issuing, protected(issuing) as (_, host):
-        assert "http://login.example.com is named by its metadata and is no https URL" in await reason(host, issuing)
+        assert "http://login.example.com, which its metadata or its `oauth` names, is no https URL" in await reason(
+            host, issuing
+        )
 
 
 # What the server wants
@@ -294,7 +296,7 @@ async def test_scope_that_is_not_granted_is_asked_for_once() -> None:
             issuing.answer = only_read
             guard.needed = "write"
             for _ in range(3):
-                with pytest.raises(AuthorizationRequired, match=r"refuses the access token .* \(HTTP 403\)"):
+                with pytest.raises(AuthorizationRequired, match=r"refuses access \(HTTP 403\)"):
                     await up.call("echo")
         assert len(issuing.requests) == 2
 
@@ -316,6 +318,24 @@ async def test_scope_that_is_refused_costs_only_the_call_that_needs_it() -> None
             issuing.tokens.clear()
             clock.now += AFTER_REFUSAL
             assert await up.text("echo", "as before") == "as before"
+
+
+async def test_scope_that_an_administrator_wrote_is_the_most_that_is_asked_for() -> None:
+    async with authority() as issuing, protected(issuing, needed="read") as (guard, host):
+        async with connected(host, issuing, scope="read") as up:
+            guard.needed = "admin"
+            with pytest.raises(AuthorizationRequired, match=r"refuses access \(HTTP 403\)"):
+                await up.call("echo")
+        assert [asked["scope"] for asked in issuing.requests] == ["read"]
+
+
+async def test_a_server_whose_metadata_names_nonsense_is_a_reason() -> None:
+    async with authority() as issuing, protected(issuing) as (guard, host):
+        guard.resource_metadata = {"authorization_servers": ["https://[", issuing.issuer]}
+        async with connected(host, issuing) as up:
+            assert up.connection.state == "ready", up.connection.reason
+        guard.resource_metadata = {"authorization_servers": ["https://["]}
+        assert "it wants tokens of https://[" in await reason(host, issuing)
 
 
 async def test_two_challenges_at_once_end_with_the_scopes_of_both() -> None:
@@ -425,6 +445,15 @@ async def test_a_token_that_a_server_repeats_does_not_reach_an_error() -> None:
         with pytest.raises(UpstreamError) as caught:
             await up.call("echo")
         assert token not in str(caught.value) + str(caught.value.data)
+
+
+async def test_a_token_that_was_replaced_meanwhile_does_not_reach_an_error_either() -> None:
+    async with authority() as issuing, protected(issuing) as (guard, host), connected(host, issuing) as up:
+        (first,) = issuing.tokens
+        issuing.tokens.clear()
+        assert await up.text("echo", "renewed") == "renewed"
+        credential = up.connection._credential
+        assert credential is not None and {first, *issuing.tokens} <= set(credential.secrets)
 
 
 # The tests read with the former name of an algorithm what was signed with it.

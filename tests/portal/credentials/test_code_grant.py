@@ -62,7 +62,12 @@ async def begun(
     challenge = await challenge_of(config)
     assert challenge is not None
     async with Outbound(config.url) as outbound:
-        yield await begin_login(config, challenge, portal, outbound, store, subject=OWN, scope=scope), outbound
+        yield (
+            await begin_login(
+                config, challenge, portal, outbound, store, subject=OWN, now=datetime.now(UTC), scope=scope
+            ),
+            outbound,
+        )
 
 
 async def browsed(pending: PendingLogin) -> Mapping[str, str]:

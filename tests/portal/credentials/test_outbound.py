@@ -44,14 +44,17 @@ class Names(AbstractResolver):
 @pytest.mark.parametrize(
     ("url", "why"),
     [
-        ("http://login.example.com/x", "http://login.example.com is named by its metadata and is no https URL"),
-        ("https://10.0.0.1/x", "https://10.0.0.1 is named by its metadata and is no public address"),
-        ("https://127.0.0.1:8787/x", "https://127.0.0.1:8787 is named by its metadata and is no public address"),
+        (
+            "http://login.example.com/x",
+            "http://login.example.com, which its metadata or its `oauth` names, is no https URL",
+        ),
+        ("https://10.0.0.1/x", "https://10.0.0.1, which its metadata names, is no public address"),
+        ("https://127.0.0.1:8787/x", "https://127.0.0.1:8787, which its metadata names, is no public address"),
         ("https://2130706433/x", "is no public address"),
         ("https://inside.example.com/x", "is no public address. If it is yours, write `allowPrivate: true`"),
         ("https://user@login.example.com/x", "a URL with a user or a password"),
         ("http://files.example.com/x", "is no https URL"),
-        ("file:///etc/passwd", "a URL is named by its metadata and is no https URL"),
+        ("file:///etc/passwd", "a URL, which its metadata or its `oauth` names, is no https URL"),
         ("nothing", "is no https URL"),
         ("https://[::1", "something that is no URL"),
         ("", "is no https URL"),

@@ -33,7 +33,7 @@ async def test_a_credential_is_found_by_whose_it_is_and_what_for(opened: Opener)
     async with opened() as store:
         rows = store.credentials
         first = await rows.put(KIND, KEY, {"state": "ready"}, b"a token")
-        assert (first.version, first.key, first.document, first.leased_until) == (1, KEY, {"state": "ready"}, None)
+        assert (first.key, first.document, first.leased_until) == (KEY, {"state": "ready"}, None)
         assert await rows.secret(KIND, KEY) == b"a token"
         await rows.put(KIND, replace(KEY, subject="bob"), {}, b"of bob")
         await rows.put(KIND, replace(KEY, server="wiki"), {}, b"of the wiki")
@@ -48,22 +48,26 @@ async def test_a_credential_is_found_by_whose_it_is_and_what_for(opened: Opener)
 async def test_one_that_is_put_again_replaces_the_other_and_one_that_is_deleted_is_gone(opened: Opener) -> None:
     async with opened() as store:
         rows = store.credentials
-        await rows.put(KIND, KEY, {"state": "ready"}, b"first")
-        assert await rows.lease(KIND, KEY, 1, "me", 60, {"state": "refreshing"})
+        first = await rows.put(KIND, KEY, {"state": "ready"}, b"first")
+        assert await rows.lease(KIND, KEY, first.version, "me", 60, {"state": "refreshing"})
         second = await rows.put(KIND, KEY, {"state": "ready"}, b"second")
-        assert (second.version, second.leased_until) == (2, None)
+        assert (second.version, second.leased_until) == (first.version + 1, None)
         assert await rows.secret(KIND, KEY) == b"second"
         assert await rows.delete(KIND, KEY) and not await rows.delete(KIND, KEY)
         assert await rows.get(KIND, KEY) is None
+        # What was begun with one that is gone ends with it.
+        anew = await rows.put(KIND, KEY, {"state": "ready"}, b"of another login")
+        assert anew.version not in (first.version, second.version)
+        assert await rows.settle(KIND, KEY, first.version, {}, b"late") is None
 
 
 async def test_of_many_that_want_to_renew_it_one_may_until_its_lease_ends(opened: Opener) -> None:
     clock = Clock()
     async with opened(clock) as one, opened(clock) as other:
-        await one.credentials.put(KIND, KEY, {"state": "ready"}, b"old")
+        version = (await one.credentials.put(KIND, KEY, {"state": "ready"}, b"old")).version
         taken = await asyncio.gather(
             *(
-                store.credentials.lease(KIND, KEY, 1, f"{name} {number}", 60, {"state": "refreshing"})
+                store.credentials.lease(KIND, KEY, version, f"{name} {number}", 60, {"state": "refreshing"})
                 for number in range(4)
                 for name, store in (("one", one), ("other", other))
             )
@@ -73,23 +77,44 @@ async def test_of_many_that_want_to_renew_it_one_may_until_its_lease_ends(opened
         assert found is not None and found.document == {"state": "refreshing"}
         assert found.leased_until == clock.at + timedelta(seconds=60)
         clock.at += timedelta(seconds=60)
-        assert await other.credentials.lease(KIND, KEY, 1, "another", 60, {"state": "refreshing"})
-        assert not await one.credentials.lease(KIND, KEY, 2, "of a version that is not", 60, {})
+        assert await other.credentials.lease(KIND, KEY, version, "another", 60, {"state": "refreshing"})
+        assert await other.credentials.lease(KIND, KEY, version, "another", 60, {"state": "refreshing"})
+        assert not await one.credentials.lease(KIND, KEY, version + 1, "of a version that is not", 60, {})
+
+
+async def test_a_lease_of_a_process_whose_clock_is_wrong_keeps_nobody_waiting(opened: Opener) -> None:
+    fast, right = Clock(), Clock()
+    fast.at += timedelta(hours=2)
+    async with opened(fast) as one, opened(right) as other:
+        version = (await one.credentials.put(KIND, KEY, {}, b"old")).version
+        assert await one.credentials.lease(KIND, KEY, version, "fast", 60, {})
+        assert await other.credentials.lease(KIND, KEY, version, "right", 60, {})
 
 
 async def test_an_outcome_ends_the_lease_and_is_stored_once(opened: Opener) -> None:
     async with opened() as store:
         rows = store.credentials
-        await rows.put(KIND, KEY, {}, b"old")
-        await rows.lease(KIND, KEY, 1, "me", 60, {})
-        settled = await rows.settle(KIND, KEY, 1, {"state": "ready"}, b"new")
-        assert settled is not None and (settled.version, settled.leased_until) == (2, None)
-        assert await rows.settle(KIND, KEY, 1, {"state": "late"}, b"late") is None
+        version = (await rows.put(KIND, KEY, {}, b"old")).version
+        await rows.lease(KIND, KEY, version, "me", 60, {})
+        settled = await rows.settle(KIND, KEY, version, {"state": "ready"}, b"new")
+        assert settled is not None and (settled.version, settled.leased_until) == (version + 1, None)
+        assert await rows.settle(KIND, KEY, version, {"state": "late"}, b"late") is None
         assert await rows.secret(KIND, KEY) == b"new"
         # Without a secret the one that is there stays.
-        assert await rows.settle(KIND, KEY, 2, {"state": "needs_reauth"}) is not None
+        assert await rows.settle(KIND, KEY, version + 1, {"state": "needs_reauth"}) is not None
         assert await rows.secret(KIND, KEY) == b"new"
         assert await rows.settle(KIND, replace(KEY, subject="bob"), 1, {}, b"of nobody") is None
+
+
+async def test_another_change_waits_while_a_credential_is_renewed(opened: Opener) -> None:
+    async with opened() as store:
+        rows = store.credentials
+        version = (await rows.put(KIND, KEY, {}, b"old")).version
+        assert await rows.lease(KIND, KEY, version, "me", 60, {})
+        assert await rows.settle(KIND, KEY, version, {"wanted": "more"}, unless_leased=True) is None
+        assert await rows.settle(KIND, KEY, version, {}, b"new") is not None
+        noted = await rows.settle(KIND, KEY, version + 1, {"wanted": "more"}, unless_leased=True)
+        assert noted is not None and await rows.secret(KIND, KEY) == b"new"
 
 
 async def test_logins_and_logouts_are_told_to_every_process_and_renewals_to_none(opened: Opener) -> None:
@@ -108,11 +133,11 @@ async def test_logins_and_logouts_are_told_to_every_process_and_renewals_to_none
                 await told.wait()
             told.clear()
 
-        await one.credentials.put(KIND, KEY, {}, b"token")
+        version = (await one.credentials.put(KIND, KEY, {}, b"token")).version
         await one_more()
-        await one.credentials.lease(KIND, KEY, 1, "me", 60, {})
-        await one.credentials.settle(KIND, KEY, 1, {}, b"renewed")
-        await one.credentials.settle(KIND, KEY, 2, {"state": "needs_reauth"}, tell=True)
+        assert await one.credentials.lease(KIND, KEY, version, "me", 60, {})
+        assert await one.credentials.settle(KIND, KEY, version, {}, b"renewed")
+        assert await one.credentials.settle(KIND, KEY, version + 1, {"state": "needs_reauth"}, tell=True)
         await one_more()
         await one.credentials.delete(KIND, KEY)
         await one_more()
