@@ -161,6 +161,22 @@ def test_a_value_is_that_of_v8(program: str) -> None:
     assert value(program) == VALUES[program]
 
 
+# A region, the language or region whose data it builds on, and its own date.
+BUILT_ON = {
+    "en-CA": ("en", "2025-01-15, 3:04:05 p.m."),
+    "en-GB": ("en", "15/01/2025, 15:04:05"),
+    "fr-CA": ("fr", "2025-01-15 15 h 04 min 05 s"),
+}
+
+
+@pytest.mark.parametrize("region", BUILT_ON)
+def test_a_region_has_its_own_formats_also_after_those_of_its_language(region: str) -> None:
+    language, own = BUILT_ON[region]
+    shown = f'{AT}.toLocaleString("{region}")'
+    assert value(f'[{AT}.toLocaleString("{language}"), {shown}][1]') == value(shown)
+    assert value(shown) == own
+
+
 @pytest.mark.parametrize("program", REFUSED)
 def test_what_is_not_carried_is_refused_with_advice_and_never_a_wrong_value(program: str) -> None:
     name, message, _ = thrown(program)

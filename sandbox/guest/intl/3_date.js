@@ -83,9 +83,12 @@ function skeleton(text) {
   return { fields, kinds: fields.map((f) => (f ? kindOf(f) : 0)) };
 }
 
-// The patterns of a locale with their skeletons, made at the first need.
+// The patterns of a locale with their skeletons, made at the first need. They are kept beside its data: those of a region
+// begin as a copy of its language's.
+const patternLists = new WeakMap();
+
 function patternsOf(data) {
-  if (!data.patternList) {
+  if (!patternLists.has(data)) {
     const list = new Map();
     const alone = new Set(); // the letters that are a skeleton by themselves
     const add = (key, pattern) => {
@@ -97,9 +100,10 @@ function patternsOf(data) {
     for (const from of [...own, data.skeletons]) for (const key of Object.keys(from).sort()) if (data.skeletons[key]) add(key, data.skeletons[key]);
     for (const letter of ["G", "y", "M", "E", "d", "a", "H", "m", "s", "S", "v"]) if (!alone.has(letter)) add(letter, letter);
     // Of two that are equally near the first serves: in the order of ICU, by the first letter.
-    data.patternList = [...list].sort(([a], [b]) => a.charCodeAt(0) - b.charCodeAt(0)).map(([, found]) => found);
+    const sorted = [...list].sort(([a], [b]) => a.charCodeAt(0) - b.charCodeAt(0)).map(([, found]) => found);
+    patternLists.set(data, sorted);
   }
-  return data.patternList;
+  return patternLists.get(data);
 }
 
 // The skeleton of a pattern: its fields in a fixed order, one for each.
