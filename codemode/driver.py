@@ -22,6 +22,7 @@ from codemode.local import LocalCalls
 from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
 from codemode.pace import Pace, RealPace
+from codemode.places import in_characters
 from codemode.returned import Returned
 from codemode.run import Failure, Rejection, Run, RunCall
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
@@ -59,7 +60,7 @@ async def drive(
         run.logs += outcome.logs
         calls.unawaited(outcome.calls)
         if isinstance(outcome, Failed):
-            run.failure = Failure.of(outcome.error, run.causes)
+            run.failure = in_characters(Failure.of(outcome.error, run.causes), source)
         else:
             run.value, run.has_value = outcome.value, outcome.has_value
     except TimeoutError:

@@ -67,6 +67,27 @@ def placed(failure: Failure, program: str) -> Failure:
     return replace(failure, line=line, column=column, stack="\n".join((head, *lines[first + 1 :])))
 
 
+def in_characters(failure: Failure, source: str) -> Failure:
+    """The failure with columns in characters. The engine counts the bytes of a line of `source`."""
+    if source.isascii():
+        return failure
+    lines = source.split("\n")
+
+    def column(line: int, of_bytes: int) -> int:
+        if not 0 < line <= len(lines):
+            return of_bytes
+        before = lines[line - 1].encode(errors="surrogatepass")[: of_bytes - 1]
+        return len(before.decode(errors="ignore")) + 1
+
+    def place(match: re.Match[str]) -> str:
+        return f"program.js:{match[1]}:{column(int(match[1]), int(match[2]))}"
+
+    stack = failure.stack and re.sub(r"program\.js:(\d{1,9}):(\d{1,9})", place, failure.stack)
+    if failure.line is None or failure.column is None:
+        return replace(failure, stack=stack)
+    return replace(failure, column=column(failure.line, failure.column), stack=stack)
+
+
 def within(failure: Failure, lines: int) -> Failure:
     """The failure without the places behind the first `lines` lines: there stands what was added to the program."""
     stack = failure.stack

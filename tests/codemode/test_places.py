@@ -249,6 +249,20 @@ async def test_another_error_in_the_making_of_one_keeps_its_own_place(engines: E
     assert "HERE" in code.split("\n")[error["line"] - 1]
 
 
+BESIDE_OTHER_SCRIPTS = [
+    ("const s = 'éé'; const x = null; x.here", "x.here"),
+    ("const s = '日本語'; const x = null; here", "here"),
+    ("const s = '日本語😀'; here there", "there"),
+    ("f('日本語日本語'); function f(s) { throw new Error(s) }", "Error"),
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(("code", "at"), BESIDE_OTHER_SCRIPTS)
+async def test_a_column_counts_characters_of_any_script(engines: Engines, code: str, at: str) -> None:
+    assert (await run(engines, code)).error["column"] == code.index(at) + 1
+
+
 def test_places_behind_the_program_are_left_out() -> None:
     stack = "    at f (program.js:2:3)\n    at <eval> (program.js:9:1)"
     assert within(Failure("exception", "Error", "m", 2, 3, stack), 8).stack == "    at f (program.js:2:3)"
