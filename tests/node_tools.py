@@ -8,8 +8,10 @@ instead when `CODEMODE_REQUIRE_NODE=1` (as continuous integration sets it).
 `python -m tests.node_tools [SPEC ...]` installs ahead of time.
 """
 
+import asyncio
 import fcntl
 import hashlib
+import json
 import os
 import platform
 import re
@@ -17,12 +19,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 import pytest
+
+from tests.patience import PATIENCE
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -90,6 +94,36 @@ def tsc() -> Path:
     if not binaries:
         raise NodeToolUnavailable(f"{TYPESCRIPT} brought no native compiler for this platform")
     return binaries[0]
+
+
+@asynccontextmanager
+async def listening_script(package_spec: str, script: Path, settings: object) -> AsyncIterator[str]:
+    """A script that uses a package, running until the block ends, and the URL that it prints when it listens.
+
+    `settings` are its first argument, as JSON. Skips the test as `needs` does.
+    """
+    folder = await asyncio.to_thread(needs, install, package_spec)
+    program = await asyncio.to_thread(needs, node)
+    # Beside the package, where Node finds it.
+    placed = folder / script.name
+    await asyncio.to_thread(placed.write_bytes, script.read_bytes())
+    process = await asyncio.create_subprocess_exec(
+        str(program),
+        *(str(placed), json.dumps(settings)),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(PATIENCE):
+            while not (line := (await process.stdout.readline()).decode()).startswith("http"):
+                assert line, f"{script.name} ended"
+        yield line.strip()
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
 
 
 def needs(tool: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -24,6 +24,7 @@ from portal.cli.options import (
     KindArgument,
     PruneOption,
     RemovedArgument,
+    ServerArgument,
     StateOption,
     StoreConfigOption,
 )
@@ -576,9 +577,7 @@ def audit(
 
 @app.command()
 def login(
-    server: Annotated[
-        str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
-    ],
+    server: ServerArgument,
     config: ConfigOption = None,
     state: StateOption = None,
     scope: Annotated[str, typer.Option(metavar="SCOPES", help="Permissions beside those that the server wants.")] = "",
@@ -598,9 +597,7 @@ def login(
 
 @app.command()
 def logout(
-    server: Annotated[
-        str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
-    ],
+    server: ServerArgument,
     config: ConfigOption = None,
     state: StateOption = None,
 ) -> None:
@@ -637,9 +634,7 @@ def pins(context: typer.Context, config: ConfigOption = None, json: JsonOption =
 
 @pin_group.command("approve")
 def approve(
-    server: Annotated[
-        str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
-    ],
+    server: ServerArgument,
     names: Annotated[
         list[str] | None,
         typer.Argument(metavar="TOOL", help="Tools or prompts; NAME@DIGEST for one definition; default: all."),

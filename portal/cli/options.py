@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from portal.cli.completion import complete_kind
+from portal.cli.completion import complete_kind, complete_server
 
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", metavar="FILE", help="The configuration document to use.")
@@ -37,6 +37,9 @@ KindArgument = Annotated[
 RemovedArgument = Annotated[
     str,
     typer.Argument(metavar="KIND|EMAIL", help="A kind and an id, or an address.", autocompletion=complete_kind),
+]
+ServerArgument = Annotated[
+    str, typer.Argument(metavar="SERVER", help="The server, by its id.", autocompletion=complete_server)
 ]
 EmailArgument = Annotated[str, typer.Argument(metavar="EMAIL", help="The administrator's e-mail address.")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As `codemode admin list` prints it.")]

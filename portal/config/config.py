@@ -43,7 +43,7 @@ from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
 from portal.config.own_code_mode import OwnCodeMode, asking_for_tools
 from portal.config.portals import PORTAL_ID, RESERVED_IDS, CodeModePolicy, PortalEntry
-from portal.config.section import Section
+from portal.config.section import Section, http_url
 from portal.config.upstream_oauth import UpstreamOAuth
 from portal.errors import ConfigError, InputError
 from portal.misfits import misfits
@@ -59,17 +59,6 @@ _ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 MAX_KEY = 200
 TOO_DEEP = "is nested too deeply."
 _POLICIES = {"policies", "serverPolicies", "toolPolicies", "groups", "lists", "oauth"}
-
-
-def _http_url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be an http:// or https:// URL with a host")
-    return value
 
 
 def _file_name(value: Path) -> Path:
@@ -171,7 +160,7 @@ class StdioServer(_Server):
 class HttpServer(_Server):
     """A server reached by URL. `transport` is "auto" when the document does not say: HTTP, then the older SSE."""
 
-    url: Annotated[str, AfterValidator(_http_url)] = Field(repr=False)
+    url: Annotated[str, AfterValidator(http_url)] = Field(repr=False)
     headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
     assertion_audience: str = Field(default="", max_length=200)

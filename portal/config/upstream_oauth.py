@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
-from portal.config.section import Section
+from portal.config.section import Section, http_url
 
 _PROTOCOL = frozenset(
     "response_type client_id redirect_uri scope state code_challenge code_challenge_method resource grant_type "
@@ -18,13 +18,8 @@ _SCOPES = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749 3.3
 
 
 def _url(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and not parts.fragment
-    except ValueError:
-        usable = False
-    if not usable:
-        raise ValueError("must be an http:// or https:// URL with a host")
+    if urlsplit(http_url(value)).fragment:
+        raise ValueError("must be an http:// or https:// URL with a host, and without a fragment")
     return value
 
 

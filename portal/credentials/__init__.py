@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from portal.credentials.challenge import Challenge, read_challenge
 from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.credentials import ServerCredentials, may_log_in
-from portal.credentials.errors import CredentialError, Refused
+from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
@@ -15,7 +15,7 @@ from portal.lazy import lazily
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
     from portal.credentials.logins import log_out, save_login, stored_logins
-    from portal.credentials.registration import PortalClient, forget_client
+    from portal.credentials.registration import PortalClient
 else:
     # Logins are kept in a database, whose library is slow to import.
     __getattr__ = lazily(
@@ -26,7 +26,6 @@ else:
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
-            "forget_client": "registration",
             "log_out": "logins",
             "save_login": "logins",
             "stored_logins": "logins",
@@ -45,12 +44,10 @@ __all__ = [
     "Outbound",
     "PendingLogin",
     "PortalClient",
-    "Refused",
     "ServerCredentials",
     "begin_login",
     "challenge_of",
     "complete_login",
-    "forget_client",
     "log_out",
     "may_log_in",
     "open_secret",

@@ -14,7 +14,7 @@ import structlog
 from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, Challenge, read_challenge, union
 from portal.credentials.client_authentication import authenticated, configured_client
-from portal.credentials.discovery import Discovered, discover, resource_member, typed_in
+from portal.credentials.discovery import Discovered, discover, resource_member
 from portal.credentials.outbound import Outbound
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import request_token
@@ -33,12 +33,11 @@ class ClientCredentials:
         config: HttpServer,
         oauth: UpstreamOAuth,
         *,
-        outbound: Outbound | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config = config
         self._oauth = oauth
-        self._outbound = outbound or Outbound(config.url, allow_private=oauth.allow_private)
+        self._outbound = Outbound(config.url, allow_private=oauth.allow_private)
         self._clock = clock
         self._challenge: Challenge | None = None
         self._discovered: Discovered | None = None
@@ -65,16 +64,16 @@ class ClientCredentials:
     async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
         """Implements `Credential`: a new token after a 401, one for more scopes where the challenge asks for them."""
         challenge = read_challenge(refused.challenge)
-        held = self._source.held
-        if held is not None and sent != held.headers:
+        if self._source.replaces(sent):
             return True
         if refused.status == 403:
             if challenge.error != INSUFFICIENT_SCOPE or not self._step_up(challenge.scope):
                 return False
         else:
+            was_held = self._source.held is not None
             if not self._source.drop():
                 return False
-            if held is not None:
+            if was_held:
                 # Who issues the server's tokens may have changed.
                 self._discovered = None
             if self._challenge is None or challenge.resource_metadata:
@@ -102,9 +101,9 @@ class ClientCredentials:
 
     async def _fetch(self) -> Held:
         oauth = self._oauth
-        if self._discovered is None:
-            self._discovered = await self._discover()
-        found = self._discovered
+        challenge = self._challenge or Challenge()
+        found = self._discovered or await discover(self._outbound, self._config.url, challenge, oauth)
+        self._discovered = found
         self._scope = self._scope or found.scope
         scope = self._scope
         form = {**oauth.parameters, "grant_type": "client_credentials", **resource_member(oauth, found.resource)}
@@ -115,8 +114,3 @@ class ClientCredentials:
         self._log.info("an access token was issued", issuer=issuer, scope=token.scope or scope, seconds=token.lifetime)
         self._issued_scope = scope
         return Held.of(token.access, scope, token.lifetime, self._clock())
-
-    async def _discover(self) -> Discovered:
-        challenge = self._challenge or Challenge()
-        found = typed_in(self._oauth, self._config.url, challenge.scope)
-        return found or await discover(self._outbound, self._config.url, challenge, self._oauth.issuer)

@@ -8,9 +8,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,13 +18,13 @@ import structlog
 from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.challenge import Challenge, read_challenge, union
 from portal.credentials.client_authentication import RegisteredClient, authenticated
-from portal.credentials.discovery import Discovered, discover, resource_member, typed_in
+from portal.credentials.discovery import discover, resource_member
 from portal.credentials.errors import CredentialError, Misconfigured, Refused
 from portal.credentials.grants import CredentialDocument, SealedGrant
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.outbound import Outbound
-from portal.credentials.registration import PortalClient, client_at
-from portal.credentials.tokens import request_token
+from portal.credentials.registration import PortalClient, client_at, forget_unknown_client
+from portal.credentials.tokens import NO_PROPER_CODE, readable_code, request_token
 from portal.errors import AuthorizationRequired, RpcError
 from portal.state import CredentialKey
 from portal.upstream import PORTAL_INFO, Introduction, NegotiationCache, open_link
@@ -57,9 +57,8 @@ async def challenge_of(config: HttpServer) -> Challenge | None:
     Raises:
         UpstreamError: it does not answer.
     """
-    asking = _Asking()
     try:
-        link, _ = await open_link(config, Introduction(info=PORTAL_INFO), asking, NegotiationCache(), asking)
+        link, _ = await open_link(config, Introduction(info=PORTAL_INFO), _Unheard(), NegotiationCache())
         try:
             # Some let everybody connect, and ask when something is wanted.
             async with asyncio.timeout(config.timeout):
@@ -67,30 +66,14 @@ async def challenge_of(config: HttpServer) -> Challenge | None:
         finally:
             await link.aclose()
     except AuthorizationRequired as error:
-        return asking.challenge or read_challenge(error.challenge)
+        return read_challenge(error.challenge)
     except (RpcError, TimeoutError):
-        return asking.challenge
+        pass
     return None
 
 
-class _Asking:
-    """Implements `Credential`, and keeps the challenge; and `Inbound`."""
-
-    advice = ""
-    secrets: Sequence[str] = ()
-
-    def __init__(self) -> None:
-        self.challenge: Challenge | None = None
-
-    async def headers(self) -> Mapping[str, str]:
-        return {}
-
-    async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
-        self.challenge = read_challenge(refused.challenge)
-        return False
-
-    async def aclose(self) -> None:
-        """There is nothing to end."""
+class _Unheard:
+    """Implements `Inbound`."""
 
     def notification(self, method: str, params: Mapping[str, object]) -> None:
         """Nobody needs to know."""
@@ -113,7 +96,7 @@ async def begin_login(
         CredentialError: the login cannot be begun. The text says why and what to do.
     """
     oauth = config.oauth
-    found = await _discover(config, oauth, challenge, outbound)
+    found = await discover(outbound, config.url, challenge, oauth)
     if not found.server.authorization_endpoint:
         raise Misconfigured(f"the authorization server {found.server.issuer} has no logins.")
     if "S256" not in found.server.code_challenge_methods_supported:
@@ -151,7 +134,12 @@ async def begin_login(
 
 
 async def complete_login(
-    pending: PendingLogin, answer: Mapping[str, str], oauth: UpstreamOAuth | None, outbound: Outbound, now: datetime
+    pending: PendingLogin,
+    answer: Mapping[str, str],
+    oauth: UpstreamOAuth | None,
+    outbound: Outbound,
+    store: Store,
+    now: datetime,
 ) -> tuple[CredentialKey, CredentialDocument, SealedGrant]:
     """The credential that a person came back with. `answer` are the parameters of the redirect; its `state` was the
     caller's to compare, who found this login by it.
@@ -177,47 +165,35 @@ async def complete_login(
         **resource_member(oauth, pending.resource),
     }
     sent, headers = authenticated(pending.client, form, server, int(time.time()))
-    token = await request_token(
-        outbound, server.token_endpoint, sent, headers, (pending.client.secret, answer["code"], pending.verifier)
-    )
+    confidential = (pending.client.secret, answer["code"], pending.verifier)
+    try:
+        token = await request_token(outbound, server.token_endpoint, sent, headers, confidential)
+    except Refused as error:
+        await forget_unknown_client(store, error, server.issuer, pending.client.id)
+        raise
     document = CredentialDocument(
         state="ready",
         scope=token.scope or pending.scope,
         granted_at=now,
         granted_by=pending.subject,
         issued_at=now,
-        expires_at=now + timedelta(seconds=token.lifetime) if token.lifetime is not None else None,
+        expires_at=token.ends_at(now),
     )
     grant = SealedGrant(
         access=token.access,
         refresh=token.refresh,
-        token_endpoint=server.token_endpoint,
-        revocation_endpoint=server.revocation_endpoint,
-        issuer=server.issuer,
+        server=server,
         client_secret=pending.client.secret,
         method=pending.client.method,
-        methods=server.token_endpoint_auth_methods_supported,
-        algorithms=server.token_endpoint_auth_signing_alg_values_supported,
     )
     key = CredentialKey(pending.subject, pending.server, server.issuer, pending.resource, pending.client.id)
     return key, document, grant
-
-
-async def _discover(
-    config: HttpServer, oauth: UpstreamOAuth | None, challenge: Challenge, outbound: Outbound
-) -> Discovered:
-    if (found := typed_in(oauth, config.url, challenge.scope)) is not None:
-        return found
-    known = oauth is not None and bool(oauth.client_secret or oauth.private_key)
-    issuer = oauth.issuer if oauth is not None else None
-    return await discover(outbound, config.url, challenge, issuer, any_issuer=not known and issuer is None)
 
 
 def _refusal(answer: Mapping[str, str]) -> tuple[str, str]:
     code = answer.get("error", "")
     if not code:
         return "The authorization server sent neither a code nor an error.", ""
-    readable = code if code.isprintable() and len(code) <= 100 else "an error without a proper code"
     if code == "access_denied":
         return "The login was refused, by the person or by the authorization server (access_denied).", code
-    return f"The authorization server refused the login with {readable}.", code
+    return f"The authorization server refused the login with {readable_code(code) or NO_PROPER_CODE}.", code

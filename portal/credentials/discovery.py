@@ -34,18 +34,20 @@ class Discovered:
     server: ServerMetadata
 
 
-async def discover(
-    outbound: Outbound, url: str, challenge: Challenge, issuer: str | None, *, any_issuer: bool = False
-) -> Discovered:
-    """What a token for the server at `url` is asked with. `issuer` is the authorization server that knows the client.
+async def discover(outbound: Outbound, url: str, challenge: Challenge, oauth: UpstreamOAuth | None) -> Discovered:
+    """What a token for the server at `url` is asked with. Nothing is discovered that an administrator typed in.
 
-    With `any_issuer` it is the first that the server names, or the server's own host if it names none: for a login
-    without a client that has a secret.
+    A client that has a secret or a key is shown to its `issuer` alone. For a login without one the first authorization
+    server serves that the server names, or its own host if it names none.
 
     Raises:
         Misconfigured: the client's secret would go to another authorization server than this, or it is not found.
         NoAnswer: a host that must be asked does not answer.
     """
+    if (typed := _typed_in(oauth, url, challenge.scope)) is not None:
+        return typed
+    issuer = oauth.issuer if oauth is not None else None
+    any_issuer = issuer is None and (oauth is None or not (oauth.client_secret or oauth.private_key))
     places = build_protected_resource_metadata_discovery_urls(challenge.resource_metadata or None, url)
     resource = await _first(outbound, places, ResourceMetadata)
     if resource is not None and not covers(resource.resource, url):
@@ -61,7 +63,7 @@ async def discover(
     )
 
 
-def typed_in(oauth: UpstreamOAuth | None, url: str, scope: str) -> Discovered | None:
+def _typed_in(oauth: UpstreamOAuth | None, url: str, scope: str) -> Discovered | None:
     """What an administrator typed in instead of having it discovered; None where nothing is."""
     if oauth is None or oauth.token_endpoint is None:
         return None

@@ -1,12 +1,13 @@
 """What can stand between the portal and an access token.
 
     CredentialError
+      LoginNeeded       only a person can help, who must log in
       Misconfigured     nothing will change until an administrator or the server's operator does something
       Refused           the authorization server answered with an OAuth error
       NoAnswer          it did not answer, or not with what can be used; it may have acted
 
 Texts are sentences without the name of the server, which whoever shows them knows. No text has a token, a secret or an
-answer of the authorization server in it, except the code of its error.
+answer of the authorization server in it, except the code and the description of its error.
 """
 
 from __future__ import annotations
@@ -14,6 +15,10 @@ from __future__ import annotations
 
 class CredentialError(Exception):
     """There is no access token."""
+
+
+class LoginNeeded(CredentialError):
+    """The text says why, and how one logs in."""
 
 
 class Misconfigured(CredentialError):

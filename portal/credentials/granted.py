@@ -19,7 +19,6 @@ import hashlib
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import structlog
@@ -28,18 +27,17 @@ from portal.config import HttpServer
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, read_challenge, union
 from portal.credentials.client_authentication import authenticated
 from portal.credentials.discovery import covers, resource_member
-from portal.credentials.errors import CredentialError, Misconfigured, NoAnswer, Refused
+from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refused
 from portal.credentials.grants import (
     CREDENTIAL,
     Attempt,
     CredentialDocument,
     SealedGrant,
     client_of,
-    metadata_of,
     unsealed,
 )
 from portal.credentials.outbound import Outbound
-from portal.credentials.registration import forget_client
+from portal.credentials.registration import forget_unknown_client
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import AccessToken, request_token
 from portal.errors import AuthorizationRequired
@@ -61,10 +59,6 @@ MOST_WAITING = 30.0
 CLOSING_SECONDS = 5.0
 # A token that another process has just stored is used if it lives so much longer.
 _WORTH_SECONDS = 10.0
-
-
-class LoginNeeded(CredentialError):
-    """Only a person can help: somebody must log in."""
 
 
 class GrantedCredential:
@@ -144,8 +138,7 @@ class GrantedCredential:
     async def renew(self, sent: Mapping[str, str], refused: AuthorizationRequired) -> bool:
         """Implements `Credential`: after a 401 by another token, if there is a way to one without a person."""
         challenge = read_challenge(refused.challenge)
-        held = self._source.held
-        if held is not None and sent != held.headers:
+        if self._source.replaces(sent):
             return True
         if self._stored is None:
             return False
@@ -155,6 +148,7 @@ class GrantedCredential:
                 wanted = challenge.scope[:200] or "it does not say which"
                 raise self._required(refused, f"wants more permissions than the login has ({wanted}).")
             return False
+        held = self._source.held
         if not self._source.drop():
             return False
         if held is not None:
@@ -295,21 +289,21 @@ class GrantedCredential:
         client = client_of(stored, grant, oauth)
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
         form |= resource_member(oauth, stored.key.resource)
-        sent, headers = authenticated(client, form, metadata_of(grant), int(time.time()))
-        return await request_token(self._outbound, grant.token_endpoint, sent, headers, (client.secret, grant.refresh))
+        sent, headers = authenticated(client, form, grant.server, int(time.time()))
+        confidential = (client.secret, grant.refresh)
+        return await request_token(self._outbound, grant.server.token_endpoint, sent, headers, confidential)
 
     async def _store_pair(
         self, stored: Stored, noted: CredentialDocument, grant: SealedGrant, token: AccessToken
     ) -> Held:
         now = self._now()
-        expires = now + timedelta(seconds=token.lifetime) if token.lifetime is not None else None
         document = noted.model_copy(
             update={
                 "state": "ready",
                 "reason": "",
                 "attempt": None,
                 "issued_at": now,
-                "expires_at": expires,
+                "expires_at": token.ends_at(now),
                 "scope": token.scope or noted.scope,
             }
         )
@@ -318,7 +312,7 @@ class GrantedCredential:
         secret = pair.model_dump_json().encode()
         settled = await self._store.credentials.settle(CREDENTIAL, stored.key, stored.version, document, secret)
         if settled is None:
-            # Somebody logged in anew meanwhile, or out.
+            # Meanwhile somebody has logged in again, or has logged out.
             return await self._refreshed()
         self._stored, self._refused = settled, ""
         self._log.info("an access token was replaced", issuer=stored.key.issuer, subject=self._subject)
@@ -326,13 +320,12 @@ class GrantedCredential:
 
     async def _after_refusal(self, stored: Stored, noted: CredentialDocument, error: Refused) -> Held:
         if error.code == "invalid_grant":
-            # Somebody may have logged in anew, or another process was ahead although its lease had ended.
+            # Somebody may have logged in again. Or another process was faster, although its lease had ended.
             newest, _ = await self._newest()
             if newest is not None and (newest.key, newest.version) != (stored.key, stored.version):
                 return await self._refreshed()
             await self._give_up(stored, str(error), noted)
-        if error.code in ("invalid_client", "unauthorized_client"):
-            await forget_client(self._store, stored.key.issuer, stored.key.client)
+        await forget_unknown_client(self._store, error, stored.key.issuer, stored.key.client)
         await self._settle(stored, noted, attempt=None, state="misconfigured", reason=str(error))
         raise Misconfigured(str(error)) from error
 
@@ -342,7 +335,7 @@ class GrantedCredential:
         rows = self._store.credentials
         settled = await rows.settle(CREDENTIAL, stored.key, stored.version, changed, tell=tell)
         if settled is None:
-            # Somebody has logged in anew, or out.
+            # Meanwhile somebody has logged in again, or has logged out.
             settled, _ = await self._newest()
         self._stored = settled
 

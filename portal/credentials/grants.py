@@ -68,13 +68,9 @@ class SealedGrant(BaseModel):
 
     access: str
     refresh: str = ""
-    token_endpoint: str
-    revocation_endpoint: str = ""
-    issuer: str
+    server: ServerMetadata
     client_secret: str = ""
     method: str = ""
-    methods: tuple[str, ...] = ()
-    algorithms: tuple[str, ...] = ()
 
 
 def client_of(
@@ -88,17 +84,6 @@ def client_of(
     if oauth is not None and oauth.client_id == stored.key.client:
         return configured_client(oauth)
     return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
-
-
-def metadata_of(grant: SealedGrant) -> ServerMetadata:
-    """What must be known of the authorization server to use the grant."""
-    return ServerMetadata(
-        issuer=grant.issuer,
-        token_endpoint=grant.token_endpoint,
-        revocation_endpoint=grant.revocation_endpoint,
-        token_endpoint_auth_methods_supported=grant.methods,
-        token_endpoint_auth_signing_alg_values_supported=grant.algorithms,
-    )
 
 
 def unsealed(secret: bytes) -> SealedGrant:

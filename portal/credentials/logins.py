@@ -16,7 +16,6 @@ from portal.credentials.grants import (
     CredentialDocument,
     SealedGrant,
     client_of,
-    metadata_of,
     unsealed,
 )
 from portal.credentials.outbound import Outbound
@@ -56,7 +55,7 @@ async def log_out(
     except SecretUnreadable:
         grant = None
     await store.credentials.delete(CREDENTIAL, stored.key)
-    if grant is None or not grant.revocation_endpoint:
+    if grant is None or not grant.server.revocation_endpoint:
         return False
     taken_back = [await _revoke(stored, grant, kind, outbound, oauth) for kind in ("refresh", "access")]
     return all(taken_back)
@@ -75,8 +74,8 @@ async def _revoke(
     try:
         form = {"token": token, "token_type_hint": f"{kind}_token"}
         client = client_of(stored, grant, oauth)
-        sent, headers = authenticated(client, form, metadata_of(grant), int(time.time()))
-        await revoke_token(outbound, grant.revocation_endpoint, sent, headers)
+        sent, headers = authenticated(client, form, grant.server, int(time.time()))
+        await revoke_token(outbound, grant.server.revocation_endpoint, sent, headers)
     except CredentialError as error:
         log = structlog.get_logger("portal.credentials")
         log.warning("a token was not taken back", server=stored.key.server, reason=str(error))

@@ -24,6 +24,7 @@ def _names(value: object) -> tuple[str, ...]:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Url = Annotated[str, Field(min_length=1, max_length=2048)]
+OptionalText = Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")]
 OptionalUrl = Annotated[
     str, BeforeValidator(lambda value: value if isinstance(value, str) and len(value) <= 2048 else "")
 ]

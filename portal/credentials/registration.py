@@ -18,8 +18,9 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 from portal.config import UpstreamOAuth
 from portal.credentials.client_authentication import RegisteredClient, configured_client
 from portal.credentials.errors import Misconfigured, NoAnswer, Refused
-from portal.credentials.metadata import ServerMetadata, read
+from portal.credentials.metadata import OptionalText, ServerMetadata, read
 from portal.credentials.outbound import Outbound, origin_of
+from portal.credentials.tokens import readable_code
 from portal.objects import Document
 from portal.state import Kind, NotFound
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from portal.state import Store
 
 BY = "portal"
+_WITH_SECRET = ("client_secret_basic", "client_secret_post")
+_CLIENT_UNKNOWN = ("invalid_client", "unauthorized_client")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +57,18 @@ class UpstreamClientDocument(Document):
 UPSTREAM_CLIENT = Kind("upstream_client", UpstreamClientDocument)
 
 
+def _expiry(value: object) -> int:
+    """A Unix time up to the year 9999, 0 for "never" and for what is none."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 253_402_300_800 else 0
+
+
 class _Registered(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     client_id: Annotated[str, Field(min_length=1, max_length=2048)]
-    client_secret: Annotated[str, BeforeValidator(lambda value: value if isinstance(value, str) else "")] = ""
-    client_secret_expires_at: Annotated[int, BeforeValidator(lambda value: _expiry(value))] = 0
-    token_endpoint_auth_method: Annotated[str, BeforeValidator(lambda v: v if isinstance(v, str) else "")] = ""
+    client_secret: OptionalText = ""
+    client_secret_expires_at: Annotated[int, BeforeValidator(_expiry)] = 0
+    token_endpoint_auth_method: OptionalText = ""
 
 
 async def client_at(
@@ -108,10 +116,13 @@ async def client_at(
     return client
 
 
-async def forget_client(store: Store, issuer: str, client_id: str | None = None) -> None:
-    """Register anew next time: the authorization server no longer knows this client of ours, or any (None)."""
+async def forget_unknown_client(store: Store, error: Refused, issuer: str, client_id: str) -> None:
+    """Have the portal registered again by the next login, if the authorization server says that it does not know this
+    client."""
+    if error.code not in _CLIENT_UNKNOWN:
+        return
     for stored in await store.list(UPSTREAM_CLIENT):
-        if stored.document.issuer == issuer and client_id in (None, stored.document.client_id):
+        if (stored.document.issuer, stored.document.client_id) == (issuer, client_id):
             with suppress(NotFound):
                 await store.delete(UPSTREAM_CLIENT, stored.id, by=BY)
 
@@ -143,22 +154,14 @@ async def _register(
         return client, datetime.fromtimestamp(ends, UTC) if ends and found.client_secret else None
     if status >= 500 or status == 429:
         raise NoAnswer(f"{who} answered a registration with status {status}")
-    error = answer.get("error") if isinstance(answer, dict) else None
-    code = error if isinstance(error, str) and error.isprintable() and len(error) <= 100 else f"status {status}"
+    code = readable_code(answer.get("error")) if isinstance(answer, dict) else ""
+    code = code or f"status {status}"
     raise Refused(
         f"{who} refused to register the portal ({code}). Register a client there by hand, with the redirect URI "
         f"{portal.redirect_uri}, and write its `clientId` into the server's `oauth`; some providers register only "
         "clients that they have approved.",
         code,
     )
-
-
-def _expiry(value: object) -> int:
-    """A Unix time up to the year 9999, 0 for "never" and for what is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 253_402_300_800 else 0
-
-
-_WITH_SECRET = ("client_secret_basic", "client_secret_post")
 
 
 def _id(issuer: str, redirect_uri: str) -> str:

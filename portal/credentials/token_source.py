@@ -107,6 +107,10 @@ class TokenSource:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
+    def replaces(self, sent: Mapping[str, str]) -> bool:
+        """Whether another token is held by now than the one in the headers that were sent."""
+        return self.held is not None and sent != self.held.headers
+
     async def token(self) -> Held:
         """A token that lives.
 

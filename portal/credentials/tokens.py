@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -24,6 +25,7 @@ _FORM = {"content-type": "application/x-www-form-urlencoded", "accept": "applica
 _FOR_NOW = ("temporarily_unavailable", "server_error", "slow_down")
 _CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}")
 _MAX_DESCRIPTION = 300
+NO_PROPER_CODE = "an error without a proper code"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class AccessToken:
     lifetime: float | None
     scope: str
     refresh: str = field(default="", repr=False)
+
+    def ends_at(self, issued: datetime) -> datetime | None:
+        """When it ends, if it was issued at this time; None where the authorization server does not say."""
+        return issued + timedelta(seconds=self.lifetime) if self.lifetime is not None else None
 
 
 def _seconds(value: object) -> float | None:
@@ -97,9 +103,13 @@ async def revoke_token(outbound: Outbound, endpoint: str, form: Mapping[str, str
         raise Refused(f"{origin_of(endpoint)} answered the revocation of a token with status {status}.", "")
 
 
+def readable_code(code: object) -> str:
+    """The code of an OAuth error as it may be shown (RFC 6749 5.2); "" for what is none."""
+    return code if isinstance(code, str) and _CODE.fullmatch(code) else ""
+
+
 def _refusal(who: str, answer: Mapping[str, object], secrets: Sequence[str]) -> Refused:
-    code = str(answer["error"])
-    code = code if _CODE.fullmatch(code) else "an error without a proper code"
+    code = readable_code(answer["error"]) or NO_PROPER_CODE
     description = answer.get("error_description")
     said = ""
     if isinstance(description, str) and description:

@@ -147,12 +147,10 @@ class StoredServers:
             except (CredentialsInvalid, SecretUnreadable, ValidationError) as error:
                 # Don't include pydantic's message: it can contain the credential.
                 quotable = not isinstance(error, ValidationError)
-                before, history.problem = (
-                    history.problem,
-                    str(error) if quotable else "the stored server cannot be used",
-                )
-                if history.problem != before:
-                    self._log.warning("a server is left out", server=stored.id, reason=history.problem)
+                problem = str(error) if quotable else "the stored server cannot be used"
+                if history.problem != problem:
+                    self._log.warning("a server is left out", server=stored.id, reason=problem)
+                history.problem = problem
         for removed in set(self._histories) - {one.id for one in found.stored} - {one.id for one in found.broken}:
             del self._histories[removed]
         return configs

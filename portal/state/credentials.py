@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -27,13 +26,12 @@ from portal.state.kinds import Kind, ShapeInvalid
 from portal.state.objects import KEEP, Keep
 from portal.state.rotation import current_kid
 from portal.state.schema import credentials
-from portal.state.tokens import OpenWriting
+from portal.state.tokens import OpenWriting, Reading
 
 MAX_URL = 4096
 MOST_LEASES = 3
 MAX_LISTED = 10_000
 D = TypeVar("D")
-Reading = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +118,7 @@ class CredentialRows:
             row = await self._row(connection, kind.name, key)
             values = {
                 **await self._sealed(connection, kind.name, key, secret),
-                # A credential that was deleted and stored anew must not be taken for the one before.
+                # The credential of a later login must not be taken for one that was deleted.
                 "version": row["version"] + 1 if row is not None else secrets.randbelow(2**31),
                 "document": text,
                 "modified_at": to_stored(self._clock()),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol, overload
 
 from portal.errors import AuthorizationRequired
 
 
 class Credential(Protocol):
-    """One credential for one server, which changes over time: an access token expires and is fetched anew.
+    """One credential for one server, which changes over time: an access token expires, and another one is fetched.
 
     The connections that show it share it; whoever made it closes it after them. `secrets` are the values that it shows
     now, which no error may repeat; `advice` says what a person does to be let in, "" for nothing.
@@ -51,6 +51,10 @@ class Confidential(Sequence[str]):
 
     def _now(self) -> Sequence[str]:
         return self._configured if self._credential is None else (*self._configured, *self._credential.secrets)
+
+    def __iter__(self) -> Iterator[str]:
+        # Of one moment, and not gathered again for each value.
+        return iter(self._now())
 
     def __len__(self) -> int:
         return len(self._now())

@@ -37,11 +37,9 @@ from portal.credentials import (
     CredentialsInvalid,
     Outbound,
     PortalClient,
-    Refused,
     begin_login,
     challenge_of,
     complete_login,
-    forget_client,
     log_out,
     may_log_in,
     save_login,
@@ -103,11 +101,11 @@ async def log_in(options: LoginOptions) -> Exit:
                 await _show(pending.url, stdout, stderr, browser=options.browser)
                 with stderr.status("Waiting for the browser ..."):
                     answer = await callback.answer(pending.state)
-                key, found, grant = await complete_login(pending, answer, server.oauth, outbound, datetime.now(UTC))
+                key, found, grant = await complete_login(
+                    pending, answer, server.oauth, outbound, store, datetime.now(UTC)
+                )
             await save_login(store, key, found.model_copy(update={"granted_by": by}), grant)
         except CredentialError as error:
-            if isinstance(error, Refused) and error.code in ("invalid_client", "unauthorized_client"):
-                await forget_client(store, pending.metadata.issuer, pending.client.id)
             raise CommandError(f"{server.id}: {error}", Exit.UPSTREAM) from error
         except UpstreamError as error:
             raise CommandError(f"{server.id}: {error.full_message}", Exit.UPSTREAM) from error

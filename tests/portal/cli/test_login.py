@@ -117,6 +117,14 @@ async def test_permissions_that_a_server_wanted_are_asked_for_at_the_next_login(
         assert called.returncode == Exit.OK
 
 
+async def test_a_registration_that_is_refused_is_said_whatever_the_error(tmp_path: Path) -> None:
+    async with login_authority(registration_error="invalid_client") as issuing, protected(issuing) as (_, host):
+        configure(tmp_path, host.url)
+        said = await asyncio.to_thread(in_process, tmp_path, "login", "files", "--create")
+    assert said.returncode == Exit.UPSTREAM
+    assert f"files: {issuing.url} refused to register the portal (invalid_client)" in said.stderr
+
+
 async def test_an_answer_that_nobody_asked_for_is_passed_over(tmp_path: Path) -> None:
     async with login_authority() as issuing, protected(issuing) as (_, host):
         configure(tmp_path, host.url)

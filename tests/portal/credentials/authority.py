@@ -7,9 +7,9 @@ import hashlib
 import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode, urlsplit
 
 from starlette.applications import Starlette
@@ -66,6 +66,10 @@ class Authority:
         lifetime = {} if self.lifetime is None else {"expires_in": self.lifetime}
         return JSONResponse({"access_token": token, "token_type": "Bearer", **lifetime})
 
+    async def issued(self, form: dict[str, str]) -> Response:
+        """Its usual answer."""
+        return self.issue(form)
+
     async def _metadata(self, request: Request) -> Response:
         oauth = f"/.well-known/oauth-authorization-server{self.path}"
         if request.url.path != (f"{self.path}/.well-known/openid-configuration" if self.oidc else oauth):
@@ -84,17 +88,18 @@ class Authority:
         if "authorization" in request.headers:
             form["authorization"] = request.headers["authorization"]
         self.requests.append(form)
-        return await self.answer(form) if self.answer is not None else self.issue(form)
+        return await (self.answer or self.issued)(form)
 
 
 @dataclass
 class LoginAuthority(Authority):
     """Lets everybody in who is sent to it, and sends the browser back at once. Registers clients, rotates refresh
     tokens, and takes tokens back. `answer_with` are parameters of the redirect that are otherwise than usual, None for
-    those left out; `authorizations` are the requests for logins.
+    those left out; `authorizations` are the requests for logins. With a `registration_error` no client is registered.
     """
 
     registers: bool = True
+    registration_error: str = ""
     answer_with: dict[str, str | None] = field(default_factory=dict)
     registrations: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[dict[str, str]] = field(default_factory=list)
@@ -138,6 +143,8 @@ class LoginAuthority(Authority):
         return RedirectResponse(f"{asked['redirect_uri']}?{query}", 302)
 
     async def _register(self, request: Request) -> Response:
+        if self.registration_error:
+            return JSONResponse({"error": self.registration_error}, 400)
         client = await request.json()
         self.registrations.append(client)
         return JSONResponse({**client, "client_id": f"client-{len(self.registrations)}"}, 201)
@@ -163,6 +170,9 @@ class LoginAuthority(Authority):
         self.tokens[token] = self._refreshes[refresh] = scope
         body = {"access_token": token, "token_type": "bearer", "expires_in": self.lifetime, "refresh_token": refresh}
         return JSONResponse(body)
+
+
+A = TypeVar("A", bound=Authority)
 
 
 class Issuing(Protocol):
@@ -225,19 +235,18 @@ class Protected:
 
 
 @asynccontextmanager
-async def login_authority(**settings: Any) -> AsyncIterator[LoginAuthority]:
-    found = LoginAuthority(**settings)
+async def _served(found: A) -> AsyncIterator[A]:
     async with running(found.app(), http=HttpSettings()) as url:
         found.url = url
         yield found
 
 
-@asynccontextmanager
-async def authority(**settings: Any) -> AsyncIterator[Authority]:
-    found = Authority(**settings)
-    async with running(found.app(), http=HttpSettings()) as url:
-        found.url = url
-        yield found
+def login_authority(**settings: Any) -> AbstractAsyncContextManager[LoginAuthority]:
+    return _served(LoginAuthority(**settings))
+
+
+def authority(**settings: Any) -> AbstractAsyncContextManager[Authority]:
+    return _served(Authority(**settings))
 
 
 @asynccontextmanager
@@ -269,14 +278,14 @@ class Clock:
 
 
 class Held:
-    """Answers token requests only when the test lets it."""
+    """Answers token requests as `answer` does, and only when the test lets it."""
 
-    def __init__(self, issuing: Authority) -> None:
+    def __init__(self, answer: Answer) -> None:
         self.arrived = asyncio.Event()
         self.released = asyncio.Event()
-        self._issuing = issuing
+        self._answer = answer
 
     async def __call__(self, form: dict[str, str]) -> Response:
         self.arrived.set()
         await self.released.wait()
-        return self._issuing.issue(form)
+        return await self._answer(form)

@@ -78,7 +78,7 @@ async def log_in(server: HttpServer, store: Store) -> None:
             answer = dict(parse_qsl(urlsplit(redirect.headers["location"]).query))
         if answer.get("state") != pending.state:
             raise CredentialError("the state is another")
-        saved = await complete_login(pending, answer, server.oauth, outbound, datetime.now(UTC))
+        saved = await complete_login(pending, answer, server.oauth, outbound, store, datetime.now(UTC))
     await save_login(store, *saved)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ from mcp import Client
 
 from portal.jose import TokenInvalid, read_keys, verify
 from tests.end_to_end.whole import whole
-from tests.node_tools import install, needs, node
+from tests.node_tools import listening_script
 from tests.patience import PATIENCE
 from tests.portal.credentials.authority import Protected
 from tests.portal.login.test_providers import OIDC_PROVIDER
@@ -62,30 +61,11 @@ class Certified:
 @asynccontextmanager
 async def certified(seconds: int = 600) -> AsyncIterator[Certified]:
     """The npm package `oidc-provider`, running; its tokens live so many seconds."""
-    folder = await asyncio.to_thread(needs, install, OIDC_PROVIDER)
-    program = await asyncio.to_thread(needs, node)
-    script = folder / "authorization_server.mjs"
-    await asyncio.to_thread(script.write_bytes, Path(__file__).with_name("authorization_server.mjs").read_bytes())
     settings = {"secret": SECRET, "jwk": KEY.as_dict(private=False), "seconds": seconds}
-    process = await asyncio.create_subprocess_exec(
-        str(program),
-        *(str(script), json.dumps(settings)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(PATIENCE):
-            while not (line := (await process.stdout.readline()).decode()).startswith("http"):
-                assert line, "the authorization server ended"
-        issuer = line.strip()
+    script = Path(__file__).with_name("authorization_server.mjs")
+    async with listening_script(OIDC_PROVIDER, script, settings) as issuer:
         async with aiohttp.ClientSession() as session, session.get(f"{issuer}/jwks") as answer:
             yield Certified(issuer, read_keys(await answer.json()))
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
 
 
 @asynccontextmanager

@@ -108,7 +108,7 @@ async def test_a_token_near_its_end_is_replaced_while_calls_go_on() -> None:
     clock = Clock()
     async with authority(lifetime=1000) as issuing, protected(issuing) as (guard, host):
         async with connected(host, issuing, clock) as up:
-            issuing.answer = held = Held(issuing)
+            issuing.answer = held = Held(issuing.issued)
             clock.now += 801
             assert await up.text("echo", "at once") == "at once"
             async with asyncio.timeout(PATIENCE):
@@ -341,7 +341,7 @@ async def test_a_server_whose_metadata_names_nonsense_is_a_reason() -> None:
 async def test_two_challenges_at_once_end_with_the_scopes_of_both() -> None:
     async with authority() as issuing, protected(issuing, needed="read") as (guard, host):
         async with connected(host, issuing) as up:
-            issuing.answer = held = Held(issuing)
+            issuing.answer = held = Held(issuing.issued)
             guard.needed = "a"
             first = asyncio.create_task(up.text("echo", "first"))
             async with asyncio.timeout(PATIENCE):

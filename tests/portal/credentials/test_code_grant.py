@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import aiohttp
 import pytest
+from starlette.responses import JSONResponse, Response
 
 from portal.config import HttpServer
 from portal.credentials import (
@@ -80,7 +81,7 @@ async def browsed(pending: PendingLogin) -> Mapping[str, str]:
 
 async def logged_in(config: HttpServer, store: Store, portal: PortalClient = PORTAL) -> None:
     async with begun(config, store, portal) as (pending, outbound):
-        saved = await complete_login(pending, await browsed(pending), config.oauth, outbound, datetime.now(UTC))
+        saved = await complete_login(pending, await browsed(pending), config.oauth, outbound, store, datetime.now(UTC))
         await save_login(store, *saved)
 
 
@@ -129,6 +130,23 @@ async def test_where_nobody_registers_clients_the_administrator_reads_what_to_re
         said = await refusal(config_of(host), store)
         assert f"the authorization server {issuing.issuer} registers no clients by itself" in said
         assert f"with the redirect URI {PORTAL.redirect_uri}, and write its `clientId`" in said
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "unauthorized_client"])
+async def test_a_client_that_the_authorization_server_has_forgotten_is_registered_again(
+    store: Store, code: str
+) -> None:
+    async with login_authority() as issuing, protected(issuing) as (_, host):
+        usual = issuing.answer
+
+        async def forgotten(form: dict[str, str]) -> Response:
+            return JSONResponse({"error": code}, 401)
+
+        issuing.answer = forgotten
+        assert code in await refusal(config_of(host), store)
+        issuing.answer = usual
+        await logged_in(config_of(host), store)
+        assert [asked["client_id"] for asked in issuing.authorizations] == ["client-1", "client-2"]
 
 
 async def test_an_authorization_server_without_pkce_is_refused_unless_an_administrator_knows_better(

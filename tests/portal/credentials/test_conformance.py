@@ -8,9 +8,8 @@ import sys
 
 import pytest
 
-from tests.house.source import ROOT
 from tests.node_tools import install, needs, node
-from tests.portal.endpoint.conformance import PACKAGE, SUITE_SECONDS
+from tests.portal.endpoint.conformance import PACKAGE, SUITE_SECONDS, output_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.conformance, pytest.mark.timeout(600)]
 RELEASE = "0.2.0-alpha.12"
@@ -37,34 +36,11 @@ DEEP = """
 
 @pytest.mark.parametrize("scenario", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.deep) for name in DEEP)])
 async def test_every_check_of_a_client_scenario_passes(scenario: str) -> None:
-    folder = await asyncio.to_thread(needs, install, f"{PACKAGE}@{RELEASE}")
-    program = await asyncio.to_thread(needs, node)
-    script = folder / "node_modules" / PACKAGE / "dist" / "index.js"
+    await asyncio.to_thread(needs, install, f"{PACKAGE}@{RELEASE}")
+    await asyncio.to_thread(needs, node)
     command = f"{sys.executable} -m tests.portal.credentials.conformance_client"
-    process = await asyncio.create_subprocess_exec(
-        str(program),
-        *(
-            str(script),
-            "client",
-            "--scenario",
-            f"auth/{scenario}",
-            "--command",
-            command,
-            "--timeout",
-            str(SUITE_SECONDS * 1000),
-        ),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        cwd=ROOT,
-    )
-    try:
-        async with asyncio.timeout(SUITE_SECONDS):
-            raw, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    output = raw.decode(errors="replace")
+    patience = ("--timeout", str(SUITE_SECONDS * 1000))
+    output = await output_of(RELEASE, "client", "--scenario", f"auth/{scenario}", "--command", command, *patience)
     found = re.search(r"Passed: (\d+)/(\d+), (\d+) failed, (\d+) warnings", output)
     assert found is not None, output[-6000:]
     passed, checks, failed, warnings = map(int, found.groups())

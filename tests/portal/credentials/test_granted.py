@@ -18,11 +18,12 @@ from starlette.types import Receive, Scope, Send
 from portal.config import HttpServer
 from portal.credentials import GrantedCredential, save_login
 from portal.credentials.grants import CREDENTIAL, OWN, CredentialDocument, SealedGrant, state_of
+from portal.credentials.metadata import ServerMetadata
 from portal.credentials.token_source import AFTER_NO_ANSWER, AFTER_REFUSAL
 from portal.errors import AuthorizationRequired
 from portal.state import CredentialKey, KeyRing, Store
 from tests.patience import PATIENCE
-from tests.portal.credentials.authority import Authority, Protected, authority, protected
+from tests.portal.credentials.authority import Authority, Held, Protected, authority, protected
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted
 from tests.portal.upstreams.watching import Watched, server_config, watched
@@ -131,8 +132,7 @@ class Place:
         grant = SealedGrant(
             access=access,
             refresh=refresh,
-            token_endpoint=f"{self.issuing.url}/token",
-            issuer=self.issuing.issuer,
+            server=ServerMetadata(issuer=self.issuing.issuer, token_endpoint=f"{self.issuing.url}/token"),
         )
         await save_login(store, self.key(), document, grant.model_copy(update=changes))
 
@@ -285,24 +285,18 @@ async def test_a_new_login_is_taken_up_where_the_former_one_had_ended(place: Pla
 async def test_a_server_that_wants_more_does_not_cost_the_outcome_of_a_refresh(place: Place) -> None:
     async with place.store() as store:
         await place.log_in(store)
-        arrived, released = asyncio.Event(), asyncio.Event()
-
-        async def slow(form: dict[str, str]) -> Response:
-            arrived.set()
-            await released.wait()
-            return await place.rotating(form)
-
+        held = Held(place.rotating)
         async with place.process(store) as up:
-            place.issuing.answer = slow
+            place.issuing.answer = held
             place.times.now += timedelta(seconds=0.9 * HOUR)
             assert await up.text("echo", "on") == "on"
             async with asyncio.timeout(PATIENCE):
-                await arrived.wait()
+                await held.arrived.wait()
                 place.guard.needed = "more"
                 with pytest.raises(AuthorizationRequired, match="wants more permissions"):
                     await up.call("echo")
                 place.guard.needed = ""
-                released.set()
+                held.released.set()
                 while (await place.stored(store)).issued_at != place.times.now:
                     await asyncio.sleep(0)
             place.issuing.answer = place.rotating
@@ -314,24 +308,18 @@ async def test_a_server_that_wants_more_does_not_cost_the_outcome_of_a_refresh(p
 async def test_the_outcome_of_a_refresh_is_not_stored_over_another_login(place: Place) -> None:
     async with place.store() as store:
         await place.log_in(store)
-        arrived, released = asyncio.Event(), asyncio.Event()
-
-        async def slow(form: dict[str, str]) -> Response:
-            arrived.set()
-            await released.wait()
-            return await place.rotating(form)
-
+        held = Held(place.rotating)
         async with place.process(store) as up:
-            place.issuing.answer = slow
+            place.issuing.answer = held
             place.times.now += timedelta(seconds=0.9 * HOUR)
             assert await up.text("echo", "on") == "on"
             async with asyncio.timeout(PATIENCE):
-                await arrived.wait()
+                await held.arrived.wait()
             await store.credentials.delete(CREDENTIAL, place.key())
             await place.log_in(store)
             secret = await store.credentials.secret(CREDENTIAL, place.key())
             place.issuing.answer = place.rotating
-            released.set()
+            held.released.set()
         assert await store.credentials.secret(CREDENTIAL, place.key()) == secret
 
 
@@ -377,20 +365,14 @@ async def test_a_login_is_used_again_when_what_was_configured_wrongly_is_mended(
 async def test_a_refresh_that_is_under_way_ends_before_its_process_does(place: Place) -> None:
     async with place.store() as store:
         await place.log_in(store)
-        arrived, released = asyncio.Event(), asyncio.Event()
-
-        async def slow(form: dict[str, str]) -> Response:
-            arrived.set()
-            await released.wait()
-            return await place.rotating(form)
-
+        held = Held(place.rotating)
         async with place.process(store) as up:
-            place.issuing.answer = slow
+            place.issuing.answer = held
             place.times.now += timedelta(seconds=0.9 * HOUR)
             assert await up.text("echo", "on") == "on"
             async with asyncio.timeout(PATIENCE):
-                await arrived.wait()
-            asyncio.get_running_loop().call_soon(released.set)
+                await held.arrived.wait()
+            asyncio.get_running_loop().call_soon(held.released.set)
         document = await place.stored(store)
         assert document.state == "ready" and document.issued_at == place.times.now
         place.issuing.answer = place.rotating

@@ -16,6 +16,7 @@ from pathlib import Path
 from portal.app import Instance, Parts, serving
 from portal.config import parse_config
 from portal.logs import Discard
+from tests.house.source import ROOT
 from tests.node_tools import install, node
 from tests.portal.endpoint.everything import everything_server
 
@@ -70,16 +71,17 @@ async def portal_over(upstream: str) -> AsyncIterator[str]:
             yield url.replace("127.0.0.1", "localhost") + "/mcp"
 
 
-async def run_suite(suite: Suite, url: str) -> Outcome:
-    """Run one suite against a server. Raises `NodeToolUnavailable` where Node or the suite cannot be had."""
+async def output_of(release: str, *arguments: str) -> str:
+    """What a release of the suite prints. Raises `NodeToolUnavailable` where Node or the suite cannot be had."""
     program = await asyncio.to_thread(node)
-    root: Path = await asyncio.to_thread(install, f"{PACKAGE}@{suite.release}")
+    root: Path = await asyncio.to_thread(install, f"{PACKAGE}@{release}")
     script = root / "node_modules" / PACKAGE / "dist" / "index.js"
     process = await asyncio.create_subprocess_exec(
         str(program),
-        *(str(script), "server", "--url", url, "--suite", "all", *suite.options),
+        *(str(script), *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        cwd=ROOT,
     )
     try:
         async with asyncio.timeout(SUITE_SECONDS):
@@ -88,7 +90,12 @@ async def run_suite(suite: Suite, url: str) -> Outcome:
         if process.returncode is None:
             process.kill()
             await process.wait()
-    output = raw.decode(errors="replace")
+    return raw.decode(errors="replace")
+
+
+async def run_suite(suite: Suite, url: str) -> Outcome:
+    """Run one suite against a server. Raises `NodeToolUnavailable` where Node or the suite cannot be had."""
+    output = await output_of(suite.release, "server", "--url", url, "--suite", "all", *suite.options)
     found = list(_LINE.finditer(output))
     failed = tuple(match["scenario"] for match in found if match["failed"] != "0")
     return Outcome(suite, sum(int(match["passed"]) for match in found), failed, output)

@@ -12,7 +12,7 @@ import secrets
 import socket
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from portal.login.providers import OAuthProvider, OidcProvider, ProviderInvalid,
 from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
 from portal.objects import ProviderDocument
 from portal.state import plain
-from tests.node_tools import install, needs, node
+from tests.node_tools import listening_script
 from tests.portal.login.browser import Browser, Page, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.upstreams.server import listen
@@ -44,7 +44,6 @@ from tests.portal.upstreams.server import listen
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 
 OIDC_PROVIDER = "oidc-provider@9.13.3"
-START_SECONDS = 60
 
 
 async def offer(portal: Guarded, kind: str, config: dict[str, Any], secret: str = "the secret of the portal") -> None:
@@ -60,30 +59,10 @@ async def seen(portal: Guarded, browser: Browser) -> Identity | None:
     return identity_from(token.document["identity"])
 
 
-@asynccontextmanager
-async def certified_provider(redirect: str, secret: str = "the secret of the portal") -> AsyncIterator[str]:
+def certified_provider(redirect: str, secret: str = "the secret of the portal") -> AbstractAsyncContextManager[str]:
     """The npm package `oidc-provider`, running, with this secret for its client `portal`; its issuer."""
-    folder = await asyncio.to_thread(needs, install, OIDC_PROVIDER)
-    program = await asyncio.to_thread(needs, node)
-    script = folder / "oidc_provider.mjs"
-    await asyncio.to_thread(script.write_bytes, Path(__file__).with_name("oidc_provider.mjs").read_bytes())
-    process = await asyncio.create_subprocess_exec(
-        str(program),
-        *(str(script), json.dumps({"redirect": redirect, "secret": secret})),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        assert process.stdout is not None
-        async with asyncio.timeout(START_SECONDS):
-            while not (line := (await process.stdout.readline()).decode()).startswith("http"):
-                assert line, "the provider ended"
-        yield line.strip()
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
+    script = Path(__file__).with_name("oidc_provider.mjs")
+    return listening_script(OIDC_PROVIDER, script, {"redirect": redirect, "secret": secret})
 
 
 async def log_in_there(browser: Browser, page: Page, who: str) -> Page:
