@@ -46,7 +46,7 @@ _CLIENT_KEYS = LIMITING | set(
 )
 ONLY_HERE = frozenset(
     {"prefix", "maxTimeout", "connectTimeout", "resync", "maxResultBytes", "maxItems", "sessions", "learnOutput"}
-    | {"codeModeUpstream", "pin", "assertionAudience"}
+    | {"codeModeUpstream", "pin", "assertionAudience", "onBehalf"}
 )
 """Keys of a server that this portal alone has: a document with one was written for it."""
 # Of ours, at another place. Passed over at the top they would leave a portal open that its owner believes closed.

@@ -158,13 +158,17 @@ class StdioServer(_Server):
 
 
 class HttpServer(_Server):
-    """A server reached by URL. `transport` is "auto" when the document does not say: HTTP, then the older SSE."""
+    """A server reached by URL. `transport` is "auto" when the document does not say: HTTP, then the older SSE.
+
+    With `on_behalf` each person logs in to a server that wants a login; without, a login of the portal serves all.
+    """
 
     url: Annotated[str, AfterValidator(http_url)] = Field(repr=False)
     headers: Mapping[HeaderName, HeaderValue] = Field(default_factory=dict, repr=False)
     transport: Literal["auto", "http", "sse"] = "auto"
     assertion_audience: str = Field(default="", max_length=200)
     oauth: UpstreamOAuth | None = Field(default=None, repr=False)
+    on_behalf: bool = True
 
     @property
     def transport_name(self) -> str:
