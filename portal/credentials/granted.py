@@ -98,6 +98,10 @@ class GrantedCredential:
         self._source = TokenSource(self._fetch, self._seconds, self._log, steady=steady, patience=CLOSING_SECONDS)
 
     @property
+    def present(self) -> bool:
+        return self._stored is not None
+
+    @property
     def secrets(self) -> Sequence[str]:
         return self._source.shown
 
@@ -170,7 +174,8 @@ class GrantedCredential:
         try:
             stored, grant = await self._newest()
         except (StateUnavailable, SecretUnreadable) as error:
-            raise AuthorizationRequired(f"its credential cannot be read: {error}") from error
+            helps = isinstance(error, SecretUnreadable)
+            raise AuthorizationRequired(f"its credential cannot be read: {error}", login_helps=helps) from error
         self._read, self._stored = True, stored
         held = self._held(stored, grant) if stored is not None and grant is not None else None
         self._source.held = held if held is not None and held.access != self._refused else None
