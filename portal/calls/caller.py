@@ -106,7 +106,7 @@ class Caller:
                     sent.method, sent.params, context, credentials=headers, repeatable=repeatable
                 )
             except UpstreamError as error:
-                if (required := lease.login_required(sent.server, connection, error)) is not None:
+                if (required := lease.login_required(sent.server, error)) is not None:
                     raise required from error
                 raise
             protocol = connection.protocol

@@ -104,7 +104,7 @@ class ServerCredentials:
         """The credential of a login of this person at a server, None without one. Whoever asked for it closes it."""
         if self._store is None or not isinstance(config, HttpServer) or self._login(config, subject) is None:
             return None
-        return GrantedCredential(config, self._store, subject, "log in to it again")
+        return GrantedCredential(config, self._store, subject)
 
     def _login(self, config: ServerConfig, subject: str) -> Stored | None:
         if not isinstance(config, HttpServer):
@@ -120,9 +120,21 @@ class ServerCredentials:
         for credential in tuple(self._own):
             if await credential.reload():
                 self._changed(credential.server, OWN)
-        assert self._store is not None
+        await self._read_again(lambda: [subject for subject, _ in self._logins.items()])
+
+    async def look_again(self, subject: str) -> None:
+        """Read again where a person is logged in: another process may have stored what is not told here yet.
+
+        Raises:
+            StateUnavailable: it cannot be read.
+        """
+        await self._read_again(lambda: [subject] if subject in self._logins else [])
+
+    async def _read_again(self, whose: Callable[[], Sequence[str]]) -> None:
+        if self._store is None:
+            return
         async with self._reading:
-            before = dict(self._logins.items())
+            before = {subject: self._logins.get(subject) or () for subject in whose()}
             found = await self._store.credentials.of_subjects(CREDENTIAL, before) if before else ()
             logins: dict[str, list[Stored]] = {subject: [] for subject in before}
             for stored in found:

@@ -18,7 +18,7 @@ from portal.endpoint.background import Background
 from portal.endpoint.changes import ChangeNotices, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.express import Express
-from portal.endpoint.logins import LoginPages, Logins
+from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.params import initialize_without_nulls
@@ -75,7 +75,7 @@ class Endpoint:
         self._listen_streams = ListenStreams(bus, self._views)
         self._watches = Watches(self._views, caller, self._listen_streams, self._background)
         self._changes = ChangeNotices(self._views, self._sessions, bus, self._listen_streams, self._background)
-        self._questions = Questions(servers.protocol_of, Logins(servers, login_pages))
+        self._questions = Questions(servers.protocol_of, LoginPrompts(servers, login_pages))
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)

@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -17,7 +18,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.calls import Call, Caller
 from portal.endpoint.generations import deliverable
-from portal.endpoint.logins import Logins
+from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
 from portal.errors import ResponseInvalid
 from portal.upstream import CallContext
@@ -67,7 +68,7 @@ class ParkedCall:
 class Questions:
     """Makes the calls whose upstream may ask back. `protocol_of` gives an upstream's protocol version."""
 
-    def __init__(self, protocol_of: Callable[[str], str | None], logins: Logins) -> None:
+    def __init__(self, protocol_of: Callable[[str], str | None], logins: LoginPrompts) -> None:
         self._protocol_of = protocol_of
         self._logins = logins
         self._parked: dict[str, ParkedCall] = {}
@@ -79,11 +80,7 @@ class Questions:
         Raises:
             ResponseInvalid: there is nothing in the result that the client could read.
         """
-
-        async def attempt(call: Call) -> dict[str, Any]:
-            return await self.call(request, caller, call)
-
-        result = own_result(await self._logins.answer(request, call, attempt))
+        result = own_result(await self._logins.answer(request, call, partial(self.call, request, caller)))
         return await deliverable(request.generation, call, result)
 
     async def call(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:

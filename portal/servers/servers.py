@@ -77,19 +77,18 @@ class Lease:
         """
         return self._slot(server_id).connection(self._on_behalf, client, protocol)
 
-    def login_required(self, server_id: str, connection: Connection, error: UpstreamError) -> LoginRequired | None:
+    def login_required(self, server_id: str, error: UpstreamError) -> LoginRequired | None:
         """The error for whoever made a call that ended in `error`: they have to log in to the server. None if no login
         of theirs would help."""
         slot = self._slot(server_id)
-        if isinstance(error, AuthorizationRequired):
-            helps = error.login_helps
-        else:
-            helps = isinstance(error, UpstreamUnavailable) and connection.refused
-        if not helps or not slot.may_log_in(self._on_behalf):
+        refused = error.__cause__ if isinstance(error, UpstreamUnavailable) else error
+        if not isinstance(refused, AuthorizationRequired) or not refused.login_helps:
+            return None
+        if not slot.may_log_in(self._on_behalf):
             return None
         # What a server says to the portal without their login is meant for its operator.
-        reason = error.message if slot.login(self._on_behalf.subject) else ""
-        return slot.login_required(self._on_behalf, reason, error.status)
+        reason = refused.message if slot.login(self._on_behalf.subject) else ""
+        return slot.login_required(self._on_behalf, reason, refused.status)
 
     def _slot(self, server_id: str) -> Slot:
         slot = self._generation.slots.get(server_id)
@@ -264,12 +263,15 @@ class Servers:
                 slot.meet(on_behalf.subject)
 
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
-        """Whether the person has logged in to the server after this error, or does so within `seconds`."""
+        """Whether the person has logged in to the server after this error, or does so within `seconds`. The store is
+        asked, whatever it has told so far."""
 
         def has_login() -> bool:
             slot = self._generations[-1].slots.get(required.server)
             return slot is not None and slot.login(required.subject) not in ("", required.login)
 
+        with suppress(StateUnavailable):
+            await self._credentials.look_again(required.subject)
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds), self._changed:
                 await self._changed.wait_for(has_login)

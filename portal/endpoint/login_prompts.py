@@ -32,10 +32,11 @@ PATIENCE, PATIENCE_WITH_PROGRESS = 45.0, 240.0
 PROGRESS_SECONDS = 15.0
 ANSWER = "portal/login"
 """The key of the portal's own question among those of a call."""
-_NO_FIELDS: Mapping[str, Any] = {"type": "object", "properties": {}}
+_NO_FIELDS: Mapping[str, object] = {"type": "object", "properties": {}}
 _ELICIT = "elicitation/create"
 
-Attempt = Callable[[Call], Awaitable[dict[str, Any]]]
+RawResult = dict[str, Any]
+Attempt = Callable[[Call], Awaitable[RawResult]]
 Channel = Literal["url", "form"]
 
 
@@ -51,14 +52,14 @@ LoginPages = Callable[[Scope, Identity, str], Awaitable[LoginPage]]
 """The page for a person who is behind a request, to log in to a server."""
 
 
-class Logins:
+class LoginPrompts:
     """Asks for logins. Without `pages` nobody can log in, and a call that needs it fails."""
 
     def __init__(self, servers: Servers, pages: LoginPages | None = None) -> None:
         self._servers = servers
         self._pages = pages
 
-    async def answer(self, request: ClientRequest, call: Call, attempt: Attempt) -> dict[str, Any]:
+    async def answer(self, request: ClientRequest, call: Call, attempt: Attempt) -> RawResult:
         """The result of `attempt(call)`, or what asks for the login that it needs.
 
         Raises:
@@ -66,12 +67,16 @@ class Logins:
             MCPError: there is no result with a link for this method.
         """
         call, action = _came_back(call)
+        looked = False
         while True:
             try:
                 return await attempt(call)
             except LoginRequired as required:
                 if self._pages is None or request.principal is None or not request.principal.logged_in:
                     raise
+                if not looked and await self._servers.logged_in(required, 0):
+                    looked = True
+                    continue
                 page = await self._pages(request.scope, request.principal, required.server)
                 channel = channel_of(request)
                 if channel is None:
@@ -124,10 +129,11 @@ def channel_of(request: ClientRequest) -> Channel | None:
 
 def login_words(required: LoginRequired, page: LoginPage) -> str:
     """What a person is told, with the link."""
-    return f"The server {required.server!r} needs your login: {required.reason}. Log in here: {page.url}"
+    what = "a new login of yours" if required.login else "your login"
+    return f"The server {required.server!r} needs {what}: {required.reason}. Log in here: {page.url}"
 
 
-def _question(channel: Channel, required: LoginRequired, page: LoginPage, *, modern: bool) -> dict[str, Any]:
+def _question(channel: Channel, required: LoginRequired, page: LoginPage, *, modern: bool) -> RawResult:
     words = login_words(required, page)
     if channel == "url":
         legacy = {} if modern else {"elicitationId": page.id}
@@ -135,7 +141,7 @@ def _question(channel: Channel, required: LoginRequired, page: LoginPage, *, mod
     return {"message": f"{words} Answer when you have.", "requestedSchema": dict(_NO_FIELDS)}
 
 
-def _asked(channel: Channel, required: LoginRequired, page: LoginPage) -> dict[str, Any]:
+def _asked(channel: Channel, required: LoginRequired, page: LoginPage) -> RawResult:
     """The result that has a client of 2026-07-28 show the link and call again. It needs no state: nothing ran."""
     question = {"method": _ELICIT, "params": _question(channel, required, page, modern=True)}
     return {"resultType": "input_required", "inputRequests": {ANSWER: question}}
@@ -152,7 +158,7 @@ async def _ask(request: ClientRequest, channel: Channel, required: LoginRequired
     return str(answer.get("action"))
 
 
-def _told(call: Call, required: LoginRequired, page: LoginPage, *, declined: bool = False) -> dict[str, Any]:
+def _told(call: Call, required: LoginRequired, page: LoginPage, *, declined: bool = False) -> RawResult:
     """The result of a tool that needs a login first.
 
     Raises:
