@@ -115,9 +115,12 @@ class Views:
         access: LiveAccess | None = None,
         contents: Contents | None = None,
         on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
+        off: Callable[[Identity | None], frozenset[str]] = lambda caller: frozenset(),
     ) -> None:
-        """`on_behalf` says whose logins at the servers decide what a caller is offered."""
+        """`on_behalf` says whose logins decide what a caller is offered, `off` which servers a caller has
+        turned off."""
         self.access = access
+        self._off = off
         self._on_behalf = on_behalf
         self._servers = servers
         self._views: Bounded[tuple[object, ...], View] = Bounded(MAX_VIEWS)
@@ -151,7 +154,8 @@ class Views:
         if view is None or (snapshot is not None and snapshot.version != version):
             snapshot = self.snapshot(principal_of(scope)) if snapshot is None else snapshot
             standing = standing_of(scope)
-            view = self.for_caller(principal_of(scope), snapshot) if standing is None else self._of(standing, snapshot)
+            caller = principal_of(scope)
+            view = self.for_caller(caller, snapshot) if standing is None else self._of(standing, snapshot, caller)
             scope[_SCOPE_KEY] = snapshot.version, view
         return cast(View, view)
 
@@ -164,7 +168,7 @@ class Views:
         snapshot = self.snapshot(principal) if snapshot is None else snapshot
         if self.access is None:
             return self.whole_of(snapshot)
-        return self._of(self._standing(principal), snapshot)
+        return self._of(self._standing(principal), snapshot, principal)
 
     def connecting(self, scope: Scope | None) -> frozenset[str]:
         """The servers of a request's caller that are still connecting for the first time. Raises as `for_caller`."""
@@ -184,14 +188,15 @@ class Views:
             return self.of(scope)
         return self.of(scope, await self._servers.arrived(wanted, BRIEFLY if briefly else None, on_behalf))
 
-    def _of(self, standing: Standing, snapshot: Snapshot) -> View:
+    def _of(self, standing: Standing, snapshot: Snapshot, principal: Identity | None) -> View:
         """The view of the caller with these decisions."""
         if self.access is None:
             return self.whole_of(snapshot)
         if not standing.portal.allowed:
             raise CallDenied(standing.portal.reason, policy=standing.portal.policy)
-        key = (snapshot.version, standing.access.version, standing.profile)
-        view = self._view(key, lambda: select(snapshot, standing, self._contents.curated))
+        off = self._off(principal)
+        key = (snapshot.version, standing.access.version, standing.profile, off)
+        view = self._view(key, lambda: select(snapshot, standing, self._contents.curated, off))
         if not view.selection.servers:
             raise CallDenied(NO_SERVERS, policy=_policy_against_all(snapshot, standing))
         return view
