@@ -9,11 +9,12 @@ from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
-from portal.credentials.outbound import Outbound
+from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
+    from portal.credentials.kept import KeptLogin, kept_login, resumed_login
     from portal.credentials.logins import log_out, save_login, stored_logins
     from portal.credentials.registration import PortalClient
 else:
@@ -21,12 +22,15 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "KeptLogin": "kept",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
+            "kept_login": "kept",
             "log_out": "logins",
+            "resumed_login": "kept",
             "save_login": "logins",
             "stored_logins": "logins",
         },
@@ -41,6 +45,7 @@ __all__ = [
     "CredentialError",
     "CredentialsInvalid",
     "GrantedCredential",
+    "KeptLogin",
     "Outbound",
     "PendingLogin",
     "PortalClient",
@@ -48,13 +53,16 @@ __all__ = [
     "begin_login",
     "challenge_of",
     "complete_login",
+    "kept_login",
     "log_out",
     "may_log_in",
     "open_secret",
+    "origin_of",
     "parse_as",
     "parse_json",
     "read_challenge",
     "read_headers",
+    "resumed_login",
     "save_login",
     "state_of",
     "stored_logins",
