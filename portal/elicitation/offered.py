@@ -47,7 +47,7 @@ class ServerOnPage:
     name: str
     description: str
     state: str = ""
-    words: str = "needs no login"
+    words: str = "Needs no login."
     reason: str = ""
     scope: str = ""
     issuer: str = ""

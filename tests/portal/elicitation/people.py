@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import httpx2
+
 from portal.app import Instance, Parts, serving
 from portal.app.identity import PortalIdentity
 from portal.credentials import CredentialDocument, stored_logins
@@ -16,6 +18,7 @@ from portal.elicitation import Elicitations
 from portal.identity import Identity
 from portal.login import Passwords
 from portal.state import Store, StoredCredential
+from tests.patience import PATIENCE
 from tests.portal.login.browser import Browser, Form, Page, browser_at
 from tests.portal.login.guarded import EMAIL, EVERYONE, PASSWORD, QUICK, Clock
 from tests.portal.portals import Kept, opened
@@ -62,12 +65,18 @@ class People:
 
 
 @asynccontextmanager
-async def people(folder: Path, servers: Mapping[str, Any], **settings: Any) -> AsyncIterator[People]:
-    """`settings` are those of `portal.identity`."""
+async def people(
+    folder: Path, servers: Mapping[str, Any], portals: Mapping[str, Any] | None = None, **settings: Any
+) -> AsyncIterator[People]:
+    """`settings` are those of `portal.identity`, `portals` further portals. All on one folder have one database."""
     clock = Clock()
     parts = Parts(code=None, records=Kept(), passwords=Passwords(QUICK), now=clock)
     identity = {"policies": [EVERYONE], **settings}
-    document = {"mcpServers": dict(servers), "portal": {"state": new_state(folder), "identity": identity}}
+    document = {
+        "mcpServers": dict(servers),
+        "portals": dict(portals or {}),
+        "portal": {"state": new_state(folder), "identity": identity},
+    }
     async with opened(document, parts=parts) as instance, serving(instance) as url:
         await instance.servers.settled()
         yield People(url, instance, clock)
@@ -85,6 +94,30 @@ async def signed_in(portal: People, *sites: str, email: str = EMAIL) -> AsyncIte
 async def sign_in(browser: Browser, page: Page, email: str = EMAIL) -> Page:
     action = next(form.action for form in page.forms if form.action.endswith("/login/password"))
     return await browser.submit(page, action, email=email, password=PASSWORD)
+
+
+class Proxy(httpx2.AsyncHTTPTransport):
+    """Finds the portal at a public URL on a port of this machine, as a proxy that ends TLS does. Another port is
+    another process of the portal."""
+
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__()
+        self.port = port
+        self._host = host
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.host != self._host:
+            return await super().handle_async_request(request)
+        url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self.port)
+        here = httpx2.Request(request.method, url, headers=request.headers, stream=request.stream)
+        here.extensions = request.extensions
+        return await super().handle_async_request(here)
+
+
+@asynccontextmanager
+async def browser_through(proxy: Proxy, *sites: str) -> AsyncIterator[Browser]:
+    async with httpx2.AsyncClient(follow_redirects=False, timeout=PATIENCE, transport=proxy) as client:
+        yield Browser(client, sites)
 
 
 def form_of(page: Page, server: str, action: str = "connect", *, with_scope: bool = False) -> Form:

@@ -54,7 +54,7 @@ async def test_servers_that_need_no_login_say_so_and_those_that_are_wanted_come_
         }
         async with people(tmp_path, servers) as portal, signed_in(portal) as browser:
             page = await browser.open("/servers")
-            assert page.text.count("needs no login") == 2
+            assert page.text.count("Needs no login.") == 2
             assert "The portal has one login for everybody, which an administrator makes." in page.text
             assert [form.fields["server"] for form in page.forms if "scope" not in form.fields] == ["files"]
             page = await browser.open(await portal.link())
