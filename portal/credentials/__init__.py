@@ -15,7 +15,7 @@ from portal.lazy import lazily
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
     from portal.credentials.kept import KeptLogin, kept_login, resumed_login
-    from portal.credentials.logins import log_out, save_login, stored_logins
+    from portal.credentials.logins import TakenBack, log_out, save_login, stored_logins
     from portal.credentials.registration import PortalClient
 else:
     # Logins are kept in a database, whose library is slow to import.
@@ -25,6 +25,7 @@ else:
             "KeptLogin": "kept",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
+            "TakenBack": "logins",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
@@ -50,6 +51,7 @@ __all__ = [
     "PendingLogin",
     "PortalClient",
     "ServerCredentials",
+    "TakenBack",
     "begin_login",
     "challenge_of",
     "complete_login",

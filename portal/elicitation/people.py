@@ -22,6 +22,7 @@ from portal.credentials import (
     Outbound,
     PendingLogin,
     PortalClient,
+    TakenBack,
     begin_login,
     challenge_of,
     complete_login,
@@ -64,12 +65,12 @@ class NoLogin(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LoggedOut:
-    """A login that has ended here. `taken_back` is whether its authorization server has taken the tokens back, None
-    where it has not answered yet."""
+    """A login that has ended here. `taken_back` is what its authorization server has taken back, None where it has not
+    answered yet."""
 
     issuer: str
     scope: str
-    taken_back: bool | None
+    taken_back: TakenBack | None
 
 
 @dataclass(slots=True)
@@ -78,7 +79,7 @@ class PeoplesLogins:
 
     store: Store
     now: Callable[[], datetime] = utc_now
-    _revoking: set[asyncio.Task[bool]] = field(default_factory=set)
+    _revoking: set[asyncio.Task[TakenBack]] = field(default_factory=set)
 
     async def aclose(self) -> None:
         for task in self._revoking:
@@ -212,7 +213,7 @@ class PeoplesLogins:
         taken_back = task.result() if task.done() else None
         return LoggedOut(readable(login.key.issuer), readable(login.document.scope), taken_back)
 
-    async def _taken_back(self, login: Login, config: HttpServer | None) -> bool:
+    async def _taken_back(self, login: Login, config: HttpServer | None) -> TakenBack:
         oauth = config.oauth if config is not None else None
         private = oauth is not None and oauth.allow_private
         async with Outbound(login.key.resource, allow_private=private) as outbound:
@@ -223,7 +224,8 @@ class PeoplesLogins:
             server=login.key.server,
             scope=login.document.scope,
             issuer=login.key.issuer,
-            taken_back=taken_back,
+            refresh_token_taken_back=taken_back.refresh,
+            access_token_taken_back=taken_back.access,
         )
         return taken_back
 

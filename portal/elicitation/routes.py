@@ -296,11 +296,14 @@ def _name(server: OfferedServer) -> str:
 
 def _taken_back(ended: LoggedOut) -> str:
     where, what = origin_of(ended.issuer), f" ({ended.scope})" if ended.scope else ""
+    forgotten = f"The portal has forgotten your login{what}"
     if ended.taken_back is None:
-        return f"The portal has forgotten your login{what}. {where} is being told, and has not answered yet."
+        return f"{forgotten}. {where} is being told, and has not answered yet."
     if ended.taken_back:
-        return f"The portal has forgotten your login{what}, and {where} has taken its tokens back."
-    return (
-        f"The portal has forgotten your login{what}. {where} does not take tokens back, or could not be told: "
-        "they end by themselves."
-    )
+        return f"{forgotten}, and {where} has taken its tokens back."
+    if ended.taken_back.refresh:
+        return (
+            f"{forgotten}, and {where} renews it no more. It does not take back the token that it issued last, "
+            "which ends by itself."
+        )
+    return f"{forgotten}. {where} does not take tokens back, or could not be told: they end by themselves."
