@@ -154,6 +154,7 @@ class Portal:
         """
         from portal.app.admission import PortalAdmission
         from portal.app.identity import IdentitySettings, portal_identity
+        from portal.app.offered import offered_servers
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and self.access is not None
@@ -167,6 +168,7 @@ class Portal:
             given or PortalAdmission(shared, self.access),
             scope=self.definition.id,
             announce=shared.announce,
+            offered=offered_servers(self.access, shared.servers),
             fetch=parts.fetch,
         )
 
