@@ -2,7 +2,7 @@
 
 from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
-from portal.elicitation.offered import Offered, OfferedServer
+from portal.elicitation.offered import Offered, OfferedServer, shown_servers
 from portal.elicitation.people import PeoplesLogins
 from portal.elicitation.routes import FORMS, ServerRoutes
 
@@ -16,4 +16,5 @@ __all__ = [
     "PeoplesLogins",
     "ServerRoutes",
     "elicitation_url",
+    "shown_servers",
 ]
