@@ -1,4 +1,4 @@
-"""Login and authorization server of one portal, and what all portals of an instance share of them."""
+"""Login, authorization server and home page of one portal, and what all portals of an instance share of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from starlette.routing import Route
 
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
-from portal.config import IdentitySection
+from portal.config import CodeModePolicy, IdentitySection, ServerConfig
+from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -43,11 +44,13 @@ from portal.oauth import (
     Enrich,
     Fetch,
     Grants,
+    HeldGrants,
     Logins,
     OAuthSettings,
     SaasProvider,
     ServiceTokens,
     SigningKeys,
+    Uses,
     Verifier,
     fetch_document,
     read_oauth_settings,
@@ -113,7 +116,7 @@ class IdentitySettings:
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
     `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
     the stored login settings may call it something else. `contact` is whom the refused may ask, "" for the
-    administrators."""
+    administrators. `servers_link` is the path of the page with a person's servers, "" without one."""
 
     public_url: str = ""
     host_url: str = ""
@@ -126,6 +129,7 @@ class IdentitySettings:
     name: str = "codemode-portal"
     renameable: bool = True
     contact: str = ""
+    servers_link: str = ""
 
     @classmethod
     def of(cls, definition: PortalDefinition, section: IdentitySection, path: str) -> IdentitySettings:
@@ -157,6 +161,8 @@ class PortalIdentity:
     shared: SharedIdentity
     login: Login
     login_routes: LoginRoutes
+    home: HomeRoutes
+    uses: Uses
     administrators: Administrators
     server: AuthorizationServer
     assertions: Assertions
@@ -183,7 +189,9 @@ class PortalIdentity:
 
     async def aclose(self) -> None:
         await self.login_routes.aclose()
+        await self.home.aclose()
         self.verifier.close()
+        await self.uses.settled()
 
 
 LOGIN_FORMS: tuple[str, ...] = FORMS
@@ -198,9 +206,12 @@ def portal_identity(
     scope: str = "",
     announce: Callable[[str], object],
     fetch: Fetch | None = None,
+    code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
+    find_server: Callable[[str], ServerConfig | None] = lambda id: None,
 ) -> PortalIdentity:
-    """The login of one portal. `scope` keeps its tokens apart from those of every other portal; `announce` writes to
-    the operator's console; `fetch` gets the documents that OAuth clients name.
+    """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
+    writes to the operator's console; `fetch` gets the documents that OAuth clients name. `code_mode` is what the
+    portal's owner has decided by now, `find_server` gives a server by its id.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -219,17 +230,19 @@ def portal_identity(
         Invitations(store, shared.passwords, now),
         Pins(store.tokens, settings.mail or Console(announce), now),
         shared.attempts,
-        endpoint=settings.oauth.path,
         pin_allowed=admission.could_enter,
         now=now,
     )
     clients = Clients(store, settings.oauth, fetch or fetch_document)
-    grants = Grants(store, now)
+    grants, uses = Grants(store, now, scope), Uses(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
-    verifier = Verifier(store, now)
+    verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
+    shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=settings.servers_link)
+    held = HeldGrants(store, grants, uses, scope)
+    home = HomeRoutes(login, held, UpstreamLogins(store, find_server), shown, now)
     authentication: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,
@@ -247,10 +260,12 @@ def portal_identity(
         shared,
         login,
         login_routes,
+        home,
+        uses,
         administrators,
         server,
         assertions,
-        [*login_routes.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
+        [*home.routes(), *login_routes.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
@@ -17,7 +19,7 @@ from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
-from portal.config import IdentitySection
+from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint
 
 if TYPE_CHECKING:
@@ -154,6 +156,8 @@ class Portal:
             scope=self.definition.id,
             announce=shared.announce,
             fetch=parts.fetch,
+            code_mode=self._code_mode,
+            find_server=self._find_server,
         )
 
     def _mount(self) -> None:
@@ -163,7 +167,26 @@ class Portal:
         if self.identity is not None:
             routes += self.identity.routes
             middleware = [self.identity.middleware()]
+        else:
+            routes.append(Route("/", self._public_home, methods=["GET"]))
         self.app = portal_app(routes, middleware, self.path)
+
+    async def _public_home(self, request: Request) -> Response:
+        # The libraries of the pages are loaded with the first one.
+        from portal.home import public_home
+
+        definition, headers = self.definition, request.headers
+        origin = f"{request.scope['scheme']}://{headers.get('host', '')}"
+        endpoint = origin + request.scope.get("root_path", "") + self.path
+        return public_home(definition.name, endpoint, self._code_mode(), definition.id)
+
+    def _code_mode(self) -> CodeModePolicy:
+        """What the portal's owner has decided by now. Without anything that runs programs there is no code mode."""
+        return self.definition.code_mode if self._shared.runner is not None else CodeModePolicy.OFF
+
+    def _find_server(self, id: str) -> ServerConfig | None:
+        found = self._shared.servers.snapshot.servers.get(id)
+        return found.config if found is not None else None
 
     def _gate(self) -> Gate:
         if self._shared.parts.gate is not None and not self.definition.id:

@@ -7,14 +7,14 @@ from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.credentials import ServerCredentials, may_log_in
 from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
+from portal.credentials.grants import OWN, STATES, CredentialDocument, SealedGrant, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.credentials.outbound import Outbound
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
-    from portal.credentials.logins import log_out, save_login, stored_logins
+    from portal.credentials.logins import forget_login, log_out, save_login, stored_logins, take_back
     from portal.credentials.registration import PortalClient
 else:
     # Logins are kept in a database, whose library is slow to import.
@@ -26,9 +26,11 @@ else:
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
+            "forget_login": "logins",
             "log_out": "logins",
             "save_login": "logins",
             "stored_logins": "logins",
+            "take_back": "logins",
         },
     )
 
@@ -44,10 +46,12 @@ __all__ = [
     "Outbound",
     "PendingLogin",
     "PortalClient",
+    "SealedGrant",
     "ServerCredentials",
     "begin_login",
     "challenge_of",
     "complete_login",
+    "forget_login",
     "log_out",
     "may_log_in",
     "open_secret",
@@ -58,4 +62,5 @@ __all__ = [
     "save_login",
     "state_of",
     "stored_logins",
+    "take_back",
 ]

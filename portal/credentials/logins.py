@@ -47,14 +47,30 @@ async def log_out(
 ) -> bool:
     """Forget a credential; whether its authorization server has taken its tokens back too (RFC 7009).
 
-    It is forgotten first: neither a key that is lost nor what the authorization server does must keep it.
+    It is forgotten first: what the authorization server does must not keep it.
     """
+    return await take_back(stored, await forget_login(store, stored), outbound, oauth)
+
+
+async def forget_login(store: Store, stored: StoredCredential[CredentialDocument]) -> SealedGrant | None:
+    """Forget a credential. The tokens that were its secret, for `take_back`; None if they cannot be read: a key that is
+    lost does not keep it."""
     try:
         secret = await store.credentials.secret(CREDENTIAL, stored.key)
         grant = unsealed(secret) if secret is not None else None
     except SecretUnreadable:
         grant = None
     await store.credentials.delete(CREDENTIAL, stored.key)
+    return grant
+
+
+async def take_back(
+    stored: StoredCredential[CredentialDocument],
+    grant: SealedGrant | None,
+    outbound: Outbound,
+    oauth: UpstreamOAuth | None,
+) -> bool:
+    """Have the tokens of a credential that was forgotten taken back (RFC 7009); whether they were."""
     if grant is None or not grant.server.revocation_endpoint:
         return False
     taken_back = [await _revoke(stored, grant, kind, outbound, oauth) for kind in ("refresh", "access")]
