@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
@@ -55,7 +55,7 @@ from portal.oauth import (
     fetch_document,
     read_oauth_settings,
 )
-from portal.pages import Pages, Visitors
+from portal.pages import Pages, RulesInvalid, Visitors, read_defaults
 from portal.signals import ClientCertificates
 from portal.state import Clock, Store, utc_now
 
@@ -116,7 +116,8 @@ class IdentitySettings:
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
     `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
     the stored login settings may call it something else. `contact` is whom the refused may ask, "" for the
-    administrators. `servers_link` is the path of the page with a person's servers, "" without one."""
+    administrators. `servers_link` is the path of the page with a person's servers, "" without one.
+    `organization` are login settings, below those of the store."""
 
     public_url: str = ""
     host_url: str = ""
@@ -130,12 +131,13 @@ class IdentitySettings:
     renameable: bool = True
     contact: str = ""
     servers_link: str = ""
+    organization: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, definition: PortalDefinition, section: IdentitySection, path: str) -> IdentitySettings:
         """
         Raises:
-            ValueError: the OAuth configuration cannot be used.
+            ValueError: the OAuth configuration or the login settings cannot be used.
         """
         smtp = section.smtp
         proxies = tuple(ip_network(proxy) for proxy in section.trusted_proxies)
@@ -151,7 +153,15 @@ class IdentitySettings:
             name=definition.name,
             renameable=definition.renameable,
             contact=section.contact,
+            organization=_login_settings(section),
         )
+
+
+def _login_settings(section: IdentitySection) -> Mapping[str, object]:
+    try:
+        return read_defaults(section.organization)
+    except RulesInvalid as error:
+        raise ValueError(f"organization: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +229,14 @@ def portal_identity(
     store, now = shared.store.scoped(scope), shared.now
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
-    directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
+    directory = Directory(
+        store,
+        settings.providers,
+        settings.hostname,
+        settings.name,
+        renameable=settings.renameable,
+        defaults=settings.organization,
+    )
     sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
