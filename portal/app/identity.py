@@ -208,6 +208,17 @@ LOGIN_FORMS: tuple[str, ...] = FORMS
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
+def _directory(store: Store, settings: IdentitySettings) -> Directory:
+    return Directory(
+        store,
+        settings.providers,
+        settings.hostname,
+        settings.name,
+        renameable=settings.renameable,
+        defaults=settings.organization,
+    )
+
+
 def portal_identity(
     shared: SharedIdentity,
     settings: IdentitySettings,
@@ -229,14 +240,7 @@ def portal_identity(
     store, now = shared.store.scoped(scope), shared.now
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
-    directory = Directory(
-        store,
-        settings.providers,
-        settings.hostname,
-        settings.name,
-        renameable=settings.renameable,
-        defaults=settings.organization,
-    )
+    directory = _directory(store, settings)
     sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
