@@ -26,7 +26,7 @@ ROOMS = (
     ("pins", "signals", "login"),
     ("oauth", "credentials"),
     ("servers",),
-    ("calls",),
+    ("calls", "runs"),
     ("admin", "learning", "endpoint"),
     ("bench",),
     ("app",),
