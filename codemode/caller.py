@@ -15,7 +15,7 @@ from codemode.waits import OnWait
 class ToolCall:
     """One call of a program. `server` is the configured id, `tool` the raw name; `seq` counts from 1 within the run.
 
-    A caller that has to wait for a person does so in a block of `on_wait`.
+    A caller that has to wait for a person does so in a block of `on_wait`; without it the call fails.
     """
 
     run_id: str

@@ -52,11 +52,13 @@ async def drive(
 ) -> None:
     """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation.
 
-    `begin`: what the image of the execution lacks of the catalog (`Catalog.begin`). `handle`: that of the host.
+    `begin`: what the image of the execution lacks of the catalog (`Catalog.begin`). `handle`: that of the host. Without
+    one no call waits for a person, because nobody would tell them.
     """
-    pace, handle = pace or RealPace(), handle or RunHandle()
+    pace, followed = pace or RealPace(), handle is not None
+    handle = handle or RunHandle()
     waits = handle.waits
-    calls = _Calls(run, catalog, caller, limits, pace, handle)
+    calls = _Calls(run, catalog, caller, limits, pace, handle, followed=followed)
     try:
         async with WallTime(limits.wall_time, waits) as clock, execution:
             handle.stoppable(clock.end)
@@ -86,7 +88,15 @@ class _Calls:
     """The host calls of one run."""
 
     def __init__(
-        self, run: Run, catalog: Catalog, caller: ToolCaller, limits: Limits, pace: Pace, handle: RunHandle
+        self,
+        run: Run,
+        catalog: Catalog,
+        caller: ToolCaller,
+        limits: Limits,
+        pace: Pace,
+        handle: RunHandle,
+        *,
+        followed: bool,
     ) -> None:
         self.ready: list[Settlement] = []
         self._run = run
@@ -95,6 +105,7 @@ class _Calls:
         self._limits = limits
         self._local = LocalCalls(run, catalog, limits.tool_result, handle)
         self._waits = handle.waits
+        self._followed = followed
         self._pace = pace
         # Another pace decides about every settlement, so it must see a single call too.
         self._single_at_once = isinstance(pace, RealPace)
@@ -217,7 +228,7 @@ class _Calls:
             return self._wrong_arguments(entry, "the one argument must be an object")
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
             return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
-        on_wait = partial(self._wait, call.id, entry.path)
+        on_wait = partial(self._wait, call.id, entry.path) if self._followed else None
         made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait)
         outcome = await self._outcome(made)
         limit = self._limits.tool_result

@@ -25,6 +25,7 @@ from portal.upstream import CallContext, OnRequest
 
 PARK_SECONDS = 600.0
 MAX_PARKED = 1000
+MAX_PARKED_FOR_EACH = 100
 MAX_ROUNDS = 10
 _PARKED, _UPSTREAM = "portal:", "upstream:"
 _INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
@@ -216,7 +217,9 @@ class Questions:
         return held.task.result()
 
     def _park(self, held: HeldWork) -> Result:
-        if len(self._parked) >= MAX_PARKED:
+        identity = held.request.context.identity
+        own = sum(one.request.context.identity == identity for one in self._parked.values()) if identity else 0
+        if len(self._parked) >= MAX_PARKED or own >= MAX_PARKED_FOR_EACH:
             held.stop()
             raise MCPError(
                 INVALID_PARAMS,

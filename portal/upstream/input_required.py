@@ -53,8 +53,8 @@ async def _answers(questions: Mapping[str, object], context: CallContext) -> dic
         methods = {str(one.get("method")) for one in questions.values() if isinstance(one, dict)}
         needed = ", ".join(sorted(f"`{method.partition('/')[0][:100]}`" for method in methods))
         raise UpstreamError(
-            "the tool asks for input and did not go on: nobody can answer, for there is no client, or it has not declared "
-            f"the capability {needed}"
+            "the tool asks for input and did not go on, because there is nobody to answer: no client, or one that has not "
+            f"declared {needed}"
         )
     if len(questions) > MAX_QUESTIONS:
         raise UpstreamError(f"the tool asks {len(questions)} questions at once; the limit is {MAX_QUESTIONS}")

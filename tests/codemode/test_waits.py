@@ -142,6 +142,12 @@ async def test_a_run_that_was_ended_before_it_began_calls_nothing(engines: Engin
         assert answer.error["name"] == "RunCancelled"
 
 
+async def test_without_a_host_that_follows_the_run_no_call_may_wait_for_a_person(engines: Engines) -> None:
+    async with bench(engines) as b:
+        await b.run("await codemode.fix.echo()")
+        assert [call.on_wait for call in b.caller.calls] == [None]
+
+
 # --- codemode.runs -------------------------------------------------------------------------------------------------
 
 
