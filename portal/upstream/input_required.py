@@ -53,7 +53,7 @@ async def _answers(questions: Mapping[str, object], context: CallContext) -> dic
         methods = {str(one.get("method")) for one in questions.values() if isinstance(one, dict)}
         needed = ", ".join(sorted(f"`{method.partition('/')[0][:100]}`" for method in methods))
         raise UpstreamError(
-            "the tool asks for input and did not go on, because there is nobody to answer: no client, or one that has not "
+            "the tool asks for input and did not go on, for there is nobody to answer: no client, or one that has not "
             f"declared {needed}"
         )
     if len(questions) > MAX_QUESTIONS:
