@@ -31,6 +31,7 @@ from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import Catalogs, View, Views
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
+from portal.upstream import CallContext
 
 CODE = "code"
 _STEP = 0.001  # by which the progress of a program grows when no call is done
@@ -103,8 +104,7 @@ class CodeMode:
 
         task = run.start(self._program(arguments, held, run, progress))
         self._runs.note(task)
-        context = held.request.context
-        with line.through(replace(context, on_request=held.on_request)):
+        with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
             try:
                 answer = await run.answer(leaves_at, every=settings.progress_every, on_waiting=progress.waiting)
             except asyncio.CancelledError:
@@ -146,7 +146,7 @@ class CodeMode:
             run_id=run.id,
             client=context.client if asks else None,
             on_request=run.line.ask if asks else None,
-            on_log=run.line.log if context.on_log is not None else None,
+            on_log=run.line.log if held.between_rounds or context.on_log is not None else None,
             on_progress=None,
             on_pause=None,
         )

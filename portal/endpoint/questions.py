@@ -46,13 +46,15 @@ class HeldWork:
     """Work that outlives the request which began it, while the user thinks.
 
     `request` is the client's latest one, and `since` when it came, by the clock of the event loop. `between_rounds`: it
-    asks by `input_required`; other work asks in the middle of its request, if the client can be asked. `open` are the
-    questions without an answer, by the name that the client knows them by: no name is used twice.
+    asks by `input_required`; other work asks in the middle of its request, if the client can be asked. `away`: the
+    latest request is answered, so nothing can be sent on it. `open` are the questions without an answer, by the name
+    that the client knows them by: no name is used twice.
     """
 
     request: ClientRequest
     since: float
     between_rounds: bool = False
+    away: bool = False
     open: dict[str, Question] = field(default_factory=dict)
     names: int = 0
     asked: asyncio.Event = field(default_factory=asyncio.Event)
@@ -92,12 +94,17 @@ class HeldWork:
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         on_progress = self.request.context.on_progress
-        if on_progress is not None:
+        if on_progress is not None and not self.away:
             await on_progress(progress, total, message)
+
+    async def log(self, params: Mapping[str, object]) -> None:
+        on_log = self.request.context.on_log
+        if on_log is not None and not self.away:
+            await on_log(params)
 
     def take(self, request: ClientRequest, responses: object) -> None:
         """The client has come back, with answers to some of the open questions."""
-        self.request, self.since = request, asyncio.get_running_loop().time()
+        self.request, self.since, self.away = request, asyncio.get_running_loop().time(), False
         for name, answer in responses.items() if isinstance(responses, Mapping) else ():
             question = self.open.get(name) if isinstance(name, str) else None
             if question is not None and isinstance(answer, Mapping) and not question.answer.done():
@@ -159,7 +166,8 @@ class Questions:
 
         async def work(held: HeldWork) -> Result:
             on_progress = held.progress if context.on_progress is not None else None
-            return await caller.call(call, replace(context, on_request=held.ask, on_progress=on_progress))
+            asking = replace(context, on_request=held.ask, on_progress=on_progress, on_log=held.log)
+            return await caller.call(call, asking)
 
         return await self._begin(request, work)
 
@@ -228,6 +236,7 @@ class Questions:
             )
         key = secrets.token_urlsafe(16)
         self._parked[key] = held
+        held.away = True
         held.expiry = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, key)
         return {
             "resultType": "input_required",

@@ -122,7 +122,13 @@ class RunRegistry:
             return
         kept.timer.cancel()
         _, kept.expires, kept.timer = self._time_to_keep(kept.run.id)
-        kept.size = size_of(kept.run.handle.record)
+        # In a thread: a large result has many parts.
+        sizing = asyncio.get_running_loop().run_in_executor(None, size_of, kept.run.handle.record)
+        sizing.add_done_callback(lambda found: self._make_room(kept, found.result()))
+
+    def _make_room(self, kept: _Kept, size: int) -> None:
+        """Forget the oldest results while there are too many bytes, with this one in which the last `size` are."""
+        kept.size = size
         everybody = list(self._kept.values())
         own = [one for one in everybody if one.run.owner.person == kept.run.owner.person]
         for group, most in ((own, MOST_BYTES // 8), (everybody, MOST_BYTES)):

@@ -250,6 +250,29 @@ async def test_a_program_goes_on_with_the_answers_in_any_number_of_rounds_and_ea
                 await asked(client, ASK_TWO, input_responses={}, request_state=old.request_state)
 
 
+async def test_what_happens_between_the_rounds_is_sent_to_nobody_and_fails_nothing(code_tool: CodeTool) -> None:
+    heard = Heard()
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}, code_tool=code_tool) as portal,
+        client_of(portal.code, MODERN, elicitation_callback=Heard().elicit) as client,
+    ):
+        program = """
+            const later = async () => [await codemode.one.hang({text: ""}), await codemode.one.log({text: "x"})];
+            return Promise.all([codemode.one.ask({text: "q"}), later()]);
+        """
+        first = await asked(client, program, progress_callback=heard.progress)
+        upstream.upstream.release.set()
+        await upstream.upstream.journal.wait("call log")
+        async with asyncio.timeout(PATIENCE):
+            while "log" not in [record.name for record in portal.kept.records]:
+                await asyncio.sleep(0.005)
+        again = {"input_responses": dict.fromkeys(first.input_requests, ACCEPT), "request_state": first.request_state}
+        done = await asked(client, program, progress_callback=heard.progress, **again)
+        assert done.structured_content["result"] == ["accept legacy", ["released", "logged"]]
+        assert [message for _, _, message in heard.of("progress")] == ["one.ask"]
+
+
 async def test_a_program_that_is_parked_belongs_to_its_text_and_cannot_be_forged(code_tool: CodeTool) -> None:
     async with (
         hosted(Behaviour(legacy=True)) as upstream,

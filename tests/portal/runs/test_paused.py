@@ -236,6 +236,21 @@ async def test_a_client_that_leaves_while_its_program_waits_for_a_person_stops_i
 
 
 @both
+async def test_a_client_that_leaves_while_it_waits_for_an_earlier_run_does_not_stop_that(
+    mode: str, code_tool: CodeTool, login: Login
+) -> None:
+    patient = {"patienceWithProgress": 600, "progressEvery": 0.02}
+    heard = Heard()
+    async with serving(login, code_tool, **patient) as (portal, _), client_of(portal.code, mode) as client:
+        run_id = (await run(client, TWO))["executionId"]
+        call = asyncio.create_task(run(client, fetching(run_id), progress_callback=heard.progress))
+        await heard.until("progress")
+        call.cancel()
+        login.done.set()
+        assert (await run(client, fetching(run_id)))["result"] == [{"text": "x"}, "y"]
+
+
+@both
 async def test_a_run_that_answered_paused_is_tied_to_no_connection(
     mode: str, code_tool: CodeTool, login: Login
 ) -> None:
