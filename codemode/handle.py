@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Protocol
 
 from codemode.run import Failure, Run
 from codemode.waits import OnWait, Waits
+
+BEFORE = 0
+"""In the place of a call's id: what is waited for before the program makes any."""
 
 
 class KeptRuns(Protocol):
@@ -44,6 +49,23 @@ class RunHandle:
             self.ending = failure
             if self._stop is not None:
                 self._stop()
+
+    @asynccontextmanager
+    async def before_it_begins(self) -> AsyncIterator[OnWait]:
+        """A block before the program begins, in which it waits for people: how it does so. `end` ends the block."""
+        self.waits.begin_call()
+        self.waits.suspend(timer=False)
+        try:
+            async with asyncio.timeout(None) as waiting:
+                self.stoppable(lambda: waiting.reschedule(asyncio.get_running_loop().time()))
+                yield lambda one: self.waits.wait(BEFORE, one)
+        except TimeoutError:
+            if self.ending is None:
+                raise
+        finally:
+            self._stop = None
+            self.waits.resume()
+            self.waits.end_call()
 
     def stoppable(self, stop: Callable[[], None]) -> None:
         """The driver says how it is stopped. A run that was ended before is stopped at once."""

@@ -118,6 +118,10 @@ class CodeTool:
         run = Run(run_id, program.text, note=program.note)
         if handle is not None:
             handle.record = run
+            if handle.ending is not None:
+                # It was ended while it waited to begin.
+                run.failure = handle.ending
+                return answer(run, [])
         if (size := len(program.text.encode())) > limits.source:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
@@ -26,11 +27,13 @@ from codemode import (
 )
 from portal.calls import Caller, LeasedRun
 from portal.endpoint.generations import Generation
+from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.presence import presence_of
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import Catalogs, View, Views
 from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
+from portal.servers import ServerSnapshot
 from portal.upstream import CallContext
 
 CODE = "code"
@@ -67,6 +70,7 @@ class CodeMode:
         code_tool: CodeRunner,
         questions: Questions,
         runs: RunRegistry,
+        logins: LoginPrompts,
     ) -> None:
         self._views = views
         self._caller = caller
@@ -74,6 +78,7 @@ class CodeMode:
         self._code_tool = code_tool
         self._questions = questions
         self._runs = runs
+        self._logins = logins
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [self._code_tool.definition(await self._catalogs.of(view))]
@@ -141,6 +146,8 @@ class CodeMode:
         # Upstreams are told of a client only if it can answer their questions. Their own progress means nothing to a
         # client that waits for one program; how many of the program's calls are done does.
         asks = held.on_request is not None
+        logins = self._logins.of_program(request, run.line.ask if asks else None)
+        await self._log_in(arguments.get("code"), request, run, logins)
         context = replace(
             context,
             run_id=run.id,
@@ -149,6 +156,7 @@ class CodeMode:
             on_log=run.line.log if held.between_rounds or context.on_log is not None else None,
             on_progress=None,
             on_pause=None,
+            on_login=logins.log_in,
         )
         with self._caller.run(context) as leased:
             view = self._views.of(request.scope, leased.snapshot)
@@ -161,6 +169,21 @@ class CodeMode:
             return await self._code_tool.run(
                 arguments, catalog, caller, identity=context.identity, run_id=run.id, handle=run.handle
             )
+
+    async def _log_in(self, program: object, request: ClientRequest, run: LiveRun, logins: ProgramLogins) -> None:
+        """Ask for the logins of the servers that a program names and that show its person nothing yet.
+
+        What a program can call is fixed when it begins, so these logins are waited for before.
+        """
+        wanting = self._views.wanting_login(request.scope)
+        if not wanting or not isinstance(program, str) or not (named := named_servers(program, wanting)):
+            return
+        run.handle.record = Run(run.id, program)
+        async with run.handle.before_it_begins() as on_wait:
+            for server in sorted(named):
+                if await logins.log_in(self._views.missing_login(request.scope, server), on_wait):
+                    await self._views.meet(request.principal)
+                    await self._views.arrived(request.scope, partial(_is_called, server))
 
     async def _await_servers(self, program: object, request: ClientRequest) -> None:
         """Wait for servers that are still connecting, if the program asks for them.
@@ -227,6 +250,10 @@ class ProgressCaller:
         outcome = await self._caller.call_tool(call)
         await self._progress.call_done(f"{call.server}.{call.tool}")
         return outcome
+
+
+def _is_called(id: str, server: ServerSnapshot) -> bool:
+    return server.id == id
 
 
 def _client_of(request: ClientRequest) -> str:

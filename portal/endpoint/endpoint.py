@@ -98,7 +98,7 @@ class Endpoint:
             for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
                 modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
         if code_tool is not None:
-            code = CodeMode(self._views, caller, self._catalogs, code_tool, self._questions, self._runs)
+            code = CodeMode(self._views, caller, self._catalogs, code_tool, self._questions, self._runs, prompts)
             modes[Mode.CODE] = code
         self._tools = ToolMethods(self._views, modes)
         self._prompts = Prompts(self._views, caller, self._questions)

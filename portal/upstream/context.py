@@ -7,11 +7,13 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from codemode import OnWait
+from portal.errors import LoginRequired
 from portal.identity import NOBODY, Identity, OnBehalf
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
+OnLogin: TypeAlias = Callable[[LoginRequired, OnWait | None], Awaitable[bool]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
@@ -51,6 +53,7 @@ class CallContext:
     `sampling/createMessage` and `roots/list` of this call, and raises `portal.errors.RpcError` to refuse. `on_pause()`
     is called when a legacy server ends the call's stream and will continue it later (SEP-1699). `on_wait(waiting)` is a
     block in which the call waits for a person, and is set only if the caller can say so to them: a program's call.
+    `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
     """
 
     run_id: str = ""
@@ -67,6 +70,7 @@ class CallContext:
     on_request: OnRequest | None = None
     on_pause: OnPause | None = None
     on_wait: OnWait | None = None
+    on_login: OnLogin | None = None
 
 
 NO_CONTEXT = CallContext()
