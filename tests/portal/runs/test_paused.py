@@ -158,7 +158,7 @@ async def test_a_finished_run_is_listed_with_its_end(code_tool: CodeTool, login:
 async def test_a_run_that_nobody_comes_for_ends_as_expired_and_is_forgotten_in_the_end(
     code_tool: CodeTool, login: Login
 ) -> None:
-    async with serving(login, code_tool, keep=0.3) as (portal, _), client_of(portal.code, MODERN) as client:
+    async with serving(login, code_tool, keep=2.0) as (portal, _), client_of(portal.code, MODERN) as client:
         run_id = (await run(client, TWO))["executionId"]
         await until(lambda: login.waiting == 0)
         error = (await run(client, fetching(run_id)))["error"]
@@ -173,13 +173,13 @@ async def test_a_run_that_nobody_comes_for_ends_as_expired_and_is_forgotten_in_t
 async def test_a_run_whose_person_came_in_time_is_not_ended_in_the_middle_of_its_work(
     code_tool: CodeTool, login: Login
 ) -> None:
-    async with serving(login, code_tool, keep=0.2) as (portal, upstream), client_of(portal.code, MODERN) as client:
+    async with serving(login, code_tool, keep=2.0) as (portal, upstream), client_of(portal.code, MODERN) as client:
         program = "await codemode.one.echo({text: ''}); return codemode.one.hang({text: ''})"
         run_id = (await run(client, program))["executionId"]
         login.done.set()
         await upstream.upstream.journal.wait("call hang")
         passed = asyncio.Event()
-        asyncio.get_running_loop().call_later(0.3, passed.set)  # longer than it would have been kept
+        asyncio.get_running_loop().call_later(2.2, passed.set)  # longer than it would have been kept
         await passed.wait()
         result = asyncio.create_task(run(client, fetching(run_id)))
         upstream.upstream.release.set()
