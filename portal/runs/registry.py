@@ -21,6 +21,7 @@ from portal.upstream import CallContext
 MOST_BYTES = 256 * 1024 * 1024
 """What the results and blocks of runs that have ended may have together; of one person an eighth of it."""
 _CLOSING_SECONDS = 5.0
+_AGAIN_SECONDS = 1.0  # until a run that computes as its time is over is looked at again
 
 
 class TooManyRuns(Exception):
@@ -52,7 +53,7 @@ class RunRegistry:
     def note(self, task: asyncio.Task[Result]) -> None:
         """Take note of the task of a run, which ends with the portal at the latest."""
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._note_end)
 
     def keep(self, run: LiveRun, task: asyncio.Task[Result]) -> None:
         """Keep a run that goes on without its request, until it ends and for a time after that.
@@ -98,6 +99,11 @@ class RunRegistry:
         if running:
             await asyncio.wait(running, timeout=_CLOSING_SECONDS)
 
+    def _note_end(self, task: asyncio.Task[Result]) -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # its request may have gone without asking
+
     def _time_to_keep(self, run_id: str) -> tuple[datetime, datetime, asyncio.TimerHandle]:
         seconds = self.settings().keep
         now = datetime.now(UTC)
@@ -108,6 +114,10 @@ class RunRegistry:
         kept = self._kept[run_id]
         if kept.run.ended:
             self.forget(run_id)
+            return
+        if not kept.run.handle.waits.only_for_people:
+            # Its person came at last. Its own wall time bounds the rest.
+            kept.timer = asyncio.get_running_loop().call_later(_AGAIN_SECONDS, self._expire, run_id)
             return
         minutes = f"{self.settings().keep / 60:g}"
         message = f"the program waited {minutes} minutes for a person who did not come; its calls were cancelled"

@@ -31,8 +31,8 @@ from tests.patience import PATIENCE
 Engines = Callable[[Limits], Engine]
 pytestmark = pytest.mark.anyio
 LOGIN = Waiting("Log in to fix", "https://portal.example/authorize?elicitationId=x1")
-SHORT = 0.6  # seconds of wall time
-LONG = 0.9
+SHORT = 1.5  # seconds of wall time: more than a busy machine takes to reach the wait
+LONG = 2.0
 
 
 @dataclass

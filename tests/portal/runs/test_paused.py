@@ -158,7 +158,7 @@ async def test_a_finished_run_is_listed_with_its_end(code_tool: CodeTool, login:
 async def test_a_run_that_nobody_comes_for_ends_as_expired_and_is_forgotten_in_the_end(
     code_tool: CodeTool, login: Login
 ) -> None:
-    async with serving(login, code_tool, keep=0.3) as (portal, _), client_of(portal.code, MODERN) as client:
+    async with serving(login, code_tool, keep=2.0) as (portal, _), client_of(portal.code, MODERN) as client:
         run_id = (await run(client, TWO))["executionId"]
         await until(lambda: login.waiting == 0)
         error = (await run(client, fetching(run_id)))["error"]
@@ -168,6 +168,22 @@ async def test_a_run_that_nobody_comes_for_ends_as_expired_and_is_forgotten_in_t
         async with asyncio.timeout(PATIENCE):
             while "you have no run" not in (await run(client, fetching(run_id)))["error"]["message"]:
                 pass
+
+
+async def test_a_run_whose_person_came_in_time_is_not_ended_in_the_middle_of_its_work(
+    code_tool: CodeTool, login: Login
+) -> None:
+    async with serving(login, code_tool, keep=2.0) as (portal, upstream), client_of(portal.code, MODERN) as client:
+        program = "await codemode.one.echo({text: ''}); return codemode.one.hang({text: ''})"
+        run_id = (await run(client, program))["executionId"]
+        login.done.set()
+        await upstream.upstream.journal.wait("call hang")
+        passed = asyncio.Event()
+        asyncio.get_running_loop().call_later(2.2, passed.set)  # longer than it would have been kept
+        await passed.wait()
+        result = asyncio.create_task(run(client, fetching(run_id)))
+        upstream.upstream.release.set()
+        assert (await result)["result"] == "released"
 
 
 async def test_somebody_with_too_many_paused_runs_gets_an_error_that_says_what_has_run(
@@ -299,7 +315,7 @@ async def test_two_calls_that_wait_are_one_pause_and_a_call_in_progress_is_none(
 
 
 async def test_the_limits_hold_after_a_pause_as_if_there_had_been_none(engine: Engine, login: Login) -> None:
-    limits = Limits(wall_time=1.0, calls=2)
+    limits = Limits(wall_time=3.0, calls=2)
     with Engine(limits) as small:
         async with InProcessExecutor(small) as executor:
             async with serving(login, CodeTool(executor)) as (portal, _), client_of(portal.code, MODERN) as client:
@@ -307,7 +323,7 @@ async def test_the_limits_hold_after_a_pause_as_if_there_had_been_none(engine: E
                 waits = "await codemode.one.echo({text: 'y'}); await codemode.one.hang({text: ''})"
                 paused = [(await run(client, program))["executionId"] for program in (calls, waits)]
                 waited = asyncio.Event()
-                asyncio.get_running_loop().call_later(1.1, waited.set)  # longer than the wall time
+                asyncio.get_running_loop().call_later(3.2, waited.set)  # longer than the wall time
                 await waited.wait()
                 login.done.set()
                 kinds = [(await run(client, fetching(run_id)))["error"]["kind"] for run_id in paused]
@@ -315,11 +331,11 @@ async def test_the_limits_hold_after_a_pause_as_if_there_had_been_none(engine: E
 
 
 async def test_programs_in_worker_processes_are_paused_and_go_on(login: Login) -> None:
-    async with WorkerExecutor(Limits(wall_time=1.0), workers=1) as executor:
+    async with WorkerExecutor(Limits(wall_time=3.0), workers=1) as executor:
         async with serving(login, CodeTool(executor)) as (portal, _), client_of(portal.code, LEGACY) as client:
             runs = [(await run(client, TWO))["executionId"] for _ in range(3)]
             waited = asyncio.Event()
-            asyncio.get_running_loop().call_later(1.1, waited.set)
+            asyncio.get_running_loop().call_later(3.2, waited.set)
             await waited.wait()
             login.done.set()
             for run_id in runs:
@@ -348,7 +364,7 @@ async def test_a_program_cannot_wait_for_itself(code_tool: CodeTool, login: Logi
 
 
 async def test_two_programs_that_wait_for_each_other_end_with_their_time(engine: Engine, login: Login) -> None:
-    with Engine(Limits(wall_time=0.5)) as small:
+    with Engine(Limits(wall_time=3.0)) as small:
         async with InProcessExecutor(small) as executor:
             async with serving(login, CodeTool(executor)) as (portal, _), client_of(portal.code, MODERN) as client:
                 program = """
