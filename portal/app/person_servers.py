@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from portal.access import LiveAccess
 from portal.app.offered import offered_servers
 from portal.elicitation import Choices, PeoplesLogins, shown_servers
-from portal.endpoint import OwnServer
+from portal.endpoint import PersonServer
 from portal.identity import Identity
 from portal.servers import Servers
 from portal.state import Clock
@@ -28,11 +28,11 @@ class PortalServers:
     def off(self, person: Identity | None) -> frozenset[str]:
         return self._choices.off(self._portal, person.key) if person is not None and person.key else frozenset()
 
-    async def of(self, person: Identity) -> Sequence[OwnServer]:
+    async def of(self, person: Identity) -> Sequence[PersonServer]:
         offered, off = await self._offered(person), self.off(person)
         logins, connecting = await self._logins.of(person), await self._logins.connecting(person)
         return [
-            OwnServer(
+            PersonServer(
                 id=one.id,
                 name=one.name,
                 description=one.description,
@@ -40,6 +40,7 @@ class PortalServers:
                 login=one.state,
                 reason=one.reason,
                 connected=one.connected,
+                may_connect=bool(one.can),
             )
             for one in shown_servers(offered, logins, connecting, {}, self._now())
         ]
