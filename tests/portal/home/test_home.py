@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
+from portal.app import Parts, serving
 from portal.config import CodeModePolicy
 from portal.home import CODE_MODE, offered
 from portal.home.moments import ago, ahead
@@ -19,7 +20,7 @@ from portal.state import plain
 from tests.portal.app.many_portals import browser_of, many_portals, sign_in_at
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, guarded_portal, sign_in
-from tests.portal.portals import portal_over
+from tests.portal.portals import opened
 
 pytestmark = [pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 URL = "https://mcp.example.com/mcp"
@@ -106,12 +107,22 @@ async def test_every_portal_has_a_home_page_with_its_own_address(tmp_path: Path)
 
 @pytest.mark.anyio
 async def test_where_nobody_signs_in_the_page_says_how_to_connect_and_nothing_of_signing_in() -> None:
-    portals = {"docs": {"name": "Documentation", "servers": []}}
-    async with portal_over({}, name="Acme tools") as portal, browser_at(portal.url) as browser:
-        page = await browser.open("/")
-        assert page.status == 200 and f'<code id="address">{portal.mcp}</code>' in page.html
-        assert "Acme tools" in page.text and "Sign in" not in page.text and page.forms == []
-        assert "set-cookie" not in page.headers and portals
+    document = {
+        "mcpServers": {},
+        "portal": {"name": "Acme tools"},
+        "portals": {"docs": {"name": "Documentation", "servers": [], "codeMode": "off"}},
+    }
+    async with (
+        opened(document, parts=Parts(code=None)) as instance,
+        serving(instance) as url,
+        browser_at(url) as browser,
+    ):
+        for path, name in (("/", "Acme tools"), ("/docs", "Documentation")):
+            page = await browser.open(path)
+            assert page.status == 200 and name in page.text
+            assert f'<code id="address">{url}{path.removesuffix("/")}/mcp</code>' in page.html
+            assert "Sign in" not in page.text and page.forms == [] and "set-cookie" not in page.headers
+        assert (await browser.client.head(f"{url}/")).status_code == 200
 
 
 @pytest.mark.anyio
