@@ -14,6 +14,8 @@ from starlette.routing import Route
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
+from portal.elicitation import FORMS as SERVER_FORMS
+from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
 from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
 from portal.http import Origins
 from portal.identity import Identity
@@ -36,6 +38,7 @@ from portal.login import (
 from portal.oauth import (
     ENDPOINTS,
     FORMS,
+    SERVERS_PATH,
     Assertions,
     Authentication,
     Authority,
@@ -130,7 +133,7 @@ class IdentitySettings:
     name: str = "codemode-portal"
     renameable: bool = True
     contact: str = ""
-    servers_link: str = ""
+    servers_link: str = SERVERS_PATH
     organization: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -173,6 +176,8 @@ class PortalIdentity:
     login_routes: LoginRoutes
     home: HomeRoutes
     uses: Uses
+    elicitations: Elicitations
+    server_routes: ServerRoutes
     administrators: Administrators
     server: AuthorizationServer
     assertions: Assertions
@@ -200,11 +205,12 @@ class PortalIdentity:
     async def aclose(self) -> None:
         await self.login_routes.aclose()
         await self.home.aclose()
+        await self.server_routes.aclose()
         self.verifier.close()
         await self.uses.settled()
 
 
-LOGIN_FORMS: tuple[str, ...] = FORMS
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
@@ -219,6 +225,27 @@ def _directory(store: Store, settings: IdentitySettings) -> Directory:
     )
 
 
+def _login_routes(
+    shared: SharedIdentity,
+    store: Store,
+    login: Login,
+    administrators: Administrators,
+    pins: Pins,
+    admission: AdmissionPolicy,
+) -> LoginRoutes:
+    invitations = Invitations(store, shared.passwords, shared.now)
+    return LoginRoutes(
+        login,
+        store.tokens,
+        administrators,
+        invitations,
+        pins,
+        shared.attempts,
+        pin_allowed=admission.could_enter,
+        now=shared.now,
+    )
+
+
 def portal_identity(
     shared: SharedIdentity,
     settings: IdentitySettings,
@@ -226,13 +253,14 @@ def portal_identity(
     *,
     scope: str = "",
     announce: Callable[[str], object],
+    offered: Offered,
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
-    writes to the operator's console; `fetch` gets the documents that OAuth clients name. `code_mode` is what the
-    portal's owner has decided by now, `find_server` gives a server by its id.
+    writes to the operator's console; `offered` are the servers of a person; `fetch` gets the documents that OAuth
+    clients name. `code_mode` is what the portal's owner has decided by now, `find_server` gives a server by its id.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -244,26 +272,22 @@ def portal_identity(
     sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
-    login_routes = LoginRoutes(
-        login,
-        store.tokens,
-        administrators,
-        Invitations(store, shared.passwords, now),
-        Pins(store.tokens, settings.mail or Console(announce), now),
-        shared.attempts,
-        pin_allowed=admission.could_enter,
-        now=now,
-    )
+    pins = Pins(store.tokens, settings.mail or Console(announce), now)
+    login_routes = _login_routes(shared, store, login, administrators, pins, admission)
     clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants, uses = Grants(store, now, scope), Uses(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
+    elicitations = Elicitations(store.tokens, now)
+    server_routes = ServerRoutes(
+        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, endpoint=settings.oauth.path
+    )
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=settings.servers_link)
-    held = HeldGrants(store, grants, uses, scope)
-    home = HomeRoutes(login, held, UpstreamLogins(store, find_server), shown, now)
+    held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
+    home = HomeRoutes(login, held, upstream, shown, now)
     authentication: dict[str, object] = {
         "settings": settings.oauth,
         "origins": origins,
@@ -283,10 +307,19 @@ def portal_identity(
         login_routes,
         home,
         uses,
+        elicitations,
+        server_routes,
         administrators,
         server,
         assertions,
-        [*home.routes(), *login_routes.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
+        [
+            *home.routes(),
+            *login_routes.routes(),
+            *server.routes(),
+            *server_routes.routes(),
+            *assertions.routes(),
+            *saas.routes(),
+        ],
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,

@@ -9,25 +9,30 @@ from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import OWN, STATES, CredentialDocument, SealedGrant, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
-from portal.credentials.outbound import Outbound
+from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
-    from portal.credentials.logins import forget_login, log_out, save_login, stored_logins, take_back
+    from portal.credentials.kept import KeptLogin, kept_login, resumed_login
+    from portal.credentials.logins import TakenBack, forget_login, log_out, save_login, stored_logins, take_back
     from portal.credentials.registration import PortalClient
 else:
     # Logins are kept in a database, whose library is slow to import.
     __getattr__ = lazily(
         __name__,
         {
+            "KeptLogin": "kept",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
+            "TakenBack": "logins",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
             "forget_login": "logins",
+            "kept_login": "kept",
             "log_out": "logins",
+            "resumed_login": "kept",
             "save_login": "logins",
             "stored_logins": "logins",
             "take_back": "logins",
@@ -43,22 +48,27 @@ __all__ = [
     "CredentialError",
     "CredentialsInvalid",
     "GrantedCredential",
+    "KeptLogin",
     "Outbound",
     "PendingLogin",
     "PortalClient",
     "SealedGrant",
     "ServerCredentials",
+    "TakenBack",
     "begin_login",
     "challenge_of",
     "complete_login",
     "forget_login",
+    "kept_login",
     "log_out",
     "may_log_in",
     "open_secret",
+    "origin_of",
     "parse_as",
     "parse_json",
     "read_challenge",
     "read_headers",
+    "resumed_login",
     "save_login",
     "state_of",
     "stored_logins",

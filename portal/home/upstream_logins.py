@@ -106,7 +106,7 @@ class UpstreamLogins:
                 asyncio.timeout(ASKED_SECONDS),
                 Outbound(stored.key.resource, allow_private=private) as outbound,
             ):
-                return await take_back(stored, grant, outbound, oauth)
+                return bool(await take_back(stored, grant, outbound, oauth))
         except TimeoutError:
             self._log.warning("a token was not taken back in time", server=stored.key.server)
             return False

@@ -29,7 +29,7 @@ from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places
 from portal.login.remote import authorization_url
 from portal.login.routes import CHOOSE, LoginRoutes
 from portal.login.sessions import EVERYWHERE, SESSION, LoginSessions
-from portal.login.sign_in import STALE_FORM, Login, form_endpoint
+from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
     "ADMINISTRATOR",
@@ -73,6 +73,7 @@ __all__ = [
     "normal_email",
     "places",
     "read_provider",
+    "see_other",
     "stored_name",
     "why_unfit",
 ]

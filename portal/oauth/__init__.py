@@ -1,5 +1,6 @@
 """The portal as OAuth 2.1 authorization server and its own resource server; service tokens; signed assertions."""
 
+from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch, fetch_document
@@ -7,7 +8,7 @@ from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.redirects import may_come_back, split_redirect
-from portal.oauth.routes import ENDPOINTS, FORMS, Authority, AuthorizationServer
+from portal.oauth.routes import ELICITATION_ID, ENDPOINTS, FORMS, SERVERS_PATH, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import (
     DEFAULT_DURATION,
@@ -23,11 +24,14 @@ from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
+    "ELICITATION_ID",
     "ENDPOINTS",
     "FORMS",
     "KEY_SETTINGS",
     "KEY_SETTINGS_ID",
+    "SERVERS_PATH",
     "SERVICE_TOKEN",
+    "Admit",
     "Assertions",
     "Authentication",
     "Authority",
@@ -52,6 +56,7 @@ __all__ = [
     "fetch_document",
     "may_come_back",
     "read_oauth_settings",
+    "refusal_of",
     "shown_document",
     "split_redirect",
 ]
