@@ -119,8 +119,7 @@ class IdentitySettings:
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
     `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
     the stored login settings may call it something else. `contact` is whom the refused may ask, "" for the
-    administrators. `servers_link` is the path of the page with a person's servers, "" without one.
-    `organization` are login settings, below those of the store."""
+    administrators. `organization` are login settings, below those of the store."""
 
     public_url: str = ""
     host_url: str = ""
@@ -133,7 +132,6 @@ class IdentitySettings:
     name: str = "codemode-portal"
     renameable: bool = True
     contact: str = ""
-    servers_link: str = SERVERS_PATH
     organization: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
@@ -204,8 +202,8 @@ class PortalIdentity:
 
     async def aclose(self) -> None:
         await self.login_routes.aclose()
-        await self.home.aclose()
         await self.server_routes.aclose()
+        await self.home.aclose()
         self.verifier.close()
         await self.uses.settled()
 
@@ -222,27 +220,6 @@ def _directory(store: Store, settings: IdentitySettings) -> Directory:
         settings.name,
         renameable=settings.renameable,
         defaults=settings.organization,
-    )
-
-
-def _login_routes(
-    shared: SharedIdentity,
-    store: Store,
-    login: Login,
-    administrators: Administrators,
-    pins: Pins,
-    admission: AdmissionPolicy,
-) -> LoginRoutes:
-    invitations = Invitations(store, shared.passwords, shared.now)
-    return LoginRoutes(
-        login,
-        store.tokens,
-        administrators,
-        invitations,
-        pins,
-        shared.attempts,
-        pin_allowed=admission.could_enter,
-        now=shared.now,
     )
 
 
@@ -273,7 +250,7 @@ def portal_identity(
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
-    login_routes = _login_routes(shared, store, login, administrators, pins, admission)
+    login_routes = _login_routes(login, shared, store, administrators, pins, admission)
     clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants, uses = Grants(store, now, scope), Uses(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
@@ -285,21 +262,9 @@ def portal_identity(
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
-    shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=settings.servers_link)
-    held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
-    home = HomeRoutes(login, held, upstream, shown, now)
-    authentication: dict[str, object] = {
-        "settings": settings.oauth,
-        "origins": origins,
-        "verifier": verifier,
-        "service_tokens": shared.service_tokens,
-        "logins": shared.logins,
-        "decide": admission.decide,
-        "proxies": settings.proxies,
-        "enrich": settings.enrich,
-        "linked": assertions.linked,
-        "login": login,
-    }
+    shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
+    held = HeldGrants(store, grants, uses, scope)
+    home = HomeRoutes(login, held, UpstreamLogins(store, find_server), shown, now)
     public = [url for url in (origins.public_url, origins.host_url) if url]
     return PortalIdentity(
         shared,
@@ -324,5 +289,36 @@ def portal_identity(
         tuple(public),
         verifier,
         settings.mail,
-        authentication,
+        {
+            "settings": settings.oauth,
+            "origins": origins,
+            "verifier": verifier,
+            "service_tokens": shared.service_tokens,
+            "logins": shared.logins,
+            "decide": admission.decide,
+            "proxies": settings.proxies,
+            "enrich": settings.enrich,
+            "linked": assertions.linked,
+            "login": login,
+        },
+    )
+
+
+def _login_routes(
+    login: Login,
+    shared: SharedIdentity,
+    store: Store,
+    administrators: Administrators,
+    pins: Pins,
+    admission: AdmissionPolicy,
+) -> LoginRoutes:
+    return LoginRoutes(
+        login,
+        store.tokens,
+        administrators,
+        Invitations(store, shared.passwords, shared.now),
+        pins,
+        shared.attempts,
+        pin_allowed=admission.could_enter,
+        now=shared.now,
     )

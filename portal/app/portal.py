@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from portal.oauth import Assertions
 
 MCP_PATH = "/mcp"
-SERVERS_PATH = "/servers"
-"""Where a person logs in to the servers of a portal."""
 
 
 class Portal:
@@ -47,6 +45,7 @@ class Portal:
         self.access = access
         self.identity: PortalIdentity | None = None
         self.address = ""
+        self._servers_path = ""
         self.app: ASGIApp
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
@@ -104,9 +103,9 @@ class Portal:
     async def apply(self, definition: PortalDefinition, stored: StoredState) -> None:
         """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
-        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode)
         config = self._shared.config
         self._served_for_all = served_for_all(definition, config)
+        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode, config.portal.runs)
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
             self.identity.assertions.audiences = audiences(config, stored.objects.servers)
@@ -158,12 +157,14 @@ class Portal:
         from portal.app.admission import PortalAdmission
         from portal.app.identity import IdentitySettings, portal_identity
         from portal.app.offered import offered_servers
+        from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and self.access is not None
         settings = IdentitySettings.of(self.definition, section, self.path)
         if parts.adjust_identity is not None:
             settings = parts.adjust_identity(settings)
+        self._servers_path = SERVERS_PATH
         given = parts.admission if self.definition.id == OWN else None
         return portal_identity(
             shared.identity,
@@ -219,7 +220,7 @@ class Portal:
         """Whose logins at the servers the calls of a caller use: their own, where people sign in."""
         if self.identity is None or caller is None or not caller.key:
             return NOBODY
-        advice = f"log in at {self.address}{SERVERS_PATH}" if caller.logged_in else ""
+        advice = f"log in at {self.address}{self._servers_path}" if caller.logged_in else ""
         return OnBehalf(caller.key, self._served_for_all, advice)
 
     def _person_servers(self) -> PersonServers | None:
@@ -240,7 +241,7 @@ class Portal:
         identity = self.identity
         assert identity is not None, "only where people sign in has a call a person behind it"
         if not wanted:
-            return LoginPage(f"{self.address}{SERVERS_PATH}", secrets.token_urlsafe(16))
+            return LoginPage(f"{self.address}{self._servers_path}", secrets.token_urlsafe(16))
         id = await identity.elicitations.open(person, wanted)
         return LoginPage(elicitation_url(identity.login.visitors.origins.address(scope), id), id)
 

@@ -84,7 +84,7 @@ async def take_back(
     outbound: Outbound,
     oauth: UpstreamOAuth | None,
 ) -> TakenBack:
-    """Have the tokens of a credential that was forgotten taken back (RFC 7009); which of them were."""
+    """Have the tokens of a credential that was forgotten taken back (RFC 7009)."""
     if grant is None or not grant.server.revocation_endpoint:
         return TakenBack(refresh=False, access=False)
     refresh = await _revoke(stored, grant, "refresh", outbound, oauth)

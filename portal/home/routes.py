@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 import structlog
 from starlette.requests import Request
@@ -19,7 +18,7 @@ from portal.config import CodeModePolicy
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
 from portal.home.setups import server_name
-from portal.home.upstream_logins import UpstreamLogins
+from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 from portal.identity import Identity
 from portal.login import CHOOSE, Login, form_endpoint
 from portal.oauth import HeldGrant, HeldGrants, OAuthSettings, may_come_back
@@ -43,6 +42,20 @@ class HomeSettings:
     oauth: OAuthSettings = OAuthSettings()
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF
     servers_link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What signing out everywhere has ended: so many browsers, the agents of these names, and logins at servers."""
+
+    browsers: int
+    agents: tuple[str, ...]
+    servers: tuple[EndedLogin, ...]
+
+    @property
+    def logins(self) -> int:
+        """How many logins at servers have ended."""
+        return sum(one.outcome != "kept" for one in self.servers)
 
 
 class HomeRoutes:
@@ -146,7 +159,7 @@ class HomeRoutes:
             response = await self._end_everything(visitor, session.identity)
         else:
             left = await self._grants.of(session.identity, everywhere=True)
-            response = await self._signed_out(visitor, here=True, left=len(left))
+            response = await self._signed_out(visitor, left=len(left))
         await self._login.sessions.end(response, request, visitor.address)
         return response
 
@@ -158,14 +171,13 @@ class HomeRoutes:
         await self._login.sessions.end_everywhere(identity)
         servers = await self._upstream.end(identity)
         self._log.info("signed out everywhere", who=identity.key, agents=len(held), servers=len(servers))
-        names = [_name_of(one) for one in held]
-        return await self._signed_out(visitor, everywhere=True, browsers=browsers, agents=names, servers=servers)
+        return await self._signed_out(visitor, Ended(browsers, tuple(map(_name_of, held)), servers))
 
-    async def _signed_out(self, visitor: Visitor, **ended: Any) -> Response:
+    async def _signed_out(self, visitor: Visitor, ended: Ended | None = None, left: int = 0) -> Response:
+        """The page for who is signed out: in this browser, where `left` agents go on, or everywhere with what ended."""
         design = (await self._login.directory.rules()).design
-        nothing = {"here": False, "everywhere": False, "left": 0, "browsers": 0, "agents": (), "servers": ()}
-        values = {**nothing, **ended, "sign_in": visitor.address.path(CHOOSE)}
-        return self._login.pages.page("signed_out.html", design, visitor, **values)
+        sign_in = visitor.address.path(CHOOSE)
+        return self._login.pages.page("signed_out.html", design, visitor, ended=ended, left=left, sign_in=sign_in)
 
 
 def _shown(held: HeldGrant, now: datetime) -> Mapping[str, str]:

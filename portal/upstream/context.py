@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from codemode import OnWait
 from portal.identity import NOBODY, Identity, OnBehalf
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
@@ -39,8 +40,7 @@ class CallContext:
     """What an upstream call may use of the downstream request.
 
     `principal` is the caller, or None in a portal without identity; `identity` is its key. `on_behalf` says whose
-    credentials the call shows. `spent` counts the calls of
-    one run by policy, for policies with a budget.
+    credentials the call shows. `spent` counts the calls of one run by policy, for policies with a budget.
 
     `protocol` is the downstream protocol version, or "" if no MCP request causes the call. `meta` is the downstream
     `_meta`: its members about the connection are replaced, the others are forwarded. Of `headers` only `mcp-param-*`
@@ -49,7 +49,8 @@ class CallContext:
     `on_progress(progress, total, message)` is set only if the downstream asked for progress. `on_log(params)` receives
     `notifications/message` of this call. `on_request(method, params)` answers `elicitation/create`,
     `sampling/createMessage` and `roots/list` of this call, and raises `portal.errors.RpcError` to refuse. `on_pause()`
-    is called when a legacy server ends the call's stream and will continue it later (SEP-1699).
+    is called when a legacy server ends the call's stream and will continue it later (SEP-1699). `on_wait(waiting)` is a
+    block in which the call waits for a person, and is set only if the caller can say so to them: a program's call.
     """
 
     run_id: str = ""
@@ -65,6 +66,7 @@ class CallContext:
     on_log: OnLog | None = None
     on_request: OnRequest | None = None
     on_pause: OnPause | None = None
+    on_wait: OnWait | None = None
 
 
 NO_CONTEXT = CallContext()
