@@ -6,7 +6,7 @@ Every path is below the prefix of the portal. The forms are below `/logout`, whi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -17,6 +17,7 @@ from starlette.routing import Route
 from portal.config import CodeModePolicy
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
+from portal.home.servers import PersonsServers
 from portal.home.setups import server_name
 from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 from portal.identity import Identity
@@ -28,6 +29,8 @@ from portal.state import utc_now
 LOGOUT_PATH = "/logout"
 END_PATH = "/logout/agent"
 AGENT_GONE = "It has ended already, or it was let in by somebody else."
+MOST_SERVERS = 20
+"""How many servers the home page lists; their own page has them all."""
 NAMELESS = "An application without a name"
 
 
@@ -66,12 +69,14 @@ class HomeRoutes:
         login: Login,
         grants: HeldGrants,
         upstream: UpstreamLogins,
+        servers: PersonsServers,
         settings: HomeSettings,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._login = login
         self._grants = grants
         self._upstream = upstream
+        self._servers = servers
         self._settings = settings
         self._now = now
         self._log = structlog.get_logger("portal.home")
@@ -106,6 +111,8 @@ class HomeRoutes:
             signs_in=True,
             who=session.identity.label if session is not None else "",
             agents=[] if session is None else await self._agents(session.identity),
+            servers=[] if session is None else await self._servers.of(replace(session.identity, ip=visitor.ip)),
+            most_servers=MOST_SERVERS,
             servers_link=settings.servers_link,
             connect=connect,
         )

@@ -18,6 +18,8 @@ from portal.home.moments import ago, ahead
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import plain
 from tests.portal.app.many_portals import browser_of, many_portals, sign_in_at
+from tests.portal.credentials.authority import login_authority, protected
+from tests.portal.elicitation.people import connected, people, signed_in
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, guarded_portal, sign_in
 from tests.portal.portals import opened
@@ -78,6 +80,29 @@ async def test_the_page_of_a_persons_servers_is_named_to_whoever_is_signed_in(tm
         await portal.account()
         assert "Your servers" not in (await browser.open("/")).text
         assert (await sign_in(browser, await browser.open("/login"))).link("Your servers") == "/servers"
+
+
+@pytest.mark.anyio
+async def test_a_persons_servers_are_listed_with_their_states_those_that_need_a_login_first(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing) as (_, host):
+        servers = {"fixed": {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer x"}}}
+        async with people(tmp_path, {**servers, "files": {"url": host.url}}) as portal:
+            async with signed_in(portal, issuing.url) as browser:
+                page = await browser.open("/")
+                assert "files absent: nobody has logged in Log in fixed Needs no login." in page.text
+                assert page.link("Log in") == "/servers"
+                await connected(browser, await browser.open("/servers"))
+                page = await browser.open("/")
+                assert "files ready: logged in" in page.text and "nobody has logged in" not in page.text
+
+
+@pytest.mark.anyio
+async def test_of_many_servers_the_page_lists_some_and_says_how_many_more_there_are(tmp_path: Path) -> None:
+    fixed = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer x"}}
+    servers = {f"server-{number}": fixed for number in range(23)}
+    async with people(tmp_path, servers) as portal, signed_in(portal) as browser:
+        page = await browser.open("/")
+        assert page.text.count("Needs no login.") == 20 and "And 3 more." in page.text
 
 
 @pytest.mark.anyio
