@@ -16,7 +16,7 @@ from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
-from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
+from portal.home import HomeRoutes, HomeSettings, PersonsServers, UpstreamLogins
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -256,15 +256,14 @@ def portal_identity(
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
-    server_routes = ServerRoutes(
-        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, endpoint=settings.oauth.path
-    )
+    people = PeoplesLogins(store, now)
+    server_routes = ServerRoutes(login, people, elicitations, offered, admission.admit, endpoint=settings.oauth.path)
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
-    held = HeldGrants(store, grants, uses, scope)
-    home = HomeRoutes(login, held, UpstreamLogins(store, find_server), shown, now)
+    held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
+    home = HomeRoutes(login, held, upstream, PersonsServers(offered, people), shown, now)
     public = [url for url in (origins.public_url, origins.host_url) if url]
     return PortalIdentity(
         shared,

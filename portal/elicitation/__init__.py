@@ -2,7 +2,7 @@
 
 from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
-from portal.elicitation.offered import Offered, OfferedServer, shown_servers
+from portal.elicitation.offered import Offered, OfferedServer, ServerOnPage, shown_servers
 from portal.elicitation.people import PeoplesLogins
 from portal.elicitation.routes import FORMS, ServerRoutes
 
@@ -14,6 +14,7 @@ __all__ = [
     "Offered",
     "OfferedServer",
     "PeoplesLogins",
+    "ServerOnPage",
     "ServerRoutes",
     "elicitation_url",
     "shown_servers",
