@@ -183,14 +183,9 @@ class ServerOperations:
     async def _create(self, request: ApiRequest) -> ShownServer:
         body = request.read(ServerBody)
         document = ServerDocument(
-            name=body.name,
-            hostname=body.hostname,
-            auth_type=body.auth_type,
-            description=body.description,
-            oauth=credentials.public_part(body.auth_type, body.auth_credentials),
-            client_secret_version=1 if body.client_secret else 0,
+            name=body.name, hostname=body.hostname, auth_type=body.auth_type, description=body.description
         )
-        secret = _new_secret(body, {})
+        new = credentials.new_credentials(body.auth_type, body.auth_credentials, body.client_secret)
         async with self._store.transaction() as transaction:
             scan = await transaction.scan(SERVER)
             if len(scan.stored) + len(scan.broken) >= MAX_SERVERS:
@@ -198,9 +193,9 @@ class ServerOperations:
             created = await transaction.create(
                 SERVER,
                 body.id,
-                document.model_copy(update=_settings(body)),
+                document.model_copy(update={**_settings(body), **new.members}),
                 by=request.by,
-                secret=None if isinstance(secret, Keep) else secret,
+                secret=orjson.dumps(new.secret) if new.secret else None,
             )
         return self.shown(created)
 
@@ -212,16 +207,16 @@ class ServerOperations:
             if stored is None:
                 raise not_found("MCP server")
             before = stored.document
-            public = credentials.public_part(before.auth_type, body.auth_credentials)
-            changes: dict[str, object] = {
-                "name": body.name or before.name,
-                **_settings(body),
-                "oauth": public or before.oauth,
-                "client_secret_version": before.client_secret_version + (1 if body.client_secret else 0),
-            }
+            changes: dict[str, object] = {"name": body.name or before.name, **_settings(body)}
             if "description" in body.model_fields_set:
                 changes["description"] = body.description
-            secret = _new_secret(body, await _current_secret(transaction, stored.id))
+            secret: bytes | Keep | None = KEEP
+            if body.auth_credentials is not None or body.client_secret is not None:
+                opened = await _current_secret(transaction, stored.id)
+                sent = body.auth_credentials, body.client_secret
+                new = credentials.new_credentials(before.auth_type, *sent, before, opened)
+                changes |= new.members
+                secret = orjson.dumps(new.secret) if new.secret else None
             replaced = await transaction.replace(
                 SERVER, stored.id, before.model_copy(update=changes), by=request.by, secret=secret
             )
@@ -259,13 +254,6 @@ def _settings(body: _Settings) -> dict[str, object]:
 
 def _override(setting: CapabilitySetting) -> Override:
     return Override.model_validate(setting.model_dump())
-
-
-def _new_secret(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
-    new = {"auth_credentials": body.auth_credentials, "client_secret": body.client_secret}
-    if all(value is None for value in new.values()):
-        return KEEP
-    return orjson.dumps(credentials.merge_credentials(before, new))
 
 
 async def _current_secret(transaction: Transaction, id: str) -> Mapping[str, str]:

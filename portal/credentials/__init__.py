@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from portal.credentials.auth_credentials import AuthCredentials, read_auth_credentials, stored_oauth, upstream_oauth
 from portal.credentials.challenge import Challenge, read_challenge
 from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.credentials import ServerCredentials, may_log_in
@@ -35,6 +36,7 @@ else:
 __all__ = [
     "OWN",
     "STATES",
+    "AuthCredentials",
     "Challenge",
     "ClientCredentials",
     "CredentialDocument",
@@ -53,9 +55,12 @@ __all__ = [
     "open_secret",
     "parse_as",
     "parse_json",
+    "read_auth_credentials",
     "read_challenge",
     "read_headers",
     "save_login",
     "state_of",
     "stored_logins",
+    "stored_oauth",
+    "upstream_oauth",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -109,6 +109,11 @@ async def begin_login(
                 "(S256). Without it a code can be stolen. If it does, write `assumePkce: true` into the server's "
                 "`oauth`."
             )
+    if oauth is not None and not is_registered(oauth.redirect_uris, portal):
+        raise Misconfigured(
+            f"its client {oauth.client_id} is registered with {oauth.redirect_uris[0]}, and people come back to "
+            f"{portal.redirect_uri}. Register that too, and write it into `redirectUris`."
+        )
     outbound.check(found.server.authorization_endpoint)
     client = await client_at(found.server, oauth, portal, outbound, store, now)
     asked = union(oauth.scope if oauth is not None and oauth.scope else found.scope, scope)
@@ -131,6 +136,12 @@ async def begin_login(
     return PendingLogin(
         url, state, verifier, subject, config.id, found.resource, asked, portal.redirect_uri, found.server, client
     )
+
+
+def is_registered(redirect_uris: Sequence[str], portal: PortalClient) -> bool:
+    """Whether a client with these redirect URIs is one with that of the portal. Nothing is known without any, nor of
+    one on the machine of the person, whose port may be any (RFC 8252 7.3)."""
+    return not redirect_uris or portal.native or portal.redirect_uri in redirect_uris
 
 
 async def complete_login(

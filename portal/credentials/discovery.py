@@ -111,7 +111,7 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
         Misconfigured: the server wants tokens of another one. What is registered with one authorization server is not
             shown to another.
     """
-    if issuer is not None and (not named or any(_same_issuer(one, issuer) for one in named)):
+    if issuer is not None and (not named or any(same_issuer(one, issuer) for one in named)):
         return issuer
     if issuer is not None:
         raise Misconfigured(
@@ -129,7 +129,7 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
     )
 
 
-def _same_issuer(one: str, other: str) -> bool:
+def same_issuer(one: str, other: str) -> bool:
     """Whether both are the same text, but for the slash at the end of a bare host (RFC 8414 3.3)."""
     try:
         return issuers_match(one, other)
@@ -153,7 +153,7 @@ async def _server_metadata(outbound: Outbound, issuer: str, url: str) -> ServerM
             f"the authorization server {issuer} publishes no metadata. Check `issuer` in the server's `oauth`, or "
             "write its `tokenEndpoint` there."
         )
-    if not _same_issuer(found.issuer, issuer):
+    if not same_issuer(found.issuer, issuer):
         raise Misconfigured(
             f"the metadata of the authorization server {issuer} names another issuer, {_listed([found.issuer])}. Check "
             "`issuer` in the server's `oauth`."

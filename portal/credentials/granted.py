@@ -26,7 +26,7 @@ import structlog
 from portal.config import HttpServer
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, read_challenge, union
 from portal.credentials.client_authentication import authenticated
-from portal.credentials.discovery import covers, resource_member
+from portal.credentials.discovery import resource_member
 from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refused
 from portal.credentials.grants import (
     CREDENTIAL,
@@ -34,6 +34,7 @@ from portal.credentials.grants import (
     CredentialDocument,
     SealedGrant,
     client_of,
+    fits,
     unsealed,
 )
 from portal.credentials.outbound import Outbound
@@ -166,7 +167,7 @@ class GrantedCredential:
     # The store
 
     async def _load(self) -> None:
-        """Read what the store has. A credential for another place than the server's is none."""
+        """Read what the store has. A credential for another place, issuer or client than the server's is none."""
         try:
             stored, grant = await self._newest()
         except (StateUnavailable, SecretUnreadable) as error:
@@ -177,7 +178,7 @@ class GrantedCredential:
 
     async def _newest(self) -> tuple[Stored | None, SealedGrant | None]:
         found = await self._store.credentials.list(CREDENTIAL, subject=self._subject, server=self._config.id)
-        fitting = [one for one in found if covers(one.key.resource, self._config.url)]
+        fitting = [one for one in found if fits(one.key, self._config.url, self._config.oauth)]
         if not fitting:
             return None, None
         stored = fitting[-1]

@@ -10,13 +10,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from portal.config import UpstreamOAuth
 from portal.credentials.client_authentication import RegisteredClient, configured_client
+from portal.credentials.discovery import covers, same_issuer
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.token_source import RENEW_AT
 from portal.objects import Document
 from portal.state import Kind, SecretUnreadable
 
 if TYPE_CHECKING:
-    from portal.state import StoredCredential
+    from portal.state import CredentialKey, StoredCredential
 
 OWN = ""
 """The subject of the portal's own credentials, which serve all its callers."""
@@ -99,6 +100,18 @@ def unsealed(secret: bytes) -> SealedGrant:
 
 
 CREDENTIAL = Kind("upstream_credential", CredentialDocument)
+
+
+def fits(key: CredentialKey, url: str, oauth: UpstreamOAuth | None) -> bool:
+    """Whether a credential is one for the server at `url`, as it is configured now: for its resource, of its issuer
+    and of its client, where these are configured."""
+    if not covers(key.resource, url):
+        return False
+    if oauth is None:
+        return True
+    # Whoever types endpoints in need not know the issuer; the token endpoint stands for it then.
+    issuer = oauth.issuer or oauth.token_endpoint
+    return (issuer is None or same_issuer(key.issuer, issuer)) and oauth.client_id in ("", key.client)
 
 
 def state_of(stored: StoredCredential[CredentialDocument] | None, now: datetime) -> State:
