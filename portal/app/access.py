@@ -137,6 +137,23 @@ def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[
     return {server: audience for server, audience in audience_of.items() if audience}
 
 
+def servers_with_own_login(definition: PortalDefinition, config: Config, stored: StoredState) -> frozenset[str]:
+    """The ids of the servers at which this portal uses its own login for everybody, instead of one of each person.
+
+    The entry of the server says so for all portals, the portal's entry of the server for this one: `on_behalf` is
+    false. Whether a server wants a login at all is not asked here.
+    """
+    entries = _settings_of_servers(definition, config, stored.objects)
+    here = {entry.server_id for entry in entries}
+    of_portal = {entry.server_id for entry in entries if not entry.on_behalf}
+    of_servers = {
+        id
+        for id, server in config.servers.items()
+        if isinstance(server, HttpServer) and not server.on_behalf and (definition.servers is None or id in here)
+    }
+    return frozenset(of_portal | of_servers)
+
+
 def could_enter(identity: Identity, best_case: BestCase, apps: Iterable[Stored[AppDocument]]) -> bool:
     """Whether a login could give access to the portal or to an application of type `saas`."""
     if best_case.allows(identity):
