@@ -16,6 +16,7 @@ from portal.admin.api.errors import invalid
 from portal.credentials import (
     AuthCredentials,
     CredentialsInvalid,
+    State,
     read_auth_credentials,
     read_headers,
     upstream_oauth,
@@ -157,10 +158,17 @@ def summary(document: ServerDocument) -> AuthConfigSummary | None:
     )
 
 
-def authentication_status(document: ServerDocument, *, has_secret: bool) -> AuthenticationStatus:
-    """Whether the portal can authenticate at the server."""
+def authentication_status(
+    document: ServerDocument, *, has_secret: bool, state: State | None = None
+) -> AuthenticationStatus:
+    """Whether the portal can authenticate at the server. `state` is that of its own login, None where there is none to
+    make."""
     if document.auth_type == "unauthenticated":
         return "not_required"
     if document.auth_type == "bearer":
         return "connected" if has_secret else "required"
-    return "manual" if (document.oauth or {}).get("auth_mode") == "manual" else "required"
+    if state in ("needs_reauth", "misconfigured"):
+        return "stale"
+    if state in ("absent", "connecting"):
+        return "manual" if (document.oauth or {}).get("auth_mode") == "manual" else "required"
+    return "connected"

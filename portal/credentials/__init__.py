@@ -6,15 +6,23 @@ from portal.credentials.auth_credentials import AuthCredentials, read_auth_crede
 from portal.credentials.challenge import Challenge, read_challenge
 from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.credentials import ServerCredentials, may_log_in
+from portal.credentials.endings import LEAD, Ending, ending, ends_at
 from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
+from portal.credentials.grants import OWN, STATES, CredentialDocument, State, fits, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.credentials.outbound import Outbound
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
+    from portal.credentials.login_requests import (
+        LoginRequest,
+        end_login_request,
+        find_login_request,
+        open_login_requests,
+        request_login,
+    )
     from portal.credentials.logins import log_out, save_login, stored_logins
     from portal.credentials.registration import PortalClient
 else:
@@ -22,18 +30,24 @@ else:
     __getattr__ = lazily(
         __name__,
         {
+            "LoginRequest": "login_requests",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
+            "end_login_request": "login_requests",
+            "find_login_request": "login_requests",
             "log_out": "logins",
+            "open_login_requests": "login_requests",
+            "request_login": "login_requests",
             "save_login": "logins",
             "stored_logins": "logins",
         },
     )
 
 __all__ = [
+    "LEAD",
     "OWN",
     "STATES",
     "AuthCredentials",
@@ -42,22 +56,32 @@ __all__ = [
     "CredentialDocument",
     "CredentialError",
     "CredentialsInvalid",
+    "Ending",
     "GrantedCredential",
+    "LoginRequest",
     "Outbound",
     "PendingLogin",
     "PortalClient",
     "ServerCredentials",
+    "State",
     "begin_login",
     "challenge_of",
     "complete_login",
+    "end_login_request",
+    "ending",
+    "ends_at",
+    "find_login_request",
+    "fits",
     "log_out",
     "may_log_in",
+    "open_login_requests",
     "open_secret",
     "parse_as",
     "parse_json",
     "read_auth_credentials",
     "read_challenge",
     "read_headers",
+    "request_login",
     "save_login",
     "state_of",
     "stored_logins",

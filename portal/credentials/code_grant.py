@@ -189,6 +189,7 @@ async def complete_login(
         granted_by=pending.subject,
         issued_at=now,
         expires_at=token.ends_at(now),
+        refreshable=bool(token.refresh),
     )
     grant = SealedGrant(
         access=token.access,

@@ -47,8 +47,8 @@ class Attempt(BaseModel):
 
 class CredentialDocument(Document):
     """What is not secret of a credential. `scope` is what was asked for and not refused, `wanted_scope` what a server
-    has asked for beyond it. `reason` says why the state is not "ready". Times are UTC; `expires_at` is None where the
-    authorization server does not say.
+    has asked for beyond it. `reason` says why the state is not "ready". Times are UTC; `expires_at`, the end of the
+    token, is None where the authorization server does not say. `refreshable` is whether there is a refresh token.
     """
 
     state: Literal["ready", "refreshing", "unknown", "needs_reauth", "misconfigured"]
@@ -59,6 +59,7 @@ class CredentialDocument(Document):
     granted_by: str = ""
     issued_at: AwareDatetime
     expires_at: AwareDatetime | None = None
+    refreshable: bool = True
     attempt: Attempt | None = None
 
 

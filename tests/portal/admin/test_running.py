@@ -45,6 +45,7 @@ class Running:
     mcp: Any
     access: Any
     account: str
+    sdk: AsyncCloudflare
 
     async def until(self, so: Callable[[], bool]) -> None:
         changed = asyncio.Event()
@@ -72,7 +73,7 @@ async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncI
             AsyncCloudflare(api_token=token, base_url=f"{url}/client/v4", max_retries=0) as sdk,
         ):
             access = sdk.zero_trust.access
-            yield Running(store, servers, stored, access.ai_controls.mcp, access, admin.account_id)
+            yield Running(store, servers, stored, access.ai_controls.mcp, access, admin.account_id, sdk)
 
 
 async def test_a_server_added_through_the_api_becomes_ready_and_shows_its_tools(tmp_path: Path) -> None:
