@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -13,6 +14,7 @@ from portal.config.section import Section, http_url
 WEEK = 7 * 86_400.0
 # HMAC-SHA256 with a shorter key is weaker than its output.
 MIN_SECRET = 24
+_PREFIX = "whsec_"
 
 
 def _webhook(value: str) -> str:
@@ -50,4 +52,20 @@ class CredentialNoticesSection(Section):
     def _is_signed(self) -> CredentialNoticesSection:
         if self.webhook and len(self.secret) < MIN_SECRET:
             raise ValueError(f"needs a `secret` of at least {MIN_SECRET} characters, with which notices are signed")
+        try:
+            _ = self.key
+        except ValueError:
+            raise ValueError("has a `secret` that begins with whsec_ and does not go on in base64") from None
         return self
+
+    @property
+    def key(self) -> bytes:
+        """What notices are signed with: the secret, decoded if it has the form of Standard Webhooks."""
+        if self.secret.startswith(_PREFIX):
+            return base64.b64decode(self.secret.removeprefix(_PREFIX), validate=True)
+        return self.secret.encode()
+
+    @property
+    def on_this_machine(self) -> bool:
+        """Whether the webhook is on the machine of the portal."""
+        return _is_this_machine(urlsplit(self.webhook).hostname or "")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from portal.credentials.auth_credentials import AuthCredentials, read_auth_credentials, stored_oauth, upstream_oauth
 from portal.credentials.challenge import Challenge, read_challenge
-from portal.credentials.client_credentials import ClientCredentials
+from portal.credentials.client_credentials import ClientCredentials, OwnToken
 from portal.credentials.credentials import ServerCredentials, may_log_in
 from portal.credentials.endings import LEAD, Ending, ending, ends_at
 from portal.credentials.errors import CredentialError
@@ -24,12 +24,14 @@ if TYPE_CHECKING:
         request_login,
     )
     from portal.credentials.logins import log_out, save_login, stored_logins
+    from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
 else:
     # Logins are kept in a database, whose library is slow to import.
     __getattr__ = lazily(
         __name__,
         {
+            "CredentialNotices": "notices",
             "LoginRequest": "login_requests",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
@@ -55,11 +57,13 @@ __all__ = [
     "ClientCredentials",
     "CredentialDocument",
     "CredentialError",
+    "CredentialNotices",
     "CredentialsInvalid",
     "Ending",
     "GrantedCredential",
     "LoginRequest",
     "Outbound",
+    "OwnToken",
     "PendingLogin",
     "PortalClient",
     "ServerCredentials",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 import structlog
 
 from portal.config import HttpServer, ServerConfig
-from portal.credentials.client_credentials import ClientCredentials
+from portal.credentials.client_credentials import ClientCredentials, OwnToken
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import CREDENTIAL, OWN
 from portal.state import Follower, StateUnavailable
@@ -30,6 +30,7 @@ class ServerCredentials:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
         self._granted: WeakSet[GrantedCredential] = WeakSet()
+        self._own: WeakValueDictionary[str, ClientCredentials] = WeakValueDictionary()
         self._changed: Callable[[str], object] = lambda server: None
         self._follower: Follower | None = None
         self._log = structlog.get_logger("portal.credentials")
@@ -54,12 +55,18 @@ class ServerCredentials:
         if not isinstance(config, HttpServer):
             return None
         if config.oauth is not None and config.oauth.grant == "client_credentials":
-            return ClientCredentials(config, config.oauth)
+            own = ClientCredentials(config, config.oauth)
+            self._own[config.id] = own
+            return own
         if self._store is None or not may_log_in(config):
             return None
         granted = GrantedCredential(config, self._store, OWN, f"log in with `codemode login {config.id}`")
         self._granted.add(granted)
         return granted
+
+    def own_tokens(self) -> Mapping[str, OwnToken]:
+        """By server: how it stands with the tokens that the portal has asked for in its own name."""
+        return {id: token for id, own in self._own.items() if (token := own.token) is not None}
 
     async def _follow(self) -> None:
         for credential in tuple(self._granted):
