@@ -19,6 +19,7 @@ from portal.credentials.discovery import Discovered, discover, resource_member
 from portal.credentials.errors import NoAnswer
 from portal.credentials.grants import State
 from portal.credentials.outbound import Outbound
+from portal.credentials.presets import scope_without_a_wish, with_preset
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import request_token
 from portal.errors import AuthorizationRequired
@@ -129,11 +130,11 @@ class ClientCredentials:
         self._scope = self._issued_scope
 
     async def _fetch(self) -> Held:
-        oauth = self._oauth
         challenge = self._challenge or Challenge()
-        found = self._discovered or await discover(self._outbound, self._config.url, challenge, oauth)
+        found = self._discovered or await discover(self._outbound, self._config.url, challenge, self._oauth)
         self._discovered = found
-        self._scope = self._scope or found.scope
+        oauth = with_preset(self._oauth, found.server.issuer, self._config.url)
+        self._scope = self._scope or found.scope or scope_without_a_wish(found.server.issuer, found.resource)
         scope = self._scope
         form = {**oauth.parameters, "grant_type": "client_credentials", **resource_member(oauth, found.resource)}
         form |= {"scope": scope} if scope else {}

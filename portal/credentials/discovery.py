@@ -21,6 +21,7 @@ from portal.credentials.challenge import Challenge
 from portal.credentials.errors import Misconfigured, NoAnswer
 from portal.credentials.metadata import M, ResourceMetadata, ServerMetadata, read
 from portal.credentials.outbound import Outbound, origin_of
+from portal.credentials.presets import advice_of
 from portal.http import normal_url
 
 
@@ -151,7 +152,7 @@ async def _server_metadata(outbound: Outbound, issuer: str, url: str) -> ServerM
     if found is None:
         raise Misconfigured(
             f"the authorization server {issuer} publishes no metadata. Check `issuer` in the server's `oauth`, or "
-            "write its `tokenEndpoint` there."
+            f"write its `tokenEndpoint` there.{advice_of(issuer)}"
         )
     if not same_issuer(found.issuer, issuer):
         raise Misconfigured(

@@ -38,6 +38,7 @@ from portal.credentials.grants import (
     unsealed,
 )
 from portal.credentials.outbound import Outbound
+from portal.credentials.presets import with_preset
 from portal.credentials.registration import forget_unknown_client
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import AccessToken, request_token
@@ -286,7 +287,7 @@ class GrantedCredential:
         return error.arrived or (self._strict and by_gateway)
 
     async def _request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
-        oauth = self._config.oauth
+        oauth = with_preset(self._config.oauth, stored.key.issuer, self._config.url)
         client = client_of(stored, grant, oauth)
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
         form |= resource_member(oauth, stored.key.resource)
@@ -351,7 +352,8 @@ class GrantedCredential:
 
     @property
     def _strict(self) -> bool:
-        return self._config.oauth is not None and self._config.oauth.rotating == "strict"
+        issuer = self._stored.key.issuer if self._stored is not None else ""
+        return with_preset(self._config.oauth, issuer, self._config.url).rotating == "strict"
 
 
 def _identity(stored: Stored | None) -> object:

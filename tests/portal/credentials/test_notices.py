@@ -257,10 +257,8 @@ async def test_a_login_that_is_well_again_is_told_of_again_when_it_ends_again(tm
 @pytest.mark.anyio
 async def test_a_client_that_gets_no_token_is_told_of_by_the_process_that_asked(tmp_path: Path, hook: Hook) -> None:
     place = Place(tmp_path, hook)
-    refused = OwnToken(
-        "misconfigured", "it refused a token with invalid_client.", "https://idp.example", "us", "", True
-    )
-    place.tokens = {"up": refused}
+    issuer, reason = "https://idp.example", "it refused a token with invalid_client."
+    place.tokens = {"up": OwnToken("misconfigured", reason, issuer, "us", "", True)}
     async with place.process() as (store, notices):
         await notices.look()
         place.tokens = {"up": OwnToken("unknown", "no answer", issuer, "us", "", True)}
