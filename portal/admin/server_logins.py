@@ -1,4 +1,4 @@
-"""The portal's own login at a server, which serves callers who do not log in themselves: shown, begun and ended."""
+"""The portal's own credential at a server, for callers who do not log in themselves: shown, begun and ended."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from portal.credentials import (
     CredentialDocument,
     CredentialsInvalid,
     Outbound,
+    OwnToken,
     State,
     ending,
     ends_at,
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class ShownCredential(BaseModel):
-    """The portal's own login at a server. No token is in it.
+    """The portal's own login at a server, or its token as a client there. No token is in it.
 
     `meaning` and `reason` say what `state` means and why it is so. `expires_at` is the end of the token; `ends_at` is
     that of the login if no refresh can move it, and `ending` how near it is.
@@ -102,10 +103,13 @@ class OwnLogins:
     by_server: Mapping[str, Sequence[Login]] = field(default_factory=dict)
     begun: frozenset[str] = frozenset()
 
-    def of(self, id: str, document: ServerDocument) -> ShownCredential | None:
-        """What is shown of the login at this server; None for one at which nobody can log in."""
-        if document.auth_type != "oauth" or (document.oauth or {}).get("grant") == "client_credentials":
+    def of(self, id: str, document: ServerDocument, token: OwnToken | None) -> ShownCredential | None:
+        """What is shown of the login at this server, or of the `token` that the portal asks for as a client; None for a
+        server with neither."""
+        if document.auth_type != "oauth":
             return None
+        if (document.oauth or {}).get("grant") == "client_credentials":
+            return _shown_token(token) if token is not None else None
         found = [one for one in self.by_server.get(id, ()) if fits(one.key, document.hostname, _bound_to(document))]
         if not found:
             state: State = "connecting" if id in self.begun else "absent"
@@ -200,6 +204,19 @@ class LoginOperations:
             return server_config(stored, await self._store.secret(SERVER, stored.id))
         except (CredentialsInvalid, SecretUnreadable, ValidationError):
             return None
+
+
+def _shown_token(token: OwnToken) -> ShownCredential:
+    lost: Literal["soon", "ended"] = "soon" if token.lives else "ended"
+    return ShownCredential(
+        state=token.state,
+        meaning=STATES[token.state],
+        reason=token.reason or None,
+        scope=token.scope,
+        issuer=token.issuer or None,
+        client_id=token.client_id,
+        ending=lost if token.state == "misconfigured" else "no",
+    )
 
 
 def _bound_to(document: ServerDocument) -> UpstreamOAuth | None:

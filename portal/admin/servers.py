@@ -154,7 +154,7 @@ class ServerOperations:
 
     def shown(self, stored: Stored[ServerDocument], logins: OwnLogins) -> ShownServer:
         document = stored.document
-        credential = logins.of(stored.id, document)
+        credential = logins.of(stored.id, document, self._upstreams.own_token(stored.id))
         state = credential.state if credential is not None else None
         status = credentials.authentication_status(document, has_secret=stored.has_secret, state=state)
         return ShownServer(

@@ -201,6 +201,7 @@ class Instance:
         opened = open_upstreams(config, sink, self.shared.store, learning=learning, pins=pins)
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning
+        self.shared.credentials = upstreams.credentials
         self.shared.records = self.shared.parts.records or upstreams.records
         if (store := self.shared.store) is not None:
             from portal.credentials import CredentialNotices
@@ -210,7 +211,7 @@ class Instance:
                     store,
                     lambda: self.config.portal.credential_notices,
                     lambda: self.own.definition.name if OWN in self.portals else self.config.portal.name,
-                    upstreams.credentials.own_tokens,
+                    self.shared.credentials.own_tokens,
                     now=self.shared.parts.now,
                 )
             )

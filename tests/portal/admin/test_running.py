@@ -19,6 +19,7 @@ from portal.access.stored import access_document, read_objects
 from portal.admin import create_admin
 from portal.admin.upstreams import RegistryUpstreams
 from portal.config.config import parse_config
+from portal.credentials import ServerCredentials
 from portal.http import running
 from portal.http.edge import HttpSettings
 from portal.identity import Identity
@@ -62,10 +63,11 @@ async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncI
     configured = parse_config({"mcpServers": document or {}}, env={}).servers
     async with (
         Store.open(new_state(folder), KeyRing.in_memory()) as store,
-        Servers(configured) as servers,
+        ServerCredentials(store) as credentials,
+        Servers(configured, credentials=credentials) as servers,
         StoredServers(store, servers, configured) as stored,
     ):
-        admin = await create_admin(store, RegistryUpstreams(servers, stored))
+        admin = await create_admin(store, RegistryUpstreams(servers, stored, credentials))
         token = (await admin.tokens.create_with_all("t", "t")).value
         app = Starlette(routes=[admin.route()])
         async with (

@@ -12,6 +12,7 @@ from typing import Any
 
 import cloudflare
 import pytest
+from starlette.responses import JSONResponse, Response
 
 from portal.config import HttpServer
 from portal.credentials import OWN, Outbound, PortalClient, begin_login, challenge_of, complete_login, save_login
@@ -204,9 +205,48 @@ async def test_a_client_of_its_own_written_through_the_api_connects_the_server(t
         assert made.authentication_status == "connected"
         await run.until(lambda: "up" in run.servers.snapshot.servers)
         await run.until(lambda: run.servers.snapshot.servers["up"].state == "ready")
+        shown: Any = await run.mcp.servers.read("up", account_id=run.account)
+        assert (shown.authentication_status, shown.credential["state"]) == ("connected", "ready")
+        assert (shown.credential["issuer"], shown.credential["client_id"]) == (issuing.issuer, "portal")
         with pytest.raises(cloudflare.ConflictError) as refused:
             await run.sdk.post(f"/accounts/{run.account}{SERVERS}/up/login", cast_to=object, body={})
         assert "the portal is a client of its own there" in str(refused.value)
+
+
+async def test_a_client_that_is_refused_is_shown_with_what_the_authorization_server_said(tmp_path: Path) -> None:
+    async def refused(form: dict[str, str]) -> Response:
+        return JSONResponse({"error": "invalid_client", "error_description": f"not {HUSH}"}, 401)
+
+    async with authority(answer=refused) as issuing, protected(issuing) as (_, host), portal(tmp_path) as run:
+        credentials = manual(grant="client_credentials")
+        credentials["config"] = {"issuer": issuing.issuer}
+        await run.mcp.servers.create(
+            account_id=run.account,
+            id="up",
+            auth_type="oauth",
+            hostname=host.url,
+            name="Up",
+            auth_credentials=json.dumps(credentials),
+            client_secret=HUSH,
+        )
+        await run.until(lambda: "up" in run.servers.snapshot.servers)
+        await run.until(lambda: run.servers.snapshot.servers["up"].state == "error")
+        shown: Any = await run.mcp.servers.read("up", account_id=run.account)
+        assert (shown.authentication_status, shown.credential["state"]) == ("stale", "misconfigured")
+        assert "invalid_client" in shown.credential["reason"] and shown.credential["ending"] == "ended"
+        assert HUSH not in shown.to_json()
+
+
+async def test_a_login_written_through_the_api_connects_the_server_when_it_is_made(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing, needed="read") as (_, host), portal(tmp_path) as run:
+        made = await run.mcp.servers.create(
+            account_id=run.account, id="up", auth_type="oauth", hostname=host.url, name="Up"
+        )
+        assert made.authentication_status == "required"
+        await run.until(lambda: "up" in run.servers.snapshot.servers)
+        await run.until(lambda: run.servers.snapshot.servers["up"].state == "error")
+        await logged_in(run.store, "up")
+        await run.until(lambda: run.servers.snapshot.servers["up"].state == "ready")
 
 
 async def test_a_login_is_shown_with_its_state_and_ended_with_what_was_revoked(tmp_path: Path) -> None:
