@@ -213,8 +213,9 @@ def of_tokens(tokens: Mapping[str, OwnToken]) -> Iterator[Occasion]:
 def _of_login(login: StoredCredential[CredentialDocument], event: Event, now: datetime) -> Occasion:
     key, document, state, at = login.key, login.document, state_of(login, now), ends_at(login, now)
     reason = document.reason or ("" if document.refreshable else "The authorization server gave no refresh token.")
-    when = f" It ends at {at:%Y-%m-%d %H:%M} UTC." if at is not None and event == "credential.ending" else ""
-    what = "cannot be renewed" if event == "credential.ending" else "has ended"
+    nears = event == "credential.ending"
+    when = f" It ends at {at:%Y-%m-%d %H:%M} UTC at the latest." if at is not None and nears else ""
+    what = "cannot be renewed" if nears else "has ended"
     data = {
         "server": key.server,
         "grant": "authorization_code",

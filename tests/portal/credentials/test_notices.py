@@ -185,7 +185,7 @@ async def test_what_is_sent_is_signed_and_has_no_token_in_it(tmp_path: Path, hoo
     )
     assert (data["reason"], data["granted_by"]) == ("It was taken back.", "ada@example.com")
     assert data["ends_at"] == (START + HOUR).isoformat()
-    assert "cannot be renewed. It ends at 2026-01-01 01:00 UTC. Log in again." in data["text"]
+    assert "cannot be renewed. It ends at 2026-01-01 01:00 UTC at the latest. Log in again." in data["text"]
     signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
     digest = hmac.new(SECRET.encode(), signed, hashlib.sha256).digest()
     assert headers["webhook-signature"] == f"v1,{b64encode(digest).decode()}"
