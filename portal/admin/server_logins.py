@@ -80,7 +80,8 @@ class ShownLoginRequest(BaseModel):
 
 
 class EndedLogin(BaseModel):
-    """`revoked`: the authorization server has taken the tokens back too. If not, they end by themselves."""
+    """`revoked`: the authorization server has taken back everything. If not, it has taken back what is named, and the
+    rest ends by itself."""
 
     issuer: str
     client_id: str
@@ -88,6 +89,8 @@ class EndedLogin(BaseModel):
     granted_by: str
     granted_at: datetime
     revoked: bool
+    refresh_token_revoked: bool
+    access_token_revoked: bool
 
 
 class EndedLogins(BaseModel):
@@ -178,7 +181,7 @@ class LoginOperations:
         ended: list[EndedLogin] = []
         for one in logins:
             async with Outbound(one.key.resource, allow_private=private) as outbound:
-                revoked = await log_out(self._store, one, outbound, oauth)
+                taken_back = await log_out(self._store, one, outbound, oauth)
             document = one.document
             ended.append(
                 EndedLogin(
@@ -187,7 +190,9 @@ class LoginOperations:
                     scope=document.scope,
                     granted_by=document.granted_by,
                     granted_at=document.granted_at,
-                    revoked=revoked,
+                    revoked=bool(taken_back),
+                    refresh_token_revoked=taken_back.refresh,
+                    access_token_revoked=taken_back.access,
                 )
             )
         return EndedLogins(logins=tuple(ended))

@@ -137,8 +137,8 @@ def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[
     return {server: audience for server, audience in audience_of.items() if audience}
 
 
-def servers_with_own_login(definition: PortalDefinition, config: Config, stored: StoredState) -> frozenset[str]:
-    """The ids of the servers at which this portal uses its own login for everybody, instead of one of each person.
+def served_for_all(definition: PortalDefinition, config: Config, stored: StoredState) -> frozenset[str]:
+    """The ids of the servers that everybody at a portal calls with the portal's own login, instead of one of their own.
 
     The entry of the server says so for all portals, the portal's entry of the server for this one: `on_behalf` is
     false. Whether a server wants a login at all is not asked here.

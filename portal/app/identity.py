@@ -14,6 +14,8 @@ from starlette.routing import Route
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
+from portal.elicitation import FORMS as SERVER_FORMS
+from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -157,6 +159,8 @@ class PortalIdentity:
     shared: SharedIdentity
     login: Login
     login_routes: LoginRoutes
+    elicitations: Elicitations
+    server_routes: ServerRoutes
     administrators: Administrators
     server: AuthorizationServer
     assertions: Assertions
@@ -183,10 +187,11 @@ class PortalIdentity:
 
     async def aclose(self) -> None:
         await self.login_routes.aclose()
+        await self.server_routes.aclose()
         self.verifier.close()
 
 
-LOGIN_FORMS: tuple[str, ...] = FORMS
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
 
 
@@ -197,10 +202,11 @@ def portal_identity(
     *,
     scope: str = "",
     announce: Callable[[str], object],
+    offered: Offered,
     fetch: Fetch | None = None,
 ) -> PortalIdentity:
     """The login of one portal. `scope` keeps its tokens apart from those of every other portal; `announce` writes to
-    the operator's console; `fetch` gets the documents that OAuth clients name.
+    the operator's console; `offered` are the servers of a person; `fetch` gets the documents that OAuth clients name.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -227,6 +233,10 @@ def portal_identity(
     grants = Grants(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
+    elicitations = Elicitations(store.tokens, now)
+    server_routes = ServerRoutes(
+        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, endpoint=settings.oauth.path
+    )
     verifier = Verifier(store, now)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
@@ -247,10 +257,18 @@ def portal_identity(
         shared,
         login,
         login_routes,
+        elicitations,
+        server_routes,
         administrators,
         server,
         assertions,
-        [*login_routes.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
+        [
+            *login_routes.routes(),
+            *server.routes(),
+            *server_routes.routes(),
+            *assertions.routes(),
+            *saas.routes(),
+        ],
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,

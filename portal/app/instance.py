@@ -438,6 +438,7 @@ class Instance:
         configure_delivery(self.admin.settings, identity, origin, self.own.definition.hostname)
 
     def _name_issuer(self, portal: Portal) -> None:
+        portal.address = self._issuer(portal)
         if portal.identity is not None:
             portal.identity.assertions.issuer = self._issuer(portal)
 

@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from portal.access import LiveAccess, PolicyError
-from portal.app.access import StoredState, audiences, portal_access
+from portal.app.access import StoredState, audiences, portal_access, served_for_all
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
 from portal.config import IdentitySection
-from portal.endpoint import Endpoint
+from portal.endpoint import Endpoint, LoginPage
+from portal.identity import NOBODY, Identity, OnBehalf
 
 if TYPE_CHECKING:
     from portal.app.identity import PortalIdentity
     from portal.oauth import Assertions
 
 MCP_PATH = "/mcp"
+SERVERS_PATH = "/servers"
+"""Where a person logs in to the servers of a portal."""
 
 
 class Portal:
@@ -32,21 +36,29 @@ class Portal:
     the sessions that are open on it, stays.
 
     `access` decides who may do what, and is None where everyone may do everything. `identity` is None where nobody
-    signs in. `app` is its ASGI application.
+    signs in. `address` is how it names itself, "" before it is known where the instance listens. `app` is its ASGI
+    application.
     """
 
     def __init__(self, shared: Shared, definition: PortalDefinition, access: LiveAccess | None) -> None:
         self.definition = definition
         self.access = access
         self.identity: PortalIdentity | None = None
+        self.address = ""
         self.app: ASGIApp
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
         self._signs_in_as: tuple[IdentitySection, str, str] | None = None
+        self._served_for_all = served_for_all(definition, shared.config, StoredState())
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caller = Caller(
-            shared.servers, shared.records, gate=self._gate(), observer=shared.learning, portal=definition.id
+            shared.servers,
+            shared.records,
+            gate=self._gate(),
+            observer=shared.learning,
+            portal=definition.id,
+            on_behalf=self._on_behalf,
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
         self.endpoint = Endpoint(
@@ -58,6 +70,7 @@ class Portal:
             access,
             shared.contents,
             part=definition.servers is not None,
+            login_pages=self._login_page,
         )
         self._mount()
 
@@ -90,6 +103,7 @@ class Portal:
         self.definition = definition
         self.endpoint.apply(definition.name, definition.instructions, definition.code_mode)
         config = self._shared.config
+        self._served_for_all = served_for_all(definition, config, stored)
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
             self.identity.assertions.audiences = audiences(config, stored.objects.servers)
@@ -140,6 +154,7 @@ class Portal:
         """
         from portal.app.admission import PortalAdmission
         from portal.app.identity import IdentitySettings, portal_identity
+        from portal.app.offered import offered_servers
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and self.access is not None
@@ -153,6 +168,7 @@ class Portal:
             given or PortalAdmission(shared, self.access),
             scope=self.definition.id,
             announce=shared.announce,
+            offered=offered_servers(self.access, shared.servers),
             fetch=parts.fetch,
         )
 
@@ -174,6 +190,16 @@ class Portal:
             admissions=[PolicyAdmission(self.access, self._shared.servers)],
             credentials=[AssertionCredentials(self._assertions)],
         )
+
+    def _on_behalf(self, caller: Identity | None) -> OnBehalf:
+        """Whose logins at the servers the calls of a caller use: their own, where people sign in."""
+        if self.identity is None or caller is None or not caller.key:
+            return NOBODY
+        advice = f"log in at {self.address}{SERVERS_PATH}" if caller.logged_in else ""
+        return OnBehalf(caller.key, self._served_for_all, advice)
+
+    async def _login_page(self, scope: Scope, person: Identity, server: str) -> LoginPage:
+        return LoginPage(f"{self.address}{SERVERS_PATH}", secrets.token_urlsafe(16))
 
     def _assertions(self) -> Assertions | None:
         return self.identity.assertions if self.identity is not None else None

@@ -11,11 +11,12 @@ from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import OWN, STATES, CredentialDocument, State, fits, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
-from portal.credentials.outbound import Outbound
+from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
+    from portal.credentials.kept import KeptLogin, kept_login, resumed_login
     from portal.credentials.login_requests import (
         LoginRequest,
         end_login_request,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
         open_login_requests,
         request_login,
     )
-    from portal.credentials.logins import log_out, save_login, stored_logins
+    from portal.credentials.logins import TakenBack, log_out, save_login, stored_logins
     from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
 else:
@@ -32,17 +33,21 @@ else:
         __name__,
         {
             "CredentialNotices": "notices",
+            "KeptLogin": "kept",
             "LoginRequest": "login_requests",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
+            "TakenBack": "logins",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
             "end_login_request": "login_requests",
             "find_login_request": "login_requests",
+            "kept_login": "kept",
             "log_out": "logins",
             "open_login_requests": "login_requests",
             "request_login": "login_requests",
+            "resumed_login": "kept",
             "save_login": "logins",
             "stored_logins": "logins",
         },
@@ -61,6 +66,7 @@ __all__ = [
     "CredentialsInvalid",
     "Ending",
     "GrantedCredential",
+    "KeptLogin",
     "LoginRequest",
     "Outbound",
     "OwnToken",
@@ -68,6 +74,7 @@ __all__ = [
     "PortalClient",
     "ServerCredentials",
     "State",
+    "TakenBack",
     "begin_login",
     "challenge_of",
     "complete_login",
@@ -76,16 +83,19 @@ __all__ = [
     "ends_at",
     "find_login_request",
     "fits",
+    "kept_login",
     "log_out",
     "may_log_in",
     "open_login_requests",
     "open_secret",
+    "origin_of",
     "parse_as",
     "parse_json",
     "read_auth_credentials",
     "read_challenge",
     "read_headers",
     "request_login",
+    "resumed_login",
     "save_login",
     "state_of",
     "stored_logins",

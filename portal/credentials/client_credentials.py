@@ -65,6 +65,10 @@ class ClientCredentials:
         self._source = TokenSource(self._fetch, clock, self._log, steady=clock, failed=self._failed)
 
     @property
+    def present(self) -> bool:
+        return True
+
+    @property
     def secrets(self) -> Sequence[str]:
         return self._source.shown
 

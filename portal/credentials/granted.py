@@ -66,8 +66,8 @@ _WORTH_SECONDS = 10.0
 class GrantedCredential:
     """Implements `Credential` with the credential of `subject` for one server, as the store has it.
 
-    `advice` says how one logs in, as in "log in with a command". `now` is the time that tokens live by, `steady` one in
-    seconds that is never set.
+    `advice` says how one logs in, as in "log in with a command", if that belongs into an error. `now` is the time that
+    tokens live by, `steady` one in seconds that is never set.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class GrantedCredential:
         config: HttpServer,
         store: Store,
         subject: str,
-        advice: str,
+        advice: str = "",
         *,
         now: Clock = utc_now,
         steady: Callable[[], float] = time.monotonic,
@@ -85,7 +85,7 @@ class GrantedCredential:
         self._store = store
         self._subject = subject
         self.advice = advice
-        self._how = f"{advice[:1].upper()}{advice[1:]}."
+        self._how = f" {advice[:1].upper()}{advice[1:]}." if advice else ""
         self._now = now
         self._steady = steady
         self._sleep = sleep
@@ -98,6 +98,10 @@ class GrantedCredential:
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
         # A refresh that is cut off loses the pair that it was answered with.
         self._source = TokenSource(self._fetch, self._seconds, self._log, steady=steady, patience=CLOSING_SECONDS)
+
+    @property
+    def present(self) -> bool:
+        return self._stored is not None
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -159,7 +163,7 @@ class GrantedCredential:
         return True
 
     def _required(self, refused: AuthorizationRequired, what: str) -> AuthorizationRequired:
-        text = f"{what} {self._how}"
+        text = f"{what}{self._how}"
         return AuthorizationRequired(text, status=refused.status, challenge=refused.challenge)
 
     def _seconds(self) -> float:
@@ -172,7 +176,8 @@ class GrantedCredential:
         try:
             stored, grant = await self._newest()
         except (StateUnavailable, SecretUnreadable) as error:
-            raise AuthorizationRequired(f"its credential cannot be read: {error}") from error
+            helps = isinstance(error, SecretUnreadable)
+            raise AuthorizationRequired(f"its credential cannot be read: {error}", login_helps=helps) from error
         self._read, self._stored = True, stored
         held = self._held(stored, grant) if stored is not None and grant is not None else None
         self._source.held = held if held is not None and held.access != self._refused else None
@@ -223,10 +228,10 @@ class GrantedCredential:
             stored, grant = await self._newest()
             self._stored = stored
             if stored is None or grant is None:
-                raise LoginNeeded(f"nobody is logged in any more. {self._how}")
+                raise LoginNeeded(f"nobody is logged in any more.{self._how}")
             document = stored.document
             if document.state == "needs_reauth":
-                raise LoginNeeded(f"{document.reason} {self._how}")
+                raise LoginNeeded(f"{document.reason}{self._how}")
             held = self._held(stored, grant)
             if self._serves(held):
                 return held
@@ -348,7 +353,7 @@ class GrantedCredential:
         """
         await self._settle(stored, noted or stored.document, attempt=None, state="needs_reauth", reason=reason)
         self._log.warning("a new login is needed", reason=reason, subject=self._subject)
-        raise LoginNeeded(f"{reason} {self._how}")
+        raise LoginNeeded(f"{reason}{self._how}")
 
     @property
     def _strict(self) -> bool:

@@ -78,12 +78,13 @@ class SealedGrant(BaseModel):
 def client_of(
     stored: StoredCredential[CredentialDocument], grant: SealedGrant, oauth: UpstreamOAuth | None
 ) -> RegisteredClient:
-    """The client that a credential was given to. A secret of the configuration may be newer than the login's.
+    """The client that a credential was given to. A secret of the configuration may be newer than the login's; one of
+    another authorization server is not sent to that of the login.
 
     Raises:
         Misconfigured: the private key of the configuration is none.
     """
-    if oauth is not None and oauth.client_id == stored.key.client:
+    if oauth is not None and oauth.client_id == stored.key.client and fits(stored.key, stored.key.resource, oauth):
         return configured_client(oauth)
     return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -27,6 +28,19 @@ if TYPE_CHECKING:
     from portal.state import Store, StoredCredential
 
 
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Which tokens of a login its authorization server has taken back. There may have been no refresh token: then there
+    was nothing to take."""
+
+    refresh: bool
+    access: bool
+
+    def __bool__(self) -> bool:
+        """Whether nothing of the login is left."""
+        return self.refresh and self.access
+
+
 async def save_login(store: Store, key: CredentialKey, document: CredentialDocument, grant: SealedGrant) -> None:
     """Store a credential in place of all others of the same subject for the same server."""
     former = await store.credentials.list(CREDENTIAL, subject=key.subject, server=key.server)
@@ -45,8 +59,8 @@ async def stored_logins(
 
 async def log_out(
     store: Store, stored: StoredCredential[CredentialDocument], outbound: Outbound, oauth: UpstreamOAuth | None
-) -> bool:
-    """Forget a credential; whether its authorization server has taken its tokens back too (RFC 7009).
+) -> TakenBack:
+    """Forget a credential; what its authorization server has taken back too (RFC 7009).
 
     It is forgotten first: neither a key that is lost nor what the authorization server does must keep it.
     """
@@ -57,9 +71,9 @@ async def log_out(
         grant = None
     await store.credentials.delete(CREDENTIAL, stored.key)
     if grant is None or not grant.server.revocation_endpoint:
-        return False
-    taken_back = [await _revoke(stored, grant, kind, outbound, oauth) for kind in ("refresh", "access")]
-    return all(taken_back)
+        return TakenBack(refresh=False, access=False)
+    refresh = await _revoke(stored, grant, "refresh", outbound, oauth)
+    return TakenBack(refresh, await _revoke(stored, grant, "access", outbound, oauth))
 
 
 async def _revoke(

@@ -3,6 +3,7 @@
 from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health
+from portal.endpoint.login_prompts import LoginPage
 from portal.endpoint.views import Contents
 
-__all__ = ["CodeRunner", "Contents", "Endpoint", "health"]
+__all__ = ["CodeRunner", "Contents", "Endpoint", "LoginPage", "health"]

@@ -18,6 +18,7 @@ from portal.endpoint.background import Background
 from portal.endpoint.changes import ChangeNotices, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.express import Express
+from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.params import initialize_without_nulls
@@ -56,8 +57,10 @@ class Endpoint:
         contents: Contents | None = None,
         *,
         part: bool = False,
+        login_pages: LoginPages | None = None,
     ) -> None:
-        """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server."""
+        """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
+        `login_pages` are where people log in to servers, None where nobody does."""
         self._servers = servers
         self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
@@ -65,14 +68,14 @@ class Endpoint:
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
         self._access = access
-        self._views = Views(servers, access, contents)
+        self._views = Views(servers, access, contents, caller.on_behalf)
         self._part = part
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
         self._listen_streams = ListenStreams(bus, self._views)
         self._watches = Watches(self._views, caller, self._listen_streams, self._background)
-        self._changes = ChangeNotices(self._views, self._sessions, bus, self._background)
-        self._questions = Questions(self._upstream_protocol)
+        self._changes = ChangeNotices(self._views, self._sessions, bus, self._listen_streams, self._background)
+        self._questions = Questions(servers.protocol_of, LoginPrompts(servers, login_pages))
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)
@@ -105,6 +108,7 @@ class Endpoint:
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
+        await self._views.meet(caller)
         if await self._express.answered(scope, caller, receive, send):
             return
         if isinstance(body := scope.get(BODY), bytes):
@@ -124,6 +128,7 @@ class Endpoint:
         unsubscribe = [
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
+            self._servers.on_person(self._changes.person_changed),
         ]
         if not self._part:
             # With policies too: callers to whom they give everything share the view of the whole, and its catalog.
@@ -244,7 +249,3 @@ class Endpoint:
     def _session_ended(self, session: Session) -> None:
         self._watches.leave(session)
         self._background.spawn(self._servers.release(session.client.key), needed=True)
-
-    def _upstream_protocol(self, server: str) -> str | None:
-        snapshot = self._servers.snapshot.servers.get(server)
-        return snapshot.listing.protocol if snapshot is not None else None

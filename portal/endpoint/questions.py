@@ -9,6 +9,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -17,6 +18,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.calls import Call, Caller
 from portal.endpoint.generations import deliverable
+from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
 from portal.errors import ResponseInvalid
 from portal.upstream import CallContext
@@ -66,18 +68,19 @@ class ParkedCall:
 class Questions:
     """Makes the calls whose upstream may ask back. `protocol_of` gives an upstream's protocol version."""
 
-    def __init__(self, protocol_of: Callable[[str], str | None]) -> None:
+    def __init__(self, protocol_of: Callable[[str], str | None], logins: LoginPrompts) -> None:
         self._protocol_of = protocol_of
+        self._logins = logins
         self._parked: dict[str, ParkedCall] = {}
         self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
 
     async def answer(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:
-        """As `call`: the result as the portal's own, which the client can read.
+        """As `call`: the result as the portal's own, which the client can read. A login that it needs is asked for.
 
         Raises:
             ResponseInvalid: there is nothing in the result that the client could read.
         """
-        result = own_result(await self.call(request, caller, call))
+        result = own_result(await self._logins.answer(request, call, partial(self.call, request, caller)))
         return await deliverable(request.generation, call, result)
 
     async def call(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:

@@ -29,7 +29,7 @@ from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places
 from portal.login.remote import authorization_url
 from portal.login.routes import LoginRoutes
 from portal.login.sessions import EVERYWHERE, SESSION, LoginSessions
-from portal.login.sign_in import STALE_FORM, Login
+from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
     "ADMINISTRATOR",
@@ -67,10 +67,12 @@ __all__ = [
     "Smtp",
     "TooManyAccounts",
     "authorization_url",
+    "form_endpoint",
     "link_path",
     "normal_email",
     "places",
     "read_provider",
+    "see_other",
     "stored_name",
     "why_unfit",
 ]

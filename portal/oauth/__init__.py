@@ -1,12 +1,13 @@
 """The portal as OAuth 2.1 authorization server and its own resource server; service tokens; signed assertions."""
 
+from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import ENDPOINTS, FORMS, Authority, AuthorizationServer
+from portal.oauth.routes import ELICITATION_ID, ENDPOINTS, FORMS, SERVERS_PATH, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import (
     DEFAULT_DURATION,
@@ -21,11 +22,14 @@ from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
+    "ELICITATION_ID",
     "ENDPOINTS",
     "FORMS",
     "KEY_SETTINGS",
     "KEY_SETTINGS_ID",
+    "SERVERS_PATH",
     "SERVICE_TOKEN",
+    "Admit",
     "Assertions",
     "Authentication",
     "Authority",
@@ -46,6 +50,7 @@ __all__ = [
     "end_departed",
     "fetch_document",
     "read_oauth_settings",
+    "refusal_of",
     "shown_document",
     "split_redirect",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -98,6 +98,23 @@ class ServerSnapshot:
         """Advice for the operator if the server is in code mode itself, which hides its tools; None if it is not."""
         url = self.config.url if isinstance(self.config, HttpServer) else None
         return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
+
+    @cached_property
+    def turned_off(self) -> ServerSnapshot:
+        """The same server for a person who has turned it off: nothing is listed, and the reason says so."""
+        how = f'codemode.portal.enable("{self.id}") in a program, or the tool portal_toggle_single_server, turns it on'
+        unlisted = Listing()
+        return replace(
+            self,
+            state="error",
+            reason=f"you have turned it off; {how}",
+            status=None,
+            retry_at=None,
+            listing=unlisted,
+            catalog=CatalogServer(offer_of(self.config, unlisted)),
+            learned={},
+            pending=(),
+        )
 
     def tool(self, name: str) -> Mapping[str, object] | None:
         """The raw tool with this raw name."""

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from portal.identity import Identity
+from portal.identity import NOBODY, Identity, OnBehalf
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
@@ -38,7 +38,8 @@ class DownstreamClient:
 class CallContext:
     """What an upstream call may use of the downstream request.
 
-    `principal` is the caller, or None in a portal without identity; `identity` is its key. `spent` counts the calls of
+    `principal` is the caller, or None in a portal without identity; `identity` is its key. `on_behalf` says whose
+    credentials the call shows. `spent` counts the calls of
     one run by policy, for policies with a budget.
 
     `protocol` is the downstream protocol version, or "" if no MCP request causes the call. `meta` is the downstream
@@ -54,6 +55,7 @@ class CallContext:
     run_id: str = ""
     identity: str = ""
     principal: Identity | None = None
+    on_behalf: OnBehalf = NOBODY
     spent: dict[str, int] | None = None
     protocol: str = ""
     client: DownstreamClient | None = None

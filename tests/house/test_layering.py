@@ -25,6 +25,7 @@ ROOMS = (
     ("upstream", "logs", "access", "pages"),
     ("pins", "signals", "login"),
     ("oauth", "credentials"),
+    ("elicitation",),
     ("servers",),
     ("calls",),
     ("admin", "learning", "endpoint"),

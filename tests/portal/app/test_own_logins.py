@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from portal.app.access import StoredState, read_stored, servers_with_own_login
+from portal.app.access import StoredState, read_stored, served_for_all
 from portal.app.definitions import OWN, definitions
 from portal.config import Config, parse_config
 from portal.errors import ConfigError
@@ -32,7 +32,7 @@ def config(*, on_behalf: Any = True, portals: Any = None, **portal: Any) -> Conf
 def own_logins(read: Config, id: str = OWN, stored: StoredState | None = None) -> set[str]:
     stored = stored or StoredState()
     definition = definitions(read, stored.objects.portals)[id]
-    return set(servers_with_own_login(definition, read, stored))
+    return set(served_for_all(definition, read, stored))
 
 
 def test_each_person_logs_in_unless_something_else_is_written() -> None:

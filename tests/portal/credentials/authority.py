@@ -104,6 +104,7 @@ class LoginAuthority(Authority):
     registrations: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[dict[str, str]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    revocations: list[dict[str, str]] = field(default_factory=list)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
     _refreshes: dict[str, str] = field(default_factory=dict)
 
@@ -150,7 +151,9 @@ class LoginAuthority(Authority):
         return JSONResponse({**client, "client_id": f"client-{len(self.registrations)}"}, 201)
 
     async def _revoke(self, request: Request) -> Response:
-        token = str((await request.form())["token"])
+        form = {name: str(value) for name, value in (await request.form()).items()}
+        self.revocations.append(form)
+        token = form["token"]
         self.revoked.append(token)
         self.tokens.pop(token, None)
         return Response()
@@ -251,11 +254,16 @@ def authority(**settings: Any) -> AbstractAsyncContextManager[Authority]:
 
 @asynccontextmanager
 async def protected(
-    issuing: Authority, *, transport: str = "http", legacy: bool = False, **settings: Any
+    issuing: Authority,
+    *,
+    transport: str = "http",
+    legacy: bool = False,
+    behaviour: Behaviour | None = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Protected, Hosted]]:
     """A real MCP server behind tokens of this authority."""
     guard = Protected(issuing, **settings)
-    async with hosted(Behaviour(legacy=legacy), transport=transport, wrap=guard.wrap) as host:
+    async with hosted(behaviour or Behaviour(legacy=legacy), transport=transport, wrap=guard.wrap) as host:
         yield guard, host
 
 

@@ -1,0 +1,185 @@
+"""A call that needs a login of the person behind it: how their client learns of it, and how the call goes on.
+
+    client                     2026-07-28                           2025
+    opens URLs for a person    `input_required` with the URL        asked for the URL within the call
+    shows forms to a person    `input_required`, the link in text   asked with the link in text within the call
+    neither                    a tool's result with the link        the same
+
+The link is always in the text too. It gives nobody any rights: the page it leads to is for the same person, signed in.
+A client that was sent to the page may come back before the person is through with it; the call then waits a while.
+Source: MCP 2025-11-25 and 2026-07-28, "Elicitation"; 2026-07-28, "Multi Round-Trip Requests".
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+from mcp.shared.exceptions import MCPError
+from starlette.types import Scope
+
+from portal.calls import Call
+from portal.endpoint.request import ClientRequest
+from portal.errors import LoginRequired, RpcError
+from portal.identity import Identity
+from portal.servers import Servers
+
+# Seconds that a call waits for a person who is at the page: clients give up after 60 s without progress, and most of
+# those that show progress after 300 s.
+PATIENCE, PATIENCE_WITH_PROGRESS = 45.0, 240.0
+PROGRESS_SECONDS = 15.0
+ANSWER = "portal/login"
+"""The key of the portal's own question among those of a call."""
+_NO_FIELDS: Mapping[str, object] = {"type": "object", "properties": {}}
+_ELICIT = "elicitation/create"
+
+RawResult = dict[str, Any]
+Attempt = Callable[[Call], Awaitable[RawResult]]
+Channel = Literal["url", "form"]
+
+
+@dataclass(frozen=True, slots=True)
+class LoginPage:
+    """Where a person logs in to a server: `url` leads there, and `id` is another one for each such link."""
+
+    url: str
+    id: str
+
+
+LoginPages = Callable[[Scope, Identity, str], Awaitable[LoginPage]]
+"""The page for a person who is behind a request, to log in to a server."""
+
+
+class LoginPrompts:
+    """Asks for logins. Without `pages` nobody can log in, and a call that needs it fails."""
+
+    def __init__(self, servers: Servers, pages: LoginPages | None = None) -> None:
+        self._servers = servers
+        self._pages = pages
+
+    async def answer(self, request: ClientRequest, call: Call, attempt: Attempt) -> RawResult:
+        """The result of `attempt(call)`, or what asks for the login that it needs.
+
+        Raises:
+            CallError: as `attempt` raises.
+            MCPError: there is no result with a link for this method.
+        """
+        call, action = _came_back(call)
+        looked = False
+        while True:
+            try:
+                return await attempt(call)
+            except LoginRequired as required:
+                if self._pages is None or request.principal is None or not request.principal.logged_in:
+                    raise
+                if not looked and await self._servers.logged_in(required, 0):
+                    looked = True
+                    continue
+                page = await self._pages(request.scope, request.principal, required.server)
+                channel = channel_of(request)
+                if channel is None:
+                    return _told(call, required, page)
+                if request.modern:
+                    if action is None:
+                        return _asked(channel, required, page)
+                    accepted, action = action, None
+                else:
+                    accepted = await _ask(request, channel, required, page)
+                if accepted != "accept":
+                    return _told(call, required, page, declined=accepted in ("decline", "cancel"))
+                if await self._wait(request, required):
+                    await self._complete(request, channel, page)
+                elif request.modern:
+                    return _asked(channel, required, page)
+                else:
+                    return _told(call, required, page)
+
+    async def _wait(self, request: ClientRequest, required: LoginRequired) -> bool:
+        """Whether the person logs in while the client has patience."""
+        on_progress = request.context.on_progress
+        began, left = time.monotonic(), PATIENCE if on_progress is None else PATIENCE_WITH_PROGRESS
+        while left > 0:
+            if await self._servers.logged_in(required, min(left, PROGRESS_SECONDS)):
+                return True
+            waited = time.monotonic() - began
+            left = (PATIENCE if on_progress is None else PATIENCE_WITH_PROGRESS) - waited
+            if on_progress is not None:
+                await on_progress(round(waited, 1), None, f"waiting for the login to {required.server}")
+        return False
+
+    async def _complete(self, request: ClientRequest, channel: Channel, page: LoginPage) -> None:
+        """Tell a 2025 client that was given the URL that the person is through with it."""
+        if channel == "url" and request.session is not None:
+            params = {"elicitationId": page.id}
+            await request.session.connection.notify("notifications/elicitation/complete", params)
+
+
+def channel_of(request: ClientRequest) -> Channel | None:
+    """How the client can show a person a link; None if it cannot. Without a mode a client shows forms."""
+    client = request.context.client
+    elicitation = client.capabilities.get("elicitation") if client is not None else None
+    if not isinstance(elicitation, Mapping) or (not request.modern and request.context.on_request is None):
+        return None
+    if "url" in elicitation:
+        return "url"
+    return "form" if "form" in elicitation or not elicitation else None
+
+
+def login_words(required: LoginRequired, page: LoginPage) -> str:
+    """What a person is told, with the link."""
+    what = "a new login of yours" if required.login else "your login"
+    return f"The server {required.server!r} needs {what}: {required.reason}. Log in here: {page.url}"
+
+
+def _question(channel: Channel, required: LoginRequired, page: LoginPage, *, modern: bool) -> RawResult:
+    words = login_words(required, page)
+    if channel == "url":
+        legacy = {} if modern else {"elicitationId": page.id}
+        return {"mode": "url", "message": words, "url": page.url, **legacy}
+    return {"message": f"{words} Answer when you have.", "requestedSchema": dict(_NO_FIELDS)}
+
+
+def _asked(channel: Channel, required: LoginRequired, page: LoginPage) -> RawResult:
+    """The result that has a client of 2026-07-28 show the link and call again. It needs no state: nothing ran."""
+    question = {"method": _ELICIT, "params": _question(channel, required, page, modern=True)}
+    return {"resultType": "input_required", "inputRequests": {ANSWER: question}}
+
+
+async def _ask(request: ClientRequest, channel: Channel, required: LoginRequired, page: LoginPage) -> str:
+    """What a client of 2025 answers, as the action of an elicitation."""
+    assert request.context.on_request is not None
+    try:
+        answer = await request.context.on_request(_ELICIT, _question(channel, required, page, modern=False))
+    except RpcError:
+        # It does not do what it has declared. The person gets the link all the same.
+        return ""
+    return str(answer.get("action"))
+
+
+def _told(call: Call, required: LoginRequired, page: LoginPage, *, declined: bool = False) -> RawResult:
+    """The result of a tool that needs a login first.
+
+    Raises:
+        MCPError: it is not a tool that was called, and there is no such result.
+    """
+    begun = "The person has declined to log in. " if declined else ""
+    text = f"{begun}{login_words(required, page)} Then make the call again: it did not run."
+    if call.method != "tools/call":
+        raise MCPError(required.code, text, {"server": required.server, "url": page.url})
+    return {"content": [{"type": "text", "text": text}], "isError": True}
+
+
+def _came_back(call: Call) -> tuple[Call, str | None]:
+    """The call without the answer to the portal's question, and the action of that answer, None without one."""
+    responses = call.params.get("inputResponses")
+    if not isinstance(responses, Mapping) or ANSWER not in responses:
+        return call, None
+    answer = responses[ANSWER]
+    others = {key: value for key, value in responses.items() if key != ANSWER}
+    params = {key: value for key, value in call.params.items() if key != "inputResponses"}
+    if others:
+        params["inputResponses"] = others
+    action = answer.get("action") if isinstance(answer, Mapping) else None
+    return replace(call, params=params), str(action)
