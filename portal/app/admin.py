@@ -11,6 +11,7 @@ from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
 from portal.app.shared import Shared
 from portal.config import Config
+from portal.elicitation import PORTAL_LOGIN_PATH
 from portal.login import Delivery, Smtp
 from portal.servers import StoredServers
 from portal.state import Store
@@ -30,6 +31,7 @@ def configure_admin(settings: AdminSettings, config: Config) -> None:
     settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
     if section is None:
         return
+    settings.login_page = PORTAL_LOGIN_PATH
     settings.proxies = [ip_network(proxy) for proxy in section.trusted_proxies]
     settings.integrations = frozenset(section.posture.integrations) if section.posture is not None else None
 

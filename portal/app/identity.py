@@ -15,7 +15,7 @@ from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.elicitation import FORMS as SERVER_FORMS
-from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
+from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerById, ServerRoutes
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -203,10 +203,12 @@ def portal_identity(
     scope: str = "",
     announce: Callable[[str], object],
     offered: Offered,
+    servers: ServerById,
     fetch: Fetch | None = None,
 ) -> PortalIdentity:
     """The login of one portal. `scope` keeps its tokens apart from those of every other portal; `announce` writes to
-    the operator's console; `offered` are the servers of a person; `fetch` gets the documents that OAuth clients name.
+    the operator's console; `offered` are the servers of a person, `servers` those that there are; `fetch` gets the
+    documents that OAuth clients name.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -235,7 +237,7 @@ def portal_identity(
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
     server_routes = ServerRoutes(
-        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, endpoint=settings.oauth.path
+        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, servers, endpoint=settings.oauth.path
     )
     verifier = Verifier(store, now)
     assertions = Assertions(shared.keys, origins.public_url, {})

@@ -154,7 +154,7 @@ class Portal:
         """
         from portal.app.admission import PortalAdmission
         from portal.app.identity import IdentitySettings, portal_identity
-        from portal.app.offered import offered_servers
+        from portal.app.offered import offered_servers, servers_by_id
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and self.access is not None
@@ -169,6 +169,7 @@ class Portal:
             scope=self.definition.id,
             announce=shared.announce,
             offered=offered_servers(self.access, shared.servers),
+            servers=servers_by_id(shared.servers),
             fetch=parts.fetch,
         )
 

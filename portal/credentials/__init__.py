@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from portal.credentials.kept import KeptLogin, kept_login, resumed_login
     from portal.credentials.login_requests import (
         LoginRequest,
+        LoginRequestDocument,
         end_login_request,
         find_login_request,
         open_login_requests,
@@ -35,6 +36,7 @@ else:
             "CredentialNotices": "notices",
             "KeptLogin": "kept",
             "LoginRequest": "login_requests",
+            "LoginRequestDocument": "login_requests",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
             "TakenBack": "logins",
@@ -68,6 +70,7 @@ __all__ = [
     "GrantedCredential",
     "KeptLogin",
     "LoginRequest",
+    "LoginRequestDocument",
     "Outbound",
     "OwnToken",
     "PendingLogin",
