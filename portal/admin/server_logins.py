@@ -79,7 +79,7 @@ class ShownLoginRequest(BaseModel):
     expires_at: datetime
 
 
-class EndedLogin(BaseModel):
+class EndedOwnLogin(BaseModel):
     """`revoked`: the authorization server has taken back everything. If not, it has taken back what is named, and the
     rest ends by itself."""
 
@@ -93,8 +93,8 @@ class EndedLogin(BaseModel):
     access_token_revoked: bool
 
 
-class EndedLogins(BaseModel):
-    logins: tuple[EndedLogin, ...]
+class EndedOwnLogins(BaseModel):
+    logins: tuple[EndedOwnLogin, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ class LoginOperations:
                 body_required=False,
                 status=201,
             ),
-            Operation("DELETE", path, "End the portal's own login at a server", self._end, EndedLogins, PORTALS),
+            Operation("DELETE", path, "End the portal's own login at a server", self._end, EndedOwnLogins, PORTALS),
         ]
 
     async def _begin(self, request: ApiRequest) -> ShownLoginRequest:
@@ -170,7 +170,7 @@ class LoginOperations:
         url = self._settings.delivery.url(f"{self._settings.login_page}?request={begun.secret}")
         return ShownLoginRequest(url=url, expires_at=begun.document.expires_at)
 
-    async def _end(self, request: ApiRequest) -> EndedLogins:
+    async def _end(self, request: ApiRequest) -> EndedOwnLogins:
         stored = await self._server(request)
         logins = await stored_logins(self._store, subject=OWN, server=stored.id)
         if not logins:
@@ -178,13 +178,13 @@ class LoginOperations:
         config = await self._config(stored)
         oauth = config.oauth if config is not None else None
         private = oauth is not None and oauth.allow_private
-        ended: list[EndedLogin] = []
+        ended: list[EndedOwnLogin] = []
         for one in logins:
             async with Outbound(one.key.resource, allow_private=private) as outbound:
                 taken_back = await log_out(self._store, one, outbound, oauth)
             document = one.document
             ended.append(
-                EndedLogin(
+                EndedOwnLogin(
                     issuer=one.key.issuer,
                     client_id=one.key.client,
                     scope=document.scope,
@@ -195,7 +195,7 @@ class LoginOperations:
                     access_token_revoked=taken_back.access,
                 )
             )
-        return EndedLogins(logins=tuple(ended))
+        return EndedOwnLogins(logins=tuple(ended))
 
     async def _server(self, request: ApiRequest) -> Stored[ServerDocument]:
         stored = await self._store.get(SERVER, request.path["id"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from portal.access import LiveAccess
-from portal.elicitation import Offered, OfferedServer, ServerById
+from portal.elicitation import Offered, OfferedServer
 from portal.identity import Identity
 from portal.servers import Servers
 
@@ -26,15 +26,3 @@ def offered_servers(access: LiveAccess, servers: Servers) -> Offered:
         ]
 
     return offered
-
-
-def servers_by_id(servers: Servers) -> ServerById:
-    """The servers that there are at the moment of asking, whoever may use them."""
-
-    def found(id: str) -> OfferedServer | None:
-        server = servers.snapshot.servers.get(id)
-        if server is None:
-            return None
-        return OfferedServer(server.id, server.name, server.description or "", server.config)
-
-    return found

@@ -9,7 +9,7 @@ from portal.credentials.credentials import ServerCredentials, may_log_in
 from portal.credentials.endings import LEAD, Ending, ending, ends_at
 from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import OWN, STATES, CredentialDocument, State, fits, state_of
+from portal.credentials.grants import OWN, STATES, CredentialDocument, SealedGrant, State, fits, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
         open_login_requests,
         request_login,
     )
-    from portal.credentials.logins import TakenBack, log_out, save_login, stored_logins
+    from portal.credentials.logins import TakenBack, forget_login, log_out, save_login, stored_logins, take_back
     from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
 else:
@@ -45,6 +45,7 @@ else:
             "complete_login": "code_grant",
             "end_login_request": "login_requests",
             "find_login_request": "login_requests",
+            "forget_login": "logins",
             "kept_login": "kept",
             "log_out": "logins",
             "open_login_requests": "login_requests",
@@ -52,6 +53,7 @@ else:
             "resumed_login": "kept",
             "save_login": "logins",
             "stored_logins": "logins",
+            "take_back": "logins",
         },
     )
 
@@ -75,6 +77,7 @@ __all__ = [
     "OwnToken",
     "PendingLogin",
     "PortalClient",
+    "SealedGrant",
     "ServerCredentials",
     "State",
     "TakenBack",
@@ -86,6 +89,7 @@ __all__ = [
     "ends_at",
     "find_login_request",
     "fits",
+    "forget_login",
     "kept_login",
     "log_out",
     "may_log_in",
@@ -103,5 +107,6 @@ __all__ = [
     "state_of",
     "stored_logins",
     "stored_oauth",
+    "take_back",
     "upstream_oauth",
 ]

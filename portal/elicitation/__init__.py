@@ -2,9 +2,9 @@
 
 from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
-from portal.elicitation.offered import Offered, OfferedServer
+from portal.elicitation.offered import Offered, OfferedServer, shown_servers
 from portal.elicitation.people import PeoplesLogins
-from portal.elicitation.portal_logins import PORTAL_LOGIN_PATH, ServerById
+from portal.elicitation.portal_logins import PORTAL_LOGIN_PATH
 from portal.elicitation.routes import FORMS, ServerRoutes
 
 __all__ = [
@@ -16,7 +16,7 @@ __all__ = [
     "Offered",
     "OfferedServer",
     "PeoplesLogins",
-    "ServerById",
     "ServerRoutes",
     "elicitation_url",
+    "shown_servers",
 ]

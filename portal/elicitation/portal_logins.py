@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from portal.config import HttpServer
+from portal.config import HttpServer, ServerConfig
 from portal.credentials import (
     OWN,
     LoginRequestDocument,
@@ -25,7 +25,7 @@ from portal.credentials import (
     origin_of,
     stored_logins,
 )
-from portal.elicitation.offered import OfferedServer, readable
+from portal.elicitation.offered import readable
 from portal.elicitation.people import BegunDocument, NoLogin, PeoplesLogins
 from portal.http import PortalAddress, Rate, normal_url
 from portal.identity import LOCAL_ACCOUNTS, Identity
@@ -44,7 +44,7 @@ BEGUN_ELSEWHERE = "Somebody else began this login in this browser."
 ENDED_MEANWHILE = "This login has expired, was used already, or was begun in another browser. Open the link again."
 TOO_OFTEN = "That is too often. Wait a minute."
 
-ServerById = Callable[[str], OfferedServer | None]
+FindServer = Callable[[str], ServerConfig | None]
 """The server of an id, whoever may use it; None if there is none."""
 
 
@@ -55,12 +55,12 @@ class PortalLogins:
         self,
         login: Login,
         logins: PeoplesLogins,
-        servers: ServerById,
+        find_server: FindServer,
         client: Callable[[PortalAddress], Awaitable[PortalClient]],
     ) -> None:
         self._login = login
         self._logins = logins
-        self._servers = servers
+        self._find_server = find_server
         self._client = client
         self._requests = Rate(burst=60, per_minute=60)
         self._begins = Rate(burst=20, per_minute=10)
@@ -99,13 +99,12 @@ class PortalLogins:
         administrator, asked, server = found
         if not self._begins.allows(administrator.key):
             return await self._failed(visitor, 429, TOO_OFTEN)
-        assert isinstance(server.config, HttpServer)
-        oauth = server.config.oauth
+        oauth = server.oauth
         # What an administrator configured is the most.
         scope = "" if oauth is not None and oauth.scope else await self._scope(asked)
         try:
             client = await self._client(visitor.address)
-            pending = await self._logins.begin(administrator, visitor, server.config, client, scope, for_portal=True)
+            pending = await self._logins.begin(administrator, visitor, server, client, scope, for_portal=True)
         except NoLogin as error:
             return await self._failed(visitor, 502, f"{_name(server)}: {error}")
         # From here on the browser has the login, and the link is of no use to anybody else.
@@ -135,10 +134,9 @@ class PortalLogins:
         server = self._server(begun.document.login.server)
         if server is None:
             return await self._failed(visitor, 404, GONE)
-        assert isinstance(server.config, HttpServer)
         try:
             client = await self._client(visitor.address)
-            finished = await self._logins.finish(begun, answer, administrator, visitor, server.config, client)
+            finished = await self._logins.finish(begun, answer, administrator, visitor, server, client)
         except NoLogin as error:
             return await self._failed(visitor, 502, f"{_name(server)}: {error}")
         if not finished:
@@ -154,7 +152,7 @@ class PortalLogins:
 
     async def _asked(
         self, request: Request, visitor: Visitor, secret: str
-    ) -> tuple[Identity, LoginRequestDocument, OfferedServer] | Response:
+    ) -> tuple[Identity, LoginRequestDocument, HttpServer] | Response:
         """The administrator, what the link asks for and the server; or the answer to who may not go on."""
         back = f"{visitor.address.path(PORTAL_LOGIN_PATH)}?{urlencode({REQUEST: secret})}"
         administrator = await self._administrator(request, visitor, back)
@@ -180,13 +178,13 @@ class PortalLogins:
             return await self._login.message(visitor, 403, "This link is not for you", NOT_YOURS, out, "Sign out")
         return identity
 
-    def _server(self, id: str) -> OfferedServer | None:
-        server = self._servers(id)
-        return server if server is not None and may_log_in(server.config) else None
+    def _server(self, id: str) -> HttpServer | None:
+        server = self._find_server(id)
+        return server if isinstance(server, HttpServer) and may_log_in(server) else None
 
     async def _failed(self, visitor: Visitor, status: int, text: str) -> Response:
         return await self._login.message(visitor, status, TITLE, text, visitor.address.path("/"), "Home")
 
 
-def _name(server: OfferedServer) -> str:
+def _name(server: HttpServer) -> str:
     return readable(server.name, 100) or server.id

@@ -22,7 +22,7 @@ from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, cli
 from portal.elicitation.elicitations import LASTS, Elicitations
 from portal.elicitation.offered import Offered, OfferedServer, readable, shown_servers
 from portal.elicitation.people import LoggedOut, NoLogin, PeoplesLogins
-from portal.elicitation.portal_logins import PortalLogins, ServerById
+from portal.elicitation.portal_logins import FindServer, PortalLogins
 from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
 from portal.identity import Identity
 from portal.login import Login, form_endpoint, see_other
@@ -60,8 +60,8 @@ class _Person:
 
 
 class ServerRoutes:
-    """The routes of one portal. `offered` are the servers of a person, `servers` those that there are; `admit` asks the
-    policies about the portal, by the path of its MCP `endpoint`."""
+    """The routes of one portal. `offered` are the servers of a person, `find_server` gives any by its id; `admit` asks
+    the policies about the portal, by the path of its MCP `endpoint`."""
 
     def __init__(
         self,
@@ -70,7 +70,7 @@ class ServerRoutes:
         elicitations: Elicitations,
         offered: Offered,
         admit: Admit,
-        servers: ServerById,
+        find_server: FindServer,
         *,
         endpoint: str = "/mcp",
     ) -> None:
@@ -79,7 +79,7 @@ class ServerRoutes:
         self._elicitations = elicitations
         self._offered = offered
         self._admit = admit
-        self._portals = PortalLogins(login, logins, servers, self._client)
+        self._portals = PortalLogins(login, logins, find_server, self._client)
         self._endpoint = endpoint
         self._requests = Rate(burst=120, per_minute=240)
         self._begins = Rate(burst=20, per_minute=10)
