@@ -256,8 +256,8 @@ def portal_identity(
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
-    people = PeoplesLogins(store, now)
-    server_routes = ServerRoutes(login, people, elicitations, offered, admission.admit, endpoint=settings.oauth.path)
+    people, path = PeoplesLogins(store, now), settings.oauth.path
+    server_routes = ServerRoutes(login, people, elicitations, offered, admission.admit, find_server, endpoint=path)
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)

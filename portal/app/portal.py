@@ -50,7 +50,7 @@ class Portal:
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
         self._signs_in_as: tuple[IdentitySection, str, str] | None = None
-        self._served_for_all = served_for_all(definition, shared.config)
+        self._served_for_all = served_for_all(definition, shared.config, StoredState())
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caller = Caller(
@@ -104,7 +104,7 @@ class Portal:
         """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
         config = self._shared.config
-        self._served_for_all = served_for_all(definition, config)
+        self._served_for_all = served_for_all(definition, config, stored)
         self.endpoint.apply(definition.name, definition.instructions, definition.code_mode, config.portal.runs)
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:

@@ -4,10 +4,12 @@ from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
 from portal.elicitation.offered import Offered, OfferedServer, ServerOnPage, shown_servers
 from portal.elicitation.people import PeoplesLogins
+from portal.elicitation.portal_logins import PORTAL_LOGIN_PATH
 from portal.elicitation.routes import FORMS, ServerRoutes
 
 __all__ = [
     "FORMS",
+    "PORTAL_LOGIN_PATH",
     "Choices",
     "Elicitation",
     "Elicitations",

@@ -22,6 +22,7 @@ from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, cli
 from portal.elicitation.elicitations import LASTS, Elicitations
 from portal.elicitation.offered import Offered, OfferedServer, readable, shown_servers
 from portal.elicitation.people import LoggedOut, NoLogin, PeoplesLogins
+from portal.elicitation.portal_logins import FindServer, PortalLogins
 from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
 from portal.identity import Identity
 from portal.login import Login, form_endpoint, see_other
@@ -59,8 +60,8 @@ class _Person:
 
 
 class ServerRoutes:
-    """The routes of one portal. `offered` are the servers of a person; `admit` asks the policies about the portal, by
-    the path of its MCP `endpoint`."""
+    """The routes of one portal. `offered` are the servers of a person, `find_server` gives any by its id; `admit` asks
+    the policies about the portal, by the path of its MCP `endpoint`."""
 
     def __init__(
         self,
@@ -69,6 +70,7 @@ class ServerRoutes:
         elicitations: Elicitations,
         offered: Offered,
         admit: Admit,
+        find_server: FindServer,
         *,
         endpoint: str = "/mcp",
     ) -> None:
@@ -77,6 +79,7 @@ class ServerRoutes:
         self._elicitations = elicitations
         self._offered = offered
         self._admit = admit
+        self._portals = PortalLogins(login, logins, find_server, self._client)
         self._endpoint = endpoint
         self._requests = Rate(burst=120, per_minute=240)
         self._begins = Rate(burst=20, per_minute=10)
@@ -88,6 +91,7 @@ class ServerRoutes:
             Route(LOG_OUT_PATH, form_endpoint(self._login, self._log_out), methods=["POST"]),
             Route(CALLBACK_PATH, self._callback, methods=["GET"]),
             Route(DOCUMENT_PATH, self._document, methods=["GET"]),
+            *self._portals.routes(),
         ]
 
     async def aclose(self) -> None:
@@ -196,6 +200,8 @@ class ServerRoutes:
         begun = await self._logins.found(answer.get("state", ""), visitor)
         if begun is None:
             return await self._failed(visitor, 400, LOGIN_ENDED, id)
+        if begun.document.for_portal:
+            return await self._portals.finish(request, visitor, begun, answer)
         person = await self._person(request, visitor, id)
         if isinstance(person, Response):
             return person
