@@ -140,7 +140,7 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
     if len(keys := catalog.names.shortcut(written)) > 1:
         sentence = f"codemode.{written} means several tools and therefore does not exist"
         return _with_signatures(catalog, sentence, _paths(catalog, keys))
-    if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_MEMBERS), n=1, cutoff=0.7)):
+    if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_FUNCTIONS), n=1, cutoff=0.7)):
         return f"{sentence}. Nearest: codemode.{near[0]}", None
     if members[0] not in catalog.names.servers and len(members) > 1:
         servers = sorted(catalog.names.server(one.id) for one, _ in catalog.server_tools())
