@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from portal.access import LiveAccess
 from portal.elicitation import Offered, OfferedServer
@@ -10,16 +10,23 @@ from portal.identity import Identity
 from portal.servers import Servers
 
 
-def offered_servers(access: LiveAccess, servers: Servers) -> Offered:
-    """The servers that the policies of this access let somebody use, as they are at the moment of asking."""
+def offered_servers(access: LiveAccess, servers: Servers, for_all: Callable[[], Collection[str]]) -> Offered:
+    """The servers that the policies of this access let somebody use, as they are at the moment of asking. `for_all` are
+    those at which everybody uses the portal's own login."""
 
     async def offered(identity: Identity) -> Sequence[OfferedServer]:
         standing = await access.decide(identity)
         if standing is None or not standing.portal.allowed:
             return ()
+        served_for_all = for_all()
         return [
             OfferedServer(
-                server.id, server.name, server.description or "", server.config, answers=server.state == "ready"
+                server.id,
+                server.name,
+                server.description or "",
+                server.config,
+                answers=server.state == "ready",
+                for_all=server.id in served_for_all,
             )
             for server in servers.snapshot.servers.values()
             if standing.server(server.id).allowed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -168,7 +167,7 @@ class Portal:
             given or PortalAdmission(shared, self.access),
             scope=self.definition.id,
             announce=shared.announce,
-            offered=offered_servers(self.access, shared.servers),
+            offered=offered_servers(self.access, shared.servers, lambda: self._served_for_all),
             fetch=parts.fetch,
         )
 
@@ -199,7 +198,11 @@ class Portal:
         return OnBehalf(caller.key, self._served_for_all, advice)
 
     async def _login_page(self, scope: Scope, person: Identity, server: str) -> LoginPage:
-        return LoginPage(f"{self.address}{SERVERS_PATH}", secrets.token_urlsafe(16))
+        from portal.elicitation import elicitation_url
+
+        assert self.identity is not None, "only where people sign in are calls on behalf of a person"
+        id = await self.identity.elicitations.open(person, {server: ""})
+        return LoginPage(elicitation_url(self.identity.login.visitors.origins.address(scope), id), id)
 
     def _assertions(self) -> Assertions | None:
         return self.identity.assertions if self.identity is not None else None

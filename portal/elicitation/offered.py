@@ -20,13 +20,20 @@ _CONNECTED = ("ready", "expiring", "refreshing", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class OfferedServer:
-    """A server that a person may use. `answers`: it lists its tools to who shows no login of a person."""
+    """A server that a person may use. `answers`: it lists its tools to who shows no login of a person. `for_all`:
+    everybody uses the portal's own login at it."""
 
     id: str
     name: str
     description: str
     config: ServerConfig
     answers: bool = False
+    for_all: bool = False
+
+    @property
+    def takes_logins(self) -> bool:
+        """Whether a person may log in to it."""
+        return may_log_in(self.config) and not self.for_all
 
 
 Offered: TypeAlias = Callable[[Identity], Awaitable[Sequence[OfferedServer]]]
@@ -92,7 +99,7 @@ def _shown(
     )
     if not isinstance(config, HttpServer) or not may_log_in(config):
         return open_to_all
-    if not config.on_behalf:
+    if server.for_all:
         if portals is None and server.answers:
             return open_to_all
         state = state_of(portals, now)

@@ -142,7 +142,7 @@ class ServerRoutes:
         server = person.server(form.get("server", ""))
         if server is None or not isinstance(server.config, HttpServer) or not may_log_in(server.config):
             return await self._failed(visitor, 404, UNKNOWN, id)
-        if not server.config.on_behalf:
+        if server.for_all:
             text = "The portal has one login for everybody at this server, which an administrator makes."
             return await self._failed(visitor, 403, text, id)
         if not self._begins.allows(person.identity.key):
@@ -202,7 +202,7 @@ class ServerRoutes:
         if begun.subject != person.identity.key:
             return await self._failed(visitor, 403, "Somebody else began this login in this browser.", id)
         server = person.server(begun.document.login.server)
-        if server is None or not isinstance(server.config, HttpServer) or not server.config.on_behalf:
+        if server is None or not isinstance(server.config, HttpServer) or not server.takes_logins:
             return await self._failed(visitor, 404, UNKNOWN, id)
         try:
             client = await self._client(visitor.address)

@@ -18,9 +18,9 @@ from tests.portal.upstreams.watching import server_config
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def offered(answers: bool = False, **entry: Any) -> OfferedServer:
+def offered(answers: bool = False, for_all: bool = False, **entry: Any) -> OfferedServer:
     config = server_config({"url": "https://files.example.com/mcp", **entry})
-    return OfferedServer("files", "Files", "", config, answers)
+    return OfferedServer("files", "Files", "", config, answers, for_all)
 
 
 def login(subject: str = "local:ada", **document: Any) -> StoredCredential[CredentialDocument]:
@@ -83,7 +83,7 @@ def test_without_a_login_a_server_wants_one_unless_it_answers_everybody() -> Non
 
 
 def test_the_login_of_the_portal_is_nobodys_to_end() -> None:
-    entry = offered(onBehalf=False)
+    entry = offered(for_all=True)
     assert [(one.state, one.can, one.connected) for one in (shown(entry), shown(entry, login(OWN)))] == [
         ("absent", "", False),
         ("ready", "", True),
