@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
 from portal.elicitation import FORMS as SERVER_FORMS
-from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
+from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes, lacks_logins
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -231,11 +232,13 @@ def portal_identity(
     )
     clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants = Grants(store, now)
-    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
+    logins = PeoplesLogins(store, now)
+    servers_first = partial(lacks_logins, offered=offered, logins=logins)
+    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now, servers_first)
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
     server_routes = ServerRoutes(
-        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, endpoint=settings.oauth.path
+        login, logins, elicitations, offered, admission.admit, server.waiting, endpoint=settings.oauth.path
     )
     verifier = Verifier(store, now)
     assertions = Assertions(shared.keys, origins.public_url, {})
@@ -262,13 +265,7 @@ def portal_identity(
         administrators,
         server,
         assertions,
-        [
-            *login_routes.routes(),
-            *server.routes(),
-            *server_routes.routes(),
-            *assertions.routes(),
-            *saas.routes(),
-        ],
+        [*login_routes.routes(), *server.routes(), *server_routes.routes(), *assertions.routes(), *saas.routes()],
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,

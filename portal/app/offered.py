@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from portal.access import LiveAccess
 from portal.elicitation import Offered, OfferedServer
 from portal.identity import Identity
-from portal.servers import Servers
+from portal.servers import Servers, ServerSnapshot
 
 
 def offered_servers(access: LiveAccess, servers: Servers, for_all: Callable[[], Collection[str]]) -> Offered:
@@ -25,7 +25,7 @@ def offered_servers(access: LiveAccess, servers: Servers, for_all: Callable[[], 
                 server.name,
                 server.description or "",
                 server.config,
-                answers=server.state == "ready",
+                asks=_asks(server),
                 for_all=server.id in served_for_all,
             )
             for server in servers.snapshot.servers.values()
@@ -33,3 +33,10 @@ def offered_servers(access: LiveAccess, servers: Servers, for_all: Callable[[], 
         ]
 
     return offered
+
+
+def _asks(server: ServerSnapshot) -> bool | None:
+    """Whether a server has refused the portal's connection for want of a login; None if it did not say."""
+    if server.state == "ready":
+        return False
+    return True if server.status == 401 else None

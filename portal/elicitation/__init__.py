@@ -3,7 +3,7 @@
 from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
 from portal.elicitation.offered import Offered, OfferedServer
-from portal.elicitation.people import PeoplesLogins
+from portal.elicitation.people import PeoplesLogins, lacks_logins
 from portal.elicitation.routes import FORMS, ServerRoutes
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "PeoplesLogins",
     "ServerRoutes",
     "elicitation_url",
+    "lacks_logins",
 ]

@@ -7,7 +7,17 @@ from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import ELICITATION_ID, ENDPOINTS, FORMS, SERVERS_PATH, Authority, AuthorizationServer
+from portal.oauth.routes import (
+    AGENT_ID,
+    CONTINUE_PATH,
+    ELICITATION_ID,
+    ENDPOINTS,
+    FORMS,
+    SERVERS_PATH,
+    Authority,
+    AuthorizationServer,
+    WaitingAgent,
+)
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import (
     DEFAULT_DURATION,
@@ -21,6 +31,8 @@ from portal.oauth.signing import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, Sig
 from portal.oauth.verification import Verifier
 
 __all__ = [
+    "AGENT_ID",
+    "CONTINUE_PATH",
     "DEFAULT_DURATION",
     "ELICITATION_ID",
     "ENDPOINTS",
@@ -47,6 +59,7 @@ __all__ = [
     "ServiceTokens",
     "SigningKeys",
     "Verifier",
+    "WaitingAgent",
     "end_departed",
     "fetch_document",
     "read_oauth_settings",

@@ -36,6 +36,10 @@ class People:
     clock: Clock
 
     @property
+    def mcp(self) -> str:
+        return f"{self.url}/mcp"
+
+    @property
     def store(self) -> Store:
         return self.instance.shared.require_store()
 
