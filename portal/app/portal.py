@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
@@ -18,7 +19,7 @@ from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
 from portal.config import IdentitySection
-from portal.endpoint import Endpoint, LoginPage
+from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Portal:
             shared.contents,
             part=definition.servers is not None,
             login_pages=self._login_page,
+            person_servers=self._person_servers(),
         )
         self._mount()
 
@@ -197,12 +199,29 @@ class Portal:
         advice = f"log in at {self.address}{SERVERS_PATH}" if caller.logged_in else ""
         return OnBehalf(caller.key, self._served_for_all, advice)
 
-    async def _login_page(self, scope: Scope, person: Identity, server: str) -> LoginPage:
+    def _person_servers(self) -> PersonServers | None:
+        choices = self._shared.choices
+        if choices is None or self.access is None:
+            return None
+        from portal.app.offered import offered_servers
+        from portal.app.person_servers import PortalServers
+        from portal.elicitation import PeoplesLogins
+
+        shared = self._shared
+        logins = PeoplesLogins(shared.require_store().scoped(self.definition.id), shared.parts.now)
+        offered = offered_servers(self.access, shared.servers, lambda: self._served_for_all)
+        return PortalServers(self.definition.id, offered, logins, choices, shared.parts.now)
+
+    async def _login_page(self, scope: Scope, person: Identity, wanted: Mapping[str, str]) -> LoginPage:
+        """The page for a person who has to log in to the servers that are wanted, each with the reason."""
         from portal.elicitation import elicitation_url
 
-        assert self.identity is not None, "only where people sign in are calls on behalf of a person"
-        id = await self.identity.elicitations.open(person, {server: ""})
-        return LoginPage(elicitation_url(self.identity.login.visitors.origins.address(scope), id), id)
+        identity = self.identity
+        assert identity is not None, "only where people sign in has a call a person behind it"
+        if not wanted:
+            return LoginPage(f"{self.address}{SERVERS_PATH}", secrets.token_urlsafe(16))
+        id = await identity.elicitations.open(person, wanted)
+        return LoginPage(elicitation_url(identity.login.visitors.origins.address(scope), id), id)
 
     def _assertions(self) -> Assertions | None:
         return self.identity.assertions if self.identity is not None else None

@@ -2,7 +2,7 @@
 
 from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
-from portal.elicitation.offered import Offered, OfferedServer
+from portal.elicitation.offered import Offered, OfferedServer, shown_servers
 from portal.elicitation.people import PeoplesLogins, lacks_logins
 from portal.elicitation.routes import FORMS, ServerRoutes
 
@@ -17,4 +17,5 @@ __all__ = [
     "ServerRoutes",
     "elicitation_url",
     "lacks_logins",
+    "shown_servers",
 ]

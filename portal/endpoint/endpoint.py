@@ -22,6 +22,7 @@ from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.params import initialize_without_nulls
+from portal.endpoint.portal_tools import PersonServers, WithPortalTools
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
@@ -58,9 +59,11 @@ class Endpoint:
         *,
         part: bool = False,
         login_pages: LoginPages | None = None,
+        person_servers: PersonServers | None = None,
     ) -> None:
         """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
-        `login_pages` are where people log in to servers, None where nobody does."""
+        `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
+        """
         self._servers = servers
         self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
@@ -68,14 +71,17 @@ class Endpoint:
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
         self._access = access
-        self._views = Views(servers, access, contents, caller.on_behalf)
+        self._person_servers = person_servers
+        off = person_servers.off if person_servers is not None else lambda caller: frozenset[str]()
+        self._views = Views(servers, access, contents, caller.on_behalf, off)
         self._part = part
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
         self._listen_streams = ListenStreams(bus, self._views)
         self._watches = Watches(self._views, caller, self._listen_streams, self._background)
         self._changes = ChangeNotices(self._views, self._sessions, bus, self._listen_streams, self._background)
-        self._questions = Questions(servers.protocol_of, LoginPrompts(servers, login_pages))
+        prompts = LoginPrompts(servers, login_pages)
+        self._questions = Questions(servers.protocol_of, prompts)
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)
@@ -84,6 +90,9 @@ class Endpoint:
             Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
             Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools),
         }
+        if person_servers is not None:
+            for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
+                modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
         if code_tool is not None:
             modes[Mode.CODE] = CodeMode(self._views, caller, self._catalogs, code_tool)
         self._tools = ToolMethods(self._views, modes)
@@ -130,6 +139,8 @@ class Endpoint:
             self._servers.on_notification(self._changes.upstream_notified),
             self._servers.on_person(self._changes.person_changed),
         ]
+        if self._person_servers is not None:
+            unsubscribe.append(self._person_servers.subscribe(self._changes.person_changed))
         if not self._part:
             # With policies too: callers to whom they give everything share the view of the whole, and its catalog.
             prepare = self._catalogs.prepare

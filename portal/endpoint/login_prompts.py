@@ -48,8 +48,8 @@ class LoginPage:
     id: str
 
 
-LoginPages = Callable[[Scope, Identity, str], Awaitable[LoginPage]]
-"""The page for a person who is behind a request, to log in to a server."""
+LoginPages = Callable[[Scope, Identity, Mapping[str, str]], Awaitable[LoginPage]]
+"""The page for a person who is behind a request. It shows first the servers that are wanted, each with the reason."""
 
 
 class LoginPrompts:
@@ -77,24 +77,37 @@ class LoginPrompts:
                 if not looked and await self._servers.logged_in(required, 0):
                     looked = True
                     continue
-                page = await self._pages(request.scope, request.principal, required.server)
+                page = await self._pages(request.scope, request.principal, {required.server: f"{required.reason}."})
+                words = login_words(required)
                 channel = channel_of(request)
                 if channel is None:
-                    return _told(call, required, page)
+                    return _told(call, required, words, page)
                 if request.modern:
                     if action is None:
-                        return _asked(channel, required, page)
+                        return _asked(channel, words, page)
                     accepted, action = action, None
                 else:
-                    accepted = await _ask(request, channel, required, page)
+                    accepted = await _ask(request, channel, words, page)
                 if accepted != "accept":
-                    return _told(call, required, page, declined=accepted in ("decline", "cancel"))
+                    declined = "The person has declined to log in. " if accepted in ("decline", "cancel") else ""
+                    return _told(call, required, declined + words, page)
                 if await self._wait(request, required):
                     await self._complete(request, channel, page)
                 elif request.modern:
-                    return _asked(channel, required, page)
+                    return _asked(channel, words, page)
                 else:
-                    return _told(call, required, page)
+                    return _told(call, required, words, page)
+
+    async def show(self, request: ClientRequest, words: str) -> RawResult:
+        """A tool's result with a link to the page, which a client that can shows to its person as well."""
+        assert self._pages is not None and request.principal is not None
+        page, channel = await self._pages(request.scope, request.principal, {}), channel_of(request)
+        action = _action_in(request.params)
+        if channel is not None and action is None:
+            if request.modern:
+                return _asked(channel, words, page)
+            await _ask(request, channel, words, page)
+        return {"content": [{"type": "text", "text": f"{words}: {page.url}"}]}
 
     async def _wait(self, request: ClientRequest, required: LoginRequired) -> bool:
         """Whether the person logs in while the client has patience."""
@@ -127,45 +140,44 @@ def channel_of(request: ClientRequest) -> Channel | None:
     return "form" if "form" in elicitation or not elicitation else None
 
 
-def login_words(required: LoginRequired, page: LoginPage) -> str:
-    """What a person is told, with the link."""
+def login_words(required: LoginRequired) -> str:
+    """What a person is told of the login that is needed, without the link."""
     what = "a new login of yours" if required.login else "your login"
-    return f"The server {required.server!r} needs {what}: {required.reason}. Log in here: {page.url}"
+    return f"The server {required.server!r} needs {what}: {required.reason}. Log in here"
 
 
-def _question(channel: Channel, required: LoginRequired, page: LoginPage, *, modern: bool) -> RawResult:
-    words = login_words(required, page)
+def _question(channel: Channel, words: str, page: LoginPage, *, modern: bool) -> dict[str, object]:
+    text = f"{words}: {page.url}"
     if channel == "url":
         legacy = {} if modern else {"elicitationId": page.id}
-        return {"mode": "url", "message": words, "url": page.url, **legacy}
-    return {"message": f"{words} Answer when you have.", "requestedSchema": dict(_NO_FIELDS)}
+        return {"mode": "url", "message": text, "url": page.url, **legacy}
+    return {"message": f"{text} (answer when you have)", "requestedSchema": dict(_NO_FIELDS)}
 
 
-def _asked(channel: Channel, required: LoginRequired, page: LoginPage) -> RawResult:
+def _asked(channel: Channel, words: str, page: LoginPage) -> RawResult:
     """The result that has a client of 2026-07-28 show the link and call again. It needs no state: nothing ran."""
-    question = {"method": _ELICIT, "params": _question(channel, required, page, modern=True)}
+    question = {"method": _ELICIT, "params": _question(channel, words, page, modern=True)}
     return {"resultType": "input_required", "inputRequests": {ANSWER: question}}
 
 
-async def _ask(request: ClientRequest, channel: Channel, required: LoginRequired, page: LoginPage) -> str:
+async def _ask(request: ClientRequest, channel: Channel, words: str, page: LoginPage) -> str:
     """What a client of 2025 answers, as the action of an elicitation."""
     assert request.context.on_request is not None
     try:
-        answer = await request.context.on_request(_ELICIT, _question(channel, required, page, modern=False))
+        answer = await request.context.on_request(_ELICIT, _question(channel, words, page, modern=False))
     except RpcError:
         # It does not do what it has declared. The person gets the link all the same.
         return ""
     return str(answer.get("action"))
 
 
-def _told(call: Call, required: LoginRequired, page: LoginPage, *, declined: bool = False) -> RawResult:
+def _told(call: Call, required: LoginRequired, words: str, page: LoginPage) -> RawResult:
     """The result of a tool that needs a login first.
 
     Raises:
         MCPError: it is not a tool that was called, and there is no such result.
     """
-    begun = "The person has declined to log in. " if declined else ""
-    text = f"{begun}{login_words(required, page)} Then make the call again: it did not run."
+    text = f"{words}: {page.url} Then make the call again: it did not run."
     if call.method != "tools/call":
         raise MCPError(required.code, text, {"server": required.server, "url": page.url})
     return {"content": [{"type": "text", "text": text}], "isError": True}
@@ -173,13 +185,20 @@ def _told(call: Call, required: LoginRequired, page: LoginPage, *, declined: boo
 
 def _came_back(call: Call) -> tuple[Call, str | None]:
     """The call without the answer to the portal's question, and the action of that answer, None without one."""
-    responses = call.params.get("inputResponses")
-    if not isinstance(responses, Mapping) or ANSWER not in responses:
+    action, responses = _action_in(call.params), call.params.get("inputResponses")
+    if action is None or not isinstance(responses, Mapping):
         return call, None
-    answer = responses[ANSWER]
     others = {key: value for key, value in responses.items() if key != ANSWER}
     params = {key: value for key, value in call.params.items() if key != "inputResponses"}
     if others:
         params["inputResponses"] = others
-    action = answer.get("action") if isinstance(answer, Mapping) else None
-    return replace(call, params=params), str(action)
+    return replace(call, params=params), action
+
+
+def _action_in(params: Mapping[str, object]) -> str | None:
+    """What the person did, by the answer to the portal's question; None if there is none."""
+    responses = params.get("inputResponses")
+    if not isinstance(responses, Mapping) or ANSWER not in responses:
+        return None
+    answer = responses[ANSWER]
+    return str(answer.get("action")) if isinstance(answer, Mapping) else ""

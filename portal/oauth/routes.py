@@ -224,7 +224,7 @@ class AuthorizationServer:
         if form.get("answer") != "allow":
             denied = {"error": "access_denied", "error_description": "the person did not allow it"}
             return redirect_answer(authorization.redirect_uri, {**denied, **_answer_of(authorization, visitor)})
-        if await self._authority.servers_first(identity):
+        if _is_browser(request) and await self._authority.servers_first(identity):
             waits = urlencode({AGENT_ID: await self._keep(ALLOWED, authorization, visitor, identity.key)})
             return see_other(f"{visitor.address.path(SERVERS_PATH)}?{waits}")
         return await self._issue_code(request, visitor, session, client, authorization, here)
@@ -388,6 +388,12 @@ async def refused_authorization(
         return visitor.remember(redirect_answer(error.redirect_uri, answer))
     text = f"The application that sent you here made a mistake: {error.description}."
     return await login.message(visitor, 400, "This request does not work", text)
+
+
+def _is_browser(request: Request) -> bool:
+    """Whether a person looks at the answer: browsers say so, and programs that fill in the form of a person do not
+    (https://www.w3.org/TR/fetch-metadata/)."""
+    return request.headers.get("sec-fetch-mode") == "navigate"
 
 
 def _name_of(client: Client) -> str:

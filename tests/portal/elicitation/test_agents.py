@@ -107,6 +107,12 @@ async def test_where_no_server_is_known_to_want_a_login_there_is_no_page_in_betw
             assert "code" in answer_in((await allowed(browser, agent)).left_for)
 
 
+async def test_a_program_that_fills_in_the_consent_itself_gets_its_code_at_once(tmp_path: Path) -> None:
+    async with served(tmp_path) as (portal, _), signed_in(portal) as browser, agent_at(portal) as agent:
+        del browser.client.headers["Sec-Fetch-Mode"]
+        assert "code" in answer_in((await allowed(browser, agent)).left_for)
+
+
 async def test_nobody_else_goes_on_for_a_person(tmp_path: Path) -> None:
     async with served(tmp_path) as (portal, _), signed_in(portal) as browser, agent_at(portal) as agent:
         page = await allowed(browser, agent)
