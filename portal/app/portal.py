@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Scope
 
@@ -18,7 +20,7 @@ from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
-from portal.config import IdentitySection
+from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.endpoint import Endpoint, LoginPage, PersonServers
 from portal.identity import NOBODY, Identity, OnBehalf
 
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
     from portal.oauth import Assertions
 
 MCP_PATH = "/mcp"
-SERVERS_PATH = "/servers"
-"""Where a person logs in to the servers of a portal."""
 
 
 class Portal:
@@ -45,6 +45,7 @@ class Portal:
         self.access = access
         self.identity: PortalIdentity | None = None
         self.address = ""
+        self._servers_path = ""
         self.app: ASGIApp
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
@@ -156,12 +157,14 @@ class Portal:
         from portal.app.admission import PortalAdmission
         from portal.app.identity import IdentitySettings, portal_identity
         from portal.app.offered import offered_servers
+        from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and self.access is not None
         settings = IdentitySettings.of(self.definition, section, self.path)
         if parts.adjust_identity is not None:
             settings = parts.adjust_identity(settings)
+        self._servers_path = SERVERS_PATH
         given = parts.admission if self.definition.id == OWN else None
         return portal_identity(
             shared.identity,
@@ -171,6 +174,8 @@ class Portal:
             announce=shared.announce,
             offered=offered_servers(self.access, shared.servers, lambda: self._served_for_all),
             fetch=parts.fetch,
+            code_mode=self._code_mode,
+            find_server=self._find_server,
         )
 
     def _mount(self) -> None:
@@ -180,7 +185,26 @@ class Portal:
         if self.identity is not None:
             routes += self.identity.routes
             middleware = [self.identity.middleware()]
+        else:
+            routes.append(Route("/", self._public_home, methods=["GET"]))
         self.app = portal_app(routes, middleware, self.path)
+
+    async def _public_home(self, request: Request) -> Response:
+        # The libraries of the pages are loaded with the first one.
+        from portal.home import public_home
+
+        definition, headers = self.definition, request.headers
+        origin = f"{request.scope['scheme']}://{headers.get('host', '')}"
+        endpoint = origin + request.scope.get("root_path", "") + self.path
+        return public_home(definition.name, endpoint, self._code_mode(), definition.id)
+
+    def _code_mode(self) -> CodeModePolicy:
+        """What the portal's owner has decided by now. Without anything that runs programs there is no code mode."""
+        return self.definition.code_mode if self._shared.runner is not None else CodeModePolicy.OFF
+
+    def _find_server(self, id: str) -> ServerConfig | None:
+        found = self._shared.servers.snapshot.servers.get(id)
+        return found.config if found is not None else None
 
     def _gate(self) -> Gate:
         if self._shared.parts.gate is not None and not self.definition.id:
@@ -196,7 +220,7 @@ class Portal:
         """Whose logins at the servers the calls of a caller use: their own, where people sign in."""
         if self.identity is None or caller is None or not caller.key:
             return NOBODY
-        advice = f"log in at {self.address}{SERVERS_PATH}" if caller.logged_in else ""
+        advice = f"log in at {self.address}{self._servers_path}" if caller.logged_in else ""
         return OnBehalf(caller.key, self._served_for_all, advice)
 
     def _person_servers(self) -> PersonServers | None:
@@ -219,7 +243,7 @@ class Portal:
         identity = self.identity
         assert identity is not None, "only where people sign in has a call a person behind it"
         if not wanted:
-            return LoginPage(f"{self.address}{SERVERS_PATH}", secrets.token_urlsafe(16))
+            return LoginPage(f"{self.address}{self._servers_path}", secrets.token_urlsafe(16))
         id = await identity.elicitations.open(person, wanted)
         return LoginPage(elicitation_url(identity.login.visitors.origins.address(scope), id), id)
 

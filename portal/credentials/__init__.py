@@ -7,7 +7,7 @@ from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.credentials import ServerCredentials, may_log_in
 from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
+from portal.credentials.grants import OWN, STATES, CredentialDocument, SealedGrant, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
@@ -15,7 +15,7 @@ from portal.lazy import lazily
 if TYPE_CHECKING:
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
     from portal.credentials.kept import KeptLogin, kept_login, resumed_login
-    from portal.credentials.logins import TakenBack, log_out, save_login, stored_logins
+    from portal.credentials.logins import TakenBack, forget_login, log_out, save_login, stored_logins, take_back
     from portal.credentials.registration import PortalClient
 else:
     # Logins are kept in a database, whose library is slow to import.
@@ -29,11 +29,13 @@ else:
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
+            "forget_login": "logins",
             "kept_login": "kept",
             "log_out": "logins",
             "resumed_login": "kept",
             "save_login": "logins",
             "stored_logins": "logins",
+            "take_back": "logins",
         },
     )
 
@@ -50,11 +52,13 @@ __all__ = [
     "Outbound",
     "PendingLogin",
     "PortalClient",
+    "SealedGrant",
     "ServerCredentials",
     "TakenBack",
     "begin_login",
     "challenge_of",
     "complete_login",
+    "forget_login",
     "kept_login",
     "log_out",
     "may_log_in",
@@ -68,4 +72,5 @@ __all__ = [
     "save_login",
     "state_of",
     "stored_logins",
+    "take_back",
 ]

@@ -61,14 +61,30 @@ async def log_out(
 ) -> TakenBack:
     """Forget a credential; what its authorization server has taken back too (RFC 7009).
 
-    It is forgotten first: neither a key that is lost nor what the authorization server does must keep it.
+    It is forgotten first: what the authorization server does must not keep it.
     """
+    return await take_back(stored, await forget_login(store, stored), outbound, oauth)
+
+
+async def forget_login(store: Store, stored: StoredCredential[CredentialDocument]) -> SealedGrant | None:
+    """Forget a credential. The tokens that were its secret, for `take_back`; None if they cannot be read: a key that is
+    lost does not keep it."""
     try:
         secret = await store.credentials.secret(CREDENTIAL, stored.key)
         grant = unsealed(secret) if secret is not None else None
     except SecretUnreadable:
         grant = None
     await store.credentials.delete(CREDENTIAL, stored.key)
+    return grant
+
+
+async def take_back(
+    stored: StoredCredential[CredentialDocument],
+    grant: SealedGrant | None,
+    outbound: Outbound,
+    oauth: UpstreamOAuth | None,
+) -> TakenBack:
+    """Have the tokens of a credential that was forgotten taken back (RFC 7009)."""
     if grant is None or not grant.server.revocation_endpoint:
         return TakenBack(refresh=False, access=False)
     refresh = await _revoke(stored, grant, "refresh", outbound, oauth)

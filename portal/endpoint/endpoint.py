@@ -33,11 +33,12 @@ from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import BODY, HttpSettings, Refusal, refuse, replay
+from portal.http import BODY, HttpSettings, Refusal, refuse, replay, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
 from portal.sdk import rename
 from portal.servers import Servers
 
+METHODS = ("DELETE", "GET", "POST")
 Params = TypeVar("Params")
 
 
@@ -112,6 +113,10 @@ class Endpoint:
             scope[MODE] = select_mode(scope["query_string"], self._code_mode if self._has_code else CodeModePolicy.OFF)
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
+            return
+        if (method := scope["method"]) not in METHODS:
+            words = unrouted(405, method, scope["path"])
+            await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
             return
         caller = principal_of(scope)
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:

@@ -15,13 +15,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from mcp.shared.exceptions import MCPError
 from starlette.types import Scope
 
 from portal.calls import Call
-from portal.endpoint.request import ClientRequest
+from portal.endpoint.request import ClientRequest, RawResult
 from portal.errors import LoginRequired, RpcError
 from portal.identity import Identity
 from portal.servers import Servers
@@ -35,7 +35,6 @@ ANSWER = "portal/login"
 _NO_FIELDS: Mapping[str, object] = {"type": "object", "properties": {}}
 _ELICIT = "elicitation/create"
 
-RawResult = dict[str, Any]
 Attempt = Callable[[Call], Awaitable[RawResult]]
 Channel = Literal["url", "form"]
 

@@ -12,8 +12,8 @@ from typing import Protocol
 
 from portal.calls import Call
 from portal.endpoint.generations import Generation
-from portal.endpoint.login_prompts import LoginPrompts, RawResult
-from portal.endpoint.request import ClientRequest
+from portal.endpoint.login_prompts import LoginPrompts
+from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.tools import ToolMode
 from portal.endpoint.views import View, Views
 from portal.errors import LoginRequired

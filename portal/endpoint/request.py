@@ -99,6 +99,7 @@ CAPABILITIES = {"elicitation/create": "elicitation", "sampling/createMessage": "
 """The client capability that each question needs."""
 
 OnRequest = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+RawResult = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ def plain_context(
     )
 
 
-def own_result(result: dict[str, Any]) -> dict[str, Any]:
+def own_result(result: RawResult) -> RawResult:
     """An upstream's result as the portal's own: without the upstream's identity stamp, else untouched."""
     meta = result.get("_meta")
     if not isinstance(meta, dict) or SERVER_INFO_META_KEY not in meta:

@@ -5,8 +5,9 @@ from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
+from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
-from portal.oauth.redirects import split_redirect
+from portal.oauth.redirects import may_come_back, split_redirect
 from portal.oauth.routes import (
     AGENT_ID,
     CONTINUE_PATH,
@@ -28,6 +29,7 @@ from portal.oauth.service_tokens import (
 )
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
 from portal.oauth.signing import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
+from portal.oauth.uses import Uses
 from portal.oauth.verification import Verifier
 
 __all__ = [
@@ -50,6 +52,8 @@ __all__ = [
     "Enrich",
     "Fetch",
     "Grants",
+    "HeldGrant",
+    "HeldGrants",
     "KeySettings",
     "LoginSignals",
     "Logins",
@@ -58,10 +62,12 @@ __all__ = [
     "ServiceTokenDocument",
     "ServiceTokens",
     "SigningKeys",
+    "Uses",
     "Verifier",
     "WaitingAgent",
     "end_departed",
     "fetch_document",
+    "may_come_back",
     "read_oauth_settings",
     "refusal_of",
     "shown_document",

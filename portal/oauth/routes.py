@@ -78,7 +78,16 @@ ELICITATION_ID = "elicitationId"
 """The parameter of a link that asks a person to log in to servers."""
 AGENT_ID = "agent"
 """The parameter of that page which says who waits for the person to go on: the key of an allowed request."""
-FORMS = ("/token", "/revoke", CONSENT_PATH, CONTINUE_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")
+FORMS = (
+    "/token",
+    "/revoke",
+    CONSENT_PATH,
+    CONTINUE_PATH,
+    "/login/",
+    "/logout",
+    "/logout/",
+    "/cdn-cgi/access/sso/oidc/",
+)
 """The paths of login and authorization server that take forms, for `HttpSettings.forms`."""
 ENDPOINTS = ("/token", "/revoke", "/register", "/cdn-cgi/access/sso/oidc/")
 """The paths whose clients read the errors of OAuth, for `HttpSettings.oauth`."""
@@ -285,6 +294,7 @@ class AuthorizationServer:
             authorization.binding,
             lifetime=self._authority.settings.grant_duration,
             auth_time=int(session.since.timestamp()),
+            client_name=client.name,
         )
         # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
         if await self._login.session(request, visitor) is None:

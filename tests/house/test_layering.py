@@ -26,6 +26,7 @@ ROOMS = (
     ("pins", "signals", "login"),
     ("oauth", "credentials"),
     ("elicitation",),
+    ("home",),
     ("servers",),
     ("calls",),
     ("admin", "learning", "endpoint"),

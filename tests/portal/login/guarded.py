@@ -15,6 +15,7 @@ from portal.access import Access, Decision, LiveAccess, Standing, read_document
 from portal.admin import Admin
 from portal.app import Parts, serving
 from portal.app.identity import PortalIdentity
+from portal.endpoint import CodeRunner
 from portal.identity import Identity
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
@@ -116,6 +117,8 @@ async def guarded_portal(
     fetch: Fetch | None = None,
     upstream: str = "",
     passwords: Passwords | None = None,
+    code: CodeRunner | None = None,
+    code_mode: str = "opt_in",
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
@@ -124,7 +127,7 @@ async def guarded_portal(
     access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
     rules = Rules(access)
     parts = Parts(
-        code=None,
+        code=code,
         records=kept,
         access=access,
         admission=rules,
@@ -142,6 +145,7 @@ async def guarded_portal(
     document = {
         "mcpServers": {**named, **({"fix": {"url": upstream}} if upstream else {})},
         "portal": {
+            "codeMode": code_mode,
             "state": new_state(folder),
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
         },
