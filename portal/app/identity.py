@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.elicitation import FORMS as SERVER_FORMS
-from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes, lacks_logins
+from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
 from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
 from portal.http import Origins
 from portal.identity import Identity
@@ -232,13 +231,15 @@ def portal_identity(
     scope: str = "",
     announce: Callable[[str], object],
     offered: Offered,
+    choices: Choices,
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
-    writes to the operator's console; `offered` are the servers of a person; `fetch` gets the documents that OAuth
-    clients name. `code_mode` is what the portal's owner has decided by now, `find_server` gives a server by its id.
+    writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
+    `fetch` gets the documents that OAuth clients name. `code_mode` is what the portal's owner has decided by now,
+    `find_server` gives a server by its id.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -254,14 +255,12 @@ def portal_identity(
     login_routes = _login_routes(login, shared, store, administrators, pins, admission)
     clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants, uses = Grants(store, now, scope), Uses(store, now)
-    logins = PeoplesLogins(store, now)
-    servers_first = partial(lacks_logins, offered=offered, logins=logins)
-    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now, servers_first)
+    servers = PeoplesServers(offered, PeoplesLogins(store, now), choices, scope)
+    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now, servers.want_login)
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
-    server_routes = ServerRoutes(
-        login, logins, elicitations, offered, admission.admit, server.waiting, endpoint=settings.oauth.path
-    )
+    path = settings.oauth.path
+    server_routes = ServerRoutes(login, servers, elicitations, admission.admit, server.waiting, path)
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)

@@ -160,7 +160,7 @@ class Portal:
         from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
-        assert shared.identity is not None and self.access is not None
+        assert shared.identity is not None and shared.choices is not None and self.access is not None
         settings = IdentitySettings.of(self.definition, section, self.path)
         if parts.adjust_identity is not None:
             settings = parts.adjust_identity(settings)
@@ -173,6 +173,7 @@ class Portal:
             scope=self.definition.id,
             announce=shared.announce,
             offered=offered_servers(self.access, shared.servers, lambda: self._served_for_all),
+            choices=shared.choices,
             fetch=parts.fetch,
             code_mode=self._code_mode,
             find_server=self._find_server,

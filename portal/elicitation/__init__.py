@@ -3,8 +3,9 @@
 from portal.elicitation.choices import Choices
 from portal.elicitation.elicitations import Elicitation, Elicitations, elicitation_url
 from portal.elicitation.offered import Offered, OfferedServer, shown_servers
-from portal.elicitation.people import PeoplesLogins, lacks_logins
+from portal.elicitation.people import PeoplesLogins
 from portal.elicitation.routes import FORMS, ServerRoutes
+from portal.elicitation.servers import PeoplesServers
 
 __all__ = [
     "FORMS",
@@ -14,8 +15,8 @@ __all__ = [
     "Offered",
     "OfferedServer",
     "PeoplesLogins",
+    "PeoplesServers",
     "ServerRoutes",
     "elicitation_url",
-    "lacks_logins",
     "shown_servers",
 ]

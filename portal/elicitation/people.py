@@ -32,7 +32,7 @@ from portal.credentials import (
     save_login,
     stored_logins,
 )
-from portal.elicitation.offered import Offered, readable, shown_servers
+from portal.elicitation.offered import readable
 from portal.errors import UpstreamError
 from portal.identity import Identity
 from portal.objects import Document
@@ -228,12 +228,6 @@ class PeoplesLogins:
             access_token_taken_back=taken_back.access,
         )
         return taken_back
-
-
-async def lacks_logins(identity: Identity, offered: Offered, logins: PeoplesLogins) -> bool:
-    """Whether servers are known to want a login of this person, who has none at any."""
-    servers = shown_servers(await offered(identity), await logins.of(identity), (), {}, logins.now())
-    return any(server.asks for server in servers) and not any(server.can == "renew" for server in servers)
 
 
 def _outbound(config: HttpServer) -> Outbound:

@@ -21,15 +21,16 @@ from portal.config import HttpServer
 from portal.credentials import PortalClient, may_log_in, origin_of
 from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, client_document, portal_client
 from portal.elicitation.elicitations import LASTS, Elicitations
-from portal.elicitation.offered import Offered, OfferedServer, readable, shown_servers
-from portal.elicitation.people import LoggedOut, NoLogin, PeoplesLogins
+from portal.elicitation.offered import OfferedServer, readable, shown_servers
+from portal.elicitation.people import LoggedOut, NoLogin
+from portal.elicitation.servers import PeoplesServers
 from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
 from portal.identity import Identity
 from portal.login import Login, form_endpoint, see_other
 from portal.oauth import AGENT_ID, CONTINUE_PATH, ELICITATION_ID, SERVERS_PATH, Admit, WaitingAgent, refusal_of
 from portal.pages import Visitor
 
-CONNECT_PATH, LOG_OUT_PATH = f"{SERVERS_PATH}/connect", f"{SERVERS_PATH}/log-out"
+CONNECT_PATH, LOG_OUT_PATH, CHOOSE_PATH = (f"{SERVERS_PATH}/{name}" for name in ("connect", "log-out", "choose"))
 FORMS = (f"{SERVERS_PATH}/",)
 """The paths that take forms, for `HttpSettings.forms`."""
 # What led to the page, while the browser is at an authorization server.
@@ -85,24 +86,22 @@ class _Way:
 
 
 class ServerRoutes:
-    """The routes of one portal. `offered` are the servers of a person; `admit` asks the policies about the portal, by
-    the path of its MCP `endpoint`; `waiting` finds agents that wait for a person to go on."""
+    """The routes of one portal. `admit` asks the policies about the portal, by the path of its MCP `endpoint`;
+    `waiting` finds agents that wait for a person to go on."""
 
     def __init__(
         self,
         login: Login,
-        logins: PeoplesLogins,
+        servers: PeoplesServers,
         elicitations: Elicitations,
-        offered: Offered,
         admit: Admit,
         waiting: Waiting,
-        *,
         endpoint: str = "/mcp",
     ) -> None:
         self._login = login
-        self._logins = logins
+        self._servers = servers
+        self._logins = servers.logins
         self._elicitations = elicitations
-        self._offered = offered
         self._admit = admit
         self._waiting = waiting
         self._endpoint = endpoint
@@ -114,12 +113,13 @@ class ServerRoutes:
             Route(SERVERS_PATH, self._page, methods=["GET"]),
             Route(CONNECT_PATH, form_endpoint(self._login, self._connect), methods=["POST"]),
             Route(LOG_OUT_PATH, form_endpoint(self._login, self._log_out), methods=["POST"]),
+            Route(CHOOSE_PATH, form_endpoint(self._login, self._choose), methods=["POST"]),
             Route(CALLBACK_PATH, self._callback, methods=["GET"]),
             Route(DOCUMENT_PATH, self._document, methods=["GET"]),
         ]
 
     async def aclose(self) -> None:
-        await self._logins.aclose()
+        await self._servers.aclose()
 
     # The page
 
@@ -132,14 +132,14 @@ class ServerRoutes:
         elicitation = await self._elicitations.find(way.elicitation)
         if elicitation is None:
             note = ENDED if ELICITATION_ID in request.query_params else ""
-            return await self._servers(visitor, person, way, {}, note)
+            return await self._shown(visitor, person, way, {}, note)
         if not elicitation.is_for(person.identity):
             out = visitor.address.path("/logout")
             return await self._login.message(visitor, 403, "This link is not for you", NOT_FOR_YOU, out, "Sign out")
         note = "" if any(person.server(server) for server in elicitation.wanted) else NOT_YOURS
-        return await self._servers(visitor, person, way, elicitation.wanted, note)
+        return await self._shown(visitor, person, way, elicitation.wanted, note)
 
-    async def _servers(
+    async def _shown(
         self, visitor: Visitor, person: _Person, way: _Way, wanted: Mapping[str, str], note: str
     ) -> Response:
         logins = await self._logins.of(person.identity)
@@ -163,6 +163,7 @@ class ServerRoutes:
             elsewhere=_elsewhere(person, [login.key.server for login in logins if login.key.subject]),
             done=bool(first) and all(server.connected for server in first),
             note=note,
+            off=self._servers.off(person.identity),
             elicitation=way.elicitation,
             agent=way.agent if agent is not None else "",
             agent_name=readable(agent.name) if agent is not None else "",
@@ -274,6 +275,20 @@ class ServerRoutes:
         text = " ".join(_taken_back(one) for one in ended)
         return await self._login.message(visitor, 200, f"Logged out of {called}", text, back, "Your servers")
 
+    async def _choose(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        way = _Way.of(form)
+        person = await self._person(request, visitor, way)
+        if isinstance(person, Response):
+            return person
+        server, choice = person.server(form.get("server", "")), form.get("choice", "")
+        if server is None or choice not in ("on", "off"):
+            return await self._failed(visitor, 404, UNKNOWN, way)
+        try:
+            await self._servers.choose(person.identity, {server.id: choice == "on"})
+        except ValueError as error:
+            return await self._failed(visitor, 400, f"{_name(server)}: {error}.", way)
+        return see_other(way.path(visitor))
+
     # The portal as a client
 
     async def _document(self, request: Request) -> Response:
@@ -299,11 +314,11 @@ class ServerRoutes:
         identity = replace(session.identity, ip=visitor.ip)
         if refusal_of(await self._admit(identity, self._endpoint)) is not None:
             return await self._login.blocked(visitor, identity, self._endpoint)
-        return _Person(identity, await self._offered(identity))
+        return _Person(identity, await self._servers.offered(identity))
 
     async def _failed(self, visitor: Visitor, status: int, text: str, way: _Way) -> Response:
         back = way.path(visitor)
-        return await self._login.message(visitor, status, "You are not logged in", text, back, "Your servers")
+        return await self._login.message(visitor, status, "That did not work", text, back, "Your servers")
 
 
 def _id_in(text: str) -> str:

@@ -60,7 +60,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
             yield Scene(portal, issuing)
 
 
-@pytest.mark.parametrize("action", ["connect", "log-out"])
+@pytest.mark.parametrize("action", ["connect", "log-out", "choose"])
 async def test_no_form_does_anything_without_the_token_of_its_browser(tmp_path: Path, action: str) -> None:
     async with scene(tmp_path) as here, signed_in(here.portal, here.issuing.url) as browser:
         page = await connected(browser, await browser.open("/servers"))
