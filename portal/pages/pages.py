@@ -101,12 +101,12 @@ input {{ width: 100%; padding: .625rem .75rem; font: inherit; color: inherit; ba
 .problem {{ border-left: .25rem solid var(--bad); padding: .5rem .75rem; background: var(--bad-soft); }}
 .where {{ font-family: ui-monospace, monospace; font-size: .875rem; }}
 .small {{ font-size: .875rem; color: var(--dim); }}
-.status, .end {{ margin: 1rem 0 0; }}
+.end {{ margin: 1rem 0 0; }}
 .entry {{ border-top: 1px solid var(--line); padding-top: 1rem; margin-top: 1rem; }}
 .entry h2 {{ margin-top: 0; }}
 .entry p, .entry form {{ margin-bottom: .5rem; }}
 .wanted {{ border-top-color: var(--strong); border-top-width: 2px; }}
-summary {{ cursor: pointer; padding: .25rem 0; }}
+.buttons {{ display: flex; flex-wrap: wrap; gap: .5rem; margin: .75rem 0; }} .entry .buttons form {{ margin: 0; }}
 .status {{ margin: 1rem 0 0; }}
 ul {{ margin: 0 0 1rem; padding-left: 1.25rem; }} dd ul {{ list-style: none; padding: 0; margin: 0; }}
 dl {{ margin: 0 0 1rem; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 .5rem; }}
