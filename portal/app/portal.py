@@ -103,9 +103,9 @@ class Portal:
     async def apply(self, definition: PortalDefinition, stored: StoredState) -> None:
         """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
-        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode)
         config = self._shared.config
         self._served_for_all = served_for_all(definition, config)
+        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode, config.portal.runs)
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
             self.identity.assertions.audiences = audiences(config, stored.objects.servers)

@@ -25,9 +25,10 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, well_formed
+from portal.calls.asking import Asking
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
-from portal.errors import CallDenied, CallError, Outcome, UpstreamError
+from portal.errors import CallDenied, CallError, LoginRequired, Outcome, UpstreamError
 from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import MAX_NAME, CallRecord
 from portal.servers import Lease, Servers, Snapshot
@@ -175,14 +176,24 @@ class LeasedRun:
         self._lease.__exit__(kind, error, traceback)
 
     async def call_tool(self, call: ToolCall) -> ToolReturned | ToolFailed | ToolDenied:
-        context = self._context if call.run_id == self._context.run_id else replace(self._context, run_id=call.run_id)
+        asking = Asking(self._context.on_request, call.on_wait)
+        context = replace(
+            self._context, run_id=call.run_id, on_wait=call.on_wait, on_request=asking.ask if asking.possible else None
+        )
+        made = Call.tool(call.server, call.tool, call.arguments)
         try:
-            made = Call.tool(call.server, call.tool, call.arguments)
-            return ToolReturned(await self._caller.call_on(self._lease, made, context))
+            try:
+                result = await self._caller.call_on(self._lease, made, context)
+            except LoginRequired as required:
+                # It did not run: with a login it may.
+                if context.on_login is None or not await context.on_login(required, call.on_wait):
+                    raise
+                result = await self._caller.call_on(self._lease, made, context)
+            return asking.explained(ToolReturned(result))
         except CallDenied as denied:
             return ToolDenied(denied.reason, denied.policy)
         except CallError as error:
-            return ToolFailed(error.full_message, error.code, error.data)
+            return asking.explained(ToolFailed(error.full_message, error.code, error.data))
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

@@ -13,7 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
-from portal.config import CodeModePolicy, PortalSettings
+from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import ChangeNotices, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
@@ -35,6 +35,7 @@ from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
 from portal.http import BODY, HttpSettings, Refusal, refuse, replay, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
+from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
 
@@ -83,6 +84,8 @@ class Endpoint:
         self._changes = ChangeNotices(self._views, self._sessions, bus, self._listen_streams, self._background)
         prompts = LoginPrompts(servers, login_pages)
         self._questions = Questions(servers.protocol_of, prompts)
+        self._run_settings = settings.runs
+        self._runs = RunRegistry(lambda: self._run_settings)
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)
@@ -95,12 +98,13 @@ class Endpoint:
             for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
                 modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
         if code_tool is not None:
-            modes[Mode.CODE] = CodeMode(self._views, caller, self._catalogs, code_tool)
+            code = CodeMode(self._views, caller, self._catalogs, code_tool, self._questions, self._runs, prompts)
+            modes[Mode.CODE] = code
         self._tools = ToolMethods(self._views, modes)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._server = server = self._make_server(settings)
-        self._express = Express(server.server_info_stamp, self._tools, self._sessions, http.session_idle)
+        self._express = Express(server, self._tools, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,
@@ -161,6 +165,7 @@ class Endpoint:
             for end in unsubscribe:
                 end()
             self._questions.close()
+            await self._runs.aclose()
             await self._background.aclose()
 
     async def _refusal(self, scope: Scope, caller: Identity | None) -> Refusal | None:
@@ -177,12 +182,13 @@ class Endpoint:
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
 
-    def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy) -> None:
+    def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy, runs: RunSettings) -> None:
         """Take up what the portal's owner decided.
 
         The code mode holds from the next request on, and clients are notified, so that they list again. The name and
         the instructions hold from the next session on.
         """
+        self._run_settings = runs
         self._server.instructions = instructions
         if name != self._server.name:
             rename(self._server, name)

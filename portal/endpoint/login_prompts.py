@@ -12,6 +12,7 @@ Source: MCP 2025-11-25 and 2026-07-28, "Elicitation"; 2026-07-28, "Multi Round-T
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,16 +21,20 @@ from typing import Literal
 from mcp.shared.exceptions import MCPError
 from starlette.types import Scope
 
+from codemode import OnWait, Waiting
 from portal.calls import Call
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.errors import LoginRequired, RpcError
 from portal.identity import Identity
 from portal.servers import Servers
+from portal.upstream import OnRequest
 
 # Seconds that a call waits for a person who is at the page: clients give up after 60 s without progress, and most of
 # those that show progress after 300 s.
 PATIENCE, PATIENCE_WITH_PROGRESS = 45.0, 240.0
 PROGRESS_SECONDS = 15.0
+# A program waits longer: its client is answered meanwhile, and the program ends when it is no longer kept.
+RUN_PATIENCE = 3600.0
 ANSWER = "portal/login"
 """The key of the portal's own question among those of a call."""
 _NO_FIELDS: Mapping[str, object] = {"type": "object", "properties": {}}
@@ -71,12 +76,11 @@ class LoginPrompts:
             try:
                 return await attempt(call)
             except LoginRequired as required:
-                if self._pages is None or request.principal is None or not request.principal.logged_in:
-                    raise
                 if not looked and await self._servers.logged_in(required, 0):
                     looked = True
                     continue
-                page = await self._pages(request.scope, request.principal, {required.server: f"{required.reason}."})
+                if (page := await self.page_for(request, required)) is None:
+                    raise
                 words = login_words(required)
                 channel = channel_of(request)
                 if channel is None:
@@ -96,6 +100,20 @@ class LoginPrompts:
                     return _asked(channel, words, page)
                 else:
                     return _told(call, required, words, page)
+
+    def of_program(self, request: ClientRequest, ask: OnRequest | None) -> ProgramLogins:
+        """The logins that a program needs; `ask` asks its client."""
+        return ProgramLogins(self, request, ask)
+
+    async def page_for(self, request: ClientRequest, required: LoginRequired) -> LoginPage | None:
+        """The page where the person behind a request logs in; None if it is nobody who could."""
+        if self._pages is None or request.principal is None or not request.principal.logged_in:
+            return None
+        return await self._pages(request.scope, request.principal, {required.server: f"{required.reason}."})
+
+    async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
+        """Whether the person has another login by now, or within some seconds."""
+        return await self._servers.logged_in(required, seconds)
 
     async def show(self, request: ClientRequest, words: str) -> RawResult:
         """A tool's result with a link to the page, which a client that can shows to its person as well."""
@@ -126,6 +144,54 @@ class LoginPrompts:
         if channel == "url" and request.session is not None:
             params = {"elicitationId": page.id}
             await request.session.connection.notify("notifications/elicitation/complete", params)
+
+
+class ProgramLogins:
+    """The logins that one program needs. Each server is asked for once, however many calls wait for it; what a person
+    has declined is not asked for again.
+    """
+
+    def __init__(self, prompts: LoginPrompts, request: ClientRequest, ask: OnRequest | None) -> None:
+        self._prompts = prompts
+        self._request = request
+        self._ask = ask
+        self._declined: set[str] = set()
+        self._asking: dict[str, asyncio.Lock] = {}
+
+    async def log_in(self, required: LoginRequired, on_wait: OnWait | None) -> bool:
+        """Whether there is another login now. Implements `portal.upstream.OnLogin`."""
+        if await self._prompts.logged_in(required, 0):
+            return True
+        page = await self._prompts.page_for(self._request, required)
+        if page is None or on_wait is None:
+            return False
+        text = login_words(required).removesuffix(". Log in here")
+        lock = self._asking.setdefault(required.server, asyncio.Lock())
+        if lock.locked():
+            # Another call asks for the same login. Only one question is shown, and all of them wait.
+            async with on_wait(Waiting(text, page.url)), lock:
+                return required.server not in self._declined and await self._prompts.logged_in(required, 0)
+        async with lock:
+            if required.server in self._declined or not await self._accepted(required, page, text, on_wait):
+                return False
+            async with on_wait(Waiting(text, page.url)):
+                return await self._prompts.logged_in(required, RUN_PATIENCE)
+
+    async def _accepted(self, required: LoginRequired, page: LoginPage, text: str, on_wait: OnWait) -> bool:
+        """Whether the person has not declined. A client that cannot show the link is not asked: its answer has it."""
+        channel = channel_of(self._request) if self._ask is not None else None
+        if channel is None or self._ask is None:
+            return True
+        question = _question(channel, login_words(required), page, modern=self._request.modern)
+        try:
+            async with on_wait(Waiting(text, page.url, asked=True)):
+                action = (await self._ask(_ELICIT, question)).get("action")
+        except RpcError:
+            return True
+        if action in ("decline", "cancel"):
+            self._declined.add(required.server)
+            return False
+        return True
 
 
 def channel_of(request: ClientRequest) -> Channel | None:

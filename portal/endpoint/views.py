@@ -36,7 +36,7 @@ from portal.endpoint.background import Background
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.selection import Curated, Selection, select, select_all
-from portal.errors import CallDenied
+from portal.errors import CallDenied, LoginRequired
 from portal.identity import ANONYMOUS, NOBODY, Identity, OnBehalf, principal_of
 from portal.servers import Servers, ServerSnapshot, Snapshot
 
@@ -174,6 +174,16 @@ class Views:
         """The servers of a request's caller that are still connecting for the first time. Raises as `for_caller`."""
         connecting = self.snapshot(principal_of(scope)).connecting
         return connecting & self.of(scope).selection.servers.keys() if connecting else connecting
+
+    def wanting_login(self, scope: Scope | None) -> frozenset[str]:
+        """The servers of a request's caller that show nothing before a login. Raises as `for_caller`."""
+        servers = self.snapshot(principal_of(scope)).servers
+        wanting = frozenset(server.id for server in servers.values() if server.wants_login)
+        return wanting & self.of(scope).selection.servers.keys() if wanting else wanting
+
+    def missing_login(self, scope: Scope | None, server: str) -> LoginRequired:
+        """The error for a caller who has to log in to a server that shows nothing before."""
+        return self._servers.missing_login(server, self._on_behalf(principal_of(scope)))
 
     async def arrived(self, scope: Scope | None, which: Which = lambda server: True, *, briefly: bool = False) -> View:
         """The view of a request's caller once none of its servers that `which` is true of is `connecting`.

@@ -262,6 +262,10 @@ class Servers:
             if on_behalf.at(name):
                 slot.meet(on_behalf.subject)
 
+    def missing_login(self, server_id: str, on_behalf: OnBehalf) -> LoginRequired:
+        """The error for whoever has to log in to a server before it shows them anything."""
+        return self._generations[-1].slots[server_id].login_required(on_behalf)
+
     async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
         """Whether the person has logged in to the server after this error, or does so within `seconds`. The store is
         asked, whatever it has told so far."""

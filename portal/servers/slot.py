@@ -353,6 +353,7 @@ class Slot:
                 catalog=catalog,
                 learned=learned,
                 pending=approved.pending,
+                wants_login=state == "error" and listing is _UNLISTED,
             )
             self._variants[key] = variant
         return variant

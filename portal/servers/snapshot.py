@@ -32,7 +32,7 @@ class ServerSnapshot:
 
     `catalog` is the listing in the catalog's form. `learned` has output schemas by raw tool name, which `catalog` uses
     for tools that declare none. If the server is pinned, `listing` has only approved definitions, and `pending` has
-    those that wait for approval.
+    those that wait for approval. With `wants_login` it shows nothing because this person has not logged in to it.
     """
 
     id: str
@@ -46,6 +46,7 @@ class ServerSnapshot:
     catalog: CatalogServer = field(repr=False)
     learned: Mapping[str, stubs.Schema] = field(default_factory=dict, repr=False)
     pending: tuple[PendingDefinition, ...] = ()
+    wants_login: bool = False
 
     @property
     def offer(self) -> stubs.Server:
@@ -114,6 +115,7 @@ class ServerSnapshot:
             catalog=CatalogServer(offer_of(self.config, unlisted)),
             learned={},
             pending=(),
+            wants_login=False,
         )
 
     def tool(self, name: str) -> Mapping[str, object] | None:

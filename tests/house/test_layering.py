@@ -28,7 +28,7 @@ ROOMS = (
     ("elicitation",),
     ("home",),
     ("servers",),
-    ("calls",),
+    ("calls", "runs"),
     ("admin", "learning", "endpoint"),
     ("bench",),
     ("app",),

@@ -67,9 +67,10 @@ class Place:
         return access
 
     @asynccontextmanager
-    async def client(self, token: str, mode: str, **options: Any) -> AsyncIterator[Client]:
+    async def client(self, token: str, mode: str, *, code: bool = False, **options: Any) -> AsyncIterator[Client]:
         async with self.http(token) as http:
-            transport = streamable_http_client(self.portal.mcp, http_client=http)
+            url = self.portal.mcp + ("?codemode=search_and_execute" if code else "")
+            transport = streamable_http_client(url, http_client=http)
             async with Client(transport, mode=mode, cache=None, **options) as client:
                 yield client
 
@@ -85,22 +86,24 @@ class Place:
             "Accept": "application/json, text/event-stream",
             "MCP-Protocol-Version": MODERN,
             "Mcp-Method": "tools/call",
-            "Mcp-Name": "fix_echo",
+            "Mcp-Name": str(sent["name"]),
         }
         message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": sent}
         async with self.http(token) as http:
-            answer = await http.post(self.portal.mcp, json=message, headers=headers)
+            mode = "?codemode=search_and_execute" if sent["name"] == "code" else ""
+            answer = await http.post(self.portal.mcp + mode, json=message, headers=headers)
         assert answer.headers["content-type"].startswith("application/json"), answer.text
         result: dict[str, Any] = answer.json()["result"]
         return result
 
 
 @asynccontextmanager
-async def place_in(folder: Path, *, legacy: bool = False) -> AsyncIterator[Place]:
+async def place_in(folder: Path, *, legacy: bool = False, **options: Any) -> AsyncIterator[Place]:
+    """`options` are those of `guarded_portal`."""
     async with (
         authority() as issuing,
         protected(issuing, legacy=legacy) as (guard, host),
-        guarded_portal(folder, upstream=host.url) as portal,
+        guarded_portal(folder, upstream=host.url, **options) as portal,
     ):
         yield Place(portal, issuing, guard, host)
 

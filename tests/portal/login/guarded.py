@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,6 @@ from tests.portal.portals import Kept, opened
 from tests.portal.state.databases import new_state
 
 EVERYONE = {"id": "everyone", "decision": "bypass", "include": [{"everyone": {}}]}
-FIX = {"id": "fix", "policies": [EVERYONE]}
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 # Weak on purpose: what is tested is that it is asked, not how long it takes.
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -116,6 +115,8 @@ async def guarded_portal(
     oauth: OAuthSettings | None = None,
     fetch: Fetch | None = None,
     upstream: str = "",
+    servers: Mapping[str, str] | None = None,
+    runs: Mapping[str, float] | None = None,
     passwords: Passwords | None = None,
     code: CodeRunner | None = None,
     code_mode: str = "opt_in",
@@ -124,7 +125,10 @@ async def guarded_portal(
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
-    access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
+    # Each server by its id and its URL, as a document has it.
+    urls = {**({"fix": upstream} if upstream else {}), **(servers or {})}
+    known = [{"id": id, "policies": [EVERYONE]} for id in {"fix": "", **urls}]
+    access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": known})))
     rules = Rules(access)
     parts = Parts(
         code=code,
@@ -143,10 +147,11 @@ async def guarded_portal(
         for name, audience in audiences.items()
     }
     document = {
-        "mcpServers": {**named, **({"fix": {"url": upstream}} if upstream else {})},
+        "mcpServers": {**named, **{id: {"url": url} for id, url in urls.items()}},
         "portal": {
             "codeMode": code_mode,
             "state": new_state(folder),
+            "runs": dict(runs or {}),
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
         },
     }
