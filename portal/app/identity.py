@@ -15,8 +15,8 @@ from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.elicitation import FORMS as SERVER_FORMS
-from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
-from portal.home import HomeRoutes, HomeSettings, PersonsServers, UpstreamLogins
+from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
+from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -231,13 +231,15 @@ def portal_identity(
     scope: str = "",
     announce: Callable[[str], object],
     offered: Offered,
+    choices: Choices,
     fetch: Fetch | None = None,
     code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
     find_server: Callable[[str], ServerConfig | None] = lambda id: None,
 ) -> PortalIdentity:
     """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
-    writes to the operator's console; `offered` are the servers of a person; `fetch` gets the documents that OAuth
-    clients name. `code_mode` is what the portal's owner has decided by now, `find_server` gives a server by its id.
+    writes to the operator's console; `offered` are the servers of a person, `choices` those they have turned off;
+    `fetch` gets the documents that OAuth clients name. `code_mode` is what the portal's owner has decided by now,
+    `find_server` gives a server by its id.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -253,17 +255,21 @@ def portal_identity(
     login_routes = _login_routes(login, shared, store, administrators, pins, admission)
     clients = Clients(store, settings.oauth, fetch or fetch_document)
     grants, uses = Grants(store, now, scope), Uses(store, now)
-    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
+    servers = PeoplesServers(offered, PeoplesLogins(store, now), choices, scope)
+    authority = Authority(store, settings.oauth, clients, grants, admission.admit, now, servers.want_login)
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
-    people, path = PeoplesLogins(store, now), settings.oauth.path
-    server_routes = ServerRoutes(login, people, elicitations, offered, admission.admit, find_server, endpoint=path)
+    server_routes = ServerRoutes(
+        login, servers, elicitations, admission.admit, server.waiting, find_server, settings.oauth.path
+    )
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
     held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
-    home = HomeRoutes(login, held, upstream, PersonsServers(offered, people), shown, now)
+    home = HomeRoutes(login, held, upstream, servers, shown, now)
+    routes = [*home.routes(), *login_routes.routes(), *server.routes(), *server_routes.routes()]
+    routes += [*assertions.routes(), *saas.routes()]
     public = [url for url in (origins.public_url, origins.host_url) if url]
     return PortalIdentity(
         shared,
@@ -276,14 +282,7 @@ def portal_identity(
         administrators,
         server,
         assertions,
-        [
-            *home.routes(),
-            *login_routes.routes(),
-            *server.routes(),
-            *server_routes.routes(),
-            *assertions.routes(),
-            *saas.routes(),
-        ],
+        routes,
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,

@@ -160,7 +160,7 @@ class Portal:
         from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
-        assert shared.identity is not None and self.access is not None
+        assert shared.identity is not None and shared.choices is not None and self.access is not None
         settings = IdentitySettings.of(self.definition, section, self.path)
         if parts.adjust_identity is not None:
             settings = parts.adjust_identity(settings)
@@ -172,7 +172,8 @@ class Portal:
             given or PortalAdmission(shared, self.access),
             scope=self.definition.id,
             announce=shared.announce,
-            offered=offered_servers(self.access, shared.servers),
+            offered=offered_servers(self.access, shared.servers, lambda: self._served_for_all),
+            choices=shared.choices,
             fetch=parts.fetch,
             code_mode=self._code_mode,
             find_server=self._find_server,
@@ -227,12 +228,14 @@ class Portal:
         choices = self._shared.choices
         if choices is None or self.access is None:
             return None
+        from portal.app.offered import offered_servers
         from portal.app.person_servers import PortalServers
-        from portal.elicitation import PeoplesLogins
+        from portal.elicitation import PeoplesLogins, PeoplesServers
 
-        shared = self._shared
-        logins = PeoplesLogins(shared.require_store().scoped(self.definition.id), shared.parts.now)
-        return PortalServers(self.definition.id, self.access, shared.servers, logins, choices, shared.parts.now)
+        shared, id = self._shared, self.definition.id
+        logins = PeoplesLogins(shared.require_store().scoped(id), shared.parts.now)
+        offered = offered_servers(self.access, shared.servers, lambda: self._served_for_all)
+        return PortalServers(PeoplesServers(offered, logins, choices, id))
 
     async def _login_page(self, scope: Scope, person: Identity, wanted: Mapping[str, str]) -> LoginPage:
         """The page for a person who has to log in to the servers that are wanted, each with the reason."""

@@ -20,13 +20,20 @@ _CONNECTED = ("ready", "expiring", "refreshing", "unknown")
 
 @dataclass(frozen=True, slots=True)
 class OfferedServer:
-    """A server that a person may use. `answers`: it lists its tools to who shows no login of a person."""
+    """A server that a person may use. `asks` is whether it has refused who shows no login of a person, False if it lets
+    them in, None while that is not known. `for_all`: everybody uses the portal's own login at it."""
 
     id: str
     name: str
     description: str
     config: ServerConfig
-    answers: bool = False
+    asks: bool | None = None
+    for_all: bool = False
+
+    @property
+    def takes_logins(self) -> bool:
+        """Whether a person may log in to it."""
+        return may_log_in(self.config) and not self.for_all
 
 
 Offered: TypeAlias = Callable[[Identity], Awaitable[Sequence[OfferedServer]]]
@@ -40,7 +47,8 @@ class ServerOnPage:
     `state` is one of `STATES`, "" where no login is needed; `words` say what it means, and `reason` why. `scope` are
     the permissions of the login, `issuer` the origin that gave it. `wanted` is whether the elicitation wants it,
     `why` its reason. `connected` is whether calls to it need nothing more. `can` is what the person can do: log in, do
-    so though nobody asks, log out or in again, or nothing. `chooses` is whether they may name permissions.
+    so though nobody asks, log out or in again, or nothing. `asks`: it is known to want a login. `chooses` is whether
+    they may name permissions.
     """
 
     id: str
@@ -54,6 +62,7 @@ class ServerOnPage:
     wanted: bool = False
     why: str = ""
     can: Literal["connect", "maybe", "renew", ""] = ""
+    asks: bool = False
     chooses: bool = False
     connected: bool = False
 
@@ -92,8 +101,8 @@ def _shown(
     )
     if not isinstance(config, HttpServer) or not may_log_in(config):
         return open_to_all
-    if not config.on_behalf:
-        if portals is None and server.answers:
+    if server.for_all:
+        if portals is None and server.asks is False:
             return open_to_all
         state = state_of(portals, now)
         connected = state in _CONNECTED
@@ -112,10 +121,13 @@ def _shown(
             chooses=chooses,
             connected=state in _CONNECTED and not (missing and chooses),
         )
-    if why is None and portals is None and server.answers:
+    if why is None and portals is None and server.asks is False:
         return replace(open_to_all, can="maybe", chooses=chooses)
     state = "connecting" if connecting else "absent"
-    return replace(open_to_all, state=state, words=STATES[state], can="connect", chooses=chooses, connected=False)
+    # A server at which the portal itself has logged in wants logins.
+    asks = server.asks is True or portals is not None
+    absent = replace(open_to_all, state=state, words=STATES[state], asks=asks, connected=False)
+    return replace(absent, can="connect", chooses=chooses)
 
 
 def _for_all(connected: bool) -> str:

@@ -7,9 +7,10 @@ server to a login that was begun in the same browser by the person who is signed
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import urlencode
+from typing import TypeAlias
+from urllib.parse import parse_qsl, urlencode
 
 import orjson
 from starlette.requests import Request
@@ -20,27 +21,31 @@ from portal.config import HttpServer
 from portal.credentials import PortalClient, may_log_in, origin_of
 from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, client_document, portal_client
 from portal.elicitation.elicitations import LASTS, Elicitations
-from portal.elicitation.offered import Offered, OfferedServer, readable, shown_servers
-from portal.elicitation.people import LoggedOut, NoLogin, PeoplesLogins
+from portal.elicitation.offered import OfferedServer, readable, shown_servers
+from portal.elicitation.people import LoggedOut, NoLogin
 from portal.elicitation.portal_logins import FindServer, PortalLogins
+from portal.elicitation.servers import PeoplesServers
 from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
 from portal.identity import Identity
 from portal.login import Login, form_endpoint, see_other
-from portal.oauth import ELICITATION_ID, SERVERS_PATH, Admit, refusal_of
+from portal.oauth import AGENT_ID, CONTINUE_PATH, ELICITATION_ID, SERVERS_PATH, Admit, WaitingAgent, refusal_of
 from portal.pages import Visitor
 
-CONNECT_PATH, LOG_OUT_PATH = f"{SERVERS_PATH}/connect", f"{SERVERS_PATH}/log-out"
+CONNECT_PATH, LOG_OUT_PATH, CHOOSE_PATH = (f"{SERVERS_PATH}/{name}" for name in ("connect", "log-out", "choose"))
 FORMS = (f"{SERVERS_PATH}/",)
 """The paths that take forms, for `HttpSettings.forms`."""
-# The browser keeps the id of the link while it is at an authorization server.
+# What led to the page, while the browser is at an authorization server.
 COOKIE = "portal_elicitation"
 MAX_PARAMETER, MAX_PARAMETERS, MAX_SCOPE = 4096, 20, 1000
 DOCUMENT_SECONDS = 3600
 _ID = re.compile(r"[A-Za-z0-9_-]{43}")
+Waiting: TypeAlias = Callable[[str, Visitor], Awaitable[WaitingAgent | None]]
+"""The agent that waits in this browser, by the key of its request."""
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 3.3
 TOO_OFTEN = "That is too often. Wait a minute."
 ENDED = "This link has ended, or never was one. These are all your servers."
 NOT_YOURS = "What your agent asks for is not among your servers at this portal."
+AGENT_GONE = "The request of your agent has ended. Start again from the agent."
 NOT_FOR_YOU = (
     "It asks somebody else to log in to servers. If you have another account here, sign out and open the link again."
 )
@@ -59,27 +64,49 @@ class _Person:
         return next((one for one in self.offered if one.id == id), None)
 
 
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """What led a person to the page, and leads them back to it: the id of a link, or the key of an agent's request."""
+
+    elicitation: str = ""
+    agent: str = ""
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, str]) -> _Way:
+        """What there is of it in the parameters of a request, or in the fields of a form."""
+        return cls(_id_in(parameters.get(ELICITATION_ID, "")), _id_in(parameters.get(AGENT_ID, "")))
+
+    @property
+    def query(self) -> str:
+        names = {ELICITATION_ID: self.elicitation, AGENT_ID: self.agent}
+        return urlencode({name: value for name, value in names.items() if value})
+
+    def path(self, visitor: Visitor) -> str:
+        path = visitor.address.path(SERVERS_PATH)
+        return f"{path}?{self.query}" if self.query else path
+
+
 class ServerRoutes:
-    """The routes of one portal. `offered` are the servers of a person, `find_server` gives any by its id; `admit` asks
-    the policies about the portal, by the path of its MCP `endpoint`."""
+    """The routes of one portal. `admit` asks the policies about the portal, by the path of its MCP `endpoint`;
+    `waiting` finds agents that wait for a person to go on, `find_server` gives any server by its id."""
 
     def __init__(
         self,
         login: Login,
-        logins: PeoplesLogins,
+        servers: PeoplesServers,
         elicitations: Elicitations,
-        offered: Offered,
         admit: Admit,
+        waiting: Waiting,
         find_server: FindServer,
-        *,
         endpoint: str = "/mcp",
     ) -> None:
         self._login = login
-        self._logins = logins
+        self._servers = servers
+        self._logins = servers.logins
         self._elicitations = elicitations
-        self._offered = offered
         self._admit = admit
-        self._portals = PortalLogins(login, logins, find_server, self._client)
+        self._waiting = waiting
+        self._portals = PortalLogins(login, servers.logins, find_server, self._client)
         self._endpoint = endpoint
         self._requests = Rate(burst=120, per_minute=240)
         self._begins = Rate(burst=20, per_minute=10)
@@ -89,77 +116,89 @@ class ServerRoutes:
             Route(SERVERS_PATH, self._page, methods=["GET"]),
             Route(CONNECT_PATH, form_endpoint(self._login, self._connect), methods=["POST"]),
             Route(LOG_OUT_PATH, form_endpoint(self._login, self._log_out), methods=["POST"]),
+            Route(CHOOSE_PATH, form_endpoint(self._login, self._choose), methods=["POST"]),
             Route(CALLBACK_PATH, self._callback, methods=["GET"]),
             Route(DOCUMENT_PATH, self._document, methods=["GET"]),
             *self._portals.routes(),
         ]
 
     async def aclose(self) -> None:
-        await self._logins.aclose()
+        await self._servers.aclose()
 
     # The page
 
     async def _page(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
-        id = request.query_params.get(ELICITATION_ID, "")
-        person = await self._person(request, visitor, id)
+        way = _Way.of(request.query_params)
+        person = await self._person(request, visitor, way)
         if isinstance(person, Response):
             return person
-        elicitation = await self._elicitations.find(id) if id else None
+        elicitation = await self._elicitations.find(way.elicitation)
         if elicitation is None:
-            return await self._servers(visitor, person, {}, note=ENDED if id else "")
+            note = ENDED if ELICITATION_ID in request.query_params else ""
+            return await self._shown(visitor, person, way, {}, note)
         if not elicitation.is_for(person.identity):
             out = visitor.address.path("/logout")
             return await self._login.message(visitor, 403, "This link is not for you", NOT_FOR_YOU, out, "Sign out")
         note = "" if any(person.server(server) for server in elicitation.wanted) else NOT_YOURS
-        return await self._servers(visitor, person, elicitation.wanted, id, note=note)
+        return await self._shown(visitor, person, way, elicitation.wanted, note)
 
-    async def _servers(
-        self, visitor: Visitor, person: _Person, wanted: Mapping[str, str], id: str = "", *, note: str
+    async def _shown(
+        self, visitor: Visitor, person: _Person, way: _Way, wanted: Mapping[str, str], note: str
     ) -> Response:
         logins = await self._logins.of(person.identity)
         connecting = await self._logins.connecting(person.identity)
         shown = shown_servers(person.offered, logins, connecting, wanted, self._logins.now())
         first = [server for server in shown if server.wanted]
+        agent = await self._waiting(way.agent, visitor) if way.agent else None
+        if agent is not None and agent.subject != person.identity.key:
+            agent = None
+        if way.agent and agent is None:
+            note = AGENT_GONE
         rules = await self._login.directory.rules()
         return self._login.pages.page(
             "servers.html",
             rules.design,
             visitor,
+            form_targets=[agent.destination] if agent is not None else (),
             who=person.identity.label,
             wanted=first,
             others=[server for server in shown if not server.wanted],
             elsewhere=_elsewhere(person, [login.key.server for login in logins if login.key.subject]),
             done=bool(first) and all(server.connected for server in first),
             note=note,
-            elicitation=id,
+            off=self._servers.off(person.identity),
+            elicitation=way.elicitation,
+            agent=way.agent if agent is not None else "",
+            agent_name=readable(agent.name) if agent is not None else "",
+            go_on=visitor.address.path(CONTINUE_PATH),
             max_scope=MAX_SCOPE,
         )
 
     # Logging in and out
 
     async def _connect(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-        id = _elicitation_in(form.get("elicitation", ""))
-        person = await self._person(request, visitor, id)
+        way = _Way.of(form)
+        person = await self._person(request, visitor, way)
         if isinstance(person, Response):
             return person
         server = person.server(form.get("server", ""))
         if server is None or not isinstance(server.config, HttpServer) or not may_log_in(server.config):
-            return await self._failed(visitor, 404, UNKNOWN, id)
-        if not server.config.on_behalf:
+            return await self._failed(visitor, 404, UNKNOWN, way)
+        if server.for_all:
             text = "The portal has one login for everybody at this server, which an administrator makes."
-            return await self._failed(visitor, 403, text, id)
+            return await self._failed(visitor, 403, text, way)
         if not self._begins.allows(person.identity.key):
-            return await self._failed(visitor, 429, TOO_OFTEN, id)
+            return await self._failed(visitor, 429, TOO_OFTEN, way)
         scope = await self._scope(person.identity, server, form)
         if scope is None:
             text = f"Permissions are words with spaces between them, at most {MAX_SCOPE} characters."
-            return await self._failed(visitor, 400, text, id)
+            return await self._failed(visitor, 400, text, way)
         try:
             client = await self._client(visitor.address)
             pending = await self._logins.begin(person.identity, visitor, server.config, client, scope)
         except NoLogin as error:
-            return await self._failed(visitor, 502, f"{_name(server)}: {error}", id)
+            return await self._failed(visitor, 502, f"{_name(server)}: {error}", way)
         rules = await self._login.directory.rules()
         response = self._login.pages.page(
             "server_login.html",
@@ -169,10 +208,10 @@ class ServerRoutes:
             place=origin_of(normal_url(pending.url) or pending.url),
             scope=readable(pending.scope),
             url=pending.url,
-            back=_servers_path(visitor, id),
+            back=way.path(visitor),
         )
-        if id:
-            write_cookie(response, COOKIE, id, visitor.address, max_age=int(LASTS.total_seconds()))
+        if way.query:
+            write_cookie(response, COOKIE, way.query, visitor.address, max_age=int(LASTS.total_seconds()))
         else:
             drop_cookie(response, COOKIE, visitor.address)
         return response
@@ -190,45 +229,46 @@ class ServerRoutes:
             words = form["scope"].split()
             fits = len(form["scope"]) <= MAX_SCOPE and all(_SCOPE.fullmatch(word) for word in words)
             return " ".join(words) if fits else None
-        former = [one.document for one in await self._logins.of(identity) if one.key.subject]
+        logins = await self._logins.of(identity)
+        former = [one.document for one in logins if one.key.subject and one.key.server == server.id]
         return " ".join(f"{one.scope} {one.wanted_scope}" for one in former).strip()
 
     async def _callback(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
-        id = _elicitation_in(read_cookie(request, COOKIE, visitor.address))
+        way = _Way.of(dict(parse_qsl(read_cookie(request, COOKIE, visitor.address))))
         answer = _answer_in(request.query_params.multi_items())
         begun = await self._logins.found(answer.get("state", ""), visitor)
         if begun is None:
-            return await self._failed(visitor, 400, LOGIN_ENDED, id)
+            return await self._failed(visitor, 400, LOGIN_ENDED, way)
         if begun.document.for_portal:
             return await self._portals.finish(request, visitor, begun, answer)
-        person = await self._person(request, visitor, id)
+        person = await self._person(request, visitor, way)
         if isinstance(person, Response):
             return person
         if begun.subject != person.identity.key:
-            return await self._failed(visitor, 403, "Somebody else began this login in this browser.", id)
+            return await self._failed(visitor, 403, "Somebody else began this login in this browser.", way)
         server = person.server(begun.document.login.server)
-        if server is None or not isinstance(server.config, HttpServer) or not server.config.on_behalf:
-            return await self._failed(visitor, 404, UNKNOWN, id)
+        if server is None or not isinstance(server.config, HttpServer) or not server.takes_logins:
+            return await self._failed(visitor, 404, UNKNOWN, way)
         try:
             client = await self._client(visitor.address)
             finished = await self._logins.finish(begun, answer, person.identity, visitor, server.config, client)
         except NoLogin as error:
-            return await self._failed(visitor, 502, f"{_name(server)}: {error}", id)
+            return await self._failed(visitor, 502, f"{_name(server)}: {error}", way)
         if not finished:
-            return await self._failed(visitor, 400, LOGIN_ENDED, id)
+            return await self._failed(visitor, 400, LOGIN_ENDED, way)
         # Whoever was signed out meanwhile leaves no login behind.
         if await self._login.session(request, visitor) is None:
             await self._logins.end(person.identity, server.id, server.config)
-            return self._login.sign_in(visitor, _servers_path(visitor, id))
-        response = visitor.remember(see_other(_servers_path(visitor, id)))
-        if id:
+            return self._login.sign_in(visitor, way.path(visitor))
+        response = visitor.remember(see_other(way.path(visitor)))
+        if way.query:
             drop_cookie(response, COOKIE, visitor.address)
         return response
 
     async def _log_out(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-        id = _elicitation_in(form.get("elicitation", ""))
-        person = await self._person(request, visitor, id)
+        way = _Way.of(form)
+        person = await self._person(request, visitor, way)
         if isinstance(person, Response):
             return person
         name = form.get("server", "")[:100]
@@ -237,10 +277,24 @@ class ServerRoutes:
         config = server.config if server is not None and isinstance(server.config, HttpServer) else None
         ended = await self._logins.end(person.identity, name, config)
         if not ended:
-            return await self._failed(visitor, 404, "You were not logged in there.", id)
-        called, back = _name(server) if server is not None else readable(name), _servers_path(visitor, id)
+            return await self._failed(visitor, 404, "You were not logged in there.", way)
+        called, back = _name(server) if server is not None else readable(name), way.path(visitor)
         text = " ".join(_taken_back(one) for one in ended)
         return await self._login.message(visitor, 200, f"Logged out of {called}", text, back, "Your servers")
+
+    async def _choose(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        way = _Way.of(form)
+        person = await self._person(request, visitor, way)
+        if isinstance(person, Response):
+            return person
+        server, choice = person.server(form.get("server", "")), form.get("choice", "")
+        if server is None or choice not in ("on", "off"):
+            return await self._failed(visitor, 404, UNKNOWN, way)
+        try:
+            await self._servers.choose(person.identity, {server.id: choice == "on"})
+        except ValueError as error:
+            return await self._failed(visitor, 400, f"{_name(server)}: {error}.", way)
+        return see_other(way.path(visitor))
 
     # The portal as a client
 
@@ -257,30 +311,25 @@ class ServerRoutes:
 
     # What they have in common
 
-    async def _person(self, request: Request, visitor: Visitor, id: str) -> _Person | Response:
+    async def _person(self, request: Request, visitor: Visitor, way: _Way) -> _Person | Response:
         """Who is signed in, with their servers; or the answer to who may not come in."""
         if not self._requests.allows(visitor.ip):
             return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
         session = await self._login.session(request, visitor)
         if session is None:
-            return self._login.sign_in(visitor, _servers_path(visitor, id))
+            return self._login.sign_in(visitor, way.path(visitor))
         identity = replace(session.identity, ip=visitor.ip)
         if refusal_of(await self._admit(identity, self._endpoint)) is not None:
             return await self._login.blocked(visitor, identity, self._endpoint)
-        return _Person(identity, await self._offered(identity))
+        return _Person(identity, await self._servers.offered(identity))
 
-    async def _failed(self, visitor: Visitor, status: int, text: str, id: str) -> Response:
-        back = _servers_path(visitor, id)
-        return await self._login.message(visitor, status, "You are not logged in", text, back, "Your servers")
-
-
-def _servers_path(visitor: Visitor, id: str) -> str:
-    path = visitor.address.path(SERVERS_PATH)
-    return f"{path}?{urlencode({ELICITATION_ID: id[:200]})}" if id else path
+    async def _failed(self, visitor: Visitor, status: int, text: str, way: _Way) -> Response:
+        back = way.path(visitor)
+        return await self._login.message(visitor, status, "That did not work", text, back, "Your servers")
 
 
-def _elicitation_in(text: str) -> str:
-    """The id of a link; "" for what can be none."""
+def _id_in(text: str) -> str:
+    """A key of ours; "" for what can be none."""
     return text if _ID.fullmatch(text) else ""
 
 

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from portal.home.offer import AddressOffer, offered
     from portal.home.public import public_home
     from portal.home.routes import HomeRoutes, HomeSettings
-    from portal.home.servers import PersonsServers
     from portal.home.setups import CODE_MODE, ClientSetup, client_setups, server_name
     from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 else:
@@ -25,7 +24,6 @@ else:
             "EndedLogin": "upstream_logins",
             "HomeRoutes": "routes",
             "HomeSettings": "routes",
-            "PersonsServers": "servers",
             "UpstreamLogins": "upstream_logins",
             "client_setups": "setups",
             "offered": "offer",
@@ -41,7 +39,6 @@ __all__ = [
     "EndedLogin",
     "HomeRoutes",
     "HomeSettings",
-    "PersonsServers",
     "UpstreamLogins",
     "client_setups",
     "offered",

@@ -15,9 +15,9 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import CodeModePolicy
+from portal.elicitation import PeoplesServers, ServerOnPage
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
-from portal.home.servers import PersonsServers
 from portal.home.setups import server_name
 from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 from portal.identity import Identity
@@ -69,7 +69,7 @@ class HomeRoutes:
         login: Login,
         grants: HeldGrants,
         upstream: UpstreamLogins,
-        servers: PersonsServers,
+        servers: PeoplesServers,
         settings: HomeSettings,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
@@ -111,11 +111,15 @@ class HomeRoutes:
             signs_in=True,
             who=session.identity.label if session is not None else "",
             agents=[] if session is None else await self._agents(session.identity),
-            servers=[] if session is None else await self._servers.of(replace(session.identity, ip=visitor.ip)),
+            servers=[] if session is None else await self._shown(replace(session.identity, ip=visitor.ip)),
             most_servers=MOST_SERVERS,
             servers_link=settings.servers_link,
             connect=connect,
         )
+
+    async def _shown(self, identity: Identity) -> list[ServerOnPage]:
+        """The servers of a person, first those that need something of them."""
+        return sorted(await self._servers.of(identity), key=lambda server: server.connected)
 
     # Agents
 

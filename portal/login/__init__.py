@@ -28,7 +28,7 @@ from portal.login.pin import Pins, normal_email
 from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.remote import authorization_url
 from portal.login.routes import CHOOSE, LoginRoutes
-from portal.login.sessions import EVERYWHERE, SESSION, LoginSessions
+from portal.login.sessions import EVERYWHERE, SESSION, LoginSession, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
@@ -56,6 +56,7 @@ __all__ = [
     "LastAdministrator",
     "Login",
     "LoginRoutes",
+    "LoginSession",
     "LoginSessions",
     "LoginSettings",
     "Mail",

@@ -8,7 +8,17 @@ from portal.oauth.grants import Grants
 from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
 from portal.oauth.redirects import may_come_back, split_redirect
-from portal.oauth.routes import ELICITATION_ID, ENDPOINTS, FORMS, SERVERS_PATH, Authority, AuthorizationServer
+from portal.oauth.routes import (
+    AGENT_ID,
+    CONTINUE_PATH,
+    ELICITATION_ID,
+    ENDPOINTS,
+    FORMS,
+    SERVERS_PATH,
+    Authority,
+    AuthorizationServer,
+    WaitingAgent,
+)
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import (
     DEFAULT_DURATION,
@@ -23,6 +33,8 @@ from portal.oauth.uses import Uses
 from portal.oauth.verification import Verifier
 
 __all__ = [
+    "AGENT_ID",
+    "CONTINUE_PATH",
     "DEFAULT_DURATION",
     "ELICITATION_ID",
     "ENDPOINTS",
@@ -52,6 +64,7 @@ __all__ = [
     "SigningKeys",
     "Uses",
     "Verifier",
+    "WaitingAgent",
     "end_departed",
     "fetch_document",
     "may_come_back",

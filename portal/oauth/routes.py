@@ -7,7 +7,7 @@ Each endpoint reads its request into a value, decides, acts and answers; the dec
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
@@ -18,7 +18,8 @@ from starlette.routing import Route
 
 from portal.config import say_duration
 from portal.http import NO_STORE, PortalAddress, Rate, Refusal, refuse
-from portal.login import STALE_FORM, Login
+from portal.identity import Identity
+from portal.login import STALE_FORM, Login, LoginSession, form_endpoint
 from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.authorization import Authorization, decide_authorization
 from portal.oauth.clients import Client, Clients, read_registration
@@ -45,7 +46,7 @@ from portal.oauth.resources import endpoint_path, mode_query_of, read_resource
 from portal.oauth.settings import OAuthSettings
 from portal.objects import Document
 from portal.pages import Visitor
-from portal.state import Kind, Store, utc_now
+from portal.state import Kind, Store, Token, utc_now
 
 
 class ConsentDocument(Document):
@@ -67,13 +68,26 @@ class ConsentDocument(Document):
 
 
 CONSENT = Kind("consent", ConsentDocument)
-CONSENT_PATH = "/authorize/consent"
+# A request that a person has allowed, and whose code is issued when they go on from the page of their servers.
+ALLOWED = Kind("allowed_consent", ConsentDocument)
+CONSENT_PATH, CONTINUE_PATH = "/authorize/consent", "/authorize/continue"
 CONSENT_LIFETIME = timedelta(minutes=15)
 SERVERS_PATH = "/servers"
 """The page on which a person logs in to servers. It is another room's, and reached from here as well."""
 ELICITATION_ID = "elicitationId"
 """The parameter of a link that asks a person to log in to servers."""
-FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/logout/", "/cdn-cgi/access/sso/oidc/")
+AGENT_ID = "agent"
+"""The parameter of that page which says who waits for the person to go on: the key of an allowed request."""
+FORMS = (
+    "/token",
+    "/revoke",
+    CONSENT_PATH,
+    CONTINUE_PATH,
+    "/login/",
+    "/logout",
+    "/logout/",
+    "/cdn-cgi/access/sso/oidc/",
+)
 """The paths of login and authorization server that take forms, for `HttpSettings.forms`."""
 ENDPOINTS = ("/token", "/revoke", "/register", "/cdn-cgi/access/sso/oidc/")
 """The paths whose clients read the errors of OAuth, for `HttpSettings.oauth`."""
@@ -84,8 +98,24 @@ CONSENT_EXPIRED = (
 
 
 @dataclass(frozen=True, slots=True)
+class WaitingAgent:
+    """A client that a person (`subject`) has allowed, and that waits for its code. `destination` is where the browser
+    goes then."""
+
+    subject: str
+    name: str
+    destination: str
+
+
+async def _never(identity: Identity) -> bool:
+    """Nobody is shown servers before their agent gets its code."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
 class Authority:
-    """The parts an authorization server is made of. `admit` asks the policies."""
+    """The parts an authorization server is made of. `admit` asks the policies. `servers_first` says whether a person is
+    shown their servers after they have allowed a client, and before it gets its code."""
 
     store: Store
     settings: OAuthSettings
@@ -93,6 +123,7 @@ class Authority:
     grants: Grants
     admit: Admit
     now: Callable[[], datetime] = utc_now
+    servers_first: Callable[[Identity], Awaitable[bool]] = _never
 
 
 class AuthorizationServer:
@@ -113,6 +144,7 @@ class AuthorizationServer:
             Route(RESOURCE_METADATA + "/{path:path}", self._resource_metadata, methods=["GET"]),
             Route("/authorize", self._authorize, methods=["GET"]),
             Route(CONSENT_PATH, self._consent, methods=["GET", "POST"]),
+            Route(CONTINUE_PATH, form_endpoint(self._login, self._continue), methods=["POST"]),
             Route("/token", _json_errors(self._token), methods=["POST"]),
             Route("/revoke", _json_errors(self._revoke), methods=["POST"]),
         ]
@@ -155,16 +187,22 @@ class AuthorizationServer:
 
     async def _begin_consent(self, authorization: Authorization, visitor: Visitor) -> str:
         """Keep the request for the consent page; the path of that page."""
+        return _consent_path(visitor, await self._keep(CONSENT, authorization, visitor))
+
+    async def _keep(
+        self, kind: Kind[ConsentDocument], authorization: Authorization, visitor: Visitor, subject: str = ""
+    ) -> str:
+        """Keep a request for an answer of this browser; the key of it."""
         key = secrets.token_urlsafe(32)
         await self._authority.store.tokens.issue(
-            CONSENT,
+            kind,
             key,
-            subject="",
+            subject=subject,
             client=authorization.client,
             document=ConsentDocument(**asdict(authorization), browser=visitor.binding),
             expires_at=self._authority.now() + CONSENT_LIFETIME,
         )
-        return _consent_path(visitor, key)
+        return key
 
     async def _consent(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
@@ -192,10 +230,62 @@ class AuthorizationServer:
         used = await self._authority.store.tokens.consume(CONSENT, key)
         if used is None or used.reused:
             return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
-        answer = {"state": authorization.state, "iss": visitor.address.url()}
         if form.get("answer") != "allow":
             denied = {"error": "access_denied", "error_description": "the person did not allow it"}
-            return redirect_answer(authorization.redirect_uri, {**denied, **answer})
+            return redirect_answer(authorization.redirect_uri, {**denied, **_answer_of(authorization, visitor)})
+        if _is_browser(request) and await self._authority.servers_first(identity):
+            waits = urlencode({AGENT_ID: await self._keep(ALLOWED, authorization, visitor, identity.key)})
+            return see_other(f"{visitor.address.path(SERVERS_PATH)}?{waits}")
+        return await self._issue_code(request, visitor, session, client, authorization, here)
+
+    async def waiting(self, key: str, visitor: Visitor) -> WaitingAgent | None:
+        """The client that waits in this browser, by the key of its request; None if there is none."""
+        allowed = await self._allowed(key, visitor)
+        client = await self._authority.clients.get(allowed.client) if allowed is not None else None
+        if allowed is None or client is None:
+            return None
+        return WaitingAgent(allowed.subject, _name_of(client), allowed.document.redirect_uri)
+
+    async def _allowed(self, key: str, visitor: Visitor) -> Token[ConsentDocument] | None:
+        allowed = await self._authority.store.tokens.find(ALLOWED, key[:200]) if key else None
+        if allowed is None or allowed.used_at is not None or not visitor.owns(allowed.document.browser):
+            return None
+        return allowed
+
+    async def _continue(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        """Issue the code of a client that waited while its person looked at their servers."""
+        key = form.get(AGENT_ID, "")[:200]
+        allowed = await self._allowed(key, visitor)
+        client = await self._authority.clients.get(allowed.client) if allowed is not None else None
+        if allowed is None or client is None:
+            return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
+        here = f"{visitor.address.path(SERVERS_PATH)}?{urlencode({AGENT_ID: key})}"
+        session = await self._login.session(request, visitor)
+        if session is None:
+            return self._login.sign_in(visitor, here)
+        if session.identity.key != allowed.subject:
+            return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
+        authorization = allowed.document.authorization
+        identity, path = (
+            replace(session.identity, ip=visitor.ip),
+            endpoint_path(authorization.resource, visitor.address),
+        )
+        if refusal_of(await self._authority.admit(identity, path)) is not None:
+            return await self._login.blocked(visitor, identity, path)
+        used = await self._authority.store.tokens.consume(ALLOWED, key)
+        if used is None or used.reused:
+            return await self._login.message(visitor, 400, "This request has ended", CONSENT_EXPIRED)
+        return await self._issue_code(request, visitor, session, client, authorization, here)
+
+    async def _issue_code(
+        self,
+        request: Request,
+        visitor: Visitor,
+        session: LoginSession,
+        client: Client,
+        authorization: Authorization,
+        here: str,
+    ) -> Response:
         code = await self._authority.grants.code(
             session.identity,
             client.holder,
@@ -209,7 +299,7 @@ class AuthorizationServer:
         # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
         if await self._login.session(request, visitor) is None:
             return self._login.sign_in(visitor, here)
-        return redirect_answer(authorization.redirect_uri, {"code": code, **answer})
+        return redirect_answer(authorization.redirect_uri, {"code": code, **_answer_of(authorization, visitor)})
 
     async def _consent_page(
         self, visitor: Visitor, client: Client, authorization: Authorization, here: str, who: str
@@ -220,7 +310,7 @@ class AuthorizationServer:
             rules.design,
             visitor,
             form_targets=[authorization.redirect_uri],
-            client=client.name or client.publisher or "An application without a name",
+            client=_name_of(client),
             verified=client.publisher,
             who=who,
             destination=authorization.redirect_uri.partition("?")[0][:300],
@@ -308,6 +398,21 @@ async def refused_authorization(
         return visitor.remember(redirect_answer(error.redirect_uri, answer))
     text = f"The application that sent you here made a mistake: {error.description}."
     return await login.message(visitor, 400, "This request does not work", text)
+
+
+def _is_browser(request: Request) -> bool:
+    """Whether a person looks at the answer: browsers say so, and programs that fill in the form of a person do not
+    (https://www.w3.org/TR/fetch-metadata/)."""
+    return request.headers.get("sec-fetch-mode") == "navigate"
+
+
+def _name_of(client: Client) -> str:
+    return client.name or client.publisher or "An application without a name"
+
+
+def _answer_of(authorization: Authorization, visitor: Visitor) -> dict[str, str]:
+    """What every answer to the client repeats or names (RFC 6749 4.1.2, RFC 9207)."""
+    return {"state": authorization.state, "iss": visitor.address.url()}
 
 
 def _consent_path(visitor: Visitor, key: str) -> str:

@@ -108,6 +108,7 @@ ul {{ margin: 0 0 1rem; padding-left: 1.25rem; }} dd ul {{ list-style: none; pad
 .entry p, .entry form {{ margin-bottom: .5rem; }}
 .wanted {{ border-top-color: var(--strong); border-top-width: 2px; }}
 summary {{ cursor: pointer; padding: .25rem 0; }}
+.buttons {{ display: flex; flex-wrap: wrap; gap: .5rem; margin: .75rem 0; }} .entry .buttons form {{ margin: 0; }}
 dl {{ margin: 0 0 1rem; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 .5rem; }}
 """
 

@@ -36,6 +36,10 @@ class People:
     clock: Clock
 
     @property
+    def mcp(self) -> str:
+        return f"{self.url}/mcp"
+
+    @property
     def store(self) -> Store:
         return self.instance.shared.require_store()
 
@@ -87,6 +91,8 @@ async def signed_in(portal: People, *sites: str, email: str = EMAIL) -> AsyncIte
     """A browser of this person that also follows redirects to these sites."""
     await portal.account(email)
     async with browser_at(portal.url, *sites) as browser:
+        # As browsers say when a person looks.
+        browser.client.headers["Sec-Fetch-Mode"] = "navigate"
         await sign_in(browser, await browser.open("/login"), email)
         yield browser
 

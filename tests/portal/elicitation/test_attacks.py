@@ -60,7 +60,7 @@ async def scene(folder: Path) -> AsyncIterator[Scene]:
             yield Scene(portal, issuing)
 
 
-@pytest.mark.parametrize("action", ["connect", "log-out"])
+@pytest.mark.parametrize("action", ["connect", "log-out", "choose"])
 async def test_no_form_does_anything_without_the_token_of_its_browser(tmp_path: Path, action: str) -> None:
     async with scene(tmp_path) as here, signed_in(here.portal, here.issuing.url) as browser:
         page = await connected(browser, await browser.open("/servers"))
@@ -220,4 +220,4 @@ async def test_without_a_session_the_link_leads_through_the_login_and_nowhere_el
         page = await browser.open("/authorize?elicitationId=https://evil.example/%0d%0aX:%20y")
         assert any(form.action == "/login/password" for form in page.forms)
         page = await sign_in(browser, page)
-        assert page.url.startswith(f"{here.portal.url}/servers") and "This link has ended" in page.text
+        assert (page.url, page.status) == (f"{here.portal.url}/servers", 200)

@@ -18,9 +18,9 @@ from tests.portal.upstreams.watching import server_config
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-def offered(answers: bool = False, **entry: Any) -> OfferedServer:
+def offered(asks: bool | None = None, for_all: bool = False, **entry: Any) -> OfferedServer:
     config = server_config({"url": "https://files.example.com/mcp", **entry})
-    return OfferedServer("files", "Files", "", config, answers)
+    return OfferedServer("files", "Files", "", config, asks, for_all)
 
 
 def login(subject: str = "local:ada", **document: Any) -> StoredCredential[CredentialDocument]:
@@ -74,16 +74,18 @@ def test_what_a_server_wanted_beyond_a_login_is_said() -> None:
 def test_without_a_login_a_server_wants_one_unless_it_answers_everybody() -> None:
     assert (shown(offered()).state, shown(offered()).can) == ("absent", "connect")
     assert shown(offered(), connecting=True).state == "connecting"
-    answering = shown(offered(answers=True))
+    assert [shown(offered(asks=asks)).asks for asks in (True, None)] == [True, False]
+    answering = shown(offered(asks=False))
     assert (answering.state, answering.can, answering.connected) == ("", "maybe", True)
     # It may answer because the portal is logged in, or only as long as nothing is called.
-    assert shown(offered(answers=True), login(OWN)).can == "connect"
-    wanted = shown(offered(answers=True), why="")
+    portals = shown(offered(asks=False), login(OWN))
+    assert portals.can == "connect" and portals.asks
+    wanted = shown(offered(asks=False), why="")
     assert (wanted.can, wanted.connected, wanted.wanted) == ("connect", False, True)
 
 
 def test_the_login_of_the_portal_is_nobodys_to_end() -> None:
-    entry = offered(onBehalf=False)
+    entry = offered(for_all=True)
     assert [(one.state, one.can, one.connected) for one in (shown(entry), shown(entry, login(OWN)))] == [
         ("absent", "", False),
         ("ready", "", True),

@@ -10,7 +10,7 @@ import pytest
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.elicitation.people import GRACE, begun, connected, form_of, leaves_for, people, sign_in, signed_in
 from tests.portal.login.browser import browser_at
-from tests.portal.login.guarded import EMAIL
+from tests.portal.login.guarded import EMAIL, EVERYONE
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -56,10 +56,32 @@ async def test_servers_that_need_no_login_say_so_and_those_that_are_wanted_come_
             page = await browser.open("/servers")
             assert page.text.count("Needs no login.") == 2
             assert "The portal has one login for everybody, which an administrator makes." in page.text
-            assert [form.fields["server"] for form in page.forms if "scope" not in form.fields] == ["files"]
+            connecting = [
+                form for form in page.forms if form.action.endswith("/connect") and "scope" not in form.fields
+            ]
+            assert [form.fields["server"] for form in connecting] == ["files"]
             page = await browser.open(await portal.link())
             order = [page.text.index(f" {name} ") for name in ("files", "plain", "fixed", "shared")]
             assert order == sorted(order)
+
+
+async def test_a_person_turns_a_server_off_and_on_for_their_agents(tmp_path: Path) -> None:
+    async with hosted() as plain:
+        docs = {"docs": {"servers": ["plain"], "policies": [EVERYONE]}}
+        async with people(tmp_path, {"plain": {"url": plain.url}}, docs) as portal, signed_in(portal) as browser:
+            choices, ada = portal.instance.shared.choices, await portal.account()
+            assert choices is not None
+            page = await browser.open(await portal.link(plain=""))
+            page = await browser.send(page, form_of(page, "plain", "choose"), "off")
+            assert "Turned off : your agents do not see it here." in page.text and "elicitationId" in page.url
+            assert choices.off("", ada.key) == {"plain"} and choices.off("docs", ada.key) == set()
+            await sign_in(browser, await browser.open("/docs/login"))
+            assert "Turned off" not in (await browser.open("/docs/servers")).text
+            page = await browser.send(page, form_of(page, "plain", "choose"), "on")
+            assert "Turned off" not in page.text and choices.off("", ada.key) == set()
+            for values in ({"choice": "maybe"}, {"choice": "off", "server": "other"}):
+                assert (await browser.send(page, form_of(page, "plain", "choose"), **values)).status == 404
+            assert choices.off("", ada.key) == set()
 
 
 async def test_logging_out_says_what_was_taken_back(tmp_path: Path) -> None:

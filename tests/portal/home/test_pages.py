@@ -69,12 +69,7 @@ async def test_every_page_is_as_axe_wants_it_and_fits_a_narrow_screen(
 ) -> None:
     axe = axe_source()
     name = "כלי החברה של " + "Acme" * 20
-    portals = with_agents(
-        tmp_path,
-        code_tool,
-        *NAMES,
-        name=name,
-    )
+    portals = with_agents(tmp_path, code_tool, *NAMES, name=name)
     async with portals as portal, chromium() as browser:
         page = await browser.new_page(color_scheme=scheme, viewport=NARROW, bypass_csp=True)  # type: ignore[arg-type]
 

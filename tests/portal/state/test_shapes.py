@@ -21,7 +21,7 @@ from portal.login.routes import STATE
 from portal.login.sessions import SESSION
 from portal.oauth.clients import CLIENT
 from portal.oauth.grants import ACCESS, CODE, REFRESH, binding_of, grant_of
-from portal.oauth.routes import CONSENT
+from portal.oauth.routes import ALLOWED, CONSENT
 from portal.oauth.service_tokens import SERVICE_TOKEN, ServiceTokens
 from portal.oauth.signing import KEY_SETTINGS, SIGNING_KEY
 from portal.objects import APP, CUSTOM_PAGE, GROUP, IDENTITY_PROVIDER, LIST, POLICY, PORTAL, SERVER, OwnPolicy, rules
@@ -198,6 +198,20 @@ DOCUMENTS: list[tuple[Kind[Any], dict[str, Any]]] = [
     (STATE, {"browser": "b", "nonce": "n", "verifier": "v", "target": "/home"}),
     (
         CONSENT,
+        {
+            "client": "c",
+            "redirect_uri": "http://localhost/cb",
+            "redirect_uri_given": True,
+            "state": "s",
+            "scopes": ["mcp"],
+            "resource": "r",
+            "challenge": "x",
+            "nonce": "",
+            "browser": "b",
+        },
+    ),
+    (
+        ALLOWED,
         {
             "client": "c",
             "redirect_uri": "http://localhost/cb",
