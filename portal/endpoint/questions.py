@@ -23,12 +23,15 @@ from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
 from portal.errors import INVALID_PARAMS as WRONG_PARAMS
 from portal.errors import ResponseInvalid, RpcError
+from portal.exact import encode
 from portal.upstream import CallContext, OnRequest
 
 PARK_SECONDS = 600.0
 MAX_PARKED = 1000
 MAX_PARKED_FOR_EACH = 100
 MAX_ROUNDS = 10
+MAX_QUESTIONS, MAX_QUESTION_BYTES = 16, 4 * 1024 * 1024
+"""How many questions one round has, and how many bytes together. The others come in the next one."""
 _PARKED, _UPSTREAM = "portal:", "upstream:"
 _INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
 
@@ -37,9 +40,10 @@ Result = dict[str, Any]
 
 @dataclass(slots=True, eq=False)
 class Question:
-    """`request` is the question as an `inputRequests` entry has it."""
+    """`request` is the question as an `inputRequests` entry has it, of `size` bytes."""
 
     request: dict[str, object]
+    size: int
     answer: asyncio.Future[Mapping[str, object]]
 
 
@@ -79,7 +83,8 @@ class HeldWork:
             RpcError: the client has not declared to answer such a question, or nobody could read it.
         """
         require_capability(self.request.context.client, method, params)
-        question = Question(_input_request(method, params), asyncio.get_running_loop().create_future())
+        request, size = _input_request(method, params)
+        question = Question(request, size, asyncio.get_running_loop().create_future())
         self.names += 1
         name = f"answer-{self.names}"
         self.open[name] = question
@@ -118,6 +123,17 @@ class HeldWork:
     @property
     def unanswered(self) -> dict[str, Question]:
         return {name: question for name, question in self.open.items() if not question.answer.done()}
+
+    def round(self) -> dict[str, object]:
+        """The questions for the client to answer next, by their names."""
+        requests: dict[str, object] = {}
+        room = MAX_QUESTION_BYTES
+        for name, question in self.unanswered.items():
+            room -= question.size
+            if requests and (room < 0 or len(requests) == MAX_QUESTIONS):
+                break
+            requests[name] = question.request
+        return requests
 
     def stop(self) -> None:
         if self.task is not None:
@@ -243,7 +259,7 @@ class Questions:
         held.expiry = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, key)
         return {
             "resultType": "input_required",
-            "inputRequests": {name: question.request for name, question in held.unanswered.items()},
+            "inputRequests": held.round(),
             "requestState": _PARKED + key,
         }
 
@@ -269,11 +285,12 @@ class Questions:
             held.stop()
 
 
-def _input_request(method: str, params: Mapping[str, object]) -> dict[str, object]:
-    """A question as the client reads it.
+def _input_request(method: str, params: Mapping[str, object]) -> tuple[dict[str, object], int]:
+    """A question as the client reads it, and its bytes.
 
     Raises:
-        RpcError: it is not one of the protocol, so the client could read nothing of the answer that has it.
+        RpcError: it is not one of the protocol, so the client could read nothing of the answer that has it; or too
+            large.
     """
     own = {name: value for name, value in params.items() if name != "_meta"}
     request: dict[str, object] = {"method": method, **({"params": own} if own else {})}
@@ -283,7 +300,10 @@ def _input_request(method: str, params: Mapping[str, object]) -> dict[str, objec
         place = ".".join(str(part) for part in error.errors()[0]["loc"])
         message = f"The question ({method[:100]}) is not one of the protocol, at {place[:200]}. Nobody was asked."
         raise RpcError(WRONG_PARAMS, message) from None
-    return request
+    if (size := len(encode(request))) > MAX_QUESTION_BYTES:
+        message = f"The question has {size:,} bytes, at most {MAX_QUESTION_BYTES:,} are passed on. Nobody was asked."
+        raise RpcError(WRONG_PARAMS, message)
+    return request, size
 
 
 async def _call_for_silent_client(caller: Caller, call: Call, context: CallContext) -> Result:

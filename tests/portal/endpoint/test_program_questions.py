@@ -250,6 +250,34 @@ async def test_a_program_goes_on_with_the_answers_in_any_number_of_rounds_and_ea
                 await asked(client, ASK_TWO, input_responses={}, request_state=old.request_state)
 
 
+async def test_more_questions_than_a_round_may_have_come_in_the_next_ones(
+    monkeypatch: pytest.MonkeyPatch, code_tool: CodeTool
+) -> None:
+    monkeypatch.setattr(questions, "MAX_QUESTIONS", 2)
+    heard = Heard(ACCEPT)
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}, code_tool=code_tool) as portal,
+        client_of(portal.code, MODERN, elicitation_callback=heard.elicit) as client,
+    ):
+        program = "return Promise.all([1, 2, 3, 4, 5].map((n) => codemode.one.ask({text: `question ${n}`})))"
+        assert (await run(client, program)).structured_content["result"] == ["accept legacy"] * 5
+        assert len(heard.of("question")) == 5
+
+
+async def test_a_question_that_is_too_large_costs_its_call_alone(
+    monkeypatch: pytest.MonkeyPatch, code_tool: CodeTool
+) -> None:
+    monkeypatch.setattr(questions, "MAX_QUESTION_BYTES", 1000)
+    async with (
+        hosted(Behaviour(legacy=True)) as upstream,
+        portal_over({"one": upstream}, code_tool=code_tool) as portal,
+        client_of(portal.code, MODERN, elicitation_callback=Heard(ACCEPT).elicit) as client,
+    ):
+        program = "return [await codemode.one.ask({text: 'x'.repeat(1000)}), await codemode.one.ask({text: 'q'})]"
+        assert (await run(client, program)).structured_content["result"] == ["refused -32602", "accept legacy"]
+
+
 async def test_what_happens_between_the_rounds_is_sent_to_nobody_and_fails_nothing(code_tool: CodeTool) -> None:
     heard = Heard()
     async with (
