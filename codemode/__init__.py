@@ -10,7 +10,7 @@ from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
 from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
 from codemode.expose import ExposedTools, expose, expose_server
-from codemode.handle import KeptRuns, RunHandle
+from codemode.handle import KeptRuns, OwnServers, RunHandle
 from codemode.kept import only_fetches
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.outcome import returned
@@ -36,6 +36,7 @@ __all__ = [
     "Flight",
     "KeptRuns",
     "OnWait",
+    "OwnServers",
     "Pace",
     "RealPace",
     "Run",

@@ -29,8 +29,7 @@ _CALL_GROUPS = 8
 _STACK_CHARS = 2_000
 _ADVICE_LINES, _ADVICE_CHARS = 20, 600
 _MESSAGE_CHARS = 4_000
-PAUSED_TOKENS = 120
-_PAUSED_WORDS, _LINKS = 12, 1  # the words before the texts; the links in the text
+_PAUSED_TOKENS, _LEAST_TEXT_TOKENS = 110, 5
 
 CHECK_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -174,16 +173,15 @@ def paused(run_id: str, waiting: Sequence[Waiting], calls: Sequence[RunCall]) ->
     `calls` are those made so far. Logs and emitted blocks come with the result.
     """
     pages = list(dict.fromkeys(one.url for one in waiting if one.url))
-    how = f'Then go on with it, by the program:\nreturn await codemode.runs.result("{run_id}")'
-    links = "\n".join(pages[:_LINKS])
-    more = f"\nand {len(pages) - _LINKS} more in `waiting`" if len(pages) > _LINKS else ""
-    room = PAUSED_TOKENS - about_tokens(f"{links}{more}{how}") - _PAUSED_WORDS
-    texts = "; ".join(dict.fromkeys(" ".join(one.text.split()) for one in waiting))
+    more = f" (and {len(pages) - 1} more, in `waiting`)" if len(pages) > 1 else ""
     lines = [
-        f"Paused, the program waits for a person: {clipped(texts, max(room, 1))}",
-        *([links + more] if pages else []),
-        how,
+        "Paused, not failed: a person has to do something first.",
+        *([pages[0] + more] if pages else []),
+        "Tell them. When it is done, go on with this program:",
+        f'return await codemode.runs.result("{run_id}")',
     ]
+    texts = "; ".join(dict.fromkeys(" ".join(one.text.split()) for one in waiting))
+    lines.insert(1, clipped(texts, max(_PAUSED_TOKENS - about_tokens("\n".join(lines)), _LEAST_TEXT_TOKENS)))
     structured: dict[str, object] = {
         "status": "paused",
         "executionId": run_id,

@@ -72,6 +72,22 @@ _RUNS = """\
     cancel(id: string): Promise<boolean>;
   };
 """
+_PORTAL = """\
+  /** The servers of this portal that you may use. What is turned on or connected is there for the next program. */
+  portal: {
+    /** `login`: the state of your login there, "" where none is needed; `reason`: why it is not as it should be. */
+    servers(): Promise<{
+      id: string; name: string; description: string; enabled: boolean; connected: boolean; login: string;
+      reason: string;
+    }[]>;
+    /** Turns a server on for you, and waits for your login where it needs one; whether it can be used then. */
+    enable(id: string): Promise<boolean>;
+    disable(id: string): Promise<void>;
+    /** Waits for your login at a server; whether it can be used then. */
+    connect(id: string): Promise<boolean>;
+  };
+"""
+_SPACES = {"runs": _RUNS, "portal": _PORTAL}
 
 
 @dataclass(frozen=True, slots=True)
@@ -428,17 +444,22 @@ class Catalog:
         if len(targets) > _MAX_TARGETS:
             raise CatalogError(f"describe takes at most {_MAX_TARGETS} targets, got {len(targets)}")
         entries: dict[str, CatalogTool] = {}
-        runs = [item for item in targets if item.removeprefix("codemode.") == "runs" and not self.names.resolve(item)]
-        if runs and self.names.server_id("runs") is None:
-            if len(runs) == len(targets):
-                return declarations((), self.names, members=_RUNS)
-            raise CatalogError("describe codemode.runs on its own")
+        if own := [name for item in targets if (name := self._space(item))]:
+            if len(own) == len(targets):
+                return declarations((), self.names, members="".join(_SPACES[name] for name in dict.fromkeys(own)))
+            raise CatalogError(f"describe codemode.{own[0]} on its own")
         for item in targets:
             for entry in self._targets(item):
                 entries[entry.path] = entry
         if full or len(entries) > MAX_SHORTENED_TOOLS:
             return self._declarations([(entry, 0) for entry in entries.values()])
         return self._declarations_within_room(list(entries.values()))
+
+    def _space(self, target: str) -> str:
+        """The functions of `codemode` itself that a target of `describe` stands for, "" for others."""
+        name = target.removeprefix("codemode.")
+        is_own = name in _SPACES and not self.names.resolve(target) and self.names.server_id(name) is None
+        return name if is_own else ""
 
     def _declarations(self, entries: Sequence[tuple[CatalogTool, int]]) -> str:
         """Declarations of tools, each at its level of brevity."""
@@ -469,7 +490,9 @@ class Catalog:
 
     def declarations(self) -> str:
         """Declarations of every tool and of `codemode`'s own functions, for an editor's completion."""
-        return encodable(declarations(map(briefly, self.servers), self.names, members=_FUNCTIONS + _RUNS, whole=True))
+        return encodable(
+            declarations(map(briefly, self.servers), self.names, members=_FUNCTIONS + _RUNS + _PORTAL, whole=True)
+        )
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""

@@ -30,15 +30,33 @@ class KeptRuns(Protocol):
         """End a run, with the failure that it was cancelled if it had not ended, and forget it. Its record."""
 
 
+class OwnServers(Protocol):
+    """The servers of a portal for the person behind a program: what `codemode.portal` is for it.
+
+    An id of any other server is unknown: then all of these raise `CatalogError`.
+    """
+
+    async def servers(self) -> list[dict[str, object]]:
+        """`{id, name, description, enabled, connected, login, reason}` of each server."""
+
+    async def choose(self, server: str, *, on: bool) -> None:
+        """Turn a server on or off for this person."""
+
+    async def connect(self, server: str, on_wait: OnWait) -> bool:
+        """Whether the server can be used, after its person was asked for the login that it needs."""
+
+
 class RunHandle:
-    """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for.
+    """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for,
+    `servers` those of its person.
 
     `record` is None until the program is known.
     """
 
-    def __init__(self, runs: KeptRuns | None = None) -> None:
+    def __init__(self, runs: KeptRuns | None = None, servers: OwnServers | None = None) -> None:
         self.waits = Waits()
         self.runs = runs
+        self.servers = servers
         self.record: Run | None = None
         self.ending: Failure | None = None
         self._stop: Callable[[], None] | None = None

@@ -21,15 +21,16 @@ from codemode.waits import Waiting
 from sandbox import HostCall, LogLine, Settlement
 
 FUNCTIONS = ("runs.result", "runs.list", "runs.cancel")
-_MOST_ID_CHARS = 100
+_MOST_ID_CHARS, _MOST_FETCHING_CHARS = 100, 500
 _FETCHES = re.compile(
-    r"\s*(?:return\s+)?(?:await\s+)?codemode\s*\.\s*runs\s*\.\s*result\(\s*([\"'`])([\w-]{1,100})\1\s*\)\s*;?\s*"
+    r"(?:return\s+)?(?:await\s+)?codemode\s*\.\s*runs\s*\.\s*result\(\s*([\"'`])([\w-]{1,100})\1\s*\)\s*;?"
 )
 
 
 def only_fetches(program: str) -> str | None:
     """The id of the run whose result is all that a program gets; None for any other program."""
-    found = _FETCHES.fullmatch(program)
+    text = program.strip()
+    found = _FETCHES.fullmatch(text) if len(text) <= _MOST_FETCHING_CHARS else None
     return None if found is None else found[2]
 
 

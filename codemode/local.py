@@ -1,4 +1,4 @@
-"""The functions of `codemode` itself: search, describe, tools, emit and runs. They are served here and call no tool."""
+"""The functions of `codemode` itself: search, describe, tools, emit, runs, portal. Served here; they call no tool."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from codemode.handle import RunHandle
 from codemode.kept import FUNCTIONS as RUN_FUNCTIONS
 from codemode.kept import RunCalls
 from codemode.outcome import encode
+from codemode.own_servers import FUNCTIONS as SERVER_FUNCTIONS
+from codemode.own_servers import ServerCalls
 from codemode.run import Run, UnknownName
 from sandbox import HostCall, Settlement
 
@@ -43,6 +45,7 @@ class LocalCalls:
         self._limit = limit
         self._emitted_bytes = 0
         self._runs = RunCalls(run, handle, self._emit)
+        self._servers = ServerCalls(handle)
 
     async def settle(self, call: HostCall) -> Settlement:
         """The answer to a call that is no tool's. Raises nothing: wrong arguments reject the call."""
@@ -71,6 +74,8 @@ class LocalCalls:
                     self._report(arguments)
                 case name if name in RUN_FUNCTIONS:
                     return await self._runs.settle(call, first)
+                case name if name in SERVER_FUNCTIONS:
+                    return await self._servers.settle(call, first)
                 case _:
                     raise CatalogError(f"codemode has no function {call.name!r:.100}")
         except CatalogError as error:

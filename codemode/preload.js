@@ -65,8 +65,8 @@ function define(names) {
     if (functions[hidden]) {
       const server = mapGet(servers, identifier);
       const own = functions[hidden];
-      // The functions of `codemode.runs` stay, whatever the tools of a server with that id are called.
-      const isOwn = (name) => hidden === "runs" && reflectHas(ownRuns, name);
+      // The functions of `codemode.runs` and `codemode.portal` stay, whatever the tools of a server with that id are called.
+      const isOwn = (name) => spaces[hidden] !== undefined && reflectHas(spaces[hidden], name);
       functions[hidden] = withMembers(own, (name) => (isOwn(name) ? undefined : toolAt(server, name)));
     }
   }
@@ -363,7 +363,7 @@ functions.search = (query, options) => then(call("search", [query, options]), wi
 functions.describe = (target, options) => call("describe", [target, options]);
 functions.tools = (options) => then(call("tools", [options]), withPaths);
 functions.emit = (block) => call("emit", [block]);
-const functionNames = ["search", "describe", "tools", "emit", "runs"];
+const functionNames = ["search", "describe", "tools", "emit", "runs", "portal"];
 
 // A function of `codemode` that has other properties too, which `find` returns and `list` names. `otherwise` throws for a
 // name that is neither one of these nor a function's own.
@@ -387,13 +387,17 @@ function withMembers(own, find, otherwise, list) {
   });
 }
 
-const ownRuns = create(objectPrototype);
-ownRuns.result = (id) => call("runs.result", [id]);
-ownRuns.list = () => call("runs.list", []);
-ownRuns.cancel = (id) => call("runs.cancel", [id]);
-functions.runs = withMembers(ownRuns, () => undefined, (name) => {
-  throw unknown("runs." + name, "does not exist", [], "codemode.runs has result(id), list() and cancel(id).");
-});
+// Functions of `codemode` that belong together: `codemode.runs.result`.
+const spaces = create(null);
+function space(name, all, members) {
+  const own = (spaces[name] = create(objectPrototype));
+  for (let i = 0; i < members.length; i++) own[members[i]] = (id) => call(name + "." + members[i], [id]);
+  functions[name] = withMembers(own, () => undefined, (wrong) => {
+    throw unknown(name + "." + wrong, "does not exist", [], "codemode." + name + " has " + all + ".");
+  });
+}
+space("runs", "result(id), list() and cancel(id)", ["result", "list", "cancel"]);
+space("portal", "servers(), enable(id), disable(id) and connect(id)", ["servers", "enable", "disable", "connect"]);
 
 // A server whose id is a name of the language's own, such as `toString`. Where a function has the name the value is called
 // as that, and has the tools as its members.

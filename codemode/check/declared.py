@@ -27,6 +27,10 @@ _MEMBERS = """\
   tools(options?: object): Promise<any[]>;
   emit(block: object): Promise<void>;
   runs: { result(id: string): Promise<any>; list(): Promise<any[]>; cancel(id: string): Promise<boolean> };
+  portal: {
+    servers(): Promise<any[]>; enable(id: string): Promise<boolean>; disable(id: string): Promise<void>;
+    connect(id: string): Promise<boolean>;
+  };
 """
 
 

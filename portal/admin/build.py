@@ -65,7 +65,7 @@ async def create_admin(
     settings = settings or AdminSettings()
     account_id = await read_account_id(store)
     tokens = ApiTokens(store, account_id, clock)
-    servers = ServerOperations(store, upstreams or NotRunning())
+    servers = ServerOperations(store, upstreams or NotRunning(), clock, settings)
     operations = [
         *servers.operations(),
         *PortalOperations(store, servers).operations(),

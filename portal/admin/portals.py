@@ -15,6 +15,7 @@ from portal.admin.api.errors import broken, conflict, invalid, not_found
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import PortalOverrides, ShownOverride
+from portal.admin.server_logins import OwnLogins
 from portal.admin.servers import Description, Id, Name, ServerOperations, ShownServer
 from portal.config import CodeModePolicy
 from portal.objects import PORTAL, SERVER, CapabilitySetting, PortalDocument, ServerDocument, Settings
@@ -116,10 +117,10 @@ class PortalOperations:
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownPortal]:
         search = request.paging.search.lower()
-        servers = await self._store.list(SERVER)
+        servers, logins = await self._store.list(SERVER), await self._servers.own_logins()
         scan = await self._store.scan(PORTAL)
         portals = [
-            self._shown(stored, servers)
+            self._shown(stored, servers, logins)
             for stored in scan.stored
             if any(search in text.lower() for text in (stored.id, stored.document.name, stored.document.hostname))
         ]
@@ -129,7 +130,7 @@ class PortalOperations:
         stored = await self._store.get(PORTAL, request.path["id"])
         if stored is None:
             raise not_found("portal")
-        return self._shown(stored, await self._store.list(SERVER))
+        return self._shown(stored, await self._store.list(SERVER), await self._servers.own_logins())
 
     async def _create(self, request: ApiRequest) -> ShownPortal:
         body = request.read(PortalBody)
@@ -139,7 +140,7 @@ class PortalOperations:
             document = _document(body, before, servers, None)
             _require_unique_host(document.hostname, body.id, await transaction.list(PORTAL))
             created = await transaction.create(PORTAL, body.id, document, by=request.by)
-        return self._shown(created, servers)
+        return self._shown(created, servers, await self._servers.own_logins())
 
     async def _replace(self, request: ApiRequest) -> ShownPortal:
         body = request.read(PortalReplacement)
@@ -152,15 +153,19 @@ class PortalOperations:
             document = _document(body, before, servers, before.code_mode if isinstance(existing, Stored) else None)
             _require_unique_host(document.hostname, existing.id, await transaction.list(PORTAL))
             replaced = await transaction.replace(PORTAL, existing.id, document, by=request.by)
-        return self._shown(replaced, servers)
+        return self._shown(replaced, servers, await self._servers.own_logins())
 
     async def _delete(self, request: ApiRequest) -> ShownPortal | Removed:
         async with self._store.transaction() as transaction:
             servers = await transaction.list(SERVER)
             deleted = await transaction.delete(PORTAL, request.path["id"], by=request.by)
-        return Removed(id=deleted.id) if isinstance(deleted, Broken) else self._shown(deleted, servers)
+        if isinstance(deleted, Broken):
+            return Removed(id=deleted.id)
+        return self._shown(deleted, servers, await self._servers.own_logins())
 
-    def _shown(self, stored: Stored[PortalDocument], servers: Sequence[Stored[ServerDocument]]) -> ShownPortal:
+    def _shown(
+        self, stored: Stored[PortalDocument], servers: Sequence[Stored[ServerDocument]], logins: OwnLogins
+    ) -> ShownPortal:
         document = stored.document
         known = {server.id: server for server in servers}
         return ShownPortal(
@@ -172,7 +177,7 @@ class PortalOperations:
             allow_code_mode=document.code_mode != CodeModePolicy.OFF,
             secure_web_gateway=document.secure_web_gateway,
             servers=tuple(
-                self._shown_server(entry, known[entry.server_id])
+                self._shown_server(entry, known[entry.server_id], logins)
                 for entry in document.servers
                 if entry.server_id in known
             ),
@@ -182,9 +187,11 @@ class PortalOperations:
             modified_by=stored.modified_by,
         )
 
-    def _shown_server(self, entry: PortalServerDocument, server: Stored[ServerDocument]) -> ShownPortalServer:
+    def _shown_server(
+        self, entry: PortalServerDocument, server: Stored[ServerDocument], logins: OwnLogins
+    ) -> ShownPortalServer:
         document, hidden = server.document, entry.default_disabled
-        shown = self._servers.shown(server).model_dump(exclude={"updated_tools", "updated_prompts"})
+        shown = self._servers.shown(server, logins).model_dump(exclude={"updated_tools", "updated_prompts"})
         return ShownPortalServer(
             **shown,
             server_id=server.id,

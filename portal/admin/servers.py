@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from portal.admin import credentials
 from portal.admin.api.answers import ListAnswer
+from portal.admin.api.application import AdminSettings
 from portal.admin.api.collection import Removed
 from portal.admin.api.errors import in_use, not_found
 from portal.admin.api.operations import ApiRequest, Operation
@@ -19,11 +20,12 @@ from portal.admin.api.permissions import PORTALS
 from portal.admin.capabilities import Override, Overrides
 from portal.admin.credentials import AuthConfigSummary, AuthenticationStatus
 from portal.admin.pins import ApprovalOperations
+from portal.admin.server_logins import LoginOperations, OwnLogins, ShownCredential, read_own_logins
 from portal.admin.upstreams import ErrorDetails, Status, Upstreams
 from portal.credentials import open_secret
 from portal.objects import PORTAL, SERVER, AuthType, CapabilitySetting, ServerDocument
 from portal.servers import ListingChange
-from portal.state import KEEP, Broken, Keep, Store, Stored, Transaction
+from portal.state import KEEP, Broken, Clock, Keep, Store, Stored, Transaction
 
 PATH = "/access/ai-controls/mcp/servers"
 MAX_SERVERS = 1000
@@ -91,7 +93,8 @@ class ShownServer(BaseModel):
 
     If `assertion_audience` (ours) is set, calls carry an assertion for it that names the caller. `tools` and `prompts`
     are from the last listing, `capability_changes` (ours) are the changes between listings. A server with `pin` (ours)
-    offers only approved definitions; `waiting_approvals` counts those that wait.
+    offers only approved definitions; `waiting_approvals` counts those that wait. `credential` (ours) is the portal's
+    own login.
     """
 
     id: str
@@ -107,6 +110,7 @@ class ShownServer(BaseModel):
     updated_tools: tuple[Override, ...] = ()
     auth_config_summary: AuthConfigSummary | None = None
     authentication_status: AuthenticationStatus
+    credential: ShownCredential | None = None
     status: Status
     error: str | None = None
     error_details: ErrorDetails | None = None
@@ -123,9 +127,11 @@ class ShownServer(BaseModel):
 
 
 class ServerOperations:
-    def __init__(self, store: Store, upstreams: Upstreams) -> None:
+    def __init__(self, store: Store, upstreams: Upstreams, clock: Clock, settings: AdminSettings) -> None:
         self._store = store
         self._upstreams = upstreams
+        self._clock = clock
+        self._settings = settings
 
     def operations(self) -> list[Operation]:
         item = PATH + "/{id}"
@@ -139,10 +145,18 @@ class ServerOperations:
                 "POST", f"{item}/sync", "Read the tools and prompts of a server again", self._sync, Synced, PORTALS
             ),
             *ApprovalOperations(self._store, self._upstreams).operations(item),
+            *LoginOperations(self._store, self._clock, self._settings).operations(item),
         ]
 
-    def shown(self, stored: Stored[ServerDocument]) -> ShownServer:
+    async def own_logins(self) -> OwnLogins:
+        """The portal's own logins, to be shown with their servers."""
+        return await read_own_logins(self._store, self._clock, self._settings.lead)
+
+    def shown(self, stored: Stored[ServerDocument], logins: OwnLogins) -> ShownServer:
         document = stored.document
+        credential = logins.of(stored.id, document, self._upstreams.own_token(stored.id))
+        state = credential.state if credential is not None else None
+        status = credentials.authentication_status(document, has_secret=stored.has_secret, state=state)
         return ShownServer(
             **self._upstreams.observed(stored.id).model_dump(),
             id=stored.id,
@@ -157,7 +171,8 @@ class ServerOperations:
             updated_prompts=tuple(map(_override, document.updated_prompts)),
             updated_tools=tuple(map(_override, document.updated_tools)),
             auth_config_summary=credentials.summary(document),
-            authentication_status=credentials.authentication_status(document, has_secret=stored.has_secret),
+            authentication_status=status,
+            credential=credential,
             created_at=stored.created_at,
             created_by=stored.created_by,
             modified_at=stored.modified_at,
@@ -166,9 +181,9 @@ class ServerOperations:
 
     async def _list(self, request: ApiRequest) -> ListAnswer[ShownServer]:
         search = request.paging.search.lower()
-        scan = await self._store.scan(SERVER)
+        scan, logins = await self._store.scan(SERVER), await self.own_logins()
         servers = [
-            self.shown(stored)
+            self.shown(stored, logins)
             for stored in scan.stored
             if search in stored.id.lower() or search in stored.document.name.lower()
         ]
@@ -178,19 +193,14 @@ class ServerOperations:
         stored = await self._store.get(SERVER, request.path["id"])
         if stored is None:
             raise not_found("MCP server")
-        return self.shown(stored)
+        return self.shown(stored, await self.own_logins())
 
     async def _create(self, request: ApiRequest) -> ShownServer:
         body = request.read(ServerBody)
         document = ServerDocument(
-            name=body.name,
-            hostname=body.hostname,
-            auth_type=body.auth_type,
-            description=body.description,
-            oauth=credentials.public_part(body.auth_type, body.auth_credentials),
-            client_secret_version=1 if body.client_secret else 0,
+            name=body.name, hostname=body.hostname, auth_type=body.auth_type, description=body.description
         )
-        secret = _new_secret(body, {})
+        new = credentials.new_credentials(body.auth_type, body.auth_credentials, body.client_secret)
         async with self._store.transaction() as transaction:
             scan = await transaction.scan(SERVER)
             if len(scan.stored) + len(scan.broken) >= MAX_SERVERS:
@@ -198,11 +208,11 @@ class ServerOperations:
             created = await transaction.create(
                 SERVER,
                 body.id,
-                document.model_copy(update=_settings(body)),
+                document.model_copy(update={**_settings(body), **new.members}),
                 by=request.by,
-                secret=None if isinstance(secret, Keep) else secret,
+                secret=orjson.dumps(new.secret) if new.secret else None,
             )
-        return self.shown(created)
+        return self.shown(created, await self.own_logins())
 
     async def _replace(self, request: ApiRequest) -> ShownServer:
         body = request.read(ServerReplacement)
@@ -212,20 +222,20 @@ class ServerOperations:
             if stored is None:
                 raise not_found("MCP server")
             before = stored.document
-            public = credentials.public_part(before.auth_type, body.auth_credentials)
-            changes: dict[str, object] = {
-                "name": body.name or before.name,
-                **_settings(body),
-                "oauth": public or before.oauth,
-                "client_secret_version": before.client_secret_version + (1 if body.client_secret else 0),
-            }
+            changes: dict[str, object] = {"name": body.name or before.name, **_settings(body)}
             if "description" in body.model_fields_set:
                 changes["description"] = body.description
-            secret = _new_secret(body, await _current_secret(transaction, stored.id))
+            secret: bytes | Keep | None = KEEP
+            if body.auth_credentials is not None or body.client_secret is not None:
+                opened = await _current_secret(transaction, stored.id)
+                sent = body.auth_credentials, body.client_secret
+                new = credentials.new_credentials(before.auth_type, *sent, before, opened)
+                changes |= new.members
+                secret = orjson.dumps(new.secret) if new.secret else None
             replaced = await transaction.replace(
                 SERVER, stored.id, before.model_copy(update=changes), by=request.by, secret=secret
             )
-        return self.shown(replaced)
+        return self.shown(replaced, await self.own_logins())
 
     async def _delete(self, request: ApiRequest) -> ShownServer | Removed:
         id = request.path["id"]
@@ -238,7 +248,9 @@ class ServerOperations:
             if users:
                 raise in_use(f"the server is used by the portal {users[0]}; detach it first")
             deleted = await transaction.delete(SERVER, id, by=request.by)
-        return Removed(id=deleted.id) if isinstance(deleted, Broken) else self.shown(deleted)
+        if isinstance(deleted, Broken):
+            return Removed(id=deleted.id)
+        return self.shown(deleted, await self.own_logins())
 
     async def _sync(self, request: ApiRequest) -> Synced:
         stored = await self._store.get(SERVER, request.path["id"])
@@ -259,13 +271,6 @@ def _settings(body: _Settings) -> dict[str, object]:
 
 def _override(setting: CapabilitySetting) -> Override:
     return Override.model_validate(setting.model_dump())
-
-
-def _new_secret(body: _Settings, before: Mapping[str, str]) -> bytes | Keep:
-    new = {"auth_credentials": body.auth_credentials, "client_secret": body.client_secret}
-    if all(value is None for value in new.values()):
-        return KEEP
-    return orjson.dumps(credentials.merge_credentials(before, new))
 
 
 async def _current_secret(transaction: Transaction, id: str) -> Mapping[str, str]:

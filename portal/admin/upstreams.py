@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 
 from pydantic import BaseModel
 
+from portal.credentials import OwnToken, ServerCredentials
 from portal.pins import PendingDefinition
 from portal.servers import History, ListingChange, Servers, ServerSnapshot, StoredServers
 
@@ -49,6 +50,9 @@ class Upstreams(Protocol):
     async def sync(self, server_id: str) -> Observed:
         """The state after reading the server's lists now."""
 
+    def own_token(self, server_id: str) -> OwnToken | None:
+        """How it stands with the token that the portal asks for as a client; None before it has asked for one."""
+
     def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         """The definitions of a pinned server that wait for approval."""
 
@@ -65,6 +69,9 @@ class NotRunning:
     async def sync(self, server_id: str) -> Observed:
         return Observed()
 
+    def own_token(self, server_id: str) -> OwnToken | None:
+        return None
+
     def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         return ()
 
@@ -73,11 +80,12 @@ class NotRunning:
 
 
 class RegistryUpstreams:
-    """Implements `Upstreams` over the registry of a running portal."""
+    """Implements `Upstreams` over the registry of a running portal, and the credentials of its servers."""
 
-    def __init__(self, servers: Servers, stored: StoredServers) -> None:
+    def __init__(self, servers: Servers, stored: StoredServers, credentials: ServerCredentials | None = None) -> None:
         self._servers = servers
         self._stored = stored
+        self._credentials = credentials
 
     def observed(self, server_id: str) -> Observed:
         history = self._stored.history(server_id) or History()
@@ -110,6 +118,9 @@ class RegistryUpstreams:
                     await self._servers.refresh(server_id)
             self._stored.synced(server_id)
         return self.observed(server_id)
+
+    def own_token(self, server_id: str) -> OwnToken | None:
+        return self._credentials.own_tokens().get(server_id) if self._credentials is not None else None
 
     def pending(self, server_id: str) -> tuple[PendingDefinition, ...]:
         server = self._servers.snapshot.servers.get(server_id)

@@ -137,11 +137,21 @@ def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[
     return {server: audience for server, audience in audience_of.items() if audience}
 
 
-def served_for_all(definition: PortalDefinition, config: Config) -> frozenset[str]:
-    """The servers that everybody at a portal calls with the portal's own login (`on_behalf` is false)."""
-    settings = {entry.server_id: entry.on_behalf for entry in definition.servers or ()}
-    configured = {server.id: server.on_behalf for server in config.servers.values() if isinstance(server, HttpServer)}
-    return frozenset(id for id, on_behalf in {**configured, **settings}.items() if not on_behalf)
+def served_for_all(definition: PortalDefinition, config: Config, stored: StoredState) -> frozenset[str]:
+    """The ids of the servers that everybody at a portal calls with the portal's own login, instead of one of their own.
+
+    The entry of the server says so for all portals, the portal's entry of the server for this one: `on_behalf` is
+    false. Whether a server wants a login at all is not asked here.
+    """
+    entries = _settings_of_servers(definition, config, stored.objects)
+    here = {entry.server_id for entry in entries}
+    of_portal = {entry.server_id for entry in entries if not entry.on_behalf}
+    of_servers = {
+        id
+        for id, server in config.servers.items()
+        if isinstance(server, HttpServer) and not server.on_behalf and (definition.servers is None or id in here)
+    }
+    return frozenset(of_portal | of_servers)
 
 
 def could_enter(identity: Identity, best_case: BestCase, apps: Iterable[Stored[AppDocument]]) -> bool:

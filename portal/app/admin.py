@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from ipaddress import ip_network
 
 from portal.admin import Admin, AdminSettings, RegistryUpstreams, create_admin
@@ -9,22 +10,28 @@ from portal.app.access import read_stored
 from portal.app.definitions import OWN, definitions
 from portal.app.identity import PortalIdentity
 from portal.app.shared import Shared
-from portal.config import Config, IdentitySection
+from portal.config import Config
+from portal.elicitation import PORTAL_LOGIN_PATH
 from portal.login import Delivery, Smtp
 from portal.servers import StoredServers
 from portal.state import Store
 
 
-async def open_admin(shared: Shared, stored: StoredServers, section: IdentitySection) -> Admin:
+async def open_admin(shared: Shared, stored: StoredServers) -> Admin:
     """The admin API over the instance's store and its running servers."""
-    upstreams = RegistryUpstreams(shared.servers, stored)
+    upstreams = RegistryUpstreams(shared.servers, stored, shared.credentials)
     settings = AdminSettings()
-    configure_admin(settings, section)
+    configure_admin(settings, shared.config)
     return await create_admin(shared.require_store(), upstreams, clock=shared.parts.now, settings=settings)
 
 
-def configure_admin(settings: AdminSettings, section: IdentitySection) -> None:
+def configure_admin(settings: AdminSettings, config: Config) -> None:
     """Set the settings that come from the configuration."""
+    section = config.portal.identity
+    settings.lead = timedelta(seconds=config.portal.credential_notices.lead)
+    if section is None:
+        return
+    settings.login_page = PORTAL_LOGIN_PATH
     settings.proxies = [ip_network(proxy) for proxy in section.trusted_proxies]
     settings.integrations = frozenset(section.posture.integrations) if section.posture is not None else None
 

@@ -114,6 +114,7 @@ def _server_of_document(entry: PortalServerEntry) -> PortalServer:
     return PortalServer(
         server_id=entry.server_id,
         default_disabled=entry.default_disabled,
+        on_behalf=entry.on_behalf,
         updated_tools=tuple(map(_setting, entry.updated_tools)),
         updated_prompts=tuple(map(_setting, entry.updated_prompts)),
     )

@@ -259,14 +259,15 @@ def portal_identity(
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now, servers.want_login)
     server = AuthorizationServer(authority, login, settings.name)
     elicitations = Elicitations(store.tokens, now)
-    path = settings.oauth.path
-    server_routes = ServerRoutes(login, servers, elicitations, admission.admit, server.waiting, path)
+    server_routes = ServerRoutes(
+        login, servers, elicitations, admission.admit, server.waiting, find_server, settings.oauth.path
+    )
     verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
     shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
-    held = HeldGrants(store, grants, uses, scope)
-    home = HomeRoutes(login, held, UpstreamLogins(store, find_server), shown, now)
+    held, upstream = HeldGrants(store, grants, uses, scope), UpstreamLogins(store, find_server)
+    home = HomeRoutes(login, held, upstream, servers, shown, now)
     routes = [*home.routes(), *login_routes.routes(), *server.routes(), *server_routes.routes()]
     routes += [*assertions.routes(), *saas.routes()]
     public = [url for url in (origins.public_url, origins.host_url) if url]

@@ -201,7 +201,20 @@ class Instance:
         opened = open_upstreams(config, sink, self.shared.store, learning=learning, pins=pins)
         upstreams = await stack.enter_async_context(opened)
         self.shared.servers, self.shared.learning = upstreams.servers, upstreams.learning
+        self.shared.credentials = upstreams.credentials
         self.shared.records = self.shared.parts.records or upstreams.records
+        if (store := self.shared.store) is not None:
+            from portal.credentials import CredentialNotices
+
+            await stack.enter_async_context(
+                CredentialNotices(
+                    store,
+                    lambda: self.config.portal.credential_notices,
+                    lambda: self.own.definition.name if OWN in self.portals else self.config.portal.name,
+                    self.shared.credentials.own_tokens,
+                    now=self.shared.parts.now,
+                )
+            )
         routes: list[BaseRoute] = []
         if config.portal.identity is not None:
             routes = await self._start_identity(config.portal.identity, stack)
@@ -228,7 +241,7 @@ class Instance:
         stack.push_async_callback(self._signals.aclose)
         stored = StoredServers(store, self.servers, self.config.servers, self._why_unfit)
         self._stored_servers = await stack.enter_async_context(stored)
-        self.admin = await open_admin(self.shared, stored, section)
+        self.admin = await open_admin(self.shared, stored)
         await stack.enter_async_context(background(self._forget_expired()))
         self._follower = Follower(store, ACCESS_KINDS, self._follow, self._unavailable)
         stack.push_async_callback(self._follower.aclose)
@@ -271,7 +284,7 @@ class Instance:
                 self._connect_signals(self.portals.values())
                 self._callers_changed()
             assert self.admin is not None
-            configure_admin(self.admin.settings, section)
+            configure_admin(self.admin.settings, self.config)
         wanted = definitions(self.config, self._stored.objects.portals, self._stored.login_name)
         for id in [id for id in self.portals if id not in wanted]:
             await self.portals.pop(id).aclose()

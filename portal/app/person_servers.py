@@ -1,33 +1,27 @@
-"""The servers of one portal for each of its people: what they may use, their logins, and what they have turned off."""
+"""The servers of one portal for each of its people, as its endpoint asks for them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from portal.elicitation import Choices, Offered, PeoplesLogins, shown_servers
-from portal.endpoint import OwnServer
+from portal.elicitation import PeoplesServers
+from portal.endpoint import PersonServer
 from portal.identity import Identity
-from portal.state import Clock
 
 
 class PortalServers:
-    """Implements `portal.endpoint.PersonServers`. `portal` is the portal's id."""
+    """Implements `portal.endpoint.PersonServers`."""
 
-    def __init__(self, portal: str, offered: Offered, logins: PeoplesLogins, choices: Choices, now: Clock) -> None:
-        self._portal = portal
-        self._offered = offered
-        self._logins = logins
-        self._choices = choices
-        self._now = now
+    def __init__(self, servers: PeoplesServers) -> None:
+        self._servers = servers
 
     def off(self, person: Identity | None) -> frozenset[str]:
-        return self._choices.off(self._portal, person.key) if person is not None and person.key else frozenset()
+        return self._servers.off(person) if person is not None and person.key else frozenset()
 
-    async def of(self, person: Identity) -> Sequence[OwnServer]:
-        offered, off = await self._offered(person), self.off(person)
-        logins, connecting = await self._logins.of(person), await self._logins.connecting(person)
+    async def of(self, person: Identity) -> Sequence[PersonServer]:
+        off = self.off(person)
         return [
-            OwnServer(
+            PersonServer(
                 id=one.id,
                 name=one.name,
                 description=one.description,
@@ -35,16 +29,17 @@ class PortalServers:
                 login=one.state,
                 reason=one.reason,
                 connected=one.connected,
+                may_connect=bool(one.can),
             )
-            for one in shown_servers(offered, logins, connecting, {}, self._now())
+            for one in await self._servers.of(person)
         ]
 
     async def choose(self, person: Identity, servers: Mapping[str, bool]) -> None:
-        await self._choices.choose(self._portal, person.key, servers)
+        await self._servers.choose(person, servers)
 
     def subscribe(self, listener: Callable[[str], object]) -> Callable[[], None]:
         def chosen(portal: str, subject: str) -> None:
-            if portal == self._portal:
+            if portal == self._servers.portal:
                 listener(subject)
 
-        return self._choices.subscribe(chosen)
+        return self._servers.choices.subscribe(chosen)

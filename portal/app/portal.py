@@ -50,7 +50,7 @@ class Portal:
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
         self._signs_in_as: tuple[IdentitySection, str, str] | None = None
-        self._served_for_all = served_for_all(definition, shared.config)
+        self._served_for_all = served_for_all(definition, shared.config, StoredState())
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caller = Caller(
@@ -104,7 +104,7 @@ class Portal:
         """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
         config = self._shared.config
-        self._served_for_all = served_for_all(definition, config)
+        self._served_for_all = served_for_all(definition, config, stored)
         self.endpoint.apply(definition.name, definition.instructions, definition.code_mode, config.portal.runs)
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
@@ -230,12 +230,12 @@ class Portal:
             return None
         from portal.app.offered import offered_servers
         from portal.app.person_servers import PortalServers
-        from portal.elicitation import PeoplesLogins
+        from portal.elicitation import PeoplesLogins, PeoplesServers
 
-        shared = self._shared
-        logins = PeoplesLogins(shared.require_store().scoped(self.definition.id), shared.parts.now)
+        shared, id = self._shared, self.definition.id
+        logins = PeoplesLogins(shared.require_store().scoped(id), shared.parts.now)
         offered = offered_servers(self.access, shared.servers, lambda: self._served_for_all)
-        return PortalServers(self.definition.id, offered, logins, choices, shared.parts.now)
+        return PortalServers(PeoplesServers(offered, logins, choices, id))
 
     async def _login_page(self, scope: Scope, person: Identity, wanted: Mapping[str, str]) -> LoginPage:
         """The page for a person who has to log in to the servers that are wanted, each with the reason."""

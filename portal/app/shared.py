@@ -10,6 +10,7 @@ from portal.access import LiveAccess
 from portal.app.code import Programs
 from portal.calls import Gate, Records
 from portal.config import Config
+from portal.credentials import ServerCredentials
 from portal.endpoint import CodeRunner, Contents
 from portal.http import Edge, HttpSettings
 from portal.learning import Learning
@@ -64,6 +65,7 @@ class Shared:
     edge: Edge
     programs: Programs | None
     servers: Servers = field(init=False)
+    credentials: ServerCredentials = field(init=False)
     records: Records = field(init=False)
     learning: Learning = field(init=False)
     contents: Contents = field(default_factory=Contents)

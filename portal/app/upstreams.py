@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, slots=True)
 class OpenServers:
     servers: Servers
+    credentials: ServerCredentials
     records: RecordLog
     learning: Learning
 
@@ -59,4 +60,4 @@ async def open_upstreams(
             Servers(config.servers, outputs=learning.shapes, pins=pins, credentials=credentials)
         )
         learning.publish_to(servers.republish)
-        yield OpenServers(servers, records, learning)
+        yield OpenServers(servers, credentials, records, learning)

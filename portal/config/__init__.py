@@ -15,6 +15,7 @@ from portal.config.config import (
     parse_config,
     server_id,
 )
+from portal.config.credential_notices import CredentialNoticesSection
 from portal.config.document import YAML, load_document, read_document, read_text
 from portal.config.durations import read_duration, say_duration, write_duration
 from portal.config.expand import Expansion
@@ -39,6 +40,7 @@ __all__ = [
     "CapabilityOverride",
     "CodeModePolicy",
     "Config",
+    "CredentialNoticesSection",
     "Expansion",
     "HeaderName",
     "HeaderValue",

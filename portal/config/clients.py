@@ -53,6 +53,7 @@ ONLY_HERE = frozenset(
 _PORTAL_KEYS = frozenset(
     {"identity", "policies", "serverPolicies", "toolPolicies", "publicUrl", "codeMode", "typeCheck", "limits"}
     | {"allowedHosts", "allowedOrigins", "pinned", "learnedShapes", "state"}
+    | {"credentialNotices"}
 )
 _OAUTH_KEYS = frozenset(to_camel(name) for name in UpstreamOAuth.model_fields)
 _SPELLINGS = (

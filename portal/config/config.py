@@ -38,6 +38,7 @@ from portal.config.clients import (
     without_wrapping,
     workspace_of,
 )
+from portal.config.credential_notices import CredentialNoticesSection
 from portal.config.document import describe, load_document, read_text
 from portal.config.expand import Expansion
 from portal.config.identity import IdentitySection
@@ -123,6 +124,7 @@ class PortalSettings(Section):
     pinned: Annotated[Path, AfterValidator(_file_name)] | None = None
     state: str | None = Field(default=None, repr=False)
     identity: IdentitySection | None = None
+    credential_notices: CredentialNoticesSection = CredentialNoticesSection()
 
     @property
     def public_url(self) -> str:

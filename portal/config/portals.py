@@ -43,10 +43,14 @@ Overrides = Annotated[tuple[CapabilityOverride, ...], Field(max_length=10_000)]
 
 
 class PortalServerEntry(Section):
-    """A server of a portal. With `default_disabled` only the tools and prompts that the portal enables are shown."""
+    """A server of a portal. With `default_disabled` only the tools and prompts that the portal enables are shown.
+
+    Without `on_behalf` a login of the portal serves everybody at this portal.
+    """
 
     server_id: str = Field(min_length=1, max_length=64)
     default_disabled: bool = False
+    on_behalf: bool = True
     updated_tools: Overrides = ()
     updated_prompts: Overrides = ()
 

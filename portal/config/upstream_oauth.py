@@ -47,8 +47,9 @@ class UpstreamOAuth(Section):
     Three members are for what providers do in their own way: `resource` (RFC 8707) is sent, omitted, or another URL;
     `parameters` are added to the request for a login, or for a token without one; `token_endpoint_auth_method` is the
     way the client shows who it is. `rotating` "strict" is for one that takes back everything when a refresh token comes
-    twice, `assume_pkce` for one that does not say that it knows PKCE. `callback_port` is where `codemode login` waits
-    for the browser. `allow_private` lets the server's metadata name addresses of private networks.
+    twice, `assume_pkce` for one that does not say that it knows PKCE. With `redirect_uris`, those that the client is
+    registered with, a login that would come back elsewhere is not begun. `callback_port` is where `codemode login`
+    waits for the browser. `allow_private` lets the server's metadata name addresses of private networks.
     """
 
     grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
@@ -64,7 +65,8 @@ class UpstreamOAuth(Section):
     scope: Annotated[str, AfterValidator(_scope)] = Field(default="", max_length=4096)
     resource: Annotated[str, AfterValidator(_resource)] = "send"
     parameters: dict[str, str] = Field(default_factory=dict, max_length=20, repr=False)
-    token_endpoint_auth_method: Literal["", "client_secret_basic", "client_secret_post", "private_key_jwt"] = ""
+    token_endpoint_auth_method: Literal["", "none", "client_secret_basic", "client_secret_post", "private_key_jwt"] = ""
+    redirect_uris: tuple[Url, ...] = Field(default=(), max_length=32)
     rotating: Literal["tolerant", "strict"] = "tolerant"
     assume_pkce: bool = False
     callback_port: int = Field(default=0, ge=0, le=65535)
@@ -91,7 +93,8 @@ class UpstreamOAuth(Section):
         if self.token_endpoint and not self.client_id:
             raise ValueError("needs a `clientId` where `tokenEndpoint` is written")
         signs = self.token_endpoint_auth_method == "private_key_jwt"
-        if self.token_endpoint_auth_method and signs != bool(self.private_key):
+        public = self.token_endpoint_auth_method == "none" and bool(self.client_secret)
+        if self.token_endpoint_auth_method and (public or signs != bool(self.private_key)):
             raise ValueError("has a `tokenEndpointAuthMethod` that does not go with its `clientSecret` or `privateKey`")
         return self
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -15,12 +16,28 @@ from portal.config import HttpServer, UpstreamOAuth
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, Challenge, read_challenge, union
 from portal.credentials.client_authentication import authenticated, configured_client
 from portal.credentials.discovery import Discovered, discover, resource_member
+from portal.credentials.errors import NoAnswer
+from portal.credentials.grants import State
 from portal.credentials.outbound import Outbound
+from portal.credentials.presets import scope_without_a_wish, with_preset
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import request_token
 from portal.errors import AuthorizationRequired
 
 MAX_STEP_UPS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class OwnToken:
+    """The state of a token that the portal asks for in its own name, in the words of `STATES`, with the reason if it is
+    not "ready". `lives` is whether there is a token that has not ended."""
+
+    state: State
+    reason: str
+    issuer: str
+    client_id: str
+    scope: str
+    lives: bool
 
 
 class ClientCredentials:
@@ -54,6 +71,19 @@ class ClientCredentials:
     @property
     def secrets(self) -> Sequence[str]:
         return self._source.shown
+
+    @property
+    def token(self) -> OwnToken | None:
+        """How it stands with the token; None before the first was asked for."""
+        held, failure, now = self._source.held, self._source.failure, self._clock()
+        lives = held is not None and now < held.ends
+        if failure is None and held is None:
+            return None
+        state: State = "expiring" if held is not None and now >= held.due else "ready"
+        if failure is not None:
+            state = "unknown" if isinstance(failure, NoAnswer) else "misconfigured"
+        issuer = self._discovered.server.issuer if self._discovered is not None else self._oauth.issuer or ""
+        return OwnToken(state, str(failure or ""), issuer, self._oauth.client_id, self._issued_scope, lives)
 
     async def aclose(self) -> None:
         await self._source.aclose()
@@ -104,11 +134,11 @@ class ClientCredentials:
         self._scope = self._issued_scope
 
     async def _fetch(self) -> Held:
-        oauth = self._oauth
         challenge = self._challenge or Challenge()
-        found = self._discovered or await discover(self._outbound, self._config.url, challenge, oauth)
+        found = self._discovered or await discover(self._outbound, self._config.url, challenge, self._oauth)
         self._discovered = found
-        self._scope = self._scope or found.scope
+        oauth = with_preset(self._oauth, found.server.issuer, self._config.url)
+        self._scope = self._scope or found.scope or scope_without_a_wish(found.server.issuer, found.resource)
         scope = self._scope
         form = {**oauth.parameters, "grant_type": "client_credentials", **resource_member(oauth, found.resource)}
         form |= {"scope": scope} if scope else {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -23,8 +23,9 @@ from portal.credentials.errors import CredentialError, Misconfigured, Refused
 from portal.credentials.grants import CredentialDocument, SealedGrant
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.outbound import Outbound
+from portal.credentials.presets import scope_without_a_wish, with_preset
 from portal.credentials.registration import PortalClient, client_at, forget_unknown_client
-from portal.credentials.tokens import NO_PROPER_CODE, readable_code, request_token
+from portal.credentials.tokens import INVALID_TARGET, NO_PROPER_CODE, RESOURCE_KNOB, readable_code, request_token
 from portal.errors import AuthorizationRequired, RpcError
 from portal.state import CredentialKey
 from portal.upstream import PORTAL_INFO, Introduction, NegotiationCache, open_link
@@ -101,12 +102,12 @@ async def begin_login(
     Raises:
         CredentialError: the login cannot be begun. The text says why and what to do.
     """
-    oauth = config.oauth
-    found = await discover(outbound, config.url, challenge, oauth)
+    found = await discover(outbound, config.url, challenge, config.oauth)
+    oauth = with_preset(config.oauth, found.server.issuer, config.url)
     if not found.server.authorization_endpoint:
         raise Misconfigured(f"the authorization server {found.server.issuer} has no logins.")
     if "S256" not in found.server.code_challenge_methods_supported:
-        if oauth is not None and oauth.assume_pkce:
+        if oauth.assume_pkce:
             log = structlog.get_logger("portal.credentials")
             log.warning("a login assumes PKCE", server=config.id, issuer=found.server.issuer)
         else:
@@ -115,15 +116,21 @@ async def begin_login(
                 "(S256). Without it a code can be stolen. If it does, write `assumePkce: true` into the server's "
                 "`oauth`."
             )
+    if not is_registered(oauth.redirect_uris, portal):
+        raise Misconfigured(
+            f"its client {oauth.client_id} is registered with {oauth.redirect_uris[0]}, and people come back to "
+            f"{portal.redirect_uri}. Register that too, and write it into `redirectUris`."
+        )
     outbound.check(found.server.authorization_endpoint)
     client = await client_at(found.server, oauth, portal, outbound, store, now)
-    asked = union(oauth.scope if oauth is not None and oauth.scope else found.scope, scope)
+    wished = oauth.scope or found.scope or scope_without_a_wish(found.server.issuer, found.resource)
+    asked = union(wished, scope)
     if _OFFLINE in found.server.scopes_supported and asked:
         asked = union(asked, _OFFLINE)
     # The room of logins is slow to import, and a portal without people does without it.
     from portal.login import authorization_url  # noqa: PLC0415
 
-    more = {**(oauth.parameters if oauth is not None else {}), **resource_member(oauth, found.resource)}
+    more = {**oauth.parameters, **resource_member(oauth, found.resource)}
     state = secrets.token_urlsafe(32)
     verifier = verifier_of(state)
     url = authorization_url(
@@ -138,6 +145,12 @@ async def begin_login(
     return PendingLogin(
         url, state, verifier, subject, config.id, found.resource, asked, portal.redirect_uri, found.server, client
     )
+
+
+def is_registered(redirect_uris: Sequence[str], portal: PortalClient) -> bool:
+    """Whether a client with these redirect URIs is one with that of the portal. Nothing is known without any, nor of
+    one on the machine of the person, whose port may be any (RFC 8252 7.3)."""
+    return not redirect_uris or portal.native or portal.redirect_uri in redirect_uris
 
 
 async def complete_login(
@@ -169,7 +182,7 @@ async def complete_login(
         "code": answer["code"],
         "redirect_uri": pending.redirect_uri,
         "code_verifier": pending.verifier,
-        **resource_member(oauth, pending.resource),
+        **resource_member(with_preset(oauth, server.issuer, pending.resource), pending.resource),
     }
     sent, headers = authenticated(pending.client, form, server, int(time.time()))
     confidential = (pending.client.secret, answer["code"], pending.verifier)
@@ -185,6 +198,7 @@ async def complete_login(
         granted_by=pending.subject,
         issued_at=now,
         expires_at=token.ends_at(now),
+        refreshable=bool(token.refresh),
     )
     grant = SealedGrant(
         access=token.access,
@@ -203,4 +217,5 @@ def _refusal(answer: Mapping[str, str]) -> tuple[str, str]:
         return "The authorization server sent neither a code nor an error.", ""
     if code == "access_denied":
         return "The login was refused, by the person or by the authorization server (access_denied).", code
-    return f"The authorization server refused the login with {readable_code(code) or NO_PROPER_CODE}.", code
+    hint = RESOURCE_KNOB if code == INVALID_TARGET else ""
+    return f"The authorization server refused the login with {readable_code(code) or NO_PROPER_CODE}.{hint}", code

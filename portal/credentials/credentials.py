@@ -7,16 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
-from weakref import WeakSet
+from weakref import WeakSet, WeakValueDictionary
 
 import structlog
 
 from portal.bounded import Bounded
 from portal.config import HttpServer, ServerConfig
-from portal.credentials.client_credentials import ClientCredentials
-from portal.credentials.discovery import covers
+from portal.credentials.client_credentials import ClientCredentials, OwnToken
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import CREDENTIAL, OWN, CredentialDocument
+from portal.credentials.grants import CREDENTIAL, OWN, CredentialDocument, fits
 from portal.state import Follower, StateUnavailable
 from portal.upstream import Credential
 
@@ -40,6 +39,7 @@ class ServerCredentials:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
         self._own: WeakSet[GrantedCredential] = WeakSet()
+        self._clients: WeakValueDictionary[str, ClientCredentials] = WeakValueDictionary()
         self._logins: Bounded[str, Sequence[Stored]] = Bounded(MAX_PERSONS)
         # A reading that a change crosses is over before the change is followed, and so read again.
         self._reading = asyncio.Lock()
@@ -67,12 +67,18 @@ class ServerCredentials:
         if not isinstance(config, HttpServer):
             return None
         if config.oauth is not None and config.oauth.grant == "client_credentials":
-            return ClientCredentials(config, config.oauth)
+            own = ClientCredentials(config, config.oauth)
+            self._clients[config.id] = own
+            return own
         if self._store is None or not may_log_in(config):
             return None
         granted = GrantedCredential(config, self._store, OWN, f"log in with `codemode login {config.id}`")
         self._own.add(granted)
         return granted
+
+    def own_tokens(self) -> Mapping[str, OwnToken]:
+        """By server: how it stands with the tokens that the portal has asked for in its own name."""
+        return {id: token for id, own in self._clients.items() if (token := own.token) is not None}
 
     def is_personal(self, config: ServerConfig) -> bool:
         """Whether a person may have a credential of their own for this server."""
@@ -112,7 +118,7 @@ class ServerCredentials:
         fitting = [
             one
             for one in self._logins.get(subject) or ()
-            if one.key.server == config.id and covers(one.key.resource, config.url)
+            if one.key.server == config.id and fits(one.key, config.url, config.oauth)
         ]
         return fitting[-1] if fitting else None
 

@@ -21,6 +21,7 @@ from portal.credentials.challenge import Challenge
 from portal.credentials.errors import Misconfigured, NoAnswer
 from portal.credentials.metadata import M, ResourceMetadata, ServerMetadata, read
 from portal.credentials.outbound import Outbound, origin_of
+from portal.credentials.presets import advice_of
 from portal.http import normal_url
 
 
@@ -111,7 +112,7 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
         Misconfigured: the server wants tokens of another one. What is registered with one authorization server is not
             shown to another.
     """
-    if issuer is not None and (not named or any(_same_issuer(one, issuer) for one in named)):
+    if issuer is not None and (not named or any(same_issuer(one, issuer) for one in named)):
         return issuer
     if issuer is not None:
         raise Misconfigured(
@@ -129,7 +130,7 @@ def _choose(named: Sequence[str], issuer: str | None) -> str:
     )
 
 
-def _same_issuer(one: str, other: str) -> bool:
+def same_issuer(one: str, other: str) -> bool:
     """Whether both are the same text, but for the slash at the end of a bare host (RFC 8414 3.3)."""
     try:
         return issuers_match(one, other)
@@ -151,9 +152,9 @@ async def _server_metadata(outbound: Outbound, issuer: str, url: str) -> ServerM
     if found is None:
         raise Misconfigured(
             f"the authorization server {issuer} publishes no metadata. Check `issuer` in the server's `oauth`, or "
-            "write its `tokenEndpoint` there."
+            f"write its `tokenEndpoint` there.{advice_of(issuer)}"
         )
-    if not _same_issuer(found.issuer, issuer):
+    if not same_issuer(found.issuer, issuer):
         raise Misconfigured(
             f"the metadata of the authorization server {issuer} names another issuer, {_listed([found.issuer])}. Check "
             "`issuer` in the server's `oauth`."

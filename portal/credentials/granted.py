@@ -26,7 +26,7 @@ import structlog
 from portal.config import HttpServer
 from portal.credentials.challenge import INSUFFICIENT_SCOPE, read_challenge, union
 from portal.credentials.client_authentication import authenticated
-from portal.credentials.discovery import covers, resource_member
+from portal.credentials.discovery import resource_member
 from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refused
 from portal.credentials.grants import (
     CREDENTIAL,
@@ -34,9 +34,11 @@ from portal.credentials.grants import (
     CredentialDocument,
     SealedGrant,
     client_of,
+    fits,
     unsealed,
 )
 from portal.credentials.outbound import Outbound
+from portal.credentials.presets import with_preset
 from portal.credentials.registration import forget_unknown_client
 from portal.credentials.token_source import Held, TokenSource
 from portal.credentials.tokens import AccessToken, request_token
@@ -170,7 +172,7 @@ class GrantedCredential:
     # The store
 
     async def _load(self) -> None:
-        """Read what the store has. A credential for another place than the server's is none."""
+        """Read what the store has. A credential for another place, issuer or client than the server's is none."""
         try:
             stored, grant = await self._newest()
         except (StateUnavailable, SecretUnreadable) as error:
@@ -182,7 +184,7 @@ class GrantedCredential:
 
     async def _newest(self) -> tuple[Stored | None, SealedGrant | None]:
         found = await self._store.credentials.list(CREDENTIAL, subject=self._subject, server=self._config.id)
-        fitting = [one for one in found if covers(one.key.resource, self._config.url)]
+        fitting = [one for one in found if fits(one.key, self._config.url, self._config.oauth)]
         if not fitting:
             return None, None
         stored = fitting[-1]
@@ -290,7 +292,7 @@ class GrantedCredential:
         return error.arrived or (self._strict and by_gateway)
 
     async def _request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
-        oauth = self._config.oauth
+        oauth = with_preset(self._config.oauth, stored.key.issuer, self._config.url)
         client = client_of(stored, grant, oauth)
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
         form |= resource_member(oauth, stored.key.resource)
@@ -355,7 +357,8 @@ class GrantedCredential:
 
     @property
     def _strict(self) -> bool:
-        return self._config.oauth is not None and self._config.oauth.rotating == "strict"
+        issuer = self._stored.key.issuer if self._stored is not None else ""
+        return with_preset(self._config.oauth, issuer, self._config.url).rotating == "strict"
 
 
 def _identity(stored: Stored | None) -> object:

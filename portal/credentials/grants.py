@@ -10,13 +10,14 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from portal.config import UpstreamOAuth
 from portal.credentials.client_authentication import RegisteredClient, configured_client
+from portal.credentials.discovery import covers, same_issuer
 from portal.credentials.metadata import ServerMetadata
 from portal.credentials.token_source import RENEW_AT
 from portal.objects import Document
 from portal.state import Kind, SecretUnreadable
 
 if TYPE_CHECKING:
-    from portal.state import StoredCredential
+    from portal.state import CredentialKey, StoredCredential
 
 OWN = ""
 """The subject of the portal's own credentials, which serve all its callers."""
@@ -46,8 +47,8 @@ class Attempt(BaseModel):
 
 class CredentialDocument(Document):
     """What is not secret of a credential. `scope` is what was asked for and not refused, `wanted_scope` what a server
-    has asked for beyond it. `reason` says why the state is not "ready". Times are UTC; `expires_at` is None where the
-    authorization server does not say.
+    has asked for beyond it. `reason` says why the state is not "ready". Times are UTC; `expires_at`, the end of the
+    token, is None where the authorization server does not say. `refreshable` is whether there is a refresh token.
     """
 
     state: Literal["ready", "refreshing", "unknown", "needs_reauth", "misconfigured"]
@@ -58,6 +59,7 @@ class CredentialDocument(Document):
     granted_by: str = ""
     issued_at: AwareDatetime
     expires_at: AwareDatetime | None = None
+    refreshable: bool = True
     attempt: Attempt | None = None
 
 
@@ -76,12 +78,13 @@ class SealedGrant(BaseModel):
 def client_of(
     stored: StoredCredential[CredentialDocument], grant: SealedGrant, oauth: UpstreamOAuth | None
 ) -> RegisteredClient:
-    """The client that a credential was given to. A secret of the configuration may be newer than the login's.
+    """The client that a credential was given to. A secret of the configuration may be newer than the login's; one of
+    another authorization server is not sent to that of the login.
 
     Raises:
         Misconfigured: the private key of the configuration is none.
     """
-    if oauth is not None and oauth.client_id == stored.key.client:
+    if oauth is not None and oauth.client_id == stored.key.client and fits(stored.key, stored.key.resource, oauth):
         return configured_client(oauth)
     return RegisteredClient(stored.key.client, grant.client_secret, method=grant.method)
 
@@ -99,6 +102,18 @@ def unsealed(secret: bytes) -> SealedGrant:
 
 
 CREDENTIAL = Kind("upstream_credential", CredentialDocument)
+
+
+def fits(key: CredentialKey, url: str, oauth: UpstreamOAuth | None) -> bool:
+    """Whether a credential is one for the server at `url`, as it is configured now: for its resource, of its issuer
+    and of its client, where these are configured."""
+    if not covers(key.resource, url):
+        return False
+    if oauth is None:
+        return True
+    # Whoever types endpoints in need not know the issuer; the token endpoint stands for it then.
+    issuer = oauth.issuer or oauth.token_endpoint
+    return (issuer is None or same_issuer(key.issuer, issuer)) and oauth.client_id in ("", key.client)
 
 
 def state_of(stored: StoredCredential[CredentialDocument] | None, now: datetime) -> State:

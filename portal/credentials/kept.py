@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 
 from portal.config import HttpServer
 from portal.credentials.code_grant import PendingLogin
-from portal.credentials.discovery import covers
 from portal.credentials.errors import CredentialError
+from portal.credentials.grants import fits
 from portal.credentials.metadata import ServerMetadata
+from portal.credentials.presets import with_preset
 from portal.credentials.registration import PortalClient, client_again
 from portal.objects import Document
+from portal.state import CredentialKey
 
 if TYPE_CHECKING:
     from portal.state import Store
@@ -59,9 +61,13 @@ async def resumed_login(
     Raises:
         CredentialError: the server or the portal's client is another one by now. The text says so.
     """
-    if not covers(kept.resource, config.url):
-        raise CredentialError("the server has moved since the login was begun. Begin again.")
-    client = await client_again(kept.client_id, kept.metadata.issuer, config.oauth, portal, store)
+    issuer = kept.metadata.issuer
+    # A secret that is configured for another authorization server by now must not go to this one.
+    if not fits(CredentialKey(subject, kept.server, issuer, kept.resource, kept.client_id), config.url, config.oauth):
+        raise CredentialError(
+            "the server has moved, or is configured otherwise, since the login was begun. Begin again."
+        )
+    client = await client_again(kept.client_id, issuer, with_preset(config.oauth, issuer, config.url), portal, store)
     if client is None:
         raise CredentialError("the portal is registered there as another client by now. Begin again.")
     return PendingLogin(

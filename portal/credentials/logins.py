@@ -20,6 +20,7 @@ from portal.credentials.grants import (
     unsealed,
 )
 from portal.credentials.outbound import Outbound
+from portal.credentials.presets import with_preset
 from portal.credentials.tokens import revoke_token
 from portal.state import CredentialKey, SecretUnreadable
 
@@ -103,7 +104,7 @@ async def _revoke(
         return True
     try:
         form = {"token": token, "token_type_hint": f"{kind}_token"}
-        client = client_of(stored, grant, oauth)
+        client = client_of(stored, grant, with_preset(oauth, stored.key.issuer, stored.key.resource))
         sent, headers = authenticated(client, form, grant.server, int(time.time()))
         await revoke_token(outbound, grant.server.revocation_endpoint, sent, headers)
     except CredentialError as error:

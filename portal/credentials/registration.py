@@ -20,6 +20,7 @@ from portal.credentials.client_authentication import RegisteredClient, configure
 from portal.credentials.errors import Misconfigured, NoAnswer, Refused
 from portal.credentials.metadata import OptionalText, ServerMetadata, read
 from portal.credentials.outbound import Outbound, origin_of
+from portal.credentials.presets import advice_of
 from portal.credentials.tokens import readable_code
 from portal.objects import Document
 from portal.state import Kind, NotFound
@@ -99,7 +100,7 @@ async def client_at(
         raise Misconfigured(
             f"the authorization server {server.issuer} registers no clients by itself. Register one there with the "
             f"redirect URI {portal.redirect_uri}, and write its `clientId`, and its `clientSecret` if it has one, into "
-            "the server's `oauth`."
+            f"the server's `oauth`.{advice_of(server.issuer)}"
         )
     client, expires_at = await _register(server, portal, outbound)
     document = UpstreamClientDocument(
@@ -179,7 +180,7 @@ async def _register(
     raise Refused(
         f"{who} refused to register the portal ({code}). Register a client there by hand, with the redirect URI "
         f"{portal.redirect_uri}, and write its `clientId` into the server's `oauth`; some providers register only "
-        "clients that they have approved.",
+        f"clients that they have approved.{advice_of(server.issuer)}",
         code,
     )
 

@@ -95,6 +95,11 @@ class TokenSource:
             self._shown.append(held.access)
 
     @property
+    def failure(self) -> CredentialError | None:
+        """Why the last request brought no token; None if it did, or none was made."""
+        return self._failure
+
+    @property
     def shown(self) -> Sequence[str]:
         """The tokens that were held last."""
         return tuple(self._shown)

@@ -26,6 +26,8 @@ _FOR_NOW = ("temporarily_unavailable", "server_error", "slow_down")
 _CODE = re.compile(r"[\x20-\x21\x23-\x5b\x5d-\x7e]{1,100}")
 _MAX_DESCRIPTION = 300
 NO_PROPER_CODE = "an error without a proper code"
+INVALID_TARGET = "invalid_target"  # RFC 8707 2
+RESOURCE_KNOB = " Set `resource` in its `oauth`: to omit, or to the resource that the authorization server knows."
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,4 +119,5 @@ def _refusal(who: str, answer: Mapping[str, object], secrets: Sequence[str]) -> 
             description = description.replace(secret, "[redacted]")
         readable = "".join(character if character.isprintable() else " " for character in description)
         said = f": {readable[:_MAX_DESCRIPTION]}"
-    return Refused(f"{who} refused a token with {code}{said}.", code)
+    hint = RESOURCE_KNOB if code == INVALID_TARGET else ""
+    return Refused(f"{who} refused a token with {code}{said}.{hint}", code)

@@ -50,10 +50,11 @@ Login = StoredCredential[CredentialDocument]
 
 
 class BegunDocument(Document):
-    """A login that was begun in a browser."""
+    """A login that was begun in a browser. `for_portal`: it is to be the portal's own."""
 
     browser: str
     login: KeptLogin
+    for_portal: bool = False
 
 
 BEGUN = Kind("server_login", BegunDocument)
@@ -94,12 +95,20 @@ class PeoplesLogins:
     async def connecting(self, identity: Identity) -> list[str]:
         """The servers that a person has begun to log in to, one for each login."""
         begun = await self.store.tokens.list(BEGUN, identity.key)
-        return [one.document.login.server for one in begun if one.used_at is None]
+        return [one.document.login.server for one in begun if one.used_at is None and not one.document.for_portal]
 
     async def begin(
-        self, identity: Identity, visitor: Visitor, config: HttpServer, portal: PortalClient, scope: str
+        self,
+        identity: Identity,
+        visitor: Visitor,
+        config: HttpServer,
+        portal: PortalClient,
+        scope: str,
+        *,
+        for_portal: bool = False,
     ) -> PendingLogin:
-        """Where to send this person, in this browser. `scope` is what is wanted beside what the server asks for.
+        """Where to send this person, in this browser. `scope` is what is wanted beside what the server asks for. With
+        `for_portal` the login is to be the portal's own.
 
         Raises:
             NoLogin: why not.
@@ -109,7 +118,8 @@ class PeoplesLogins:
             raise NoLogin(f"You have begun too many logins. Finish one of them, or wait {minutes:g} minutes.")
         try:
             async with asyncio.timeout(BEGINNING_SECONDS):
-                pending = await self._begin(identity, visitor, config, portal, scope)
+                owner = OWN if for_portal else identity.key
+                pending = await self._begin(owner, visitor, config, portal, scope)
         except TimeoutError:
             raise NoLogin("Its login did not answer in time. Try again later.") from None
         except CredentialError as error:
@@ -120,13 +130,13 @@ class PeoplesLogins:
             BEGUN,
             pending.state,
             subject=identity.key,
-            document=BegunDocument(browser=visitor.binding, login=kept_login(pending)),
+            document=BegunDocument(browser=visitor.binding, login=kept_login(pending), for_portal=for_portal),
             expires_at=self.now() + LASTS,
         )
         return pending
 
     async def _begin(
-        self, identity: Identity, visitor: Visitor, config: HttpServer, portal: PortalClient, scope: str
+        self, owner: str, visitor: Visitor, config: HttpServer, portal: PortalClient, scope: str
     ) -> PendingLogin:
         challenge = await challenge_of(config)
         if challenge is None:
@@ -138,7 +148,7 @@ class PeoplesLogins:
                 portal,
                 outbound,
                 self.store,
-                subject=identity.key,
+                subject=owner,
                 now=self.now(),
                 scope=scope,
                 verifier_of=lambda state: _verifier(visitor, state),
@@ -176,7 +186,7 @@ class PeoplesLogins:
                 config,
                 portal,
                 self.store,
-                subject=identity.key,
+                subject=OWN if begun.document.for_portal else identity.key,
                 state=state,
                 verifier=_verifier(visitor, state),
             )
@@ -190,11 +200,12 @@ class PeoplesLogins:
         await save_login(self.store, key, document, grant)
         structlog.get_logger("portal.credentials").info(
             "logged in to a server",
-            who=key.subject,
+            who=identity.key,
             server=key.server,
             scope=document.scope,
             issuer=key.issuer,
             ip=visitor.ip,
+            for_portal=begun.document.for_portal,
         )
         return True
 

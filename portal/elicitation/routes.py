@@ -23,6 +23,7 @@ from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, cli
 from portal.elicitation.elicitations import LASTS, Elicitations
 from portal.elicitation.offered import OfferedServer, readable, shown_servers
 from portal.elicitation.people import LoggedOut, NoLogin
+from portal.elicitation.portal_logins import FindServer, PortalLogins
 from portal.elicitation.servers import PeoplesServers
 from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
 from portal.identity import Identity
@@ -87,7 +88,7 @@ class _Way:
 
 class ServerRoutes:
     """The routes of one portal. `admit` asks the policies about the portal, by the path of its MCP `endpoint`;
-    `waiting` finds agents that wait for a person to go on."""
+    `waiting` finds agents that wait for a person to go on, `find_server` gives any server by its id."""
 
     def __init__(
         self,
@@ -96,6 +97,7 @@ class ServerRoutes:
         elicitations: Elicitations,
         admit: Admit,
         waiting: Waiting,
+        find_server: FindServer,
         endpoint: str = "/mcp",
     ) -> None:
         self._login = login
@@ -104,6 +106,7 @@ class ServerRoutes:
         self._elicitations = elicitations
         self._admit = admit
         self._waiting = waiting
+        self._portals = PortalLogins(login, servers.logins, find_server, self._client)
         self._endpoint = endpoint
         self._requests = Rate(burst=120, per_minute=240)
         self._begins = Rate(burst=20, per_minute=10)
@@ -116,6 +119,7 @@ class ServerRoutes:
             Route(CHOOSE_PATH, form_endpoint(self._login, self._choose), methods=["POST"]),
             Route(CALLBACK_PATH, self._callback, methods=["GET"]),
             Route(DOCUMENT_PATH, self._document, methods=["GET"]),
+            *self._portals.routes(),
         ]
 
     async def aclose(self) -> None:
@@ -225,7 +229,8 @@ class ServerRoutes:
             words = form["scope"].split()
             fits = len(form["scope"]) <= MAX_SCOPE and all(_SCOPE.fullmatch(word) for word in words)
             return " ".join(words) if fits else None
-        former = [one.document for one in await self._logins.of(identity) if one.key.subject]
+        logins = await self._logins.of(identity)
+        former = [one.document for one in logins if one.key.subject and one.key.server == server.id]
         return " ".join(f"{one.scope} {one.wanted_scope}" for one in former).strip()
 
     async def _callback(self, request: Request) -> Response:
@@ -235,6 +240,8 @@ class ServerRoutes:
         begun = await self._logins.found(answer.get("state", ""), visitor)
         if begun is None:
             return await self._failed(visitor, 400, LOGIN_ENDED, way)
+        if begun.document.for_portal:
+            return await self._portals.finish(request, visitor, begun, answer)
         person = await self._person(request, visitor, way)
         if isinstance(person, Response):
             return person

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from portal.elicitation.choices import Choices
-from portal.elicitation.offered import Offered, shown_servers
+from portal.elicitation.offered import Offered, ServerOnPage, shown_servers
 from portal.elicitation.people import PeoplesLogins
 from portal.identity import Identity
 
@@ -22,6 +22,11 @@ class PeoplesServers:
 
     async def aclose(self) -> None:
         await self.logins.aclose()
+
+    async def of(self, identity: Identity) -> list[ServerOnPage]:
+        """Those that a person may use, in the portal's order, with the state of their logins."""
+        offered, logins = await self.offered(identity), await self.logins.of(identity)
+        return shown_servers(offered, logins, await self.logins.connecting(identity), {}, self.logins.now())
 
     async def want_login(self, identity: Identity) -> bool:
         """Whether servers are known to want a login of this person, who has none at any."""

@@ -28,6 +28,7 @@ from codemode import (
 from portal.calls import Caller, LeasedRun
 from portal.endpoint.generations import Generation
 from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
+from portal.endpoint.portal_tools import PersonServers, ProgramServers, login_at
 from portal.endpoint.presence import presence_of
 from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest
@@ -71,6 +72,7 @@ class CodeMode:
         questions: Questions,
         runs: RunRegistry,
         logins: LoginPrompts,
+        person_servers: PersonServers | None,
     ) -> None:
         self._views = views
         self._caller = caller
@@ -79,6 +81,7 @@ class CodeMode:
         self._questions = questions
         self._runs = runs
         self._logins = logins
+        self._person_servers = person_servers
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [self._code_tool.definition(await self._catalogs.of(view))]
@@ -147,6 +150,9 @@ class CodeMode:
         # client that waits for one program; how many of the program's calls are done does.
         asks = held.on_request is not None
         logins = self._logins.of_program(request, run.line.ask if asks else None)
+        if self._person_servers is not None and context.principal is not None:
+            at = partial(login_at, views=self._views, request=request)
+            run.handle.servers = ProgramServers(self._person_servers, context.principal, logins, at)
         await self._log_in(arguments.get("code"), request, run, logins)
         context = replace(
             context,

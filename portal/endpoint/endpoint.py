@@ -98,8 +98,16 @@ class Endpoint:
             for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
                 modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
         if code_tool is not None:
-            code = CodeMode(self._views, caller, self._catalogs, code_tool, self._questions, self._runs, prompts)
-            modes[Mode.CODE] = code
+            modes[Mode.CODE] = CodeMode(
+                self._views,
+                caller,
+                self._catalogs,
+                code_tool,
+                self._questions,
+                self._runs,
+                prompts,
+                person_servers,
+            )
         self._tools = ToolMethods(self._views, modes)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)

@@ -7,12 +7,13 @@ The names and arguments are those of Cloudflare's MCP portals.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from codemode import CatalogError, OnWait
 from portal.calls import Call
 from portal.endpoint.generations import Generation
-from portal.endpoint.login_prompts import LoginPrompts
+from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.tools import ToolMode
 from portal.endpoint.views import View, Views
@@ -30,11 +31,12 @@ _SERVER: Mapping[str, object] = {
         "name": {"type": "string"},
         "description": {"type": "string"},
         "enabled": {"type": "boolean"},
+        "connected": {"type": "boolean", "description": "Whether calls need nothing more from you."},
         "login": {"type": "string", "description": "The state of your login there; empty where none is needed."},
         "reason": {"type": "string"},
         "tools": {"type": "integer"},
     },
-    "required": ["id", "name", "description", "enabled", "login", "reason", "tools"],
+    "required": ["id", "name", "description", "enabled", "connected", "login", "reason", "tools"],
 }
 DEFINITIONS: Sequence[Mapping[str, object]] = (
     {
@@ -76,9 +78,10 @@ _NAMES = frozenset(str(definition["name"]) for definition in DEFINITIONS)
 
 
 @dataclass(frozen=True, slots=True)
-class OwnServer:
-    """A server as its caller has it. `login` is the state of their login there (`credentials.STATES`), "" where none is
-    needed, and `reason` why it is not as it should be. `connected` is whether calls need nothing more.
+class PersonServer:
+    """A server as its caller has it. `login` is the state of their login there (`credentials.STATES`), "" where none
+    is needed, and `reason` why it is not as it should be. `connected` is whether calls need nothing more, and
+    `may_connect` whether the person can log in where they do.
     """
 
     id: str
@@ -88,6 +91,7 @@ class OwnServer:
     login: str
     reason: str
     connected: bool
+    may_connect: bool = False
 
 
 class PersonServers(Protocol):
@@ -96,7 +100,7 @@ class PersonServers(Protocol):
     def off(self, person: Identity | None) -> frozenset[str]:
         """The servers that this person has turned off."""
 
-    async def of(self, person: Identity) -> Sequence[OwnServer]:
+    async def of(self, person: Identity) -> Sequence[PersonServer]:
         """The servers that this person may use, in the portal's order."""
 
     async def choose(self, person: Identity, servers: Mapping[str, bool]) -> None:
@@ -134,19 +138,7 @@ class WithPortalTools:
             return await self._prompts.show(request, "Here you log in to servers and turn them on and off")
         view = self._views.of(request.scope)
         counts = {id: len(one.server.tools) for id, one in view.selection.servers.items()}
-        servers = [
-            {
-                "id": one.id,
-                "name": one.name,
-                "description": one.description,
-                "enabled": one.enabled,
-                "login": one.login,
-                "reason": one.reason,
-                "tools": counts.get(one.id, 0),
-            }
-            for one in await self._servers.of(person)
-        ]
-        found = {"servers": servers}
+        found = {"servers": [{**shown(one), "tools": counts.get(one.id, 0)} for one in await self._servers.of(person)]}
         return {"content": [{"type": "text", "text": encode(found).decode()}], "structuredContent": found}
 
     async def _toggle(self, request: ClientRequest, person: Identity, arguments: Mapping[str, object]) -> RawResult:
@@ -164,12 +156,62 @@ class WithPortalTools:
             await self._servers.choose(person, {id: True})
             server = next((one for one in await self._servers.of(person) if one.id == id), None)
             if server is not None and not server.connected:
-                reason = server.reason.rstrip(".") or "it is on, and you have not logged in to it"
-                raise LoginRequired(reason, advice="", server=id, subject=person.key)
+                if not server.may_connect:
+                    return _said(f"The server {id!r} is on, and cannot be used. {server.reason}".rstrip())
+                raise login_at(server, self._views, request)
             return _said(f"The server {id!r} is on. Its tools are listed.")
 
         call = Call(server=id, method="tools/call", name=TOGGLE_ONE, params=request.raw_params())
         return await self._prompts.answer(request, call, turned_on)
+
+
+class ProgramServers:
+    """Implements `codemode.OwnServers`: what `codemode.portal` is for the program of a person."""
+
+    def __init__(
+        self,
+        servers: PersonServers,
+        person: Identity,
+        logins: ProgramLogins,
+        login_at: Callable[[PersonServer], LoginRequired],
+    ) -> None:
+        self._servers = servers
+        self._person = person
+        self._logins = logins
+        self._login_at = login_at
+
+    async def servers(self) -> list[dict[str, object]]:
+        return [shown(one) for one in await self._servers.of(self._person)]
+
+    async def choose(self, server: str, *, on: bool) -> None:
+        await self._find(server)
+        await self._servers.choose(self._person, {server: on})
+
+    async def connect(self, server: str, on_wait: OnWait) -> bool:
+        found = await self._find(server)
+        if not found.connected and found.may_connect and await self._logins.log_in(self._login_at(found), on_wait):
+            found = await self._find(server)
+        return found.connected
+
+    async def _find(self, id: str) -> PersonServer:
+        servers = await self._servers.of(self._person)
+        for server in servers:
+            if server.id == id:
+                return server
+        known = ", ".join(server.id for server in servers) or "none"
+        raise CatalogError(f"there is no server {id!r} for you. There are: {known}")
+
+
+def login_at(server: PersonServer, views: Views, request: ClientRequest) -> LoginRequired:
+    """The error for a person who has to log in to a server, with the state of their login as the reason."""
+    missing = views.missing_login(request.scope, server.id)
+    reason = server.reason.rstrip(".") or missing.reason
+    return LoginRequired(reason, advice="", server=server.id, subject=missing.subject, login=missing.login)
+
+
+def shown(server: PersonServer) -> dict[str, object]:
+    """A server as agents read it."""
+    return {name: value for name, value in asdict(server).items() if name != "may_connect"}
 
 
 def _said(text: str) -> RawResult:

@@ -15,5 +15,13 @@ def public_home(name: str, endpoint: str, policy: CodeModePolicy, portal: str = 
     design = Design(name=name)
     connect = connecting(endpoint, policy, server_name(name, portal or "codemode"))
     return standing_page(
-        "home.html", design, script="copy.js", signs_in=False, who="", agents=(), servers_link="", connect=connect
+        "home.html",
+        design,
+        script="copy.js",
+        signs_in=False,
+        who="",
+        agents=(),
+        servers_link="",
+        servers=(),
+        connect=connect,
     )

@@ -6,9 +6,8 @@ Every path is below the prefix of the portal. The forms are below `/logout`, whi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
 
 import structlog
 from starlette.requests import Request
@@ -16,10 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from portal.config import CodeModePolicy
+from portal.elicitation import PeoplesServers, ServerOnPage
 from portal.home.moments import ago, ahead
 from portal.home.offer import connecting
 from portal.home.setups import server_name
-from portal.home.upstream_logins import UpstreamLogins
+from portal.home.upstream_logins import EndedLogin, UpstreamLogins
 from portal.identity import Identity
 from portal.login import CHOOSE, Login, form_endpoint
 from portal.oauth import HeldGrant, HeldGrants, OAuthSettings, may_come_back
@@ -29,6 +29,8 @@ from portal.state import utc_now
 LOGOUT_PATH = "/logout"
 END_PATH = "/logout/agent"
 AGENT_GONE = "It has ended already, or it was let in by somebody else."
+MOST_SERVERS = 20
+"""How many servers the home page lists; their own page has them all."""
 NAMELESS = "An application without a name"
 
 
@@ -45,6 +47,20 @@ class HomeSettings:
     servers_link: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What signing out everywhere has ended: so many browsers, the agents of these names, and logins at servers."""
+
+    browsers: int
+    agents: tuple[str, ...]
+    servers: tuple[EndedLogin, ...]
+
+    @property
+    def logins(self) -> int:
+        """How many logins at servers have ended."""
+        return sum(one.outcome != "kept" for one in self.servers)
+
+
 class HomeRoutes:
     """The routes of one portal. Close it before its store."""
 
@@ -53,12 +69,14 @@ class HomeRoutes:
         login: Login,
         grants: HeldGrants,
         upstream: UpstreamLogins,
+        servers: PeoplesServers,
         settings: HomeSettings,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._login = login
         self._grants = grants
         self._upstream = upstream
+        self._servers = servers
         self._settings = settings
         self._now = now
         self._log = structlog.get_logger("portal.home")
@@ -93,9 +111,15 @@ class HomeRoutes:
             signs_in=True,
             who=session.identity.label if session is not None else "",
             agents=[] if session is None else await self._agents(session.identity),
+            servers=[] if session is None else await self._shown(replace(session.identity, ip=visitor.ip)),
+            most_servers=MOST_SERVERS,
             servers_link=settings.servers_link,
             connect=connect,
         )
+
+    async def _shown(self, identity: Identity) -> list[ServerOnPage]:
+        """The servers of a person, first those that need something of them."""
+        return sorted(await self._servers.of(identity), key=lambda server: server.connected)
 
     # Agents
 
@@ -146,7 +170,7 @@ class HomeRoutes:
             response = await self._end_everything(visitor, session.identity)
         else:
             left = await self._grants.of(session.identity, everywhere=True)
-            response = await self._signed_out(visitor, here=True, left=len(left))
+            response = await self._signed_out(visitor, left=len(left))
         await self._login.sessions.end(response, request, visitor.address)
         return response
 
@@ -158,14 +182,13 @@ class HomeRoutes:
         await self._login.sessions.end_everywhere(identity)
         servers = await self._upstream.end(identity)
         self._log.info("signed out everywhere", who=identity.key, agents=len(held), servers=len(servers))
-        names = [_name_of(one) for one in held]
-        return await self._signed_out(visitor, everywhere=True, browsers=browsers, agents=names, servers=servers)
+        return await self._signed_out(visitor, Ended(browsers, tuple(map(_name_of, held)), servers))
 
-    async def _signed_out(self, visitor: Visitor, **ended: Any) -> Response:
+    async def _signed_out(self, visitor: Visitor, ended: Ended | None = None, left: int = 0) -> Response:
+        """The page for who is signed out: in this browser, where `left` agents go on, or everywhere with what ended."""
         design = (await self._login.directory.rules()).design
-        nothing = {"here": False, "everywhere": False, "left": 0, "browsers": 0, "agents": (), "servers": ()}
-        values = {**nothing, **ended, "sign_in": visitor.address.path(CHOOSE)}
-        return self._login.pages.page("signed_out.html", design, visitor, **values)
+        sign_in = visitor.address.path(CHOOSE)
+        return self._login.pages.page("signed_out.html", design, visitor, ended=ended, left=left, sign_in=sign_in)
 
 
 def _shown(held: HeldGrant, now: datetime) -> Mapping[str, str]:

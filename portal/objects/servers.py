@@ -15,7 +15,8 @@ AuthType = Literal["oauth", "bearer", "unauthenticated"]
 class ServerDocument(Document):
     """`hostname` is the server's URL. `oauth` is the part of its OAuth client that is no secret.
 
-    `client_secret_version` counts the client secrets set so far.
+    `client_secret_version` counts the client secrets set so far. `has_client_secret` is whether there is one now; None
+    in an older document, which has one if it ever had.
     """
 
     name: str
@@ -30,6 +31,7 @@ class ServerDocument(Document):
     updated_prompts: Settings = ()
     oauth: Mapping[str, object] | None = None
     client_secret_version: int = 0
+    has_client_secret: bool | None = None
 
 
 SERVER = Kind("server", ServerDocument)

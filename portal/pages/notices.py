@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from starlette.responses import HTMLResponse, Response
@@ -86,7 +85,7 @@ def words_page(title: str, text: str) -> Response:
     return standing_page("notice.html", Design(), title=title, text=text, endpoint="", home="", phrase="")
 
 
-def standing_page(template: str, design: Design, status: int = 200, *, script: str = "", **values: Any) -> Response:
+def standing_page(template: str, design: Design, status: int = 200, *, script: str = "", **values: object) -> Response:
     """A page with its style sheet in it, for a browser that the portal keeps nothing of. It has no forms."""
     sheet, text = style_sheet(design), script_text(script)
     html = templates().get_template(template).render(design=design, sheet=sheet, script=text, **values)

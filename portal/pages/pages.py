@@ -67,10 +67,10 @@ code, pre {{ font: .875rem/1.5 ui-monospace, monospace; }}
 p code {{ padding: .0625rem .25rem; background: var(--inset); border: 1px solid var(--line); border-radius: .25rem; }}
 @media (max-width: 30rem) {{ .paste {{ flex-direction: column; padding: .375rem .75rem .625rem; }}
   .paste code, .paste pre {{ flex: none; max-width: 100%; }} }}
-details {{ border: 1px solid var(--line); border-radius: .375rem; }}
-details + details {{ margin-top: .5rem; }}
-summary {{ padding: .625rem .75rem; font-weight: 600; cursor: pointer; border-radius: .375rem; }}
-details[open] > summary {{ border-bottom: 1px solid var(--line); border-radius: .375rem .375rem 0 0; }}
+.folded {{ border: 1px solid var(--line); border-radius: .375rem; }}
+.folded + .folded {{ margin-top: .5rem; }}
+.folded > summary {{ padding: .625rem .75rem; font-weight: 600; border-radius: .375rem; }}
+.folded[open] > summary {{ border-bottom: 1px solid var(--line); border-radius: .375rem .375rem 0 0; }}
 .fold {{ padding: .75rem; }} .fold p {{ margin-bottom: .5rem; }} .fold > :last-child {{ margin-bottom: 0; }}
 .rows {{ list-style: none; margin: 0 0 1rem; padding: 0; }}
 .rows li {{ display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; padding: .75rem 0;
@@ -101,14 +101,14 @@ input {{ width: 100%; padding: .625rem .75rem; font: inherit; color: inherit; ba
 .problem {{ border-left: .25rem solid var(--bad); padding: .5rem .75rem; background: var(--bad-soft); }}
 .where {{ font-family: ui-monospace, monospace; font-size: .875rem; }}
 .small {{ font-size: .875rem; color: var(--dim); }}
-.end {{ margin: 1rem 0 0; }}
+.status, .end {{ margin: 1rem 0 0; }}
+ul {{ margin: 0 0 1rem; padding-left: 1.25rem; }} dd ul {{ list-style: none; padding: 0; margin: 0; }}
 .entry {{ border-top: 1px solid var(--line); padding-top: 1rem; margin-top: 1rem; }}
 .entry h2 {{ margin-top: 0; }}
 .entry p, .entry form {{ margin-bottom: .5rem; }}
 .wanted {{ border-top-color: var(--strong); border-top-width: 2px; }}
+summary {{ cursor: pointer; padding: .25rem 0; }}
 .buttons {{ display: flex; flex-wrap: wrap; gap: .5rem; margin: .75rem 0; }} .entry .buttons form {{ margin: 0; }}
-.status {{ margin: 1rem 0 0; }}
-ul {{ margin: 0 0 1rem; padding-left: 1.25rem; }} dd ul {{ list-style: none; padding: 0; margin: 0; }}
 dl {{ margin: 0 0 1rem; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 .5rem; }}
 """
 

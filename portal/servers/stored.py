@@ -16,7 +16,7 @@ import structlog
 from pydantic import ValidationError
 
 from portal.config import HttpServer, ServerConfig
-from portal.credentials import CredentialsInvalid, open_secret, read_headers
+from portal.credentials import CredentialsInvalid, open_secret, read_headers, stored_oauth
 from portal.objects import SERVER, ServerDocument
 from portal.servers.listing_changes import ListingChange, name_changes
 from portal.servers.servers import Servers
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from portal.state import Store, Stored
 
 MAX_CHANGES = 20
+# Shorter parameters of a request for a token are words such as "consent".
+MIN_SECRET = 16
 
 
 @dataclass(slots=True)
@@ -187,11 +189,14 @@ def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpS
     """The configuration of a stored server. It always has a URL: the API cannot make the portal start a program.
 
     Raises:
-        CredentialsInvalid: its credentials cannot be headers.
+        CredentialsInvalid: its credentials cannot be headers, or say of its OAuth what cannot be.
         ValidationError: the document is not a server's.
     """
-    document = stored.document
-    credentials = open_secret(secret).get("auth_credentials")
+    document, opened = stored.document, open_secret(secret)
+    credentials = opened.get("auth_credentials")
+    oauth = stored_oauth(opened) if document.auth_type == "oauth" else None
+    # Parameters of a request may be secrets, as those of the document that come out of the environment.
+    parameters = oauth.parameters.values() if oauth is not None else ()
     headers = read_headers(credentials) if document.auth_type == "bearer" and credentials else {}
     last = urlsplit(document.hostname).path.rstrip("/").rsplit("/", 1)[-1]
     return HttpServer(
@@ -201,6 +206,7 @@ def server_config(stored: Stored[ServerDocument], secret: bytes | None) -> HttpS
         url=document.hostname,
         headers=headers,
         transport="sse" if last == "sse" else "http" if last == "mcp" else "auto",
-        expanded=tuple(headers.values()),
+        expanded=(*headers.values(), *(value for value in parameters if len(value) >= MIN_SECRET)),
+        oauth=oauth,
         pin=document.pin,
     )

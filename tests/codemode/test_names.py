@@ -67,7 +67,7 @@ async def test_every_spelling_reaches_the_tool(engines: Engines, spelling: str, 
 
 async def test_keys_and_in_tell_the_truth(engines: Engines) -> None:
     assert await value(engines, "Object.keys(codemode)") == [
-        *("fix", "time_zone", "search", "describe", "tools", "emit", "runs"),
+        *("fix", "time_zone", "search", "describe", "tools", "emit", "runs", "portal"),
     ]
     assert await value(engines, "Object.keys(codemode.fix)") == [
         *("_3d", "delete_", "echo", "my_tool", "search", "slow", "then_"),
@@ -137,7 +137,7 @@ async def test_a_server_named_like_something_else_is_found_by_its_id(engines: En
         assert b.caller.names == [f"{name}.list_things"] * 2
 
 
-@pytest.mark.parametrize("name", ["search", "tools", "describe", "emit", "runs"])
+@pytest.mark.parametrize("name", ["search", "tools", "describe", "emit", "runs", "portal"])
 async def test_a_function_of_codemode_has_the_tools_of_a_server_of_its_name(engines: Engines, name: str) -> None:
     catalog = Catalog.build([Server(name, tools=(Tool("list_things", None, "List the things."),)), FIX])
     async with bench(engines, catalog=catalog) as b:
@@ -170,7 +170,7 @@ async def test_a_server_with_a_name_of_the_language_is_reached_by_it(engines: En
             "object",
             "[object Object]",
             "[object Object]",
-            3,
+            4,
             "object",
             "[object Object]",
             False,

@@ -308,6 +308,8 @@ def test_describe_declares_runs() -> None:
         ('return (await codemode.runs.result("exec_5f")).n', None),
         ('const a = 1; return await codemode.runs.result("exec_5f")', None),
         ("return await codemode.runs.result(\"exec_5f')", None),
+        (" " * 200_000 + "codemode.runs.result('exec_5f')" + "\n" * 200_000, "exec_5f"),
+        ("codemode.runs.result('exec_5f')" + " " * 200_000 + "+ 1", None),
     ],
 )
 def test_a_program_that_only_fetches_a_result_is_recognised(program: str, run_id: str | None) -> None:

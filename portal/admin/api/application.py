@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import TypeAlias, TypeVar
@@ -24,6 +25,7 @@ from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
+from portal.credentials import LEAD
 from portal.http import unrouted
 from portal.login import Delivery
 from portal.misfits import fitted, misfits
@@ -57,14 +59,17 @@ class AdminSettings:
 
     `proxies` are the networks whose `X-Forwarded-For` is trusted. `integrations` names the posture checks that may be
     pushed, or is None if no portal accepts any. `delivery` sends links to people. `hostname` is the host name of the
-    portal in the operator's document, or "" if it is unknown. `in_force` returns when the portals of this process
-    decide by what is stored, or after the seconds it is given: a change is answered then.
+    portal in the operator's document, or "" if it is unknown. `login_page` is the path on which an administrator logs
+    in at a server, "" if there is none; `lead` is how long before its end a login is announced. `in_force` returns when
+    the portals of this process decide by what is stored, or after the seconds it is given: a change is answered then.
     """
 
     proxies: Proxies = ()
     integrations: frozenset[str] | None = None
     delivery: Delivery = Delivery()
     hostname: str = ""
+    login_page: str = ""
+    lead: timedelta = LEAD
     in_force: Callable[[float], Awaitable[None]] = _at_once
 
 

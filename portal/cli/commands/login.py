@@ -12,7 +12,7 @@ import webbrowser
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -30,16 +30,20 @@ from portal.cli.session import load
 from portal.cli.show.console import consoles
 from portal.config import Config, HttpServer, ServerConfig
 from portal.credentials import (
+    LEAD,
     OWN,
     STATES,
     CredentialDocument,
     CredentialError,
     CredentialsInvalid,
+    Ending,
     Outbound,
     PortalClient,
     begin_login,
     challenge_of,
     complete_login,
+    ending,
+    ends_at,
     log_out,
     may_log_in,
     save_login,
@@ -120,8 +124,8 @@ async def log_out_of(server_id: str, config: Path | None, state: str | None) -> 
     _, stderr = consoles()
     configure_logging(level="critical", terminal=stderr.is_terminal)
     _, document = load(config, stderr)
-    found = document.servers.get(server_id)
     async with open_database(state, config, stderr) as (store, _):
+        found = document.servers.get(server_id) or await _stored_server(store, server_id)
         logins = await stored_logins(store, subject=OWN, server=server_id)
         if not logins:
             raise CommandError(f"Nobody is logged in to {server_id!r}. `codemode credentials` lists the logins.")
@@ -152,16 +156,26 @@ def _user() -> str:
 async def list_credentials(config: Path | None, state: str | None, *, as_json: bool) -> Exit:
     """Print the logins, the portal's own and those of people, with their states."""
     stdout, stderr = consoles()
-    async with open_database(state, config, stderr) as (store, _):
+    async with open_database(state, config, stderr) as (store, document):
         logins = await stored_logins(store)
     now = datetime.now(UTC)
+    lead = timedelta(seconds=document.portal.credential_notices.lead) if document is not None else LEAD
     if as_json:
-        stdout.print_json(data={"credentials": [_as_json(one, now) for one in logins]})
+        stdout.print_json(data={"credentials": [_as_json(one, now, lead) for one in logins]})
     elif not logins:
         stdout.print("Nobody is logged in anywhere. `codemode login SERVER` logs in.", highlight=False, markup=False)
     else:
-        stdout.print(_table(logins, now))
+        stdout.print(_table(logins, now, lead))
     return Exit.OK
+
+
+async def _stored_server(store: Store, id: str) -> HttpServer | None:
+    """The stored server of this id; None if there is none, or it cannot be used."""
+    try:
+        stored = await store.get(SERVER, id)
+        return server_config(stored, await store.secret(SERVER, id)) if stored is not None else None
+    except (CredentialsInvalid, StateError, ValidationError):
+        return None
 
 
 async def _server(document: Config, store: Store, name: str) -> HttpServer:
@@ -243,21 +257,25 @@ async def _callback(server: HttpServer) -> AsyncIterator[_Callback]:
         yield callback
 
 
-def _table(logins: Sequence[StoredCredential[CredentialDocument]], now: datetime) -> Table:
+def _table(logins: Sequence[StoredCredential[CredentialDocument]], now: datetime, lead: timedelta) -> Table:
     table = Table(box=None, pad_edge=False)
     for heading in ("server", "whose", "state", "until", "scope", "issuer"):
         table.add_column(heading, overflow="fold")
     for one in logins:
         document, state = one.document, state_of(one, now)
-        meaning = document.reason or STATES[state]
+        meaning = (document.reason or STATES[state]) + _WARNINGS[ending(one, now, lead)]
         until = _time(document.expires_at) if document.expires_at is not None else ""
         whose = one.key.subject or "the portal's"
         table.add_row(*map(Text, (one.key.server, whose, f"{state}: {meaning}", until, document.scope, one.key.issuer)))
     return table
 
 
-def _as_json(one: StoredCredential[CredentialDocument], now: datetime) -> Mapping[str, object]:
-    document = one.document
+# What is said of a login that no refresh keeps, after its state.
+_WARNINGS: Mapping[Ending, str] = {"no": "", "soon": "; it ends soon, log in again", "ended": "; it has ended"}
+
+
+def _as_json(one: StoredCredential[CredentialDocument], now: datetime, lead: timedelta) -> Mapping[str, object]:
+    document, at = one.document, ends_at(one, now)
     return {
         "server": one.key.server,
         "subject": one.key.subject or None,
@@ -269,6 +287,8 @@ def _as_json(one: StoredCredential[CredentialDocument], now: datetime) -> Mappin
         "grantedAt": document.granted_at.isoformat(),
         "grantedBy": document.granted_by,
         "expiresAt": document.expires_at.isoformat() if document.expires_at is not None else None,
+        "endsAt": at.isoformat() if at is not None else None,
+        "ending": ending(one, now, lead),
     }
 
 

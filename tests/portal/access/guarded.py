@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from codemode import CodeTool
 from portal.access import Access, LiveAccess, Signals, Sources, read_document
 from portal.app import Parts, serving
+from portal.calls import Gate
 from portal.identity import IDENTITY, Group, Identity
 from portal.servers import Servers
 from tests.portal.portals import Kept, opened
@@ -89,13 +90,17 @@ async def guarded(
     code_tool: CodeTool | None = None,
     signals: Signals | None = None,
     sources: Sources = SOURCES,
+    gate: Gate | None = None,
+    runs: Mapping[str, Any] | None = None,
 ) -> AsyncIterator[Guarded]:
+    """`gate` decides about calls in the place of the policies; `runs` is that section of the configuration."""
     kept = Kept()
     callers = {"ada": ADA, "bob": BOB, "eve": EVE, "robot": ROBOT}
     live = LiveAccess(access(document, sources), signals)
-    parts = Parts(code=code_tool, records=kept, access=live)
+    parts = Parts(code=code_tool, records=kept, access=live, gate=gate)
     servers = {name: {"url": hosted.url} for name, hosted in upstreams.items()}
-    async with opened({"mcpServers": servers}, parts=parts) as instance:
+    section = {} if runs is None else {"portal": {"runs": dict(runs)}}
+    async with opened({"mcpServers": servers, **section}, parts=parts) as instance:
         await instance.servers.settled()
         instance.app.add_middleware(CallerInUrl, callers=callers)
         async with serving(instance) as url:

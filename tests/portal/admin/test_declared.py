@@ -46,13 +46,20 @@ EVERYTHING: dict[str, Any] = {
             "auth_credentials": "crm-secret",
             "updated_tools": [{"name": "delete_customer", "enabled": False}],
         },
+        "files": {
+            "name": "Files",
+            "hostname": "https://files.example/mcp",
+            "auth_type": "oauth",
+            "auth_credentials": '{"auth_mode": "manual", "registration_info": {"client_id": "us"}}',
+            "client_secret": "files-secret",
+        },
     },
     "portals": {
         "team": {
             "name": "Team",
             "hostname": "Team.Acme.example",
             "code_mode": "default_on",
-            "servers": [{"server_id": "docs"}, {"server_id": "crm", "default_disabled": True}],
+            "servers": [{"server_id": "docs", "on_behalf": False}, {"server_id": "crm", "default_disabled": True}],
         }
     },
     "apps": {
@@ -100,6 +107,7 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
             "make policies Engineers may",
             "make servers docs",
             "make servers crm",
+            "make servers files",
             "make portals team",
             "make apps Team portal",
         ]
@@ -109,7 +117,8 @@ async def test_what_was_applied_leaves_nothing_to_do_and_is_written_back_without
         assert written["lists"] == EVERYTHING["lists"]
         assert written["policies"]["Engineers may"]["include"] == [{"group": {"id": "Engineers"}}]
         assert written["apps"]["Team portal"]["policies"][0]["id"] == "Engineers may"
-        assert written["portals"]["team"]["servers"][1]["default_disabled"] is True
+        docs, crm = written["portals"]["team"]["servers"]
+        assert (docs["on_behalf"], crm["on_behalf"], crm["default_disabled"]) == (False, True, True)
         assert (await planned(store, written)).changes == []
 
 
@@ -119,6 +128,7 @@ async def test_what_was_written_makes_the_same_elsewhere(tmp_path: Path) -> None
         written: Any = export_objects(await read_existing(store))
     written["identity_providers"]["Company"]["config"]["client_secret"] = "idp-secret"
     written["servers"]["crm"]["auth_credentials"] = "crm-secret"
+    written["servers"]["files"] |= EVERYTHING["servers"]["files"]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     async with administered(elsewhere) as (admin, store):
@@ -164,9 +174,10 @@ async def test_only_pruning_removes_and_only_from_sections_that_are_there(tmp_pa
         fewer = {"groups": {"Engineers": EVERYTHING["groups"]["Engineers"]}, "portals": {}, "servers": {}}
         kept = await planned(store, fewer)
         assert kept.changes == []
-        assert sorted(one.name for one in kept.unmentioned) == ["On call", "crm", "docs", "team"]
+        assert sorted(one.name for one in kept.unmentioned) == ["On call", "crm", "docs", "files", "team"]
         removed = await applied(admin, store, fewer, prune=True)
-        assert removed == ["remove portals team", "remove servers crm", "remove servers docs", "remove groups On call"]
+        servers = [f"remove servers {id}" for id in ("files", "crm", "docs")]
+        assert removed == ["remove portals team", *servers, "remove groups On call"]
         assert "Team portal" in export_objects(await read_existing(store))["apps"]
 
 

@@ -153,7 +153,10 @@ PORTAL_DOCUMENT = st.fixed_dictionaries(
         "code_mode": st.sampled_from(["off", "opt_in", "default_on", "enforced"]),
         "secure_web_gateway": FLAG,
         "servers": st.lists(
-            st.fixed_dictionaries({"server_id": TEXT}, optional={**SETTINGS, "default_disabled": FLAG}), max_size=2
+            st.fixed_dictionaries(
+                {"server_id": TEXT}, optional={**SETTINGS, "default_disabled": FLAG, "on_behalf": FLAG}
+            ),
+            max_size=2,
         ),
     },
 )

@@ -19,6 +19,7 @@ from portal.access.stored import access_document, read_objects
 from portal.admin import create_admin
 from portal.admin.upstreams import RegistryUpstreams
 from portal.config.config import parse_config
+from portal.credentials import ServerCredentials
 from portal.http import running
 from portal.http.edge import HttpSettings
 from portal.identity import Identity
@@ -45,6 +46,7 @@ class Running:
     mcp: Any
     access: Any
     account: str
+    sdk: AsyncCloudflare
 
     async def until(self, so: Callable[[], bool]) -> None:
         changed = asyncio.Event()
@@ -61,10 +63,11 @@ async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncI
     configured = parse_config({"mcpServers": document or {}}, env={}).servers
     async with (
         Store.open(new_state(folder), KeyRing.in_memory()) as store,
-        Servers(configured) as servers,
+        ServerCredentials(store) as credentials,
+        Servers(configured, credentials=credentials) as servers,
         StoredServers(store, servers, configured) as stored,
     ):
-        admin = await create_admin(store, RegistryUpstreams(servers, stored))
+        admin = await create_admin(store, RegistryUpstreams(servers, stored, credentials))
         token = (await admin.tokens.create_with_all("t", "t")).value
         app = Starlette(routes=[admin.route()])
         async with (
@@ -72,7 +75,7 @@ async def portal(folder: Path, document: dict[str, Any] | None = None) -> AsyncI
             AsyncCloudflare(api_token=token, base_url=f"{url}/client/v4", max_retries=0) as sdk,
         ):
             access = sdk.zero_trust.access
-            yield Running(store, servers, stored, access.ai_controls.mcp, access, admin.account_id)
+            yield Running(store, servers, stored, access.ai_controls.mcp, access, admin.account_id, sdk)
 
 
 async def test_a_server_added_through_the_api_becomes_ready_and_shows_its_tools(tmp_path: Path) -> None:

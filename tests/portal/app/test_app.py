@@ -35,7 +35,7 @@ async def test_health_names_every_server_its_state_and_why() -> None:
 @pytest.mark.parametrize(
     ("method", "path", "status"),
     [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
         ("GET", "/mcp/", 404),
         ("POST", "/other/mcp", 404),
         ("POST", "/healthz", 405),

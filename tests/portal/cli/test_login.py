@@ -8,16 +8,21 @@ import os
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
-from portal.app import Instance, Parts
+from portal.app import Instance, Parts, open_store
 from portal.cli.exits import Exit
 from portal.config import load_config
+from portal.credentials import OWN, CredentialDocument, save_login
+from portal.credentials.grants import SealedGrant
+from portal.credentials.metadata import ServerMetadata
 from portal.logs import Discard
+from portal.state import CredentialKey
 from tests.patience import PATIENCE
 from tests.portal.cli.command import in_process
 from tests.portal.credentials.authority import login_authority, protected
@@ -88,6 +93,7 @@ async def test_a_running_portal_is_let_in_as_soon_as_somebody_has_logged_in_and_
             (found,) = json.loads(shown.stdout)["credentials"]
             assert (found["server"], found["subject"], found["state"]) == ("files", None, "ready")
             assert found["scope"] == "files:read" and found["grantedBy"].startswith("command line: ")
+            assert (found["ending"], found["endsAt"]) == ("no", None)
             left = await asyncio.to_thread(in_process, tmp_path, "logout", "files")
             assert left.returncode == Exit.OK and "has taken the token back" in left.stderr
             assert len(issuing.revoked) == 2
@@ -173,3 +179,27 @@ def test_without_a_login_the_list_says_how_to_log_in(tmp_path: Path) -> None:
     configure(tmp_path, "http://127.0.0.1:1/mcp")
     said = in_process(tmp_path, "credentials", "--state", f"sqlite:///{tmp_path}/other.db")
     assert "Nobody is logged in anywhere. `codemode login SERVER` logs in." in said.stdout
+
+
+async def test_a_login_that_is_about_to_end_or_has_ended_is_listed_as_one(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/state.db"
+    now = datetime.now(UTC)
+    async with open_store(url) as store:
+        for server, until in (("ending", now + timedelta(days=1)), ("ended", now - timedelta(days=1))):
+            key = CredentialKey(OWN, server, "https://idp.example", f"https://{server}.example/mcp", "us")
+            document = CredentialDocument(
+                state="ready",
+                granted_at=now - timedelta(days=30),
+                issued_at=now - timedelta(days=30),
+                expires_at=until,
+                refreshable=False,
+            )
+            metadata = ServerMetadata(issuer="https://idp.example", token_endpoint="https://idp.example/t")
+            await save_login(store, key, document, SealedGrant(access="hush", server=metadata))
+    listed = await asyncio.to_thread(in_process, tmp_path, "credentials", "--state", url, "--json")
+    found = {one["server"]: one for one in json.loads(listed.stdout)["credentials"]}
+    assert {server: one["ending"] for server, one in found.items()} == {"ending": "soon", "ended": "ended"}
+    assert found["ending"]["endsAt"] == (now + timedelta(days=1)).isoformat()
+    table = await asyncio.to_thread(in_process, tmp_path, "credentials", "--state", url)
+    said = " ".join(table.stdout.split())
+    assert "it ends soon" in said and "it has ended" in said and "hush" not in said + listed.stdout

@@ -289,3 +289,31 @@ def test_any_document_is_a_configuration_or_a_configuration_error(
 @pytest.mark.parametrize("args", [[], ["--api-key"], ["notes"]])
 def test_a_command_with_few_or_no_arguments_has_no_secrets(args: list[str]) -> None:
     assert one({"command": "x", "args": args}).secrets == ()
+
+
+HOOK = {"webhook": "https://hooks.example.com/x", "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
+
+
+def test_notices_of_logins_are_sent_to_a_webhook_and_signed() -> None:
+    notices = parse_config({"mcpServers": {}, "portal": {"credentialNotices": HOOK}}, env={}).portal.credential_notices
+    assert (notices.lead, notices.webhook, len(notices.key)) == (604_800, HOOK["webhook"], 24)
+    assert "whsec" not in repr(notices) and "hooks.example.com" not in repr(notices)
+
+
+@pytest.mark.parametrize(
+    ("notices", "key", "problem"),
+    [
+        ({**HOOK, "webhook": "http://hooks.example.com/"}, "webhook", "must be an https:// URL"),
+        ({**HOOK, "webhook": "hooks"}, "webhook", "must be an http:// or https:// URL"),
+        ({**HOOK, "webhook": "https://u:p@hooks.example.com/"}, "webhook", "must be a URL without user"),
+        ({**HOOK, "secret": "short"}, "", "needs a `secret` of at least 24 characters"),
+        ({**HOOK, "secret": "whsec_" + "?" * 32}, "", "does not go on in base64"),
+        ({"lead": -1}, "lead", "must be"),
+        ({"leed": 1}, "leed", "is not known here"),
+    ],
+)
+def test_notices_that_cannot_be_sent_are_refused(notices: dict[str, Any], key: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        parse_config({"mcpServers": {}, "portal": {"credentialNotices": notices}}, env={})
+    assert refused.value.key == f"portal.credentialNotices.{key}".rstrip(".")
+    assert problem in str(refused.value) and "short" not in str(refused.value)

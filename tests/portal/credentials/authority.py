@@ -104,6 +104,7 @@ class LoginAuthority(Authority):
     registrations: list[dict[str, Any]] = field(default_factory=list)
     authorizations: list[dict[str, str]] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    revocations: list[dict[str, str]] = field(default_factory=list)
     _codes: dict[str, dict[str, str]] = field(default_factory=dict)
     _refreshes: dict[str, str] = field(default_factory=dict)
 
@@ -150,7 +151,9 @@ class LoginAuthority(Authority):
         return JSONResponse({**client, "client_id": f"client-{len(self.registrations)}"}, 201)
 
     async def _revoke(self, request: Request) -> Response:
-        token = str((await request.form())["token"])
+        form = {name: str(value) for name, value in (await request.form()).items()}
+        self.revocations.append(form)
+        token = form["token"]
         self.revoked.append(token)
         self.tokens.pop(token, None)
         return Response()

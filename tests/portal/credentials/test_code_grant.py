@@ -249,3 +249,19 @@ async def test_a_challenge_is_read_even_where_it_says_nothing() -> None:
 
 def test_a_pending_login_shows_no_verifier() -> None:
     assert "verifier" not in {field.name for field in PendingLogin.__dataclass_fields__.values() if field.repr}
+
+
+async def test_a_secret_of_another_authorization_server_is_not_sent_to_that_of_the_login(store: Store) -> None:
+    async with login_authority(registers=False) as issuing, protected(issuing) as (_, host):
+        client = {
+            "clientId": "us",
+            "clientSecret": "the former secret",
+            "tokenEndpointAuthMethod": "client_secret_post",
+        }
+        await logged_in(config_of(host, issuer=issuing.issuer, **client), store)
+        (stored,) = await stored_logins(store)
+        moved = config_of(host, **{**client, "issuer": "https://idp.example", "clientSecret": "the secret of another"})
+        async with Outbound(host.url) as outbound:
+            assert await log_out(store, stored, outbound, moved.oauth)
+        assert len(issuing.revoked) == 2
+        assert {form.get("client_secret") for form in issuing.revocations} == {"the former secret"}

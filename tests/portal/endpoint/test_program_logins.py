@@ -176,3 +176,56 @@ async def test_a_client_of_2026_is_answered_between_the_rounds(tmp_path: Path, c
         back = {"inputResponses": {name: {"action": "accept"}}, "requestState": asked["requestState"]}
         done = await place.raw(token, {"elicitation": {"url": {}}}, name="code", arguments={"code": THREE}, **back)
         assert done["structuredContent"]["result"] == ["a", "b", "c"]
+
+
+SERVERS = (
+    "return (await codemode.portal.servers()).map(({id, enabled, connected, login}) => [id, enabled, connected, login])"
+)
+
+
+@both
+async def test_a_program_turns_servers_on_and_off_and_the_next_one_sees_it(
+    tmp_path: Path, code_tool: CodeTool, mode: str
+) -> None:
+    async with three_in(tmp_path, code_tool) as place:
+        token = await known(place, ended=False)
+        async with place.client(token, mode, code=True) as client:
+            assert (await run(client, SERVERS))["result"] == [
+                ["fix", True, True, "ready"],
+                ["one", True, True, ""],
+                ["two", True, True, ""],
+            ]
+            off = "await codemode.portal.disable('one'); return codemode.one.echo({text: 'still here'})"
+            assert (await run(client, off))["result"] == "still here"
+            gone = await run(client, "return codemode.one.echo({text: 'x'})")
+            assert gone["status"] == "failed" and "you have turned it off" in gone["error"]["message"]
+            assert (await run(client, "return codemode.portal.enable('one')"))["result"] is True
+            assert (await run(client, "return codemode.one.echo({text: 'x'})"))["result"] == "x"
+
+
+@both
+async def test_a_program_connects_a_server_for_the_next_one(tmp_path: Path, code_tool: CodeTool, mode: str) -> None:
+    async with three_in(tmp_path, code_tool) as place:
+        token, person = await place.agent_of(EMAIL), Person(place)
+        async with place.client(token, mode, code=True, elicitation_callback=person) as client:
+            connect = "return codemode.portal.connect('fix')"
+            assert (await run(client, connect))["result"] is True
+            assert (await run(client, connect))["result"] is True and len(person.asked) == 1
+            assert (await run(client, "return codemode.fix.echo({text: 'x'})"))["result"] == "x"
+        async with place.client(token, mode, code=True) as client:
+            wrong = await run(client, "return codemode.portal.connect('none')")
+            assert wrong["error"]["message"].startswith(
+                "codemode.portal.connect: there is no server 'none' for you. There are: fix, one, two"
+            )
+            wrong = await run(client, "return codemode.portal.connet('fix')")
+            assert "codemode.portal has servers(), enable(id), disable(id) and connect(id)" in wrong["error"]["message"]
+            described = await run(client, "return codemode.describe('codemode.portal')")
+            assert "connect(id: string): Promise<boolean>" in described["result"]
+
+
+@both
+async def test_whoever_declines_to_connect_is_told_so(tmp_path: Path, code_tool: CodeTool, mode: str) -> None:
+    async with three_in(tmp_path, code_tool) as place:
+        token, person = await place.agent_of(EMAIL), Person(place, "decline")
+        async with place.client(token, mode, code=True, elicitation_callback=person) as client:
+            assert (await run(client, "return codemode.portal.connect('fix')"))["result"] is False

@@ -11,15 +11,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from codemode import CodeTool
+from portal.app import Parts, serving
 from portal.config import CodeModePolicy
 from portal.home import CODE_MODE, offered
 from portal.home.moments import ago, ahead
 from portal.oauth.settings import OAuthSettings, Registration
 from portal.state import plain
 from tests.portal.app.many_portals import browser_of, many_portals, sign_in_at
+from tests.portal.credentials.authority import login_authority, protected
+from tests.portal.elicitation.people import connected, people, signed_in
 from tests.portal.login.browser import browser_at
 from tests.portal.login.guarded import EMAIL, guarded_portal, sign_in
-from tests.portal.portals import portal_over
+from tests.portal.portals import opened
 
 pytestmark = [pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
 URL = "https://mcp.example.com/mcp"
@@ -80,6 +83,29 @@ async def test_the_page_of_a_persons_servers_is_named_to_whoever_is_signed_in(tm
 
 
 @pytest.mark.anyio
+async def test_a_persons_servers_are_listed_with_their_states_those_that_need_a_login_first(tmp_path: Path) -> None:
+    async with login_authority() as issuing, protected(issuing) as (_, host):
+        servers = {"fixed": {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer x"}}}
+        async with people(tmp_path, {**servers, "files": {"url": host.url}}) as portal:
+            async with signed_in(portal, issuing.url) as browser:
+                page = await browser.open("/")
+                assert "files absent: nobody has logged in Log in fixed Needs no login." in page.text
+                assert page.link("Log in") == "/servers"
+                await connected(browser, await browser.open("/servers"))
+                page = await browser.open("/")
+                assert "files ready: logged in" in page.text and "nobody has logged in" not in page.text
+
+
+@pytest.mark.anyio
+async def test_of_many_servers_the_page_lists_some_and_says_how_many_more_there_are(tmp_path: Path) -> None:
+    fixed = {"url": "http://127.0.0.1:9/mcp", "headers": {"Authorization": "Bearer x"}}
+    servers = {f"server-{number}": fixed for number in range(23)}
+    async with people(tmp_path, servers) as portal, signed_in(portal) as browser:
+        page = await browser.open("/")
+        assert page.text.count("Needs no login.") == 20 and "And 3 more." in page.text
+
+
+@pytest.mark.anyio
 async def test_a_client_that_may_not_register_is_shown_with_what_an_administrator_must_write(tmp_path: Path) -> None:
     async def notes(*allowed: str) -> str:
         oauth = OAuthSettings(registration=Registration(allowed_uris=allowed))
@@ -103,12 +129,22 @@ async def test_every_portal_has_a_home_page_with_its_own_address(tmp_path: Path)
 
 @pytest.mark.anyio
 async def test_where_nobody_signs_in_the_page_says_how_to_connect_and_nothing_of_signing_in() -> None:
-    portals = {"docs": {"name": "Documentation", "servers": []}}
-    async with portal_over({}, name="Acme tools") as portal, browser_at(portal.url) as browser:
-        page = await browser.open("/")
-        assert page.status == 200 and f'<code id="address">{portal.mcp}</code>' in page.html
-        assert "Acme tools" in page.text and "Sign in" not in page.text and page.forms == []
-        assert "set-cookie" not in page.headers and portals
+    document = {
+        "mcpServers": {},
+        "portal": {"name": "Acme tools"},
+        "portals": {"docs": {"name": "Documentation", "servers": [], "codeMode": "off"}},
+    }
+    async with (
+        opened(document, parts=Parts(code=None)) as instance,
+        serving(instance) as url,
+        browser_at(url) as browser,
+    ):
+        for path, name in (("/", "Acme tools"), ("/docs", "Documentation")):
+            page = await browser.open(path)
+            assert page.status == 200 and name in page.text
+            assert f'<code id="address">{url}{path.removesuffix("/")}/mcp</code>' in page.html
+            assert "Sign in" not in page.text and page.forms == [] and "set-cookie" not in page.headers
+        assert (await browser.client.head(f"{url}/")).status_code == 200
 
 
 @pytest.mark.anyio
