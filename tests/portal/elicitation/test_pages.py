@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
+import httpx2
 import pytest
 from playwright.async_api import async_playwright
 
@@ -12,8 +13,9 @@ from tests.portal.axe import RUN, axe_source
 from tests.portal.browser import needs_browser
 from tests.portal.credentials.authority import login_authority, protected
 from tests.portal.elicitation.people import GRACE, people, signed_in
-from tests.portal.login.guarded import EMAIL, PASSWORD
+from tests.portal.login.guarded import EMAIL, PASSWORD, Guarded
 from tests.portal.login.test_pages import QUIET, chromium, readable
+from tests.portal.oauth.agent import Agent
 from tests.portal.upstreams.hosting import hosted
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -86,6 +88,13 @@ async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(
                 lightness = await page.evaluate("getComputedStyle(document.body).backgroundColor")
                 assert (int(lightness.removeprefix("rgb(").partition(",")[0]) < 128) is (scheme == "dark")
 
+            async with httpx2.AsyncClient(trust_env=False) as http:
+                agent = Agent(cast(Guarded, portal), http)
+                await agent.register(client_name="An agent with a name")
+            await page.goto(agent.authorize_url())
+            await page.get_by_role("button", name="Allow").click()
+            await page.get_by_role("button", name="Continue to An agent with a name").wait_for()
+            await check()
             await page.goto(link)
             for summary in await page.locator("summary").all():
                 await summary.click()
