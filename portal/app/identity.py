@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import IdentitySection
+from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -209,7 +211,8 @@ def portal_identity(
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
     directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
-    sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled)
+    forget = partial(forget_sign_ins, store)
+    sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled, forget=forget)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
     login_routes = LoginRoutes(
@@ -221,6 +224,7 @@ def portal_identity(
         shared.attempts,
         endpoint=settings.oauth.path,
         pin_allowed=admission.could_enter,
+        keep=partial(keep_sign_in, store, now),
         now=now,
     )
     clients = Clients(store, settings.oauth, fetch or fetch_document)

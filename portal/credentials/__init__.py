@@ -7,25 +7,31 @@ from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.credentials import ServerCredentials, may_log_in
 from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import OWN, STATES, CredentialDocument, state_of
+from portal.credentials.grants import OWN, SIGN_IN, STATES, CredentialDocument, state_of
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.credentials.outbound import Outbound
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.credentials.by_sign_in import IdentityAssertion, TokenExchange
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
     from portal.credentials.logins import log_out, save_login, stored_logins
     from portal.credentials.registration import PortalClient
+    from portal.credentials.sign_ins import forget_sign_ins, keep_sign_in
 else:
-    # Logins are kept in a database, whose library is slow to import.
+    # Logins are kept in a database, whose library is slow to import, and so is the room of logins.
     __getattr__ = lazily(
         __name__,
         {
+            "IdentityAssertion": "by_sign_in",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
+            "TokenExchange": "by_sign_in",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
+            "forget_sign_ins": "sign_ins",
+            "keep_sign_in": "sign_ins",
             "log_out": "logins",
             "save_login": "logins",
             "stored_logins": "logins",
@@ -34,6 +40,7 @@ else:
 
 __all__ = [
     "OWN",
+    "SIGN_IN",
     "STATES",
     "Challenge",
     "ClientCredentials",
@@ -41,13 +48,17 @@ __all__ = [
     "CredentialError",
     "CredentialsInvalid",
     "GrantedCredential",
+    "IdentityAssertion",
     "Outbound",
     "PendingLogin",
     "PortalClient",
     "ServerCredentials",
+    "TokenExchange",
     "begin_login",
     "challenge_of",
     "complete_login",
+    "forget_sign_ins",
+    "keep_sign_in",
     "log_out",
     "may_log_in",
     "open_secret",

@@ -13,11 +13,12 @@ import structlog
 from portal.config import HttpServer, ServerConfig
 from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import CREDENTIAL, OWN
+from portal.credentials.grants import CREDENTIAL, OWN, SIGN_IN
 from portal.state import Follower, StateUnavailable
 from portal.upstream import Credential
 
 if TYPE_CHECKING:
+    from portal.credentials.by_sign_in import BySignIn
     from portal.state import Store
 
 
@@ -30,20 +31,24 @@ class ServerCredentials:
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
         self._granted: WeakSet[GrantedCredential] = WeakSet()
+        self._by_sign_in: WeakSet[BySignIn] = WeakSet()
         self._changed: Callable[[str], object] = lambda server: None
-        self._follower: Follower | None = None
+        self._followers: list[Follower] = []
         self._log = structlog.get_logger("portal.credentials")
 
     async def __aenter__(self) -> ServerCredentials:
         if self._store is not None:
-            self._follower = Follower(self._store, {CREDENTIAL.name}, self._follow, self._unavailable)
+            self._followers = [
+                Follower(self._store, {CREDENTIAL.name}, self._follow_logins, self._unavailable),
+                Follower(self._store, {SIGN_IN.name}, self._follow_sign_ins, self._unavailable),
+            ]
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._follower is not None:
-            await self._follower.aclose()
+        for follower in self._followers:
+            await follower.aclose()
 
     def publish_to(self, changed: Callable[[str], object]) -> None:
         """Call `changed` with the id of a server after somebody has logged in to it or out of it."""
@@ -61,8 +66,31 @@ class ServerCredentials:
         self._granted.add(granted)
         return granted
 
-    async def _follow(self) -> None:
+    def of_person(self, config: ServerConfig, subject: str) -> Credential | None:
+        """The credential of one person, for a server whose tokens come of their sign-in at the portal; None for every
+        other server. `subject` is the id of the person's identity.
+
+        It is for the calls of this person alone, and is closed with the connections that show it. What came of a
+        sign-in is shown no more when the person has signed in again, or out everywhere.
+        """
+        if not isinstance(config, HttpServer) or self._store is None:
+            return None
+        if config.oauth is None or not config.oauth.by_sign_in:
+            return None
+        # The room of logins is slow to import, and a portal without people does without it.
+        from portal.credentials.by_sign_in import credential_by_sign_in  # noqa: PLC0415
+
+        made = credential_by_sign_in(config, config.oauth, self._store, subject)
+        self._by_sign_in.add(made)
+        return made
+
+    async def _follow_logins(self) -> None:
         for credential in tuple(self._granted):
+            if await credential.reload():
+                self._changed(credential.server)
+
+    async def _follow_sign_ins(self) -> None:
+        for credential in tuple(self._by_sign_in):
             if await credential.reload():
                 self._changed(credential.server)
 

@@ -112,7 +112,7 @@ class GrantedCredential:
         self._reading = asyncio.Lock()
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
         self._login = _Login(config, store, self._outbound, f"{advice[:1].upper()}{advice[1:]}.")
-        self._renewal = Renewal(self._login, store, subject, config.id, self._log, now=now, steady=steady, sleep=sleep)
+        self._renewal = Renewal(self._login, store, subject, config.id, now=now, steady=steady, sleep=sleep)
         # A refresh that is cut off loses the pair that it was answered with.
         self._source = TokenSource(
             self._renewal.token, self._seconds, self._log, steady=steady, patience=CLOSING_SECONDS

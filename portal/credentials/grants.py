@@ -62,7 +62,11 @@ class CredentialDocument(Document):
 
 
 class SealedGrant(BaseModel):
-    """What is sealed of a credential: its tokens, and everything that decides where they are sent."""
+    """What is sealed of a credential: its tokens, and everything that decides where they are sent.
+
+    Of a sign-in at an identity provider `identity` is the ID token, and the access token ends at `access_ends_at`; None
+    where the provider does not say.
+    """
 
     model_config = ConfigDict(frozen=True)
 
@@ -71,6 +75,8 @@ class SealedGrant(BaseModel):
     server: ServerMetadata
     client_secret: str = ""
     method: str = ""
+    identity: str = ""
+    access_ends_at: AwareDatetime | None = None
 
 
 def client_of(
@@ -99,6 +105,9 @@ def unsealed(secret: bytes) -> SealedGrant:
 
 
 CREDENTIAL = Kind("upstream_credential", CredentialDocument)
+"""A login at an upstream server. Its subject is whose login it is."""
+SIGN_IN = Kind("sign_in", CredentialDocument)
+"""What a person's sign-in at an identity provider left. Its server is the id of the provider."""
 
 
 def state_of(stored: StoredCredential[CredentialDocument] | None, now: datetime) -> State:

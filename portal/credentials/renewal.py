@@ -19,7 +19,9 @@ import hashlib
 import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
 
 from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refused
 from portal.credentials.grants import Attempt, CredentialDocument, SealedGrant, unsealed
@@ -87,7 +89,8 @@ class Renewable(Protocol):
 class Renewal:
     """The grant of `subject` for `server`, as the store has it.
 
-    `stored` is what was read last, `refused` a token that is shown no more. `now` is the time that tokens live by,
+    `stored` is what was read last, `renewable` whether it has a refresh token, `refused` a token that is shown no more.
+    `now` is the time that tokens live by,
     `steady` one in seconds that is never set.
     """
 
@@ -97,19 +100,19 @@ class Renewal:
         store: Store,
         subject: str,
         server: str,
-        log: Any,
         *,
         now: Clock = utc_now,
         steady: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.stored: Stored | None = None
+        self.renewable = False
         self.refused = ""
         self._of = of
         self._store = store
         self._subject = subject
         self._server = server
-        self._log = log
+        self._log = structlog.get_logger("portal.credentials").bind(server=server, subject=subject)
         self._now = now
         self._steady = steady
         self._sleep = sleep
@@ -149,7 +152,7 @@ class Renewal:
             self.stored = stored
             if stored is None or grant is None:
                 raise LoginNeeded(f"{self._of.absent} {self._of.how}")
-            document = stored.document
+            document, self.renewable = stored.document, bool(grant.refresh)
             if document.state == "needs_reauth":
                 raise LoginNeeded(f"{document.reason} {self._of.how}")
             held = self._of.held(document, grant)
@@ -234,7 +237,7 @@ class Renewal:
             # Meanwhile somebody has logged in again, or has logged out.
             return await self.replaced()
         self.stored, self.refused = settled, ""
-        self._log.info("a token was replaced", issuer=stored.key.issuer, subject=self._subject)
+        self._log.info("a token was replaced", issuer=stored.key.issuer)
         return self._of.held(settled.document, pair)
 
     async def _after_refusal(self, stored: Stored, noted: CredentialDocument, error: Refused) -> Held:
@@ -264,7 +267,7 @@ class Renewal:
             LoginNeeded: always.
         """
         await self._settle(stored, noted or stored.document, attempt=None, state="needs_reauth", reason=reason)
-        self._log.warning("a new login is needed", reason=reason, subject=self._subject)
+        self._log.warning("a new login is needed", reason=reason)
         raise LoginNeeded(f"{reason} {self._of.how}")
 
 

@@ -24,7 +24,9 @@ MAX_STEP_UPS = 5
 
 
 class RequestedCredential(ABC):
-    """Implements `Credential`. `clock` gives seconds that only go up."""
+    """Implements `Credential`. `subject` is whose it is, "" for the portal's own; `clock` gives seconds that only go
+    up. Closing waits `patience` seconds for a request that is under way.
+    """
 
     advice = ""
 
@@ -33,7 +35,9 @@ class RequestedCredential(ABC):
         config: HttpServer,
         oauth: UpstreamOAuth,
         *,
+        subject: str = "",
         clock: Callable[[], float] = time.monotonic,
+        patience: float = 0.0,
     ) -> None:
         self._config = config
         self._oauth = oauth
@@ -45,7 +49,9 @@ class RequestedCredential(ABC):
         self._scope = self._issued_scope = oauth.scope
         self._step_ups = 0
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
-        self._source = TokenSource(self._fetch, clock, self._log, steady=clock, failed=self._failed)
+        if subject:
+            self._log = self._log.bind(subject=subject)
+        self._source = TokenSource(self._fetch, clock, self._log, steady=clock, failed=self._failed, patience=patience)
 
     @property
     def secrets(self) -> Sequence[str]:

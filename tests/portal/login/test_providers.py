@@ -30,8 +30,9 @@ from starlette.routing import Route
 
 from portal.egress import FetchFailed, FetchProblem
 from portal.identity import Group, Identity, identity_from
+from portal.login.id_tokens import half_hash, read_id_token
 from portal.login.oauth2 import identity_of as github_identity
-from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token, require_issuer
+from portal.login.oidc import Oidc, identity_of, read_endpoints, require_issuer
 from portal.login.providers import OAuthProvider, OidcProvider, ProviderInvalid, read_provider
 from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
 from portal.objects import ProviderDocument
