@@ -27,7 +27,7 @@ from portal.credentials.errors import LoginNeeded, Misconfigured, NoAnswer, Refu
 from portal.credentials.grants import Attempt, CredentialDocument, SealedGrant, unsealed
 from portal.credentials.token_source import Held
 from portal.credentials.tokens import AccessToken
-from portal.state import Clock, Kind, StateError, utc_now
+from portal.state import Clock, Kind, SecretUnreadable, StateError, utc_now
 
 if TYPE_CHECKING:
     from portal.state import CredentialKey, Store, StoredCredential
@@ -141,6 +141,8 @@ class Renewal:
         """
         try:
             return await self.replaced()
+        except SecretUnreadable as error:
+            raise LoginNeeded(f"{_sentence(error)} {self._of.how}") from error
         except StateError as error:
             raise NoAnswer(str(error)) from error
 

@@ -56,7 +56,7 @@ def read_renewed_id_token(
     """
     before = claims_of_verified(former)
     required: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("aud", "exp", "iat")}
-    required |= {name: {"essential": True, "value": before[name]} for name in ("iss", "sub")}
+    required |= {name: {"essential": True, "value": str(before[name])} for name in ("iss", "sub")}
     renewed = verify(token, read_keys(keys), required, leeway=LEEWAY_SECONDS)
     nonce = renewed.claims.get("nonce")
     if nonce is not None and nonce != before.get("nonce"):
