@@ -103,16 +103,18 @@ class BySignIn(RequestedCredential):
                 return held
 
     async def _with_subject_token(self, ask: Callable[[SubjectToken], Awaitable[Exchanged]]) -> Exchanged:
-        """What a token of the sign-in is exchanged for. One that is refused is renewed once: it may be known no
-        more."""
+        """What a token of the sign-in is exchanged for. One that is refused is renewed, because it may be known no
+        more; and not again before another is taken, because it may be the person who is refused."""
         subject = await self._sign_in.token()
         try:
-            return await ask(subject)
+            issued = await ask(subject)
         except Refused as error:
             if error.code not in _OF_THE_TOKEN or self._has_renewed or not self._sign_in.renew(subject.token):
                 raise
-        self._has_renewed = True
-        return await ask(await self._sign_in.token())
+            self._has_renewed = True
+            issued = await ask(await self._sign_in.token())
+        self._has_renewed = False
+        return issued
 
 
 class IdentityAssertion(BySignIn):

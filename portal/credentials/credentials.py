@@ -14,6 +14,7 @@ from portal.config import HttpServer, ServerConfig
 from portal.credentials.client_credentials import ClientCredentials
 from portal.credentials.granted import GrantedCredential
 from portal.credentials.grants import CREDENTIAL, OWN, SIGN_IN
+from portal.objects import IDENTITY_PROVIDER
 from portal.state import Follower, StateUnavailable
 from portal.upstream import Credential
 
@@ -38,10 +39,14 @@ class ServerCredentials:
 
     async def __aenter__(self) -> ServerCredentials:
         if self._store is not None:
+            providers = Follower(self._store, {IDENTITY_PROVIDER.name}, self._follow_providers, self._unavailable)
             self._followers = [
                 Follower(self._store, {CREDENTIAL.name}, self._follow_logins, self._unavailable),
                 Follower(self._store, {SIGN_IN.name}, self._follow_sign_ins, self._unavailable),
+                providers,
             ]
+            # What a provider's setting keeps may have changed while nobody followed.
+            providers.again()
         return self
 
     async def __aexit__(
@@ -93,6 +98,12 @@ class ServerCredentials:
         for credential in tuple(self._by_sign_in):
             if await credential.reload():
                 self._changed(credential.server)
+
+    async def _follow_providers(self) -> None:
+        if self._store is not None and await self._store.credentials.list(SIGN_IN):
+            from portal.credentials.sign_ins import forget_unused  # noqa: PLC0415
+
+            await forget_unused(self._store)
 
     def _unavailable(self, error: StateUnavailable) -> None:
         self._log.error("credentials cannot be read; those that are known go on", reason=str(error))

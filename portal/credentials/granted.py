@@ -66,6 +66,9 @@ class _Login:
     def ended(self, *, refused: bool) -> str:
         return "The server refuses its token" if refused else "Its token has ended"
 
+    async def prepare(self) -> None:
+        """Nothing: the grant has it all."""
+
     async def request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
         oauth = self._config.oauth
         client = client_of(stored, grant, oauth)

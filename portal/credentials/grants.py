@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from portal.config import UpstreamOAuth
 from portal.credentials.client_authentication import RegisteredClient, configured_client
@@ -70,12 +70,12 @@ class SealedGrant(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    access: str
-    refresh: str = ""
+    access: str = Field(repr=False)
+    refresh: str = Field(default="", repr=False)
     server: ServerMetadata
-    client_secret: str = ""
+    client_secret: str = Field(default="", repr=False)
     method: str = ""
-    identity: str = ""
+    identity: str = Field(default="", repr=False)
     access_ends_at: AwareDatetime | None = None
 
 

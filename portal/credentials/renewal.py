@@ -69,6 +69,9 @@ class Renewable(Protocol):
     def ended(self, *, refused: bool) -> str:
         """What is said of a token that was `refused`, or whose time is over, as the first half of a sentence."""
 
+    async def prepare(self) -> None:
+        """Get what the request needs before the lease is taken, which does not last for it. Raises as `request`."""
+
     async def request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
         """A new token for the refresh token of a grant.
 
@@ -155,11 +158,11 @@ class Renewal:
             if stored is None or grant is None:
                 raise LoginNeeded(f"{self._of.absent} {self._of.how}")
             document, self.renewable = stored.document, bool(grant.refresh)
-            if document.state == "needs_reauth":
-                raise LoginNeeded(f"{document.reason} {self._of.how}")
             held = self._of.held(document, grant)
             if self._serves(held):
                 return held
+            if document.state == "needs_reauth":
+                raise LoginNeeded(f"{document.reason} {self._of.how}")
             if not grant.refresh:
                 what = self._of.ended(refused=held.access == self.refused)
                 await self._give_up(stored, f"{what}, and there is no refresh token.")
@@ -167,6 +170,7 @@ class Renewal:
             is_leased = stored.leased_until is not None and stored.leased_until > self._now()
             if not is_leased and (attempt.tries > MAX_TRIES or (attempt.tries > 1 and self._of.strict)):
                 await self._give_up(stored, "A refresh was begun, and nobody knows what became of it.")
+            await self._of.prepare()
             noted = document.model_copy(update={"state": "refreshing", "attempt": attempt})
             if await self._lease(stored, owner, noted):
                 return await self._with_lease(stored, owner, noted, grant)

@@ -38,7 +38,7 @@ from portal.login import (
     same_issuer,
     stored_provider,
 )
-from portal.state import Clock, CredentialKey, DocumentInvalid, StateError, utc_now
+from portal.state import Clock, CredentialKey, DocumentInvalid, SecretUnreadable, StateError, utc_now
 
 if TYPE_CHECKING:
     from portal.state import Store, StoredCredential
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     Stored = StoredCredential[CredentialDocument]
 
 WhichToken = Literal["id_token", "access_token"]
+# Together with a request for tokens less than a lease.
+KEYS_SECONDS = 3.0
 # The login shows the client's secret in the same way.
 _METHOD = "client_secret_basic"
 
@@ -88,6 +90,26 @@ async def forget_sign_ins(store: Store, subject: str) -> None:
     """Delete all that is kept of the sign-ins of a person."""
     for one in await store.credentials.list(SIGN_IN, subject=subject):
         await store.credentials.delete(SIGN_IN, one.key)
+
+
+async def forget_unused(store: Store) -> None:
+    """Delete what is kept of sign-ins at providers that are there no more, or whose setting was taken back."""
+    kept = await store.credentials.list(SIGN_IN)
+    for id in {one.key.server for one in kept}:
+        if await _keeps_tokens(store, id):
+            continue
+        for one in kept:
+            if one.key.server == id:
+                await store.credentials.delete(SIGN_IN, one.key)
+
+
+async def _keeps_tokens(store: Store, id: str) -> bool:
+    try:
+        provider = await stored_provider(store, id)
+    except SecretUnreadable:
+        # Its secret will be written anew.
+        return True
+    return isinstance(provider, OidcProvider) and provider.keep_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +227,7 @@ class _KeptTokens:
         self.client = RegisteredClient(provider.client_id, provider.client_secret, method=_METHOD)
         self._which = which
         self._oidc = Oidc(provider)
+        self._keys: object = None
 
     def fits(self, key: CredentialKey) -> bool:
         # Tokens that another issuer gave, or that were given to another client, are none of this provider's.
@@ -237,10 +260,14 @@ class _KeptTokens:
         name = _NAMES[self._which]
         return f"{self.name} refuses your {name}" if refused else f"Your {name} of {self.name} has ended"
 
+    async def prepare(self) -> None:
+        # Without keys a new ID token could not be checked, when the refresh token is used up.
+        await self.server()
+        self._keys = await self._published()
+
     async def request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
         """A new ID token counts only if it is about the same person (OpenID Connect Core 12.2)."""
-        # Before the request: what it answers could not be checked later, and the refresh token would be used up.
-        server, keys = await self.server(), await self._keys(arrived=False)
+        server = await self.server()
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
         sent, headers = authenticated(self.client, form, server, int(time.time()))
         confidential = (self.client.secret, grant.refresh)
@@ -253,7 +280,7 @@ class _KeptTokens:
                 ask = f"An administrator must check the client of {self.name} in the portal."
                 raise Refused(f"{error} {ask}", error.code) from error
         if token.identity:
-            await self._check(grant, token, keys)
+            await self._check(grant, token)
         return token
 
     def renewed(self, grant: SealedGrant, token: AccessToken, now: datetime) -> tuple[SealedGrant, datetime | None]:
@@ -269,25 +296,33 @@ class _KeptTokens:
     async def after_refusal(self, stored: Stored, error: Refused) -> None:
         """Nothing: the client is the administrator's."""
 
-    async def _keys(self, *, arrived: bool) -> object:
+    async def _published(self) -> object:
         try:
             return await self._oidc.keys()
         except LoginFailed as error:
-            raise NoAnswer(f"{self.name} cannot be asked: {error}", arrived=arrived) from error
+            raise NoAnswer(f"{self.name} cannot be asked: {error}") from error
 
-    async def _check(self, grant: SealedGrant, token: AccessToken, keys: object) -> None:
+    async def _check(self, grant: SealedGrant, token: AccessToken) -> None:
         client = self.provider.client_id
         try:
             try:
-                read_renewed_id_token(client, grant.identity, token.identity, token.access, keys)
+                read_renewed_id_token(client, grant.identity, token.identity, token.access, self._keys)
             except KeyUnknown:
-                keys = await self._keys(arrived=True)
-                read_renewed_id_token(client, grant.identity, token.identity, token.access, keys)
+                self._keys = await self._newer_keys()
+                read_renewed_id_token(client, grant.identity, token.identity, token.access, self._keys)
         except TokenInvalid as error:
             raise Misconfigured(
                 f"{self.name} answered with an ID token that does not hold ({error}). It is not used. An administrator "
                 "must ask whoever runs the identity provider."
             ) from error
+
+    async def _newer_keys(self) -> object:
+        """The keys that the provider publishes now, while the lease lasts."""
+        try:
+            async with asyncio.timeout(KEYS_SECONDS):
+                return await self._published()
+        except (TimeoutError, NoAnswer) as error:
+            raise NoAnswer(f"{self.name} gives no keys to check its new ID token with", arrived=True) from error
 
 
 def provider_outbound(server: ServerMetadata) -> Outbound:

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from joserfc import jwt
 from joserfc.jwk import ECKey
@@ -80,7 +80,7 @@ class IdentityProvider:
 
     def exchange(self, form: dict[str, str]) -> Response:
         """Its usual answer to an exchange: an identity assertion about the person of the ID token."""
-        claims = verify(form["subject_token"], read_keys(self._keys()), {}).claims
+        claims = verify(form["subject_token"], read_keys(self.keys()), {}).claims
         now = int(time.time())
         said = {
             "iss": self.url,
@@ -129,7 +129,7 @@ class IdentityProvider:
         self.refreshes[token] = sub
         return token
 
-    def _keys(self) -> dict[str, Any]:
+    def keys(self) -> dict[str, Any]:
         return {"keys": [key.as_dict(private=False) for key in (self.published or [self.key])]}
 
     async def _metadata(self, request: Request) -> Response:
@@ -138,7 +138,7 @@ class IdentityProvider:
         return JSONResponse({"issuer": self.url, **endpoints})
 
     async def _jwks(self, request: Request) -> Response:
-        return JSONResponse(self._keys())
+        return JSONResponse(self.keys())
 
     async def _token(self, request: Request) -> Response:
         form = {name: str(value) for name, value in (await request.form()).items()}
@@ -155,11 +155,23 @@ async def identity_provider(now: Callable[[], datetime]) -> AsyncIterator[Identi
         yield found
 
 
-class Trusting:
+class Trusted(Protocol):
+    """An identity provider, as an authorization server sees it."""
+
+    @property
+    def url(self) -> str: ...
+
+    def keys(self) -> dict[str, Any]: ...
+
+
+P = TypeVar("P", bound=Trusted)
+
+
+class Trusting(Generic[P]):
     """Answers for an authorization server that takes the assertions of an identity provider, and its ID tokens in an
     exchange. A token that it issues is one of the person it was asked for: `people` has their names by token."""
 
-    def __init__(self, issuing: Authority, provider: IdentityProvider) -> None:
+    def __init__(self, issuing: Authority, provider: P) -> None:
         self.issuing = issuing
         self.provider = provider
         self.people: dict[str, str] = {}
@@ -168,7 +180,7 @@ class Trusting:
 
     async def __call__(self, form: dict[str, str]) -> Response:
         required: dict[str, Any] = {"iss": {"essential": True, "value": self.provider.url}}
-        keys = read_keys(self.provider._keys())
+        keys = read_keys(self.provider.keys())
         if form["grant_type"] == EXCHANGE:
             if form["subject_token_type"].endswith("access_token"):
                 return self._issue(form, form["subject_token"].split("-")[2])

@@ -70,7 +70,13 @@ class Place:
     """A protected server, its authorization server, an identity provider that it trusts, and a store of the portal."""
 
     def __init__(
-        self, host: Hosted, guard: Protected, trusting: Trusting, times: Times, url: str, keys: KeyRing
+        self,
+        host: Hosted,
+        guard: Protected,
+        trusting: Trusting[IdentityProvider],
+        times: Times,
+        url: str,
+        keys: KeyRing,
     ) -> None:
         self.host, self.guard, self.trusting, self.times = host, guard, trusting, times
         self._url, self._keys = url, keys
@@ -297,7 +303,10 @@ async def test_the_credentials_of_an_instance_follow_sign_ins(place: Place) -> N
 
 async def test_the_setting_of_the_provider_and_its_name_in_the_entry_are_checked(place: Place) -> None:
     async with place.store() as store:
-        assert "`identityProvider` in its `oauth` is idp, and the portal has no such" in await place.reason(store)
+        why = (
+            "`identityProvider` in its `oauth` is idp, and the portal has no such identity provider for OpenID Connect"
+        )
+        assert why in await place.reason(store)
         await place.offer(store, keep_tokens=False)
         await place.sign_in(store)
         reason = await place.reason(store)
@@ -662,6 +671,27 @@ async def test_a_sign_in_replaces_the_former_one_and_without_tokens_deletes_it(p
         signed_in = place.provider.signed_in("ada")
         await keep_sign_in(store, place.times, replace(signed_in, tokens=None))
         assert [one.key.subject for one in await store.credentials.list(SIGN_IN)] == ["idp:eve"]
+
+
+async def test_what_no_provider_s_setting_keeps_is_deleted_from_the_start_and_after_each_change(place: Place) -> None:
+    kind = plain("identity_provider")
+    async with place.store() as store:
+        await place.sign_in(store)
+
+        async def gone() -> None:
+            async with asyncio.timeout(PATIENCE):
+                while await store.credentials.list(SIGN_IN):
+                    await asyncio.sleep(0)
+
+        async with ServerCredentials(store):
+            await gone()
+            await place.offer(store)
+            await place.sign_in(store)
+            await store.create(kind, "other", {"type": "oidc", "config": {}}, by="test")
+            assert [one.key.subject for one in await store.credentials.list(SIGN_IN)] == ["idp:ada"]
+            config = {"client_id": CLIENT, "issuer": place.provider.url}
+            await store.replace(kind, "idp", {"type": "oidc", "config": config}, by="test")
+            await gone()
 
 
 @pytest.mark.parametrize("id_token", ["a.b." + "c" * MAX_TOKEN, "no JWT", ""], ids=lambda token: token[:10])

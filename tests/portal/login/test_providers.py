@@ -191,12 +191,13 @@ async def served(app: Starlette, port: int, sockets: Any) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def bendable(portal: Guarded, *, endpoints_only: bool = False) -> AsyncIterator[Issuer]:
+async def bendable(portal: Guarded, *, endpoints_only: bool = False, **config: Any) -> AsyncIterator[Issuer]:
     listening = listen(0)
     issuer = Issuer(f"http://127.0.0.1:{listening.getsockname()[1]}")
     endpoints = {"auth_url": "authorize", "token_url": "token", "certs_url": "jwks"}
     where = {name: f"{issuer.url}/{path}" for name, path in endpoints.items()}
-    await offer(portal, "oidc", {"client_id": "portal", **(where if endpoints_only else {"issuer": issuer.url})})
+    place = where if endpoints_only else {"issuer": issuer.url}
+    await offer(portal, "oidc", {"client_id": "portal", **place, **config})
     async with served(issuer.app(), 0, listening):
         yield issuer
 
