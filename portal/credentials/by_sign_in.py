@@ -67,6 +67,7 @@ class BySignIn(RequestedCredential):
             steady=clock,
             sleep=sleep,
         )
+        self.subject = subject
         # The sign-in that the last token came of.
         self._begun: object = None
         self._has_asked = self._has_renewed = False

@@ -75,8 +75,9 @@ class ServerCredentials:
         """The credential of one person, for a server whose tokens come of their sign-in at the portal; None for every
         other server. `subject` is the id of the person's identity.
 
-        It is for the calls of this person alone, and is closed with the connections that show it. What came of a
-        sign-in is shown no more when the person has signed in again, or out everywhere.
+        It is for connections of this person alone, in which it takes the place of `of(config)`, and is closed after
+        them. It needs no login: one that is missing is said in the errors of its calls. When the person has signed in
+        again, or out everywhere, what came of the former sign-in is shown no more, and `publish_to` tells the server.
         """
         if not isinstance(config, HttpServer) or self._store is None:
             return None

@@ -44,6 +44,7 @@ class IdentityProvider:
     assertion: dict[str, Any] = field(default_factory=dict)
     requests: list[dict[str, str]] = field(default_factory=list)
     without_id_token: bool = False
+    down: str = ""
     answer: Answer | None = None
     refreshes: dict[str, str] = field(default_factory=dict)
     reused: bool = False
@@ -138,6 +139,8 @@ class IdentityProvider:
         return JSONResponse({"issuer": self.url, **endpoints})
 
     async def _jwks(self, request: Request) -> Response:
+        if self.down == "jwks":
+            return Response(status_code=503)
         return JSONResponse(self.keys())
 
     async def _token(self, request: Request) -> Response:

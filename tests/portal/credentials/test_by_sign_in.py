@@ -26,7 +26,7 @@ from portal.credentials.tokens import MAX_TOKEN
 from portal.errors import AuthorizationRequired
 from portal.state import KeyRing, SecretUnreadable, Store, plain
 from tests.patience import PATIENCE
-from tests.portal.credentials.authority import SECRET, Authority, Protected, authority, entry, protected
+from tests.portal.credentials.authority import SECRET, Authority, Held, Protected, authority, entry, protected
 from tests.portal.credentials.identity_provider import (
     CLIENT,
     CLIENT_SECRET,
@@ -511,6 +511,58 @@ async def test_a_token_that_the_provider_knows_no_more_is_renewed_once(place: Pl
             place.times.now += timedelta(seconds=10 * AFTER_REFUSAL)
             assert await up.text("echo", "on") == "on"
     assert place.provider.renewals == 1
+
+
+async def test_a_refresh_token_is_not_used_while_nobody_could_check_what_it_brings(place: Place) -> None:
+    async with place.store() as store:
+        await place.offer(store)
+        await place.sign_in(store)
+        place.times.now += timedelta(hours=1)
+        place.provider.down = "jwks"
+        assert "Acme ID cannot be asked: The identity provider answered with status 503." in await place.reason(store)
+        assert place.provider.renewals == 0
+        place.provider.down = ""
+        async with place.person(store) as up:
+            assert up.connection.state == "ready", up.connection.reason
+        assert place.provider.renewals == 1
+
+
+async def test_a_server_that_refuses_a_living_id_token_costs_the_sign_in_of_no_other(place: Place) -> None:
+    async def refuse(form: dict[str, str]) -> Response:
+        return JSONResponse({"error": "invalid_grant"}, 400)
+
+    async with place.store() as store:
+        await place.offer(store)
+        await place.sign_in(store)
+        place.provider.refreshes.clear()
+        place.issuing.answer = refuse
+        assert "Sign in to the portal again, with Acme ID." in await place.reason(store, grant=TOKEN)
+        assert place.provider.renewals == 1
+        place.issuing.answer = place.trusting
+        async with place.person(store) as up:
+            assert up.connection.state == "ready", up.connection.reason
+
+
+@pytest.mark.parametrize("grant", [ASSERTION, TOKEN])
+async def test_a_token_that_comes_after_its_person_has_signed_out_is_not_shown(place: Place, grant: str) -> None:
+    async with place.store() as store:
+        await place.offer(store)
+        await place.sign_in(store)
+        async with place.person(store, grant=grant) as up:
+            credential = up.connection._credential
+            assert isinstance(credential, BySignIn)
+            place.issuing.tokens.clear()
+            place.issuing.answer = held = Held(place.trusting)
+            call = asyncio.ensure_future(up.call("echo"))
+            async with asyncio.timeout(PATIENCE):
+                await held.arrived.wait()
+                await forget_sign_ins(store, "idp:ada")
+                assert await credential.reload()
+                before = len(place.guard.shown)
+                held.released.set()
+                with pytest.raises(AuthorizationRequired, match="nothing is kept of a sign-in there"):
+                    await call
+            assert len(place.guard.shown) == before
 
 
 # Whom an assertion goes to
