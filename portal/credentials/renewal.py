@@ -164,7 +164,7 @@ class Renewal:
             if document.state == "needs_reauth":
                 raise LoginNeeded(f"{document.reason} {self._of.how}")
             if not grant.refresh:
-                what = self._of.ended(refused=held.access == self.refused)
+                what = self._of.ended(refused=self.refused != "" and held.access == self.refused)
                 await self._give_up(stored, f"{what}, and there is no refresh token.")
             attempt = _next_attempt(document.attempt, grant.refresh)
             is_leased = stored.leased_until is not None and stored.leased_until > self._now()

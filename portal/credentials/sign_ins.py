@@ -162,7 +162,7 @@ class SignIn:
         """
         kept, renewal = await self._current()
         held = await renewal.token()
-        if not held.access:
+        if not held.access or self._now().timestamp() >= held.ends:
             raise LoginNeeded(f"{kept.name} gives no new {_NAMES[self._which]} without a sign-in. {kept.how}")
         kind = f"urn:ietf:params:oauth:token-type:{self._which}"
         return SubjectToken(held.access, kind, await kept.server(), kept.client)
@@ -227,7 +227,8 @@ class _KeptTokens:
         self.client = RegisteredClient(provider.client_id, provider.client_secret, method=_METHOD)
         self._which = which
         self._oidc = Oidc(provider)
-        self._keys: object = None
+        # What a request for new tokens needs: where it goes, and the keys to check an ID token with.
+        self._prepared: tuple[ServerMetadata, object] | None = None
 
     def fits(self, key: CredentialKey) -> bool:
         # Tokens that another issuer gave, or that were given to another client, are none of this provider's.
@@ -262,12 +263,12 @@ class _KeptTokens:
 
     async def prepare(self) -> None:
         # Without keys a new ID token could not be checked, when the refresh token is used up.
-        await self.server()
-        self._keys = await self._published()
+        self._prepared = await self.server(), await self._published()
 
     async def request(self, stored: Stored, grant: SealedGrant) -> AccessToken:
         """A new ID token counts only if it is about the same person (OpenID Connect Core 12.2)."""
-        server = await self.server()
+        assert self._prepared is not None
+        server, keys = self._prepared
         form = {"grant_type": "refresh_token", "refresh_token": grant.refresh}
         sent, headers = authenticated(self.client, form, server, int(time.time()))
         confidential = (self.client.secret, grant.refresh)
@@ -277,21 +278,22 @@ class _KeptTokens:
             except Refused as error:
                 if error.code == "invalid_grant":
                     raise
-                ask = f"An administrator must check the client of {self.name} in the portal."
+                ask = f"An administrator must check the portal's client at {self.name}."
                 raise Refused(f"{error} {ask}", error.code) from error
         if token.identity:
-            await self._check(grant, token)
+            await self._check(grant, token, keys)
         return token
 
     def renewed(self, grant: SealedGrant, token: AccessToken, now: datetime) -> tuple[SealedGrant, datetime | None]:
+        # A provider need not give a new ID token (OpenID Connect Core 12.2). The former one may live on.
+        identity = token.identity or grant.identity
         tokens = {
             "access": token.access,
             "refresh": token.refresh or grant.refresh,
-            "identity": token.identity,
+            "identity": identity,
             "access_ends_at": token.ends_at(now),
         }
-        ends = end_of(claims_of_verified(token.identity), now) if token.identity else None
-        return grant.model_copy(update=tokens), ends
+        return grant.model_copy(update=tokens), end_of(claims_of_verified(identity), now)
 
     async def after_refusal(self, stored: Stored, error: Refused) -> None:
         """Nothing: the client is the administrator's."""
@@ -302,14 +304,14 @@ class _KeptTokens:
         except LoginFailed as error:
             raise NoAnswer(f"{self.name} cannot be asked: {error}") from error
 
-    async def _check(self, grant: SealedGrant, token: AccessToken) -> None:
+    async def _check(self, grant: SealedGrant, token: AccessToken, keys: object) -> None:
         client = self.provider.client_id
         try:
             try:
-                read_renewed_id_token(client, grant.identity, token.identity, token.access, self._keys)
+                read_renewed_id_token(client, grant.identity, token.identity, token.access, keys)
             except KeyUnknown:
-                self._keys = await self._newer_keys()
-                read_renewed_id_token(client, grant.identity, token.identity, token.access, self._keys)
+                keys = await self._newer_keys()
+                read_renewed_id_token(client, grant.identity, token.identity, token.access, keys)
         except TokenInvalid as error:
             raise Misconfigured(
                 f"{self.name} answered with an ID token that does not hold ({error}). It is not used. An administrator "

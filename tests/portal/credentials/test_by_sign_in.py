@@ -383,6 +383,24 @@ async def test_an_access_token_of_the_provider_is_renewed_after_its_own_lifetime
     assert place.provider.renewals == 1 and set(place.trusting.people.values()) == {"ada"}
 
 
+async def test_a_refresh_that_brings_no_id_token_leaves_the_former_one_as_it_was(place: Place) -> None:
+    by_access = {"grant": TOKEN, "subjectToken": "access_token"}
+    async with place.store() as store:
+        await place.offer(store)
+        await place.sign_in(store)
+        place.provider.without_id_token = True
+        place.times.now += timedelta(minutes=20)
+        async with place.person(store, **by_access) as up, place.person(store) as other:
+            assert up.connection.state == other.connection.state == "ready", other.connection.reason
+        assert place.provider.renewals == 1
+        place.times.now += timedelta(minutes=40)
+        assert "Acme ID gives no new ID token without a sign-in" in await place.reason(store)
+        place.provider.without_id_token = False
+        async with place.person(store) as up:
+            assert up.connection.state == "ready", up.connection.reason
+    assert place.provider.renewals == 3 and not place.provider.reused
+
+
 async def test_of_many_credentials_in_two_processes_one_renews_the_sign_in(place: Place) -> None:
     async with place.store() as one, place.store() as other:
         await place.offer(one)
