@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from portal.credentials import SIGN_IN
+from portal.login.id_tokens import claims_of_verified, end_of
+from portal.login.oidc import Endpoints, tokens_of
 from portal.login.providers import OidcProvider, ProviderInvalid, read_provider
 from portal.objects import ProviderDocument
 from portal.state import plain
+from tests.deep import examples
 from tests.portal.login.browser import Browser, browser_at
 from tests.portal.login.guarded import Guarded, guarded_portal
 from tests.portal.login.test_providers import Issuer, bendable
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+
+
+KEY = ECKey.generate_key("P-256", private=True)
 
 
 @pytest.fixture
@@ -90,6 +101,39 @@ async def test_a_login_that_fails_keeps_nothing(tmp_path: Path) -> None:
             issuer.claims = {"nonce": "another"}
             assert (await browser.open("/login/with/oidc?return=/logout")).status == 502
         assert await kept(portal) == []
+
+
+ENDPOINTS = Endpoints("https://idp.example.com", "https://a", "https://t", "https://k", "", returns_issuer=False)
+
+
+@pytest.mark.parametrize(
+    ("expires_in", "known"),
+    [(300, True), (1.5, True), ("300", False), (True, False), (0, False), (-1, False), (1e308, False), (None, False)],
+)
+def test_a_lifetime_that_is_none_costs_no_token(expires_in: object, known: bool) -> None:
+    provider = read_provider("idp", document())
+    assert isinstance(provider, OidcProvider)
+    answer = {"id_token": "a.b.c", "access_token": "access", "refresh_token": 7, "expires_in": expires_in}
+    found = tokens_of(provider, ENDPOINTS, answer, {"iss": "https://idp.example.com", "exp": time.time() + 60})
+    assert (found.access_ends_at is not None) == known
+    assert (found.access, found.refresh, found.token_endpoint) == ("access", "", "https://t")
+    assert "a.b.c" not in repr(found) and "access'" not in repr(found)
+
+
+@examples(100)
+@given(st.integers(min_value=0, max_value=2**63) | st.floats(min_value=0, allow_nan=False, allow_infinity=False))
+def test_an_id_token_ends_at_a_time_that_can_be_stored(exp: float) -> None:
+    now = datetime.now(UTC)
+    ends = end_of({"exp": exp}, now)
+    assert ends <= now + timedelta(days=3651)
+    assert abs(ends.timestamp() - exp) < 1 or ends > now + timedelta(days=3640)
+
+
+@examples(100)
+@given(st.dictionaries(st.text(max_size=8), st.text(max_size=20) | st.integers(0, 2**40) | st.lists(st.text())))
+def test_the_claims_of_a_kept_token_are_those_that_were_signed(claims: dict[str, Any]) -> None:
+    claims = {name: value for name, value in claims.items() if name not in ("iss", "sub", "aud", "exp", "nbf", "iat")}
+    assert claims_of_verified(jwt.encode({"alg": "ES256"}, claims, KEY)) == claims
 
 
 @pytest.mark.parametrize(("written", "keeps"), [(True, True), (False, False), (None, False)])
