@@ -1,5 +1,6 @@
 """The `code` tool: a catalog of tools, search over it, the driver of a program and its calls. Transport-free."""
 
+from codemode.answer import paused
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolDenied, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogServer
 from codemode.check.checker import Checker
@@ -9,11 +10,15 @@ from codemode.check.install import HOW_TO as HOW_TO_INSTALL_CHECKER
 from codemode.check.install import install as install_checker
 from codemode.errors import CatalogError, CheckUnavailable, CodemodeError
 from codemode.expose import ExposedTools, expose, expose_server
+from codemode.handle import KeptRuns, RunHandle
+from codemode.kept import only_fetches
 from codemode.mentions import asks_for_servers, computes_servers, named_servers
 from codemode.outcome import returned
 from codemode.pace import Flight, Pace, RealPace
 from codemode.results import content_blocks, well_formed
+from codemode.run import Failure, Run
 from codemode.tool import CodeTool
+from codemode.waits import OnWait, Waiting, Waits
 
 __all__ = [
     "HOW_TO_INSTALL_CHECKER",
@@ -27,14 +32,21 @@ __all__ = [
     "CodemodeError",
     "Compiler",
     "ExposedTools",
+    "Failure",
     "Flight",
+    "KeptRuns",
+    "OnWait",
     "Pace",
     "RealPace",
+    "Run",
+    "RunHandle",
     "ToolCall",
     "ToolCaller",
     "ToolDenied",
     "ToolFailed",
     "ToolReturned",
+    "Waiting",
+    "Waits",
     "asks_for_servers",
     "computes_servers",
     "content_blocks",
@@ -43,6 +55,8 @@ __all__ = [
     "install_checker",
     "isolate_declarations",
     "named_servers",
+    "only_fetches",
+    "paused",
     "returned",
     "well_formed",
 ]

@@ -6,12 +6,15 @@ then the emitted blocks. `structuredContent` holds the same for clients that com
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
 from codemode.cost import about_tokens, clipped
+from codemode.results import Block
 from codemode.run import Failure, Rejection, Run, RunCall
 from codemode.truncation import text_of, truncate, truncate_text
+from codemode.waits import Waiting
 from sandbox import LogLine
 
 RESULT_CHARS = 24_000
@@ -26,6 +29,8 @@ _CALL_GROUPS = 8
 _STACK_CHARS = 2_000
 _ADVICE_LINES, _ADVICE_CHARS = 20, 600
 _MESSAGE_CHARS = 4_000
+PAUSED_TOKENS = 120
+_PAUSED_WORDS, _LINKS = 12, 1  # the words before the texts; the links in the text
 
 CHECK_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -57,6 +62,19 @@ OUTPUT_SCHEMA: dict[str, Any] = {
     "properties": {
         "status": {"enum": ["completed", "failed", "paused"]},
         "executionId": {"type": "string"},
+        "waiting": {
+            "type": "array",
+            "description": "What a paused run waits for; codemode.runs.result(executionId) gives its result.",
+            "items": {
+                "type": "object",
+                "properties": {
+                    "tool": {"type": "string"},
+                    "text": {"type": "string"},
+                    "url": {"type": "string"},
+                },
+                "required": ["tool", "text"],
+            },
+        },
         "result": {"description": "What the program returned; absent when undefined."},
         "error": {
             "type": "object",
@@ -102,6 +120,7 @@ OUTPUT_SCHEMA: dict[str, Any] = {
                     "status": {"enum": ["ok", "error", "denied", "cancelled", "pending"]},
                     "at": {"type": "number"},
                     "ms": {"type": "number"},
+                    "run": {"type": "string", "description": "The earlier run that made the call."},
                 },
                 "required": ["seq", "tool", "status", "ms"],
             },
@@ -147,6 +166,34 @@ def answer(run: Run, advice: list[str]) -> dict[str, Any]:
         content.append(_text("Logs:\n" + "\n".join(_log_line(line) for line in logs)))
     content += run.emitted
     return {"content": content, "structuredContent": structured, "isError": run.failure is not None}
+
+
+def paused(run_id: str, waiting: Sequence[Waiting], calls: Sequence[RunCall]) -> Block:
+    """The `CallToolResult` of a run that waits for a person for longer than its client waits. No error: it goes on.
+
+    `calls` are those made so far. Logs and emitted blocks come with the result.
+    """
+    pages = list(dict.fromkeys(one.url for one in waiting if one.url))
+    how = f'Then go on with it, by the program:\nreturn await codemode.runs.result("{run_id}")'
+    links = "\n".join(pages[:_LINKS])
+    more = f"\nand {len(pages) - _LINKS} more in `waiting`" if len(pages) > _LINKS else ""
+    room = PAUSED_TOKENS - about_tokens(f"{links}{more}{how}") - _PAUSED_WORDS
+    texts = "; ".join(dict.fromkeys(" ".join(one.text.split()) for one in waiting))
+    lines = [
+        f"Paused, the program waits for a person: {clipped(texts, max(room, 1))}",
+        *([links + more] if pages else []),
+        how,
+    ]
+    structured: dict[str, object] = {
+        "status": "paused",
+        "executionId": run_id,
+        "waiting": [
+            {"tool": one.tool, "text": one.text, **({} if one.url is None else {"url": one.url})} for one in waiting
+        ],
+        "logs": [],
+        "calls": [call.as_dict() for call in calls],
+    }
+    return {"content": [_text("\n".join(lines))], "structuredContent": structured, "isError": False}
 
 
 def _text(text: str) -> dict[str, Any]:
@@ -266,7 +313,7 @@ def _summary(calls: list[RunCall]) -> str:
 
 
 def _note_on_cancelled(calls: list[RunCall]) -> str | None:
-    tools = [call.tool for call in calls if call.status == "cancelled"]
+    tools = [call.tool for call in calls if call.status == "cancelled" and not call.run]
     if not tools:
         return None
     names = ", ".join(dict.fromkeys(tools[:_CALL_GROUPS]))

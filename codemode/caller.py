@@ -8,16 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from codemode.waits import OnWait
+
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """One call of a program. `server` is the configured id, `tool` the raw name; `seq` counts from 1 within the run."""
+    """One call of a program. `server` is the configured id, `tool` the raw name; `seq` counts from 1 within the run.
+
+    A caller that has to wait for a person does so in a block of `on_wait`; without it the call fails.
+    """
 
     run_id: str
     seq: int
     server: str
     tool: str
     arguments: dict[str, Any]
+    on_wait: OnWait | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ _MOST_NAMES, _MOST_NAME_CHARS = 3, 60  # of tools in the line of a server
 _MOST_ABSENT, _REASON_CHARS = 500, 400  # that a program is told at its start
 _BRIEF_INPUT, _BRIEF_OUTPUT = 130, 80
 _SEARCHED_MEMBERS, _SEARCHED_VALUES, _SEARCHED_CHARS = 100, 20, 200
-_API = """\
+_FUNCTIONS = """\
   /** Ranked tools for plain words; an empty query lists the servers. */
   search(query: string, options?: { limit?: number; server?: string; readOnly?: boolean }):
     Promise<{ path: string; signature?: string; description?: string; server?: string; tools?: number }[]>;
@@ -58,6 +58,19 @@ _API = """\
   }[]>;
   /** Adds an MCP content block (image, audio, resource) to the answer, after the result. */
   emit(block: { type: string; [member: string]: unknown }): Promise<void>;
+"""
+_RUNS = """\
+  /** Runs of yours that answered `paused`. Their logs, calls and emitted blocks come with the answer that ends them. */
+  runs: {
+    /** Waits for a run; returns its result, or throws its error. */
+    result(id: string): Promise<any>;
+    list(): Promise<{
+      id: string; status: "running" | "paused" | "completed" | "failed"; startedAt: string; expiresAt: string;
+      waiting: { tool: string; text: string; url?: string }[];
+    }[]>;
+    /** Ends a run and forgets it; false if it had ended. */
+    cancel(id: string): Promise<boolean>;
+  };
 """
 
 
@@ -415,6 +428,11 @@ class Catalog:
         if len(targets) > _MAX_TARGETS:
             raise CatalogError(f"describe takes at most {_MAX_TARGETS} targets, got {len(targets)}")
         entries: dict[str, CatalogTool] = {}
+        runs = [item for item in targets if item.removeprefix("codemode.") == "runs" and not self.names.resolve(item)]
+        if runs and self.names.server_id("runs") is None:
+            if len(runs) == len(targets):
+                return declarations((), self.names, members=_RUNS)
+            raise CatalogError("describe codemode.runs on its own")
         for item in targets:
             for entry in self._targets(item):
                 entries[entry.path] = entry
@@ -451,7 +469,7 @@ class Catalog:
 
     def declarations(self) -> str:
         """Declarations of every tool and of `codemode`'s own functions, for an editor's completion."""
-        return encodable(declarations(map(briefly, self.servers), self.names, members=_API, whole=True))
+        return encodable(declarations(map(briefly, self.servers), self.names, members=_FUNCTIONS + _RUNS, whole=True))
 
     def tools(self, server: str | None = None) -> list[dict[str, Any]]:
         """All tools, or one server's, with their schemas as the upstream sent them."""

@@ -11,6 +11,9 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -18,6 +21,7 @@ import orjson
 from codemode.caller import CallOutcome, ToolCall, ToolCaller, ToolFailed, ToolReturned
 from codemode.catalog import Catalog, CatalogTool
 from codemode.cost import clipped
+from codemode.handle import RunHandle
 from codemode.local import LocalCalls
 from codemode.offload import off_loop
 from codemode.outcome import ToolError, Value, settle
@@ -25,6 +29,7 @@ from codemode.pace import Pace, RealPace
 from codemode.places import in_characters
 from codemode.returned import Returned
 from codemode.run import Failure, Rejection, Run, RunCall
+from codemode.waits import Waiting, WallTime
 from sandbox import EngineError, Execution, Failed, HostCall, Limits, Settlement, Suspended
 
 _log = logging.getLogger(__name__)
@@ -43,20 +48,27 @@ async def drive(
     limits: Limits,
     pace: Pace | None = None,
     begin: str = "",
+    handle: RunHandle | None = None,
 ) -> None:
     """Run `source` to its end and fill in `run`. Raises nothing but its own cancellation.
 
-    `begin`: what the image of the execution lacks of the catalog (`Catalog.begin`).
+    `begin`: what the image of the execution lacks of the catalog (`Catalog.begin`). `handle`: that of the host. Without
+    one no call waits for a person, because nobody would tell them.
     """
-    pace = pace or RealPace()
-    calls = _Calls(run, catalog, caller, limits, pace)
+    pace, followed = pace or RealPace(), handle is not None
+    handle = handle or RunHandle()
+    waits = handle.waits
+    calls = _Calls(run, catalog, caller, limits, pace, handle, followed=followed)
     try:
-        async with asyncio.timeout(limits.wall_time), execution:
+        async with WallTime(limits.wall_time, waits) as clock, execution:
+            handle.stoppable(clock.end)
             outcome = await execution.start(source, *pace.begin(), begin)
             while isinstance(outcome, Suspended):
                 run.logs += outcome.logs
+                waits.suspend(timer=outcome.wake_at is not None)
                 settlements = await calls.settlements(outcome.calls, outcome.wake_at)
-                outcome = await execution.resume(settlements, pace.now())
+                waits.resume()
+                outcome = await execution.resume(settlements, pace.now(), clock.excused())
         run.logs += outcome.logs
         calls.unawaited(outcome.calls)
         if isinstance(outcome, Failed):
@@ -65,7 +77,7 @@ async def drive(
             run.value, run.has_value = outcome.value, outcome.has_value
     except TimeoutError:
         message = f"the run took longer than {limits.wall_time:g} s, waiting for calls included"
-        run.failure = Failure("wall_time", "WallTimeExceeded", message)
+        run.failure = handle.ending or Failure("wall_time", "WallTimeExceeded", message)
     except EngineError as error:
         run.failure = Failure.of_engine(error)
     finally:
@@ -75,13 +87,25 @@ async def drive(
 class _Calls:
     """The host calls of one run."""
 
-    def __init__(self, run: Run, catalog: Catalog, caller: ToolCaller, limits: Limits, pace: Pace) -> None:
+    def __init__(
+        self,
+        run: Run,
+        catalog: Catalog,
+        caller: ToolCaller,
+        limits: Limits,
+        pace: Pace,
+        handle: RunHandle,
+        *,
+        followed: bool,
+    ) -> None:
         self.ready: list[Settlement] = []
         self._run = run
         self._catalog = catalog
         self._caller = caller
         self._limits = limits
-        self._local = LocalCalls(run, catalog, limits.tool_result)
+        self._local = LocalCalls(run, catalog, limits.tool_result, handle)
+        self._waits = handle.waits
+        self._followed = followed
         self._pace = pace
         # Another pace decides about every settlement, so it must see a single call too.
         self._single_at_once = isinstance(pace, RealPace)
@@ -174,6 +198,13 @@ class _Calls:
                 timer.cancel()
 
     async def _perform(self, call: HostCall, record: RunCall | None) -> Settlement:
+        self._waits.begin_call()
+        try:
+            return await self._settlement(call, record)
+        finally:
+            self._waits.end_call()
+
+    async def _settlement(self, call: HostCall, record: RunCall | None) -> Settlement:
         if record is None:
             return await self._local.settle(call)
         entry = self._catalog.get(call.name)
@@ -197,9 +228,14 @@ class _Calls:
             return self._wrong_arguments(entry, "the one argument must be an object")
         if mismatches := self._catalog.argument_check(entry.path).mismatches(arguments):
             return self._wrong_arguments(entry, clipped("; ".join(mismatches), _MISMATCH_TOKENS))
-        outcome = await self._outcome(ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments))
+        on_wait = partial(self._wait, call.id, entry.path) if self._followed else None
+        made = ToolCall(self._run.id, record.seq, entry.server.id, entry.tool.name, arguments, on_wait)
+        outcome = await self._outcome(made)
         limit = self._limits.tool_result
         return await off_loop(lambda: settle(outcome, limit=limit, tool=entry.path), *_content(outcome))
+
+    def _wait(self, call: int, path: str, waiting: Waiting) -> AbstractAsyncContextManager[None]:
+        return self._waits.wait(call, replace(waiting, tool=path, run=self._run.id))
 
     def _wrong_arguments(self, entry: CatalogTool, reason: str) -> ToolError:
         """The error of a call whose arguments do not match the schema: it shows what the tool expects."""

@@ -1,4 +1,4 @@
-"""The functions of `codemode` itself: search, describe, tools and emit. They are served here and call no tool."""
+"""The functions of `codemode` itself: search, describe, tools, emit and runs. They are served here and call no tool."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ import orjson
 from codemode.catalog import DEFAULT_LIMIT, Catalog
 from codemode.check.certain import HOW_TO_CALL
 from codemode.errors import CatalogError
+from codemode.handle import RunHandle
+from codemode.kept import FUNCTIONS as RUN_FUNCTIONS
+from codemode.kept import RunCalls
 from codemode.outcome import encode
 from codemode.run import Run, UnknownName
 from sandbox import HostCall, Settlement
@@ -33,12 +36,13 @@ _BLOCKS: dict[str, tuple[str, ...]] = {
 class LocalCalls:
     """Serves the local functions for one run, and two messages of the preload: `arity` and `unknown`."""
 
-    def __init__(self, run: Run, catalog: Catalog, limit: int) -> None:
+    def __init__(self, run: Run, catalog: Catalog, limit: int, handle: RunHandle) -> None:
         """`limit`: the most bytes of one answer."""
         self._run = run
         self._catalog = catalog
         self._limit = limit
         self._emitted_bytes = 0
+        self._runs = RunCalls(run, handle, self._emit)
 
     async def settle(self, call: HostCall) -> Settlement:
         """The answer to a call that is no tool's. Raises nothing: wrong arguments reject the call."""
@@ -65,6 +69,8 @@ class LocalCalls:
                     raise CatalogError(self._arity(first, second))
                 case "unknown":
                     self._report(arguments)
+                case name if name in RUN_FUNCTIONS:
+                    return await self._runs.settle(call, first)
                 case _:
                     raise CatalogError(f"codemode has no function {call.name!r:.100}")
         except CatalogError as error:

@@ -64,7 +64,10 @@ function define(names) {
     if (hidden !== undefined) mapSet(byId, hidden, mapGet(servers, identifier));
     if (functions[hidden]) {
       const server = mapGet(servers, identifier);
-      functions[hidden] = withMembers(functions[hidden], (name) => toolAt(server, name));
+      const own = functions[hidden];
+      // The functions of `codemode.runs` stay, whatever the tools of a server with that id are called.
+      const isOwn = (name) => hidden === "runs" && reflectHas(ownRuns, name);
+      functions[hidden] = withMembers(own, (name) => (isOwn(name) ? undefined : toolAt(server, name)));
     }
   }
   // Other environments call the tools `tools`.
@@ -360,7 +363,7 @@ functions.search = (query, options) => then(call("search", [query, options]), wi
 functions.describe = (target, options) => call("describe", [target, options]);
 functions.tools = (options) => then(call("tools", [options]), withPaths);
 functions.emit = (block) => call("emit", [block]);
-const functionNames = ["search", "describe", "tools", "emit"];
+const functionNames = ["search", "describe", "tools", "emit", "runs"];
 
 // A function of `codemode` that has other properties too, which `find` returns and `list` names. `otherwise` throws for a
 // name that is neither one of these nor a function's own.
@@ -383,6 +386,14 @@ function withMembers(own, find, otherwise, list) {
       reflectHas(target, name) || (typeof name === "string" && !inherited(name) && find(name) !== undefined),
   });
 }
+
+const ownRuns = create(objectPrototype);
+ownRuns.result = (id) => call("runs.result", [id]);
+ownRuns.list = () => call("runs.list", []);
+ownRuns.cancel = (id) => call("runs.cancel", [id]);
+functions.runs = withMembers(ownRuns, () => undefined, (name) => {
+  throw unknown("runs." + name, "does not exist", [], "codemode.runs has result(id), list() and cancel(id).");
+});
 
 // A server whose id is a name of the language's own, such as `toString`. Where a function has the name the value is called
 // as that, and has the tools as its members.

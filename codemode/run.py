@@ -22,16 +22,18 @@ _NAMES = {"syntax": "SyntaxError", "deadlock": "Deadlock"}
 @dataclass(slots=True)
 class RunCall:
     """One tool call. `status`: ok, error, denied, cancelled or pending. `at`: milliseconds from the start of the run to
-    the call; `ms`: milliseconds that it took."""
+    the call; `ms`: milliseconds that it took. `run`: the earlier run that made the call, if this one took it over."""
 
     seq: int
     tool: str
     at: float
     status: str = "pending"
     ms: float = 0.0
+    run: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"seq": self.seq, "tool": self.tool, "status": self.status, "at": self.at, "ms": self.ms}
+        call = {"seq": self.seq, "tool": self.tool, "status": self.status, "at": self.at, "ms": self.ms}
+        return {**call, "run": self.run} if self.run else call
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,16 @@ class UnknownName:
     signed: bool = False
 
 
-Cause: TypeAlias = Rejection | UnknownName
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """The failure of an earlier run, which the program got in place of its result."""
+
+    message: str
+    name: str
+    failure: Failure
+
+
+Cause: TypeAlias = Rejection | UnknownName | RunFailed
 """An error of ours that a program gets, and that ends the program unless it catches it."""
 
 
@@ -92,6 +103,9 @@ class Failure:
         else:
             name = error.name or _NAMES.get(error.kind, "Error")
         cause = _cause(name, error.message, causes) if error.kind == "exception" else None
+        if isinstance(cause, RunFailed):
+            of_run = cause.failure
+            return cls(of_run.kind, name, error.message, error.line, error.column, error.stack, of_run.cause)
         return cls(error.kind, name, error.message, error.line, error.column, error.stack, cause)
 
     @classmethod

@@ -19,6 +19,7 @@ from codemode.description import description
 from codemode.driver import drive
 from codemode.entry import as_expression, may_stand_alone, may_take_globals, uncalled, without_given_parameters
 from codemode.exports import Script, as_script, may_have_modules
+from codemode.handle import RunHandle
 from codemode.modules import blanked, imports
 from codemode.offload import off_loop
 from codemode.pace import Pace
@@ -99,12 +100,13 @@ class CodeTool:
         identity: str = "",
         run_id: str | None = None,
         pace: Pace | None = None,
+        handle: RunHandle | None = None,
     ) -> dict[str, Any]:
         """Run `arguments["code"]` and return the raw `CallToolResult`. Nothing that a program does raises.
 
         With `check: true` nothing runs, and the result is `CheckResult.as_dict()`. Cancelling the task stops the
         program and its calls. `identity`: the executor's queue is fair between identities. `pace`: the time and the
-        randomness of this run, by default the real ones.
+        randomness of this run, by default the real ones. `handle`: of a host that follows the run, or may end it.
         """
         run_id = run_id or f"exec_{secrets.token_hex(12)}"
         if wrong := _wrong_arguments(arguments):
@@ -114,6 +116,12 @@ class CodeTool:
         sent = arguments["code"][: 2 * limits.source + 1]
         program = await off_loop(lambda: extract(sent), sent)
         run = Run(run_id, program.text, note=program.note)
+        if handle is not None:
+            handle.record = run
+            if handle.ending is not None:
+                # It was ended while it waited to begin.
+                run.failure = handle.ending
+                return answer(run, [])
         if (size := len(program.text.encode())) > limits.source:
             message = f"the program has {size:,} bytes or more, at most {limits.source:,} are allowed"
             run.failure = Failure("size", "RangeError", message)
@@ -127,7 +135,7 @@ class CodeTool:
         if advice := await self._check(run, source, catalog):
             return answer(run, advice)
         try:
-            await self._run(run, script, program.typescript, catalog, caller, identity, pace)
+            await self._run(run, script, program.typescript, catalog, caller, identity, pace, handle)
         except EngineError as error:
             run.failure = Failure.of_engine(error)
         advice = await _advice(run, source, catalog)
@@ -161,6 +169,7 @@ class CodeTool:
         caller: ToolCaller,
         identity: str,
         pace: Pace | None,
+        handle: RunHandle | None,
     ) -> None:
         """Run a program as JavaScript, and if that does not parse, as TypeScript."""
 
@@ -168,7 +177,15 @@ class CodeTool:
             execution = self._executor.execution(image, identity=identity)
             limits = self._executor.limits
             await drive(
-                run, text, execution, catalog=catalog, caller=caller, limits=limits, pace=pace, begin=catalog.begin
+                run,
+                text,
+                execution,
+                catalog=catalog,
+                caller=caller,
+                limits=limits,
+                pace=pace,
+                begin=catalog.begin,
+                handle=handle,
             )
             if run.failure is not None and lines is not None:
                 run.failure = within(run.failure, lines)

@@ -11,6 +11,7 @@
           RpcError                it answered with a JSON-RPC error (relayed word for word)
           UpstreamUnavailable     not connected: the call did not leave
           AuthorizationRequired   it answered 401 or 403, or there is no token to show
+            LoginRequired         the person behind the call has to log in to it
           SessionExpired          it no longer knows our session: the call did not run
           UpstreamTimeout         no answer in time
           OutcomeUnknown          the connection was lost while the call ran
@@ -139,7 +140,7 @@ class UpstreamUnavailable(UpstreamError):
 
 class AuthorizationRequired(UpstreamError):
     """It wants a credential that the portal does not have. `status` is 401 or 403, or None if nothing was sent;
-    `challenge` is the WWW-Authenticate header.
+    `challenge` is the WWW-Authenticate header. `login_helps` says that a new login might bring the credential.
     """
 
     code = AUTHORIZATION_REQUIRED
@@ -147,11 +148,33 @@ class AuthorizationRequired(UpstreamError):
     outcome: Outcome = "unavailable"
 
     def __init__(
-        self, message: str, *, status: int | None = None, challenge: str | None = None, server: str = ""
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        challenge: str | None = None,
+        server: str = "",
+        login_helps: bool = True,
     ) -> None:
         super().__init__(message, server=server)
         self.status = status
         self.challenge = challenge
+        self.login_helps = login_helps
+
+
+class LoginRequired(AuthorizationRequired):
+    """The server wants a login of the person behind the call, and there is none that would do. `subject` is that person
+    (`Identity.key`), `login` says which login there was at that moment, "" for none: a later one is another. `reason`
+    is the message without `advice` on where to log in.
+    """
+
+    def __init__(
+        self, reason: str, *, advice: str, server: str, subject: str, login: str = "", status: int | None = None
+    ) -> None:
+        super().__init__(f"{reason}; {advice}" if advice else reason, status=status, server=server)
+        self.reason = reason
+        self.subject = subject
+        self.login = login
 
 
 class SessionExpired(UpstreamError):

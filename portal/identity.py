@@ -84,6 +84,26 @@ class Identity:
 ANONYMOUS = Identity()
 
 
+@dataclass(frozen=True, slots=True)
+class OnBehalf:
+    """Whose credentials calls show to upstream servers: those of the person `subject` (`Identity.key`), but the
+    portal's own at the servers `not_at`. Without a subject the portal's own are shown everywhere. `advice` says to that
+    person how to log in to a server, as in "log in at <address>".
+    """
+
+    subject: str = ""
+    not_at: frozenset[str] = frozenset()
+    advice: str = ""
+
+    def at(self, server: str) -> str:
+        """Whose credential is shown at this server, "" for the portal's own."""
+        return "" if server in self.not_at else self.subject
+
+
+NOBODY = OnBehalf()
+"""On behalf of nobody in particular: with the portal's own credentials."""
+
+
 def evaluation_key(evaluate_url: str, keys_url: str) -> str:
     """What the answer of an external evaluation is filed under."""
     return f"{evaluate_url}\n{keys_url}"

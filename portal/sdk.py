@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
 
 from mcp.server._otel import OpenTelemetryMiddleware
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary
 from mcp.server.streamable_http import EventStore
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.requests import Request
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
@@ -48,6 +51,33 @@ def remove_telemetry(server: Server[Any]) -> None:
     """
     others = [one for one in server.middleware if not isinstance(one, OpenTelemetryMiddleware)]
     server.middleware[:] = others
+
+
+@dataclass(frozen=True, slots=True)
+class _Round:
+    method: str
+    params: Mapping[str, object]
+    request: Request
+
+
+async def sealed(
+    boundary: RequestStateBoundary,
+    method: str,
+    params: Mapping[str, object],
+    request: Request,
+    result: dict[str, Any],
+) -> dict[str, Any]:
+    """The result of a request, with its `requestState` sealed by the boundary as in the SDK's own chain.
+
+    Why: what is answered on the short way passes no middleware, and the next round comes back over the SDK's. The
+    boundary reads these three members of a context. If it reads more, the answer fails.
+    """
+
+    async def call_next(ctx: object) -> dict[str, Any]:
+        return result
+
+    found = await boundary(cast("ServerRequestContext[Any, Any]", _Round(method, params, request)), call_next)
+    return cast("dict[str, Any]", found)
 
 
 class StoreForEachSession(StreamableHTTPSessionManager):

@@ -51,6 +51,10 @@ class TimeBudget:
             return "wall_time"
         return None
 
+    def excuse(self, seconds: float) -> None:
+        """These seconds of waiting do not count as wall time."""
+        self._began = min(self._began + seconds, time.monotonic())
+
     def stop(self) -> None:
         """From any thread: ends the slice that runs, and every later one."""
         self.stopped = True

@@ -48,8 +48,9 @@ class Execution(Protocol):
             EngineError: another fault of this package or of the caller.
         """
 
-    async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
-        """Continue a suspended run. Raises as `start`."""
+    async def resume(self, settlements: Sequence[Settlement], now: float, excused: float = 0.0) -> Outcome:
+        """Continue a suspended run. `excused`: seconds since its last outcome that do not count as wall time. Raises as
+        `start`."""
 
     async def freeze(self) -> bytes:
         """The suspended run as bytes, for `Executor.thaw` of any executor of the same build. The run stays usable."""

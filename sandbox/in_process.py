@@ -209,9 +209,9 @@ class ThreadExecution:
         self._phase.require("start", Phase.NEW)
         return await self._slice(lambda isolate: isolate.start(source, now, seed, begin))
 
-    async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
+    async def resume(self, settlements: Sequence[Settlement], now: float, excused: float = 0.0) -> Outcome:
         self._phase.require("resume", Phase.SUSPENDED, Phase.FROZEN)
-        return await self._slice(lambda isolate: isolate.resume(settlements, now))
+        return await self._slice(lambda isolate: isolate.resume(settlements, now, excused))
 
     async def freeze(self) -> bytes:
         self._phase.require("freeze", Phase.SUSPENDED, Phase.FROZEN)

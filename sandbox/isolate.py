@@ -85,18 +85,22 @@ class Isolate:
         batch = self._conversation.start(source, now, seed, begin)
         return self._conversation.receive(self._slice(_NEW, b"start", batch))
 
-    def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
-        """Settles calls, fires the timers that are due, and continues. Raises as `start` does."""
-        return self._conversation.receive(
-            self._slice(_SUSPENDED, b"resume", self._conversation.resume(settlements, now))
-        )
+    def resume(self, settlements: Sequence[Settlement], now: float, excused: float = 0.0) -> Outcome:
+        """Settles calls, fires the timers that are due, and continues. Raises as `start` does.
+
+        `excused`: seconds since the last outcome that do not count as wall time.
+        """
+        batch = self._conversation.resume(settlements, now)
+        return self._conversation.receive(self.resume_batch(batch, excused))
 
     def start_batch(self, batch: bytes) -> bytes:
         """`start` for a caller that encodes and decodes the batches itself, with a Conversation."""
         return self._slice(_NEW, b"start", batch)
 
-    def resume_batch(self, batch: bytes) -> bytes:
+    def resume_batch(self, batch: bytes, excused: float = 0.0) -> bytes:
         """`resume` for a caller that encodes and decodes the batches itself, with a Conversation."""
+        if excused:
+            self._budget.excuse(excused)
         return self._slice(_SUSPENDED, b"resume", batch)
 
     def freeze(self) -> bytes:

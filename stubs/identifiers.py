@@ -30,8 +30,8 @@ PROTOCOL_PROPERTIES = frozenset(
     """.split()
 )
 
-CODEMODE_FUNCTIONS = frozenset("search describe tools emit step run".split())
-"""The functions of `codemode` itself, present and planned: no server may hide one."""
+CODEMODE_FUNCTIONS = frozenset("search describe tools emit runs portal step run".split())
+"""The members of `codemode` itself, present and planned: no server may hide one."""
 
 _SEPARATORS = re.compile(r"[-.\s]")
 _FORBIDDEN = re.compile(r"[^A-Za-z0-9_$]")

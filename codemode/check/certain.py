@@ -30,6 +30,7 @@ _MEMBER_OF_CALL = re.compile(
 GENERIC_CALLS = frozenset("call callTool call_tool execute executeTool invoke invokeTool run runTool use".split())
 HOW_TO_CALL = "Call a tool as codemode.<server>.<tool>(input), or by a path that search gave: codemode[path](input)."
 _FUNCTIONS = frozenset({"search", "describe", "tools", "emit"})
+_MEMBERS = _FUNCTIONS | {"runs"}
 # The members of every object, and those that the language itself reads.
 _INHERITED = frozenset(
     "constructor hasOwnProperty isPrototypeOf propertyIsEnumerable toLocaleString toString valueOf then toJSON "
@@ -117,7 +118,7 @@ def exists(catalog: Catalog, members: tuple[str, ...]) -> bool:
     """Whether a path, as a program spells it, leads to a tool, a server or another member of `codemode`."""
     names = catalog.names
     first = members[0]
-    if first in _FUNCTIONS or first in _INHERITED or first.startswith("__") or len(names.resolve(first)) == 1:
+    if first in _MEMBERS or first in _INHERITED or first.startswith("__") or len(names.resolve(first)) == 1:
         return True
     server_id = names.server_id(first)
     if server_id is None:
@@ -139,7 +140,7 @@ def unknown_tool(catalog: Catalog, members: tuple[str, ...]) -> tuple[str, str |
     if len(keys := catalog.names.shortcut(written)) > 1:
         sentence = f"codemode.{written} means several tools and therefore does not exist"
         return _with_signatures(catalog, sentence, _paths(catalog, keys))
-    if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_FUNCTIONS), n=1, cutoff=0.7)):
+    if len(members) == 1 and (near := difflib.get_close_matches(written, sorted(_MEMBERS), n=1, cutoff=0.7)):
         return f"{sentence}. Nearest: codemode.{near[0]}", None
     if members[0] not in catalog.names.servers and len(members) > 1:
         servers = sorted(catalog.names.server(one.id) for one, _ in catalog.server_tools())

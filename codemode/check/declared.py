@@ -26,6 +26,7 @@ _MEMBERS = """\
   describe(target: string | readonly string[]): Promise<string>;
   tools(options?: object): Promise<any[]>;
   emit(block: object): Promise<void>;
+  runs: { result(id: string): Promise<any>; list(): Promise<any[]>; cancel(id: string): Promise<boolean> };
 """
 
 

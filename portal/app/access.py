@@ -137,6 +137,13 @@ def audiences(config: Config, stored: Iterable[Stored[ServerDocument]]) -> dict[
     return {server: audience for server, audience in audience_of.items() if audience}
 
 
+def served_for_all(definition: PortalDefinition, config: Config) -> frozenset[str]:
+    """The servers that everybody at a portal calls with the portal's own login (`on_behalf` is false)."""
+    settings = {entry.server_id: entry.on_behalf for entry in definition.servers or ()}
+    configured = {server.id: server.on_behalf for server in config.servers.values() if isinstance(server, HttpServer)}
+    return frozenset(id for id, on_behalf in {**configured, **settings}.items() if not on_behalf)
+
+
 def could_enter(identity: Identity, best_case: BestCase, apps: Iterable[Stored[AppDocument]]) -> bool:
     """Whether a login could give access to the portal or to an application of type `saas`."""
     if best_case.allows(identity):

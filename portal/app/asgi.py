@@ -16,7 +16,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from portal.app.definitions import PortalDefinition
-from portal.http import BrowserPages, Cors, Edge, ErrorPage, Guard, Refusal, refuse, split_host
+from portal.http import BrowserPages, Cors, Edge, ErrorPage, Guard, Refusal, refuse, split_host, unrouted
 
 WELL_KNOWN = "/.well-known/"
 
@@ -138,7 +138,7 @@ def error_handlers(path: str) -> Mapping[object, Callable[[Request, Exception], 
         assert isinstance(error, HTTPException)
         here = request.scope.get("root_path", "") + path
         known = f"The MCP endpoint of this portal is {here}, its health is at /healthz."
-        message = f"{request.method} {request.url.path[:100]}: {error.detail}. {known}"
+        message = f"{unrouted(error.status_code, request.method, request.url.path)} {known}"
         return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
 
     async def crashed(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, ToolCaller
+from codemode import HOW_TO_INSTALL_CHECKER, Catalog, Checker, CodeTool, RunHandle, ToolCaller
 from portal.config import Config
 from portal.errors import StartError
 from sandbox import Limits, WorkerExecutor
@@ -89,11 +89,14 @@ class Programs:
         *,
         identity: str = "",
         run_id: str | None = None,
+        handle: RunHandle | None = None,
     ) -> dict[str, object]:
         generation = self._generation
         generation.runs += 1
         try:
-            return await generation.tool.run(arguments, catalog, caller, identity=identity, run_id=run_id)
+            return await generation.tool.run(
+                arguments, catalog, caller, identity=identity, run_id=run_id, handle=handle
+            )
         finally:
             generation.runs -= 1
             if generation.replaced and not generation.runs:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import Scope
 
 from portal.app.definitions import host_url
+from portal.http import ModeRefused, read_mode_query
 from portal.state import StateError
 
 if TYPE_CHECKING:
@@ -30,17 +31,26 @@ async def error_page(instance: Instance, scope: Scope, status: int, body: bytes)
     headers = Headers(scope=scope)
     served, prefix, path = instance.addresses.find(headers.get("host", ""), scope["path"])
     portal = instance.portals[served.definition.id]
-    has_home = portal.identity is not None
     by_name = host_url(served.definition, instance.config.portal.public_url) if not prefix else ""
     origin = by_name or instance.config.portal.public_url or f"{scope['scheme']}://{headers.get('host', '')}"
     within = path.removeprefix(prefix)
     around = Surroundings(
         design=await _design(portal),
         endpoint=f"{origin}{prefix}{portal.path}",
-        home=f"{prefix}/" if has_home else "",
-        at_endpoint=within == portal.path or (not has_home and within in ("", "/")),
+        home=f"{prefix}/",
+        at_endpoint=within == portal.path,
+        mistake=_mistake(scope["query_string"]),
     )
     return notice(status, body, around)
+
+
+def _mistake(query: bytes) -> str:
+    """What is wrong with the parameters that choose a mode, "" for nothing."""
+    try:
+        read_mode_query(query)
+    except ModeRefused as error:
+        return str(error)
+    return ""
 
 
 async def _design(portal: Portal) -> Design:

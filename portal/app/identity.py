@@ -1,8 +1,8 @@
-"""Login and authorization server of one portal, and what all portals of an instance share of them."""
+"""Login, authorization server and home page of one portal, and what all portals of an instance share of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -14,8 +14,11 @@ from starlette.routing import Route
 
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
-from portal.config import IdentitySection
+from portal.config import CodeModePolicy, IdentitySection, ServerConfig
 from portal.credentials import forget_sign_ins, keep_sign_in
+from portal.elicitation import FORMS as SERVER_FORMS
+from portal.elicitation import Elicitations, Offered, PeoplesLogins, ServerRoutes
+from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
 from portal.http import Origins
 from portal.identity import Identity
 from portal.login import (
@@ -37,6 +40,7 @@ from portal.login import (
 from portal.oauth import (
     ENDPOINTS,
     FORMS,
+    SERVERS_PATH,
     Assertions,
     Authentication,
     Authority,
@@ -45,16 +49,18 @@ from portal.oauth import (
     Enrich,
     Fetch,
     Grants,
+    HeldGrants,
     Logins,
     OAuthSettings,
     SaasProvider,
     ServiceTokens,
     SigningKeys,
+    Uses,
     Verifier,
     fetch_document,
     read_oauth_settings,
 )
-from portal.pages import Pages, Visitors
+from portal.pages import Pages, RulesInvalid, Visitors, read_defaults
 from portal.signals import ClientCertificates
 from portal.state import Clock, Store, utc_now
 
@@ -115,7 +121,7 @@ class IdentitySettings:
     `X-Forwarded-For` is believed. `providers` are identity providers in addition to those in the store. Without
     `mail`, PINs are shown on the console. `name` is what pages, mails and clients call the portal; with `renameable`
     the stored login settings may call it something else. `contact` is whom the refused may ask, "" for the
-    administrators."""
+    administrators. `organization` are login settings, below those of the store."""
 
     public_url: str = ""
     host_url: str = ""
@@ -128,12 +134,13 @@ class IdentitySettings:
     name: str = "codemode-portal"
     renameable: bool = True
     contact: str = ""
+    organization: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, definition: PortalDefinition, section: IdentitySection, path: str) -> IdentitySettings:
         """
         Raises:
-            ValueError: the OAuth configuration cannot be used.
+            ValueError: the OAuth configuration or the login settings cannot be used.
         """
         smtp = section.smtp
         proxies = tuple(ip_network(proxy) for proxy in section.trusted_proxies)
@@ -149,7 +156,15 @@ class IdentitySettings:
             name=definition.name,
             renameable=definition.renameable,
             contact=section.contact,
+            organization=_login_settings(section),
         )
+
+
+def _login_settings(section: IdentitySection) -> Mapping[str, object]:
+    try:
+        return read_defaults(section.organization)
+    except RulesInvalid as error:
+        raise ValueError(f"organization: {error}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +174,10 @@ class PortalIdentity:
     shared: SharedIdentity
     login: Login
     login_routes: LoginRoutes
+    home: HomeRoutes
+    uses: Uses
+    elicitations: Elicitations
+    server_routes: ServerRoutes
     administrators: Administrators
     server: AuthorizationServer
     assertions: Assertions
@@ -185,11 +204,25 @@ class PortalIdentity:
 
     async def aclose(self) -> None:
         await self.login_routes.aclose()
+        await self.server_routes.aclose()
+        await self.home.aclose()
         self.verifier.close()
+        await self.uses.settled()
 
 
-LOGIN_FORMS: tuple[str, ...] = FORMS
+LOGIN_FORMS: tuple[str, ...] = (*FORMS, *SERVER_FORMS)
 OAUTH_ENDPOINTS: tuple[str, ...] = ENDPOINTS
+
+
+def _directory(store: Store, settings: IdentitySettings) -> Directory:
+    return Directory(
+        store,
+        settings.providers,
+        settings.hostname,
+        settings.name,
+        renameable=settings.renameable,
+        defaults=settings.organization,
+    )
 
 
 def portal_identity(
@@ -199,10 +232,14 @@ def portal_identity(
     *,
     scope: str = "",
     announce: Callable[[str], object],
+    offered: Offered,
     fetch: Fetch | None = None,
+    code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF,
+    find_server: Callable[[str], ServerConfig | None] = lambda id: None,
 ) -> PortalIdentity:
-    """The login of one portal. `scope` keeps its tokens apart from those of every other portal; `announce` writes to
-    the operator's console; `fetch` gets the documents that OAuth clients name.
+    """The login of one portal. `scope`, its id, keeps its tokens apart from those of every other portal; `announce`
+    writes to the operator's console; `offered` are the servers of a person; `fetch` gets the documents that OAuth
+    clients name. `code_mode` is what the portal's owner has decided by now, `find_server` gives a server by its id.
 
     Raises:
         ValueError: the public URL is not an origin.
@@ -210,54 +247,82 @@ def portal_identity(
     store, now = shared.store.scoped(scope), shared.now
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
-    directory = Directory(store, settings.providers, settings.hostname, settings.name, renameable=settings.renameable)
+    directory = _directory(store, settings)
     forget = partial(forget_sign_ins, store)
     sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled, forget=forget)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
-    login_routes = LoginRoutes(
-        login,
-        store.tokens,
-        administrators,
-        Invitations(store, shared.passwords, now),
-        Pins(store.tokens, settings.mail or Console(announce), now),
-        shared.attempts,
-        endpoint=settings.oauth.path,
-        pin_allowed=admission.could_enter,
-        keep=partial(keep_sign_in, store, now),
-        now=now,
-    )
+    pins = Pins(store.tokens, settings.mail or Console(announce), now)
+    login_routes = _login_routes(login, shared, store, administrators, pins, admission)
     clients = Clients(store, settings.oauth, fetch or fetch_document)
-    grants = Grants(store, now)
+    grants, uses = Grants(store, now, scope), Uses(store, now)
     authority = Authority(store, settings.oauth, clients, grants, admission.admit, now)
     server = AuthorizationServer(authority, login, settings.name)
-    verifier = Verifier(store, now)
+    elicitations = Elicitations(store.tokens, now)
+    server_routes = ServerRoutes(
+        login, PeoplesLogins(store, now), elicitations, offered, admission.admit, endpoint=settings.oauth.path
+    )
+    verifier = Verifier(store, now, uses=uses)
     assertions = Assertions(shared.keys, origins.public_url, {})
     saas = SaasProvider(store, grants, shared.keys, login, admission.admit)
-    authentication: dict[str, object] = {
-        "settings": settings.oauth,
-        "origins": origins,
-        "verifier": verifier,
-        "service_tokens": shared.service_tokens,
-        "logins": shared.logins,
-        "decide": admission.decide,
-        "proxies": settings.proxies,
-        "enrich": settings.enrich,
-        "linked": assertions.linked,
-        "login": login,
-    }
+    shown = HomeSettings(portal=scope, oauth=settings.oauth, code_mode=code_mode, servers_link=SERVERS_PATH)
+    held = HeldGrants(store, grants, uses, scope)
+    home = HomeRoutes(login, held, UpstreamLogins(store, find_server), shown, now)
     public = [url for url in (origins.public_url, origins.host_url) if url]
     return PortalIdentity(
         shared,
         login,
         login_routes,
+        home,
+        uses,
+        elicitations,
+        server_routes,
         administrators,
         server,
         assertions,
-        [*login_routes.routes(), *server.routes(), *assertions.routes(), *saas.routes()],
+        [
+            *home.routes(),
+            *login_routes.routes(),
+            *server.routes(),
+            *server_routes.routes(),
+            *assertions.routes(),
+            *saas.routes(),
+        ],
         tuple(urlsplit(url).netloc for url in public),
         tuple(public),
         verifier,
         settings.mail,
-        authentication,
+        {
+            "settings": settings.oauth,
+            "origins": origins,
+            "verifier": verifier,
+            "service_tokens": shared.service_tokens,
+            "logins": shared.logins,
+            "decide": admission.decide,
+            "proxies": settings.proxies,
+            "enrich": settings.enrich,
+            "linked": assertions.linked,
+            "login": login,
+        },
+    )
+
+
+def _login_routes(
+    login: Login,
+    shared: SharedIdentity,
+    store: Store,
+    administrators: Administrators,
+    pins: Pins,
+    admission: AdmissionPolicy,
+) -> LoginRoutes:
+    return LoginRoutes(
+        login,
+        store.tokens,
+        administrators,
+        Invitations(store, shared.passwords, shared.now),
+        pins,
+        shared.attempts,
+        pin_allowed=admission.could_enter,
+        keep=partial(keep_sign_in, store, shared.now),
+        now=shared.now,
     )

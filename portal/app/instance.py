@@ -213,11 +213,13 @@ class Instance:
         from portal.app.admin import open_admin
         from portal.app.identity import SharedIdentity
         from portal.app.signals import SignalSources
+        from portal.elicitation import Choices
 
         store, now = self.shared.require_store(), self.shared.parts.now
         self.shared.identity = shared = SharedIdentity.over(store, now, self.shared.parts.passwords)
         stack.push_async_callback(shared.aclose)
         shared.logins.on_change(self._callers_changed)
+        self.shared.choices = await stack.enter_async_context(Choices(store))
 
         async def sign(claims: Mapping[str, object]) -> str:
             return await shared.keys.sign({"iss": self._issuer(self.own), **claims})
@@ -425,6 +427,7 @@ class Instance:
         configure_delivery(self.admin.settings, identity, origin, self.own.definition.hostname)
 
     def _name_issuer(self, portal: Portal) -> None:
+        portal.address = self._issuer(portal)
         if portal.identity is not None:
             portal.identity.assertions.issuer = self._issuer(portal)
 

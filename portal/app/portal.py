@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import secrets
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import structlog
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from portal.access import LiveAccess, PolicyError
-from portal.app.access import StoredState, audiences, portal_access
+from portal.app.access import StoredState, audiences, portal_access, served_for_all
 from portal.app.asgi import portal_app
 from portal.app.definitions import OWN, PortalDefinition
 from portal.app.shared import Shared
 from portal.calls import AssertionCredentials, Caller, Gate, PolicyAdmission
-from portal.config import IdentitySection
-from portal.endpoint import Endpoint
+from portal.config import CodeModePolicy, IdentitySection, ServerConfig
+from portal.endpoint import Endpoint, LoginPage, PersonServers
+from portal.identity import NOBODY, Identity, OnBehalf
 
 if TYPE_CHECKING:
     from portal.app.identity import PortalIdentity
@@ -32,21 +36,30 @@ class Portal:
     the sessions that are open on it, stays.
 
     `access` decides who may do what, and is None where everyone may do everything. `identity` is None where nobody
-    signs in. `app` is its ASGI application.
+    signs in. `address` is how it names itself, "" before it is known where the instance listens. `app` is its ASGI
+    application.
     """
 
     def __init__(self, shared: Shared, definition: PortalDefinition, access: LiveAccess | None) -> None:
         self.definition = definition
         self.access = access
         self.identity: PortalIdentity | None = None
+        self.address = ""
+        self._servers_path = ""
         self.app: ASGIApp
         self._shared = shared
         self._log = structlog.get_logger("portal.access")
         self._signs_in_as: tuple[IdentitySection, str, str] | None = None
+        self._served_for_all = served_for_all(definition, shared.config)
         self._stop = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self.caller = Caller(
-            shared.servers, shared.records, gate=self._gate(), observer=shared.learning, portal=definition.id
+            shared.servers,
+            shared.records,
+            gate=self._gate(),
+            observer=shared.learning,
+            portal=definition.id,
+            on_behalf=self._on_behalf,
         )
         settings = shared.config.portal.model_copy(update={"name": definition.name})
         self.endpoint = Endpoint(
@@ -58,6 +71,8 @@ class Portal:
             access,
             shared.contents,
             part=definition.servers is not None,
+            login_pages=self._login_page,
+            person_servers=self._person_servers(),
         )
         self._mount()
 
@@ -88,8 +103,9 @@ class Portal:
     async def apply(self, definition: PortalDefinition, stored: StoredState) -> None:
         """Take up what the configuration and the store say of everything but the policies."""
         self.definition = definition
-        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode)
         config = self._shared.config
+        self._served_for_all = served_for_all(definition, config)
+        self.endpoint.apply(definition.name, definition.instructions, definition.code_mode, config.portal.runs)
         await self._apply_identity(config.portal.identity)
         if self.identity is not None:
             self.identity.assertions.audiences = audiences(config, stored.objects.servers)
@@ -140,12 +156,15 @@ class Portal:
         """
         from portal.app.admission import PortalAdmission
         from portal.app.identity import IdentitySettings, portal_identity
+        from portal.app.offered import offered_servers
+        from portal.oauth import SERVERS_PATH
 
         shared, parts = self._shared, self._shared.parts
         assert shared.identity is not None and self.access is not None
         settings = IdentitySettings.of(self.definition, section, self.path)
         if parts.adjust_identity is not None:
             settings = parts.adjust_identity(settings)
+        self._servers_path = SERVERS_PATH
         given = parts.admission if self.definition.id == OWN else None
         return portal_identity(
             shared.identity,
@@ -153,7 +172,10 @@ class Portal:
             given or PortalAdmission(shared, self.access),
             scope=self.definition.id,
             announce=shared.announce,
+            offered=offered_servers(self.access, shared.servers),
             fetch=parts.fetch,
+            code_mode=self._code_mode,
+            find_server=self._find_server,
         )
 
     def _mount(self) -> None:
@@ -163,7 +185,26 @@ class Portal:
         if self.identity is not None:
             routes += self.identity.routes
             middleware = [self.identity.middleware()]
+        else:
+            routes.append(Route("/", self._public_home, methods=["GET"]))
         self.app = portal_app(routes, middleware, self.path)
+
+    async def _public_home(self, request: Request) -> Response:
+        # The libraries of the pages are loaded with the first one.
+        from portal.home import public_home
+
+        definition, headers = self.definition, request.headers
+        origin = f"{request.scope['scheme']}://{headers.get('host', '')}"
+        endpoint = origin + request.scope.get("root_path", "") + self.path
+        return public_home(definition.name, endpoint, self._code_mode(), definition.id)
+
+    def _code_mode(self) -> CodeModePolicy:
+        """What the portal's owner has decided by now. Without anything that runs programs there is no code mode."""
+        return self.definition.code_mode if self._shared.runner is not None else CodeModePolicy.OFF
+
+    def _find_server(self, id: str) -> ServerConfig | None:
+        found = self._shared.servers.snapshot.servers.get(id)
+        return found.config if found is not None else None
 
     def _gate(self) -> Gate:
         if self._shared.parts.gate is not None and not self.definition.id:
@@ -174,6 +215,35 @@ class Portal:
             admissions=[PolicyAdmission(self.access, self._shared.servers)],
             credentials=[AssertionCredentials(self._assertions)],
         )
+
+    def _on_behalf(self, caller: Identity | None) -> OnBehalf:
+        """Whose logins at the servers the calls of a caller use: their own, where people sign in."""
+        if self.identity is None or caller is None or not caller.key:
+            return NOBODY
+        advice = f"log in at {self.address}{self._servers_path}" if caller.logged_in else ""
+        return OnBehalf(caller.key, self._served_for_all, advice)
+
+    def _person_servers(self) -> PersonServers | None:
+        choices = self._shared.choices
+        if choices is None or self.access is None:
+            return None
+        from portal.app.person_servers import PortalServers
+        from portal.elicitation import PeoplesLogins
+
+        shared = self._shared
+        logins = PeoplesLogins(shared.require_store().scoped(self.definition.id), shared.parts.now)
+        return PortalServers(self.definition.id, self.access, shared.servers, logins, choices, shared.parts.now)
+
+    async def _login_page(self, scope: Scope, person: Identity, wanted: Mapping[str, str]) -> LoginPage:
+        """The page for a person who has to log in to the servers that are wanted, each with the reason."""
+        from portal.elicitation import elicitation_url
+
+        identity = self.identity
+        assert identity is not None, "only where people sign in has a call a person behind it"
+        if not wanted:
+            return LoginPage(f"{self.address}{self._servers_path}", secrets.token_urlsafe(16))
+        id = await identity.elicitations.open(person, wanted)
+        return LoginPage(elicitation_url(identity.login.visitors.origins.address(scope), id), id)
 
     def _assertions(self) -> Assertions | None:
         return self.identity.assertions if self.identity is not None else None

@@ -19,6 +19,7 @@ from portal.state import Clock, utc_now
 
 if TYPE_CHECKING:
     from portal.app.identity import AdmissionPolicy, IdentitySettings, SharedIdentity
+    from portal.elicitation import Choices
     from portal.login import Passwords
     from portal.oauth import Fetch
     from portal.state import Store
@@ -54,7 +55,7 @@ class Shared:
     """The configuration in force, and the parts of an instance that every portal uses.
 
     Whoever needs a setting asks `config` for it and keeps no copy: a reload replaces it. `announce` shows the operator
-    a message that is meant for nobody else. `store` and `identity` are None where nobody signs in.
+    a message that is meant for nobody else. `store`, `identity` and `choices` are None where nobody signs in.
     """
 
     config: Config
@@ -68,6 +69,7 @@ class Shared:
     contents: Contents = field(default_factory=Contents)
     store: Store | None = None
     identity: SharedIdentity | None = None
+    choices: Choices | None = None
 
     @property
     def runner(self) -> CodeRunner | None:

@@ -18,16 +18,18 @@ Credentials come last before the request, so that no token is made for a call th
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Protocol
 
 from codemode import ToolCall, ToolDenied, ToolFailed, ToolReturned, well_formed
+from portal.calls.asking import Asking
 from portal.calls.gate import READS, Call, Gate, refuse
 from portal.calls.pins import PinAdmission
-from portal.errors import CallDenied, CallError, Outcome
+from portal.errors import CallDenied, CallError, LoginRequired, Outcome, UpstreamError
+from portal.identity import NOBODY, Identity, OnBehalf
 from portal.logs import MAX_NAME, CallRecord
 from portal.servers import Lease, Servers, Snapshot
 from portal.upstream import NO_CONTEXT, CallContext
@@ -59,7 +61,10 @@ class Caller:
         gate: Gate = OPEN,
         observer: Observer | None = None,
         portal: str = "",
+        on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
     ) -> None:
+        """`on_behalf` says whose credentials the calls of a caller show."""
+        self.on_behalf = on_behalf
         self._servers = servers
         self._records = records
         self._gate = gate
@@ -72,32 +77,39 @@ class Caller:
         Raises:
             CallError: the call has no result.
         """
-        with self._servers.lease() as lease:
+        context = self._for_caller(context)
+        with self._servers.lease(context.on_behalf) as lease:
             return await self.call_on(lease, call, context)
 
     def run(self, context: CallContext = NO_CONTEXT) -> LeasedRun:
         """A caller for one program, whose servers stay as they are until the block ends."""
-        return LeasedRun(self, self._servers.lease(), context)
+        context = self._for_caller(context)
+        return LeasedRun(self, self._servers.lease(context.on_behalf), context)
 
     async def call_on(self, lease: Lease, call: Call, context: CallContext) -> dict[str, Any]:
-        """As `call`, on the servers of a lease."""
+        """As `call`, on the servers of a lease that is on behalf of the same person as the context."""
         began = time.perf_counter()
         started = datetime.now(UTC)
         outcome: Outcome = "cancelled"
         failure: CallError | None = None
         protocol: str | None = None
         try:
+            await self._servers.know(context.on_behalf)
             connection = lease.connection(call.server, context.client, context.protocol)
             await self._gate.admit(call, context)
             sent = await self._gate.screen_params(call, context)
-            refuse(await PinAdmission(self._servers.snapshot, lease.snapshot).admit(sent, context), sent)
-            result = await connection.request(
-                sent.method,
-                sent.params,
-                context,
-                credentials=await self._gate.headers(sent, context),
-                repeatable=_repeatable(lease.snapshot, sent),
-            )
+            current = self._servers.snapshot_for(context.on_behalf)
+            refuse(await PinAdmission(current, lease.snapshot).admit(sent, context), sent)
+            headers = await self._gate.headers(sent, context)
+            repeatable = _repeatable(lease.snapshot, sent)
+            try:
+                result = await connection.request(
+                    sent.method, sent.params, context, credentials=headers, repeatable=repeatable
+                )
+            except UpstreamError as error:
+                if (required := lease.login_required(sent.server, error)) is not None:
+                    raise required from error
+                raise
             protocol = connection.protocol
             if sent.method == "tools/call":
                 # Before the screenings, so that nothing passes them in a form that they do not read.
@@ -131,6 +143,14 @@ class Caller:
                 )
             )
 
+    def whose(self, server: str, principal: Identity | None) -> str:
+        """A text that is the same for all callers whose calls of a server use the same connections."""
+        return self._servers.whose(server, self.on_behalf(principal))
+
+    def _for_caller(self, context: CallContext) -> CallContext:
+        on_behalf = self.on_behalf(context.principal)
+        return context if on_behalf == context.on_behalf else replace(context, on_behalf=on_behalf)
+
 
 class LeasedRun:
     """The `codemode.ToolCaller` of one program; a `with` block. `snapshot` is what its servers offer."""
@@ -156,14 +176,24 @@ class LeasedRun:
         self._lease.__exit__(kind, error, traceback)
 
     async def call_tool(self, call: ToolCall) -> ToolReturned | ToolFailed | ToolDenied:
-        context = self._context if call.run_id == self._context.run_id else replace(self._context, run_id=call.run_id)
+        asking = Asking(self._context.on_request, call.on_wait)
+        context = replace(
+            self._context, run_id=call.run_id, on_wait=call.on_wait, on_request=asking.ask if asking.possible else None
+        )
+        made = Call.tool(call.server, call.tool, call.arguments)
         try:
-            made = Call.tool(call.server, call.tool, call.arguments)
-            return ToolReturned(await self._caller.call_on(self._lease, made, context))
+            try:
+                result = await self._caller.call_on(self._lease, made, context)
+            except LoginRequired as required:
+                # It did not run: with a login it may.
+                if context.on_login is None or not await context.on_login(required, call.on_wait):
+                    raise
+                result = await self._caller.call_on(self._lease, made, context)
+            return asking.explained(ToolReturned(result))
         except CallDenied as denied:
             return ToolDenied(denied.reason, denied.policy)
         except CallError as error:
-            return ToolFailed(error.full_message, error.code, error.data)
+            return asking.explained(ToolFailed(error.full_message, error.code, error.data))
 
 
 def _repeatable(snapshot: Snapshot, call: Call) -> bool:

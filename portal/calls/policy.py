@@ -30,18 +30,19 @@ class PolicyAdmission:
         if self._access.current.evaluations:
             await self._access.prepare(identity)
         standing = self._access.standing(identity)
-        decision = LOGIN_ENDED if standing is None else self._decision(standing, call, context.spent)
+        decision = LOGIN_ENDED if standing is None else self._decision(standing, call, context)
         return None if decision.allowed else Denial(decision.reason, policy=decision.policy)
 
-    def _decision(self, standing: Standing, call: Call, spent: dict[str, int] | None) -> Decision:
+    def _decision(self, standing: Standing, call: Call, context: CallContext) -> Decision:
         if call.method == "tools/call":
-            return self._tool(standing, call, spent)
+            return self._tool(standing, call, context)
         if call.method == "prompts/get" or (call.method == "completion/complete" and _of_prompt(call)):
             return standing.prompt(call.server, call.name)
         return standing.server(call.server)
 
-    def _tool(self, standing: Standing, call: Call, spent: dict[str, int] | None) -> Decision:
-        server = self._servers.snapshot.servers.get(call.server)
+    def _tool(self, standing: Standing, call: Call, context: CallContext) -> Decision:
+        spent = context.spent
+        server = self._servers.snapshot_for(context.on_behalf).servers.get(call.server)
         definition = server.tool(call.name) if server is not None else None
         annotations = definition.get("annotations") if definition is not None else None
         arguments = call.params.get("arguments")

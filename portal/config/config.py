@@ -88,6 +88,22 @@ HeaderValue = Annotated[str, AfterValidator(_field_line)]
 Checked = TypeVar("Checked", bound=Section)
 
 
+class RunSettings(Section):
+    """How long a program may wait for a person; times in seconds.
+
+    Its client is thought to wait `patience` after its request, or `patience_with_progress` if it asked for progress,
+    which it gets every `progress_every`. Then the answer is `paused`, and the program is kept for `keep`, at most
+    `most_for_each` for one person and `most` in all.
+    """
+
+    patience: Seconds = 45.0
+    patience_with_progress: Seconds = 240.0
+    progress_every: Seconds = 15.0
+    keep: Seconds = 900.0
+    most_for_each: int = Field(default=10, ge=0, le=10_000)
+    most: int = Field(default=500, ge=0, le=10_000)
+
+
 class PortalSettings(Section):
     """The `portal` section. `limits` holds the limits that were written; the others keep the sandbox's defaults."""
 
@@ -99,6 +115,7 @@ class PortalSettings(Section):
     code_mode: CodeModePolicy = CodeModePolicy.OPT_IN
     type_check: TypeCheck = "off"
     limits: Mapping[str, float | int] = Field(default_factory=dict)
+    runs: RunSettings = RunSettings()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     allowed_hosts: tuple[str, ...] = ()
     allowed_origins: tuple[str, ...] = ()

@@ -48,6 +48,7 @@ class IdentitySection(Section):
     `policies` are Access policies for the portal; without any its local administrators may use it and nobody else.
     `server_policies` are those of single servers, by id (without any, a configured server is for whoever may use the
     portal), `tool_policies` those of tools; `groups` and `lists` are what they refer to.
+    `organization` is how signing in looks and goes, in the names of Cloudflare's organizations; what is stored wins.
     `contact` is whom those are told to ask who are refused: an e-mail address, a URL, or words.
     `pin` offers one-time PINs by e-mail. `oauth` is Cloudflare's `oauth_configuration`. `trusted_proxies` are the
     addresses whose `X-Forwarded-For` is believed, and with `client_certificates` their `Client-Cert` (RFC 9440).
@@ -62,6 +63,7 @@ class IdentitySection(Section):
     groups: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
     lists: tuple[Mapping[str, object], ...] = Field(default=(), max_length=200)
     contact: str = Field(default="", max_length=200, pattern=r"^[^\x00-\x1f]*$")
+    organization: Mapping[str, object] = Field(default_factory=dict, repr=False)
     pin: bool = False
     smtp: MailServer | None = None
     oauth: Mapping[str, object] = Field(default_factory=dict)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -79,6 +79,10 @@ class _Unheard:
         """Nobody needs to know."""
 
 
+def _random_verifier(state: str) -> str:
+    return secrets.token_urlsafe(64)
+
+
 async def begin_login(
     config: HttpServer,
     challenge: Challenge,
@@ -89,8 +93,10 @@ async def begin_login(
     subject: str,
     now: datetime,
     scope: str = "",
+    verifier_of: Callable[[str], str] = _random_verifier,
 ) -> PendingLogin:
     """Where to send a person who logs in to this server. `scope` is what is wanted beside what the server asks for.
+    `verifier_of` makes the PKCE verifier (RFC 7636 4.1) of a state.
 
     Raises:
         CredentialError: the login cannot be begun. The text says why and what to do.
@@ -118,7 +124,8 @@ async def begin_login(
     from portal.login import authorization_url  # noqa: PLC0415
 
     more = {**(oauth.parameters if oauth is not None else {}), **resource_member(oauth, found.resource)}
-    state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(64)
+    state = secrets.token_urlsafe(32)
+    verifier = verifier_of(state)
     url = authorization_url(
         found.server.authorization_endpoint,
         client_id=client.id,

@@ -1,8 +1,9 @@
-"""Which credential each server has, and who hears when somebody has logged in or out."""
+"""Which credentials there are for each server: the portal's own, and those of each person who has logged in to it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -10,30 +11,42 @@ from weakref import WeakSet
 
 import structlog
 
+from portal.bounded import Bounded
 from portal.config import HttpServer, ServerConfig
 from portal.credentials.client_credentials import ClientCredentials
+from portal.credentials.discovery import covers
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import CREDENTIAL, OWN, SIGN_IN
+from portal.credentials.grants import CREDENTIAL, OWN, SIGN_IN, CredentialDocument
 from portal.objects import IDENTITY_PROVIDER
 from portal.state import Follower, StateUnavailable
 from portal.upstream import Credential
 
 if TYPE_CHECKING:
     from portal.credentials.by_sign_in import BySignIn
-    from portal.state import Store
+    from portal.state import Store, StoredCredential
+
+    Stored = StoredCredential[CredentialDocument]
+
+MAX_PERSONS = 10_000
+"""Persons whose logins a process knows. Beyond it, those of whoever was here longest ago are read again."""
+Changed = Callable[[str, str], object]
 
 
 class ServerCredentials:
     """Makes the credentials of servers. An async context manager; while it is open it follows the store.
 
-    Without a store nobody can log in: tokens are those that the portal gets in its own name.
+    Without a store nobody can log in: tokens are those that the portal gets in its own name. A person is known by
+    `Identity.key`.
     """
 
     def __init__(self, store: Store | None = None) -> None:
         self._store = store
-        self._granted: WeakSet[GrantedCredential] = WeakSet()
+        self._own: WeakSet[GrantedCredential] = WeakSet()
+        self._logins: Bounded[str, Sequence[Stored]] = Bounded(MAX_PERSONS)
+        # A reading that a change crosses is over before the change is followed, and so read again.
+        self._reading = asyncio.Lock()
+        self._changed: Changed = lambda server, subject: None
         self._by_sign_in: WeakSet[BySignIn] = WeakSet()
-        self._changed: Callable[[str], object] = lambda server: None
         self._followers: list[Follower] = []
         self._log = structlog.get_logger("portal.credentials")
 
@@ -55,12 +68,12 @@ class ServerCredentials:
         for follower in self._followers:
             await follower.aclose()
 
-    def publish_to(self, changed: Callable[[str], object]) -> None:
-        """Call `changed` with the id of a server after somebody has logged in to it or out of it."""
+    def publish_to(self, changed: Changed) -> None:
+        """Call `changed` with a server and whoever has logged in to it or out of it, `OWN` for the portal itself."""
         self._changed = changed
 
     def of(self, config: ServerConfig) -> Credential | None:
-        """The credential that all connections to a server share; None for a server that has its headers, or none."""
+        """The portal's own credential for a server; None for a server that has its headers, or none."""
         if not isinstance(config, HttpServer):
             return None
         if config.oauth is not None and config.oauth.grant == "client_credentials":
@@ -68,37 +81,99 @@ class ServerCredentials:
         if self._store is None or not may_log_in(config):
             return None
         granted = GrantedCredential(config, self._store, OWN, f"log in with `codemode login {config.id}`")
-        self._granted.add(granted)
+        self._own.add(granted)
         return granted
 
-    def of_person(self, config: ServerConfig, subject: str) -> Credential | None:
-        """The credential of one person, for a server whose tokens come of their sign-in at the portal; None for every
-        other server. `subject` is the id of the person's identity.
+    def is_personal(self, config: ServerConfig) -> bool:
+        """Whether a person may have a credential of their own for this server."""
+        return self._store is not None and may_log_in(config)
 
-        It is for connections of this person alone, in which it takes the place of `of(config)`, and is closed after
-        them. It needs no login: one that is missing is said in the errors of its calls. When the person has signed in
-        again, or out everywhere, what came of the former sign-in is shown no more, and `publish_to` tells the server.
+    async def know(self, subject: str) -> None:
+        """Read where a person is logged in, unless that is known. It stays known, and follows the store.
+
+        Raises:
+            StateUnavailable: it cannot be read.
         """
-        if not isinstance(config, HttpServer) or self._store is None:
-            return None
-        if config.oauth is None or not config.oauth.by_sign_in:
-            return None
-        # The room of logins is slow to import, and a portal without people does without it.
-        from portal.credentials.by_sign_in import credential_by_sign_in  # noqa: PLC0415
+        if self._store is None or self._logins.get(subject) is not None:
+            return
+        async with self._reading:
+            if subject not in self._logins:
+                self._logins[subject] = await self._store.credentials.of_subjects(CREDENTIAL, [subject])
 
-        made = credential_by_sign_in(config, config.oauth, self._store, subject)
-        self._by_sign_in.add(made)
-        return made
+    def knows(self, subject: str) -> bool:
+        """Whether it is known where this person is logged in."""
+        return subject in self._logins
+
+    def login(self, config: ServerConfig, subject: str) -> str:
+        """A text that tells a login of this person at a personal server from another one; "" for none, and for a person
+        who is not known."""
+        stored = self._login(config, subject)
+        return f"{stored.key.digest.hex()} {stored.document.granted_at.isoformat()}" if stored is not None else ""
+
+    def of_person(self, config: ServerConfig, subject: str) -> Credential | None:
+        """The credential of a login of this person at a server, None without one. Whoever asked for it closes it.
+
+        A server whose tokens come of their sign-in at the portal needs no login: one that is missing is said in the
+        errors of its calls. When the person has signed in again, or out everywhere, what came of the former sign-in is
+        shown no more.
+        """
+        if self._store is not None and isinstance(config, HttpServer) and config.oauth is not None:
+            if config.oauth.by_sign_in:
+                # The room of logins is slow to import, and a portal without people does without it.
+                from portal.credentials.by_sign_in import credential_by_sign_in  # noqa: PLC0415
+
+                made = credential_by_sign_in(config, config.oauth, self._store, subject)
+                self._by_sign_in.add(made)
+                return made
+        if self._store is None or not isinstance(config, HttpServer) or self._login(config, subject) is None:
+            return None
+        return GrantedCredential(config, self._store, subject)
+
+    def _login(self, config: ServerConfig, subject: str) -> Stored | None:
+        if not isinstance(config, HttpServer):
+            return None
+        fitting = [
+            one
+            for one in self._logins.get(subject) or ()
+            if one.key.server == config.id and covers(one.key.resource, config.url)
+        ]
+        return fitting[-1] if fitting else None
 
     async def _follow_logins(self) -> None:
-        for credential in tuple(self._granted):
+        for credential in tuple(self._own):
             if await credential.reload():
-                self._changed(credential.server)
+                self._changed(credential.server, OWN)
+        await self._read_again(lambda: [subject for subject, _ in self._logins.items()])
+
+    async def look_again(self, subject: str) -> None:
+        """Read again where a person is logged in: another process may have stored what is not told here yet.
+
+        Raises:
+            StateUnavailable: it cannot be read.
+        """
+        await self._read_again(lambda: [subject] if subject in self._logins else [])
+
+    async def _read_again(self, whose: Callable[[], Sequence[str]]) -> None:
+        if self._store is None:
+            return
+        async with self._reading:
+            before = {subject: self._logins.get(subject) or () for subject in whose()}
+            found = await self._store.credentials.of_subjects(CREDENTIAL, before) if before else ()
+            logins: dict[str, list[Stored]] = {subject: [] for subject in before}
+            for stored in found:
+                logins[stored.key.subject].append(stored)
+            for subject, now in logins.items():
+                if subject in self._logins:
+                    self._logins[subject] = now
+        for subject, now in logins.items():
+            differing = _servers(before[subject]).items() ^ _servers(now).items()
+            for server in sorted({server for server, _ in differing}):
+                self._changed(server, subject)
 
     async def _follow_sign_ins(self) -> None:
         for credential in tuple(self._by_sign_in):
             if await credential.reload():
-                self._changed(credential.server)
+                self._changed(credential.server, credential.subject)
 
     async def _follow_providers(self) -> None:
         if self._store is not None and await self._store.credentials.list(SIGN_IN):
@@ -108,6 +183,11 @@ class ServerCredentials:
 
     def _unavailable(self, error: StateUnavailable) -> None:
         self._log.error("credentials cannot be read; those that are known go on", reason=str(error))
+
+
+def _servers(logins: Sequence[Stored]) -> Mapping[str, object]:
+    """By server, what is another after a new login."""
+    return {one.key.server: (one.key.digest, one.document.granted_at) for one in logins}
 
 
 def may_log_in(config: ServerConfig) -> bool:

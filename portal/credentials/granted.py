@@ -89,8 +89,8 @@ class _Login:
 class GrantedCredential:
     """Implements `Credential` with the credential of `subject` for one server, as the store has it.
 
-    `advice` says how one logs in, as in "log in with a command". `now` is the time that tokens live by, `steady` one in
-    seconds that is never set.
+    `advice` says how one logs in, as in "log in with a command", if that belongs into an error. `now` is the time that
+    tokens live by, `steady` one in seconds that is never set.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class GrantedCredential:
         config: HttpServer,
         store: Store,
         subject: str,
-        advice: str,
+        advice: str = "",
         *,
         now: Clock = utc_now,
         steady: Callable[[], float] = time.monotonic,
@@ -114,12 +114,16 @@ class GrantedCredential:
         self._read = False
         self._reading = asyncio.Lock()
         self._log = structlog.get_logger("portal.credentials").bind(server=config.id)
-        self._login = _Login(config, store, self._outbound, f"{advice[:1].upper()}{advice[1:]}.")
+        self._login = _Login(config, store, self._outbound, f" {advice[:1].upper()}{advice[1:]}." if advice else "")
         self._renewal = Renewal(self._login, store, subject, config.id, now=now, steady=steady, sleep=sleep)
         # A refresh that is cut off loses the pair that it was answered with.
         self._source = TokenSource(
             self._renewal.token, self._seconds, self._log, steady=steady, patience=CLOSING_SECONDS
         )
+
+    @property
+    def present(self) -> bool:
+        return self._renewal.stored is not None
 
     @property
     def secrets(self) -> Sequence[str]:
@@ -181,7 +185,7 @@ class GrantedCredential:
         return True
 
     def _required(self, refused: AuthorizationRequired, what: str) -> AuthorizationRequired:
-        text = f"{what} {self._login.how}"
+        text = f"{what}{self._login.how}"
         return AuthorizationRequired(text, status=refused.status, challenge=refused.challenge)
 
     def _seconds(self) -> float:
@@ -194,7 +198,8 @@ class GrantedCredential:
         try:
             stored, grant = await self._renewal.newest()
         except (StateUnavailable, SecretUnreadable) as error:
-            raise AuthorizationRequired(f"its credential cannot be read: {error}") from error
+            helps = isinstance(error, SecretUnreadable)
+            raise AuthorizationRequired(f"its credential cannot be read: {error}", login_helps=helps) from error
         self._read, self._renewal.stored = True, stored
         held = self._login.held(stored.document, grant) if stored is not None and grant is not None else None
         self._source.held = held if held is not None and held.access != self._renewal.refused else None

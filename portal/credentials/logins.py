@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import structlog
@@ -26,6 +27,19 @@ if TYPE_CHECKING:
     from portal.state import Store, StoredCredential
 
 
+@dataclass(frozen=True, slots=True)
+class TakenBack:
+    """Which tokens of a login its authorization server has taken back. There may have been no refresh token: then there
+    was nothing to take."""
+
+    refresh: bool
+    access: bool
+
+    def __bool__(self) -> bool:
+        """Whether nothing of the login is left."""
+        return self.refresh and self.access
+
+
 async def save_login(store: Store, key: CredentialKey, document: CredentialDocument, grant: SealedGrant) -> None:
     """Store a credential in place of all others of the same subject for the same server."""
     former = await store.credentials.list(CREDENTIAL, subject=key.subject, server=key.server)
@@ -44,21 +58,37 @@ async def stored_logins(
 
 async def log_out(
     store: Store, stored: StoredCredential[CredentialDocument], outbound: Outbound, oauth: UpstreamOAuth | None
-) -> bool:
-    """Forget a credential; whether its authorization server has taken its tokens back too (RFC 7009).
+) -> TakenBack:
+    """Forget a credential; what its authorization server has taken back too (RFC 7009).
 
-    It is forgotten first: neither a key that is lost nor what the authorization server does must keep it.
+    It is forgotten first: what the authorization server does must not keep it.
     """
+    return await take_back(stored, await forget_login(store, stored), outbound, oauth)
+
+
+async def forget_login(store: Store, stored: StoredCredential[CredentialDocument]) -> SealedGrant | None:
+    """Forget a credential. The tokens that were its secret, for `take_back`; None if they cannot be read: a key that is
+    lost does not keep it."""
     try:
         secret = await store.credentials.secret(CREDENTIAL, stored.key)
         grant = unsealed(secret) if secret is not None else None
     except SecretUnreadable:
         grant = None
     await store.credentials.delete(CREDENTIAL, stored.key)
+    return grant
+
+
+async def take_back(
+    stored: StoredCredential[CredentialDocument],
+    grant: SealedGrant | None,
+    outbound: Outbound,
+    oauth: UpstreamOAuth | None,
+) -> TakenBack:
+    """Have the tokens of a credential that was forgotten taken back (RFC 7009)."""
     if grant is None or not grant.server.revocation_endpoint:
-        return False
-    taken_back = [await _revoke(stored, grant, kind, outbound, oauth) for kind in ("refresh", "access")]
-    return all(taken_back)
+        return TakenBack(refresh=False, access=False)
+    refresh = await _revoke(stored, grant, "refresh", outbound, oauth)
+    return TakenBack(refresh, await _revoke(stored, grant, "access", outbound, oauth))
 
 
 async def _revoke(

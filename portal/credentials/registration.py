@@ -116,6 +116,26 @@ async def client_at(
     return client
 
 
+async def client_again(
+    client_id: str, issuer: str, oauth: UpstreamOAuth | None, portal: PortalClient, store: Store
+) -> RegisteredClient | None:
+    """The client of a login that was begun with this id; None if the portal is known there as another one by now.
+
+    Raises:
+        Misconfigured: the private key of the configuration is none.
+    """
+    if oauth is not None and oauth.client_id:
+        return configured_client(oauth) if oauth.client_id == client_id else None
+    if portal.document_url and client_id == portal.document_url:
+        return RegisteredClient(client_id, method="none")
+    id = _id(issuer, portal.redirect_uri)
+    known = await store.get(UPSTREAM_CLIENT, id)
+    if known is None or known.document.client_id != client_id:
+        return None
+    secret = await store.secret(UPSTREAM_CLIENT, id)
+    return RegisteredClient(client_id, (secret or b"").decode(), method=known.document.method)
+
+
 async def forget_unknown_client(store: Store, error: Refused, issuer: str, client_id: str) -> None:
     """Have the portal registered again by the next login, if the authorization server says that it does not know this
     client."""

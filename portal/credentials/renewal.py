@@ -46,7 +46,8 @@ MOST_WAITING = 30.0
 class Renewable(Protocol):
     """What is particular to the grants of one kind.
 
-    `how` is a sentence that says what a person does for a new one; `absent` says that there is none. With `strict`
+    `how` is a sentence, after a space, that says what a person does for a new one, "" if that belongs into no error;
+    `absent` says that there is none. With `strict`
     everything is taken back when a refresh token comes twice.
     """
 
@@ -145,7 +146,7 @@ class Renewal:
         try:
             return await self.replaced()
         except SecretUnreadable as error:
-            raise LoginNeeded(f"{_sentence(error)} {self._of.how}") from error
+            raise LoginNeeded(f"{_sentence(error)}{self._of.how}") from error
         except StateError as error:
             raise NoAnswer(str(error)) from error
 
@@ -156,13 +157,13 @@ class Renewal:
             stored, grant = await self.newest()
             self.stored = stored
             if stored is None or grant is None:
-                raise LoginNeeded(f"{self._of.absent} {self._of.how}")
+                raise LoginNeeded(f"{self._of.absent}{self._of.how}")
             document, self.renewable = stored.document, bool(grant.refresh)
             held = self._of.held(document, grant)
             if self._serves(held):
                 return held
             if document.state == "needs_reauth":
-                raise LoginNeeded(f"{document.reason} {self._of.how}")
+                raise LoginNeeded(f"{document.reason}{self._of.how}")
             if not grant.refresh:
                 what = self._of.ended(refused=self.refused != "" and held.access == self.refused)
                 await self._give_up(stored, f"{what}, and there is no refresh token.")
@@ -274,7 +275,7 @@ class Renewal:
         """
         await self._settle(stored, noted or stored.document, attempt=None, state="needs_reauth", reason=reason)
         self._log.warning("a new login is needed", reason=reason)
-        raise LoginNeeded(f"{reason} {self._of.how}")
+        raise LoginNeeded(f"{reason}{self._of.how}")
 
 
 def _next_attempt(before: Attempt | None, refresh: str) -> Attempt:

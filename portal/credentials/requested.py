@@ -54,6 +54,10 @@ class RequestedCredential(ABC):
         self._source = TokenSource(self._fetch, clock, self._log, steady=clock, failed=self._failed, patience=patience)
 
     @property
+    def present(self) -> bool:
+        return True
+
+    @property
     def secrets(self) -> Sequence[str]:
         return self._source.shown
 

@@ -163,7 +163,7 @@ class SignIn:
         kept, renewal = await self._current()
         held = await renewal.token()
         if not held.access or self._now().timestamp() >= held.ends:
-            raise LoginNeeded(f"{kept.name} gives no new {_NAMES[self._which]} without a sign-in. {kept.how}")
+            raise LoginNeeded(f"{kept.name} gives no new {_NAMES[self._which]} without a sign-in.{kept.how}")
         kind = f"urn:ietf:params:oauth:token-type:{self._which}"
         return SubjectToken(held.access, kind, await kept.server(), kept.client)
 
@@ -222,7 +222,7 @@ class _KeptTokens:
     def __init__(self, provider: OidcProvider, which: WhichToken) -> None:
         self.provider = provider
         self.name = provider.name
-        self.how = f"Sign in to the portal again, with {provider.name}."
+        self.how = f" Sign in to the portal again, with {provider.name}."
         self.absent = f"it needs what {provider.name} says of who you are, and nothing is kept of a sign-in there."
         self.client = RegisteredClient(provider.client_id, provider.client_secret, method=_METHOD)
         self._which = which

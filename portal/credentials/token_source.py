@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from portal.credentials.errors import CredentialError, NoAnswer
+from portal.credentials.errors import CredentialError, LoginNeeded, NoAnswer
 from portal.errors import AuthorizationRequired
 
 # The part of a token's life after which it is replaced.
@@ -190,4 +190,5 @@ _CLOSED = CredentialError("the portal has closed this connection")
 
 
 def _required(error: CredentialError) -> AuthorizationRequired:
-    return AuthorizationRequired(f"there is no access token for it: {error}")
+    text = f"there is no access token for it: {error}"
+    return AuthorizationRequired(text, login_helps=isinstance(error, LoginNeeded))

@@ -3,6 +3,8 @@
 from portal.endpoint.code import CodeRunner
 from portal.endpoint.endpoint import Endpoint
 from portal.endpoint.health import health
+from portal.endpoint.login_prompts import LoginPage
+from portal.endpoint.portal_tools import OwnServer, PersonServers
 from portal.endpoint.views import Contents
 
-__all__ = ["CodeRunner", "Contents", "Endpoint", "health"]
+__all__ = ["CodeRunner", "Contents", "Endpoint", "LoginPage", "OwnServer", "PersonServers", "health"]

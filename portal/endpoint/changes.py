@@ -28,7 +28,7 @@ from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.background import Background
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.views import Views
-from portal.identity import Identity
+from portal.identity import Identity, key_of
 from portal.servers import Snapshot
 
 Context = ServerRequestContext[Any, Any]
@@ -57,10 +57,18 @@ def list_events(old: Aggregate, new: Aggregate) -> tuple[ServerEvent, ...]:
 class ChangeNotices:
     """Sends events to the listen streams, over the bus, and to the sessions."""
 
-    def __init__(self, views: Views, sessions: Sessions, bus: InMemorySubscriptionBus, background: Background) -> None:
+    def __init__(
+        self,
+        views: Views,
+        sessions: Sessions,
+        bus: InMemorySubscriptionBus,
+        streams: "ListenStreams",
+        background: Background,
+    ) -> None:
         self._views = views
         self._sessions = sessions
         self._bus = bus
+        self._streams = streams
         self._background = background
 
     def snapshot_replaced(self, old: Snapshot, new: Snapshot) -> None:
@@ -74,23 +82,43 @@ class ChangeNotices:
             self._publish_on_bus(events)
             self._notify_of_differences()
 
+    def person_changed(self, subject: str) -> None:
+        """A listener for `Servers.on_person`: what this person is offered may be something else now."""
+        self._notify_of_differences(subject)
+        self._streams.notify_of_differences(subject)
+
     def access_replaced(self) -> None:
         """A listener for `LiveAccess.subscribe`: callers whose view is another one now should list again."""
         self._publish_on_bus(tuple(LIST_EVENTS.values()))
         self._notify_of_differences()
 
-    def upstream_notified(self, server: str, method: str, params: Mapping[str, Any]) -> None:
-        """A listener for `Servers.on_notification`: notifications that belong to no call.
+    def upstream_notified(self, server: str, subject: str, method: str, params: Mapping[str, Any]) -> None:
+        """A listener for `Servers.on_notification`: notifications that belong to no call, for a person or everybody.
 
         That a list has changed is passed on when the new list is here and differs. A server without prefix is the
         exception: its clients see it as it is, so its own notification is passed on at once.
         """
-        source = self._views.snapshot.servers.get(server)
-        if method in LIST_EVENTS and source is not None and not source.prefix:
-            self.publish(LIST_EVENTS[method])
+        source = self._views.whole.selection.servers.get(server)
+        if method in LIST_EVENTS and source is not None and not source.server.prefix:
+            if subject:
+                self._tell_person(subject, lambda principal: LIST_EVENTS[method])
+            else:
+                self.publish(LIST_EVENTS[method])
         uri = params.get("uri")
         if method == "notifications/resources/updated" and isinstance(uri, str):
-            self.publish(ResourceUpdated(uri=self._views.whole.aggregate.listed_uri(server, uri)))
+            if subject:
+                self._tell_person(subject, lambda principal: self._updated_for(principal, server, uri))
+            else:
+                self.publish(ResourceUpdated(uri=self._views.whole.aggregate.listed_uri(server, uri)))
+
+    def _updated_for(self, principal: Identity | None, server: str, uri: str) -> ServerEvent:
+        return ResourceUpdated(uri=self._views.for_caller_or_empty(principal).aggregate.listed_uri(server, uri))
+
+    def _tell_person(self, subject: str, event_for: Callable[[Identity | None], ServerEvent]) -> None:
+        for session in self._sessions:
+            if key_of(session.principal) == subject and _concerns(event := event_for(session.principal), session):
+                self._notify(session, [event])
+        self._streams.tell_person(subject, event_for)
 
     def publish(self, *events: ServerEvent) -> None:
         """Notify every client that an event concerns."""
@@ -103,9 +131,11 @@ class ChangeNotices:
         for event in events:
             self._background.spawn(self._bus.publish(event))
 
-    def _notify_of_differences(self) -> None:
-        """Notify each session of the lists that differ from those it was notified of last."""
+    def _notify_of_differences(self, subject: str | None = None) -> None:
+        """Notify each session, or each of a person, of the lists that differ from those it was notified of last."""
         for session in self._sessions:
+            if subject is not None and key_of(session.principal) != subject:
+                continue
             current = self._views.for_caller_or_empty(session.principal).aggregate
             last = session.last_lists
             events = tuple(LIST_EVENTS.values()) if last is None else list_events(last, current)
@@ -155,7 +185,7 @@ class ListenStreams:
     def __init__(self, bus: SubscriptionBus, views: Views) -> None:
         self._bus = bus
         self._views = views
-        self._streams: set[ListenHandler] = set()
+        self._streams: dict[ListenHandler, _PersonalBus] = {}
 
     async def listen(
         self, ctx: Context, params: types.SubscriptionsListenRequestParams, principal: Identity | None
@@ -163,12 +193,25 @@ class ListenStreams:
         """Serve one stream, until its client leaves or `close` ends it."""
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(INTERNAL_ERROR, "Subscription limit reached")
-        stream = ListenHandler(_PersonalBus(self._bus, lambda event: personal_event(event, principal, self._views)))
-        self._streams.add(stream)
+        bus = _PersonalBus(self._bus, principal, self._views)
+        stream = ListenHandler(bus)
+        self._streams[stream] = bus
         try:
             return await stream(ctx, params)
         finally:
-            self._streams.discard(stream)
+            del self._streams[stream]
+
+    def notify_of_differences(self, subject: str) -> None:
+        """Notify each stream of a person of the lists that differ from those it was notified of last."""
+        for bus in tuple(self._streams.values()):
+            if key_of(bus.principal) == subject:
+                bus.notify_of_differences()
+
+    def tell_person(self, subject: str, event_for: Callable[[Identity | None], ServerEvent]) -> None:
+        """Send an event to each stream of a person."""
+        for bus in tuple(self._streams.values()):
+            if key_of(bus.principal) == subject:
+                bus.tell(event_for(bus.principal))
 
     def close(self) -> None:
         """Begin to end all streams."""
@@ -177,22 +220,41 @@ class ListenStreams:
 
 
 class _PersonalBus:
-    """A bus that passes on one caller's part of another bus's events."""
+    """A bus that passes on one caller's part of another bus's events, and the events of that caller alone."""
 
-    def __init__(self, bus: SubscriptionBus, translate: Callable[[ServerEvent], ServerEvent | None]) -> None:
+    def __init__(self, bus: SubscriptionBus, principal: Identity | None, views: Views) -> None:
+        self.principal = principal
         self._bus = bus
-        self._translate = translate
+        self._views = views
+        self._listeners: list[Callable[[ServerEvent], None]] = []
+        self._last_lists = views.for_caller_or_empty(principal).aggregate
 
     async def publish(self, event: ServerEvent) -> None:
         await self._bus.publish(event)
 
+    def tell(self, event: ServerEvent) -> None:
+        for listener in tuple(self._listeners):
+            listener(event)
+
+    def notify_of_differences(self) -> None:
+        last, self._last_lists = self._last_lists, self._views.for_caller_or_empty(self.principal).aggregate
+        for event in list_events(last, self._last_lists):
+            self.tell(event)
+
     def subscribe(self, listener: Callable[[ServerEvent], None]) -> Callable[[], None]:
         def deliver(event: ServerEvent) -> None:
-            personal = self._translate(event)
+            personal = personal_event(event, self.principal, self._views)
             if personal is not None:
                 listener(personal)
 
-        return self._bus.subscribe(deliver)
+        self._listeners.append(listener)
+        unsubscribe = self._bus.subscribe(deliver)
+
+        def end() -> None:
+            self._listeners.remove(listener)
+            unsubscribe()
+
+        return end
 
 
 def personal_event(event: ServerEvent, principal: Identity | None, views: Views) -> ServerEvent | None:

@@ -1,23 +1,43 @@
 """Code mode: the portal lists one tool, `code`, and a program it is given calls the tools of every server."""
 
+import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any, Protocol
 
+from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, INVALID_PARAMS
 
-from codemode import CallOutcome, Catalog, ToolCall, ToolCaller, asks_for_servers, computes_servers, named_servers
+from codemode import (
+    CallOutcome,
+    Catalog,
+    Failure,
+    Run,
+    RunHandle,
+    ToolCall,
+    ToolCaller,
+    asks_for_servers,
+    computes_servers,
+    named_servers,
+    only_fetches,
+    paused,
+)
 from portal.calls import Caller, LeasedRun
 from portal.endpoint.generations import Generation
+from portal.endpoint.login_prompts import LoginPrompts, ProgramLogins
 from portal.endpoint.presence import presence_of
+from portal.endpoint.questions import HeldWork, Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import Catalogs, View, Views
-
-OnProgress = Callable[[float, float | None, str | None], Awaitable[None]]
+from portal.runs import Line, LiveRun, Owner, OwnRuns, RunRegistry, TooManyRuns, in_words
+from portal.servers import ServerSnapshot
+from portal.upstream import CallContext
 
 CODE = "code"
+_STEP = 0.001  # by which the progress of a program grows when no call is done
 
 
 class CodeRunner(Protocol):
@@ -35,47 +55,135 @@ class CodeRunner(Protocol):
         *,
         identity: str = "",
         run_id: str | None = None,
+        handle: RunHandle | None = None,
     ) -> dict[str, Any]: ...
 
 
 class CodeMode:
     """`tools/list` and `tools/call` when a request is in code mode."""
 
-    def __init__(self, views: Views, caller: Caller, catalogs: Catalogs, code_tool: CodeRunner) -> None:
+    def __init__(
+        self,
+        views: Views,
+        caller: Caller,
+        catalogs: Catalogs,
+        code_tool: CodeRunner,
+        questions: Questions,
+        runs: RunRegistry,
+        logins: LoginPrompts,
+    ) -> None:
         self._views = views
         self._caller = caller
         self._catalogs = catalogs
         self._code_tool = code_tool
+        self._questions = questions
+        self._runs = runs
+        self._logins = logins
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return [self._code_tool.definition(await self._catalogs.of(view))]
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Run `arguments["code"]`. Cancelling stops the program and its calls."""
+        """Run `arguments["code"]`. Cancelling stops the program and its calls, unless it has answered `paused`."""
         if name != CODE:
             raise MCPError(INVALID_PARAMS, other_tool(name))
         if request.session is None:
-            return await self._run(arguments, request)
+            return await self._questions.hold(request, lambda held: self._answer(arguments, held))
         with presence_of(request.scope).required():
-            return await self._run(arguments, request)
+            return await self._questions.hold(request, lambda held: self._answer(arguments, held))
         raise MCPError(CONNECTION_CLOSED, "The client closed the connection; the program was stopped.")
 
-    async def _run(self, arguments: Mapping[str, Any], request: ClientRequest) -> dict[str, Any]:
-        await self._await_servers(arguments.get("code"), request)
+    async def _answer(self, arguments: Mapping[str, Any], held: HeldWork) -> dict[str, Any]:
+        """The answer of a new run, or that it goes on without its request (`paused`)."""
+        await self._await_servers(arguments.get("code"), held.request)
+        settings = self._runs.settings()
+        progress = RunProgress(held)
+        owner = Owner(held.request.context.identity, _client_of(held.request))
+        run_id, line = f"exec_{secrets.token_hex(12)}", Line()
+        handle = RunHandle(OwnRuns(self._runs, owner, run_id, line))
+        run = LiveRun(run_id, owner, handle, line)
+
+        def leaves_at() -> float:
+            has_progress = held.request.context.on_progress is not None
+            return held.since + (settings.patience_with_progress if has_progress else settings.patience)
+
+        task = run.start(self._program(arguments, held, run, progress))
+        self._runs.note(task)
+        with line.through(CallContext(on_request=held.on_request, on_log=held.log)):
+            try:
+                answer = await run.answer(leaves_at, every=settings.progress_every, on_waiting=progress.waiting)
+            except asyncio.CancelledError:
+                run.stop()
+                raise
+        if answer is not None:
+            return answer
+        progress.silent = True
+        return await self._paused(run, task)
+
+    async def _paused(self, run: LiveRun, task: asyncio.Task[dict[str, Any]]) -> dict[str, Any]:
+        """Let a run go on without its request. A program that only waits for an earlier run need not go on."""
+        record, waiting = run.handle.record, run.handle.waits.open
+        assert record is not None, "a program that waits has a record"
+        earlier_id = only_fetches(record.program)
+        earlier = None if earlier_id is None else self._runs.find(earlier_id, run.owner)
+        if earlier is not None and earlier.handle.record is not None:
+            run.stop()
+            return paused(earlier.id, waiting, earlier.handle.record.calls)
+        try:
+            self._runs.keep(run, task)
+        except TooManyRuns as refusal:
+            message = f"{in_words(waiting)}. The program was stopped, because {refusal}. {_made(record)}"
+            run.handle.end(Failure("cancelled", "TooManyRuns", message))
+            return await task
+        return paused(run.id, waiting, record.calls)
+
+    async def _program(
+        self, arguments: Mapping[str, Any], held: HeldWork, run: LiveRun, progress: "RunProgress"
+    ) -> dict[str, Any]:
+        """Run the program to its end. In a task of its own: the request may end before it does."""
+        request = held.request
         context = request.context
-        run_id = f"exec_{secrets.token_hex(12)}"
         # Upstreams are told of a client only if it can answer their questions. Their own progress means nothing to a
         # client that waits for one program; how many of the program's calls are done does.
-        client = context.client if context.on_request is not None else None
-        with self._caller.run(replace(context, run_id=run_id, client=client, on_progress=None, on_pause=None)) as run:
-            view = self._views.of(request.scope, run.snapshot)
+        asks = held.on_request is not None
+        logins = self._logins.of_program(request, run.line.ask if asks else None)
+        await self._log_in(arguments.get("code"), request, run, logins)
+        context = replace(
+            context,
+            run_id=run.id,
+            client=context.client if asks else None,
+            on_request=run.line.ask if asks else None,
+            on_log=run.line.log if held.between_rounds or context.on_log is not None else None,
+            on_progress=None,
+            on_pause=None,
+            on_login=logins.log_in,
+        )
+        with self._caller.run(context) as leased:
+            view = self._views.of(request.scope, leased.snapshot)
             catalog = await self._catalogs.of(view)
-            caller: ToolCaller = run
+            caller: ToolCaller = leased
             if raw_names := view.selection.raw_tools:
-                caller = AliasCaller(run, raw_names)
-            if context.on_progress is not None:
-                caller = ProgressCaller(caller, context.on_progress)
-            return await self._code_tool.run(arguments, catalog, caller, identity=context.identity, run_id=run_id)
+                caller = AliasCaller(leased, raw_names)
+            if held.may_tell_progress:
+                caller = ProgressCaller(caller, progress)
+            return await self._code_tool.run(
+                arguments, catalog, caller, identity=context.identity, run_id=run.id, handle=run.handle
+            )
+
+    async def _log_in(self, program: object, request: ClientRequest, run: LiveRun, logins: ProgramLogins) -> None:
+        """Ask for the logins of the servers that a program names and that show its person nothing yet.
+
+        What a program can call is fixed when it begins, so these logins are waited for before.
+        """
+        wanting = self._views.wanting_login(request.scope)
+        if not wanting or not isinstance(program, str) or not (named := named_servers(program, wanting)):
+            return
+        run.handle.record = Run(run.id, program)
+        async with run.handle.before_it_begins() as on_wait:
+            for server in sorted(named):
+                if await logins.log_in(self._views.missing_login(request.scope, server), on_wait):
+                    await self._views.meet(request.principal)
+                    await self._views.arrived(request.scope, partial(_is_called, server))
 
     async def _await_servers(self, program: object, request: ClientRequest) -> None:
         """Wait for servers that are still connecting, if the program asks for them.
@@ -106,19 +214,61 @@ class AliasCaller:
         return await self._run.call_tool(call if raw is None else replace(call, tool=raw))
 
 
-class ProgressCaller:
-    """A tool caller that reports after each call how many are done, so that the client keeps waiting."""
+class RunProgress:
+    """What a client hears of its program: how many calls are done, so that it keeps waiting, and what it waits for.
 
-    def __init__(self, caller: ToolCaller, on_progress: OnProgress) -> None:
-        self._caller = caller
-        self._on_progress = on_progress
+    Values only grow (MCP, "Progress"). `silent`: the request has been answered.
+    """
+
+    def __init__(self, held: HeldWork) -> None:
+        self.silent = False
+        self._held = held
         self._done = 0
+        self._last = 0.0
+
+    async def call_done(self, name: str) -> None:
+        self._done += 1
+        await self._tell(name)
+
+    async def waiting(self, text: str) -> None:
+        await self._tell(text)
+
+    async def _tell(self, message: str) -> None:
+        if not self.silent:
+            self._last = max(float(self._done), self._last + _STEP) if self._last else float(self._done) or _STEP
+            await self._held.progress(self._last, None, message)
+
+
+class ProgressCaller:
+    """A tool caller that reports after each call how many are done."""
+
+    def __init__(self, caller: ToolCaller, progress: RunProgress) -> None:
+        self._caller = caller
+        self._progress = progress
 
     async def call_tool(self, call: ToolCall) -> CallOutcome:
         outcome = await self._caller.call_tool(call)
-        self._done += 1
-        await self._on_progress(float(self._done), None, f"{call.server}.{call.tool}")
+        await self._progress.call_done(f"{call.server}.{call.tool}")
         return outcome
+
+
+def _is_called(id: str, server: ServerSnapshot) -> bool:
+    return server.id == id
+
+
+def _client_of(request: ClientRequest) -> str:
+    """Which client of a person this is: by its token, or by the name with which it introduces itself."""
+    user = request.scope.get("user")
+    if isinstance(user, AuthenticatedUser):
+        return f"token:{user.access_token.client_id}"
+    client = request.context.client
+    return "" if client is None else f"name:{client.info.get('name')}"
+
+
+def _made(record: Run) -> str:
+    """How much of a run that is ended has happened."""
+    done = sum(call.status == "ok" for call in record.calls)
+    return f"{done} of its calls had completed." if done else "None of its calls had completed."
 
 
 def other_tool(name: str) -> str:

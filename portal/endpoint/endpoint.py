@@ -13,14 +13,16 @@ from starlette.types import Receive, Scope, Send
 
 from portal.access import LiveAccess, denied, keep_standing, portal_decision, standing_of
 from portal.calls import Caller
-from portal.config import CodeModePolicy, PortalSettings
+from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import ChangeNotices, ListenStreams
 from portal.endpoint.code import CodeMode, CodeRunner
 from portal.endpoint.express import Express
+from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
 from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
 from portal.endpoint.params import initialize_without_nulls
+from portal.endpoint.portal_tools import PersonServers, WithPortalTools
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
@@ -31,11 +33,13 @@ from portal.endpoint.server import Handler, PortalMcpServer, walled
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods, ToolMode, Tools, refuse_cursor
 from portal.endpoint.views import Catalogs, Contents, Views, warm_search
-from portal.http import BODY, HttpSettings, Refusal, refuse, replay
+from portal.http import BODY, HttpSettings, Refusal, refuse, replay, unrouted
 from portal.identity import ANONYMOUS, Identity, principal_of
+from portal.runs import RunRegistry
 from portal.sdk import rename
 from portal.servers import Servers
 
+METHODS = ("DELETE", "GET", "POST")
 Params = TypeVar("Params")
 
 
@@ -56,8 +60,12 @@ class Endpoint:
         contents: Contents | None = None,
         *,
         part: bool = False,
+        login_pages: LoginPages | None = None,
+        person_servers: PersonServers | None = None,
     ) -> None:
-        """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server."""
+        """`contents` is shared by the portals of an instance. A portal that is a `part` never shows every server.
+        `login_pages` are where people log in to servers, `person_servers` which they have; None where nobody signs in.
+        """
         self._servers = servers
         self._code_mode = settings.code_mode
         self._has_code = code_tool is not None
@@ -65,14 +73,19 @@ class Endpoint:
         self._streams: set[anyio.CancelScope] = set()
         self._stopping = False
         self._access = access
-        self._views = Views(servers, access, contents)
+        self._person_servers = person_servers
+        off = person_servers.off if person_servers is not None else lambda caller: frozenset[str]()
+        self._views = Views(servers, access, contents, caller.on_behalf, off)
         self._part = part
         self._sessions = Sessions(self._session_ended)
         bus = InMemorySubscriptionBus()
         self._listen_streams = ListenStreams(bus, self._views)
         self._watches = Watches(self._views, caller, self._listen_streams, self._background)
-        self._changes = ChangeNotices(self._views, self._sessions, bus, self._background)
-        self._questions = Questions(self._upstream_protocol)
+        self._changes = ChangeNotices(self._views, self._sessions, bus, self._listen_streams, self._background)
+        prompts = LoginPrompts(servers, login_pages)
+        self._questions = Questions(servers.protocol_of, prompts)
+        self._run_settings = settings.runs
+        self._runs = RunRegistry(lambda: self._run_settings)
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)
@@ -81,13 +94,17 @@ class Endpoint:
             Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
             Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools),
         }
+        if person_servers is not None:
+            for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
+                modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
         if code_tool is not None:
-            modes[Mode.CODE] = CodeMode(self._views, caller, self._catalogs, code_tool)
+            code = CodeMode(self._views, caller, self._catalogs, code_tool, self._questions, self._runs, prompts)
+            modes[Mode.CODE] = code
         self._tools = ToolMethods(self._views, modes)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
         self._server = server = self._make_server(settings)
-        self._express = Express(server.server_info_stamp, self._tools, self._sessions, http.session_idle)
+        self._express = Express(server, self._tools, self._sessions, http.session_idle)
         self._manager = ResumableSessions(
             server,
             max_request_body_size=http.body_limit,
@@ -101,10 +118,15 @@ class Endpoint:
         except ModeRefused as error:
             await refuse(Refusal(400, "mode", str(error), INVALID_PARAMS))(scope, receive, send)
             return
+        if (method := scope["method"]) not in METHODS:
+            words = unrouted(405, method, scope["path"])
+            await refuse(Refusal(405, "http", words, headers={"Allow": ", ".join(METHODS)}))(scope, receive, send)
+            return
         caller = principal_of(scope)
         if self._access is not None and (refusal := await self._refusal(scope, caller)) is not None:
             await refuse(refusal)(scope, receive, send)
             return
+        await self._views.meet(caller)
         if await self._express.answered(scope, caller, receive, send):
             return
         if isinstance(body := scope.get(BODY), bytes):
@@ -124,7 +146,10 @@ class Endpoint:
         unsubscribe = [
             self._servers.subscribe(self._changes.snapshot_replaced),
             self._servers.on_notification(self._changes.upstream_notified),
+            self._servers.on_person(self._changes.person_changed),
         ]
+        if self._person_servers is not None:
+            unsubscribe.append(self._person_servers.subscribe(self._changes.person_changed))
         if not self._part:
             # With policies too: callers to whom they give everything share the view of the whole, and its catalog.
             prepare = self._catalogs.prepare
@@ -140,6 +165,7 @@ class Endpoint:
             for end in unsubscribe:
                 end()
             self._questions.close()
+            await self._runs.aclose()
             await self._background.aclose()
 
     async def _refusal(self, scope: Scope, caller: Identity | None) -> Refusal | None:
@@ -156,12 +182,13 @@ class Endpoint:
             return Refusal(404, "session", "Session not found.", INVALID_REQUEST)
         return None
 
-    def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy) -> None:
+    def apply(self, name: str, instructions: str | None, code_mode: CodeModePolicy, runs: RunSettings) -> None:
         """Take up what the portal's owner decided.
 
         The code mode holds from the next request on, and clients are notified, so that they list again. The name and
         the instructions hold from the next session on.
         """
+        self._run_settings = runs
         self._server.instructions = instructions
         if name != self._server.name:
             rename(self._server, name)
@@ -244,7 +271,3 @@ class Endpoint:
     def _session_ended(self, session: Session) -> None:
         self._watches.leave(session)
         self._background.spawn(self._servers.release(session.client.key), needed=True)
-
-    def _upstream_protocol(self, server: str) -> str | None:
-        snapshot = self._servers.snapshot.servers.get(server)
-        return snapshot.listing.protocol if snapshot is not None else None

@@ -30,12 +30,13 @@ from mcp_types import (
 )
 from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS, LATEST_MODERN_VERSION
 from pydantic import ValidationError
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
 from portal.endpoint.code import CODE
 from portal.endpoint.modes import Mode
 from portal.endpoint.request import MODE, ClientRequest, at_least, plain_context
-from portal.endpoint.server import guarded
+from portal.endpoint.server import PortalMcpServer, guarded
 from portal.endpoint.sessions import Session, Sessions
 from portal.endpoint.tools import ToolMethods
 from portal.exact import beyond_64_bits, encode
@@ -139,6 +140,8 @@ _VERSION, _METHOD, _NAME, _SESSION, _ACCEPTS = (
 _ROUTING = {_VERSION, _METHOD, _NAME, _SESSION, _ACCEPTS}
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,128}")
 _METHODS: Mapping[object, Method] = {"tools/list": "tools/list", "tools/call": "tools/call"}
+ASKS = "input_required"
+"""The `resultType` of an answer that asks the client and is no result yet."""
 _MODERN = LATEST_MODERN_VERSION.encode()
 _LEGACY = {version.encode() for version in HANDSHAKE_PROTOCOL_VERSIONS}
 _RESERVED = "io.modelcontextprotocol/"
@@ -253,10 +256,11 @@ _JSON = (b"content-type", b"application/json")
 
 
 class Express:
-    """Answers plain requests. `stamp` is the portal's `serverInfo`; `idle` the seconds after which sessions end."""
+    """Answers plain requests as `server` would. `idle`: the seconds after which sessions end."""
 
-    def __init__(self, stamp: Mapping[str, Any], tools: ToolMethods, sessions: Sessions, idle: float) -> None:
-        self.name_server(stamp)
+    def __init__(self, server: PortalMcpServer, tools: ToolMethods, sessions: Sessions, idle: float) -> None:
+        self._server = server
+        self.name_server(server.server_info_stamp)
         self._tools = tools
         self._sessions = sessions
         self._idle = idle
@@ -301,11 +305,14 @@ class Express:
         if not request.modern:
             return encode(result)
         result = {"resultType": "complete", **result}
-        if request.mode is not Mode.CODE:
+        asks = result["resultType"] == ASKS
+        if request.mode is not Mode.CODE or asks:
             try:
                 result = methods.serialize_server_result(plain.method, plain.version, result)
             except ValidationError as error:
                 raise MCPError(INTERNAL_ERROR, "Handler returned an invalid result") from error
+        if asks:
+            result = await self._server.sealed(Request(request.scope), plain.params, result)
         return encode({**result, "_meta": {**self._meta, **result.get("_meta", {})}})
 
     async def _answer(

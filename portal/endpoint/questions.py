@@ -1,86 +1,153 @@
-"""Calls in which an upstream may ask the user something, between any two generations of MCP.
+"""Work in which an upstream may ask the user something, between any two generations of MCP.
 
 A 2025 client is asked in the middle of its request. A 2026-07-28 client is answered `input_required` and calls again
-with the answers (SEP-2322): an upstream of its own generation does that itself and is passed through, while a call to
-a 2025 upstream, which waits for its answer, is parked here between the rounds.
+with the answers (SEP-2322). An upstream of its own generation does that itself and is passed through. What waits for
+its answers, a call to a 2025 upstream or a program, is held here between the rounds.
 """
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
-from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
+from mcp_types import INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY, InputRequest
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import TypeAdapter, ValidationError
 
 from portal.calls import Call, Caller
 from portal.endpoint.generations import deliverable
+from portal.endpoint.login_prompts import LoginPrompts
 from portal.endpoint.request import CAPABILITIES, ClientRequest, own_result, require_capability
-from portal.errors import ResponseInvalid
-from portal.upstream import CallContext
+from portal.errors import INVALID_PARAMS as WRONG_PARAMS
+from portal.errors import ResponseInvalid, RpcError
+from portal.upstream import CallContext, OnRequest
 
 PARK_SECONDS = 600.0
 MAX_PARKED = 1000
+MAX_PARKED_FOR_EACH = 100
 MAX_ROUNDS = 10
 _PARKED, _UPSTREAM = "portal:", "upstream:"
+_INPUT_REQUEST: TypeAdapter[object] = TypeAdapter(InputRequest)
 
-
-@dataclass(slots=True)
-class Question:
-    method: str
-    params: Mapping[str, Any]
-    answer: asyncio.Future[Mapping[str, Any]]
-
-    def as_input_request(self) -> dict[str, Any]:
-        request: dict[str, Any] = {"method": self.method}
-        return {**request, "params": dict(self.params)} if self.params else request
+Result = dict[str, Any]
 
 
 @dataclass(slots=True, eq=False)
-class ParkedCall:
-    """A call to a 2025 upstream that outlives the request which made it, while the user thinks.
+class Question:
+    """`request` is the question as an `inputRequests` entry has it."""
 
-    `request` is the client's latest one, and `asking` the question it was answered with.
+    request: dict[str, object]
+    answer: asyncio.Future[Mapping[str, object]]
+
+
+@dataclass(slots=True, eq=False)
+class HeldWork:
+    """Work that outlives the request which began it, while the user thinks.
+
+    `request` is the client's latest one, and `since` when it came, by the clock of the event loop. `between_rounds`: it
+    asks by `input_required`; other work asks in the middle of its request, if the client can be asked. `away`: the
+    latest request is answered, so nothing can be sent on it. `open` are the questions without an answer, by the name
+    that the client knows them by: no name is used twice.
     """
 
     request: ClientRequest
-    questions: asyncio.Queue[Question] = field(default_factory=asyncio.Queue)
-    asking: Question | None = None
-    task: asyncio.Task[dict[str, Any]] | None = None
+    since: float
+    between_rounds: bool = False
+    away: bool = False
+    open: dict[str, Question] = field(default_factory=dict)
+    names: int = 0
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[Result] | None = None
     expiry: asyncio.TimerHandle | None = None
 
-    async def ask(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        require_capability(self.request.context.client, method)
-        question = Question(method, params, asyncio.get_running_loop().create_future())
-        self.questions.put_nowait(question)
-        return await question.answer
+    @classmethod
+    def of(cls, request: ClientRequest, *, between_rounds: bool = False) -> "HeldWork":
+        return cls(request, asyncio.get_running_loop().time(), between_rounds)
+
+    @property
+    def on_request(self) -> OnRequest | None:
+        """Asks the client; None if it answers nothing."""
+        return self.ask if self.between_rounds else self.request.context.on_request
+
+    async def ask(self, method: str, params: Mapping[str, object]) -> Mapping[str, object]:
+        """The client's answer, in a later round.
+
+        Raises:
+            RpcError: the client has not declared to answer such a question, or nobody could read it.
+        """
+        require_capability(self.request.context.client, method, params)
+        question = Question(_input_request(method, params), asyncio.get_running_loop().create_future())
+        self.names += 1
+        name = f"answer-{self.names}"
+        self.open[name] = question
+        self.asked.set()
+        try:
+            return await question.answer
+        finally:
+            self.open.pop(name, None)
+
+    @property
+    def may_tell_progress(self) -> bool:
+        """Whether this request, or a later one, may have asked for progress."""
+        return self.between_rounds or self.request.context.on_progress is not None
 
     async def progress(self, progress: float, total: float | None, message: str | None) -> None:
         on_progress = self.request.context.on_progress
-        if on_progress is not None:
+        if on_progress is not None and not self.away:
             await on_progress(progress, total, message)
+
+    async def log(self, params: Mapping[str, object]) -> None:
+        on_log = self.request.context.on_log
+        if on_log is not None and not self.away:
+            await on_log(params)
+
+    def take(self, request: ClientRequest, responses: object) -> None:
+        """The client has come back, with answers to some of the open questions."""
+        self.request, self.since, self.away = request, asyncio.get_running_loop().time(), False
+        for name, answer in responses.items() if isinstance(responses, Mapping) else ():
+            question = self.open.get(name) if isinstance(name, str) else None
+            if question is not None and isinstance(answer, Mapping) and not question.answer.done():
+                question.answer.set_result(answer)
+        self.asked.clear()
+        if self.unanswered:
+            self.asked.set()
+
+    @property
+    def unanswered(self) -> dict[str, Question]:
+        return {name: question for name, question in self.open.items() if not question.answer.done()}
+
+    def stop(self) -> None:
+        if self.task is not None:
+            self.task.cancel()
+        for question in tuple(self.open.values()):
+            question.answer.cancel()
+
+
+Work = Callable[[HeldWork], Awaitable[Result]]
 
 
 class Questions:
-    """Makes the calls whose upstream may ask back. `protocol_of` gives an upstream's protocol version."""
+    """Does the work in which an upstream may ask back. `protocol_of` gives an upstream's protocol version."""
 
-    def __init__(self, protocol_of: Callable[[str], str | None]) -> None:
+    def __init__(self, protocol_of: Callable[[str], str | None], logins: LoginPrompts) -> None:
         self._protocol_of = protocol_of
-        self._parked: dict[str, ParkedCall] = {}
-        self._tasks: set[asyncio.Task[dict[str, Any]]] = set()
+        self._logins = logins
+        self._parked: dict[str, HeldWork] = {}
+        self._tasks: set[asyncio.Task[Result]] = set()
 
-    async def answer(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:
-        """As `call`: the result as the portal's own, which the client can read.
+    async def answer(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
+        """As `call`: the result as the portal's own, which the client can read. A login that it needs is asked for.
 
         Raises:
             ResponseInvalid: there is nothing in the result that the client could read.
         """
-        result = own_result(await self.call(request, caller, call))
+        result = own_result(await self._logins.answer(request, call, partial(self.call, request, caller)))
         return await deliverable(request.generation, call, result)
 
-    async def call(self, request: ClientRequest, caller: Caller, call: Call) -> dict[str, Any]:
+    async def call(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
         """The upstream's raw result, or an `input_required` one that leads back here.
 
         Raises:
@@ -92,90 +159,134 @@ class Questions:
             return await caller.call(call, context)
         state = call.params.get("requestState")
         if isinstance(state, str) and state.startswith(_PARKED):
-            return await self._resume(request, state.removeprefix(_PARKED), call.params.get("inputResponses"))
+            return await self._resume(request, state.removeprefix(_PARKED))
         if isinstance(state, str):
             call = replace(call, params={**call.params, "requestState": state.removeprefix(_UPSTREAM)})
         if context.client is None or not context.client.interactive:
             return await _call_for_silent_client(caller, call, context)
         if self._protocol_of(call.server) in MODERN_PROTOCOL_VERSIONS:
             return _marked(await caller.call(call, context))
-        parked = ParkedCall(request)
-        on_progress = parked.progress if context.on_progress is not None else None
-        context = replace(context, on_request=parked.ask, on_progress=on_progress)
-        parked.task = asyncio.create_task(caller.call(call, context))
-        self._tasks.add(parked.task)
-        parked.task.add_done_callback(self._tasks.discard)
-        return await self._wait(secrets.token_urlsafe(16), parked)
+
+        async def work(held: HeldWork) -> Result:
+            on_progress = held.progress if context.on_progress is not None else None
+            asking = replace(context, on_request=held.ask, on_progress=on_progress, on_log=held.log)
+            return await caller.call(call, asking)
+
+        return await self._begin(request, work)
+
+    async def hold(self, request: ClientRequest, work: Work) -> Result:
+        """The result of `work` for this request, or an `input_required` one that leads back here.
+
+        Work for a 2026-07-28 client that can answer questions gets them by `HeldWork.ask`, and goes on between the
+        rounds. A client that leaves in a round stops it.
+
+        Raises:
+            MCPError: the client comes back for what is not held.
+        """
+        if request.session is not None:
+            return await work(HeldWork.of(request))
+        state = request.params.get("requestState")
+        if isinstance(state, str):
+            return await self._resume(request, state.removeprefix(_PARKED))
+        client = request.context.client
+        if client is None or not client.interactive:
+            return await work(HeldWork.of(request))
+        return await self._begin(request, work)
 
     def close(self) -> None:
-        """Stop every parked call."""
-        for parked in tuple(self._parked.values()):
-            self._stop(parked)
+        """Stop all that is held."""
+        for held in tuple(self._parked.values()):
+            held.stop()
         self._parked.clear()
 
-    async def _wait(self, key: str, parked: ParkedCall) -> dict[str, Any]:
-        """Wait until the call is done or asks. A client that leaves meanwhile stops it."""
-        assert parked.task is not None
-        next_question = asyncio.create_task(parked.questions.get())
-        try:
-            await asyncio.wait({parked.task, next_question}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._stop(parked)
-            raise
-        finally:
-            next_question.cancel()
-        if parked.task.done():
-            return parked.task.result()
-        parked.asking = next_question.result()
-        return self._park(key, parked)
+    async def _begin(self, request: ClientRequest, work: Work) -> Result:
+        held = HeldWork.of(request, between_rounds=True)
 
-    def _park(self, key: str, parked: ParkedCall) -> dict[str, Any]:
-        assert parked.asking is not None
-        if len(self._parked) >= MAX_PARKED:
-            self._stop(parked)
+        async def do() -> Result:
+            return await work(held)
+
+        held.task = asyncio.create_task(do())
+        self._tasks.add(held.task)
+        held.task.add_done_callback(self._ended)
+        return await self._wait(held)
+
+    async def _wait(self, held: HeldWork) -> Result:
+        """Wait until the work is done or asks. A client that leaves meanwhile stops it."""
+        assert held.task is not None
+        while not held.task.done():
+            asks = asyncio.ensure_future(held.asked.wait())
+            try:
+                await asyncio.wait({held.task, asks}, return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                held.stop()
+                raise
+            finally:
+                asks.cancel()
+            if not held.task.done() and held.unanswered:
+                return self._park(held)
+            held.asked.clear()  # what was asked has ended with its call
+        return held.task.result()
+
+    def _park(self, held: HeldWork) -> Result:
+        identity = held.request.context.identity
+        own = sum(one.request.context.identity == identity for one in self._parked.values()) if identity else 0
+        if len(self._parked) >= MAX_PARKED or own >= MAX_PARKED_FOR_EACH:
+            held.stop()
             raise MCPError(
-                INVALID_PARAMS, "Too many calls are waiting for an answer from their users; try again later."
+                INVALID_PARAMS,
+                "Too many calls wait for an answer of their users. This one was stopped; it may have had effects. Try "
+                "again later.",
             )
-        self._parked[key] = parked
-        parked.expiry = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, key)
+        key = secrets.token_urlsafe(16)
+        self._parked[key] = held
+        held.away = True
+        held.expiry = asyncio.get_running_loop().call_later(PARK_SECONDS, self._expire, key)
         return {
             "resultType": "input_required",
-            "inputRequests": {"answer": parked.asking.as_input_request()},
+            "inputRequests": {name: question.request for name, question in held.unanswered.items()},
             "requestState": _PARKED + key,
         }
 
-    async def _resume(self, request: ClientRequest, key: str, responses: Any) -> dict[str, Any]:
-        parked = self._parked.get(key)
-        if parked is None or parked.asking is None or parked.request.context.identity != request.context.identity:
+    async def _resume(self, request: ClientRequest, key: str) -> Result:
+        held = self._parked.get(key)
+        if held is None or held.request.context.identity != request.context.identity:
             raise MCPError(INVALID_PARAMS, "The call this answers is no longer waiting. Call the tool again.")
-        answer = responses.get("answer") if isinstance(responses, Mapping) else None
-        # Taken out first: a second answer to the same question must not find it.
+        # Each round has a key of its own: a second answer to the same question must not find it.
         del self._parked[key]
-        if parked.expiry is not None:
-            parked.expiry.cancel()
-        parked.request = request
-        if not isinstance(answer, Mapping):
-            return self._park(key, parked)
-        if not parked.asking.answer.done():
-            parked.asking.answer.set_result(answer)
-        return await self._wait(key, parked)
+        if held.expiry is not None:
+            held.expiry.cancel()
+        held.take(request, request.params.get("inputResponses"))
+        return await self._wait(held)
+
+    def _ended(self, task: asyncio.Task[Result]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # its client may never come for it
 
     def _expire(self, key: str) -> None:
-        parked = self._parked.pop(key, None)
-        if parked is not None:
-            self._stop(parked)
-
-    @staticmethod
-    def _stop(parked: ParkedCall) -> None:
-        if parked.task is not None:
-            parked.task.cancel()
-        if parked.asking is not None:
-            parked.asking.answer.cancel()
-        while not parked.questions.empty():
-            parked.questions.get_nowait().answer.cancel()
+        held = self._parked.pop(key, None)
+        if held is not None:
+            held.stop()
 
 
-async def _call_for_silent_client(caller: Caller, call: Call, context: CallContext) -> dict[str, Any]:
+def _input_request(method: str, params: Mapping[str, object]) -> dict[str, object]:
+    """A question as the client reads it.
+
+    Raises:
+        RpcError: it is not one of the protocol, so the client could read nothing of the answer that has it.
+    """
+    own = {name: value for name, value in params.items() if name != "_meta"}
+    request: dict[str, object] = {"method": method, **({"params": own} if own else {})}
+    try:
+        _INPUT_REQUEST.validate_python(request, by_name=False)
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        message = f"The question ({method[:100]}) is not one of the protocol, at {place[:200]}. Nobody was asked."
+        raise RpcError(WRONG_PARAMS, message) from None
+    return request
+
+
+async def _call_for_silent_client(caller: Caller, call: Call, context: CallContext) -> Result:
     """A call for a client that has declared to answer nothing. Rounds without a question need no client.
 
     Raises:
@@ -197,7 +308,7 @@ async def _call_for_silent_client(caller: Caller, call: Call, context: CallConte
     raise ResponseInvalid(f"the server has not answered the call after {MAX_ROUNDS} rounds", server=call.server)
 
 
-def _marked(result: dict[str, Any]) -> dict[str, Any]:
+def _marked(result: Result) -> Result:
     """Mark an upstream's own state, so that no upstream can make up the state of a parked call."""
     state = result.get("requestState")
     return {**result, "requestState": _UPSTREAM + state} if isinstance(state, str) else result

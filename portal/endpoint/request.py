@@ -99,6 +99,7 @@ CAPABILITIES = {"elicitation/create": "elicitation", "sampling/createMessage": "
 """The client capability that each question needs."""
 
 OnRequest = Callable[[str, Mapping[str, Any]], Awaitable[Mapping[str, Any]]]
+RawResult = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +167,7 @@ def plain_context(
     )
 
 
-def own_result(result: dict[str, Any]) -> dict[str, Any]:
+def own_result(result: RawResult) -> RawResult:
     """An upstream's result as the portal's own: without the upstream's identity stamp, else untouched."""
     meta = result.get("_meta")
     if not isinstance(meta, dict) or SERVER_INFO_META_KEY not in meta:
@@ -245,10 +246,28 @@ def _log_relay(
     return relay
 
 
-def require_capability(client: DownstreamClient | None, method: str) -> None:
+def require_capability(client: DownstreamClient | None, method: str, params: Mapping[str, object]) -> None:
     """Raises `RpcError` for a question the client has not declared to answer."""
-    if client is None or CAPABILITIES.get(method) not in client.capabilities:
-        raise RpcError(METHOD_NOT_FOUND, f"The client does not answer {method[:100]}")
+    name = CAPABILITIES.get(method)
+    if name is None:
+        raise RpcError(METHOD_NOT_FOUND, f"No client is asked {method[:100]}")
+    part = _part_needed(method, params)
+    declared = None if client is None else client.capabilities.get(name)
+    # What elicitation a client with the empty object takes was decided before there were two kinds: forms.
+    parts = _keys(declared) or {"form"}
+    if declared is None or (part and part not in parts):
+        needed = f"{name}.{part}" if part and declared is not None else name
+        page = f" The page to open: {str(params.get('url'))[:1000]}" if part == "url" else ""
+        message = f"The client cannot answer {method}: it has not declared the capability `{needed}`. Nobody was asked."
+        raise RpcError(METHOD_NOT_FOUND, message + page)
+
+
+def _part_needed(method: str, params: Mapping[str, object]) -> str:
+    """The part of a capability that a question needs, "" if the capability is enough (2026-07-28, "Elicitation",
+    "Sampling")."""
+    if method == "elicitation/create":
+        return "url" if params.get("mode") == "url" else "form"
+    return "tools" if method == "sampling/createMessage" and params.get("tools") else ""
 
 
 class _Question(BaseModel):
@@ -268,7 +287,7 @@ def _question_relay(ctx: SdkContext, client: DownstreamClient) -> OnRequest:
     """Elicitation, sampling and roots: ask the client on the stream of its request, and return its answer."""
 
     async def ask(method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        require_capability(client, method)
+        require_capability(client, method, params)
         own_params = {key: value for key, value in params.items() if key != "_meta"}
         request = cast("types.ServerRequest", _Question(method=method, params=own_params or None))
         metadata = ServerMessageMetadata(related_request_id=ctx.request_id)

@@ -16,7 +16,7 @@ from portal.endpoint.background import Background
 from portal.endpoint.changes import ListenStreams
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest, SdkContext
-from portal.endpoint.sessions import Session, scope_of
+from portal.endpoint.sessions import Session, Watch, scope_of
 from portal.endpoint.tools import refuse_cursor
 from portal.endpoint.views import Views
 from portal.errors import CallDenied, CallError
@@ -59,14 +59,15 @@ class Resources:
         uri = str(params.uri)
         session = _session(request)
         target = await self._target(request, uri)
+        watch = self._watches.watch(request.principal, target)
         if uri in session.subscriptions:
             return {}
         if len(session.subscriptions) >= MAX_SUBSCRIPTIONS:
             raise MCPError(INVALID_PARAMS, f"This session watches {MAX_SUBSCRIPTIONS} resources already.")
         # Entered before the upstream has answered: a second request for the same URI must not count twice.
-        session.subscriptions[uri] = target
+        session.subscriptions[uri] = watch
         try:
-            await self._watches.add(request.principal, target)
+            await self._watches.add(watch)
         except BaseException:
             # Cancellation too: the session watches nothing that the upstream has not accepted.
             session.subscriptions.pop(uri, None)
@@ -76,9 +77,9 @@ class Resources:
     async def unsubscribe(self, request: ClientRequest, params: types.UnsubscribeRequestParams) -> dict[str, Any]:
         uri = str(params.uri)
         session = _session(request)
-        target = session.subscriptions.pop(uri, None)
-        if target is not None:
-            await self._watches.remove(target)
+        watch = session.subscriptions.pop(uri, None)
+        if watch is not None:
+            await self._watches.remove(watch)
         return {}
 
     async def _target(self, request: ClientRequest, uri: str) -> Target:
@@ -105,47 +106,51 @@ def _session(request: ClientRequest) -> Session:
 
 
 class Watches:
-    """How many clients watch each URI, and the one upstream subscription behind them."""
+    """How many clients watch each URI, and the one upstream subscription behind them: one for each credential that is
+    shown to the server.
+    """
 
     def __init__(self, views: Views, caller: Caller, streams: ListenStreams, background: Background) -> None:
         self._views = views
         self._caller = caller
         self._streams = streams
         self._background = background
-        self._counts: Counter[tuple[str, str]] = Counter()
+        self._counts: Counter[object] = Counter()
+
+    def watch(self, principal: Identity | None, target: Target) -> Watch:
+        """What `add` and `remove` are told: whoever watches may log in or out between the two."""
+        return Watch(target, principal, self._caller.whose(target.server, principal))
 
     def leave(self, session: Session) -> None:
         """A session has ended, and its subscriptions with it."""
-        for target in session.subscriptions.values():
-            self._background.spawn(self.remove(target), needed=True)
+        for watch in session.subscriptions.values():
+            self._background.spawn(self.remove(watch), needed=True)
 
-    async def add(self, principal: Identity | None, target: Target) -> None:
+    async def add(self, watch: Watch) -> None:
         """Count one more client. The first one subscribes at the upstream.
 
         Raises:
             CallError: the upstream, or a policy, refuses.
         """
-        key = (target.server, target.name)
-        self._counts[key] += 1
-        if self._counts[key] == 1:
+        self._counts[watch.key] += 1
+        if self._counts[watch.key] == 1:
             try:
-                await self._request("resources/subscribe", target, principal)
+                await self._request("resources/subscribe", watch)
             except BaseException:
                 # Cancellation too: the next client must not count on a subscription that was never made.
-                self._decrement(key)
+                self._decrement(watch)
                 raise
-        elif (denial := self._views.server_denial(target.server, principal)) is not None:
-            self._decrement(key)
+        elif (denial := self._views.server_denial(watch.target.server, watch.principal)) is not None:
+            self._decrement(watch)
             raise denial
 
-    async def remove(self, target: Target) -> None:
+    async def remove(self, watch: Watch) -> None:
         """Never raises: that the upstream is away does not matter to a client that stops watching."""
-        key = (target.server, target.name)
-        self._decrement(key)
-        if not self._counts[key]:
-            del self._counts[key]
+        self._decrement(watch)
+        if not self._counts[watch.key]:
+            del self._counts[watch.key]
             try:
-                await self._request("resources/unsubscribe", target, None)
+                await self._request("resources/unsubscribe", watch)
             except CallError:
                 return
 
@@ -163,27 +168,31 @@ class Watches:
         aggregate = self._views.for_caller_or_empty(principal).aggregate
         uris = params.notifications.resource_subscriptions or []
         targets = {str(uri): aggregate.resource(str(uri)) for uri in uris[:MAX_SUBSCRIPTIONS]}
-        watched: list[Target] = []
+        watched: list[Watch] = []
         try:
             for _, target in sorted(targets.items()):
                 if target is None:
                     continue
+                watch = self.watch(principal, target)
                 try:
-                    await self.add(principal, target)
+                    await self.add(watch)
                 except CallError:
                     continue
-                watched.append(target)
+                watched.append(watch)
             return await self._streams.listen(ctx, params, principal)
         finally:
-            for target in watched:
-                self._background.spawn(self.remove(target), needed=True)
+            for watch in watched:
+                self._background.spawn(self.remove(watch), needed=True)
 
-    async def _request(self, method: str, target: Target, principal: Identity | None) -> None:
-        """On the connection that all clients share: it does not end with the first of them."""
-        call = Call(server=target.server, method=method, name=target.name, params={"uri": target.name})
+    async def _request(self, method: str, watch: Watch) -> None:
+        """On the connection that clients share: it does not end with the first of them."""
+        call = Call(
+            server=watch.target.server, method=method, name=watch.target.name, params={"uri": watch.target.name}
+        )
+        principal = watch.principal
         identity = principal.key if principal is not None else ""
         await self._caller.call(call, CallContext(identity=identity, principal=principal))
 
-    def _decrement(self, key: tuple[str, str]) -> None:
-        if self._counts[key] > 0:
-            self._counts[key] -= 1
+    def _decrement(self, watch: Watch) -> None:
+        if self._counts[watch.key] > 0:
+            self._counts[watch.key] -= 1

@@ -136,14 +136,15 @@ def select_all(snapshot: Snapshot, curated: Curated) -> Selection:
     )
 
 
-def select(snapshot: Snapshot, standing: Standing, curated: Curated) -> Selection:
-    """The part of a snapshot for the caller of `standing`."""
+def select(snapshot: Snapshot, standing: Standing, curated: Curated, off: frozenset[str] = frozenset()) -> Selection:
+    """The part of a snapshot for the caller of `standing`, who has turned some servers off."""
     servers: dict[str, SelectedServer] = {}
     is_part = False
     for name, server in snapshot.servers.items():
         if not standing.server(name).allowed:
             is_part = is_part or standing.access.has_server(name)
             continue
+        server = server.turned_off if name in off else server
         settings = standing.view(name)
         curated_server = curated.of(server, settings.tools, settings.prompts)
         tools, hidden = standing.tools(curated_server.raw_tools)

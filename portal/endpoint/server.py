@@ -1,8 +1,9 @@
 """The SDK's low-level MCP server, set up for a portal: one server for both protocol generations."""
 
 import importlib.util
+import secrets
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar, get_args
 
 import structlog
@@ -14,10 +15,12 @@ from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from starlette.requests import Request
 
 from portal.endpoint.params import fit_params
 from portal.errors import CallError
-from portal.sdk import remove_telemetry
+from portal.identity import key_of, principal_of
+from portal.sdk import remove_telemetry, sealed
 from portal.version import portal_version
 
 log = structlog.get_logger("portal.endpoint")
@@ -43,7 +46,13 @@ class PortalMcpServer(Server[Any]):
         if importlib.util.find_spec("opentelemetry.sdk") is None:
             remove_telemetry(self)
         self.middleware.append(fit_params)
-        self.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name))
+        security = RequestStateSecurity(keys=[secrets.token_bytes(32)], bind_principal=_caller)
+        self._boundary = RequestStateBoundary(security, default_audience=name)
+        self.middleware.append(self._boundary)
+
+    async def sealed(self, request: Request, params: Mapping[str, object], result: dict[str, Any]) -> dict[str, Any]:
+        """An `input_required` result of `tools/call` as the SDK's way would send it: with its state sealed."""
+        return await sealed(self._boundary, "tools/call", params, request, result)
 
     def create_initialization_options(
         self,
@@ -54,6 +63,11 @@ class PortalMcpServer(Server[Any]):
         """The SDK's HTTP sessions pass no options and would say that lists never change."""
         options = notification_options or NotificationOptions(True, True, True)
         return super().create_initialization_options(options, experimental_capabilities, extensions)
+
+
+def _caller(ctx: ServerRequestContext[Any, Any]) -> str:
+    """Whom the state is for: nobody else may come back with it."""
+    return key_of(principal_of(ctx.request.scope if ctx.request is not None else None))
 
 
 def walled(handler: Handler[Params]) -> Handler[Params]:

@@ -25,6 +25,20 @@ from portal.upstream import DownstreamClient
 _STATE = "portal"
 
 
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """A resource that a client watches: `whose` connections at the server carry the subscription."""
+
+    target: Target
+    principal: Identity | None
+    whose: str
+
+    @property
+    def key(self) -> object:
+        """The same for all watches that one subscription upstream serves."""
+        return self.whose, self.target.server, self.target.name
+
+
 @dataclass(slots=True, eq=False)
 class Session:
     """One downstream session. `client.key` is its id, never shown to upstreams or in errors.
@@ -40,7 +54,7 @@ class Session:
     identity: str = ""
     principal: Identity | None = None
     log_level: str | None = None
-    subscriptions: dict[str, Target] = field(default_factory=dict)
+    subscriptions: dict[str, Watch] = field(default_factory=dict)
     pending_events: dict[ServerEvent, None] = field(default_factory=dict)
     sending: bool = False
     runs: dict[str | int, asyncio.Task[Any] | None] = field(default_factory=dict)

@@ -36,8 +36,8 @@ from portal.endpoint.background import Background
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.selection import Curated, Selection, select, select_all
-from portal.errors import CallDenied
-from portal.identity import ANONYMOUS, Identity, principal_of
+from portal.errors import CallDenied, LoginRequired
+from portal.identity import ANONYMOUS, NOBODY, Identity, OnBehalf, principal_of
 from portal.servers import Servers, ServerSnapshot, Snapshot
 
 MAX_VIEWS = 256
@@ -109,15 +109,30 @@ class Views:
     `contents`.
     """
 
-    def __init__(self, servers: Servers, access: LiveAccess | None = None, contents: Contents | None = None) -> None:
+    def __init__(
+        self,
+        servers: Servers,
+        access: LiveAccess | None = None,
+        contents: Contents | None = None,
+        on_behalf: Callable[[Identity | None], OnBehalf] = lambda caller: NOBODY,
+        off: Callable[[Identity | None], frozenset[str]] = lambda caller: frozenset(),
+    ) -> None:
+        """`on_behalf` says whose logins decide what a caller is offered, `off` which servers a caller has
+        turned off."""
         self.access = access
+        self._off = off
+        self._on_behalf = on_behalf
         self._servers = servers
         self._views: Bounded[tuple[object, ...], View] = Bounded(MAX_VIEWS)
         self._contents = contents or Contents()
 
-    @property
-    def snapshot(self) -> Snapshot:
-        return self._servers.snapshot
+    def snapshot(self, principal: Identity | None) -> Snapshot:
+        """What the servers offer to a caller now, whatever the policies say."""
+        return self._servers.snapshot_for(self._on_behalf(principal))
+
+    async def meet(self, principal: Identity | None) -> None:
+        """A caller is here: what is offered to them may depend on where they are logged in."""
+        await self._servers.know(self._on_behalf(principal))
 
     @property
     def whole(self) -> View:
@@ -137,9 +152,10 @@ class Views:
             return self.for_caller(None, snapshot)
         version, view = scope.get(_SCOPE_KEY, (None, None))
         if view is None or (snapshot is not None and snapshot.version != version):
-            snapshot = self._servers.snapshot if snapshot is None else snapshot
+            snapshot = self.snapshot(principal_of(scope)) if snapshot is None else snapshot
             standing = standing_of(scope)
-            view = self.for_caller(principal_of(scope), snapshot) if standing is None else self._of(standing, snapshot)
+            caller = principal_of(scope)
+            view = self.for_caller(caller, snapshot) if standing is None else self._of(standing, snapshot, caller)
             scope[_SCOPE_KEY] = snapshot.version, view
         return cast(View, view)
 
@@ -149,15 +165,25 @@ class Views:
         Raises:
             CallDenied: this caller may not use the portal, or none of its servers.
         """
-        snapshot = self._servers.snapshot if snapshot is None else snapshot
+        snapshot = self.snapshot(principal) if snapshot is None else snapshot
         if self.access is None:
             return self.whole_of(snapshot)
-        return self._of(self._standing(principal), snapshot)
+        return self._of(self._standing(principal), snapshot, principal)
 
     def connecting(self, scope: Scope | None) -> frozenset[str]:
         """The servers of a request's caller that are still connecting for the first time. Raises as `for_caller`."""
-        connecting = self._servers.snapshot.connecting
+        connecting = self.snapshot(principal_of(scope)).connecting
         return connecting & self.of(scope).selection.servers.keys() if connecting else connecting
+
+    def wanting_login(self, scope: Scope | None) -> frozenset[str]:
+        """The servers of a request's caller that show nothing before a login. Raises as `for_caller`."""
+        servers = self.snapshot(principal_of(scope)).servers
+        wanting = frozenset(server.id for server in servers.values() if server.wants_login)
+        return wanting & self.of(scope).selection.servers.keys() if wanting else wanting
+
+    def missing_login(self, scope: Scope | None, server: str) -> LoginRequired:
+        """The error for a caller who has to log in to a server that shows nothing before."""
+        return self._servers.missing_login(server, self._on_behalf(principal_of(scope)))
 
     async def arrived(self, scope: Scope | None, which: Which = lambda server: True, *, briefly: bool = False) -> View:
         """The view of a request's caller once none of its servers that `which` is true of is `connecting`.
@@ -165,20 +191,22 @@ class Views:
         Each is waited for until its `connectTimeout` after its start, or `BRIEFLY`. Nothing else is waited for, and
         nothing once an attempt has failed. Raises as `for_caller`.
         """
-        servers = self._servers.snapshot.servers
+        on_behalf = self._on_behalf(principal_of(scope))
+        servers = self._servers.snapshot_for(on_behalf).servers
         wanted = [name for name in self.connecting(scope) if which(servers[name])]
         if not wanted:
             return self.of(scope)
-        return self.of(scope, await self._servers.arrived(wanted, BRIEFLY if briefly else None))
+        return self.of(scope, await self._servers.arrived(wanted, BRIEFLY if briefly else None, on_behalf))
 
-    def _of(self, standing: Standing, snapshot: Snapshot) -> View:
+    def _of(self, standing: Standing, snapshot: Snapshot, principal: Identity | None) -> View:
         """The view of the caller with these decisions."""
         if self.access is None:
             return self.whole_of(snapshot)
         if not standing.portal.allowed:
             raise CallDenied(standing.portal.reason, policy=standing.portal.policy)
-        key = (snapshot.version, standing.access.version, standing.profile)
-        view = self._view(key, lambda: select(snapshot, standing, self._contents.curated))
+        off = self._off(principal)
+        key = (snapshot.version, standing.access.version, standing.profile, off)
+        view = self._view(key, lambda: select(snapshot, standing, self._contents.curated, off))
         if not view.selection.servers:
             raise CallDenied(NO_SERVERS, policy=_policy_against_all(snapshot, standing))
         return view
@@ -208,7 +236,7 @@ class Views:
 
         A call of it goes ahead to the gate, which denies it with the reason and records the attempt.
         """
-        return self._forbidden_target(kind, name, principal) or self._unapproved_target(kind, name)
+        return self._forbidden_target(kind, name, principal) or self._unapproved_target(kind, name, principal)
 
     def store_answer(self, view: View, key: AnswerKey, answer: bytes) -> None:
         """Store an encoded answer in its view.
@@ -227,7 +255,7 @@ class Views:
     def _forbidden_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
         if self.access is None:
             return None
-        aggregate = self.whole.aggregate
+        aggregate = self.whole_of(self.snapshot(principal)).aggregate
         find = {"tool": aggregate.tool, "prompt": aggregate.prompt, "resource": aggregate.resource}[kind]
         target = find(name)
         # A server of another portal is unknown here, not forbidden.
@@ -244,8 +272,8 @@ class Views:
             decision = standing.server(target.server)
         return None if decision.allowed else target
 
-    def _unapproved_target(self, kind: str, name: str) -> Target | None:
-        for server in self.snapshot.servers.values():
+    def _unapproved_target(self, kind: str, name: str, principal: Identity | None) -> Target | None:
+        for server in self.snapshot(principal).servers.values():
             for item in server.pending:
                 listed = exposed_name(server.id, item.name, prefix=server.prefix, taken=())
                 if item.kind == kind and name in (listed, *real_names(server.id, item.name, listed)):

@@ -9,7 +9,7 @@ from portal.http.guard import BODY, Guard, replay
 from portal.http.mode_query import CODEMODE, OPTIMIZE_CONTEXT, ModeRefused, is_mode_query, read_mode_query
 from portal.http.origin import Origins, PortalAddress, hostname_of, path_within
 from portal.http.rates import Rate
-from portal.http.refusal import NO_STORE, Refusal, refuse
+from portal.http.refusal import NO_STORE, Refusal, refuse, unrouted
 from portal.http.server import running
 from portal.http.urls import normal_url
 
@@ -45,5 +45,6 @@ __all__ = [
     "require_safe_bind",
     "running",
     "split_host",
+    "unrouted",
     "write_cookie",
 ]

@@ -4,6 +4,8 @@ Clients of MCP, OAuth and the admin API read errors as JSON, whatever they say t
 decides whether a person looks, and the page is made here, in one place, whatever refused the request.
 """
 
+from __future__ import annotations
+
 from collections.abc import Awaitable, Callable
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -13,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 MAX_BODY = 64 * 1024
 ErrorPage = Callable[[Scope, int, bytes], Awaitable[Response]]
 """Makes the page for a request that was answered with this status and body."""
-_FORM_PAGES = ("/login", "/logout", "/authorize")
+_FORM_PAGES = ("/login", "/logout", "/authorize", "/servers")
 _ABOUT_BODY = {"content-type", "content-length", "content-encoding"}
 
 
@@ -29,11 +31,16 @@ class BrowserPages:
             await self._app(scope, receive, send)
             return
         answer = _Answer(send)
-        await self._app(scope, receive, answer.send)
-        if answer.start is None:
-            return
-        page = await self._page(scope, answer.start["status"], bytes(answer.body))
-        for name, value in MutableHeaders(raw=list(answer.start["headers"])).items():
+        try:
+            await self._app(scope, receive, answer.send)
+        finally:
+            # Also after a failure of the portal: it is answered before it goes on to the log.
+            if answer.start is not None:
+                await self._show(answer, answer.start, scope, receive, send)
+
+    async def _show(self, answer: _Answer, start: Message, scope: Scope, receive: Receive, send: Send) -> None:
+        page = await self._page(scope, start["status"], bytes(answer.body))
+        for name, value in MutableHeaders(raw=list(start["headers"])).items():
             if name not in _ABOUT_BODY and name not in page.headers:
                 page.headers[name] = value
         await page(scope, receive, send)

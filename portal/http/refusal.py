@@ -43,6 +43,20 @@ def refuse_oauth(refusal: Refusal) -> Response:
     return Response(orjson.dumps(body), status, {**refusal.headers, **NO_STORE}, media_type="application/json")
 
 
+def unrouted(status: int, method: str, path: str) -> str:
+    """What is wrong with a request that was refused with this status before anything of the portal took it, in our own
+    words: those of the libraries are for programmers."""
+    shown = path[:100] if path.isprintable() else repr(path)[1:101]
+    match status:
+        case 404:
+            return f"There is nothing at {shown}."
+        case 405:
+            return f"{shown} does not take {method[:20]}."
+        case 400:
+            return f"The request for {shown} cannot be read: it has too many fields, or is not of the form it says."
+    return f"The request for {shown} was refused with the status {status}."
+
+
 def refuse(refusal: Refusal, request_id: str | int | None = None) -> Response:
     """The HTTP answer for a refusal, with the JSON-RPC id of the request where it is known."""
     error = {"code": refusal.code, "message": refusal.message, "data": {"reason": refusal.reason, **refusal.data}}

@@ -86,7 +86,8 @@ class BoundedHttp(HttpToolsProtocol):
         if self._head_bytes > self.bounds.header_limit:
             self._answer(431, f"The head of the request is larger than {self.bounds.header_limit} bytes.")
         else:
-            self._answer(400, msg)
+            # Not `msg`: that is uvicorn's word for all of them.
+            self._answer(400, "This is no HTTP request that the portal can read.")
 
     def _count(self, size: int) -> None:
         self._head_bytes += size

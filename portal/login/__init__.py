@@ -36,12 +36,13 @@ from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
 from portal.login.providers import OidcProvider, OneTimePin, Provider, ProviderInvalid, places, read_provider
 from portal.login.remote import LoginFailed, ProviderTokens, SignedIn, authorization_url
-from portal.login.routes import LoginRoutes
+from portal.login.routes import CHOOSE, LoginRoutes
 from portal.login.sessions import EVERYWHERE, SESSION, LoginSessions
-from portal.login.sign_in import STALE_FORM, Login
+from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
 
 __all__ = [
     "ADMINISTRATOR",
+    "CHOOSE",
     "EVERYWHERE",
     "IDP",
     "INVITATION",
@@ -83,12 +84,14 @@ __all__ = [
     "authorization_url",
     "claims_of_verified",
     "end_of",
+    "form_endpoint",
     "link_path",
     "normal_email",
     "places",
     "read_provider",
     "read_renewed_id_token",
     "same_issuer",
+    "see_other",
     "stored_name",
     "stored_provider",
     "why_unfit",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeAlias
 
 import structlog
@@ -13,7 +14,7 @@ from portal.login.oidc import Oidc
 from portal.login.providers import OAuthProvider, OidcProvider, OneTimePin, Provider, ProviderInvalid, read_provider
 from portal.objects import APP as APPLICATION
 from portal.objects import CUSTOM_PAGE, IDENTITY_PROVIDER, AppDocument, Document
-from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, read_rules, with_application
+from portal.pages import APP, Block, LoginRules, RulesInvalid, block_of, over, read_rules, with_application
 from portal.state import Broken, Kind, Store, Stored
 
 Remote: TypeAlias = Oidc | OAuth2
@@ -78,13 +79,16 @@ class Directory:
         name: str = "",
         *,
         renameable: bool = True,
+        defaults: Mapping[str, object] = MappingProxyType({}),
     ) -> None:
         """`hostname` is the domain of the portal's application. `name` is the portal's name on pages. With
-        `renameable` the stored settings may override it."""
+        `renameable` the stored settings may override it. `defaults` are settings that hold where the store says nothing
+        else."""
         self._store = store
         self._hostname = hostname
         self._name = name
         self._renameable = renameable
+        self._defaults = defaults
         self._configured = tuple(configured)
         self._remotes: dict[str, tuple[Provider, Remote]] = {}
         self._log = structlog.get_logger("portal.login")
@@ -96,10 +100,10 @@ class Directory:
         if not self._renameable:
             document.pop("name", None)
         try:
-            rules = read_rules(document, self._name)
+            rules = read_rules(over(self._defaults, document), self._name)
         except RulesInvalid as error:
             self._log.error("the login settings cannot be used; the defaults are", reason=str(error))
-            rules = read_rules({}, self._name)
+            rules = read_rules(self._defaults, self._name)
         app = await self._application("")
         try:
             return rules if app is None else with_application(rules, app.document)

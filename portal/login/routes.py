@@ -1,4 +1,4 @@
-"""The login as HTTP: its pages, its forms, the way to identity providers and back, and signing out.
+"""The login as HTTP: its pages, its forms, and the way to identity providers and back.
 
 Every path is below the prefix of the portal; what is begun at one portal is finished there.
 """
@@ -54,10 +54,8 @@ async def _keep_nothing(signed_in: SignedIn) -> None:
 
 
 class LoginRoutes:
-    """The routes of one portal: home, `/login` and everything below it, `/logout`.
-
-    `endpoint` is the path of its MCP endpoint. `pin_allowed` says whether a PIN may be sent to somebody. `keep` stores
-    the tokens of a sign-in at an identity provider, in place of the former ones.
+    """The routes of one portal: `/login` and everything below it. `pin_allowed` says whether a PIN may be sent to
+    somebody. `keep` stores the tokens of a sign-in at an identity provider, in place of the former ones.
     """
 
     def __init__(
@@ -69,7 +67,6 @@ class LoginRoutes:
         pins: Pins,
         attempts: Attempts,
         *,
-        endpoint: str = "/mcp",
         pin_allowed: Callable[[Identity], Awaitable[bool]] | None = None,
         keep: Callable[[SignedIn], Awaitable[None]] = _keep_nothing,
         now: Callable[[], datetime] = utc_now,
@@ -81,7 +78,6 @@ class LoginRoutes:
         self._accounts = AccountRoutes(login, administrators, invitations, attempts)
         self._pins = pins
         self._attempts = attempts
-        self._endpoint = endpoint
         self._pin_allowed = pin_allowed
         self._keep = keep
         self._now = now
@@ -89,7 +85,6 @@ class LoginRoutes:
 
     def routes(self) -> list[Route]:
         return [
-            Route(HOME, self._home, methods=["GET"]),
             Route(LOGIN_PATH, self._page, methods=["GET"]),
             Route(STYLE_PATH, self._style, methods=["GET"]),
             Route("/login/password", form_endpoint(self._login, self._password), methods=["POST"]),
@@ -98,8 +93,6 @@ class LoginRoutes:
             Route("/login/with/{provider}", self._begin, methods=["GET"]),
             Route(CALLBACK_PATH, self._callback, methods=["GET"]),
             *self._accounts.routes(),
-            Route("/logout", self._logout_page, methods=["GET"]),
-            Route("/logout", form_endpoint(self._login, self._logout), methods=["POST"]),
         ]
 
     async def aclose(self) -> None:
@@ -107,14 +100,6 @@ class LoginRoutes:
 
     async def _style(self, request: Request) -> Response:
         return style((await self._directory.rules()).design)
-
-    async def _home(self, request: Request) -> Response:
-        visitor = self._login.visitors.of(request)
-        session = await self._login.session(request, visitor)
-        design = (await self._directory.rules()).design
-        who = session.identity.label if session is not None else ""
-        endpoint = visitor.address.url(self._endpoint)
-        return self._login.pages.page("home.html", design, visitor, who=who, endpoint=endpoint)
 
     # The login page and its forms
 
@@ -250,28 +235,6 @@ class LoginRoutes:
         )
         choose = visitor.address.path(CHOOSE)
         return await self._login.message(visitor, 502, "Sign-in failed", str(error), choose, "Begin again")
-
-    # Signing out
-
-    async def _logout_page(self, request: Request) -> Response:
-        visitor = self._login.visitors.of(request)
-        session = await self._login.session(request, visitor)
-        if session is None:
-            return await self._signed_out(visitor)
-        design = (await self._directory.rules()).design
-        return self._login.pages.page("logout.html", design, visitor, who=session.identity.label)
-
-    async def _logout(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
-        session = await self._login.session(request, visitor)
-        if session is not None and form.get("where") == "everywhere":
-            await self._login.sessions.end_everywhere(session.identity)
-        response = await self._signed_out(visitor)
-        await self._login.sessions.end(response, request, visitor.address)
-        return response
-
-    async def _signed_out(self, visitor: Visitor) -> Response:
-        choose = visitor.address.path(CHOOSE)
-        return await self._login.message(visitor, 200, "You are signed out", "This browser is.", choose, "Sign in")
 
     # What they have in common
 

@@ -16,8 +16,8 @@ from portal.objects import Document, StoredIdentity
 from portal.state import Kind, Tokens, utc_now
 
 COOKIE = "portal_session"
-EVERYWHERE = ("session", "code", "access", "refresh")
-"""The kinds of tokens that a person holds, and that signing out everywhere ends."""
+EVERYWHERE = ("session", "code", "access", "refresh", "grant_use")
+"""The kinds of tokens that a person holds, with what is noted of them. Signing out everywhere ends them."""
 
 
 class SessionDocument(Document):
@@ -104,10 +104,18 @@ class LoginSessions:
         if cookie_name(COOKIE, address) in request.cookies:
             drop_cookie(response, COOKIE, address)
 
+    async def count(self, identity: Identity) -> int:
+        """How many browsers this person is signed in with, at all portals together."""
+        return len(await self._tokens.list(SESSION, identity.id))
+
     async def end_everywhere(self, identity: Identity) -> int:
         """End all sessions and grants of a person, at every portal, in all browsers and agents; how many tokens. What
         is kept of their sign-ins at identity providers is deleted."""
         count = await self._tokens.revoke_subject(identity.id, kinds=EVERYWHERE)
         await self._forget(identity.id)
-        await self._ended()
+        await self.settled()
         return count
+
+    async def settled(self) -> None:
+        """Return when the programs and streams that a revoked token began have ended, or after a moment."""
+        await self._ended()

@@ -1,12 +1,14 @@
 """The portal as OAuth 2.1 authorization server and its own resource server; service tokens; signed assertions."""
 
+from portal.oauth.admission import Admit, refusal_of
 from portal.oauth.assertions import Assertions
 from portal.oauth.authentication import Authentication, Enrich
 from portal.oauth.clients import Clients, Fetch, fetch_document
 from portal.oauth.grants import Grants
+from portal.oauth.held import HeldGrant, HeldGrants
 from portal.oauth.logins import Logins, LoginSignals, end_departed
-from portal.oauth.redirects import split_redirect
-from portal.oauth.routes import ENDPOINTS, FORMS, Authority, AuthorizationServer
+from portal.oauth.redirects import may_come_back, split_redirect
+from portal.oauth.routes import ELICITATION_ID, ENDPOINTS, FORMS, SERVERS_PATH, Authority, AuthorizationServer
 from portal.oauth.saas import SaasProvider
 from portal.oauth.service_tokens import (
     DEFAULT_DURATION,
@@ -17,15 +19,19 @@ from portal.oauth.service_tokens import (
 )
 from portal.oauth.settings import OAuthSettings, read_oauth_settings
 from portal.oauth.signing import KEY_SETTINGS, KEY_SETTINGS_ID, KeySettings, SigningKeys
+from portal.oauth.uses import Uses
 from portal.oauth.verification import Verifier
 
 __all__ = [
     "DEFAULT_DURATION",
+    "ELICITATION_ID",
     "ENDPOINTS",
     "FORMS",
     "KEY_SETTINGS",
     "KEY_SETTINGS_ID",
+    "SERVERS_PATH",
     "SERVICE_TOKEN",
+    "Admit",
     "Assertions",
     "Authentication",
     "Authority",
@@ -34,6 +40,8 @@ __all__ = [
     "Enrich",
     "Fetch",
     "Grants",
+    "HeldGrant",
+    "HeldGrants",
     "KeySettings",
     "LoginSignals",
     "Logins",
@@ -42,10 +50,13 @@ __all__ = [
     "ServiceTokenDocument",
     "ServiceTokens",
     "SigningKeys",
+    "Uses",
     "Verifier",
     "end_departed",
     "fetch_document",
+    "may_come_back",
     "read_oauth_settings",
+    "refusal_of",
     "shown_document",
     "split_redirect",
 ]

@@ -33,13 +33,15 @@ D = TypeVar("D")
 
 
 class GrantDocument(Document):
-    """What a token of a grant says of it."""
+    """What a token of a grant says of it. `portal` is the id of the portal that issued it."""
 
     identity: StoredIdentity
     resource: str
     scopes: tuple[str, ...]
     until: AwareDatetime
     auth_time: int = 0
+    client_name: str = ""
+    portal: str = ""
 
 
 class CodeDocument(GrantDocument):
@@ -68,7 +70,8 @@ ROTATION = Kind("rotation", RotationDocument)
 class Grant:
     """Who allowed which client what, at which resource, and until when.
 
-    `auth_time` is when the person signed in, in seconds since 1970 (OpenID Connect Core section 2).
+    `auth_time` is when the person signed in, in seconds since 1970 (OpenID Connect Core section 2). `client_name` is
+    what the client was called when it was allowed, `portal` the id of the portal.
     """
 
     identity: Identity
@@ -78,6 +81,8 @@ class Grant:
     until: datetime
     family: str
     auth_time: int = 0
+    client_name: str = ""
+    portal: str = ""
 
     def document(self, scopes: Sequence[str] | None = None) -> GrantDocument:
         """With `scopes`, of a token that has only these."""
@@ -87,6 +92,8 @@ class Grant:
             scopes=self.scopes if scopes is None else tuple(scopes),
             until=self.until,
             auth_time=self.auth_time,
+            client_name=self.client_name,
+            portal=self.portal,
         )
 
 
@@ -101,6 +108,8 @@ def grant_of(token: Token[GrantDocument]) -> Grant:
         document.until,
         token.family,
         document.auth_time,
+        document.client_name,
+        document.portal,
     )
 
 
@@ -146,11 +155,12 @@ class TokenPair:
 
 
 class Grants:
-    """Issues, exchanges and ends codes and tokens."""
+    """Issues, exchanges and ends codes and tokens of the portal whose id is `portal`."""
 
-    def __init__(self, store: Store, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, store: Store, now: Callable[[], datetime] = utc_now, portal: str = "") -> None:
         self._store = store
         self._now = now
+        self._portal = portal
 
     async def code(
         self,
@@ -162,10 +172,21 @@ class Grants:
         *,
         lifetime: timedelta,
         auth_time: int = 0,
+        client_name: str = "",
     ) -> str:
         """A code for a new grant of this lifetime."""
         now = self._now()
-        grant = Grant(identity, client, resource, tuple(scopes), now + lifetime, str(uuid.uuid4()), auth_time)
+        grant = Grant(
+            identity,
+            client,
+            resource,
+            tuple(scopes),
+            now + lifetime,
+            str(uuid.uuid4()),
+            auth_time,
+            client_name,
+            self._portal,
+        )
         code = secrets.token_urlsafe(32)
         document = CodeDocument(
             **dict(grant.document()),

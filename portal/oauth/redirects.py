@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from urllib.parse import SplitResult, urlsplit
 
 from portal.http import is_loopback, normal_origin, normal_url
-from portal.oauth.settings import Registration
+from portal.oauth.settings import OAuthSettings, Registration
 
 MAX_LENGTH = 2048
 # Schemes that run or read something in the browser instead of calling an application.
@@ -49,6 +49,14 @@ def may_have(uri: str, rules: Registration, *, publisher: str = "") -> bool:
     if publisher and origin is not None and origin == normal_origin(publisher.lower()):
         return True
     return any(_matches(entry, uri) for entry in rules.allowed_uris)
+
+
+def may_come_back(uri: str, settings: OAuthSettings) -> bool:
+    """Whether a client that comes back to this redirect URI may use the portal: one that registers itself, or one whose
+    document is at the same origin."""
+    if settings.client_documents and uri.startswith("https://"):
+        return True
+    return settings.registration.enabled and may_have(uri, settings.registration)
 
 
 def find_redirect(requested: str, registered: Iterable[str]) -> str | None:

@@ -69,7 +69,11 @@ class ConsentDocument(Document):
 CONSENT = Kind("consent", ConsentDocument)
 CONSENT_PATH = "/authorize/consent"
 CONSENT_LIFETIME = timedelta(minutes=15)
-FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/cdn-cgi/access/sso/oidc/")
+SERVERS_PATH = "/servers"
+"""The page on which a person logs in to servers. It is another room's, and reached from here as well."""
+ELICITATION_ID = "elicitationId"
+"""The parameter of a link that asks a person to log in to servers."""
+FORMS = ("/token", "/revoke", CONSENT_PATH, "/login/", "/logout", "/logout/", "/cdn-cgi/access/sso/oidc/")
 """The paths of login and authorization server that take forms, for `HttpSettings.forms`."""
 ENDPOINTS = ("/token", "/revoke", "/register", "/cdn-cgi/access/sso/oidc/")
 """The paths whose clients read the errors of OAuth, for `HttpSettings.oauth`."""
@@ -133,6 +137,9 @@ class AuthorizationServer:
     async def _authorize(self, request: Request) -> Response:
         visitor = self._login.visitors.of(request)
         parameters = read_parameters(request.query_params.multi_items())
+        if not isinstance(parameters, OAuthError) and ELICITATION_ID in parameters and "client_id" not in parameters:
+            wanted = urlencode({ELICITATION_ID: parameters[ELICITATION_ID]})
+            return visitor.remember(see_other(f"{visitor.address.path(SERVERS_PATH)}?{wanted}"))
         if isinstance(parameters, OAuthError):
             return await refused_authorization(self._login, visitor, parameters, visitor.address.url())
         if not self._requests.allows(visitor.ip):
@@ -197,6 +204,7 @@ class AuthorizationServer:
             authorization.binding,
             lifetime=self._authority.settings.grant_duration,
             auth_time=int(session.since.timestamp()),
+            client_name=client.name,
         )
         # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
         if await self._login.session(request, visitor) is None:

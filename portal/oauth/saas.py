@@ -170,6 +170,7 @@ class SaasProvider:
             # the code.
             lifetime=app.refresh_lifetime or CODE_LIFETIME + app.access_lifetime,
             auth_time=int(session.since.timestamp()),
+            client_name=app.name,
         )
         # A session that ended meanwhile took with it what there was, and not this code: nobody gets it.
         if await self._login.session(request, visitor) is None:

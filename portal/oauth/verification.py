@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from portal.oauth.grants import ACCESS, Grant, grant_of
+from portal.oauth.uses import Uses
 from portal.state import KeptByKey, Store, utc_now
 
 KEPT_SECONDS = 5.0
@@ -26,13 +27,21 @@ class _Verified:
 
 
 class Verifier:
-    """Finds the grant behind an access token. While it is kept, the same token gives the same object."""
+    """Finds the grant behind an access token. While it is kept, the same token gives the same object.
+
+    `uses` notes when grants are used.
+    """
 
     def __init__(
-        self, store: Store, now: Callable[[], datetime] = utc_now, clock: Callable[[], float] = time.monotonic
+        self,
+        store: Store,
+        now: Callable[[], datetime] = utc_now,
+        clock: Callable[[], float] = time.monotonic,
+        uses: Uses | None = None,
     ) -> None:
         self._store = store
         self._now = now
+        self._uses = uses
         self._clock = clock
         # By the token's hash: the tokens themselves are not kept in memory either.
         self._verified: KeptByKey[bytes, _Verified | None] = KeptByKey(store, {ACCESS.name}, MAX_KEPT)
@@ -55,6 +64,8 @@ class Verifier:
         found = await self._store.tokens.find(ACCESS, token)
         if found is None:
             return None
+        if self._uses is not None:
+            self._uses.note(found)
         return _Verified(grant_of(found), self._clock() + KEPT_SECONDS, found.expires_at)
 
     def _is_fresh(self, verified: _Verified) -> bool:

@@ -6,16 +6,15 @@ that it was asked by.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 from starlette.responses import HTMLResponse, Response
 
-from portal.pages.pages import STRICT, policy_without_scripts, style_sheet, templates
+from portal.pages.pages import STRICT, page_policy, script_text, source_of, style_sheet, templates
 from portal.pages.rules import Design
 
 _TITLES = {
@@ -25,8 +24,10 @@ _TITLES = {
     404: "There is nothing here",
     405: "This address is for programs",
     406: "This address is for programs",
+    408: "That took too long",
     413: "That is too much",
     421: "The portal does not know this address",
+    415: "This form cannot be read",
     429: "Slow down",
     503: "The portal cannot answer now",
 }
@@ -40,49 +41,57 @@ class Surroundings:
     """What a notice shows of the portal that was asked.
 
     `endpoint` is the URL of its MCP endpoint. `home` is the path of its home page, "" if it has none. `at_endpoint`:
-    the browser opened the endpoint, or the root of a portal without pages.
+    the browser opened the endpoint. `mistake` is what is wrong with the parameters that it opened it with, "" for
+    nothing.
     """
 
     design: Design = Design()
     endpoint: str = ""
     home: str = ""
     at_endpoint: bool = False
+    mistake: str = ""
 
 
 def notice(status: int, body: bytes, around: Surroundings) -> Response:
     """The page for an error that was answered with this status and body."""
     title, text = _TITLES.get(status, _FAILED if status >= 500 else _TITLES[400]), reason_of(body)
-    if around.at_endpoint and status in _NO_ERROR_OF_THEIRS:
+    at_endpoint = around.at_endpoint and status in _NO_ERROR_OF_THEIRS
+    if at_endpoint:
         title, text = "This is an MCP portal", "Programs connect to it. A browser has nothing to do here."
+        if around.mistake:
+            title, text = "This address has a mistake", f"{around.mistake} An agent that is given it cannot connect."
     elif status in (401, 405, 406):
         # What the error says is about headers and methods.
         text = "Programs sign in to it with a token." if status == 401 else ""
     elif status == 404:
         text = "No page has this address. Check how it is written."
-    elif status in (429, 503):
+    elif status >= 500:
+        text = f"{text or 'It is not your fault.'} {_AGAIN}"
+    elif status == 429:
         text = f"{text} {_AGAIN}".strip()
-    return _page(
+    return standing_page(
+        "notice.html",
         around.design,
         status,
         title=title,
         text=text,
-        endpoint=around.endpoint if around.at_endpoint else "",
+        endpoint=around.endpoint if at_endpoint else "",
         home=around.home,
-        status="" if around.at_endpoint else _phrase(status),
+        phrase="" if at_endpoint else _phrase(status),
     )
 
 
 def words_page(title: str, text: str) -> Response:
     """A page that only says something."""
-    return _page(Design(), 200, title=title, text=text, endpoint="", home="", status="")
+    return standing_page("notice.html", Design(), title=title, text=text, endpoint="", home="", phrase="")
 
 
-def _page(design: Design, status_code: int, **values: str) -> Response:
-    sheet = style_sheet(design)
-    html = templates().get_template("notice.html").render(design=design, sheet=sheet, **values)
-    digest = base64.b64encode(hashlib.sha256(sheet.encode()).digest()).decode()
-    policy = policy_without_scripts(design, style=f"'sha256-{digest}'", forms="'none'")
-    return HTMLResponse(html, status_code, {**STRICT, "Content-Security-Policy": policy})
+def standing_page(template: str, design: Design, status: int = 200, *, script: str = "", **values: Any) -> Response:
+    """A page with its style sheet in it, for a browser that the portal keeps nothing of. It has no forms."""
+    sheet, text = style_sheet(design), script_text(script)
+    html = templates().get_template(template).render(design=design, sheet=sheet, script=text, **values)
+    policy = page_policy(design, style=source_of(sheet), forms="'none'", script=text)
+    return HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy})
 
 
 def reason_of(body: bytes) -> str:

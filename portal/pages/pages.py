@@ -1,10 +1,16 @@
-"""The pages a person sees: Jinja templates that escape everything, and headers under which nothing foreign runs."""
+"""The pages a person sees: Jinja templates that escape everything, and headers under which nothing foreign runs.
+
+A page needs no script. One that has a script of ours names its hash in its policy, and no other runs.
+"""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -29,11 +35,11 @@ _ADDRESS = re.compile(r"[^\s@<>]+@[^\s@<>]+\.[^\s@<>]+")
 _STYLE = """\
 :root {{ color-scheme: light dark; --background: {background}; --text: {text}; --card: #fff; --ink: #1c1c1a;
   --line: #d5d5cf; --edge: #76766f; --dim: #55554f; --strong: #1c1c1a; --on-strong: #fff; --focus: #1f6feb;
-  --bad: #b3261e; --bad-soft: #fdf0ef; --link: #0b57d0; }}
+  --bad: #b3261e; --bad-soft: #fdf0ef; --link: #0b57d0; --inset: #f6f6f3; }}
 @media (prefers-color-scheme: dark) {{
   :root {{ --background: {dark_background}; --text: {dark_text}; --card: #1f1f1d; --ink: #ececea; --line: #3c3c38;
     --edge: #8d8d85; --dim: #b9b9b1; --strong: #ececea; --on-strong: #1c1c1a; --focus: #79b0ff; --bad: #f2a19b;
-    --bad-soft: #3a2220; --link: #9cc2ff; }}
+    --bad-soft: #3a2220; --link: #9cc2ff; --inset: #171716; }}
 }}
 * {{ box-sizing: border-box; }}
 body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; padding: 1.5rem;
@@ -41,6 +47,40 @@ body {{ margin: 0; min-height: 100vh; display: grid; place-items: center; paddin
   color: var(--text); font: 1rem/1.5 system-ui, sans-serif; }}
 main {{ width: 100%; max-width: 26rem; background: var(--card); color: var(--ink); border: 1px solid var(--line);
   border-radius: .75rem; padding: 2rem; overflow-wrap: anywhere; }}
+main.wide {{ max-width: 44rem; }}
+@media (max-width: 30rem) {{ body {{ padding: .75rem; }} main {{ padding: 1.25rem; }} }}
+section {{ border-top: 1px solid var(--line); margin-top: 1.75rem; padding-top: 1.75rem; }}
+section > h2:first-child {{ margin-top: 0; font-size: 1.125rem; }}
+h3 {{ font-size: 1rem; margin: 1.5rem 0 .5rem; }}
+code, pre {{ font: .875rem/1.5 ui-monospace, monospace; }}
+[hidden] {{ display: none !important; }}
+.who {{ margin: 0; color: var(--dim); }}
+.paste {{ display: flex; align-items: flex-start; gap: .5rem; margin: 0 0 1rem; padding: .375rem .375rem .375rem .75rem;
+  background: var(--inset); border: 1px solid var(--line); border-radius: .375rem; }}
+.paste code, .paste pre {{ flex: 1; min-width: 0; margin: 0; padding: .3125rem 0; white-space: pre-wrap;
+  overflow-wrap: anywhere; user-select: all; }}
+.copy {{ flex: none; min-width: 5rem; padding: .375rem .75rem; font: inherit; font-size: .875rem; font-weight: 600;
+  cursor: pointer; color: var(--ink); background: var(--card); border: 1px solid var(--edge);
+  border-radius: .3125rem; }}
+.copy:hover {{ text-decoration: underline; }}
+.plain {{ user-select: all; }}
+p code {{ padding: .0625rem .25rem; background: var(--inset); border: 1px solid var(--line); border-radius: .25rem; }}
+@media (max-width: 30rem) {{ .paste {{ flex-direction: column; padding: .375rem .75rem .625rem; }}
+  .paste code, .paste pre {{ flex: none; max-width: 100%; }} }}
+details {{ border: 1px solid var(--line); border-radius: .375rem; }}
+details + details {{ margin-top: .5rem; }}
+summary {{ padding: .625rem .75rem; font-weight: 600; cursor: pointer; border-radius: .375rem; }}
+details[open] > summary {{ border-bottom: 1px solid var(--line); border-radius: .375rem .375rem 0 0; }}
+.fold {{ padding: .75rem; }} .fold p {{ margin-bottom: .5rem; }} .fold > :last-child {{ margin-bottom: 0; }}
+.rows {{ list-style: none; margin: 0 0 1rem; padding: 0; }}
+.rows li {{ display: flex; flex-wrap: wrap; align-items: center; gap: .5rem 1rem; padding: .75rem 0;
+  border-top: 1px solid var(--line); }}
+.rows li:first-child {{ border-top: 0; }}
+.rows li > div {{ flex: 1 1 14rem; min-width: 0; }}
+.rows strong, .rows span {{ display: block; }}
+.rows form {{ margin: 0; }}
+.unseen {{ position: absolute; width: 1px; height: 1px; margin: 0; overflow: hidden; clip-path: inset(50%); }}
+.footer {{ margin: 1.5rem 0 0; }}
 h1 {{ font-size: 1.375rem; line-height: 1.25; margin: 0 0 .75rem; }}
 h2 {{ font-size: 1rem; margin: 1.5rem 0 .5rem; }}
 p {{ margin: 0 0 1rem; }}
@@ -55,11 +95,20 @@ input {{ width: 100%; padding: .625rem .75rem; font: inherit; color: inherit; ba
   background: var(--card); color: var(--ink); }}
 .action.first {{ background: var(--strong); border-color: var(--strong); color: var(--on-strong); }}
 .action:hover {{ text-decoration: underline; }}
+.wide .action {{ display: inline-block; width: auto; padding-inline: 1.5rem; }}
+.action.slim, .wide .action.slim {{ width: auto; margin: 0; padding: .375rem .75rem; font-size: .875rem; }}
 :focus-visible {{ outline: 3px solid var(--focus); outline-offset: 2px; }}
 .problem {{ border-left: .25rem solid var(--bad); padding: .5rem .75rem; background: var(--bad-soft); }}
 .where {{ font-family: ui-monospace, monospace; font-size: .875rem; }}
 .small {{ font-size: .875rem; color: var(--dim); }}
+.status, .end {{ margin: 1rem 0 0; }}
+.entry {{ border-top: 1px solid var(--line); padding-top: 1rem; margin-top: 1rem; }}
+.entry h2 {{ margin-top: 0; }}
+.entry p, .entry form {{ margin-bottom: .5rem; }}
+.wanted {{ border-top-color: var(--strong); border-top-width: 2px; }}
+summary {{ cursor: pointer; padding: .25rem 0; }}
 .status {{ margin: 1rem 0 0; }}
+ul {{ margin: 0 0 1rem; padding-left: 1.25rem; }} dd ul {{ list-style: none; padding: 0; margin: 0; }}
 dl {{ margin: 0 0 1rem; }} dt {{ font-weight: 600; }} dd {{ margin: 0 0 .5rem; }}
 """
 
@@ -78,9 +127,11 @@ class Pages:
         *,
         status: int = 200,
         form_targets: Sequence[str] = (),
+        script: str = "",
         **values: Any,
     ) -> Response:
-        """A page. `form_targets` are URLs to which the answer to its form may send the browser on.
+        """A page. `form_targets` are URLs to which the answer to its form may send the browser on. `script` is the name
+        of a script in the folder of the templates, which does what is nice to have.
 
         Templates write each link to the portal as `path("/logout")`, which adds the portal's prefix.
         """
@@ -88,11 +139,13 @@ class Pages:
             design=design,
             path=visitor.address.path,
             style=visitor.address.path(STYLE_PATH),
+            sheet="",
+            script=script_text(script),
             form_field=FORM_FIELD,
             form_token=visitor.form_token,
             **values,
         )
-        policy = content_policy(design, form_targets)
+        policy = content_policy(design, form_targets, script=script_text(script))
         return visitor.remember(HTMLResponse(html, status, {**STRICT, "Content-Security-Policy": policy}))
 
     def blocked(
@@ -135,6 +188,12 @@ def templates() -> Environment:
     )
 
 
+@cache
+def script_text(name: str) -> str:
+    """The text of a script in the folder of the templates, "" for no name."""
+    return files("portal.pages").joinpath("templates", name).read_text(encoding="utf-8") if name else ""
+
+
 def style_sheet(design: Design) -> str:
     """The text of the style sheet. `read_rules` has checked that the two colours are colours.
 
@@ -153,19 +212,26 @@ def link_of(contact: str) -> str:
     return f"mailto:{quote(contact, safe='@')}" if _ADDRESS.fullmatch(contact) else ""
 
 
-def content_policy(design: Design, form_targets: Sequence[str]) -> str:
-    """A policy that allows no script: only our style sheet, the logo, and forms to ourselves and to `form_targets`."""
+def content_policy(design: Design, form_targets: Sequence[str], *, script: str = "") -> str:
+    """A policy that allows our style sheet, the logo, forms to ourselves and to `form_targets`, and this one script."""
     targets = "".join(f" {source}" for source in sorted({csp_source(url) for url in form_targets} - {""}))
-    return policy_without_scripts(design, style="'self'", forms=f"'self'{targets}")
+    return page_policy(design, style="'self'", forms=f"'self'{targets}", script=script)
 
 
-def policy_without_scripts(design: Design, *, style: str, forms: str) -> str:
-    """The policy of a page of this design, with the sources of its style and the targets of its forms (CSP Level 3)."""
+def page_policy(design: Design, *, style: str, forms: str, script: str = "") -> str:
+    """The policy of a page of this design, with the sources of its style and the targets of its forms (CSP Level 3).
+    No script runs but the one with this text."""
     images = f" {design.logo_origin}" if design.logo else ""
+    scripts = f" script-src {source_of(script)};" if script else ""
     return (
-        f"default-src 'none'; style-src {style}; img-src 'self'{images}; form-action {forms}; "
+        f"default-src 'none';{scripts} style-src {style}; img-src 'self'{images}; form-action {forms}; "
         "frame-ancestors 'none'; base-uri 'none'"
     )
+
+
+def source_of(text: str) -> str:
+    """The source expression of a script or style sheet that stands in the page itself: its hash."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def csp_source(url: str) -> str:

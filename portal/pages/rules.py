@@ -1,10 +1,11 @@
 """How signing in looks and goes: name, colours, methods offered, session duration, pages for the refused. Pure.
 
-Two documents say so, in Cloudflare's names. The store's `settings` object `login`, for all portals of an instance, has
-those of its organization and application: `name`, `login_design {background_color, text_color, logo_path, header_text,
-footer_text}`, `session_duration`, `allowed_idps`, `auto_redirect_to_identity`, `custom_deny_message`,
-`custom_deny_url`, `custom_deny_html`. The application of type `mcp_portal` of one portal has `logo_url`,
-`session_duration`, `allowed_idps` and `auto_redirect_to_identity`; its pages for the refused are in `blocks`.
+Documents say so, in Cloudflare's names. The store's `settings` object `login`, for all portals of an instance, and
+below it `organization` in the configuration, have what Cloudflare's organization and application have: `name`,
+`login_design {background_color, text_color, logo_path, header_text, footer_text}`, `session_duration`, `allowed_idps`,
+`auto_redirect_to_identity`, `custom_deny_message`, `custom_deny_url`, `custom_deny_html`. The application of type
+`mcp_portal` of one portal has `logo_url`, `session_duration`, `allowed_idps` and `auto_redirect_to_identity`; its pages
+for the refused are in `blocks`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,11 @@ DENIED = "That account does not have access"
 DURATION = timedelta(hours=24)
 """How long a session lasts where nothing else is said; so long, too, in every application that says nothing else."""
 SHORTEST = timedelta(minutes=1)
+_LOOKS = frozenset({"background_color", "text_color", "logo_path", "header_text", "footer_text"})
+_SETTINGS = frozenset(
+    {"login_design", "session_duration", "allowed_idps", "auto_redirect_to_identity"}
+    | {"custom_deny_message", "custom_deny_url", "custom_deny_html"}
+)
 _COLOUR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -100,6 +106,31 @@ def read_rules(document: Mapping[str, object], name: str = "") -> LoginRules:
         instant=document.get("auto_redirect_to_identity") is True,
         providers=_providers(document),
     )
+
+
+def read_defaults(document: Mapping[str, object]) -> Mapping[str, object]:
+    """The login settings in a configuration, checked: those that hold where the store says nothing else.
+
+    Raises:
+        RulesInvalid: a field is not what it must be, or there is no such field.
+    """
+    if "name" in document:
+        raise RulesInvalid("name is that of the portal: write it into `portal`")
+    looks = document.get("login_design") or {}
+    unknown = [*(set(document) - _SETTINGS), *(set(looks) - _LOOKS if isinstance(looks, Mapping) else ())]
+    if unknown:
+        known = ", ".join([*sorted(_SETTINGS), *sorted(_LOOKS)])
+        raise RulesInvalid(f"{min(unknown)[:64]!r} is no setting of the login; there are: {known}")
+    if not isinstance(document.get("auto_redirect_to_identity", False), bool):
+        raise RulesInvalid("auto_redirect_to_identity must be true or false")
+    read_rules(document)
+    return document
+
+
+def over(defaults: Mapping[str, object], stored: Mapping[str, object]) -> dict[str, object]:
+    """The login settings of a configuration, with those that the store has in their place. An empty one says nothing.
+    `login_design` is one setting."""
+    return {**defaults, **{name: value for name, value in stored.items() if value not in ("", None, {}, [], ())}}
 
 
 def with_application(rules: LoginRules, app: AppDocument) -> LoginRules:

@@ -9,101 +9,53 @@ import asyncio
 import time
 from collections.abc import Callable, Collection, Coroutine, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
+from itertools import count
 from types import TracebackType
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import structlog
-from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 
-import stubs
-from codemode import CatalogServer
+from portal.bounded import Bounded
 from portal.config import ServerConfig
 from portal.credentials import ServerCredentials
-from portal.errors import ServerUnknown
-from portal.pins import PendingDefinition, Pinning, PinsUnusable, ScreenedListing, screen
-from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot, offer_of
-from portal.upstream import (
-    PORTAL_INFO,
-    Connection,
-    Credential,
-    DownstreamClient,
-    Generation,
-    Introduction,
-    Listing,
-    NegotiationCache,
-)
+from portal.errors import AuthorizationRequired, LoginRequired, ServerUnknown, UpstreamError, UpstreamUnavailable
+from portal.identity import NOBODY, OnBehalf
+from portal.pins import PendingDefinition, Pinning, PinsUnusable
+from portal.servers.connections import close_all
+from portal.servers.slot import Offers, Slot
+from portal.servers.snapshot import LearnedOutputs, ServerSnapshot, Snapshot
+from portal.state import StateUnavailable
+from portal.upstream import PORTAL_INFO, Connection, DownstreamClient, Introduction
 
-__all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot", "connection_kind"]
+__all__ = ["Lease", "ServerSnapshot", "Servers", "Snapshot"]
 
 L = TypeVar("L")
 Listener = Callable[[Snapshot, Snapshot], None]
-NotificationListener = Callable[[str, str, Mapping[str, object]], None]
+PersonListener = Callable[[str], None]
+NotificationListener = Callable[[str, str, str, Mapping[str, object]], None]
 
-# Connections for single clients that one server may have. Beyond it clients share one: a process costs more than an
-# HTTP session.
-MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
 IDLE_SECONDS = 900.0
-
-
-def connection_kind(
-    config: ServerConfig, generation: Generation | None, client: DownstreamClient | None, protocol: str = ""
-) -> Literal["shared", "dedicated", "legacy"]:
-    """The kind of connection for a call by this client, which speaks `protocol`. "legacy" is a dedicated one too.
-
-    A modern upstream receives the client's capabilities with each request, and a client that cannot answer questions
-    needs no connection of its own: both share. A process is shared unless the configuration says otherwise. A server
-    without a prefix looks to a legacy session like the legacy server itself, even if it speaks both generations.
-    """
-    if client is None or not client.key:
-        return "shared"
-    if not config.prefix and protocol in HANDSHAKE_PROTOCOL_VERSIONS:
-        return "legacy"
-    if generation != "legacy" or not client.interactive:
-        return "shared"
-    if config.sessions == "auto":
-        return "shared" if config.transport_name == "stdio" else "dedicated"
-    return "shared" if config.sessions == "shared" else "dedicated"
-
-
-@dataclass(slots=True)
-class _Dedicated:
-    connection: Connection
-    used: float
-
-
-@dataclass(slots=True)
-class _Slot:
-    """One configured server and its connections. `published` is the listing that the current snapshot shows."""
-
-    config: ServerConfig
-    shared: Connection
-    negotiated: NegotiationCache
-    credential: Credential | None = None
-    published: Listing | None = None
-    dedicated: dict[str, _Dedicated] = field(default_factory=dict)
-
-    async def aclose(self) -> None:
-        await _close_all([self.shared, *(entry.connection for entry in self.dedicated.values())])
-        if self.credential is not None:
-            await self.credential.aclose()
+MAX_PERSONS = 10_000
 
 
 @dataclass(eq=False, slots=True)
 class _Generation:
     """The servers of one configuration, and the number of leases on them."""
 
-    slots: Mapping[str, _Slot]
+    slots: Mapping[str, Slot]
     leases: int = 0
 
 
 class Lease:
-    """The servers of one moment. `connection` works until the `with` block ends, even if the configuration changes."""
+    """The servers of one moment, and what somebody is offered of them (`snapshot`). `connection` works until the `with`
+    block ends, even if the configuration changes."""
 
-    def __init__(self, servers: Servers, generation: _Generation, snapshot: Snapshot) -> None:
+    def __init__(self, servers: Servers, generation: _Generation, snapshot: Snapshot, on_behalf: OnBehalf) -> None:
         self.snapshot = snapshot
         self._servers = servers
         self._generation = generation
+        self._on_behalf = on_behalf
 
     def __enter__(self) -> Lease:
         self._generation.leases += 1
@@ -120,12 +72,30 @@ class Lease:
 
         Raises:
             ServerUnknown: no server of this id is configured.
+            LoginRequired: whoever calls has to log in to it.
+            UpstreamUnavailable: it cannot be told which connection that is.
         """
+        return self._slot(server_id).connection(self._on_behalf, client, protocol)
+
+    def login_required(self, server_id: str, error: UpstreamError) -> LoginRequired | None:
+        """The error for whoever made a call that ended in `error`: they have to log in to the server. None if no login
+        of theirs would help."""
+        slot = self._slot(server_id)
+        refused = error.__cause__ if isinstance(error, UpstreamUnavailable) else error
+        if not isinstance(refused, AuthorizationRequired) or not refused.login_helps:
+            return None
+        if not slot.may_log_in(self._on_behalf):
+            return None
+        # What a server says to the portal without their login is meant for its operator.
+        reason = refused.message if slot.login(self._on_behalf.subject) else ""
+        return slot.login_required(self._on_behalf, reason, refused.status)
+
+    def _slot(self, server_id: str) -> Slot:
         slot = self._generation.slots.get(server_id)
         if slot is None:
             known = ", ".join(self._generation.slots) or "none"
             raise ServerUnknown(f"there is no server {server_id[:64]!r}; there are: {known}", server=server_id[:64])
-        return self._servers.connection_for(slot, client, protocol)
+        return slot
 
 
 class Servers:
@@ -145,7 +115,8 @@ class Servers:
         Without `pins`, pinned servers show nothing. `credentials`, if given, are open and stay so.
         """
         self.snapshot = Snapshot()
-        self._outputs = outputs
+        self._versions = count(1)
+        self._offers = Offers(outputs, pins)
         self._pins = pins
         self._credentials = credentials or ServerCredentials()
         self._configs = configs
@@ -153,6 +124,10 @@ class Servers:
         self._generations: list[_Generation] = [_Generation({})]
         self._listeners: list[Listener] = []
         self._notified: list[NotificationListener] = []
+        self._person_listeners: list[PersonListener] = []
+        # What persons are offered, by person; and of those, the same object for the same content.
+        self._of_persons: Bounded[str, dict[OnBehalf, Snapshot]] = Bounded(MAX_PERSONS)
+        self._of_content: dict[object, Snapshot] = {}
         self._changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
         self._closing: set[asyncio.Task[None]] = set()
@@ -187,9 +162,15 @@ class Servers:
         self._listeners.append(listener)
         return lambda: _discard(self._listeners, listener)
 
+    def on_person(self, listener: PersonListener) -> Callable[[], None]:
+        """A function that unsubscribes. Until then `listener(subject)` is called when a person may be offered something
+        else than before, while what the portal itself is offered is the same."""
+        self._person_listeners.append(listener)
+        return lambda: _discard(self._person_listeners, listener)
+
     def on_notification(self, listener: NotificationListener) -> Callable[[], None]:
-        """A function that unsubscribes. Until then `listener(server, method, params)` is called for each notification
-        that belongs to no call, in order of arrival.
+        """A function that unsubscribes. Until then `listener(server, subject, method, params)` is called for each
+        notification that belongs to no call, in order of arrival. `subject` is whom it was sent to, "" for everybody.
         """
         self._notified.append(listener)
         return lambda: _discard(self._notified, listener)
@@ -203,14 +184,16 @@ class Servers:
                 )
         return self.snapshot
 
-    async def arrived(self, server_ids: Collection[str], seconds: float | None = None) -> Snapshot:
-        """The snapshot once none of these servers is `connecting`, for whatever reason: an attempt that fails ends it.
+    async def arrived(
+        self, server_ids: Collection[str], seconds: float | None = None, on_behalf: OnBehalf = NOBODY
+    ) -> Snapshot:
+        """What is offered once none of these servers is `connecting`: an attempt that fails ends that too.
 
         A server is waited for until `seconds` after its attempt began, by default its `connectTimeout`.
         """
 
         def connecting() -> list[ServerSnapshot]:
-            snapshot = self.snapshot
+            snapshot = self.snapshot_for(on_behalf)
             return [snapshot.servers[name] for name in server_ids if name in snapshot.connecting]
 
         if waiting := connecting():
@@ -221,13 +204,13 @@ class Servers:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(longest, 0)), self._changed:
                     await self._changed.wait_for(lambda: not connecting())
-        return self.snapshot
+        return self.snapshot_for(on_behalf)
 
     async def refresh(self, server_id: str | None = None) -> None:
         """Read the lists again now: those of one server, or of all if the id is None or unknown."""
         slots = self._generations[-1].slots
         chosen = [slots[server_id]] if server_id is not None and server_id in slots else list(slots.values())
-        await asyncio.gather(*(slot.shared.refresh() for slot in chosen))
+        await asyncio.gather(*(slot.own.shared.refresh() for slot in chosen))
 
     async def approve(self, server_id: str, pending: Iterable[PendingDefinition], *, by: str) -> None:
         """Approve definitions of a pinned server, which offers them from now on.
@@ -243,60 +226,118 @@ class Servers:
         """Publish a snapshot with what `outputs` and `pins` now say about these servers. Unknown ids are ignored."""
         slots = self._generations[-1].slots
         changed = {
-            name: self._snapshot_of(slots[name], rebuild=True)
+            name: slots[name].snapshot(self.snapshot.servers[name], rebuild=True)
             for name in server_ids
             if name in slots and name in self.snapshot.servers
         }
         if changed:
             servers = {**self.snapshot.servers, **changed}
-            self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
+            self._replace(Snapshot(version=next(self._versions), servers=servers))
+
+    # Persons
+
+    def snapshot_for(self, on_behalf: OnBehalf) -> Snapshot:
+        """What is offered to somebody now; the same object for all who are offered the same."""
+        if not on_behalf.subject:
+            return self.snapshot
+        known = self._of_persons.get(on_behalf.subject)
+        if known is None:
+            known = self._of_persons[on_behalf.subject] = {}
+        offered = known.get(on_behalf)
+        if offered is None:
+            offered = known[on_behalf] = self._overlaid(self.snapshot, on_behalf)
+        return offered
+
+    async def know(self, on_behalf: OnBehalf) -> None:
+        """Somebody is here: find out where they are logged in, and connect for them where that decides what they see.
+        What cannot be found out is logged, and found out with the next request."""
+        if not on_behalf.subject:
+            return
+        try:
+            await self._credentials.know(on_behalf.subject)
+        except StateUnavailable as error:
+            self._log.error("the logins of a person cannot be read", subject=on_behalf.subject, reason=str(error))
+            return
+        for name, slot in self._generations[-1].slots.items():
+            if on_behalf.at(name):
+                slot.meet(on_behalf.subject)
+
+    def missing_login(self, server_id: str, on_behalf: OnBehalf) -> LoginRequired:
+        """The error for whoever has to log in to a server before it shows them anything."""
+        return self._generations[-1].slots[server_id].login_required(on_behalf)
+
+    async def logged_in(self, required: LoginRequired, seconds: float) -> bool:
+        """Whether the person has logged in to the server after this error, or does so within `seconds`. The store is
+        asked, whatever it has told so far."""
+
+        def has_login() -> bool:
+            slot = self._generations[-1].slots.get(required.server)
+            return slot is not None and slot.login(required.subject) not in ("", required.login)
+
+        with suppress(StateUnavailable):
+            await self._credentials.look_again(required.subject)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds), self._changed:
+                await self._changed.wait_for(has_login)
+        return has_login()
+
+    def _overlaid(self, base: Snapshot, on_behalf: OnBehalf) -> Snapshot:
+        slots = self._generations[-1].slots
+        servers = {
+            name: slots[name].snapshot_for(on_behalf, own) if name in slots else own
+            for name, own in base.servers.items()
+        }
+        differing = tuple((name, id(one)) for name, one in servers.items() if one is not base.servers[name])
+        if not differing:
+            return base
+        shared = self._of_content.get(differing)
+        if shared is None:
+            shared = self._of_content[differing] = Snapshot(version=next(self._versions), servers=servers)
+        return shared
+
+    def _forget_offers(self, subject: str) -> None:
+        self._of_persons.pop(subject)
+        for listener in tuple(self._person_listeners):
+            self._call(listener, subject)
+        _spawn(self._tasks, self._wake())
 
     # Connections
 
-    def lease(self) -> Lease:
+    def lease(self, on_behalf: OnBehalf = NOBODY) -> Lease:
         """A lease on the current servers, for a `with` block."""
-        return Lease(self, self._generations[-1], self.snapshot)
+        return Lease(self, self._generations[-1], self.snapshot_for(on_behalf), on_behalf)
 
-    def connection_for(self, slot: _Slot, client: DownstreamClient | None, protocol: str) -> Connection:
-        kind = connection_kind(slot.config, slot.negotiated.generation, client, protocol)
-        if client is None or kind == "shared":
-            return slot.shared
-        dedicated = slot.dedicated.get(client.key)
-        if dedicated is None:
-            if len(slot.dedicated) >= MAX_DEDICATED[slot.config.transport_name]:
-                self._log.warning("too many connections for single clients; sharing", server=slot.config.id)
-                return slot.shared
-            negotiated = replace(slot.negotiated, generation="legacy") if kind == "legacy" else slot.negotiated
-            dedicated = self._dedicate(slot, client, negotiated)
-        dedicated.used = time.monotonic()
-        return dedicated.connection
+    def whose(self, server_id: str, on_behalf: OnBehalf) -> str:
+        """A text that is the same for all whose calls of a server use the same connections."""
+        slot = self._generations[-1].slots.get(server_id)
+        return slot.whose(on_behalf) if slot is not None else ""
+
+    def protocol_of(self, server_id: str) -> str | None:
+        """The protocol version that was agreed with a server."""
+        slot = self._generations[-1].slots.get(server_id)
+        return slot.protocol if slot is not None else None
 
     async def release(self, client_key: str) -> None:
         """Close the connections of a downstream session that has ended."""
-        dedicated = [
-            slot.dedicated.pop(client_key)
-            for generation in self._generations
-            for slot in generation.slots.values()
-            if client_key in slot.dedicated
-        ]
-        await _close_all([entry.connection for entry in dedicated])
+        slots = {id(slot): slot for generation in self._generations for slot in generation.slots.values()}
+        await close_all([connection for slot in slots.values() for connection in slot.release(client_key)])
 
     # Reload
 
     async def apply(self, configs: Mapping[str, ServerConfig]) -> None:
         """Replace the servers. A server whose configuration is unchanged keeps its connections."""
         before = self._generations[-1].slots
-        slots: dict[str, _Slot] = {}
+        slots: dict[str, Slot] = {}
         for identifier, config in configs.items():
             if config.enabled:
                 same = before.get(identifier)
                 slots[identifier] = same if same is not None and same.config == config else self._connect(config)
         self._generations.append(_Generation(slots))
-        listed = {name: self._snapshot_of(slot) for name, slot in slots.items()}
-        self._replace(Snapshot(version=self.snapshot.version + 1, servers=listed))
+        listed = {name: slot.snapshot(self.snapshot.servers.get(name)) for name, slot in slots.items()}
+        self._replace(Snapshot(version=next(self._versions), servers=listed))
         for name, slot in slots.items():
             if slot is not before.get(name):
-                slot.shared.start()
+                slot.start()
         self.sweep()
 
     def sweep(self) -> None:
@@ -311,106 +352,46 @@ class Servers:
             for slot in closing:
                 _spawn(self._closing, slot.aclose())
 
-    def _connect(self, config: ServerConfig) -> _Slot:
-        negotiated, credential = NegotiationCache(), self._credentials.of(config)
-        connection = Connection(
-            config,
-            introduction=self._introduction,
-            negotiated=negotiated,
-            credential=credential,
-            on_change=lambda: self._connection_changed(slot),
-            on_notification=lambda method, params: self._notify(config.id, method, params),
-        )
-        slot = _Slot(config, connection, negotiated, credential)
-        return slot
+    def _connect(self, config: ServerConfig) -> Slot:
+        return Slot(config, self._credentials, self._offers, self._introduction, self._slot_changed, self._notify)
 
-    def _dedicate(self, slot: _Slot, client: DownstreamClient, negotiated: NegotiationCache) -> _Dedicated:
-        """A connection that introduces itself upstream as this client."""
-        connection = Connection(
-            slot.config,
-            introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
-            negotiated=negotiated,
-            credential=slot.credential,
-            lists=False,
-            on_notification=lambda method, params: self._notify(slot.config.id, method, params),
-        )
-        connection.start()
-        dedicated = slot.dedicated[client.key] = _Dedicated(connection, time.monotonic())
-        return dedicated
-
-    def _login_changed(self, server_id: str) -> None:
+    def _login_changed(self, server_id: str, subject: str) -> None:
         """Somebody has logged in to a server or out of it: what it offers, and whether it answers, is read now."""
-        if server_id in self._generations[-1].slots:
-            _spawn(self._tasks, self.refresh(server_id))
+        if not subject:
+            if server_id in self._generations[-1].slots:
+                _spawn(self._tasks, self.refresh(server_id))
+            return
+        slots = {id(slot): slot for one in self._generations if (slot := one.slots.get(server_id)) is not None}
+        for slot in slots.values():
+            slot.login_changed(subject)
+        self._forget_offers(subject)
 
-    def _connection_changed(self, slot: _Slot) -> None:
+    def _slot_changed(self, slot: Slot, subject: str) -> None:
         if self._generations[-1].slots.get(slot.config.id) is not slot:
-            return  # The server was removed or replaced; a lease keeps this connection open.
-        server, before = self._snapshot_of(slot), self.snapshot.servers.get(slot.config.id)
+            return  # The server was removed or replaced; a lease keeps its connections open.
+        if subject:
+            self._forget_offers(subject)
+            return
+        before = self.snapshot.servers.get(slot.config.id)
+        server = slot.snapshot(before)
         if server.own_code_mode and (before is None or before.own_code_mode != server.own_code_mode):
             self._log.warning("a server is in code mode itself", server=slot.config.id, advice=server.own_code_mode)
         if server.listing is not (before.listing if before is not None else None):
-            self._log_skipped(server, before.listing.skipped if before is not None else ())
+            slot.log_skipped(before.listing.skipped if before is not None else ())
         servers = {**self.snapshot.servers, slot.config.id: server}
-        self._replace(Snapshot(version=self.snapshot.version + 1, servers=servers))
-
-    def _log_skipped(self, server: ServerSnapshot, known: Collection[str]) -> None:
-        """Log what is left out of a new listing, but for what was left out of the one before."""
-        for line in server.listing.skipped:
-            if line not in known:
-                self._log.warning("left out of a server's lists", server=server.id, item=line)
-
-    def _snapshot_of(self, slot: _Slot, *, rebuild: bool = False) -> ServerSnapshot:
-        connection, before = slot.shared, self.snapshot.servers.get(slot.config.id)
-        config, listing = slot.config, connection.listing
-        if before is not None and slot.published is listing and before.config is config and not rebuild:
-            # Only the state changed: the same objects, so that caches keyed by them stay valid.
-            approved, catalog, learned = (
-                ScreenedListing(before.listing, before.pending),
-                before.catalog,
-                before.learned,
-            )
-        else:
-            approved = self._screen(config, listing)
-            outputs = self._outputs if config.learn_output else None
-            learned = {} if outputs is None else outputs.of(config.id, approved.listing.tools)
-            same = before is not None and _lists_the_same(before, config, approved.listing, learned)
-            # What was named and indexed stays while the same is listed.
-            catalog = before.catalog if before and same else CatalogServer(offer_of(config, approved.listing, learned))
-            slot.published = listing
-        return ServerSnapshot(
-            id=slot.config.id,
-            config=slot.config,
-            state=connection.state,
-            reason=connection.reason,
-            status=connection.status,
-            since=connection.since,
-            retry_at=connection.retry_at,
-            listing=approved.listing,
-            catalog=catalog,
-            learned=learned,
-            pending=approved.pending,
-        )
-
-    def _screen(self, config: ServerConfig, listing: Listing) -> ScreenedListing:
-        if not config.pin:
-            return ScreenedListing(listing)
-        if self._pins is not None:
-            return self._pins.screen(config.id, listing)
-        if listing.digest:
-            fix = "Restart with portal.pinned or portal.state."
-            self._log.error("a pinned server has no place for approvals; it shows nothing", server=config.id, fix=fix)
-        return screen(listing, {})
+        self._replace(Snapshot(version=next(self._versions), servers=servers))
 
     def _replace(self, snapshot: Snapshot) -> None:
         old, self.snapshot = self.snapshot, snapshot
+        self._of_persons.clear()
+        self._of_content.clear()
         for listener in tuple(self._listeners):
             self._call(listener, old, snapshot)
         _spawn(self._tasks, self._wake())
 
-    def _notify(self, server_id: str, method: str, params: Mapping[str, object]) -> None:
+    def _notify(self, server_id: str, subject: str, method: str, params: Mapping[str, object]) -> None:
         for listener in tuple(self._notified):
-            self._call(listener, server_id, method, params)
+            self._call(listener, server_id, subject, method, params)
 
     def _call(self, listener: Callable[..., None], *args: object) -> None:
         try:
@@ -426,14 +407,8 @@ class Servers:
         """Close the connections of clients that left without ending their session."""
         while True:
             await asyncio.sleep(IDLE_SECONDS / 10)
-            oldest = time.monotonic() - IDLE_SECONDS
             for slot in self._generations[-1].slots.values():
-                idle = [key for key, entry in slot.dedicated.items() if entry.used < oldest]
-                await _close_all([slot.dedicated.pop(key).connection for key in idle])
-
-
-async def _close_all(connections: list[Connection]) -> None:
-    await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)
+                await close_all(slot.idle(IDLE_SECONDS))
 
 
 def _discard(listeners: list[L], listener: L) -> None:
@@ -445,15 +420,3 @@ def _spawn(tasks: set[asyncio.Task[None]], work: Coroutine[object, object, None]
     task = asyncio.create_task(work)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
-
-
-def _lists_the_same(
-    before: ServerSnapshot, config: ServerConfig, listing: Listing, learned: Mapping[str, stubs.Schema]
-) -> bool:
-    """Whether a server would have the same catalog as before."""
-    return (before.config, before.listing.digest, before.listing.server_info, before.learned) == (
-        config,
-        listing.digest,
-        listing.server_info,
-        learned,
-    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
@@ -32,7 +32,7 @@ class ServerSnapshot:
 
     `catalog` is the listing in the catalog's form. `learned` has output schemas by raw tool name, which `catalog` uses
     for tools that declare none. If the server is pinned, `listing` has only approved definitions, and `pending` has
-    those that wait for approval.
+    those that wait for approval. With `wants_login` it shows nothing because this person has not logged in to it.
     """
 
     id: str
@@ -46,6 +46,7 @@ class ServerSnapshot:
     catalog: CatalogServer = field(repr=False)
     learned: Mapping[str, stubs.Schema] = field(default_factory=dict, repr=False)
     pending: tuple[PendingDefinition, ...] = ()
+    wants_login: bool = False
 
     @property
     def offer(self) -> stubs.Server:
@@ -98,6 +99,24 @@ class ServerSnapshot:
         """Advice for the operator if the server is in code mode itself, which hides its tools; None if it is not."""
         url = self.config.url if isinstance(self.config, HttpServer) else None
         return advice(programs_taken(self.tools), url, self.config.code_mode_upstream)
+
+    @cached_property
+    def turned_off(self) -> ServerSnapshot:
+        """The same server for a person who has turned it off: nothing is listed, and the reason says so."""
+        how = f'codemode.portal.enable("{self.id}") in a program, or the tool portal_toggle_single_server, turns it on'
+        unlisted = Listing()
+        return replace(
+            self,
+            state="error",
+            reason=f"you have turned it off; {how}",
+            status=None,
+            retry_at=None,
+            listing=unlisted,
+            catalog=CatalogServer(offer_of(self.config, unlisted)),
+            learned={},
+            pending=(),
+            wants_login=False,
+        )
 
     def tool(self, name: str) -> Mapping[str, object] | None:
         """The raw tool with this raw name."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from portal.state.keys import KeyRing
     from portal.state.objects import KEEP, Broken, Found, Keep, Scan, Stored
     from portal.state.store import Store, Transaction
-    from portal.state.tokens import Token, Tokens
+    from portal.state.tokens import Family, Token, Tokens
 else:
     # A portal without identity starts without a database library: that saves half a second.
     __getattr__ = lazily(
@@ -38,6 +38,7 @@ else:
             "Broken": "objects",
             "CredentialKey": "credentials",
             "CredentialRows": "credentials",
+            "Family": "tokens",
             "Found": "objects",
             "Keep": "objects",
             "KeyRing": "keys",
@@ -61,6 +62,7 @@ __all__ = [
     "CredentialRows",
     "DocumentBroken",
     "DocumentInvalid",
+    "Family",
     "Follower",
     "Found",
     "Keep",

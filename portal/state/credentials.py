@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
@@ -31,6 +31,8 @@ from portal.state.tokens import OpenWriting, Reading
 MAX_URL = 4096
 MOST_LEASES = 3
 MAX_LISTED = 10_000
+# In one query: SQLite has bounds of its own.
+_SUBJECTS = 500
 D = TypeVar("D")
 
 
@@ -88,6 +90,17 @@ class CredentialRows:
         async with self._reading() as connection:
             rows = await connection.execute(query.order_by(credentials.c.modified_at).limit(MAX_LISTED))
             found = [_credential(row, kind) for row in rows.mappings()]
+        return [one for one in found if one is not None]
+
+    async def of_subjects(self, kind: Kind[D], subjects: Collection[str]) -> Sequence[StoredCredential[D]]:
+        """The credentials of these subjects, oldest change first. As `list` otherwise, without its bound."""
+        wanted, found = sorted(subjects), list[StoredCredential[D] | None]()
+        async with self._reading() as connection:
+            for start in range(0, len(wanted), _SUBJECTS):
+                some = credentials.c.subject.in_(wanted[start : start + _SUBJECTS])
+                query = select(credentials).where(credentials.c.kind == kind.name, some)
+                rows = await connection.execute(query.order_by(credentials.c.modified_at))
+                found += [_credential(row, kind) for row in rows.mappings()]
         return [one for one in found if one is not None]
 
     async def get(self, kind: Kind[D], key: CredentialKey) -> StoredCredential[D] | None:

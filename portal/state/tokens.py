@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeVar
 
 import structlog
-from sqlalchemy import ColumnElement, RowMapping, and_, delete, insert, select, update
+from sqlalchemy import ColumnElement, RowMapping, and_, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +21,7 @@ from portal.state.kinds import Kind, ShapeInvalid
 from portal.state.schema import tokens
 
 MAX_LISTED = 10_000
+MAX_FAMILIES = 200
 D = TypeVar("D")
 
 # A connection of a transaction, with the set of kinds whose tokens were revoked in it.
@@ -42,6 +43,14 @@ class Token(Generic[D]):
     expires_at: datetime
     used_at: datetime | None = None
     reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Family(Generic[D]):
+    """The tokens of one kind that came of one grant: the one that can be used now, and when the first was issued."""
+
+    token: Token[D]
+    since: datetime
 
 
 class Tokens:
@@ -148,6 +157,25 @@ class Tokens:
             found = await connection.execute(query.order_by(tokens.c.issued_at, tokens.c.digest).limit(MAX_LISTED))
             listed = [_token(row, kind) for row in found.mappings()]
         return [token for token in listed if token is not None]
+
+    async def families(self, kind: Kind[D], subject: str) -> Sequence[Family[D]]:
+        """The families of a subject that have an unused token of this kind, newest token first, at most
+        `MAX_FAMILIES`. For kinds of which a family has one unused token; its used ones count as long as they have not
+        expired."""
+        earlier = tokens.alias()
+        since = (
+            select(func.min(earlier.c.issued_at))
+            .where(earlier.c.family == tokens.c.family, earlier.c.kind == kind.name)
+            .scalar_subquery()
+        )
+        living = and_(tokens.c.used_at.is_(None), tokens.c.expires_at > to_stored(self._clock()))
+        query = select(tokens, since.label("since")).where(
+            tokens.c.kind == kind.name, tokens.c.subject == subject, tokens.c.family != "", living
+        )
+        async with self._reading() as connection:
+            found = await connection.execute(query.order_by(tokens.c.issued_at.desc()).limit(MAX_FAMILIES))
+            listed = [(_token(row, kind), from_stored(row["since"])) for row in found.mappings()]
+        return [Family(token, since) for token, since in listed if token is not None]
 
     async def purge(self, now: datetime) -> int:
         """Forget what has expired by then; how many there were."""

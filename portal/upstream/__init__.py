@@ -1,7 +1,7 @@
 """Connections to upstream MCP servers: transports, both generations of the protocol, supervision, listings."""
 
 from portal.upstream.connection import Connection, State
-from portal.upstream.context import NO_CONTEXT, CallContext, DownstreamClient
+from portal.upstream.context import NO_CONTEXT, CallContext, DownstreamClient, OnRequest
 from portal.upstream.credential import Credential
 from portal.upstream.listing import Listing
 from portal.upstream.negotiate import Generation, NegotiationCache, open_link
@@ -18,6 +18,7 @@ __all__ = [
     "Introduction",
     "Listing",
     "NegotiationCache",
+    "OnRequest",
     "State",
     "open_link",
 ]

@@ -18,7 +18,14 @@ from mcp.shared.inbound import mcp_param_headers
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from portal.config import ServerConfig
-from portal.errors import OutcomeUnknown, SessionExpired, UpstreamError, UpstreamTimeout, UpstreamUnavailable
+from portal.errors import (
+    AuthorizationRequired,
+    OutcomeUnknown,
+    SessionExpired,
+    UpstreamError,
+    UpstreamTimeout,
+    UpstreamUnavailable,
+)
 from portal.upstream.backoff import LONGEST, SHORTEST
 from portal.upstream.context import NO_CONTEXT, CallContext
 from portal.upstream.credential import Confidential, Credential
@@ -118,6 +125,10 @@ def settling_seconds(vain: int) -> float:
     return min(_SETTLE_SECONDS * 2.0 ** min(vain, 16), LONGEST)
 
 
+def _wants_login(error: Exception) -> bool:
+    return isinstance(error, AuthorizationRequired) and error.login_helps
+
+
 class Connection:
     """A supervised connection to one server.
 
@@ -130,7 +141,8 @@ class Connection:
 
     `reason` says why it is not ready, for people; `status` is the HTTP status behind the reason. `since` is the time
     the state began, `retry_at` the time of the next attempt to connect (Unix times). `listing` is the last one that
-    could be read. A connection with `lists=False` reads no lists and is ready as soon as it is connected.
+    could be read. A connection with `lists=False` reads no lists and is ready as soon as it is connected. `refused` is
+    whether it is not connected because the server wants a login.
     """
 
     def __init__(
@@ -141,16 +153,19 @@ class Connection:
         negotiated: NegotiationCache | None = None,
         credential: Credential | None = None,
         lists: bool = True,
+        listing: Listing | None = None,
         on_change: Callable[[], None] = lambda: None,
         on_notification: OnNotification = lambda method, params: None,
     ) -> None:
+        """`listing` is what is known of its lists before it is connected."""
         self.config = config
         self.state: State = "waiting"
         self.reason: str | None = None
         self.status: int | None = None
         self.since = time.time()
         self.retry_at: float | None = None
-        self.listing = Listing()
+        self.refused = False
+        self.listing = listing or Listing()
         self.negotiated = negotiated or NegotiationCache()
         self.protocol: str | None = None
         self._introduction = introduction
@@ -169,6 +184,7 @@ class Connection:
         self._next_reading, self._reading = asyncio.Event(), asyncio.Event()
         self._timeouts = 0
         self._second, self._notifications = 0, 0
+        self._requests = 0
 
     def start(self) -> None:
         self._keeper.start(f"upstream {self.config.id}")
@@ -178,6 +194,11 @@ class Connection:
         await self._keeper.aclose()
         self._reading.set()
         self._next_reading.set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return bool(self._requests)
 
     async def refresh(self) -> None:
         """Read the lists again now. Returns when a reading that began after this call has ended, even if it failed."""
@@ -214,6 +235,7 @@ class Connection:
         async def once(params: Mapping[str, object], context: CallContext) -> dict[str, object]:
             return await self._request(method, params, context, credentials, repeatable)
 
+        self._requests += 1
         try:
             if method in (SUBSCRIBE, UNSUBSCRIBE):
                 return await self._subscribe(method, params, lambda: once(params, context))
@@ -231,6 +253,8 @@ class Connection:
             if isinstance(error, OutcomeUnknown | UpstreamTimeout):
                 error.message += "; the call may have run"
             raise
+        finally:
+            self._requests -= 1
 
     def notification(self, method: str, params: Mapping[str, object]) -> None:
         """Implements `Inbound`."""
@@ -315,7 +339,7 @@ class Connection:
 
     async def _attend(self, link: Link, agreement: Agreement) -> None:
         """Keep the listing up to date and receive changes, for as long as the link lives."""
-        self.protocol = agreement.version
+        self.protocol, self.refused = agreement.version, False
         if not self._lists:
             self._set("ready", None)
             await self._subscriptions.attend(link, agreement)
@@ -326,6 +350,7 @@ class Connection:
             tasks.create_task(self._subscriptions.attend(link, agreement))
 
     def _lost(self, error: UpstreamError, pause: float) -> None:
+        self.refused = _wants_login(error)
         retry_at = time.time() + pause
         self._set("stale" if self.listing.digest else "error", error.full_message, error.status, retry_at=retry_at)
         self._reading.set()
@@ -357,6 +382,7 @@ class Connection:
                 failures += 1
                 unreadable = UpstreamUnavailable(f"its lists cannot be read: {why}")
                 unreadable.status = error.status if isinstance(error, UpstreamError) else None
+                self.refused = _wants_login(error)
                 if isinstance(error, SessionExpired) or failures >= _FAILED_READINGS:
                     # It may be another server by now, of another generation: connect again from the start.
                     self._keeper.give_up(link, error if isinstance(error, SessionExpired) else unreadable)
@@ -366,7 +392,7 @@ class Connection:
                     async with asyncio.timeout(min(SHORTEST * 2**failures, LONGEST)):
                         await self._outdated.wait()
             else:
-                failures = 0
+                failures, self.refused = 0, False
                 self._set("ready", None)
                 ended.set()
                 vain = vain + 1 if self.listing.digest == before else 0

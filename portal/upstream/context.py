@@ -6,11 +6,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from portal.identity import Identity
+from codemode import OnWait
+from portal.errors import LoginRequired
+from portal.identity import NOBODY, Identity, OnBehalf
 
 OnProgress: TypeAlias = Callable[[float, float | None, str | None], Awaitable[None]]
 OnLog: TypeAlias = Callable[[Mapping[str, object]], Awaitable[None]]
 OnPause: TypeAlias = Callable[[], Awaitable[None]]
+OnLogin: TypeAlias = Callable[[LoginRequired, OnWait | None], Awaitable[bool]]
 OnRequest: TypeAlias = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 
 INTERACTIVE = ("elicitation", "sampling", "roots")
@@ -38,8 +41,8 @@ class DownstreamClient:
 class CallContext:
     """What an upstream call may use of the downstream request.
 
-    `principal` is the caller, or None in a portal without identity; `identity` is its key. `spent` counts the calls of
-    one run by policy, for policies with a budget.
+    `principal` is the caller, or None in a portal without identity; `identity` is its key. `on_behalf` says whose
+    credentials the call shows. `spent` counts the calls of one run by policy, for policies with a budget.
 
     `protocol` is the downstream protocol version, or "" if no MCP request causes the call. `meta` is the downstream
     `_meta`: its members about the connection are replaced, the others are forwarded. Of `headers` only `mcp-param-*`
@@ -48,12 +51,15 @@ class CallContext:
     `on_progress(progress, total, message)` is set only if the downstream asked for progress. `on_log(params)` receives
     `notifications/message` of this call. `on_request(method, params)` answers `elicitation/create`,
     `sampling/createMessage` and `roots/list` of this call, and raises `portal.errors.RpcError` to refuse. `on_pause()`
-    is called when a legacy server ends the call's stream and will continue it later (SEP-1699).
+    is called when a legacy server ends the call's stream and will continue it later (SEP-1699). `on_wait(waiting)` is a
+    block in which the call waits for a person, and is set only if the caller can say so to them: a program's call.
+    `on_login(required, on_wait)` asks the person for a login, and says whether there is another one now.
     """
 
     run_id: str = ""
     identity: str = ""
     principal: Identity | None = None
+    on_behalf: OnBehalf = NOBODY
     spent: dict[str, int] | None = None
     protocol: str = ""
     client: DownstreamClient | None = None
@@ -63,6 +69,8 @@ class CallContext:
     on_log: OnLog | None = None
     on_request: OnRequest | None = None
     on_pause: OnPause | None = None
+    on_wait: OnWait | None = None
+    on_login: OnLogin | None = None
 
 
 NO_CONTEXT = CallContext()

@@ -11,9 +11,13 @@ from portal.errors import AuthorizationRequired
 class Credential(Protocol):
     """One credential for one server, which changes over time: an access token expires, and another one is fetched.
 
-    The connections that show it share it; whoever made it closes it after them. `secrets` are the values that it shows
-    now, which no error may repeat; `advice` says what a person does to be let in, "" for nothing.
+    The connections that show it share it; whoever made it closes it after them. `present` is whether there is anything
+    to show, as far as that is known. `secrets` are the values that it shows now, which no error may repeat; `advice`
+    says what a person does to be let in, "" for nothing.
     """
+
+    @property
+    def present(self) -> bool: ...
 
     @property
     def advice(self) -> str: ...

@@ -50,7 +50,12 @@ async def complete(
 
 async def _answers(questions: Mapping[str, object], context: CallContext) -> dict[str, object]:
     if context.on_request is None:
-        raise UpstreamError("the tool asks for input, and there is nobody to answer")
+        methods = {str(one.get("method")) for one in questions.values() if isinstance(one, dict)}
+        needed = ", ".join(sorted(f"`{method.partition('/')[0][:100]}`" for method in methods))
+        raise UpstreamError(
+            "the tool asks for input and did not go on, for there is nobody to answer: no client, or one that has not "
+            f"declared {needed}"
+        )
     if len(questions) > MAX_QUESTIONS:
         raise UpstreamError(f"the tool asks {len(questions)} questions at once; the limit is {MAX_QUESTIONS}")
     answers: dict[str, object] = {}

@@ -89,7 +89,7 @@ class Keeper:
                     await tried.wait()
             if (link := self.current) is not None:
                 return link
-        raise self._unavailable()
+        raise self._unavailable() from self._error
 
     def give_up(self, link: Link, error: UpstreamError) -> None:
         """Replace this link. Calls that still use it may finish."""

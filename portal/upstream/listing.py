@@ -44,10 +44,11 @@ Request = Callable[[str, Mapping[str, object]], Awaitable[Mapping[str, object]]]
 Item = Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, weakref_slot=True)
 class Listing:
     """What one server offers, in raw MCP objects.
 
+    `private` says that the server lists its tools for one caller: another may get others (`cacheScope`, 2026-07-28).
     `skipped` has a line for each item that was left out, whole or in part, for the first `MAX_NOTES` of them;
     `skipped_count` counts all. `digest` identifies the content; it is "" if the lists were never read. `by_name` has
     the tools by name.
@@ -64,6 +65,7 @@ class Listing:
     skipped: tuple[str, ...] = ()
     skipped_count: int = 0
     digest: str = ""
+    private: bool = False
     # Tools whose arguments are repeated in HTTP headers (`x-mcp-header`): by tool name, the header by property path.
     mirrored: Mapping[str, Mapping[tuple[str, ...], str]] = field(default_factory=dict)
     by_name: Mapping[str, Item] = field(default_factory=dict)
@@ -153,9 +155,17 @@ async def fetch(
     """
     notes = _Notes()
     lists: dict[str, tuple[Item, ...]] = {}
+    scopes: set[object] = set()
+
+    async def noting(method: str, params: Mapping[str, object]) -> Mapping[str, object]:
+        page = await request(method, params)
+        if method == TOOLS.method and agreement.modern:
+            scopes.add(page.get("cacheScope"))
+        return page
+
     if TOOLS.capability in agreement.capabilities:
-        lists[TOOLS.field] = await _all_pages(request, TOOLS, max_items, notes)
-    elif not declared_only and (undeclared := await _undeclared(request, TOOLS, max_items, notes)):
+        lists[TOOLS.field] = await _all_pages(noting, TOOLS, max_items, notes)
+    elif not declared_only and (undeclared := await _undeclared(noting, TOOLS, max_items, notes)):
         lists[TOOLS.field] = undeclared
     for kind in OTHERS:
         if kind.capability not in agreement.capabilities:
@@ -183,6 +193,7 @@ async def fetch(
         skipped=tuple(notes.lines),
         skipped_count=notes.count,
         digest=await _digest(agreement, lists),
+        private="private" in scopes,
         mirrored=_mirrored(tools) if agreement.modern else {},
         by_name={str(tool["name"]): tool for tool in tools},
     )

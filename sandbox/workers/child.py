@@ -35,6 +35,7 @@ from sandbox.workers.frames import (
     pack_fault,
     pack_named,
     unpack_named,
+    unpack_resume,
 )
 from sandbox.workers.runs import Images, Runs, Slice
 
@@ -117,13 +118,15 @@ class Lane:
         kind, run, payload = frame
         match kind:
             case FrameKind.RESUME:
-                return _pack_slice(run, self._runs.resume(run, payload))
+                excused, batch = unpack_resume(payload)
+                return _pack_slice(run, self._runs.resume(run, batch, excused))
             case FrameKind.START:
                 name, (batch,) = unpack_named(payload, 1)
                 return _pack_slice(run, self._runs.start(run, self._image(name), batch))
             case FrameKind.THAW:
-                _, (frozen, batch) = unpack_named(payload, 2)
-                return _pack_slice(run, self._runs.thaw(run, frozen, batch))
+                _, (frozen, resume) = unpack_named(payload, 2)
+                excused, batch = unpack_resume(resume)
+                return _pack_slice(run, self._runs.thaw(run, frozen, batch, excused))
             case FrameKind.FREEZE:
                 return pack(FrameKind.FROZEN, run, self._runs.freeze(run))
             case FrameKind.IMAGE:

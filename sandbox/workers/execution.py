@@ -24,7 +24,16 @@ from sandbox.errors import (
 from sandbox.events import Outcome, Settlement, Suspended
 from sandbox.executor import Phase
 from sandbox.workers.dispatch import Dispatch
-from sandbox.workers.frames import CPU_TIME, Fault, Frame, FrameKind, ProtocolViolation, pack_named, unpack_fault
+from sandbox.workers.frames import (
+    CPU_TIME,
+    Fault,
+    Frame,
+    FrameKind,
+    ProtocolViolation,
+    pack_named,
+    pack_resume,
+    unpack_fault,
+)
 from sandbox.workers.process import LaneClient, Worker
 
 T = TypeVar("T")
@@ -84,9 +93,9 @@ class WorkerExecution:
         self._phase.require("start", Phase.NEW)
         return await self._slice(lambda: self._conversation.start(source, now, seed, begin))
 
-    async def resume(self, settlements: Sequence[Settlement], now: float) -> Outcome:
+    async def resume(self, settlements: Sequence[Settlement], now: float, excused: float = 0.0) -> Outcome:
         self._phase.require("resume", Phase.SUSPENDED, Phase.FROZEN)
-        return await self._slice(lambda: self._conversation.resume(settlements, now))
+        return await self._slice(lambda: pack_resume(excused, self._conversation.resume(settlements, now)))
 
     async def freeze(self) -> bytes:
         self._phase.require("freeze", Phase.SUSPENDED, Phase.FROZEN)

@@ -36,9 +36,9 @@ class FrameKind(enum.IntEnum):
     START = 3
     """Down: image id, start batch. Answered by SUSPENDED, FINISHED, or FAULT."""
     RESUME = 4
-    """Down: resume batch. Answered as START."""
+    """Down: seconds that do not count as wall time (f64), resume batch. Answered as START."""
     THAW = 5
-    """Down: image id, frozen run, resume batch. Answered as START."""
+    """Down: image id, frozen run, payload of a RESUME. Answered as START."""
     FREEZE = 6
     """Down: nothing. Answered by FROZEN."""
     IMAGE = 7
@@ -191,6 +191,22 @@ def unpack_named(payload: bytes, parts: int) -> tuple[str, list[bytes]]:
 
 
 CPU_TIME: Final = struct.Struct("<d")
+_EXCUSED: Final = struct.Struct("<d")
+
+
+def pack_resume(excused: float, batch: bytes) -> bytes:
+    """The payload of a RESUME."""
+    return _EXCUSED.pack(excused) + batch
+
+
+def unpack_resume(payload: bytes) -> tuple[float, bytes]:
+    """
+    Raises:
+        ProtocolViolation: the payload is cut short.
+    """
+    if len(payload) < _EXCUSED.size:
+        raise ProtocolViolation("a payload cut short")
+    return _EXCUSED.unpack_from(payload)[0], payload[_EXCUSED.size :]
 
 
 class Fault(enum.IntEnum):

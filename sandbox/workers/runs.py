@@ -76,15 +76,16 @@ class Runs:
             self._add(run_id, WorkerRun(image))
         return self._slice(run_id, lambda isolate: isolate.start_batch(batch))
 
-    def thaw(self, run_id: int, frozen: bytes, batch: bytes) -> Slice:
-        """Continue a frozen run, of this worker or another."""
+    def thaw(self, run_id: int, frozen: bytes, batch: bytes, excused: float = 0.0) -> Slice:
+        """Continue a frozen run, of this worker or another. `excused` as for `resume`."""
         with self._lock:
             self._add(run_id, WorkerRun(frozen=frozen))
             self._frozen_left -= len(frozen)
-        return self._slice(run_id, lambda isolate: isolate.resume_batch(batch))
+        return self._slice(run_id, lambda isolate: isolate.resume_batch(batch, excused))
 
-    def resume(self, run_id: int, batch: bytes) -> Slice:
-        return self._slice(run_id, lambda isolate: isolate.resume_batch(batch))
+    def resume(self, run_id: int, batch: bytes, excused: float = 0.0) -> Slice:
+        """`excused`: seconds since the last slice that do not count as wall time."""
+        return self._slice(run_id, lambda isolate: isolate.resume_batch(batch, excused))
 
     def freeze(self, run_id: int) -> bytes:
         """The suspended run as bytes. The run stays in this worker."""

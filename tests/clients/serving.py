@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from portal.cli.show.connect import CODE_MODE
+from portal.home import CODE_MODE
 from tests.forked import Forked, forked
 from tests.patience import PATIENCE
 

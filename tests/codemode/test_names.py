@@ -67,7 +67,7 @@ async def test_every_spelling_reaches_the_tool(engines: Engines, spelling: str, 
 
 async def test_keys_and_in_tell_the_truth(engines: Engines) -> None:
     assert await value(engines, "Object.keys(codemode)") == [
-        *("fix", "time_zone", "search", "describe", "tools", "emit"),
+        *("fix", "time_zone", "search", "describe", "tools", "emit", "runs"),
     ]
     assert await value(engines, "Object.keys(codemode.fix)") == [
         *("_3d", "delete_", "echo", "my_tool", "search", "slow", "then_"),
@@ -109,7 +109,7 @@ async def test_tools_is_another_name_for_the_same_tools(engines: Engines) -> Non
 
 
 NAMESAKES = (
-    *("search", "tools", "describe", "emit", "run", "step"),
+    *("search", "tools", "describe", "emit", "runs", "portal", "run", "step"),
     *("then", "toString", "constructor", "valueOf", "toJSON", "hasOwnProperty", "__proto__", "prototype"),
     *("codemode", "call", "name", "length", "class", "import", "3d"),
 )
@@ -137,7 +137,7 @@ async def test_a_server_named_like_something_else_is_found_by_its_id(engines: En
         assert b.caller.names == [f"{name}.list_things"] * 2
 
 
-@pytest.mark.parametrize("name", ["search", "tools", "describe", "emit"])
+@pytest.mark.parametrize("name", ["search", "tools", "describe", "emit", "runs"])
 async def test_a_function_of_codemode_has_the_tools_of_a_server_of_its_name(engines: Engines, name: str) -> None:
     catalog = Catalog.build([Server(name, tools=(Tool("list_things", None, "List the things."),)), FIX])
     async with bench(engines, catalog=catalog) as b:
@@ -170,7 +170,7 @@ async def test_a_server_with_a_name_of_the_language_is_reached_by_it(engines: En
             "object",
             "[object Object]",
             "[object Object]",
-            2,
+            3,
             "object",
             "[object Object]",
             False,

@@ -22,15 +22,18 @@ from mcp.client import Client
 from mcp.server.connection import Connection
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.streamable_http import EventCallback, EventStore
+from mcp.shared.exceptions import MCPError
 from starlette.applications import Starlette
+from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Mount
 from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from portal.http import uvicorn as ours
-from portal.sdk import StoreForEachSession, close_pipes, connection_of, mount_any_path, remove_telemetry
+from portal.sdk import StoreForEachSession, close_pipes, connection_of, mount_any_path, remove_telemetry, sealed
 from tests.patience import PATIENCE
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
@@ -203,3 +206,30 @@ async def test_uvicorn_s_server_is_ready_once_and_says_that_it_begins_to_stop() 
     server.should_exit = True
     await task
     assert steps == ["ready", "stopping"]
+
+
+async def test_a_state_sealed_on_the_short_way_is_opened_by_the_sdks_own_chain() -> None:
+    opened: list[str] = []
+    boundary = RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience="test")
+
+    async def call_tool(ctx: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
+        opened.append(str(params.request_state))
+        return types.CallToolResult(content=[])
+
+    async def list_tools(ctx: Any, params: Any) -> types.ListToolsResult:
+        return types.ListToolsResult(tools=[], ttl_ms=0, cache_scope="private")
+
+    server = Server[Any](
+        "test", on_call_tool=call_tool, on_list_tools=list_tools, get_tool_input_schema=lambda name: None
+    )
+    server.middleware.append(boundary)
+    params = {"name": "code", "arguments": {"code": "1"}}
+    request = Request({"type": "http", "headers": []})
+    result = {"resultType": "input_required", "inputRequests": {}, "requestState": "the state"}
+    state = (await sealed(boundary, "tools/call", params, request, result))["requestState"]
+    assert "the state" not in state
+    async with Client(server, mode="2026-07-28") as client:
+        await client.session.call_tool("code", {"code": "1"}, request_state=state, allow_input_required=True)
+        with pytest.raises(MCPError, match="Invalid or expired requestState"):
+            await client.session.call_tool("code", {"code": "2"}, request_state=state, allow_input_required=True)
+    assert opened == ["the state"]

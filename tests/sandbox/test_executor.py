@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import AsyncIterator
 
 import pytest
@@ -25,8 +26,10 @@ from sandbox import (
     Overloaded,
     Settlement,
     Suspended,
+    WallTimeExceeded,
     WorkerExecutor,
 )
+from sandbox.executor import read_program
 
 pytestmark = pytest.mark.anyio
 
@@ -328,3 +331,33 @@ async def test_guests_in_this_process_never_run_on_the_main_thread_or_the_loops(
         assert len(set(threads)) <= 2
         assert threading.main_thread() not in threads
         assert engine.live_isolates == 0
+
+
+@pytest.mark.parametrize("kind", ["threads", "workers"])
+async def test_seconds_of_waiting_that_are_excused_do_not_count_as_wall_time(kind: str) -> None:
+    limits = Limits(wall_time=1.0)
+    async with contextlib.AsyncExitStack() as stack:
+        executor: Executor
+        if kind == "workers":
+            executor = await stack.enter_async_context(WorkerExecutor(limits, workers=1))
+        else:
+            executor = await stack.enter_async_context(InProcessExecutor(stack.enter_context(Engine(limits))))
+        excused, counted = [await stack.enter_async_context(executor.execution()) for _ in range(2)]
+        for execution in (excused, counted):
+            assert isinstance(await run(execution, ADD_TWO), Suspended)
+        began = time.monotonic()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.Event().wait(), 1.1)  # the time that passes is the subject
+        waited = time.monotonic() - began
+        assert isinstance(await excused.resume([Settlement.value(1, 1)], NOW, excused=waited), Suspended)
+        outcome = await counted.resume([Settlement.value(1, 1)], NOW)
+        assert isinstance(outcome, Failed) and isinstance(outcome.error, WallTimeExceeded)
+
+
+async def test_no_more_seconds_are_excused_than_have_passed(executor: Executor) -> None:
+    """A caller that excuses too much does not lengthen the run: its header says what was used."""
+    async with executor.execution() as execution:
+        assert isinstance(await run(execution, ADD_TWO), Suspended)
+        await execution.resume([Settlement.value(1, 1)], NOW, excused=1e9)
+        header = read_program(await execution.freeze())
+        assert 0 <= header.wall_used < 1e6

@@ -24,6 +24,7 @@ from portal.admin.api.errors import AdminError, Problem
 from portal.admin.api.openapi import document
 from portal.admin.api.operations import ApiRequest, Operation
 from portal.admin.tokens import ApiTokens
+from portal.http import unrouted
 from portal.login import Delivery
 from portal.misfits import fitted, misfits
 from portal.pages import client_ip
@@ -83,7 +84,8 @@ def create_admin_app(
     async def http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         code = errors.BAD_METHOD if error.status_code == 405 else errors.NO_ROUTE
-        return _answer(error.status_code, answers.failure([Problem(code, str(error.detail))]), error.headers)
+        words = unrouted(error.status_code, request.method, request.url.path)
+        return _answer(error.status_code, answers.failure([Problem(code, words)]), error.headers)
 
     async def server_error(request: Request, error: Exception) -> Response:
         # The edge of the API: the answer says that the portal is at fault, the log says why.

@@ -21,7 +21,7 @@ from portal.bench.ui.editor import MONACO
 from portal.bench.ui.run_request import parse_run
 from portal.bench.ui.stream import ProgressStream
 from portal.exact import encode
-from portal.http import BODY, BrowserPages, Edge, Guard, HttpSettings, Refusal, refuse
+from portal.http import BODY, BrowserPages, Edge, Guard, HttpSettings, Refusal, refuse, unrouted
 
 HTTP = HttpSettings(body_limit=2 * 1024 * 1024)
 MAX_QUERY = 300
@@ -126,7 +126,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _not_there(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    message = f"{request.method} {request.url.path[:100]}: {error.detail}. The page of the bench is at /."
+    message = f"{unrouted(error.status_code, request.method, request.url.path)} The page of the bench is at /."
     return refuse(Refusal(error.status_code, "http", message, headers=error.headers or {}))
 
 

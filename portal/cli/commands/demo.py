@@ -28,13 +28,13 @@ from portal.calls import Call
 from portal.cli.commands.serve import Address, serve_document
 from portal.cli.exits import Exit
 from portal.cli.show.announce import portal_lines, print_client_setups
-from portal.cli.show.connect import CODE_MODE
 from portal.cli.show.console import consoles
 from portal.cli.show.listing import servers_table
 from portal.cli.show.report import program_frame, run_report
 from portal.cli.show.token_count import count_tokens
 from portal.config import parse_config
 from portal.demo import CPU_SECONDS, example_upstreams
+from portal.home import CODE_MODE
 from portal.learning import Learning
 from portal.logs import Discard, configure_logging
 from portal.servers import Snapshot

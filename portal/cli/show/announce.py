@@ -12,9 +12,9 @@ from rich.text import Text
 from structlog.typing import FilteringBoundLogger
 
 from portal.cli.config_file import EXAMPLE
-from portal.cli.show.connect import client_setups
 from portal.cli.show.listing import STATE_STYLE, servers_table
 from portal.cli.show.report import THEME
+from portal.home import CODE_MODE, client_setups
 from portal.servers import ServerSnapshot, Snapshot
 
 SLOW_START_SECONDS = 1.0
@@ -185,8 +185,8 @@ def portal_lines(portals: Mapping[str, Sequence[str]]) -> Text:
 
 
 def print_client_setups(console: Console, url: str) -> None:
-    """Print how to connect clients to the portal at `url`."""
-    for way in client_setups(url):
+    """Print how to connect the most common clients to the portal at `url`, in code mode."""
+    for way in (way for way in client_setups(url + CODE_MODE) if way.brief):
         console.print(Text.assemble((way.client, "bold"), (f"  {way.place}", "dim")))
         text = Syntax(f"  {way.text}", way.language, theme=THEME, background_color="default").highlight(f"  {way.text}")
         text.rstrip()

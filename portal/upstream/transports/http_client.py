@@ -326,7 +326,9 @@ class HttpClient:
         words = await self._words(response)
         response.release()
         what += f"; it says: {words}" if words else ""
-        return AuthorizationRequired(what, status=response.status, challenge=_challenge(response))
+        return AuthorizationRequired(
+            what, status=response.status, challenge=_challenge(response), login_helps=response.status == 401
+        )
 
     async def _send(
         self, method: str, headers: Mapping[str, str], data: bytes | None, url: str | None
@@ -367,7 +369,9 @@ class HttpClient:
             what += f"; {self._advice(challenge or '')}"
         if words := await self._words(response):
             what += f"; it says: {words}"
-        return AuthorizationRequired(what, status=response.status, challenge=challenge)
+        return AuthorizationRequired(
+            what, status=response.status, challenge=challenge, login_helps=response.status == 401
+        )
 
     def _advice(self, challenge: str) -> str:
         """What to do about a 401."""

@@ -88,6 +88,17 @@ def test_a_failed_run_shows_the_place_and_ends_with_1(codemode: Command) -> None
     assert "line 2" in done.out and "2 | a.b.c" in done.out
 
 
+def test_a_tool_that_asks_its_user_is_told_that_nobody_can_be_asked_here(codemode: Command) -> None:
+    root = Path(__file__).parents[3]
+    server = {"command": sys.executable, "args": ["-m", "tests.portal.upstreams.server", "stdio"], "cwd": str(root)}
+    Path("servers.json").write_text(json.dumps({"mcpServers": {"one": server}}))
+    program = "return await codemode.one.ask({text: 'your name?'})"
+    done = codemode("run", "-", "--config", "servers.json", "--json", stdin=program)
+    assert done.code == Exit.PROGRAM_FAILED
+    message = json.loads(done.out)["error"]["message"]
+    assert "there is nobody to answer: no client" in message and "one" in message
+
+
 def test_input_mocks_and_saved_tools_go_together(codemode: Command) -> None:
     program = "const all = await codemode.tools(); [all.map((one) => one.path), input.a]"
     arguments = ("run", "-", "-q", "--mock", "mocks.json", "--tools", "tools.json", "--input", '{"a": 1}')

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 from portal.cli.app import app
 from portal.cli.config_file import IN_FOLDER
 from portal.cli.exits import Exit
-from portal.cli.show.connect import client_setups
 from portal.config.config import PortalSettings, parse_config
+from portal.home import CODE_MODE, client_setups
 
 ROOT = Path(__file__).resolve().parents[3]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -26,7 +26,10 @@ def fenced(text: str, language: str) -> list[str]:
 
 def test_the_readme_connects_clients_as_the_command_does() -> None:
     settings = PortalSettings()
-    for way in client_setups(f"http://{settings.host}:{settings.port}{settings.path}")[:3]:
+    url = f"http://{settings.host}:{settings.port}{settings.path}{CODE_MODE}"
+    named = [way for way in client_setups(url) if way.brief and way.client != "Every other client"]
+    assert len(named) == 3
+    for way in named:
         assert f"`{way.text}`" in README, way.client
 
 

@@ -251,11 +251,16 @@ def authority(**settings: Any) -> AbstractAsyncContextManager[Authority]:
 
 @asynccontextmanager
 async def protected(
-    issuing: Authority, *, transport: str = "http", legacy: bool = False, **settings: Any
+    issuing: Authority,
+    *,
+    transport: str = "http",
+    legacy: bool = False,
+    behaviour: Behaviour | None = None,
+    **settings: Any,
 ) -> AsyncIterator[tuple[Protected, Hosted]]:
     """A real MCP server behind tokens of this authority."""
     guard = Protected(issuing, **settings)
-    async with hosted(Behaviour(legacy=legacy), transport=transport, wrap=guard.wrap) as host:
+    async with hosted(behaviour or Behaviour(legacy=legacy), transport=transport, wrap=guard.wrap) as host:
         yield guard, host
 
 

@@ -283,8 +283,8 @@ async def test_a_sign_in_and_a_sign_out_are_taken_up_at_once(place: Place) -> No
 async def test_the_credentials_of_an_instance_follow_sign_ins(place: Place) -> None:
     async with place.store() as store, ServerCredentials(store) as credentials:
         await place.offer(store)
-        heard: asyncio.Queue[str] = asyncio.Queue()
-        credentials.publish_to(heard.put_nowait)
+        heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        credentials.publish_to(lambda server, subject: heard.put_nowait((server, subject)))
         config = server_config(place.written())
         credential = credentials.of_person(config, "idp:ada")
         assert isinstance(credential, BySignIn) and credentials.of(config) is None
@@ -295,7 +295,7 @@ async def test_the_credentials_of_an_instance_follow_sign_ins(place: Place) -> N
                 await up.until(lambda connection: connection.state == "error")
                 await place.sign_in(store)
                 async with asyncio.timeout(PATIENCE):
-                    assert await heard.get() == "up"
+                    assert await heard.get() == ("up", "idp:ada")
                 assert await up.text("echo", "on") == "on"
         finally:
             await credential.aclose()

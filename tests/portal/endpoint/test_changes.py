@@ -135,9 +135,9 @@ async def test_a_session_that_ends_closes_the_connections_that_were_its_own() ->
         async with client_of(portal.mcp, LEGACY, elicitation_callback=answer.elicit) as client:
             await client.call_tool("one_ask", {"text": "?"})
             slots = portal.servers._generations[-1].slots
-            assert len(slots["one"].dedicated) == 1
+            assert len(slots["one"].own._dedicated) == 1
         async with asyncio.timeout(PATIENCE):
-            while slots["one"].dedicated:
+            while slots["one"].own._dedicated:
                 await asyncio.sleep(0)
 
 

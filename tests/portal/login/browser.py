@@ -91,7 +91,10 @@ class Browser:
 
     async def submit(self, page: Page, action: str, button: str = "", **values: str) -> Page:
         """Fill in the form that goes to `action` and send it, by the button of this value if there are several."""
-        form = page.form(action)
+        return await self.send(page, page.form(action), button, **values)
+
+    async def send(self, page: Page, form: Form, button: str = "", **values: str) -> Page:
+        """As `submit`, for one form of a page."""
         fields = {**form.fields, **values}
         fields |= {name: value for name, value in form.buttons if value == button}
         headers = {"Origin": "{0.scheme}://{0.netloc}".format(urlsplit(page.url))}

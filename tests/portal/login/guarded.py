@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -15,6 +15,7 @@ from portal.access import Access, Decision, LiveAccess, Standing, read_document
 from portal.admin import Admin
 from portal.app import Parts, serving
 from portal.app.identity import PortalIdentity
+from portal.endpoint import CodeRunner
 from portal.identity import Identity
 from portal.login.mail import Message
 from portal.login.passwords import Passwords
@@ -26,7 +27,6 @@ from tests.portal.portals import Kept, opened
 from tests.portal.state.databases import new_state
 
 EVERYONE = {"id": "everyone", "decision": "bypass", "include": [{"everyone": {}}]}
-FIX = {"id": "fix", "policies": [EVERYONE]}
 EMAIL, PASSWORD = "ada@example.com", "correct horse battery"
 # Weak on purpose: what is tested is that it is asked, not how long it takes.
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -115,16 +115,23 @@ async def guarded_portal(
     oauth: OAuthSettings | None = None,
     fetch: Fetch | None = None,
     upstream: str = "",
+    servers: Mapping[str, str] | None = None,
+    runs: Mapping[str, float] | None = None,
     passwords: Passwords | None = None,
+    code: CodeRunner | None = None,
+    code_mode: str = "opt_in",
     **settings: Any,
 ) -> AsyncIterator[Guarded]:
     clock, letters, console, kept = Clock(), Letters(), list[str](), Kept()
     audiences = settings.pop("audiences", {})
     changes: dict[str, Any] = {"mail": letters, "oauth": oauth or OAuthSettings(), **settings}
-    access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": [FIX]})))
+    # Each server by its id and its URL, as a document has it.
+    urls = {**({"fix": upstream} if upstream else {}), **(servers or {})}
+    known = [{"id": id, "policies": [EVERYONE]} for id in {"fix": "", **urls}]
+    access = LiveAccess(Access(read_document({"portal": {"policies": [EVERYONE]}, "servers": known})))
     rules = Rules(access)
     parts = Parts(
-        code=None,
+        code=code,
         records=kept,
         access=access,
         admission=rules,
@@ -140,9 +147,11 @@ async def guarded_portal(
         for name, audience in audiences.items()
     }
     document = {
-        "mcpServers": {**named, **({"fix": {"url": upstream}} if upstream else {})},
+        "mcpServers": {**named, **{id: {"url": url} for id, url in urls.items()}},
         "portal": {
+            "codeMode": code_mode,
             "state": new_state(folder),
+            "runs": dict(runs or {}),
             "identity": {"trustedProxies": proxies, "publicUrl": settings.get("public_url", "")},
         },
     }

@@ -12,6 +12,7 @@ import pytest
 
 from portal.oauth.assertions import claims_of
 from portal.oauth.settings import OAuthSettings
+from portal.pages.pages import script_text, source_of
 from portal.state import plain
 from tests.portal.login.browser import Page, browser_at
 from tests.portal.login.guarded import EMAIL, Guarded, guarded_portal, sign_in
@@ -138,7 +139,12 @@ async def test_no_form_does_anything_without_the_token_of_its_page(tmp_path: Pat
 
 def framed(page: Page) -> bool:
     """Whether another site could show the page inside its own, run something in it, or read where it leads."""
-    policy = page.headers.get("content-security-policy", "")
+    policy, html = page.headers.get("content-security-policy", ""), page.html
+    ours = script_text("copy.js")
+    if f"<script>{ours}</script>" in html:
+        # The home page has this script, which its policy names by its hash.
+        policy = policy.replace(f" script-src {source_of(ours)};", "")
+        html = html.replace(f"<script>{ours}</script>", "")
     strict = {"default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'"} <= set(policy.split("; "))
     return not (
         strict
@@ -146,7 +152,7 @@ def framed(page: Page) -> bool:
         and page.headers.get("x-content-type-options") == "nosniff"
         and page.headers.get("cache-control") == "no-store"
         and "script-src" not in policy
-        and "<script" not in page.html
+        and "<script" not in html
     )
 
 

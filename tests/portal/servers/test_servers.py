@@ -12,7 +12,8 @@ import structlog
 from portal.config.config import ServerConfig, parse_config
 from portal.endpoint import health
 from portal.errors import ServerUnknown, UpstreamUnavailable
-from portal.servers.servers import Servers, connection_kind
+from portal.servers.connections import connection_kind
+from portal.servers.servers import Servers
 from portal.servers.snapshot import Snapshot
 from portal.upstream import CallContext, DownstreamClient
 from portal.upstream.listing import MAX_NOTES
@@ -217,7 +218,7 @@ async def test_refresh_reads_the_lists_again() -> None:
 async def test_notifications_that_belong_to_no_call_are_told_with_their_server() -> None:
     heard: asyncio.Queue[tuple[str, str, Mapping[str, Any]]] = asyncio.Queue()
     async with Servers(configured(up=stdio_entry("--legacy"))) as servers:
-        servers.on_notification(lambda server, method, params: heard.put_nowait((server, method, params)))
+        servers.on_notification(lambda server, subject, method, params: heard.put_nowait((server, method, params)))
         await servers.settled()
         with servers.lease() as lease:
             await lease.connection("up").request("tools/call", {"name": "flood", "arguments": {"text": "1"}})
@@ -286,7 +287,7 @@ async def test_a_client_that_can_be_asked_has_its_own_session_at_a_legacy_server
 
 
 async def test_connections_of_single_clients_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("portal.servers.servers.MAX_DEDICATED", {"http": 2})
+    monkeypatch.setattr("portal.servers.connections.MAX_DEDICATED", {"http": 2})
     async with hosted(Behaviour(legacy=True)) as host, Servers(configured(up={"url": host.url})) as servers:
         await servers.settled()
         with servers.lease() as lease:

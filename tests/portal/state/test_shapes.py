@@ -11,6 +11,8 @@ import pytest
 from portal.admin.api.permissions import PORTALS, group_id
 from portal.admin.build import ACCOUNT
 from portal.admin.tokens import API_TOKEN
+from portal.elicitation.elicitations import ELICITATION
+from portal.elicitation.people import BEGUN
 from portal.identity import Group, Identity
 from portal.login.administrators import ADMINISTRATOR, CLAIM
 from portal.login.directory import LOGIN_SETTINGS
@@ -206,6 +208,33 @@ DOCUMENTS: list[tuple[Kind[Any], dict[str, Any]]] = [
             "challenge": "x",
             "nonce": "",
             "browser": "b",
+        },
+    ),
+    (ELICITATION, {"wanted": {"files": "Nobody has logged in to it."}}),
+    (
+        BEGUN,
+        {
+            "browser": "b",
+            "login": {
+                "server": "files",
+                "resource": "https://files.example.com/mcp",
+                "scope": "read",
+                "redirect_uri": "https://portal.example.com/servers-callback",
+                "client_id": "c",
+                "metadata": {
+                    "issuer": "https://login.example.com",
+                    "token_endpoint": "https://login.example.com/token",
+                    "authorization_endpoint": "https://login.example.com/authorize",
+                    "registration_endpoint": "",
+                    "revocation_endpoint": "",
+                    "scopes_supported": ["read"],
+                    "code_challenge_methods_supported": ["S256"],
+                    "token_endpoint_auth_methods_supported": ["none"],
+                    "token_endpoint_auth_signing_alg_values_supported": [],
+                    "client_id_metadata_document_supported": False,
+                    "authorization_response_iss_parameter_supported": True,
+                },
+            },
         },
     ),
 ]

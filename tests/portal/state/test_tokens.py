@@ -88,6 +88,36 @@ async def test_revoking_a_family_or_a_subject_takes_all_of_them_and_no_others(op
         assert not await store.tokens.revoke(plain("session"), "t")
 
 
+async def test_a_family_is_listed_by_its_unused_token_with_the_time_of_its_first(opened: Opener) -> None:
+    clock = Clock()
+    async with opened(clock) as store:
+
+        async def issue(token: str, family: str, subject: str = "ann", kind: str = "refresh") -> None:
+            await store.tokens.issue(
+                plain(kind), token, subject=subject, family=family, document={"is": token}, expires_at=START + 9 * HOUR
+            )
+
+        for family in ("one", "two"):
+            await issue(f"{family} first", family)
+        await issue("of bob", "three", "bob")
+        await issue("of no family", "")
+        for hour in (1, 2):
+            clock.at = START + hour * HOUR
+            await store.tokens.consume(plain("refresh"), "one first" if hour == 1 else "one 1")
+            await issue(f"one {hour}", "one")
+        await issue("an access token", "two", kind="access")
+        listed = await store.tokens.families(plain("refresh"), "ann")
+        assert [(one.token.document, one.since) for one in listed] == [
+            ({"is": "one 2"}, START),
+            ({"is": "two first"}, START),
+        ]
+        assert listed[0].token.issued_at == START + 2 * HOUR
+        await store.tokens.consume(plain("refresh"), "two first")
+        assert len(await store.tokens.families(plain("refresh"), "ann")) == 1
+        clock.at = START + 9 * HOUR
+        assert await store.tokens.families(plain("refresh"), "ann") == []
+
+
 async def test_expired_tokens_are_forgotten_and_the_others_stay(opened: Opener) -> None:
     async with opened() as store:
         at = datetime.now(UTC)

@@ -17,7 +17,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import mcp_types as types
 import uvicorn
@@ -41,7 +41,8 @@ ANY = {"type": "object"}
 @dataclass(kw_only=True)
 class Behaviour:
     """The switches. `more` are tools listed beside the built-in ones, as raw objects; `said` by name what tools and
-    prompts say of themselves otherwise than usually."""
+    prompts say of themselves otherwise than usually. `cache_scope` is who may see its lists; `of_token` are tools that
+    are listed for whoever shows an access token."""
 
     name: str = "upstream"
     legacy: bool = False
@@ -51,6 +52,8 @@ class Behaviour:
     hang_on_list: bool = False
     more: list[dict[str, Any]] = field(default_factory=list)
     said: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cache_scope: Literal["private", "public"] = "private"
+    of_token: dict[str, str] = field(default_factory=dict)
 
 
 class Journal:
@@ -152,12 +155,15 @@ class Upstream:
         listed = [{"name": name, "description": f"The tool {name}", "inputSchema": TEXT} for name in self.calls]
         listed += [{"name": f"numbered-{n}", "inputSchema": ANY} for n in range(self.behaviour.tools)]
         listed += self.behaviour.more
+        if ctx.request is not None and (own := self.behaviour.of_token.get(_token(ctx.request))):
+            listed.append({"name": own, "inputSchema": ANY})
         listed = [{**tool, **self.behaviour.said.get(str(tool["name"]), {})} for tool in listed]
         start = int(params.cursor) if params and params.cursor else 0
         end = start + self.behaviour.page
         following = str(end) if end < len(listed) else ("0" if self.behaviour.endless else None)
         tools = [types.Tool.model_validate(tool) for tool in listed[start:end]]
-        return types.ListToolsResult(tools=tools, next_cursor=following, ttl_ms=0, cache_scope="private")
+        scope = self.behaviour.cache_scope
+        return types.ListToolsResult(tools=tools, next_cursor=following, ttl_ms=0, cache_scope=scope)
 
     async def _call_tool(self, ctx: Any, params: Any) -> Any:
         self.seen_meta.append(dict((ctx.params or {}).get("_meta") or {}))
@@ -284,6 +290,10 @@ class Upstream:
 
     async def _subscribe(self, ctx: Any, params: Any) -> types.EmptyResult:
         return types.EmptyResult()
+
+
+def _token(request: Any) -> str:
+    return str(request.headers.get("authorization", "")).removeprefix("Bearer ")
 
 
 def listen(port: int) -> socket.socket:

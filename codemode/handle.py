@@ -1,0 +1,74 @@
+"""A run in the hands of the host that started it: its record, what it waits for, and its end from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+from codemode.run import Failure, Run
+from codemode.waits import OnWait, Waits
+
+BEFORE = 0
+"""In the place of a call's id: what is waited for before the program makes any."""
+
+
+class KeptRuns(Protocol):
+    """The runs that one client of one person may come back for: what `codemode.runs` is for a program of theirs.
+
+    An id of any other run is unknown: then all of these raise `CatalogError`.
+    """
+
+    async def result(self, run_id: str, on_wait: OnWait) -> Run:
+        """The record of a run, when it has ended. `on_wait`: for as long as that run waits for a person."""
+
+    async def list(self) -> list[dict[str, object]]:
+        """`{id, status, waiting, startedAt, expiresAt}` of each run; times in ISO 8601."""
+
+    async def cancel(self, run_id: str) -> Run:
+        """End a run, with the failure that it was cancelled if it had not ended, and forget it. Its record."""
+
+
+class RunHandle:
+    """One run. The host makes the handle and gives it to `CodeTool.run`; `runs` is what the program may come back for.
+
+    `record` is None until the program is known.
+    """
+
+    def __init__(self, runs: KeptRuns | None = None) -> None:
+        self.waits = Waits()
+        self.runs = runs
+        self.record: Run | None = None
+        self.ending: Failure | None = None
+        self._stop: Callable[[], None] | None = None
+
+    def end(self, failure: Failure) -> None:
+        """End the run with this failure, and cancel its calls. A run that has ended stays as it is."""
+        if self.ending is None:
+            self.ending = failure
+            if self._stop is not None:
+                self._stop()
+
+    @asynccontextmanager
+    async def before_it_begins(self) -> AsyncIterator[OnWait]:
+        """A block before the program begins, in which it waits for people: how it does so. `end` ends the block."""
+        self.waits.begin_call()
+        self.waits.suspend(timer=False)
+        try:
+            async with asyncio.timeout(None) as waiting:
+                self.stoppable(lambda: waiting.reschedule(asyncio.get_running_loop().time()))
+                yield lambda one: self.waits.wait(BEFORE, one)
+        except TimeoutError:
+            if self.ending is None:
+                raise
+        finally:
+            self._stop = None
+            self.waits.resume()
+            self.waits.end_call()
+
+    def stoppable(self, stop: Callable[[], None]) -> None:
+        """The driver says how it is stopped. A run that was ended before is stopped at once."""
+        self._stop = stop
+        if self.ending is not None:
+            stop()

@@ -1,0 +1,244 @@
+"""Logins of people at upstream servers: begun in one browser, finished there by the same person, ended by them.
+
+What is kept between beginning and end is useless to who reads it: the state is a hash, the PKCE verifier is derived
+from the browser's cookie, and the client's secret stays where it was.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import structlog
+
+from portal.config import HttpServer
+from portal.credentials import (
+    OWN,
+    CredentialDocument,
+    CredentialError,
+    KeptLogin,
+    Outbound,
+    PendingLogin,
+    PortalClient,
+    TakenBack,
+    begin_login,
+    challenge_of,
+    complete_login,
+    kept_login,
+    log_out,
+    resumed_login,
+    save_login,
+    stored_logins,
+)
+from portal.elicitation.offered import readable
+from portal.errors import UpstreamError
+from portal.identity import Identity
+from portal.objects import Document
+from portal.pages import Visitor
+from portal.state import Kind, Store, StoredCredential, Token, utc_now
+
+LASTS = timedelta(minutes=10)
+MOST_BEGUN = 20
+# Discovery asks several places, one after the other.
+BEGINNING_SECONDS = 45.0
+# What a person waits for the answer of an authorization server that takes a token back. It is told in any case.
+REVOKING_SECONDS = 5.0
+
+Login = StoredCredential[CredentialDocument]
+
+
+class BegunDocument(Document):
+    """A login that was begun in a browser."""
+
+    browser: str
+    login: KeptLogin
+
+
+BEGUN = Kind("server_login", BegunDocument)
+
+
+class NoLogin(Exception):
+    """A login cannot be begun or finished. The text is a sentence that says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedOut:
+    """A login that has ended here. `taken_back` is what its authorization server has taken back, None where it has not
+    answered yet."""
+
+    issuer: str
+    scope: str
+    taken_back: TakenBack | None
+
+
+@dataclass(slots=True)
+class PeoplesLogins:
+    """The logins of people that pass one portal. `store` is the portal's; `aclose` it before the store."""
+
+    store: Store
+    now: Callable[[], datetime] = utc_now
+    _revoking: set[asyncio.Task[TakenBack]] = field(default_factory=set)
+
+    async def aclose(self) -> None:
+        for task in self._revoking:
+            task.cancel()
+        await asyncio.gather(*self._revoking, return_exceptions=True)
+
+    async def of(self, identity: Identity) -> Sequence[Login]:
+        """The logins of a person, and those of the portal itself."""
+        theirs = await stored_logins(self.store, subject=identity.key)
+        return [*await stored_logins(self.store, subject=OWN), *theirs]
+
+    async def connecting(self, identity: Identity) -> list[str]:
+        """The servers that a person has begun to log in to, one for each login."""
+        begun = await self.store.tokens.list(BEGUN, identity.key)
+        return [one.document.login.server for one in begun if one.used_at is None]
+
+    async def begin(
+        self, identity: Identity, visitor: Visitor, config: HttpServer, portal: PortalClient, scope: str
+    ) -> PendingLogin:
+        """Where to send this person, in this browser. `scope` is what is wanted beside what the server asks for.
+
+        Raises:
+            NoLogin: why not.
+        """
+        if len(await self.connecting(identity)) >= MOST_BEGUN:
+            minutes = LASTS.total_seconds() / 60
+            raise NoLogin(f"You have begun too many logins. Finish one of them, or wait {minutes:g} minutes.")
+        try:
+            async with asyncio.timeout(BEGINNING_SECONDS):
+                pending = await self._begin(identity, visitor, config, portal, scope)
+        except TimeoutError:
+            raise NoLogin("Its login did not answer in time. Try again later.") from None
+        except CredentialError as error:
+            raise NoLogin(_sentence(error)) from error
+        except UpstreamError as error:
+            raise NoLogin(_sentence(error)) from error
+        await self.store.tokens.issue(
+            BEGUN,
+            pending.state,
+            subject=identity.key,
+            document=BegunDocument(browser=visitor.binding, login=kept_login(pending)),
+            expires_at=self.now() + LASTS,
+        )
+        return pending
+
+    async def _begin(
+        self, identity: Identity, visitor: Visitor, config: HttpServer, portal: PortalClient, scope: str
+    ) -> PendingLogin:
+        challenge = await challenge_of(config)
+        if challenge is None:
+            raise NoLogin("It lets everybody in; there is nothing to log in to.")
+        async with _outbound(config) as outbound:
+            return await begin_login(
+                config,
+                challenge,
+                portal,
+                outbound,
+                self.store,
+                subject=identity.key,
+                now=self.now(),
+                scope=scope,
+                verifier_of=lambda state: _verifier(visitor, state),
+            )
+
+    async def found(self, state: str, visitor: Visitor) -> Token[BegunDocument] | None:
+        """The login of this state, if it was begun in this browser and has not ended."""
+        begun = await self.store.tokens.find(BEGUN, state) if state else None
+        if begun is None or begun.used_at is not None or not visitor.owns(begun.document.browser):
+            return None
+        return begun
+
+    async def finish(
+        self,
+        begun: Token[BegunDocument],
+        answer: Mapping[str, str],
+        identity: Identity,
+        visitor: Visitor,
+        config: HttpServer,
+        portal: PortalClient,
+    ) -> bool:
+        """Store the login that the browser came back with; False if another request was faster. `answer` are the
+        parameters of the redirect.
+
+        Raises:
+            NoLogin: why there is none.
+        """
+        state = answer["state"]
+        used = await self.store.tokens.consume(BEGUN, state)
+        if used is None or used.reused:
+            return False
+        try:
+            pending = await resumed_login(
+                begun.document.login,
+                config,
+                portal,
+                self.store,
+                subject=identity.key,
+                state=state,
+                verifier=_verifier(visitor, state),
+            )
+            async with _outbound(config) as outbound:
+                key, document, grant = await complete_login(
+                    pending, answer, config.oauth, outbound, self.store, self.now()
+                )
+        except CredentialError as error:
+            raise NoLogin(_sentence(error)) from error
+        document = document.model_copy(update={"granted_by": identity.label})
+        await save_login(self.store, key, document, grant)
+        structlog.get_logger("portal.credentials").info(
+            "logged in to a server",
+            who=key.subject,
+            server=key.server,
+            scope=document.scope,
+            issuer=key.issuer,
+            ip=visitor.ip,
+        )
+        return True
+
+    async def end(self, identity: Identity, server: str, config: HttpServer | None) -> list[LoggedOut]:
+        """Forget a person's logins at a server, and have their tokens taken back. `config` is None for a server that
+        is not there any more."""
+        return [
+            await self._end(one, config) for one in await stored_logins(self.store, subject=identity.key, server=server)
+        ]
+
+    async def _end(self, login: Login, config: HttpServer | None) -> LoggedOut:
+        task = asyncio.ensure_future(self._taken_back(login, config))
+        self._revoking.add(task)
+        task.add_done_callback(self._revoking.discard)
+        await asyncio.wait({task}, timeout=REVOKING_SECONDS)
+        taken_back = task.result() if task.done() else None
+        return LoggedOut(readable(login.key.issuer), readable(login.document.scope), taken_back)
+
+    async def _taken_back(self, login: Login, config: HttpServer | None) -> TakenBack:
+        oauth = config.oauth if config is not None else None
+        private = oauth is not None and oauth.allow_private
+        async with Outbound(login.key.resource, allow_private=private) as outbound:
+            taken_back = await log_out(self.store, login, outbound, oauth)
+        structlog.get_logger("portal.credentials").info(
+            "logged out of a server",
+            who=login.key.subject,
+            server=login.key.server,
+            scope=login.document.scope,
+            issuer=login.key.issuer,
+            refresh_token_taken_back=taken_back.refresh,
+            access_token_taken_back=taken_back.access,
+        )
+        return taken_back
+
+
+def _outbound(config: HttpServer) -> Outbound:
+    return Outbound(config.url, allow_private=config.oauth is not None and config.oauth.allow_private)
+
+
+def _verifier(visitor: Visitor, state: str) -> str:
+    """The PKCE verifier of a login: 64 characters that only this browser's cookie gives (RFC 7636 4.1)."""
+    return visitor.sign(f"verifier {state}")
+
+
+def _sentence(error: Exception) -> str:
+    text = readable(str(error))
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "…")) else ".")

@@ -1,0 +1,309 @@
+"""The page of a person's servers as HTTP: log in, log out, come back from a login; and the portal's client document.
+
+Every path is below the prefix of the portal. Only forms of the page change anything, and the answer of an authorization
+server to a login that was begun in the same browser by the person who is signed in there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from portal.config import HttpServer
+from portal.credentials import PortalClient, may_log_in, origin_of
+from portal.elicitation.client_document import CALLBACK_PATH, DOCUMENT_PATH, client_document, portal_client
+from portal.elicitation.elicitations import LASTS, Elicitations
+from portal.elicitation.offered import Offered, OfferedServer, readable, shown_servers
+from portal.elicitation.people import LoggedOut, NoLogin, PeoplesLogins
+from portal.http import PortalAddress, Rate, Refusal, drop_cookie, normal_url, read_cookie, refuse, write_cookie
+from portal.identity import Identity
+from portal.login import Login, form_endpoint, see_other
+from portal.oauth import ELICITATION_ID, SERVERS_PATH, Admit, refusal_of
+from portal.pages import Visitor
+
+CONNECT_PATH, LOG_OUT_PATH = f"{SERVERS_PATH}/connect", f"{SERVERS_PATH}/log-out"
+FORMS = (f"{SERVERS_PATH}/",)
+"""The paths that take forms, for `HttpSettings.forms`."""
+# The browser keeps the id of the link while it is at an authorization server.
+COOKIE = "portal_elicitation"
+MAX_PARAMETER, MAX_PARAMETERS, MAX_SCOPE = 4096, 20, 1000
+DOCUMENT_SECONDS = 3600
+_ID = re.compile(r"[A-Za-z0-9_-]{43}")
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")  # RFC 6749 3.3
+TOO_OFTEN = "That is too often. Wait a minute."
+ENDED = "This link has ended, or never was one. These are all your servers."
+NOT_YOURS = "What your agent asks for is not among your servers at this portal."
+NOT_FOR_YOU = (
+    "It asks somebody else to log in to servers. If you have another account here, sign out and open the link again."
+)
+LOGIN_ENDED = "This login has expired, was used already, or was begun in another browser. Begin again."
+UNKNOWN = "There is no such server for you at this portal."
+
+
+@dataclass(frozen=True, slots=True)
+class _Person:
+    """Who is signed in, and the servers that they may use."""
+
+    identity: Identity
+    offered: Sequence[OfferedServer]
+
+    def server(self, id: str) -> OfferedServer | None:
+        return next((one for one in self.offered if one.id == id), None)
+
+
+class ServerRoutes:
+    """The routes of one portal. `offered` are the servers of a person; `admit` asks the policies about the portal, by
+    the path of its MCP `endpoint`."""
+
+    def __init__(
+        self,
+        login: Login,
+        logins: PeoplesLogins,
+        elicitations: Elicitations,
+        offered: Offered,
+        admit: Admit,
+        *,
+        endpoint: str = "/mcp",
+    ) -> None:
+        self._login = login
+        self._logins = logins
+        self._elicitations = elicitations
+        self._offered = offered
+        self._admit = admit
+        self._endpoint = endpoint
+        self._requests = Rate(burst=120, per_minute=240)
+        self._begins = Rate(burst=20, per_minute=10)
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(SERVERS_PATH, self._page, methods=["GET"]),
+            Route(CONNECT_PATH, form_endpoint(self._login, self._connect), methods=["POST"]),
+            Route(LOG_OUT_PATH, form_endpoint(self._login, self._log_out), methods=["POST"]),
+            Route(CALLBACK_PATH, self._callback, methods=["GET"]),
+            Route(DOCUMENT_PATH, self._document, methods=["GET"]),
+        ]
+
+    async def aclose(self) -> None:
+        await self._logins.aclose()
+
+    # The page
+
+    async def _page(self, request: Request) -> Response:
+        visitor = self._login.visitors.of(request)
+        id = request.query_params.get(ELICITATION_ID, "")
+        person = await self._person(request, visitor, id)
+        if isinstance(person, Response):
+            return person
+        elicitation = await self._elicitations.find(id) if id else None
+        if elicitation is None:
+            return await self._servers(visitor, person, {}, note=ENDED if id else "")
+        if not elicitation.is_for(person.identity):
+            out = visitor.address.path("/logout")
+            return await self._login.message(visitor, 403, "This link is not for you", NOT_FOR_YOU, out, "Sign out")
+        note = "" if any(person.server(server) for server in elicitation.wanted) else NOT_YOURS
+        return await self._servers(visitor, person, elicitation.wanted, id, note=note)
+
+    async def _servers(
+        self, visitor: Visitor, person: _Person, wanted: Mapping[str, str], id: str = "", *, note: str
+    ) -> Response:
+        logins = await self._logins.of(person.identity)
+        connecting = await self._logins.connecting(person.identity)
+        shown = shown_servers(person.offered, logins, connecting, wanted, self._logins.now())
+        first = [server for server in shown if server.wanted]
+        rules = await self._login.directory.rules()
+        return self._login.pages.page(
+            "servers.html",
+            rules.design,
+            visitor,
+            who=person.identity.label,
+            wanted=first,
+            others=[server for server in shown if not server.wanted],
+            elsewhere=_elsewhere(person, [login.key.server for login in logins if login.key.subject]),
+            done=bool(first) and all(server.connected for server in first),
+            note=note,
+            elicitation=id,
+            max_scope=MAX_SCOPE,
+        )
+
+    # Logging in and out
+
+    async def _connect(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        id = _elicitation_in(form.get("elicitation", ""))
+        person = await self._person(request, visitor, id)
+        if isinstance(person, Response):
+            return person
+        server = person.server(form.get("server", ""))
+        if server is None or not isinstance(server.config, HttpServer) or not may_log_in(server.config):
+            return await self._failed(visitor, 404, UNKNOWN, id)
+        if not server.config.on_behalf:
+            text = "The portal has one login for everybody at this server, which an administrator makes."
+            return await self._failed(visitor, 403, text, id)
+        if not self._begins.allows(person.identity.key):
+            return await self._failed(visitor, 429, TOO_OFTEN, id)
+        scope = await self._scope(person.identity, server, form)
+        if scope is None:
+            text = f"Permissions are words with spaces between them, at most {MAX_SCOPE} characters."
+            return await self._failed(visitor, 400, text, id)
+        try:
+            client = await self._client(visitor.address)
+            pending = await self._logins.begin(person.identity, visitor, server.config, client, scope)
+        except NoLogin as error:
+            return await self._failed(visitor, 502, f"{_name(server)}: {error}", id)
+        rules = await self._login.directory.rules()
+        response = self._login.pages.page(
+            "server_login.html",
+            rules.design,
+            visitor,
+            server=_name(server),
+            place=origin_of(normal_url(pending.url) or pending.url),
+            scope=readable(pending.scope),
+            url=pending.url,
+            back=_servers_path(visitor, id),
+        )
+        if id:
+            write_cookie(response, COOKIE, id, visitor.address, max_age=int(LASTS.total_seconds()))
+        else:
+            drop_cookie(response, COOKIE, visitor.address)
+        return response
+
+    async def _scope(self, identity: Identity, server: OfferedServer, form: Mapping[str, str]) -> str | None:
+        """The scope to ask for beside what the server asks for; None for a field with something else in it.
+
+        What an administrator configured is the most. Otherwise it is what the field of the form says; without the field
+        all that the former login had, and what the server wanted beyond it.
+        """
+        config = server.config
+        if isinstance(config, HttpServer) and config.oauth is not None and config.oauth.scope:
+            return ""
+        if "scope" in form:
+            words = form["scope"].split()
+            fits = len(form["scope"]) <= MAX_SCOPE and all(_SCOPE.fullmatch(word) for word in words)
+            return " ".join(words) if fits else None
+        former = [one.document for one in await self._logins.of(identity) if one.key.subject]
+        return " ".join(f"{one.scope} {one.wanted_scope}" for one in former).strip()
+
+    async def _callback(self, request: Request) -> Response:
+        visitor = self._login.visitors.of(request)
+        id = _elicitation_in(read_cookie(request, COOKIE, visitor.address))
+        answer = _answer_in(request.query_params.multi_items())
+        begun = await self._logins.found(answer.get("state", ""), visitor)
+        if begun is None:
+            return await self._failed(visitor, 400, LOGIN_ENDED, id)
+        person = await self._person(request, visitor, id)
+        if isinstance(person, Response):
+            return person
+        if begun.subject != person.identity.key:
+            return await self._failed(visitor, 403, "Somebody else began this login in this browser.", id)
+        server = person.server(begun.document.login.server)
+        if server is None or not isinstance(server.config, HttpServer) or not server.config.on_behalf:
+            return await self._failed(visitor, 404, UNKNOWN, id)
+        try:
+            client = await self._client(visitor.address)
+            finished = await self._logins.finish(begun, answer, person.identity, visitor, server.config, client)
+        except NoLogin as error:
+            return await self._failed(visitor, 502, f"{_name(server)}: {error}", id)
+        if not finished:
+            return await self._failed(visitor, 400, LOGIN_ENDED, id)
+        # Whoever was signed out meanwhile leaves no login behind.
+        if await self._login.session(request, visitor) is None:
+            await self._logins.end(person.identity, server.id, server.config)
+            return self._login.sign_in(visitor, _servers_path(visitor, id))
+        response = visitor.remember(see_other(_servers_path(visitor, id)))
+        if id:
+            drop_cookie(response, COOKIE, visitor.address)
+        return response
+
+    async def _log_out(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        id = _elicitation_in(form.get("elicitation", ""))
+        person = await self._person(request, visitor, id)
+        if isinstance(person, Response):
+            return person
+        name = form.get("server", "")[:100]
+        # A login may be ended also where the server is not for this person any more.
+        server = person.server(name)
+        config = server.config if server is not None and isinstance(server.config, HttpServer) else None
+        ended = await self._logins.end(person.identity, name, config)
+        if not ended:
+            return await self._failed(visitor, 404, "You were not logged in there.", id)
+        called, back = _name(server) if server is not None else readable(name), _servers_path(visitor, id)
+        text = " ".join(_taken_back(one) for one in ended)
+        return await self._login.message(visitor, 200, f"Logged out of {called}", text, back, "Your servers")
+
+    # The portal as a client
+
+    async def _document(self, request: Request) -> Response:
+        client = await self._client(self._login.visitors.origins.address(request.scope))
+        if not client.document_url:
+            text = "This portal has no public https URL, so it has no client metadata document."
+            return refuse(Refusal(404, "http", text))
+        headers = {"Cache-Control": f"public, max-age={DOCUMENT_SECONDS}", "X-Content-Type-Options": "nosniff"}
+        return Response(orjson.dumps(client_document(client)), headers=headers, media_type="application/json")
+
+    async def _client(self, address: PortalAddress) -> PortalClient:
+        return portal_client(address, (await self._login.directory.rules()).design.name)
+
+    # What they have in common
+
+    async def _person(self, request: Request, visitor: Visitor, id: str) -> _Person | Response:
+        """Who is signed in, with their servers; or the answer to who may not come in."""
+        if not self._requests.allows(visitor.ip):
+            return await self._login.message(visitor, 429, "Slow down", TOO_OFTEN)
+        session = await self._login.session(request, visitor)
+        if session is None:
+            return self._login.sign_in(visitor, _servers_path(visitor, id))
+        identity = replace(session.identity, ip=visitor.ip)
+        if refusal_of(await self._admit(identity, self._endpoint)) is not None:
+            return await self._login.blocked(visitor, identity, self._endpoint)
+        return _Person(identity, await self._offered(identity))
+
+    async def _failed(self, visitor: Visitor, status: int, text: str, id: str) -> Response:
+        back = _servers_path(visitor, id)
+        return await self._login.message(visitor, status, "You are not logged in", text, back, "Your servers")
+
+
+def _servers_path(visitor: Visitor, id: str) -> str:
+    path = visitor.address.path(SERVERS_PATH)
+    return f"{path}?{urlencode({ELICITATION_ID: id[:200]})}" if id else path
+
+
+def _elicitation_in(text: str) -> str:
+    """The id of a link; "" for what can be none."""
+    return text if _ID.fullmatch(text) else ""
+
+
+def _answer_in(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """The parameters of an answer; none at all if one comes twice, or is too long: they are then nobody's."""
+    answer = dict(pairs)
+    fits = len(pairs) <= MAX_PARAMETERS and all(len(value) <= MAX_PARAMETER for value in answer.values())
+    return answer if fits and len(answer) == len(pairs) else {}
+
+
+def _elsewhere(person: _Person, servers: Sequence[str]) -> list[str]:
+    """The servers at which a person is logged in and that are none of theirs at this portal."""
+    return sorted({server for server in servers if person.server(server) is None})
+
+
+def _name(server: OfferedServer) -> str:
+    return readable(server.name, 100) or server.id
+
+
+def _taken_back(ended: LoggedOut) -> str:
+    where, what = origin_of(ended.issuer), f" ({ended.scope})" if ended.scope else ""
+    forgotten = f"The portal has forgotten your login{what}"
+    if ended.taken_back is None:
+        return f"{forgotten}. {where} is being told, and has not answered yet."
+    if ended.taken_back:
+        return f"{forgotten}, and {where} has taken its tokens back."
+    if ended.taken_back.refresh:
+        return (
+            f"{forgotten}, and {where} renews it no more. It does not take back the token that it issued last, "
+            "which ends by itself."
+        )
+    return f"{forgotten}. {where} does not take tokens back, or could not be told: they end by themselves."

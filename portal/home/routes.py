@@ -1,0 +1,186 @@
+"""The pages of a person as HTTP: the portal's home page, the agents they have let in, and signing out.
+
+Every path is below the prefix of the portal. The forms are below `/logout`, which no portal has as its id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from portal.config import CodeModePolicy
+from portal.home.moments import ago, ahead
+from portal.home.offer import connecting
+from portal.home.setups import server_name
+from portal.home.upstream_logins import UpstreamLogins
+from portal.identity import Identity
+from portal.login import CHOOSE, Login, form_endpoint
+from portal.oauth import HeldGrant, HeldGrants, OAuthSettings, may_come_back
+from portal.pages import HOME, Visitor
+from portal.state import utc_now
+
+LOGOUT_PATH = "/logout"
+END_PATH = "/logout/agent"
+AGENT_GONE = "It has ended already, or it was let in by somebody else."
+NAMELESS = "An application without a name"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HomeSettings:
+    """What the home page shows of its portal. `portal` is its id, `code_mode` what its owner has decided by now.
+
+    `servers_link` is the path, below the prefix, of the page with a person's servers; "" without one.
+    """
+
+    portal: str = ""
+    oauth: OAuthSettings = OAuthSettings()
+    code_mode: Callable[[], CodeModePolicy] = lambda: CodeModePolicy.OFF
+    servers_link: str = ""
+
+
+class HomeRoutes:
+    """The routes of one portal. Close it before its store."""
+
+    def __init__(
+        self,
+        login: Login,
+        grants: HeldGrants,
+        upstream: UpstreamLogins,
+        settings: HomeSettings,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._login = login
+        self._grants = grants
+        self._upstream = upstream
+        self._settings = settings
+        self._now = now
+        self._log = structlog.get_logger("portal.home")
+
+    def routes(self) -> list[Route]:
+        return [
+            Route(HOME, self._home, methods=["GET"]),
+            Route(LOGOUT_PATH, self._logout_page, methods=["GET"]),
+            Route(LOGOUT_PATH, form_endpoint(self._login, self._logout), methods=["POST"]),
+            Route(END_PATH, form_endpoint(self._login, self._end_agent), methods=["POST"]),
+        ]
+
+    async def aclose(self) -> None:
+        await self._upstream.aclose()
+
+    async def _home(self, request: Request) -> Response:
+        visitor = self._login.visitors.of(request)
+        session = await self._login.session(request, visitor)
+        design = (await self._login.directory.rules()).design
+        settings = self._settings
+        connect = connecting(
+            visitor.address.url(settings.oauth.path),
+            settings.code_mode(),
+            server_name(design.name, settings.portal or "codemode"),
+            lambda uri: may_come_back(uri, settings.oauth),
+        )
+        return self._login.pages.page(
+            "home.html",
+            design,
+            visitor,
+            script="copy.js",
+            signs_in=True,
+            who=session.identity.label if session is not None else "",
+            agents=[] if session is None else await self._agents(session.identity),
+            servers_link=settings.servers_link,
+            connect=connect,
+        )
+
+    # Agents
+
+    async def _agents(self, identity: Identity) -> list[Mapping[str, str]]:
+        return [_shown(held, self._now()) for held in await self._grants.of(identity)]
+
+    async def _end_agent(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        session = await self._login.session(request, visitor)
+        home = visitor.address.path(HOME)
+        if session is None:
+            return self._login.sign_in(visitor, home)
+        ended = await self._grants.end(session.identity, form.get("agent", "")[:100])
+        if ended is None:
+            return await self._login.message(visitor, 404, "Nothing to end", AGENT_GONE, home, "Back")
+        await self._login.sessions.settled()
+        self._log.info("a grant was ended by its person", who=session.identity.key, client=ended.client)
+        text = (
+            "Its tokens are good no longer, and what it was running has been stopped. "
+            "To use this portal again it must ask you."
+        )
+        return await self._login.message(visitor, 200, f"{_name_of(ended)} is signed out", text, home, "Back")
+
+    # Signing out
+
+    async def _logout_page(self, request: Request) -> Response:
+        visitor = self._login.visitors.of(request)
+        session = await self._login.session(request, visitor)
+        if session is None:
+            return await self._signed_out(visitor)
+        design = (await self._login.directory.rules()).design
+        identity = session.identity
+        held = await self._grants.of(identity, everywhere=True)
+        return self._login.pages.page(
+            "logout.html",
+            design,
+            visitor,
+            who=identity.label,
+            browsers=await self._login.sessions.count(identity),
+            agents=[_name_of(one) for one in held],
+            servers=self._upstream.names(await self._upstream.of(identity)),
+        )
+
+    async def _logout(self, request: Request, visitor: Visitor, form: Mapping[str, str]) -> Response:
+        session = await self._login.session(request, visitor)
+        if session is None:
+            response = await self._signed_out(visitor)
+        elif form.get("where") == "everywhere":
+            response = await self._end_everything(visitor, session.identity)
+        else:
+            left = await self._grants.of(session.identity, everywhere=True)
+            response = await self._signed_out(visitor, here=True, left=len(left))
+        await self._login.sessions.end(response, request, visitor.address)
+        return response
+
+    async def _end_everything(self, visitor: Visitor, identity: Identity) -> Response:
+        """End all that this person has begun here, and say what that was."""
+        held = await self._grants.of(identity, everywhere=True)
+        browsers = await self._login.sessions.count(identity)
+        # First those who could begin something new at a server.
+        await self._login.sessions.end_everywhere(identity)
+        servers = await self._upstream.end(identity)
+        self._log.info("signed out everywhere", who=identity.key, agents=len(held), servers=len(servers))
+        names = [_name_of(one) for one in held]
+        return await self._signed_out(visitor, everywhere=True, browsers=browsers, agents=names, servers=servers)
+
+    async def _signed_out(self, visitor: Visitor, **ended: Any) -> Response:
+        design = (await self._login.directory.rules()).design
+        nothing = {"here": False, "everywhere": False, "left": 0, "browsers": 0, "agents": (), "servers": ()}
+        values = {**nothing, **ended, "sign_in": visitor.address.path(CHOOSE)}
+        return self._login.pages.page("signed_out.html", design, visitor, **values)
+
+
+def _shown(held: HeldGrant, now: datetime) -> Mapping[str, str]:
+    return {
+        "family": held.family,
+        "name": _name_of(held),
+        "publisher": held.publisher,
+        "vouched": held.vouched,
+        "since": ago(held.since, now),
+        "last_used": ago(held.last_used, now),
+        "until": ahead(held.until, now),
+    }
+
+
+def _name_of(held: HeldGrant) -> str:
+    """What the client is called. A name of nothing that is visible is none."""
+    name = " ".join(held.client_name.split())
+    return name if any(character.isprintable() and character != " " for character in name) else NAMELESS

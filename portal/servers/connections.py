@@ -1,0 +1,170 @@
+"""The connections to one server that show one credential: one that clients share, and those of single clients.
+
+A credential is shown by its own connections only. A server may know a session by who opened it, so even a session is
+never lent to a caller with another credential.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import structlog
+from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
+
+from portal.config import ServerConfig
+from portal.upstream import (
+    Connection,
+    Credential,
+    DownstreamClient,
+    Generation,
+    Introduction,
+    Listing,
+    NegotiationCache,
+)
+
+# Connections for single clients that one credential may have at a server. Beyond it clients share one: a process costs
+# more than an HTTP session.
+MAX_DEDICATED = {"stdio": 16, "http": 200, "sse": 200}
+# How long calls may go on when their connections are given up, and how often it is looked whether they have ended.
+DRAIN_SECONDS, _POLL_SECONDS = 60.0, 0.25
+
+
+def connection_kind(
+    config: ServerConfig, generation: Generation | None, client: DownstreamClient | None, protocol: str = ""
+) -> Literal["shared", "dedicated", "legacy"]:
+    """The kind of connection for a call by this client, which speaks `protocol`. "legacy" is a dedicated one too.
+
+    A modern upstream receives the client's capabilities with each request, and a client that cannot answer questions
+    needs no connection of its own: both share. A process is shared unless the configuration says otherwise. A server
+    without a prefix looks to a legacy session like the legacy server itself, even if it speaks both generations.
+    """
+    if client is None or not client.key:
+        return "shared"
+    if not config.prefix and protocol in HANDSHAKE_PROTOCOL_VERSIONS:
+        return "legacy"
+    if generation != "legacy" or not client.interactive:
+        return "shared"
+    if config.sessions == "auto":
+        return "shared" if config.transport_name == "stdio" else "dedicated"
+    return "shared" if config.sessions == "shared" else "dedicated"
+
+
+@dataclass(slots=True)
+class _Dedicated:
+    connection: Connection
+    used: float
+
+
+class Connections:
+    """`shared` is the connection that clients share; `lists` is whether it reads the server's lists.
+
+    `negotiated` is what is known of the server's generation, and common to all who connect to it.
+    """
+
+    def __init__(
+        self,
+        config: ServerConfig,
+        credential: Credential | None,
+        introduction: Introduction,
+        negotiated: NegotiationCache,
+        *,
+        lists: bool = True,
+        listing: Listing | None = None,
+        on_change: Callable[[], None] = lambda: None,
+        on_notification: Callable[[str, Mapping[str, object]], None] = lambda method, params: None,
+    ) -> None:
+        self.credential = credential
+        self.lists = lists
+        self.used = time.monotonic()
+        self._config = config
+        self._introduction = introduction
+        self._negotiated = negotiated
+        self._on_notification = on_notification
+        self._dedicated: dict[str, _Dedicated] = {}
+        self._log = structlog.get_logger("portal.servers")
+        self.shared = Connection(
+            config,
+            introduction=introduction,
+            negotiated=negotiated,
+            credential=credential,
+            lists=lists,
+            listing=listing,
+            on_change=on_change,
+            on_notification=on_notification,
+        )
+
+    def start(self) -> None:
+        self.shared.start()
+
+    async def aclose(self) -> None:
+        """Close them for good; calls on them fail. Idempotent."""
+        await close_all(self)
+        # After the connections: they show it until they are closed.
+        if self.credential is not None:
+            await self.credential.aclose()
+
+    def __iter__(self) -> Iterator[Connection]:
+        yield self.shared
+        for entry in tuple(self._dedicated.values()):
+            yield entry.connection
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return any(connection.busy for connection in self)
+
+    def of(self, client: DownstreamClient | None, protocol: str) -> Connection:
+        """The connection for a call by `client`, which speaks `protocol` to the portal."""
+        self.used = time.monotonic()
+        kind = connection_kind(self._config, self._negotiated.generation, client, protocol)
+        if client is None or kind == "shared":
+            return self.shared
+        dedicated = self._dedicated.get(client.key)
+        if dedicated is None:
+            if len(self._dedicated) >= MAX_DEDICATED[self._config.transport_name]:
+                self._log.warning("too many connections for single clients; sharing", server=self._config.id)
+                return self.shared
+            negotiated = replace(self._negotiated, generation="legacy") if kind == "legacy" else self._negotiated
+            dedicated = self._dedicated[client.key] = _Dedicated(self._dedicate(client, negotiated), self.used)
+        dedicated.used = self.used
+        return dedicated.connection
+
+    def release(self, client_key: str) -> list[Connection]:
+        """The connections of a client that has left, to be closed: they are no longer among these."""
+        entry = self._dedicated.pop(client_key, None)
+        return [] if entry is None else [entry.connection]
+
+    def idle(self, oldest: float) -> list[Connection]:
+        """The connections of single clients that were last used before `oldest`, as `release` returns them."""
+        idle = [key for key, entry in self._dedicated.items() if entry.used < oldest and not entry.connection.busy]
+        return [connection for key in idle for connection in self.release(key)]
+
+    async def drain(self) -> None:
+        """Let the calls under way end, for `DRAIN_SECONDS`, and close."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                while self.busy:
+                    await asyncio.sleep(_POLL_SECONDS)
+        await self.aclose()
+
+    def _dedicate(self, client: DownstreamClient, negotiated: NegotiationCache) -> Connection:
+        """A connection that introduces itself upstream as this client."""
+        connection = Connection(
+            self._config,
+            introduction=Introduction(info=client.info or self._introduction.info, capabilities=client.capabilities),
+            negotiated=negotiated,
+            credential=self.credential,
+            lists=False,
+            on_notification=self._on_notification,
+        )
+        connection.start()
+        return connection
+
+
+async def close_all(connections: Iterable[Connection]) -> None:
+    await asyncio.gather(*(connection.aclose() for connection in connections), return_exceptions=True)

@@ -1,0 +1,107 @@
+"""The page of a person's servers in a real browser: without scripts, readable, in the light and the dark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from playwright.async_api import async_playwright
+
+from tests.portal.axe import RUN, axe_source
+from tests.portal.browser import needs_browser
+from tests.portal.credentials.authority import login_authority, protected
+from tests.portal.elicitation.people import GRACE, people, signed_in
+from tests.portal.login.guarded import EMAIL, PASSWORD
+from tests.portal.login.test_pages import QUIET, chromium, readable
+from tests.portal.upstreams.hosting import hosted
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+LONG = "a-server-with-a-very-long-name-" + "x" * 30
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+async def test_a_person_connects_and_logs_out_in_a_real_browser_without_scripts(tmp_path: Path) -> None:
+    needs_browser()
+    async with login_authority() as issuing, protected(issuing, needed="files:read") as (_, host):
+        async with people(tmp_path, {"files": {"url": host.url}}) as portal, chromium() as (page, complaints):
+            await page.goto(await portal.link())
+            await page.get_by_label("E-mail").fill(EMAIL)
+            await page.get_by_label("Password").fill(PASSWORD)
+            await page.get_by_role("button", name="Sign in").click()
+            await page.get_by_role("button", name="Connect files").wait_for()
+            await readable(page)
+            await page.get_by_text("Log in with other permissions").click()
+            await page.get_by_label("Permissions of files").fill("files:write")
+            await page.get_by_role("button", name="Log in to files").click()
+            await page.get_by_role("link", name=f"Go to {issuing.url}").wait_for()
+            await readable(page)
+            await page.get_by_role("link", name="Go to").click()
+            await page.get_by_text("You can close this window").wait_for()
+            await readable(page)
+            assert "Permissions: files:read files:write" in await page.locator("main").inner_text()
+            await page.get_by_role("button", name="Log out of files").click()
+            await page.get_by_text("has taken its tokens back").wait_for()
+            await readable(page)
+            await page.get_by_role("link", name="Your servers").click()
+            await page.get_by_role("button", name="Connect files").wait_for()
+            # Back at the page of the link.
+            assert "elicitationId" in page.url
+            assert [text for text in complaints if "responded with a status of 40" not in text] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+async def test_every_page_is_as_axe_wants_it_in_the_light_and_in_the_dark(
+    tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    path, axe = needs_browser(), axe_source()
+    async with login_authority() as issuing, protected(issuing) as (_, host), hosted() as plain:
+        servers = {
+            "files": {"url": host.url, "description": "Documents and reports. " * 10},
+            LONG: {"url": host.url},
+            "shared": {"url": host.url, "onBehalf": False},
+            "plain": {"url": plain.url},
+        }
+        async with people(tmp_path, servers) as portal, async_playwright() as playwright:
+            link = await portal.link(files="Nobody has logged in to it.", shared="")
+            async with signed_in(portal, issuing.url) as browser:
+                cookies = [
+                    {"name": name, "value": value, "url": portal.url} for name, value in browser.client.cookies.items()
+                ]
+            launched = await playwright.chromium.launch(executable_path=path, args=QUIET)
+            context = await launched.new_context(
+                color_scheme=scheme, viewport={"width": 375, "height": 740}, bypass_csp=True
+            )
+            await context.add_cookies(cookies)  # type: ignore[arg-type]
+            page = await context.new_page()
+
+            async def check() -> None:
+                await readable(page)
+                await page.add_script_tag(content=axe)
+                assert await page.evaluate(RUN) == [], page.url
+                lightness = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+                assert (int(lightness.removeprefix("rgb(").partition(",")[0]) < 128) is (scheme == "dark")
+
+            await page.goto(link)
+            for summary in await page.locator("summary").all():
+                await summary.click()
+            await check()
+            await page.get_by_role("button", name="Connect files").click()
+            await page.get_by_role("link", name="Go to").wait_for()
+            await check()
+            await page.get_by_role("link", name="Go to").click()
+            await page.get_by_role("button", name="Log out of files").wait_for()
+            await check()
+            await page.goto(f"{portal.url}/servers?elicitationId=ended")
+            await check()
+            await page.goto(f"{portal.url}/servers-callback")
+            await check()
+            async with signed_in(portal, email=GRACE):
+                theirs = await portal.elicitations.open(await portal.account(GRACE), {"files": ""})
+            await page.goto(f"{portal.url}/authorize?elicitationId={theirs}")
+            await check()
+            await launched.close()

@@ -1,0 +1,181 @@
+"""A call that needs a login of the person behind it, from clients of both generations and of every ability."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import mcp_types as types
+import pytest
+from mcp import Client
+from mcp.shared.exceptions import MCPError
+
+from portal.endpoint.login_prompts import ANSWER
+from tests.portal.endpoint.people import ECHO, Place, listed, place_in, text_of
+from tests.portal.login.guarded import EMAIL
+from tests.portal.portals import GENERATIONS, LEGACY
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+BOB = "bob@example.com"
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with place_in(tmp_path) as made:
+        yield made
+
+
+async def of_servers(client: Client) -> list[str]:
+    """The tools but for the portal's own."""
+    return [tool.name for tool in (await client.list_tools()).tools if not tool.name.startswith("portal_")]
+
+
+class Person:
+    """Answers what a client is asked, after having logged in if the answer is "accept"."""
+
+    def __init__(self, place: Place, email: str, action: str = "accept") -> None:
+        self.place, self.email, self.action = place, email, action
+        self.asked: list[Any] = []
+
+    async def __call__(self, context: Any, params: Any) -> types.ElicitResult:
+        self.asked.append(params)
+        if self.action == "accept":
+            await self.place.log_in(self.email)
+        return types.ElicitResult.model_validate({"action": self.action})
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_a_client_is_sent_to_the_page_and_the_call_goes_on_after_the_login(
+    tmp_path: Path, mode: str, legacy: bool
+) -> None:
+    async with place_in(tmp_path, legacy=legacy) as place:
+        first = await place.log_in(EMAIL)
+        token = await place.agent_of(EMAIL)
+        await listed(place, token)
+        place.issuing.tokens.pop(first)
+        person = Person(place, EMAIL)
+        async with place.client(token, mode, elicitation_callback=person) as client:
+            result = await client.call_tool("fix_echo", ECHO)
+        assert (text_of(result), bool(result.is_error)) == ("hello", False)
+        (asked,) = person.asked
+        assert asked.url.startswith(f"{place.portal.url}/authorize?elicitationId=") and asked.url in asked.message
+        assert "The server 'fix' needs a new login of yours: there is no access token for it" in asked.message
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_whoever_declines_gets_the_link_and_the_call_does_not_run(place: Place, mode: str) -> None:
+    first = await place.log_in(EMAIL)
+    token = await place.agent_of(EMAIL)
+    await listed(place, token)
+    place.issuing.tokens.pop(first)
+    async with place.client(token, mode, elicitation_callback=Person(place, EMAIL, "decline")) as client:
+        result = await client.call_tool("fix_echo", ECHO)
+    assert result.is_error and text_of(result).startswith("The person has declined to log in. The server 'fix' needs")
+    assert f"{place.portal.url}/authorize?elicitationId=" in text_of(result)
+    assert place.host.upstream.seen_headers == []
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_a_client_that_can_ask_nobody_gets_a_result_with_the_link(place: Place, mode: str) -> None:
+    first = await place.log_in(EMAIL)
+    token = await place.agent_of(EMAIL)
+    await listed(place, token)
+    place.issuing.tokens.pop(first)
+    async with place.client(token, mode) as client:
+        result = await client.call_tool("fix_echo", ECHO)
+        assert result.is_error and f"Log in here: {place.portal.url}/authorize?elicitationId=" in text_of(result)
+        assert text_of(result).endswith("Then make the call again: it did not run.")
+        with pytest.raises(MCPError, match="Log in here: "):
+            await client.read_resource("test://one")
+        await place.log_in(EMAIL)
+        assert text_of(await client.call_tool("fix_echo", ECHO)) == "hello"
+
+
+@pytest.mark.parametrize(
+    ("elicitation", "members"),
+    [({}, {"mode", "message", "requestedSchema"}), ({"form": {}}, {"mode", "message", "requestedSchema"}),
+     ({"url": {}}, {"mode", "message", "url"}), ({"form": {}, "url": {}}, {"mode", "message", "url"})],
+)  # fmt: skip
+async def test_a_client_of_2026_is_asked_as_it_can_show_it_and_calls_again(
+    place: Place, elicitation: dict[str, Any], members: set[str]
+) -> None:
+    first = await place.log_in(EMAIL)
+    token = await place.agent_of(EMAIL)
+    await listed(place, token)
+    place.issuing.tokens.pop(first)
+    asked = await place.raw(token, {"elicitation": elicitation})
+    assert asked["resultType"] == "input_required" and "requestState" not in asked
+    question = asked["inputRequests"][ANSWER]
+    assert question["method"] == "elicitation/create" and question["params"].keys() == members
+    assert f"{place.portal.url}/authorize?elicitationId=" in question["params"]["message"]
+    await place.log_in(EMAIL)
+    responses = {ANSWER: {"action": "accept", "content": {}}}
+    done = await place.raw(token, {"elicitation": elicitation}, inputResponses=responses)
+    assert done["content"][0]["text"] == "hello"
+
+
+async def test_a_client_that_comes_back_too_early_waits_and_is_asked_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.endpoint.login_prompts.PATIENCE", 0.1)
+    first = await place.log_in(EMAIL)
+    token = await place.agent_of(EMAIL)
+    await listed(place, token)
+    place.issuing.tokens.pop(first)
+    responses = {ANSWER: {"action": "accept"}}
+    again = await place.raw(token, {"elicitation": {"url": {}}}, inputResponses=responses)
+    assert again["resultType"] == "input_required" and ANSWER in again["inputRequests"]
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_of_two_people_each_uses_their_own_login_and_sees_what_is_theirs(place: Place, mode: str) -> None:
+    shown = {EMAIL: await place.log_in(EMAIL)}
+    tokens = {email: await place.agent_of(email) for email in (EMAIL, BOB)}
+    await listed(place, tokens[EMAIL])
+    async with place.client(tokens[EMAIL], mode) as ada, place.client(tokens[BOB], mode) as bob:
+        assert text_of(await ada.call_tool("fix_echo", ECHO)) == "hello"
+        assert await of_servers(bob) == []
+        with pytest.raises(MCPError, match=r"'fix' is not available: you have not logged in to it; log in at http"):
+            await bob.call_tool("fix_echo", ECHO)
+        shown[BOB] = await place.log_in(BOB)
+        await listed(place, tokens[BOB])
+        for client, email in ((bob, BOB), (ada, EMAIL)):
+            assert text_of(await client.call_tool("fix_echo", ECHO)) == "hello"
+            sent = place.host.upstream.seen_headers[-1]["authorization"]
+            assert sent == f"Bearer {shown[email]}"
+
+
+@pytest.mark.parametrize("mode", GENERATIONS)
+async def test_a_login_changes_the_lists_of_that_person_at_once(place: Place, mode: str) -> None:
+    tokens = {email: await place.agent_of(email) for email in (EMAIL, BOB)}
+    heard: dict[str, list[str]] = {EMAIL: [], BOB: []}
+
+    def hearing(email: str) -> Any:
+        async def handler(message: Any) -> None:
+            heard[email].append(getattr(message, "method", ""))
+
+        return handler
+
+    async with (
+        place.client(tokens[EMAIL], mode, message_handler=hearing(EMAIL)) as ada,
+        place.client(tokens[BOB], mode, message_handler=hearing(BOB)) as bob,
+    ):
+        assert await of_servers(ada) == await of_servers(bob) == []
+        if mode == LEGACY:
+            await place.log_in(EMAIL)
+            while "notifications/tools/list_changed" not in heard[EMAIL]:
+                await ada.send_ping()
+            assert heard[BOB] == []
+        else:
+            async with ada.listen(tools_list_changed=True) as changes:
+                await place.log_in(EMAIL)
+                await anext(aiter(changes))
+        await listed(place, tokens[EMAIL])
+        assert await of_servers(bob) == []

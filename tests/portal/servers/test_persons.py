@@ -1,0 +1,371 @@
+"""Persons at a server that wants a login: whose token a call shows, what each of them is offered, and what a login
+changes."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from portal.config.config import ServerConfig, parse_config
+from portal.credentials import OWN, CredentialDocument, ServerCredentials, log_out, save_login, stored_logins
+from portal.credentials.grants import SealedGrant
+from portal.credentials.metadata import ServerMetadata
+from portal.credentials.outbound import Outbound
+from portal.errors import AuthorizationRequired, LoginRequired, UpstreamUnavailable
+from portal.identity import NOBODY, OnBehalf
+from portal.servers import Servers, Snapshot
+from portal.state import CredentialKey, KeyRing, Store
+from portal.upstream import DownstreamClient
+from tests.patience import PATIENCE
+from tests.portal.credentials.authority import Authority, Protected, authority, protected
+from tests.portal.state.databases import new_state
+from tests.portal.upstreams.hosting import Hosted, hosted
+from tests.portal.upstreams.server import Behaviour
+
+pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore::mcp.shared.exceptions.MCPDeprecationWarning")]
+ADA, BOB = (OnBehalf(name, advice="log in at https://portal/servers") for name in ("ada", "bob"))
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@dataclass
+class Place:
+    """A server behind an authorization server, and a store. `servers` are those of one process."""
+
+    issuing: Authority
+    guard: Protected
+    host: Hosted
+    url: str
+    keys: KeyRing
+
+    def store(self) -> Store:
+        return Store.open(self.url, self.keys)
+
+    @property
+    def configs(self) -> dict[str, ServerConfig]:
+        entries = {"files": {"url": self.host.url, "type": "http"}}
+        return dict(parse_config({"mcpServers": entries}, env={}).servers)
+
+    async def log_in(self, store: Store, subject: str, client: str = "client") -> str:
+        """The access token of a new login."""
+        access, now = secrets.token_urlsafe(16), datetime.now(UTC)
+        self.issuing.tokens[access] = ""
+        key = CredentialKey(subject, "files", self.issuing.issuer, self.host.url, client)
+        document = CredentialDocument(state="ready", granted_at=now, issued_at=now, expires_at=now + timedelta(hours=1))
+        metadata = ServerMetadata(issuer=self.issuing.issuer, token_endpoint=f"{self.issuing.url}/token")
+        await save_login(store, key, document, SealedGrant(access=access, server=metadata))
+        return access
+
+    async def log_out(self, store: Store, subject: str) -> None:
+        for stored in await stored_logins(store, subject=subject):
+            async with Outbound(self.host.url) as outbound:
+                await log_out(store, stored, outbound, None)
+
+    @asynccontextmanager
+    async def servers(self, store: Store) -> AsyncIterator[Servers]:
+        async with (
+            ServerCredentials(store) as credentials,
+            Servers(self.configs, credentials=credentials) as servers,
+        ):
+            await servers.settled()
+            yield servers
+
+
+@asynccontextmanager
+async def place_over(folder: Path, behaviour: Behaviour | None = None) -> AsyncIterator[Place]:
+    keys = KeyRing.open(folder / "state.key")
+    async with authority() as issuing, protected(issuing, behaviour=behaviour) as (guard, host):
+        yield Place(issuing, guard, host, new_state(folder), keys)
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    async with place_over(tmp_path) as made:
+        yield made
+
+
+async def call(servers: Servers, on_behalf: OnBehalf, text: str = "hello", **options: Any) -> str:
+    await servers.know(on_behalf)
+    with servers.lease(on_behalf) as lease:
+        connection = lease.connection("files", **options)
+        params = {"name": "echo", "arguments": {"text": text}}
+        try:
+            result = await connection.request("tools/call", params)
+        except (AuthorizationRequired, UpstreamUnavailable) as error:
+            raise lease.login_required("files", error) or error from None
+        block: Any = list(result["content"])[0]  # type: ignore[call-overload]
+        return str(block["text"])
+
+
+def tools(snapshot: Snapshot) -> set[str]:
+    return {str(tool["name"]) for tool in snapshot.servers["files"].tools}
+
+
+async def until(servers: Servers, on_behalf: OnBehalf, so: Callable[[Snapshot], bool]) -> Snapshot:
+    """What is offered to somebody, once it is so."""
+    changed = asyncio.Event()
+    ends = [servers.subscribe(lambda old, new: changed.set()), servers.on_person(lambda subject: changed.set())]
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while not so(servers.snapshot_for(on_behalf)):
+                changed.clear()
+                await changed.wait()
+    finally:
+        for end in ends:
+            end()
+    return servers.snapshot_for(on_behalf)
+
+
+def shown_with(host: Hosted) -> str:
+    """The token that came with the last call."""
+    return host.upstream.seen_headers[-1]["authorization"].removeprefix("Bearer ")
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+async def test_each_call_shows_the_token_of_the_person_behind_it(tmp_path: Path, legacy: bool) -> None:
+    async with place_over(tmp_path, Behaviour(legacy=legacy)) as place, place.store() as store:
+        tokens = {ADA: await place.log_in(store, "ada"), BOB: await place.log_in(store, "bob")}
+        async with place.servers(store) as servers:
+            for person in (ADA, BOB, ADA, BOB):
+                assert await call(servers, person) == "hello"
+                assert shown_with(place.host) == tokens[person]
+            client = DownstreamClient(key="s1", capabilities={"elicitation": {}})
+            assert await call(servers, BOB, client=client) == "hello"
+            assert shown_with(place.host) == tokens[BOB]
+
+
+async def test_calls_of_two_persons_at_once_keep_their_tokens(place: Place) -> None:
+    async with place.store() as store:
+        people = [OnBehalf(f"person {number}") for number in range(20)]
+        tokens = {person.subject: await place.log_in(store, person.subject) for person in people}
+        async with place.servers(store) as servers:
+            seen: dict[str, str] = {}
+
+            async def noted(ctx: Any, call_next: Any) -> Any:
+                if ctx.method == "tools/call":
+                    token = ctx.request.headers["authorization"].removeprefix("Bearer ")
+                    seen[ctx.params["arguments"]["text"]] = token
+                return await call_next(ctx)
+
+            place.host.upstream.server.middleware.append(noted)
+            calls = [call(servers, person, f"{person.subject}/{turn}") for turn in range(5) for person in people]
+            await asyncio.gather(*calls)
+            assert len(seen) == 100
+            assert all(tokens[text.partition("/")[0]] == token for text, token in seen.items())
+
+
+async def test_without_a_login_a_call_says_so_and_never_uses_the_portals_own(place: Place) -> None:
+    async with place.store() as store:
+        own = await place.log_in(store, OWN)
+        async with place.servers(store) as servers:
+            await until(servers, NOBODY, lambda snapshot: snapshot.servers["files"].state == "ready")
+            place.guard.shown.clear()
+            with pytest.raises(LoginRequired) as caught:
+                await call(servers, ADA)
+            assert caught.value.message == "you have not logged in to it; log in at https://portal/servers"
+            assert (caught.value.subject, caught.value.login, caught.value.ran) == ("ada", "", "no")
+            assert place.guard.shown == []
+            # Where the portal's login serves everybody, it serves her too.
+            assert await call(servers, OnBehalf("ada", frozenset({"files"}))) == "hello"
+            assert shown_with(place.host) == own
+
+
+async def test_a_person_at_an_open_server_shows_nothing_even_after_the_portal_has_logged_in(place: Place) -> None:
+    async with hosted() as host, place.store() as store:
+        place.host = host
+        async with place.servers(store) as servers:
+            assert await call(servers, ADA) == "hello"
+            assert "authorization" not in host.upstream.seen_headers[-1]
+            with servers.lease(ADA) as lease:
+                connection = lease.connection("files")
+                await place.log_in(store, OWN)
+                async with asyncio.timeout(PATIENCE):
+                    while not (own := servers._generations[-1].slots["files"].own.credential) or not own.present:
+                        await asyncio.sleep(0.01)
+                await connection.request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+                assert "authorization" not in host.upstream.seen_headers[-1]
+
+
+async def test_whoever_has_logged_in_sees_what_the_server_lists_for_them_and_nobody_else_does(tmp_path: Path) -> None:
+    async with place_over(tmp_path) as place, place.store() as store:
+        token = await place.log_in(store, "ada")
+        place.host.behaviour.of_token[token] = "ada-only"
+        async with place.servers(store) as servers:
+            assert servers.snapshot.servers["files"].state == "error"
+            await servers.know(ADA)
+            snapshot = await until(servers, ADA, lambda snapshot: snapshot.servers["files"].state == "ready")
+            assert {"echo", "ada-only"} <= tools(snapshot)
+            await servers.know(BOB)
+            assert servers.snapshot_for(BOB).unavailable() == {
+                "files": "you have not logged in to it; log in at https://portal/servers"
+            }
+            assert tools(servers.snapshot_for(BOB)) == tools(servers.snapshot) == set()
+
+
+async def test_lists_that_are_for_everybody_are_shown_to_everybody_and_private_ones_are_not(tmp_path: Path) -> None:
+    for scope, seen in (("public", True), ("private", False)):
+        async with place_over(tmp_path, Behaviour(cache_scope=scope)) as place, place.store() as store:  # type: ignore[arg-type]
+            await place.log_in(store, OWN)
+            async with place.servers(store) as servers:
+                await until(servers, NOBODY, lambda snapshot: snapshot.servers["files"].state == "ready")
+                await servers.know(ADA)
+                assert ("echo" in tools(servers.snapshot_for(ADA))) is seen
+                await place.log_in(store, "ada")
+                assert await servers.logged_in(required("ada"), PATIENCE)
+                snapshot = await until(servers, ADA, lambda snapshot: "echo" in tools(snapshot))
+                assert (snapshot is servers.snapshot) is seen
+            await place.log_out(store, "ada")
+            await place.log_out(store, OWN)
+
+
+def required(subject: str, login: str = "") -> LoginRequired:
+    return LoginRequired("", advice="", server="files", subject=subject, login=login)
+
+
+async def test_a_login_at_another_process_is_followed_and_so_is_a_logout(place: Place) -> None:
+    async with place.store() as store, place.store() as elsewhere, place.servers(store) as servers:
+        with pytest.raises(LoginRequired) as caught:
+            await call(servers, ADA)
+        heard = asyncio.Event()
+        servers.on_person(lambda subject: heard.set())
+        waiting = asyncio.create_task(servers.logged_in(caught.value, PATIENCE))
+        await place.log_in(elsewhere, "ada")
+        assert await waiting
+        assert await call(servers, ADA) == "hello"
+        assert heard.is_set()
+        await place.log_out(elsewhere, "ada")
+        await until(servers, ADA, lambda snapshot: not tools(snapshot))
+        with pytest.raises(LoginRequired):
+            await call(servers, ADA)
+
+
+async def test_another_login_of_the_same_person_is_waited_for_after_one_that_does_not_do(place: Place) -> None:
+    async with place.store() as store, place.servers(store) as servers:
+        place.issuing.tokens.pop(await place.log_in(store, "ada"))
+        with pytest.raises(LoginRequired) as caught:
+            await call(servers, ADA)
+        assert caught.value.login and caught.value.message.endswith("; log in at https://portal/servers")
+        assert "there is no refresh token" in caught.value.reason
+        assert not await servers.logged_in(caught.value, 0)
+        await place.log_in(store, "ada")
+        assert await servers.logged_in(caught.value, PATIENCE)
+        assert await call(servers, ADA) == "hello"
+
+
+async def test_a_session_is_not_kept_over_a_login_as_somebody_else(tmp_path: Path) -> None:
+    async with place_over(tmp_path, Behaviour(legacy=True)) as place, place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            await call(servers, ADA)
+            session = place.host.upstream.seen_headers[-1]["mcp-session-id"]
+            with pytest.raises(LoginRequired):
+                await call(servers, BOB)
+            token = await place.log_in(store, "ada", "another client")
+            await until(servers, ADA, lambda snapshot: True)
+            async with asyncio.timeout(PATIENCE):
+                while await call(servers, ADA) == "hello" and shown_with(place.host) != token:
+                    pass
+            assert place.host.upstream.seen_headers[-1]["mcp-session-id"] != session
+
+
+async def test_calls_under_way_end_before_their_connection_does(place: Place) -> None:
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            with servers.lease(ADA) as lease:
+                hanging = asyncio.create_task(
+                    lease.connection("files").request("tools/call", {"name": "hang", "arguments": {}})
+                )
+                await place.host.upstream.journal.wait("call hang")
+                token = await place.log_in(store, "ada")
+                async with asyncio.timeout(PATIENCE):
+                    while await call(servers, ADA) == "hello" and shown_with(place.host) != token:
+                        pass
+                place.host.upstream.release.set()
+                assert "released" in str((await hanging)["content"])
+
+
+async def test_idle_connections_are_closed_and_made_again_with_the_lists_that_were_known(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.servers.servers.IDLE_SECONDS", 0.5)
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            await servers.know(ADA)
+            await until(servers, ADA, lambda snapshot: "echo" in tools(snapshot))
+            slot = servers._generations[-1].slots["files"]
+            async with asyncio.timeout(PATIENCE):
+                while slot._persons:
+                    await asyncio.sleep(0.05)
+            await servers.know(ADA)
+            assert "echo" in tools(servers.snapshot_for(ADA))
+            assert await call(servers, ADA) == "hello"
+
+
+async def test_persons_who_are_offered_the_same_share_what_is_made_of_it(place: Place) -> None:
+    async with place.store() as store:
+        people = [OnBehalf(f"person {number}") for number in range(5)]
+        for person in people:
+            await place.log_in(store, person.subject)
+        async with place.servers(store) as servers:
+            offered = []
+            for person in people:
+                await servers.know(person)
+                offered.append(await until(servers, person, lambda snapshot: "echo" in tools(snapshot)))
+            assert len({id(snapshot) for snapshot in offered}) == 1
+            without = [OnBehalf("nobody 1"), OnBehalf("nobody 2")]
+            for person in without:
+                await servers.know(person)
+            assert servers.snapshot_for(without[0]) is servers.snapshot_for(without[1])
+
+
+async def test_what_a_server_tells_a_person_is_not_told_to_others(place: Place) -> None:
+    heard: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+    async with place.store() as store:
+        await place.log_in(store, "ada")
+        async with place.servers(store) as servers:
+            servers.on_notification(lambda server, subject, method, params: heard.put_nowait((subject, method)))
+            await servers.know(ADA)
+            await until(servers, ADA, lambda snapshot: "echo" in tools(snapshot))
+            with servers.lease(ADA) as lease:
+                await lease.connection("files").request("resources/subscribe", {"uri": "test://one"})
+            async with asyncio.timeout(PATIENCE):
+                while heard.empty():
+                    await place.host.upstream.touch("test://one")
+                    await asyncio.sleep(0.05)
+            assert heard.get_nowait() == ("ada", "notifications/resources/updated")
+
+
+async def test_as_many_persons_as_there_is_room_for_are_connected(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("portal.servers.slot.MAX_PERSONS", 1)
+    async with place.store() as store:
+        for subject in ("ada", "bob"):
+            await place.log_in(store, subject)
+        async with place.servers(store) as servers:
+            assert await call(servers, ADA) == "hello"
+            assert await call(servers, BOB) == "hello"
+            await servers.know(ADA)
+            with servers.lease(ADA) as lease:
+                hanging = asyncio.create_task(
+                    lease.connection("files").request("tools/call", {"name": "hang", "arguments": {}})
+                )
+                await place.host.upstream.journal.wait("call hang")
+                with pytest.raises(UpstreamUnavailable, match="1 persons are calling it now"):
+                    await call(servers, BOB)
+                place.host.upstream.release.set()
+                await hanging
