@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -14,6 +15,7 @@ from starlette.routing import Route
 from portal.access import Decision, Standing
 from portal.app.definitions import PortalDefinition, host_url
 from portal.config import CodeModePolicy, IdentitySection, ServerConfig
+from portal.credentials import forget_sign_ins, keep_sign_in
 from portal.elicitation import FORMS as SERVER_FORMS
 from portal.elicitation import Choices, Elicitations, Offered, PeoplesLogins, PeoplesServers, ServerRoutes
 from portal.home import HomeRoutes, HomeSettings, UpstreamLogins
@@ -248,7 +250,8 @@ def portal_identity(
     origins = Origins(settings.public_url, settings.host_url)
     visitors = Visitors(origins, settings.proxies)
     directory = _directory(store, settings)
-    sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled)
+    forget = partial(forget_sign_ins, store)
+    sessions = LoginSessions(store.tokens, now=now, ended=shared.logins.settled, forget=forget)
     login = Login(visitors, sessions, directory, Pages(), admission.refused_for_identity, settings.contact)
     administrators = Administrators(store, shared.passwords, now)
     pins = Pins(store.tokens, settings.mail or Console(announce), now)
@@ -318,5 +321,6 @@ def _login_routes(
         pins,
         shared.attempts,
         pin_allowed=admission.could_enter,
+        keep=partial(keep_sign_in, store, shared.now),
         now=shared.now,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from portal.config import secrets as config_secrets
@@ -188,6 +188,12 @@ class HttpServer(_Server):
     assertion_audience: str = Field(default="", max_length=200)
     oauth: UpstreamOAuth | None = Field(default=None, repr=False)
     on_behalf: bool = True
+
+    @model_validator(mode="after")
+    def _asks_for_whom_it_may(self) -> HttpServer:
+        if self.oauth is not None and self.oauth.by_sign_in and not self.on_behalf:
+            raise ValueError(f"has `onBehalf` false, and each person's own tokens by its grant {self.oauth.grant}")
+        return self
 
     @property
     def transport_name(self) -> str:

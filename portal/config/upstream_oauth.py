@@ -12,8 +12,12 @@ from portal.config.section import Section, http_url
 
 _PROTOCOL = frozenset(
     "response_type client_id redirect_uri scope state code_challenge code_challenge_method resource grant_type "
-    "client_secret client_assertion client_assertion_type code code_verifier refresh_token".split()
+    "client_secret client_assertion client_assertion_type code code_verifier refresh_token assertion subject_token "
+    "subject_token_type requested_token_type".split()
 )
+# Tokens are asked for with a token of the identity provider that a person signed in with.
+_BY_SIGN_IN = ("id_jag", "token_exchange")
+_IDENTITY_PROVIDER = re.compile(r"[A-Za-z0-9_-]{0,64}")
 _SCOPES = re.compile(r"[\x20\x21\x23-\x5b\x5d-\x7e]*")  # RFC 6749 3.3
 
 
@@ -33,11 +37,21 @@ def _resource(value: str) -> str:
     return value if value in ("send", "omit") else _url(value)
 
 
+def _identity_provider(value: str) -> str:
+    if not _IDENTITY_PROVIDER.fullmatch(value):
+        raise ValueError("must be the id of an identity provider: letters, digits, - and _")
+    return value
+
+
 Url = Annotated[str, AfterValidator(_url)]
 
 
 class UpstreamOAuth(Section):
-    """How the portal gets tokens: by the login of a person (RFC 6749 4.1), or as a client of its own (4.4).
+    """How the portal gets tokens: by the login of a person (RFC 6749 4.1), as a client of its own (4.4), or by what the
+    person's sign-in at the portal left: an identity assertion that the identity provider issues for the authorization
+    server (`id_jag`), or a token of the identity provider that the authorization server exchanges (`token_exchange`,
+    RFC 8693). The last two need the `identity_provider`, by its id, and the `issuer`; `subject_token` is which of the
+    provider's tokens is exchanged.
 
     A client that is registered shows who it is by `client_secret`, or by a JWT that it signs with `private_key`
     (RFC 7523 2.2), a PEM or JWK text. `issuer` is the authorization server that knows the client: the secret goes to no
@@ -52,7 +66,9 @@ class UpstreamOAuth(Section):
     waits for the browser. `allow_private` lets the server's metadata name addresses of private networks.
     """
 
-    grant: Literal["authorization_code", "client_credentials"] = "authorization_code"
+    grant: Literal["authorization_code", "client_credentials", "id_jag", "token_exchange"] = "authorization_code"
+    identity_provider: Annotated[str, AfterValidator(_identity_provider)] = ""
+    subject_token: Literal["id_token", "access_token"] = "id_token"
     client_id: str = Field(default="", max_length=2048)
     client_secret: str = Field(default="", max_length=8192, repr=False)
     private_key: str = Field(default="", max_length=65536, repr=False)
@@ -81,7 +97,7 @@ class UpstreamOAuth(Section):
 
     @model_validator(mode="after")
     def _shows_who_it_is(self) -> UpstreamOAuth:
-        alone = self.grant == "client_credentials"
+        alone = self.grant != "authorization_code"
         if alone and not self.client_id:
             raise ValueError("needs a `clientId`")
         if (alone and not (self.client_secret or self.private_key)) or (self.client_secret and self.private_key):
@@ -92,11 +108,22 @@ class UpstreamOAuth(Section):
             raise ValueError("needs both `tokenEndpoint` and `authorizationEndpoint`, or neither")
         if self.token_endpoint and not self.client_id:
             raise ValueError("needs a `clientId` where `tokenEndpoint` is written")
+        if self.by_sign_in and not (self.identity_provider and self.issuer):
+            raise ValueError(f"needs `identityProvider` and `issuer` for the grant {self.grant}")
+        if self.identity_provider and not self.by_sign_in:
+            raise ValueError("has an `identityProvider`, which is for the grants id_jag and token_exchange")
+        if self.subject_token != "id_token" and self.grant != "token_exchange":
+            raise ValueError("has a `subjectToken`, which is for the grant token_exchange")
         signs = self.token_endpoint_auth_method == "private_key_jwt"
         public = self.token_endpoint_auth_method == "none" and bool(self.client_secret)
         if self.token_endpoint_auth_method and (public or signs != bool(self.private_key)):
             raise ValueError("has a `tokenEndpointAuthMethod` that does not go with its `clientSecret` or `privateKey`")
         return self
+
+    @property
+    def by_sign_in(self) -> bool:
+        """Whether each person's tokens come of their sign-in at the portal."""
+        return self.grant in _BY_SIGN_IN
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -9,12 +9,22 @@ from portal.credentials.credentials import ServerCredentials, may_log_in
 from portal.credentials.endings import LEAD, Ending, ending, ends_at
 from portal.credentials.errors import CredentialError
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import OWN, STATES, CredentialDocument, SealedGrant, State, fits, state_of
+from portal.credentials.grants import (
+    OWN,
+    SIGN_IN,
+    STATES,
+    CredentialDocument,
+    SealedGrant,
+    State,
+    fits,
+    state_of,
+)
 from portal.credentials.headers import CredentialsInvalid, open_secret, parse_as, parse_json, read_headers
 from portal.credentials.outbound import Outbound, origin_of
 from portal.lazy import lazily
 
 if TYPE_CHECKING:
+    from portal.credentials.by_sign_in import IdentityAssertion, TokenExchange
     from portal.credentials.code_grant import PendingLogin, begin_login, challenge_of, complete_login
     from portal.credentials.kept import KeptLogin, kept_login, resumed_login
     from portal.credentials.login_requests import (
@@ -28,24 +38,29 @@ if TYPE_CHECKING:
     from portal.credentials.logins import TakenBack, forget_login, log_out, save_login, stored_logins, take_back
     from portal.credentials.notices import CredentialNotices
     from portal.credentials.registration import PortalClient
+    from portal.credentials.sign_ins import forget_sign_ins, keep_sign_in
 else:
-    # Logins are kept in a database, whose library is slow to import.
+    # Logins are kept in a database, whose library is slow to import, and so is the room of logins.
     __getattr__ = lazily(
         __name__,
         {
             "CredentialNotices": "notices",
+            "IdentityAssertion": "by_sign_in",
             "KeptLogin": "kept",
             "LoginRequest": "login_requests",
             "LoginRequestDocument": "login_requests",
             "PendingLogin": "code_grant",
             "PortalClient": "registration",
             "TakenBack": "logins",
+            "TokenExchange": "by_sign_in",
             "begin_login": "code_grant",
             "challenge_of": "code_grant",
             "complete_login": "code_grant",
             "end_login_request": "login_requests",
             "find_login_request": "login_requests",
             "forget_login": "logins",
+            "forget_sign_ins": "sign_ins",
+            "keep_sign_in": "sign_ins",
             "kept_login": "kept",
             "log_out": "logins",
             "open_login_requests": "login_requests",
@@ -60,6 +75,7 @@ else:
 __all__ = [
     "LEAD",
     "OWN",
+    "SIGN_IN",
     "STATES",
     "AuthCredentials",
     "Challenge",
@@ -70,6 +86,7 @@ __all__ = [
     "CredentialsInvalid",
     "Ending",
     "GrantedCredential",
+    "IdentityAssertion",
     "KeptLogin",
     "LoginRequest",
     "LoginRequestDocument",
@@ -81,6 +98,7 @@ __all__ = [
     "ServerCredentials",
     "State",
     "TakenBack",
+    "TokenExchange",
     "begin_login",
     "challenge_of",
     "complete_login",
@@ -90,6 +108,8 @@ __all__ = [
     "find_login_request",
     "fits",
     "forget_login",
+    "forget_sign_ins",
+    "keep_sign_in",
     "kept_login",
     "log_out",
     "may_log_in",

@@ -15,11 +15,13 @@ from portal.bounded import Bounded
 from portal.config import HttpServer, ServerConfig
 from portal.credentials.client_credentials import ClientCredentials, OwnToken
 from portal.credentials.granted import GrantedCredential
-from portal.credentials.grants import CREDENTIAL, OWN, CredentialDocument, fits
+from portal.credentials.grants import CREDENTIAL, OWN, SIGN_IN, CredentialDocument, fits
+from portal.objects import IDENTITY_PROVIDER
 from portal.state import Follower, StateUnavailable
 from portal.upstream import Credential
 
 if TYPE_CHECKING:
+    from portal.credentials.by_sign_in import BySignIn
     from portal.state import Store, StoredCredential
 
     Stored = StoredCredential[CredentialDocument]
@@ -44,19 +46,27 @@ class ServerCredentials:
         # A reading that a change crosses is over before the change is followed, and so read again.
         self._reading = asyncio.Lock()
         self._changed: Changed = lambda server, subject: None
-        self._follower: Follower | None = None
+        self._by_sign_in: WeakSet[BySignIn] = WeakSet()
+        self._followers: list[Follower] = []
         self._log = structlog.get_logger("portal.credentials")
 
     async def __aenter__(self) -> ServerCredentials:
         if self._store is not None:
-            self._follower = Follower(self._store, {CREDENTIAL.name}, self._follow, self._unavailable)
+            providers = Follower(self._store, {IDENTITY_PROVIDER.name}, self._follow_providers, self._unavailable)
+            self._followers = [
+                Follower(self._store, {CREDENTIAL.name}, self._follow_logins, self._unavailable),
+                Follower(self._store, {SIGN_IN.name}, self._follow_sign_ins, self._unavailable),
+                providers,
+            ]
+            # What a provider's setting keeps may have changed while nobody followed.
+            providers.again()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._follower is not None:
-            await self._follower.aclose()
+        for follower in self._followers:
+            await follower.aclose()
 
     def publish_to(self, changed: Changed) -> None:
         """Call `changed` with a server and whoever has logged in to it or out of it, `OWN` for the portal itself."""
@@ -82,7 +92,7 @@ class ServerCredentials:
 
     def is_personal(self, config: ServerConfig) -> bool:
         """Whether a person may have a credential of their own for this server."""
-        return self._store is not None and may_log_in(config)
+        return self._store is not None and (may_log_in(config) or is_by_sign_in(config))
 
     async def know(self, subject: str) -> None:
         """Read where a person is logged in, unless that is known. It stays known, and follows the store.
@@ -102,12 +112,28 @@ class ServerCredentials:
 
     def login(self, config: ServerConfig, subject: str) -> str:
         """A text that tells a login of this person at a personal server from another one; "" for none, and for a person
-        who is not known."""
+        who is not known. Where tokens come of the sign-in at the portal there is always one: whether it does is found
+        out when it is used."""
+        if is_by_sign_in(config):
+            return "by sign-in"
         stored = self._login(config, subject)
         return f"{stored.key.digest.hex()} {stored.document.granted_at.isoformat()}" if stored is not None else ""
 
     def of_person(self, config: ServerConfig, subject: str) -> Credential | None:
-        """The credential of a login of this person at a server, None without one. Whoever asked for it closes it."""
+        """The credential of a login of this person at a server, None without one. Whoever asked for it closes it.
+
+        A server whose tokens come of their sign-in at the portal needs no login: one that is missing is said in the
+        errors of its calls. When the person has signed in again, or out everywhere, what came of the former sign-in is
+        shown no more.
+        """
+        if self._store is not None and isinstance(config, HttpServer) and config.oauth is not None:
+            if config.oauth.by_sign_in:
+                # The room of logins is slow to import, and a portal without people does without it.
+                from portal.credentials.by_sign_in import credential_by_sign_in  # noqa: PLC0415
+
+                made = credential_by_sign_in(config, config.oauth, self._store, subject)
+                self._by_sign_in.add(made)
+                return made
         if self._store is None or not isinstance(config, HttpServer) or self._login(config, subject) is None:
             return None
         return GrantedCredential(config, self._store, subject)
@@ -122,7 +148,7 @@ class ServerCredentials:
         ]
         return fitting[-1] if fitting else None
 
-    async def _follow(self) -> None:
+    async def _follow_logins(self) -> None:
         for credential in tuple(self._own):
             if await credential.reload():
                 self._changed(credential.server, OWN)
@@ -153,6 +179,17 @@ class ServerCredentials:
             for server in sorted({server for server, _ in differing}):
                 self._changed(server, subject)
 
+    async def _follow_sign_ins(self) -> None:
+        for credential in tuple(self._by_sign_in):
+            if await credential.reload():
+                self._changed(credential.server, credential.subject)
+
+    async def _follow_providers(self) -> None:
+        if self._store is not None and await self._store.credentials.list(SIGN_IN):
+            from portal.credentials.sign_ins import forget_unused  # noqa: PLC0415
+
+            await forget_unused(self._store)
+
     def _unavailable(self, error: StateUnavailable) -> None:
         self._log.error("credentials cannot be read; those that are known go on", reason=str(error))
 
@@ -160,6 +197,11 @@ class ServerCredentials:
 def _servers(logins: Sequence[Stored]) -> Mapping[str, object]:
     """By server, what is another after a new login."""
     return {one.key.server: (one.key.digest, one.document.granted_at) for one in logins}
+
+
+def is_by_sign_in(config: ServerConfig) -> bool:
+    """Whether the tokens for this server come of a person's sign-in at the portal."""
+    return isinstance(config, HttpServer) and config.oauth is not None and config.oauth.by_sign_in
 
 
 def may_log_in(config: ServerConfig) -> bool:

@@ -2,6 +2,7 @@
 
     CredentialError
       LoginNeeded       only a person can help, who must log in
+      NotAllowed        this person may not have one, and no login changes that
       Misconfigured     nothing will change until an administrator or the server's operator does something
       Refused           the authorization server answered with an OAuth error
       NoAnswer          it did not answer, or not with what can be used; it may have acted
@@ -19,6 +20,10 @@ class CredentialError(Exception):
 
 class LoginNeeded(CredentialError):
     """The text says why, and how one logs in."""
+
+
+class NotAllowed(CredentialError):
+    """The text says who refuses, and whom to ask."""
 
 
 class Misconfigured(CredentialError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from portal.config import UpstreamOAuth
 from portal.credentials.client_authentication import RegisteredClient, configured_client
@@ -64,15 +64,21 @@ class CredentialDocument(Document):
 
 
 class SealedGrant(BaseModel):
-    """What is sealed of a credential: its tokens, and everything that decides where they are sent."""
+    """What is sealed of a credential: its tokens, and everything that decides where they are sent.
+
+    Of a sign-in at an identity provider `identity` is the ID token, and the access token ends at `access_ends_at`; None
+    where the provider does not say.
+    """
 
     model_config = ConfigDict(frozen=True)
 
-    access: str
-    refresh: str = ""
+    access: str = Field(repr=False)
+    refresh: str = Field(default="", repr=False)
     server: ServerMetadata
-    client_secret: str = ""
+    client_secret: str = Field(default="", repr=False)
     method: str = ""
+    identity: str = Field(default="", repr=False)
+    access_ends_at: AwareDatetime | None = None
 
 
 def client_of(
@@ -102,6 +108,9 @@ def unsealed(secret: bytes) -> SealedGrant:
 
 
 CREDENTIAL = Kind("upstream_credential", CredentialDocument)
+"""A login at an upstream server. Its subject is whose login it is."""
+SIGN_IN = Kind("sign_in", CredentialDocument)
+"""What a person's sign-in at an identity provider left. Its server is the id of the provider."""
 
 
 def fits(key: CredentialKey, url: str, oauth: UpstreamOAuth | None) -> bool:

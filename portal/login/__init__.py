@@ -12,7 +12,15 @@ from portal.login.administrators import (
     TooManyAccounts,
 )
 from portal.login.attempts import Attempts
-from portal.login.directory import LOGIN_SETTINGS, LOGIN_SETTINGS_ID, Directory, LoginSettings, stored_name
+from portal.login.directory import (
+    LOGIN_SETTINGS,
+    LOGIN_SETTINGS_ID,
+    Directory,
+    LoginSettings,
+    stored_name,
+    stored_provider,
+)
+from portal.login.id_tokens import claims_of_verified, end_of, read_renewed_id_token
 from portal.login.invitations import (
     RESET_PATH,
     AddressInvalid,
@@ -23,10 +31,11 @@ from portal.login.invitations import (
     link_path,
 )
 from portal.login.mail import Console, Mail, Smtp
+from portal.login.oidc import Oidc, same_issuer
 from portal.login.passwords import Passwords, why_unfit
 from portal.login.pin import Pins, normal_email
-from portal.login.providers import OneTimePin, Provider, ProviderInvalid, places, read_provider
-from portal.login.remote import authorization_url
+from portal.login.providers import OidcProvider, OneTimePin, Provider, ProviderInvalid, places, read_provider
+from portal.login.remote import LoginFailed, ProviderTokens, SignedIn, authorization_url
 from portal.login.routes import CHOOSE, LoginRoutes
 from portal.login.sessions import EVERYWHERE, SESSION, LoginSession, LoginSessions
 from portal.login.sign_in import STALE_FORM, Login, form_endpoint, see_other
@@ -55,26 +64,36 @@ __all__ = [
     "Invitations",
     "LastAdministrator",
     "Login",
+    "LoginFailed",
     "LoginRoutes",
     "LoginSession",
     "LoginSessions",
     "LoginSettings",
     "Mail",
     "NewInvitation",
+    "Oidc",
+    "OidcProvider",
     "OneTimePin",
     "Passwords",
     "Pins",
     "Provider",
     "ProviderInvalid",
+    "ProviderTokens",
+    "SignedIn",
     "Smtp",
     "TooManyAccounts",
     "authorization_url",
+    "claims_of_verified",
+    "end_of",
     "form_endpoint",
     "link_path",
     "normal_email",
     "places",
     "read_provider",
+    "read_renewed_id_token",
+    "same_issuer",
     "see_other",
     "stored_name",
+    "stored_provider",
     "why_unfit",
 ]

@@ -56,6 +56,18 @@ async def stored_name(store: Store) -> str:
         return ""
 
 
+async def stored_provider(store: Store, id: str) -> Provider | None:
+    """The identity provider of this id as it is stored now; None if there is none, or it cannot be used."""
+    stored = await store.find(IDENTITY_PROVIDER, id)
+    if not isinstance(stored, Stored):
+        return None
+    secret = await store.secret(IDENTITY_PROVIDER, id) if stored.has_secret else None
+    try:
+        return read_provider(id, stored.document, (secret or b"").decode())
+    except ProviderInvalid:
+        return None
+
+
 class Directory:
     """The ways to sign in at one portal. Reads the store each time: logins are rare, and changes must apply at once."""
 

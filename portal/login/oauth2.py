@@ -10,6 +10,7 @@ from portal.login.providers import OAuthProvider
 from portal.login.remote import (
     LoginFailed,
     SecretIn,
+    SignedIn,
     authorization_url,
     exchange_code,
     fetch_json,
@@ -38,7 +39,7 @@ class OAuth2:
             verifier=verifier,
         )
 
-    async def finish(self, redirect_uri: str, code: str, issuer: str, nonce: str, verifier: str) -> Identity:
+    async def finish(self, redirect_uri: str, code: str, issuer: str, nonce: str, verifier: str) -> SignedIn:
         """The person who signed in.
 
         Raises:
@@ -67,7 +68,7 @@ class OAuth2:
             teams = await self._pages(fetcher, "/user/teams", bearer)
         if not isinstance(user, dict) or not isinstance(user.get("id"), int):
             raise LoginFailed("The identity provider did not say who that is.")
-        return identity_of(self._provider, user, emails, organisations, teams)
+        return SignedIn(identity_of(self._provider, user, emails, organisations, teams))
 
     async def _pages(self, fetcher: Fetcher, path: str, headers: dict[str, str]) -> list[dict[str, object]]:
         """A list of the API, page by page. A list that this login may not read is empty."""

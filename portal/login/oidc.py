@@ -1,28 +1,28 @@
-"""Login at an OpenID Connect provider: discovery, a code with PKCE and nonce, and the ID token (OIDC Core 3.1.3.7).
+"""Login at an OpenID Connect provider: discovery, a code with PKCE and nonce, and what becomes of the claims.
 
-Here is what the portal sends, which answers it accepts, and what becomes of the claims.
+Which ID tokens hold is decided in `id_tokens`.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from aiohttp.abc import AbstractResolver
-from joserfc.jwt import ClaimsOption
 
 from portal.egress import Fetcher, is_loopback_host
 from portal.http import is_loopback, normal_url
 from portal.identity import Group, Identity
-from portal.jose import TokenInvalid, VerifiedToken, read_keys, verify
-from portal.login.providers import GOOGLE_ISSUER, OidcProvider, ProviderInvalid, checked_url
+from portal.login.id_tokens import MAX_LIFETIME, end_of, read_id_token
+from portal.login.providers import OidcProvider, ProviderInvalid, checked_url
 from portal.login.remote import (
     LoginFailed,
+    ProviderTokens,
     SecretIn,
+    SignedIn,
     authorization_url,
     exchange_code,
     fetch_json,
@@ -30,13 +30,14 @@ from portal.login.remote import (
 )
 
 METADATA_SECONDS = 300.0
-LEEWAY_SECONDS = 60
 MAX_GROUPS = 1000
+OFFLINE = "offline_access"
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoints:
-    """The URLs of a provider. `issuer` is "" when only the endpoints are configured."""
+    """The URLs of a provider. `issuer` is "" when only the endpoints are configured. `offers_refresh` is whether it
+    gives refresh tokens for the scope `offline_access` (OpenID Connect Core 11)."""
 
     issuer: str
     authorization: str
@@ -44,6 +45,7 @@ class Endpoints:
     jwks: str
     userinfo: str
     returns_issuer: bool
+    offers_refresh: bool = False
 
 
 class Oidc:
@@ -67,14 +69,14 @@ class Oidc:
             endpoints.authorization,
             client_id=self._provider.client_id,
             redirect_uri=redirect_uri,
-            scope=" ".join(self._provider.scopes),
+            scope=" ".join(scopes_of(self._provider, endpoints)),
             state=state,
             verifier=verifier,
             nonce=nonce,
             **prompt,
         )
 
-    async def finish(self, redirect_uri: str, code: str, issuer: str, nonce: str, verifier: str) -> Identity:
+    async def finish(self, redirect_uri: str, code: str, issuer: str, nonce: str, verifier: str) -> SignedIn:
         """The person who signed in. `issuer` is the callback's `iss` (RFC 9207), "" without one.
 
         Raises:
@@ -95,12 +97,32 @@ class Oidc:
             )
             keys = await fetch_json(fetcher, endpoints.jwks)
             claims = read_id_token(self._provider.client_id, endpoints.issuer, token, keys, nonce)
+            tokens = tokens_of(self._provider, endpoints, token, claims) if self._provider.keep_tokens else None
             # Where only endpoints are configured, the signed token is the first to say who answers for them.
             require_issuer(issuer, str(claims["iss"]))
             access_token = token.get("access_token")
             if endpoints.userinfo and isinstance(access_token, str):
                 claims = await _with_userinfo(fetcher, endpoints, access_token, claims)
-        return identity_of(self._provider, claims)
+        return SignedIn(identity_of(self._provider, claims), tokens)
+
+    async def endpoints(self) -> Endpoints:
+        """Where the provider is asked now.
+
+        Raises:
+            LoginFailed: its discovery document cannot be fetched or used.
+        """
+        async with provider_fetcher(self._resolver) as fetcher:
+            return await self._discover(fetcher)
+
+    async def keys(self) -> object:
+        """The JWK set that the provider publishes now.
+
+        Raises:
+            LoginFailed: it cannot be fetched.
+        """
+        async with provider_fetcher(self._resolver) as fetcher:
+            endpoints = await self._discover(fetcher)
+            return await fetch_json(fetcher, endpoints.jwks)
 
     async def _discover(self, fetcher: Fetcher) -> Endpoints:
         if self._endpoints is not None and time.monotonic() - self._endpoints[0] < METADATA_SECONDS:
@@ -123,11 +145,11 @@ def require_issuer(sent: str, issuer: str, *, expected: bool = False) -> None:
     Raises:
         LoginFailed: it is another issuer's, or it is missing.
     """
-    if (expected and not sent) or (sent and issuer and not _same_issuer(sent, issuer)):
+    if (expected and not sent) or (sent and issuer and not same_issuer(sent, issuer)):
         raise LoginFailed("The answer came from another identity provider than was asked.")
 
 
-def _same_issuer(one: str, other: str) -> bool:
+def same_issuer(one: str, other: str) -> bool:
     """Whether two spellings name one issuer. Providers differ in the slash at the end; Google also writes a bare host
     (OpenID Connect Core section 15.6.2)."""
     first, second = ((normal_url(issuer) or normal_url(f"https://{issuer}") or issuer) for issuer in (one, other))
@@ -144,63 +166,30 @@ async def _with_userinfo(
     return {**more, **claims}
 
 
-def read_id_token(
-    client_id: str, issuer: str, token: Mapping[str, object], keys: object, nonce: str
-) -> dict[str, object]:
-    """The claims of the ID token in a token response, once all of OIDC Core 3.1.3.7 holds.
-
-    `keys` is the provider's JWK set; `issuer` is "" when none is configured.
-
-    Raises:
-        LoginFailed: something does not hold.
-    """
-    required: dict[str, ClaimsOption] = {name: {"essential": True} for name in ("iss", "sub", "aud", "exp", "iat")}
-    if issuer:
-        # Google's ID tokens may have the bare host (OpenID Connect Core section 15.6.2).
-        bare = [issuer.removeprefix("https://")] if issuer == GOOGLE_ISSUER else []
-        required["iss"] = {"essential": True, "values": [issuer, *bare]}
-    try:
-        id_token = verify(token.get("id_token"), read_keys(keys), required, leeway=LEEWAY_SECONDS)
-        check_claims(id_token, client_id, nonce, token.get("access_token"))
-    except TokenInvalid as error:
-        raise LoginFailed("The identity provider's token does not hold.") from error
-    if client_id not in _audiences(id_token.claims):
-        raise LoginFailed("The identity provider's token is meant for another application.")
-    return dict(id_token.claims)
+def tokens_of(
+    provider: OidcProvider, endpoints: Endpoints, token: Mapping[str, object], claims: Mapping[str, object]
+) -> ProviderTokens:
+    """The tokens in a token response whose ID token has these claims, which hold."""
+    texts = {name: value for name, value in token.items() if isinstance(value, str)}
+    lifetime = token.get("expires_in")
+    known = isinstance(lifetime, int | float) and not isinstance(lifetime, bool) and 0 < lifetime <= MAX_LIFETIME
+    now = datetime.now(UTC)
+    return ProviderTokens(
+        issuer=str(claims["iss"]),
+        client_id=provider.client_id,
+        token_endpoint=endpoints.token,
+        id_token=texts["id_token"],
+        ends_at=end_of(claims, now),
+        access=texts.get("access_token", ""),
+        access_ends_at=now + timedelta(seconds=lifetime) if known and isinstance(lifetime, int | float) else None,
+        refresh=texts.get("refresh_token", ""),
+    )
 
 
-def check_claims(token: VerifiedToken, client_id: str, nonce: str, access_token: object) -> None:
-    """Check the nonce, and the claims that an ID token may leave out (OIDC Core 2 and 3.1.3.8).
-
-    Raises:
-        TokenInvalid: one does not hold.
-    """
-    claims = token.claims
-    if claims.get("nonce") != nonce:
-        raise TokenInvalid("nonce is of another login")
-    authorized = claims.get("azp")
-    # With several audiences it must say which of them asked.
-    if authorized != client_id and (authorized is not None or len(_audiences(claims)) > 1):
-        raise TokenInvalid("azp is another application")
-    if claims.get("auth_time") and not isinstance(claims["auth_time"], int | float):
-        raise TokenInvalid("auth_time is no number")
-    if claims.get("amr") and not isinstance(claims["amr"], list):
-        raise TokenInvalid("amr is no list")
-    if claims.get("at_hash") is not None and isinstance(access_token, str):
-        if claims["at_hash"] != half_hash(access_token, str(token.header["alg"])):
-            raise TokenInvalid("at_hash is of another access token")
-
-
-def half_hash(text: str, algorithm: str) -> str:
-    """The left half of a hash as long as the algorithm of the signature says, in base64url (OIDC Core 3.1.3.6)."""
-    name = {"256": "sha256", "384": "sha384"}.get(algorithm[2:], "sha512")  # EdDSA hashes with SHA-512 (RFC 8032)
-    digest = hashlib.new(name, text.encode()).digest()
-    return base64.urlsafe_b64encode(digest[: len(digest) // 2]).decode().rstrip("=")
-
-
-def _audiences(claims: Mapping[str, object]) -> list[object]:
-    audience = claims["aud"]
-    return audience if isinstance(audience, list) else [audience]
+def scopes_of(provider: OidcProvider, endpoints: Endpoints) -> tuple[str, ...]:
+    """The scopes to sign in with. A refresh token is asked for only if it is kept."""
+    wanted = provider.keep_tokens and endpoints.offers_refresh and OFFLINE not in provider.scopes
+    return (*provider.scopes, OFFLINE) if wanted else provider.scopes
 
 
 def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
@@ -215,9 +204,10 @@ def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
     if issuer:
         published = str(metadata.get("issuer") or "")
         # OIDC Discovery 4.3. The slash at the end differs in practice; tokens repeat the published spelling.
-        if not _same_issuer(published, issuer):
+        if not same_issuer(published, issuer):
             raise LoginFailed("The identity provider's discovery document is about another issuer.")
         issuer = published
+    scopes = metadata.get("scopes_supported")
     try:
         return Endpoints(
             issuer=issuer,
@@ -226,6 +216,7 @@ def read_endpoints(provider: OidcProvider, metadata: object) -> Endpoints:
             jwks=provider.jwks_uri or _endpoint(metadata, "jwks_uri", issuer),
             userinfo=_endpoint(metadata, "userinfo_endpoint", issuer) if metadata.get("userinfo_endpoint") else "",
             returns_issuer=metadata.get("authorization_response_iss_parameter_supported") is True,
+            offers_refresh=isinstance(scopes, list) and OFFLINE in scopes,
         )
     except ProviderInvalid as error:
         raise LoginFailed(f"The identity provider's discovery document is unusable: {error}.") from error

@@ -39,7 +39,8 @@ class OneTimePin:
 class OidcProvider:
     """An OpenID Connect provider. The discovery document of its `issuer` names the endpoints that are not configured.
 
-    `groups_claim` names the claim with the groups, `email_claim` the one with the e-mail address.
+    `groups_claim` names the claim with the groups, `email_claim` the one with the e-mail address. With `keep_tokens`
+    its tokens are kept after a sign-in, for servers that are asked with them.
     """
 
     id: str
@@ -56,6 +57,7 @@ class OidcProvider:
     email_claim: str = "email"
     claims: tuple[str, ...] = ()
     prompt: str = ""
+    keep_tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,7 @@ def read_provider(id: str, document: ProviderDocument, secret: str = "") -> Prov
         email_claim=_text(config, "email_claim_name") or "email",
         claims=_claims(config.get("claims")),
         prompt=_text(config, "prompt"),
+        keep_tokens=_flag(config, "keep_tokens"),
     )
     if not issuer and not (provider.authorization_endpoint and provider.token_endpoint and provider.jwks_uri):
         raise ProviderInvalid("config needs issuer, or auth_url, token_url and certs_url")
@@ -185,6 +188,13 @@ def _claims(value: object) -> tuple[str, ...]:
 def _url(config: Mapping[str, object], name: str) -> str:
     value = _text(config, name)
     return checked_url(value, f"config.{name}") if value else ""
+
+
+def _flag(config: Mapping[str, object], name: str) -> bool:
+    value = config.get(name) or False
+    if not isinstance(value, bool):
+        raise ProviderInvalid(f"config.{name} must be true or false")
+    return value
 
 
 def _text(config: Mapping[str, object], name: str, *, required: bool = False) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import Enum
 from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
@@ -15,6 +17,7 @@ import orjson
 from aiohttp.abc import AbstractResolver
 
 from portal.egress import AddressRule, Fetcher, FetchFailed, FetchProblem
+from portal.identity import Identity
 
 TIMEOUT_SECONDS = 15.0
 MAX_BYTES = 1024 * 1024
@@ -28,6 +31,32 @@ _SENTENCES = {
 
 class LoginFailed(Exception):
     """A login at a provider failed. The text is for the person who signs in; the cause is for the log."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProviderTokens:
+    """What an identity provider gave to the client `client_id` at a sign-in, and where it is renewed.
+
+    `id_token` has been verified, and ends at `ends_at`; `access_ends_at` is None where the provider does not say when
+    the access token ends. `refresh` is "" without a refresh token.
+    """
+
+    issuer: str
+    client_id: str
+    token_endpoint: str
+    id_token: str = field(repr=False)
+    ends_at: datetime
+    access: str = field(repr=False)
+    access_ends_at: datetime | None
+    refresh: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """The person who signed in at a provider, with its tokens if its setting says that they are kept."""
+
+    identity: Identity
+    tokens: ProviderTokens | None = None
 
 
 class SecretIn(Enum):

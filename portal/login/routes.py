@@ -24,7 +24,7 @@ from portal.login.directory import Offer
 from portal.login.invitations import Invitations
 from portal.login.pin import Pins, RightPin, WrongPin, normal_email
 from portal.login.providers import OneTimePin
-from portal.login.remote import LoginFailed
+from portal.login.remote import LoginFailed, SignedIn
 from portal.login.sign_in import LOGIN_PATH, Login, form_endpoint, see_other
 from portal.objects import Document
 from portal.pages import HOME, STYLE_PATH, Visitor, safe_return, style
@@ -49,9 +49,13 @@ CHOOSE = f"{LOGIN_PATH}?choose"
 """The login page, also where it would be skipped."""
 
 
+async def _keep_nothing(signed_in: SignedIn) -> None:
+    """No identity provider's tokens are kept."""
+
+
 class LoginRoutes:
     """The routes of one portal: `/login` and everything below it. `pin_allowed` says whether a PIN may be sent to
-    somebody.
+    somebody. `keep` stores the tokens of a sign-in at an identity provider, in place of the former ones.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class LoginRoutes:
         attempts: Attempts,
         *,
         pin_allowed: Callable[[Identity], Awaitable[bool]] | None = None,
+        keep: Callable[[SignedIn], Awaitable[None]] = _keep_nothing,
         now: Callable[[], datetime] = utc_now,
     ) -> None:
         self._login = login
@@ -74,6 +79,7 @@ class LoginRoutes:
         self._pins = pins
         self._attempts = attempts
         self._pin_allowed = pin_allowed
+        self._keep = keep
         self._now = now
         self._log = structlog.get_logger("portal.login")
 
@@ -210,7 +216,7 @@ class LoginRoutes:
         try:
             if parameters.get("error") or not parameters.get("code"):
                 raise LoginFailed("The identity provider ended the sign-in.")
-            identity = await remote.finish(
+            signed_in = await remote.finish(
                 visitor.address.url(CALLBACK_PATH),
                 parameters["code"],
                 parameters.get("iss", ""),
@@ -219,7 +225,9 @@ class LoginRoutes:
             )
         except LoginFailed as error:
             return await self._provider_failed(visitor, begun.subject, error)
-        return await self._login.signed_in(request, visitor, identity, begun.document.target)
+        # Before the session: whoever has one finds everything that belongs to it.
+        await self._keep(signed_in)
+        return await self._login.signed_in(request, visitor, signed_in.identity, begun.document.target)
 
     async def _provider_failed(self, visitor: Visitor, provider: str, error: LoginFailed) -> Response:
         self._log.warning(

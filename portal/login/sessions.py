@@ -42,10 +42,15 @@ async def _nothing_runs() -> None:
     """No program was begun with these tokens."""
 
 
+async def _nothing_is_kept(subject: str) -> None:
+    """No identity provider's tokens are kept."""
+
+
 class LoginSessions:
     """The sessions of one portal; `tokens` are those that it knows. `duration` is that of a session that names none.
 
-    `ended` returns when the programs and streams that a revoked token began have ended, or after a moment.
+    `ended` returns when the programs and streams that a revoked token began have ended, or after a moment. `forget`
+    deletes what is kept of the sign-ins of a person at identity providers.
     """
 
     def __init__(
@@ -54,9 +59,11 @@ class LoginSessions:
         duration: timedelta = timedelta(hours=24),
         now: Callable[[], datetime] = utc_now,
         ended: Callable[[], Awaitable[None]] = _nothing_runs,
+        forget: Callable[[str], Awaitable[None]] = _nothing_is_kept,
     ) -> None:
         self._tokens = tokens
         self._ended = ended
+        self._forget = forget
         self._duration = duration
         self._now = now
 
@@ -102,8 +109,10 @@ class LoginSessions:
         return len(await self._tokens.list(SESSION, identity.id))
 
     async def end_everywhere(self, identity: Identity) -> int:
-        """End all sessions and grants of a person, at every portal, in all browsers and agents; how many tokens."""
+        """End all sessions and grants of a person, at every portal, in all browsers and agents; how many tokens. What
+        is kept of their sign-ins at identity providers is deleted."""
         count = await self._tokens.revoke_subject(identity.id, kinds=EVERYWHERE)
+        await self._forget(identity.id)
         await self.settled()
         return count
 

@@ -19,7 +19,7 @@ import stubs
 from codemode import CatalogServer
 from portal.bounded import Bounded
 from portal.config import ServerConfig
-from portal.credentials import ServerCredentials
+from portal.credentials import ServerCredentials, may_log_in
 from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.identity import OnBehalf
 from portal.pins import Pinning, ScreenedListing, screen
@@ -145,7 +145,7 @@ class Slot:
 
     def may_log_in(self, on_behalf: OnBehalf) -> bool:
         """Whether it is a login of theirs that calls on their behalf show."""
-        return self._personal and bool(on_behalf.at(self.config.id))
+        return may_log_in(self.config) and self._personal and bool(on_behalf.at(self.config.id))
 
     def whose(self, on_behalf: OnBehalf) -> str:
         """Whose connections a call uses, as a text that is another one for other connections."""

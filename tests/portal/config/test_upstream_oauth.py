@@ -13,6 +13,13 @@ from portal.config import Config, HttpServer, parse_config
 from portal.errors import ConfigError
 from tests.house.source import ROOT
 
+BY_SIGN_IN = {
+    "grant": "id_jag",
+    "identityProvider": "acme",
+    "issuer": "https://login.example.com",
+    "clientId": "portal",
+    "clientSecret": "hunter2-hunter2",
+}
 CLIENT = {"grant": "client_credentials", "clientId": "portal", "clientSecret": "hunter2-hunter2"}
 
 
@@ -29,9 +36,15 @@ def server(config: Config, name: str = "up") -> HttpServer:
 
 def test_the_documents_of_the_chapter_are_taken(tmp_path: Path) -> None:
     chapter = (ROOT / "portal" / "credentials" / "README.md").read_text(encoding="utf-8")
-    client, block = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
+    client, by_sign_in, block = re.findall(r"```json\n(.*?)```", chapter, re.DOTALL)
     config = parse_config(json.loads(client))
     assert not config.notes and not config.omissions and server(config, "files").oauth is not None
+    config = parse_config(json.loads(by_sign_in), env={"WIKI_SECRET": "hunter2", "FILES_SECRET": "hunter3"})
+    assert not config.notes and not config.omissions
+    assert [found.oauth.grant for one in config.servers if (found := server(config, one)).oauth is not None] == [
+        "id_jag",
+        "token_exchange",
+    ]
     (tmp_path / "portal-key.pem").write_text("a key\n")
     config = parse_config(json.loads(block), env={"CRM_SECRET": "hunter2"}, folder=tmp_path)
     assert not config.notes and not config.omissions
@@ -76,6 +89,15 @@ def test_secrets_are_redacted_and_never_shown() -> None:
         ({**CLIENT, "resource": "none"}, "resource", "must be an http:// or https:// URL with a host"),
         ({**CLIENT, "tokenEndpointAuthMethod": "private_key_jwt"}, "", "does not go with"),
         ({**CLIENT, "clientScret": "x"}, "clientScret", "is not a known key. Did you mean `clientSecret`?"),
+        ({**CLIENT, "identityProvider": "acme"}, "", "has an `identityProvider`, which is for the grants"),
+        ({**CLIENT, "subjectToken": "access_token"}, "", "has a `subjectToken`, which is for the grant token_exchange"),
+        ({**BY_SIGN_IN, "subjectToken": "access_token"}, "", "has a `subjectToken`, which is for the grant"),
+        ({**BY_SIGN_IN, "identityProvider": ""}, "", "needs `identityProvider` and `issuer` for the grant id_jag"),
+        ({**BY_SIGN_IN, "issuer": None}, "", "needs `identityProvider` and `issuer` for the grant id_jag"),
+        ({**BY_SIGN_IN, "grant": "token_exchange", "issuer": None}, "", "for the grant token_exchange"),
+        ({**BY_SIGN_IN, "identityProvider": "a b"}, "identityProvider", "must be the id of an identity provider"),
+        ({**BY_SIGN_IN, "clientSecret": ""}, "", "needs either `clientSecret` or `privateKey`"),
+        ({**BY_SIGN_IN, "parameters": {"assertion": "x"}}, "parameters", "must not have `assertion`"),
         ({**CLIENT, "parameters": {"state": "x"}}, "parameters", "must not have `state`"),
         ({**CLIENT, "parameters": {"a": 1}}, "parameters.a", "must be text, found a number"),
     ],
@@ -85,6 +107,12 @@ def test_a_mistake_names_the_key_and_quotes_no_value(oauth: object, key: str, pr
         parse(oauth)
     assert caught.value.key == ".".join(filter(None, ("mcpServers.up.oauth", key)))
     assert problem in str(caught.value) and "hunter2" not in str(caught.value)
+
+
+def test_tokens_by_the_sign_in_of_persons_are_not_those_of_the_portal() -> None:
+    entry = {"url": "https://a.example", "oauth": BY_SIGN_IN, "onBehalf": False}
+    with pytest.raises(ConfigError, match="has `onBehalf` false, and each person's own tokens by its grant id_jag"):
+        parse_config({"mcpServers": {"up": entry}}, env={})
 
 
 def test_a_mistake_leaves_out_that_server_alone() -> None:

@@ -16,7 +16,7 @@ from starlette.responses import JSONResponse, Response
 
 from portal.config import HttpServer
 from portal.credentials import ClientCredentials
-from portal.credentials.client_credentials import MAX_STEP_UPS
+from portal.credentials.requested import MAX_STEP_UPS
 from portal.credentials.token_source import AFTER_NO_ANSWER, AFTER_REFUSAL
 from portal.errors import AuthorizationRequired, UpstreamError
 from tests.patience import PATIENCE

@@ -20,9 +20,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-# All of the authorization of 2025-11-25 and 2026-07-28, and of two extensions. Not here: endpoints that are guessed
-# without any metadata (2025-03-26), and extensions that the portal does not have (DPoP, workload identity, ID-JAG).
-ALWAYS = ["basic-cimd", "scope-step-up", "client-credentials-jwt"]
+# All of the authorization of 2025-11-25 and 2026-07-28, and of two extensions (client credentials, enterprise-managed
+# authorization). Not here: endpoints that are guessed without any metadata (2025-03-26), and extensions that the portal
+# does not have (DPoP, workload identity).
+ALWAYS = ["basic-cimd", "scope-step-up", "client-credentials-jwt", "enterprise-managed-authorization"]
 DEEP = """
     metadata-default metadata-var1 metadata-var2 metadata-var3 metadata-issuer-mismatch resource-mismatch
     2025-03-26-oauth-metadata-backcompat authorization-server-migration

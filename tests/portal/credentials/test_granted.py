@@ -464,7 +464,7 @@ async def test_a_process_that_ends_anywhere_in_a_refresh_loses_no_login_without_
             dying.arm(when)
             place.times.now += timedelta(hours=1)
             with pytest.raises(Killed):
-                await credential._refreshed()
+                await credential._renewal.replaced()
         sent = len(place.issuing.requests)
         assert sent == (when in ("before settle", "after settle"))
         stored = await store.credentials.get(CREDENTIAL, place.key())

@@ -30,8 +30,9 @@ from starlette.routing import Route
 
 from portal.egress import FetchFailed, FetchProblem
 from portal.identity import Group, Identity, identity_from
+from portal.login.id_tokens import half_hash, read_id_token
 from portal.login.oauth2 import identity_of as github_identity
-from portal.login.oidc import Oidc, half_hash, identity_of, read_endpoints, read_id_token, require_issuer
+from portal.login.oidc import Oidc, identity_of, read_endpoints, require_issuer
 from portal.login.providers import OAuthProvider, OidcProvider, ProviderInvalid, read_provider
 from portal.login.remote import MAX_BYTES, LoginFailed, authorization_url, token_problem
 from portal.objects import ProviderDocument
@@ -190,12 +191,13 @@ async def served(app: Starlette, port: int, sockets: Any) -> AsyncIterator[None]
 
 
 @asynccontextmanager
-async def bendable(portal: Guarded, *, endpoints_only: bool = False) -> AsyncIterator[Issuer]:
+async def bendable(portal: Guarded, *, endpoints_only: bool = False, **config: Any) -> AsyncIterator[Issuer]:
     listening = listen(0)
     issuer = Issuer(f"http://127.0.0.1:{listening.getsockname()[1]}")
     endpoints = {"auth_url": "authorize", "token_url": "token", "certs_url": "jwks"}
     where = {name: f"{issuer.url}/{path}" for name, path in endpoints.items()}
-    await offer(portal, "oidc", {"client_id": "portal", **(where if endpoints_only else {"issuer": issuer.url})})
+    place = where if endpoints_only else {"issuer": issuer.url}
+    await offer(portal, "oidc", {"client_id": "portal", **place, **config})
     async with served(issuer.app(), 0, listening):
         yield issuer
 
