@@ -10,7 +10,7 @@ from portal.calls import Call, Caller
 from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
-from portal.endpoint.tools import refuse_cursor, refuse_unavailable, unknown_name
+from portal.endpoint.tools import call_after_login, refuse_cursor, refuse_unavailable, unknown_name
 from portal.endpoint.views import Views, may_have
 
 
@@ -27,7 +27,12 @@ class Prompts:
         return {"prompts": list(self._views.of(request.scope).aggregate.prompts_for(request.generation))}
 
     async def get(self, request: ClientRequest, params: types.GetPromptRequestParams) -> dict[str, Any]:
-        name = params.name
+        async def attempt() -> dict[str, Any]:
+            return await self._get(request, params.name)
+
+        return await call_after_login(self._views, self._questions, request, "prompts/get", params.name, attempt)
+
+    async def _get(self, request: ClientRequest, name: str) -> dict[str, Any]:
         aggregate = await self._known(request, name)
         target = aggregate.prompt(name) or self._views.hidden_target("prompt", name, request.principal)
         if target is None:
@@ -60,5 +65,5 @@ class Prompts:
         if aggregate.prompt_name(name) is not None:
             return aggregate
         view = await self._views.arrived(request.scope, may_have(name))
-        refuse_unavailable(view, name)
+        refuse_unavailable(self._views, request, view, name)
         return view.aggregate

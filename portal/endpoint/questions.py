@@ -154,6 +154,12 @@ class Questions:
         self._parked: dict[str, HeldWork] = {}
         self._tasks: set[asyncio.Task[Result]] = set()
 
+    async def prompted(
+        self, request: ClientRequest, call: Call, attempt: Callable[[Call], Awaitable[Result]]
+    ) -> Result:
+        """The result of `attempt`, or what asks for the login that it needs (`LoginPrompts.answer`)."""
+        return await self._logins.answer(request, call, attempt)
+
     async def answer(self, request: ClientRequest, caller: Caller, call: Call) -> Result:
         """As `call`: the result as the portal's own, which the client can read. A login that it needs is asked for.
 

@@ -1,6 +1,6 @@
 """`tools/list` and `tools/call`, and the mode without code: every tool of every server as `{server}_{tool}`."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from difflib import get_close_matches
 from typing import Any, Protocol
 
@@ -17,7 +17,7 @@ from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
 from portal.endpoint.request import ClientRequest
 from portal.endpoint.views import View, Views, may_have
-from portal.errors import UpstreamUnavailable
+from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
 
 
@@ -87,6 +87,12 @@ class Tools:
         return list(view.aggregate.tools_for(generation))
 
     async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+        async def attempt() -> dict[str, Any]:
+            return await self._call(request, name, arguments)
+
+        return await call_after_login(self._views, self._questions, request, "tools/call", name, attempt)
+
+    async def _call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         aggregate, target = await self.find(request, name)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("tool", name, aggregate.tools))
@@ -97,12 +103,12 @@ class Tools:
     async def find(self, request: ClientRequest, name: str) -> tuple[Aggregate, Target | None]:
         """The tools of the caller, and the one with this name. Waits for its server if that is still connecting.
 
-        Raises UpstreamUnavailable if its server has no listing.
+        Raises as `refuse_unavailable`.
         """
         view = self._views.of(request.scope)
         if view.aggregate.tool_name(name) is None:
             view = await self._views.arrived(request.scope, may_have(name))
-            refuse_unavailable(view, name)
+            refuse_unavailable(self._views, request, view, name)
         aggregate = view.aggregate
         return aggregate, aggregate.tool(name) or self._views.hidden_target("tool", name, request.principal)
 
@@ -123,12 +129,41 @@ def refuse_cursor(params: types.PaginatedRequestParams) -> None:
         raise MCPError(INVALID_PARAMS, "Unknown cursor: this portal sends its lists whole.")
 
 
-def refuse_unavailable(view: View, name: str) -> None:
-    """Raises UpstreamUnavailable if the name is that of a tool or prompt of a server that has no listing."""
+def refuse_unavailable(views: Views, request: ClientRequest, view: View, name: str) -> None:
+    """Refuse a tool or prompt of a server that has no listing.
+
+    Raises:
+        LoginRequired: it shows nothing before its caller has logged in.
+        UpstreamUnavailable: it is not there for another reason.
+    """
     server, underscore, _ = name.partition("_")
     reason = view.selection.unavailable().get(server) if underscore else None
-    if reason is not None:
-        raise UpstreamUnavailable(f"The server {server!r} is not available: {reason}", server=server)
+    if reason is None:
+        return
+    if view.selection.servers[server].state.wants_login:
+        raise views.missing_login(request.scope, server)
+    raise UpstreamUnavailable(f"The server {server!r} is not available: {reason}", server=server)
+
+
+async def call_after_login(
+    views: Views,
+    questions: Questions,
+    request: ClientRequest,
+    method: str,
+    name: str,
+    attempt: Callable[[], Awaitable[dict[str, Any]]],
+) -> dict[str, Any]:
+    """The result of `attempt`, which may need a login before it is known what is called."""
+    try:
+        return await attempt()
+    except LoginRequired as required:
+        call = Call(server=required.server, method=method, name=name, params=request.raw_params())
+
+        async def again(call: Call) -> dict[str, Any]:
+            await views.meet_again(request.scope)
+            return await attempt()
+
+        return await questions.prompted(request, call, again)
 
 
 def unknown_name(kind: str, name: str, known: Mapping[str, Any]) -> str:

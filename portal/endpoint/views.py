@@ -139,6 +139,11 @@ class Views:
         """The view of everything that the servers offer now."""
         return self.whole_of(self._servers.snapshot)
 
+    async def meet_again(self, scope: Scope) -> None:
+        """The caller of a request may be offered something else than when it came: they have logged in meanwhile."""
+        scope.pop(_SCOPE_KEY, None)
+        await self.meet(principal_of(scope))
+
     def whole_of(self, snapshot: Snapshot) -> View:
         """The view of everything in a snapshot."""
         return self._view((snapshot.version,), lambda: select_all(snapshot, self._contents.curated))

@@ -23,7 +23,9 @@ from portal.credentials.by_sign_in import BySignIn, IdentityAssertion, TokenExch
 from portal.credentials.grants import CREDENTIAL
 from portal.credentials.token_source import AFTER_REFUSAL
 from portal.credentials.tokens import MAX_TOKEN
-from portal.errors import AuthorizationRequired
+from portal.errors import AuthorizationRequired, UpstreamUnavailable
+from portal.identity import OnBehalf
+from portal.servers import Servers
 from portal.state import KeyRing, SecretUnreadable, Store, plain
 from tests.patience import PATIENCE
 from tests.portal.credentials.authority import SECRET, Authority, Held, Protected, authority, entry, protected
@@ -212,6 +214,37 @@ async def test_each_person_s_calls_show_that_person_s_token(place: Place) -> Non
                 before = len(place.guard.shown)
                 assert await up.text("echo", "on") == "on"
                 assert {place.trusting.people[token] for token in place.guard.shown[before:]} == {sub}
+
+
+async def test_each_person_is_offered_the_server_by_their_sign_in_and_told_where_it_is_missing(place: Place) -> None:
+    async with place.store() as store:
+        await place.offer(store)
+        await place.sign_in(store)
+        configs = {"up": server_config(place.written())}
+        ada, eve = OnBehalf("idp:ada", advice="log in at the page"), OnBehalf("idp:eve", advice="log in at the page")
+        async with (
+            ServerCredentials(store) as credentials,
+            Servers(configs, credentials=credentials) as servers,
+        ):
+            await servers.settled()
+            for person in (ada, eve):
+                await servers.know(person)
+                await servers.arrived(["up"], on_behalf=person)
+            assert "echo" in servers.snapshot_for(ada).servers["up"].listing.by_name
+            reason = servers.snapshot_for(eve).unavailable()["up"]
+            assert "Sign in to the portal" in reason and "log in at the page" not in reason
+            with servers.lease(eve) as lease, pytest.raises(UpstreamUnavailable) as caught:
+                await lease.connection("up").request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+            assert lease.login_required("up", caught.value) is None
+            await place.sign_in(store, "eve")
+            async with asyncio.timeout(PATIENCE):
+                while servers.snapshot_for(eve).servers["up"].state != "ready":
+                    await servers.know(eve)
+                    await asyncio.sleep(0.05)
+            before = len(place.guard.shown)
+            with servers.lease(eve) as lease:
+                await lease.connection("up").request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+            assert {place.trusting.people[token] for token in place.guard.shown[before:]} == {"eve"}
 
 
 @pytest.mark.parametrize("grant", [ASSERTION, TOKEN])
