@@ -24,7 +24,8 @@ from mcp.shared.uri_template import InvalidUriTemplate, UriTemplate
 
 from portal.endpoint.generations import PROMPT, RESOURCE, TEMPLATE, TOOL, Generation, Item, ItemKind, definition_for
 
-OWNED_SCHEME = "mcp-server://"
+OWNED_SCHEME, OWNED_UI = "mcp-server://", "ui://mcp-server/"
+UI_SCHEME = "ui://"
 MAX_URI = 8192
 MAX_NAME = 64
 _ACCEPTED = re.compile(rf"[A-Za-z0-9_-]{{1,{MAX_NAME}}}")
@@ -228,7 +229,10 @@ class Aggregate:
 
     def tools_for(self, generation: Generation) -> tuple[Item, ...]:
         """`tool_list` as clients of a generation can read it."""
-        return self._fitted(generation, TOOL, self.tools.values(), self.tool_list)
+        items = self._fitted(generation, TOOL, self.tools.values(), self.tool_list)
+        if not self._renamed_ui:
+            return items
+        return tuple(self._with_ui(target, item) for target, item in zip(self.tools.values(), items, strict=True))
 
     def prompts_for(self, generation: Generation) -> tuple[Item, ...]:
         return self._fitted(generation, PROMPT, self.prompts.values(), self.prompt_list)
@@ -239,6 +243,28 @@ class Aggregate:
     def templates_for(self, generation: Generation) -> tuple[Item, ...]:
         targets = (target for _, target in self.templates)
         return self._fitted(generation, TEMPLATE, targets, self.template_list)
+
+    @cached_property
+    def _renamed_ui(self) -> Mapping[tuple[str, str], str]:
+        """The listed URIs of the views of MCP Apps that are listed under another one, by server and own URI."""
+        return {
+            (target.server, target.name): uri
+            for uri, target in self.resources.items()
+            if uri != target.name and uri.startswith(OWNED_UI)
+        }
+
+    def _with_ui(self, target: Target, item: Item) -> Item:
+        """A tool that names its view by the URI under which that is listed (MCP Apps, SEP-1865)."""
+        meta = item.get("_meta")
+        if not isinstance(meta, Mapping):
+            return item
+        changed: dict[str, object] = {}
+        ui, flat = meta.get("ui"), meta.get("ui/resourceUri")
+        if isinstance(ui, Mapping) and (uri := self._renamed_ui.get((target.server, str(ui.get("resourceUri"))))):
+            changed["ui"] = {**ui, "resourceUri": uri}
+        if uri := self._renamed_ui.get((target.server, str(flat))):
+            changed["ui/resourceUri"] = uri
+        return {**item, "_meta": {**meta, **changed}} if changed else item
 
     def _fitted(
         self,
@@ -375,15 +401,19 @@ def _plain(name: str) -> str:
 
 
 def owned_uri(server: str, raw: str) -> str:
-    """A URI that names its server, for a resource whose own URI another server lists too."""
-    return f"{OWNED_SCHEME}{server}/{quote(raw, safe='')}"
+    """A URI that names its server, for a resource whose own URI another server lists too. The view of an MCP App keeps
+    its scheme: clients know it by that.
+    """
+    scheme = OWNED_UI if raw.startswith(UI_SCHEME) else OWNED_SCHEME
+    return f"{scheme}{server}/{quote(raw, safe='')}"
 
 
 def split_owned_uri(uri: str) -> tuple[str, str] | None:
     """(server, raw URI) of a URI from `owned_uri`, None for any other URI."""
-    if not uri.startswith(OWNED_SCHEME):
+    scheme = next((one for one in (OWNED_SCHEME, OWNED_UI) if uri.startswith(one)), None)
+    if scheme is None:
         return None
-    server, slash, raw = uri.removeprefix(OWNED_SCHEME).partition("/")
+    server, slash, raw = uri.removeprefix(scheme).partition("/")
     return (server, unquote(raw)) if server and slash and raw else None
 
 

@@ -16,17 +16,17 @@ from portal.calls import Caller
 from portal.config import CodeModePolicy, PortalSettings, RunSettings
 from portal.endpoint.background import Background
 from portal.endpoint.changes import ChangeNotices, ListenStreams
-from portal.endpoint.code import CodeMode, CodeRunner
+from portal.endpoint.code import CODE, CodeMode, CodeRunner
 from portal.endpoint.express import Express
 from portal.endpoint.login_prompts import LoginPages, LoginPrompts
 from portal.endpoint.modes import Mode, ModeRefused, select_mode
-from portal.endpoint.optimized import Minimized, Query, QueryAndExecute
+from portal.endpoint.optimized import Minimized, Query, QueryAndExecute, failure
 from portal.endpoint.params import initialize_without_nulls
 from portal.endpoint.portal_tools import PersonServers, WithPortalTools
 from portal.endpoint.presence import note_departure
 from portal.endpoint.prompts import Prompts
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import MODE, ClientRequest, SdkContext, malformed, sdk_request
+from portal.endpoint.request import MODE, ClientRequest, RawResult, SdkContext, malformed, sdk_request
 from portal.endpoint.resources import Resources, Watches
 from portal.endpoint.resumption import ResumableSessions
 from portal.endpoint.server import Handler, PortalMcpServer, walled
@@ -89,16 +89,9 @@ class Endpoint:
         self._catalogs = Catalogs(self._background, code_tool.prepare if code_tool is not None else warm_search)
         tools = Tools(self._views, caller, self._questions)
         query = Query(self._catalogs)
-        modes: dict[Mode, ToolMode] = {
-            Mode.TOOLS: tools,
-            Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
-            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools),
-        }
-        if person_servers is not None:
-            for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
-                modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
+        code: CodeMode | None = None
         if code_tool is not None:
-            modes[Mode.CODE] = CodeMode(
+            code = CodeMode(
                 self._views,
                 caller,
                 self._catalogs,
@@ -108,6 +101,16 @@ class Endpoint:
                 prompts,
                 person_servers,
             )
+        modes: dict[Mode, ToolMode] = {
+            Mode.TOOLS: tools,
+            Mode.MINIMIZE_TOOLS: Minimized(self._views, query, tools),
+            Mode.QUERY_AND_EXECUTE: QueryAndExecute(self._views, query, tools, self._run_code if code else None),
+            **({Mode.CODE: code} if code is not None else {}),
+        }
+        if person_servers is not None:
+            for mode in (Mode.TOOLS, Mode.MINIMIZE_TOOLS):
+                modes[mode] = WithPortalTools(modes[mode], self._views, person_servers, prompts)
+        self._code = code
         self._tools = ToolMethods(self._views, modes)
         self._prompts = Prompts(self._views, caller, self._questions)
         self._resources = Resources(self._views, caller, self._questions, self._watches)
@@ -262,6 +265,13 @@ class Endpoint:
 
     async def _call_tool(self, request: ClientRequest, params: types.CallToolRequestParams) -> HandlerResult:
         return await self._tools.call(request, params.name, params.arguments or {})
+
+    async def _run_code(self, request: ClientRequest, program: str) -> RawResult:
+        """What `execute` does with a program: as in code mode, unless the portal's owner has turned that off."""
+        assert self._code is not None
+        if self._code_mode is CodeModePolicy.OFF:
+            return failure("This portal runs no programs: execute takes {name: string, arguments?: object}.")
+        return await self._code.call(request, CODE, {"code": program})
 
     async def _set_level(self, request: ClientRequest, params: types.SetLevelRequestParams) -> HandlerResult:
         if request.session is not None:

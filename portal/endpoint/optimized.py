@@ -4,7 +4,7 @@
 lists only `query` and `execute`, which calls a tool by its name. Policies and records are those of direct calls.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from mcp.shared.exceptions import MCPError
@@ -13,7 +13,7 @@ from mcp_types import INVALID_PARAMS
 from codemode import Catalog, CatalogError
 from portal.endpoint.aggregate import Aggregate
 from portal.endpoint.generations import Generation
-from portal.endpoint.request import ClientRequest
+from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.tools import Tools, unknown_name
 from portal.endpoint.views import Catalogs, View, Views, warm_search
 from portal.exact import encode
@@ -62,6 +62,27 @@ EXECUTE: dict[str, Any] = {
 }
 
 
+EXECUTE_CODE: dict[str, Any] = {
+    **EXECUTE,
+    "title": "Call a tool or run a program",
+    "description": (
+        "Call one tool by the name `query` gave, with `arguments` that fit its inputSchema. Or run `code`: JavaScript "
+        "that calls tools as await codemode.<server>.<tool>(input) and returns what it found."
+    ),
+    "inputSchema": {
+        "type": "object",
+        "properties": {
+            "name": {"type": "string"},
+            "arguments": {"type": "object"},
+            "code": {"type": "string", "description": "A program, instead of a name."},
+        },
+        "additionalProperties": False,
+    },
+}
+"""`execute` where programs run."""
+RunCode = Callable[[ClientRequest, str], Awaitable[RawResult]]
+
+
 class Minimized:
     """Every tool by name alone, and `query`."""
 
@@ -74,24 +95,25 @@ class Minimized:
         names = (name for name in view.aggregate.tools if name != "query")
         return [QUERY, *({"name": name, "inputSchema": {"type": "object"}} for name in names)]
 
-    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         if name == "query":
             return await self._query.answer(await self._views.arrived(request.scope, briefly=True), arguments)
         return await self._tools.call(request, name, arguments)
 
 
 class QueryAndExecute:
-    """`query` and `execute`."""
+    """`query` and `execute`. With `run_code`, `execute` takes a program as well."""
 
-    def __init__(self, views: Views, query: "Query", tools: Tools) -> None:
+    def __init__(self, views: Views, query: "Query", tools: Tools, run_code: RunCode | None = None) -> None:
         self._views = views
         self._query = query
         self._tools = tools
+        self._run_code = run_code
 
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
-        return [QUERY, EXECUTE]
+        return [QUERY, EXECUTE if self._run_code is None else EXECUTE_CODE]
 
-    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         if name == "query":
             return await self._query.answer(await self._views.arrived(request.scope, briefly=True), arguments)
         if name == "execute":
@@ -99,16 +121,23 @@ class QueryAndExecute:
         hint = "Its tools are `query` and `execute`; call others as execute({name, arguments})."
         raise MCPError(INVALID_PARAMS, f"Unknown tool: {name[:128]!r}. {hint}")
 
-    async def _execute(self, request: ClientRequest, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        inner = arguments.get("arguments")
+    async def _execute(self, request: ClientRequest, arguments: Mapping[str, Any]) -> RawResult:
         # Models write null for what they leave out.
-        name, inner = arguments.get("name"), {} if inner is None else inner
-        if not isinstance(name, str) or not isinstance(inner, Mapping) or arguments.keys() - {"name", "arguments"}:
-            return failure("execute takes {name: string, arguments?: object} and nothing else.")
-        aggregate, target = await self._tools.find(request, name)
-        if target is None:
-            return failure(unknown_name("tool", name, aggregate.tools))
-        return await self._tools.call_target(request, target, inner)
+        given = {name: value for name, value in arguments.items() if value is not None}
+        code, name, inner = given.get("code"), given.get("name"), given.get("arguments", {})
+        if self._run_code is not None and isinstance(code, str) and given.keys() == {"code"}:
+            return await self._run_code(request, code)
+        if not isinstance(name, str) or not isinstance(inner, Mapping) or given.keys() - {"name", "arguments"}:
+            or_code = "" if self._run_code is None else ", or {code: string},"
+            return failure(f"execute takes {{name: string, arguments?: object}}{or_code} and nothing else.")
+
+        async def attempt() -> RawResult:
+            aggregate, target = await self._tools.find(request, name)
+            if target is None:
+                return failure(unknown_name("tool", name, aggregate.tools))
+            return await self._tools.call_target(request, target, inner)
+
+        return await self._tools.after_login(request, name, attempt)
 
 
 class Query:
@@ -117,7 +146,7 @@ class Query:
     def __init__(self, catalogs: Catalogs) -> None:
         self._catalogs = catalogs
 
-    async def answer(self, view: View, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def answer(self, view: View, arguments: Mapping[str, Any]) -> RawResult:
         # Models write null for what they leave out.
         arguments = {name: value for name, value in arguments.items() if value is not None}
         problem = query_problem(arguments)
@@ -171,7 +200,7 @@ def search_names(aggregate: Aggregate, catalog: Catalog, arguments: Mapping[str,
     return [name for name in names if name is not None]
 
 
-def definitions(tools: list[dict[str, Any]]) -> dict[str, Any]:
+def definitions(tools: list[dict[str, Any]]) -> RawResult:
     """As many definitions as fit into an answer, and the names of the others (`omitted`)."""
     fitting: list[dict[str, Any]] = []
     omitted: list[str] = []
@@ -188,5 +217,5 @@ def definitions(tools: list[dict[str, Any]]) -> dict[str, Any]:
     return {"content": [{"type": "text", "text": text}], "structuredContent": content}
 
 
-def failure(message: str) -> dict[str, Any]:
+def failure(message: str) -> RawResult:
     return {"content": [{"type": "text", "text": message}], "isError": True}

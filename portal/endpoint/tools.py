@@ -15,7 +15,7 @@ from portal.endpoint.aggregate import Aggregate, Target
 from portal.endpoint.generations import Generation
 from portal.endpoint.modes import Mode
 from portal.endpoint.questions import Questions
-from portal.endpoint.request import ClientRequest
+from portal.endpoint.request import ClientRequest, RawResult
 from portal.endpoint.views import View, Views, may_have
 from portal.errors import LoginRequired, UpstreamUnavailable
 from portal.exact import encode
@@ -27,7 +27,7 @@ class ToolMode(Protocol):
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         """Their definitions for clients of a generation. Made once for each view, which keeps them."""
 
-    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         """The raw result of one call.
 
         Raises:
@@ -43,7 +43,7 @@ class ToolMethods:
         self._views = views
         self._modes = modes
 
-    async def list(self, request: ClientRequest) -> dict[str, Any]:
+    async def list(self, request: ClientRequest) -> RawResult:
         return await self._list(await self._view(request), request)
 
     async def list_as_json(self, request: ClientRequest, stamp: bytes, members: Mapping[str, Any]) -> bytes:
@@ -64,14 +64,14 @@ class ToolMethods:
             return await self._views.arrived(request.scope, briefly=True)
         return self._views.of(request.scope)
 
-    async def _list(self, view: View, request: ClientRequest) -> dict[str, Any]:
+    async def _list(self, view: View, request: ClientRequest) -> RawResult:
         key = (request.mode, request.generation)
         tools = view.lists.get(key)
         if tools is None:
             tools = view.lists[key] = await self._modes[request.mode].tools(view, request.generation)
         return {"tools": tools}
 
-    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         return await self._modes[request.mode].call(request, name, arguments)
 
 
@@ -86,13 +86,19 @@ class Tools:
     async def tools(self, view: View, generation: Generation) -> list[Mapping[str, Any]]:
         return list(view.aggregate.tools_for(generation))
 
-    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        async def attempt() -> dict[str, Any]:
+    async def call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
+        async def attempt() -> RawResult:
             return await self._call(request, name, arguments)
 
+        return await self.after_login(request, name, attempt)
+
+    async def after_login(
+        self, request: ClientRequest, name: str, attempt: Callable[[], Awaitable[RawResult]]
+    ) -> RawResult:
+        """The result of `attempt` to call the tool of this name, whose server may want a login first."""
         return await call_after_login(self._views, self._questions, request, "tools/call", name, attempt)
 
-    async def _call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    async def _call(self, request: ClientRequest, name: str, arguments: Mapping[str, Any]) -> RawResult:
         aggregate, target = await self.find(request, name)
         if target is None:
             raise MCPError(INVALID_PARAMS, unknown_name("tool", name, aggregate.tools))
@@ -114,7 +120,7 @@ class Tools:
 
     async def call_target(
         self, request: ClientRequest, target: Target, arguments: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
+    ) -> RawResult:
         """Call a tool with the client's own parameters, or with `arguments` instead of the ones it sent."""
         params = request.raw_params(name=target.name)
         if arguments is not None:
@@ -151,15 +157,15 @@ async def call_after_login(
     request: ClientRequest,
     method: str,
     name: str,
-    attempt: Callable[[], Awaitable[dict[str, Any]]],
-) -> dict[str, Any]:
+    attempt: Callable[[], Awaitable[RawResult]],
+) -> RawResult:
     """The result of `attempt`, which may need a login before it is known what is called."""
     try:
         return await attempt()
     except LoginRequired as required:
         call = Call(server=required.server, method=method, name=name, params=request.raw_params())
 
-        async def again(call: Call) -> dict[str, Any]:
+        async def again(call: Call) -> RawResult:
             await views.meet_again(request.scope)
             return await attempt()
 

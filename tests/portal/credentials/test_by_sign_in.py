@@ -8,7 +8,7 @@ from base64 import b64decode
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from tests.portal.credentials.identity_provider import (
     Trusting,
     identity_provider,
 )
+from tests.portal.credentials.times import Times
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted
 from tests.portal.upstreams.watching import Watched, server_config, watched
@@ -49,23 +50,6 @@ ASSERTION, TOKEN = "id_jag", "token_exchange"
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class Times:
-    """A clock that begins now, and that a test moves. Whoever sleeps on it moves it too."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def steady(self) -> float:
-        return self.now.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
 
 
 class Place:
@@ -221,11 +205,8 @@ async def test_each_person_is_offered_the_server_by_their_sign_in_and_told_where
         await place.offer(store)
         await place.sign_in(store)
         configs = {"up": server_config(place.written())}
-        ada, eve = OnBehalf("idp:ada", advice="log in at the page"), OnBehalf("idp:eve", advice="log in at the page")
-        async with (
-            ServerCredentials(store) as credentials,
-            Servers(configs, credentials=credentials) as servers,
-        ):
+        ada, eve = (OnBehalf(f"idp:{sub}", advice="log in at the page") for sub in ("ada", "eve"))
+        async with ServerCredentials(store) as credentials, Servers(configs, credentials=credentials) as servers:
             await servers.settled()
             for person in (ada, eve):
                 await servers.know(person)
@@ -233,8 +214,9 @@ async def test_each_person_is_offered_the_server_by_their_sign_in_and_told_where
             assert "echo" in servers.snapshot_for(ada).servers["up"].listing.by_name
             reason = servers.snapshot_for(eve).unavailable()["up"]
             assert "Sign in to the portal" in reason and "log in at the page" not in reason
+            call = "tools/call", {"name": "echo", "arguments": {"text": "x"}}
             with servers.lease(eve) as lease, pytest.raises(UpstreamUnavailable) as caught:
-                await lease.connection("up").request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+                await lease.connection("up").request(*call)
             assert lease.login_required("up", caught.value) is None
             await place.sign_in(store, "eve")
             async with asyncio.timeout(PATIENCE):
@@ -243,7 +225,7 @@ async def test_each_person_is_offered_the_server_by_their_sign_in_and_told_where
                     await asyncio.sleep(0.05)
             before = len(place.guard.shown)
             with servers.lease(eve) as lease:
-                await lease.connection("up").request("tools/call", {"name": "echo", "arguments": {"text": "x"}})
+                await lease.connection("up").request(*call)
             assert {place.trusting.people[token] for token in place.guard.shown[before:]} == {"eve"}
 
 

@@ -24,6 +24,7 @@ from portal.errors import AuthorizationRequired
 from portal.state import CredentialKey, KeyRing, Store
 from tests.patience import PATIENCE
 from tests.portal.credentials.authority import Authority, Held, Protected, authority, protected
+from tests.portal.credentials.times import Times
 from tests.portal.state.databases import new_state
 from tests.portal.upstreams.hosting import Hosted
 from tests.portal.upstreams.watching import Watched, server_config, watched
@@ -35,23 +36,6 @@ HOUR = 3600
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-class Times:
-    """A clock that a test moves. Whoever sleeps on it moves it too."""
-
-    def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
-
-    def __call__(self) -> datetime:
-        return self.now
-
-    def steady(self) -> float:
-        return self.now.timestamp()
-
-    async def sleep(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-        await asyncio.sleep(0)
 
 
 class Lost(Response):
@@ -110,7 +94,7 @@ class Place:
 
     def __init__(self, host: Hosted, guard: Protected, rotating: Rotating, url: str, keys: KeyRing) -> None:
         self.host, self.guard, self.rotating = host, guard, rotating
-        self.times = Times()
+        self.times = Times(datetime(2026, 1, 1, tzinfo=UTC))
         self._url, self._keys = url, keys
 
     @property

@@ -166,6 +166,24 @@ def test_a_uri_that_two_servers_list_is_spelt_with_its_owner_the_second_time() -
     assert aggregate.listed_uri("b", "x://1") == second and aggregate.listed_uri("a", "x://1") == "x://1"
 
 
+def test_the_tool_of_an_app_names_its_view_as_it_is_listed() -> None:
+    app = {"name": "show", "inputSchema": {"type": "object"}, "_meta": {"ui": {"resourceUri": "ui://app/1", "x": 1}}}
+    flat = {"name": "flat", "inputSchema": {"type": "object"}, "_meta": {"ui/resourceUri": "ui://app/1", "y": 2}}
+    other = {"name": "other", "inputSchema": {"type": "object"}, "_meta": {"ui": {"resourceUri": "ui://app/2"}}}
+    servers = [Listed(id, tools=(app, flat, other), resources=resources("ui://app/1")) for id in ("a", "b")]
+    aggregate = Aggregate.build(servers)
+    first, second = (resource["uri"] for resource in aggregate.resource_list)
+    # Clients know a view by its scheme.
+    assert first == "ui://app/1" and second.startswith("ui://")
+    target = aggregate.resource(second)
+    assert target is not None and (target.server, target.name) == ("b", "ui://app/1")
+    metas = {tool["name"]: tool["_meta"] for tool in aggregate.tools_for("2026")}
+    assert metas["a_show"] == app["_meta"] and metas["a_flat"] == flat["_meta"]
+    assert metas["b_show"] == {"ui": {"resourceUri": second, "x": 1}}
+    assert metas["b_flat"] == {"ui/resourceUri": second, "y": 2}
+    assert metas["b_other"] == other["_meta"]
+
+
 def test_a_uri_of_a_template_leads_to_the_servers_template() -> None:
     aggregate = Aggregate.build(
         [
@@ -210,7 +228,8 @@ def test_a_uri_of_any_length_is_answered() -> None:
 @given(st.text("ab-", min_size=1, max_size=5), st.text(min_size=1, max_size=40))
 def test_an_owned_uri_can_be_taken_apart_again(server: str, raw: str) -> None:
     raw = raw.encode("utf-8", "replace").decode()
-    assert split_owned_uri(owned_uri(server, raw)) == (server, raw)
+    for uri in (raw, f"ui://{raw}"):
+        assert split_owned_uri(owned_uri(server, uri)) == (server, uri)
 
 
 def test_completion_finds_the_server_of_a_template() -> None:

@@ -215,6 +215,37 @@ async def test_minimized_tools_are_found_by_query_and_called_by_name(mode: str, 
 
 
 @both
+async def test_execute_runs_a_program_as_code_does(mode: str, portal: Portal) -> None:
+    asking = Heard(ElicitResult(action="accept", content={"x": 1}))
+    program = "console.log('seen'); return (await codemode.one.structured({text: 'x'})).text + 'y'"
+    url = f"{portal.mcp}?optimize_context=search_and_execute"
+    async with client_of(url, mode) as client, client_of(portal.code, mode) as coder:
+        schema = (await client.list_tools()).tools[1].input_schema
+        assert schema["properties"].keys() == {"name", "arguments", "code"}
+        result = await client.call_tool("execute", {"code": program, "name": None})
+        same = (await run(coder, program)).structured_content
+        assert result.structured_content["result"] == same["result"] == "xy"
+        assert result.structured_content.keys() == same.keys()
+        failed = await client.call_tool("execute", {"code": "throw new Error('no')"})
+        assert failed.is_error and failed.structured_content["error"]["message"] == "no"
+        both_given = await client.call_tool("execute", {"code": program, "name": "one_echo"})
+        assert both_given.is_error and "or {code: string}, and nothing else" in str(both_given.content)
+    async with client_of(url, mode, elicitation_callback=asking.elicit) as client:
+        await client.list_tools()
+        asked = await client.call_tool("execute", {"code": "return codemode.one.ask({text: 'sure?'})"})
+        assert asked.structured_content["status"] == "completed" and len(asking.of("question")) == 1
+
+
+async def test_where_the_owner_has_turned_programs_off_execute_runs_none(upstream: Hosted, code_tool: CodeTool) -> None:
+    async with portal_over({"one": upstream}, code_tool=code_tool, codeMode="off") as portal:
+        async with client_of(f"{portal.mcp}?optimize_context=search_and_execute", MODERN) as client:
+            refused = await client.call_tool("execute", {"code": "return 1"})
+            assert refused.is_error and "This portal runs no programs" in str(refused.content)
+            called = await client.call_tool("execute", {"name": "one_echo", "arguments": {"text": "x"}})
+            assert not called.is_error
+
+
+@both
 async def test_execute_calls_what_query_found(mode: str, portal: Portal) -> None:
     async with client_of(f"{portal.mcp}?optimize_context=search_and_execute", mode) as client:
         assert [tool.name for tool in (await client.list_tools()).tools] == ["query", "execute"]
