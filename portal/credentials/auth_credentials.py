@@ -38,6 +38,8 @@ _OWN = (
     "assume_pkce",
     "callback_port",
     "allow_private",
+    "identity_provider",
+    "subject_token",
 )
 _PATHS = {name: (group, name) for group, names in _GROUPED.items() for name in names} | {name: (name,) for name in _OWN}
 _NAMES = {

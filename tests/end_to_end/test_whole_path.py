@@ -210,7 +210,7 @@ async def test_a_member_of_a_group_sees_in_every_mode_what_the_policies_give_and
     async with person(place, "ada") as ada:
         async with ada.agent() as client:
             tools = {tool.name for tool in (await client.list_tools()).tools}
-            assert {name.partition("_")[0] for name in tools} == {"crm"}
+            assert {name.partition("_")[0] for name in tools} == {"crm", "portal"}
             assert "crm_say" in tools and not tools & {"crm_echo", "crm_fail"}
             assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["crm_welcome"]
             assert (await client.call_tool("crm_say", {"text": "hello"})).content[0].text == "hello"  # type: ignore[union-attr]
@@ -277,7 +277,7 @@ async def test_a_service_token_comes_in_by_the_policy_for_it_until_it_is_deleted
     }
     async with httpx2.AsyncClient(headers=credentials, timeout=PATIENCE, trust_env=False) as http:
         async with Client(streamable_http_client(place.mcp, http_client=http), mode=MODERN, cache=None) as client:
-            assert {tool.name.partition("_")[0] for tool in (await client.list_tools()).tools} == {"docs"}
+            assert {tool.name.partition("_")[0] for tool in (await client.list_tools()).tools} == {"docs", "portal"}
             with pytest.raises(MCPError) as caught:
                 await client.call_tool("crm_hang", {"text": "x"})
             assert caught.value.error.code == DENIED

@@ -74,8 +74,27 @@ def of_the_document(section: Any) -> UpstreamOAuth:
 def test_everything_that_one_can_say_the_other_can_say_too() -> None:
     assert of_the_api(EVERYTHING) == of_the_document(SECTION)
     said = {name for name in UpstreamOAuth.model_fields if getattr(of_the_api(EVERYTHING), name)}
-    # A client has a key or a secret.
-    assert said == set(UpstreamOAuth.model_fields) - {"client_secret"}
+    # A client has a key or a secret, and an identity provider only where tokens come of a sign-in.
+    assert said == set(UpstreamOAuth.model_fields) - {"client_secret", "identity_provider"}
+
+
+@pytest.mark.parametrize("grant", ["id_jag", "token_exchange"])
+def test_tokens_by_the_sign_in_at_the_portal_are_the_same_in_both(grant: str) -> None:
+    which = {"subject_token": "access_token"} if grant == "token_exchange" else {}
+    api = of_the_api(
+        {
+            "auth_mode": "manual",
+            "grant": grant,
+            "identity_provider": "acme",
+            **which,
+            "config": {"issuer": "https://idp.example"},
+            "registration_info": {"client_id": "us"},
+        },
+        "hush",
+    )
+    section = {"grant": grant, "issuer": "https://idp.example", "clientId": "us", "clientSecret": "hush"}
+    written = {"subjectToken": "access_token"} if which else {}
+    assert api == of_the_document({**section, "identityProvider": "acme", **written})
 
 
 def test_a_client_of_its_own_with_a_secret_is_the_same_in_both() -> None:
