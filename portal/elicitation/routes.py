@@ -155,6 +155,7 @@ class ServerRoutes:
             agent = None
         if way.agent and agent is None:
             note = AGENT_GONE
+        new = await self._servers.new_to(person.identity, [server.id for server in shown])
         rules = await self._login.directory.rules()
         return self._login.pages.page(
             "servers.html",
@@ -168,6 +169,7 @@ class ServerRoutes:
             done=bool(first) and all(server.connected for server in first),
             note=note,
             off=self._servers.off(person.identity),
+            new=[server.name for server in shown if server.id in new],
             elicitation=way.elicitation,
             agent=way.agent if agent is not None else "",
             agent_name=readable(agent.name) if agent is not None else "",

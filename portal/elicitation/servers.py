@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from portal.elicitation.choices import Choices
 from portal.elicitation.offered import Offered, ServerOnPage, shown_servers
 from portal.elicitation.people import PeoplesLogins
+from portal.elicitation.seen import new_servers
 from portal.identity import Identity
 
 
@@ -37,6 +38,10 @@ class PeoplesServers:
     def off(self, identity: Identity) -> frozenset[str]:
         """The servers that a person has turned off."""
         return self.choices.off(self.portal, identity.key)
+
+    async def new_to(self, identity: Identity, shown: Collection[str]) -> frozenset[str]:
+        """Those of the servers that are `shown` which came after this person had last looked."""
+        return await new_servers(self.logins.store, self.portal, identity.key, shown)
 
     async def choose(self, identity: Identity, servers: Mapping[str, bool]) -> None:
         """Turn servers on (true) or off, by id.

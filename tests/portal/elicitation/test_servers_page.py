@@ -114,6 +114,34 @@ async def test_a_login_again_asks_for_all_that_there_was_and_for_what_the_server
             assert len(await portal.logins()) == 1
 
 
+async def test_a_login_asks_for_no_permission_that_another_server_has(tmp_path: Path) -> None:
+    async with (
+        login_authority() as issuing,
+        protected(issuing, needed="files:read") as (_, files),
+        protected(issuing, needed="wiki:read") as (_, wiki),
+        people(tmp_path, {"files": {"url": files.url}, "wiki": {"url": wiki.url}}) as portal,
+        signed_in(portal, issuing.url) as browser,
+    ):
+        await connected(browser, await browser.open("/servers"), "files")
+        await connected(browser, await browser.open("/servers"), "wiki")
+        assert [asked["scope"] for asked in issuing.authorizations] == ["files:read", "wiki:read"]
+
+
+async def test_servers_that_came_since_a_person_looked_are_named_together_once(tmp_path: Path) -> None:
+    async with hosted() as host:
+        for servers, named in (
+            (["one"], ""),
+            (["one", "two", "three"], "New here since you last looked: two , three"),
+            (["one", "two"], ""),
+            (["one", "two", "three"], ""),
+        ):
+            documents = {name: {"url": host.url} for name in servers}
+            async with people(tmp_path, documents) as portal, signed_in(portal) as browser:
+                page = await browser.open("/servers")
+                assert named in page.text and ("New here" in page.text) is bool(named)
+                assert "New here" not in (await browser.open("/servers")).text
+
+
 async def test_nobody_asks_for_more_than_an_administrator_configured(tmp_path: Path) -> None:
     async with login_authority() as issuing, protected(issuing, needed="read") as (_, host):
         entry = {"url": host.url, "oauth": {"scope": "read"}}
