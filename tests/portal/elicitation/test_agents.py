@@ -147,8 +147,7 @@ async def test_a_call_whose_login_has_ended_gives_the_link_and_works_after_a_new
             answer = await called(portal, agent, "files_echo", text="hello")
             assert answer["content"][0]["text"] == "hello", answer
             # The authorization server forgets the login.
-            issuing.tokens.clear()
-            issuing._refreshes.clear()
+            issuing.forget()
             links = set[str]()
             for _ in range(2):
                 told = await called(portal, agent, "files_echo", text="hello")
