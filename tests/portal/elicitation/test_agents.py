@@ -75,7 +75,8 @@ async def test_the_first_sign_in_of_an_agent_passes_the_page_and_goes_on(tmp_pat
             assert page.url.startswith(f"{portal.url}/servers?agent=") and "You have allowed Agent" in page.text
             assert "form-action 'self' http://127.0.0.1:3333;" in page.headers["content-security-policy"]
             page = await connected(browser, page)
-            assert "ready : logged in" in page.text and "You have allowed Agent" in page.text
+            assert "ready : logged in" in page.text
+            assert "You have allowed Agent . You are logged in to every server that wants a login." in page.text
             done = await browser.submit(page, "/authorize/continue")
             answer = answer_in(done.left_for)
             assert (answer["state"], answer["iss"]) == ("the state", portal.url)
