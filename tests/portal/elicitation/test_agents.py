@@ -157,7 +157,8 @@ async def test_a_call_whose_login_has_ended_gives_the_link_and_works_after_a_new
                 links.add(text.partition("Log in here: ")[2].split()[0])
             (link,) = links
             page = await browser.open(link)
-            assert "Your agent asks for it." in page.text and "needs_reauth : a new login is needed" in page.text
+            assert "Your agent asks for it. There is no access token" in page.text
+            assert "needs_reauth : a new login is needed" in page.text
             page = await connected(browser, page)
             assert "You are connected" in page.text and len(await portal.logins()) == 1
             answer = await called(portal, agent, "files_echo", text="again")
